@@ -1,0 +1,90 @@
+"""How a call ended: with a `Completion`, or with a `Failure` that says what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+
+class ErrorType(str, Enum):
+    """`errorType` on the wire."""
+
+    INVALID_REQUEST = "invalid_request"
+    PERMISSION = "permission"
+    NOT_FOUND = "not_found"
+    TOO_LARGE = "too_large"
+    RATE_LIMIT = "rate_limit"
+    OVERLOADED = "overloaded"
+    UPSTREAM = "upstream"
+    TIMEOUT = "timeout"
+    REFUSED = "refused"
+    SCHEMA = "schema"
+    BUDGET = "budget"
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+    INTERRUPTED = "interrupted"
+    INTERNAL = "internal"
+
+
+class Remedy(str, Enum):
+    """What a failed try asks for (`CONTRACT.md` §5)."""
+
+    SOON = "soon"  # counts as an attempt; again, backing off
+    WAIT = "wait"  # throttled: counts nothing; the whole model family slows down
+    PARK = "park"  # the key or its budget is the matter: the whole queue stands still
+    FAIL = "fail"  # nothing will change: the job has failed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """A call that was seen to its end: `message_stop`, with a stop reason, an id and usage."""
+
+    text: str = field(repr=False)
+    model: str
+    stop_reason: str
+    usage: dict[str, int]
+    message_id: str = ""
+    upstream_request_id: str | None = None
+    json: Any = field(default=None, repr=False)
+    content: list[dict[str, Any]] = field(default_factory=list, repr=False)  # blocks besides text, e.g. tool_use
+    cost_usd: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the answer was cut at its token limit."""
+        return self.stop_reason in ("max_tokens", "model_context_window_exceeded")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """
+    A call that did not end well.
+
+    `sent`: bytes may have reached Anthropic. `answered`: an answer had begun, so that it may have been paid for.
+    `retry_after` is in seconds from now, where the upstream named a time.
+    """
+
+    type: ErrorType
+    message: str
+    remedy: Remedy
+    retry_after: float | None = None
+    sent: bool = True
+    ambiguous: bool = False
+    partial: str = field(default="", repr=False)
+    usage: dict[str, int] | None = None
+    cost_usd: float | None = None
+    model: str | None = None
+    upstream_request_id: str | None = None
+    reason: str = ""  # one word for the ledger: http_529, stream_cut, first_byte_timeout …
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partial:
+    """What a stream has brought so far: kept about once a second, so that a crash leaves it readable."""
+
+    text: str = field(default="", repr=False)
+    usage: dict[str, int] | None = None
+    model: str | None = None
+    upstream_request_id: str | None = None

@@ -1,0 +1,37 @@
+"""The numbers that decisions depend on, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DAY = 86_400.0
+_TAIL = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How often, how long, how soon. Durations are in seconds. Built from the settings by `wiring`."""
+
+    call_attempts: int = 3
+    interrupted_attempts: int = 1
+    call_timeout: float = 1800.0
+    backoff_base: float = 1.0
+    backoff_max: float = 60.0
+    lease: float = 60.0
+    deadline: float = DAY
+    max_queue: int = 100_000
+    webhook_schedule: tuple[float, ...] = _TAIL
+    webhook_lease: float = 60.0
+    callback: str = "full"
+    callback_max: int = 4 * 1024 * 1024
+    public_url: str | None = None
+    retention: float = DAY
+    retention_failed: float = 30 * DAY
+    tombstones: float = 30 * DAY
+
+    #: n8n's Wait node answers 404 or 409 until it waits: this long, this often.
+    not_ready_window: float = 120.0
+    not_ready_delay: float = 4.0
+
+    #: No delivery sooner than this after the 202, as the receiver may not listen yet: the promised second and a margin.
+    delivery_delay: float = 1.25
