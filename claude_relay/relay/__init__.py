@@ -1,0 +1,6 @@
+"""The use cases: each opens a transaction, loads, asks the machine and saves. `Relay` is the one door to them."""
+
+from .door import Relay
+from .values import Accepted, Claimed, Page, Ref, ToSend
+
+__all__ = ["Accepted", "Claimed", "Page", "Ref", "Relay", "ToSend"]

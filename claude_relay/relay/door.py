@@ -1,0 +1,227 @@
+"""The one door: what callers and operators ask for, and the ways to the rest of the house."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..core import delivery as deliveries
+from ..core import machine
+from ..core.change import Change, Event
+from ..core.delivery import Delivery
+from ..core.job import Job, State
+from ..core.policy import Policy
+from ..core.submission import Request, Submission
+from ..errors import Conflict, InvalidRequest, Problem, RelayError
+from ..ports import Bell, Group, Hold, Store, Unit
+from . import endings
+from .admission import Admission
+from .post import Post
+from .reading import Reading
+from .upkeep import Upkeep
+from .values import ADMIN, Accepted, Ref, Tools, found
+from .work import Work
+
+
+class Relay:
+    """
+    Accept, cancel, retry, redeliver, pause: every move that someone outside asks for.
+
+    `read` answers questions, `work` is for a worker's slots, `post` for its senders, `upkeep` for its housekeeping.
+    """
+
+    def __init__(self, store: Store, bell: Bell, policy: Policy, *, rng: random.Random | None = None) -> None:
+        self._tools = Tools(store=store, bell=bell, policy=policy, random=rng or random.SystemRandom())
+        self._store = store
+        self._admission = Admission(store, policy)
+        self.policy = policy
+        self.read = Reading(self._tools)
+        self.work = Work(self._tools)
+        self.post = Post(self._tools)
+        self.upkeep = Upkeep(self._tools)
+
+    def submit(self, submission: Submission, *, owner: str = ADMIN) -> Accepted:
+        """
+        Keep a job: when this returns it is on disk.
+
+        The same requestId and body again is the same job; another body is a `Conflict`. Raises `QueueFull` or
+        `StoreUnavailable` where it cannot be kept now.
+        """
+        [answer] = self.submit_many([submission], owner=owner)
+        if isinstance(answer, RelayError):
+            raise answer
+
+        return answer
+
+    def submit_many(self, submissions: Sequence[Submission], *, owner: str = ADMIN) -> Sequence[Accepted | RelayError]:
+        """Keep several, in one commit; one that is refused sinks no other."""
+        self._admission.check(len(submissions))
+
+        def keep(unit: Unit) -> list[tuple[Accepted | RelayError, bool]]:
+            return [self._keep(unit, submission, owner) for submission in submissions]
+
+        answers = self._store.write(keep)
+        ready = [one.job.id for one, now in answers if now and isinstance(one, Accepted)]
+        if ready:
+            # After the commit: a worker that wakes first would look for a row it cannot see yet.
+            self._tools.bell.ring(ready)
+
+        return [answer for answer, _ in answers]
+
+    def cancel(self, ref: Ref) -> Job:
+        """Stop a job, also in mid-stream; `Conflict` once it has ended."""
+
+        def move(unit: Unit) -> Change:
+            change = machine.cancel(found(unit, ref), now=unit.now)
+            return endings.save(unit, change, self._tools)
+
+        change = self._store.write(move)
+        self._tools.bell.ring()
+
+        return change.job
+
+    def retry(self, ref: Ref, *, options: dict[str, Any] | None = None, model: str | None = None) -> Job:
+        """Run the call again: it costs tokens. `options`, already parsed, replace the stored ones by name."""
+
+        def move(unit: Unit) -> Change:
+            job = found(unit, ref)
+            change = machine.retry(job, policy=self.policy, now=unit.now, model=model)
+            if options:
+                request = unit.request(job.id) or Request(job_id=job.id, request={})
+                merged = {**request.request, "options": {**request.request.get("options", {}), **options}}
+                unit.save_request(replace(request, request=merged))
+            return endings.save(unit, change, self._tools)
+
+        change = self._store.write(move)
+        self._tools.bell.ring((change.job.id,))
+
+        return change.job
+
+    def redeliver(self, ref: Ref, *, url: str | None = None) -> Delivery:
+        """Send the stored outcome again, also to another address: free. `Conflict` without outcome or webhook."""
+
+        def move(unit: Unit) -> Delivery:
+            job = found(unit, ref)
+            if not job.state.final:
+                raise Conflict(f"job {job.request_id} has not ended yet: there is no result to send")
+            delivery = unit.delivery(job.id)
+            if delivery is None or delivery.run != job.run:
+                if url is None:
+                    raise Conflict(f"job {job.request_id} has no webhook: read its result, or name an address")
+                return endings.open_delivery(unit, job, url, self._tools)
+            again = deliveries.redeliver(delivery, now=unit.now, url=url)
+            unit.save_delivery(again, delivery.version, _event(again, "redelivered", unit.now))
+            return again
+
+        delivery = self._store.write(move)
+        self._tools.bell.ring()
+
+        return delivery
+
+    def pause(self, group: str | None = None) -> None:
+        """Take no more jobs of that group, or (None) none at all. What runs goes on."""
+
+        def hold(unit: Unit) -> None:
+            if group is None:
+                unit.save_hold(Hold(scope="pause", reason="paused", since=unit.now))
+            elif (known := unit.group(group)).paused_at is None:
+                unit.save_group(replace(known, paused_at=unit.now))
+
+        self._store.write(hold)
+
+    def resume(self, group: str | None = None) -> None:
+        """Go on; default deadlines get the time back that they stood still."""
+
+        def release(unit: Unit) -> None:
+            if group is not None:
+                known = unit.group(group)
+                if known.paused_at is not None:
+                    unit.postpone_deadlines(since=known.paused_at, group=group)
+                    unit.save_group(replace(known, paused_at=None))
+                return
+            for scope in ("pause", "park"):
+                if (held := unit.drop_hold(scope)) is not None:
+                    unit.postpone_deadlines(since=held.since)
+
+        self._store.write(release)
+        self._tools.bell.ring()
+
+    def set_group(self, name: str, *, concurrency: int | None, rate: float | None) -> Group:
+        """How many of a group may run at once, and how many may start a minute; None: no limit."""
+        problems = []
+        if concurrency is not None and concurrency < 1:
+            problems.append(Problem(field="concurrency", problem="must be 1 or more; pause the group to stop it"))
+        if rate is not None and not rate > 0:
+            problems.append(
+                Problem(field="rate", problem="must be more than 0 jobs a minute; pause the group to stop it")
+            )
+        if problems:
+            raise InvalidRequest(problems=problems)
+
+        def save(unit: Unit) -> Group:
+            group = replace(unit.group(name), concurrency=concurrency, rate=rate, next_at=0.0)
+            unit.save_group(group)
+            return group
+
+        group = self._store.write(save)
+        self._tools.bell.ring()
+
+        return group
+
+    def close(self) -> None:
+        """Close the store; what was handed in is finished first."""
+        self._store.close()
+
+    def _keep(self, unit: Unit, submission: Submission, owner: str) -> tuple[Accepted | RelayError, bool]:
+        request_id = submission.request_id or str(uuid.UUID(bytes=self._tools.random.randbytes(16), version=4))
+        if known := unit.find(request_id, owner):
+            if known[0].body_hash == submission.body_hash:
+                return Accepted(job=known[0], warnings=submission.warnings, duplicate=True), False
+            return Conflict(f"requestId {request_id} was used before, for another body; use a new one"), False
+
+        now = unit.now
+        due_at = max(now, submission.run_at or now)
+        deadline = submission.deadline_at
+        job = Job(
+            id=self._tools.new_id(now),
+            owner=owner,
+            request_id=request_id,
+            body_hash=submission.body_hash,
+            state=State.QUEUED,
+            version=1,
+            created_at=now,
+            updated_at=now,
+            run_started_at=now,
+            due_at=due_at,
+            priority=submission.priority,
+            group=submission.group,
+            model=submission.model,
+            mode=submission.mode,
+            on_interrupt=submission.on_interrupt,
+            retain=submission.retain,
+            deadline_at=due_at + self.policy.deadline if deadline is None else deadline,
+            deadline_asked=deadline is not None,
+            has_webhook=submission.webhook_url is not None,
+            prompt_length=submission.prompt_length,
+        )
+        request = Request(
+            job_id=job.id,
+            request=submission.request,
+            webhook_url=submission.webhook_url,
+            failure_webhook_url=submission.failure_webhook_url,
+            webhook_headers=submission.webhook_headers,
+            metadata=submission.metadata,
+            max_cost_usd=submission.max_cost_usd,
+            need_by=submission.need_by,
+            warnings=submission.warnings,
+        )
+        unit.add(machine.submit(job, now=now), request)
+
+        return Accepted(job=job, warnings=submission.warnings), due_at <= now
+
+
+def _event(delivery: Delivery, name: str, now: float) -> Event:
+    return Event(job_id=delivery.job_id, subject=delivery.id, version=delivery.version, at=now, name=name)

@@ -1,0 +1,80 @@
+"""What belongs to the end of a run: its outcome and, where someone waits, the delivery, in the same transaction."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from ..core import wire
+from ..core.change import Change, Outcome
+from ..core.delivery import Delivery, DeliveryState
+from ..core.failure import Completion
+from ..core.job import Job, State
+from ..core.submission import Request
+from ..errors import NotFound
+from ..ports import Unit
+from .values import Tools
+
+
+def save(unit: Unit, change: Change, tools: Tools, *, done: Completion | None = None, partial: str = "") -> Change:
+    """Save a move; if it ends the run, with the frozen body and the delivery that carries it."""
+    if change.job.state.final:
+        request = unit.request(change.job.id) or Request(job_id=change.job.id, request={})
+        change = _ended(change, request, tools, done=done, partial=partial)
+    unit.save(change)
+
+    return change
+
+
+def _ended(change: Change, request: Request, tools: Tools, *, done: Completion | None, partial: str) -> Change:
+    job, now = change.job, change.event.at
+    common = dict(metadata=request.metadata, warnings=request.warnings, ack_url=None, now=now)
+    if job.state is State.COMPLETED and done is not None:
+        body = wire.success_body(job, done, **common)  # type: ignore[arg-type]
+    else:
+        body = wire.failure_body(job, partial=partial, **common)  # type: ignore[arg-type]
+
+    outcome = Outcome(job_id=job.id, run=job.run, at=now, status=body["status"], body=wire.encode(body))
+    url = request.webhook_url
+    if body["status"] == "failed":
+        url = request.failure_webhook_url or url
+    if url is None:
+        return replace(change, outcome=outcome)
+
+    return replace(change, outcome=outcome, delivery=_delivery(job, body, url, tools, now=now))
+
+
+def open_delivery(unit: Unit, job: Job, url: str, tools: Tools) -> Delivery:
+    """A delivery for a run that had ended without one: to the address that someone names now."""
+    outcome = unit.outcome(job.id, job.run)
+    if outcome is None:
+        raise NotFound(f"the result of job {job.request_id} was erased after its time")
+    delivery = _delivery(job, json.loads(outcome.body), url, tools, now=unit.now)
+    unit.add_delivery(delivery)
+
+    return delivery
+
+
+def _delivery(job: Job, body: dict[str, Any], url: str, tools: Tools, *, now: float) -> Delivery:
+    policy = tools.policy
+    result = f"/api/result/{job.request_id}"
+    sent = wire.as_delivered(
+        body,
+        callback=policy.callback,
+        limit=policy.callback_max,
+        result_url=f"{policy.public_url.rstrip('/')}{result}" if policy.public_url else result,
+    )
+    identity = tools.new_id(now)
+    return Delivery(
+        id=identity,
+        job_id=job.id,
+        run=job.run,
+        webhook_id=f"msg_{identity}",
+        url=url,
+        state=DeliveryState.PENDING,
+        version=1,
+        created_at=now,
+        due_at=max(now, job.run_started_at + policy.delivery_delay),
+        body=None if sent is None else wire.encode(sent),
+    )

@@ -1,0 +1,228 @@
+"""Every question about jobs, answered in the words of the wire."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..core import wire
+from ..core.change import Event
+from ..core.job import Job, State
+from ..core.waiting import waiting_for
+from ..errors import InvalidRequest, NotFound, Problem
+from ..ports import JobFilter, View
+from .values import Page, Ref, Tools, found
+
+#: A worker that has not been seen for this long is not counted on, in seconds.
+WORKER_SILENCE = 60.0
+
+
+class Reading:
+    """Nothing here writes."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._store = tools.store
+
+    def status(self, ref: Ref) -> dict[str, Any]:
+        """Where a job stands (`CONTRACT.md` §4)."""
+        return self._store.read(lambda view: _status(view, found(view, ref)))
+
+    def result(self, ref: Ref) -> bytes | None:
+        """The callback's body once the run has ended, byte for byte; before that None."""
+
+        def look(view: View) -> bytes | None:
+            job = found(view, ref)
+            outcome = view.outcome(job.id, job.run) if job.state.final else None
+            if job.state.final and outcome is None:
+                raise NotFound(f"the result of job {job.request_id} was erased after its time")
+            return outcome.body if outcome else None
+
+        return self._store.read(look)
+
+    def wait(
+        self, ref: Ref, *, timeout: float, until: Callable[[dict[str, Any]], bool] | None = None, every: float = 0.1
+    ) -> dict[str, Any]:
+        """
+        The status, as soon as `until` holds of it (by default: once the run has ended), or after `timeout` seconds.
+        """
+        done = until or (lambda status: status["status"] in ("completed", "failed"))
+        give_up = time.monotonic() + timeout
+        while not done(status := self.status(ref)) and (left := give_up - time.monotonic()) > 0:
+            time.sleep(min(every, left))
+
+        return status
+
+    def jobs(self, which: JobFilter) -> Page:
+        """A page of jobs, newest first."""
+
+        def look(view: View) -> Page:
+            listed = view.jobs(replace(which, limit=which.limit + 1))
+            shown = listed[: which.limit]
+            cursor = shown[-1].id if len(listed) > which.limit else None
+            return Page(jobs=[_status(view, job) for job in shown], cursor=cursor)
+
+        return self._store.read(look)
+
+    def record(self, ref: Ref) -> dict[str, Any]:
+        """Everything that is known of a job: status, request, ledger, deliveries, events. Never its webhook headers."""
+
+        def look(view: View) -> dict[str, Any]:
+            job = found(view, ref)
+            request = view.request(job.id)
+            partial = view.partial(job.id)
+            posts = [
+                {
+                    "at": wire.timestamp(post.at),
+                    "url": post.url,
+                    "statusCode": post.reply.status,
+                    "ms": post.reply.ms,
+                    "reply": post.reply.excerpt or post.reply.error or "",
+                }
+                for post in view.posts(job.id)
+            ]
+            return {
+                **_status(view, job),
+                "owner": job.owner,
+                "run": job.run,
+                "possibleDuplicateCharge": job.ambiguous,
+                "partialResponse": partial.text if partial else None,
+                "webhookUrl": request.webhook_url if request else None,
+                "failureWebhookUrl": request.failure_webhook_url if request else None,
+                "request": _without_bytes(request.request) if request else None,
+                "warnings": list(request.warnings) if request else [],
+                "calls": [wire.call_body(call) for call in view.calls(job.id)],
+                "deliveries": posts,
+                "events": [wire.event_body(event, request_id=job.request_id) for event in view.events(job.id)],
+            }
+
+        return self._store.read(look)
+
+    def partial(self, ref: Ref) -> str:
+        """The text of the running call, as far as its last checkpoint; the answer, once there is one."""
+
+        def look(view: View) -> str:
+            partial = view.partial(found(view, ref).id)
+            return partial.text if partial else ""
+
+        return self._store.read(look)
+
+    def events_after(
+        self, cursor: int | None, *, limit: int = 500, owner: str | None = None
+    ) -> tuple[Sequence[dict[str, Any]], int]:
+        """Moves after `cursor` (None: the last `limit`) in the words of the wire, and the cursor to go on from."""
+
+        def look(view: View) -> tuple[Sequence[dict[str, Any]], int]:
+            moves, last = view.events_after(cursor, limit=limit, owner=owner)
+            return [_move(seq, request_id, event) for seq, request_id, event in moves], last
+
+        return self._store.read(look)
+
+    def group(self, name: str) -> dict[str, Any]:
+        """A group's limits and what of it runs."""
+
+        def look(view: View) -> dict[str, Any]:
+            group = view.group(name)
+            return {
+                "group": name,
+                "concurrency": group.concurrency,
+                "rate": group.rate,
+                "paused": group.paused_at is not None,
+                "running": view.running_by_group().get(name, 0),
+            }
+
+        return self._store.read(look)
+
+    def overview(self) -> dict[str, Any]:
+        """The whole relay on one screen."""
+
+        def look(view: View) -> dict[str, Any]:
+            counts = view.counts()
+            oldest = view.oldest_waiting()
+            return {
+                "timestamp": wire.timestamp(view.now),
+                "jobs": {state.value: counts.get(state, 0) for state in State},
+                "oldestWaitingSeconds": None if oldest is None else round(max(0.0, view.now - oldest), 3),
+                "paused": [group.name for group in view.groups() if group.paused_at is not None],
+                "holds": [
+                    {"scope": hold.scope, "reason": hold.reason, "until": wire.maybe_timestamp(hold.until)}
+                    for hold in view.holds()
+                    if hold.until is None or hold.until > view.now or hold.scope == "park"
+                ],
+                "workers": [
+                    {
+                        "id": worker.id,
+                        "host": worker.host,
+                        "pid": worker.pid,
+                        "slots": worker.slots,
+                        "running": worker.running,
+                        "seenAt": wire.timestamp(worker.seen_at),
+                        "alive": view.now - worker.seen_at < WORKER_SILENCE,
+                    }
+                    for worker in view.workers()
+                ],
+                "deliveries": view.delivery_counts(),
+            }
+
+        return self._store.read(look)
+
+    def unready(self) -> Sequence[Problem]:
+        """Why jobs would be accepted but not run, one sentence each; nothing where all is well."""
+
+        def look(view: View) -> list[Problem]:
+            found = []
+            if not any(view.now - worker.seen_at < WORKER_SILENCE for worker in view.workers()):
+                found.append(Problem(field="worker", problem="has not been seen lately: start claude-relay worker"))
+            for hold in view.holds():
+                if hold.scope in ("pause", "park"):
+                    word = "is paused" if hold.scope == "pause" else f"is parked ({hold.reason})"
+                    found.append(Problem(field="queue", problem=f"{word}: claude-relay resume"))
+            return found
+
+        return self._store.read(look)
+
+    def memo(self, key: str) -> Any:
+        """What the worker has remembered for the others."""
+        return self._store.read(lambda view: view.memo(key))
+
+
+def _status(view: View, job: Job) -> dict[str, Any]:
+    reason, position = None, None
+    if job.state in (State.QUEUED, State.HELD):
+        holds = {hold.scope: (hold.reason, hold.until) for hold in view.holds()}
+        group = view.group(job.group)
+        full = group.concurrency is not None and view.running_by_group().get(job.group, 0) >= group.concurrency
+        reason = waiting_for(job, now=view.now, holds=holds, group_paused=group.paused_at is not None, group_full=full)
+        position = view.ahead(job) + 1 if job.state is State.QUEUED else None
+    delivery = view.delivery(job.id) if job.state.final else None
+    if delivery is not None and delivery.run != job.run:
+        delivery = None
+
+    return wire.status_body(
+        job, metadata=view.metadata(job.id), waiting_for=reason, position=position, delivery=delivery
+    )
+
+
+def _move(seq: int, request_id: str, event: Event) -> dict[str, Any]:
+    return {"cursor": seq, **wire.event_body(event, request_id=request_id)}
+
+
+def _without_bytes(request: dict[str, Any]) -> dict[str, Any]:
+    """Files by name, type and size: nobody reads base64."""
+    if not request.get("files"):
+        return request
+    files = [
+        {key: value for key, value in file.items() if key != "data"} | {"size": len(file.get("data", "")) * 3 // 4}
+        for file in request["files"]
+    ]
+    return {**request, "files": files}
+
+
+def page_limit(limit: int) -> int:
+    """Between 1 and 500, or an `InvalidRequest`."""
+    if not 1 <= limit <= 500:
+        raise InvalidRequest(problems=[Problem(field="limit", problem="must be a whole number from 1 to 500")])
+
+    return limit

@@ -1,0 +1,64 @@
+"""What keeps the house in order: deadlines, signs of life, the purge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..core import machine
+from ..core.job import Job
+from ..ports import Unit, WorkerSeen
+from . import endings
+from .values import Tools
+
+_STEP = 100
+
+
+class Upkeep:
+    """The use cases of a worker's housekeeping. Each works in small steps, so that nobody waits for it."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._store = tools.store
+
+    def expire(self) -> Sequence[Job]:
+        """End waiting jobs whose deadline has passed. A default deadline stands still while its job cannot run."""
+
+        def move(unit: Unit) -> list[Job]:
+            stopped = {hold.scope for hold in unit.holds()} & {"pause", "park"}
+            paused = {group.name for group in unit.groups() if group.paused_at is not None}
+            late = [
+                job for job in unit.overdue(limit=_STEP) if job.deadline_asked or not (stopped or job.group in paused)
+            ]
+            return [endings.save(unit, machine.expire(job, now=unit.now), self._tools).job for job in late]
+
+        if not self._store.read(lambda view: view.overdue(limit=1)):
+            return []
+        return self._store.write(move)
+
+    def purge(self) -> int:
+        """Erase what is past its time; answers how many jobs that were."""
+        policy, erased = self._tools.policy, 0
+        while True:
+            step = self._store.write(
+                lambda unit: unit.purge(
+                    done_before=unit.now - policy.retention,
+                    failed_before=unit.now - policy.retention_failed,
+                    limit=_STEP,
+                )
+            )
+            erased += step
+            if step < _STEP:
+                return erased
+
+    def seen(self, worker: WorkerSeen) -> None:
+        """A worker lives."""
+        self._store.write(lambda unit: unit.seen(worker))
+
+    def gone(self, worker_id: str) -> None:
+        """A worker has stopped, or is known to be dead."""
+        self._store.write(lambda unit: unit.gone(worker_id))
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a small value for the other processes."""
+        self._store.write(lambda unit: unit.remember(key, value))

@@ -1,0 +1,99 @@
+"""What goes in and out of the use cases."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.change import Call
+from ..core.delivery import Delivery
+from ..core.ids import ulid
+from ..core.job import Job, Lease
+from ..core.policy import Policy
+from ..core.submission import Request
+from ..errors import Ambiguous, NotFound
+from ..ports import Bell, Store, View
+
+#: The owner that sees every job: API_SECRET_KEY, and the command line on the machine itself.
+ADMIN = "admin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ref:
+    """A job as a caller names it. `owner` None: whoever's it is, for the admin."""
+
+    request_id: str
+    owner: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A submission that is on disk. `duplicate`: it had been before."""
+
+    job: Job
+    warnings: tuple[str, ...] = ()
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """A job in a worker's hands."""
+
+    job: Job
+    call: Call
+    request: Request = field(repr=False)
+
+    @property
+    def token(self) -> str:
+        """What proves that it still is."""
+        return self.job.lease.token if self.job.lease else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToSend:
+    """A delivery in a sender's hands."""
+
+    delivery: Delivery
+    request_id: str
+    body: bytes = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Some jobs, newest first, and the cursor to the next ones (None: that was all)."""
+
+    jobs: Sequence[dict[str, Any]]
+    cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What every use case works with."""
+
+    store: Store
+    bell: Bell
+    policy: Policy
+    random: random.Random
+
+    def new_id(self, now: float) -> str:
+        """A fresh id that sorts by time."""
+        return ulid(now, self.random.randbytes(10))
+
+    def lease(self, worker: str, now: float, seconds: float) -> Lease:
+        """A claim of that worker, until then."""
+        return Lease(worker=worker, token=self.random.randbytes(16).hex(), expires_at=now + seconds)
+
+
+def found(view: View, ref: Ref) -> Job:
+    """The job that is meant; raises `NotFound`, or `Ambiguous` where the admin must name the owner."""
+    jobs = view.find(ref.request_id, ref.owner)
+    if not jobs:
+        raise NotFound(f"There is no job {ref.request_id} here. It may never have been accepted, or it was purged.")
+    if len(jobs) > 1:
+        owners = ", ".join(sorted(job.owner for job in jobs))
+        raise Ambiguous(f"Several owners have a job {ref.request_id} ({owners}); name one with --owner.")
+
+    return jobs[0]

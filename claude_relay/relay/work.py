@@ -1,0 +1,269 @@
+"""What a worker does with jobs: claim, send, keep what comes, and bring the call to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from ..core import machine
+from ..core.change import Call, Change
+from ..core.failure import Completion, Failure, Partial, Remedy
+from ..core.job import Job
+from ..errors import LeaseLost, NotFound
+from ..ports import Group, Hold, Unit
+from . import endings
+from .values import Claimed, Tools
+
+#: A parked queue is probed with one job: this often, in seconds.
+PROBE_EVERY = 300.0
+
+
+class Work:
+    """The use cases of a worker's slots."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._store = tools.store
+
+    def claim(
+        self, worker: str, *, limit: int, ids: Collection[str] | None = None, skip_families: Collection[str] = ()
+    ) -> Sequence[Claimed]:
+        """
+        Up to `limit` due jobs for that worker, each with an open entry in the ledger.
+
+        With `ids`, only those of them that are still to be had; without, a sweep in the order of claiming. Paused and
+        full groups, families that are being throttled and a parked queue are passed over.
+        """
+        return self._store.write(lambda unit: self._claim(unit, worker, limit, ids, skip_families))
+
+    def sending(self, claimed: Claimed) -> None:
+        """
+        The first byte is about to go out: from now on the call may be paid for.
+
+        Raises `LeaseLost` if another worker has the job by now: nothing may be sent then.
+        """
+        if not self._store.write(lambda unit: unit.mark_sent(claimed.job.id, claimed.token)):
+            raise LeaseLost()
+
+    def checkpoint(self, claimed: Claimed, partial: Partial) -> None:
+        """Keep what has come so far. Silently nothing, once the lease is lost."""
+
+        def keep(unit: Unit) -> None:
+            job = unit.job(claimed.job.id)
+            if job is not None and job.lease is not None and job.lease.token == claimed.token:
+                unit.checkpoint(job, claimed.call.number, partial)
+
+        self._store.write(keep)
+
+    def complete(self, claimed: Claimed, done: Completion) -> Job:
+        """Store the answer, its usage and the delivery that carries it, in one transaction."""
+
+        def move(unit: Unit) -> Change:
+            job, call = _held(unit, claimed)
+            change = machine.complete(job, done, token=claimed.token, call=call, now=unit.now)
+            _unpark(unit)
+            return endings.save(unit, change, self._tools, done=done)
+
+        return self._store.write(move).job
+
+    def fail(self, claimed: Claimed, failure: Failure) -> Job:
+        """A try that did not end well: what the machine makes of it, and what it says of the whole queue."""
+        tools = self._tools
+
+        def move(unit: Unit) -> Change:
+            job, call = _held(unit, claimed)
+            chance = tools.random.random()
+            change = machine.fail(
+                job, failure, token=claimed.token, call=call, policy=tools.policy, now=unit.now, chance=chance
+            )
+            _hold_back(unit, job, change, failure)
+            return endings.save(unit, change, tools, partial=failure.partial)
+
+        return self._announce(self._store.write(move))
+
+    def release(self, claimed: Claimed) -> Job:
+        """Hand back a job of which nothing was sent."""
+
+        def move(unit: Unit) -> Change:
+            job, call = _held(unit, claimed)
+            return endings.save(unit, machine.release(job, token=claimed.token, call=call, now=unit.now), self._tools)
+
+        return self._announce(self._store.write(move))
+
+    def interrupt(self, claimed: Claimed, partial: Partial, *, why: str) -> Job:
+        """A planned stop outlasted its drain: the call is given up, and goes the way of its onInterrupt."""
+        return self._announce(
+            self._store.write(lambda unit: self._interrupt(unit, claimed.job.id, why, claimed, partial))
+        )
+
+    def renew(self, worker: str) -> dict[str, str]:
+        """Extend that worker's leases; answers what it still holds, token by job. The rest it must drop."""
+        seconds = self._tools.policy.lease
+
+        return dict(self._store.write(lambda unit: unit.renew(worker, unit.now + seconds)))
+
+    def cancels(self, worker: str) -> Collection[str]:
+        """Which of its jobs someone wants stopped."""
+        return self._store.read(lambda view: view.cancel_requested(worker))
+
+    def leases(self) -> Sequence[Job]:
+        """Every running job, for whoever judges whether its worker lives."""
+        return self._store.read(lambda view: view.running())
+
+    def reap(self, job_id: str, token: str, *, why: str) -> Job | None:
+        """Take a job back from a worker that is known to be dead. None: it had moved on."""
+
+        def move(unit: Unit) -> Change | None:
+            job = unit.job(job_id)
+            if job is None or job.lease is None or job.lease.token != token:
+                return None
+            return self._interrupt(unit, job_id, why, None, unit.partial(job_id) or Partial())
+
+        change = self._store.write(move)
+
+        return None if change is None else self._announce(change)
+
+    def _claim(
+        self, unit: Unit, worker: str, limit: int, ids: Collection[str] | None, skip_families: Collection[str]
+    ) -> Sequence[Claimed]:
+        holds = {hold.scope: hold for hold in unit.holds()}
+        if "pause" in holds:
+            return []
+        if (park := holds.get("park")) is not None:
+            if park.until is None or park.until > unit.now:
+                return []
+            limit = min(limit, 1)
+        families = {*skip_families, *_throttled(holds, unit.now)}
+        gate = _Gate(unit)
+        claimed: list[Claimed] = []
+        while len(claimed) < limit:
+            batch = self._candidates(unit, limit - len(claimed), ids, gate.shut, families)
+            taken = [self._take(unit, job, worker) for job in batch if gate.admits(job)]
+            claimed.extend(taken)
+            if not batch or ids is not None:
+                break
+        gate.save()
+        if park is not None and claimed:
+            unit.save_hold(replace(park, until=unit.now + PROBE_EVERY))
+
+        return claimed
+
+    def _candidates(
+        self, unit: Unit, limit: int, ids: Collection[str] | None, groups: Collection[str], families: Collection[str]
+    ) -> Sequence[Job]:
+        if ids is None:
+            return unit.due(limit=limit, skip_groups=groups, skip_families=families)
+        named = [job for job in map(unit.job, ids) if job is not None]
+        free = [
+            job
+            for job in named
+            if job.state == "queued"
+            and job.due_at <= unit.now
+            and job.group not in groups
+            and job.family not in families
+        ]
+        return sorted(free, key=lambda job: job.rank)[:limit]
+
+    def _take(self, unit: Unit, job: Job, worker: str) -> Claimed:
+        lease = self._tools.lease(worker, unit.now, self._tools.policy.lease)
+        change = machine.claim(job, lease=lease, now=unit.now)
+        unit.save(change)
+        request = unit.request(job.id)
+        if request is None or change.call is None:
+            raise NotFound(f"the request of job {job.request_id} is gone")
+
+        return Claimed(job=change.job, call=change.call, request=request)
+
+    def _interrupt(self, unit: Unit, job_id: str, why: str, claimed: Claimed | None, partial: Partial) -> Change:
+        tools = self._tools
+        job = unit.job(job_id)
+        if job is None:
+            raise NotFound()
+        call = unit.call(job_id, job.calls) or Call(
+            job_id=job_id, number=job.calls, run=job.run, started_at=unit.now, worker=""
+        )
+        change = machine.interrupt(
+            job,
+            partial,
+            call=call,
+            why=why,
+            policy=tools.policy,
+            now=unit.now,
+            chance=tools.random.random(),
+            token=None if claimed is None else claimed.token,
+        )
+        return endings.save(unit, change, tools, partial=partial.text)
+
+    def _announce(self, change: Change) -> Job:
+        if change.ready_now:
+            self._tools.bell.ring((change.job.id,))
+
+        return change.job
+
+
+class _Gate:
+    """Which groups may have one more, while a claim goes on."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._running = unit.running_by_group()
+        self._groups = {group.name: group for group in unit.groups()}
+        self._moved: set[str] = set()
+        self.shut = {group.name for group in self._groups.values() if not self._open(group)}
+
+    def admits(self, job: Job) -> bool:
+        """Whether the job's group takes it; if so, it is counted."""
+        group = self._groups.get(job.group)
+        if group is None:
+            return True
+        if not self._open(group):
+            self.shut.add(group.name)
+            return False
+        self._running[group.name] = self._running.get(group.name, 0) + 1
+        if group.rate is not None:
+            # Evenly spaced (GCRA without a burst): a minute's jobs never all start in its first second.
+            self._groups[group.name] = replace(group, next_at=max(group.next_at, self._unit.now) + 60.0 / group.rate)
+            self._moved.add(group.name)
+        return True
+
+    def save(self) -> None:
+        """Write down how far the rates have been used."""
+        for name in self._moved:
+            self._unit.save_group(self._groups[name])
+
+    def _open(self, group: Group) -> bool:
+        full = group.concurrency is not None and self._running.get(group.name, 0) >= group.concurrency
+        return not (full or group.paused_at is not None or (group.rate is not None and group.next_at > self._unit.now))
+
+
+def _held(unit: Unit, claimed: Claimed) -> tuple[Job, Call]:
+    job = unit.job(claimed.job.id)
+    if job is None:
+        raise LeaseLost()
+    machine.fence(job, claimed.token)
+
+    return job, unit.call(job.id, job.calls) or claimed.call
+
+
+def _throttled(holds: dict[str, Hold], now: float) -> set[str]:
+    families = (scope.removeprefix("family:") for scope in holds if scope.startswith("family:"))
+    return {family for family in families if (holds[f"family:{family}"].until or 0.0) > now}
+
+
+def _hold_back(unit: Unit, job: Job, change: Change, failure: Failure) -> None:
+    now = unit.now
+    if failure.remedy is Remedy.PARK:
+        known = next((hold for hold in unit.holds() if hold.scope == "park"), None)
+        until = now + max(PROBE_EVERY, failure.retry_after or 0.0)
+        reason = failure.reason or failure.type.value
+        unit.save_hold(Hold(scope="park", reason=reason, since=known.since if known else now, until=until))
+    elif failure.remedy is Remedy.WAIT and change.job.due_at > now:
+        reason = failure.type.value
+        unit.save_hold(Hold(scope=f"family:{job.family}", reason=reason, since=now, until=change.job.due_at))
+
+
+def _unpark(unit: Unit) -> None:
+    held = next((hold for hold in unit.holds() if hold.scope == "park"), None)
+    if held is not None:
+        unit.drop_hold("park")
+        unit.postpone_deadlines(since=held.since)

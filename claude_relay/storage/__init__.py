@@ -1,0 +1,1 @@
+"""Storage engines: they know rows, not rules."""

@@ -1,0 +1,233 @@
+"""Between values and rows: columns and how each is written and read, for every engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.change import Call, Event, Outcome
+from ..core.delivery import Delivery, DeliveryState, Reply
+from ..core.failure import Partial
+from ..core.job import Job, Lease, OnInterrupt, Retain, State
+from ..core.submission import Request
+from ..ports import Group, Hold, Posted, WorkerSeen
+
+JOB = (
+    "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"
+    " on_interrupt retain deadline_at deadline_asked has_webhook run run_started_at calls attempt failures"
+    " interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at waiting_for"
+    " finished_at error_type error prompt_length response_length usage cost_usd"
+).split()
+REQUEST = (
+    "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
+)
+CALL = (
+    "job_id number run started_at ended_at worker model sent upstream_request_id outcome detail usage cost_usd"
+    " text_length"
+).split()
+DELIVERY = (
+    "id job_id run webhook_id url destination state version created_at due_at attempts tries since lease_worker"
+    " lease_token lease_expires_at last_status last_error finished_at acked_at"
+).split()
+
+
+def columns(names: Sequence[str], prefix: str = "") -> str:
+    """`a, b, c` for a SELECT or an INSERT."""
+    return ", ".join(prefix + name for name in names)
+
+
+def insert(table: str, names: Sequence[str]) -> str:
+    """An INSERT of those columns, by position."""
+    return f"INSERT INTO {table} ({columns(names)}) VALUES ({', '.join('?' * len(names))})"
+
+
+def update(table: str, names: Sequence[str]) -> str:
+    """An UPDATE of those columns of one row, if it still has the version that is expected; answers a row if it had."""
+    marks = ", ".join("?" * len(names))
+
+    return f"UPDATE {table} SET ({columns(names)}) = ({marks}) WHERE id = ? AND version = ? RETURNING 1"
+
+
+def job_values(job: Job) -> tuple[Any, ...]:
+    """The row of a job, in the order of `JOB`."""
+    lease = job.lease
+    return (
+        job.id,
+        job.owner,
+        job.request_id,
+        job.body_hash,
+        job.state.value,
+        job.version,
+        job.created_at,
+        job.updated_at,
+        job.due_at,
+        job.priority,
+        job.rank,
+        job.group,
+        job.model,
+        job.family,
+        job.mode,
+        job.on_interrupt.value,
+        job.retain.value,
+        job.deadline_at,
+        int(job.deadline_asked),
+        int(job.has_webhook),
+        job.run,
+        job.run_started_at,
+        job.calls,
+        job.attempt,
+        job.failures,
+        job.interruptions,
+        job.unsent,
+        int(job.ambiguous),
+        lease.worker if lease else None,
+        lease.token if lease else None,
+        lease.expires_at if lease else None,
+        int(job.sent),
+        job.cancel_requested_at,
+        job.waiting_for,
+        job.finished_at,
+        job.error_type,
+        job.error,
+        job.prompt_length,
+        job.response_length,
+        dump(job.usage),
+        job.cost_usd,
+    )
+
+
+def to_job(row: Sequence[Any]) -> Job:
+    """A job from a row in the order of `JOB`."""
+    told = dict(zip(JOB, row, strict=True))
+    del told["rank"], told["family"]
+    told["group"] = told.pop("grp")
+    told["state"] = State(told["state"])
+    told["on_interrupt"] = OnInterrupt(told["on_interrupt"])
+    told["retain"] = Retain(told["retain"])
+    told["lease"] = _lease(told)
+    told["usage"] = load(told["usage"])
+    for flag in ("deadline_asked", "has_webhook", "ambiguous", "sent"):
+        told[flag] = bool(told[flag])
+
+    return Job(**told)
+
+
+def request_values(job_id: str, request: Request) -> tuple[Any, ...]:
+    """The row of a request, in the order of `REQUEST`."""
+    return (
+        job_id,
+        dump(request.request),
+        request.webhook_url,
+        request.failure_webhook_url,
+        dump(request.webhook_headers or None),
+        dump(request.metadata),
+        request.max_cost_usd,
+        request.need_by,
+        dump(list(request.warnings) or None),
+    )
+
+
+def to_request(row: Sequence[Any]) -> Request:
+    """A request from a row in the order of `REQUEST`."""
+    told = dict(zip(REQUEST, row, strict=True))
+    told["request"] = load(told["request"])
+    told["metadata"] = load(told["metadata"])
+    told["webhook_headers"] = load(told["webhook_headers"]) or {}
+    told["warnings"] = tuple(load(told["warnings"]) or ())
+
+    return Request(**told)
+
+
+def call_values(call: Call) -> tuple[Any, ...]:
+    """The row of a ledger entry, in the order of `CALL`."""
+    told = vars(call) | {"sent": int(call.sent), "usage": dump(call.usage)}
+
+    return tuple(told[name] for name in CALL)
+
+
+def to_call(row: Sequence[Any]) -> Call:
+    """A ledger entry from a row in the order of `CALL`."""
+    told = dict(zip(CALL, row, strict=True))
+    told["sent"] = bool(told["sent"])
+    told["usage"] = load(told["usage"])
+
+    return Call(**told)
+
+
+def delivery_values(delivery: Delivery) -> tuple[Any, ...]:
+    """The row of a delivery, in the order of `DELIVERY`."""
+    lease = delivery.lease
+    told = vars(delivery) | {
+        "destination": delivery.destination,
+        "state": delivery.state.value,
+        "lease_worker": lease.worker if lease else None,
+        "lease_token": lease.token if lease else None,
+        "lease_expires_at": lease.expires_at if lease else None,
+    }
+    return tuple(told[name] for name in DELIVERY)
+
+
+def to_delivery(row: Sequence[Any]) -> Delivery:
+    """A delivery from a row in the order of `DELIVERY`; its body stays where it is."""
+    told = dict(zip(DELIVERY, row, strict=True))
+    del told["destination"]
+    told["state"] = DeliveryState(told["state"])
+    told["lease"] = _lease(told)
+
+    return Delivery(**told)
+
+
+def to_outcome(row: Sequence[Any]) -> Outcome:
+    """From `job_id, run, at, status, body`."""
+    return Outcome(job_id=row[0], run=row[1], at=row[2], status=row[3], body=bytes(row[4]))
+
+
+def to_partial(row: Sequence[Any]) -> Partial:
+    """From `text, usage, model, upstream_request_id`."""
+    return Partial(text=row[0], usage=load(row[1]), model=row[2], upstream_request_id=row[3])
+
+
+def to_event(row: Sequence[Any]) -> Event:
+    """From `job_id, subject, version, at, name, detail`."""
+    return Event(job_id=row[0], subject=row[1], version=row[2], at=row[3], name=row[4], detail=load(row[5]) or {})
+
+
+def to_posted(row: Sequence[Any]) -> Posted:
+    """From `delivery_id, number, at, url, status, ms, reply, error`."""
+    reply = Reply(status=row[4], ms=row[5], excerpt=row[6], error=row[7])
+
+    return Posted(delivery_id=row[0], number=row[1], at=row[2], url=row[3], reply=reply)
+
+
+def to_group(row: Sequence[Any]) -> Group:
+    """From `name, concurrency, rate, paused_at, next_at`."""
+    return Group(name=row[0], concurrency=row[1], rate=row[2], paused_at=row[3], next_at=row[4])
+
+
+def to_hold(row: Sequence[Any]) -> Hold:
+    """From `scope, reason, since, until`."""
+    return Hold(scope=row[0], reason=row[1], since=row[2], until=row[3])
+
+
+def to_worker(row: Sequence[Any]) -> WorkerSeen:
+    """From `id, host, pid, started_at, seen_at, slots, running`."""
+    return WorkerSeen(
+        id=row[0], host=row[1], pid=row[2], started_at=row[3], seen_at=row[4], slots=row[5], running=row[6]
+    )
+
+
+def dump(value: Any) -> str | None:
+    """JSON, or NULL for None."""
+    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def load(text: str | None) -> Any:
+    """The value back."""
+    return None if text is None else json.loads(text)
+
+
+def _lease(told: dict[str, Any]) -> Lease | None:
+    worker, token, until = (told.pop(f"lease_{part}") for part in ("worker", "token", "expires_at"))
+
+    return None if token is None else Lease(worker=worker, token=token, expires_at=until)

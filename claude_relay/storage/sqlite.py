@@ -1,0 +1,261 @@
+"""
+The embedded engine: one SQLite file, through `apsw` for a SQLite that is free of the WAL-reset bug.
+
+One thread writes. Whoever has something to write hands it a function and waits; all that have queued up meanwhile go
+into one transaction, each in a savepoint of its own, and share one commit and one fsync. A function that fails undoes
+only itself. Reads use connections of their own and never wait for the writer.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import apsw
+
+from ..errors import RelayError, StoreRefused, StoreUnavailable
+from ..ports import Unit, View
+from . import gate, migrate
+from .unit import Writes
+from .view import Reads
+
+T = TypeVar("T")
+
+#: How long a write waits for another process's, in seconds: a caller at the door must not wait for much more.
+_PATIENCE = 2.5
+#: How many writes share a commit at most.
+_GROUP = 256
+_IDLE_READERS = 32
+
+
+class SqliteStore:
+    """Implements `ports.Store`. Opening it checks the file, brings it to the present schema and starts the writer."""
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        self._path = path
+        self._clock = clock
+        self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
+        self._work: queue.SimpleQueue[tuple[Callable[[Unit], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        with _plainly(path):
+            self._writing = self._open()
+        self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
+        self._writer.start()
+
+    def write(self, work: Callable[[Unit], T]) -> T:
+        """
+        Run `work` in a transaction and answer what it answers, once it is on disk.
+
+        Raises whatever `work` raises (nothing of it is kept then), `StoreUnavailable` when the store is locked, full
+        or closed, `StoreRefused` when it is corrupt.
+        """
+        if self._closed.is_set():
+            raise StoreUnavailable("the store is closed: this process is stopping")
+        done: Future[T] = Future()
+        self._work.put((work, done))
+
+        return done.result()
+
+    def read(self, look: Callable[[View], T]) -> T:
+        """Run `look` on a consistent view of what is committed."""
+        with _plainly(self._path), self._reader() as connection:
+            connection.execute("BEGIN")
+            try:
+                return look(Reads(_runner(connection), self._clock()))
+            finally:
+                connection.execute("COMMIT")
+
+    def check(self) -> str | None:
+        """What is wrong with the file, or None. Reads all of it."""
+        with _plainly(self._path), self._reader() as connection:
+            said = connection.execute("PRAGMA quick_check(1)").get
+
+        return None if said == "ok" else str(said)
+
+    def close(self) -> None:
+        """Finish what has been handed in, and close. May be called twice."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self._work.put(None)
+        self._writer.join()
+        while not self._readers.empty():
+            self._readers.get().close()
+        self._writing.close()
+
+    def _open(self) -> apsw.Connection:
+        path = self._path
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with _alone(path):
+            gate.admit(path)
+            # Made by us first, for the mode: SQLite gives the same to -wal and -shm.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
+            connection = self._connect()
+            if gate.wal_is_safe(apsw.sqlite_lib_version()):
+                connection.pragma("journal_mode", "wal")
+                connection.pragma("synchronous", "full")
+            else:
+                connection.pragma("journal_mode", "truncate")
+                connection.pragma("synchronous", "extra")
+            connection.pragma("journal_size_limit", 64 * 1024 * 1024)
+            _migrate(connection, path)
+            known = connection.execute("SELECT value FROM meta WHERE key = 'identity'").get
+            gate.match_identity(path, known)
+
+        return connection
+
+    def _connect(self, *, flags: int = apsw.SQLITE_OPEN_READWRITE) -> apsw.Connection:
+        connection = apsw.Connection(str(self._path), flags=flags)
+        connection.set_busy_timeout(int(_PATIENCE * 1000))
+        connection.pragma("foreign_keys", True)
+        connection.pragma("secure_delete", True)  # what is purged is gone from the file
+        connection.pragma("temp_store", "memory")
+
+        return connection
+
+    @contextmanager
+    def _reader(self) -> Iterator[apsw.Connection]:
+        try:
+            connection = self._readers.get_nowait()
+        except queue.Empty:
+            connection = self._connect()
+            connection.pragma("query_only", True)
+        try:
+            yield connection
+        finally:
+            if self._closed.is_set() or self._readers.qsize() >= _IDLE_READERS:
+                connection.close()
+            else:
+                self._readers.put(connection)
+
+    def _write_all(self) -> None:
+        """The writer thread: until it is told to stop, and all that was handed in before is done."""
+        while (first := self._work.get()) is not None:
+            group = [first]
+            while len(group) < _GROUP and not self._work.empty():
+                if (another := self._work.get()) is None:
+                    self._work.put(None)
+                    break
+                group.append(another)
+            self._write_group(group)
+        while not self._work.empty():
+            if (late := self._work.get()) is not None:
+                late[1].set_exception(StoreUnavailable("the store is closed: this process is stopping"))
+
+    def _write_group(self, group: Sequence[tuple[Callable[[Unit], Any], Future[Any]]]) -> None:
+        """One transaction, a savepoint for each; nobody hears of success before the commit."""
+        connection = self._writing
+        answers: list[tuple[Future[Any], Any, BaseException | None]] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for work, done in group:
+                answers.append((done, *self._write_one(connection, work)))
+            connection.execute("COMMIT")
+        except BaseException as exc:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            told = _translate(exc, self._path)
+            for _, done in group:
+                done.set_exception(told)
+            return
+
+        for done, answer, fault in answers:
+            if fault is None:
+                done.set_result(answer)
+            else:
+                done.set_exception(fault)
+
+    def _write_one(self, connection: apsw.Connection, work: Callable[[Unit], Any]) -> tuple[Any, BaseException | None]:
+        connection.execute("SAVEPOINT one")
+        try:
+            answer = work(Writes(_runner(connection), self._clock()))
+        except Exception as exc:
+            if not connection.in_transaction:
+                raise  # SQLite itself gave the whole transaction up: a full disk, an I/O error
+            connection.execute("ROLLBACK TO one")
+            connection.execute("RELEASE one")
+            return None, _translate(exc, self._path)
+        connection.execute("RELEASE one")
+
+        return answer, None
+
+
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    have = connection.pragma("user_version")
+    if not (todo := migrate.missing("sqlite", have, where=str(path))):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        migrate.apply(todo, lambda sql: _run_script(connection, sql), lambda n: _stamp(connection, n))
+        if have == 0:
+            sql = "INSERT INTO meta (key, value) VALUES ('identity', ?)"
+            connection.execute(sql, (gate.new_identity(),))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _run_script(connection: apsw.Connection, sql: str) -> None:
+    for _ in connection.execute(sql):
+        pass
+
+
+def _stamp(connection: apsw.Connection, number: int) -> None:
+    connection.execute(f"PRAGMA user_version = {number:d}")
+
+
+def _runner(connection: apsw.Connection) -> Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]:
+    def run(sql: str, args: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        return connection.execute(sql, tuple(args)).fetchall()
+
+    return run
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time creates and migrates: the switch to WAL does not wait for a busy file."""
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _plainly(path: Path) -> Iterator[None]:
+    """SQLite's and the system's faults, in the words of the house."""
+    try:
+        yield
+    except (apsw.Error, OSError) as exc:
+        raise _translate(exc, path) from exc
+
+
+def _translate(exc: BaseException, path: Path) -> BaseException:
+    if isinstance(exc, RelayError):
+        return exc
+    if isinstance(exc, apsw.CorruptError | apsw.NotADBError):
+        return StoreRefused(
+            f"the store {path} is corrupt ({exc}). Nothing more is written to it. Keep the file, then: "
+            f"claude-relay restore FILE with the latest backup."
+        )
+    if isinstance(exc, apsw.FullError):
+        return StoreUnavailable("the disk is full: make room, nothing that was accepted is lost", retry_after=30)
+    if isinstance(exc, apsw.BusyError | apsw.LockedError):
+        return StoreUnavailable("the store is locked by another process; try again", retry_after=5)
+    if isinstance(exc, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | PermissionError):
+        return StoreUnavailable(f"the store {path} cannot be opened or written: look at its owner and mode ({exc})")
+    if isinstance(exc, apsw.IOError | OSError):
+        return StoreUnavailable(f"the disk under {path} answers with errors ({exc})", retry_after=30)
+
+    return exc

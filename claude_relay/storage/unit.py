@@ -1,0 +1,188 @@
+"""What is written: SQL for the verbs of `ports.Unit`. An UPDATE that moves something names the version it expects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..core.change import Change, Event
+from ..core.delivery import Delivery
+from ..core.failure import Partial
+from ..core.job import Job
+from ..core.submission import Request
+from ..errors import Conflict
+from ..ports import Group, Hold, Posted, WorkerSeen
+from . import rows
+from .view import Reads
+
+_ADD_JOB = rows.insert("jobs", rows.JOB)
+_ADD_REQUEST = rows.insert("requests", rows.REQUEST)
+_ADD_POST = rows.insert("posts", "delivery_id number at url status ms reply error".split())
+_ADD_DELIVERY = rows.insert("deliveries", rows.DELIVERY)
+_SAVE_JOB = rows.update("jobs", rows.JOB)
+_SAVE_DELIVERY = rows.update("deliveries", rows.DELIVERY)
+_PUT_CALL = rows.insert("calls", rows.CALL) + (
+    " ON CONFLICT (job_id, number) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in rows.CALL if name not in ("job_id", "number"))
+)
+_PUT_PARTIAL = """
+INSERT INTO partials (job_id, number, text, usage, model, upstream_request_id) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (job_id) DO UPDATE SET number = excluded.number, text = excluded.text, usage = excluded.usage,
+    model = excluded.model, upstream_request_id = excluded.upstream_request_id"""
+_PURGEABLE = """
+SELECT j.id FROM jobs j LEFT JOIN deliveries d ON d.job_id = j.id AND d.run = j.run
+WHERE j.finished_at IS NOT NULL AND (d.id IS NULL OR d.state IN ('delivered', 'dead'))
+  AND coalesce(d.finished_at, j.finished_at)
+      <= CASE WHEN j.state = 'completed' AND coalesce(d.state, '') <> 'dead' THEN ? ELSE ? END
+  AND j.finished_at <= ?
+ORDER BY j.finished_at LIMIT ?"""
+_TOMBSTONE = """
+INSERT INTO tombstones (request_id, owner, job_id, body_hash, state, created_at, finished_at, purged_at)
+SELECT request_id, owner, id, body_hash, state, created_at, finished_at, ? FROM jobs WHERE id = ?
+ON CONFLICT (request_id, owner) DO UPDATE SET job_id = excluded.job_id, body_hash = excluded.body_hash,
+    state = excluded.state, created_at = excluded.created_at, finished_at = excluded.finished_at,
+    purged_at = excluded.purged_at"""
+
+
+class Writes(Reads):
+    """Implements `ports.Unit` over one open transaction."""
+
+    def add(self, change: Change, request: Request) -> None:
+        """A new job, with what was asked."""
+        self._run(_ADD_JOB, rows.job_values(change.job))
+        self._run(_ADD_REQUEST, rows.request_values(change.job.id, request))
+        self._append(change)
+
+    def save(self, change: Change) -> None:
+        """
+        A job's next version and all that goes with it.
+
+        Raises `Conflict` when the row has moved since the change was decided on.
+        """
+        job = change.job
+        if not self._run(_SAVE_JOB, (*rows.job_values(job), job.id, change.expects)):
+            raise Conflict(f"job {job.request_id} moved at the same moment; look again")
+        self._append(change)
+
+    def mark_sent(self, job_id: str, token: str) -> bool:
+        """The present call's first byte is about to go out. False: the lease was lost, do not send."""
+        sql = "UPDATE jobs SET sent = 1 WHERE id = ? AND lease_token = ? RETURNING calls"
+        if not (found := self._run(sql, (job_id, token))):
+            return False
+        self._run("UPDATE calls SET sent = 1 WHERE job_id = ? AND number = ?", (job_id, found[0][0]))
+        return True
+
+    def checkpoint(self, job: Job, number: int, partial: Partial) -> None:
+        """Keep what a stream has brought so far, in the ledger and to read."""
+        self._run(
+            _PUT_PARTIAL,
+            (job.id, number, partial.text, rows.dump(partial.usage), partial.model, partial.upstream_request_id),
+        )
+        sql = """UPDATE calls SET usage = ?, upstream_request_id = coalesce(?, upstream_request_id), text_length = ?
+                 WHERE job_id = ? AND number = ?"""
+        self._run(sql, (rows.dump(partial.usage), partial.upstream_request_id, len(partial.text), job.id, number))
+
+    def renew(self, worker: str, expires_at: float) -> Sequence[tuple[str, str]]:
+        """Extend that worker's leases; answers which they are, as (job, token)."""
+        sql = """UPDATE jobs SET lease_expires_at = ? WHERE state = 'running' AND lease_worker = ?
+                 RETURNING id, lease_token"""
+        return [(row[0], row[1]) for row in self._run(sql, (expires_at, worker))]
+
+    def save_request(self, request: Request) -> None:
+        """Replace what a job asks for."""
+        self._run("UPDATE requests SET request = ? WHERE job_id = ?", (rows.dump(request.request), request.job_id))
+
+    def add_delivery(self, delivery: Delivery) -> None:
+        """Open a delivery."""
+        self._run(_ADD_DELIVERY, rows.delivery_values(delivery))
+        if delivery.body is not None:
+            sql = "INSERT INTO delivery_bodies (delivery_id, body) VALUES (?, ?)"
+            self._run(sql, (delivery.id, delivery.body))
+
+    def save_delivery(self, delivery: Delivery, expects: int, event: Event, posted: Posted | None = None) -> None:
+        """A delivery's next version, with the POST that led to it. Raises `Conflict` when it has moved since."""
+        if not self._run(_SAVE_DELIVERY, (*rows.delivery_values(delivery), delivery.id, expects)):
+            raise Conflict("the delivery moved at the same moment; look again")
+        self._event(event)
+        if posted is not None:
+            reply = posted.reply
+            told = (posted.at, posted.url, reply.status, reply.ms, reply.excerpt, reply.error)
+            self._run(_ADD_POST, (posted.delivery_id, posted.number, *told))
+
+    def renew_deliveries(self, worker: str, expires_at: float) -> None:
+        """Extend that sender's leases."""
+        sql = "UPDATE deliveries SET lease_expires_at = ? WHERE state = 'sending' AND lease_worker = ?"
+        self._run(sql, (expires_at, worker))
+
+    def save_group(self, group: Group) -> None:
+        """Set a group."""
+        sql = """INSERT INTO groups (name, concurrency, rate, paused_at, next_at) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (name) DO UPDATE SET concurrency = excluded.concurrency, rate = excluded.rate,
+                     paused_at = excluded.paused_at, next_at = excluded.next_at"""
+        self._run(sql, (group.name, group.concurrency, group.rate, group.paused_at, group.next_at))
+
+    def save_hold(self, hold: Hold) -> None:
+        """Let a part of the queue stand still."""
+        sql = """INSERT INTO holds (scope, reason, since, until) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (scope) DO UPDATE SET reason = excluded.reason, until = excluded.until"""
+        self._run(sql, (hold.scope, hold.reason, hold.since, hold.until))
+
+    def drop_hold(self, scope: str) -> Hold | None:
+        """Let it go on; answers what held it."""
+        sql = "DELETE FROM holds WHERE scope = ? RETURNING scope, reason, since, until"
+        found = self._run(sql, (scope,))
+        return rows.to_hold(found[0]) if found else None
+
+    def postpone_deadlines(self, *, since: float, group: str | None = None) -> None:
+        """Give waiting jobs the time back that they could not use since then; deadlines that were asked for stand."""
+        sql = """UPDATE jobs SET deadline_at = deadline_at + (? - max(?, run_started_at))
+                 WHERE state = 'queued' AND deadline_asked = 0 AND (? IS NULL OR grp = ?)"""
+        self._run(sql, (self.now, since, group, group))
+
+    def seen(self, worker: WorkerSeen) -> None:
+        """A worker's sign of life."""
+        sql = """INSERT INTO workers (id, host, pid, started_at, seen_at, slots, running) VALUES (?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, slots = excluded.slots,
+                     running = excluded.running"""
+        told = (worker.host, worker.pid, worker.started_at, worker.seen_at, worker.slots, worker.running)
+        self._run(sql, (worker.id, *told))
+
+    def gone(self, worker_id: str) -> None:
+        """It said goodbye, or is known to be dead."""
+        self._run("DELETE FROM workers WHERE id = ?", (worker_id,))
+
+    def remember(self, key: str, value: Any) -> None:
+        """Keep a small value for other processes."""
+        sql = "INSERT INTO memos (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        self._run(sql, (key, rows.dump(value) or "null"))
+
+    def purge(self, *, done_before: float, failed_before: float, limit: int) -> int:
+        """Erase up to `limit` jobs past their time, oldest first; a tombstone stays of each."""
+        latest = max(done_before, failed_before)
+        found = [row[0] for row in self._run(_PURGEABLE, (done_before, failed_before, latest, limit))]
+        for job_id in found:
+            self._run(_TOMBSTONE, (self.now, job_id))
+            of_job = "(SELECT id FROM deliveries WHERE job_id = ?)"
+            self._run(f"DELETE FROM posts WHERE delivery_id IN {of_job}", (job_id,))
+            self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {of_job}", (job_id,))
+            for table in ("deliveries", "events", "partials", "calls", "outcomes", "requests"):
+                self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+            self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
+        return len(found)
+
+    def _append(self, change: Change) -> None:
+        job_id = change.job.id
+        self._event(change.event)
+        if change.call is not None:
+            self._run(_PUT_CALL, rows.call_values(change.call))
+        if (outcome := change.outcome) is not None:
+            sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
+            self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body))
+            self._run("DELETE FROM partials WHERE job_id = ?", (job_id,))
+        if change.delivery is not None:
+            self.add_delivery(change.delivery)
+
+    def _event(self, event: Event) -> None:
+        sql = "INSERT INTO events (job_id, subject, version, at, name, detail) VALUES (?, ?, ?, ?, ?, ?)"
+        told = (event.subject, event.version, event.at, event.name, rows.dump(event.detail or None))
+        self._run(sql, (event.job_id, *told))

@@ -1,0 +1,294 @@
+"""What is read: SQL for the questions of `ports.View`. Engines hand in how a statement is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from ..core.change import Call, Event, Outcome
+from ..core.delivery import Delivery
+from ..core.failure import Partial
+from ..core.ids import earliest_ulid
+from ..core.job import Job, State
+from ..core.submission import Request
+from ..ports import Group, Hold, JobFilter, Posted, WorkerSeen
+from . import rows
+
+Rows = Sequence[Sequence[Any]]
+Run = Callable[[str, Sequence[Any]], Rows]
+
+_JOB = f"SELECT {rows.columns(rows.JOB, 'j.')} FROM jobs j"
+_REQUEST = f"SELECT {rows.columns(rows.REQUEST)} FROM requests WHERE job_id = ?"
+_CALL = f"SELECT {rows.columns(rows.CALL)} FROM calls WHERE job_id = ?"
+_DELIVERY = f"SELECT {rows.columns(rows.DELIVERY, 'd.')} FROM deliveries d"
+_GROUP = "SELECT name, concurrency, rate, paused_at, next_at FROM groups"
+_EVENT = "e.job_id, e.subject, e.version, e.at, e.name, e.detail"
+
+# Each destination gets its share of what is due, so that one with a thousand waiting does not fill every sender.
+_DUE_DELIVERIES = f"""
+SELECT {rows.columns(rows.DELIVERY)} FROM (
+    SELECT d.*, row_number() OVER (PARTITION BY d.destination ORDER BY d.due_at) AS nth,
+           (SELECT count(*) FROM deliveries s WHERE s.state = 'sending' AND s.destination = d.destination) AS busy
+    FROM deliveries d WHERE d.state = 'pending' AND d.due_at <= ?
+) WHERE nth + busy <= ? ORDER BY due_at LIMIT ?"""
+
+
+class Reads:
+    """Implements `ports.View` over one connection, at one time."""
+
+    def __init__(self, run: Run, now: float) -> None:
+        self._run = run
+        self._now = now
+
+    @property
+    def now(self) -> float:
+        """The time of this look, in seconds since 1970."""
+        return self._now
+
+    def job(self, job_id: str) -> Job | None:
+        """One job, by its own id."""
+        return _one(rows.to_job, self._run(f"{_JOB} WHERE j.id = ?", (job_id,)))
+
+    def find(self, request_id: str, owner: str | None) -> Sequence[Job]:
+        """The jobs of that requestId: of one owner, or (None) of all."""
+        if owner is None:
+            return _all(rows.to_job, self._run(f"{_JOB} WHERE j.request_id = ?", (request_id,)))
+        return _all(rows.to_job, self._run(f"{_JOB} WHERE j.request_id = ? AND j.owner = ?", (request_id, owner)))
+
+    def request(self, job_id: str) -> Request | None:
+        """What was asked."""
+        return _one(rows.to_request, self._run(_REQUEST, (job_id,)))
+
+    def metadata(self, job_id: str) -> Any:
+        """What the caller wants echoed; without reading the prompt beside it."""
+        return rows.load(self._value("SELECT metadata FROM requests WHERE job_id = ?", (job_id,)))
+
+    def outcome(self, job_id: str, run: int) -> Outcome | None:
+        """How that run ended."""
+        sql = "SELECT job_id, run, at, status, body FROM outcomes WHERE job_id = ? AND run = ?"
+        return _one(rows.to_outcome, self._run(sql, (job_id, run)))
+
+    def partial(self, job_id: str) -> Partial | None:
+        """What the running call had brought at its last checkpoint."""
+        sql = "SELECT text, usage, model, upstream_request_id FROM partials WHERE job_id = ?"
+        return _one(rows.to_partial, self._run(sql, (job_id,)))
+
+    def jobs(self, which: JobFilter) -> Sequence[Job]:
+        """The newest jobs that fit."""
+        where, args = _conditions(which)
+        sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
+        return _all(rows.to_job, self._run(sql, (*args, which.limit)))
+
+    def due(
+        self, *, limit: int, skip_groups: Collection[str] = (), skip_families: Collection[str] = ()
+    ) -> Sequence[Job]:
+        """What could be claimed now, in the order of claiming."""
+        where, args = ["j.state = 'queued'", "j.due_at <= ?"], [self._now]
+        for column, skipped in (("grp", skip_groups), ("family", skip_families)):
+            if skipped:
+                where.append(f"j.{column} NOT IN ({_marks(skipped)})")
+                args.extend(skipped)  # type: ignore[arg-type]
+        sql = f"{_JOB} INDEXED BY jobs_due WHERE {' AND '.join(where)} ORDER BY j.rank LIMIT ?"
+        return _all(rows.to_job, self._run(sql, (*args, limit)))
+
+    def next_due(self) -> float | None:
+        """When the next waiting job is due, if any waits."""
+        return self._value("SELECT min(due_at) FROM jobs WHERE state = 'queued' AND due_at > ?", (self._now,))
+
+    def running(self) -> Sequence[Job]:
+        """Every job that a worker holds."""
+        return _all(rows.to_job, self._run(f"{_JOB} WHERE j.state = 'running'", ()))
+
+    def running_by_group(self) -> dict[str, int]:
+        """How many of each group run."""
+        return dict(self._run("SELECT grp, count(*) FROM jobs WHERE state = 'running' GROUP BY grp", ()))  # type: ignore[arg-type]
+
+    def overdue(self, *, limit: int) -> Sequence[Job]:
+        """Waiting jobs whose deadline has passed."""
+        sql = f"{_JOB} WHERE j.state = 'queued' AND j.deadline_at <= ? ORDER BY j.deadline_at LIMIT ?"
+        return _all(rows.to_job, self._run(sql, (self._now, limit)))
+
+    def waiting(self) -> int:
+        """How many jobs wait or run."""
+        return int(self._value("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running', 'held')", ()) or 0)
+
+    def ahead(self, job: Job) -> int:
+        """How many will be claimed before it."""
+        sql = "SELECT count(*) FROM jobs WHERE state = 'queued' AND rank < ?"
+        return int(self._value(sql, (job.rank,)) or 0)
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs stand in each state."""
+        found = self._run("SELECT state, count(*) FROM jobs GROUP BY state", ())
+        return {State(state): count for state, count in found}
+
+    def oldest_waiting(self) -> float | None:
+        """Since when the job has been due that has waited longest."""
+        return self._value("SELECT min(due_at) FROM jobs WHERE state = 'queued' AND due_at <= ?", (self._now,))
+
+    def cancel_requested(self, worker: str) -> Sequence[str]:
+        """Which of that worker's jobs someone wants stopped."""
+        sql = "SELECT id FROM jobs WHERE state = 'running' AND lease_worker = ? AND cancel_requested_at IS NOT NULL"
+        return [row[0] for row in self._run(sql, (worker,))]
+
+    def call(self, job_id: str, number: int) -> Call | None:
+        """One entry of the ledger."""
+        return _one(rows.to_call, self._run(f"{_CALL} AND number = ?", (job_id, number)))
+
+    def calls(self, job_id: str) -> Sequence[Call]:
+        """The job's ledger, oldest first."""
+        return _all(rows.to_call, self._run(f"{_CALL} ORDER BY number", (job_id,)))
+
+    def delivery(self, job_id: str) -> Delivery | None:
+        """The delivery of the job's latest run."""
+        sql = f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run DESC LIMIT 1"
+        return _one(rows.to_delivery, self._run(sql, (job_id,)))
+
+    def delivery_by_id(self, delivery_id: str) -> Delivery | None:
+        """One delivery."""
+        return _one(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.id = ?", (delivery_id,)))
+
+    def delivery_body(self, delivery: Delivery) -> bytes:
+        """The frozen bytes that it sends."""
+        own = self._value("SELECT body FROM delivery_bodies WHERE delivery_id = ?", (delivery.id,))
+        if own is None:
+            sql = "SELECT body FROM outcomes WHERE job_id = ? AND run = ?"
+            own = self._value(sql, (delivery.job_id, delivery.run))
+        return bytes(own or b"")
+
+    def due_deliveries(
+        self, *, limit: int, per_destination: int, skip_destinations: Collection[str] = ()
+    ) -> Sequence[Delivery]:
+        """What should be sent now, no more than `per_destination` at once to each."""
+        found = _all(rows.to_delivery, self._run(_DUE_DELIVERIES, (self._now, per_destination, limit)))
+        return [one for one in found if one.destination not in skip_destinations]
+
+    def sending(self) -> Sequence[Delivery]:
+        """Every delivery that a sender holds."""
+        return _all(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.state = 'sending'", ()))
+
+    def posts(self, job_id: str) -> Sequence[Posted]:
+        """Every POST made for the job, oldest first."""
+        sql = """SELECT p.delivery_id, p.number, p.at, p.url, p.status, p.ms, p.reply, p.error
+                 FROM deliveries d JOIN posts p ON p.delivery_id = d.id WHERE d.job_id = ? ORDER BY p.at, p.number"""
+        return _all(rows.to_posted, self._run(sql, (job_id,)))
+
+    def delivery_counts(self) -> dict[str, int]:
+        """How many deliveries stand in each state."""
+        known = {"pending": 0, "sending": 0, "delivered": 0, "dead": 0}
+        return known | dict(self._run("SELECT state, count(*) FROM deliveries GROUP BY state", ()))  # type: ignore[arg-type]
+
+    def events(self, job_id: str) -> Sequence[Event]:
+        """The job's timeline."""
+        return _all(
+            rows.to_event, self._run(f"SELECT {_EVENT} FROM events e WHERE e.job_id = ? ORDER BY e.seq", (job_id,))
+        )
+
+    def events_after(
+        self, cursor: int | None, *, limit: int, owner: str | None = None
+    ) -> tuple[Sequence[tuple[int, str, Event]], int]:
+        """
+        Moves after `cursor` as (cursor, requestId, event), and the cursor to go on from.
+
+        With None: the last `limit`. One writer makes SQLite's sequence safe to follow; elsewhere ids may be
+        taken before they are committed.
+        """
+        mine, args = ("AND j.owner = ?", [owner]) if owner is not None else ("", [])
+        order = "DESC" if cursor is None else "ASC"
+        sql = f"""SELECT e.seq, j.request_id, {_EVENT} FROM events e JOIN jobs j ON j.id = e.job_id
+                  WHERE e.seq > ? {mine} ORDER BY e.seq {order} LIMIT ?"""
+        found = [(row[0], row[1], rows.to_event(row[2:])) for row in self._run(sql, (cursor or 0, *args, limit))]
+        if cursor is None:
+            found.reverse()
+            last = int(self._value("SELECT max(seq) FROM events", ()) or 0)
+        else:
+            last = found[-1][0] if found else cursor
+        return found, last
+
+    def group(self, name: str) -> Group:
+        """One group; one that nobody has set has no limits."""
+        return _one(rows.to_group, self._run(f"{_GROUP} WHERE name = ?", (name,))) or Group(name=name)
+
+    def groups(self) -> Sequence[Group]:
+        """The groups that someone has set."""
+        return _all(rows.to_group, self._run(f"{_GROUP} ORDER BY name", ()))
+
+    def holds(self) -> Sequence[Hold]:
+        """What stands still, and why."""
+        return _all(rows.to_hold, self._run("SELECT scope, reason, since, until FROM holds ORDER BY scope", ()))
+
+    def workers(self) -> Sequence[WorkerSeen]:
+        """The workers that have shown life and not said goodbye."""
+        sql = "SELECT id, host, pid, started_at, seen_at, slots, running FROM workers ORDER BY id"
+        return _all(rows.to_worker, self._run(sql, ()))
+
+    def memo(self, key: str) -> Any:
+        """What was remembered under that key."""
+        return rows.load(self._value("SELECT value FROM memos WHERE key = ?", (key,)))
+
+    def _value(self, sql: str, args: Sequence[Any]) -> Any:
+        found = self._run(sql, args)
+        return found[0][0] if found else None
+
+
+def _conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
+    where: list[str] = []
+    args: list[Any] = []
+
+    def add(condition: str, *values: Any) -> None:
+        where.append(condition)
+        args.extend(values)
+
+    if which.owner is not None:
+        add("j.owner = ?", which.owner)
+    if which.states:
+        add(f"j.state IN ({_marks(which.states)})", *(state.value for state in which.states))
+    if which.group is not None:
+        add("j.grp = ?", which.group)
+    if which.since is not None:
+        add("j.id >= ?", earliest_ulid(which.since))
+    if which.before is not None:
+        add("j.id < ?", which.before)
+    if which.dead:
+        add("EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND d.state = 'dead')")
+    if which.unacked:
+        # Only where an ack has ever been seen: elsewhere nobody sends any.
+        add(
+            "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND d.state = 'delivered'"
+            " AND d.acked_at IS NULL)"
+        )
+        add("j.grp IN (SELECT a.grp FROM deliveries d JOIN jobs a ON a.id = d.job_id WHERE d.acked_at IS NOT NULL)")
+    if which.host is not None:
+        host = which.host.lower()
+        add(
+            "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND (d.destination = ?"
+            " OR d.destination IN ('http://' || ?, 'https://' || ?) OR d.destination LIKE '%://' || ? || ':%'))",
+            host,
+            host,
+            host,
+            host,
+        )
+    if which.text:
+        like = "%" + which.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+        add(
+            "(j.request_id LIKE ? ESCAPE '\\'"
+            " OR EXISTS (SELECT 1 FROM requests r WHERE r.job_id = j.id AND r.request LIKE ? ESCAPE '\\')"
+            " OR EXISTS (SELECT 1 FROM outcomes o WHERE o.job_id = j.id AND CAST(o.body AS TEXT) LIKE ? ESCAPE '\\'))",
+            like,
+            like,
+            like,
+        )
+
+    return where, args
+
+
+def _marks(values: Collection[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _one(make: Callable[[Sequence[Any]], Any], found: Rows) -> Any:
+    return make(found[0]) if found else None
+
+
+def _all(make: Callable[[Sequence[Any]], Any], found: Rows) -> list[Any]:
+    return [make(row) for row in found]
