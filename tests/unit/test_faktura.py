@@ -323,3 +323,15 @@ def test_the_package_carries_the_same_request() -> None:
     faktura_request()["prompt"] = "changed"
 
     assert committed == faktura_request()
+
+
+def test_the_readme_shows_what_is_so(answer: dict[str, Any], schema: dict[str, Any]) -> None:
+    """
+    The values it quotes, and the number of nullable fields.
+    """
+    text = (EXAMPLE / "README.md").read_text()
+    quoted = json.loads(re.search(r"```json\n(.*?)```", text, re.DOTALL)[1], parse_float=Decimal)
+
+    assert len(quoted) > 5 and quoted.items() <= answer.items()
+    nullable = sum("null" in field["type"] for field in schema["properties"].values())
+    assert f"this schema has {nullable}." in text
