@@ -36,7 +36,8 @@ def load(
 
     `environ` is this process's where none is given; `overrides` are flags of the command line, by the same names.
     """
-    sources = _sources(os.environ if environ is None else environ, dotenv, etc, overrides)
+    environ = os.environ if environ is None else environ
+    sources = _sources(environ, dotenv, etc, overrides)
     faults = [fault for source in sources for fault in (*source.faults, *_strangers(source))]
     values: dict[str, Any] = {}
     given: dict[str, Given] = {}
@@ -56,7 +57,7 @@ def load(
         raise ConfigError(faults)
     values.setdefault("store", default_store(Path(claude_relay.__file__).parent, Path.cwd()))
 
-    return Settings(**values, given=MappingProxyType(given))
+    return Settings(**values, given=MappingProxyType(given), journal_stream=environ.get("JOURNAL_STREAM", ""))
 
 
 def _sources(
@@ -70,10 +71,10 @@ def _sources(
     if dotenv:
         sources.append(with_key_files(env_file(dotenv, dotenv.name), secrets))
 
-    # Whoever talks to a relay elsewhere needs nothing of this machine's own, and may not be let into its settings.
-    remote = any(source.texts.get("RELAY_URL") for source in sources)
-    if etc and not (remote and not os.access(etc, os.R_OK)):
-        sources.append(with_key_files(env_file(etc, str(etc)), secrets))
+    if etc:
+        # Whoever talks to a relay elsewhere needs nothing of this machine's own, and may not be let into its settings.
+        remote = any(source.texts.get("RELAY_URL") for source in sources)
+        sources.append(with_key_files(env_file(etc, str(etc), needed=not remote), secrets))
 
     return sources
 

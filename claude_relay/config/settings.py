@@ -33,6 +33,8 @@ class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
     """
 
     given: Mapping[str, Given] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    journal_stream: str = field(default="", compare=False)
+    """What systemd says of the journal it reads our output with (`$JOURNAL_STREAM`); told, not set by anyone."""
 
     @property
     def store_path(self) -> Path | None:

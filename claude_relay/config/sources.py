@@ -25,15 +25,15 @@ class Source:
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
-def env_file(path: Path, label: str) -> Source:
-    """The settings in a file of NAME=value lines; a file that is not there holds none."""
+def env_file(path: Path, label: str, *, needed: bool = True) -> Source:
+    """The settings in a file of NAME=value lines; none where it is missing, or cannot be read and is not `needed`."""
     try:
         written = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return Source(label, {})
     except OSError as exc:
-        cure = "let this user read it, or run as one who may"
-        return Source(label, {}, (f"{path} cannot be read ({exc.strerror}): {cure}.",))
+        fault = f"{path} cannot be read ({exc.strerror}): let this user read it, or run as one who may."
+        return Source(label, {}, (fault,) if needed else ())
     except UnicodeDecodeError:
         return Source(label, {}, (f"{path} is not UTF-8 text: save it as UTF-8.",))
 

@@ -9,7 +9,7 @@ object that the program reads, `.env.example`, and the table in the README.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from claude_relay.core.rates import Rate, parse_rate
@@ -217,8 +217,8 @@ SECTIONS: tuple[type, ...] = (Keys, Server, Claude, Callbacks, Keeping, Running,
 
 
 def rows(section: type) -> tuple[Option, ...]:
-    """The options of one section, in the order they are written."""
-    return tuple(each.metadata["option"] for each in fields(section))
+    """The options of one section, in the order they are written, under the title that its docstring is."""
+    return tuple(replace(each.metadata["option"], section=section.__doc__ or "") for each in fields(section))
 
 
 OPTIONS: tuple[Option, ...] = tuple(row for section in SECTIONS for row in rows(section))
