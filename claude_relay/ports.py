@@ -165,6 +165,7 @@ class Bell(Protocol):
     """Tells whoever waits for work to look now. It may be lost."""
 
     def ring(self, job_ids: Sequence[str] = ()) -> None: ...
+    def close(self) -> None: ...
 
 
 class Stop(Protocol):

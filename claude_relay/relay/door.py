@@ -172,8 +172,9 @@ class Relay:
         return group
 
     def close(self) -> None:
-        """Close the store; what was handed in is finished first."""
+        """Close the store and take the bell down; what was handed in is finished first."""
         self._store.close()
+        self._tools.bell.close()
 
     def _keep(self, unit: Unit, submission: Submission, owner: str) -> tuple[Accepted | RelayError, bool]:
         request_id = submission.request_id or str(uuid.UUID(bytes=self._tools.random.randbytes(16), version=4))

@@ -183,6 +183,10 @@ class Reading:
 
         return self._store.read(look)
 
+    def check(self) -> str | None:
+        """What is wrong with the store's file, or None. Reads all of it."""
+        return self._store.check()
+
     def memo(self, key: str) -> Any:
         """What the worker has remembered for the others."""
         return self._store.read(lambda view: view.memo(key))

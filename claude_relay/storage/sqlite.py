@@ -39,8 +39,9 @@ _IDLE_READERS = 32
 class SqliteStore:
     """Implements `ports.Store`. Opening it checks the file, brings it to the present schema and starts the writer."""
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, create: bool = True, clock: Callable[[], float] = time.time) -> None:
         self._path = path
+        self._create = create
         self._clock = clock
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         self._work: queue.SimpleQueue[tuple[Callable[[Unit], Any], Future[Any]] | None] = queue.SimpleQueue()
@@ -93,6 +94,10 @@ class SqliteStore:
 
     def _open(self) -> apsw.Connection:
         path = self._path
+        if not self._create and not path.exists() and not gate.identity_path(path).exists():
+            raise StoreUnavailable(
+                f"there is no store at {path} yet. Start the relay (claude-relay serve), or name its store: RELAY_STORE."
+            )
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         with _alone(path):
             gate.admit(path)

@@ -1,0 +1,191 @@
+"""
+Who answers for what: the one module that names concrete classes, and the only one that may import everything.
+
+Imported lazily, by verbs that open a store or start a daemon; and lazy itself, so that opening a store for `status`
+does not load the web server, nor the API process Anthropic's SDK.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import Settings
+from .core.policy import Policy
+from .errors import ConfigError, StoreRefused
+
+if TYPE_CHECKING:
+    import falcon
+
+    from .core.intake import Defaults
+    from .ports import Claude, ReadyQueue
+    from .relay import Relay
+    from .worker.daemon import Daemon
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """An open relay and what must be closed with it."""
+
+    relay: Relay
+    ready: ReadyQueue
+    folder: Path  # where workers hold their locks and hang their bells
+
+    def close(self) -> None:
+        """Finish what was handed in, and close everything."""
+        self.relay.close()
+
+
+def policy(settings: Settings) -> Policy:
+    """The numbers that decisions depend on."""
+    return Policy(
+        call_attempts=settings.call_attempts,
+        interrupted_attempts=settings.interrupted_attempts,
+        call_timeout=settings.call_timeout,
+        backoff_max=settings.backoff_max,
+        lease=settings.lease,
+        max_queue=settings.max_queue,
+        webhook_schedule=settings.webhook_schedule,
+        webhook_lease=max(60.0, 2 * settings.webhook_timeout),
+        callback=settings.callback,
+        callback_max=settings.callback_max,
+        public_url=settings.public_url,
+        retention=settings.retention,
+        retention_failed=settings.retention_failed,
+        tombstones=settings.tombstones,
+    )
+
+
+def open_house(settings: Settings, *, create: bool = False) -> House:
+    """
+    Open the store of these settings.
+
+    With `create` (the daemons and `migrate`) it is made where there is none; without, a missing one is an error with
+    the next command in it.
+    """
+    from .queues.announcer import Announcer
+    from .queues.disk import DiskQueue
+    from .queues.doorbell import Doorbell
+    from .relay import Relay
+    from .storage.sqlite import SqliteStore
+
+    path = settings.store_path
+    if path is None:
+        raise ConfigError(["RELAY_STORE names a PostgreSQL server, which this version cannot use yet: name a file."])
+
+    store = SqliteStore(path, create=create)
+    folder = path.parent / "workers"
+    folder.mkdir(mode=0o750, exist_ok=True)
+    ready = DiskQueue(path.with_name("ready.db"))
+    bell = Announcer(ready, Doorbell(folder))
+
+    return House(relay=Relay(store, bell, policy(settings)), ready=ready, folder=folder)
+
+
+@contextlib.contextmanager
+def open_relay(settings: Settings, *, create: bool = False) -> Iterator[Relay]:
+    """An open relay for as long as the block lasts."""
+    house = open_house(settings, create=create)
+    try:
+        yield house.relay
+    finally:
+        house.close()
+
+
+def intake_defaults(settings: Settings) -> Defaults:
+    """What a submission is held against at the door."""
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import validator_for
+
+    from .core.intake import Defaults
+    from .webhooks.guard import Allow, literal_problem
+
+    allow = Allow.parse(settings.allow_private_urls)
+
+    def check_schema(schema: dict[str, object]) -> str | None:
+        try:
+            validator_for(schema).check_schema(schema)
+        except SchemaError as exc:
+            return f"is not a valid JSON Schema: {exc.message}"
+        return None
+
+    return Defaults(model=settings.model, check_url=lambda url: literal_problem(url, allow), check_schema=check_schema)
+
+
+def make_app(settings: Settings, relay: Relay) -> falcon.App:
+    """The HTTP side."""
+    from .api.app import make_app
+
+    return make_app(relay, settings, defaults=intake_defaults(settings))
+
+
+def serve(settings: Settings) -> int:
+    """Run the API until it is told to stop; answers the exit code."""
+    from .api.serve import serve
+
+    settings.require("API_SECRET_KEY")
+    with open_relay(settings, create=True) as relay:
+        _refuse_a_broken_store(relay)
+        return serve(make_app(settings, relay), settings)
+
+
+def work(settings: Settings) -> int:
+    """Run a worker until it is told to stop; answers the exit code."""
+    if settings.provider == "anthropic":
+        settings.require("ANTHROPIC_API_KEY")
+    with contextlib.ExitStack() as stack:
+        house = open_house(settings, create=True)
+        stack.callback(house.close)
+        _refuse_a_broken_store(house.relay)
+        claude = _claude(settings, stack)
+
+        return make_worker(settings, house, claude).run()
+
+
+def make_worker(settings: Settings, house: House, claude: Claude) -> Daemon:
+    """A worker, not yet running."""
+    from .webhooks.guard import Allow
+    from .webhooks.sender import Http
+    from .worker.daemon import Daemon
+
+    sender = Http(timeout=settings.webhook_timeout, allow=Allow.parse(settings.allow_private_urls))
+
+    return Daemon(house.relay, claude, sender, house.ready, settings=settings, folder=house.folder)
+
+
+def _claude(settings: Settings, stack: contextlib.ExitStack) -> Claude:
+    from .claude.messages import Limits, Messages
+
+    key, base_url = settings.anthropic_api_key, settings.anthropic_base_url
+    if settings.provider == "sandbox":
+        from .sandbox import Sandbox
+
+        stand_in = stack.enter_context(Sandbox())
+        key, base_url = "sandbox", stand_in.url
+        log.warning("the sandbox answers, not Claude", extra={"provider": "sandbox", "url": stand_in.url})
+    limits = Limits(
+        call_timeout=settings.call_timeout, first_byte=settings.first_byte_timeout, idle=settings.idle_timeout
+    )
+    claude = Messages(api_key=key or "", base_url=base_url, limits=limits)
+    stack.callback(claude.close)
+
+    return claude
+
+
+def _refuse_a_broken_store(relay: Relay) -> None:
+    if (fault := relay.read.check()) is not None:
+        raise StoreRefused(
+            f"the store is corrupt: {fault}. Nothing was written to it. Keep the file, and restore the latest backup."
+        )
+
+
+def executable() -> list[str]:
+    """The command that starts this program again: for whoever starts a second process of it."""
+    return [sys.executable, "-m", "claude_relay"]
