@@ -96,7 +96,7 @@ class SqliteStore:
         path = self._path
         if not self._create and not path.exists() and not gate.identity_path(path).exists():
             raise StoreUnavailable(
-                f"there is no store at {path} yet. Start the relay (claude-relay serve), or name its store: RELAY_STORE."
+                f"there is no store at {path} yet. Start the relay (claude-relay serve), or name another: RELAY_STORE."
             )
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         with _alone(path):
