@@ -1,0 +1,32 @@
+"""`python -m benchmarks [accept] [dispatch] [history]`: all of them without a name. Prints JSON lines and a summary."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from . import accept, dispatch, history
+
+_ALL = {"accept": accept.run, "dispatch": dispatch.run, "history": history.run}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *_ALL], help="which; all of them by default")
+    parser.add_argument("--folder", type=Path, help="where to put the stores (default: a temporary folder)")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default 7)")
+    wanted = parser.parse_args()
+
+    with tempfile.TemporaryDirectory(dir=wanted.folder) as folder:
+        for name in wanted.names or _ALL:
+            for line in _ALL[name](Path(folder), rounds=wanted.rounds):
+                print(json.dumps({"benchmark": name, **line}), flush=True)
+
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

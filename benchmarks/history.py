@@ -1,0 +1,103 @@
+"""What a long history costs: submit, claim and status with 100,000 finished jobs against 1,000, measured in turn."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from claude_relay.core.failure import Completion
+from claude_relay.core.policy import Policy
+from claude_relay.core.submission import Submission
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+
+_SIZES = {"1k": 1_000, "100k": 100_000}
+_DONE = Completion(text="answer " * 40, model="claude-sonnet-5-5", stop_reason="end_turn", usage={"output_tokens": 40})
+
+
+class _Quiet:
+    def ring(self, job_ids: Any = ()) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def run(folder: Path, *, rounds: int = 7, times: int = 200) -> Iterator[dict[str, Any]]:
+    """One line an operation: the medians of both sizes in microseconds, and their ratio."""
+    relays = {}
+    for name, size in _SIZES.items():
+        relays[name] = Relay(SqliteStore(folder / f"{name}.db"), _Quiet(), Policy(max_queue=10**9))
+        _finish(relays[name], size)
+    try:
+        found: dict[str, dict[str, list[float]]] = {}
+        for _ in range(rounds):
+            for name, relay in relays.items():
+                for operation, micros in _measure(relay, times).items():
+                    found.setdefault(operation, {}).setdefault(name, []).append(micros)
+        for operation, sizes in found.items():
+            medians = {name: statistics.median(micros) for name, micros in sizes.items()}
+            ratio = statistics.median(a / b for a, b in zip(sizes["100k"], sizes["1k"], strict=True))
+            yield {
+                "operation": operation,
+                **{f"{name}_us": round(micros) for name, micros in medians.items()},
+                "ratio": round(ratio, 2),
+                "goal": "<= 1.3",
+            }
+    finally:
+        for relay in relays.values():
+            relay.close()
+
+
+def _submission(number: int) -> Submission:
+    return Submission(
+        request_id=None,
+        body_hash="-",
+        request={"prompt": "x" * 500, "options": {}},
+        model="claude-sonnet-5-5",
+        prompt_length=500,
+        group=f"g{number % 10}",
+    )
+
+
+def _finish(relay: Relay, count: int) -> None:
+    made = 0
+    while made < count:
+        some = min(1000, count - made)
+        relay.submit_many([_submission(number) for number in range(some)])
+        while claimed := relay.work.claim("builder", limit=some):
+            relay.work.complete_many([(one, _DONE) for one in claimed])
+        made += some
+
+
+def _measure(relay: Relay, times: int) -> dict[str, float]:
+    """Microseconds each, one at a time: an operation's own cost, not what sharing a commit saves."""
+    accepted: list[Any] = []
+    claimed: list[Any] = []
+
+    def submit() -> None:
+        accepted.append(relay.submit(_submission(len(accepted))))
+
+    def claim() -> None:
+        claimed.extend(relay.work.claim("bench", limit=1))
+
+    numbers = iter(range(times))
+
+    def status() -> None:
+        relay.read.status(Ref(request_id=accepted[next(numbers)].job.request_id))
+
+    told = {name: _median(work, times) for name, work in (("submit", submit), ("claim", claim), ("status", status))}
+    relay.work.complete_many([(one, _DONE) for one in claimed])
+
+    return told
+
+
+def _median(work: Callable[[], None], times: int) -> float:
+    spent = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        spent.append((time.perf_counter() - began) * 1e6)
+
+    return statistics.median(spent)

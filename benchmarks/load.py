@@ -1,0 +1,47 @@
+"""The load generator: wrk (Debian's `wrk`), one thread, closed loop, keep-alive, on loopback, for seconds."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+_SCRIPT = """
+wrk.method = "POST"
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["X-API-Key"] = "{key}"
+wrk.body = '{body}'
+local bad = 0
+response = function(status) if status ~= 202 then bad = bad + 1 end end
+done = function(summary, latency)
+  io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99),
+    summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))
+end
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """One run: requests a second, latencies in milliseconds, answers that were no 202."""
+
+    per_second: float
+    p50: float
+    p99: float
+    failed: int
+    requests: int
+
+
+def post(url: str, *, key: str, body: str, connections: int, seconds: int, folder: Path) -> Load:
+    """POST that body from so many connections for so long."""
+    script = folder / "load.lua"
+    script.write_text(_SCRIPT.format(key=key, body=body))
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True).stdout
+    match = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", said)
+    if match is None:
+        raise RuntimeError(f"wrk said nothing usable:\n{said}")
+    requests, micros, p50, p99, failed = map(int, match.groups())
+    # wrk counts answers of 400 and above itself; a 2xx that is not a 202 cannot come from this path.
+    return Load(requests / (micros / 1e6), p50 / 1000, p99 / 1000, failed, requests)

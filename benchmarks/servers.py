@@ -1,0 +1,62 @@
+"""
+The two servers that the accept path is measured with: the relay, and the same app in front of nothing.
+
+`python -m benchmarks.servers durable|empty FOLDER` prints its address. The empty one differs in one thing alone: its
+relay answers every submission as kept, and keeps none.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from claude_relay import wiring
+from claude_relay.config import Settings
+from claude_relay.core.job import Job
+from claude_relay.core.submission import Submission
+from claude_relay.relay import Accepted, Relay
+
+KEY = "benchmark-key"
+
+
+class Nothing(Relay):
+    """A relay that forgets at once."""
+
+    def submit(self, submission: Submission, *, owner: str = "admin") -> Accepted:
+        now = time.time()
+        job: Job = self._new_job(submission, owner=owner, now=now)
+        return Accepted(job=job, warnings=submission.warnings)
+
+    def submit_many(self, submissions: Sequence[Submission], *, owner: str = "admin") -> Sequence[Accepted]:
+        return [self.submit(submission, owner=owner) for submission in submissions]
+
+
+def settings(folder: Path) -> Settings:
+    """What both run with: no rate limits, or the load generator would be refused."""
+    return Settings(
+        api_secret_key=KEY,
+        port=0,
+        rate_limit=None,
+        rate_limit_submit=None,
+        store=f"sqlite:///{folder / 'relay.db'}",
+        max_queue=10**9,
+        log_level="error",
+    )
+
+
+def main() -> int:
+    kind, folder = sys.argv[1], Path(sys.argv[2])
+    from claude_relay.api.serve import serve
+
+    told = settings(folder)
+    with wiring.open_relay(told, create=True) as relay:
+        if kind == "empty":
+            relay.__class__ = Nothing
+        return serve(wiring.make_app(told, relay), told)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
+

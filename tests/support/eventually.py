@@ -1,0 +1,20 @@
+"""Wait on a condition, never on the clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(condition: Callable[[], T | None], *, within: float = 10.0, every: float = 0.02) -> T:
+    """The first truthy answer of `condition`; fails when there is none within that many seconds."""
+    give_up = time.monotonic() + within
+    while not (answer := condition()):
+        if time.monotonic() > give_up:
+            raise AssertionError(f"not within {within} s: the condition still answers {answer!r}")
+        time.sleep(every)
+
+    return answer

@@ -1,0 +1,197 @@
+"""
+The real thing on loopback: `serve` and `worker` as processes, a local upstream and a local receiver with their own books.
+
+    with Rig(tmp_path, upstream=fake.url) as rig:
+        rig.start()
+        rig.submit({"prompt": "Hei", "webhookUrl": hook.url("/x")})
+        rig.worker.kill()
+
+Judged from outside: what the callers, the upstream and the receiver saw.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from .eventually import eventually
+
+KEY = "test-key-of-the-rig"
+
+
+class Process:
+    """One daemon, with what it said."""
+
+    def __init__(self, args: list[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
+        self.log = log
+        with log.open("ab") as out:
+            self._popen = subprocess.Popen(args, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def signal(self, number: int) -> None:
+        self._popen.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye."""
+        self._popen.kill()
+        self._popen.wait(10)
+
+    def stop(self, timeout: float = 30) -> int:
+        """SIGTERM, and the exit code."""
+        self._popen.terminate()
+        return self._popen.wait(timeout)
+
+    def wait(self, timeout: float = 30) -> int:
+        return self._popen.wait(timeout)
+
+
+class Rig:
+    """A relay in a folder of its own."""
+
+    def __init__(self, folder: Path, *, upstream: str | None = None, **settings: str) -> None:
+        self.folder = folder
+        self._number = 0
+        self._processes: list[Process] = []
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PYTHONUNBUFFERED": "1",
+            "PORT": "0",
+            "RELAY_STORE": f"sqlite:///{folder / 'store' / 'relay.db'}",
+            "API_SECRET_KEY": KEY,
+            "ANTHROPIC_API_KEY": "sk-ant-nothing",
+            "RELAY_ALLOW_PRIVATE_URLS": "127.0.0.1",
+            "RELAY_RATE_LIMIT": "off",
+            "RELAY_RATE_LIMIT_SUBMIT": "off",
+            **({"ANTHROPIC_BASE_URL": upstream} if upstream else {"RELAY_PROVIDER": "sandbox"}),
+            **settings,
+        }
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.http.headers["X-API-Key"] = KEY
+        self.api: Process
+        self.worker: Process
+        self.url = ""
+
+    def __enter__(self) -> Rig:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            if process.alive:
+                process.kill()
+        self.http.close()
+
+    def start(self) -> Rig:
+        """Both daemons, ready."""
+        self.start_api()
+        self.start_worker()
+        return self
+
+    def start_api(self, **settings: str) -> Process:
+        """The API; the same port again after the first time."""
+        port = self.url.rpartition(":")[2] or "0"
+        self.api = self._run("serve", **{"PORT": port, **settings})
+        pattern = re.compile(r"http://127\.0\.0\.1:\d+")
+        found = eventually(lambda: self._speaks(self.api, pattern), within=30)
+        self.url = found.group(0)
+        return self.api
+
+    def start_worker(self, *, wait: bool = True, **settings: str) -> Process:
+        """A worker; `wait` until it has shown life."""
+        before = len(self._alive())
+        self.worker = self._run("worker", **settings)
+        if wait:
+            eventually(lambda: self._survived(self.worker) and len(self._alive()) > before, within=60)
+        return self.worker
+
+    def submit(self, body: dict[str, Any], **headers: str) -> requests.Response:
+        return self.http.post(f"{self.url}/api/claude", json=body, headers=headers, timeout=10)
+
+    def get(self, path: str, **params: str) -> Any:
+        return self.http.get(f"{self.url}{path}", params=params, timeout=10).json()
+
+    def post(self, path: str, body: Any = None) -> requests.Response:
+        return self.http.post(f"{self.url}{path}", json=body, timeout=10)
+
+    def status(self, request_id: str) -> dict[str, Any]:
+        return self.get(f"/api/status/{request_id}")
+
+    def finished(self, request_id: str, *, within: float = 30) -> dict[str, Any]:
+        """The status, once the run has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            status = self.status(request_id)
+            return status if status["status"] in ("completed", "failed") else None
+
+        return eventually(ended, within=within)
+
+    def command(self, *args: str, input: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
+        """One run of the command line on this relay's store."""
+        return subprocess.run(
+            [sys.executable, "-m", "claude_relay", *args],
+            env={**self.env, **settings},
+            cwd=self.folder,
+            input=input if input is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    def _run(self, verb: str, **settings: str) -> Process:
+        self._number += 1
+        log = self.folder / f"{verb}-{self._number}.log"
+        process = Process(
+            [sys.executable, "-m", "claude_relay", verb], env={**self.env, **settings}, cwd=self.folder, log=log
+        )
+        self._processes.append(process)
+        return process
+
+    def _speaks(self, process: Process, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        self._survived(process)
+        return pattern.search(process.said())
+
+    def _survived(self, process: Process) -> bool:
+        if not process.alive:
+            raise AssertionError(f"it ended by itself ({process.wait()}):\n{process.said()}")
+        return True
+
+    def _alive(self) -> list[dict[str, Any]]:
+        """The workers that hold the lock of their own file: asked of the kernel, not of the product."""
+        import fcntl
+
+        locks = []
+        for path in (self.folder / "store" / "workers").glob("*.lock"):
+            with path.open() as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    locks.append({"path": str(path)})
+        return locks
+
+
+def until(deadline: float, condition: Callable[[], Any]) -> Any:
+    """`eventually`, by an absolute monotonic time."""
+    return eventually(condition, within=max(0.1, deadline - time.monotonic()))
+
+
+TERM, KILL, STOP, CONT = signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT
