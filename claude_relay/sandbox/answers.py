@@ -90,7 +90,7 @@ def _text(ask: Ask) -> str:
 
 def _about(ask: Ask) -> str:
     """A sentence that shows what arrived: the beginning of the prompt, and the files."""
-    topic = words.strip(ask.prompt)
+    topic = words.without_orders(ask.prompt)
     shown = topic if len(topic) <= _TOPIC else topic[:_TOPIC].rsplit(" ", 1)[0] + " …"
     asked = f"It was asked: “{shown}”" if shown else "It was asked nothing but to behave in a certain way"
     with_files = _files(ask)

@@ -36,6 +36,7 @@ class Connection(BaseHTTPRequestHandler):
     """The plumbing under the endpoints; `route` is theirs."""
 
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # else a request line that cannot be read gets a body without a status line
     server_version = "claude-relay-sandbox"
     sys_version = ""
     timeout = 120

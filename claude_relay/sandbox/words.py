@@ -162,7 +162,7 @@ def parse(text: str) -> Orders:
     return orders
 
 
-def strip(text: str) -> str:
+def without_orders(text: str) -> str:
     """The prompt without its orders: what it is really about."""
     kept, at = [], 0
     for start, end in _spans(text):
