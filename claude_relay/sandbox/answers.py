@@ -79,7 +79,7 @@ def _text(ask: Ask) -> str:
     if ask.schema is not None:
         if orders.say is not None:
             return orders.say
-        made = json.dumps(fill(ask.schema, ask.prompt), ensure_ascii=False)
+        made = json.dumps(fill(ask.schema, ask.digest), ensure_ascii=False)
         return made[:-1] + ', "sandbox' if orders.bad_json else made
     if orders.say is not None:
         return f"{orders.say}\n\n{SIGNATURE}"

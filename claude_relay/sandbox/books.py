@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 OPEN = "open"
@@ -54,7 +54,7 @@ class Books:
     def calls(self) -> list[dict[str, Any]]:
         """Every call, oldest first."""
         with self._lock:
-            return [asdict(call) for call in self._calls]
+            return [dict(vars(call)) for call in self._calls]
 
     def attempt(self, digest: str) -> int:
         """The number of this try of a prompt, counted from 1."""

@@ -61,6 +61,8 @@ class Connection(BaseHTTPRequestHandler):
             self.route(self.command, self.call.path)
         except ApiError as exc:
             self._refuse(exc)
+        except RecursionError:
+            self._refuse(ApiError(400, "The request is nested too deeply."))
         except (Gone, ConnectionError, TimeoutError):
             self.close_connection = True
             self.note(ended="stopped" if self.server.stopping.is_set() else "disconnected")

@@ -18,7 +18,6 @@ from claude_relay.sandbox.schema import resolve, types_of
 
 MOST_NODES = 20_000
 
-
 _FORMATS: Mapping[str, Callable[[Random], str]] = {
     "date": values.date,
     "date-time": values.moment,
@@ -169,9 +168,9 @@ class _Filler:
 
         pattern = node.get("pattern")
         if pattern is None:
-            return text if make and least <= len(text) <= (most or len(text)) else _fitted(text, least, most)
+            return _fitted(text, least, most)
         for candidate in (text, text.replace(" ", ""), _fitted(text, least, most)):
-            if re.search(pattern, candidate) and least <= len(candidate) <= (len(candidate) if most is None else most):
+            if re.search(pattern, candidate) and len(candidate) >= least and (most is None or len(candidate) <= most):
                 return candidate
         found = patterns.example(pattern, rng, least=least, most=most)
         if found is None:
@@ -180,7 +179,7 @@ class _Filler:
 
     def _rng(self, path: tuple[str, ...]) -> Random:
         """Each place has randomness of its own, so that a new field leaves the others as they were."""
-        return Random(f"{self._seed}/{'/'.join(path)}")
+        return values.randomness(self._seed, *path)
 
 
 def _named(path: tuple[str, ...]) -> str:
@@ -199,8 +198,6 @@ def _kind(value: Any) -> set[str]:
 
 def _fitted(text: str, least: int, most: int | None) -> str:
     """The text cut or filled up to its limits."""
-    if len(text) < least:
-        text += ("0" if text.isdigit() else " sandbox" * (least // 8 + 1))[: least - len(text)].ljust(
-            least - len(text), "0"
-        )
+    missing = max(0, least - len(text))
+    text += (("0" if text.isdigit() else " sandbox") * missing)[:missing]
     return text if most is None else text[:most]

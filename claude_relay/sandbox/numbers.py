@@ -32,11 +32,10 @@ def _candidates(limits: Mapping[str, float], hint: float) -> Iterator[float]:
     step = limits.get("multipleOf")
     if step is not None:
         first = math.floor(near / step)
-        for away in range(1000):
-            yield (first + away) * step
-            yield round((first + away) * step, 10)
-            yield (first - away) * step
-            yield round((first - away) * step, 10)
+        multiples = [(first + sign * away) * step for away in range(500) for sign in (1, -1)]
+        # Neat ones first: 7 * 0.1 is a multiple of 0.1 to a validator, but 0.7000000000000001 is no plausible amount.
+        yield from (round(value, 6) for value in multiples)
+        yield from multiples
         return
     yield near
     if low is not None and high is not None:

@@ -47,7 +47,12 @@ class Name:
     def place(self) -> tuple[str, str]:
         """A postal code and its town: fields that differ only in which of the two they are get the same place."""
         whose = re.sub(r"post ?(nr|nummer|code|sted)|zip ?(code)?|city|\bby\b|\bsted\b", "", self.words)
-        return Random(f"{self.seed}/{whose}").choice(_PLACES)
+        return randomness(self.seed, whose).choice(_PLACES)
+
+
+def randomness(*parts: str) -> Random:
+    """Randomness that depends on nothing but these texts."""
+    return Random("/".join(parts).encode("utf-8", "surrogatepass"))
 
 
 def plain(name: str) -> str:
@@ -150,6 +155,12 @@ _TEXTS: tuple[tuple[str, Callable[[Name], str]], ...] = (
     (r"valuta|currency", lambda n: "NOK"),
     (r"tidspunkt|timestamp|date ?time|klokke", lambda n: moment(n.rng)),
     (r"dato|date\b|forfall|frist\b|\bdue\b", lambda n: date(n.rng)),
+    (r"linje ?\d* ?(beskrivelse|tekst)|line ?\d* ?description", lambda n: n.rng.choice(_PRODUCTS)),
+    (
+        r"beskrivelse|description|tekst\b|\btext|merknad|kommentar|comment|\bnotes?\b|betingelse|terms|vilkar|sammendrag"
+        r"|summary|begrunnelse|reason|arsak",
+        lambda n: "Eksempeltekst fra claude-relay sandbox, ikke fra Claude.",
+    ),
     (r"periode|period", lambda n: date(n.rng)[:7]),
     (_PERCENT, lambda n: str(n.rng.choice(_RATES))),
     (_NUMBERED, lambda n: digits(n.rng, 6)),
@@ -165,20 +176,17 @@ _TEXTS: tuple[tuple[str, Callable[[Name], str]], ...] = (
         r"navn|name|firma|company|leverandor|selger|supplier|vendor|seller|kunde|kjoper|mottaker|buyer|customer|bank\b",
         lambda n: n.rng.choice(_COMPANIES),
     ),
-    (
-        r"beskrivelse|description|tekst|text|merknad|kommentar|comment|\bnote|betingelse|terms|vilkar|sammendrag|summary",
-        lambda n: "Eksempeltekst fra claude-relay sandbox, ikke fra Claude.",
-    ),
 )
 _NUMBERS: tuple[tuple[str, Callable[[Random], float]], ...] = (
     (r"\bar\b|\byear\b", lambda rng: 2026),
+    (r"avrunding|rounding", lambda rng: 0),
     (_PERCENT, lambda rng: rng.choice(_RATES)),
     (_COUNT, lambda rng: rng.randint(1, 20)),
     (r"\bside(r|tall)?\b|\bpages?\b|linje ?nr|line ?no", lambda rng: rng.randint(1, 3)),
     (r"post ?(nr|nummer)|\bzip", lambda rng: rng.randint(1000, 9999)),
     (r"dager\b|\bdays?\b|dogn", lambda rng: rng.choice((14, 30))),
     (_NUMBERED, lambda rng: rng.randint(10_000, 99_999)),
-    (_AMOUNT, money),
+    (rf"{_AMOUNT}|grunnlag", money),
 )
 
 

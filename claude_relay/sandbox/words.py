@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from claude_relay.sandbox.orders import Kind, Orders, Trouble
 
 LONGEST = 3600.0
+MOST_ORDERS = 50
 MOST_TIMES = 1000
 MOST_WORDS = 100_000
 _OPENING = re.compile(r"\[\s*sandbox\s*:", re.IGNORECASE)
@@ -156,7 +157,9 @@ _BY_NAME = {word.name: word for word in WORDS}
 def parse(text: str) -> Orders:
     """Read every order in a prompt; `NotUnderstood` names the first that is none, and the words there are."""
     orders = Orders()
-    for start, end in _spans(text):
+    for number, (start, end) in enumerate(_spans(text), start=1):
+        if number > MOST_ORDERS:
+            raise NotUnderstood(f"A prompt can give at most {MOST_ORDERS} [sandbox: …] orders.")
         inner = text[start:end].split(":", 1)[1].removesuffix("]").strip()
         orders = _read(orders, inner)
     return orders

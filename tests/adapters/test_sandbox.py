@@ -211,6 +211,16 @@ def test_a_body_that_is_no_json_object_is_400(sandbox, data):
     assert answer.json()["error"]["message"].startswith("claude-relay sandbox")
 
 
+def test_odd_texts_and_deep_ones_are_no_failure_of_its_own(sandbox):
+    chain = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(2000)}
+    deep = {"$ref": "#/$defs/d0", "$defs": {**chain, "d2000": {"type": "string"}}}
+    odd = {"type": "object", "properties": {"\ud800": {"type": "string"}}, "additionalProperties": False}
+
+    for schema, status in ((deep, 400), (odd, 200)):
+        wanted = {"format": {"type": "json_schema", "schema": schema}}
+        assert post(sandbox, ask("Odd \udfff text", output_config=wanted)).status_code == status
+
+
 def test_a_body_over_the_limit_is_413_before_it_is_read(sandbox):
     with raw(sandbox) as client:
         client.sendall(f"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY + 1}\r\n\r\n{{".encode())

@@ -124,6 +124,7 @@ def test_a_new_field_leaves_the_others_as_they_were():
         ({"oneOf": [{"type": "integer"}, {"type": "string"}]}, r"\d+"),
         ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.5}, r"0\.\d+"),
         ({"allOf": [{"type": "integer", "minimum": 7}, {"type": "number", "maximum": 9}]}, r"[789]"),
+        ({"type": "number", "multipleOf": 0.1, "minimum": 0.3, "maximum": 0.65}, r"0\.\d"),
         ({"type": "string", "format": "uuid"}, r'"[0-9a-f-]{36}"'),
     ],
 )

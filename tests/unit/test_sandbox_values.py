@@ -42,6 +42,8 @@ def named(name, seed="s"):
         ("landkode", r"NO"),
         ("enhet", r"stk"),
         ("kontaktperson", r"\w+ \w+"),
+        ("mva0Begrunnelse", r"Eksempeltekst .*sandbox.*"),
+        ("linje3Beskrivelse", r"[A-Z].*"),
         ("farge", r"sandbox farge"),
     ],
 )

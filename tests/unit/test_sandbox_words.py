@@ -94,17 +94,18 @@ def test_silence_lasts_for_its_tries_only():
         ("[sandbox: overloaded 0]", "1 to 1000"),
         ("[sandbox: long 99999999999999]", "100000"),
         ("[sandbox: refuse now]", "[sandbox: refuse]"),
-        ("[sandbox: break 1", None),
+        ("[sandbox: break 1]" * 51, "at most 50"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_the_cure(text, says):
-    if says is None:
-        assert words.parse(text).troubles[0].times == 1  # a bracket that was never closed ends with the prompt
-        return
     with pytest.raises(words.NotUnderstood) as caught:
         words.parse(text)
 
     assert says in str(caught.value)
+
+
+def test_a_bracket_that_was_never_closed_ends_with_the_prompt():
+    assert words.parse("Hi [sandbox: break 1").troubles[0].times == 1
 
 
 def test_orders_are_no_part_of_the_topic():
