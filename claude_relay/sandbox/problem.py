@@ -1,0 +1,53 @@
+"""What the sandbox refuses, in the shape of Anthropic's errors; every message begins by saying who speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SPEAKER = "claude-relay sandbox (not Anthropic)"
+
+TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+class ApiError(Exception):
+    """An answer other than 200: its status, its error type, and the headers it brings along."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        kind: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind or TYPES.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
+        self.code = code
+        self.headers = dict(headers or {})
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The JSON that the client reads, in a response or in an `error` event."""
+        error: dict[str, Any] = {"type": self.kind, "message": f"{SPEAKER}: {self}"}
+        if self.code:
+            error["details"] = {"error_code": self.code}
+        return {"type": "error", "error": error, "request_id": request_id}
+
+
+def invalid(where: str, what: str) -> ApiError:
+    """A 400 that names the field as Anthropic does: `messages.0.role: …`."""
+    return ApiError(400, f"{where}: {what}")
