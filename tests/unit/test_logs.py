@@ -175,7 +175,7 @@ def test_what_json_cannot_carry_becomes_text(capsys):
 
 
 def test_a_message_whose_arguments_do_not_fit_is_logged_all_the_same():
-    record = logging.makeLogRecord({"msg": "%d jobs", "args": ("many",)})
+    record = logging.LogRecord("claude_relay", logging.INFO, __file__, 1, "%d jobs", ("many",), None)
 
     assert json.loads(JsonLines("api", Redactor()).format(record))["message"] == "%d jobs ('many',)"
 

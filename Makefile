@@ -1,0 +1,43 @@
+# Everything a newcomer or a maintainer types. `make` alone lists it.
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test run check lint bench docs clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv with all that is needed (the others do it by themselves)
+
+$(READY): setup.cfg setup.py bin/setup
+	@bin/setup $(VENV)
+	@touch $@
+
+demo: $(READY) ## send an invoice all the way, without a key or a cent, and show what comes back
+	@$(VENV)/bin/claude-relay demo $(ARGS)
+
+test: $(READY) ## run every test (ARGS='-k name' to choose)
+	@$(PY) -Im pytest $(ARGS)
+
+run: $(READY) ## the API and the worker in one process, with the settings of .env
+	@$(VENV)/bin/claude-relay serve --with-worker $(ARGS)
+
+check: lint test ## what CI runs: style, types, then every test
+
+lint: $(READY)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+bench: $(READY) ## measure it
+	@$(PY) -m benchmarks $(ARGS)
+
+docs: $(READY) ## write .env.example and the README's settings anew from the options
+	@$(PY) -m claude_relay.config
+
+clean: ## remove .venv and all that can be made again; jobs and logs stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

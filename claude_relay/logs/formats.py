@@ -1,0 +1,114 @@
+"""How one event becomes one line: JSON for machines, `key=value` for people."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+import traceback
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from claude_relay.core.redaction import Redactor
+
+LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OURS = ("timestamp", "level", "message", "service", "logger", "stack")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: our keys first, then the extras."""
+
+    def __init__(self, service: str, redact: Redactor) -> None:
+        super().__init__()
+        self._service = service
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, Any] = {
+            "timestamp": _utc(record.created),
+            "level": _level(record),
+            "message": self._redact(_message(record)),
+            "service": self._service,
+        }
+        if not record.name.startswith("claude_relay"):
+            event["logger"] = record.name
+        for key, value in _extras(record).items():
+            event[f"{key}_" if key in _OURS else key] = _plain(value, self._redact)
+        if stack := _stack(record):
+            event["stack"] = self._redact(stack)
+
+        return json.dumps(event, separators=(",", ":"))
+
+
+class JournalLines(JsonLines):
+    """JSON with the priority in front, which the journal takes off again."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = {"error": 3, "warn": 4, "info": 6, "debug": 7}[_level(record)]
+        return f"<{priority}>{super().format(record)}"
+
+
+class ForPeople(logging.Formatter):
+    """`10:42:07.123 info  job completed requestId=… ms=412`, and tracebacks indented below."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        clock = f"{time.strftime('%H:%M:%S', time.localtime(record.created))}.{int(record.msecs):03d}"
+        parts = [clock, f"{_level(record):5}", _visible(self._redact(_message(record)))]
+        for key, value in _extras(record).items():
+            plain = _plain(value, self._redact)
+            word = plain if isinstance(plain, str) and plain and " " not in plain else json.dumps(plain)
+            parts.append(f"{_visible(key)}={_visible(word)}")
+
+        stack = self._redact(_stack(record)).splitlines()
+        return "\n".join([" ".join(parts), *(f"  | {_visible(line)}" for line in stack)])
+
+
+def _utc(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _level(record: logging.LogRecord) -> str:
+    return next((word for word, number in LEVELS.items() if record.levelno >= number), "debug")
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return f"{record.msg} {record.args!r}"
+
+
+def _extras(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in _PLAIN}
+
+
+def _stack(record: logging.LogRecord) -> str:
+    lines = traceback.format_exception(*record.exc_info) if record.exc_info and record.exc_info[0] else []
+    return "".join([*lines, record.stack_info or ""]).rstrip()
+
+
+def _plain(value: Any, redact: Redactor, depth: int = 8) -> Any:
+    """`value` as JSON can carry it, its texts redacted."""
+    if isinstance(value, str):
+        return redact(value)
+    if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if depth and isinstance(value, Mapping):
+        return {redact(str(key)): _plain(item, redact, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item, redact, depth - 1) for item in value]
+
+    return redact(str(value))
+
+
+def _visible(text: str) -> str:
+    """`text` with what a terminal would obey, or not show, written out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

@@ -1,0 +1,67 @@
+"""What is written from the options agrees with them, and the front page's two commands are there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from claude_relay.config import OPTIONS, Settings, load, write_env_example, write_table
+from claude_relay.config.docs import BEGIN, END, rewrite, splice
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / ".env.example"
+README = ROOT / "README.md"
+
+
+def test_the_example_is_what_the_options_say():
+    assert EXAMPLE.read_text() == write_env_example(OPTIONS), "run: make docs"
+
+
+def test_the_readme_has_the_table_of_the_options():
+    page = README.read_text()
+
+    assert page == splice(page, write_table(OPTIONS)), "run: make docs"
+    assert page.count(BEGIN) == page.count(END) == 1
+
+
+def test_the_example_opens_only_what_must_be_set():
+    opened = re.findall(r"^([A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE)
+
+    assert opened == ["ANTHROPIC_API_KEY", "API_SECRET_KEY"]
+
+
+def test_the_example_as_it_is_and_with_everything_opened_holds_the_defaults(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    opened = tmp_path / "opened.env"
+    opened.write_text(re.sub(r"^#(?=[A-Z_]+=)", "", EXAMPLE.read_text(), flags=re.MULTILINE))
+
+    for path in (EXAMPLE, opened):
+        assert load({}, dotenv=path, etc=None) == Settings()
+    assert len(re.findall(r"^[A-Z_]+=", opened.read_text(), re.MULTILINE)) == len(OPTIONS)
+
+
+def test_every_option_has_its_sentence():
+    for row in OPTIONS:
+        assert row.sentence.endswith(".") and len(row.sentence) < 100 and "|" not in row.sentence, row.name
+
+
+def test_both_files_are_written_anew(tmp_path):
+    (tmp_path / "README.md").write_text(f"before\n{BEGIN}\nwhat stood there\n{END}\nafter\n")
+    rewrite(tmp_path, OPTIONS)
+    once = (tmp_path / "README.md").read_text()
+    rewrite(tmp_path, OPTIONS)
+
+    assert once.startswith("before\n") and once.endswith("after\n") and "what stood there" not in once
+    assert (tmp_path / "README.md").read_text() == once
+    assert (tmp_path / ".env.example").read_text() == EXAMPLE.read_text()
+
+
+def test_a_page_without_markers_is_left_alone():
+    with pytest.raises(ValueError, match="options:begin"):
+        splice("nothing here", "table")
+
+
+def test_the_front_page_shows_the_two_commands_first():
+    page = README.read_text()
+
+    assert page.index("make demo") < page.index("make test") < page.index("## ")

@@ -1,0 +1,65 @@
+"""`bin/claude-relay` runs the checkout it belongs to, from wherever it is called."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BIN = Path(__file__).parents[2] / "bin"
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout with our launcher and a package that does what the test writes into it."""
+    root = tmp_path / "a checkout"
+    (root / "claude_relay").mkdir(parents=True)
+    (root / "claude_relay/__init__.py").touch()
+    (root / ".venv/bin").mkdir(parents=True)
+    (root / ".venv/bin/python").symlink_to(sys.executable)
+    shutil.copytree(BIN, root / "bin")
+    return root
+
+
+def program(checkout, text):
+    (checkout / "claude_relay/__main__.py").write_text(text)
+
+
+def run(command, *args, cwd):
+    return subprocess.run([command, *args], cwd=cwd, capture_output=True, text=True, timeout=30)
+
+
+def test_it_runs_from_any_directory_through_a_symlink_with_its_arguments(checkout, tmp_path):
+    program(checkout, "import sys, os\ndef main():\n    print(sys.argv, os.getcwd())\n    return 7\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/relay").symlink_to(checkout / "bin/claude-relay")
+
+    done = run("./relay", "submit", "two words", cwd=tmp_path / "elsewhere")
+
+    assert done.stdout == f"{[str(checkout / 'bin/claude-relay'), 'submit', 'two words']} {tmp_path / 'elsewhere'}\n"
+    assert done.returncode == 7
+
+
+def test_a_library_that_is_missing_is_one_sentence_with_the_cure(checkout):
+    program(checkout, "import no_such_library\n")
+
+    done = run(checkout / "bin/claude-relay", cwd=checkout)
+
+    assert done.stderr == (f"claude-relay: the library no_such_library is missing; run: make -C '{checkout}' setup\n")
+    assert done.returncode == 78
+
+
+def test_a_module_of_our_own_that_is_missing_is_not_blamed_on_the_setup(checkout):
+    program(checkout, "import claude_relay.nowhere\n")
+
+    done = run(checkout / "bin/claude-relay", cwd=checkout)
+
+    assert "make" not in done.stderr and "claude_relay.nowhere" in done.stderr
+
+
+def test_nothing_of_the_directory_it_is_called_from_is_imported(checkout, tmp_path):
+    program(checkout, "def main():\n    import json\n    return 0\n")
+    (tmp_path / "json.py").write_text("raise SystemExit('a stranger')\n")
+
+    assert run(checkout / "bin/claude-relay", cwd=tmp_path).returncode == 0
