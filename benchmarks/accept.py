@@ -31,7 +31,7 @@ def run(folder: Path, *, rounds: int = 7, seconds: int = 2) -> Iterator[dict[str
     results: dict[str, list[Load]] = {"durable": [], "empty": []}
     with contextlib.ExitStack() as stack:
         urls = {kind: stack.enter_context(_server(kind, folder / kind)) for kind in results}
-        for kind, url in urls.items():  # the first requests warm caches and grow the thread pool
+        for url in urls.values():  # the first requests warm caches and grow the thread pool
             post(f"{url}/api/claude", key=KEY, body=_BODY, connections=16, seconds=1, folder=folder)
         before = _rows(folder / "durable")
         for number in range(rounds):
