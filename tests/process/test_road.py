@@ -2,11 +2,113 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.fake_claude import FakeClaude, Wait, answer, head
+from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
 from tests.support.receiver import Receiver
-from tests.support.rig import Rig
+from tests.support.rig import TERM, Rig
 
 pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeClaude]:
+    with FakeClaude() as fake:
+        yield fake
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def calls(upstream: FakeClaude, word: str) -> int:
+    """How often the upstream was asked that."""
+    return sum(word in str(seen.body) for seen in upstream.books)
+
+
+def test_a_prompt_goes_in_and_the_answer_arrives_at_the_webhook(
+    tmp_path: Path, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """One 202, one call, one delivery that carries the answer; a stop ends both daemons with 0."""
+    with Rig(tmp_path, upstream=upstream.url).start() as rig:
+        body = {"prompt": "What is 2+2?", "webhookUrl": hook.url("/a"), "requestId": "r-1", "metadata": {"row": 7}}
+        answer = rig.submit(body)
+
+        assert 202 == answer.status_code
+        assert "pending" == answer.json()["status"]
+
+        [delivered] = hook.wait_for(1)
+        got = delivered.json
+
+        assert ("r-1", "completed", "Hello from the fake.") == (got["requestId"], got["status"], got["response"])
+        assert {"row": 7} == got["metadata"]
+        assert "webhook-id" in delivered.headers
+        assert 1 == len(upstream.books)
+        assert rig.http.get(f"{rig.url}/api/result/r-1").content == delivered.body
+        eventually(lambda: rig.status("r-1")["delivery"]["status"] == "delivered")
+
+        assert (0, 0) == (rig.worker.stop(), rig.api.stop())
+
+
+def test_a_worker_killed_in_mid_call_costs_one_marked_call_and_no_job(
+    tmp_path: Path, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """The job ends all the same, and its callback admits that the first call may have been paid for."""
+    upstream.then(head(), started(), *written("half an ans"), Wait(threading.Event()))
+    with Rig(tmp_path, upstream=upstream.url).start() as rig:
+        rig.submit({"prompt": "long", "webhookUrl": hook.url("/a"), "requestId": "r-1"})
+        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"])
+        rig.worker.kill()
+        rig.start_worker()
+
+        [delivered] = hook.wait_for(1)
+        got = delivered.json
+
+        assert ("completed", 2, True) == (got["status"], got["attempts"], got["possibleDuplicateCharge"])
+        assert 2 == len(upstream.books)
+        ledger = rig.get("/api/jobs/r-1")["calls"]
+        assert ["interrupted", "completed"] == [call["outcome"] for call in ledger]
+        assert all(call["sent"] for call in ledger)
+
+
+def test_an_accepted_job_outlives_the_api_and_waits_for_a_worker(
+    tmp_path: Path, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """Killed right after its 202, the API has lost nothing; the same request again is the same job."""
+    with Rig(tmp_path, upstream=upstream.url) as rig:
+        rig.start_api()
+        body = {"prompt": "Hei", "webhookUrl": hook.url("/a"), "requestId": "r-1"}
+        assert 202 == rig.submit(body).status_code
+        rig.api.kill()
+        rig.start_api()
+        again = rig.submit(body)
+        assert (202, True) == (again.status_code, again.json()["duplicate"])
+        rig.start_worker()
+
+        assert ["r-1"] == [one.json["requestId"] for one in hook.wait_for(1)]
+        assert 1 == len(upstream.books)
+
+
+def test_a_stop_lets_the_running_call_end(tmp_path: Path, upstream: FakeClaude, hook: Receiver) -> None:
+    """On SIGTERM a worker takes nothing new, brings its call home and exits with 0."""
+    go_on = threading.Event()
+    upstream.when("long", head(), started(), *written("slowly "), Wait(go_on), *stopped())
+    with Rig(tmp_path, upstream=upstream.url).start() as rig:
+        rig.submit({"prompt": "long", "requestId": "r-1"})
+        eventually(lambda: rig.status("r-1")["status"] == "processing" and upstream.books)
+        rig.worker.signal(TERM)
+        eventually(lambda: "stop" in rig.worker.said().lower())
+        rig.submit({"prompt": "later", "requestId": "r-2"})
+        go_on.set()
+
+        assert 0 == rig.worker.wait()
+        assert "completed" == rig.status("r-1")["status"]
+        assert "pending" == rig.status("r-2")["status"]
+        assert (1, 0) == (calls(upstream, "long"), calls(upstream, "later"))

@@ -1,0 +1,111 @@
+"""
+From the 202 to the request reaching the upstream, on an idle relay of real processes; and what idleness costs.
+
+The upstream is the sandbox in this process, whose books say when a request came in. Both clocks are the machine's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from claude_relay.sandbox import Sandbox
+
+_KEY = "benchmark-key"
+
+
+def run(folder: Path, *, rounds: int = 7, per_round: int = 15, idle: float = 10.0) -> Iterator[dict[str, Any]]:
+    """One line: milliseconds from the 202 to the upstream, and the share of a core that idle daemons use."""
+    folder = folder / "dispatch"
+    folder.mkdir()
+    with contextlib.ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox())
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PORT": "0",
+            "API_SECRET_KEY": _KEY,
+            "ANTHROPIC_API_KEY": "sk-ant-none",
+            "ANTHROPIC_BASE_URL": sandbox.url,
+            "RELAY_STORE": f"sqlite:///{folder / 'relay.db'}",
+            "RELAY_RATE_LIMIT": "off",
+            "RELAY_RATE_LIMIT_SUBMIT": "off",
+        }
+        api = stack.enter_context(_daemon("serve", env, folder))
+        url = _until(lambda: re.search(r"http://127\.0\.0\.1:\d+", (folder / "serve.log").read_text())).group(0)
+        worker = stack.enter_context(_daemon("worker", env, folder))
+        session = requests.Session()
+        session.headers["X-API-Key"] = _KEY
+        _until(lambda: session.get(f"{url}/health/ready", timeout=5).status_code == 200)
+        for _ in range(5):  # the first call imports and connects
+            _once(session, url, sandbox)
+
+        waits = [_once(session, url, sandbox) for _ in range(rounds * per_round)]
+        before = _cpu(api.pid), _cpu(worker.pid), time.monotonic()
+        time.sleep(idle)
+        after = _cpu(api.pid), _cpu(worker.pid), time.monotonic()
+
+    spent = after[2] - before[2]
+    ordered = sorted(waits)
+    yield {
+        "n": len(waits),
+        "p50_ms": round(statistics.median(waits) * 1000, 2),
+        "p99_ms": round(ordered[int(len(ordered) * 0.99)] * 1000, 2),
+        "goal": "p50 <= 20",
+        "idle_api_percent": round((after[0] - before[0]) / spent * 100, 2),
+        "idle_worker_percent": round((after[1] - before[1]) / spent * 100, 2),
+        "idle_goal": "< 1",
+    }
+
+
+def _once(session: requests.Session, url: str, sandbox: Sandbox) -> float:
+    """Seconds between the 202 and the upstream's first sight of the call."""
+    time.sleep(random.uniform(0.03, 0.13))
+    known = len(sandbox.books.calls())
+    answer = session.post(f"{url}/api/claude", json={"prompt": "Hei"}, timeout=10)
+    accepted = time.time()
+    answer.raise_for_status()
+    call = _until(lambda: sandbox.books.calls()[known:])[0]
+    _until(lambda: session.get(f"{url}/api/status/{answer.json()['requestId']}").json()["status"] == "completed")
+
+    return max(0.0, call["time"] - accepted)
+
+
+@contextlib.contextmanager
+def _daemon(verb: str, env: dict[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with (folder / f"{verb}.log").open("wb") as out:
+        command = [sys.executable, "-m", "claude_relay", verb]
+        process = subprocess.Popen(command, env=env, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _until(condition: Callable[[], Any], *, within: float = 60.0) -> Any:
+    give_up = time.monotonic() + within
+    while not (answer := condition()):
+        if time.monotonic() > give_up:
+            raise RuntimeError("the relay did not get there in time")
+        time.sleep(0.005)
+
+    return answer
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,123 @@
+"""Walks docs/CONTRACT.md: what it names is there, or on the list of what is still open."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from claude_relay.config import OPTIONS
+from claude_relay.core.failure import ErrorType
+from claude_relay.core.intake import FIELDS, NOT_YET
+
+CONTRACT = (Path(__file__).parent.parent / "docs" / "CONTRACT.md").read_text(encoding="utf-8")
+
+#: What later versions bring. An entry here that is there after all fails, too.
+OPEN_ROUTES = {
+    ("POST", "/api/estimate"),
+    ("GET", "/api/jobs/{requestId}/events"),
+    ("GET", "/api/events"),
+    ("GET", "/ack/{token}"),
+    ("POST", "/ack/{token}"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/dashboard"),
+}
+OPEN_VERBS = {"cost", "keys", "blueprint", "backup", "restore", "openapi"}
+
+
+def section(number: int) -> str:
+    return re.split(r"^## \d\. ", CONTRACT, flags=re.M)[number]
+
+
+def routes() -> set[tuple[str, str]]:
+    """The table's first column: `GET`/`POST /api/groups/{group}`, `/pause` names four, `GET /ack/{token}` or `POST` two."""
+    found = set()
+    for row in re.findall(r"^\| (`(?:GET|POST).*?) \|", section(1), flags=re.M):
+        methods: list[str] = []
+        path = ""
+        for piece in re.findall(r"`([^`]+)`", row):
+            method, _, rest = piece.partition(" ")
+            if method.startswith("/"):  # a suffix of the path before it, always a POST
+                found.add(("POST", path + method))
+                continue
+            methods.append(method)
+            path = rest.partition("?")[0] or path
+            found |= {(each, path) for each in methods if path}
+            if rest:
+                methods = []
+        found |= {(each, path) for each in methods}
+
+    return found
+
+
+def verbs() -> set[str]:
+    """The verbs of §6's table."""
+    names = set()
+    for row in re.findall(r"^\| (`.*?) \|", section(6), flags=re.M):
+        for piece in re.findall(r"`([^`]+)`", row):
+            names.add(piece.split()[0].rstrip(","))
+
+    return names
+
+
+def settings() -> set[str]:
+    return set(re.findall(r"`((?:RELAY_|ANTHROPIC_|API_SECRET|PORT|NODE_ENV|ALLOWED_|LOG_)[A-Z_]*)`", section(7)))
+
+
+def fields() -> set[str]:
+    """The first column of the submit table."""
+    table = section(1).split("### Submit")[1]
+
+    return {name for row in re.findall(r"^\| (`.*?) \|", table, flags=re.M) for name in re.findall(r"`([\w.]+)`", row)}
+
+
+def test_the_contract_is_read() -> None:
+    """The walk itself finds what a person finds."""
+    assert {("POST", "/api/claude"), ("POST", "/api/groups/{group}/pause"), ("GET", "/api/groups/{group}")} <= routes()
+    assert {("GET", "/ack/{token}"), ("POST", "/ack/{token}")} <= routes()
+    assert {"serve", "submit", "resume", "wait", "completion"} <= verbs()
+    assert {"RELAY_STORE", "ANTHROPIC_BASE_URL", "PORT"} <= settings()
+    assert {"prompt", "options.raw", "retain", "delay", "runAt"} <= fields()
+
+
+@pytest.mark.parametrize("method, path", sorted(routes()))
+def test_every_route_is_there_or_open(method: str, path: str) -> None:
+    from claude_relay.api.app import ROUTES
+
+    there = {(verb, template) for template, some in ROUTES.items() for verb in some}
+
+    assert ((method, path) in there) != ((method, path) in OPEN_ROUTES)
+
+
+@pytest.mark.parametrize("verb", sorted(verbs()))
+def test_every_verb_is_there_or_open(verb: str) -> None:
+    from claude_relay.cli.main import VERBS
+
+    assert (verb in VERBS) != (verb in OPEN_VERBS)
+
+
+@pytest.mark.parametrize("name", sorted(settings()))
+def test_every_setting_is_an_option(name: str) -> None:
+    assert name in {option.name for option in OPTIONS} | {"NODE_ENV"}
+
+
+@pytest.mark.parametrize("name", sorted(fields()))
+def test_every_field_is_taken_or_refused_in_words(name: str) -> None:
+    """A field whose feature comes later is refused by name, never ignored."""
+    assert name in FIELDS or name in NOT_YET
+
+
+def test_every_error_type_is_known() -> None:
+    told = re.search(r"`errorType` is one of (.*?)\.\n", section(2), flags=re.S)
+
+    assert told is not None
+    assert set(re.findall(r"`(\w+)`", told.group(1))) == {kind.value for kind in ErrorType}
+
+
+@pytest.mark.parametrize("code", [int(code) for code in re.findall(r"(?:: |· )(\d+) ", section(6)[-900:])])
+def test_every_exit_code_is_in_the_readme(code: int) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+    assert re.search(rf"\|\s*`?{code}`?\s*\|", readme)
