@@ -25,11 +25,11 @@ class _Block:
     def whole(self) -> dict[str, Any]:
         block, text = dict(self.start), "".join(self.pieces)
         if self.citations:
-            block["citations"] = [*(block.get("citations") or []), *self.citations]
+            block["citations"] = self.citations
         if self.signature is not None:
             block["signature"] = self.signature
         if block.get("type") in ("text", "thinking"):
-            block[block["type"]] = block.get(block["type"], "") + text
+            block[block["type"]] = text
         elif text:
             block["input"] = _parsed(text)
 
@@ -71,17 +71,19 @@ class Answer:
             self._delta(self._blocks[event["index"]], event["delta"])
         elif kind == "content_block_start":
             self._blocks[event["index"]] = block = _Block(start=dict(event["content_block"]))
-            if block.start.get("type") == "text" and block.start.get("text"):
-                self._write(block.start["text"])
+            if block.start.get("type") in ("text", "thinking"):
+                piece = _string(block.start.pop(block.start["type"], ""))
+                if piece:
+                    self._write(block, piece)
         elif kind == "message_start":
             message = event["message"]
-            self.message_id, self.model = str(message["id"] or ""), str(message["model"] or "")
+            self.message_id, self.model = _string(message["id"]), _string(message["model"])
             self._count(message.get("usage") or {})
             self.started = True
         elif kind == "message_delta":
             delta = event["delta"]
-            self.stop_reason = delta.get("stop_reason") or self.stop_reason
-            self.stop_details = delta.get("stop_details") or self.stop_details
+            self.stop_reason = _string(delta.get("stop_reason") or "") or self.stop_reason
+            self.stop_details = dict(delta.get("stop_details") or self.stop_details)
             self._count(event.get("usage") or {})
         elif kind == "message_stop":
             self.ended = True
@@ -90,20 +92,18 @@ class Answer:
         self.began = True
         kind = delta.get("type")
         if kind in _TEXTS:
-            piece = delta[_TEXTS[kind]]
-            block.pieces.append(piece)
-            self.length += len(piece)
-            if kind == "text_delta":
-                self._texts.append(piece)
+            self._write(block, _string(delta[_TEXTS[kind]]))
         elif kind == "citations_delta":
             block.citations.append(delta["citation"])
         elif kind == "signature_delta":
-            block.signature = delta["signature"]
+            block.signature = _string(delta["signature"])
 
-    def _write(self, text: str) -> None:
-        self._texts.append(text)
-        self.length += len(text)
+    def _write(self, block: _Block, piece: str) -> None:
         self.began = True
+        self.length += len(piece)
+        block.pieces.append(piece)
+        if block.start.get("type") == "text":
+            self._texts.append(piece)
 
     def _count(self, usage: Mapping[str, Any]) -> None:
         # The counts are cumulative, so the last word on each stands.
@@ -126,7 +126,7 @@ class Answer:
 
     def blocks(self) -> list[dict[str, Any]]:
         """Every block, in order, as it may be sent back."""
-        return [self._blocks[index].whole() for index in sorted(self._blocks)]
+        return [block.whole() for block in self._blocks.values()]
 
 
 def flat_usage(usage: Mapping[str, Any]) -> dict[str, int]:
@@ -152,6 +152,13 @@ def content_for_callback(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return others
 
     return [block for block in others if block.get("type") not in ("thinking", "redacted_thinking")]
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a string was expected, not {type(value).__name__}")
+
+    return value
 
 
 def _parsed(text: str) -> Any:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
-from . import request, schema
+from . import endings, request, schema
 from .answer import Answer, Malformed, content_for_callback
-from .classify import classify, presentable
+from .classify import classify
 from .prices import cost_usd
 from .ratelimits import RateLimits
 from .upstream import Broken, Refused, Upstream, error_of
@@ -26,7 +26,6 @@ PAUSES = 10
 _CHARACTERS_A_TOKEN = 3.5
 
 _TRUNCATED = "the answer was cut at its token limit, so that there is no json: raise options.maxTokens"
-_NOT_A_STREAM = "the address in ANTHROPIC_BASE_URL answered, but not as Anthropic does ({kind})"
 _UNFIT = "outputSchema is more than Claude's structured output can hold to: it was asked for in words, and checked"
 
 
@@ -100,12 +99,12 @@ class Exchange:
         except Refused as exc:
             failure = self._classified(exc.status, exc.error)
         except (Broken, Malformed) as exc:
-            failure = self._stopped() or self._broken(exc)
+            failure = self._stopped() or endings.broken_off(exc, watch, open_=self._open())
         finally:
             events.close()
             self._headers()
 
-        return failure or (None if answer.whole else self._cut(answer))
+        return failure or (None if answer.whole else endings.cut_short(answer, watch))
 
     def _take(self, event: dict[str, Any], answer: Answer) -> Failure | None:
         kind = event.get("type")
@@ -130,7 +129,7 @@ class Exchange:
     def _ended(self, plan: request.Plan) -> Completion | Failure:
         answer, usage, value = self._turns[-1], self._usage(), None
         if answer.stop_reason == "refusal":
-            return self.failed(_refusal(answer))
+            return self.failed(endings.declined(answer))
 
         done = Completion(
             text=self._text(),
@@ -170,35 +169,6 @@ class Exchange:
         started = any(turn.started for turn in self._turns) and failure.remedy is not Remedy.WAIT
 
         return replace(failure, ambiguous=failure.ambiguous or started)
-
-    def _broken(self, exc: Broken | Malformed) -> Failure:
-        watch = self._watch
-        if watch.unrecorded is not None:
-            message = "the call was not made, as it could not be written into the ledger first"
-            return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.SOON, reason="not_recorded")
-        if isinstance(exc, Malformed):
-            message, reason = f"Claude's answer broke off: {exc}", "stream_malformed"
-        elif watch.status is not None:
-            message, reason = f"Claude's answer broke off: {presentable(str(exc))}", exc.reason
-        elif not watch.sent:
-            message, reason = f"Anthropic could not be reached: {presentable(str(exc))}", "connect"
-        else:
-            message, reason = f"the connection to Anthropic broke: {presentable(str(exc))}", exc.reason
-
-        return Failure(
-            type=ErrorType.UPSTREAM, message=message, remedy=Remedy.SOON, ambiguous=self._open(), reason=reason
-        )
-
-    def _cut(self, answer: Answer) -> Failure:
-        """The stream ended, and that was not the end of a message."""
-        kind = self._watch.headers.get("content-type", "without a content type").partition(";")[0]
-        message, reason = "Claude's answer broke off before its end", "stream_cut"
-        if not answer.started and kind != "text/event-stream":
-            message, reason = _NOT_A_STREAM.format(kind=presentable(kind)), "not_a_stream"
-        elif answer.ended:
-            message, reason = "Claude's answer came without its stop reason, id or usage", "incomplete"
-
-        return Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.SOON, ambiguous=True, reason=reason)
 
     def _over_budget(self) -> Failure | None:
         if self._max_cost is None:
@@ -258,12 +228,3 @@ class Exchange:
             return None
 
         return cost_usd(next((turn.model for turn in reversed(self._turns) if turn.model), self._model), usage)
-
-
-def _refusal(answer: Answer) -> Failure:
-    category, explanation = answer.stop_details.get("category"), answer.stop_details.get("explanation")
-    message = "Claude declined to answer" + (f" ({category})" if category else "")
-    if explanation:
-        message += f": {presentable(str(explanation))}"
-
-    return Failure(type=ErrorType.REFUSED, message=message, remedy=Remedy.FAIL, reason="refusal")

@@ -86,6 +86,8 @@ def _fit(schema: Any) -> dict[str, Any]:
         raise Unfit
     if not any(key in schema for key in ("type", "enum", "const", *_SHAPES)):
         raise Unfit
+    if any(isinstance(value, (Mapping, list)) for value in (*schema.get("enum", ()), schema.get("const"))):
+        raise Unfit
     if any(key in schema for key in ("anyOf", "oneOf", "allOf")) and ("properties" in schema or "items" in schema):
         raise Unfit
 

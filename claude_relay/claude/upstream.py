@@ -51,9 +51,10 @@ class Upstream:
         self.open()
         from anthropic import APIStatusError, Stream
 
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         response = None
         try:
-            response = self._post(body, betas, watch)
+            response = self._post(content, betas, watch)
             for event in Stream.raw_events(response):
                 if event.data:
                     yield _event(event.data)
@@ -75,7 +76,7 @@ class Upstream:
         if self._client is not None:
             self._client.close()
 
-    def _post(self, body: Mapping[str, Any], betas: Sequence[str], watch: Watch) -> Any:
+    def _post(self, content: bytes, betas: Sequence[str], watch: Watch) -> Any:
         import httpx2
         from anthropic import Stream
 
@@ -85,7 +86,7 @@ class Upstream:
             return self._client.post(
                 "/v1/messages",
                 cast_to=httpx2.Response,
-                content=json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(),
+                content=content,
                 options={"headers": {"content-type": "application/json"} | _beta_header(betas)},
                 stream=True,
                 stream_cls=Stream[Any],
@@ -108,6 +109,8 @@ class Upstream:
             # whether it is being paid for; a handshake costs milliseconds, a call seconds.
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
             follow_redirects=False,
+            # A proxy of the environment cannot know what this machine's own addresses are.
+            mounts=dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
             event_hooks={"request": [self._trace]},
         )
         return anthropic.Anthropic(

@@ -99,7 +99,6 @@ class FakeClaude:
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
-        self._listener.settimeout(0.1)
         self.port = self._listener.getsockname()[1]
 
     @property
@@ -112,6 +111,8 @@ class FakeClaude:
 
     def stop(self) -> None:
         self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
         self._listener.close()
         for thread in self._threads:
             thread.join(timeout=5)
@@ -134,8 +135,6 @@ class FakeClaude:
         while not self._stopping.is_set():
             try:
                 client, _ = self._listener.accept()
-            except TimeoutError:
-                continue
             except OSError:
                 return
             self._spawn(self._serve, client)

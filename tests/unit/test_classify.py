@@ -74,7 +74,7 @@ def test_once_text_has_come_an_error_counts_and_is_marked(kind):
     """
     failure = classify(status=None, kind=kind, began=True, now=NOW)
 
-    assert (Remedy.SOON, True) == (failure.remedy, failure.ambiguous)
+    assert (failure.remedy, failure.ambiguous) == (Remedy.SOON, True)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_ramp_limit_waits_as_its_header_says():
         status=429, kind="rate_limit_error", code="ramp_limit_exceeded", headers={"retry-after": "7"}, now=NOW
     )
 
-    assert (Remedy.WAIT, 7.0, "ramp_limit_exceeded") == (failure.remedy, failure.retry_after, failure.reason)
+    assert (failure.remedy, failure.retry_after, failure.reason) == (Remedy.WAIT, 7.0, "ramp_limit_exceeded")
 
 
 def test_without_retry_after_a_used_up_limit_says_when():
