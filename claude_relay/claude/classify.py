@@ -6,12 +6,12 @@ By status, `error.type` and `error.details.error_code`, never by message text: i
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from ..core.failure import ErrorType, Failure, Remedy
+from ..core.redaction import Redactor
 from .ratelimits import RateLimits, retry_after
 
 #: What an `error.type` is as a status: inside a 200 stream there is no other.
@@ -62,7 +62,7 @@ _CLIENT = (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Anthropic refused the reques
 _STRANGE = (ErrorType.UPSTREAM, Remedy.SOON, "the address in ANTHROPIC_BASE_URL did not answer as Anthropic does")
 _SPENT = (ErrorType.BUDGET, Remedy.PARK, "the spend limit of the relay's Anthropic account is reached")
 
-_SECRETS = re.compile(r"(sk-ant-|whsec_|crk_|bearer\s+)[^\s\"',}]+", re.IGNORECASE)
+_REDACT = Redactor()
 _LONGEST = 500
 
 
@@ -109,7 +109,7 @@ def classify(
 
 def presentable(text: str) -> str:
     """Upstream's own words on one line, short, and without anything that looks like a key."""
-    line = _SECRETS.sub(r"\1…", " ".join(text.split()))
+    line = _REDACT(" ".join(text.split()))
 
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 

@@ -14,7 +14,7 @@ from .answer import Answer, Malformed, content_for_callback
 from .classify import classify
 from .prices import cost_usd
 from .ratelimits import RateLimits
-from .upstream import Broken, Refused, Upstream, error_of
+from .upstream import Broken, Refused, Upstream
 from .watch import Watch
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class Exchange:
     def _take(self, event: dict[str, Any], answer: Answer) -> Failure | None:
         kind = event.get("type")
         if kind == "error":
-            return self._classified(None, error_of(event))
+            return self._classified(None, self._upstream.error_of(event))
         self._watch.heard(content=kind != "ping")
         answer.feed(event)
         if answer.ended:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
+from ..core.redaction import Redactor
 from .watch import Limits, Watch
 
 DEFAULT_URL = "https://api.anthropic.com"
@@ -16,9 +17,9 @@ DEFAULT_URL = "https://api.anthropic.com"
 class Refused(Exception):
     """An error answer: a status, and what its body says."""
 
-    def __init__(self, status: int, body: Any) -> None:
+    def __init__(self, status: int, error: dict[str, Any]) -> None:
         super().__init__(f"HTTP {status}")
-        self.status, self.error = status, error_of(body)
+        self.status, self.error = status, error
 
 
 class Broken(Exception):
@@ -34,6 +35,8 @@ class Upstream:
 
     def __init__(self, *, api_key: str, base_url: str | None, limits: Limits) -> None:
         self._api_key, self._base_url, self._limits = api_key, base_url or DEFAULT_URL, limits
+        # A gateway's key need not look like one.
+        self._redact = Redactor((api_key,))
         self._opening = threading.Lock()
         self._client: Any = None
         self._current = threading.local()
@@ -59,17 +62,33 @@ class Upstream:
                 if event.data:
                     yield _event(event.data)
         except APIStatusError as exc:
-            raise Refused(exc.status_code, exc.body) from exc
+            raise Refused(exc.status_code, self.error_of(exc.body)) from exc
         except Broken:
             raise
         except Exception as exc:
             # Whatever the SDK and httpx2 raise, bare or wrapped: how far the call came is in the watch.
             if watch.status is not None and not 200 <= watch.status < 300:
-                raise Refused(watch.status, None) from exc
-            raise Broken(_root(exc), "stream_cut" if watch.status else "connection") from exc
+                raise Refused(watch.status, {}) from exc
+            raise Broken(self._redact(_root(exc)), "stream_cut" if watch.status else "connection") from exc
         finally:
             if response is not None:
                 response.close()
+
+    def error_of(self, body: Any) -> dict[str, Any]:
+        """The `error` of an error's body as keywords of `classify`, whatever the body is."""
+        error = body.get("error") if isinstance(body, Mapping) else None
+        if not isinstance(error, Mapping):
+            return {}
+
+        details = error.get("details")
+        details = details if isinstance(details, Mapping) else {}
+        kind, code, text = error.get("type"), details.get("error_code"), error.get("message")
+        return {
+            "kind": kind if isinstance(kind, str) else None,
+            "code": code if isinstance(code, str) else None,
+            "text": self._redact(text) if isinstance(text, str) else "",
+            "details": details,
+        }
 
     def close(self) -> None:
         """Close every connection."""
@@ -124,23 +143,6 @@ class Upstream:
 
     def _trace(self, request: Any) -> None:
         request.extensions["trace"] = self._current.watch.trace
-
-
-def error_of(body: Any) -> dict[str, Any]:
-    """The `error` of an error's body as keywords of `classify`, whatever the body is."""
-    error = body.get("error") if isinstance(body, Mapping) else None
-    if not isinstance(error, Mapping):
-        return {}
-
-    details = error.get("details")
-    details = details if isinstance(details, Mapping) else {}
-    kind, code, text = error.get("type"), details.get("error_code"), error.get("message")
-    return {
-        "kind": kind if isinstance(kind, str) else None,
-        "code": code if isinstance(code, str) else None,
-        "text": text if isinstance(text, str) else "",
-        "details": details,
-    }
 
 
 def _event(data: str) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from claude_relay.claude import Limits, Messages
@@ -31,8 +30,8 @@ def a_prompt(request=None, *, prompt="Hei", model=SONNET, **fields):
 class Caller:
     """Makes calls, and notes what the port was told meanwhile."""
 
-    def __init__(self, url, limits=QUICK, **fields):
-        self.messages = Messages(api_key="sk-ant-test", base_url=url, limits=limits, **fields)
+    def __init__(self, url, limits=QUICK, *, api_key="sk-ant-test", **fields):
+        self.messages = Messages(api_key=api_key, base_url=url, limits=limits, **fields)
         self.sent: list[float] = []
         self.told: list = []
         self.verdict: Failure | None = None
@@ -49,10 +48,3 @@ class Caller:
             )
         finally:
             self.seconds = time.monotonic() - began
-
-
-def eventually(condition, within=5.0):
-    until = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < until, "it did not come true in time"
-        threading.Event().wait(0.01)

@@ -6,7 +6,8 @@ import pytest
 
 from claude_relay.claude import Limits
 from claude_relay.core.failure import ErrorType, Failure, Remedy
-from tests.support.claude_caller import HALF, TEXT, Caller, a_prompt, eventually
+from tests.support.claude_caller import HALF, TEXT, Caller, a_prompt
+from tests.support.eventually import eventually
 from tests.support.fake_claude import END, Hang, Reset, answer, chunk, event, head, started, stopped, written
 
 

@@ -123,3 +123,16 @@ def test_another_error_after_the_start_is_marked_too(fake, caller):
     failure = caller()
 
     assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.UPSTREAM, Remedy.SOON, True)
+
+
+def test_a_key_that_upstream_repeats_is_not_passed_on(fake):
+    """
+    Not even one that does not look like a key: a gateway's may be any word.
+    """
+    caller = Caller(fake.url, api_key="hunter2hunter2")
+    fake.then(*refusal("401 Unauthorized", "authentication_error", text="hunter2hunter2 is no key"))
+
+    failure = caller()
+    caller.messages.close()
+
+    assert failure.message.endswith(": [redacted] is no key")

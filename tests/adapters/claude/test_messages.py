@@ -60,6 +60,20 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(fake, monkeypa
     assert isinstance(done, Completion)
 
 
+def test_a_long_system_prompt_is_marked_for_the_cache_once_it_repeats(fake, caller):
+    """
+    The first time it would only cost more.
+    """
+    request = {"prompt": "Hei", "options": {"systemPrompt": "Du er en regnskapsfører. " * 200}}
+
+    caller(a_prompt(request))
+    caller(a_prompt(request))
+
+    first, second = (seen.body["system"] for seen in fake.books)
+    assert first == request["options"]["systemPrompt"]
+    assert second == [{"type": "text", "text": first, "cache_control": {"type": "ephemeral"}}]
+
+
 def test_sending_is_called_once_before_the_first_byte(fake, caller):
     caller()
 
