@@ -1,0 +1,138 @@
+"""
+What an upstream error means for the job (the table of `CONTRACT.md` §5), as a pure function.
+
+By status, `error.type` and `error.details.error_code`, never by message text: its wording can change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from ..core.failure import ErrorType, Failure, Remedy
+from ..core.redaction import Redactor
+from .ratelimits import RateLimits, retry_after
+
+#: What an `error.type` is as a status: inside a 200 stream there is no other.
+_STATUS_OF = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+
+#: Kinds that are believed over the status they came with: they stop more than one job.
+_STRONG = frozenset(("authentication_error", "billing_error", "rate_limit_error", "overloaded_error"))
+
+#: Causes that lie with the key or its budget, whatever the status: every other job would meet them too.
+_PARKING = frozenset(
+    (
+        "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
+        "linked_organization_spend_limit_reached",
+        "linked_organization_billing_unavailable",
+        "organization_on_hold",
+    )
+)
+
+_RULES: dict[int, tuple[ErrorType, Remedy, str]] = {
+    400: (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Claude refused the request as it is"),
+    401: (ErrorType.PERMISSION, Remedy.PARK, "Anthropic does not accept the relay's ANTHROPIC_API_KEY"),
+    402: (ErrorType.BUDGET, Remedy.PARK, "Anthropic's billing stops the relay's key: see the plan and credit there"),
+    403: (ErrorType.PERMISSION, Remedy.FAIL, "the relay's key may not do this at Anthropic"),
+    404: (ErrorType.NOT_FOUND, Remedy.FAIL, "Anthropic does not know that model or file"),
+    408: (ErrorType.TIMEOUT, Remedy.SOON, "Anthropic gave up waiting for the request"),
+    409: (ErrorType.UPSTREAM, Remedy.SOON, "Anthropic was busy with a conflicting request"),
+    413: (ErrorType.TOO_LARGE, Remedy.FAIL, "the request is larger than Anthropic takes: send smaller or fewer files"),
+    422: (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Claude refused the request as it is"),
+    429: (ErrorType.RATE_LIMIT, Remedy.WAIT, "Anthropic's rate limit is reached"),
+    504: (ErrorType.TIMEOUT, Remedy.SOON, "Claude took too long to answer"),
+    529: (ErrorType.OVERLOADED, Remedy.WAIT, "Claude is overloaded just now"),
+}
+_SERVER = (ErrorType.UPSTREAM, Remedy.SOON, "Anthropic had an error of its own")
+_CLIENT = (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Anthropic refused the request")
+_STRANGE = (ErrorType.UPSTREAM, Remedy.SOON, "the address in ANTHROPIC_BASE_URL did not answer as Anthropic does")
+_SPENT = (ErrorType.BUDGET, Remedy.PARK, "the spend limit of the relay's Anthropic account is reached")
+
+_REDACT = Redactor()
+_LONGEST = 500
+
+
+def classify(
+    *,
+    status: int | None,
+    kind: str | None = None,
+    code: str | None = None,
+    text: str = "",
+    details: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    began: bool = False,
+    now: float,
+) -> Failure:
+    """
+    The failure an error amounts to.
+
+    `status` is the HTTP status of an error answer, None for an error event inside a stream. `began`: Claude had begun
+    to write, so that trying again may pay twice. `now` is wall-clock time, for dates in headers.
+    """
+    headers = headers or {}
+    meant = _STATUS_OF[kind] if kind in _STRONG or (status is None and kind in _STATUS_OF) else status or 500
+    type_, remedy, words = _SPENT if code in _PARKING else _rule(meant)
+    wait = None
+    if remedy is Remedy.PARK:
+        wait = _named_time(details or {}, now=now)
+    elif remedy in (Remedy.WAIT, Remedy.SOON):
+        wait = retry_after(headers, now=now)
+        if wait is None and meant == 429:
+            wait = RateLimits.parse(headers, now=now).exhausted_for(now)
+    if began and remedy is not Remedy.PARK:
+        remedy = Remedy.SOON
+        words += " while it wrote the answer"
+
+    return Failure(
+        type=type_,
+        message=f"{words}: {said}" if (said := presentable(text)) else words,
+        remedy=remedy,
+        retry_after=wait,
+        ambiguous=began,
+        reason=code or (f"http_{status}" if status is not None else f"stream_{kind or 'error'}"),
+    )
+
+
+def presentable(text: str) -> str:
+    """Upstream's own words on one line, short, and without anything that looks like a key."""
+    line = _REDACT(" ".join(text.split()))
+
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _rule(status: int) -> tuple[ErrorType, Remedy, str]:
+    if status in _RULES:
+        return _RULES[status]
+    if status >= 500:
+        return _SERVER
+
+    return _CLIENT if status >= 400 else _STRANGE
+
+
+def _named_time(details: Mapping[str, Any], *, now: float) -> float | None:
+    """Seconds until the date that an error names, under whatever key: when a spend limit starts anew."""
+    for value in details.values():
+        if not isinstance(value, str) or "T" not in value:
+            continue
+        try:
+            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            continue
+        if moment.tzinfo is not None and moment.timestamp() > now:
+            return moment.timestamp() - now
+
+    return None

@@ -1,0 +1,230 @@
+"""One call, from its first byte to its outcome: more than one request only where Claude paused and is to go on."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
+from . import endings, request, schema
+from .answer import Answer, Malformed, content_for_callback
+from .classify import classify
+from .prices import cost_usd
+from .ratelimits import RateLimits
+from .upstream import Broken, Refused, Upstream
+from .watch import Watch
+
+log = logging.getLogger(__name__)
+
+#: How often Claude may pause (a long run of its own tools) and be asked to go on.
+PAUSES = 10
+
+#: Roughly how many characters make a token: to see a budget crossed before the count comes, at the very end.
+_CHARACTERS_A_TOKEN = 3.5
+
+_TRUNCATED = "the answer was cut at its token limit, so that there is no json: raise options.maxTokens"
+_UNFIT = "outputSchema is more than Claude's structured output can hold to: it was asked for in words, and checked"
+
+
+class Exchange:
+    """What has been sent and heard for one call, and what that amounts to."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        watch: Watch,
+        *,
+        model: str,
+        max_cost_usd: float | None,
+        progress: Callable[[Partial], None],
+        heard_limits: Callable[[str, RateLimits], None],
+        checkpoint: float,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._upstream, self._watch, self._model, self._max_cost = upstream, watch, model, max_cost_usd
+        self._progress, self._heard_limits = progress, heard_limits
+        self._checkpoint, self._clock, self._wall = checkpoint, clock, wall
+        self._turns: list[Answer] = []
+        self._told_at = 0.0
+        self._request_id: str | None = None
+        self._heard: dict[str, str] | None = None
+
+    def run(self, plan: request.Plan) -> Completion | Failure:
+        """Send it, and go on after each pause, to the end."""
+        self._turns.clear()
+        body = plan.body
+        for _ in range(PAUSES + 1):
+            failure = self._turn(body, plan.betas)
+            if failure is not None:
+                return self.failed(failure)
+            if self._turns[-1].stop_reason != "pause_turn":
+                return self._ended(plan)
+            body = request.resumed(body, self._turns[-1].blocks())
+
+        message = f"Claude paused {PAUSES + 1} times and did not come to an end"
+        return self.failed(Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.FAIL, reason="pauses"))
+
+    def failed(self, failure: Failure) -> Failure:
+        """The failure, with all that had come and what it cost."""
+        usage = self._usage()
+
+        return replace(
+            failure,
+            sent=self._watch.sent,
+            partial=self._text(),
+            usage=usage or None,
+            cost_usd=self._cost(usage) if usage else None,
+            model=next((turn.model for turn in reversed(self._turns) if turn.model), None),
+            upstream_request_id=self._request_id,
+        )
+
+    def _turn(self, body: dict[str, Any], betas: tuple[str, ...]) -> Failure | None:
+        watch = self._watch
+        watch.next_turn()
+        answer = Answer()
+        self._turns.append(answer)
+        failure = None
+        events = self._upstream.events(body, betas=betas, watch=watch)
+        try:
+            for event in events:
+                failure = self._take(event, answer)
+                if failure is not None or answer.ended:
+                    break
+            else:
+                failure = self._stopped()
+        except Refused as exc:
+            failure = self._classified(exc.status, exc.error)
+        except (Broken, Malformed) as exc:
+            failure = self._stopped() or endings.broken_off(exc, watch, open_=self._open())
+        finally:
+            events.close()
+            self._headers()
+
+        return failure or (None if answer.whole else endings.cut_short(answer, watch))
+
+    def _take(self, event: dict[str, Any], answer: Answer) -> Failure | None:
+        kind = event.get("type")
+        if kind == "error":
+            return self._classified(None, self._upstream.error_of(event))
+        self._watch.heard(content=kind != "ping")
+        answer.feed(event)
+        if answer.ended:
+            return None
+        if self._watch.look() is not None:
+            return self._stopped()
+
+        now = self._clock()
+        if kind == "message_start" or now - self._told_at >= self._checkpoint:
+            self._told_at = now
+            self._headers()
+            self._tell()
+            return self._over_budget()
+
+        return None
+
+    def _ended(self, plan: request.Plan) -> Completion | Failure:
+        answer, usage, value = self._turns[-1], self._usage(), None
+        if answer.stop_reason == "refusal":
+            return self.failed(endings.declined(answer))
+
+        done = Completion(
+            text=self._text(),
+            model=answer.model,
+            stop_reason=answer.stop_reason or "",
+            usage=usage,
+            message_id=answer.message_id,
+            upstream_request_id=self._request_id,
+            content=content_for_callback([block for turn in self._turns for block in turn.blocks()]),
+            cost_usd=self._cost(usage),
+        )
+        if plan.schema is None:
+            return done
+
+        warnings = () if plan.native else (_UNFIT,)
+        if done.truncated:
+            warnings = (*warnings, _TRUNCATED)
+        elif answer.stop_reason != "tool_use":
+            try:
+                value = schema.parsed(done.text, plan.schema)
+            except schema.Mismatch as exc:
+                failure = Failure(type=ErrorType.SCHEMA, message=str(exc), remedy=Remedy.SOON, reason="schema")
+                return self.failed(failure)
+
+        return replace(done, json=value, warnings=warnings)
+
+    def _stopped(self) -> Failure | None:
+        """Why the watch ended it, if it did."""
+        verdict = self._watch.verdict
+
+        return verdict and replace(verdict, ambiguous=verdict.ambiguous or self._open())
+
+    def _classified(self, status: int | None, error: dict[str, Any]) -> Failure:
+        began = any(turn.began for turn in self._turns)
+        failure = classify(status=status, headers=self._watch.headers, began=began, now=self._wall(), **error)
+        # What was throttled was turned away. Anything else after `message_start` may be on the bill.
+        started = any(turn.started for turn in self._turns) and failure.remedy is not Remedy.WAIT
+
+        return replace(failure, ambiguous=failure.ambiguous or started)
+
+    def _over_budget(self) -> Failure | None:
+        if self._max_cost is None:
+            return None
+
+        usage = self._usage()
+        written = int(sum(turn.length for turn in self._turns) / _CHARACTERS_A_TOKEN)
+        cost = self._cost(usage | {"output_tokens": max(usage.get("output_tokens", 0), written)})
+        if cost is None or cost <= self._max_cost:
+            return None
+
+        message = f"the answer was stopped as it came to more than maxCostUsd ({self._max_cost:g})"
+        return Failure(
+            type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, ambiguous=self._open(), reason="max_cost"
+        )
+
+    def _open(self) -> bool:
+        """Whether Claude may have been at work on something of which the end was not seen."""
+        watch = self._watch
+
+        return len(self._turns) > 1 or (watch.written and (watch.status is None or watch.status < 300))
+
+    def _tell(self) -> None:
+        usage, model = self._usage(), self._turns[-1].model
+        partial = Partial(text=self._text(), usage=usage, model=model, upstream_request_id=self._request_id)
+        try:
+            self._progress(partial)
+        except Exception:
+            # A checkpoint that cannot be written costs half an answer at most; ending the call would cost a whole one.
+            log.warning("a call's progress could not be kept", exc_info=True)
+
+    def _headers(self) -> None:
+        """Hear a response's headers, once."""
+        headers, status = self._watch.headers, self._watch.status
+        if not headers or headers is self._heard:
+            return
+
+        self._heard = headers
+        self._request_id = headers.get("request-id") or self._request_id
+        try:
+            self._heard_limits(self._model, RateLimits.parse(headers, now=self._wall(), status=status))
+        except Exception:
+            log.warning("rate limits could not be told", exc_info=True)
+
+    def _text(self) -> str:
+        return "".join(turn.text for turn in self._turns)
+
+    def _usage(self) -> dict[str, int]:
+        total: Counter[str] = Counter()
+        for turn in self._turns:
+            total.update(turn.usage)
+
+        return dict(total)
+
+    def _cost(self, usage: dict[str, int]) -> float | None:
+        if any(turn.extra_price for turn in self._turns):
+            return None
+
+        return cost_usd(next((turn.model for turn in reversed(self._turns) if turn.model), self._model), usage)

@@ -1,0 +1,125 @@
+"""The `Claude` port: one streamed call, seen to its end or told why not."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+
+from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
+from ..core.job import family_of
+from ..errors import InvalidRequest
+from ..ports import Prompt, Stop
+from . import request, schema
+from .exchange import Exchange
+from .ratelimits import RateLimits
+from .recent import Recent
+from .upstream import Upstream
+from .watch import Limits, Watch, Watchdog
+
+log = logging.getLogger(__name__)
+
+_CACHE_LIFE = 300.0  # of Claude's shorter prompt cache
+_CACHE_LEAST = 3000  # characters: less is not cached upstream
+_DAY = 86_400.0
+
+
+class Messages:
+    """
+    Calls Claude through Anthropic's Messages API. All threads share one of these.
+
+    `on_limits(family, limits)` hears what each answer's headers say about the rate limits of a model family.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        on_limits: Callable[[str, RateLimits], None] | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._clock, self._wall, self._on_limits = clock, wall, on_limits
+        self._upstream = Upstream(api_key=api_key, base_url=base_url, limits=self._limits)
+        self._watchdog = Watchdog(every=self._limits.look)
+        self._systems = Recent(seconds=_CACHE_LIFE, clock=clock)
+        self._too_much = Recent(seconds=_DAY, clock=clock)
+
+    def open(self) -> None:
+        """Import the SDK now, which takes seconds, rather than at the first call."""
+        self._upstream.open()
+
+    def call(
+        self, prompt: Prompt, *, stop: Stop, sending: Callable[[], None], progress: Callable[[Partial], None]
+    ) -> Completion | Failure:
+        """Make the call. Never raises."""
+        watch = Watch(stop=stop, sending=sending, limits=self._limits, clock=self._clock)
+        exchange = Exchange(
+            self._upstream,
+            watch,
+            model=prompt.job.model,
+            max_cost_usd=prompt.max_cost_usd,
+            progress=progress,
+            heard_limits=self._heard_limits,
+            checkpoint=self._limits.checkpoint,
+            clock=self._clock,
+            wall=self._wall,
+        )
+        try:
+            with self._watchdog.over(watch):
+                return self._run(exchange, prompt)
+        except InvalidRequest as exc:
+            failure = Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")
+        except Exception:
+            # The port's promise: whatever goes wrong is a Failure.
+            log.exception("a call broke on a fault of the relay's own", extra={"job_id": prompt.job.id})
+            failure = Failure(
+                type=ErrorType.INTERNAL,
+                message="the relay could not make sense of the call",
+                remedy=Remedy.SOON,
+                ambiguous=watch.written,
+                reason="fault",
+            )
+        return exchange.failed(failure)
+
+    def close(self) -> None:
+        """End the watchdog and close every connection."""
+        self._watchdog.close()
+        self._upstream.close()
+
+    def _run(self, exchange: Exchange, prompt: Prompt) -> Completion | Failure:
+        wanted = (prompt.request.get("options") or {}).get("outputSchema")
+        if wanted is None:
+            return exchange.run(self._plan(prompt, native=True))
+
+        schema.checked(wanted)
+        key = json.dumps(wanted, sort_keys=True)
+        plan = self._plan(prompt, native=key not in self._too_much)
+        done = exchange.run(plan)
+        if not (plan.native and isinstance(done, Failure) and done.reason == "http_400"):
+            return done
+
+        # It may be the schema that is refused: Claude's structured output has limits of size and shape that it does not
+        # tell beforehand. A refusal is free, so it is asked for once more in words, and checked here as ever.
+        again = exchange.run(self._plan(prompt, native=False))
+        if isinstance(again, Failure) and again.reason == "http_400":
+            return done
+        self._too_much.add(key)
+
+        return again
+
+    def _plan(self, prompt: Prompt, *, native: bool) -> request.Plan:
+        system = (prompt.request.get("options") or {}).get("systemPrompt") or ""
+        cached = len(system) >= _CACHE_LEAST and system in self._systems
+        if system:
+            self._systems.add(system)
+
+        return request.build(prompt.request, model=prompt.job.model, before=prompt.before, native=native, cached=cached)
+
+    def _heard_limits(self, model: str, limits: RateLimits) -> None:
+        if self._on_limits is not None:
+            self._on_limits(family_of(model), limits)

@@ -1,0 +1,132 @@
+"""The stored request as a body for the Messages API. Pure: nothing is read, nothing of the request is changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import InvalidRequest, Problem
+from .schema import fitted
+
+DEFAULT_MAX_TOKENS = 4096
+
+_SIGNS = {
+    "JVBERi0": "application/pdf",
+    "iVBORw0KGgo": "image/png",
+    "/9j/": "image/jpeg",
+    "R0lGOD": "image/gif",
+    "UklGR": "image/webp",
+}
+_IN_WORDS = (
+    "Answer with one JSON value and nothing else: no explanation, no code fence. "
+    "It must be valid against this JSON Schema:\n"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """
+    One call to make. `betas` travel in a header; `schema` is the caller's own, which the answer is checked against.
+
+    `native`: Claude's structured output holds to the schema. Otherwise it was asked for in words.
+    """
+
+    body: dict[str, Any] = field(repr=False)
+    betas: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    native: bool = False
+
+
+def build(
+    request: Mapping[str, Any],
+    *,
+    model: str,
+    before: Sequence[Mapping[str, Any]] = (),
+    native: bool = True,
+    cached: bool = False,
+) -> Plan:
+    """
+    The body to send: the conversation so far, the turns with the files in the last user turn, then the options.
+
+    `cached`: mark the system prompt for Claude's cache, which pays from the second time on. `raw` is merged last: its
+    fields replace ours, except that `output_config` is merged field by field and that every call streams.
+    """
+    options = request.get("options") or {}
+    schema = options.get("outputSchema")
+    fit = fitted(schema) if schema is not None and native else None
+
+    body: dict[str, Any] = {
+        "model": model,
+        "max_tokens": options.get("maxTokens", DEFAULT_MAX_TOKENS),
+        "messages": [*before, *_turns(request)],
+    }
+    system = options.get("systemPrompt") or ""
+    if schema is not None and fit is None:
+        system = "\n\n".join(part for part in (system, _IN_WORDS + json.dumps(schema, ensure_ascii=False)) if part)
+    if system:
+        body["system"] = (
+            [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}] if cached else system
+        )
+    config: dict[str, Any] = {}
+    if options.get("effort"):
+        config["effort"] = options["effort"]
+    if fit is not None:
+        config["format"] = {"type": "json_schema", "schema": fit}
+
+    raw = dict(options.get("raw") or {})
+    betas = raw.pop("betas", ())
+    if isinstance(raw.get("output_config"), Mapping):
+        config |= raw.pop("output_config")
+    if config:
+        body["output_config"] = config
+
+    return Plan(
+        body={**body, **raw, "stream": True},
+        betas=(betas,) if isinstance(betas, str) else tuple(betas),
+        schema=schema,
+        native=fit is not None,
+    )
+
+
+def resumed(body: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The same call, going on after a pause: what Claude has written so far, given back to it."""
+    return {**body, "messages": [*body["messages"], {"role": "assistant", "content": list(blocks)}]}
+
+
+def _turns(request: Mapping[str, Any]) -> list[dict[str, Any]]:
+    files = [_block(file, number) for number, file in enumerate(request.get("files") or ())]
+    turns = [dict(turn) for turn in request.get("messages") or ()]
+    if not turns:
+        prompt = request.get("prompt") or ""
+        return [{"role": "user", "content": [*files, {"type": "text", "text": prompt}] if files else prompt}]
+    if not files:
+        return turns
+
+    last = next((turn for turn in reversed(turns) if turn.get("role") == "user"), None)
+    if last is None:
+        raise InvalidRequest(problems=[Problem(field="messages", problem="need a user turn for the files to go into")])
+    content = last["content"]
+    last["content"] = [*files, *([{"type": "text", "text": content}] if isinstance(content, str) else content)]
+
+    return turns
+
+
+def _block(file: Mapping[str, Any], number: int) -> dict[str, Any]:
+    data, media_type = file.get("data"), file.get("mediaType")
+    if file.get("fileId"):
+        kind = "image" if str(media_type).startswith("image/") else "document"
+        return {"type": kind, "source": {"type": "file", "file_id": file["fileId"]}}
+    if not isinstance(data, str):
+        raise InvalidRequest(problems=[Problem(field=f"files[{number}]", problem="has no data that could be sent")])
+
+    media_type = media_type or next((kind for sign, kind in _SIGNS.items() if data.startswith(sign)), None)
+    if media_type is None:
+        problem = "is needed: the data does not look like a PDF, PNG, JPEG, GIF or WebP"
+        raise InvalidRequest(problems=[Problem(field=f"files[{number}].mediaType", problem=problem)])
+    source = {"type": "base64", "media_type": media_type, "data": data}
+    if media_type.startswith("image/"):
+        return {"type": "image", "source": source}
+
+    return {"type": "document", "source": source} | ({"title": file["name"]} if file.get("name") else {})

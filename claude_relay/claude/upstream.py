@@ -1,0 +1,167 @@
+"""The wire: one POST through the `anthropic` client, its events read raw. The only module that imports it, lazily."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from ..core.redaction import Redactor
+from .watch import Limits, Watch
+
+DEFAULT_URL = "https://api.anthropic.com"
+
+
+class Refused(Exception):
+    """An error answer: a status, and what its body says."""
+
+    def __init__(self, status: int, error: dict[str, Any]) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status, self.error = status, error
+
+
+class Broken(Exception):
+    """The connection, or what came over it, broke. Its text is for people."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class Upstream:
+    """Anthropic's API at one address, with one key, through the SDK's sync client without its retries."""
+
+    def __init__(self, *, api_key: str, base_url: str | None, limits: Limits) -> None:
+        self._api_key, self._base_url, self._limits = api_key, base_url or DEFAULT_URL, limits
+        # A gateway's key need not look like one.
+        self._redact = Redactor((api_key,))
+        self._opening = threading.Lock()
+        self._client: Any = None
+        self._current = threading.local()
+
+    def open(self) -> None:
+        """Import the SDK and set the client up: seconds, once."""
+        with self._opening:
+            if self._client is None:
+                self._client = self._connect()
+
+    def events(
+        self, body: Mapping[str, Any], *, betas: Sequence[str], watch: Watch
+    ) -> Generator[dict[str, Any], None, None]:
+        """Send it and yield the stream's events; `Refused` for an error answer, `Broken` for a broken connection."""
+        self.open()
+        from anthropic import APIStatusError, Stream
+
+        content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        response = None
+        try:
+            response = self._post(content, betas, watch)
+            for event in Stream.raw_events(response):
+                if event.data:
+                    yield _event(event.data)
+        except APIStatusError as exc:
+            raise Refused(exc.status_code, self.error_of(exc.body)) from exc
+        except Broken:
+            raise
+        except Exception as exc:
+            # Whatever the SDK and httpx2 raise, bare or wrapped: how far the call came is in the watch.
+            if watch.status is not None and not 200 <= watch.status < 300:
+                raise Refused(watch.status, {}) from exc
+            raise Broken(self._redact(_root(exc)), "stream_cut" if watch.status else "connection") from exc
+        finally:
+            if response is not None:
+                response.close()
+
+    def error_of(self, body: Any) -> dict[str, Any]:
+        """The `error` of an error's body as keywords of `classify`, whatever the body is."""
+        error = body.get("error") if isinstance(body, Mapping) else None
+        if not isinstance(error, Mapping):
+            return {}
+
+        details = error.get("details")
+        details = details if isinstance(details, Mapping) else {}
+        kind, code, text = error.get("type"), details.get("error_code"), error.get("message")
+        return {
+            "kind": kind if isinstance(kind, str) else None,
+            "code": code if isinstance(code, str) else None,
+            "text": self._redact(text) if isinstance(text, str) else "",
+            "details": details,
+        }
+
+    def close(self) -> None:
+        """Close every connection."""
+        if self._client is not None:
+            self._client.close()
+
+    def _post(self, content: bytes, betas: Sequence[str], watch: Watch) -> Any:
+        import httpx2
+        from anthropic import Stream
+
+        self._current.watch = watch
+        try:
+            # `messages.create` takes only the fields it knows and walks through every file: `raw` may know more.
+            return self._client.post(
+                "/v1/messages",
+                cast_to=httpx2.Response,
+                content=content,
+                options={"headers": {"content-type": "application/json"} | _beta_header(betas)},
+                stream=True,
+                stream_cls=Stream[Any],
+            )
+        finally:
+            self._current.watch = None
+
+    def _connect(self) -> Any:
+        import anthropic
+        import httpx2
+
+        # After the import, as it sets the levels by ANTHROPIC_LOG; at `debug` they would write prompts into the log.
+        for name in ("anthropic", "httpx2", "httpcore2"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        limits = self._limits
+        timeout = httpx2.Timeout(connect=limits.connect, read=limits.call_timeout, write=limits.write, pool=None)
+        http = anthropic.DefaultHttpxClient(
+            timeout=timeout,
+            # A connection of its own for each call. A kept one may die as the request goes out, and nobody knows then
+            # whether it is being paid for; a handshake costs milliseconds, a call seconds.
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
+            follow_redirects=False,
+            # A proxy of the environment cannot know what this machine's own addresses are.
+            mounts=dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
+            event_hooks={"request": [self._trace]},
+        )
+        return anthropic.Anthropic(
+            api_key=self._api_key,
+            base_url=self._base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=http,
+            open_telemetry=False,
+        )
+
+    def _trace(self, request: Any) -> None:
+        request.extensions["trace"] = self._current.watch.trace
+
+
+def _event(data: str) -> dict[str, Any]:
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise Broken("the stream contained an event that is not JSON", "stream_malformed") from exc
+    if not isinstance(event, dict):
+        raise Broken("the stream contained an event that is not an object", "stream_malformed")
+
+    return event
+
+
+def _beta_header(betas: Sequence[str]) -> dict[str, str]:
+    return {"anthropic-beta": ",".join(betas)} if betas else {}
+
+
+def _root(exc: BaseException) -> str:
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+
+    return f"{exc}".strip() or type(exc).__name__

@@ -1,0 +1,175 @@
+"""Calls that are ended from this side: deadlines, a budget, being told to stop."""
+
+import threading
+
+import pytest
+
+from claude_relay.claude import Limits
+from claude_relay.core.failure import Completion, ErrorType, Failure, Remedy
+from tests.support.claude_caller import HALF, PING, SONNET, TEXT, Caller, a_prompt
+from tests.support.eventually import eventually
+from tests.support.fake_claude import Drip, Hang, Wait, chunk, event, head, stopped, written
+
+
+@pytest.mark.parametrize(
+    ("steps", "reason"),
+    [
+        ((Hang(),), "first_byte_timeout"),
+        ((b"HTTP/1.1 200 OK\r\n", Drip(b"x-a: b\r\n", 0.02)), "first_byte_timeout"),
+        ((head(), Hang()), "first_byte_timeout"),
+        ((head(), Drip(PING, 0.02)), "first_byte_timeout"),
+        ((*HALF, Hang()), "idle_timeout"),
+        ((*HALF, Drip(chunk(b"data: "), 0.02)), "idle_timeout"),
+        ((*HALF, Drip(PING, 0.02)), "idle_timeout"),
+    ],
+)
+def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason):
+    """
+    A read time-out would never fire against most of these. Claude may have worked, so it is marked.
+    """
+    fake.then(*steps)
+
+    failure = hasty()
+
+    assert (failure.type, failure.remedy, failure.reason) == (ErrorType.TIMEOUT, Remedy.SOON, reason)
+    assert (failure.sent, failure.ambiguous) == (True, True)
+    assert hasty.seconds < 5
+    eventually(lambda: fake.books[0].outcome == "left")
+
+
+def test_pings_are_signs_of_life_for_a_while(fake, hasty):
+    """
+    Claude may think for longer than it may be silent.
+    """
+    fake.then(*HALF, Drip(PING, 0.02, times=20), *stopped())
+
+    assert isinstance(hasty(), Completion)
+
+
+def test_the_whole_call_has_a_limit_however_lively_it_is(fake):
+    caller = Caller(fake.url, Limits(call_timeout=0.4, look=0.02))
+    piece = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"})
+    fake.then(*HALF, Drip(piece, 0.02))
+
+    failure = caller()
+    caller.messages.close()
+
+    assert (failure.type, failure.reason, failure.ambiguous) == (ErrorType.TIMEOUT, "call_timeout", True)
+    assert failure.partial.startswith("Half an xx")
+    assert caller.seconds < 5
+
+
+def test_an_answer_that_grows_dearer_than_allowed_is_stopped(fake, caller):
+    piece = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "word " * 700})
+    fake.then(*HALF, Drip(piece, 0.01))
+
+    failure = caller(a_prompt(max_cost_usd=0.05))
+
+    assert (failure.type, failure.remedy) == (ErrorType.BUDGET, Remedy.FAIL)
+    assert len(failure.partial) < 5 * 700 * 10
+
+
+CANCEL = Failure(type=ErrorType.CANCELLED, message="cancelled", remedy=Remedy.FAIL, reason="cancel")
+
+
+@pytest.mark.parametrize("steps", [(Hang(),), (*HALF, Hang()), (*HALF, Drip(PING, 0.05))])
+def test_a_stop_is_seen_at_once_though_no_event_comes(fake, caller, steps):
+    fake.then(*steps)
+    told = threading.Timer(0.2, lambda: setattr(caller, "verdict", CANCEL))
+    told.start()
+
+    failure = caller()
+
+    assert (failure.type, failure.message, failure.reason) == (ErrorType.CANCELLED, "cancelled", "cancel")
+    assert (failure.sent, failure.ambiguous) == (True, True)
+    assert caller.seconds < 3
+    if len(steps) > 1:
+        assert (failure.partial, failure.upstream_request_id, failure.model) == ("Half an ", "req_fake", SONNET)
+        assert failure.usage == {"input_tokens": 10, "output_tokens": 1}
+    eventually(lambda: fake.books[0].outcome == "left")
+
+
+def test_a_stop_is_seen_at_the_next_event(fake):
+    """
+    Without the watchdog's help: it looks once a minute here.
+    """
+    caller = Caller(fake.url, Limits(look=60, checkpoint=0))
+    go = threading.Event()
+    fake.then(*HALF, Wait(go), *written("more", 1), Hang())
+
+    def progress(partial):
+        if partial.text:
+            caller.verdict = CANCEL
+            go.set()
+
+    failure = caller.messages.call(a_prompt(), stop=lambda: caller.verdict, sending=lambda: None, progress=progress)
+    caller.messages.close()
+
+    assert (failure.type, failure.partial) == (ErrorType.CANCELLED, "Half an ")
+
+
+def test_a_stop_before_the_start_sends_nothing(fake, caller):
+    caller.verdict = CANCEL
+
+    failure = caller()
+
+    assert (failure.type, failure.sent, failure.ambiguous) == (ErrorType.CANCELLED, False, False)
+    assert (caller.sent, fake.books) == ([], [])
+
+
+def test_a_stop_that_comes_after_the_end_comes_too_late(fake):
+    """
+    What was seen to its end stands.
+    """
+    caller = Caller(fake.url, Limits(look=60))
+    asked = []
+    caller.messages.call(a_prompt(), stop=lambda: asked.append(None), sending=list, progress=lambda partial: None)
+    left = iter(asked)
+
+    done = caller.messages.call(
+        a_prompt(), stop=lambda: next(left, CANCEL), sending=list, progress=lambda partial: None
+    )
+    caller.messages.close()
+
+    assert done.text == TEXT
+
+
+def test_a_stop_flag_that_breaks_ends_no_other_call(fake, caller, caplog):
+    """
+    One thread watches them all, and it goes on.
+    """
+    fake.when("first", Hang())
+    fake.when("second", Hang())
+
+    def broken():
+        if threading.current_thread().name == "claude-watchdog":
+            raise RuntimeError("no flag")
+        return CANCEL if caller.verdict else None
+
+    first = threading.Thread(
+        target=caller.messages.call,
+        args=(a_prompt(prompt="first"),),
+        kwargs=dict(stop=broken, sending=lambda: None, progress=lambda partial: None),
+        daemon=True,
+    )
+    first.start()
+    eventually(lambda: "could not be looked at" in caplog.text)
+    threading.Timer(0.1, lambda: setattr(caller, "verdict", CANCEL)).start()
+
+    assert caller(prompt="second").type is ErrorType.CANCELLED
+
+
+def test_one_thread_watches_all_calls(fake, caller):
+    go = threading.Event()
+    fake.when("Hei", *HALF, Wait(go), *stopped())
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(caller())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    eventually(lambda: len(fake.books) == 8)
+
+    assert [thread.name for thread in threading.enumerate()].count("claude-watchdog") == 1
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert [type(result) for result in results] == [Completion] * 8

@@ -1,0 +1,138 @@
+"""Error answers, and errors inside a stream that began as a success."""
+
+import pytest
+
+from claude_relay.core.failure import ErrorType, Remedy
+from tests.support.claude_caller import HALF, PING, SONNET, Caller
+from tests.support.fake_claude import END, Hang, answer, chunk, event, head, refusal, started
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "type_", "remedy"),
+    [
+        ("400 Bad Request", "invalid_request_error", "invalid_request", "fail"),
+        ("401 Unauthorized", "authentication_error", "permission", "park"),
+        ("403 Forbidden", "permission_error", "permission", "fail"),
+        ("404 Not Found", "not_found_error", "not_found", "fail"),
+        ("413 Too Large", "request_too_large", "too_large", "fail"),
+        ("429 Too Many", "rate_limit_error", "rate_limit", "wait"),
+        ("500 Error", "api_error", "upstream", "soon"),
+        ("503 Away", "api_error", "upstream", "soon"),
+        ("529 Overloaded", "overloaded_error", "overloaded", "wait"),
+    ],
+)
+def test_an_error_answer_is_one_call_and_leaves_no_doubt_about_the_bill(fake, caller, status, kind, type_, remedy):
+    fake.then(*refusal(status, kind, None, ("x-should-retry", "true"), text="No such luck."))
+
+    failure = caller()
+
+    assert (failure.type, failure.remedy) == (ErrorType(type_), Remedy(remedy))
+    assert (failure.sent, failure.ambiguous, failure.usage, failure.cost_usd) == (True, False, None, None)
+    assert failure.upstream_request_id == "req_fake"
+    assert "No such luck." in failure.message
+    assert len(fake.books) == 1
+
+
+def test_a_throttle_waits_as_long_as_its_header_says(fake, caller):
+    fake.then(*refusal("429 Too Many", "rate_limit_error", None, ("retry-after", "2")))
+
+    assert caller().retry_after == 2.0
+
+
+def test_a_spend_cap_parks(fake, caller):
+    fake.then(*refusal("429 Too Many", "rate_limit_error", "enforced_spend_limit_reached"))
+
+    failure = caller()
+
+    assert (failure.remedy, failure.reason) == (Remedy.PARK, "enforced_spend_limit_reached")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<html>Bad gateway</html>", b'{"error": "oops"}', b'{"error": {"type": 7}}', b"[]"]
+)
+def test_an_error_answer_with_a_strange_body_is_classed_by_its_status(fake, caller, body):
+    fake.then(head("502 Bad Gateway", kind="text/html") + (chunk(body) if body else b"") + END)
+
+    assert (caller().reason, caller.seconds < 5) == ("http_502", True)
+
+
+def test_an_error_answer_whose_body_never_ends_is_classed_by_its_status(fake, hasty):
+    fake.then(head("529 Overloaded", kind="application/json"), chunk(b'{"type"'), Hang())
+
+    assert hasty().remedy is Remedy.WAIT
+
+
+def test_a_redirect_is_not_followed(fake, caller):
+    """
+    The key and the prompt go to the address they were meant for, and nowhere else.
+    """
+    fake.then(head("307 Temporary Redirect", [("Location", f"{fake.url}/elsewhere")]) + END)
+
+    assert caller().reason == "http_307"
+    assert [seen.path for seen in fake.books] == ["/v1/messages"]
+
+
+def test_every_answers_rate_limits_are_told(fake):
+    heard = []
+    headers = (
+        ("anthropic-ratelimit-requests-limit", "50"),
+        ("anthropic-ratelimit-requests-remaining", "49"),
+        ("anthropic-ratelimit-output-tokens-reset", "2027-01-15T08:00:00Z"),
+        ("retry-after", "3"),
+    )
+    fake.then(head(headers=headers), *answer()[1:])
+    fake.then(*refusal("429 Too Many", "rate_limit_error", None, *headers))
+    caller = Caller(fake.url, on_limits=lambda family, limits: heard.append((family, limits)))
+
+    caller()
+    caller()
+    caller.messages.close()
+
+    assert [family for family, _ in heard] == ["sonnet", "sonnet"]
+    assert [limits.status for _, limits in heard] == [200, 429]
+    assert (heard[0][1].requests.limit, heard[0][1].requests.remaining) == (50, 49)
+    assert (heard[1][1].output_tokens.reset, heard[1][1].retry_after) == (1_800_000_000.0, 3.0)
+
+
+def an_error(kind):
+    return event("error", error={"type": kind, "message": "Sorry."})
+
+
+@pytest.mark.parametrize("before", [(head(),), (head(), PING), (head(), started())])
+def test_an_overload_before_any_text_is_a_throttle(fake, caller, before):
+    fake.then(*before, an_error("overloaded_error"), END)
+
+    failure = caller()
+
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.OVERLOADED, Remedy.WAIT, False)
+
+
+def test_an_overload_after_text_counts_and_is_marked(fake, caller):
+    fake.then(*HALF, an_error("overloaded_error"), END)
+
+    failure = caller()
+
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.OVERLOADED, Remedy.SOON, True)
+    assert (failure.partial, failure.usage) == ("Half an ", {"input_tokens": 10, "output_tokens": 1})
+    assert (failure.model, failure.cost_usd) == (SONNET, 0.00003)
+
+
+def test_another_error_after_the_start_is_marked_too(fake, caller):
+    fake.then(head(), started(), an_error("api_error"), END)
+
+    failure = caller()
+
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.UPSTREAM, Remedy.SOON, True)
+
+
+def test_a_key_that_upstream_repeats_is_not_passed_on(fake):
+    """
+    Not even one that does not look like a key: a gateway's may be any word.
+    """
+    caller = Caller(fake.url, api_key="hunter2hunter2")
+    fake.then(*refusal("401 Unauthorized", "authentication_error", text="hunter2hunter2 is no key"))
+
+    failure = caller()
+    caller.messages.close()
+
+    assert failure.message.endswith(": [redacted] is no key")

@@ -1,0 +1,261 @@
+"""One call over a real socket through the real client: what goes out, and what comes home."""
+
+import logging
+import subprocess
+import sys
+
+from claude_relay.claude import Limits
+from claude_relay.core.failure import Completion, ErrorType, Remedy
+from tests.support.claude_caller import HALF, SONNET, TEXT, Caller, a_prompt
+from tests.support.fake_claude import answer, chunk, event, head, refusal, started, stopped, written
+
+
+def test_an_answer_comes_home_whole(fake, caller):
+    done = caller()
+
+    assert done == Completion(
+        text=TEXT,
+        model=SONNET,
+        stop_reason="end_turn",
+        usage={"input_tokens": 10, "output_tokens": 5},
+        message_id="msg_fake",
+        upstream_request_id="req_fake",
+        cost_usd=0.00007,
+    )
+    assert not done.truncated
+
+
+def test_what_goes_out_is_one_post_with_the_key_and_the_stored_request(fake, caller):
+    caller()
+
+    [seen] = fake.books
+    assert (seen.method, seen.path) == ("POST", "/v1/messages")
+    assert seen.headers["authorization"] == "Bearer sk-ant-test"
+    assert seen.headers["anthropic-version"] == "2026-10-21"
+    assert seen.body == {
+        "model": SONNET,
+        "max_tokens": 4096,
+        "messages": [{"role": "user", "content": "Hei"}],
+        "stream": True,
+    }
+
+
+def test_betas_in_raw_travel_in_the_header(fake, caller):
+    caller(a_prompt({"prompt": "Hei", "options": {"raw": {"betas": ["a-1", "b-2"], "top_k": 3}}}))
+
+    assert fake.books[0].headers["anthropic-beta"] == "a-1,b-2"
+    assert fake.books[0].body["top_k"] == 3
+
+
+def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(fake, monkeypatch):
+    """
+    The sandbox stands on the loopback, and so may a gateway.
+    """
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    caller = Caller(fake.url)
+
+    done = caller()
+    caller.messages.close()
+
+    assert isinstance(done, Completion)
+
+
+def test_a_long_system_prompt_is_marked_for_the_cache_once_it_repeats(fake, caller):
+    """
+    The first time it would only cost more.
+    """
+    request = {"prompt": "Hei", "options": {"systemPrompt": "Du er en regnskapsfører. " * 200}}
+
+    caller(a_prompt(request))
+    caller(a_prompt(request))
+
+    first, second = (seen.body["system"] for seen in fake.books)
+    assert first == request["options"]["systemPrompt"]
+    assert second == [{"type": "text", "text": first, "cache_control": {"type": "ephemeral"}}]
+
+
+def test_sending_is_called_once_before_the_first_byte(fake, caller):
+    caller()
+
+    assert len(caller.sent) == 1
+    assert caller.sent[0] <= fake.books[0].began_at
+
+
+def test_progress_tells_the_request_id_first_and_then_the_text(fake, caller):
+    caller()
+
+    first, *_, last = caller.told
+    assert (first.text, first.model, first.upstream_request_id) == ("", SONNET, "req_fake")
+    assert first.usage == {"input_tokens": 10, "output_tokens": 1}
+    assert last.text == TEXT
+
+
+def test_progress_is_throttled_to_its_interval(fake):
+    caller = Caller(fake.url, Limits(checkpoint=60, look=0.02))
+    caller()
+    caller.messages.close()
+
+    assert [one.text for one in caller.told] == [""]
+
+
+def test_an_answer_that_was_cut_at_its_limit_is_completed_and_truncated(fake, caller):
+    fake.then(*answer(stop_reason="max_tokens"))
+
+    assert caller().truncated
+
+
+def test_tool_calls_and_server_tools_come_as_content(fake, caller):
+    fetched = {"type": "web_fetch_tool_result", "tool_use_id": "s1", "content": {"url": "https://example.com"}}
+    fake.then(
+        head(),
+        started(),
+        event("content_block_start", index=0, content_block={"type": "thinking", "thinking": "", "signature": ""}),
+        event("content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "Hm."}),
+        event("content_block_delta", index=0, delta={"type": "signature_delta", "signature": "sig"}),
+        event("content_block_stop", index=0),
+        event("content_block_start", index=1, content_block=fetched),
+        event("content_block_stop", index=1),
+        *written("Let me look.", index=2),
+        event("content_block_start", index=3, content_block={"type": "tool_use", "id": "t1", "name": "f", "input": {}}),
+        event("content_block_delta", index=3, delta={"type": "input_json_delta", "partial_json": '{"a"'}),
+        event("content_block_delta", index=3, delta={"type": "input_json_delta", "partial_json": ": [1]}"}),
+        event("content_block_stop", index=3),
+        *stopped("tool_use"),
+    )
+
+    done = caller()
+
+    assert done.text == "Let me look."
+    assert done.content == [
+        {"type": "thinking", "thinking": "Hm.", "signature": "sig"},
+        fetched,
+        {"type": "tool_use", "id": "t1", "name": "f", "input": {"a": [1]}},
+    ]
+
+
+def test_thoughts_alone_are_not_content(fake, caller):
+    """
+    They would be noise in every callback; only a tool call has to be sent back with them.
+    """
+    fake.then(
+        head(),
+        started(),
+        event("content_block_start", index=0, content_block={"type": "thinking", "thinking": "", "signature": "s"}),
+        *written("Hei", index=1),
+        *stopped(),
+    )
+
+    done = caller()
+
+    assert (done.text, done.content) == ("Hei", [])
+
+
+def test_usage_is_flat_counts_and_the_last_word_stands(fake, caller):
+    creation = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 40}
+    first = started(cache_creation_input_tokens=40, cache_creation=creation, service_tier="standard")
+    fake.then(head(), first, *written("Hei"), *stopped(input_tokens=12, server_tool_use={"web_search_requests": 0}))
+
+    done = caller()
+
+    assert done.usage == {
+        "input_tokens": 12,
+        "output_tokens": 5,
+        "cache_creation_input_tokens": 40,
+        "ephemeral_1h_input_tokens": 40,
+    }
+    assert done.cost_usd == (12 * 2 + 5 * 10 + 40 * 4) / 1_000_000
+
+
+def test_an_unknown_model_has_no_cost(fake, caller):
+    fake.then(*answer(model="claude-next-9"))
+
+    assert caller().cost_usd is None
+
+
+def test_a_pause_is_gone_on_from_and_everything_is_summed(fake, caller):
+    fake.then(head(), started(), *written("First, "), *stopped("pause_turn"))
+    fake.then(head(), started(message_id="msg_2"), *written("then."), *stopped())
+
+    done = caller()
+
+    assert (done.text, done.usage) == ("First, then.", {"input_tokens": 20, "output_tokens": 10})
+    assert fake.books[1].body["messages"] == [
+        {"role": "user", "content": "Hei"},
+        {"role": "assistant", "content": [{"type": "text", "text": "First, "}]},
+    ]
+    assert len(caller.sent) == 1
+
+
+def test_pauses_without_end_are_ended(fake, caller):
+    fake.when("Hei", head(), started(), *written("."), *stopped("pause_turn"))
+
+    failure = caller()
+
+    assert (failure.type, failure.remedy, failure.reason) == (ErrorType.UPSTREAM, Remedy.FAIL, "pauses")
+    assert failure.partial == "." * 11 == "." * len(fake.books)
+
+
+def test_a_throttle_after_a_pause_is_no_throttle_any_more(fake, caller):
+    """
+    What was written before the pause has been paid for.
+    """
+    fake.then(head(), started(), *written("First, "), *stopped("pause_turn"))
+    fake.then(*refusal("429 Too Many Requests", "rate_limit_error"))
+
+    failure = caller()
+
+    assert (failure.remedy, failure.ambiguous, failure.partial) == (Remedy.SOON, True, "First, ")
+
+
+def test_a_refusal_is_no_completion(fake, caller):
+    details = {"type": "refusal", "category": "cyber", "explanation": "No malware."}
+    fake.then(head(), started(), *stopped("refusal", details))
+
+    failure = caller()
+
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.REFUSED, Remedy.FAIL, False)
+    assert failure.message == "Claude declined to answer (cyber): No malware."
+    assert (failure.usage, failure.cost_usd) == ({"input_tokens": 10, "output_tokens": 5}, 0.00007)
+
+
+def test_a_fault_of_our_own_is_a_failure_too(fake, caller):
+    failure = caller(a_prompt({"prompt": "Hei", "options": {"raw": {"x": object()}}}))
+
+    assert (failure.type, failure.sent) == (ErrorType.INTERNAL, False)
+
+
+def test_progress_that_cannot_be_kept_does_not_end_the_call(fake, caller):
+    def broken(partial):
+        raise RuntimeError("locked")
+
+    done = caller.messages.call(a_prompt(), stop=lambda: None, sending=lambda: None, progress=broken)
+
+    assert done.text == TEXT
+
+
+def test_neither_prompt_nor_answer_nor_key_is_logged(fake, caplog):
+    """
+    Even where the client is told to log all: at `debug` it would write the request out.
+    """
+    caplog.set_level(logging.DEBUG)
+    for name in ("anthropic", "httpx2", "httpcore2"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    caller = Caller(fake.url)
+    fake.then(*answer("the secret answer"))
+    fake.then(*HALF, chunk(b"data: the secret answer\n\n"))
+
+    caller(prompt="the secret prompt")
+    caller(prompt="the secret prompt")
+    caller.messages.close()
+
+    assert "secret" not in caplog.text
+    assert "sk-ant" not in caplog.text
+
+
+def test_importing_the_adapter_does_not_import_the_client():
+    """
+    It takes seconds, and neither the API nor the command line needs it.
+    """
+    code = "import sys, claude_relay.claude; sys.exit('anthropic' in sys.modules or 'httpx2' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

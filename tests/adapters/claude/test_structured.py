@@ -1,0 +1,85 @@
+"""Structured output: asked for natively or in words, checked here in any case."""
+
+import json
+
+import pytest
+
+from claude_relay.core.failure import ErrorType, Remedy
+from tests.support.claude_caller import a_prompt
+from tests.support.fake_claude import head, refusal, started, stopped, written
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+
+
+def structured(text, **stop):
+    return (head(), started(), *written(text), *stopped(**stop))
+
+
+def a_structured_prompt(schema=SCHEMA):
+    return a_prompt({"prompt": "Hei", "options": {"outputSchema": schema}})
+
+
+def test_structured_output_is_parsed_and_validated(fake, caller):
+    fake.then(*structured('```json\n{"n": 7}\n```'))
+
+    done = caller(a_structured_prompt())
+
+    assert (done.json, done.warnings) == ({"n": 7}, ())
+    assert fake.books[0].body["output_config"]["format"]["schema"]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("text", ['{"n": "seven"}', "Seven."])
+def test_an_answer_that_does_not_fit_is_no_success(fake, caller, text):
+    """
+    It counts as an ordinary try, and what it cost is kept: it was seen to its end, so nothing is in doubt.
+    """
+    fake.then(*structured(text))
+
+    failure = caller(a_structured_prompt())
+
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.SCHEMA, Remedy.SOON, False)
+    assert (failure.partial, failure.cost_usd) == (text, 0.00007)
+    assert "even" not in failure.message
+
+
+def test_a_truncated_structured_answer_is_completed_without_json(fake, caller):
+    fake.then(*structured('{"n": ', stop_reason="max_tokens"))
+
+    done = caller(a_structured_prompt())
+
+    assert (done.json, done.truncated) == (None, True)
+    assert "maxTokens" in done.warnings[0]
+
+
+def test_a_schema_that_claude_refuses_is_asked_for_in_words(fake, caller):
+    """
+    Structured output has limits of size that it does not tell beforehand; a refusal is free. It is learnt for the next
+    time.
+    """
+    fake.then(*refusal("400 Bad Request", "invalid_request_error", text="Schema is too complex."))
+    fake.then(*structured('{"n": 7}'))
+    fake.then(*structured('{"n": 8}'))
+
+    first, second = caller(a_structured_prompt()), caller(a_structured_prompt())
+
+    assert (first.json, second.json) == ({"n": 7}, {"n": 8})
+    assert "in words" in first.warnings[0]
+    assert ["output_config" in seen.body for seen in fake.books] == [True, False, False]
+    assert json.dumps(SCHEMA) in fake.books[1].body["system"]
+
+
+def test_a_request_that_is_refused_with_and_without_its_schema_fails_with_the_first_word(fake, caller):
+    fake.then(*refusal("400 Bad Request", "invalid_request_error", text="prompt is too long"))
+    fake.then(*refusal("400 Bad Request", "invalid_request_error", text="still too long"))
+
+    failure = caller(a_structured_prompt())
+
+    assert (failure.type, failure.remedy) == (ErrorType.INVALID_REQUEST, Remedy.FAIL)
+    assert "prompt is too long" in failure.message
+
+
+def test_what_is_no_schema_is_never_sent(fake, caller):
+    failure = caller(a_structured_prompt({"type": "nonsense"}))
+
+    assert (failure.type, failure.remedy, failure.sent) == (ErrorType.INVALID_REQUEST, Remedy.FAIL, False)
+    assert not fake.books

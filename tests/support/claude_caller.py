@@ -1,0 +1,50 @@
+"""Calls through the real adapter, as a worker makes them, with the port's side of it noted."""
+
+from __future__ import annotations
+
+import time
+
+from claude_relay.claude import Limits, Messages
+from claude_relay.core.failure import Failure
+from claude_relay.core.job import Job, State
+from claude_relay.ports import Prompt
+from tests.support.fake_claude import event, head, started, written
+
+SONNET = "claude-sonnet-5-5"
+QUICK = Limits(call_timeout=20, first_byte=10, idle=10, connect=2, checkpoint=0, look=0.02)
+SHORT = Limits(call_timeout=20, first_byte=0.3, idle=0.3, patience=2, connect=2, checkpoint=0, look=0.02)
+TEXT = "Hello from the fake."
+PING = event("ping")
+HALF = (head(), started(), *written("Half an answer")[:2])
+
+
+def a_prompt(request=None, *, prompt="Hei", model=SONNET, **fields):
+    request = {"prompt": prompt, "options": {}} if request is None else request
+    times = dict.fromkeys(("created_at", "updated_at", "due_at"), 0.0)
+    job = Job(
+        id="j1", owner="admin", request_id="r1", body_hash="", state=State.RUNNING, version=2, model=model, **times
+    )
+    return Prompt(job=job, request=request, **fields)
+
+
+class Caller:
+    """Makes calls, and notes what the port was told meanwhile."""
+
+    def __init__(self, url, limits=QUICK, *, api_key="sk-ant-test", **fields):
+        self.messages = Messages(api_key=api_key, base_url=url, limits=limits, **fields)
+        self.sent: list[float] = []
+        self.told: list = []
+        self.verdict: Failure | None = None
+        self.seconds = 0.0
+
+    def __call__(self, prompt=None, /, **fields):
+        began = time.monotonic()
+        try:
+            return self.messages.call(
+                prompt or a_prompt(**fields),
+                stop=lambda: self.verdict,
+                sending=lambda: self.sent.append(time.time()),
+                progress=self.told.append,
+            )
+        finally:
+            self.seconds = time.monotonic() - began

@@ -1,0 +1,326 @@
+"""
+A scripted stand-in for Anthropic's Messages API on a raw socket, which keeps its own books.
+
+It shares no code with the product: what goes over the wire is written here byte by byte, so that it can also break off,
+reset, drip, stall and lie. A script is a sequence of steps: bytes are sent as they are, the rest does what it says.
+
+    with FakeClaude() as fake:
+        fake.then(*answer("Hei"))                       # the next request
+        fake.when("slow", head(), Pause(5), *answer())  # every request whose body contains that word
+        ...
+        assert [seen.outcome for seen in fake.books] == ["done"]
+
+As a program, for tests of whole processes: `python -m tests.support.fake_claude PORT BOOKS.jsonl` answers every prompt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SPAN = 30.0  # no script lasts longer
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Nothing for a while."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Drip:
+    """The same bytes again and again."""
+
+    piece: bytes
+    every: float
+    times: int = 10_000
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Nothing more, until the client has had enough."""
+
+
+@dataclass(frozen=True)
+class Reset:
+    """A hard end: RST."""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Until a test says so."""
+
+    event: threading.Event
+
+
+Step = bytes | Pause | Drip | Hang | Reset | Wait
+
+
+@dataclass
+class Seen:
+    """One request, in the books."""
+
+    number: int
+    began_at: float
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: Any
+    outcome: str = "open"  # done, left (the client hung up), reset
+    ended_at: float | None = None
+    waited: float = 0.0  # from the last byte sent to the end of a hang
+
+
+@dataclass
+class FakeClaude:
+    """The server. Scripts given to `when` come first, then those of `then` in order, then `otherwise`."""
+
+    port: int = 0
+    otherwise: Callable[[Seen], Sequence[Step]] = field(default=lambda seen: answer(model=seen.body.get("model", "m")))
+    books_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        self.books: list[Seen] = []
+        self._queue: deque[Sequence[Step]] = deque()
+        self._rules: list[tuple[str, Sequence[Step]]] = []
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
+        self.port = self._listener.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> FakeClaude:
+        self._spawn(self._listen)
+        return self
+
+    def stop(self) -> None:
+        self._stopping.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
+        self._listener.close()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def __enter__(self) -> FakeClaude:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def then(self, *steps: Step) -> None:
+        """What the next request not scripted otherwise meets."""
+        self._queue.append(steps)
+
+    def when(self, word: str, *steps: Step) -> None:
+        """What every request meets whose body contains `word`."""
+        self._rules.append((word, steps))
+
+    def _listen(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._spawn(self._serve, client)
+
+    def _spawn(self, work: Callable[..., None], *args: Any) -> None:
+        thread = threading.Thread(target=work, args=args, name="fake-claude", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client:
+            client.settimeout(SPAN)
+            try:
+                request = _read_request(client)
+            except (OSError, ValueError):
+                return
+            seen, steps = self._enter(*request)
+            try:
+                seen.outcome = self._play(client, steps, seen)
+            except OSError:
+                seen.outcome = "left"
+            seen.ended_at = time.time()
+            self._write(seen)
+
+    def _enter(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[Seen, Sequence[Step]]:
+        text = body.decode()
+        with self._lock:
+            parsed = json.loads(text) if text else None
+            seen = Seen(len(self.books) + 1, time.time(), method, path, headers, parsed)
+            self.books.append(seen)
+            self._write(seen)
+            steps = next((steps for word, steps in self._rules if word in text), None)
+            if steps is None:
+                steps = self._queue.popleft() if self._queue else self.otherwise(seen)
+
+        return seen, steps
+
+    def _play(self, client: socket.socket, steps: Sequence[Step], seen: Seen) -> str:
+        for step in steps:
+            if isinstance(step, bytes):
+                client.sendall(step)
+            elif isinstance(step, Reset):
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                return "reset"
+            elif isinstance(step, Drip):
+                for _ in range(step.times):
+                    client.sendall(step.piece)
+                    if self._left(client, step.every):
+                        return "left"
+            else:
+                began = time.monotonic()
+                gone = self._wait(client, step)
+                seen.waited = time.monotonic() - began
+                if gone:
+                    return "left"
+
+        return "done"
+
+    def _wait(self, client: socket.socket, step: Pause | Hang | Wait) -> bool:
+        until = time.monotonic() + (step.seconds if isinstance(step, Pause) else SPAN)
+        while time.monotonic() < until and not self._stopping.is_set():
+            if isinstance(step, Wait) and step.event.is_set():
+                return False
+            if self._left(client, min(0.02, max(until - time.monotonic(), 0))):
+                return True
+
+        return False
+
+    def _left(self, client: socket.socket, within: float) -> bool:
+        """Whether the client hung up, looked at for a moment."""
+        client.settimeout(within or 0.001)
+        try:
+            return client.recv(1, socket.MSG_PEEK) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        finally:
+            client.settimeout(SPAN)
+
+    def _write(self, seen: Seen) -> None:
+        if self.books_file is None:
+            return
+        with self.books_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(seen)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def head(status: str = "200 OK", headers: Iterable[tuple[str, str]] = (), kind: str = "text/event-stream") -> bytes:
+    """A response's beginning; its body follows in chunks."""
+    lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", "Transfer-Encoding: chunked", "Connection: close"]
+    if all(name.lower() != "request-id" for name, _ in headers):
+        lines.append("request-id: req_fake")
+    lines += [f"{name}: {value}" for name, value in headers]
+
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a body."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+END = b"0\r\n\r\n"
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    """One server-sent event in a chunk of its own."""
+    data = json.dumps({"type": kind, **fields}, ensure_ascii=False)
+    return chunk(f"event: {kind}\ndata: {data}\n\n".encode())
+
+
+def started(model: str = "claude-sonnet-5-5", message_id: str = "msg_fake", **usage: Any) -> bytes:
+    """`message_start`."""
+    counts = {"input_tokens": 10, "output_tokens": 1} | usage
+    message = {"id": message_id, "type": "message", "role": "assistant", "model": model, "content": []}
+    return event("message_start", message=message | {"stop_reason": None, "stop_sequence": None, "usage": counts})
+
+
+def written(text: str, index: int = 0) -> tuple[bytes, ...]:
+    """A text block, word by word."""
+    pieces = [text[at : at + 8] for at in range(0, len(text), 8)]
+    return (
+        event("content_block_start", index=index, content_block={"type": "text", "text": ""}),
+        *(event("content_block_delta", index=index, delta={"type": "text_delta", "text": piece}) for piece in pieces),
+        event("content_block_stop", index=index),
+    )
+
+
+def stopped(stop_reason: str | None = "end_turn", stop_details: Any = None, **usage: Any) -> tuple[bytes, ...]:
+    """`message_delta` and `message_stop`, and the body's end."""
+    delta = {"stop_reason": stop_reason, "stop_sequence": None, "stop_details": stop_details}
+    return (
+        event("message_delta", delta=delta, usage={"output_tokens": 5} | usage),
+        event("message_stop"),
+        END,
+    )
+
+
+def answer(
+    text: str = "Hello from the fake.", *, model: str = "claude-sonnet-5-5", stop_reason: str = "end_turn", **usage: Any
+) -> tuple[bytes, ...]:
+    """A whole answer."""
+    return (head(), started(model), *written(text), *stopped(stop_reason, **usage))
+
+
+def refusal(
+    status: str, kind: str, code: str | None = None, *headers: tuple[str, str], text: str = "no"
+) -> tuple[bytes]:
+    """An error answer."""
+    error: dict[str, Any] = {"type": kind, "message": text}
+    if code is not None:
+        error["details"] = {"error_code": code}
+    body = json.dumps({"type": "error", "error": error, "request_id": "req_fake"}).encode()
+
+    return (head(status, headers, "application/json") + chunk(body) + END,)
+
+
+def _read_request(client: socket.socket) -> tuple[str, str, dict[str, str], bytes]:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += _more(client)
+    top, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = top.decode("latin-1").split("\r\n")
+    method, path, _ = first.split(" ", 2)
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    parts, have, length = [body], len(body), int(headers.get("content-length", 0))
+    while have < length:
+        parts.append(_more(client))
+        have += len(parts[-1])
+
+    return method, path, headers, b"".join(parts)
+
+
+def _more(client: socket.socket) -> bytes:
+    data = client.recv(65536)
+    if not data:
+        raise ValueError("the client left before its request was out")
+    return data
+
+
+if __name__ == "__main__":
+    with (
+        FakeClaude(port=int(sys.argv[1]), books_file=Path(sys.argv[2])) as server,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        print(server.url, flush=True)
+        threading.Event().wait()

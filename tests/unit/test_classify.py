@@ -1,0 +1,185 @@
+"""What an upstream error means for the job: the table of the contract, row by row."""
+
+import email.utils
+
+import pytest
+
+from claude_relay.claude.classify import classify, presentable
+from claude_relay.claude.ratelimits import Quota, RateLimits, retry_after
+from claude_relay.core.failure import ErrorType, Remedy
+
+NOW = 1_800_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "type_", "remedy"),
+    [
+        (400, "invalid_request_error", "invalid_request", "fail"),
+        (401, "authentication_error", "permission", "park"),
+        (402, "billing_error", "budget", "park"),
+        (403, "permission_error", "permission", "fail"),
+        (404, "not_found_error", "not_found", "fail"),
+        (405, None, "invalid_request", "fail"),
+        (408, None, "timeout", "soon"),
+        (409, "conflict_error", "upstream", "soon"),
+        (413, "request_too_large", "too_large", "fail"),
+        (422, None, "invalid_request", "fail"),
+        (429, "rate_limit_error", "rate_limit", "wait"),
+        (500, "api_error", "upstream", "soon"),
+        (502, None, "upstream", "soon"),
+        (503, None, "upstream", "soon"),
+        (504, "timeout_error", "timeout", "soon"),
+        (529, "overloaded_error", "overloaded", "wait"),
+        (302, None, "upstream", "soon"),
+    ],
+)
+def test_an_error_answer_is_classed_by_its_status(status, kind, type_, remedy):
+    """
+    Each status has its one meaning, and none of them leaves a doubt about the bill.
+    """
+    failure = classify(status=status, kind=kind, now=NOW)
+
+    assert (ErrorType(type_), Remedy(remedy)) == (failure.type, failure.remedy)
+    assert not failure.ambiguous
+    assert failure.reason == f"http_{status}"
+    assert failure.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_", "remedy"),
+    [
+        ("overloaded_error", "overloaded", "wait"),
+        ("rate_limit_error", "rate_limit", "wait"),
+        ("api_error", "upstream", "soon"),
+        ("timeout_error", "timeout", "soon"),
+        ("invalid_request_error", "invalid_request", "fail"),
+        ("billing_error", "budget", "park"),
+        ("something_new", "upstream", "soon"),
+        (None, "upstream", "soon"),
+    ],
+)
+def test_an_error_inside_a_stream_is_classed_by_its_type(kind, type_, remedy):
+    """
+    The status of a stream is 200 whatever happens in it.
+    """
+    failure = classify(status=None, kind=kind, now=NOW)
+
+    assert (ErrorType(type_), Remedy(remedy)) == (failure.type, failure.remedy)
+
+
+@pytest.mark.parametrize("kind", ["overloaded_error", "rate_limit_error", "api_error", "invalid_request_error"])
+def test_once_text_has_come_an_error_counts_and_is_marked(kind):
+    """
+    An overload after text is no throttle any more: something may have been paid for.
+    """
+    failure = classify(status=None, kind=kind, began=True, now=NOW)
+
+    assert (failure.remedy, failure.ambiguous) == (Remedy.SOON, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(500, "overloaded_error"), (503, "overloaded_error"), (400, "billing_error"), (403, "authentication_error")],
+)
+def test_a_type_that_concerns_more_than_one_job_is_believed_over_the_status(status, kind):
+    """
+    An overload said with a 500 must slow the family down, a billing error said with a 400 must not fail job after job.
+    """
+    assert classify(status=status, kind=kind, now=NOW).remedy in (Remedy.WAIT, Remedy.PARK)
+
+
+@pytest.mark.parametrize("status", [400, 402, 429])
+@pytest.mark.parametrize(
+    "code", ["enforced_spend_limit_reached", "contract_spend_limit_reached", "organization_on_hold"]
+)
+def test_a_spend_cap_parks_the_queue(status, code):
+    """
+    It is told by its code, with whatever status; waiting out a rate limit would never end.
+    """
+    failure = classify(status=status, kind="rate_limit_error", code=code, now=NOW)
+
+    assert (Remedy.PARK, ErrorType.BUDGET, None, code) == (
+        failure.remedy,
+        failure.type,
+        failure.retry_after,
+        failure.reason,
+    )
+
+
+def test_a_spend_cap_that_names_its_end_is_parked_until_then():
+    details = {"error_code": "enforced_spend_limit_reached", "resets_at": "2027-02-01T00:00:00Z"}
+
+    failure = classify(status=429, code="enforced_spend_limit_reached", details=details, now=NOW)
+
+    assert failure.retry_after == 1_801_440_000.0 - NOW
+
+
+def test_the_wording_of_an_error_decides_nothing():
+    """
+    Only type and code do: the text may say what it likes.
+    """
+    text = "overloaded: rate limit, spend limit reached, please retry"
+
+    assert Remedy.FAIL is classify(status=400, kind="invalid_request_error", text=text, now=NOW).remedy
+
+
+def test_the_message_carries_upstreams_words_and_no_key():
+    failure = classify(status=400, text="bad\nkey sk-ant-api03-abcDEF, " + "x" * 900, now=NOW)
+
+    assert "bad key [redacted], xxx" in failure.message
+    assert "abcDEF" not in failure.message
+    assert len(failure.message) < 600
+    assert "\n" not in presentable("a\nb")
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "0"}, 1.0),
+        ({"retry-after": "-5"}, 1.0),
+        ({"retry-after": "999999"}, 900.0),
+        ({"retry-after": email.utils.formatdate(NOW + 30, usegmt=True)}, 30.0),
+        ({"retry-after": email.utils.formatdate(NOW - 30, usegmt=True)}, 1.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": ""}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms_and_kept_within_bounds(headers, seconds):
+    """
+    Seconds, milliseconds, a date; never a hot loop, never a pause of days, and garbage is nothing.
+    """
+    assert seconds == retry_after(headers, now=NOW)
+    assert seconds == classify(status=429, kind="rate_limit_error", headers=headers, now=NOW).retry_after
+
+
+def test_a_ramp_limit_waits_as_its_header_says():
+    failure = classify(
+        status=429, kind="rate_limit_error", code="ramp_limit_exceeded", headers={"retry-after": "7"}, now=NOW
+    )
+
+    assert (failure.remedy, failure.retry_after, failure.reason) == (Remedy.WAIT, 7.0, "ramp_limit_exceeded")
+
+
+def test_without_retry_after_a_used_up_limit_says_when():
+    headers = {
+        "anthropic-ratelimit-requests-remaining": "3",
+        "anthropic-ratelimit-requests-reset": "2027-01-15T08:02:00Z",
+        "anthropic-ratelimit-input-tokens-limit": "1000",
+        "anthropic-ratelimit-input-tokens-remaining": "0",
+        "anthropic-ratelimit-input-tokens-reset": "2027-01-15T08:00:20Z",
+    }
+
+    assert classify(status=429, headers=headers, now=NOW).retry_after == 20.0
+    assert RateLimits.parse(headers, now=NOW, status=429).input_tokens == Quota(limit=1000, remaining=0, reset=NOW + 20)
+
+
+def test_garbled_rate_limit_headers_are_nothing():
+    headers = {"anthropic-ratelimit-requests-remaining": "many", "anthropic-ratelimit-requests-reset": "tomorrow"}
+
+    assert RateLimits() == RateLimits.parse(headers, now=NOW)

@@ -1,0 +1,94 @@
+"""One message as it streams in: whatever comes, it is put together or said to be malformed."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.claude.answer import Answer, Malformed, flat_usage
+
+KINDS = (
+    "message_start",
+    "content_block_start",
+    "content_block_delta",
+    "content_block_stop",
+    "message_delta",
+    "message_stop",
+    "ping",
+    "news",
+)
+NAMES = (
+    "text",
+    "thinking",
+    "tool_use",
+    "text_delta",
+    "input_json_delta",
+    "signature_delta",
+    "citations_delta",
+    "id",
+    0,
+    1,
+)
+KEYS = ("type", "id", "model", "usage", "text", "thinking", "partial_json", "signature", "citation", "input_tokens")
+leaves = st.sampled_from((None, True, 7, "", "ø", *NAMES))
+boxes = st.dictionaries(
+    st.sampled_from(KEYS), leaves | st.dictionaries(st.sampled_from(KEYS), leaves, max_size=2), max_size=4
+)
+fields = {
+    name: leaves | boxes | st.lists(leaves, max_size=2)
+    for name in ("index", "delta", "content_block", "message", "usage")
+}
+events = st.fixed_dictionaries({"type": st.sampled_from(KINDS)}, optional=fields)
+
+
+@given(st.lists(events, max_size=6))
+def test_no_stream_however_strange_breaks_more_than_itself(stream):
+    """
+    The only error is `Malformed`, and what had come until then stays readable.
+    """
+    answer = Answer()
+    for event in stream:
+        try:
+            answer.feed(event)
+        except Malformed:
+            break
+
+    assert isinstance(answer.text, str)
+    json.dumps(answer.blocks())
+    assert all(isinstance(count, int) for count in answer.usage.values())
+
+
+def test_input_that_was_cut_off_is_no_input():
+    answer = Answer()
+    answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "input": {}}})
+    answer.feed(
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"a'}}
+    )
+
+    assert answer.blocks() == [{"type": "tool_use", "input": {}}]
+
+
+def test_citations_and_text_that_came_with_the_start_are_kept():
+    answer = Answer()
+    answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "One "}})
+    answer.feed({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "two"}})
+    answer.feed({"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {"n": 1}}})
+
+    assert answer.text == "One two"
+    assert answer.blocks() == [{"type": "text", "text": "One two", "citations": [{"n": 1}]}]
+
+
+@pytest.mark.parametrize(
+    ("usage", "flat"),
+    [
+        ({"input_tokens": 1, "service_tier": "standard", "cache_read_input_tokens": None}, {"input_tokens": 1}),
+        (
+            {"cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 2}},
+            {"ephemeral_1h_input_tokens": 2},
+        ),
+        ({"speed": True}, {}),
+    ],
+)
+def test_usage_is_flattened_to_counts(usage, flat):
+    assert flat_usage(usage) == flat

@@ -1,0 +1,23 @@
+"""A small memory that forgets."""
+
+from claude_relay.claude.recent import Recent
+
+
+def test_what_was_met_is_known_for_a_while():
+    now = [0.0]
+    recent = Recent(seconds=10, clock=lambda: now[0])
+
+    assert "a" not in recent
+    recent.add("a")
+    now[0] = 9.9
+    assert "a" in recent
+    now[0] = 10.0
+    assert "a" not in recent
+
+
+def test_the_oldest_is_forgotten_when_it_is_full():
+    recent = Recent(seconds=10, clock=lambda: 0.0, size=2)
+    for text in ("a", "b", "a", "c"):
+        recent.add(text)
+
+    assert [text in recent for text in "abc"] == [True, False, True]

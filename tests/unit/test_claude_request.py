@@ -1,0 +1,281 @@
+"""The stored request as a body for the Messages API, and the caller's schema as structured output takes it."""
+
+import copy
+import json
+
+import pytest
+
+from claude_relay.claude import schema
+from claude_relay.claude.request import build, resumed
+from claude_relay.errors import InvalidRequest
+
+MODEL = "claude-sonnet-5-5"
+PDF = "JVBERi0xLjQK"
+PNG = "iVBORw0KGgoAAAA"
+INVOICE = {
+    "type": "object",
+    "properties": {"number": {"type": "string"}, "total": {"type": "number", "minimum": 0}},
+    "required": ["number"],
+}
+
+
+def body(request, **fields):
+    return build(request, model=MODEL, **fields).body
+
+
+def test_a_prompt_becomes_a_user_turn():
+    assert body({"prompt": "Hei"}) == {
+        "model": MODEL,
+        "max_tokens": 4096,
+        "messages": [{"role": "user", "content": "Hei"}],
+        "stream": True,
+    }
+
+
+def test_options_go_where_the_api_has_them():
+    """
+    A temperature goes nowhere: the API refuses it.
+    """
+    sent = body(
+        {"prompt": "Hei", "options": {"maxTokens": 7, "systemPrompt": "Kort.", "effort": "low", "temperature": 0}}
+    )
+
+    assert (sent["max_tokens"], sent["system"], sent["output_config"]) == (7, "Kort.", {"effort": "low"})
+    assert "temperature" not in sent
+
+
+def test_a_system_prompt_that_repeats_is_marked_for_the_cache():
+    sent = body({"prompt": "Hei", "options": {"systemPrompt": "Kort."}}, cached=True)
+
+    assert sent["system"] == [{"type": "text", "text": "Kort.", "cache_control": {"type": "ephemeral"}}]
+
+
+def test_the_conversation_so_far_comes_first():
+    before = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]
+
+    assert body({"prompt": "C"}, before=before)["messages"] == [*before, {"role": "user", "content": "C"}]
+
+
+def test_files_come_before_the_text():
+    files = [
+        {"data": PDF, "mediaType": "application/pdf", "name": "faktura.pdf"},
+        {"data": PNG},
+        {"fileId": "file_1"},
+        {"fileId": "file_2", "mediaType": "image/png"},
+    ]
+    [turn] = body({"prompt": "Les", "files": files})["messages"]
+
+    pdf = {"type": "base64", "media_type": "application/pdf", "data": PDF}
+    assert turn["content"] == [
+        {"type": "document", "source": pdf, "title": "faktura.pdf"},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
+        {"type": "document", "source": {"type": "file", "file_id": "file_1"}},
+        {"type": "image", "source": {"type": "file", "file_id": "file_2"}},
+        {"type": "text", "text": "Les"},
+    ]
+
+
+@pytest.mark.parametrize("content", ["og nå?", [{"type": "text", "text": "og nå?"}]])
+def test_files_go_into_the_last_user_turn(content):
+    messages = [
+        {"role": "user", "content": "A"},
+        {"role": "assistant", "content": "B"},
+        {"role": "user", "content": content},
+    ]
+    request = {"messages": messages, "files": [{"data": PDF}]}
+    kept = copy.deepcopy(request)
+
+    first, _, last = body(request)["messages"]
+
+    assert first == messages[0]
+    assert [block["type"] for block in last["content"]] == ["document", "text"]
+    assert request == kept
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        ({"prompt": "x", "files": [{"data": "AAAA"}]}, "files[0].mediaType"),
+        ({"prompt": "x", "files": [{"data": PDF}, {"url": "https://example.com/a.pdf"}]}, "files[1]"),
+        ({"messages": [{"role": "assistant", "content": "x"}], "files": [{"data": PDF}]}, "messages"),
+    ],
+)
+def test_what_cannot_be_sent_is_named_by_its_field(request_, field):
+    with pytest.raises(InvalidRequest) as caught:
+        body(request_)
+
+    assert [problem.field for problem in caught.value.problems] == [field]
+
+
+def test_raw_is_merged_last_and_field_by_field_into_output_config():
+    raw = {"max_tokens": 9, "thinking": {"type": "adaptive"}, "output_config": {"effort": "max"}, "stream": False}
+    options = {"maxTokens": 7, "effort": "low", "outputSchema": INVOICE, "raw": raw | {"betas": ["a-1", "b-2"]}}
+    kept = copy.deepcopy(options)
+
+    plan = build({"prompt": "Hei", "options": options}, model=MODEL)
+
+    assert (plan.body["max_tokens"], plan.body["thinking"], plan.body["stream"]) == (9, {"type": "adaptive"}, True)
+    assert plan.body["output_config"]["effort"] == "max"
+    assert plan.body["output_config"]["format"]["type"] == "json_schema"
+    assert plan.betas == ("a-1", "b-2")
+    assert "betas" not in plan.body
+    assert options == kept
+
+
+def test_a_pause_is_resumed_with_what_claude_had_written():
+    blocks = [{"type": "text", "text": "so far"}]
+    sent = body({"prompt": "Hei"})
+
+    assert resumed(sent, blocks)["messages"][1:] == [{"role": "assistant", "content": blocks}]
+    assert len(sent["messages"]) == 1
+
+
+def test_an_output_schema_is_closed_and_what_it_cannot_hold_to_is_described():
+    """
+    What is optional stays optional: a field made required would make Claude invent a value.
+    """
+    kept = copy.deepcopy(INVOICE)
+    sent = body({"prompt": "Hei", "options": {"outputSchema": INVOICE}})
+
+    assert sent["output_config"]["format"] == {
+        "type": "json_schema",
+        "schema": {
+            "type": "object",
+            "properties": {"number": {"type": "string"}, "total": {"type": "number", "description": "{minimum: 0}"}},
+            "required": ["number"],
+            "additionalProperties": False,
+        },
+    }
+    assert kept == INVOICE
+
+
+def test_every_object_inside_a_schema_is_closed():
+    line = {"type": "object", "properties": {"vat": {"type": ["string", "null"], "pattern": "^[0-9]+$"}}}
+    wanted = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {
+            "lines": {"type": "array", "items": line, "minItems": 2},
+            "buyer": {"$ref": "#/$defs/party"},
+            "kind": {"enum": ["invoice", "credit"]},
+            "due": {"type": "string", "format": "date"},
+            "either": {"oneOf": [{"type": "string"}, {"type": "null"}]},
+        },
+        "$defs": {"party": {"properties": {"name": {"type": "string", "description": "Legal name"}}}},
+    }
+
+    assert schema.fitted(wanted) == {
+        "type": "object",
+        "properties": {
+            "lines": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"vat": {"type": ["string", "null"], "description": '{pattern: "^[0-9]+$"}'}},
+                    "required": [],
+                    "additionalProperties": False,
+                },
+                "description": "{minItems: 2}",
+            },
+            "buyer": {"$ref": "#/$defs/party"},
+            "kind": {"enum": ["invoice", "credit"]},
+            "due": {"type": "string", "format": "date"},
+            "either": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        },
+        "$defs": {
+            "party": {
+                "type": "object",
+                "properties": {"name": {"type": "string", "description": "Legal name"}},
+                "required": [],
+                "additionalProperties": False,
+            }
+        },
+        "required": [],
+        "additionalProperties": False,
+    }
+
+
+TREE = {
+    "type": "object",
+    "properties": {"child": {"$ref": "#/$defs/node"}},
+    "$defs": {"node": {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}},
+}
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"type": "object"},
+        {"type": "array"},
+        {"type": "object", "additionalProperties": {"type": "number"}},
+        {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "number"}},
+        {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["b"]},
+        {"type": "object", "properties": {"a": {}}},
+        {"type": "object", "properties": {"a": True}},
+        {"enum": [{"a": 1}]},
+        {"type": "array", "prefixItems": [{"type": "string"}], "items": {"type": "string"}},
+        {"$ref": "https://example.com/schema.json"},
+        {"$ref": "#"},
+        {"allOf": [{"type": "object", "properties": {"a": {"type": "string"}}}, {"type": "object"}]},
+        TREE,
+    ],
+)
+def test_a_schema_that_cannot_be_held_to_is_asked_for_in_words(wanted):
+    """
+    Bending it to fit would change what it means; the answer is checked here in any case.
+    """
+    plan = build({"prompt": "Hei", "options": {"outputSchema": wanted, "systemPrompt": "Kort."}}, model=MODEL)
+
+    assert not plan.native
+    assert "output_config" not in plan.body
+    assert plan.body["system"].startswith("Kort.\n\n")
+    assert plan.body["system"].endswith(json.dumps(wanted))
+    assert plan.schema == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"number": "7"}',
+        ' \n{"number": "7"}\n',
+        '```json\n{"number": "7"}\n```',
+        '```\n{"number": "7"}\n```\n',
+        '```JSON\r\n{"number": "7"}\r\n```',
+    ],
+)
+def test_an_answer_is_read_with_or_without_a_fence(text):
+    assert schema.parsed(text, INVOICE) == {"number": "7"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not JSON (line 1, column 1)"),
+        ("Here you are: {}", "not JSON"),
+        ('{"number": "7"} and so on', "not JSON (line 1, column 17)"),
+        ('{"number": "7", "total": NaN}', "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('{"number": 7}', 'at $.number: {"type": "string"} is not satisfied'),
+        ('{"number": "7", "total": -1}', 'at $.total: {"minimum": 0} is not satisfied'),
+        ("{}", 'at $: {"required": ["number"]} is not satisfied'),
+    ],
+)
+def test_an_answer_that_does_not_fit_says_where_and_not_what(text, said):
+    with pytest.raises(schema.Mismatch) as caught:
+        schema.parsed(text, INVOICE)
+
+    assert said in str(caught.value)
+
+
+def test_what_is_no_schema_is_refused_before_it_costs_a_call():
+    with pytest.raises(InvalidRequest, match=r"options\.outputSchema is not a JSON Schema"):
+        schema.checked({"type": "number", "minimum": "low"})
+
+
+def test_a_schema_never_fetches_anything():
+    """
+    A `$ref` to an address is a fault of the schema, never a request from this machine.
+    """
+    with pytest.raises(InvalidRequest, match="outputSchema"):
+        schema.parsed("{}", {"$ref": "http://169.254.169.254/latest/meta-data"})
