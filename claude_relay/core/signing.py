@@ -61,7 +61,7 @@ def verify(
 
     given = list(_given(found["webhook-signature"]))
     made = [_signature(key_of(secret), found["webhook-id"], stamp, body) for secret in secrets]
-    if not any([hmac.compare_digest(ours, theirs) for ours in made for theirs in given]):
+    if not any(hmac.compare_digest(ours, theirs) for ours in made for theirs in given):
         raise NotVerified("no signature matches: another secret, or the body was changed on its way")
 
 

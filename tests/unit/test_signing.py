@@ -128,9 +128,7 @@ def test_a_secret_reads_as_it_was_written():
     assert {key_of(f"whsec_{bare}"), key_of(bare.rstrip("=")), key_of(f" {bare}\n"), key_of(secret_of(key))} == {key}
 
 
-@pytest.mark.parametrize(
-    "secret", ["", "whsec_", "whsec_c2hvcnQ=", "whsec_not base64!", "whsec_é", OLD + OLD[6:] + "A"]
-)
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "whsec_not base64!", "whsec_é", OLD + OLD[6:]])
 def test_a_bad_secret_is_named_but_not_repeated(secret):
     """
     A secret that cannot be one stops the start, in a sentence that does not give it away.
