@@ -1,0 +1,1 @@
+"""The way out to a webhook: which addresses may be called, and one POST."""

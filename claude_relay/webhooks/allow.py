@@ -1,0 +1,70 @@
+"""What `RELAY_ALLOW_PRIVATE_URLS` names: the inner hosts and networks that webhooks may reach after all."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..errors import ConfigError
+from .target import Address, read_address, read_target
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allow:
+    """The names and networks, each with the one port that is meant, or None for any."""
+
+    names: frozenset[tuple[str, int | None]] = frozenset()
+    networks: frozenset[tuple[Network, int | None]] = frozenset()
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> Allow:
+        """From `n8n`, `n8n:5678`, `10.0.0.0/8`, `127.0.0.1`, `127.0.0.1:5678`, `[::1]:5678`; raises `ConfigError`."""
+        names: set[tuple[str, int | None]] = set()
+        networks: set[tuple[Network, int | None]] = set()
+        problems = []
+        for entry in filter(None, map(str.strip, entries)):
+            try:
+                what, port = _read(entry)
+            except ValueError as exc:
+                problems.append(f"RELAY_ALLOW_PRIVATE_URLS: {entry!r} {exc}")
+                continue
+            if isinstance(what, str):
+                names.add((what, port))
+            else:
+                networks.add((what, port))
+        if problems:
+            raise ConfigError(problems)
+
+        return cls(names=frozenset(names), networks=frozenset(networks))
+
+    def name(self, host: str, port: int) -> bool:
+        """Whether that name may be called, wherever it leads."""
+        return (host, None) in self.names or (host, port) in self.names
+
+    def address(self, address: Address, port: int) -> bool:
+        """Whether that address may be called. `::ffff:127.0.0.1` is 127.0.0.1: so it is to the kernel."""
+        plain = getattr(address, "ipv4_mapped", None) or address
+
+        return any(plain in network and only in (None, port) for network, only in self.networks)
+
+
+def _read(text: str) -> tuple[str | Network, int | None]:
+    if "://" in text:
+        raise ValueError("is a URL: name the host alone, or host:port")
+    if "/" in text:
+        try:
+            return ipaddress.ip_network(text), None
+        except ValueError:
+            raise ValueError("is not a network: write its first address, a slash and its length") from None
+
+    bare = text[1:-1] if text[0] + text[-1] == "[]" else text
+    address = read_address(bare)
+    if address is not None:
+        return ipaddress.ip_network(address), None
+
+    target = read_target(f"http://{text}/")
+    port = target.port if ":" in text.rpartition("]")[2] else None
+    return (ipaddress.ip_network(target.address) if target.address else target.host), port

@@ -1,0 +1,1 @@
+"""What the tests stand on. Nothing here imports the product."""

@@ -1,0 +1,329 @@
+"""The guard: which URLs are taken at the door, and which addresses are connected to."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+import pytest
+
+from claude_relay.errors import ConfigError
+from claude_relay.webhooks.allow import Allow
+from claude_relay.webhooks.guard import Blocked, is_public, literal_problem, resolve
+from claude_relay.webhooks.target import read_target
+
+NOBODY = Allow()
+SOMEBODY = Allow.parse(("n8n", "make.internal:5678", "10.0.0.0/8", "127.0.0.1:5678", "[fd00::]:443", "fd12::/16", ""))
+
+TAKEN = [
+    "https://hook.eu2.make.com/abc123",
+    "HTTPS://HOOK.EU2.MAKE.COM/abc?x=1&y=%20",
+    "http://example.com/",
+    "https://example.com:8443/hook",
+    "https://example.com./hook",
+    "https://my_host.example.com/",
+    "https://bjørn.no/æøå?q=é",
+    "https://xn--bjrn-hra.no/",
+    "https://8.8.8.8/hook",
+    "https://[2606:4700:4700::1111]/hook",
+    "https://[::ffff:8.8.8.8]/",
+    "https://example.com?q=1",
+    "https://127.0.0.1.nip.io/",
+    "https://10.example.com/",
+]
+
+
+@pytest.mark.parametrize("url", TAKEN)
+def test_a_public_url_is_taken(url):
+    """
+    What scenarios really use passes the door.
+    """
+    assert literal_problem(url, NOBODY) is None
+
+
+ADDRESS, UNUSUAL, OWN_NAME = "not a public address", "in an unusual way", "one's own network only"
+REFUSED = [
+    # What is no webhook URL at all.
+    ("", "whole URL"),
+    ("hook.make.com/abc", "whole URL"),
+    ("//hook.make.com/abc", "whole URL"),
+    ("https:/hook.make.com", "whole URL"),
+    ("https://", "whole URL"),
+    ("ftp://example.com/", "whole URL"),
+    ("file:///etc/passwd", "whole URL"),
+    ("gopher://example.com/", "whole URL"),
+    ("javascript:alert(1)", "whole URL"),
+    ("https://example.com/" + "a" * 2029, "longer than 2048"),
+    ("https://example.com/a b", "spaces"),
+    (" https://example.com/", "spaces"),
+    ("https://example.com/\r\nHost: x", "line breaks"),
+    ("https://exam\tple.com/", "spaces"),
+    ("https://example.com/\x00", "control"),
+    ("https://example.com\\@127.0.0.1/", "backslashes"),
+    ("https://example.com/\u2028", "line breaks"),
+    ("https://example.com/\ud800", "control"),
+    ("https://user:secret@example.com/", "user name"),
+    ("https://example.com@127.0.0.1/", "user name"),
+    ("https://@127.0.0.1/", "user name"),
+    ("https://example.com/#top", "must not contain a #"),
+    ("https://example.com#@127.0.0.1/", "must not contain a #|user name"),
+    ("https://exa$mple.com/", "neither a name nor an address"),
+    ("https://*.example.com/", "neither a name nor an address"),
+    ("https://-example.com/", "neither a name nor an address"),
+    ("https://example..com/", "neither a name nor an address"),
+    ("https://" + "a" * 64 + ".com/", "neither a name nor an address"),
+    ("https://" + "a." * 127 + "com/", "neither a name nor an address"),
+    ("https://%31%32%37.0.0.1/", "neither a name nor an address"),
+    ("https://☃.com/", "international name"),
+    ("https://example.com:0/", "port from 1 to 65535"),
+    ("https://example.com:65536/", "port from 1 to 65535"),
+    ("https://example.com:/", "port from 1 to 65535"),
+    ("https://example.com:\uff18\uff10/", "port from 1 to 65535"),
+    ("https://example.com:80:90/", "port from 1 to 65535"),
+    ("https://example.com:22/", "port 22"),
+    ("https://example.com:25/", "port 25"),
+    ("https://8.8.8.8:53/", "port 53"),
+    ("https://example.com:6667/", "port 6667"),
+    # Addresses, plainly written.
+    ("http://127.0.0.1/", ADDRESS),
+    ("http://127.255.255.254:8080/", ADDRESS),
+    ("http://0.0.0.0/", ADDRESS),
+    ("http://10.0.0.1/", ADDRESS),
+    ("http://172.16.0.1/", ADDRESS),
+    ("http://172.31.255.255/", ADDRESS),
+    ("http://192.168.1.1/", ADDRESS),
+    ("http://169.254.169.254/latest/meta-data/", ADDRESS),
+    ("http://100.100.100.200/", ADDRESS),
+    ("http://168.63.129.16/", ADDRESS),
+    ("http://192.0.0.192/", ADDRESS),
+    ("http://192.0.2.1/", ADDRESS),
+    ("http://192.88.99.1/", ADDRESS),
+    ("http://198.18.0.1/", ADDRESS),
+    ("http://224.0.0.1/", ADDRESS),
+    ("http://240.0.0.1/", ADDRESS),
+    ("http://255.255.255.255/", ADDRESS),
+    ("http://[::1]/", ADDRESS),
+    ("http://[0:0:0:0:0:0:0:1]:80/", ADDRESS),
+    ("http://[::]/", ADDRESS),
+    ("http://[::127.0.0.1]/", ADDRESS),
+    ("http://[::ffff:127.0.0.1]/", ADDRESS),
+    ("http://[::ffff:7f00:1]/", ADDRESS),
+    ("http://[::ffff:0:127.0.0.1]/", ADDRESS),
+    ("http://[64:ff9b::7f00:1]/", ADDRESS),
+    ("http://[64:ff9b:1::1]/", ADDRESS),
+    ("http://[2002:7f00:1::]/", ADDRESS),
+    ("http://[2001::1]/", ADDRESS),
+    ("http://[2001:20::1]/", ADDRESS),
+    ("http://[2001:db8::1]/", ADDRESS),
+    ("http://[3fff::1]/", ADDRESS),
+    ("http://[5f00::1]/", ADDRESS),
+    ("http://[fc00::1]/", ADDRESS),
+    ("http://[fd00:ec2::254]/", ADDRESS),
+    ("http://[fe80::1]/", ADDRESS),
+    ("http://[fec0::1]/", ADDRESS),
+    ("http://[ff02::1]/", ADDRESS),
+    ("http://[fe80::1%25eth0]/", "network interface"),
+    ("http://[fe80::1%eth0]/", "network interface"),
+    ("http://[127.0.0.1]/", "brackets|cannot be read"),
+    ("http://[v1.x]/", "brackets|cannot be read"),
+    ("http://[::1/", "cannot be read"),
+    ("http://[::1]x/", "neither a name|cannot be read"),
+    ("http://::1/", "port from 1 to 65535|neither"),
+    # The same in disguise.
+    ("http://127.1/", UNUSUAL),
+    ("http://127.0.1/", UNUSUAL),
+    ("http://2130706433/", UNUSUAL),
+    ("http://0x7f000001/", UNUSUAL),
+    ("http://0X7F.0.0.1/", UNUSUAL),
+    ("http://0177.0.0.1/", UNUSUAL),
+    ("http://017700000001/", UNUSUAL),
+    ("http://127.0.0.01/", UNUSUAL),
+    ("http://0/", UNUSUAL),
+    ("http://0x/", UNUSUAL),
+    ("http://127.0.0.1./", ADDRESS),
+    ("http://127.0.0.1../", "neither a name nor an address"),
+    ("http://8.8.8.8.8/", UNUSUAL),
+    ("http://\uff11\uff12\uff17.0.0.1/", ADDRESS),
+    ("http://①②⑦.⓪.⓪.①/", ADDRESS),
+    ("http://127。0。0。1/", ADDRESS),
+    # Names that lead inside by themselves.
+    ("http://localhost/", OWN_NAME),
+    ("http://LOCALHOST:3000/", OWN_NAME),
+    ("http://localhost./", OWN_NAME),
+    ("http://ⓛocalhost/", OWN_NAME),
+    ("http://a.localhost/", OWN_NAME),
+    ("http://localhost.localdomain/", OWN_NAME),
+    ("http://ip6-localhost/", OWN_NAME),
+    ("http://printer.local/", OWN_NAME),
+    ("http://metadata/", OWN_NAME),
+    ("http://metadata.google.internal/computeMetadata/v1/", OWN_NAME),
+    ("http://metadata.google.internal./", OWN_NAME),
+    ("http://n8n:5678/webhook-waiting/1", OWN_NAME),
+]
+
+
+@pytest.mark.parametrize(("url", "why"), REFUSED, ids=lambda value: ascii(value)[:60])
+def test_a_url_that_must_not_be_called_is_refused_in_words(url, why):
+    """
+    Every way to write an inner address, or no URL at all, is a 400 that says what to mend.
+    """
+    problem = literal_problem(url, NOBODY)
+
+    assert problem is not None
+    assert any(words in problem for words in why.split("|")), problem
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("http://n8n/", True),
+        ("http://N8N.:81/", True),
+        ("http://make.internal:5678/", True),
+        ("http://127.0.0.1:5678/", True),
+        ("http://[::ffff:127.0.0.1]:5678/", True),
+        ("http://127.0.0.1:5679/", False),
+        ("http://10.1.2.3:22/", True),
+        ("http://11.1.2.3:22/", False),
+        ("https://[fd00::]/", True),
+        ("http://[fd00::]/", False),
+        ("http://[fd12:3::4]:9/", True),
+        ("http://127.1:5678/", False),
+        ("http://169.254.169.254/", False),
+        ("http://user@n8n/", False),
+    ],
+)
+def test_what_the_operator_names_is_taken(url, taken):
+    """
+    RELAY_ALLOW_PRIVATE_URLS opens the named hosts, ports and networks and nothing beside them.
+    """
+    assert taken is (literal_problem(url, SOMEBODY) is None)
+
+
+def test_with_networks_alone_a_name_waits_for_its_lookup():
+    """
+    A container's name can lead into an allowed network; the door cannot know, so the attempt decides.
+    """
+    docker = Allow.parse(["172.16.0.0/12"])
+
+    assert literal_problem("http://n8n:5678/", docker) is None
+    assert literal_problem("http://n8n:5678/", Allow.parse(["other"])) is not None
+
+
+def test_bad_entries_are_all_named():
+    """
+    A setting that cannot be read stops the start with one sentence a fault.
+    """
+    with pytest.raises(ConfigError) as caught:
+        Allow.parse(["n8n", "10.0.0.1/8", "http://n8n", "*", "2130706433", "n8n:x", "[::1"])
+
+    assert len(caught.value.problems) == 6
+    assert all(one.startswith("RELAY_ALLOW_PRIVATE_URLS: '") for one in caught.value.problems)
+
+
+def test_the_url_that_is_called_has_the_host_that_was_checked():
+    """
+    The host is written as the guard read it, so that no later reader can take it for another.
+    """
+    target = read_target("HTTPS://\uff22\uff2aØRN.no.:443/Ø?q=1")
+
+    assert (target.host, target.port) == ("xn--bjrn-hra.no", 443)
+    assert target.url == "https://xn--bjrn-hra.no/Ø?q=1"
+    assert read_target("http://[0:0::1]:8080/").url == "http://[::1]:8080/"
+
+
+def lookup(*addresses):
+    """A resolver that knows one answer."""
+
+    def resolver(host, port, type):
+        family = {4: socket.AF_INET, 6: socket.AF_INET6}
+        return [
+            (family[ipaddress.ip_address(one).version], type, 6, "", (one, port) if "." in one else (one, port, 0, 0))
+            for one in addresses
+        ]
+
+    return resolver
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["127.0.0.1"],
+        ["8.8.8.8", "10.0.0.1"],
+        ["169.254.169.254"],
+        ["::1"],
+        ["fe80::1%eth0"],
+        ["2606:4700::1", "::ffff:10.0.0.1"],
+        ["64:ff9b::a00:1"],
+        ["100.64.0.1"],
+    ],
+)
+def test_one_inner_address_spoils_the_name(answers):
+    """
+    A name is refused as a whole when any of its addresses is inside, without telling which.
+    """
+    with pytest.raises(Blocked) as caught:
+        resolve("hook.example.com", 443, NOBODY, lookup(*answers))
+
+    assert not isinstance(caught.value, OSError)
+    assert not any(one in str(caught.value) for one in answers)
+
+
+def test_every_checked_address_is_handed_on_in_its_order():
+    """
+    The sender connects to these and asks nobody again.
+    """
+    found = resolve("hook.example.com", 443, NOBODY, lookup("2606:4700::1", "8.8.8.8"))
+
+    assert found == [
+        (socket.AF_INET6, ("2606:4700::1", 443, 0, 0)),
+        (socket.AF_INET, ("8.8.8.8", 443)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "answer", "open_"),
+    [
+        ("n8n", 81, "127.0.0.1", True),
+        ("make.internal", 5678, "192.168.0.1", True),
+        ("make.internal", 5679, "192.168.0.1", False),
+        ("inside.example.com", 22, "10.1.1.1", True),
+        ("inside.example.com", 22, "8.8.8.8", False),
+        ("inside.example.com", 80, "172.16.0.1", False),
+        ("inside.example.com", 5678, "127.0.0.1", True),
+    ],
+)
+def test_a_name_may_lead_where_the_operator_allows(host, port, answer, open_):
+    """
+    An allowed name may lead anywhere, any name may lead into an allowed network.
+    """
+    if open_:
+        assert resolve(host, port, SOMEBODY, lookup(answer))
+    else:
+        with pytest.raises(Blocked):
+            resolve(host, port, SOMEBODY, lookup(answer))
+
+
+def test_a_name_without_addresses_is_not_found():
+    """
+    An empty answer is an error of the lookup, which may pass, and no refusal.
+    """
+    with pytest.raises(socket.gaierror):
+        resolve("hook.example.com", 443, NOBODY, lookup())
+
+
+@pytest.mark.parametrize("literal", ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "localhost"])
+def test_what_the_system_takes_for_loopback_is_blocked(literal):
+    """
+    Were an odd notation to pass the door, the real resolver's answer is still checked.
+    """
+    with pytest.raises(Blocked):
+        resolve(literal, 80, NOBODY)
+
+
+@pytest.mark.parametrize("text", ["1.1.1.1", "93.184.216.34", "2a00:1450:400f:80d::200e", "::ffff:1.1.1.1"])
+def test_the_internet_is_public(text):
+    """
+    Real addresses are not caught in the net.
+    """
+    assert is_public(ipaddress.ip_address(text))

@@ -1,0 +1,119 @@
+"""What came back, for people."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+
+import pytest
+import requests
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.webhooks.words import EXCERPT, excerpt, in_words, retry_after
+
+NOW = 1767225600.0  # Thu, 01 Jan 2026 00:00:00 GMT
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120.0),
+        (" 2.5 ", 2.5),
+        ("0", 0.0),
+        ("999999", 86_400.0),
+        ("Thu, 01 Jan 2026 00:00:30 GMT", 30.0),
+        ("Thu, 01 Jan 2026 01:00:30 +0100", 30.0),
+        ("Thu Jan  1 00:00:30 2026", 30.0),
+        ("Wed, 31 Dec 2025 23:59:00 GMT", 0.0),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 86_400.0),
+        (None, None),
+        ("", None),
+        ("-5", None),
+        ("soon", None),
+        ("nan", None),
+        ("1e9", None),
+        ("٣", None),
+        ("9" * 5000, None),
+        ("Thu, 99 Jan 2026 00:00:00 GMT", None),
+        ("Thu, 01 Jan 99999 00:00:00 GMT", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date_within_a_day(value, seconds):
+    """
+    Whatever a receiver writes there, the wait is between nothing and a day.
+    """
+    assert retry_after(value, now=NOW) == seconds
+
+
+@given(st.text())
+def test_no_retry_after_is_too_strange(value):
+    """
+    Garbage is no wait at all, never an error.
+    """
+    wait = retry_after(value, now=NOW)
+
+    assert wait is None or 0 <= wait <= 86_400
+
+
+@given(st.binary(max_size=5000))
+def test_an_excerpt_is_short_and_printable(body):
+    """
+    Any bytes become a text that cannot move a cursor, colour a terminal or turn the reading direction.
+    """
+    text = excerpt(body)
+
+    assert len(text) <= EXCERPT
+    assert all(char.isprintable() or char in "\n\t" for char in text)
+
+
+def test_an_excerpt_keeps_words_and_lines_and_names_what_is_packed():
+    """
+    Plain words come through as they are; packed bytes are not unpacked to find any.
+    """
+    assert excerpt("Queue is full\n\tÆ".encode()) == "Queue is full\n\tÆ"
+    assert excerpt(b"\x1b[31mred\x00\r") == "\ufffd[31mred\ufffd\ufffd"
+    assert "compressed" in excerpt(b"\x1f\x8b", "gzip")
+    assert excerpt(b"plain", "identity") == "plain"
+
+
+def _wrapped(inner: Exception) -> Exception:
+    try:
+        try:
+            raise inner
+        except Exception as exc:
+            raise requests.exceptions.ConnectionError("POST /secret?key=1", exc) from exc
+    except requests.exceptions.ConnectionError as exc:
+        return exc
+
+
+@pytest.mark.parametrize(
+    ("exc", "words"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "x"), "could not be looked up: no such name"),
+        (socket.gaierror(socket.EAI_AGAIN, "x"), "could not be looked up: its name servers gave no answer"),
+        (ConnectionRefusedError(111, "x"), "refused the connection"),
+        (ConnectionResetError(104, "x"), "broke the connection off"),
+        (http.client.RemoteDisconnected("x"), "closed the connection without an answer"),
+        (http.client.BadStatusLine("/secret?key=1"), "answered with something that is not HTTP"),
+        (OSError(101, "x"), "could not be reached: network is unreachable"),
+        (UnicodeEncodeError("latin-1", "secret", 0, 1, "x"), "characters that cannot be sent"),
+        (ZeroDivisionError("secret"), "could not be reached"),
+    ],
+)
+def test_errors_are_told_in_words_with_the_host_alone(exc, words):
+    """
+    However deeply a library has wrapped it, the cause is named, and the URL is not.
+    """
+    told = in_words("hook.example.com", _wrapped(exc))
+
+    assert words in told
+    assert "hook.example.com" in told
+    assert "secret" not in told
+
+
+def test_an_unknown_error_is_told_by_its_name():
+    """
+    Even a bug of ours ends as a sentence.
+    """
+    assert in_words("h", KeyError("secret")) == "the POST to h failed unexpectedly (KeyError)"
