@@ -1,0 +1,123 @@
+"""Reads the settings once: every source, every name, every fault in one go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import claude_relay
+from claude_relay.errors import ConfigError
+
+from .addresses import default_store
+from .option import Option
+from .settings import Given, Settings
+from .sources import Source, credentials, env_file, with_key_files
+from .table import OPTIONS
+
+DOTENV = Path(".env")
+ETC = Path("/etc/claude-relay/claude-relay.env")
+
+_KNOWN = {name for row in OPTIONS for name in (row.name, *row.aliases)}
+_TWINS = {f"{row.name}_FILE" for row in OPTIONS if row.secret}
+
+
+def load(
+    environ: Mapping[str, str] | None = None,
+    *,
+    dotenv: Path | None = DOTENV,
+    etc: Path | None = ETC,
+    overrides: Mapping[str, str] = MappingProxyType({}),
+) -> Settings:
+    """
+    The settings as this machine has them, or ConfigError with a sentence for each fault.
+
+    `environ` is this process's where none is given; `overrides` are flags of the command line, by the same names.
+    """
+    environ = os.environ if environ is None else environ
+    sources = _sources(environ, dotenv, etc, overrides)
+    faults = [fault for source in sources for fault in (*source.faults, *_strangers(source))]
+    values: dict[str, Any] = {}
+    given: dict[str, Given] = {}
+
+    for row in OPTIONS:
+        found = next(_found(row, sources), None)
+        if found is None:
+            continue
+        name, text, origin = found
+        try:
+            values[row.attribute] = row.parse(text)
+        except ValueError as exc:
+            faults.append(_fault(row, name, text, origin, exc))
+        given[row.name] = Given(row.show(text), origin)
+
+    if faults:
+        raise ConfigError(faults)
+    values.setdefault("store", default_store(Path(claude_relay.__file__).parent, Path.cwd()))
+
+    return Settings(**values, given=MappingProxyType(given), journal_stream=environ.get("JOURNAL_STREAM", ""))
+
+
+def _sources(
+    environ: Mapping[str, str], dotenv: Path | None, etc: Path | None, overrides: Mapping[str, str]
+) -> list[Source]:
+    """All that there are, the strongest first."""
+    secrets = [row.name for row in OPTIONS if row.secret]
+    sources = [Source("the command line", overrides), with_key_files(Source("the environment", environ), secrets)]
+    if folder := environ.get("CREDENTIALS_DIRECTORY"):
+        sources.append(credentials(Path(folder), secrets))
+    if dotenv:
+        sources.append(with_key_files(env_file(dotenv, dotenv.name), secrets))
+
+    if etc:
+        # Whoever talks to a relay elsewhere needs nothing of this machine's own, and may not be let into its settings.
+        remote = any(source.texts.get("RELAY_URL") for source in sources)
+        sources.append(with_key_files(env_file(etc, str(etc), needed=not remote), secrets))
+
+    return sources
+
+
+def _found(row: Option, sources: Sequence[Source]) -> Iterator[tuple[str, str, str]]:
+    """Wherever `row` has a value: the name used, the text, its origin. Its own name counts before any alias."""
+    for name in (row.name, *row.aliases):
+        for source in sources:
+            if text := source.texts.get(name, "").strip():
+                yield name, text, source.origins.get(name, source.label)
+
+
+def _fault(row: Option, name: str, text: str, origin: str, exc: ValueError) -> str:
+    others = [other for other in (row.name, *row.aliases) if other != name]
+    also = f" (the same setting as {', '.join(others)})" if others else ""
+    if row.secret:
+        return f"{name}{also} from {origin} cannot be used: {exc}."
+
+    shown = row.show(text)
+    shown = (shown if len(shown) <= 80 else f"{shown[:80]}…").encode("unicode_escape").decode()
+    return f'{name}{also} from {origin} is "{shown}": {exc}.'
+
+
+def _strangers(source: Source) -> Iterator[str]:
+    """A sentence for each name that looks like ours and is not."""
+    for name in source.texts:
+        if not name.startswith("RELAY_") or name in _KNOWN or name in _TWINS:
+            continue
+        if name.removesuffix("_FILE") in _KNOWN:
+            yield f"{name} in {source.label}: only secrets may lie in a file; set {name.removesuffix('_FILE')} itself."
+        else:
+            near = _near(name)
+            cure = f"did you mean {near}?" if near else "remove it; config show lists every setting."
+            yield f"{name} in {source.label} is no setting: {cure}"
+
+
+def _near(name: str) -> str | None:
+    """The setting that somebody who wrote `name` most likely meant."""
+    # Imported here: only those who mistype pay for it.
+    from difflib import get_close_matches
+
+    bare = name.removeprefix("RELAY_")
+    if bare in _KNOWN:
+        return bare
+
+    return next(iter(get_close_matches(name, _KNOWN | _TWINS, 1, 0.75)), None)

@@ -1,0 +1,80 @@
+"""The one object that holds every setting: read once, frozen, handed to whoever needs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import unquote, urlsplit
+
+from claude_relay.errors import ConfigError
+
+from .addresses import store_path
+from .table import OPTIONS, Callbacks, Claude, CommandLine, Keeping, Keys, Running, Server
+
+_WHERE = "the environment, in .env or in /etc/claude-relay/claude-relay.env"
+
+
+@dataclass(frozen=True)
+class Given:
+    """A value somebody gave: as it may be shown, and where it came from."""
+
+    shown: str
+    origin: str
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
+    """
+    Every setting under its name in lower case, without `RELAY_`.
+
+    `Settings()` holds the defaults, `Settings(port=0)` all but one of them; `load` reads what the machine says.
+    """
+
+    given: Mapping[str, Given] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    journal_stream: str = field(default="", compare=False)
+    """What systemd says of the journal it reads our output with (`$JOURNAL_STREAM`); told, not set by anyone."""
+
+    @property
+    def store_path(self) -> Path | None:
+        """The store's file; None when the store is a server."""
+        return store_path(self.store)
+
+    @property
+    def production(self) -> bool:
+        """Whether this is the real thing rather than somebody's desk."""
+        return self.env == "production"
+
+    def origin(self, name: str) -> str:
+        """Where the value of `name` came from, such as `the environment`, `.env` or `default`."""
+        return self.given[name].origin if name in self.given else "default"
+
+    def shown(self, name: str) -> str:
+        """The value of `name` as a person may see it: as it was written, secrets hidden."""
+        if name in self.given:
+            return self.given[name].shown
+
+        return next(row.default for row in OPTIONS if row.name == name)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every text that must never be shown, for whoever writes for others to read."""
+        found: list[str] = []
+        for row in OPTIONS:
+            value = getattr(self, row.attribute)
+            if row.secret and value:
+                found.extend((value,) if isinstance(value, str) else value)
+            elif isinstance(value, str) and "://" in value and (password := urlsplit(value).password):
+                found.extend({password, unquote(password)})
+
+        return tuple(found)
+
+    def require(self, *names: str) -> None:
+        """Raise ConfigError, one sentence for each of `names` that has no value."""
+        missing = [row for row in OPTIONS if row.name in names and getattr(self, row.attribute) in (None, "", ())]
+        if missing:
+            raise ConfigError([f"{row.name} is missing: set it in {_WHERE}." for row in missing])
+
+    def __repr__(self) -> str:
+        told = " ".join(f"{name}={self.given[name].shown}" for name in self.given)
+        return f"<Settings {told or 'all default'}>"

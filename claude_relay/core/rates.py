@@ -1,0 +1,40 @@
+"""How often something may happen: `100/15m` is a hundred in fifteen minutes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .durations import format_duration, parse_duration
+
+_HOW = "write how many in what time, such as 100/15m, or off"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `count` times in any `seconds`."""
+
+    count: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.count}/{format_duration(self.seconds)}"
+
+
+def parse_rate(text: str) -> Rate | None:
+    """
+    The rate that `text` names, None for `off`; ValueError with a sentence for a person otherwise.
+    """
+    plain = text.strip().lower()
+    if plain == "off":
+        return None
+
+    count, slash, period = plain.partition("/")
+    count = count.strip()
+    if not slash or not (count.isascii() and count.isdigit()) or len(count) > 9:
+        raise ValueError(_HOW)
+    # "10/m" is how many people write ten a minute.
+    seconds = parse_duration(f"1{period.strip()}" if period.strip() in tuple("smhd") else period)
+    if int(count) == 0 or seconds <= 0:
+        raise ValueError(f"both numbers must be above nought: {_HOW}")
+
+    return Rate(int(count), seconds)

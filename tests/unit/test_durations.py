@@ -1,0 +1,102 @@
+"""Lengths of time, sizes and rates as people write them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.durations import LONGEST, format_duration, parse_duration
+from claude_relay.core.rates import Rate, parse_rate
+from claude_relay.core.sizes import LARGEST, format_size, parse_size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90s", 90),
+        ("5m", 300),
+        ("2h", 7200),
+        ("1d", 86400),
+        ("0", 0),
+        ("0s", 0),
+        ("0.5s", 0.5),
+        ("1h30m", 5400),
+        ("1d 2h", 93600),
+        (" 10 M ", 600),
+    ],
+)
+def test_a_duration_is_read(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "s", "-1s", "1x", "1m1h", "1m1m", "1e3s", "nan", "inf", "1.5", "٣s", "1s\n2s", "9" * 400 + "s", "3651d", "1w"],
+)
+def test_what_is_no_duration_is_refused_with_a_cure(text):
+    with pytest.raises(ValueError, match=r"such as|longest"):
+        parse_duration(text)
+
+
+def test_a_bare_number_is_asked_for_its_unit():
+    """
+    One reader means seconds by 30 and the next minutes.
+    """
+    with pytest.raises(ValueError, match="name the unit"):
+        parse_duration("30")
+
+
+@given(st.integers(0, int(LONGEST) * 1_000_000))
+def test_a_written_duration_reads_back(micros):
+    assert parse_duration(format_duration(micros / 1e6)) == micros / 1e6
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_bounded_duration_or_a_sentence(text):
+    try:
+        assert 0 <= parse_duration(text) <= LONGEST
+    except ValueError as exc:
+        assert str(exc)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (90, "1m30s"), (86400, "1d"), (0.25, "0.25s"), (-1, "0s")])
+def test_a_duration_is_written_short(seconds, text):
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("4MiB", 4 * 2**20), ("512 kib", 512 * 2**10), ("1GB", 10**9), ("17", 17), ("0", 0), ("3B", 3)]
+)
+def test_a_size_is_read(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "MiB", "-1", "1.5MiB", "1TiB2", "9" * 400, "999999999999999GiB", "4 M"])
+def test_what_is_no_size_is_refused_with_a_cure(text):
+    with pytest.raises(ValueError, match=r"such as|largest"):
+        parse_size(text)
+
+
+@given(st.integers(0, LARGEST))
+def test_a_written_size_reads_back(size):
+    assert parse_size(format_size(size)) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("100/15m", Rate(100, 900)), ("10/m", Rate(10, 60)), (" 5 / 1s ", Rate(5, 1)), ("OFF", None)],
+)
+def test_a_rate_is_read(text, rate):
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize(
+    "text", ["", "100", "100/", "/15m", "0/15m", "5/0", "-5/1m", "1.5/1m", "²/1m", "9" * 20 + "/1m"]
+)
+def test_what_is_no_rate_is_refused_with_a_cure(text):
+    with pytest.raises(ValueError, match="such as"):
+        parse_rate(text)
+
+
+@given(st.builds(Rate, st.integers(1, 10**9 - 1), st.integers(1, 10**6)))
+def test_a_written_rate_reads_back(rate):
+    assert parse_rate(str(rate)) == rate
