@@ -1,0 +1,193 @@
+"""The submit body, field by field, in the order of the contract's table."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ...errors import InvalidRequest, Problem
+from ..ids import GROUP, REQUEST_ID
+from ..job import OnInterrupt, Retain
+from ..json_values import faults
+from ..submission import Submission
+from .defaults import Defaults
+from .fields import Fields, Notes, kind
+from .files import read_files
+from .identity import RULE, hash_of, read_request_id
+from .options import KNOWN as OPTIONS
+from .options import read_options
+from .times import read_end, read_start
+from .turns import read_turns
+from .webhook import read_headers, read_url
+
+KNOWN = (
+    "prompt",
+    "messages",
+    "webhookUrl",
+    "failureWebhookUrl",
+    "webhookHeaders",
+    "requestId",
+    "options",
+    "files",
+    "continueFrom",
+    "mode",
+    "needBy",
+    "runAt",
+    "delay",
+    "deadline",
+    "priority",
+    "group",
+    "metadata",
+    "maxCostUsd",
+    "onInterrupt",
+    "retain",
+)
+MODES = ("live", "batch", "auto")
+LARGEST_METADATA = 16 * 1024
+
+_OPTIONS_OF = {name: f"options.{name}" for name in OPTIONS}
+_BESIDE_OPTIONS = {name: f"{name}, outside options" for name in KNOWN if name != "options"}
+
+
+def parse(
+    body: object, *, now: float, defaults: Defaults, idempotency_key: str | None = None, form: bool = False
+) -> Submission:
+    """
+    What the caller asks for, or `InvalidRequest` with all that is wrong with it.
+
+    `form`: the body came from `from_form`, where every number is a text and nobody need be told.
+    """
+    _must_be_whole(body)
+    if not isinstance(body, dict):
+        more = "; a list of requests goes to /api/claude/bulk" if isinstance(body, list) else ""
+        raise _refused("body", f'must be an object such as {{"prompt": "…"}}: this is {kind(body)}{more}')
+
+    notes = Notes(form=form)
+    fields = Fields(body, notes)
+    turns, letters = read_turns(fields)
+    webhook_url = read_url(fields, "webhookUrl", defaults)
+    failure_webhook_url = read_url(fields, "failureWebhookUrl", defaults)
+    webhook_headers = read_headers(fields)
+    request_id = read_request_id(fields, idempotency_key)
+    options = _read_options(fields, defaults, now=now)
+    files = read_files(fields, defaults)
+    earlier = _unless_lacking(fields, "continueFrom", defaults) and fields.name("continueFrom", REQUEST_ID, RULE)
+    mode = _read_mode(fields, defaults)
+    need_by = read_end(fields, "needBy", now=now) if _unless_lacking(fields, "needBy", defaults) else None
+    run_at = read_start(fields, now=now)
+    deadline_at = _read_deadline(fields, run_at, now=now)
+    priority = fields.number("priority", low=0, high=86_400)
+    group = fields.name("group", GROUP, "1 to 64 of A–Z a–z 0–9 . _ -")
+    metadata = _read_metadata(fields)
+    max_cost_usd = _read_max_cost(fields) if _unless_lacking(fields, "maxCostUsd", defaults) else None
+    on_interrupt = fields.word("onInterrupt", [each.value for each in OnInterrupt])
+    retain = fields.word("retain", [each.value for each in Retain])
+    fields.unknown(KNOWN, elsewhere=_OPTIONS_OF)
+
+    if notes.problems:
+        raise InvalidRequest(problems=notes.problems)
+
+    request: dict[str, Any] = {**turns, "options": options}
+    if files:
+        request["files"] = files
+    if earlier:
+        request["continueFrom"] = earlier
+
+    return Submission(
+        request_id=request_id,
+        body_hash=hash_of(fields.clean),
+        request=request,
+        model=options["model"],
+        prompt_length=letters,
+        webhook_url=webhook_url,
+        failure_webhook_url=failure_webhook_url,
+        webhook_headers=webhook_headers,
+        metadata=metadata,
+        mode=mode,
+        need_by=need_by,
+        run_at=run_at,
+        deadline_at=deadline_at,
+        priority=float(priority or 0),
+        group=group or "default",
+        max_cost_usd=max_cost_usd,
+        on_interrupt=OnInterrupt(on_interrupt or OnInterrupt.RETRY),
+        retain=Retain(retain or Retain.FULL),
+        warnings=tuple(notes.warnings),
+    )
+
+
+def parse_options(
+    options: object, *, now: float, defaults: Defaults, form: bool = False
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The options alone, as a retry may replace them, and the warnings that go with them."""
+    _must_be_whole(options)
+    notes = Notes(form=form)
+    read = _read_options(Fields({"options": options}, notes), defaults, now=now)
+    if notes.problems:
+        raise InvalidRequest(problems=notes.problems)
+
+    return read, tuple(notes.warnings)
+
+
+def _read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str, Any]:
+    inner = Fields(fields.object("options") or {}, fields.notes, at="options")
+    inner.unknown(OPTIONS, elsewhere=_BESIDE_OPTIONS)
+    options = read_options(inner, defaults, now=now)
+    fields.clean["options"] = inner.clean
+
+    return options
+
+
+def _read_mode(fields: Fields, defaults: Defaults) -> str:
+    mode = fields.word("mode", MODES) or "live"
+    lacking = defaults.lacks(f"mode: {mode}")
+    if lacking:
+        fields.problem("mode", lacking)
+
+    return mode
+
+
+def _read_deadline(fields: Fields, run_at: float | None, *, now: float) -> float | None:
+    deadline_at = read_end(fields, "deadline", now=now)
+    if deadline_at is not None and run_at is not None and deadline_at <= run_at:
+        fields.problem("deadline", "is over before the job may start (runAt or delay)")
+
+    return deadline_at
+
+
+def _read_metadata(fields: Fields) -> dict[str, Any] | None:
+    metadata = fields.object("metadata")
+    if metadata is not None:
+        size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
+        if size > LARGEST_METADATA:
+            fields.problem("metadata", f"is too large: at most {LARGEST_METADATA:,} bytes as JSON, this has {size:,}")
+
+    return metadata
+
+
+def _read_max_cost(fields: Fields) -> float | None:
+    cost: float | None = fields.number("maxCostUsd", low=0)
+    if cost == 0:
+        fields.problem("maxCostUsd", "must be more than 0")
+
+    return cost
+
+
+def _unless_lacking(fields: Fields, name: str, defaults: Defaults) -> bool:
+    """Whether to read a field at all; asking for what is not built yet is a problem, never silence."""
+    lacking = defaults.lacks(name) if fields.given(name) is not None else None
+    if lacking:
+        fields.problem(name, lacking)
+
+    return lacking is None
+
+
+def _must_be_whole(value: object) -> None:
+    """Nothing below recurses into, hashes or encodes what could not be."""
+    problems = faults(value)
+    if problems:
+        raise InvalidRequest(problems=problems)
+
+
+def _refused(field: str, problem: str) -> InvalidRequest:
+    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

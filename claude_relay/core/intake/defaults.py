@@ -1,0 +1,41 @@
+"""What the door must be told, since it is not in the body: settings, and judges that need more than this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..catalogue import BUILT_IN, Catalogue
+
+#: Fields that are part of the contract and not built yet, with the word for what they will bring.
+NOT_YET: Mapping[str, str] = {
+    "continueFrom": "going on with an earlier conversation",
+    "files[].url": "fetching files from an address; send the file itself in data (base64)",
+    "files[].fileId": "files stored earlier; send the file itself in data (base64)",
+    "mode: batch": "batches; leave mode out, or send live",
+    "mode: auto": "batches; leave mode out, or send live",
+    "needBy": "batches; leave it out",
+    "maxCostUsd": "cost limits; leave it out",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """
+    `check_url` says what is wrong with an http(s) address that is well-formed (a private literal address, say), and
+    `check_schema` what is wrong with a JSON Schema; None where nothing is.
+    """
+
+    model: str
+    check_url: Callable[[str], str | None]
+    check_schema: Callable[[dict[str, Any]], str | None]
+    catalogue: Catalogue = BUILT_IN
+    max_tokens: int = 4096
+    not_yet: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
+
+    def lacks(self, feature: str) -> str | None:
+        """The problem with asking for something that this version cannot do yet; silence would be a broken promise."""
+        belongs_to = self.not_yet.get(feature)
+
+        return f"is not available in this version: it belongs to {belongs_to}" if belongs_to else None
