@@ -41,6 +41,7 @@ class Door:
     def __init__(self, folder: Path, name: str) -> None:
         self._path = folder / f"{name}{_SUFFIX}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._path.unlink(missing_ok=True)
         with _short(folder) as short:
             self._socket.bind(f"{short}/{self._path.name}")
@@ -60,8 +61,14 @@ class Door:
 
         return True
 
+    def knock(self) -> None:
+        """Ring at this very door."""
+        with contextlib.suppress(OSError), _short(self._path.parent) as short:
+            self._own.sendto(b"1", f"{short}/{self._path.name}")
+
     def close(self) -> None:
         """Take the bell down."""
+        self._own.close()
         self._path.unlink(missing_ok=True)
         self._socket.close()
 

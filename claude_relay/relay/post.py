@@ -25,6 +25,10 @@ class Post:
         """Up to `limit` due deliveries, with what they send; no more than `per_destination` at once to any one."""
         return self._store.write(lambda unit: self._claim(unit, worker, limit, per_destination, skip_destinations))
 
+    def next_due(self) -> float | None:
+        """When the next waiting delivery is due, in seconds since 1970, or was; None where none waits."""
+        return self._store.read(lambda view: view.next_delivery_due())
+
     def settle(self, sent: ToSend, reply: Reply) -> Delivery:
         """Record one POST and what it means: delivered, again later, or dead. Raises `LeaseLost`."""
         tools = self._tools

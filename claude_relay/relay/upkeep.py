@@ -55,6 +55,10 @@ class Upkeep:
         """A worker lives."""
         self._store.write(lambda unit: unit.seen(worker))
 
+    def workers(self) -> Sequence[str]:
+        """The ids of those that have shown life and not said goodbye."""
+        return [worker.id for worker in self._store.read(lambda view: view.workers())]
+
     def gone(self, worker_id: str) -> None:
         """A worker has stopped, or is known to be dead."""
         self._store.write(lambda unit: unit.gone(worker_id))

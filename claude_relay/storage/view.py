@@ -173,6 +173,10 @@ class Reads:
                  FROM deliveries d JOIN posts p ON p.delivery_id = d.id WHERE d.job_id = ? ORDER BY p.at, p.number"""
         return _all(rows.to_posted, self._run(sql, (job_id,)))
 
+    def next_delivery_due(self) -> float | None:
+        """When the next pending delivery is due."""
+        return self._value("SELECT min(due_at) FROM deliveries WHERE state = 'pending'", ())
+
     def delivery_counts(self) -> dict[str, int]:
         """How many deliveries stand in each state."""
         known = {"pending": 0, "sending": 0, "delivered": 0, "dead": 0}

@@ -41,20 +41,20 @@ def test_a_prompt_goes_in_and_the_answer_arrives_at_the_webhook(
         body = {"prompt": "What is 2+2?", "webhookUrl": hook.url("/a"), "requestId": "r-1", "metadata": {"row": 7}}
         answer = rig.submit(body)
 
-        assert 202 == answer.status_code
-        assert "pending" == answer.json()["status"]
+        assert answer.status_code == 202
+        assert answer.json()["status"] == "pending"
 
         [delivered] = hook.wait_for(1)
         got = delivered.json
 
-        assert ("r-1", "completed", "Hello from the fake.") == (got["requestId"], got["status"], got["response"])
-        assert {"row": 7} == got["metadata"]
+        assert (got["requestId"], got["status"], got["response"]) == ("r-1", "completed", "Hello from the fake.")
+        assert got["metadata"] == {"row": 7}
         assert "webhook-id" in delivered.headers
-        assert 1 == len(upstream.books)
+        assert len(upstream.books) == 1
         assert rig.http.get(f"{rig.url}/api/result/r-1").content == delivered.body
         eventually(lambda: rig.status("r-1")["delivery"]["status"] == "delivered")
 
-        assert (0, 0) == (rig.worker.stop(), rig.api.stop())
+        assert (rig.worker.stop(), rig.api.stop()) == (0, 0)
 
 
 def test_a_worker_killed_in_mid_call_costs_one_marked_call_and_no_job(
@@ -71,10 +71,10 @@ def test_a_worker_killed_in_mid_call_costs_one_marked_call_and_no_job(
         [delivered] = hook.wait_for(1)
         got = delivered.json
 
-        assert ("completed", 2, True) == (got["status"], got["attempts"], got["possibleDuplicateCharge"])
-        assert 2 == len(upstream.books)
+        assert (got["status"], got["attempts"], got["possibleDuplicateCharge"]) == ("completed", 2, True)
+        assert len(upstream.books) == 2
         ledger = rig.get("/api/jobs/r-1")["calls"]
-        assert ["interrupted", "completed"] == [call["outcome"] for call in ledger]
+        assert [call["outcome"] for call in ledger] == ["interrupted", "completed"]
         assert all(call["sent"] for call in ledger)
 
 
@@ -85,15 +85,15 @@ def test_an_accepted_job_outlives_the_api_and_waits_for_a_worker(
     with Rig(tmp_path, upstream=upstream.url) as rig:
         rig.start_api()
         body = {"prompt": "Hei", "webhookUrl": hook.url("/a"), "requestId": "r-1"}
-        assert 202 == rig.submit(body).status_code
+        assert rig.submit(body).status_code == 202
         rig.api.kill()
         rig.start_api()
         again = rig.submit(body)
-        assert (202, True) == (again.status_code, again.json()["duplicate"])
+        assert (again.status_code, again.json()["duplicate"]) == (202, True)
         rig.start_worker()
 
-        assert ["r-1"] == [one.json["requestId"] for one in hook.wait_for(1)]
-        assert 1 == len(upstream.books)
+        assert [one.json["requestId"] for one in hook.wait_for(1)] == ["r-1"]
+        assert len(upstream.books) == 1
 
 
 def test_a_stop_lets_the_running_call_end(tmp_path: Path, upstream: FakeClaude, hook: Receiver) -> None:
@@ -108,7 +108,7 @@ def test_a_stop_lets_the_running_call_end(tmp_path: Path, upstream: FakeClaude, 
         rig.submit({"prompt": "later", "requestId": "r-2"})
         go_on.set()
 
-        assert 0 == rig.worker.wait()
-        assert "completed" == rig.status("r-1")["status"]
-        assert "pending" == rig.status("r-2")["status"]
-        assert (1, 0) == (calls(upstream, "long"), calls(upstream, "later"))
+        assert rig.worker.wait() == 0
+        assert rig.status("r-1")["status"] == "completed"
+        assert rig.status("r-2")["status"] == "pending"
+        assert (calls(upstream, "long"), calls(upstream, "later")) == (1, 0)

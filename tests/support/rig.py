@@ -34,7 +34,9 @@ class Process:
     def __init__(self, args: list[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
         self.log = log
         with log.open("ab") as out:
-            self._popen = subprocess.Popen(args, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+            self._popen = subprocess.Popen(
+                args, env=dict(env), cwd=cwd, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+            )
 
     @property
     def pid(self) -> int:

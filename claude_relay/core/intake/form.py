@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import InvalidRequest, Problem
+from ...errors import InvalidRequest
 from ..json_values import shown
 from ..strict_json import loads
 from .fields import Notes

@@ -1,0 +1,1 @@
+"""The daemon that makes the calls and brings the answers home."""

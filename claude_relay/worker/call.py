@@ -1,0 +1,133 @@
+"""One job's call, from its claim to what is stored of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
+from ..core.job import Job
+from ..errors import LeaseLost, StoreUnavailable
+from ..ports import Claude, Prompt
+from ..relay import Relay
+from .running import Running
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+#: How long a call that was given up may try to store what it had, in seconds.
+_LAST_WORDS = 15.0
+
+
+class Caller:
+    """Makes calls. `ending` is set when the time for bringing them home is over."""
+
+    def __init__(
+        self, relay: Relay, claude: Claude, *, ending: threading.Event, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._relay = relay
+        self._claude = claude
+        self._ending = ending
+        self._clock = clock
+
+    def run(self, running: Running) -> Job | None:
+        """See one job through: None where it was not ours any more at the end."""
+        claimed = running.claimed
+        if self._ending.is_set():
+            return self._stored(running, lambda: self._relay.work.release(claimed))
+
+        prompt = Prompt(job=claimed.job, request=claimed.request.request, max_cost_usd=claimed.request.max_cost_usd)
+        began = time.monotonic()
+        end = self._claude.call(
+            prompt,
+            stop=lambda: self._why_stop(running),
+            sending=lambda: self._sending(running),
+            progress=lambda partial: self._checkpoint(running, partial),
+        )
+        job = self._stored(running, lambda: self._settle(running, end))
+        self._log(running, job, end, time.monotonic() - began)
+
+        return job
+
+    def _sending(self, running: Running) -> None:
+        """On disk before the first byte is out; an error here keeps it in."""
+        self._relay.work.sending(running.claimed)
+        running.sent = True
+
+    def _why_stop(self, running: Running) -> Failure | None:
+        deadline = running.claimed.job.deadline_at
+        if running.cancelled.is_set():
+            return Failure(type=ErrorType.CANCELLED, message="the job was cancelled", remedy=Remedy.FAIL)
+        if running.lost.is_set():
+            return Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.SOON)
+        if deadline is not None and self._clock() >= deadline:
+            return Failure(type=ErrorType.DEADLINE, message="the deadline passed during the call", remedy=Remedy.FAIL)
+        if self._ending.is_set():
+            return Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.SOON)
+
+        return None
+
+    def _checkpoint(self, running: Running, partial: Partial) -> None:
+        running.partial = partial
+        try:
+            self._relay.work.checkpoint(running.claimed, partial)
+        except StoreUnavailable as exc:
+            # The next one is a second away, and the text itself is in hand.
+            log.info("checkpoint skipped", extra={"requestId": running.claimed.job.request_id, "error": str(exc)})
+
+    def _settle(self, running: Running, end: Completion | Failure) -> Job:
+        work, claimed = self._relay.work, running.claimed
+        if isinstance(end, Completion):
+            return work.complete(claimed, end)
+        if end.type is not ErrorType.INTERRUPTED:
+            return work.fail(claimed, end)
+        if not running.sent:
+            return work.release(claimed)
+
+        partial = Partial(
+            text=end.partial or running.partial.text,
+            usage=end.usage or running.partial.usage,
+            model=end.model or running.partial.model,
+            upstream_request_id=end.upstream_request_id or running.partial.upstream_request_id,
+        )
+        return work.interrupt(claimed, partial, why=end.message)
+
+    def _stored(self, running: Running, write: Callable[[], Job]) -> Job | None:
+        """Keep trying: an answer that was paid for is not dropped because the disk is full for a while."""
+
+        def give_up(state: tenacity.RetryCallState) -> bool:
+            late = self._ending.is_set() and (state.seconds_since_start or 0.0) > _LAST_WORDS
+            return late or running.lost.is_set()
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(StoreUnavailable),
+            wait=tenacity.wait_exponential_jitter(initial=0.1, max=10.0),
+            stop=give_up,
+            sleep=lambda seconds: time.sleep(min(seconds, 0.5)) if self._ending.is_set() else time.sleep(seconds),
+            before_sleep=lambda state: log.error(
+                "a result waits for the store", extra={"requestId": running.claimed.job.request_id}
+            ),
+            reraise=True,
+        )
+        try:
+            return retrying(write)
+        except LeaseLost:
+            log.warning("result refused: the lease was lost", extra={"requestId": running.claimed.job.request_id})
+        except StoreUnavailable as exc:
+            log.error("result not stored", extra={"requestId": running.claimed.job.request_id, "error": str(exc)})
+
+        return None
+
+    def _log(self, running: Running, job: Job | None, end: Completion | Failure, seconds: float) -> None:
+        if job is None:
+            return
+        told = {"requestId": job.request_id, "attempt": job.attempt, "ms": round(seconds * 1000), "model": job.model}
+        if isinstance(end, Completion):
+            log.info("job completed", extra={**told, "usage": end.usage, "stopReason": end.stop_reason})
+        else:
+            log.info(f"job {job.state.value}", extra={**told, "errorType": end.type.value, "reason": end.reason})

@@ -1,0 +1,129 @@
+"""The worker: starts everything, and brings it to a good end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from ..config import Settings
+from ..ports import Claude, ReadyQueue, Sender, WorkerSeen
+from ..queues.doorbell import Door
+from ..relay import Relay
+from .call import Caller
+from .deliver import Deliveries
+from .heart import Heart
+from .locks import Locks
+from .running import InHand, Running
+from .slots import Slots
+from .upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+#: After the drain, calls that are given up have this long to store what they had, in seconds.
+_LAST_WORDS = 20.0
+
+
+class Daemon:
+    """
+    One worker process.
+
+    `stop` once: nothing new is claimed, what runs is brought home for up to RELAY_DRAIN, the rest is given up and goes
+    the way of its onInterrupt. `stop` twice: it is given up at once.
+    """
+
+    def __init__(
+        self, relay: Relay, claude: Claude, sender: Sender, ready: ReadyQueue, *, settings: Settings, folder: Path
+    ) -> None:
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._relay, self._claude, self._settings = relay, claude, settings
+        self._stopping, self._ending = threading.Event(), threading.Event()
+        self._started_at = time.time()
+        self._in_hand = InHand()
+        self._locks = Locks(folder)
+        self._locks.hold(self.id)
+        self._door = Door(folder, self.id)
+        self._caller = Caller(relay, claude, ending=self._ending)
+        self._slots = Slots(
+            relay,
+            ready,
+            self._door,
+            self._run_one,
+            worker=self.id,
+            limit=settings.concurrency,
+            in_hand=self._in_hand,
+        )
+        self._heart = Heart(relay, self._in_hand, seen=self._seen, worker=self.id, lease=settings.lease)
+        self._deliveries = Deliveries(relay, sender, worker=self.id, secrets=settings.webhook_secret)
+        self._upkeep = Upkeep(
+            relay,
+            self._locks,
+            worker=self.id,
+            lease=settings.lease,
+            delivery_lease=relay.policy.webhook_lease,
+        )
+
+    def run(self) -> int:
+        """Until it is stopped; answers the exit code."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, self._on_signal)
+        log.info("worker started", extra={"worker": self.id, "slots": self._settings.concurrency})
+        for part in (self._heart, self._upkeep, self._slots, self._deliveries):
+            part.start()
+        # The SDK takes seconds to load; a job that comes meanwhile waits for the same import.
+        threading.Thread(target=self._claude.open, name="warm-up", daemon=True).start()
+        self._stopping.wait()
+        self._finish()
+
+        return 0
+
+    def stop(self) -> None:
+        """Asked to stop; asked again, at once. Safe in a signal handler."""
+        if self._stopping.is_set():
+            self._ending.set()
+        self._stopping.set()
+
+    def _finish(self) -> None:
+        log.info("worker stopping", extra={"worker": self.id, "running": len(self._in_hand)})
+        self._slots.stop_claiming()
+        give_up = time.monotonic() + self._settings.drain
+        while not self._ending.is_set() and (left := give_up - time.monotonic()) > 0:
+            if self._in_hand.wait_idle(min(left, 0.5)):
+                break
+        self._ending.set()
+        if not self._in_hand.wait_idle(_LAST_WORDS):
+            log.error("calls left behind", extra={"running": len(self._in_hand)})
+        self._deliveries.stop(min(self._settings.drain, self._settings.webhook_timeout))
+        self._upkeep.stop()
+        self._heart.stop()
+        self._slots.close()
+        self._relay.upkeep.gone(self.id)
+        self._door.close()
+        self._locks.release(self.id)
+        log.info("worker stopped", extra={"worker": self.id})
+
+    def _run_one(self, running: Running) -> None:
+        job = self._caller.run(running)
+        if job is not None and job.state.final:
+            self._deliveries.wake()
+
+    def _seen(self) -> WorkerSeen:
+        return WorkerSeen(
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            seen_at=time.time(),
+            slots=self._settings.concurrency,
+            running=len(self._in_hand),
+        )
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.stop()

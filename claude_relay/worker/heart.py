@@ -1,0 +1,75 @@
+"""The heart: leases renewed, cancels heard, a sign of life. One thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..ports import WorkerSeen
+from ..relay import Relay
+from .loops import Loop
+from .running import InHand
+
+#: How often a running call's cancel is looked for, and a sign of life given, in seconds.
+LISTEN, SHOW = 0.5, 10.0
+
+
+class Heart:
+    """Beats for one worker."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        in_hand: InHand,
+        *,
+        seen: Callable[[], WorkerSeen],
+        worker: str,
+        lease: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._relay, self._in_hand, self._seen, self._worker = relay, in_hand, seen, worker
+        self._every = lease / 4
+        self._clock = clock
+        self._renewed_at = self._shown_at = float("-inf")
+        self._loop = Loop("heart", self._beat, pause_after_fault=LISTEN)
+
+    def start(self) -> None:
+        """Show life at once."""
+        self._show(self._clock())
+        self._loop.start()
+
+    def stop(self) -> None:
+        """No beat after this."""
+        self._loop.stop()
+
+    def _beat(self) -> float:
+        now = self._clock()
+        if now - self._renewed_at >= self._every:
+            self._renew()
+            self._renewed_at = now
+        self._listen()
+        if now - self._shown_at >= SHOW:
+            self._show(now)
+
+        return min(LISTEN, self._every)
+
+    def _renew(self) -> None:
+        """Whoever is not on the list that comes back has lost its job; only those known before are judged by it."""
+        known = self._in_hand.all()
+        held = self._relay.work.renew(self._worker) if known else {}
+        for running in known:
+            if held.get(running.job_id) != running.claimed.token:
+                running.lost.set()
+        self._relay.post.renew(self._worker)
+
+    def _listen(self) -> None:
+        if not (known := self._in_hand.all()):
+            return
+        wanted = set(self._relay.work.cancels(self._worker))
+        for running in known:
+            if running.job_id in wanted:
+                running.cancelled.set()
+
+    def _show(self, now: float) -> None:
+        self._relay.upkeep.seen(self._seen())
+        self._shown_at = now

@@ -1,0 +1,65 @@
+"""The calls that a worker has in hand, and what others have to say to them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..core.failure import Partial
+from ..relay import Claimed
+
+
+@dataclass(eq=False)
+class Running:
+    """One call in a slot. Flags are set by the heart and read by the call at its next event."""
+
+    claimed: Claimed
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    lost: threading.Event = field(default_factory=threading.Event)
+    sent: bool = False
+    partial: Partial = field(default_factory=Partial)
+
+    @property
+    def job_id(self) -> str:
+        """The job's own id."""
+        return self.claimed.job.id
+
+
+class InHand:
+    """Every call of this worker. Shared by slots, heart and daemon."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calls: dict[str, Running] = {}
+        self._idle = threading.Condition(self._lock)
+
+    def add(self, claimed: Claimed) -> Running:
+        """From its claim on."""
+        running = Running(claimed)
+        with self._lock:
+            self._calls[running.job_id] = running
+
+        return running
+
+    def remove(self, running: Running) -> None:
+        """Once nothing more will be written of it."""
+        with self._lock:
+            if self._calls.get(running.job_id) is running:
+                del self._calls[running.job_id]
+            if not self._calls:
+                self._idle.notify_all()
+
+    def all(self) -> Sequence[Running]:
+        """As of now."""
+        with self._lock:
+            return list(self._calls.values())
+
+    def __len__(self) -> int:
+        with self._lock:
+            return len(self._calls)
+
+    def wait_idle(self, timeout: float) -> bool:
+        """Whether nothing is in hand any more, at the latest after that many seconds."""
+        with self._lock:
+            return self._idle.wait_for(lambda: not self._calls, timeout)

@@ -1,0 +1,101 @@
+"""The slots: how many calls run at once, and which job gets the next free one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ..ports import ReadyQueue
+from ..queues.doorbell import Door
+from ..relay import Claimed, Relay
+from .loops import Loop
+from .running import InHand, Running
+
+log = logging.getLogger(__name__)
+
+#: The sweep finds what a lost id, a due retry or a freed group left behind: this often, in seconds.
+SWEEP = 1.0
+
+
+class Slots:
+    """
+    Claims jobs for free slots and runs them in threads, which come as they are needed.
+
+    Word of a ready job comes by the bell and the disk queue, and those very jobs are claimed. When more waits than
+    there are slots, the order of claiming rules instead, so that a head start counts: ids are only drained then.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        ready: ReadyQueue,
+        door: Door,
+        run: Callable[[Running], object],
+        *,
+        worker: str,
+        limit: int,
+        in_hand: InHand,
+        allowance: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        self._relay, self._ready, self._door, self._run = relay, ready, door, run
+        self._worker, self._limit, self._in_hand = worker, limit, in_hand
+        self._held_families = allowance
+        self._pool = ThreadPoolExecutor(max_workers=limit, thread_name_prefix="call")
+        self._behind = True  # until a sweep has found less than it had room for
+        self._swept_at = float("-inf")
+        self._loop = Loop("slots", self._round)
+
+    def start(self) -> None:
+        """Take jobs from now on."""
+        self._loop.start()
+
+    def stop_claiming(self) -> None:
+        """Take no more; what runs goes on."""
+        self._door.knock()
+        self._loop.stop()
+
+    def close(self) -> None:
+        """Once nothing is in hand."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _round(self) -> float:
+        free = self._limit - len(self._in_hand)
+        if free > 0:
+            for claimed in self._claim(free):
+                self._start(claimed)
+        free = self._limit - len(self._in_hand)
+        if free > 0 and self._behind:
+            return 0.0
+        # Without a free slot, the end of a call knocks.
+        self._door.wait(max(0.01, SWEEP - (time.monotonic() - self._swept_at)) if free > 0 else SWEEP)
+
+        return 0.0
+
+    def _claim(self, free: int) -> Sequence[Claimed]:
+        ids = self._ready.take(free)
+        families = self._held_families()
+        if self._behind or time.monotonic() - self._swept_at >= SWEEP:
+            claimed = self._relay.work.claim(self._worker, limit=free, skip_families=families)
+            self._swept_at = time.monotonic()
+            self._behind = len(claimed) >= free
+            return claimed
+        if not ids:
+            return []
+
+        return self._relay.work.claim(self._worker, limit=free, ids=ids, skip_families=families)
+
+    def _start(self, claimed: Claimed) -> None:
+        running = self._in_hand.add(claimed)
+        self._pool.submit(self._see_through, running)
+
+    def _see_through(self, running: Running) -> None:
+        try:
+            self._run(running)
+        except Exception:
+            # Nothing should come here; if it does, the lease runs out and the job is found again.
+            log.exception("a slot failed", extra={"requestId": running.claimed.job.request_id})
+        finally:
+            self._in_hand.remove(running)
+            self._door.knock()

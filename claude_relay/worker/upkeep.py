@@ -1,0 +1,107 @@
+"""Housekeeping: what dead workers left behind, deadlines, the hourly purge. One thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterable
+
+from ..relay import Relay
+from .locks import Locks
+from .loops import Loop
+
+log = logging.getLogger(__name__)
+
+#: In seconds: how often to look for dead workers, deadlines and what is past its time.
+REAP, EXPIRE, PURGE, FIRST_PURGE = 2.0, 1.0, 3600.0, 60.0
+
+
+class LeaseWatch:
+    """
+    Which leases stand still, by our own clock.
+
+    A lease is stale when its expiry has not moved for as long as we have watched it: a lease's length. No two clocks
+    are compared, so neither a clock that jumps nor one that is wrong takes a job from a living worker.
+    """
+
+    def __init__(self, lease: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lease = lease
+        self._clock = clock
+        self._since: dict[Hashable, tuple[float, float]] = {}
+
+    def stale(self, leases: Iterable[tuple[Hashable, float]]) -> set[Hashable]:
+        """Given (token, expires_at) of every lease there is now."""
+        now = self._clock()
+        seen = {}
+        for token, expires_at in leases:
+            known = self._since.get(token)
+            seen[token] = known if known is not None and known[0] == expires_at else (expires_at, now)
+        self._since = seen
+
+        return {token for token, (_, since) in seen.items() if now - since >= self._lease}
+
+
+class Upkeep:
+    """Keeps the house in order for all workers; any of them may do it, as each step is a compare-and-set."""
+
+    def __init__(
+        self,
+        relay: Relay,
+        locks: Locks,
+        *,
+        worker: str,
+        lease: float,
+        delivery_lease: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._relay, self._locks, self._worker, self._clock = relay, locks, worker, clock
+        self._calls = LeaseWatch(lease, clock=clock)
+        self._posts = LeaseWatch(delivery_lease, clock=clock)
+        self._reaped_at = float("-inf")
+        self._purge_at = clock() + FIRST_PURGE
+        self._loop = Loop("upkeep", self._round)
+
+    def start(self) -> None:
+        """Begin with what dead workers left behind."""
+        self._loop.start()
+
+    def stop(self) -> None:
+        """After the present round."""
+        self._loop.stop()
+
+    def _round(self) -> float:
+        now = self._clock()
+        if now - self._reaped_at >= REAP:
+            self.reap()
+            self._reaped_at = now
+        for job in self._relay.upkeep.expire():
+            log.info("job failed", extra={"requestId": job.request_id, "errorType": job.error_type})
+        if now >= self._purge_at:
+            self._purge_at = now + PURGE
+            if erased := self._relay.upkeep.purge():
+                log.info("purged", extra={"jobs": erased})
+
+        return EXPIRE
+
+    def reap(self) -> None:
+        """Take back what dead and frozen workers hold."""
+        dead = self._locks.dead
+        for worker in self._relay.upkeep.workers():
+            if worker != self._worker and dead(worker):
+                self._relay.upkeep.gone(worker)
+                self._locks.remove(worker)
+
+        running = [(job, job.lease) for job in self._relay.work.leases() if job.lease is not None]
+        frozen = self._calls.stale((lease.token, lease.expires_at) for _, lease in running)
+        for job, lease in running:
+            gone = lease.worker != self._worker and dead(lease.worker)
+            if gone or lease.token in frozen:
+                why = "the worker died" if gone else "the worker fell silent"
+                if self._relay.work.reap(job.id, lease.token, why=why) is not None:
+                    log.warning("job taken back", extra={"requestId": job.request_id, "why": why})
+
+        sending = [(one, one.lease) for one in self._relay.post.leases() if one.lease is not None]
+        hung = self._posts.stale((lease.token, lease.expires_at) for _, lease in sending)
+        for delivery, lease in sending:
+            if lease.token in hung or (lease.worker != self._worker and dead(lease.worker)):
+                self._relay.post.reap(delivery.id, lease.token)
