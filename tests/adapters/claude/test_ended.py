@@ -117,20 +117,20 @@ def test_a_stop_before_the_start_sends_nothing(fake, caller):
     assert (caller.sent, fake.books) == ([], [])
 
 
-def test_a_stop_that_comes_after_the_end_comes_too_late(fake):
+def test_a_stop_that_comes_with_the_end_comes_too_late(fake):
     """
     What was seen to its end stands.
     """
-    caller = Caller(fake.url, Limits(look=60))
-    asked = []
-    caller.messages.call(a_prompt(), stop=lambda: asked.append(None), sending=list, progress=lambda partial: None)
-    left = iter(asked)
+    caller = Caller(fake.url, Limits(look=60, checkpoint=0))
 
-    done = caller.messages.call(
-        a_prompt(), stop=lambda: next(left, CANCEL), sending=list, progress=lambda partial: None
-    )
+    def progress(partial):
+        if partial.usage["output_tokens"] == 5:  # `message_delta`: only `message_stop` is to come
+            caller.verdict = CANCEL
+
+    done = caller.messages.call(a_prompt(), stop=lambda: caller.verdict, sending=list, progress=progress)
     caller.messages.close()
 
+    assert caller.verdict is CANCEL
     assert done.text == TEXT
 
 

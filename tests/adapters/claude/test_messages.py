@@ -7,7 +7,8 @@ import sys
 from claude_relay.claude import Limits
 from claude_relay.core.failure import Completion, ErrorType, Remedy
 from tests.support.claude_caller import HALF, SONNET, TEXT, Caller, a_prompt
-from tests.support.fake_claude import answer, chunk, event, head, refusal, started, stopped, written
+from tests.support.eventually import eventually
+from tests.support.fake_claude import Hang, answer, chunk, event, head, refusal, started, stopped, written
 
 
 def test_an_answer_comes_home_whole(fake, caller):
@@ -72,6 +73,17 @@ def test_a_long_system_prompt_is_marked_for_the_cache_once_it_repeats(fake, call
     first, second = (seen.body["system"] for seen in fake.books)
     assert first == request["options"]["systemPrompt"]
     assert second == [{"type": "text", "text": first, "cache_control": {"type": "ephemeral"}}]
+
+
+def test_every_call_has_a_connection_of_its_own(fake, caller):
+    """
+    A kept one may die just as the next request goes out, and nobody would know whether that is being paid for.
+    """
+    [kept] = refusal("500 Error", "api_error")
+    fake.then(kept.replace(b"Connection: close\r\n", b""), Hang())
+
+    assert caller().reason == "http_500"
+    eventually(lambda: fake.books[0].outcome == "left")
 
 
 def test_sending_is_called_once_before_the_first_byte(fake, caller):
