@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
-_SIZE = re.compile(r"([0-9]{1,15}) ?([kmg]i?b|b|)", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,16}) ?([kmg]i?b|b|)", re.ASCII)
 
 LARGEST = 2**50
 

@@ -1,7 +1,7 @@
 """Lengths of time, sizes and rates as people write them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from claude_relay.core.durations import LONGEST, format_duration, parse_duration
@@ -77,6 +77,7 @@ def test_what_is_no_size_is_refused_with_a_cure(text):
 
 
 @given(st.integers(0, LARGEST))
+@example(LARGEST - 1)
 def test_a_written_size_reads_back(size):
     assert parse_size(format_size(size)) == size
 
