@@ -84,7 +84,7 @@ class Http:
 
         def run() -> None:
             try:
-                exchange.run(lambda: self._addresses(exchange), self._trust, _headers(headers), body)
+                exchange.run(lambda: self._addresses(exchange), self._trust, headers, body)
             finally:
                 self._room.release()
 
@@ -157,7 +157,7 @@ class _Exchange:
         return sock
 
     def _exchange(self, adapter: PinnedAdapter, headers: Mapping[str, str], body: bytes) -> None:
-        request = requests.Request("POST", self._url, headers=dict(headers), data=body).prepare()
+        request = requests.Request("POST", self._url, headers=_headers(headers), data=body).prepare()
         patience = self._wire.patience()
         with closing(adapter), closing(adapter.send(request, stream=True, timeout=patience)) as response:
             if response.status_code < 200:

@@ -50,7 +50,7 @@ def in_words(host: str, exc: BaseException) -> str:
 
     Never the exception's own text, which has the URL in it, but for what TLS says of a certificate.
     """
-    chain = list(_causes(exc, set()))
+    chain = list(_causes(exc, set()))[::-1]  # the innermost first: it knows best
     for kind, words in _WORDS:
         found = next((one for one in chain if isinstance(one, kind)), None)
         if found is not None:
@@ -75,7 +75,6 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (requests.exceptions.InvalidHeader, "was not called: one of the webhook's headers cannot be sent"),
     (UnicodeError, "was not called: the URL or a header has characters that cannot be sent"),
     (requests.exceptions.InvalidURL, "was not called: the URL cannot be read"),
-    (requests.exceptions.ConnectionError, "could not be reached"),
     (OSError, "could not be reached"),
 )
 

@@ -1,0 +1,617 @@
+"""The sender against real sockets on loopback: what receivers really do, and what they should not."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import socket
+import ssl
+import threading
+import time
+import tracemalloc
+import zlib
+from datetime import datetime, timedelta, timezone
+
+import pytest
+import trustme
+from standardwebhooks import Webhook
+
+from claude_relay import __version__
+from claude_relay.core.delivery import Verdict, judge
+from claude_relay.core.signing import secret_of, sign
+from claude_relay.webhooks.allow import Allow
+from claude_relay.webhooks.sender import Http
+from tests.support.receiver import Answer, Receiver
+
+BODY = '{"requestId":"faktura-1","response":"Blåbær"}'.encode()
+LOOPBACK = Allow.parse(["127.0.0.1"])
+SECRET = "query-secret"
+
+
+@pytest.fixture
+def hook():
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def trust(authority):
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture
+def sender(trust):
+    return Http(allow=LOOPBACK, timeout=10, trust=trust)
+
+
+@pytest.fixture
+def hasty(trust):
+    """A sender with a small budget."""
+    return Http(allow=LOOPBACK, timeout=0.4, trust=trust)
+
+
+def leading_to(*addresses):
+    """A resolver that sends every name there, and counts how often it was asked."""
+    asked = []
+
+    def resolver(host, port, type):
+        asked.append(host)
+        return [(socket.AF_INET, type, 6, "", (one, port)) for one in addresses]
+
+    resolver.asked = asked
+    return resolver
+
+
+def test_a_post_arrives_as_it_was_given(hook, sender):
+    """
+    The very bytes, our headers, the caller's headers; back come status, time and the first of the answer.
+    """
+    hook.answer("/x", Answer(status=202, body="Mottatt, så takk".encode()))
+
+    reply = sender.post(hook.url(f"/x?key={SECRET}"), BODY, {"x-make-apikey": "k", "webhook-id": "wh_1"})
+
+    [received] = hook.received
+    assert received.body == BODY
+    assert received.path == f"/x?key={SECRET}"
+    assert received.method == "POST"
+    assert received.headers == {
+        "host": f"127.0.0.1:{hook.port}",
+        "content-type": "application/json; charset=utf-8",
+        "content-length": str(len(BODY)),
+        "user-agent": f"claude-relay/{__version__}",
+        "accept-encoding": "identity",
+        "connection": "close",
+        "x-make-apikey": "k",
+        "webhook-id": "wh_1",
+    }
+    assert (reply.status, reply.excerpt, reply.error, reply.blocked) == (202, "Mottatt, så takk", None, False)
+    assert 0 <= reply.ms < 10_000
+
+
+def test_callers_headers_never_replace_ours(hook, sender):
+    """
+    A caller cannot send another body length, host, agent or framing than what is really sent.
+    """
+    evil = {
+        "Host": "metadata.google.internal",
+        "CONTENT-LENGTH": "3",
+        "Content-Type ": "text/html",
+        "transfer-encoding": "chunked",
+        "User-Agent": "someone else",
+        "Accept-Encoding": "gzip",
+        "Connection": "keep-alive",
+        "Expect": "100-continue",
+        "x-fine": "yes",
+    }
+
+    assert sender.post(hook.url(), BODY, evil).status == 200
+
+    headers = hook.received[0].headers
+    assert headers["host"] == f"127.0.0.1:{hook.port}"
+    assert headers["user-agent"].startswith("claude-relay/")
+    assert headers["accept-encoding"] == "identity"
+    assert headers["x-fine"] == "yes"
+    assert not {"transfer-encoding", "expect"} & set(headers)
+    assert hook.received[0].body == BODY
+
+
+def test_a_signed_post_verifies_with_the_library(hook, sender):
+    """
+    The bytes that were signed are the bytes that arrive.
+    """
+    secret = secret_of(bytes(range(32)))
+    sender.post(hook.url(), BODY, sign("wh_1", time.time(), BODY, [secret]))
+
+    [received] = hook.received
+    assert Webhook(secret).verify(received.body, received.headers)["requestId"] == "faktura-1"
+
+
+@pytest.mark.parametrize("headers", [{"x": "a\r\nHost: b"}, {"x\n": "a"}, {"x": "☃"}, {"": "x"}, {"x": None}])
+def test_headers_that_cannot_be_sent_are_an_error_and_nothing_goes_out(hook, sender, headers):
+    """
+    Line breaks never reach the wire.
+    """
+    reply = sender.post(hook.url(), BODY, headers)
+
+    assert (reply.status, reply.blocked) == (None, False)
+    assert reply.error
+    assert hook.received == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (Answer(status=200), Verdict.DELIVERED),
+        (Answer(status=204, body=b""), Verdict.DELIVERED),
+        (Answer(status=302, headers={"Location": "/elsewhere"}), Verdict.DEAD),
+        (Answer(status=400, body=b"Queue is full."), Verdict.AGAIN),
+        (Answer(status=400), Verdict.DEAD),
+        (Answer(status=404), Verdict.NOT_READY),
+        (Answer(status=410), Verdict.DEAD),
+        (Answer(status=429, headers={"Retry-After": "7"}), Verdict.AGAIN),
+        (Answer(status=503), Verdict.AGAIN),
+        (Answer(reset=True), Verdict.AGAIN),
+    ],
+    ids=lambda value: getattr(value, "value", None) or str(value.status),
+)
+def test_each_answer_comes_back_as_the_table_has_it(hook, sender, answer, verdict):
+    """
+    The sender tells the answer such that the table of answers finds its verdict, and never tries twice by itself.
+    """
+    hook.answer("/", answer)
+
+    reply = sender.post(hook.url(), BODY, {})
+
+    assert judge(reply) is verdict
+    assert len(hook.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [("120", 120, 120), (None, None, None), ("9999999", 86400, 86400), ("soon", None, None), ("date", 25, 30)],
+)
+def test_retry_after_is_read(hook, sender, value, low, high):
+    """
+    Seconds or a date, at most a day.
+    """
+    if value == "date":
+        value = (datetime.now(timezone.utc) + timedelta(seconds=30)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    hook.answer("/", Answer(status=429, headers={"Retry-After": value} if value else {}))
+
+    wait = sender.post(hook.url(), BODY, {}).retry_after
+
+    assert wait is None if low is None else low <= wait <= high
+
+
+def test_a_redirect_is_neither_followed_nor_read(hook, sender):
+    """
+    The second server is never visited.
+    """
+    with Receiver() as inner:
+        for status in (301, 302, 303, 307, 308):
+            hook.answer("/", Answer(status=status, headers={"Location": inner.url()}))
+            assert sender.post(hook.url(), BODY, {}).status == status
+
+        assert inner.connections == 0
+    assert len(hook.received) == 5
+
+
+HUNDRED_MB = 100 * 2**20
+
+
+def _endless(head: bytes):
+    return lambda: itertools.chain([head], itertools.repeat(b"x" * 2**16, HUNDRED_MB // 2**16))
+
+
+def _bomb(status: int, **headers: str) -> Answer:
+    packer = zlib.compressobj(wbits=31)
+    packed = b"".join([packer.compress(bytes(2**20)) for _ in range(HUNDRED_MB // 2**20)] + [packer.flush()])
+
+    return Answer(status=status, headers={"Content-Encoding": "gzip", **headers}, body=packed)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(raw=_endless(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % HUNDRED_MB)),
+        Answer(raw=_endless(b"HTTP/1.1 200 OK\r\n\r\n")),
+        Answer(raw=_endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % HUNDRED_MB)),
+        Answer(raw=_endless(b"HTTP/1.1 200 OK\r\n")),
+        _bomb(200),
+        _bomb(302, Location="/elsewhere"),
+    ],
+    ids=["length", "until-close", "chunked", "head", "gzip", "gzip-redirect"],
+)
+def test_a_hundred_megabytes_are_cut_short(hook, sender, answer):
+    """
+    Memory does not grow with what a receiver answers, or with what its answer would unpack to.
+    """
+    hook.answer("/", answer)
+    sender.post(hook.url("/first"), BODY, {})
+
+    tracemalloc.start()
+    try:
+        reply = sender.post(hook.url(), BODY, {})
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(reply.excerpt) <= 2048
+    assert peak < 2 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        ([b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 200], "too many headers"),
+        ([b"HTTP/1.1 200 OK\r\nX: ", b"x" * 100_000], "too long"),
+        ([b"x" * 100_000], "not HTTP|too long"),
+        ([b"SSH-2.0-OpenSSH_9.2\r\n"], "not HTTP"),
+        ([b"\x00\xff\x00\xff\r\n\r\n"], "not HTTP"),
+        ([b"HTTP/1.1 OK 200\r\n\r\n"], "not HTTP"),
+        ([], "without an answer"),
+        ([b"HTTP/1.1 103 Early Hints\r\n\r\n"], "nothing final"),
+    ],
+    ids=["headers", "header", "line", "ssh", "bytes", "status", "silence", "interim"],
+)
+def test_what_is_no_answer_is_an_error_to_try_again(hook, sender, pieces, words):
+    """
+    Garbage ends as a sentence, with bounded memory.
+    """
+    hook.answer("/", Answer(raw=lambda: pieces))
+
+    reply = sender.post(hook.url(f"/?key={SECRET}"), BODY, {})
+
+    assert reply.status is None
+    assert any(one in reply.error for one in words.split("|")), reply.error
+    assert judge(reply) is Verdict.AGAIN
+    assert SECRET not in reply.error
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n"],
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\nzz\r\n"],
+        [b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\nonly this"],
+        [b"HTTP/1.0 200 OK\n\nonly this"],
+    ],
+    ids=["short", "cut-chunks", "bad-chunk", "bad-length", "old"],
+)
+def test_a_status_counts_though_its_body_breaks_off(hook, sender, pieces):
+    """
+    The receiver has said that it took it; what came of the body is kept.
+    """
+    hook.answer("/", Answer(raw=lambda: pieces))
+
+    reply = sender.post(hook.url(), BODY, {})
+
+    assert (reply.status, reply.excerpt) == (200, "only this")
+
+
+def _slowly(text: bytes):
+    return lambda: (bytes([byte]) for byte in text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (Answer(delay=60), None),
+        (Answer(raw=_slowly(b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 1000), drip=0.02), None),
+        (Answer(raw=lambda: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n"), drip=0.02), None),
+        (Answer(body=b"y" * 1000, drip=0.02), 200),
+        (Answer(status=500, body=b"y" * 1000, drip=0.02), 500),
+    ],
+    ids=["silence", "head", "interim", "body", "error-body"],
+)
+def test_a_drip_does_not_outlast_the_deadline(hook, hasty, answer, status):
+    """
+    However steadily a byte comes in, the whole POST ends when its time is up, and the connection with it.
+    """
+    hook.answer("/", answer)
+
+    reply = hasty.post(hook.url(), BODY, {})
+
+    assert 350 <= reply.ms < 1500
+    assert reply.status == status
+    if status is None:
+        assert "gave no answer within 0.4 s" in reply.error
+        assert judge(reply) is Verdict.AGAIN
+    else:
+        assert reply.excerpt.startswith("yyy")
+    assert _posting_threads_end()
+
+
+def _posting_threads_end(within: float = 3.0) -> bool:
+    for thread in [one for one in threading.enumerate() if one.name == "webhook-post"]:
+        thread.join(within)
+
+    return not any(one.name == "webhook-post" for one in threading.enumerate())
+
+
+def test_a_receiver_that_never_reads_is_cut_off(hasty):
+    """
+    A body that nobody takes in cannot hold the sender up.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        reply = hasty.post(f"http://127.0.0.1:{listening.getsockname()[1]}/", bytes(8_000_000), {})
+
+    assert reply.status is None
+    assert reply.ms < 1500
+    assert _posting_threads_end()
+
+
+def test_a_lookup_that_hangs_ends_at_the_deadline_and_calls_nobody_later(hook):
+    """
+    A lookup cannot be cut; when it comes back at last, nothing is sent any more, and until then it counts.
+    """
+    go, back = threading.Event(), threading.Event()
+
+    def stuck(host, port, type):
+        go.wait(10)
+        back.set()
+        return [(socket.AF_INET, type, 6, "", ("127.0.0.1", port))]
+
+    sender = Http(allow=LOOPBACK, timeout=0.2, limit=1, resolver=stuck)
+    url = hook.url(host="hook.example.com")
+
+    first, second = sender.post(url, BODY, {}), sender.post(url, BODY, {})
+    go.set()
+
+    assert "could not be looked up within 0.2 s" in first.error
+    assert "take up all the room" in second.error
+    assert back.wait(5)
+    assert _posting_threads_end()
+    assert hook.connections == 0
+    assert "could not be" not in (sender.post(url, BODY, {}).error or "")
+
+
+def test_nobody_listening_is_said_so(sender):
+    """
+    A refused connection is tried again later.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    reply = sender.post(f"http://127.0.0.1:{port}/?key={SECRET}", BODY, {})
+
+    assert (reply.status, reply.error) == (None, "127.0.0.1 refused the connection")
+
+
+def test_a_name_that_does_not_exist_is_said_so(trust):
+    """
+    A failed lookup is tried again later.
+    """
+
+    def unknown(host, port, type):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    reply = Http(trust=trust, resolver=unknown).post(f"https://nobody.example.com/?key={SECRET}", BODY, {})
+
+    assert reply.error == "nobody.example.com could not be looked up: no such name"
+    assert judge(reply) is Verdict.AGAIN
+
+
+@pytest.mark.parametrize("path", [f"http://127.0.0.1:%d/?key={SECRET}", "http://localhost:%d/", "http://127.1:%d/"])
+def test_a_forbidden_url_is_not_called(hook, trust, path):
+    """
+    What the door refuses is refused here too: the rules may have changed since, and others come in by `redeliver`.
+    """
+    reply = Http(trust=trust).post(path % hook.port, BODY, {})
+
+    assert reply.blocked
+    assert judge(reply) is Verdict.DEAD
+    assert SECRET not in reply.error
+    assert hook.connections == 0
+
+
+def test_a_name_that_leads_inside_is_not_called(hook, trust):
+    """
+    The address counts, not the name, and one bad address among good ones is enough.
+    """
+    reply = Http(trust=trust, resolver=leading_to("8.8.8.8", "127.0.0.1")).post(
+        hook.url(host="hook.example.com"), BODY, {}
+    )
+
+    assert reply.blocked
+    assert "hook.example.com leads to an address that is not public" in reply.error
+    assert hook.connections == 0
+
+
+def test_a_name_is_looked_up_once_and_the_checked_address_is_called(hook, trust, monkeypatch):
+    """
+    DNS that answers otherwise the second time is not asked a second time.
+    """
+    resolver = leading_to("127.0.0.1")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a second lookup"))
+    sender = Http(allow=LOOPBACK, trust=trust, resolver=resolver)
+
+    assert sender.post(hook.url(host="hook.example.com"), BODY, {}).status == 200
+    assert resolver.asked == ["hook.example.com"]
+    assert hook.received[0].headers["host"] == f"hook.example.com:{hook.port}"
+
+
+def test_the_next_address_is_tried_when_the_first_does_not_answer(hook, trust):
+    """
+    A name with a dead address and a live one is delivered to.
+    """
+    sender = Http(allow=Allow.parse(["127.0.0.0/8"]), trust=trust, resolver=leading_to("127.0.0.9", "127.0.0.1"))
+
+    assert sender.post(hook.url(host="hook.example.com"), BODY, {}).status == 200
+
+
+def test_proxies_and_passwords_of_the_environment_are_not_used(hook, sender, monkeypatch, tmp_path):
+    """
+    A proxy would look the name up itself, and .netrc would hand a password to a stranger.
+    """
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    with Receiver() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "https_proxy"):
+            monkeypatch.setenv(name, proxy.url())
+
+        assert sender.post(hook.url(), BODY, {}).status == 200
+        assert proxy.connections == 0
+    assert "authorization" not in hook.received[0].headers
+
+
+@pytest.fixture
+def secure(authority):
+    """Receivers behind TLS: `secure(cert)` starts one."""
+    started = []
+
+    def start(certificate):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        names: list[str | None] = []
+        context.sni_callback = lambda _, name, __: names.append(name)
+        receiver = Receiver(tls=context)
+        receiver.names = names
+        started.append(receiver.__enter__())
+        return receiver
+
+    yield start
+    for one in started:
+        one.close()
+
+
+def _calling(trust, timeout=10.0):
+    return Http(allow=LOOPBACK, timeout=timeout, trust=trust, resolver=leading_to("127.0.0.1"))
+
+
+def test_tls_is_checked_against_the_name(authority, secure, trust):
+    """
+    SNI, certificate and Host header are the name's, though the connection goes to the checked address.
+    """
+    hook = secure(authority.issue_cert("hook.example.com"))
+
+    reply = _calling(trust).post(hook.url("/x", host="hook.example.com"), BODY, {})
+
+    assert (reply.status, reply.error) == (200, None)
+    assert hook.names == ["hook.example.com"]
+    assert hook.received[0].headers["host"] == f"hook.example.com:{hook.port}"
+
+
+def _yesterday(authority):
+    now = datetime.now(timezone.utc)
+    return authority.issue_cert(
+        "hook.example.com", not_before=now - timedelta(days=2), not_after=now - timedelta(days=1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("issue", "words"),
+    [
+        (lambda authority: authority.issue_cert("other.example.com"), "ostname mismatch"),
+        (lambda authority: authority.issue_cert("127.0.0.1"), "ostname mismatch"),
+        (_yesterday, "expired"),
+        (lambda authority: trustme.CA().issue_cert("hook.example.com"), "issuer"),
+    ],
+    ids=["wrong-name", "address", "expired", "unknown-authority"],
+)
+def test_a_wrong_certificate_gets_nothing(authority, secure, trust, issue, words):
+    """
+    Without a certificate for the name that is valid now, not a byte of the body goes out; it is tried again.
+    """
+    hook = secure(issue(authority))
+
+    reply = _calling(trust).post(hook.url(f"/?key={SECRET}", host="hook.example.com"), BODY, {})
+
+    assert reply.error.startswith("hook.example.com has a TLS certificate that is not valid: ")
+    assert words in reply.error
+    assert SECRET not in reply.error
+    assert judge(reply) is Verdict.AGAIN
+    assert hook.received == []
+
+
+def test_by_default_a_homemade_certificate_is_not_trusted(authority, secure):
+    """
+    The sender as it is built for production has the world's authorities, not everybody's.
+    """
+    hook = secure(authority.issue_cert("hook.example.com"))
+
+    assert "not valid" in _calling(None).post(hook.url(host="hook.example.com"), BODY, {}).error
+
+
+def test_plain_http_where_tls_was_expected_is_said_so(hook, trust):
+    """
+    https:// on a port that speaks http is an error in words.
+    """
+    url = hook.url(host="hook.example.com").replace("http:", "https:")
+
+    assert "speaks no TLS" in _calling(trust).post(url, BODY, {}).error
+
+
+def test_a_handshake_that_never_ends_is_cut_off(trust):
+    """
+    The deadline holds during TLS, where the socket has changed hands.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"https://hook.example.com:{listening.getsockname()[1]}/"
+        reply = _calling(trust, timeout=0.4).post(url, BODY, {})
+
+    assert "gave no answer within 0.4 s" in reply.error
+    assert 350 <= reply.ms < 1500
+    assert _posting_threads_end()
+
+
+def test_a_drip_over_tls_is_cut_off(authority, secure, trust):
+    """
+    So it does for the answer within TLS.
+    """
+    hook = secure(authority.issue_cert("hook.example.com"))
+    hook.answer("/", Answer(body=b"y" * 1000, drip=0.02))
+
+    reply = _calling(trust, timeout=0.6).post(hook.url(host="hook.example.com"), BODY, {})
+
+    assert reply.status == 200
+    assert reply.ms < 1700
+    assert _posting_threads_end()
+
+
+def test_many_threads_share_one_sender(hook, sender):
+    """
+    Deliveries go out side by side; each gets its own answer, and no thread or connection stays behind.
+    """
+    hook.answer("/slow", Answer(delay=0.2))
+    replies = []
+    threads = [
+        threading.Thread(target=lambda n=n: replies.append(sender.post(hook.url("/slow"), b"%d" % n, {})))
+        for n in range(40)
+    ]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [reply.status for reply in replies] == [200] * 40
+    assert {one.body for one in hook.received} == {b"%d" % n for n in range(40)}
+    assert time.monotonic() - began < 40 * 0.2 / 2
+    assert _posting_threads_end()
+
+
+def test_no_log_ever_shows_the_url(hook, sender, caplog):
+    """
+    The path and the query of a webhook are secrets, also to a library's warnings and debug lines.
+    """
+    caplog.set_level(logging.DEBUG)
+    hook.answer("/broken", Answer(raw=lambda: [b"HTTP/1.1 200 OK\r\nno header at all\r\nX: y\r\n\r\n"]))
+    hook.answer("/reset", Answer(reset=True))
+
+    for path in ("/fine", "/broken", "/reset"):
+        sender.post(hook.url(f"{path}?key={SECRET}"), BODY, {})
+
+    assert len(hook.received) == 3
+    assert SECRET not in caplog.text
+    assert "/broken" not in caplog.text
