@@ -32,7 +32,7 @@ def section(number: int) -> str:
 
 
 def routes() -> set[tuple[str, str]]:
-    """The table's first column: `GET`/`POST /api/groups/{group}`, `/pause` names four, `GET /ack/{token}` or `POST` two."""
+    """The table's first column; `GET`/`POST /x`, `/pause` names three, `GET /ack/{token}` or `POST` two."""
     found = set()
     for row in re.findall(r"^\| (`(?:GET|POST).*?) \|", section(1), flags=re.M):
         methods: list[str] = []

@@ -84,10 +84,10 @@ class Caller:
         work, claimed = self._relay.work, running.claimed
         if isinstance(end, Completion):
             return work.complete(claimed, end)
+        if end.reason == "not_recorded" or (end.type is ErrorType.INTERRUPTED and not running.sent):
+            return work.release(claimed)
         if end.type is not ErrorType.INTERRUPTED:
             return work.fail(claimed, end)
-        if not running.sent:
-            return work.release(claimed)
 
         partial = Partial(
             text=end.partial or running.partial.text,

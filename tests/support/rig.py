@@ -1,5 +1,5 @@
 """
-The real thing on loopback: `serve` and `worker` as processes, a local upstream and a local receiver with their own books.
+The real thing on loopback: `serve` and `worker` as processes, beside a local upstream and receiver with own books.
 
     with Rig(tmp_path, upstream=fake.url) as rig:
         rig.start()

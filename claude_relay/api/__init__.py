@@ -1,0 +1,1 @@
+"""The HTTP side: resources hold a `Relay` and nothing deeper."""

@@ -1,0 +1,84 @@
+"""The table of contents of the HTTP side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import falcon
+
+from ..config import Settings
+from ..core.intake import Defaults
+from ..relay import Relay
+from . import faults
+from .auth import AdminKey, Authority
+from .bodies import Bodies
+from .claude import Bulk, Claude
+from .groups import Groups
+from .health import Health, Ready
+from .jobs import Jobs, Moves, Record, Result, Status
+from .middleware import Guard, Headers
+from .waiting import Waiters
+
+#: Every address and what can be done there: read by the router below, by the documentation and by its test.
+ROUTES: Mapping[str, tuple[str, ...]] = {
+    "/api/claude": ("POST",),
+    "/api/claude/bulk": ("POST",),
+    "/api/status/{requestId}": ("GET",),
+    "/api/result/{requestId}": ("GET",),
+    "/api/jobs": ("GET",),
+    "/api/jobs/{requestId}": ("GET",),
+    "/api/jobs/{requestId}/cancel": ("POST",),
+    "/api/jobs/{requestId}/retry": ("POST",),
+    "/api/jobs/{requestId}/redeliver": ("POST",),
+    "/api/groups/{group}": ("GET", "POST"),
+    "/api/groups/{group}/pause": ("POST",),
+    "/api/groups/{group}/resume": ("POST",),
+    "/health": ("GET",),
+    "/health/ready": ("GET",),
+}
+
+
+def make_app(
+    relay: Relay,
+    settings: Settings,
+    *,
+    defaults: Defaults,
+    authority: Authority | None = None,
+    room: Callable[[], str | None] = lambda: None,
+) -> falcon.App[Any, Any]:
+    """
+    The WSGI app.
+
+    `defaults` is what a submission is held against, `authority` knows the keys, `room` says what is wrong with the
+    disk.
+    """
+    keys = authority or AdminKey(settings.api_secret_key or "")
+    bodies = Bodies(settings.max_body)
+    waiters = Waiters(relay, settings.streams)
+    moves, groups = Moves(relay, bodies, defaults), Groups(relay, bodies)
+
+    app: falcon.App[Any, Any] = falcon.App(middleware=[Headers(settings.allowed_origins), Guard(keys, settings)])
+    app.req_options.strip_url_path_trailing_slash = True
+    faults.install(app)
+    resources: dict[str, tuple[Any, str | None]] = {
+        "/api/claude": (Claude(relay, bodies, defaults, waiters), None),
+        "/api/claude/bulk": (Bulk(relay, bodies, defaults), None),
+        "/api/status/{requestId}": (Status(relay), None),
+        "/api/result/{requestId}": (Result(relay, waiters), None),
+        "/api/jobs": (Jobs(relay), None),
+        "/api/jobs/{requestId}": (Record(relay), None),
+        "/api/jobs/{requestId}/cancel": (moves, "cancel"),
+        "/api/jobs/{requestId}/retry": (moves, "retry"),
+        "/api/jobs/{requestId}/redeliver": (moves, "redeliver"),
+        "/api/groups/{group}": (groups, None),
+        "/api/groups/{group}/pause": (groups, "pause"),
+        "/api/groups/{group}/resume": (groups, "resume"),
+        "/health": (Health(settings.env), None),
+        "/health/ready": (Ready(relay, room), None),
+    }
+    for path in ROUTES:
+        resource, suffix = resources[path]
+        app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
+
+    return app

@@ -1,0 +1,73 @@
+"""Every error in one shape, whoever raised it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from typing import Any
+
+import falcon
+
+from ..core import wire
+from ..errors import Busy, InvalidRequest, NotFound, RelayError, StoreRefused, TooLarge, Unauthorized, UnsupportedMedia
+
+log = logging.getLogger(__name__)
+
+_PROBLEM = "application/problem+json"
+_WORDS: dict[int, tuple[type[RelayError], str]] = {
+    400: (InvalidRequest, "The request cannot be read."),
+    404: (NotFound, "There is no such address here. The API begins at /api/claude."),
+    413: (TooLarge, "The body is too large."),
+    415: (UnsupportedMedia, "Send JSON (application/json) or a form (application/x-www-form-urlencoded)."),
+}
+
+
+def install(app: falcon.App[Any, Any]) -> None:
+    """Make the app answer every error in the contract's shape."""
+    app.add_error_handler(Exception, _on_fault)
+    app.add_error_handler(falcon.HTTPError, _on_http_error)
+    app.add_error_handler(RelayError, _on_error)
+
+
+def _on_error(req: falcon.Request, resp: falcon.Response, exc: RelayError, params: dict[str, Any]) -> None:
+    if isinstance(exc, StoreRefused):
+        log.critical("store refused", extra={"error": str(exc)})
+    _answer(req, resp, wire.error_body(exc, problems=getattr(exc, "problems", ()), now=time.time()))
+    if isinstance(exc, Busy):
+        resp.set_header("Retry-After", str(max(1, round(exc.retry_after))))
+    if isinstance(exc, Unauthorized):
+        resp.set_header("WWW-Authenticate", 'ApiKey realm="claude-relay"')
+
+
+def _on_http_error(req: falcon.Request, resp: falcon.Response, exc: falcon.HTTPError, params: dict[str, Any]) -> None:
+    kind, words = _WORDS.get(exc.status_code, (InvalidRequest, exc.description or exc.title or "The request failed."))
+    if exc.status_code == 405:
+        words = f"{req.method} is not possible here; see the Allow header."
+    elif exc.status_code == 400 and exc.description:
+        words = exc.description
+    body = wire.error_body(kind(words), now=time.time())
+    if exc.status_code not in _WORDS:
+        body |= {"status": exc.status_code, "type": "method_not_allowed" if exc.status_code == 405 else "http"}
+    if exc.headers:
+        resp.set_headers(exc.headers)
+    _answer(req, resp, body)
+
+
+def _on_fault(req: falcon.Request, resp: falcon.Response, exc: Exception, params: dict[str, Any]) -> None:
+    """Something of ours broke: an id to look for in the log, and nothing else."""
+    number = secrets.token_hex(6)
+    log.error("request failed", exc_info=exc, extra={"errorId": number, "method": req.method, "path": req.path})
+    body = wire.error_body(RelayError(f"Something went wrong here. Look for {number} in the log."), now=time.time())
+    _answer(req, resp, {**body, "errorId": number})
+
+
+def _answer(req: falcon.Request, resp: falcon.Response, body: dict[str, Any]) -> None:
+    resp.status = body["status"]
+    resp.content_type = falcon.MEDIA_JSON
+    if _PROBLEM in (req.get_header("Accept") or ""):
+        resp.content_type = _PROBLEM
+        body = {"title": body["type"].replace("_", " "), "detail": body["message"], "instance": req.path, **body}
+    resp.set_header("Cache-Control", "no-store")
+    resp.data = json.dumps(body).encode()

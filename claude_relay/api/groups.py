@@ -1,0 +1,73 @@
+"""Groups: what shares a concurrency, a rate and a pause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+
+from ..core.ids import GROUP
+from ..errors import Forbidden, InvalidRequest, NotFound, Problem
+from ..relay import Relay
+from .auth import Caller
+from .bodies import Bodies
+
+
+class Groups:
+    """`GET`/`POST /api/groups/{group}`, `POST …/pause` and `…/resume`."""
+
+    def __init__(self, relay: Relay, bodies: Bodies) -> None:
+        self._relay, self._bodies = relay, bodies
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
+        resp.media = self._relay.read.group(_named(group))
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
+        _admin(req)
+        known = self._relay.read.group(_named(group))
+        body = self._bodies.optional(req)
+        concurrency = _number(body, "concurrency", known["concurrency"], whole=True)
+        rate = _number(body, "rate", known["rate"])
+        self._relay.set_group(group, concurrency=None if concurrency is None else int(concurrency), rate=rate)
+        resp.media = self._relay.read.group(group)
+
+    def on_post_pause(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
+        _admin(req)
+        self._relay.pause(_named(group))
+        resp.media = self._relay.read.group(group)
+
+    def on_post_resume(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
+        _admin(req)
+        self._relay.resume(_named(group))
+        resp.media = self._relay.read.group(group)
+
+
+def _admin(req: falcon.Request) -> None:
+    caller: Caller = req.context.caller
+    if not caller.sees_all:
+        raise Forbidden("Only the admin key may change groups: they are shared by all.")
+
+
+def _named(group: str) -> str:
+    if not GROUP.fullmatch(group):
+        raise NotFound("There is no group by that name: it has 1 to 64 letters, digits, dots, dashes and underscores.")
+
+    return group
+
+
+def _number(body: dict[str, Any], field: str, known: float | None, *, whole: bool = False) -> float | None:
+    """What the body says of it; null takes the limit away, nothing leaves it as it is."""
+    if field not in body:
+        return known
+    value = body[field]
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value) if not isinstance(value, bool) else None
+    except (TypeError, ValueError):
+        number = None
+    if number is None or (whole and number != int(number)):
+        kind = "a whole number" if whole else "a number"
+        raise InvalidRequest(problems=[Problem(field=field, problem=f"must be {kind}, or null for no limit")])
+
+    return number
