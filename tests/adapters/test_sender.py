@@ -192,12 +192,13 @@ def test_retry_after_is_read(hook, sender, value, low, high):
 
 def test_a_redirect_is_neither_followed_nor_read(hook, sender):
     """
-    The second server is never visited.
+    The second server is never visited, and the first one's words are not waited for.
     """
     with Receiver() as inner:
         for status in (301, 302, 303, 307, 308):
-            hook.answer("/", Answer(status=status, headers={"Location": inner.url()}))
-            assert sender.post(hook.url(), BODY, {}).status == status
+            hook.answer("/", Answer(status=status, headers={"Location": inner.url()}, body=b"x" * 1000, drip=0.05))
+            reply = sender.post(hook.url(), BODY, {})
+            assert (reply.status, reply.excerpt) == (status, "")
 
         assert inner.connections == 0
     assert len(hook.received) == 5
@@ -446,6 +447,32 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(hook, trust):
     sender = Http(allow=Allow.parse(["127.0.0.0/8"]), trust=trust, resolver=leading_to("127.0.0.9", "127.0.0.1"))
 
     assert sender.post(hook.url(host="hook.example.com"), BODY, {}).status == 200
+
+
+def test_an_ipv6_address_is_called(trust):
+    """
+    The same road for the other family, brackets and all.
+    """
+    try:
+        listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with listening:
+        answered = threading.Thread(target=_answer_once, args=(listening,))
+        answered.start()
+        reply = Http(allow=Allow.parse(["::1"]), trust=trust).post(
+            f"http://[0:0::1]:{listening.getsockname()[1]}/", BODY, {}
+        )
+        answered.join()
+
+    assert (reply.status, reply.error) == (204, None)
+
+
+def _answer_once(listening: socket.socket) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
 
 
 def test_proxies_and_passwords_of_the_environment_are_not_used(hook, sender, monkeypatch, tmp_path):

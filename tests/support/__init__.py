@@ -1,1 +1,1 @@
-"""What the tests stand on. Nothing here imports the product."""
+"""What the tests stand on: servers that play the world outside, and builders."""
