@@ -19,6 +19,8 @@ from .health import Health, Ready
 from .jobs import Jobs, Moves, Record, Result, Status
 from .middleware import Guard, Headers
 from .waiting import Waiters
+from .whole import Moves as WholeMoves
+from .whole import Overview
 
 #: Every address and what can be done there: read by the router below, by the documentation and by its test.
 ROUTES: Mapping[str, tuple[str, ...]] = {
@@ -34,6 +36,10 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
+    "/api/overview": ("GET",),
+    "/api/moves": ("GET",),
+    "/api/pause": ("POST",),
+    "/api/resume": ("POST",),
     "/health": ("GET",),
     "/health/ready": ("GET",),
 }
@@ -57,6 +63,7 @@ def make_app(
     bodies = Bodies(settings.max_body)
     waiters = Waiters(relay, settings.streams)
     moves, groups = Moves(relay, bodies, defaults), Groups(relay, bodies)
+    whole, whole_moves = Overview(relay), WholeMoves(relay)
 
     app: falcon.App[Any, Any] = falcon.App(middleware=[Headers(settings.allowed_origins), Guard(keys, settings)])
     app.req_options.strip_url_path_trailing_slash = True
@@ -74,6 +81,10 @@ def make_app(
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
+        "/api/overview": (whole, None),
+        "/api/moves": (whole_moves, None),
+        "/api/pause": (whole, "pause"),
+        "/api/resume": (whole, "resume"),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, room), None),
     }

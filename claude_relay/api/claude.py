@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import falcon
 
-from ..core import wire
 from ..core.intake import Defaults, parse
-from ..core.submission import Submission
-from ..errors import InvalidRequest, RelayError
-from ..relay import Accepted, Relay
+from ..relay import Relay
+from ..relay.asked import accepted_body, submit_bodies
 from .auth import Caller
 from .bodies import Bodies
 from .waiting import Waiters, preferred_wait, send_result
@@ -36,7 +33,7 @@ class Claude:
                 send_result(resp, result)
                 return
         resp.status = falcon.HTTP_202
-        resp.media = _accepted(self._relay, accepted)
+        resp.media = accepted_body(self._relay, accepted)
         resp.set_headers({"Location": f"/api/status/{accepted.job.request_id}", "Retry-After": "5"})
         if accepted.duplicate:
             resp.set_header("Idempotency-Replayed", "true")
@@ -50,34 +47,5 @@ class Bulk:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
-        read = [self._read(item) for item in self._bodies.many(req)]
-        good = [item for item in read if isinstance(item, Submission)]
-        answers = iter(self._relay.submit_many(good, owner=caller.owner) if good else ())
-        verdicts = [next(answers) if isinstance(item, Submission) else item for item in read]
         resp.status = "207 Multi-Status"
-        resp.media = [self._verdict(index, verdict) for index, verdict in enumerate(verdicts)]
-
-    def _read(self, item: Any) -> Submission | RelayError:
-        if isinstance(item, RelayError):
-            return item
-        try:
-            return parse(item, now=time.time(), defaults=self._defaults)
-        except InvalidRequest as exc:
-            return exc
-
-    def _verdict(self, index: int, verdict: Accepted | RelayError) -> dict[str, Any]:
-        if isinstance(verdict, RelayError):
-            body = wire.error_body(verdict, problems=getattr(verdict, "problems", ()), now=time.time())
-            return {"index": index, **body}
-        # The item's own HTTP status stands apart: `status` is the job's, in words.
-        return {"index": index, "statusCode": 202, **_accepted(self._relay, verdict)}
-
-
-def _accepted(relay: Relay, accepted: Accepted) -> dict[str, Any]:
-    return wire.accepted(
-        accepted.job,
-        now=time.time(),
-        warnings=accepted.warnings,
-        public_url=relay.policy.public_url,
-        duplicate=accepted.duplicate,
-    )
+        resp.media = list(submit_bodies(self._relay, self._bodies.many(req), self._defaults, owner=caller.owner))

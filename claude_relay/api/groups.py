@@ -7,10 +7,10 @@ from typing import Any
 import falcon
 
 from ..core.ids import GROUP
-from ..errors import Forbidden, InvalidRequest, NotFound, Problem
+from ..errors import InvalidRequest, NotFound, Problem
 from ..relay import Relay
-from .auth import Caller
 from .bodies import Bodies
+from .whole import admin
 
 
 class Groups:
@@ -23,7 +23,7 @@ class Groups:
         resp.media = self._relay.read.group(_named(group))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        _admin(req)
+        admin(req)
         known = self._relay.read.group(_named(group))
         body = self._bodies.optional(req)
         concurrency = _number(body, "concurrency", known["concurrency"], whole=True)
@@ -32,20 +32,14 @@ class Groups:
         resp.media = self._relay.read.group(group)
 
     def on_post_pause(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        _admin(req)
+        admin(req)
         self._relay.pause(_named(group))
         resp.media = self._relay.read.group(group)
 
     def on_post_resume(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        _admin(req)
+        admin(req)
         self._relay.resume(_named(group))
         resp.media = self._relay.read.group(group)
-
-
-def _admin(req: falcon.Request) -> None:
-    caller: Caller = req.context.caller
-    if not caller.sees_all:
-        raise Forbidden("Only the admin key may change groups: they are shared by all.")
 
 
 def _named(group: str) -> str:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 import falcon
 
-from ..core.durations import parse_duration
 from ..core.ids import REQUEST_ID
-from ..core.intake import Defaults, parse_options
-from ..core.intake.times import rfc_3339
-from ..core.job import State
+from ..core.intake import Defaults
 from ..errors import InvalidRequest, NotFound, Problem
 from ..ports import JobFilter
 from ..relay import Ref, Relay
+from ..relay.asked import check_url, chosen_options, job_filter
 from .auth import Caller
 from .bodies import Bodies
 from .waiting import Waiters, send_result
-
-_STATES = {
-    "pending": (State.QUEUED, State.HELD),
-    "processing": (State.RUNNING,),
-    "completed": (State.COMPLETED,),
-    "failed": (State.FAILED, State.CANCELLED),
-}
 
 
 def ref_of(req: falcon.Request, request_id: str) -> Ref:
@@ -72,53 +60,30 @@ class Jobs:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
-        page = self._relay.read.jobs(job_filter(req, caller))
+        page = self._relay.read.jobs(listed(req, caller))
         resp.media = {"jobs": list(page.jobs), "cursor": page.cursor}
 
 
-def job_filter(req: falcon.Request, caller: Caller) -> JobFilter:
-    """The filters as the query names them; all that is wrong with them at once."""
-    problems: list[Problem] = []
-
-    def problem(field: str, words: str) -> None:
-        problems.append(Problem(field=field, problem=words))
-
-    status = req.get_param("status") or ""
-    states: list[State] = []
-    for word in filter(None, status.split(",")):
-        if word in _STATES:
-            states.extend(_STATES[word])
-        else:
-            problem("status", f"must be one of {', '.join(_STATES)}")
-    since = None
-    if text := req.get_param("since"):
-        try:
-            since = time.time() - parse_duration(text)
-        except ValueError:
-            try:
-                since = rfc_3339(text)
-            except ValueError:
-                problem("since", "must be a time such as 2026-01-15T10:30:00Z, or a duration such as 2h")
-    limit = req.get_param("limit") or "50"
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:6]) <= 500):
-        problem("limit", "must be a whole number from 1 to 500")
-    cursor = req.get_param("cursor")
+def listed(req: falcon.Request, caller: Caller) -> JobFilter:
+    """The filters as the query names them."""
+    limit, cursor = req.get_param("limit") or "50", req.get_param("cursor") or None
+    if not (limit.isascii() and limit.isdigit()):
+        raise InvalidRequest(problems=[Problem(field="limit", problem="must be a whole number from 1 to 500")])
     if cursor and not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
-        problem("cursor", "must be the cursor of the page before, as it was given")
-    if problems:
-        raise InvalidRequest(problems=problems)
+        problem = "must be the cursor of the page before, as it was given"
+        raise InvalidRequest(problems=[Problem(field="cursor", problem=problem)])
 
-    return JobFilter(
+    return job_filter(
         owner=req.get_param("owner") if caller.sees_all else caller.owner,
-        states=states,
+        status=[word for word in (req.get_param("status") or "").split(",") if word],
         group=req.get_param("group") or None,
-        since=since,
+        since=req.get_param("since") or None,
         text=req.get_param("q") or None,
         dead=req.get_param_as_bool("dead") or False,
         unacked=req.get_param_as_bool("unacked") or False,
         host=req.get_param("host") or None,
-        before=cursor or None,
-        limit=int(limit),
+        before=cursor,
+        limit=int(limit[:6]),
     )
 
 
@@ -150,23 +115,14 @@ class Moves:
             raise InvalidRequest(
                 problems=[Problem(field=name, problem="cannot be changed by a retry") for name in unknown]
             )
-        options: dict[str, Any] | None = None
-        if body.get("options"):
-            options, _ = parse_options(body["options"], now=time.time(), defaults=self._defaults)
-            given = body["options"]
-            # Only what was named replaces what is stored; the rest keeps its value.
-            options = {name: value for name, value in options.items() if name in given}
+        options = chosen_options(body.get("options"), self._defaults)
         self._relay.retry(ref, options=options, model=(options or {}).get("model"))
         resp.status = falcon.HTTP_202
         resp.media = self._relay.read.status(ref)
 
     def on_post_redeliver(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
-        url = self._bodies.optional(req).get("url")
-        if url is not None:
-            fault = "must be an http(s) URL" if not isinstance(url, str) else self._defaults.check_url(url)
-            if fault:
-                raise InvalidRequest(problems=[Problem(field="url", problem=fault)])
+        url = check_url(self._bodies.optional(req).get("url"), self._defaults.check_url)
         self._relay.redeliver(ref, url=url)
         resp.status = falcon.HTTP_202
         resp.media = self._relay.read.status(ref)

@@ -50,7 +50,7 @@ def shown(word: object) -> str:
 
 
 def _walk(value: object) -> Iterator[tuple[Path, object]]:
-    """Every value with the keys that lead to it (one list, in motion). No recursion, since the depth is the question."""
+    """Every value with the keys that lead to it (one list, in motion). No recursion: the depth is the question."""
     path: list[str | int] = []
     yield path, value
     opened = [_entries(value)]

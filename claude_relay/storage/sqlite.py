@@ -193,6 +193,13 @@ class SqliteStore:
         return answer, None
 
 
+def sqlite_version() -> tuple[str, bool]:
+    """The SQLite that is linked, and whether its WAL may be trusted."""
+    version = apsw.sqlite_lib_version()
+
+    return version, gate.wal_is_safe(version)
+
+
 def _migrate(connection: apsw.Connection, path: Path) -> None:
     have = connection.pragma("user_version")
     if not (todo := migrate.missing("sqlite", have, where=str(path))):

@@ -76,7 +76,8 @@ class Fields:
         """A text, as it is."""
         value = self._typed(name, str, "a text in quotes")
         if value is not None and longest is not None and len(value) > longest:
-            return self._wrong(name, f"is too long: at most {longest:,} characters, this has {len(value):,}")
+            self._wrong(name, f"is too long: at most {longest:,} characters, this has {len(value):,}")
+            return None
 
         return value
 
@@ -84,7 +85,8 @@ class Fields:
         """A text of a small alphabet."""
         value = self.text(name)
         if value is not None and not pattern.fullmatch(value):
-            return self._wrong(name, f"must be {rule}")
+            self._wrong(name, f"must be {rule}")
+            return None
 
         return value
 
@@ -97,7 +99,8 @@ class Fields:
             return value
         said = f", not “{shown(value)}”" if isinstance(value, str) else f": this is {kind(value)}"
 
-        return self._wrong(name, f"must be one of {', '.join(words)}{said}")
+        self._wrong(name, f"must be one of {', '.join(words)}{said}")
+        return None
 
     def number(self, name: str, *, low: float, high: float = math.inf, whole: bool = False) -> Any:
         """A number within its bounds; as a text it is taken with a warning."""
@@ -108,13 +111,16 @@ class Fields:
         if isinstance(value, str):
             value = self._numeral(name, value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return self._wrong(name, f"must be {wanted}: this is {kind(value)}")
+            self._wrong(name, f"must be {wanted}: this is {kind(value)}")
+            return None
         if abs(value) > _LARGEST:
-            return self._wrong(name, f"must be {wanted}: this one is larger than anything it could mean")
+            self._wrong(name, f"must be {wanted}: this one is larger than anything it could mean")
+            return None
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # 4096.0 and 4096 are the same to JSON, so they are to the hash
         if (whole and not isinstance(value, int)) or not low <= value <= high:
-            return self._wrong(name, f"must be {wanted}, not {value}")
+            self._wrong(name, f"must be {wanted}, not {value}")
+            return None
 
         self.clean[name] = value
         return value
@@ -154,7 +160,8 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, wanted):
-            return self._wrong(name, f"must be {words}: this is {kind(value)}")
+            self._wrong(name, f"must be {words}: this is {kind(value)}")
+            return None
 
         self.clean[name] = value
         return value

@@ -1,0 +1,67 @@
+"""The daemons, in the foreground, for a supervisor; and what prepares or tidies their store."""
+
+from __future__ import annotations
+
+import click
+
+from .output import Output, json_option, pass_output
+
+
+@click.command()
+@click.option(
+    "--with-worker", is_flag=True, help="Keep a worker beside it, both restarted when they end: one container."
+)
+@pass_output
+def serve(output: Output, with_worker: bool) -> int:
+    """Run the API in the foreground."""
+    from .. import logs, wiring
+
+    if with_worker:
+        from .supervise import supervise
+
+        logs.setup(output.settings, "claude-relay")
+        output.settings.require("API_SECRET_KEY", *_upstream_key(output))
+        return supervise()
+    logs.setup(output.settings, "claude-relay-api")
+
+    return wiring.serve(output.settings)
+
+
+@click.command()
+@pass_output
+def worker(output: Output) -> int:
+    """Run a worker in the foreground: it makes the calls and delivers the answers."""
+    from .. import logs, wiring
+
+    logs.setup(output.settings, "claude-relay-worker")
+
+    return wiring.work(output.settings)
+
+
+@click.command()
+@pass_output
+def migrate(output: Output) -> None:
+    """Create the store, or bring it to the present schema."""
+    from ..wiring import open_relay
+
+    with open_relay(output.settings, create=True):
+        output.say(f"The store {output.settings.store_path} is ready.")
+
+
+@click.command()
+@json_option
+@pass_output
+def purge(output: Output) -> None:
+    """Erase what is past its retention now, rather than within the hour."""
+    from ..wiring import open_relay
+
+    with open_relay(output.settings) as relay:
+        erased = relay.upkeep.purge()
+    if output.json:
+        output.value({"purged": erased})
+    else:
+        output.say(f"{erased} jobs erased.")
+
+
+def _upstream_key(output: Output) -> list[str]:
+    return ["ANTHROPIC_API_KEY"] if output.settings.provider == "anthropic" else []

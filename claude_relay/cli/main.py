@@ -1,0 +1,140 @@
+"""
+The entry point: which verbs there are, and what becomes of an error.
+
+A verb's module is imported when it runs or shows its help; what is heavy, a verb imports when it needs it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from .. import __version__
+from ..core import wire
+from ..errors import ConfigError, InvalidRequest, Problem, RelayError
+from .output import Output, PipeClosed
+
+#: Verb by verb, in the order of the help: the module and its name there.
+VERBS = {
+    "serve": "daemons",
+    "worker": "daemons",
+    "demo": "demo",
+    "submit": "submit",
+    "status": "status",
+    "result": "result",
+    "wait": "result",
+    "list": "lists",
+    "search": "lists",
+    "tail": "tail",
+    "why": "why",
+    "retry": "steer",
+    "redeliver": "steer",
+    "cancel": "steer",
+    "pause": "steer",
+    "resume": "steer",
+    "listen": "listen",
+    "doctor": "doctor",
+    "purge": "daemons",
+    "migrate": "daemons",
+    "config": "configure",
+    "completion": "completion",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are found by name when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of a job's life rather than the alphabet's."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the verb's module."""
+        if (module := VERBS.get(cmd_name)) is None:
+            return None
+        found = importlib.import_module(f".{module}", __package__)
+        command: click.Command = getattr(found, f"{cmd_name}_" if cmd_name == "list" else cmd_name)
+
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", prog_name="claude-relay", message="%(prog)s %(version)s")
+@click.option("--url", metavar="URL", help="Act on the relay at this address instead of this machine's (RELAY_URL).")
+@click.option("--owner", metavar="NAME", help="Whose job is meant, where several owners use one requestId.")
+@click.option("--no-color", is_flag=True, help="No colour (also: NO_COLOR).")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr; show the traceback of an unexpected error.")
+@click.pass_obj
+def cli(output: Output, url: str | None, owner: str | None, no_color: bool, verbose: bool) -> None:
+    """
+    Take prompts for Claude, keep them, make the calls and bring the answers to webhooks.
+
+    Without --url the verbs act on the store of this machine. Exit codes: 0 done, 2 usage, 3 not found, 4 key refused,
+    5 the job failed, 6 not delivered, 9 nothing to do or conflict, 65 bad input, 69 unreachable, 75 try again later,
+    78 configuration, 124 timed out, 130 interrupted.
+    """
+    output.url, output.owner, output.verbose = url, owner, verbose
+    output.plain = output.plain or no_color
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; answers its exit code."""
+    output = Output()
+    try:
+        answer = cli.main(
+            args=None if argv is None else list(argv), prog_name="claude-relay", standalone_mode=False, obj=output
+        )
+        sys.stdout.flush()
+        return answer if isinstance(answer, int) else 0
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        print(file=sys.stderr)
+        return 130
+    except (PipeClosed, BrokenPipeError):
+        # Nobody reads any more; keep the interpreter from complaining about it at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+    except RelayError as exc:
+        _say(output, exc)
+        return exc.exit_code
+    except Exception as exc:
+        return _unexpected(output, exc)
+
+
+def _say(output: Output, exc: RelayError) -> None:
+    """On stderr: a sentence for people, one JSON line where JSON was asked for."""
+    if output.json:
+        body = wire.error_body(exc, problems=_problems(exc), now=time.time())
+        print(json.dumps({**body, "exitCode": exc.exit_code}), file=sys.stderr)
+        return
+    if isinstance(exc, ConfigError):
+        lines: Sequence[str] = exc.problems
+    else:
+        lines = [str(problem) for problem in _problems(exc)] or [str(exc)]
+    for line in lines:
+        print(f"claude-relay: {line}", file=sys.stderr)
+
+
+def _problems(exc: RelayError) -> Sequence[Problem]:
+    return exc.problems if isinstance(exc, InvalidRequest) else ()
+
+
+def _unexpected(output: Output, exc: Exception) -> int:
+    if output.verbose or os.environ.get("LOG_LEVEL") == "debug":
+        traceback.print_exc()
+    else:
+        told = f"{type(exc).__name__}: {exc}".splitlines()[0]
+        print(f"claude-relay: unexpected error: {told}. Again with -v for the details.", file=sys.stderr)
+
+    return 1

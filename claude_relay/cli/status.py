@@ -1,0 +1,103 @@
+"""`status`: where jobs stand, or the whole relay on one screen."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from .desk import Desk, open_desk
+from .output import Output, json_option, pass_output
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--watch", is_flag=True, help="Keep it live, until Ctrl-C.")
+@click.option("-q", "--quiet", is_flag=True, help="The exit code alone.")
+@json_option
+@pass_output
+def status(output: Output, ids: tuple[str, ...], watch: bool, quiet: bool) -> int:
+    """Where jobs stand; without an ID the whole relay. Exit 5 if one of them has failed."""
+    with open_desk(output) as desk:
+        while True:
+            code = _show(output, desk, ids, quiet=quiet)
+            if not watch:
+                return code
+            time.sleep(2)
+            if output.terminal and not output.json:
+                click.clear()
+
+
+def _show(output: Output, desk: Desk, ids: tuple[str, ...], *, quiet: bool) -> int:
+    if not ids:
+        if not quiet:
+            _whole(output, desk.overview())
+        return 0
+    bodies = [desk.status(request_id) for request_id in ids]
+    if not quiet:
+        for body in bodies:
+            output.value(body) if output.json else _one(output, body)
+
+    return 5 if any(body["status"] == "failed" for body in bodies) else 0
+
+
+def _one(output: Output, body: dict[str, Any]) -> None:
+    delivery, usage = body["delivery"], body["usage"] or {}
+    told = [
+        ("requestId", body["requestId"]),
+        ("status", body["status"]),
+        ("waitingFor", body["waitingFor"]),
+        ("error", f"{body['errorType']}: {body['error']}" if body["errorType"] else None),
+        ("model", body["model"]),
+        ("group", body["group"]),
+        ("attempts", body["attempts"]),
+        ("created", body["createdAt"]),
+        ("updated", body["updatedAt"]),
+        ("tokens", f"{usage.get('input_tokens', 0)} in, {usage.get('output_tokens', 0)} out" if usage else None),
+        ("costUsd", body["costUsd"]),
+        ("delivery", _delivery(delivery)),
+        ("acked", body["acked"]),
+    ]
+    output.rows(("", ""), [(name, value) for name, value in told if value is not None])
+
+
+def _delivery(delivery: dict[str, Any]) -> str:
+    told = delivery["status"]
+    if delivery["attempts"]:
+        told += f", {delivery['attempts']} attempts, last answer {delivery['lastStatusCode'] or 'none'}"
+    if delivery["nextAttemptAt"]:
+        told += f", next {delivery['nextAttemptAt']}"
+
+    return told
+
+
+def _whole(output: Output, body: dict[str, Any]) -> None:
+    if output.json:
+        output.value(body)
+        return
+    jobs, deliveries = body["jobs"], body["deliveries"]
+    alive = [worker for worker in body["workers"] if worker["alive"]]
+    oldest = body["oldestWaitingSeconds"]
+    rows = [
+        ("waiting", jobs["queued"], "" if oldest is None else f"the oldest for {oldest:.0f} s"),
+        ("held", jobs["held"], "claude-relay retry ID lets one go on" if jobs["held"] else ""),
+        ("running", jobs["running"], ""),
+        ("completed", jobs["completed"], ""),
+        (
+            "failed",
+            jobs["failed"] + jobs["cancelled"],
+            f"{jobs['cancelled']} of them cancelled" if jobs["cancelled"] else "",
+        ),
+        ("to deliver", deliveries["pending"] + deliveries["sending"], ""),
+        ("delivered", deliveries["delivered"], ""),
+        ("dead", deliveries["dead"], "claude-relay list --dead" if deliveries["dead"] else ""),
+        ("workers", len(alive), "" if alive else "none: jobs wait. Start claude-relay worker"),
+    ]
+    rows += [("worker", worker["id"], f"{worker['running']} of {worker['slots']} slots busy") for worker in alive]
+    rows += [
+        ("stopped", hold["scope"], hold["reason"] + (f" until {hold['until']}" if hold["until"] else ""))
+        for hold in body["holds"]
+    ]
+    rows += [("paused", group, f"claude-relay resume {group}") for group in body["paused"]]
+    output.rows(("", "", ""), rows)

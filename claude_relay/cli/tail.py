@@ -1,0 +1,84 @@
+"""`tail`: the moves as they come, or one job's text as it is written."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from ..core.durations import parse_duration
+from ..core.wire import timestamp
+from .desk import Desk, open_desk
+from .output import Output, json_option, pass_output
+
+_LOOK = 0.2
+_DETAIL = ("attempt", "errorType", "error", "statusCode", "dueAt", "outputTokens", "why")
+
+
+@click.command()
+@click.argument("request_id", metavar="[ID]", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on, until Ctrl-C.")
+@click.option(
+    "-n", "--lines", default=20, show_default=True, type=click.IntRange(0, 500), help="So many to begin with."
+)
+@click.option("--since", metavar="TIME", help="Only those newer than this, such as 1h.")
+@json_option
+@pass_output
+def tail(output: Output, request_id: str | None, follow: bool, lines: int, since: str | None) -> None:
+    """Every job's moves; with an ID that job's text as it is written."""
+    with open_desk(output) as desk:
+        if request_id is not None:
+            _text(output, desk, request_id, follow=follow)
+            return
+        began = "" if since is None else timestamp(time.time() - _seconds(since))
+        moves, cursor = desk.moves(None, 500 if since else max(lines, 1))
+        shown = [move for move in moves if move["at"] >= began]
+        _print(output, shown if since else shown[-lines:] if lines else [])
+        while follow:
+            time.sleep(_LOOK)
+            moves, cursor = desk.moves(cursor, 500)
+            _print(output, moves)
+
+
+def _print(output: Output, moves: Any) -> None:
+    for move in moves:
+        if output.json:
+            output.record(move)
+            continue
+        detail = " ".join(f"{name}={_shown(name, move[name])}" for name in _DETAIL if move.get(name) is not None)
+        event = move["event"] if move["subject"] == "job" else move["event"].removeprefix("delivery_")
+        output.line("\t".join((move["at"], move["requestId"], move["subject"], event, detail)).rstrip())
+
+
+def _shown(name: str, value: Any) -> str:
+    return timestamp(value) if name == "dueAt" else " ".join(str(value).split())
+
+
+def _text(output: Output, desk: Desk, request_id: str, *, follow: bool) -> None:
+    shown = 0
+    while True:
+        record = desk.record(request_id)
+        ended = record["status"] in ("completed", "failed")
+        text = record["partialResponse"] or ""
+        if ended:
+            import json
+
+            body = json.loads(desk.result(request_id) or b"{}")
+            text = body.get("response") or body.get("partialResponse") or ""
+        output.write(text[shown:])
+        shown = max(shown, len(text))
+        if ended or not follow:
+            if text and not text.endswith("\n"):
+                output.line()
+            if ended and record["status"] == "failed":
+                output.say(f"The job failed ({record['errorType']}): {record['error']}")
+            return
+        time.sleep(_LOOK)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as exc:
+        raise click.UsageError(f"--since {exc}") from exc

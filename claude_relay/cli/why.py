@@ -1,0 +1,88 @@
+"""`why`: a job's story in plain words, and the next command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..core.wire import timestamp
+from .desk import open_desk
+from .output import Output, json_option, pass_output
+
+
+@click.command()
+@click.argument("request_id", metavar="ID")
+@json_option
+@pass_output
+def why(output: Output, request_id: str) -> None:
+    """The timeline of a job in plain words, and what to do next."""
+    with open_desk(output) as desk:
+        record = desk.record(request_id)
+    told = [(event["at"], _sentence(event)) for event in record["events"]]
+    verdict, command = _verdict(record)
+    if output.json:
+        timeline = [{"at": at, "text": text} for at, text in told]
+        output.value({"requestId": request_id, "timeline": timeline, "verdict": verdict, "next": command})
+        return
+    for at, text in told:
+        output.line(f"{at}  {text}")
+    output.line(verdict)
+    if command:
+        output.line(f"Next: {command}")
+
+
+def _sentence(event: dict[str, Any]) -> str:
+    due = timestamp(event["dueAt"]) if event.get("dueAt") else ""
+    error = f"{event.get('errorType')}: {event.get('error')}"
+    answered = (
+        f"it answered {event['statusCode']}" if event.get("statusCode") else str(event.get("error") or "no answer")
+    )
+    words = {
+        "submitted": "accepted and stored",
+        "claimed": f"a worker took it (attempt {event.get('attempt')})",
+        "completed": f"Claude answered ({event.get('outputTokens')} tokens)",
+        "deferred": f"the call did not work ({error}); again at {due}",
+        "released": "given back before anything was sent",
+        "failed": f"failed ({error})",
+        "held": f"held, since the call was interrupted ({event.get('why')})",
+        "cancel_requested": "someone asked to cancel it",
+        "cancelled": "cancelled",
+        "retried": f"run again, run {event.get('run')}",
+        "delivering": "sending the answer to the webhook",
+        "delivered": f"delivered, {answered}",
+        "delivery_deferred": f"not delivered, {answered}; again at {due}",
+        "delivery_dead": f"delivery given up, {answered}",
+        "delivery_released": "the sender was interrupted; it is sent again",
+        "redelivered": "someone asked to send it again",
+    }
+    return words.get(event["event"], event["event"])
+
+
+def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:
+    name, delivery = record["requestId"], record["delivery"]
+    double = " The ledger admits that a call may have been paid for twice." if record["possibleDuplicateCharge"] else ""
+    if record["status"] == "processing":
+        return "It is running." + double, f"claude-relay tail -f {name}"
+    if record["status"] == "pending":
+        reason = record["waitingFor"]
+        if reason and reason.startswith("held"):
+            return f"It waits for you: {reason}.{double}", f"claude-relay retry {name}"
+        if reason == "paused":
+            return "It waits: the relay is paused.", "claude-relay resume"
+        if reason == "group paused":
+            return f"It waits: the group {record['group']} is paused.", f"claude-relay resume {record['group']}"
+        place = f" Place {record['position']} in the queue." if record["position"] else ""
+        return f"It waits{': ' + reason if reason else ' for a free slot'}.{place}{double}", "claude-relay status"
+    if record["status"] == "failed" and delivery["status"] in ("none", "delivered"):
+        return f"It failed: {record['error']}.{double}", f"claude-relay retry {name}   (costs tokens)"
+    if delivery["status"] == "dead":
+        return f"The result was not delivered, and it is kept.{double}", f"claude-relay redeliver {name}   (free)"
+    if delivery["status"] == "pending":
+        when = f" The next attempt is at {delivery['nextAttemptAt']}." if delivery["nextAttemptAt"] else ""
+        return (
+            f"It has ended and is on its way to the webhook.{when}{double}",
+            f"claude-relay wait --for delivered {name}",
+        )
+
+    return f"It has ended and all is done.{double}", f"claude-relay result {name}"

@@ -1,0 +1,123 @@
+"""What callers write and what they are answered, the same over HTTP and on the command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..core import wire
+from ..core.durations import parse_duration
+from ..core.intake import Defaults, parse, parse_options
+from ..core.intake.times import rfc_3339
+from ..core.job import State
+from ..core.submission import Submission
+from ..errors import InvalidRequest, Problem, RelayError
+from ..ports import JobFilter
+from .door import Relay
+from .values import ADMIN, Accepted
+
+_STATES = {
+    "pending": (State.QUEUED, State.HELD),
+    "processing": (State.RUNNING,),
+    "completed": (State.COMPLETED,),
+    "failed": (State.FAILED, State.CANCELLED),
+}
+
+
+def accepted_body(relay: Relay, accepted: Accepted) -> dict[str, Any]:
+    """The 202."""
+    return wire.accepted(
+        accepted.job,
+        now=time.time(),
+        warnings=accepted.warnings,
+        public_url=relay.policy.public_url,
+        duplicate=accepted.duplicate,
+    )
+
+
+def submit_bodies(
+    relay: Relay, bodies: Sequence[Any | RelayError], defaults: Defaults, *, owner: str = ADMIN
+) -> Sequence[dict[str, Any]]:
+    """Many at once, in one commit: a verdict for each in its place, `statusCode` as it would be answered alone."""
+
+    def read(body: Any | RelayError) -> Submission | RelayError:
+        if isinstance(body, RelayError):
+            return body
+        try:
+            return parse(body, now=time.time(), defaults=defaults)
+        except InvalidRequest as exc:
+            return exc
+
+    items = [read(body) for body in bodies]
+    good = [item for item in items if isinstance(item, Submission)]
+    answers = iter(relay.submit_many(good, owner=owner) if good else ())
+    verdicts = [next(answers) if isinstance(item, Submission) else item for item in items]
+
+    return [_verdict(relay, index, verdict) for index, verdict in enumerate(verdicts)]
+
+
+def chosen_options(options: Any, defaults: Defaults) -> dict[str, Any] | None:
+    """Those that a retry names, parsed; what it does not name keeps its value."""
+    if not options:
+        return None
+    read, _ = parse_options(options, now=time.time(), defaults=defaults)
+
+    return {name: value for name, value in read.items() if name in options}
+
+
+def check_url(url: Any, check: Callable[[str], str | None]) -> str | None:
+    """An address to send to instead, or `InvalidRequest`."""
+    if url is None:
+        return None
+    problem = check(url) if isinstance(url, str) else "must be an http(s) URL"
+    if problem:
+        raise InvalidRequest(problems=[Problem(field="url", problem=problem)])
+
+    return str(url)
+
+
+def job_filter(*, status: Sequence[str] = (), since: str | None = None, limit: int = 50, **rest: Any) -> JobFilter:
+    """
+    Which jobs to list. `status`: the four words of the wire; `since`: a time or a duration; the rest as in `JobFilter`.
+
+    Raises `InvalidRequest` with all that is wrong.
+    """
+    problems = []
+    states: list[State] = []
+    for word in status:
+        if word in _STATES:
+            states.extend(_STATES[word])
+        else:
+            problems.append(Problem(field="status", problem=f"must be one of {', '.join(_STATES)}"))
+    began = None
+    if since:
+        began = _moment(since)
+        if began is None:
+            words = "must be a time such as 2026-01-15T10:30:00Z, or a duration such as 2h"
+            problems.append(Problem(field="since", problem=words))
+    if not 1 <= limit <= 500:
+        problems.append(Problem(field="limit", problem="must be a whole number from 1 to 500"))
+    if problems:
+        raise InvalidRequest(problems=problems)
+
+    return JobFilter(states=states, since=began, limit=limit, **rest)
+
+
+def _moment(text: str) -> float | None:
+    try:
+        return time.time() - parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        return rfc_3339(text)
+    except ValueError:
+        return None
+
+
+def _verdict(relay: Relay, index: int, verdict: Accepted | RelayError) -> dict[str, Any]:
+    if isinstance(verdict, RelayError):
+        body = wire.error_body(verdict, problems=getattr(verdict, "problems", ()), now=time.time())
+        return {"index": index, "statusCode": verdict.status, **body}
+    # The item's own HTTP status stands apart: `status` is the job's, in words.
+    return {"index": index, "statusCode": 202, **accepted_body(relay, verdict)}
