@@ -60,7 +60,7 @@ def verbs() -> set[str]:
         for piece in re.findall(r"`([^`]+)`", row):
             names.add(piece.split()[0].rstrip(","))
 
-    return names
+    return {name for name in names if name[0].isalpha()}
 
 
 def settings() -> set[str]:

@@ -50,6 +50,7 @@ class Exchange:
         self._checkpoint, self._clock, self._wall = checkpoint, clock, wall
         self._turns: list[Answer] = []
         self._told_at = 0.0
+        self._told_words = False
         self._request_id: str | None = None
         self._heard: dict[str, str] | None = None
 
@@ -118,8 +119,11 @@ class Exchange:
             return self._stopped()
 
         now = self._clock()
-        if kind == "message_start" or now - self._told_at >= self._checkpoint:
+        # The first words at once: whoever follows the answer sees that it has begun.
+        first_words = not self._told_words and answer.length > 0
+        if kind == "message_start" or first_words or now - self._told_at >= self._checkpoint:
             self._told_at = now
+            self._told_words = answer.length > 0
             self._headers()
             self._tell()
             return self._over_budget()

@@ -25,6 +25,7 @@ import requests
 
 from .eventually import eventually
 
+_ROOT = Path(__file__).parents[2]
 KEY = "test-key-of-the-rig"
 
 
@@ -76,6 +77,7 @@ class Rig:
         self.env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
+            "PYTHONPATH": str(_ROOT),  # this checkout, whatever is installed
             "PYTHONUNBUFFERED": "1",
             "PORT": "0",
             "RELAY_STORE": f"sqlite:///{folder / 'store' / 'relay.db'}",

@@ -123,7 +123,9 @@ def vars_of(settings):
 
 
 @pytest.mark.parametrize(
-    "nasty", ["a\nb", "a\r\nb", "a\u2028b", "\x1b[31mred", "\x00", "\u202eevil", "\ud800", '"}\n{"']
+    "nasty",
+    ["a\nb", "a\r\nb", "a\u2028b", "\x1b[31mred", "\x00", "\u202eevil", "\ud800", '"}\n{"'],
+    ids=("line", "crlf", "separator", "escape", "nul", "override", "surrogate", "json"),
 )
 def test_no_text_breaks_a_line_or_reaches_the_terminal(capsys, nasty):
     for env in ("production", "development"):
