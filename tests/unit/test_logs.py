@@ -89,7 +89,7 @@ def test_the_level_decides_what_is_heard(capsys, level, heard):
 def test_other_peoples_chatter_is_left_out(capsys):
     logs.setup(SETTINGS, "worker")
     logging.getLogger("httpx2").info("HTTP Request: POST …")
-    logging.getLogger("urllib3.connectionpool").warning("pool is full")
+    logging.getLogger("waitress.queue").warning("pool is full")
 
     [event] = events(capsys.readouterr().out)
     assert (event["message"], event["logger"]) == ("pool is full", "urllib3.connectionpool")

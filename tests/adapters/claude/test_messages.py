@@ -107,7 +107,8 @@ def test_progress_is_throttled_to_its_interval(fake):
     caller()
     caller.messages.close()
 
-    assert [one.text for one in caller.told] == [""]
+    # Its start and its first words are told at once, whatever the interval.
+    assert [one.text for one in caller.told] == ["", "Hello fr"]
 
 
 def test_an_answer_that_was_cut_at_its_limit_is_completed_and_truncated(fake, caller):
