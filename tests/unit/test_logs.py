@@ -92,7 +92,7 @@ def test_other_peoples_chatter_is_left_out(capsys):
     logging.getLogger("waitress.queue").warning("pool is full")
 
     [event] = events(capsys.readouterr().out)
-    assert (event["message"], event["logger"]) == ("pool is full", "urllib3.connectionpool")
+    assert (event["message"], event["logger"]) == ("pool is full", "waitress.queue")
 
 
 @pytest.mark.parametrize("env", ["production", "development"])
