@@ -1,0 +1,44 @@
+"""The HTTP side on a real store, without a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from falcon.testing import TestClient
+
+from claude_relay import wiring
+from claude_relay.api.app import make_app
+from claude_relay.config import Settings
+from claude_relay.core.policy import Policy
+from claude_relay.relay import Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import QuietBell
+
+KEY = "the-key-of-these-tests"
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Relay]:
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietBell(), Policy())
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def make(relay: Relay):
+    """A client of an app with these settings."""
+
+    def make(**fields: object) -> TestClient:
+        known = {"api_secret_key": KEY, "rate_limit": None, "rate_limit_submit": None}
+        settings = Settings(**{**known, **fields})
+        app = make_app(relay, settings, defaults=wiring.intake_defaults(settings))
+        return TestClient(app, headers={"X-API-Key": KEY})
+
+    return make
+
+
+@pytest.fixture
+def client(make) -> TestClient:
+    return make()

@@ -1,0 +1,117 @@
+"""Jobs over HTTP: status, result, lists and moves."""
+
+from __future__ import annotations
+
+from claude_relay.core.failure import Remedy
+from tests.support.builders import a_completion, a_failure, a_submission
+
+
+def finish(relay, request_id, end=None):
+    relay.submit(a_submission(request_id))
+    [claimed] = relay.work.claim("w", limit=1)
+    if end is None:
+        relay.work.complete(claimed, a_completion())
+    else:
+        relay.work.fail(claimed, end)
+
+
+def test_status_begins_with_the_seeds_keys(client, relay):
+    relay.submit(a_submission("r-1", metadata={"row": 7}))
+    body = client.simulate_get("/api/status/r-1").json
+
+    assert list(body)[:6] == ["requestId", "status", "createdAt", "updatedAt", "promptLength", "responseLength"]
+    assert (body["status"], body["position"], body["metadata"]) == ("pending", 1, {"row": 7})
+    assert body["delivery"] == {"status": "none", "attempts": 0, "lastStatusCode": None, "nextAttemptAt": None}
+
+
+def test_a_result_is_202_before_and_the_frozen_bytes_after(client, relay):
+    relay.submit(a_submission("r-1"))
+    before = client.simulate_get("/api/result/r-1")
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion("Svar med æøå"))
+    after = client.simulate_get("/api/result/r-1")
+
+    assert (before.status_code, before.json["status"]) == (202, "pending")
+    assert (after.status_code, after.json["response"]) == (200, "Svar med æøå")
+    assert after.headers["cache-control"] == "no-store"
+
+
+def test_lists_are_newest_first_and_paged_by_keyset(client, relay):
+    for number in range(5):
+        relay.submit(a_submission(f"r-{number}"))
+    first = client.simulate_get("/api/jobs", params={"limit": "2"}).json
+    relay.submit(a_submission("newer"))
+    second = client.simulate_get("/api/jobs", params={"limit": "2", "cursor": first["cursor"]}).json
+    third = client.simulate_get("/api/jobs", params={"limit": "2", "cursor": second["cursor"]}).json
+
+    pages = [[job["requestId"] for job in page["jobs"]] for page in (first, second, third)]
+    assert len({name for page in pages for name in page}) == 5
+    assert (*map(len, pages), third["cursor"]) == (2, 2, 1, None)
+
+
+def test_lists_filter(client, relay):
+    finish(relay, "good")
+    finish(relay, "bad", a_failure(remedy=Remedy.FAIL))
+    relay.submit(a_submission("other", group="g2", request={"prompt": "a needle here"}))
+
+    def names(**params: str) -> set[str]:
+        return {job["requestId"] for job in client.simulate_get("/api/jobs", params=params).json["jobs"]}
+
+    assert {"good"} == names(status="completed")
+    assert {"bad", "good"} == names(status="completed,failed")
+    assert {"other"} == names(group="g2") == names(q="needle") == names(status="pending")
+    assert {"good", "bad", "other"} == names(since="1h")
+    assert set() == names(since="2999-01-01T00:00:00Z")
+
+
+def test_the_record_shows_the_ledger_and_never_the_webhook_headers(client, relay):
+    relay.submit(a_submission("r-1", webhook_headers={"x-make-apikey": "very-secret"}))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.sending(claimed)
+    relay.work.complete(claimed, a_completion())
+    answer = client.simulate_get("/api/jobs/r-1")
+    [call] = answer.json["calls"]
+
+    assert {"startedAt", "endedAt", "sent", "upstreamRequestId", "model", "outcome", "usage", "costUsd"} <= set(call)
+    assert (call["sent"], call["outcome"]) == (True, "completed")
+    assert [event["event"] for event in answer.json["events"]] == ["submitted", "claimed", "completed"]
+    assert "very-secret" not in answer.text
+
+
+def test_cancel_retry_redeliver(client, relay):
+    """Each where it can be done, 409 where it cannot, and it costs what it says."""
+    relay.submit(a_submission("r-1"))
+    post = client.simulate_post
+
+    assert post("/api/jobs/r-1/retry").status_code == 409
+    assert post("/api/jobs/r-1/redeliver").status_code == 409
+    cancelled = post("/api/jobs/r-1/cancel")
+    assert cancelled.status_code == 200
+    assert (cancelled.json["status"], cancelled.json["errorType"]) == ("failed", "cancelled")
+    assert post("/api/jobs/r-1/cancel").status_code == 409
+    retried = post("/api/jobs/r-1/retry", json={"options": {"maxTokens": 7}})
+    assert (retried.status_code, retried.json["status"]) == (202, "pending")
+    assert client.simulate_get("/api/jobs/r-1").json["request"]["options"]["maxTokens"] == 7
+    assert post("/api/jobs/r-1/retry", json={"options": {"maxTokens": 0}}).status_code == 400
+    assert post("/api/jobs/r-1/retry", json={"prompt": "other"}).status_code == 400
+
+
+def test_redeliver_without_a_webhook_is_a_conflict_unless_one_is_named(client, relay):
+    relay.submit(a_submission("r-1", webhook_url=None))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+
+    assert client.simulate_post("/api/jobs/r-1/redeliver").status_code == 409
+    assert client.simulate_post("/api/jobs/r-1/redeliver", json={"url": "http://10.0.0.1/"}).status_code == 400
+    answer = client.simulate_post("/api/jobs/r-1/redeliver", json={"url": "https://a.example/x"})
+    assert (answer.status_code, answer.json["delivery"]["status"]) == (202, "pending")
+
+
+def test_groups_are_set_read_paused_and_resumed(client):
+    made = client.simulate_post("/api/groups/g", json={"concurrency": 2, "rate": 30})
+    assert made.json == {"group": "g", "concurrency": 2, "rate": 30.0, "paused": False, "running": 0}
+    assert client.simulate_post("/api/groups/g/pause").json["paused"]
+    assert not client.simulate_post("/api/groups/g/resume").json["paused"]
+    assert client.simulate_post("/api/groups/g", json={"concurrency": None}).json["concurrency"] is None
+    assert client.simulate_post("/api/groups/g", json={"concurrency": 0}).status_code == 400
+    assert client.simulate_post("/api/groups/g", json={"rate": "often"}).status_code == 400

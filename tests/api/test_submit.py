@@ -1,0 +1,197 @@
+"""The door: what is taken, what is refused, and in which words. Nothing is stored of what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from falcon.testing import TestClient
+
+from claude_relay.relay import Relay
+from tests.support.builders import a_completion
+
+
+def stored(relay: Relay) -> int:
+    return sum(relay.read.overview()["jobs"].values())
+
+
+def submit(client: TestClient, **body: object):
+    return client.simulate_post("/api/claude", json={"prompt": "Hei", **body})
+
+
+def test_a_prompt_is_accepted_as_the_seed_says(client, relay):
+    """202, the seed's four keys, and where to look."""
+    answer = submit(client, requestId="r-1")
+
+    assert answer.status_code == 202
+    assert tuple(answer.json[key] for key in ("message", "requestId", "status")) == (
+        "Request accepted and processing",
+        "r-1",
+        "pending",
+    )
+    assert answer.headers["location"] == "/api/status/r-1"
+    assert answer.headers["retry-after"].isdigit()
+    assert answer.json["timestamp"].endswith("Z") and len(answer.json["timestamp"]) == 24
+    assert stored(relay) == 1
+
+
+def test_the_same_body_again_is_the_same_job_and_another_is_a_conflict(client, relay):
+    """One row, one job, whatever is repeated; JSON and form alike."""
+    submit(client, requestId="r-1")
+    again = submit(client, requestId="r-1")
+    as_form = client.simulate_post(
+        "/api/claude",
+        params={},
+        body="prompt=Hei&requestId=r-1",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    other = submit(client, requestId="r-1", prompt="Hallo")
+
+    assert [(one.status_code, one.json["duplicate"]) for one in (again, as_form)] == [(202, True), (202, True)]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert (other.status_code, other.json["type"]) == (409, "conflict")
+    assert stored(relay) == 1
+
+
+def test_the_idempotency_key_is_the_request_id(client):
+    answer = client.simulate_post("/api/claude", json={"prompt": "Hei"}, headers={"Idempotency-Key": '"k-1"'})
+
+    assert answer.json["requestId"] == "k-1"
+
+
+@pytest.mark.parametrize(
+    "body, field",
+    [
+        ({}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": 7}, "prompt"),
+        ({"prompt": "x", "messages": [{"role": "user", "content": "y"}]}, "messages"),
+        ({"prompt": "x", "webhookUrl": "ftp://a.b/c"}, "webhookUrl"),
+        ({"prompt": "x", "webhookUrl": "http://127.0.0.1/c"}, "webhookUrl"),
+        ({"prompt": "x", "webhookURL": "https://a.example/c"}, "webhookURL"),
+        ({"prompt": "x", "requestId": "../etc"}, "requestId"),
+        ({"prompt": "x", "requestId": "a" * 129}, "requestId"),
+        ({"prompt": "x", "options": {"maxTokens": 0}}, "options.maxTokens"),
+        ({"prompt": "x", "options": {"maxTokens": 1.5}}, "options.maxTokens"),
+        ({"prompt": "x", "options": {"temperature": 1.01}}, "options.temperature"),
+        ({"prompt": "x", "options": {"effort": "huge"}}, "options.effort"),
+        ({"prompt": "x", "options": {"outputSchema": {"type": "nothing"}}}, "options.outputSchema"),
+        ({"prompt": "x", "options": "fast"}, "options"),
+        ({"prompt": "x", "priority": 86401}, "priority"),
+        ({"prompt": "x", "group": "a b"}, "group"),
+        ({"prompt": "x", "metadata": {"a": "x" * 16400}}, "metadata"),
+        ({"prompt": "x", "files": [{"data": "!!!"}]}, "files[0].data"),
+        ({"prompt": "x", "onInterrupt": "never"}, "onInterrupt"),
+        ({"prompt": "x", "retain": "none"}, "retain"),
+        ({"prompt": "x", "deadline": "yesterday"}, "deadline"),
+        ({"prompt": "x", "delay": "5 parsecs"}, "delay"),
+        ({"prompt": "x", "webhookHeaders": {"Host": "x"}}, "webhookHeaders"),
+        ({"prompt": "x", "webhookHeaders": {"x-a": "b\r\nc: d"}}, "webhookHeaders"),
+        ({"prompt": "x", "webhookHeaders": {f"x-{n}": "b" for n in range(11)}}, "webhookHeaders"),
+        ({"prompt": "x", "mode": "batch"}, "mode"),
+        ({"prompt": "x", "continueFrom": "r-0"}, "continueFrom"),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_named_with_its_cure(client, relay, body, field):
+    answer = client.simulate_post("/api/claude", json=body)
+
+    assert answer.status_code == 400
+    assert isinstance(answer.json["error"], str) and answer.json["error"]
+    assert any(one["field"].startswith(field) for one in answer.json["problems"]), answer.json["problems"]
+    assert stored(relay) == 0
+
+
+def test_all_problems_come_at_once(client):
+    body = {"prompt": "", "requestId": "/", "priority": -1, "group": "?"}
+    answer = client.simulate_post("/api/claude", json=body)
+
+    assert {"prompt", "requestId", "priority", "group"} == {one["field"] for one in answer.json["problems"]}
+
+
+@pytest.mark.parametrize(
+    "raw, words",
+    [
+        (b'{"prompt": "line one\nline two"}', "line 1"),
+        (b'{"prompt": "she said "hello" twice"}', "line 1"),
+        (b'{"prompt": "a", "prompt": "b"}', "prompt"),
+        (b'{"prompt": "a", "priority": NaN}', "NaN"),
+        (b'{"prompt": "\\ud800"}', "prompt"),
+        (b'{"prompt": ' + b"[" * 101 + b"]" * 101 + b"}", "100"),
+        (b"[" * 100_000, "100"),
+        (b"\xff\xfe", "UTF-8"),
+        (b"", "body"),
+    ],
+)
+def test_broken_json_is_explained(client, relay, raw, words):
+    """As Make produces it, and worse: a sentence with a place in it, never a traceback, nothing stored."""
+    answer = client.simulate_post("/api/claude", body=raw, headers={"Content-Type": "application/json"})
+
+    assert answer.status_code == 400
+    assert words.lower() in json.dumps(answer.json).lower()
+    assert stored(relay) == 0
+
+
+def test_what_is_sloppy_is_taken_with_a_warning(client):
+    options = {"maxTokens": "4096", "temperature": 1, "model": "claude-3-5-sonnet-20241022"}
+    answer = submit(client, webhookUrl="", group=None, options=options, colour="red")
+
+    told = " ".join(answer.json["warnings"])
+    assert answer.status_code == 202
+    assert all(word in told for word in ("maxTokens", "temperature", "claude-3-5-sonnet-20241022", "colour"))
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "application/xml"])
+def test_another_content_type_is_415(client, kind):
+    answer = client.simulate_post("/api/claude", body="prompt=x", headers={"Content-Type": kind})
+
+    assert (answer.status_code, answer.json["type"]) == (415, "unsupported_media_type")
+
+
+def test_a_content_encoding_is_415(client):
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+
+    assert client.simulate_post("/api/claude", body=b"x", headers=headers).status_code == 415
+
+
+def test_a_body_over_the_limit_is_413_and_one_at_it_is_not(make, relay):
+    client = make(max_body=2048)
+    fits = json.dumps({"prompt": ""})
+    body = json.dumps({"prompt": "x" * (2048 - len(fits))})
+    headers = {"Content-Type": "application/json"}
+
+    assert client.simulate_post("/api/claude", body=body, headers=headers).status_code == 202
+    assert client.simulate_post("/api/claude", body=body + " ", headers=headers).status_code == 413
+    assert stored(relay) == 1
+
+
+def test_bulk_gives_one_verdict_per_item(client, relay):
+    """One bad item sinks no other; NDJSON and arrays alike."""
+    answer = client.simulate_post("/api/claude/bulk", json=[{"prompt": "a"}, {"prompt": ""}, 7, {"prompt": "b"}])
+    lines = client.simulate_post(
+        "/api/claude/bulk", body=b'{"prompt": "c"}\n\n{"prompt": \n{"prompt": "d"}\n',
+        headers={"Content-Type": "application/x-ndjson"},
+    )  # fmt: skip
+
+    assert (answer.status_code, [one["statusCode"] for one in answer.json]) == (207, [202, 400, 400, 202])
+    assert [one["index"] for one in answer.json] == [0, 1, 2, 3]
+    assert [one["statusCode"] for one in lines.json] == [202, 400, 202]
+    assert stored(relay) == 4
+
+
+def test_bulk_takes_a_thousand_and_no_more(client, relay):
+    assert client.simulate_post("/api/claude/bulk", json=[{"prompt": "a"}] * 1000).status_code == 207
+    assert client.simulate_post("/api/claude/bulk", json=[{"prompt": "a"}] * 1001).status_code == 400
+    assert stored(relay) == 1000
+
+
+def test_prefer_wait_answers_with_the_callbacks_body(client, relay):
+    """A job that ends in time is 200 with the bytes that the webhook gets."""
+    submit(client, requestId="r-1")
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+    answer = client.simulate_post(
+        "/api/claude", json={"prompt": "Hei", "requestId": "r-1"}, headers={"Prefer": "wait=5"}
+    )
+
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=5")
+    assert answer.content == client.simulate_get("/api/result/r-1").content

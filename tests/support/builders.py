@@ -1,0 +1,69 @@
+"""Things to test with, as they usually are; a test names only what it is about."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from claude_relay.core.failure import Completion, ErrorType, Failure, Remedy
+from claude_relay.core.submission import Submission
+
+_number = itertools.count(1)
+
+
+class QuietBell:
+    """Counts who would have been told."""
+
+    def __init__(self) -> None:
+        self.rung: list[tuple[str, ...]] = []
+
+    def ring(self, job_ids: Sequence[str] = ()) -> None:
+        self.rung.append(tuple(job_ids))
+
+    def close(self) -> None: ...
+
+
+class Clock:
+    """Wall-clock time that stands still until it is told to go on."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def a_submission(request_id: str | None = None, **fields: Any) -> Submission:
+    """A prompt for a webhook nobody calls."""
+    request_id = request_id or f"r-{next(_number)}"
+    known: dict[str, Any] = dict(
+        request_id=request_id,
+        body_hash=f"hash of {request_id}",
+        request={"prompt": "Hei", "options": {"model": "claude-sonnet-5-5", "maxTokens": 100}},
+        model="claude-sonnet-5-5",
+        prompt_length=3,
+        webhook_url="https://hook.example/x",
+    )
+    return Submission(**(known | fields))
+
+
+def a_completion(text: str = "Svar", **fields: Any) -> Completion:
+    """An answer."""
+    known: dict[str, Any] = dict(
+        text=text,
+        model="claude-sonnet-5-5",
+        stop_reason="end_turn",
+        usage={"input_tokens": 10, "output_tokens": 5},
+        message_id="msg_1",
+        cost_usd=0.001,
+    )
+    return Completion(**(known | fields))
+
+
+def a_failure(kind: ErrorType = ErrorType.UPSTREAM, remedy: Remedy = Remedy.SOON, **fields: Any) -> Failure:
+    """A try that did not work."""
+    return Failure(type=kind, message=f"it was {kind.value}", remedy=remedy, **fields)
