@@ -53,7 +53,7 @@ def main() -> int:
     told = settings(folder)
     with wiring.open_relay(told, create=True) as relay:
         if kind == "empty":
-            relay.__class__ = Nothing
+            relay.__class__ = Nothing  # the same object, forgetful
         return serve(wiring.make_app(told, relay), told)
 
 

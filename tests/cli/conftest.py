@@ -1,0 +1,65 @@
+"""The command line on a store of its own, and over HTTP on the same one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import waitress
+
+from claude_relay import wiring
+from claude_relay.api.app import make_app
+from claude_relay.cli.main import main
+from claude_relay.config import Settings
+from claude_relay.relay import Relay
+
+KEY = "the-key-of-these-tests"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store of this machine, as the settings name it."""
+    path = tmp_path / "store" / "relay.db"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RELAY_STORE", str(path))
+    monkeypatch.setenv("NO_COLOR", "1")
+    return path
+
+
+@pytest.fixture
+def relay(store: Path) -> Iterator[Relay]:
+    with wiring.open_relay(Settings(store=f"sqlite:///{store}"), create=True) as relay:
+        yield relay
+
+
+@pytest.fixture(params=["local", "remote"])
+def where(request: pytest.FixtureRequest, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """On this machine's store, or over HTTP: the same verbs, the same output."""
+    if request.param == "local":
+        yield "local"
+        return
+    settings = Settings(api_secret_key=KEY, rate_limit=None, rate_limit_submit=None)
+    app = make_app(relay, settings, defaults=wiring.intake_defaults(settings))
+    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=2)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    monkeypatch.setenv("RELAY_URL", f"http://127.0.0.1:{server.effective_port}")
+    monkeypatch.setenv("RELAY_API_KEY", KEY)
+    yield "remote"
+    server.close()
+    thread.join(5)
+
+
+@pytest.fixture
+def run(store: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """One command: its exit code, what went to stdout, what went to stderr."""
+
+    def run(*args: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(args)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

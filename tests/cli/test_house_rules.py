@@ -1,0 +1,199 @@
+"""Pipes, terminals, exit codes and what is imported when: as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from claude_relay import wiring
+from claude_relay.cli.main import VERBS, main
+from claude_relay.config import Settings
+from tests.support.builders import a_submission
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "RELAY_STORE": str(tmp_path / "relay.db"),
+    }
+
+
+def relay_command(*args: str, env: dict[str, str], cwd: Path, **told: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "claude_relay", *args]
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60, **told)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_its_help(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    assert verb in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("args", [("--help",), ("status",), ("submit", "--help"), ("list",)])
+def test_the_command_line_never_imports_the_sdk(args, env, tmp_path):
+    """`--help` and `status` feel instant."""
+    with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True):
+        pass
+    code = (
+        "import sys; from claude_relay.cli.main import main; main(sys.argv[1:]);"
+        "heavy = {'anthropic', 'falcon', 'requests', 'waitress'} & set(sys.modules);"
+        "print(sorted(heavy), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *args], env=env, cwd=tmp_path, capture_output=True, text=True)
+
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_a_closed_pipe_is_141_and_says_nothing(env, tmp_path):
+    with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True) as relay:
+        relay.submit_many([a_submission() for _ in range(300)])
+    script = f'{sys.executable} -m claude_relay list --limit 300 --json | head -1; echo "${{PIPESTATUS[0]}}" >&2'
+    done = subprocess.run(["bash", "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert json.loads(done.stdout)["status"] == "pending"
+    assert done.stderr == "141\n"
+
+
+def test_no_store_is_69_and_names_the_cure(env, tmp_path):
+    done = relay_command("status", env=env, cwd=tmp_path)
+
+    assert (done.returncode, done.stdout) == (69, "")
+    assert "claude-relay serve" in done.stderr
+
+
+def test_no_relay_is_69_and_names_the_cure(env, tmp_path):
+    done = relay_command("--url", "http://127.0.0.1:9", "status", env={**env, "RELAY_API_KEY": "k" * 20}, cwd=tmp_path)
+
+    assert done.returncode == 69
+    assert "Is the API running?" in done.stderr
+
+
+def test_bad_settings_are_78_with_a_sentence_each(env, tmp_path):
+    done = relay_command("serve", env={**env, "PORT": "x", "RELAY_LEASSE": "1s"}, cwd=tmp_path)
+
+    assert done.returncode == 78
+    assert "PORT" in done.stderr and "RELAY_LEASE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_78_and_names_it(env, tmp_path):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = relay_command("serve", env={**env, "PORT": port, "API_SECRET_KEY": "k" * 20}, cwd=tmp_path)
+
+    assert done.returncode == 78
+    assert f"PORT {port}" in done.stderr
+
+
+def test_usage_is_2_and_guesses(env, tmp_path):
+    done = relay_command("submitt", env=env, cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "submit" in done.stderr
+
+
+def test_errors_are_json_where_json_was_asked_for(env, tmp_path):
+    with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True):
+        pass
+    done = relay_command("status", "nobody", "--json", env=env, cwd=tmp_path)
+    [line] = done.stderr.splitlines()
+
+    assert (done.returncode, done.stdout) == (3, "")
+    assert json.loads(line)["exitCode"] == 3
+
+
+def test_stdin_is_the_prompt_and_comes_before_the_argument(env, tmp_path):
+    with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True):
+        pass
+
+    def prompt(*args: str, input: str | None) -> str:
+        told = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
+        return json.loads(relay_command("submit", "--dry-run", *args, env=env, cwd=tmp_path, **told).stdout)["prompt"]
+
+    assert prompt(input="from a pipe\n") == "from a pipe"
+    assert prompt("-", input="from a pipe\n") == "from a pipe"
+    assert prompt("and said", input="from a pipe\n") == "from a pipe\n\nand said"
+    assert prompt("said alone", input=None) == "said alone"
+
+
+@pytest.mark.parametrize("extra", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_on_a_terminal_there_is_a_table_and_colour_only_where_wanted(env, tmp_path, extra):
+    with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True) as relay:
+        relay.submit(a_submission("r-1", request={"prompt": "x"}))
+    main_end, other = pty.openpty()
+    command = [sys.executable, "-m", "claude_relay", "list"]
+    known = {**env, "TERM": "xterm-256color", "COLUMNS": "120", **extra}
+    process = subprocess.Popen(command, env=known, cwd=tmp_path, stdout=other, stderr=other, stdin=other)
+    os.close(other)
+    text = b""
+    try:
+        while part := os.read(main_end, 65536):
+            text += part
+    except OSError:
+        pass
+    assert process.wait(30) == 0
+    assert b"r-1" in text
+    assert (b"\x1b[" in text) == (not extra)
+
+
+def test_a_terminal_where_stdin_was_expected_gets_help_instead_of_a_hang(env, tmp_path):
+    main_end, other = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "claude_relay", "submit"],
+        env=env, cwd=tmp_path, stdin=other, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    os.close(main_end)
+    os.close(other)
+
+    assert done.returncode == 2
+    assert "There is no prompt" in done.stderr
+
+
+def test_config_shows_no_secret_and_says_where_from(env, tmp_path):
+    done = relay_command(
+        "config", "show", "--origin", env={**env, "API_SECRET_KEY": "very-secret-indeed"}, cwd=tmp_path
+    )
+
+    assert done.returncode == 0
+    assert "very-secret-indeed" not in done.stdout
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("API_SECRET_KEY\t")]
+    assert line.endswith("the environment")
+
+
+def test_config_init_writes_a_file_that_checks_but_for_the_key(env, tmp_path):
+    assert relay_command("config", "init", env=env, cwd=tmp_path).returncode == 0
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+    assert relay_command("config", "init", env=env, cwd=tmp_path).returncode == 9
+    done = relay_command("config", "check", env=env, cwd=tmp_path)
+    assert done.returncode == 78
+    assert "ANTHROPIC_API_KEY" in done.stderr and "API_SECRET_KEY" not in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script(env, tmp_path, shell):
+    done = relay_command("completion", shell, env=env, cwd=tmp_path)
+
+    assert done.returncode == 0
+    assert "_CLAUDE_RELAY_COMPLETE" in done.stdout
+
+
+def test_doctor_names_a_mend_for_each_fault(env, tmp_path):
+    done = relay_command("doctor", "--json", env=env, cwd=tmp_path)
+    findings = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert done.returncode == 1
+    assert all(one["mend"] for one in findings if one["result"] != "ok")
+    assert {"upstream", "api key", "store"} <= {one["check"] for one in findings if one["result"] == "fail"}

@@ -1,0 +1,187 @@
+"""The verbs, on this machine's store and over HTTP alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from claude_relay.core.change import Event
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import Remedy
+from claude_relay.relay import Ref
+from tests.support.builders import a_completion, a_failure, a_submission
+
+pytestmark = pytest.mark.usefixtures("where")
+
+
+def finish(relay, request_id, end=None, **fields):
+    relay.submit(a_submission(request_id, **fields))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.sending(claimed)
+    relay.work.fail(claimed, end) if end else relay.work.complete(claimed, a_completion())
+
+
+def deliver(relay, reply):
+
+    tried = relay.post.claim("w", limit=10, per_destination=10)
+    for one in tried:
+        relay.post.settle(one, reply)
+    return len(tried)
+
+
+def test_submit_prints_the_id_alone(run, relay):
+    """Data on stdout, and nothing else."""
+    code, out, _ = run("submit", "Hei", "der", "--id", "r-1", "--meta", "a=b", "-o", "maxTokens", "7", "--group", "g")
+
+    assert (code, out) == (0, "r-1\n")
+    record = relay.read.record(Ref(request_id="r-1"))
+    assert record["request"]["prompt"] == "Hei der"
+    assert (record["metadata"], record["group"]) == ({"a": "b"}, "g")
+    assert record["request"]["options"]["maxTokens"] == 7
+
+
+def test_submit_says_what_is_wrong(run):
+    code, out, err = run("submit", "Hei", "--id", "../x", "--group", "a b")
+
+    assert (code, out) == (65, "")
+    assert "requestId" in err and "group" in err
+
+
+def test_a_conflict_is_9(run):
+    run("submit", "Hei", "--id", "r-1")
+
+    assert run("submit", "Hallo", "--id", "r-1")[0] == 9
+
+
+def test_status_result_and_wait_of_a_finished_job(run, relay):
+    finish(relay, "r-1")
+
+    assert "completed" in run("status", "r-1")[1]
+    assert run("result", "r-1")[:2] == (0, "Svar\n")
+    assert json.loads(run("result", "r-1", "--json")[1])["response"] == "Svar"
+    assert run("wait", "r-1", "--timeout", "1s")[:2] == (0, "r-1\tcompleted\tpending\n")
+    assert run("wait", "r-1", "--for", "delivered", "--timeout", "1s")[0] == 124
+    assert json.loads(run("status", "r-1", "--json")[1])["status"] == "completed"
+
+
+def test_a_failed_job_is_5_and_an_unfinished_one_75(run, relay):
+    finish(relay, "bad", a_failure(remedy=Remedy.FAIL))
+    relay.submit(a_submission("new"))
+
+    assert run("status", "bad", "-q")[:2] == (5, "")
+    assert run("result", "bad")[0] == 5
+    assert run("result", "new")[0] == 75
+    assert run("wait", "new", "--timeout", "0s")[0] == 124
+
+
+@pytest.mark.parametrize("verb", ["status", "result", "wait", "why", "tail", "cancel", "redeliver"])
+def test_what_is_not_there_is_3(run, verb):
+    code, out, err = run(verb, "nobody")
+
+    assert (code, out) == (3, "")
+    assert "nobody" in err
+
+
+def test_lists_are_plain_lines_in_a_pipe(run, relay):
+    """Tab-separated, no head, ids whole; JSON one object a line."""
+    finish(relay, "done")
+    for number in range(3):
+        relay.submit(a_submission(f"a-long-id-that-must-stay-whole-in-every-case-{number}"))
+    code, out, _ = run("list")
+
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert code == 0
+    assert all(len(line) == 7 for line in lines)
+    assert lines[0][0].endswith("in-every-case-2")
+    assert [
+        json.loads(line)["requestId"] for line in run("list", "--json", "--status", "completed")[1].splitlines()
+    ] == ["done"]
+    assert len(run("list", "--limit", "2")[1].splitlines()) == 2
+    assert run("list", "--status", "happy")[0] == 65
+    assert run("search", "whole-in-every-case-1")[1].count("\n") == 1
+
+
+def test_cancel_and_retry(run, relay):
+    relay.submit(a_submission("r-1"))
+
+    assert run("cancel", "r-1")[:2] == (0, "r-1\tfailed\tpending\n")
+    assert run("cancel", "r-1")[0] == 9
+    assert run("retry", "r-1")[0] == 2  # nobody can be asked, and nobody said yes
+    assert run("retry", "r-1", "--yes")[:2] == (0, "r-1\tpending\tnone\n")
+    assert run("retry", "--failed", "--yes")[0] == 9
+
+
+def test_redeliver_is_free_and_needs_an_end(run, relay):
+    finish(relay, "r-1", webhook_url=None)
+
+    assert run("redeliver", "r-1")[0] == 9
+    assert run("redeliver", "r-1", "--to", "https://a.example/x")[:2] == (0, "r-1\tcompleted\tpending\n")
+    assert run("redeliver", "--dead")[0] == 9
+
+
+def test_pause_and_resume(run, relay):
+    relay.submit(a_submission("r-1", group="g"))
+    run("pause", "g")
+    assert json.loads(run("status", "r-1", "--json")[1])["waitingFor"] == "group paused"
+    run("resume", "g")
+    run("pause")
+    assert json.loads(run("status", "r-1", "--json")[1])["waitingFor"] == "paused"
+    assert run("resume")[0] == 0
+    assert json.loads(run("status", "r-1", "--json")[1])["waitingFor"] is None
+
+
+def test_the_whole_relay_on_one_screen(run, relay):
+    relay.submit(a_submission())
+    code, out, _ = run("status")
+
+    assert code == 0
+    assert dict(line.split("\t")[:2] for line in out.splitlines())["waiting"] == "1"
+    assert json.loads(run("status", "--json")[1])["jobs"]["queued"] == 1
+
+
+def test_tail_shows_the_moves(run, relay):
+    finish(relay, "r-1")
+    _, out, _ = run("tail", "-n", "2")
+
+    assert [line.split("\t")[3] for line in out.splitlines()] == ["claimed", "completed"]
+    assert json.loads(run("tail", "--json")[1].splitlines()[0])["event"] == "submitted"
+    assert run("tail", "r-1")[1] == "Svar\n"
+
+
+def test_why_tells_the_story_and_the_next_command(run, relay):
+    finish(relay, "bad", a_failure(remedy=Remedy.FAIL), webhook_url=None)
+    relay.submit(a_submission("new"))
+
+    assert "claude-relay retry bad" in run("why", "bad")[1]
+    assert "accepted and stored" in run("why", "new")[1]
+    told = json.loads(run("why", "bad", "--json")[1])
+    assert told["timeline"][0]["text"] == "accepted and stored"
+
+
+def test_dead_deliveries_are_listed_by_host(run, relay):
+
+    finish(relay, "r-1")
+    # Make it due now, as the clock would a second later.
+    delivery = relay._store.read(lambda view: view.delivery(view.find("r-1", None)[0].id))
+
+    due = dataclasses.replace(delivery, due_at=0.0, version=2)
+    event = Event(job_id=due.job_id, subject=due.id, version=2, at=0.0, name="moved")
+    relay._store.write(lambda unit: unit.save_delivery(due, 1, event))
+    assert deliver(relay, Reply(status=410)) == 1
+
+    assert run("list", "--dead", "--host", "hook.example")[1].split("\t")[0] == "r-1"
+    assert run("list", "--dead", "--host", "other.example")[1] == ""
+    assert "claude-relay redeliver r-1" in run("why", "r-1")[1]
+    assert run("wait", "r-1", "--for", "delivered")[0] == 6
+    assert run("redeliver", "--dead", "--host", "hook.example")[:2] == (0, "r-1\tcompleted\tpending\n")
+
+
+def test_bulk_from_json_lines(run, tmp_path):
+    file = tmp_path / "many.jsonl"
+    file.write_text('{"prompt": "a", "requestId": "r-1"}\n{"prompt": ""}\n{"prompt": "b", "requestId": "r-3"}\n')
+    code, out, err = run("submit", "--jsonl", str(file))
+
+    assert (code, out) == (65, "r-1\nr-3\n")
+    assert "line 2" in err
