@@ -34,6 +34,7 @@ def run(folder: Path, *, rounds: int = 7, per_round: int = 15, idle: float = 10.
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
+            "PYTHONPATH": str(Path(__file__).parents[1]),
             "PORT": "0",
             "API_SECRET_KEY": _KEY,
             "ANTHROPIC_API_KEY": "sk-ant-none",

@@ -184,9 +184,27 @@ class Relay:
             return Conflict(f"requestId {request_id} was used before, for another body; use a new one"), False
 
         now = unit.now
+        job = self._new_job(submission, owner=owner, request_id=request_id, now=now)
+        request = Request(
+            job_id=job.id,
+            request=submission.request,
+            webhook_url=submission.webhook_url,
+            failure_webhook_url=submission.failure_webhook_url,
+            webhook_headers=submission.webhook_headers,
+            metadata=submission.metadata,
+            max_cost_usd=submission.max_cost_usd,
+            need_by=submission.need_by,
+            warnings=submission.warnings,
+        )
+        unit.add(machine.submit(job, now=now), request)
+
+        return Accepted(job=job, warnings=submission.warnings), job.due_at <= now
+
+    def _new_job(self, submission: Submission, *, owner: str, request_id: str, now: float) -> Job:
         due_at = max(now, submission.run_at or now)
         deadline = submission.deadline_at
-        job = Job(
+
+        return Job(
             id=self._tools.new_id(now),
             owner=owner,
             request_id=request_id,
@@ -208,20 +226,6 @@ class Relay:
             has_webhook=submission.webhook_url is not None,
             prompt_length=submission.prompt_length,
         )
-        request = Request(
-            job_id=job.id,
-            request=submission.request,
-            webhook_url=submission.webhook_url,
-            failure_webhook_url=submission.failure_webhook_url,
-            webhook_headers=submission.webhook_headers,
-            metadata=submission.metadata,
-            max_cost_usd=submission.max_cost_usd,
-            need_by=submission.need_by,
-            warnings=submission.warnings,
-        )
-        unit.add(machine.submit(job, now=now), request)
-
-        return Accepted(job=job, warnings=submission.warnings), due_at <= now
 
 
 def _event(delivery: Delivery, name: str, now: float) -> Event:
