@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [high + low for high in _CROCKFORD for low in _CROCKFORD]  # two letters, ten bits at a time
 
 #: What a caller may use as a requestId; the first a letter or digit, so that it never looks like an option or a path.
 REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -21,7 +22,15 @@ def ulid(now: float, entropy: bytes) -> str:
     """
     number = (int(now * 1000) & (1 << 48) - 1) << 80 | int.from_bytes(entropy[:10], "big")
 
-    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def uuid4(entropy: bytes) -> str:
+    """A random UUID (RFC 9562, version 4) of sixteen random bytes, as text."""
+    text = entropy[:16].hex()
+    variant = "89ab"[int(text[16], 16) & 3]
+
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
 
 
 def earliest_ulid(at: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import Enum
 
@@ -110,6 +111,7 @@ class Job:
         return family_of(self.model)
 
 
+@functools.lru_cache(maxsize=256)
 def family_of(model: str) -> str:
     """`claude-opus-5-5` belongs to `opus`; a name without a known word is a family of its own."""
     return next((word for word in _FAMILIES if word in model), model)

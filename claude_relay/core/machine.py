@@ -29,7 +29,7 @@ _IDLE: dict[str, Any] = {"lease": None, "sent": False}
 
 def submit(job: Job, *, now: float) -> Change:
     """The first move: a job that was not there before (`expects` 0)."""
-    event = Event(job_id=job.id, subject="job", version=job.version, at=now, name="submitted", detail={"run": 1})
+    event = Event(job_id=job.id, subject="job", version=job.version, at=now, name="submitted")
 
     return Change(job=job, expects=0, event=event)
 

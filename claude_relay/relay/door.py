@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from ..core import delivery as deliveries
 from ..core import machine
 from ..core.change import Change, Event
 from ..core.delivery import Delivery
+from ..core.ids import uuid4
 from ..core.job import Job, State
 from ..core.policy import Policy
 from ..core.submission import Request, Submission
@@ -177,8 +177,9 @@ class Relay:
         self._tools.bell.close()
 
     def _keep(self, unit: Unit, submission: Submission, owner: str) -> tuple[Accepted | RelayError, bool]:
-        request_id = submission.request_id or str(uuid.UUID(bytes=self._tools.random.randbytes(16), version=4))
-        if known := unit.find(request_id, owner):
+        request_id = submission.request_id or uuid4(self._tools.random.randbytes(16))
+        # An id that was made this moment stands nowhere yet.
+        if submission.request_id and (known := unit.find(request_id, owner)):
             if known[0].body_hash == submission.body_hash:
                 return Accepted(job=known[0], warnings=submission.warnings, duplicate=True), False
             return Conflict(f"requestId {request_id} was used before, for another body; use a new one"), False

@@ -32,6 +32,9 @@ DELIVERY = (
 ).split()
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def columns(names: Sequence[str], prefix: str = "") -> str:
     """`a, b, c` for a SELECT or an INSERT."""
     return ", ".join(prefix + name for name in names)
@@ -219,7 +222,7 @@ def to_worker(row: Sequence[Any]) -> WorkerSeen:
 
 def dump(value: Any) -> str | None:
     """JSON, or NULL for None."""
-    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return None if value is None else _encode(value)
 
 
 def load(text: str | None) -> Any:
