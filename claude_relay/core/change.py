@@ -63,6 +63,7 @@ class Change:
     job: Job
     expects: int
     event: Event
+    before: Job | None = None  # what it was decided on; None: it is new
     call: Call | None = None
     outcome: Outcome | None = None
     delivery: Delivery | None = None
@@ -78,4 +79,4 @@ def step(job: Job, name: str, *, now: float, detail: dict[str, Any] | None = Non
     moved = replace(job, version=job.version + 1, updated_at=now, **fields)
     event = Event(job_id=job.id, subject="job", version=moved.version, at=now, name=name, detail=detail or {})
 
-    return Change(job=moved, expects=job.version, event=event)
+    return Change(job=moved, expects=job.version, event=event, before=job)

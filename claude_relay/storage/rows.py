@@ -47,9 +47,7 @@ def insert(table: str, names: Sequence[str]) -> str:
 
 def update(table: str, names: Sequence[str]) -> str:
     """An UPDATE of those columns of one row, if it still has the version that is expected; answers a row if it had."""
-    marks = ", ".join("?" * len(names))
-
-    return f"UPDATE {table} SET ({columns(names)}) = ({marks}) WHERE id = ? AND version = ? RETURNING 1"
+    return f"UPDATE {table} SET {', '.join(name + ' = ?' for name in names)} WHERE id = ? AND version = ? RETURNING 1"
 
 
 def job_values(job: Job) -> tuple[Any, ...]:
@@ -98,6 +96,15 @@ def job_values(job: Job) -> tuple[Any, ...]:
         dump(job.usage),
         job.cost_usd,
     )
+
+
+def job_update(before: Job | None, after: Job) -> tuple[str, Sequence[Any]]:
+    """The UPDATE of what has changed, and no more: an index is only touched where its columns are."""
+    values = job_values(after)
+    known = job_values(before) if before is not None else (None,) * len(JOB)
+    changed = [(name, value) for name, value, old in zip(JOB, values, known, strict=True) if value != old]
+
+    return update("jobs", [name for name, _ in changed]), [value for _, value in changed]
 
 
 def to_job(row: Sequence[Any]) -> Job:

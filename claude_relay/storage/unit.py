@@ -19,7 +19,6 @@ _ADD_JOB = rows.insert("jobs", rows.JOB)
 _ADD_REQUEST = rows.insert("requests", rows.REQUEST)
 _ADD_POST = rows.insert("posts", "delivery_id number at url status ms reply error".split())
 _ADD_DELIVERY = rows.insert("deliveries", rows.DELIVERY)
-_SAVE_JOB = rows.update("jobs", rows.JOB)
 _SAVE_DELIVERY = rows.update("deliveries", rows.DELIVERY)
 _PUT_CALL = rows.insert("calls", rows.CALL) + (
     " ON CONFLICT (job_id, number) DO UPDATE SET "
@@ -60,7 +59,8 @@ class Writes(Reads):
         Raises `Conflict` when the row has moved since the change was decided on.
         """
         job = change.job
-        if not self._run(_SAVE_JOB, (*rows.job_values(job), job.id, change.expects)):
+        sql, values = rows.job_update(change.before, job)
+        if not self._run(sql, (*values, job.id, change.expects)):
             raise Conflict(f"job {job.request_id} moved at the same moment; look again")
         self._append(change)
 

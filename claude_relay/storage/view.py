@@ -91,10 +91,6 @@ class Reads:
         sql = f"{_JOB} INDEXED BY jobs_due WHERE {' AND '.join(where)} ORDER BY j.rank LIMIT ?"
         return _all(rows.to_job, self._run(sql, (*args, limit)))
 
-    def next_due(self) -> float | None:
-        """When the next waiting job is due, if any waits."""
-        return self._value("SELECT min(due_at) FROM jobs WHERE state = 'queued' AND due_at > ?", (self._now,))
-
     def running(self) -> Sequence[Job]:
         """Every job that a worker holds."""
         return _all(rows.to_job, self._run(f"{_JOB} WHERE j.state = 'running'", ()))

@@ -50,14 +50,12 @@ CREATE TABLE jobs (
     -- The machine never asks for these; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
-);
+) WITHOUT ROWID;  -- ids sort by time, so a new job is an append
 
 -- Idempotency by owner, and the look-up by requestId alone that the owner of the machine makes.
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
 -- What to claim next; covers the filters, so that a long queue is never read row by row.
 CREATE INDEX jobs_due ON jobs (rank, due_at, grp, family) WHERE state = 'queued';
--- What waits to be due, for the time to sleep until.
-CREATE INDEX jobs_due_at ON jobs (due_at) WHERE state = 'queued';
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
 -- Leases to renew and to reap, and how many a group has running.
 CREATE INDEX jobs_running ON jobs (lease_worker, grp) WHERE state = 'running';
