@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..config import Settings
 from ..core.intake import Defaults
 from ..relay import Relay
 from . import faults
-from .auth import AdminKey, Authority
+from .auth import AllKeys, Authority
 from .bodies import Bodies
 from .claude import Bulk, Claude
 from .groups import Groups
@@ -59,7 +60,7 @@ def make_app(
     `defaults` is what a submission is held against, `authority` knows the keys, `room` says what is wrong with the
     disk.
     """
-    keys = authority or AdminKey(settings.api_secret_key or "")
+    keys = authority or AllKeys(settings.api_secret_key or secrets.token_hex(), relay.keys)
     bodies = Bodies(settings.max_body)
     waiters = Waiters(relay, settings.streams)
     moves, groups = Moves(relay, bodies, defaults), Groups(relay, bodies)

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass
 from typing import Protocol
 
 import falcon
 
+from ..core.keys import ADMIN, Scope, digest_of
+from ..core.rates import Rate
 from ..errors import Forbidden, Unauthorized
 from ..relay import Ref
+from ..relay.keys import Keys
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """The owner of what is submitted with a key. `sees_all`: the admin."""
+    """The owner of what is submitted with a key, and what that key may do."""
 
     owner: str
-    sees_all: bool = False
+    scopes: frozenset[Scope]
+    rate: Rate | None = None
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether everyone's jobs are its business."""
+        return Scope.ADMIN in self.scopes
+
+    def may(self, scope: Scope) -> bool:
+        """The admin may everything."""
+        return self.sees_all or scope in self.scopes
 
     def ref(self, request_id: str, owner: str | None = None) -> Ref:
         """The job that this caller means; the admin may name another owner."""
@@ -33,17 +45,21 @@ class Authority(Protocol):
         ...
 
 
-class AdminKey:
-    """One key, which may do everything: API_SECRET_KEY."""
+class AllKeys:
+    """API_SECRET_KEY, which is the admin's, and the named keys of the store."""
 
-    def __init__(self, secret: str) -> None:
-        self._digest = _digest(secret)
+    def __init__(self, secret: str, keys: Keys) -> None:
+        self._digest = digest_of(secret)
+        self._keys = keys
+        self._admin = Caller(owner=ADMIN, scopes=frozenset(Scope))
 
     def caller(self, key: str) -> Caller | None:
         """Compared by digest, so that neither length nor letters show in the time it takes."""
-        known = hmac.compare_digest(_digest(key), self._digest)
+        if hmac.compare_digest(digest_of(key), self._digest):
+            return self._admin
+        known = self._keys.known(key)
 
-        return Caller(owner="admin", sees_all=True) if known else None
+        return None if known is None else Caller(owner=known.name, scopes=known.scopes, rate=known.rate)
 
 
 def key_of(req: falcon.Request) -> str | None:
@@ -62,10 +78,8 @@ def authenticate(req: falcon.Request, authority: Authority) -> Caller:
         raise Unauthorized()
     caller = authority.caller(key)
     if caller is None:
-        raise Forbidden("The API key is not valid: compare X-API-Key with API_SECRET_KEY on the relay.")
+        raise Forbidden(
+            "The API key is not valid: it is neither API_SECRET_KEY of this relay nor one of its named keys."
+        )
 
     return caller
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()

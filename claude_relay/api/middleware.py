@@ -7,6 +7,7 @@ from typing import Any
 import falcon
 
 from ..config import Settings
+from ..core.keys import Scope
 from ..errors import Forbidden, Unauthorized
 from .auth import Authority, authenticate
 from .limits import Limit, address_of
@@ -35,18 +36,24 @@ class Guard:
         self._authority = authority
         self._submit = Limit("submit", settings.rate_limit_submit)
         self._other = Limit("general", settings.rate_limit)
+        self._own: dict[str, Limit] = {}
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Before routing, so that a stranger learns nothing of which addresses exist."""
         if req.path in OPEN or req.method == "OPTIONS":
             return
-        limit = self._submit if req.path in _SUBMIT and req.method == "POST" else self._other
+        submits = req.path in _SUBMIT and req.method == "POST"
         try:
             caller = authenticate(req, self._authority)
         except (Unauthorized, Forbidden):
             self._other.spend(f"address {address_of(req)}", resp)
             raise
+        limit = self._submit if submits else self._other
+        if submits and caller.rate is not None:
+            limit = self._own.setdefault(caller.owner, Limit("submit", caller.rate))
         limit.spend(f"key {caller.owner}", resp)
+        if not caller.may(needed := Scope.READ if req.method in ("GET", "HEAD") else Scope.SUBMIT):
+            raise Forbidden(f"This key may not do that: it lacks the scope {needed.value}.")
         req.context.caller = caller
 
 

@@ -41,6 +41,7 @@ VERBS = {
     "resume": "steer",
     "listen": "listen",
     "doctor": "doctor",
+    "keys": "keys",
     "purge": "daemons",
     "migrate": "daemons",
     "config": "configure",

@@ -8,7 +8,13 @@ from .job import Job, State
 
 
 def waiting_for(
-    job: Job, *, now: float, holds: dict[str, tuple[str, float | None]], group_paused: bool, group_full: bool
+    job: Job,
+    *,
+    now: float,
+    holds: dict[str, tuple[str, float | None]],
+    group_paused: bool,
+    group_full: bool,
+    spent_out: bool = False,
 ) -> str | None:
     """
     The first reason that stands, or None where only a free slot is missing or nothing is waited for.
@@ -29,6 +35,8 @@ def waiting_for(
         return f"due {_clock(job.due_at, now)}" + (f" ({job.waiting_for})" if job.waiting_for else "")
     if (family := f"family:{job.family}") in holds and (holds[family][1] or 0.0) > now:
         return _until(*holds[family])
+    if spent_out:
+        return "daily budget of its key"
     if group_full:
         return "concurrency"
 

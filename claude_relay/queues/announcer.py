@@ -10,7 +10,7 @@ from ..ports import ReadyQueue
 from .doorbell import Doorbell
 
 #: Between two announcements, in seconds.
-_GATHER = 0.005
+_GATHER = 0.02
 
 
 class Announcer:

@@ -11,11 +11,12 @@ from ..core.durations import parse_duration
 from ..core.intake import Defaults, parse, parse_options
 from ..core.intake.times import rfc_3339
 from ..core.job import State
+from ..core.keys import ADMIN
 from ..core.submission import Submission
 from ..errors import InvalidRequest, Problem, RelayError
 from ..ports import JobFilter
 from .door import Relay
-from .values import ADMIN, Accepted
+from .values import Accepted
 
 _STATES = {
     "pending": (State.QUEUED, State.HELD),

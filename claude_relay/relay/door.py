@@ -13,16 +13,18 @@ from ..core.change import Change, Event
 from ..core.delivery import Delivery
 from ..core.ids import uuid4
 from ..core.job import Job, State
+from ..core.keys import ADMIN
 from ..core.policy import Policy
 from ..core.submission import Request, Submission
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
 from ..ports import Bell, Group, Hold, Store, Unit
 from . import endings
 from .admission import Admission
+from .keys import Keys
 from .post import Post
 from .reading import Reading
 from .upkeep import Upkeep
-from .values import ADMIN, Accepted, Ref, Tools, found
+from .values import Accepted, Ref, Tools, found
 from .work import Work
 
 
@@ -42,6 +44,7 @@ class Relay:
         self.work = Work(self._tools)
         self.post = Post(self._tools)
         self.upkeep = Upkeep(self._tools)
+        self.keys = Keys(self._tools)
 
     def submit(self, submission: Submission, *, owner: str = ADMIN) -> Accepted:
         """

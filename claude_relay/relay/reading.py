@@ -13,6 +13,7 @@ from ..core.job import Job, State
 from ..core.waiting import waiting_for
 from ..errors import InvalidRequest, NotFound, Problem
 from ..ports import JobFilter, View
+from .keys import spent_out
 from .values import Page, Ref, Tools, found
 
 #: A worker that has not been seen for this long is not counted on, in seconds.
@@ -198,7 +199,14 @@ def _status(view: View, job: Job) -> dict[str, Any]:
         holds = {hold.scope: (hold.reason, hold.until) for hold in view.holds()}
         group = view.group(job.group)
         full = group.concurrency is not None and view.running_by_group().get(job.group, 0) >= group.concurrency
-        reason = waiting_for(job, now=view.now, holds=holds, group_paused=group.paused_at is not None, group_full=full)
+        reason = waiting_for(
+            job,
+            now=view.now,
+            holds=holds,
+            group_paused=group.paused_at is not None,
+            group_full=full,
+            spent_out=job.owner in spent_out(view),
+        )
         position = view.ahead(job) + 1 if job.state is State.QUEUED else None
     delivery = view.delivery(job.id) if job.state.final else None
     if delivery is not None and delivery.run != job.run:

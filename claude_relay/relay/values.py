@@ -16,9 +16,6 @@ from ..core.submission import Request
 from ..errors import Ambiguous, NotFound
 from ..ports import Bell, Store, View
 
-#: The owner that sees every job: API_SECRET_KEY, and the command line on the machine itself.
-ADMIN = "admin"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ref:

@@ -12,6 +12,7 @@ from ..core.job import Job
 from ..errors import LeaseLost, NotFound
 from ..ports import Group, Hold, Unit
 from . import endings
+from .keys import day_of, spent_out
 from .values import Claimed, Tools
 
 #: A parked queue is probed with one job: this often, in seconds.
@@ -62,6 +63,7 @@ class Work:
             job, call = _held(unit, claimed)
             change = machine.complete(job, done, token=claimed.token, call=call, now=unit.now)
             _unpark(unit)
+            _spend(unit, job, done.cost_usd)
             return endings.save(unit, change, self._tools, done=done)
 
         return self._store.write(move).job
@@ -77,6 +79,7 @@ class Work:
                 job, failure, token=claimed.token, call=call, policy=tools.policy, now=unit.now, chance=chance
             )
             _hold_back(unit, job, change, failure)
+            _spend(unit, job, failure.cost_usd)
             return endings.save(unit, change, tools, partial=failure.partial)
 
         return self._announce(self._store.write(move))
@@ -134,10 +137,10 @@ class Work:
                 return []
             limit = min(limit, 1)
         families = {*skip_families, *_throttled(holds, unit.now)}
-        gate = _Gate(unit)
+        gate, owners = _Gate(unit), spent_out(unit)
         claimed: list[Claimed] = []
         while len(claimed) < limit:
-            batch = self._candidates(unit, limit - len(claimed), ids, gate.shut, families)
+            batch = self._candidates(unit, limit - len(claimed), ids, gate.shut, families, owners)
             taken = [self._take(unit, job, worker) for job in batch if gate.admits(job)]
             claimed.extend(taken)
             if not batch or ids is not None:
@@ -149,15 +152,22 @@ class Work:
         return claimed
 
     def _candidates(
-        self, unit: Unit, limit: int, ids: Collection[str] | None, groups: Collection[str], families: Collection[str]
+        self,
+        unit: Unit,
+        limit: int,
+        ids: Collection[str] | None,
+        groups: Collection[str],
+        families: Collection[str],
+        owners: Collection[str],
     ) -> Sequence[Job]:
         if ids is None:
-            return unit.due(limit=limit, skip_groups=groups, skip_families=families)
+            return unit.due(limit=limit, skip_groups=groups, skip_families=families, skip_owners=owners)
         named = [job for job in map(unit.job, ids) if job is not None]
         free = [
             job
             for job in named
             if job.state == "queued"
+            and job.owner not in owners
             and job.due_at <= unit.now
             and job.group not in groups
             and job.family not in families
@@ -260,6 +270,11 @@ def _hold_back(unit: Unit, job: Job, change: Change, failure: Failure) -> None:
     elif failure.remedy is Remedy.WAIT and change.job.due_at > now:
         reason = failure.type.value
         unit.save_hold(Hold(scope=f"family:{job.family}", reason=reason, since=now, until=change.job.due_at))
+
+
+def _spend(unit: Unit, job: Job, usd: float | None) -> None:
+    if usd:
+        unit.spend(job.owner, day_of(unit.now), usd)
 
 
 def _unpark(unit: Unit) -> None:

@@ -10,6 +10,8 @@ from ..core.change import Call, Event, Outcome
 from ..core.delivery import Delivery, DeliveryState, Reply
 from ..core.failure import Partial
 from ..core.job import Job, Lease, OnInterrupt, Retain, State
+from ..core.keys import ApiKey, Scope
+from ..core.rates import Rate
 from ..core.submission import Request
 from ..ports import Group, Hold, Posted, WorkerSeen
 
@@ -225,6 +227,27 @@ def to_worker(row: Sequence[Any]) -> WorkerSeen:
     return WorkerSeen(
         id=row[0], host=row[1], pid=row[2], started_at=row[3], seen_at=row[4], slots=row[5], running=row[6]
     )
+
+
+KEY = "id name digest scopes rate_count rate_seconds daily_budget_usd created_at revoked_at".split()
+
+
+def key_values(key: ApiKey) -> tuple[Any, ...]:
+    """The row of a key, in the order of `KEY`."""
+    scopes = ",".join(sorted(scope.value for scope in key.scopes))
+    rate = (key.rate.count, key.rate.seconds) if key.rate else (None, None)
+
+    return (key.id, key.name, key.digest, scopes, *rate, key.daily_budget_usd, key.created_at, key.revoked_at)
+
+
+def to_key(row: Sequence[Any]) -> ApiKey:
+    """A key from a row in the order of `KEY`."""
+    told = dict(zip(KEY, row, strict=True))
+    count, seconds = told.pop("rate_count"), told.pop("rate_seconds")
+    scopes = frozenset(Scope(word) for word in told.pop("scopes").split(","))
+    digest = bytes(told.pop("digest"))
+
+    return ApiKey(**told, scopes=scopes, digest=digest, rate=None if count is None else Rate(count, seconds))
 
 
 def dump(value: Any) -> str | None:

@@ -35,6 +35,8 @@ _PATIENCE = 2.5
 #: How many writes share a commit at most.
 _GROUP = 256
 _IDLE_READERS = 32
+#: While several write at once, the next commit waits this long for more of them, in seconds.
+_GATHER = 0.0005
 
 
 class SqliteStore:
@@ -145,14 +147,18 @@ class SqliteStore:
 
     def _write_all(self) -> None:
         """The writer thread: until it is told to stop, and all that was handed in before is done."""
+        crowded = False
         while (first := self._work.get()) is not None:
             group = [first]
+            if crowded:
+                time.sleep(_GATHER)
             while len(group) < _GROUP and not self._work.empty():
                 if (another := self._work.get()) is None:
                     self._work.put(None)
                     break
                 group.append(another)
             self._write_group(group)
+            crowded = len(group) > 1
         while not self._work.empty():
             if (late := self._work.get()) is not None:
                 late[1].set(None, StoreUnavailable("the store is closed: this process is stopping"))

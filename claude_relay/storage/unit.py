@@ -9,6 +9,7 @@ from ..core.change import Change, Event
 from ..core.delivery import Delivery
 from ..core.failure import Partial
 from ..core.job import Job
+from ..core.keys import ApiKey
 from ..core.submission import Request
 from ..errors import Conflict
 from ..ports import Group, Hold, Posted, WorkerSeen
@@ -150,6 +151,17 @@ class Writes(Reads):
     def gone(self, worker_id: str) -> None:
         """It said goodbye, or is known to be dead."""
         self._run("DELETE FROM workers WHERE id = ?", (worker_id,))
+
+    def save_key(self, key: ApiKey) -> None:
+        """Add a key, or change one."""
+        sql = rows.insert("keys", rows.KEY) + " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at"
+        self._run(sql, rows.key_values(key))
+
+    def spend(self, owner: str, day: str, usd: float) -> None:
+        """Add to what an owner has spent that day."""
+        sql = """INSERT INTO spending (owner, day, usd) VALUES (?, ?, ?)
+                 ON CONFLICT (owner, day) DO UPDATE SET usd = usd + excluded.usd"""
+        self._run(sql, (owner, day, usd))
 
     def remember(self, key: str, value: Any) -> None:
         """Keep a small value for other processes."""

@@ -10,6 +10,7 @@ from ..core.delivery import Delivery
 from ..core.failure import Partial
 from ..core.ids import earliest_ulid
 from ..core.job import Job, State
+from ..core.keys import ApiKey
 from ..core.submission import Request
 from ..ports import Group, Hold, JobFilter, Posted, WorkerSeen
 from . import rows
@@ -22,6 +23,7 @@ _REQUEST = f"SELECT {rows.columns(rows.REQUEST)} FROM requests WHERE job_id = ?"
 _CALL = f"SELECT {rows.columns(rows.CALL)} FROM calls WHERE job_id = ?"
 _DELIVERY = f"SELECT {rows.columns(rows.DELIVERY, 'd.')} FROM deliveries d"
 _GROUP = "SELECT name, concurrency, rate, paused_at, next_at FROM groups"
+_KEY = f"SELECT {rows.columns(rows.KEY)} FROM keys"
 _EVENT = "e.job_id, e.subject, e.version, e.at, e.name, e.detail"
 
 # Each destination gets its share of what is due, so that one with a thousand waiting does not fill every sender.
@@ -80,11 +82,16 @@ class Reads:
         return _all(rows.to_job, self._run(sql, (*args, which.limit)))
 
     def due(
-        self, *, limit: int, skip_groups: Collection[str] = (), skip_families: Collection[str] = ()
+        self,
+        *,
+        limit: int,
+        skip_groups: Collection[str] = (),
+        skip_families: Collection[str] = (),
+        skip_owners: Collection[str] = (),
     ) -> Sequence[Job]:
         """What could be claimed now, in the order of claiming."""
         where, args = ["j.state = 'queued'", "j.due_at <= ?"], [self._now]
-        for column, skipped in (("grp", skip_groups), ("family", skip_families)):
+        for column, skipped in (("grp", skip_groups), ("family", skip_families), ("owner", skip_owners)):
             if skipped:
                 where.append(f"j.{column} NOT IN ({_marks(skipped)})")
                 args.extend(skipped)  # type: ignore[arg-type]
@@ -221,6 +228,18 @@ class Reads:
         """The workers that have shown life and not said goodbye."""
         sql = "SELECT id, host, pid, started_at, seen_at, slots, running FROM workers ORDER BY id"
         return _all(rows.to_worker, self._run(sql, ()))
+
+    def key(self, key_id: str) -> ApiKey | None:
+        """One API key, by the part of it that may be looked up."""
+        return _one(rows.to_key, self._run(f"{_KEY} WHERE id = ?", (key_id,)))
+
+    def api_keys(self) -> Sequence[ApiKey]:
+        """Every key there is or was."""
+        return _all(rows.to_key, self._run(f"{_KEY} ORDER BY name", ()))
+
+    def spent(self, day: str) -> dict[str, float]:
+        """What each owner has spent that UTC day, in dollars."""
+        return dict(self._run("SELECT owner, usd FROM spending WHERE day = ?", (day,)))  # type: ignore[arg-type]
 
     def memo(self, key: str) -> Any:
         """What was remembered under that key."""

@@ -197,3 +197,17 @@ def test_doctor_names_a_mend_for_each_fault(env, tmp_path):
     assert done.returncode == 1
     assert all(one["mend"] for one in findings if one["result"] != "ok")
     assert {"upstream", "api key", "store"} <= {one["check"] for one in findings if one["result"] == "fail"}
+
+
+def test_keys_are_shown_once_listed_and_revoked(env, tmp_path):
+    made = relay_command(
+        "keys", "add", "make", "--scope", "submit", "--budget", "5", "--rate", "10/1m", env=env, cwd=tmp_path
+    )
+    [key] = made.stdout.splitlines()
+    listed = relay_command("keys", "list", env=env, cwd=tmp_path).stdout
+
+    assert key.startswith("crk_")
+    assert listed.split("\t")[0] == "make" and key not in listed
+    assert relay_command("keys", "add", "make", env=env, cwd=tmp_path).returncode == 9
+    assert relay_command("keys", "revoke", "make", env=env, cwd=tmp_path).returncode == 0
+    assert relay_command("keys", "revoke", "nobody", env=env, cwd=tmp_path).returncode == 3

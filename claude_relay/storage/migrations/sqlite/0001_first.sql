@@ -199,6 +199,27 @@ CREATE TABLE workers (
     running    INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- Named API keys: the digest of each, never the key. A revoked name stays, so that no other key inherits its jobs.
+CREATE TABLE keys (
+    id               TEXT PRIMARY KEY,
+    name             TEXT NOT NULL UNIQUE,
+    digest           BLOB NOT NULL,
+    scopes           TEXT NOT NULL,
+    rate_count       INTEGER,
+    rate_seconds     REAL,
+    daily_budget_usd REAL,
+    created_at       REAL NOT NULL,
+    revoked_at       REAL
+) WITHOUT ROWID;
+
+-- What each owner has spent, by UTC day: for budgets, and it stays when the jobs are purged.
+CREATE TABLE spending (
+    owner TEXT NOT NULL,
+    day   TEXT NOT NULL,
+    usd   REAL NOT NULL,
+    PRIMARY KEY (owner, day)
+) WITHOUT ROWID;
+
 -- What the worker has learnt for the others: models, prices, limits.
 CREATE TABLE memos (
     key   TEXT PRIMARY KEY,

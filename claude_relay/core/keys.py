@@ -1,0 +1,97 @@
+"""Named API keys: what they may do, how they are written and known again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..errors import InvalidRequest, Problem
+from .rates import Rate
+
+#: The owner that sees every job: API_SECRET_KEY, and the command line on the machine itself.
+ADMIN = "admin"
+
+_FORM = re.compile(r"crk_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Scope(str, Enum):
+    """What a key may do."""
+
+    SUBMIT = "submit"  # hand in, cancel, retry, redeliver
+    READ = "read"  # status, results, lists
+    ADMIN = "admin"  # all of it, for everyone's jobs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiKey:
+    """One key. Its name is the owner of what it submits; the secret itself is nowhere, only its digest."""
+
+    id: str
+    name: str
+    digest: bytes = field(repr=False)
+    scopes: frozenset[Scope]
+    rate: Rate | None = None  # submissions; None: RELAY_RATE_LIMIT_SUBMIT
+    daily_budget_usd: float | None = None
+    created_at: float = 0.0
+    revoked_at: float | None = None
+
+
+def new_key(
+    name: str,
+    scopes: frozenset[Scope],
+    *,
+    rate: Rate | None,
+    daily_budget_usd: float | None,
+    now: float,
+    entropy: bytes,
+) -> tuple[ApiKey, str]:
+    """A key and its text, which is shown once. `entropy`: 36 random bytes. Raises `InvalidRequest`."""
+    problems = []
+    if not _NAME.fullmatch(name) or name == ADMIN:
+        problems.append(
+            Problem(field="name", problem="must be 1 to 64 letters, digits, dots, dashes or underscores, and not admin")
+        )
+    if not scopes:
+        problems.append(Problem(field="scope", problem="is required: submit, read or admin"))
+    if daily_budget_usd is not None and not daily_budget_usd > 0:
+        problems.append(Problem(field="budget", problem="must be more than 0 dollars a day"))
+    if problems:
+        raise InvalidRequest(problems=problems)
+
+    identity = entropy[:4].hex()
+    secret = base64.urlsafe_b64encode(entropy[4:36]).decode().rstrip("=")
+    text = f"crk_{identity}_{secret}"
+    key = ApiKey(
+        id=identity,
+        name=name,
+        digest=digest_of(text),
+        scopes=scopes,
+        rate=rate,
+        daily_budget_usd=daily_budget_usd,
+        created_at=now,
+    )
+    return key, text
+
+
+def key_id(text: str) -> str | None:
+    """The part of a key that may be looked up by; None where it is no key of ours."""
+    match = _FORM.fullmatch(text)
+
+    return match[1] if match else None
+
+
+def fits(key: ApiKey | None, text: str) -> bool:
+    """Whether that text is that key, in the same time whether there is one or not."""
+    same = hmac.compare_digest(digest_of(text), key.digest if key is not None else bytes(32))
+
+    return key is not None and same and key.revoked_at is None
+
+
+def digest_of(text: str) -> bytes:
+    """256 random bits need no slow hash."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
