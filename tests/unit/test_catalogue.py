@@ -60,7 +60,7 @@ def test_a_retired_model_becomes_the_default_and_says_so(name):
     """The seed's own model among them: its callers are answered, and told."""
     model, [warning] = asked(name)
 
-    assert DEFAULT == model
+    assert model == DEFAULT
     assert name in warning and DEFAULT in warning and "retired" in warning
 
 
@@ -71,14 +71,14 @@ def test_a_model_near_its_end_is_asked_until_its_last_day(name):
     assert name == model and "2026-11-30" in warning
 
     model, [warning] = asked(name, now=DECEMBER)
-    assert DEFAULT == model and "2026-11-30" in warning
+    assert model == DEFAULT and "2026-11-30" in warning
 
 
 def test_the_last_day_is_still_a_day():
     """Retired on the 30th means that the 30th still answers."""
     last = datetime(2026, 11, 30, 23, 59, tzinfo=timezone.utc).timestamp()
 
-    assert "claude-sonnet-4-5" == asked("claude-sonnet-4-5", now=last)[0]
+    assert asked("claude-sonnet-4-5", now=last)[0] == "claude-sonnet-4-5"
 
 
 @pytest.mark.parametrize("name", ["gpt-4o", "smrt", "sonnet", "claude sonnet", "claude-" + "x" * 200, "../claude"])
@@ -90,15 +90,15 @@ def test_what_is_no_claude_model_is_refused_with_the_names_that_are(name):
 
 def test_the_operators_default_is_never_second_guessed():
     """Behind a gateway it may be called anything."""
-    assert ("my-model", ()) == asked("my-model", default="my-model")
-    assert ("claude-3-opus-20240229", ()) == asked(None, default="claude-3-opus-20240229")
+    assert asked("my-model", default="my-model") == ("my-model", ())
+    assert asked(None, default="claude-3-opus-20240229") == ("claude-3-opus-20240229", ())
 
 
 def test_a_catalogue_from_the_api_knows_names_that_are_no_claude():
     """What the upstream lists can be asked."""
     gateway = Catalogue(as_of="2026-11-22", aliases={"smart": "house-large"}, current=frozenset({"house-large"}))
 
-    assert "house-large" == asked("smart", catalogue=gateway)[0]
+    assert asked("smart", catalogue=gateway)[0] == "house-large"
 
 
 def test_the_built_in_catalogue_agrees_with_itself():

@@ -152,6 +152,6 @@ def test_values_from_elsewhere_are_held_to_the_same(value, field):
 
 def test_names_in_sentences_are_short_and_printable():
     """A caller's own word never breaks a log line or fills one."""
-    assert "a\ufffdb" == shown("a\nb")
-    assert 65 == len(shown("x" * 1000))
-    assert "files[0].data" == spelled(["files", 0, "data"])
+    assert shown("a\nb") == "a\ufffdb"
+    assert len(shown("x" * 1000)) == 65
+    assert spelled(["files", 0, "data"]) == "files[0].data"
