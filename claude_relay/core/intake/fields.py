@@ -56,7 +56,7 @@ class Fields:
         """The field's name as the caller should read it."""
         return f"{self._at}.{name}" if self._at else name
 
-    def raw(self, name: str) -> Any:
+    def as_sent(self, name: str) -> Any:
         """Its value as it came."""
         return self._values.get(name)
 
@@ -76,8 +76,7 @@ class Fields:
         """A text, as it is."""
         value = self._typed(name, str, "a text in quotes")
         if value is not None and longest is not None and len(value) > longest:
-            self._wrong(name, f"is too long: at most {longest:,} characters, this has {len(value):,}")
-            return None
+            return self._wrong(name, f"is too long: at most {longest:,} characters, this has {len(value):,}")
 
         return value
 
@@ -85,22 +84,17 @@ class Fields:
         """A text of a small alphabet."""
         value = self.text(name)
         if value is not None and not pattern.fullmatch(value):
-            self._wrong(name, f"must be {rule}")
-            return None
+            return self._wrong(name, f"must be {rule}")
 
         return value
 
     def word(self, name: str, words: Sequence[str]) -> str | None:
         """One word of a closed set."""
-        value = self.given(name)
-        if value is None or (isinstance(value, str) and value in words):
-            if value is not None:
-                self.clean[name] = value
-            return value
-        said = f", not “{shown(value)}”" if isinstance(value, str) else f": this is {kind(value)}"
+        value = self.text(name)
+        if value is not None and value not in words:
+            return self._wrong(name, f"must be one of {', '.join(words)}, not “{shown(value)}”")
 
-        self._wrong(name, f"must be one of {', '.join(words)}{said}")
-        return None
+        return value
 
     def number(self, name: str, *, low: float, high: float = math.inf, whole: bool = False) -> Any:
         """A number within its bounds; as a text it is taken with a warning."""
@@ -111,16 +105,13 @@ class Fields:
         if isinstance(value, str):
             value = self._numeral(name, value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            self._wrong(name, f"must be {wanted}: this is {kind(value)}")
-            return None
+            return self._wrong(name, f"must be {wanted}: this is {kind(value)}")
         if abs(value) > _LARGEST:
-            self._wrong(name, f"must be {wanted}: this one is larger than anything it could mean")
-            return None
+            return self._wrong(name, f"must be {wanted}: this one is larger than anything it could mean")
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # 4096.0 and 4096 are the same to JSON, so they are to the hash
         if (whole and not isinstance(value, int)) or not low <= value <= high:
-            self._wrong(name, f"must be {wanted}, not {value}")
-            return None
+            return self._wrong(name, f"must be {wanted}, not {value}")
 
         self.clean[name] = value
         return value
@@ -160,8 +151,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, wanted):
-            self._wrong(name, f"must be {words}: this is {kind(value)}")
-            return None
+            return self._wrong(name, f"must be {words}: this is {kind(value)}")
 
         self.clean[name] = value
         return value
@@ -174,9 +164,12 @@ class Fields:
 
         return float(text) if re.search(r"[.eE]", text) else int(text)
 
-    def _wrong(self, name: str, text: str) -> None:
+    def _wrong(self, name: str, text: str) -> Any:
+        """Notes the problem; answers None, as every getter does where there is one."""
         self.clean.pop(name, None)
         self.problem(name, text)
+
+        return None
 
 
 def kind(value: object) -> str:

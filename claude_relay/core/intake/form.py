@@ -19,7 +19,7 @@ _FLAT = ("metadata", "webhookHeaders")
 
 _STEP = re.compile(r"[^.\[\]]+")
 _DEEPEST = 8
-_MOST_ENTRIES = 1000
+_LONGEST_NAME = 512
 
 _Node = dict[Any, Any]
 
@@ -29,7 +29,7 @@ def from_form(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     notes = Notes()
     body: _Node = {}
     for name, text in pairs:
-        steps = _steps(name)
+        steps = _steps(name) if len(name) <= _LONGEST_NAME else []
         if not steps or len(steps) > _DEEPEST:
             notes.problem(shown(name) or "body", "is not the name of a field")
             continue
@@ -53,7 +53,7 @@ def _steps(name: str) -> list[str | int]:
         inner = rest[1:-1] if rest.startswith("[") and rest.endswith("]") else rest[1:]
         return [first[0], inner] if inner else [first[0]]
 
-    words = _STEP.findall(rest[: 64 * _DEEPEST])
+    words = _STEP.findall(rest)
     return [first[0], *(int(word) if word.isdecimal() and len(word) <= 4 else word for word in words)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..ids import REQUEST_ID
 from .fields import Fields
 
-RULE = "1 to 128 of A–Z a–z 0–9 . _ : - and begin with a letter or digit"
+RULE = "1 to 128 of A-Z a-z 0-9 . _ : - and begin with a letter or digit"
 
 
 def read_request_id(fields: Fields, header: str | None) -> str | None:

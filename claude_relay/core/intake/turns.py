@@ -22,7 +22,7 @@ def read_turns(fields: Fields) -> tuple[dict[str, Any], int]:
     elif messages is not None:
         return {"messages": messages}, _read(fields, messages)
     elif fields.given("messages") is None and not wrong:
-        fields.problem("prompt", _missing(fields.raw("prompt")))
+        fields.problem("prompt", _missing(fields.as_sent("prompt")))
 
     return {}, 0
 

@@ -1,0 +1,157 @@
+"""JSON at the door: strict, bounded, and refused in plain words."""
+
+import json
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.json_values import faults, shown, spelled
+from claude_relay.core.strict_json import MAX_VALUES, loads
+from claude_relay.errors import InvalidRequest
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        loads(data)
+
+    [problem] = caught.value.problems
+    return str(problem)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"prompt": "Hei p\xc3\xa5 deg", "options": {"maxTokens": 4096}}',
+        b'\xef\xbb\xbf{"prompt": "x"}',
+        b' [1, -2.5e3, true, null, "\\ud83d\\ude00", "\\\\ud800"] \n',
+        b"[" * 100 + b"]" * 100,
+        b"99999999999999999999",
+        b'{"prompt": "' + b"[{,}]" * 1000 + b'"}',
+    ],
+)
+def test_good_json_is_read_as_it_is(data):
+    """A byte order mark is tolerated; brackets inside texts are no nesting."""
+    assert json.loads(data.decode("utf-8-sig")) == loads(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", ["body is empty"]),
+        (b" \r\n", ["body is empty"]),
+        (b"\xef\xbb\xbf", ["body is empty"]),
+        (b'{"prompt": "a\nb"}', ["line 1, column 14", "a line break stands inside a text", "Create JSON", "form"]),
+        (b'{\n "prompt": "a\tb"}', ["line 2, column 14", "a tab", "Transform to JSON"]),
+        (b'{"prompt": "a\x01b"}', ["control character (U+0001)", "\\u0001"]),
+        (b'{"prompt": "say "hi" now"}', ["column 18", "probably contains a quote", "x-www-form-urlencoded"]),
+        (b'{"prompt": ""hi" she said"}', ["column 14", "probably contains a quote"]),
+        (b'{"prompt": "C:\\dir"}', ["column 15", "backslash"]),
+        (b'{"prompt": "\\u12"}', ["four hexadecimal digits"]),
+        (b'{"prompt": "abc', ["column 12", "never ends"]),
+        (b'{"prompt": "abc"', ["breaks off"]),
+        (b'{"maxTokens": }', ["a value is missing", "null"]),
+        (b'{"maxTokens": ', ["breaks off"]),
+        (b'{"a": 1,}', ["comma too many"]),
+        (b"[1,]", ["a value is missing"]),
+        (b"{'a': 1}", ["not single ones"]),
+        ("{“a”: 1}".encode(), ["not typographic ones"]),
+        (b'{"a": hello}', ["column 7", "double quotes around"]),
+        (b"prompt=hello", ["not valid JSON"]),
+        (b"{} {}", ["more follows"]),
+        (b'{"a": 1, "b": 2, "a": 3}', ["“a” twice"]),
+        (b'{"x": {"k": 1, "k": 1}}', ["“k” twice"]),
+        (b"[NaN]", ["NaN"]),
+        (b"[-Infinity]", ["-Infinity"]),
+        (b"[1e999]", ["1e999", "larger"]),
+        (b"[-1e999]", ["larger"]),
+        (b"[123456789012345678901]", ["more than 20 digits"]),
+        (b"[-123456789012345678901]", ["more than 20 digits"]),
+        (b"[" + b"1" * 5000 + b"]", ["more than 20 digits"]),
+        (b"[0." + b"1" * 5000 + b"]", ["longer"]),
+        (b'{"prompt": "\\ud83d"}', ["prompt holds half a character"]),
+        (b'{"files": [{"name": "x\\uDE00"}]}', ["files[0].name holds half a character"]),
+        (b'{"a\\ud800": 1}', ["field name"]),
+        (b"[" * 101 + b"]" * 101, ["nested too deeply", "100"]),
+        (b'{"a":' * 101 + b"1" + b"}" * 101, ["nested too deeply"]),
+        (b"[" * 5000, ["nested too deeply"]),
+        (b'{"prompt": "bl\xe5b\xe6r"}', ["not UTF-8", "byte 15"]),
+        (b"\xff\xfe{\x00}\x00", ["not UTF-8"]),
+    ],
+)
+def test_bad_json_is_refused_in_words(data, words):
+    """Each fault is named, where it has a place with that place, and where there is one with the cure."""
+    said = refusal(data)
+
+    assert all(word in said for word in words), said
+
+
+def test_the_refusal_keeps_the_prompt_to_itself():
+    """The words go into logs, and what stood around the fault may be anybody's letter."""
+    assert "hemmelig" not in refusal(b'{"prompt": "hemmelig "brev" hemmelig"}')
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"[" * 16_000_000, "nested too deeply"),
+        (b'{"a":' * 6_000_000, "nested too deeply"),
+        (b"[" + b"[]," * 10_000_000 + b"[]]", "too many values"),
+        (b'["' + b'","' * 10_000_000 + b'"]', "too many values"),
+    ],
+)
+def test_a_hostile_body_is_refused_before_it_takes_memory(data, words):
+    """32 MiB of brackets would be gigabytes of values; a few copies of the body are the most there may be."""
+    tracemalloc.start()
+    try:
+        said = refusal(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert words in said
+    assert peak < 4 * len(data)
+
+
+def test_a_long_prompt_full_of_commas_is_no_hostile_body():
+    """Only what stands outside texts counts as values."""
+    prompt = 'a,b[c]{d}\\"' * (MAX_VALUES // 3)
+
+    assert {"prompt": prompt} == loads(json.dumps({"prompt": prompt}).encode())
+
+
+@given(st.binary() | st.text().map(str.encode) | st.text(alphabet='[]{}",:\\u0dD8a1e-. \n').map(str.encode))
+def test_any_bytes_are_a_value_or_a_refusal(data):
+    """There is no third way out; a value that is taken can be written again."""
+    try:
+        value = loads(data)
+    except InvalidRequest as exc:
+        assert exc.problems
+    else:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ({"a": [1, {"b": "\ud800"}]}, "a[1].b"),
+        ({"a": float("nan")}, "a"),
+        ({"a": 10**20}, "a"),
+        ({"a": b"bytes"}, "a"),
+        ({"a": {1: 2}}, "a"),
+        ("\udc80", "body"),
+    ],
+)
+def test_values_from_elsewhere_are_held_to_the_same(value, field):
+    """A form or a command line can bring what JSON cannot."""
+    [problem] = faults(value)
+
+    assert field == problem.field
+
+
+def test_names_in_sentences_are_short_and_printable():
+    """A caller's own word never breaks a log line or fills one."""
+    assert shown("a\nb") == "a\ufffdb"
+    assert len(shown("x" * 1000)) == 65
+    assert spelled(["files", 0, "data"]) == "files[0].data"
