@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from .ports import Claude, ReadyQueue
     from .relay import Relay
     from .worker.daemon import Daemon
+    from .worker.pacing import Pacing
+
+#: How long a family rests that has no tokens left this minute, in seconds.
+_TOKENLESS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -144,12 +149,15 @@ def work(settings: Settings) -> int:
         house = open_house(settings, create=True)
         stack.callback(house.close)
         _refuse_a_broken_store(house.relay)
-        claude = _claude(settings, stack)
+        from .worker.pacing import Pacing
 
-        return make_worker(settings, house, claude).run()
+        pacing = Pacing()
+        claude = _claude(settings, stack, pacing)
+
+        return make_worker(settings, house, claude, pacing).run()
 
 
-def make_worker(settings: Settings, house: House, claude: Claude) -> Daemon:
+def make_worker(settings: Settings, house: House, claude: Claude, pacing: Pacing) -> Daemon:
     """A worker, not yet running."""
     from .webhooks.guard import Allow
     from .webhooks.sender import Http
@@ -157,11 +165,12 @@ def make_worker(settings: Settings, house: House, claude: Claude) -> Daemon:
 
     sender = Http(timeout=settings.webhook_timeout, allow=Allow.parse(settings.allow_private_urls))
 
-    return Daemon(house.relay, claude, sender, house.ready, settings=settings, folder=house.folder)
+    return Daemon(house.relay, claude, sender, house.ready, settings=settings, folder=house.folder, pacing=pacing)
 
 
-def _claude(settings: Settings, stack: contextlib.ExitStack) -> Claude:
+def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing) -> Claude:
     from .claude.messages import Limits, Messages
+    from .claude.ratelimits import RateLimits
 
     key, base_url = settings.anthropic_api_key, settings.anthropic_base_url
     if settings.provider == "sandbox":
@@ -173,7 +182,16 @@ def _claude(settings: Settings, stack: contextlib.ExitStack) -> Claude:
     limits = Limits(
         call_timeout=settings.call_timeout, first_byte=settings.first_byte_timeout, idle=settings.idle_timeout
     )
-    claude = Messages(api_key=key or "", base_url=base_url, limits=limits)
+
+    def heard(family: str, told: RateLimits) -> None:
+        now, quota = time.time(), told.requests
+        tokens = (told.tokens, told.input_tokens, told.output_tokens)
+        # Tokens come back evenly, too: a family without any need not wait until it has all of them.
+        out = [one.reset - now for one in tokens if one.remaining == 0 and one.reset is not None]
+        pause = min(max(out), _TOKENLESS) if out else None
+        pacing.heard(family, limit=quota.limit, remaining=quota.remaining, reset=quota.reset, exhausted_for=pause)
+
+    claude = Messages(api_key=key or "", base_url=base_url, limits=limits, on_limits=heard)
     stack.callback(claude.close)
 
     return claude

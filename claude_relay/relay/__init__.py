@@ -2,5 +2,6 @@
 
 from .door import Relay
 from .values import Accepted, Claimed, Page, Ref, ToSend
+from .work import Rooms
 
-__all__ = ["Accepted", "Claimed", "Page", "Ref", "Relay", "ToSend"]
+__all__ = ["Accepted", "Claimed", "Page", "Ref", "Relay", "Rooms", "ToSend"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ..core import machine
 from ..core.change import Call, Change
@@ -19,6 +19,14 @@ from .values import Claimed, Tools
 PROBE_EVERY = 300.0
 
 
+@dataclass(frozen=True)
+class Rooms:
+    """How many more calls of each family would be made now; `other` of one that is not named (None: any number)."""
+
+    known: Mapping[str, int] = field(default_factory=dict)
+    other: int | None = None
+
+
 class Work:
     """The use cases of a worker's slots."""
 
@@ -27,15 +35,16 @@ class Work:
         self._store = tools.store
 
     def claim(
-        self, worker: str, *, limit: int, ids: Collection[str] | None = None, skip_families: Collection[str] = ()
+        self, worker: str, *, limit: int, ids: Collection[str] | None = None, rooms: Rooms | None = None
     ) -> Sequence[Claimed]:
         """
         Up to `limit` due jobs for that worker, each with an open entry in the ledger.
 
         With `ids`, only those of them that are still to be had; without, a sweep in the order of claiming. Paused and
-        full groups, families that are being throttled and a parked queue are passed over.
+        full groups, families that are being throttled and a parked queue are passed over; `rooms` says how many more
+        calls of each family the worker would make now.
         """
-        return self._store.write(lambda unit: self._claim(unit, worker, limit, ids, skip_families))
+        return self._store.write(lambda unit: self._claim(unit, worker, limit, ids, rooms or Rooms()))
 
     def sending(self, claimed: Claimed) -> None:
         """
@@ -127,7 +136,7 @@ class Work:
         return None if change is None else self._announce(change)
 
     def _claim(
-        self, unit: Unit, worker: str, limit: int, ids: Collection[str] | None, skip_families: Collection[str]
+        self, unit: Unit, worker: str, limit: int, ids: Collection[str] | None, rooms: Rooms
     ) -> Sequence[Claimed]:
         holds = {hold.scope: hold for hold in unit.holds()}
         if "pause" in holds:
@@ -136,11 +145,10 @@ class Work:
             if park.until is None or park.until > unit.now:
                 return []
             limit = min(limit, 1)
-        families = {*skip_families, *_throttled(holds, unit.now)}
-        gate, owners = _Gate(unit), spent_out(unit)
+        gate, owners = _Gate(unit, rooms, _throttled(holds, unit.now)), spent_out(unit)
         claimed: list[Claimed] = []
         while len(claimed) < limit:
-            batch = self._candidates(unit, limit - len(claimed), ids, gate.shut, families, owners)
+            batch = self._candidates(unit, limit - len(claimed), ids, gate, owners)
             taken = [self._take(unit, job, worker) for job in batch if gate.admits(job)]
             claimed.extend(taken)
             if not batch or ids is not None:
@@ -156,10 +164,10 @@ class Work:
         unit: Unit,
         limit: int,
         ids: Collection[str] | None,
-        groups: Collection[str],
-        families: Collection[str],
+        gate: _Gate,
         owners: Collection[str],
     ) -> Sequence[Job]:
+        groups, families = gate.shut, gate.families
         if ids is None:
             return unit.due(limit=limit, skip_groups=groups, skip_families=families, skip_owners=owners)
         named = [job for job in map(unit.job, ids) if job is not None]
@@ -212,23 +220,32 @@ class Work:
 
 
 class _Gate:
-    """Which groups may have one more, while a claim goes on."""
+    """Which groups and families may have one more, while a claim goes on."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, rooms: Rooms, throttled: Collection[str]) -> None:
         self._unit = unit
+        self._rooms, self._other = dict(rooms.known), rooms.other
+        self.families = {name for name, room in rooms.known.items() if room <= 0} | set(throttled)
         self._running = unit.running_by_group()
         self._groups = {group.name: group for group in unit.groups()}
         self._moved: set[str] = set()
         self.shut = {group.name for group in self._groups.values() if not self._open(group)}
 
     def admits(self, job: Job) -> bool:
-        """Whether the job's group takes it; if so, it is counted."""
+        """Whether the job's group and family take it; if so, it is counted."""
+        room = self._rooms.get(job.family, self._other)
+        if job.family in self.families:
+            return False
         group = self._groups.get(job.group)
-        if group is None:
-            return True
-        if not self._open(group):
+        if group is not None and not self._open(group):
             self.shut.add(group.name)
             return False
+        if room is not None:
+            self._rooms[job.family] = room - 1
+            if room <= 1:
+                self.families.add(job.family)
+        if group is None:
+            return True
         self._running[group.name] = self._running.get(group.name, 0) + 1
         if group.rate is not None:
             # Evenly spaced (GCRA without a burst): a minute's jobs never all start in its first second.

@@ -15,6 +15,7 @@ from ..core.job import Job
 from ..errors import LeaseLost, StoreUnavailable
 from ..ports import Claude, Prompt
 from ..relay import Relay
+from .pacing import Pacing
 from .running import Running
 
 T = TypeVar("T")
@@ -28,17 +29,26 @@ class Caller:
     """Makes calls. `ending` is set when the time for bringing them home is over."""
 
     def __init__(
-        self, relay: Relay, claude: Claude, *, ending: threading.Event, clock: Callable[[], float] = time.time
+        self,
+        relay: Relay,
+        claude: Claude,
+        *,
+        pacing: Pacing,
+        ending: threading.Event,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._relay = relay
         self._claude = claude
+        self._pacing = pacing
         self._ending = ending
         self._clock = clock
 
     def run(self, running: Running) -> Job | None:
         """See one job through: None where it was not ours any more at the end."""
         claimed = running.claimed
+        family = claimed.job.family
         if self._ending.is_set():
+            self._pacing.ended(family, throttled=False, well=False)
             return self._stored(running, lambda: self._relay.work.release(claimed))
 
         prompt = Prompt(job=claimed.job, request=claimed.request.request, max_cost_usd=claimed.request.max_cost_usd)
@@ -49,6 +59,8 @@ class Caller:
             sending=lambda: self._sending(running),
             progress=lambda partial: self._checkpoint(running, partial),
         )
+        throttled = isinstance(end, Failure) and end.remedy is Remedy.WAIT
+        self._pacing.ended(family, throttled=throttled, well=isinstance(end, Completion))
         job = self._stored(running, lambda: self._settle(running, end))
         self._log(running, job, end, time.monotonic() - began)
 

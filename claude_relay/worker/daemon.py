@@ -16,10 +16,12 @@ from ..config import Settings
 from ..ports import Claude, ReadyQueue, Sender, WorkerSeen
 from ..queues.doorbell import Door
 from ..relay import Relay
+from .alerts import Alerts
 from .call import Caller
 from .deliver import Deliveries
 from .heart import Heart
 from .locks import Locks
+from .pacing import Pacing
 from .running import InHand, Running
 from .slots import Slots
 from .upkeep import Upkeep
@@ -39,8 +41,17 @@ class Daemon:
     """
 
     def __init__(
-        self, relay: Relay, claude: Claude, sender: Sender, ready: ReadyQueue, *, settings: Settings, folder: Path
+        self,
+        relay: Relay,
+        claude: Claude,
+        sender: Sender,
+        ready: ReadyQueue,
+        *,
+        settings: Settings,
+        folder: Path,
+        pacing: Pacing | None = None,
     ) -> None:
+        pacing = pacing or Pacing()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._relay, self._claude, self._settings = relay, claude, settings
         self._stopping, self._ending = threading.Event(), threading.Event()
@@ -49,7 +60,7 @@ class Daemon:
         self._locks = Locks(folder)
         self._locks.hold(self.id)
         self._door = Door(folder, self.id)
-        self._caller = Caller(relay, claude, ending=self._ending)
+        self._caller = Caller(relay, claude, pacing=pacing, ending=self._ending)
         self._slots = Slots(
             relay,
             ready,
@@ -58,6 +69,7 @@ class Daemon:
             worker=self.id,
             limit=settings.concurrency,
             in_hand=self._in_hand,
+            pacing=pacing,
         )
         self._heart = Heart(relay, self._in_hand, seen=self._seen, worker=self.id, lease=settings.lease)
         self._deliveries = Deliveries(relay, sender, worker=self.id, secrets=settings.webhook_secret)
@@ -67,6 +79,7 @@ class Daemon:
             worker=self.id,
             lease=settings.lease,
             delivery_lease=relay.policy.webhook_lease,
+            alerts=Alerts(relay, sender, url=settings.alert_url, secrets=settings.webhook_secret),
         )
 
     def run(self) -> int:

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ..ports import ReadyQueue
 from ..queues.doorbell import Door
-from ..relay import Claimed, Relay
+from ..relay import Claimed, Relay, Rooms
 from .loops import Loop
+from .pacing import FIRST_WINDOW, Pacing
 from .running import InHand, Running
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,11 @@ class Slots:
         worker: str,
         limit: int,
         in_hand: InHand,
-        allowance: Callable[[], Sequence[str]] = tuple,
+        pacing: Pacing,
     ) -> None:
         self._relay, self._ready, self._door, self._run = relay, ready, door, run
         self._worker, self._limit, self._in_hand = worker, limit, in_hand
-        self._held_families = allowance
+        self._pacing = pacing
         self._pool = ThreadPoolExecutor(max_workers=limit, thread_name_prefix="call")
         self._behind = True  # until a sweep has found less than it had room for
         self._swept_at = float("-inf")
@@ -69,24 +70,26 @@ class Slots:
         if free > 0 and self._behind:
             return 0.0
         # Without a free slot, the end of a call knocks.
-        self._door.wait(max(0.01, SWEEP - (time.monotonic() - self._swept_at)) if free > 0 else SWEEP)
+        pause = min(SWEEP - (time.monotonic() - self._swept_at), self._pacing.next_in()) if free > 0 else SWEEP
+        self._door.wait(max(0.01, pause))
 
         return 0.0
 
     def _claim(self, free: int) -> Sequence[Claimed]:
         ids = self._ready.take(free)
-        families = self._held_families()
+        rooms = Rooms(self._pacing.rooms(), FIRST_WINDOW)
         if self._behind or time.monotonic() - self._swept_at >= SWEEP:
-            claimed = self._relay.work.claim(self._worker, limit=free, skip_families=families)
+            claimed = self._relay.work.claim(self._worker, limit=free, rooms=rooms)
             self._swept_at = time.monotonic()
             self._behind = len(claimed) >= free
             return claimed
         if not ids:
             return []
 
-        return self._relay.work.claim(self._worker, limit=free, ids=ids, skip_families=families)
+        return self._relay.work.claim(self._worker, limit=free, ids=ids, rooms=rooms)
 
     def _start(self, claimed: Claimed) -> None:
+        self._pacing.started(claimed.job.family)
         running = self._in_hand.add(claimed)
         self._pool.submit(self._see_through, running)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 
 from ..relay import Relay
+from .alerts import Alerts
 from .locks import Locks
 from .loops import Loop
 
@@ -52,9 +53,11 @@ class Upkeep:
         worker: str,
         lease: float,
         delivery_lease: float,
+        alerts: Alerts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay, self._locks, self._worker, self._clock = relay, locks, worker, clock
+        self._alerts = alerts
         self._calls = LeaseWatch(lease, clock=clock)
         self._posts = LeaseWatch(delivery_lease, clock=clock)
         self._reaped_at = float("-inf")
@@ -76,6 +79,7 @@ class Upkeep:
             self._reaped_at = now
         for job in self._relay.upkeep.expire():
             log.info("job failed", extra={"requestId": job.request_id, "errorType": job.error_type})
+        self._alerts.send()
         if now >= self._purge_at:
             self._purge_at = now + PURGE
             if erased := self._relay.upkeep.purge():
