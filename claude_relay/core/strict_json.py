@@ -118,7 +118,9 @@ def _in_words(exc: json.JSONDecodeError) -> str:
         what = 'texts and names need straight double quotes ("), not single ones'
     elif found in ("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"):
         what = 'texts and names need straight quotes ("), not typographic ones'
-    elif "property name" in said or "trailing comma" in said:
+    elif "trailing comma" in said:  # Python 3.13 and later see it for what it is
+        what = "a comma follows the last one, and nothing after it"
+    elif "property name" in said:
         what = "a field's name in double quotes should stand here; is there a comma too many before it?"
     elif found == "":
         what = "the body breaks off: a closing bracket or quote is missing"

@@ -1,0 +1,52 @@
+"""The door, with judges that find nothing wrong unless a test says so."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+
+from claude_relay.core.intake import Defaults, parse
+from claude_relay.core.submission import Submission
+from claude_relay.errors import InvalidRequest
+
+NOW = 1_795_305_600.0  # 2026-11-22T00:00:00Z
+
+PDF = base64.b64encode(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj").decode()
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR").decode()
+JPEG = base64.b64encode(b"\xff\xd8\xff\xe0\x00\x10JFIF").decode()
+GIF = base64.b64encode(b"GIF89a\x01\x00").decode()
+WEBP = base64.b64encode(b"RIFF\x24\x00\x00\x00WEBPVP8 ").decode()
+
+
+def defaults(**fields: Any) -> Defaults:
+    """What the door is told."""
+    known: dict[str, Any] = dict(
+        model="claude-sonnet-5-5", check_url=lambda url: None, check_schema=lambda schema: None
+    )
+    return Defaults(**(known | fields))
+
+
+def everything(**fields: Any) -> Defaults:
+    """The same in a version where nothing is still to come."""
+    return defaults(not_yet={}, **fields)
+
+
+def taken(body: Any, *, told: Defaults | None = None, **how: Any) -> Submission:
+    """The submission; a body that is not even a prompt gets one."""
+    return parse(_with_prompt(body), now=NOW, defaults=told or defaults(), **how)
+
+
+def refused(body: Any, *, told: Defaults | None = None, **how: Any) -> dict[str, str]:
+    """The problems by field."""
+    with pytest.raises(InvalidRequest) as caught:
+        parse(_with_prompt(body), now=NOW, defaults=told or defaults(), **how)
+
+    fields = [problem.field for problem in caught.value.problems]
+    assert len(fields) == len(set(fields)), f"a field is named twice: {caught.value.problems}"
+    return {problem.field: problem.problem for problem in caught.value.problems}
+
+
+def _with_prompt(body: Any) -> Any:
+    return body if not isinstance(body, dict) or body.keys() & {"prompt", "messages"} else {"prompt": "Hei", **body}

@@ -1,0 +1,337 @@
+"""The submit body: every field's type and limits, the forgiving readings, and all problems at once."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.intake import NOT_YET, parse, parse_options
+from claude_relay.core.intake.body import KNOWN
+from claude_relay.core.intake.options import KNOWN as OPTIONS
+from claude_relay.core.job import OnInterrupt, Retain
+from claude_relay.errors import InvalidRequest
+from tests.support.intake import NOW, PDF, defaults, everything, refused, taken
+
+
+def test_a_prompt_alone_is_enough():
+    """Everything else has a default."""
+    submission = taken({"prompt": "Hei på deg"})
+
+    assert submission.request == {
+        "prompt": "Hei på deg",
+        "options": {"model": "claude-sonnet-5-5", "maxTokens": 4096},
+    }
+    assert (submission.request_id, submission.webhook_url, submission.run_at, submission.deadline_at) == (None,) * 4
+    assert (submission.mode, submission.group, submission.priority) == ("live", "default", 0.0)
+    assert (submission.on_interrupt, submission.retain) == (OnInterrupt.RETRY, Retain.FULL)
+    assert (submission.prompt_length, submission.warnings) == (10, ())
+
+
+def test_every_field_finds_its_place():
+    """Nothing that was asked for is lost on the way in."""
+    submission = taken(
+        {
+            "prompt": "Les fakturaen",
+            "webhookUrl": "https://hook.eu1.make.com/abc?x=1",
+            "failureWebhookUrl": "http://hooks.example:8080/fail",
+            "webhookHeaders": {"x-make-apikey": "k"},
+            "requestId": "faktura:2026-11.22_a",
+            "options": {
+                "model": "smart",
+                "maxTokens": 100,
+                "systemPrompt": "Svar kort",
+                "outputSchema": {"type": "object"},
+                "effort": "xhigh",
+                "raw": {"thinking": {"type": "adaptive"}},
+            },
+            "files": [{"data": PDF, "name": "faktura.pdf"}],
+            "continueFrom": "earlier-1",
+            "mode": "batch",
+            "needBy": "2h",
+            "delay": "10m",
+            "deadline": "30m",
+            "priority": 86_400,
+            "group": "regnskap",
+            "metadata": {"bilag": 7, "tom": ""},
+            "maxCostUsd": 0.5,
+            "onInterrupt": "hold",
+            "retain": "metadata",
+        },
+        told=everything(),
+    )
+
+    assert submission.request == {
+        "prompt": "Les fakturaen",
+        "options": {
+            "model": "claude-opus-5-5",
+            "maxTokens": 100,
+            "systemPrompt": "Svar kort",
+            "outputSchema": {"type": "object"},
+            "effort": "xhigh",
+            "raw": {"thinking": {"type": "adaptive"}},
+        },
+        "files": [{"data": PDF, "mediaType": "application/pdf", "name": "faktura.pdf"}],
+        "continueFrom": "earlier-1",
+    }
+    assert submission.request_id == "faktura:2026-11.22_a"
+    assert submission.webhook_url == "https://hook.eu1.make.com/abc?x=1"
+    assert submission.failure_webhook_url == "http://hooks.example:8080/fail"
+    assert submission.webhook_headers == {"x-make-apikey": "k"}
+    assert submission.metadata == {"bilag": 7, "tom": ""}
+    assert (submission.mode, submission.group, submission.priority) == ("batch", "regnskap", 86_400.0)
+    assert (submission.run_at, submission.deadline_at, submission.need_by) == (NOW + 600, NOW + 1800, NOW + 7200)
+    assert (submission.max_cost_usd, submission.model) == (0.5, "claude-opus-5-5")
+    assert (submission.on_interrupt, submission.retain) == (OnInterrupt.HOLD, Retain.METADATA)
+    assert submission.warnings == ()
+
+
+@pytest.mark.parametrize("body", [None, [], [{"prompt": "x"}], "prompt", 3, True])
+def test_a_body_that_is_no_object_says_what_it_should_be(body):
+    assert "must be an object" in refused(body)["body"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [(None, "is required"), ("", "is required"), (" \n\t", "only white space"), (42, "a number"), (["x"], "a list")],
+)
+def test_a_prompt_is_a_text_with_something_in_it(prompt, words):
+    assert words in refused({"prompt": prompt})["prompt"]
+
+
+@pytest.mark.parametrize("empty", ["", " ", None, [], {}])
+@pytest.mark.parametrize("name", [name for name in KNOWN if name != "prompt"])
+def test_an_empty_field_is_an_absent_one(name, empty):
+    """Make sends what was left blank as "" or null."""
+    assert taken({"prompt": "Hei", name: empty}) == taken({"prompt": "Hei"})
+
+
+@pytest.mark.parametrize("empty", ["", None, [], {}])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_empty_option_is_an_absent_one(name, empty):
+    assert taken({"options": {name: empty}}) == taken({})
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"webhookUrl": 5}, "webhookUrl"),
+        ({"failureWebhookUrl": ["https://a.example"]}, "failureWebhookUrl"),
+        ({"webhookHeaders": "x: y"}, "webhookHeaders"),
+        ({"requestId": 5}, "requestId"),
+        ({"requestId": "a" * 129}, "requestId"),
+        ({"requestId": "-a"}, "requestId"),
+        ({"requestId": "a/../b"}, "requestId"),
+        ({"requestId": "a\n"}, "requestId"),
+        ({"requestId": "å"}, "requestId"),
+        ({"options": "model"}, "options"),
+        ({"options": ["model"]}, "options"),
+        ({"files": {"data": PDF}}, "files"),
+        ({"continueFrom": "/"}, "continueFrom"),
+        ({"mode": "Live"}, "mode"),
+        ({"mode": 1}, "mode"),
+        ({"needBy": 7200}, "needBy"),
+        ({"runAt": 1_795_305_600}, "runAt"),
+        ({"delay": 600}, "delay"),
+        ({"deadline": True}, "deadline"),
+        ({"priority": -1}, "priority"),
+        ({"priority": 86_401}, "priority"),
+        ({"priority": "soon"}, "priority"),
+        ({"priority": True}, "priority"),
+        ({"group": "a" * 65}, "group"),
+        ({"group": "a b"}, "group"),
+        ({"group": 1}, "group"),
+        ({"metadata": "x"}, "metadata"),
+        ({"metadata": [1]}, "metadata"),
+        ({"maxCostUsd": 0}, "maxCostUsd"),
+        ({"maxCostUsd": -1}, "maxCostUsd"),
+        ({"maxCostUsd": "cheap"}, "maxCostUsd"),
+        ({"onInterrupt": "restart"}, "onInterrupt"),
+        ({"retain": False}, "retain"),
+    ],
+)
+def test_a_field_of_the_wrong_kind_or_past_its_limit_is_named(body, field):
+    assert list(refused(body, told=everything())) == [field]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mode", "live, batch, auto"),
+        ("onInterrupt", "retry, partial, hold"),
+        ("retain", "full, metadata"),
+    ],
+)
+def test_a_wrong_word_is_answered_with_the_right_ones(name, words):
+    problem = refused({name: "whatever"})[name]
+
+    assert words in problem and "whatever" in problem
+
+
+def test_limits_are_inclusive():
+    """What stands in the contract's table is still taken."""
+    submission = taken(
+        {"requestId": "a" * 128, "group": "g" * 64, "priority": 0, "metadata": {"k": "x" * (16 * 1024 - 8)}}
+    )
+
+    assert len(submission.request_id or "") == 128
+    assert "metadata" in refused({"metadata": {"k": "x" * (16 * 1024 - 7)}})
+    assert "metadata" in refused({"metadata": {"k": "å" * (8 * 1024)}})
+
+
+def test_all_problems_come_at_once():
+    """One round trip to mend a body, not seven."""
+    body = {
+        "prompt": 3,
+        "webhookUrl": "ftp://x",
+        "requestId": "/",
+        "options": {"maxTokens": 0, "effort": "extreme", "max_tokens": 3},
+        "files": [{"data": "%%"}],
+        "group": "a b",
+        "delay": "10",
+        "webhook_headers": {},
+    }
+
+    assert set(refused(body)) == {
+        "prompt",
+        "webhookUrl",
+        "requestId",
+        "options.maxTokens",
+        "options.effort",
+        "options.max_tokens",
+        "files[0].data",
+        "group",
+        "delay",
+        "webhook_headers",
+    }
+
+
+def test_a_body_with_a_million_faults_is_answered_shortly():
+    """The list is for a person."""
+    turns = [{"role": "nobody", "content": ""}] * 10_000
+
+    assert len(refused({"messages": turns})) <= 100
+    assert len(taken({f"field {index}": 1 for index in range(10_000)}).warnings) <= 21
+
+
+@pytest.mark.parametrize(("text", "number"), [("4096", 4096), (" 100 ", 100), ("1e3", 1000), ("4096.0", 4096)])
+def test_a_number_in_quotes_is_taken_with_a_warning(text, number):
+    submission = taken({"options": {"maxTokens": text}})
+
+    assert submission.request["options"]["maxTokens"] == number
+    assert ["options.maxTokens" in warning for warning in submission.warnings] == [True]
+
+
+def test_a_forms_numbers_are_taken_without_one():
+    """A form cannot write them otherwise."""
+    submission = taken({"priority": "60", "options": {"maxTokens": "100"}}, form=True)
+
+    assert (submission.priority, submission.warnings) == (60.0, ())
+
+
+@pytest.mark.parametrize("value", ["0,5", "4 096", "٤٠٩٦", "1_000", "0x10", "inf", "nan", "1e999", "9" * 5000])
+def test_what_is_no_number_is_none_in_quotes_either(value):
+    assert "must be a number from 0 to 86400" in refused({"priority": value})["priority"]
+
+
+def test_an_unknown_field_is_ignored_with_a_warning():
+    submission = taken({"colour": "red", "options": {"top_p": 1}})
+
+    assert [warning.split()[0] for warning in submission.warnings] == ["options.top_p", "colour"]
+
+
+def test_a_field_in_the_wrong_place_is_told_where_it_belongs():
+    """Beside the prompt the seed ignored it, so a refusal would break scenarios that work."""
+    submission = taken({"model": "smart", "max_tokens": 5, "options": {"webhookUrl": "https://a.example"}})
+
+    assert submission.model == "claude-sonnet-5-5"
+    assert "options.webhookUrl was ignored: it is only read as webhookUrl" in submission.warnings[0]
+    assert "model was ignored: it is only read as options.model" in submission.warnings
+    assert "max_tokens was ignored: it is only read as options.maxTokens" in submission.warnings
+
+
+@pytest.mark.parametrize(
+    ("body", "slip", "meant"),
+    [
+        ({"webhookURL": "x"}, "webhookURL", "webhookUrl"),
+        ({"webhook_url": "x"}, "webhook_url", "webhookUrl"),
+        ({"Prompt": "x", "prompt": "y"}, "Prompt", "prompt"),
+        ({"request-id": "x"}, "request-id", "requestId"),
+        ({"options": {"max_tokens": 1}}, "options.max_tokens", "options.maxTokens"),
+        ({"options": {"systemPromt": "x"}}, "options.systemPromt", "options.systemPrompt"),
+        ({"files": [{"data": PDF, "media_type": "x"}]}, "files[0].media_type", "files[0].mediaType"),
+    ],
+)
+def test_a_misspelt_field_is_refused_and_both_names_given(body, slip, meant):
+    """A webhookURL that was silently ignored would be an answer that never arrives."""
+    assert f"did you mean {meant}?" in refused(body)[slip]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"continueFrom": "r-1"}, "continueFrom"),
+        ({"files": [{"url": "https://a.example/a.pdf"}]}, "files[0].url"),
+        ({"files": [{"fileId": "file_1"}]}, "files[0].fileId"),
+        ({"mode": "batch"}, "mode"),
+        ({"mode": "auto"}, "mode"),
+        ({"needBy": "2h"}, "needBy"),
+        ({"maxCostUsd": 1}, "maxCostUsd"),
+    ],
+)
+def test_what_is_not_built_yet_is_said_and_never_ignored(body, field):
+    assert "is not available in this version" in refused(body, told=defaults(not_yet=FIRST))[field]
+    assert taken(body, told=everything())
+
+
+FIRST = dict.fromkeys(
+    ("continueFrom", "files[].url", "files[].fileId", "mode: batch", "mode: auto", "needBy", "maxCostUsd"), "later"
+)
+
+
+def test_what_is_missing_is_among_what_can_be_missing():
+    """A name that nobody asks for would open a door that does not exist."""
+    assert set(NOT_YET) <= set(FIRST)
+
+
+@pytest.mark.parametrize("place", ["prompt", "metadata", "requestId", "group"])
+def test_half_a_character_is_refused_wherever_it_stands(place):
+    body = {"prompt": "x", place: {"k": ["a\ud83d"]} if place == "metadata" else "a\ud83d"}
+    [(field, problem)] = refused(body).items()
+
+    assert field.startswith(place) and "half a character" in problem
+
+
+def test_odd_but_whole_characters_are_the_prompts_own_affair():
+    """Control characters are refused only where they would break something."""
+    assert taken({"prompt": "a\x00b\x1b[0m\u2028\ufffe"}).request["prompt"] == "a\x00b\x1b[0m\u2028\ufffe"
+
+
+def test_options_alone_are_read_by_the_same_rules():
+    """For a retry."""
+    read, warnings = parse_options({"model": "claude-2.1", "maxTokens": "5"}, now=NOW, defaults=defaults())
+
+    assert read == {"model": "claude-sonnet-5-5", "maxTokens": 5}
+    assert len(warnings) == 2
+    with pytest.raises(InvalidRequest, match=r"options\.effort must be one of"):
+        parse_options({"effort": "?"}, now=NOW, defaults=defaults())
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=15,
+)
+FIELD = st.sampled_from([*KNOWN, *OPTIONS, "data", "url", "role", "content", "mediaType"]) | st.text(max_size=12)
+NEAR = st.recursive(
+    JSON | st.sampled_from(["live", "batch", "user", "10m", "2027-01-01T00:00:00Z", "https://a.example", PDF, "smart"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELD, inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@given(body=NEAR, key=st.none() | st.text(max_size=10), form=st.booleans())
+def test_any_value_is_a_submission_or_a_refusal(body, key, form):
+    """There is no third way out."""
+    try:
+        parse(body, now=NOW, defaults=everything(), idempotency_key=key, form=form)
+    except InvalidRequest as exc:
+        assert exc.problems and all(problem.field and problem.problem for problem in exc.problems)

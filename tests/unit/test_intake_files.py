@@ -1,0 +1,119 @@
+"""Files: PDFs and images, known by their first bytes."""
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.intake.files import sniff
+from tests.support.intake import GIF, JPEG, PDF, PNG, WEBP, defaults, everything, refused, taken
+
+
+def files(*entries, **how):
+    return taken({"files": list(entries)}, **how).request["files"]
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type"),
+    [
+        (PDF, "application/pdf"),
+        (PNG, "image/png"),
+        (JPEG, "image/jpeg"),
+        (GIF, "image/gif"),
+        (WEBP, "image/webp"),
+        (base64.b64encode(b"\r\njunk before it %PDF-1.4").decode(), "application/pdf"),
+    ],
+)
+def test_the_type_is_told_by_the_first_bytes(data, media_type):
+    assert files({"data": data}) == [{"data": data, "mediaType": media_type}]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"data": PDF, "mediaType": "application/pdf"},
+        {"data": PDF, "mediaType": "Application/PDF; charset=binary"},
+        {"data": PDF, "mediaType": "application/x-pdf"},
+        {"data": PDF, "mediaType": "application/octet-stream"},
+        {"data": PDF, "mediaType": "", "url": None, "fileId": ""},
+        {"data": f"data:application/pdf;base64,{PDF}"},
+        {"data": f"data:application/pdf;name=faktura.pdf;base64,{PDF}"},
+        {"data": f"DATA:;base64,{PDF}"},
+        {"data": f"\n {PDF[:10]}\r\n{PDF[10:20]} {PDF[20:]}\n"},
+    ],
+)
+def test_sloppy_ways_to_send_a_file_come_out_the_same(entry):
+    """Wrapped base64, data: addresses, types that say nothing."""
+    assert files(entry) == [{"data": PDF, "mediaType": "application/pdf"}]
+
+
+def test_a_jpg_is_a_jpeg():
+    assert files({"data": JPEG, "mediaType": "image/jpg"})[0]["mediaType"] == "image/jpeg"
+
+
+@pytest.mark.parametrize(
+    ("entry", "field", "words"),
+    [
+        ("faktura.pdf", "files[1]", "must be an object"),
+        (None, "files[1]", "must be an object"),
+        ({}, "files[1]", "exactly one of data, url, fileId"),
+        ({"name": "a.pdf"}, "files[1]", "exactly one of data, url, fileId"),
+        ({"data": PDF, "url": "https://a.example/x"}, "files[1]", "not data and url"),
+        ({"data": 5}, "files[1].data", "a number"),
+        ({"data": "not base64!"}, "files[1].data", "is not base64"),
+        ({"data": "JVBERi0xLjcæ"}, "files[1].data", "is not base64"),
+        ({"data": PDF[:-1]}, "files[1].data", "cut off"),
+        ({"data": "===="}, "files[1].data", "is not base64"),
+        ({"data": PDF + "=" * 4}, "files[1].data", "is not base64"),
+        ({"data": f"data:application/pdf,{PDF}"}, "files[1].data", "without base64"),
+        ({"data": "data:application/pdf;base64,"}, "files[1].data", "empty file"),
+        ({"data": base64.b64encode(b"PK\x03\x04docx").decode()}, "files[1].data", "no file that Claude reads"),
+        ({"data": base64.b64encode(b"hello").decode(), "mediaType": "image/png"}, "files[1].data", "not a PNG"),
+        ({"data": PDF, "mediaType": "image/png"}, "files[1].data", "is a PDF, but mediaType says image/png"),
+        ({"data": f"data:image/gif;base64,{PNG}"}, "files[1].data", "is a PNG image, but mediaType says image/gif"),
+        ({"data": PDF, "mediaType": "text/plain"}, "files[1].mediaType", "text/plain, which Claude does not read"),
+        ({"data": PDF, "mediaType": 1}, "files[1].mediaType", "a number"),
+        ({"data": PDF, "name": "x" * 256}, "files[1].name", "255"),
+        ({"data": PDF, "name": "a\nb"}, "files[1].name", "control characters"),
+        ({"data": PDF, "name": 1}, "files[1].name", "a number"),
+        ({"url": "ftp://a.example/x"}, "files[1].url", "https://"),
+        ({"url": "https://10.0.0.1/x"}, "files[1].url", "private"),
+        ({"fileId": "a/b"}, "files[1].fileId", "id of a stored file"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_by_its_number(entry, field, words):
+    told = everything(check_url=lambda url: "is a private address" if "10.0.0.1" in url else None)
+    [(named, problem)] = refused({"files": [{"data": PDF}, entry]}, told=told).items()
+
+    assert named == field and words in problem
+
+
+def test_twenty_files_are_taken_and_no_more():
+    assert len(files(*[{"data": PDF}] * 20)) == 20
+    assert "at most 20" in refused({"files": [{"data": PDF}] * 21})["files"]
+
+
+def test_addresses_and_ids_are_kept_for_the_version_that_fetches_them():
+    entries = [{"url": "https://a.example/f.pdf", "name": "f.pdf"}, {"fileId": "file_011C", "mediaType": "image/png"}]
+
+    assert files(*entries, told=everything()) == entries
+
+
+def test_a_plus_that_a_form_swallowed_is_noticed():
+    """Taking the spaces out, as is right for JSON, would send on a file that is silently broken."""
+    problem = refused({"files": [{"data": PDF[:8] + " " + PDF[8:]}]}, form=True)["files[0].data"]
+
+    assert "%2B" in problem
+
+
+def test_an_unknown_field_of_a_file_is_ignored_with_a_warning():
+    submission = taken({"files": [{"data": PDF, "pages": 3}]}, told=defaults())
+
+    assert submission.warnings == ("files[0].pages is not a known field and was ignored",)
+    assert submission.request["files"] == [{"data": PDF, "mediaType": "application/pdf"}]
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_have_a_type_or_none(start):
+    assert sniff(start) in (None, "application/pdf", "image/png", "image/jpeg", "image/gif", "image/webp")

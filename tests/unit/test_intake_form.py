@@ -1,0 +1,85 @@
+"""Form posts: the same body, spelled as names and texts."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.intake import from_form
+from claude_relay.errors import InvalidRequest
+
+
+def refusal(*pairs):
+    with pytest.raises(InvalidRequest) as caught:
+        from_form(pairs)
+
+    [problem] = caught.value.problems
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("pairs", "body"),
+    [
+        ([], {}),
+        ([("prompt", 'Si "hei"\ntil {alle} & [alt]')], {"prompt": 'Si "hei"\ntil {alle} & [alt]'}),
+        ([("prompt", '{"a": 1}')], {"prompt": '{"a": 1}'}),
+        ([("options.model", "smart"), ("options.maxTokens", "9")], {"options": {"model": "smart", "maxTokens": "9"}}),
+        ([("options[model]", "smart")], {"options": {"model": "smart"}}),
+        ([("webhookHeaders.x-make-apikey", "k")], {"webhookHeaders": {"x-make-apikey": "k"}}),
+        ([("webhookHeaders[x.dotted]", "k")], {"webhookHeaders": {"x.dotted": "k"}}),
+        ([("metadata.k", "v"), ("metadata.a.b", "w")], {"metadata": {"k": "v", "a.b": "w"}}),
+        ([("metadata.0", "v")], {"metadata": {"0": "v"}}),
+        ([("metadata", '{"k": [1, null]}')], {"metadata": {"k": [1, None]}}),
+        ([("files[0].data", "x"), ("files[0].name", "n")], {"files": [{"data": "x", "name": "n"}]}),
+        ([("files.1.data", "b"), ("files.0.data", "a")], {"files": [{"data": "a"}, {"data": "b"}]}),
+        ([("files[10].data", "c"), ("files[9].data", "b")], {"files": [{"data": "b"}, {"data": "c"}]}),
+        ([("files", '[{"data": "x"}]')], {"files": [{"data": "x"}]}),
+        ([("messages", '[{"role": "user", "content": "x"}]')], {"messages": [{"role": "user", "content": "x"}]}),
+        ([("options.outputSchema", '{"type": "object"}')], {"options": {"outputSchema": {"type": "object"}}}),
+        ([("options.raw", '{"a": 1}'), ("options.effort", "")], {"options": {"raw": {"a": 1}, "effort": ""}}),
+        ([("options", '{"maxTokens": 9}')], {"options": {"maxTokens": 9}}),
+        ([("metadata", ""), ("messages", " ")], {"metadata": "", "messages": " "}),
+        ([("unheard", "of")], {"unheard": "of"}),
+    ],
+)
+def test_names_spell_the_body(pairs, body):
+    assert from_form(pairs) == body
+
+
+@pytest.mark.parametrize(
+    ("pairs", "field", "words"),
+    [
+        ([("prompt", "a"), ("prompt", "b")], "prompt", "twice"),
+        ([("options.model", "a"), ("options[model]", "b")], "options[model]", "twice"),
+        ([("metadata", '{"a": 1}'), ("metadata.a", "1")], "metadata.a", "whole and in parts"),
+        ([("options.model", "a"), ("options", "{}")], "options", "whole and in parts"),
+        ([("prompt", "a"), ("prompt.b", "c")], "prompt.b", "whole and in parts"),
+        ([("metadata", "k=v")], "metadata", "not valid JSON"),
+        ([("messages", '[{"role": "user", "role": "user"}]')], "messages", "“role” twice"),
+        ([("options.outputSchema", '{"a": "b\nc"}')], "options.outputSchema", "line 1, column 9"),
+        ([("files", "[" * 200 + "]" * 200)], "files", "nested too deeply"),
+        ([("", "x")], "body", "not the name of a field"),
+        ([("[0]", "x")], "[0]", "not the name of a field"),
+        ([(".".join("a" * 9), "x")], "a.a.a.a.a.a.a.a.a", "not the name of a field"),
+        ([("a." * 300, "x")], None, "not the name of a field"),
+    ],
+)
+def test_what_contradicts_itself_is_named(pairs, field, words):
+    problem = refusal(*pairs)
+
+    assert words in problem.problem and field in (problem.field, None)
+
+
+NAMES = st.text(max_size=8) | st.sampled_from(
+    ["prompt", "options", "options.raw", "options.raw.a", "files[0].data", "files", "files[x]", "metadata", "metadata."]
+)
+
+
+@given(st.lists(st.tuples(NAMES, st.text(max_size=10) | st.sampled_from(["{}", "[1]", "{", "\udc80"])), max_size=8))
+def test_any_pairs_are_a_body_or_a_refusal(pairs):
+    """There is no third way out."""
+    try:
+        body = from_form(pairs)
+    except InvalidRequest as exc:
+        assert exc.problems
+    else:
+        assert all(isinstance(name, str) for name in body)

@@ -1,0 +1,125 @@
+"""By what a request is known again."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.intake import from_form, parse
+from claude_relay.core.intake.identity import unquoted
+from tests.support.intake import NOW, PDF, defaults, everything, refused, taken
+
+BODY = {
+    "prompt": "Les fakturaen",
+    "requestId": "r-1",
+    "webhookUrl": "https://a.example/x",
+    "delay": "10m",
+    "options": {"maxTokens": 100, "model": "smart", "temperature": 0.5},
+    "metadata": {"a": 1, "b": [1, 2]},
+    "files": [{"data": PDF, "name": "f.pdf"}],
+}
+
+
+def hash_of(body, **how):
+    return taken(body, **how).body_hash
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        dict(reversed(BODY.items())),
+        {**BODY, "requestId": "r-2"},
+        {**BODY, "requestId": None},
+        {**BODY, "group": "", "messages": None, "retain": " "},
+        {**BODY, "unheard": "of"},
+        {**BODY, "options": {"temperature": "0.5", "model": "smart", "maxTokens": "100"}},
+        {**BODY, "options": {**BODY["options"], "maxTokens": 100.0, "effort": ""}},
+        {**BODY, "metadata": {"b": [1, 2], "a": 1}},
+        {**BODY, "files": [{"data": f"data:application/pdf;base64,{PDF[:8]}\n{PDF[8:]}", "name": "f.pdf"}]},
+        {**BODY, "delay": " 10m "},
+    ],
+)
+def test_the_same_request_has_the_same_hash_however_it_is_written(same):
+    """Order, empty fields, quotes around numbers and the id itself make no difference."""
+    assert hash_of(same) == hash_of(BODY)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {**BODY, "prompt": "Les fakturaen."},
+        {**BODY, "webhookUrl": "https://a.example/y"},
+        {**BODY, "webhookHeaders": {"x-key": "1"}},
+        {**BODY, "delay": "11m"},
+        {**BODY, "metadata": {"a": 1, "b": [2, 1]}},
+        {**BODY, "metadata": {"a": "1", "b": [1, 2]}},
+        {**BODY, "options": {**BODY["options"], "model": "claude-opus-5-5"}},
+        {**BODY, "options": {**BODY["options"], "raw": {"x": 1}}},
+        {**BODY, "files": [{"data": PDF}]},
+        {**BODY, "retain": "metadata"},
+        {**BODY, "priority": 1},
+    ],
+)
+def test_another_request_has_another(other):
+    assert hash_of(other) != hash_of(BODY)
+
+
+def test_a_repeat_is_one_later_and_under_other_defaults_too():
+    """`10m` from another now is the same wish; so is the default model, whichever it is by then."""
+    later = parse(BODY, now=NOW + 3600, defaults=everything(model="claude-haiku-5-5", max_tokens=1))
+
+    assert later.body_hash == hash_of(BODY)
+
+
+def test_a_form_and_json_are_the_same_request():
+    form = from_form(
+        [
+            ("files[0].name", "f.pdf"),
+            ("files[0].data", PDF),
+            ("options.model", "smart"),
+            ("options.temperature", "0.5"),
+            ("options.maxTokens", "100"),
+            ("metadata", '{"a": 1, "b": [1, 2]}'),
+            ("webhookUrl", "https://a.example/x"),
+            ("delay", "10m"),
+            ("group", ""),
+            ("prompt", "Les fakturaen"),
+        ]
+    )
+
+    assert hash_of(form, form=True) == hash_of(BODY)
+
+
+@pytest.mark.parametrize("header", ["k-1", '"k-1"', ' "k-1" ', "k-1 "])
+def test_the_idempotency_key_is_the_request_id(header):
+    """Quoted as the standard has it, or bare as clients send it."""
+    assert taken({}, idempotency_key=header).request_id == "k-1"
+    assert taken({"requestId": "k-1"}, idempotency_key=header).request_id == "k-1"
+
+
+@pytest.mark.parametrize("header", [None, "", "  ", '""'])
+def test_an_empty_key_is_none(header):
+    assert taken({"requestId": "r"}, idempotency_key=header).request_id == "r"
+
+
+def test_two_different_ids_for_one_request_are_a_problem():
+    assert "Idempotency-Key" in refused({"requestId": "a"}, idempotency_key='"b"')["requestId"]
+
+
+@pytest.mark.parametrize("header", ["a b", '"a/b"', "x" * 129, '"', "../x", "å"])
+def test_a_key_has_the_alphabet_of_an_id(header):
+    assert "must be 1 to 128" in refused({}, idempotency_key=header)["Idempotency-Key"]
+
+
+@given(st.text(alphabet='ab"\\ '))
+def test_a_quoted_key_is_read_as_it_was_meant(key):
+    """Escapes are undone once, and only what was quoted."""
+    quoted = '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    assert unquoted(quoted) == key
+
+
+def test_the_hash_is_none_of_the_callers_words():
+    """It is stored for a month, also where everything else was to be forgotten."""
+    digest = parse(BODY, now=NOW, defaults=defaults()).body_hash
+
+    assert len(digest) == 64 and set(digest) <= set("0123456789abcdef")

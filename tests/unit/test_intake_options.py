@@ -1,0 +1,78 @@
+"""How Claude is asked."""
+
+import pytest
+
+from tests.support.intake import defaults, refused, taken
+
+
+def options(**given):
+    return taken({"options": given}).request["options"]
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "words"),
+    [
+        ({"model": 5}, "options.model", "a number"),
+        ({"model": "gpt-4o"}, "options.model", "is not a Claude model: use one of cheap, fast, smart"),
+        ({"maxTokens": 0}, "options.maxTokens", "a whole number of at least 1, not 0"),
+        ({"maxTokens": -1}, "options.maxTokens", "at least 1"),
+        ({"maxTokens": 1.5}, "options.maxTokens", "a whole number"),
+        ({"maxTokens": "1.5"}, "options.maxTokens", "a whole number"),
+        ({"maxTokens": True}, "options.maxTokens", "this is true"),
+        ({"maxTokens": [1]}, "options.maxTokens", "a list"),
+        ({"maxTokens": 1e300}, "options.maxTokens", "larger than anything"),
+        ({"temperature": -0.1}, "options.temperature", "from 0 to 1"),
+        ({"temperature": 1.1}, "options.temperature", "from 0 to 1"),
+        ({"temperature": "warm"}, "options.temperature", "from 0 to 1"),
+        ({"systemPrompt": ["x"]}, "options.systemPrompt", "a text"),
+        ({"outputSchema": "object"}, "options.outputSchema", "an object"),
+        ({"effort": "extreme"}, "options.effort", "low, medium, high, xhigh, max"),
+        ({"raw": "x"}, "options.raw", "an object"),
+        ({"raw": {"stream": False}}, "options.raw.stream", "cannot be set"),
+        ({"raw": {"model": 5}}, "options.raw.model", "the id of a model"),
+        ({"raw": {"model": ""}}, "options.raw.model", "the id of a model"),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_cure(given, field, words):
+    [(named, problem)] = refused({"options": given}).items()
+
+    assert named == field and words in problem
+
+
+@pytest.mark.parametrize("temperature", [0, 0.5, 1, "0.7", 1.0])
+def test_a_temperature_is_dropped_with_a_warning(temperature):
+    """No model takes it any more, and every old scenario sends it."""
+    submission = taken({"options": {"temperature": temperature}})
+
+    assert submission.request["options"] == {"model": "claude-sonnet-5-5", "maxTokens": 4096}
+    assert "options.temperature was ignored" in submission.warnings[-1]
+
+
+def test_a_retired_model_is_answered_by_the_default():
+    submission = taken({"options": {"model": "claude-3-5-sonnet-20241022"}}, told=defaults(model="claude-haiku-5-5"))
+
+    assert submission.model == submission.request["options"]["model"] == "claude-haiku-5-5"
+    assert "claude-3-5-sonnet-20241022" in submission.warnings[0]
+
+
+def test_raw_fields_go_along_as_they_are():
+    """The relay never lags the API."""
+    raw = {"thinking": {"type": "adaptive"}, "max_tokens": "whatever", "newest_field": None}
+
+    assert options(raw=raw)["raw"] == raw
+
+
+def test_a_raw_model_is_the_one_that_is_asked():
+    """It is merged last, so limits and prices go by it."""
+    submission = taken({"options": {"model": "smart", "raw": {"model": "claude-new-7"}}})
+
+    assert submission.model == submission.request["options"]["model"] == "claude-new-7"
+
+
+def test_a_schema_is_judged_by_who_knows_schemas():
+    told = defaults(check_schema=lambda schema: None if schema.get("type") == "object" else "is no JSON Schema: …")
+
+    assert taken({"options": {"outputSchema": {"type": "object"}}}, told=told)
+    assert refused({"options": {"outputSchema": {"type": 5}}}, told=told) == {
+        "options.outputSchema": "is no JSON Schema: …"
+    }

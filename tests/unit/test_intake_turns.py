@@ -1,0 +1,58 @@
+"""The turns of a conversation: refused here only where they surely would be upstream."""
+
+import pytest
+
+from tests.support.intake import refused, taken
+
+USER = {"role": "user", "content": "Hei"}
+CLAUDE = {"role": "assistant", "content": "Hei du"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "letters"),
+    [
+        ([USER], 3),
+        ([USER, CLAUDE, USER], 12),
+        ([{"role": "system", "content": "Kort"}, USER], 7),
+        ([{"role": "user", "content": [{"type": "text", "text": "Hei"}, {"type": "image", "source": {}}]}], 3),
+        ([{**USER, "cache_control": {"type": "ephemeral"}}], 3),
+    ],
+)
+def test_turns_are_kept_as_they_are(messages, letters):
+    submission = taken({"messages": messages})
+
+    assert submission.request["messages"] == messages and "prompt" not in submission.request
+    assert submission.prompt_length == letters
+
+
+@pytest.mark.parametrize(
+    ("messages", "field", "words"),
+    [
+        ("Hei", "messages", "must be a list"),
+        ({"role": "user"}, "messages", "must be a list"),
+        (["Hei"], "messages[0]", "must be an object"),
+        ([{"content": "Hei"}], "messages[0].role", "user, assistant, system"),
+        ([{"role": "User", "content": "Hei"}], "messages[0].role", "not “User”"),
+        ([{"role": ["user"], "content": "Hei"}], "messages[0].role", "must be one of"),
+        ([USER, {"role": "user"}], "messages[1].content", "is required"),
+        ([{"role": "user", "content": " \n"}], "messages[0].content", "is empty"),
+        ([{"role": "user", "content": []}], "messages[0].content", "is empty"),
+        ([{"role": "user", "content": 5}], "messages[0].content", "a number"),
+        ([{"role": "user", "content": ["Hei"]}], "messages[0].content[0]", "a block with a type"),
+        ([{"role": "user", "content": [{"text": "Hei"}]}], "messages[0].content[0]", "a block with a type"),
+        ([USER, CLAUDE], "messages[1].role", "must not be assistant in the last turn"),
+    ],
+)
+def test_a_turn_that_could_only_fail_is_named(messages, field, words):
+    [(named, problem)] = refused({"messages": messages}).items()
+
+    assert named == field and words in problem
+
+
+def test_a_prompt_and_turns_together_are_a_problem():
+    assert "cannot stand beside prompt" in refused({"prompt": "Hei", "messages": [USER]})["messages"]
+
+
+def test_an_empty_prompt_beside_turns_is_an_absent_one():
+    assert taken({"prompt": "", "messages": [USER]}).request["messages"] == [USER]
+    assert taken({"prompt": "Hei", "messages": []}).request["prompt"] == "Hei"
