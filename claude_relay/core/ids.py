@@ -20,8 +20,16 @@ def ulid(now: float, entropy: bytes) -> str:
 
     `now` is in seconds since 1970, `entropy` ten random bytes. Ids of one millisecond sort at random.
     """
-    number = (int(now * 1000) & (1 << 48) - 1) << 80 | int.from_bytes(entropy[:10], "big")
+    return as_ulid(ulid_number(now, entropy))
 
+
+def ulid_number(now: float, entropy: bytes) -> int:
+    """The 128 bits of it: 48 of milliseconds, 80 of randomness."""
+    return (int(now * 1000) & (1 << 48) - 1) << 80 | int.from_bytes(entropy[:10], "big")
+
+
+def as_ulid(number: int) -> str:
+    """Those bits as letters."""
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 

@@ -10,6 +10,7 @@ from ..core import wire
 from ..core.durations import parse_duration
 from ..core.intake import Defaults, parse, parse_options
 from ..core.intake.times import rfc_3339
+from ..core.intake.webhook import url_fault
 from ..core.job import State
 from ..core.keys import ADMIN
 from ..core.submission import Submission
@@ -64,14 +65,18 @@ def chosen_options(options: Any, defaults: Defaults) -> dict[str, Any] | None:
         return None
     read, _ = parse_options(options, now=time.time(), defaults=defaults)
 
-    return {name: value for name, value in read.items() if name in options}
+    chosen = {name: value for name, value in read.items() if name in options}
+    if "model" in (read.get("raw") or {}):  # merged last upstream, so it is the model that is asked
+        chosen["model"] = read["model"]
+
+    return chosen
 
 
 def check_url(url: Any, check: Callable[[str], str | None]) -> str | None:
     """An address to send to instead, or `InvalidRequest`."""
     if url is None:
         return None
-    problem = check(url) if isinstance(url, str) else "must be an http(s) URL"
+    problem = (url_fault(url) or check(url)) if isinstance(url, str) else "must be an http(s) URL"
     if problem:
         raise InvalidRequest(problems=[Problem(field="url", problem=problem)])
 

@@ -24,7 +24,7 @@ from .keys import Keys
 from .post import Post
 from .reading import Reading
 from .upkeep import Upkeep
-from .values import Accepted, Ref, Tools, found
+from .values import Accepted, Ids, Ref, Tools, found
 from .work import Work
 
 
@@ -36,7 +36,8 @@ class Relay:
     """
 
     def __init__(self, store: Store, bell: Bell, policy: Policy, *, rng: random.Random | None = None) -> None:
-        self._tools = Tools(store=store, bell=bell, policy=policy, random=rng or random.SystemRandom())
+        rng = rng or random.SystemRandom()
+        self._tools = Tools(store=store, bell=bell, policy=policy, random=rng, ids=Ids(rng))
         self._store = store
         self._admission = Admission(store, policy)
         self.policy = policy

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.change import Call
 from ..core.delivery import Delivery
-from ..core.ids import ulid
+from ..core.ids import as_ulid, ulid_number
 from ..core.job import Job, Lease
 from ..core.policy import Policy
 from ..core.submission import Request
 from ..errors import Ambiguous, NotFound
 from ..ports import Bell, Store, View
+
+_SECOND = 1000 << 80  # of a ULID as a number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,26 @@ class Page:
     cursor: str | None
 
 
+class Ids:
+    """Makes ids that sort by time, and within one millisecond by the order in which they were made (ULID's monotony)."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._random = rng
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def new(self, now: float) -> str:
+        """The next one."""
+        number = ulid_number(now, self._random.randbytes(10))
+        with self._lock:
+            ahead = self._last - number
+            if 0 <= ahead < _SECOND:  # the same moment; not the past of a clock that was set back
+                number = self._last + 1
+            self._last = number
+
+        return as_ulid(number)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tools:
     """What every use case works with."""
@@ -74,10 +97,11 @@ class Tools:
     bell: Bell
     policy: Policy
     random: random.Random
+    ids: Ids
 
     def new_id(self, now: float) -> str:
         """A fresh id that sorts by time."""
-        return ulid(now, self.random.randbytes(10))
+        return self.ids.new(now)
 
     def lease(self, worker: str, now: float, seconds: float) -> Lease:
         """A claim of that worker, until then."""
