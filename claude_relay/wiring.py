@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .core.intake import Defaults
     from .ports import Claude, ReadyQueue
     from .relay import Relay
+    from .storage.ballast import Ballast
     from .worker.daemon import Daemon
     from .worker.pacing import Pacing
 
@@ -68,7 +69,7 @@ def policy(settings: Settings) -> Policy:
     )
 
 
-def open_house(settings: Settings, *, create: bool = False) -> House:
+def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | None = None) -> House:
     """
     Open the store of these settings.
 
@@ -79,19 +80,22 @@ def open_house(settings: Settings, *, create: bool = False) -> House:
     from .queues.disk import DiskQueue
     from .queues.doorbell import Doorbell
     from .relay import Relay
+    from .storage.ballast import Room
     from .storage.sqlite import SqliteStore
 
     path = settings.store_path
     if path is None:
         raise ConfigError(["RELAY_STORE names a PostgreSQL server, which this version cannot use yet: name a file."])
 
-    store = SqliteStore(path, create=create)
+    store = SqliteStore(path, create=create, ballast=ballast)
     folder = path.parent / "workers"
     folder.mkdir(mode=0o750, exist_ok=True)
     ready = DiskQueue(path.with_name("ready.db"))
     bell = Announcer(ready, Doorbell(folder))
 
-    return House(relay=Relay(store, bell, policy(settings)), ready=ready, folder=folder)
+    relay = Relay(store, bell, policy(settings), room=Room(path.parent, settings.disk_floor))
+
+    return House(relay=relay, ready=ready, folder=folder)
 
 
 @contextlib.contextmanager
@@ -127,8 +131,12 @@ def intake_defaults(settings: Settings) -> Defaults:
 def make_app(settings: Settings, relay: Relay) -> falcon.App:
     """The HTTP side."""
     from .api.app import make_app
+    from .storage.ballast import Room
 
-    return make_app(relay, settings, defaults=intake_defaults(settings))
+    path = settings.store_path
+    room = Room(path.parent, settings.disk_floor) if path else lambda: None
+
+    return make_app(relay, settings, defaults=intake_defaults(settings), room=room)
 
 
 def serve(settings: Settings) -> int:
@@ -143,21 +151,25 @@ def serve(settings: Settings) -> int:
 
 def work(settings: Settings) -> int:
     """Run a worker until it is told to stop; answers the exit code."""
+    from .storage.ballast import Ballast
+    from .worker.pacing import Pacing
+
     if settings.provider == "anthropic":
         settings.require("ANTHROPIC_API_KEY")
     with contextlib.ExitStack() as stack:
-        house = open_house(settings, create=True)
+        ballast = Ballast(settings.store_path.with_suffix(".ballast")) if settings.store_path else None
+        house = open_house(settings, create=True, ballast=ballast)
         stack.callback(house.close)
         _refuse_a_broken_store(house.relay)
-        from .worker.pacing import Pacing
-
         pacing = Pacing()
         claude = _claude(settings, stack, pacing)
 
-        return make_worker(settings, house, claude, pacing).run()
+        return make_worker(settings, house, claude, pacing, ballast).run()
 
 
-def make_worker(settings: Settings, house: House, claude: Claude, pacing: Pacing) -> Daemon:
+def make_worker(
+    settings: Settings, house: House, claude: Claude, pacing: Pacing, ballast: Ballast | None = None
+) -> Daemon:
     """A worker, not yet running."""
     from .webhooks.guard import Allow
     from .webhooks.sender import Http
@@ -165,7 +177,16 @@ def make_worker(settings: Settings, house: House, claude: Claude, pacing: Pacing
 
     sender = Http(timeout=settings.webhook_timeout, allow=Allow.parse(settings.allow_private_urls))
 
-    return Daemon(house.relay, claude, sender, house.ready, settings=settings, folder=house.folder, pacing=pacing)
+    return Daemon(
+        house.relay,
+        claude,
+        sender,
+        house.ready,
+        settings=settings,
+        folder=house.folder,
+        pacing=pacing,
+        keep_room=lambda: ballast.take(settings.disk_floor) if ballast else None,
+    )
 
 
 def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing) -> Claude:

@@ -25,7 +25,7 @@ OPEN_ROUTES = {
     ("GET", "/openapi.json"),
     ("GET", "/dashboard"),
 }
-OPEN_VERBS = {"cost", "blueprint", "backup", "restore", "openapi"}
+OPEN_VERBS = {"cost", "blueprint", "openapi"}
 
 
 def section(number: int) -> str:

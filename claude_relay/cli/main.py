@@ -42,6 +42,8 @@ VERBS = {
     "listen": "listen",
     "doctor": "doctor",
     "keys": "keys",
+    "backup": "backup",
+    "restore": "backup",
     "purge": "daemons",
     "migrate": "daemons",
     "config": "configure",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ..core.policy import Policy
-from ..errors import QueueFull
+from ..errors import QueueFull, StoreUnavailable
 from ..ports import Store
 
 
@@ -19,7 +19,15 @@ class Admission:
     may be passed by what other processes accept within that second.
     """
 
-    def __init__(self, store: Store, policy: Policy, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        *,
+        room: Callable[[], str | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._room = room
         self._store = store
         self._limit = policy.max_queue
         self._clock = clock
@@ -28,7 +36,9 @@ class Admission:
         self._waiting = 0
 
     def check(self, more: int) -> None:
-        """Raises `QueueFull` where that many more would be too many."""
+        """Raises `StoreUnavailable` where the disk is nearly full, `QueueFull` where that many more are too many."""
+        if (fault := self._room()) is not None:
+            raise StoreUnavailable(f"The disk {fault}. Nothing is lost; try again later.", retry_after=60)
         with self._lock:
             now = self._clock()
             if now - self._asked_at >= 1.0:

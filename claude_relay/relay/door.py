@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..core import delivery as deliveries
@@ -12,12 +13,12 @@ from ..core import machine
 from ..core.change import Change, Event
 from ..core.delivery import Delivery
 from ..core.ids import uuid4
-from ..core.job import Job, State
+from ..core.job import Job, Retain, State
 from ..core.keys import ADMIN
 from ..core.policy import Policy
 from ..core.submission import Request, Submission
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
-from ..ports import Bell, Group, Hold, Store, Unit
+from ..ports import Bell, Group, Hold, Store, Tombstone, Unit
 from . import endings
 from .admission import Admission
 from .keys import Keys
@@ -35,11 +36,19 @@ class Relay:
     `read` answers questions, `work` is for a worker's slots, `post` for its senders, `upkeep` for its housekeeping.
     """
 
-    def __init__(self, store: Store, bell: Bell, policy: Policy, *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bell: Bell,
+        policy: Policy,
+        *,
+        rng: random.Random | None = None,
+        room: Callable[[], str | None] = lambda: None,
+    ) -> None:
         rng = rng or random.SystemRandom()
         self._tools = Tools(store=store, bell=bell, policy=policy, random=rng, ids=Ids(rng))
         self._store = store
-        self._admission = Admission(store, policy)
+        self._admission = Admission(store, policy, room=room)
         self.policy = policy
         self.read = Reading(self._tools)
         self.work = Work(self._tools)
@@ -92,6 +101,7 @@ class Relay:
 
         def move(unit: Unit) -> Change:
             job = found(unit, ref)
+            _refuse_erased(unit, job, "run again")
             change = machine.retry(job, policy=self.policy, now=unit.now, model=model)
             if options:
                 request = unit.request(job.id) or Request(job_id=job.id, request={})
@@ -111,6 +121,7 @@ class Relay:
             job = found(unit, ref)
             if not job.state.final:
                 raise Conflict(f"job {job.request_id} has not ended yet: there is no result to send")
+            _refuse_erased(unit, job, "sent again")
             delivery = unit.delivery(job.id)
             if delivery is None or delivery.run != job.run:
                 if url is None:
@@ -175,6 +186,10 @@ class Relay:
 
         return group
 
+    def backup(self, target: Path) -> None:
+        """A consistent copy of the whole store, taken while work goes on."""
+        self._store.backup(target)
+
     def close(self) -> None:
         """Close the store and take the bell down; what was handed in is finished first."""
         self._store.close()
@@ -186,6 +201,10 @@ class Relay:
         if submission.request_id and (known := unit.find(request_id, owner)):
             if known[0].body_hash == submission.body_hash:
                 return Accepted(job=known[0], warnings=submission.warnings, duplicate=True), False
+            return Conflict(f"requestId {request_id} was used before, for another body; use a new one"), False
+        if submission.request_id and (gone := unit.tombstones(request_id, owner)):
+            if gone[0].body_hash == submission.body_hash:
+                return Accepted(job=_purged(gone[0]), warnings=(*submission.warnings, _PURGED), duplicate=True), False
             return Conflict(f"requestId {request_id} was used before, for another body; use a new one"), False
 
         now = unit.now
@@ -231,6 +250,33 @@ class Relay:
             has_webhook=submission.webhook_url is not None,
             prompt_length=submission.prompt_length,
         )
+
+
+def _refuse_erased(unit: Unit, job: Job, what: str) -> None:
+    """`retain: metadata` leaves nothing to do it with."""
+    if job.retain is not Retain.METADATA or not job.state.final:
+        return
+    outcome = unit.outcome(job.id, job.run)
+    if outcome is not None and not outcome.body:
+        raise Conflict(f"job {job.request_id} cannot be {what}: its content was erased on delivery (retain: metadata)")
+
+
+_PURGED = "this job ran before and was purged after its retention: nothing runs again; use a new requestId for that"
+
+
+def _purged(gone: Tombstone) -> Job:
+    """A purged job, as far as anything is known of it."""
+    return Job(
+        id=gone.job_id,
+        owner=gone.owner,
+        request_id=gone.request_id,
+        body_hash=gone.body_hash,
+        state=gone.state,
+        version=1,
+        created_at=gone.created_at,
+        updated_at=gone.finished_at or gone.created_at,
+        due_at=gone.created_at,
+    )
 
 
 def _event(delivery: Delivery, name: str, now: float) -> Event:

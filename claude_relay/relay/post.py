@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 
 from ..core import delivery as moves
 from ..core.change import Event
-from ..core.delivery import Delivery, Reply
+from ..core.delivery import Delivery, DeliveryState, Reply
+from ..core.job import Retain
 from ..errors import LeaseLost
 from ..ports import Posted, Unit
 from .values import Tools, ToSend
@@ -41,6 +42,9 @@ class Post:
             )
             posted = Posted(delivery_id=delivery.id, number=after.attempts, at=unit.now, url=delivery.url, reply=reply)
             unit.save_delivery(after, delivery.version, _event(after, unit.now, reply), posted)
+            job = unit.job(delivery.job_id)
+            if after.state is DeliveryState.DELIVERED and job is not None and job.retain is Retain.METADATA:
+                unit.erase(job.id)
             return after
 
         return self._store.write(move)

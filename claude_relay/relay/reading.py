@@ -37,8 +37,8 @@ class Reading:
         def look(view: View) -> bytes | None:
             job = found(view, ref)
             outcome = view.outcome(job.id, job.run) if job.state.final else None
-            if job.state.final and outcome is None:
-                raise NotFound(f"the result of job {job.request_id} was erased after its time")
+            if job.state.final and (outcome is None or not outcome.body):
+                raise NotFound(f"The result of job {job.request_id} was erased on delivery (retain: metadata).")
             return outcome.body if outcome else None
 
         return self._store.read(look)

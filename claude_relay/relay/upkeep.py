@@ -74,7 +74,16 @@ class Upkeep:
             )
             erased += step
             if step < _STEP:
-                return erased
+                break
+        self._store.write(lambda unit: unit.purge_tombstones(unit.now - policy.tombstones))
+        if erased:
+            self._store.forget()
+
+        return erased
+
+    def forget(self) -> None:
+        """What was erased is gone from the disk, too."""
+        self._store.forget()
 
     def seen(self, worker: WorkerSeen) -> None:
         """A worker lives."""

@@ -14,6 +14,7 @@ from ..core.ids import as_ulid, ulid_number
 from ..core.job import Job, Lease
 from ..core.policy import Policy
 from ..core.submission import Request
+from ..core.wire import timestamp
 from ..errors import Ambiguous, NotFound
 from ..ports import Bell, Store, View
 
@@ -70,7 +71,7 @@ class Page:
 
 
 class Ids:
-    """Makes ids that sort by time, and within one millisecond by the order in which they were made (ULID's monotony)."""
+    """Makes ids that sort by time, and in one millisecond by the order in which they were made (monotonic ULIDs)."""
 
     def __init__(self, rng: random.Random) -> None:
         self._random = rng
@@ -112,6 +113,11 @@ def found(view: View, ref: Ref) -> Job:
     """The job that is meant; raises `NotFound`, or `Ambiguous` where the admin must name the owner."""
     jobs = view.find(ref.request_id, ref.owner)
     if not jobs:
+        for gone in view.tombstones(ref.request_id, ref.owner):
+            raise NotFound(
+                f"Job {ref.request_id} was purged at {timestamp(gone.purged_at)}, after its retention: "
+                f"prompt and result are erased, and its requestId stays taken."
+            )
         raise NotFound(f"There is no job {ref.request_id} here. It may never have been accepted, or it was purged.")
     if len(jobs) > 1:
         owners = ", ".join(sorted(job.owner for job in jobs))

@@ -13,7 +13,7 @@ from ..core.job import Job, Lease, OnInterrupt, Retain, State
 from ..core.keys import ApiKey, Scope
 from ..core.rates import Rate
 from ..core.submission import Request
-from ..ports import Group, Hold, Posted, WorkerSeen
+from ..ports import Group, Hold, Posted, Tombstone, WorkerSeen
 
 JOB = (
     "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"
@@ -210,6 +210,20 @@ def to_posted(row: Sequence[Any]) -> Posted:
     reply = Reply(status=row[4], ms=row[5], excerpt=row[6], error=row[7])
 
     return Posted(delivery_id=row[0], number=row[1], at=row[2], url=row[3], reply=reply)
+
+
+def to_tombstone(row: Sequence[Any]) -> Tombstone:
+    """From `job_id, owner, request_id, body_hash, state, created_at, finished_at, purged_at`."""
+    return Tombstone(
+        job_id=row[0],
+        owner=row[1],
+        request_id=row[2],
+        body_hash=row[3],
+        state=State(row[4]),
+        created_at=row[5],
+        finished_at=row[6],
+        purged_at=row[7],
+    )
 
 
 def to_group(row: Sequence[Any]) -> Group:

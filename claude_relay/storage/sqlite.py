@@ -20,9 +20,10 @@ from typing import Any, TypeVar
 
 import apsw
 
-from ..errors import RelayError, StoreRefused, StoreUnavailable
+from ..errors import Conflict, RelayError, StoreRefused, StoreUnavailable
 from ..ports import Unit, View
 from . import gate, migrate
+from .ballast import Ballast
 from .unit import Writes
 from .view import Reads
 
@@ -42,8 +43,16 @@ _GATHER = 0.0005
 class SqliteStore:
     """Implements `ports.Store`. Opening it checks the file, brings it to the present schema and starts the writer."""
 
-    def __init__(self, path: Path, *, create: bool = True, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        create: bool = True,
+        ballast: Ballast | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._path = path
+        self._ballast = ballast
         self._create = create
         self._clock = clock
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
@@ -84,6 +93,39 @@ class SqliteStore:
             said = connection.execute("PRAGMA quick_check(1)").get
 
         return None if said == "ok" else str(said)
+
+    def forget(self) -> None:
+        """Empty the write-ahead log into the file, so that what was erased stands in neither , as far as nobody reads."""
+        with _plainly(self._path), self._reader() as connection:
+            connection.pragma("query_only", False)
+            try:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                connection.pragma("query_only", True)
+
+    def backup(self, target: Path) -> None:
+        """
+        A consistent copy, taken while work goes on; on disk when this returns.
+
+        Raises `Conflict` where there is a file already, `StoreUnavailable` when it cannot be written.
+        """
+        if target.exists():
+            raise Conflict(f"{target} is there already: it was left as it is")
+        half = target.with_name(target.name + ".part")
+        half.unlink(missing_ok=True)
+        with _plainly(target):
+            with self._reader() as connection:
+                connection.pragma("query_only", False)
+                try:
+                    connection.execute("VACUUM INTO ?", (str(half),))
+                finally:
+                    connection.pragma("query_only", True)
+            half.chmod(0o640)
+            for path in (half, target.parent):
+                handle = os.open(path, os.O_RDONLY)
+                os.fsync(handle)
+                os.close(handle)
+            half.rename(target)
 
     def close(self) -> None:
         """Finish what has been handed in, and close. May be called twice."""
@@ -170,16 +212,25 @@ class SqliteStore:
         First without savepoints. If one of them fails, all are undone and run again, each in a savepoint of its own.
         """
         try:
-            answers = self._transact(group, self._write_plainly)
+            answers = self._with_ballast(lambda: self._transact(group, self._write_plainly))
         except _Undone:
             try:
-                answers = self._transact(group, self._write_apart)
+                answers = self._with_ballast(lambda: self._transact(group, self._write_apart))
             except BaseException as exc:
                 answers = [(None, _translate(exc, self._path))] * len(group)
         except BaseException as exc:
             answers = [(None, _translate(exc, self._path))] * len(group)
         for (_, done), (answer, fault) in zip(group, answers, strict=True):
             done.set(answer, fault)
+
+    def _with_ballast(self, write: Callable[[], list[_Answer]]) -> list[_Answer]:
+        """Where the disk is full, the room that was kept for this; then once more."""
+        try:
+            return write()
+        except apsw.FullError:
+            if self._ballast is None or not self._ballast.drop():
+                raise
+            return write()
 
     def _transact(
         self, group: Sequence[_Work], write: Callable[[apsw.Connection, Callable[[Unit], Any]], _Answer]

@@ -168,6 +168,19 @@ class Writes(Reads):
         sql = "INSERT INTO memos (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         self._run(sql, (key, rows.dump(value) or "null"))
 
+    def erase(self, job_id: str) -> None:
+        """Prompt, files and answer; what is left says that there was a job, and what it cost."""
+        of_job = "(SELECT id FROM deliveries WHERE job_id = ?)"
+        self._run("UPDATE requests SET request = '{}' WHERE job_id = ?", (job_id,))
+        self._run("UPDATE outcomes SET body = x'' WHERE job_id = ?", (job_id,))
+        self._run("UPDATE posts SET reply = '' WHERE delivery_id IN " + of_job, (job_id,))
+        self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {of_job}", (job_id,))
+        self._run("DELETE FROM partials WHERE job_id = ?", (job_id,))
+
+    def purge_tombstones(self, before: float) -> None:
+        """Forget the last of what was purged before then."""
+        self._run("DELETE FROM tombstones WHERE purged_at < ?", (before,))
+
     def purge(self, *, done_before: float, failed_before: float, limit: int) -> int:
         """Erase up to `limit` jobs past their time, oldest first; a tombstone stays of each."""
         latest = max(done_before, failed_before)

@@ -12,7 +12,7 @@ from ..core.ids import earliest_ulid
 from ..core.job import Job, State
 from ..core.keys import ApiKey
 from ..core.submission import Request
-from ..ports import Group, Hold, JobFilter, Posted, WorkerSeen
+from ..ports import Group, Hold, JobFilter, Posted, Tombstone, WorkerSeen
 from . import rows
 
 Rows = Sequence[Sequence[Any]]
@@ -56,6 +56,12 @@ class Reads:
         if owner is None:
             return _all(rows.to_job, self._run(f"{_JOB} WHERE j.request_id = ?", (request_id,)))
         return _all(rows.to_job, self._run(f"{_JOB} WHERE j.request_id = ? AND j.owner = ?", (request_id, owner)))
+
+    def tombstones(self, request_id: str, owner: str | None) -> Sequence[Tombstone]:
+        """What remains of purged jobs of that requestId."""
+        sql = """SELECT job_id, owner, request_id, body_hash, state, created_at, finished_at, purged_at
+                 FROM tombstones WHERE request_id = ? AND (? IS NULL OR owner = ?)"""
+        return _all(rows.to_tombstone, self._run(sql, (request_id, owner, owner)))
 
     def request(self, job_id: str) -> Request | None:
         """What was asked."""

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -50,6 +51,7 @@ class Daemon:
         settings: Settings,
         folder: Path,
         pacing: Pacing | None = None,
+        keep_room: Callable[[], None] = lambda: None,
     ) -> None:
         pacing = pacing or Pacing()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -80,6 +82,7 @@ class Daemon:
             lease=settings.lease,
             delivery_lease=relay.policy.webhook_lease,
             alerts=Alerts(relay, sender, url=settings.alert_url, secrets=settings.webhook_secret),
+            keep_room=keep_room,
         )
 
     def run(self) -> int:

@@ -13,8 +13,8 @@ from .loops import Loop
 
 log = logging.getLogger(__name__)
 
-#: In seconds: how often to look for dead workers, deadlines and what is past its time.
-REAP, EXPIRE, PURGE, FIRST_PURGE = 2.0, 1.0, 3600.0, 60.0
+#: In seconds: how often to look for dead workers, deadlines, room on the disk, and what is past its time.
+REAP, EXPIRE, TIDY, PURGE, FIRST_PURGE = 2.0, 1.0, 60.0, 3600.0, 60.0
 
 
 class LeaseWatch:
@@ -54,10 +54,12 @@ class Upkeep:
         lease: float,
         delivery_lease: float,
         alerts: Alerts,
+        keep_room: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay, self._locks, self._worker, self._clock = relay, locks, worker, clock
-        self._alerts = alerts
+        self._alerts, self._keep_room = alerts, keep_room
+        self._tidied_at = float("-inf")
         self._calls = LeaseWatch(lease, clock=clock)
         self._posts = LeaseWatch(delivery_lease, clock=clock)
         self._reaped_at = float("-inf")
@@ -80,6 +82,10 @@ class Upkeep:
         for job in self._relay.upkeep.expire():
             log.info("job failed", extra={"requestId": job.request_id, "errorType": job.error_type})
         self._alerts.send()
+        if now - self._tidied_at >= TIDY:
+            self._tidied_at = now
+            self._keep_room()
+            self._relay.upkeep.forget()
         if now >= self._purge_at:
             self._purge_at = now + PURGE
             if erased := self._relay.upkeep.purge():

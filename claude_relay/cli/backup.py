@@ -1,0 +1,50 @@
+"""`backup` and `restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import ConfigError
+from .output import Output, pass_output
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+@pass_output
+def backup(output: Output, file: Path) -> None:
+    """Copy the store to FILE, whole and consistent, while everything runs."""
+    from ..wiring import open_relay
+
+    _here(output)
+    with open_relay(output.settings) as relay:
+        relay.backup(file.absolute())
+    output.say(f"Written to {file} ({file.stat().st_size // 1024} KiB).")
+
+
+@click.command()
+@click.argument("file", type=_FILE)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@pass_output
+def restore(output: Output, file: Path, yes: bool) -> None:
+    """Put the backup FILE in the store's place. The daemons must be stopped; the old store is kept beside it."""
+    from ..storage.restore import restore as put_back
+
+    path = _here(output)
+    if not yes:
+        click.confirm(f"Put {file} in the place of {path}?", abort=True, err=True)
+    aside = put_back(file.absolute(), path)
+    if aside is not None:
+        output.say(f"The store that was there is kept as {aside}.")
+    output.say("Restored. What ran when the backup was made goes the way of its onInterrupt: start the daemons.")
+
+
+def _here(output: Output) -> Path:
+    path = output.settings.store_path
+    if output.settings.url or path is None:
+        raise ConfigError(["Backups are made on the relay's own machine: run this there, without --url or RELAY_URL."])
+
+    return path
