@@ -95,7 +95,7 @@ class SqliteStore:
         return None if said == "ok" else str(said)
 
     def forget(self) -> None:
-        """Empty the write-ahead log into the file, so that what was erased stands in neither , as far as nobody reads."""
+        """Empty the write-ahead log into the file, so that what was erased stands in neither, if nobody reads now."""
         with _plainly(self._path), self._reader() as connection:
             connection.pragma("query_only", False)
             try:
