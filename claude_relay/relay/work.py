@@ -68,14 +68,11 @@ class Work:
     def complete(self, claimed: Claimed, done: Completion) -> Job:
         """Store the answer, its usage and the delivery that carries it, in one transaction."""
 
-        def move(unit: Unit) -> Change:
-            job, call = _held(unit, claimed)
-            change = machine.complete(job, done, token=claimed.token, call=call, now=unit.now)
-            _unpark(unit)
-            _spend(unit, job, done.cost_usd)
-            return endings.save(unit, change, self._tools, done=done)
+        return self._store.write(lambda unit: self._complete(unit, claimed, done)).job
 
-        return self._store.write(move).job
+    def complete_many(self, done: Sequence[tuple[Claimed, Completion]]) -> Sequence[Job]:
+        """Several, in one commit: all of them or, where one lease was lost, none."""
+        return self._store.write(lambda unit: [self._complete(unit, claimed, one).job for claimed, one in done])
 
     def fail(self, claimed: Claimed, failure: Failure) -> Job:
         """A try that did not end well: what the machine makes of it, and what it says of the whole queue."""
@@ -134,6 +131,14 @@ class Work:
         change = self._store.write(move)
 
         return None if change is None else self._announce(change)
+
+    def _complete(self, unit: Unit, claimed: Claimed, done: Completion) -> Change:
+        job, call = _held(unit, claimed)
+        change = machine.complete(job, done, token=claimed.token, call=call, now=unit.now)
+        _unpark(unit)
+        _spend(unit, job, done.cost_usd)
+
+        return endings.save(unit, change, self._tools, done=done)
 
     def _claim(
         self, unit: Unit, worker: str, limit: int, ids: Collection[str] | None, rooms: Rooms

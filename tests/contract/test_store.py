@@ -1,0 +1,462 @@
+"""The Store port, as every engine must keep it; and what is SQLite's own: its files."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from claude_relay.core.policy import Policy
+from claude_relay.errors import Conflict, NotFound, StoreRefused, StoreUnavailable
+from claude_relay.ports import JobFilter
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage import gate, migrate
+from claude_relay.storage.restore import restore
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store" / "relay.db"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    store = SqliteStore(path, clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def relay(store: SqliteStore) -> Relay:
+    return Relay(store, QuietBell(), Policy())
+
+
+def test_one_that_fails_undoes_only_itself(relay: Relay, store: SqliteStore) -> None:
+    """Whoever shares its transaction keeps what it wrote."""
+    started, results = threading.Event(), {}
+
+    def hold(unit):
+        started.set()
+        time.sleep(0.1)  # while the others queue up behind it
+
+    def bad(unit):
+        unit.remember("bad", 1)
+        raise ZeroDivisionError
+
+    def run(name, work):
+        try:
+            results[name] = store.write(work)
+        except ZeroDivisionError as exc:
+            results[name] = exc
+
+    threads = [threading.Thread(target=run, args=("hold", hold))]
+    threads[0].start()
+    started.wait(5)
+    works = {"a": lambda unit: unit.remember("a", 1), "bad": bad, "b": lambda unit: unit.remember("b", 1)}
+    threads += [threading.Thread(target=run, args=item) for item in works.items()]
+    for thread in threads[1:]:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert isinstance(results["bad"], ZeroDivisionError)
+    assert [store.read(lambda view, key=key: view.memo(key)) for key in ("a", "b", "bad")] == [1, 1, None]
+
+
+def test_many_writes_share_a_commit(path: Path) -> None:
+    """Counted by the kernel: far fewer fsyncs than 202s."""
+    code = f"""
+import threading, sys
+sys.path.insert(0, {str(ROOT)!r})
+from claude_relay.storage.sqlite import SqliteStore
+from pathlib import Path
+store = SqliteStore(Path({str(path)!r}))
+def go(n):
+    for i in range(25):
+        store.write(lambda unit: unit.remember(f"k{{n}}-{{i}}", 1))
+threads = [threading.Thread(target=go, args=(n,)) for n in range(16)]
+print("GO", flush=True); sys.stdin.readline()
+[t.start() for t in threads]; [t.join() for t in threads]
+store.close()
+"""
+    from tests.support.needs import needs
+
+    strace = needs("strace")
+    trace = path.parent.parent / "trace"
+    command = [strace, "-f", "-e", "trace=fsync,fdatasync", "-o", str(trace), sys.executable, "-c", code]
+    subprocess.run(command, input="\n", text=True, check=True, timeout=60, capture_output=True)
+    syncs = trace.read_text().count("sync(")
+
+    assert syncs < 200  # for 400 writes; one at a time would be 400 and more
+
+
+def test_a_failing_commit_leaves_no_open_transaction(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        """A connection whose next COMMIT fails."""
+
+        def __init__(self, real):
+            self._real, self.broken = real, True
+
+        def execute(self, sql, *args):
+            if sql == "COMMIT" and self.broken:
+                self.broken = False
+                raise apsw.IOError("the disk is gone")
+            return self._real.execute(sql, *args)
+
+        def __getattr__(self, name):
+            return getattr(self._real, name)
+
+    monkeypatch.setattr(store, "_writing", Broken(store._writing))
+    with pytest.raises(StoreUnavailable):
+        store.write(lambda unit: unit.remember("a", 1))
+    store.write(lambda unit: unit.remember("b", 1))
+
+    assert [store.read(lambda view, key=key: view.memo(key)) for key in ("a", "b")] == [None, 1]
+
+
+def test_a_look_is_consistent(store: SqliteStore) -> None:
+    """What is committed while someone reads does not show in the middle of it."""
+
+    def look(view):
+        before = view.memo("a")
+        store.write(lambda unit: unit.remember("a", 1))
+        return before, view.memo("a")
+
+    assert store.read(look) == (None, None)
+    assert store.read(lambda view: view.memo("a")) == 1
+
+
+def test_a_version_that_moved_is_a_conflict(relay: Relay, store: SqliteStore) -> None:
+    from claude_relay.core import machine
+
+    relay.submit(a_submission("r-1"))
+    job = store.read(lambda view: view.find("r-1", None)[0])
+    change = machine.cancel(job, now=1.0)
+    relay.cancel(Ref(request_id="r-1"))
+    with pytest.raises(Conflict):
+        store.write(lambda unit: unit.save(change))
+
+
+def _claim_all(path: Path, name: str, out: multiprocessing.Queue) -> None:
+    relay = Relay(SqliteStore(path), QuietBell(), Policy())
+    mine = []
+    while claimed := relay.work.claim(name, limit=7):
+        mine += [one.job.id for one in claimed]
+    relay.close()
+    out.put(mine)
+
+
+def test_four_processes_never_claim_one_job_twice(path: Path) -> None:
+    relay = Relay(SqliteStore(path), QuietBell(), Policy())
+    relay.submit_many([a_submission() for _ in range(400)])
+    relay.close()
+    context = multiprocessing.get_context("spawn")
+    out = context.Queue()
+    processes = [context.Process(target=_claim_all, args=(path, f"w{n}", out)) for n in range(4)]
+    for process in processes:
+        process.start()
+    taken = [job for _ in processes for job in out.get(timeout=60)]
+    for process in processes:
+        process.join(10)
+
+    assert len(taken) == len(set(taken)) == 400
+
+
+def test_every_question_uses_its_index(store: SqliteStore) -> None:
+    """A million finished jobs must not slow a claim: no hot question scans a table."""
+    said: list[str] = []
+
+    def explain(unit):
+        run = unit._run
+
+        def spy(sql, args):
+            if sql.lstrip().startswith(("SELECT", "UPDATE")):
+                said.extend(f"{sql}: {row[3]}" for row in run("EXPLAIN QUERY PLAN " + sql, args))
+            return run(sql, args)
+
+        unit._run = spy
+        job = unit.find("x", "admin"), unit.find("x", None), unit.job("x")
+        unit.due(limit=1, skip_groups=("a",), skip_families=("b",), skip_owners=("c",))
+        unit.overdue(limit=1)
+        unit.running()
+        unit.running_by_group()
+        unit.cancel_requested("w")
+        unit.renew("w", 1.0)
+        unit.next_delivery_due()
+        unit.due_deliveries(limit=1, per_destination=1)
+        unit.sending()
+        unit.waiting()
+        unit.delivery("x")
+        unit.calls("x")
+        unit.events("x")
+        unit.posts("x")
+        unit.purge(done_before=0.0, failed_before=0.0, limit=1)
+        unit.jobs(JobFilter(limit=1))
+        unit.jobs(JobFilter(limit=1, group="g"))
+        return job
+
+    store.write(explain)
+    tables = ("jobs", "j", "deliveries", "d", "events", "e", "posts", "p", "calls", "requests")
+    # The list of all is read along the primary key, newest first, as far as its LIMIT.
+    whole = "ORDER BY j.id DESC LIMIT ?: SCAN j"
+    scans = [one for one in said for table in tables if one.endswith(f": SCAN {table}") and not one.endswith(whole)]
+
+    assert not scans
+
+
+# --- what is SQLite's own
+
+
+def test_files_are_for_the_group_and_nobody_else(store: SqliteStore, path: Path) -> None:
+    store.write(lambda unit: unit.remember("a", 1))
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
+    assert {name: mode for name, mode in modes.items() if mode != 0o640} == {}
+    assert {"relay.db", "relay.db-wal", "relay.db.id"} <= set(modes)
+
+
+def test_it_is_as_durable_as_it_says(store: SqliteStore) -> None:
+    assert store._writing.pragma("journal_mode") == "wal"
+    assert store._writing.pragma("synchronous") == 2
+
+
+@pytest.mark.parametrize(
+    "version, safe",
+    [("3.40.1", False), ("3.44.5", False), ("3.44.6", True), ("3.45.0", False), ("3.50.6", False), ("3.50.7", True),
+     ("3.51.0", False), ("3.51.2", False), ("3.51.3", True), ("3.54.1", True), ("4.0", True)],
+)  # fmt: skip
+def test_the_gate_knows_which_sqlite_has_the_bug(version: str, safe: bool) -> None:
+    assert gate.wal_is_safe(version) is safe
+
+
+def test_where_the_bug_is_a_rollback_journal_is_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.40.1")
+    store = SqliteStore(path)
+
+    assert store._writing.pragma("journal_mode") == "truncate"
+    assert store._writing.pragma("synchronous") == 3
+    store.close()
+
+
+@pytest.mark.parametrize("fault", ["header", "truncated", "empty", "missing", "foreign", "newer", "page"])
+def test_a_store_that_is_wrong_is_refused_and_left_as_it_is(path: Path, fault: str) -> None:
+    """Never a silent empty store in its place."""
+    relay = Relay(SqliteStore(path), QuietBell(), Policy())
+    relay.submit_many([a_submission() for _ in range(200)])
+    relay.close()
+    data = bytearray(path.read_bytes())
+    if fault == "header":
+        data[:16] = b"x" * 16
+    elif fault == "truncated":
+        del data[len(data) // 3 :]
+    elif fault == "empty":
+        data.clear()
+    elif fault == "page":
+        data[8192:12288] = os.urandom(4096)
+    elif fault == "foreign":
+        gate.identity_path(path).write_text("another\n")
+    elif fault == "newer":
+        data[60:64] = (999).to_bytes(4, "big")
+    if fault == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data)
+    before = path.read_bytes() if path.exists() else None
+
+    with pytest.raises(StoreRefused) as refused:
+        store = SqliteStore(path)
+        try:
+            if said := store.check():
+                raise StoreRefused(f"the store is corrupt: {said}")
+        finally:
+            store.close()
+
+    assert "store" in str(refused.value)
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_eight_openers_at_once_make_one_store(path: Path) -> None:
+    code = f"""
+import sys; sys.path.insert(0, {str(ROOT)!r})
+from pathlib import Path
+from claude_relay.storage.sqlite import SqliteStore
+store = SqliteStore(Path({str(path)!r})); store.write(lambda unit: unit.remember(sys.argv[1], 1)); store.close()
+"""
+    openers = [subprocess.Popen([sys.executable, "-c", code, f"k{n}"], stderr=subprocess.PIPE) for n in range(8)]
+    for opener in openers:
+        _, said = opener.communicate(timeout=60)
+        assert opener.returncode == 0, said.decode()
+    store = SqliteStore(path)
+
+    assert [store.read(lambda view, n=n: view.memo(f"k{n}")) for n in range(8)] == [1] * 8
+    store.close()
+
+
+def test_a_locked_store_is_said_within_seconds_on_every_thread(store: SqliteStore, path: Path) -> None:
+    """And it goes on once the lock is gone."""
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    began, spent = time.monotonic(), []
+
+    def write():
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.write(lambda unit: unit.remember("a", 1))
+        spent.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    other.execute("ROLLBACK")
+    other.close()
+
+    assert len(spent) == 8 and max(spent) < 6
+    store.write(lambda unit: unit.remember("a", 2))
+
+
+def test_a_fresh_schema_is_every_migration_applied(path: Path) -> None:
+    """And one that is killed half-way leaves the version before."""
+    steps = migrate.steps("sqlite")
+
+    assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+    store = SqliteStore(path)
+    assert store._writing.pragma("user_version") == migrate.latest("sqlite")
+    store.close()
+    assert migrate.missing("sqlite", migrate.latest("sqlite"), where="x") == []
+    with pytest.raises(StoreRefused, match="newer version"):
+        migrate.missing("sqlite", migrate.latest("sqlite") + 1, where="x")
+
+
+def test_what_was_purged_is_gone_from_the_file_and_the_log(relay: Relay, path: Path, clock: Clock) -> None:
+    """Prompt and answer stand nowhere on the disk any more; a tombstone keeps the requestId."""
+    secret = "canary-4f1c"
+    again = a_submission("r-1", request={"prompt": secret * 50}, webhook_url=None)
+    relay.submit(again)
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion(secret * 50))
+    files = list(path.parent.glob("relay.db*"))
+    assert any(secret.encode() in file.read_bytes() for file in files)
+    clock.advance(25 * 3600)
+
+    assert relay.upkeep.purge() == 1
+    assert not any(secret.encode() in file.read_bytes() for file in files)
+    with pytest.raises(NotFound, match="purged at"):
+        relay.read.status(Ref(request_id="r-1"))
+    assert relay.submit(again).duplicate
+    with pytest.raises(Conflict):
+        relay.submit(a_submission("r-1", body_hash="other"))
+    assert relay.work.claim("w", limit=1) == []
+
+    clock.advance(31 * 86400)
+    relay.upkeep.purge()
+    assert not relay.submit(again).duplicate
+
+
+def test_unfinished_and_undelivered_jobs_are_never_purged(relay: Relay, clock: Clock) -> None:
+    relay.submit(a_submission("waiting", deadline_at=clock() + 400 * 86400))
+    relay.submit(a_submission("undelivered"))
+    [claimed] = [one for one in relay.work.claim("w", limit=2) if one.job.request_id == "undelivered"]
+    relay.work.complete(claimed, a_completion())
+    clock.advance(365 * 86400)
+
+    assert relay.upkeep.purge() == 0
+
+
+def test_a_backup_is_whole_while_others_write_and_can_be_put_back(relay: Relay, path: Path, tmp_path: Path) -> None:
+    """It holds all that was acknowledged before it began; the old store is kept."""
+    relay.submit_many([a_submission(f"r-{n}") for n in range(50)])
+    stop = threading.Event()
+
+    def write():
+        while not stop.is_set():
+            relay.submit(a_submission())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        relay.backup(tmp_path / "copy.db")
+    finally:
+        stop.set()
+        writer.join(10)
+    with pytest.raises(Conflict):
+        relay.backup(tmp_path / "copy.db")
+    with pytest.raises(Conflict, match="in use"):
+        restore(tmp_path / "copy.db", path)
+    relay.close()
+    path.write_bytes(b"rubbish")
+    aside = restore(tmp_path / "copy.db", path)
+
+    assert aside is not None and aside.read_bytes() == b"rubbish"
+    back = Relay(SqliteStore(path), QuietBell(), Policy())
+    assert all(back.read.status(Ref(request_id=f"r-{n}"))["status"] == "pending" for n in range(50))
+    back.close()
+
+
+def test_what_is_no_backup_is_refused_before_anything_moves(path: Path, tmp_path: Path) -> None:
+    from claude_relay.errors import InvalidRequest
+
+    SqliteStore(path).close()
+    before = path.read_bytes()
+    (tmp_path / "bad").write_bytes(b"SQLite format 3\x00" + b"x" * 5000)
+    with pytest.raises(InvalidRequest, match="no good backup"):
+        restore(tmp_path / "bad", path)
+
+    assert path.read_bytes() == before
+
+
+def test_the_disk_queue_runs_nothing_that_lies_in_its_file(tmp_path: Path) -> None:
+    """No pickle: a row that is no JSON is set aside, and the queue goes on."""
+    import pickle
+    import sqlite3
+
+    from claude_relay.queues.disk import DiskQueue
+
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "pwned"),))
+
+    queue = DiskQueue(tmp_path / "ready.db")
+    queue.put(["a", "b"])
+    assert DiskQueue(tmp_path / "ready.db").take(1) == ["a"]
+    connection = sqlite3.connect(tmp_path / "ready.db")
+    connection.execute("INSERT INTO queue_ready (data, timestamp) VALUES (?, 0)", (pickle.dumps(Evil()),))
+    connection.commit()
+    connection.close()
+
+    assert list(queue.take(5)) == []
+    assert not (tmp_path / "pwned").exists()
+    queue.put(["c"])
+    assert queue.take(5) == ["c"]
+    queue.close()
+
+
+def test_a_broken_disk_queue_is_made_anew(tmp_path: Path) -> None:
+    from claude_relay.queues.disk import DiskQueue
+
+    (tmp_path / "ready.db").write_bytes(b"rubbish" * 1000)
+    queue = DiskQueue(tmp_path / "ready.db")
+    queue.put(["a"])
+
+    assert queue.take(1) == ["a"]
+    assert (tmp_path / "ready.db.broken").exists()
+    queue.close()

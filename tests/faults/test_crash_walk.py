@@ -1,0 +1,201 @@
+"""
+The crash walk: each use case with its n-th statement or commit failing, n = 1, 2, 3 … until a run meets none.
+
+After each: the rows are legal, nothing of the failed move is there, and the same move then succeeds.
+(The method: https://sqlite.org/testing.html#i_o_error_testing)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import Partial, Remedy
+from claude_relay.core.job import OnInterrupt
+from claude_relay.core.policy import Policy
+from claude_relay.errors import StoreUnavailable
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+
+R = Ref(request_id="r")
+
+
+class Failing:
+    """A connection that fails from the n-th statement on, until it is disarmed; a rollback always works."""
+
+    def __init__(self, real: apsw.Connection) -> None:
+        self._real = real
+        self.arm(0)
+
+    def arm(self, at: int) -> None:
+        self.at, self.count = at, 0
+
+    def execute(self, sql: str, *args: Any) -> Any:
+        if self.at and not sql.startswith("ROLLBACK"):
+            self.count += 1
+            if self.count >= self.at:
+                raise apsw.IOError("the disk answers with an error")
+        return self._real.execute(sql, *args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+class World:
+    """A relay on a connection that can be made to fail."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = Clock()
+        self.store = SqliteStore(path, clock=self.clock)
+        self.failing = Failing(self.store._writing)
+        self.store._writing = self.failing  # type: ignore[assignment]
+        self.relay = Relay(self.store, QuietBell(), Policy())
+
+    def claimed(self, **fields: Any) -> Any:
+        self.relay.submit(a_submission("r", **fields))
+        [claimed] = self.relay.work.claim("w", limit=1)
+        self.relay.work.sending(claimed)
+        return claimed
+
+    def finished(self, **fields: Any) -> Any:
+        self.relay.work.complete(self.claimed(**fields), a_completion())
+
+    def to_send(self) -> Any:
+        self.finished()
+        self.clock.advance(2)
+        [one] = self.relay.post.claim("w", limit=1, per_destination=1)
+        return one
+
+    def dump(self) -> list[Any]:
+        """Every row there is, but for the clock's."""
+        tables = (
+            "jobs",
+            "requests",
+            "outcomes",
+            "calls",
+            "partials",
+            "deliveries",
+            "posts",
+            "events",
+            "holds",
+            "groups",
+        )
+        return [self.failing._real.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables]
+
+
+def legal(world: World) -> None:
+    """What must hold of the rows at any time."""
+    run = world.failing.execute
+    assert not world.failing.in_transaction
+
+    def none(sql: str) -> None:
+        assert run(sql).fetchall() == [], sql
+
+    none("SELECT id FROM jobs WHERE (state = 'running') <> (lease_token IS NOT NULL)")
+    none("SELECT j.id FROM jobs j WHERE j.finished_at IS NOT NULL AND (SELECT count(*) FROM outcomes o"
+         " WHERE o.job_id = j.id AND o.run = j.run) <> 1")  # fmt: skip
+    none("SELECT j.id FROM jobs j JOIN outcomes o ON o.job_id = j.id AND o.run = j.run WHERE j.finished_at IS NULL")
+    wanted = "SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run"
+    none(f"""SELECT j.id FROM jobs j JOIN requests q ON q.job_id = j.id
+             WHERE j.finished_at IS NOT NULL AND q.webhook_url IS NOT NULL AND NOT EXISTS ({wanted})""")
+    none("SELECT job_id FROM deliveries GROUP BY job_id, run HAVING count(*) > 1")
+    none("SELECT j.id FROM jobs j WHERE j.state = 'running' AND NOT EXISTS"
+         " (SELECT 1 FROM calls c WHERE c.job_id = j.id AND c.number = j.calls AND c.outcome IS NULL)")  # fmt: skip
+    none("SELECT c.job_id FROM calls c JOIN jobs j ON j.id = c.job_id WHERE c.outcome IS NULL"
+         " AND NOT (j.state = 'running' AND c.number = j.calls)")  # fmt: skip
+    none("SELECT j.id FROM jobs j WHERE j.version <> (SELECT max(version) FROM events e"
+         " WHERE e.job_id = j.id AND e.subject = 'job')")  # fmt: skip
+    none("PRAGMA foreign_key_check")
+
+
+def _held(world: World) -> None:
+    claimed = world.claimed(on_interrupt=OnInterrupt.HOLD)
+    world.relay.work.interrupt(claimed, Partial(text="half"), why="x")
+
+
+def _due(world: World) -> None:
+    world.finished()
+    world.clock.advance(2)
+
+
+def _late(world: World) -> Any:
+    world.relay.submit(a_submission("r", deadline_at=world.clock() + 1))
+    world.clock.advance(2)
+
+
+CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
+    "submit": (lambda w: None, lambda w, _: w.relay.submit(a_submission("r"))),
+    "bulk": (lambda w: None, lambda w, _: w.relay.submit_many([a_submission("r"), a_submission("s")])),
+    "claim": (lambda w: w.relay.submit(a_submission("r")), lambda w, _: w.relay.work.claim("w", limit=1)),
+    "sending": (World.claimed, lambda w, c: w.relay.work.sending(c)),
+    "checkpoint": (World.claimed, lambda w, c: w.relay.work.checkpoint(c, Partial(text="x"))),
+    "complete": (World.claimed, lambda w, c: w.relay.work.complete(c, a_completion())),
+    "fail, again": (World.claimed, lambda w, c: w.relay.work.fail(c, a_failure())),
+    "fail, for good": (World.claimed, lambda w, c: w.relay.work.fail(c, a_failure(remedy=Remedy.FAIL))),
+    "fail, throttled": (World.claimed, lambda w, c: w.relay.work.fail(c, a_failure(remedy=Remedy.WAIT))),
+    "fail, parked": (World.claimed, lambda w, c: w.relay.work.fail(c, a_failure(remedy=Remedy.PARK))),
+    "release": (World.claimed, lambda w, c: w.relay.work.release(c)),
+    "interrupt": (World.claimed, lambda w, c: w.relay.work.interrupt(c, Partial(text="half"), why="x")),
+    "reap": (World.claimed, lambda w, c: w.relay.work.reap(c.job.id, c.token, why="x")),
+    "cancel, waiting": (lambda w: w.relay.submit(a_submission("r")), lambda w, _: w.relay.cancel(R)),
+    "cancel, running": (World.claimed, lambda w, _: w.relay.cancel(R)),
+    "expire": (_late, lambda w, _: w.relay.upkeep.expire()),
+    "retry": (World.finished, lambda w, _: w.relay.retry(R)),
+    "retry, held": (_held, lambda w, _: w.relay.retry(R)),
+    "deliver": (_due, lambda w, _: w.relay.post.claim("w", limit=1, per_destination=1)),
+    "delivered": (World.to_send, lambda w, one: w.relay.post.settle(one, Reply(status=200))),
+    "not delivered": (World.to_send, lambda w, one: w.relay.post.settle(one, Reply(status=500))),
+    "delivery reaped": (World.to_send, lambda w, one: w.relay.post.release(one)),
+    "redeliver": (
+        lambda w: w.relay.post.settle(w.to_send(), Reply(status=410)),
+        lambda w, _: w.relay.redeliver(R),
+    ),
+    "pause": (lambda w: None, lambda w, _: w.relay.pause("g")),
+    "resume": (lambda w: w.relay.pause(), lambda w, _: w.relay.resume()),
+}  # fmt: skip
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Callable[[], World]]:
+    made: list[World] = []
+
+    def make() -> World:
+        made.append(World(tmp_path / f"{len(made)}" / "relay.db"))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.store.close()
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", CASES)
+def test_a_use_case_happens_whole_or_not_at_all(world: Callable[[], World], name: str) -> None:
+    prepare, act = CASES[name]
+    at = 0
+    while True:
+        at += 1
+        here = world()
+        told = prepare(here)
+        before = here.dump()
+        here.failing.arm(at)
+        try:
+            act(here, told)
+        except StoreUnavailable:
+            here.failing.arm(0)
+            legal(here)
+            assert here.dump() == before, f"statement {at} left something behind"
+            act(here, told)  # nothing stands in the way of doing it again
+            legal(here)
+            continue
+        here.failing.arm(0)
+        legal(here)
+        break
+
+    assert at > 2, "the walk met no statement"

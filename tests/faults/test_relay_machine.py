@@ -1,0 +1,149 @@
+"""Any order of moves by callers and several workers, on a real store and a clock that is turned by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import ErrorType, Partial, Remedy
+from claude_relay.core.job import OnInterrupt
+from claude_relay.core.policy import Policy
+from claude_relay.errors import Conflict
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.faults.test_crash_walk import World, legal
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+
+WORKERS = st.sampled_from(("w1", "w2", "w3"))
+
+
+class Moves(RuleBasedStateMachine):
+    """What callers were told must stay true, whatever the others do meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.clock = Clock()
+        self.store = SqliteStore(Path(self.folder.name) / "relay.db", clock=self.clock)
+        self.relay = Relay(self.store, QuietBell(), Policy(), rng=random.Random(1))
+        self.numbers = itertools.count()
+        self.accepted: list[str] = []
+        self.held: list[Any] = []  # claims that some worker believes to have
+        self.sent: dict[str, int] = {}
+        self.posts: list[Any] = []
+        self.webhook_ids: dict[tuple[str, int], str] = {}
+        self.outcomes: dict[tuple[str, int], bytes] = {}
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+    @rule(policy=st.sampled_from(OnInterrupt), group=st.sampled_from("ab"), late=st.booleans())
+    def submit(self, policy: OnInterrupt, group: str, late: bool) -> None:
+        name = f"r-{next(self.numbers)}"
+        deadline = self.clock() + 100 if late else None
+        self.relay.submit(a_submission(name, on_interrupt=policy, group=group, deadline_at=deadline))
+        self.accepted.append(name)
+
+    @rule(worker=WORKERS, limit=st.integers(1, 3))
+    def claim(self, worker: str, limit: int) -> None:
+        self.held += self.relay.work.claim(worker, limit=limit)
+
+    def _pick(self, data: st.DataObject) -> Any:
+        return data.draw(st.sampled_from(self.held))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def send(self, data: st.DataObject) -> None:
+        claimed = self._pick(data)
+        try:
+            self.relay.work.sending(claimed)
+        except Conflict:
+            return
+        self.sent[claimed.job.request_id] = self.sent.get(claimed.job.request_id, 0) + 1
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), remedy=st.sampled_from([None, *Remedy]))
+    def end(self, data: st.DataObject, remedy: Remedy | None) -> None:
+        claimed = self._pick(data)
+        self.held.remove(claimed)
+        with contextlib.suppress(Conflict):  # its lease was taken: refused, and that is right
+            if remedy is None:
+                self.relay.work.complete(claimed, a_completion())
+            else:
+                self.relay.work.fail(claimed, a_failure(ErrorType.UPSTREAM, remedy))
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), how=st.sampled_from(("reap", "interrupt", "release")))
+    def lose(self, data: st.DataObject, how: str) -> None:
+        claimed = self._pick(data)
+        with contextlib.suppress(Conflict):
+            if how == "reap":  # the worker does not know, and may try to end it later
+                self.relay.work.reap(claimed.job.id, claimed.token, why="died")
+            elif how == "interrupt":
+                self.relay.work.interrupt(claimed, Partial(text="half"), why="stopped")
+            else:
+                self.relay.work.release(claimed)
+
+    @precondition(lambda self: self.accepted)
+    @rule(data=st.data(), move=st.sampled_from(("cancel", "retry", "redeliver")))
+    def ask(self, data: st.DataObject, move: str) -> None:
+        ref = Ref(request_id=data.draw(st.sampled_from(self.accepted)))
+        with contextlib.suppress(Conflict):
+            getattr(self.relay, move)(ref)
+
+    @rule(group=st.sampled_from(("a", None)), on=st.booleans())
+    def pause(self, group: str | None, on: bool) -> None:
+        self.relay.pause(group) if on else self.relay.resume(group)
+
+    @rule()
+    def deliver(self) -> None:
+        self.posts += self.relay.post.claim("w1", limit=3, per_destination=3)
+
+    @precondition(lambda self: self.posts)
+    @rule(status=st.sampled_from((200, 404, 410, 503)))
+    def settle(self, status: int) -> None:
+        one = self.posts.pop()
+        known = self.webhook_ids.setdefault((one.request_id, one.delivery.run), one.delivery.webhook_id)
+        assert known == one.delivery.webhook_id
+        body = self.outcomes.setdefault((one.request_id, one.delivery.run), one.body)
+        assert body == one.body  # frozen
+        self.relay.post.settle(one, Reply(status=status))
+
+    @rule(seconds=st.sampled_from((0.5, 5.0, 61.0, 500.0, 90_000.0)))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        self.relay.upkeep.expire()
+
+    @invariant()
+    def rows_are_legal(self) -> None:
+        world = World.__new__(World)
+        world.failing = self.store._writing  # type: ignore[assignment]
+        legal(world)
+
+    @invariant()
+    def everything_accepted_is_there(self) -> None:
+        for name in self.accepted:
+            self.relay.read.status(Ref(request_id=name))
+
+    @invariant()
+    def the_ledger_admits_every_byte_sent(self) -> None:
+        for name, times in self.sent.items():
+            calls = self.relay.read.record(Ref(request_id=name))["calls"]
+            assert sum(call["sent"] for call in calls) >= 1
+            assert sum(call["sent"] for call in calls) <= times
+
+
+Moves.TestCase.settings = settings(
+    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestMoves = Moves.TestCase

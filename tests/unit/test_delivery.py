@@ -1,0 +1,110 @@
+"""What a webhook's answer means, and when the next try is (CONTRACT §2)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from claude_relay.core import delivery as moves
+from claude_relay.core.delivery import Delivery, DeliveryState, Reply, Verdict
+from claude_relay.core.job import Lease
+from claude_relay.core.policy import Policy
+from claude_relay.errors import Conflict, LeaseLost
+
+POLICY = Policy(webhook_schedule=(5.0, 30.0, 300.0))
+
+
+def a_delivery(**fields: object) -> Delivery:
+    known: dict[str, object] = dict(
+        id="d", job_id="j", run=1, webhook_id="msg_d", url="https://Hook.Example:8443/a?b", state=DeliveryState.PENDING,
+        version=1, created_at=0.0, due_at=0.0,
+    )  # fmt: skip
+    return Delivery(**(known | fields))  # type: ignore[arg-type]
+
+
+def send(delivery: Delivery, reply: Reply, now: float, chance: float = 0.0) -> Delivery:
+    lease = Lease(worker="w", token="t", expires_at=now + 60)
+    claimed = moves.claim(delivery, lease=lease, now=now)
+    return moves.settle(claimed, reply, token="t", policy=POLICY, now=now, chance=chance)
+
+
+@pytest.mark.parametrize(
+    "status, verdict",
+    [
+        *((status, Verdict.DELIVERED) for status in (200, 201, 202, 204, 299)),
+        *((status, Verdict.AGAIN) for status in (408, 425, 429, 500, 502, 503, 504, 599, None)),
+        *((status, Verdict.NOT_READY) for status in (404, 409)),
+        *((status, Verdict.DEAD) for status in (300, 301, 302, 307, 308, 400, 401, 403, 405, 410, 413, 415, 422)),
+    ],
+)
+def test_the_table_of_answers(status: int | None, verdict: Verdict) -> None:
+    assert moves.judge(Reply(status=status)) is verdict
+
+
+def test_makes_full_queue_is_worth_another_try() -> None:
+    assert moves.judge(Reply(status=400, excerpt="Queue is full.")) is Verdict.AGAIN
+    assert moves.judge(Reply(status=400, excerpt="Bad request")) is Verdict.DEAD
+
+
+def test_what_the_guard_refuses_is_dead() -> None:
+    assert moves.judge(Reply(error="private", blocked=True)) is Verdict.DEAD
+
+
+def test_a_schedule_of_n_delays_is_n_plus_one_tries() -> None:
+    delivery, now, waits = a_delivery(), 0.0, []
+    while delivery.state is DeliveryState.PENDING:
+        delivery = send(delivery, Reply(status=503), now)
+        waits.append(delivery.due_at - now)
+        now = delivery.due_at
+
+    assert (delivery.state, delivery.attempts) == (DeliveryState.DEAD, 4)
+    assert waits[:3] == [5.0, 30.0, 300.0]
+
+
+def test_jitter_makes_it_later_never_sooner() -> None:
+    for chance in (0.0, 0.5, 0.999):
+        due = send(a_delivery(), Reply(status=500), 0.0, chance).due_at
+        assert 5.0 <= due <= 6.0
+
+
+def test_never_sooner_than_retry_after() -> None:
+    assert send(a_delivery(), Reply(status=429, retry_after=77.0), 0.0).due_at == 77.0
+    assert send(a_delivery(), Reply(status=429, retry_after=1.0), 0.0).due_at == 5.0
+
+
+def test_a_wait_node_that_does_not_wait_yet_gets_two_minutes() -> None:
+    """Every few seconds, none of the schedule used up; then dead."""
+    delivery, now = a_delivery(), 0.0
+    while delivery.state is DeliveryState.PENDING:
+        delivery = send(delivery, Reply(status=404), now)
+        assert delivery.due_at - now <= 10 or delivery.state is DeliveryState.DEAD
+        now = max(now, delivery.due_at)
+
+    assert delivery.state is DeliveryState.DEAD
+    assert 120 <= now <= 130
+    assert (delivery.tries, delivery.attempts > 10) == (0, True)
+
+
+def test_only_whoever_holds_it_may_settle() -> None:
+    claimed = moves.claim(a_delivery(), lease=Lease(worker="w", token="t", expires_at=1.0), now=0.0)
+    with pytest.raises(LeaseLost):
+        moves.settle(claimed, Reply(status=200), token="other", policy=POLICY, now=0.0, chance=0.0)
+    with pytest.raises(Conflict):
+        moves.claim(claimed, lease=Lease(worker="v", token="u", expires_at=1.0), now=0.0)
+
+
+def test_redeliver_begins_the_schedule_anew_under_the_same_id() -> None:
+    dead = send(a_delivery(), Reply(status=410), 9.0)
+    again = moves.redeliver(dead, now=50.0)
+
+    assert (again.state, again.due_at, again.tries, again.webhook_id) == (DeliveryState.PENDING, 50.0, 0, "msg_d")
+    assert again.attempts == 1  # what was tried is not forgotten
+    assert moves.redeliver(dead, now=50.0, url="https://b.example/x").url == "https://b.example/x"
+    with pytest.raises(Conflict):
+        moves.redeliver(again, now=51.0)
+
+
+def test_a_destination_is_scheme_host_and_port() -> None:
+    assert a_delivery().destination == "https://hook.example:8443"
+    assert replace(a_delivery(), url="http://u:p@a.example/x").destination == "http://a.example"

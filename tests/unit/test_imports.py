@@ -1,0 +1,88 @@
+"""Holds the house's import table: which layer may know which, and which library belongs to whom."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "claude_relay"
+
+_LEAVES = {"core", "errors"}
+_OUTER = {"relay", "core", "ports", "errors", "logs", "config"}
+_CLI = _OUTER | {"cli", "wiring", "demo", "__init__"}
+
+#: layer: (what of ours it may import beside itself, whose libraries)
+TABLE: dict[str, tuple[set[str], set[str]]] = {
+    "__init__": (set(), set()),
+    "__main__": ({"cli"}, set()),
+    "core": (_LEAVES, set()),
+    "errors": (set(), set()),
+    "ports": (_LEAVES, set()),
+    "relay": (_LEAVES | {"ports"}, set()),
+    "storage": (_LEAVES | {"ports"}, {"apsw"}),
+    "queues": (_LEAVES | {"ports"}, {"persistqueue"}),
+    "claude": (_LEAVES | {"ports"}, {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing"}),
+    "webhooks": (_LEAVES | {"ports", "__init__"}, {"requests", "urllib3", "idna"}),
+    "sandbox": ({"__init__"}, set()),
+    "demo": (set(), set()),
+    "worker": (_OUTER | {"queues"}, {"tenacity"}),
+    "api": (_OUTER, {"falcon", "limits", "waitress"}),
+    "cli": (_CLI | {"storage"}, {"click", "rich", "requests", "tenacity"}),
+    "config": (_LEAVES | {"__init__"}, {"dotenv"}),
+    "logs": (_LEAVES, set()),
+    "wiring": ({path.stem for path in PACKAGE.iterdir()}, {"jsonschema", "falcon"}),
+}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[tuple[str, str]]:
+    """("ours", layer) or ("theirs", library) for each import, wherever in the file it stands."""
+    package = ("claude_relay", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[tuple[str, ...]] = []
+        if isinstance(node, ast.Import):
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            stem = (*start, *(node.module.split(".") if node.module else ()))
+            names = [(*stem, alias.name) for alias in node.names] if len(stem) <= 1 else [stem]
+        for name in names:
+            if name[0] == "claude_relay":
+                layer = name[1] if len(name) > 1 else "__init__"
+                yield "ours", layer if (PACKAGE / layer).exists() or (PACKAGE / f"{layer}.py").exists() else "__init__"
+            elif name[0] not in sys.stdlib_module_names:
+                yield "theirs", name[0]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_what_its_layer_may(path: Path) -> None:
+    layer = layer_of(path)
+    ours, theirs = TABLE[layer]
+    for kind, name in imported(path):
+        if kind == "ours":
+            assert name == layer or name in ours, f"{layer} may not import {name}"
+        else:
+            assert name in theirs, f"{layer} may not import {name}"
+
+
+def test_only_the_adapter_knows_the_sdk() -> None:
+    """Nobody else imports anthropic, not even lazily."""
+    assert {layer_of(path) for path in modules() if ("theirs", "anthropic") in imported(path)} == {"claude"}
+
+
+def test_no_file_is_a_house_of_its_own() -> None:
+    """Split by 400 lines."""
+    long = {str(path): lines for path in modules() if (lines := len(path.read_text().splitlines())) > 400}
+
+    assert not long

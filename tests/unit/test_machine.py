@@ -1,0 +1,218 @@
+"""The job's moves: every state against every move, and what each counts (CONTRACT §5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core import machine
+from claude_relay.core.change import Call, Change
+from claude_relay.core.failure import ErrorType, Failure, Partial, Remedy
+from claude_relay.core.job import Job, Lease, OnInterrupt, State
+from claude_relay.core.policy import Policy
+from claude_relay.errors import Conflict
+from tests.support.builders import a_completion, a_failure
+
+NOW = 1_000.0
+POLICY = Policy()
+CALL = Call(job_id="j", number=1, run=1, started_at=NOW, worker="w")
+
+
+def a_job(state: State = State.QUEUED, **fields: object) -> Job:
+    known: dict[str, object] = dict(
+        id="j", owner="admin", request_id="r", body_hash="h", state=state, version=3, created_at=0.0, updated_at=0.0,
+        due_at=0.0, model="claude-sonnet-5-5", run_started_at=0.0, deadline_at=500.0,
+    )  # fmt: skip
+    if state is State.RUNNING:
+        known |= {"lease": Lease(worker="w", token="t", expires_at=NOW + 60), "attempt": 1, "calls": 1}
+    if state.final:
+        known["finished_at"] = 1.0
+    return Job(**(known | fields))  # type: ignore[arg-type]
+
+
+def fail(job: Job, failure: Failure, policy: Policy = POLICY, chance: float = 0.5) -> Change:
+    return machine.fail(job, failure, token="t", call=CALL, policy=policy, now=NOW, chance=chance)
+
+
+def interrupt(job: Job, partial: Partial | None = None) -> Change:
+    return machine.interrupt(job, partial or Partial(), call=CALL, why="killed", policy=POLICY, now=NOW, chance=0.5)
+
+
+MOVES: dict[str, Callable[[Job], Change]] = {
+    "claim": lambda job: machine.claim(job, lease=Lease(worker="w", token="t", expires_at=1.0), now=NOW),
+    "complete": lambda job: machine.complete(job, a_completion(), token="t", call=CALL, now=NOW),
+    "fail": lambda job: fail(job, a_failure()),
+    "release": lambda job: machine.release(job, token="t", call=CALL, now=NOW),
+    "interrupt": interrupt,
+    "cancel": lambda job: machine.cancel(job, now=NOW),
+    "expire": lambda job: machine.expire(job, now=NOW),
+    "retry": lambda job: machine.retry(job, policy=POLICY, now=NOW),
+}
+
+#: Where each move leads; what is not here is refused.
+LEADS = {
+    (State.QUEUED, "claim"): State.RUNNING,
+    (State.QUEUED, "cancel"): State.CANCELLED,
+    (State.QUEUED, "expire"): State.FAILED,
+    (State.RUNNING, "complete"): State.COMPLETED,
+    (State.RUNNING, "fail"): State.QUEUED,
+    (State.RUNNING, "release"): State.QUEUED,
+    (State.RUNNING, "interrupt"): State.QUEUED,
+    (State.RUNNING, "cancel"): State.RUNNING,
+    (State.HELD, "cancel"): State.CANCELLED,
+    (State.HELD, "retry"): State.QUEUED,
+    (State.COMPLETED, "retry"): State.QUEUED,
+    (State.FAILED, "retry"): State.QUEUED,
+    (State.CANCELLED, "retry"): State.QUEUED,
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("state", State)
+def test_every_state_against_every_move(state: State, move: str) -> None:
+    """Each pair leads where the table says, or is refused as a conflict; nothing in between."""
+    job = a_job(state)
+    if (state, move) not in LEADS:
+        with pytest.raises(Conflict):
+            MOVES[move](job)
+        return
+    change = MOVES[move](job)
+
+    assert change.job.state is LEADS[state, move]
+    assert (change.expects, change.job.version, change.event.version) == (3, 4, 4)
+    assert (change.job.lease is not None) == (change.job.state is State.RUNNING)
+    assert (change.job.finished_at is not None) == change.job.state.final
+
+
+def test_only_the_present_lease_may_end_a_call() -> None:
+    job = a_job(State.RUNNING, lease=Lease(worker="w2", token="newer", expires_at=1.0))
+    for move in ("complete", "fail", "release"):
+        with pytest.raises(Conflict):
+            MOVES[move](job)
+
+
+def test_a_claim_counts_and_opens_the_ledger() -> None:
+    change = MOVES["claim"](a_job(attempt=1, calls=4))
+
+    assert (change.job.attempt, change.job.calls) == (2, 5)
+    assert change.call is not None and (change.call.number, change.call.sent, change.call.outcome) == (5, False, None)
+
+
+@pytest.mark.parametrize("due", [NOW + 0.001, NOW + 60])
+def test_nothing_is_claimed_before_its_time(due: float) -> None:
+    with pytest.raises(Conflict):
+        MOVES["claim"](a_job(due_at=due))
+
+
+def test_real_failures_count_and_back_off_until_they_are_spent() -> None:
+    """Three tries by default: the third failure is the last."""
+    job, waits = a_job(State.RUNNING), []
+    for _ in range(2):
+        job = fail(job, a_failure()).job
+        waits.append(job.due_at - NOW)
+        job = replace(MOVES["claim"](replace(job, due_at=NOW)).job, lease=a_job(State.RUNNING).lease)
+    job = fail(job, a_failure()).job
+
+    assert (job.state, job.failures, job.attempt, job.error_type) == (State.FAILED, 3, 3, "upstream")
+    assert 0 < waits[0] < waits[1] <= POLICY.backoff_max
+
+
+@pytest.mark.parametrize("kind", [ErrorType.RATE_LIMIT, ErrorType.OVERLOADED])
+def test_being_throttled_counts_nothing_and_waits_as_it_was_told(kind: ErrorType) -> None:
+    job = fail(a_job(State.RUNNING, failures=2), a_failure(kind, Remedy.WAIT, retry_after=30.0)).job
+
+    assert (job.state, job.attempt, job.failures, job.ambiguous) == (State.QUEUED, 0, 2, False)
+    assert job.due_at == NOW + 30.0
+
+
+def test_a_parked_queue_leaves_the_job_untouched_and_due() -> None:
+    job = fail(a_job(State.RUNNING), a_failure(ErrorType.PERMISSION, Remedy.PARK, retry_after=9e6)).job
+
+    assert (job.state, job.attempt, job.failures, job.due_at) == (State.QUEUED, 0, 0, NOW)
+
+
+def test_what_will_not_change_fails_at_once() -> None:
+    job = fail(a_job(State.RUNNING), a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL)).job
+
+    assert (job.state, job.error_type) == (State.FAILED, "invalid_request")
+
+
+def test_a_stream_that_broke_after_text_counts_and_is_marked() -> None:
+    job = fail(a_job(State.RUNNING), a_failure(ambiguous=True)).job
+
+    assert (job.failures, job.ambiguous) == (1, True)
+
+
+def test_a_call_that_was_never_sent_goes_back_free_of_charge() -> None:
+    """Whatever the cause; but a little later each time, so that a job which kills its worker cannot spin."""
+    job, dues = a_job(State.RUNNING, on_interrupt=OnInterrupt.HOLD), []
+    for _ in range(4):
+        job = interrupt(job).job
+        dues.append(job.due_at - NOW)
+        assert (job.state, job.attempt, job.interruptions, job.ambiguous) == (State.QUEUED, 0, 0, False)
+        job = replace(a_job(State.RUNNING), unsent=job.unsent)
+
+    assert dues[0] == 0 and dues[1] < dues[2] < dues[3]
+
+
+@pytest.mark.parametrize(
+    "policy, first, second",
+    [
+        (OnInterrupt.RETRY, State.QUEUED, State.FAILED),
+        (OnInterrupt.PARTIAL, State.FAILED, State.FAILED),
+        (OnInterrupt.HOLD, State.HELD, State.HELD),
+    ],
+)
+def test_an_interrupted_call_goes_the_way_of_its_policy(policy: OnInterrupt, first: State, second: State) -> None:
+    """Once more by default, marked; then failed with what had come. A job that kills its worker never loops."""
+    job = a_job(State.RUNNING, sent=True, on_interrupt=policy)
+    one = interrupt(job, Partial(text="half")).job
+    two = interrupt(replace(job, interruptions=1, ambiguous=True), Partial(text="half")).job
+
+    assert (one.state, two.state) == (first, second)
+    assert one.ambiguous and (one.interruptions, two.interruptions) == (1, 2)
+    assert one.state is not State.FAILED or one.error_type == "interrupted"
+
+
+def test_a_cancel_asked_for_in_mid_call_wins_over_another_try() -> None:
+    """But not over an answer that was seen to its end."""
+    job = a_job(State.RUNNING, cancel_requested_at=1.0)
+
+    assert fail(job, a_failure()).job.state is State.CANCELLED
+    assert interrupt(replace(job, sent=True)).job.state is State.CANCELLED
+    assert MOVES["complete"](job).job.state is State.COMPLETED
+
+
+def test_a_retry_begins_anew_and_forgets_no_cost() -> None:
+    job = a_job(State.FAILED, attempt=3, failures=3, interruptions=1, ambiguous=True, cost_usd=0.5, calls=7, error="x",
+                error_type="upstream")  # fmt: skip
+    after = MOVES["retry"](job).job
+
+    assert (after.run, after.attempt, after.failures, after.interruptions, after.ambiguous) == (2, 0, 0, 0, False)
+    assert (after.calls, after.cost_usd, after.error, after.finished_at) == (7, 0.5, None, None)
+    assert after.deadline_at == NOW + POLICY.deadline
+
+
+REMEDIES = st.sampled_from(Remedy)
+
+
+@given(st.lists(st.tuples(REMEDIES, st.booleans()), max_size=40), st.floats(0, 0.999))
+def test_no_row_of_failures_outlives_its_attempts(row: list[tuple[Remedy, bool]], chance: float) -> None:
+    """However they mix: at most RELAY_CALL_ATTEMPTS real failures, and the mark never goes away within a run."""
+    job, marked = a_job(), False
+    for remedy, ambiguous in row:
+        if job.state is not State.QUEUED:
+            break
+        lease = Lease(worker="w", token="t", expires_at=0.0)
+        job = machine.claim(replace(job, due_at=NOW), lease=lease, now=NOW).job
+        job = fail(job, a_failure(remedy=remedy, ambiguous=ambiguous), chance=chance).job
+        marked = marked or ambiguous
+
+        assert job.failures <= POLICY.call_attempts
+        assert job.ambiguous == marked
+        assert job.due_at <= NOW + max(POLICY.backoff_max, 0) + 1 or job.state is State.QUEUED
+        assert job.attempt >= job.failures

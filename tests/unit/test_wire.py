@@ -1,0 +1,93 @@
+"""The words on the wire: key order, times, and what a callback is cut to."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core import wire
+from claude_relay.core.job import Job, State
+from tests.support.builders import a_completion
+
+JOB = Job(
+    id="j", owner="admin", request_id="r-1", body_hash="h", state=State.COMPLETED, version=1, created_at=0.0,
+    updated_at=0.0, due_at=0.0, attempt=1, cost_usd=0.00000012, error_type="refused", error="declined",
+)  # fmt: skip
+
+
+def success(text: str = "Svar", **fields: object) -> dict[str, object]:
+    done = a_completion(text, **fields)
+    return wire.success_body(JOB, done, metadata={"a": 1}, warnings=("w",), ack_url=None, now=0.0)
+
+
+def failure() -> dict[str, object]:
+    return wire.failure_body(JOB, partial="half", metadata=None, warnings=(), ack_url=None, now=0.0)
+
+
+def test_success_keys_stand_in_the_contracts_order() -> None:
+    assert (
+        list(success())
+        == (
+            "requestId response status timestamp usage model stopReason json truncated costUsd mode attempts metadata"
+            " warnings ackUrl"
+        ).split()
+    )
+
+
+def test_failure_begins_with_the_seeds_keys_and_carries_the_rest() -> None:
+    body = failure()
+
+    assert list(body)[:4] == ["requestId", "error", "status", "timestamp"]
+    assert {"errorType", "attempts", "usage", "costUsd", "partialResponse", "metadata"} <= set(body)
+    assert body["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "at, text",
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1768473000.0, "2026-01-15T10:30:00.000Z"),
+        (0.0004, "1970-01-01T00:00:00.000Z"),
+        (0.9996, "1970-01-01T00:00:01.000Z"),
+        (0.1239, "1970-01-01T00:00:00.124Z"),
+    ],
+)
+def test_times_have_three_decimals_and_a_z(at: float, text: str) -> None:
+    assert wire.timestamp(at) == text
+
+
+def test_a_cost_is_never_rounded_to_nothing() -> None:
+    assert json.loads(wire.encode(success()))["costUsd"] == 0.00000012
+
+
+def test_what_fits_is_sent_as_it_is() -> None:
+    assert wire.as_delivered(success(), callback="full", limit=10_000, result_url=None) is None
+
+
+def test_the_seeds_callback_has_the_seeds_keys_alone() -> None:
+    sent = wire.as_delivered(success(), callback="seed", limit=10_000, result_url=None)
+
+    assert sent is not None
+    assert list(sent) == ["requestId", "response", "status", "timestamp", "usage", "model", "stopReason"]
+
+
+@given(st.text(max_size=4000), st.integers(600, 3000))
+def test_what_is_too_large_is_cut_to_fit_and_says_where_the_rest_is(text: str, limit: int) -> None:
+    """Whatever the letters: never over the limit, always valid JSON, never half a letter."""
+    body = success(text + "x" * limit, json={"big": "y" * limit})
+    sent = wire.as_delivered(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")
+
+    assert sent is not None
+    raw = wire.encode(sent)
+    assert len(raw) <= limit
+    told = json.loads(raw)
+    assert told["responseTruncated"] is True and told["resultUrl"].endswith("/r-1")
+    assert "json" not in told and str(body["response"]).startswith(told["response"])
+
+
+@given(st.text(st.characters()))
+def test_no_text_breaks_the_encoding(text: str) -> None:
+    json.loads(wire.encode({"a": text}))
