@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test run check lint bench docs clean
+.PHONY: help setup demo test run check lint bench storm docs clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ lint: $(READY)
 
 bench: $(READY) ## measure it
 	@$(PY) -m benchmarks $(ARGS)
+
+storm: $(READY) ## five minutes of SIGKILL at random, judged from outside (ARGS='--seed N --seconds N')
+	@$(PY) -m tests.faults.storm $(ARGS)
 
 docs: $(READY) ## write .env.example and the README's settings anew from the options
 	@$(PY) -m claude_relay.config

@@ -1,0 +1,157 @@
+"""
+The kill storm: real processes and sockets, an upstream and a receiver with books of their own, and SIGKILL at random.
+
+`python -m tests.faults.storm --seconds 300 --seed 7` runs it longer; the seed replays the same kills. Judged from the
+books alone: what the callers were told, what the upstream was asked, what the receiver got, what the ledger admits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude, Pause, Seen, head, started, stopped, written
+from tests.support.receiver import Receiver
+from tests.support.rig import KEY, Rig
+
+CALLERS = 3
+
+
+@dataclass
+class Books:
+    """What the callers were told."""
+
+    accepted: set[str] = field(default_factory=set)
+    asked: set[str] = field(default_factory=set)
+    kills: Counter[str] = field(default_factory=Counter)
+
+
+def slowly(seen: Seen) -> tuple[Any, ...]:
+    """An answer that takes a moment, so that kills meet it in the middle."""
+    return (head(), started(), *written("half "), Pause(0.15), *written("and whole", 0), *stopped())
+
+
+def call(rig: Rig, hook: Receiver, name: str, books: Books, stop: threading.Event) -> None:
+    """Ask until there is a 202: the same requestId and body every time, as a careful caller does."""
+    body = {"prompt": f"job {name}", "requestId": name, "webhookUrl": hook.url("/hook")}
+    books.asked.add(name)
+    while not stop.is_set():
+        try:
+            answer = requests.post(f"{rig.url}/api/claude", json=body, headers={"X-API-Key": KEY}, timeout=10)
+        except requests.RequestException:
+            time.sleep(0.05)  # the API was killed; it is coming back
+            continue
+        if answer.status_code == 202:
+            books.accepted.add(name)
+            return
+        time.sleep(0.05)
+
+
+def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None) -> dict[str, Any]:
+    """One storm; answers what was counted, after holding it against the promises."""
+    rng, books, stop = random.Random(seed), Books(), threading.Event()
+    with FakeClaude(otherwise=slowly) as upstream, Receiver() as hook, Rig(folder, upstream=upstream.url) as rig:
+        rig.start()
+        numbers = iter(range(1_000_000))
+        lock = threading.Lock()
+
+        def caller() -> None:
+            while not stop.is_set():
+                with lock:
+                    name = f"r-{next(numbers)}"
+                call(rig, hook, name, books, stop)
+                time.sleep(0.15)
+
+        callers = [threading.Thread(target=caller, daemon=True) for _ in range(CALLERS)]
+        for thread in callers:
+            thread.start()
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            time.sleep(rng.uniform(0.3, 1.5))
+            which = rng.choice(("api", "worker", "worker"))
+            (rig.api if which == "api" else rig.worker).kill()
+            books.kills[which] += 1
+            # The port is the same again; a worker is back when it holds its lock.
+            rig.start_api() if which == "api" else rig.start_worker()
+            say(f"{time.monotonic() - began:6.1f} s  killed {which}, {len(books.accepted)} accepted")
+        stop.set()
+        for thread in callers:
+            thread.join(20)
+
+        eventually(lambda: _all_delivered(rig, books), within=120, every=0.5)
+        return judge(rig, upstream, hook, books)
+
+
+def _all_delivered(rig: Rig, books: Books) -> bool:
+    overview = rig.get("/api/overview")
+    jobs, deliveries = overview["jobs"], overview["deliveries"]
+
+    return jobs["queued"] + jobs["running"] + deliveries["pending"] + deliveries["sending"] == 0 and sum(
+        jobs.values()
+    ) >= len(books.accepted)
+
+
+def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[str, Any]:
+    """Hold the books of all against each other."""
+    delivered: dict[str, list[Any]] = defaultdict(list)
+    for one in hook.received:
+        if len(one.body) < int(one.headers["content-length"]):
+            continue  # its sender was killed in the middle of it; no receiver takes that for a message
+        delivered[one.json["requestId"]].append(one)
+    asked = Counter(seen.body["messages"][0]["content"] if isinstance(seen.body["messages"][0]["content"], str)
+                    else seen.body["messages"][0]["content"][-1]["text"] for seen in upstream.books)  # fmt: skip
+    admitted, interrupted = Counter[str](), 0
+    for name in books.accepted:
+        record = rig.get(f"/api/jobs/{name}")
+        admitted[name] = sum(call["sent"] for call in record["calls"])
+        interrupted += sum(call["outcome"] == "interrupted" and call["sent"] for call in record["calls"])
+
+        posts = delivered[name]
+        assert posts, f"{name} had its 202 and was never delivered"
+        assert len({one.body for one in posts}) == 1, f"{name} was delivered with different bytes"
+        assert len({one.headers["webhook-id"] for one in posts}) == 1, f"{name} went out under several webhook-ids"
+        assert rig.http.get(f"{rig.url}/api/result/{name}").content == posts[0].body
+        assert asked[f"job {name}"] <= admitted[name], f"{name} was asked more often than the ledger admits"
+        if posts[0].json["status"] == "completed" and asked[f"job {name}"] > 1:
+            assert posts[0].json.get("possibleDuplicateCharge"), f"{name} was asked twice and does not say so"
+
+    unknown = set(delivered) - books.asked
+    assert not unknown, f"delivered, but nobody asked: {unknown}"
+    extra = sum(asked.values()) - len(asked)
+    assert extra <= interrupted, "more calls were repeated than the ledger has interruptions"
+
+    return {
+        "accepted": len(books.accepted),
+        "upstream calls": sum(asked.values()),
+        "calls the ledger admits": sum(admitted.values()),
+        "interruptions": interrupted,
+        "deliveries": sum(map(len, delivered.values())),
+        "kills": dict(books.kills),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
+    wanted = parser.parse_args()
+    print(f"seed {wanted.seed}, {wanted.seconds:g} s", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        print(run(Path(folder), seconds=wanted.seconds, seed=wanted.seed, say=lambda text: print(text, flush=True)))
+
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
