@@ -1,0 +1,183 @@
+"""
+The power cut: what a job writes is recorded call by call, and the folder is rebuilt as a cut could have left it.
+
+At every write or sync, what was synced is there, and of the rest a random part, torn at 512 bytes. Then the store is
+opened from that image as after a reboot. (The method is that of SQLite's own crash tests,
+https://sqlite.org/testing.html#crash_testing; strace sees what the process really asked of the kernel.)
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SECTOR = 512
+
+_CHILD = """
+import os, sys
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from claude_relay.core.delivery import Reply
+from claude_relay.core.policy import Policy
+from claude_relay.relay import Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import QuietBell, a_completion, a_submission
+store = SqliteStore(Path({store!r}))
+if {weak!r}:
+    store._writing.pragma("synchronous", {weak!r})
+relay = Relay(store, QuietBell(), Policy(delivery_delay=0.0))
+def ack(what):
+    os.write(1, f"ACK {{what}}".encode())  # one call, in its place among the others
+for n in range({jobs}):
+    relay.submit(a_submission(f"r-{{n}}", request={{"prompt": "x" * 3000}})); ack(f"submitted r-{{n}}")
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.sending(claimed); ack(f"sent r-{{n}}")
+    relay.work.complete(claimed, a_completion("y" * 3000)); ack(f"completed r-{{n}}")
+    [one] = relay.post.claim("w", limit=1, per_destination=1)
+    relay.post.settle(one, Reply(status=200)); ack(f"delivered r-{{n}}")
+    if n % 3 == 2:
+        store.forget()
+store.close()
+"""
+
+_CALL = re.compile(r"^(?:\d+ +)?(\w+)\((\d+|AT_FDCWD)(?:<([^>]*)>)?(?:, (.*))?\) += (-?\d+)")
+_UNLINK = re.compile(r'^unlink\("((?:\\x[0-9a-f]{2})*)"\) += 0')
+_TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing asked of the kernel: a write, a truncation, a sync, or the child's word that something is kept."""
+
+    kind: str  # write, truncate, unlink, sync, ack
+    path: str = ""
+    offset: int = 0
+    data: bytes = b""
+    size: int = 0
+    word: str = ""
+
+
+@dataclass
+class File:
+    """What is on the disk for sure, and what may be."""
+
+    durable: bytearray = field(default_factory=bytearray)
+    pending: list[Step] = field(default_factory=list)
+
+    def sync(self) -> None:
+        for step in self.pending:
+            apply(self.durable, step)
+        self.pending.clear()
+
+    def image(self, rng: random.Random) -> bytes:
+        """As a cut could leave it: of what was not synced any part, in any order of sectors."""
+        content = bytearray(self.durable)
+        for step in self.pending:
+            if step.kind == "truncate":
+                if rng.random() < 0.5:
+                    apply(content, step)
+                continue
+            for start in range(0, len(step.data), SECTOR):
+                if rng.random() < 0.5:
+                    piece = step.data[start : start + SECTOR]
+                    apply(content, Step("write", step.path, step.offset + start, piece))
+        return bytes(content)
+
+
+def apply(content: bytearray, step: Step) -> None:
+    if step.kind == "truncate":
+        del content[step.size :]
+        content.extend(bytes(step.size - len(content)))
+        return
+    end = step.offset + len(step.data)
+    content.extend(bytes(max(0, end - len(content))))
+    content[step.offset : end] = step.data
+
+
+def record(strace: str, folder: Path, *, jobs: int, weak: str = "") -> list[Step]:
+    """Run the child under strace; answers its steps in order."""
+    store = folder / "store" / "relay.db"
+    trace = folder / "trace"
+    code = _CHILD.format(root=str(ROOT), store=str(store), jobs=jobs, weak=weak)
+    calls = "trace=pwrite64,write,ftruncate,fsync,fdatasync,unlink"
+    command = [strace, "-f", "-y", "-xx", "-s", "200000", "-e", calls, "-o", str(trace), sys.executable, "-c", code]
+    subprocess.run(command, check=True, timeout=120, capture_output=True)
+
+    return list(_steps(trace.read_text(), str(store)))
+
+
+def _steps(trace: str, store: str) -> Iterator[Step]:
+    unfinished: dict[str, str] = {}
+    positions: dict[str, int] = {}
+    for line in trace.splitlines():
+        pid, _, rest = line.partition(" ")
+        rest = rest.strip()
+        if rest.endswith("<unfinished ...>"):
+            unfinished[pid] = rest.removesuffix("<unfinished ...>").rstrip()
+            continue
+        if rest.startswith("<..."):
+            rest = unfinished.pop(pid, "") + rest.partition("resumed>")[2]
+        if (gone := _UNLINK.match(rest)) is not None:
+            if (path := _decode(gone[1])).startswith(store):
+                yield Step("unlink", path)
+            continue
+        match = _CALL.match(rest)
+        if match is None or int(match[5]) < 0:
+            continue
+        name, handle, path, args = match[1], match[2], _decode(match[3] or ""), match[4] or ""
+        if name == "write" and handle == "1":
+            for word in re.findall(r"ACK (\S+ \S+)", _decode(_TEXT.search(args)[1]) if _TEXT.search(args) else ""):
+                yield Step("ack", word=word)
+        elif path == str(Path(store).parent) and name in ("fsync", "fdatasync"):
+            yield Step("sync", path)
+        elif not path.startswith(store) or path.endswith("-shm"):
+            continue
+        elif name in ("write", "pwrite64"):
+            found = _TEXT.search(args)
+            assert found is not None
+            data = bytes.fromhex(found[1].replace("\\x", ""))
+            offset = int(args.rpartition(", ")[2]) if name == "pwrite64" else positions.get(path, 0)
+            positions[path] = offset + len(data)
+            yield Step("write", path, offset, data)
+        elif name == "ftruncate":
+            yield Step("truncate", path, size=int(args.rpartition(", ")[2] or args))
+        else:
+            yield Step("sync", path)
+
+
+def _decode(text: str) -> str:
+    return bytes.fromhex(text.replace("\\x", "")).decode("utf-8", "replace") if text.startswith("\\x") else text
+
+
+def images(steps: list[Step], *, seed: int, most: int) -> Iterator[tuple[int, dict[str, bytes], set[str]]]:
+    """(step, files, acknowledged) at up to `most` moments, spread over all of them, each with its own luck."""
+    rng = random.Random(seed)
+    moments = set(range(len(steps))) if len(steps) <= most else set(rng.sample(range(len(steps)), most))
+    files: dict[str, File] = {}
+    gone: set[str] = set()  # unlinked, and the folder not synced since: they may come back
+    acknowledged: set[str] = set()
+    for number, step in enumerate(steps):
+        if step.kind == "ack":
+            acknowledged.add(step.word)
+        elif step.kind == "unlink":
+            gone.add(step.path)
+        elif step.kind == "sync" and step.path not in files:
+            for path in gone:
+                files.pop(path, None)
+            gone.clear()
+        elif step.kind == "sync":
+            files[step.path].sync()
+        else:
+            if step.path in gone and step.offset == 0:  # made anew under the same name
+                gone.discard(step.path)
+                files[step.path] = File()
+            files.setdefault(step.path, File()).pending.append(step)
+        if number in moments:
+            kept = {path: file for path, file in files.items() if path not in gone or rng.random() < 0.5}
+            yield number, {path: file.image(rng) for path, file in kept.items()}, set(acknowledged)
