@@ -1,0 +1,45 @@
+"""Whose lease is stale: judged by our own clock, and by no other."""
+
+from __future__ import annotations
+
+from claude_relay.worker.upkeep import LeaseWatch
+
+
+class Monotonic:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_lease_that_is_renewed_is_never_stale() -> None:
+    clock = Monotonic()
+    watch = LeaseWatch(60.0, clock=clock)
+    for step in range(20):
+        assert watch.stale([("t", float(step))]) == set()
+        clock.now += 15
+
+
+def test_a_lease_that_stands_still_for_its_length_is_stale() -> None:
+    clock = Monotonic()
+    watch = LeaseWatch(60.0, clock=clock)
+    watch.stale([("t", 5.0)])
+    clock.now += 59.9
+    assert watch.stale([("t", 5.0)]) == set()
+    clock.now += 0.2
+    assert watch.stale([("t", 5.0)]) == {"t"}
+
+
+def test_a_clock_that_jumps_takes_no_lease() -> None:
+    """Hours ahead, or long past: what the row says of the time is compared with itself alone."""
+    clock = Monotonic()
+    watch = LeaseWatch(60.0, clock=clock)
+    for expires_at in (1e9, 1e9 + 15, 1e9 - 3600, 1e9 + 86400, 0.0):
+        assert watch.stale([("t", expires_at)]) == set()
+        clock.now += 30
+
+
+def test_one_who_has_just_begun_to_look_waits_a_whole_lease() -> None:
+    """An old expiry alone proves nothing to a process that started this moment."""
+    assert LeaseWatch(60.0, clock=Monotonic()).stale([("t", 0.0)]) == set()
