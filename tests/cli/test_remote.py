@@ -1,0 +1,57 @@
+"""The command line against answers that no relay would give: what it makes of them."""
+
+from __future__ import annotations
+
+import pytest
+import requests
+import requests_mock
+
+URL = "http://relay.example:3000"
+
+
+@pytest.fixture(autouse=True)
+def remote(store, monkeypatch):
+    monkeypatch.setenv("RELAY_URL", URL)
+    monkeypatch.setenv("RELAY_API_KEY", "some-key-of-a-relay")
+
+
+@pytest.mark.parametrize(
+    "answer, code, words",
+    [
+        ({"text": "<html>a proxy's page</html>"}, 69, "like a relay"),
+        ({"status_code": 503, "json": {"error": "the queue is full"}}, 75, "queue is full"),
+        ({"status_code": 429, "json": {"error": "too often"}}, 75, "too often"),
+        ({"status_code": 401, "json": {"error": "no key"}}, 4, "no key"),
+        ({"status_code": 403, "text": "<html>"}, 4, "403"),
+        ({"status_code": 404, "json": {"error": "no job"}}, 3, "no job"),
+        ({"status_code": 500, "json": {"error": "look for abc"}}, 1, "abc"),
+        ({"exc": requests.ConnectTimeout}, 69, "Is the API running?"),
+        ({"exc": requests.ConnectionError}, 69, "Is the API running?"),
+    ],
+)
+def test_every_answer_has_its_exit_code_and_a_sentence(run, answer, code, words):
+    with requests_mock.Mocker() as mock:
+        mock.get(f"{URL}/api/status/r-1", **answer)
+        got, out, err = run("status", "r-1")
+
+    assert (got, out) == (code, "")
+    assert words in err
+
+
+def test_the_key_travels_in_its_header_and_nowhere_else(run):
+    with requests_mock.Mocker() as mock:
+        mock.get(f"{URL}/api/jobs", json={"jobs": [], "cursor": None})
+        assert run("list")[0] == 0
+
+    [request] = mock.request_history
+    assert request.headers["X-API-Key"] == "some-key-of-a-relay"
+    assert "some-key" not in request.url
+
+
+def test_a_submission_is_never_sent_twice_by_itself(run):
+    """A POST may have arrived: whether to repeat it is for whoever knows its requestId."""
+    with requests_mock.Mocker() as mock:
+        mock.post(f"{URL}/api/claude", exc=requests.ConnectionError)
+        assert run("submit", "Hei")[0] == 69
+
+    assert mock.call_count == 1

@@ -1,0 +1,96 @@
+"""Cancels, deadlines, drains that are outlasted and workers that freeze: real processes, judged from outside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
+from tests.support.receiver import Receiver
+from tests.support.rig import CONT, STOP, TERM, Rig
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeClaude]:
+    """Begins every answer to a prompt with `long` in it, and does not end it."""
+    with FakeClaude() as fake:
+        fake.when("long", head(), started(), *written("half an answer"), Wait(threading.Event()))
+        yield fake
+
+
+def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
+    tmp_path: Path, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """Each ends as it should, with what it had; whoever waits is told."""
+    with Rig(tmp_path, upstream=upstream.url, RELAY_DRAIN="1s").start() as rig:
+        url = hook.url("/hook")
+        for name, more in {
+            "cancelled": {},
+            "late": {"deadline": "4s"},
+            "again": {"onInterrupt": "retry"},
+            "partial": {"onInterrupt": "partial"},
+            "held": {"onInterrupt": "hold"},
+        }.items():
+            rig.submit({"prompt": f"long {name}", "requestId": name, "webhookUrl": url, **more})
+        eventually(lambda: len(upstream.books) == 5 and rig.get("/api/jobs/cancelled")["partialResponse"])
+
+        assert rig.post("/api/jobs/cancelled/cancel").status_code == 200
+        ended = {one.json["requestId"]: one.json for one in hook.wait_for(2, timeout=20)}
+        assert {name: body["errorType"] for name, body in ended.items()} == {
+            "cancelled": "cancelled",
+            "late": "deadline",
+        }
+        assert all(body["partialResponse"].startswith("half") for body in ended.values())
+
+        assert rig.worker.stop(timeout=20) == 0
+        assert rig.status("again")["status"] == "pending"
+        assert rig.status("held")["waitingFor"].startswith("held: ")
+        partial = rig.get("/api/result/partial")
+        assert (partial["errorType"], partial["status"]) == ("interrupted", "failed")
+        assert partial["partialResponse"].startswith("half")
+        assert all(rig.get(f"/api/jobs/{name}")["possibleDuplicateCharge"] for name in ("again", "partial", "held"))
+        assert len(upstream.books) == 5
+
+        rig.start_worker()  # the one to be tried again is tried once more, and then it is over
+        eventually(lambda: len(upstream.books) == 6)
+        rig.worker.signal(TERM)
+        rig.worker.signal(TERM)  # at once
+        assert rig.worker.wait(20) == 0
+        assert rig.status("again")["errorType"] == "interrupted"
+        assert rig.status("held")["status"] == "pending"
+
+
+def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
+    tmp_path: Path, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """Stopped past its lease: another makes the call, and one outcome is stored and delivered."""
+    go_on = threading.Event()
+    upstream.then(head(), started(), *written("from the frozen one"), Wait(go_on), *stopped())
+    with Rig(tmp_path, upstream=upstream.url, RELAY_LEASE="2s").start() as rig:
+        rig.submit({"prompt": "x", "requestId": "r-1", "webhookUrl": hook.url("/hook")})
+        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"])
+        frozen = rig.worker
+        frozen.signal(STOP)
+        rig.start_worker()
+        [delivered] = hook.wait_for(1, timeout=30)
+        go_on.set()
+        frozen.signal(CONT)
+        eventually(lambda: "lost" in frozen.said() or "refused" in frozen.said(), within=20)
+
+        assert delivered.json["response"] == "Hello from the fake."
+        assert delivered.json["possibleDuplicateCharge"]
+        assert len(upstream.books) == 2
+        assert rig.http.get(f"{rig.url}/api/result/r-1").content == delivered.body
+        assert len(hook.received) == 1
