@@ -10,7 +10,7 @@ from ..ports import ReadyQueue
 from .doorbell import Doorbell
 
 #: Between two announcements, in seconds.
-_GATHER = 0.02
+_GATHER = 0.05
 
 
 class Announcer:

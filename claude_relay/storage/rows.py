@@ -42,9 +42,11 @@ def columns(names: Sequence[str], prefix: str = "") -> str:
     return ", ".join(prefix + name for name in names)
 
 
-def insert(table: str, names: Sequence[str]) -> str:
-    """An INSERT of those columns, by position."""
-    return f"INSERT INTO {table} ({columns(names)}) VALUES ({', '.join('?' * len(names))})"
+def insert(table: str, names: Sequence[str], count: int = 1) -> str:
+    """An INSERT of those columns, by position, of so many rows at once."""
+    row = f"({', '.join('?' * len(names))})"
+
+    return f"INSERT INTO {table} ({columns(names)}) VALUES {', '.join([row] * count)}"
 
 
 def update(table: str, names: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ import apsw
 from ..errors import Conflict, RelayError, StoreRefused, StoreUnavailable
 from ..ports import Unit, View
 from . import gate, migrate
+from .additions import Additions
 from .ballast import Ballast
 from .unit import Writes
 from .view import Reads
@@ -37,7 +38,7 @@ _PATIENCE = 2.5
 _GROUP = 256
 _IDLE_READERS = 32
 #: While several write at once, the next commit waits this long for more of them, in seconds.
-_GATHER = 0.0005
+_GATHER = 0.001
 
 
 class SqliteStore:
@@ -233,12 +234,17 @@ class SqliteStore:
             return write()
 
     def _transact(
-        self, group: Sequence[_Work], write: Callable[[apsw.Connection, Callable[[Unit], Any]], _Answer]
+        self, group: Sequence[_Work], write: Callable[[apsw.Connection, Callable[[Unit], Any], Additions], _Answer]
     ) -> list[_Answer]:
         connection = self._writing
         connection.execute("BEGIN IMMEDIATE")
         try:
-            answers = [write(connection, work) for work, _ in group]
+            additions = Additions(_runner(connection))
+            answers = [write(connection, work, additions) for work, _ in group]
+            try:
+                additions.write()
+            except apsw.ConstraintError as exc:
+                raise _Undone from exc  # whose it is, the second run will tell
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -247,27 +253,38 @@ class SqliteStore:
 
         return answers
 
-    def _write_plainly(self, connection: apsw.Connection, work: Callable[[Unit], Any]) -> _Answer:
+    def _write_plainly(self, connection: apsw.Connection, work: Callable[[Unit], Any], additions: Additions) -> _Answer:
         try:
-            return work(Writes(_runner(connection), self._clock())), None
+            return work(self._unit(connection, additions)), None
         except Exception as exc:
             if not connection.in_transaction:
                 raise  # SQLite itself gave the whole transaction up: a full disk, an I/O error
             raise _Undone from exc
 
-    def _write_apart(self, connection: apsw.Connection, work: Callable[[Unit], Any]) -> _Answer:
+    def _write_apart(self, connection: apsw.Connection, work: Callable[[Unit], Any], additions: Additions) -> _Answer:
         connection.execute("SAVEPOINT one")
         try:
-            answer = work(Writes(_runner(connection), self._clock()))
+            answer = work(self._unit(connection, additions))
+            additions.write()
         except Exception as exc:
             if not connection.in_transaction:
                 raise
+            additions.drop()
             connection.execute("ROLLBACK TO one")
             connection.execute("RELEASE one")
             return None, _translate(exc, self._path)
         connection.execute("RELEASE one")
 
         return answer, None
+
+    def _unit(self, connection: apsw.Connection, additions: Additions) -> Writes:
+        plain = _runner(connection)
+
+        def run(sql: str, args: Sequence[Any]) -> Sequence[Sequence[Any]]:
+            additions.write()
+            return plain(sql, args)
+
+        return Writes(run, self._clock(), additions)
 
 
 class _Done:

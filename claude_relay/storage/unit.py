@@ -14,10 +14,9 @@ from ..core.submission import Request
 from ..errors import Conflict
 from ..ports import Group, Hold, Posted, WorkerSeen
 from . import rows
-from .view import Reads
+from .additions import Additions
+from .view import Reads, Run
 
-_ADD_JOB = rows.insert("jobs", rows.JOB)
-_ADD_REQUEST = rows.insert("requests", rows.REQUEST)
 _ADD_POST = rows.insert("posts", "delivery_id number at url status ms reply error".split())
 _ADD_DELIVERY = rows.insert("deliveries", rows.DELIVERY)
 _SAVE_DELIVERY = rows.update("deliveries", rows.DELIVERY)
@@ -45,13 +44,17 @@ ON CONFLICT (request_id, owner) DO UPDATE SET job_id = excluded.job_id, body_has
 
 
 class Writes(Reads):
-    """Implements `ports.Unit` over one open transaction."""
+    """Implements `ports.Unit` over one open transaction, which several may share with their `additions`."""
+
+    def __init__(self, run: Run, now: float, additions: Additions) -> None:
+        super().__init__(run, now)
+        self._additions = additions
 
     def add(self, change: Change, request: Request) -> None:
-        """A new job, with what was asked."""
-        self._run(_ADD_JOB, rows.job_values(change.job))
-        self._run(_ADD_REQUEST, rows.request_values(change.job.id, request))
-        self._append(change)
+        """A new job, with what was asked; written with the next statement, or at the end."""
+        event = change.event
+        told = (event.job_id, event.subject, event.version, event.at, event.name, rows.dump(event.detail or None))
+        self._additions.add(rows.job_values(change.job), rows.request_values(change.job.id, request), told)
 
     def save(self, change: Change) -> None:
         """

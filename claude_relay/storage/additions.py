@@ -1,0 +1,48 @@
+"""
+New jobs of one transaction, kept back to go in together.
+
+Every statement lets go of the interpreter and must win it back from dozens of threads, so three statements for thirty
+jobs are worth a good deal more than ninety (*measured*: the accept path, at 16 connections).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from . import rows
+
+_EVENT = "job_id subject version at name detail".split()
+_TABLES = {"jobs": rows.JOB, "requests": rows.REQUEST, "events": _EVENT}
+
+#: Rows in one statement: SQLite takes 32,766 values.
+_MOST = 200
+
+
+class Additions:
+    """Rows that are not written yet. Whoever is about to read or write anything else has them written first."""
+
+    def __init__(self, run: Callable[[str, Sequence[Any]], object]) -> None:
+        self._run = run
+        self._rows: dict[str, list[Any]] = {}
+        self._count = 0
+
+    def add(self, job: Sequence[Any], request: Sequence[Any], event: Sequence[Any]) -> None:
+        """A job, what was asked, and that it was submitted."""
+        for table, row in zip(_TABLES, (job, request, event), strict=True):
+            self._rows.setdefault(table, []).extend(row)
+        self._count += 1
+        if self._count >= _MOST:
+            self.write()
+
+    def drop(self) -> None:
+        """Not at all: their move has failed."""
+        self._rows, self._count = {}, 0
+
+    def write(self) -> None:
+        """Now. Raises what the database says of any of them; then none is there."""
+        if self._count:
+            kept, count = self._rows, self._count
+            self._rows, self._count = {}, 0
+            for table, values in kept.items():
+                self._run(rows.insert(table, _TABLES[table], count), values)
