@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from .output import Output, json_option, pass_output
@@ -14,7 +16,9 @@ from .output import Output, json_option, pass_output
 @pass_output
 def serve(output: Output, with_worker: bool) -> int:
     """Run the API in the foreground."""
-    from .. import logs, wiring
+    from .. import failpoints, logs, wiring
+
+    failpoints.arm(os.environ)
 
     if with_worker:
         from .supervise import supervise
@@ -31,8 +35,9 @@ def serve(output: Output, with_worker: bool) -> int:
 @pass_output
 def worker(output: Output) -> int:
     """Run a worker in the foreground: it makes the calls and delivers the answers."""
-    from .. import logs, wiring
+    from .. import failpoints, logs, wiring
 
+    failpoints.arm(os.environ)
     logs.setup(output.settings, "claude-relay-worker")
 
     return wiring.work(output.settings)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from .. import failpoints
 from ..core import delivery as deliveries
 from ..core import machine
 from ..core.change import Change, Event
@@ -74,9 +75,12 @@ class Relay:
         self._admission.check(len(submissions))
 
         def keep(unit: Unit) -> list[tuple[Accepted | RelayError, bool]]:
-            return [self._keep(unit, submission, owner) for submission in submissions]
+            kept = [self._keep(unit, submission, owner) for submission in submissions]
+            failpoints.hit("submit.before_commit")
+            return kept
 
         answers = self._store.write(keep)
+        failpoints.hit("submit.after_commit")
         ready = [one.job.id for one, now in answers if now and isinstance(one, Accepted)]
         if ready:
             # After the commit: a worker that wakes first would look for a row it cannot see yet.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from .. import failpoints
 from ..core import machine
 from ..core.change import Call, Change
 from ..core.failure import Completion, Failure, Partial, Remedy
@@ -44,7 +45,11 @@ class Work:
         full groups, families that are being throttled and a parked queue are passed over; `rooms` says how many more
         calls of each family the worker would make now.
         """
-        return self._store.write(lambda unit: self._claim(unit, worker, limit, ids, rooms or Rooms()))
+        claimed = self._store.write(lambda unit: self._claim(unit, worker, limit, ids, rooms or Rooms()))
+        if claimed:
+            failpoints.hit("claim.after_commit")
+
+        return claimed
 
     def sending(self, claimed: Claimed) -> None:
         """
@@ -54,6 +59,7 @@ class Work:
         """
         if not self._store.write(lambda unit: unit.mark_sent(claimed.job.id, claimed.token)):
             raise LeaseLost()
+        failpoints.hit("sending.after_commit")
 
     def checkpoint(self, claimed: Claimed, partial: Partial) -> None:
         """Keep what has come so far. Silently nothing, once the lease is lost."""
@@ -68,7 +74,15 @@ class Work:
     def complete(self, claimed: Claimed, done: Completion) -> Job:
         """Store the answer, its usage and the delivery that carries it, in one transaction."""
 
-        return self._store.write(lambda unit: self._complete(unit, claimed, done)).job
+        def move(unit: Unit) -> Change:
+            change = self._complete(unit, claimed, done)
+            failpoints.hit("complete.before_commit")
+            return change
+
+        change = self._store.write(move)
+        failpoints.hit("complete.after_commit")
+
+        return change.job
 
     def complete_many(self, done: Sequence[tuple[Claimed, Completion]]) -> Sequence[Job]:
         """Several, in one commit: all of them or, where one lease was lost, none."""

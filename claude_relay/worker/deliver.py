@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from .. import failpoints
 from ..core.delivery import Delivery, DeliveryState, Reply, destination_of
 from ..core.signing import sign
 from ..errors import LeaseLost
@@ -78,7 +79,9 @@ class Deliveries:
     def _send(self, one: ToSend) -> None:
         try:
             delivery = one.delivery
+            failpoints.hit("deliver.before_post")
             reply = self._sender.post(delivery.url, one.body, self._headers(one))
+            failpoints.hit("deliver.after_post")
             self._log(one, self._relay.post.settle(one, reply), reply)
         except LeaseLost:
             log.warning("delivery was taken over", extra={"requestId": one.request_id})

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "claude_relay"
 
 _LEAVES = {"core", "errors"}
-_OUTER = {"relay", "core", "ports", "errors", "logs", "config"}
+_OUTER = {"relay", "core", "ports", "errors", "logs", "config", "failpoints"}
 _CLI = _OUTER | {"cli", "wiring", "demo", "__init__"}
 
 #: layer: (what of ours it may import beside itself, whose libraries)
@@ -21,8 +21,9 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__main__": ({"cli"}, set()),
     "core": (_LEAVES, set()),
     "errors": (set(), set()),
+    "failpoints": ({"errors"}, set()),
     "ports": (_LEAVES, set()),
-    "relay": (_LEAVES | {"ports"}, set()),
+    "relay": (_LEAVES | {"ports", "failpoints"}, set()),
     "storage": (_LEAVES | {"ports"}, {"apsw"}),
     "queues": (_LEAVES | {"ports"}, {"persistqueue"}),
     "claude": (_LEAVES | {"ports"}, {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing"}),

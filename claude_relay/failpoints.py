@@ -1,0 +1,49 @@
+"""
+Named places where a test may kill the process: what a crash right there means is then seen from outside.
+
+Inert unless armed, and armed only where CLAUDE_RELAY_TESTING=1 stands beside CLAUDE_RELAY_FAILPOINT=name[:n] (the n-th
+time; 1 by default). A daemon that finds the one without the other refuses to start.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+
+from .errors import ConfigError
+
+NAMES = frozenset(
+    (
+        "submit.before_commit",
+        "submit.after_commit",
+        "claim.after_commit",
+        "sending.after_commit",
+        "complete.before_commit",
+        "complete.after_commit",
+        "deliver.before_post",
+        "deliver.after_post",
+    )
+)
+
+_left: dict[str, int] = {}
+
+
+def arm(environ: Mapping[str, str]) -> None:
+    """Arm what the environment names. Raises `ConfigError` outside a test, and for a name that is none."""
+    if (spec := environ.get("CLAUDE_RELAY_FAILPOINT")) is None:
+        return
+    if environ.get("CLAUDE_RELAY_TESTING") != "1":
+        raise ConfigError(["CLAUDE_RELAY_FAILPOINT kills this process on purpose: unset it; it is for tests alone."])
+    name, _, count = spec.partition(":")
+    if name not in NAMES or not (count or "1").isdigit():
+        raise ConfigError([f"CLAUDE_RELAY_FAILPOINT={spec} is none of {', '.join(sorted(NAMES))}, with :n behind it."])
+    _left[name] = int(count or "1")
+
+
+def hit(name: str) -> None:
+    """Here is the place. Costs a look-up in an empty dictionary."""
+    if name in _left:
+        _left[name] -= 1
+        if _left[name] <= 0:
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,89 @@
+"""A process that dies at a named place, and what the callers, the upstream and the receiver see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude
+from tests.support.receiver import Receiver
+from tests.support.rig import Rig
+
+pytestmark = [pytest.mark.faults, pytest.mark.process]
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeClaude]:
+    with FakeClaude() as fake:
+        yield fake
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def failing(name: str) -> dict[str, str]:
+    return {"CLAUDE_RELAY_FAILPOINT": name, "CLAUDE_RELAY_TESTING": "1"}
+
+
+@pytest.mark.parametrize("name, known", [("submit.before_commit", False), ("submit.after_commit", True)])
+def test_an_api_that_dies_around_its_commit(tmp_path: Path, name: str, known: bool) -> None:
+    """The caller sees a broken connection and asks again: one job, whether it had been stored or not."""
+    with Rig(tmp_path) as rig:
+        rig.start_api(**failing(name))
+        body = {"prompt": "x", "requestId": "r-1"}
+        with pytest.raises(requests.ConnectionError):
+            rig.submit(body)
+        rig.api.wait()
+        rig.start_api()
+        again = rig.submit(body)
+
+        assert (again.status_code, again.json().get("duplicate", False)) == (202, known)
+        assert len(rig.get("/api/jobs")["jobs"]) == 1
+
+
+@pytest.mark.parametrize(
+    "name, calls, attempts, marked, posts",
+    [
+        ("claim.after_commit", 1, 1, False, 1),
+        ("sending.after_commit", 1, 2, True, 1),
+        ("complete.before_commit", 2, 2, True, 1),
+        ("complete.after_commit", 1, 1, False, 1),
+        ("deliver.before_post", 1, 1, False, 1),
+        ("deliver.after_post", 1, 1, False, 2),
+    ],
+)
+def test_a_worker_that_dies_at_each_step(
+    tmp_path: Path, upstream: FakeClaude, hook: Receiver, name: str, calls: int, attempts: int, marked: bool, posts: int
+) -> None:
+    """Nothing is lost, what was stored is not paid for again, and what may have been paid twice says so."""
+    with Rig(tmp_path, upstream=upstream.url) as rig:
+        rig.start_api()
+        rig.start_worker(**failing(name))
+        rig.submit({"prompt": "x", "requestId": "r-1", "webhookUrl": hook.url("/x")})
+        assert rig.worker.wait(60) == -9
+        rig.start_worker()
+        received = hook.wait_for(posts, timeout=30)
+        eventually(lambda: rig.status("r-1")["delivery"]["status"] == "delivered")
+        body = received[-1].json
+
+        assert (body["status"], body["attempts"]) == ("completed", attempts)
+        assert body.get("possibleDuplicateCharge", False) is marked
+        assert len(upstream.books) == calls
+        assert len({(one.headers["webhook-id"], one.body) for one in received}) == 1
+
+
+def test_outside_a_test_a_failpoint_refuses_the_start(tmp_path: Path) -> None:
+    with Rig(tmp_path) as rig:
+        done = rig.command("worker", CLAUDE_RELAY_FAILPOINT="claim.after_commit")
+        odd = rig.command("serve", **failing("nowhere"))
+
+    assert (done.returncode, odd.returncode) == (78, 78)
+    assert "for tests alone" in done.stderr
+    assert "nowhere" in odd.stderr
