@@ -199,7 +199,7 @@ class Work:
             and job.group not in groups
             and job.family not in families
         ]
-        return sorted(free, key=lambda job: job.rank)[:limit]
+        return sorted(free, key=lambda job: (job.rank, job.id))[:limit]
 
     def _take(self, unit: Unit, job: Job, worker: str) -> Claimed:
         lease = self._tools.lease(worker, unit.now, self._tools.policy.lease)

@@ -101,7 +101,7 @@ class Reads:
             if skipped:
                 where.append(f"j.{column} NOT IN ({_marks(skipped)})")
                 args.extend(skipped)  # type: ignore[arg-type]
-        sql = f"{_JOB} INDEXED BY jobs_due WHERE {' AND '.join(where)} ORDER BY j.rank LIMIT ?"
+        sql = f"{_JOB} INDEXED BY jobs_due WHERE {' AND '.join(where)} ORDER BY j.rank, j.id LIMIT ?"
         return _all(rows.to_job, self._run(sql, (*args, limit)))
 
     def running(self) -> Sequence[Job]:

@@ -55,7 +55,7 @@ CREATE TABLE jobs (
 -- Idempotency by owner, and the look-up by requestId alone that the owner of the machine makes.
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
 -- What to claim next; covers the filters, so that a long queue is never read row by row.
-CREATE INDEX jobs_due ON jobs (rank, due_at, grp, family) WHERE state = 'queued';
+CREATE INDEX jobs_due ON jobs (rank, id, due_at, grp, family) WHERE state = 'queued';
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
 -- Leases to renew and to reap, and how many a group has running.
 CREATE INDEX jobs_running ON jobs (lease_worker, grp) WHERE state = 'running';

@@ -1,0 +1,213 @@
+"""Groups, priority, pauses, deadlines and what is kept: the use cases on a real store, with a clock turned by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.job import Retain
+from claude_relay.core.policy import Policy
+from claude_relay.errors import Conflict, NotFound, QueueFull
+from claude_relay.relay import Ref, Relay, Rooms
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), Policy(max_queue=20))
+    yield relay
+    relay.close()
+
+
+def submit(relay: Relay, *names: str, **fields: object) -> None:
+    for name in names:
+        relay.submit(a_submission(name, **fields))
+
+
+def claim(relay: Relay, limit: int = 99, **how: object) -> list[str]:
+    return [one.job.request_id for one in relay.work.claim("w", limit=limit, **how)]  # type: ignore[arg-type]
+
+
+def waiting(relay: Relay, name: str) -> str | None:
+    return relay.read.status(Ref(request_id=name))["waitingFor"]  # type: ignore[no-any-return]
+
+
+def test_a_head_start_is_a_head_start_and_nothing_starves(relay: Relay, clock: Clock) -> None:
+    """Sixty seconds ahead of those of the same moment; behind those that have waited longer than that."""
+    submit(relay, "old")
+    clock.advance(61)
+    submit(relay, "plain")
+    submit(relay, "urgent", priority=60.0)
+
+    assert claim(relay) == ["old", "urgent", "plain"]
+
+
+def test_a_group_runs_no_more_than_its_concurrency_and_holds_up_nobody_else(relay: Relay) -> None:
+    relay.set_group("g", concurrency=2, rate=None)
+    submit(relay, "g1", "g2", "g3", group="g")
+    submit(relay, "other")
+
+    assert claim(relay) == ["g1", "g2", "other"]
+    assert waiting(relay, "g3") == "concurrency"
+    relay.cancel(Ref(request_id="g3"))
+
+
+def test_a_freed_place_is_the_next_ones(relay: Relay) -> None:
+    relay.set_group("g", concurrency=1, rate=None)
+    submit(relay, "g1", "g2", group="g")
+    [first] = relay.work.claim("w", limit=9)
+    relay.work.complete(first, a_completion())
+
+    assert claim(relay) == ["g2"]
+
+
+def test_a_rate_is_spread_over_its_minute(relay: Relay, clock: Clock) -> None:
+    """Thirty a minute is one every two seconds, not thirty in the first."""
+    relay.set_group("g", concurrency=None, rate=30)
+    submit(relay, *(f"g{n}" for n in range(5)), group="g")
+    counts = []
+    for _ in range(5):
+        counts.append(len(claim(relay)))
+        clock.advance(1.0)
+
+    assert counts == [1, 0, 1, 0, 1]
+
+
+def test_a_pause_takes_nothing_and_gives_the_time_back(relay: Relay, clock: Clock) -> None:
+    """The default deadline stands still meanwhile; one that was asked for does not."""
+    submit(relay, "default", group="g")
+    submit(relay, "asked", group="g", deadline_at=clock() + 3600)
+    relay.pause("g")
+    clock.advance(3 * 86400)
+    assert claim(relay) == []
+    expired = [job.request_id for job in relay.upkeep.expire()]
+    relay.resume("g")
+
+    assert expired == ["asked"]
+    assert relay.upkeep.expire() == []
+    assert claim(relay) == ["default"]
+
+
+def test_a_job_past_its_deadline_fails_with_a_callback(relay: Relay, clock: Clock) -> None:
+    submit(relay, "late", deadline_at=clock() + 10)
+    clock.advance(11)
+    [job] = relay.upkeep.expire()
+    clock.advance(2)
+    [one] = relay.post.claim("w", limit=1, per_destination=1)
+
+    assert (job.state.value, job.error_type) == ("failed", "deadline")
+    assert b'"errorType":"deadline"' in one.body
+
+
+def test_nothing_runs_before_its_time(relay: Relay, clock: Clock) -> None:
+    submit(relay, "later", run_at=clock() + 600)
+
+    assert claim(relay) == []
+    assert str(waiting(relay, "later")).startswith("due ")
+    clock.advance(600)
+    assert claim(relay) == ["later"]
+
+
+def test_a_throttled_family_waits_and_another_does_not(relay: Relay, clock: Clock) -> None:
+    submit(relay, "s1")
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.fail(claimed, a_failure(ErrorType.RATE_LIMIT, Remedy.WAIT, retry_after=30.0))
+    submit(relay, "s2")
+    submit(relay, "o1", model="claude-opus-5-5")
+
+    assert claim(relay) == ["o1"]
+    assert str(waiting(relay, "s2")).startswith("rate_limit until ")
+    clock.advance(31)
+    assert sorted(claim(relay)) == ["s1", "s2"]
+
+
+def test_a_worker_claims_no_more_of_a_family_than_it_would_call_now(relay: Relay) -> None:
+    submit(relay, "s1", "s2", "s3")
+    submit(relay, "o1", "o2", model="claude-opus-5-5")
+
+    assert claim(relay, rooms=Rooms({"sonnet": 1}, other=2)) == ["s1", "o1", "o2"]
+    assert claim(relay, rooms=Rooms({"sonnet": 0})) == []
+
+
+def test_a_parked_queue_is_probed_with_one_job_and_opens_by_itself(relay: Relay, clock: Clock) -> None:
+    submit(relay, "a", "b", "c")
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    assert claim(relay) == []
+    assert len(relay.upkeep.alerts()) == 1 and relay.upkeep.alerts() == []
+    clock.advance(301)
+    [probe] = relay.work.claim("w", limit=9)
+    assert claim(relay) == []
+    relay.work.complete(probe, a_completion())
+
+    assert len(claim(relay)) == 2
+
+
+def test_a_full_queue_takes_nothing_more(relay: Relay) -> None:
+    relay.submit_many([a_submission() for _ in range(20)])
+    with pytest.raises(QueueFull):
+        submit(relay, "one-too-many")
+
+
+def test_only_metadata_is_kept_once_it_is_delivered(relay: Relay, clock: Clock, tmp_path: Path) -> None:
+    """Prompt and answer are erased; status and ledger stay; what needs them says so in words."""
+    secret = "canary-77aa"
+    submit(relay, "r", retain=Retain.METADATA, request={"prompt": secret * 20})
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion(secret * 20))
+    clock.advance(2)
+    [one] = relay.post.claim("w", limit=1, per_destination=1)
+    assert secret.encode() in one.body
+    relay.post.settle(one, Reply(status=200, excerpt=secret))
+    relay.upkeep.forget()
+    ref = Ref(request_id="r")
+
+    assert relay.read.status(ref)["status"] == "completed"
+    assert relay.read.record(ref)["calls"][0]["usage"] == {"input_tokens": 10, "output_tokens": 5}
+    assert not any(secret.encode() in file.read_bytes() for file in tmp_path.glob("relay.db*"))
+    with pytest.raises(NotFound, match="erased"):
+        relay.read.result(ref)
+    for move in (relay.retry, relay.redeliver):
+        with pytest.raises(Conflict, match="erased"):
+            move(ref)
+
+
+def test_a_retry_is_a_run_of_its_own(relay: Relay, clock: Clock) -> None:
+    """One outcome, one delivery and one webhook-id a run; the result is the latest, the record holds all."""
+    submit(relay, "r")
+    ids = []
+    for text in ("first", "second"):
+        [claimed] = relay.work.claim("w", limit=1)
+        relay.work.complete(claimed, a_completion(text))
+        clock.advance(2)
+        [one] = relay.post.claim("w", limit=1, per_destination=1)
+        relay.post.settle(one, Reply(status=200))
+        ids.append(one.delivery.webhook_id)
+        if text == "first":
+            relay.retry(Ref(request_id="r"))
+            assert relay.read.result(Ref(request_id="r")) is None
+
+    record = relay.read.record(Ref(request_id="r"))
+    assert len(set(ids)) == 2
+    assert b"second" in (relay.read.result(Ref(request_id="r")) or b"")
+    assert (record["run"], len(record["calls"]), len(record["deliveries"])) == (2, 2, 2)
+
+
+def test_no_delivery_within_a_second_of_the_202(relay: Relay, clock: Clock) -> None:
+    submit(relay, "r")
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+    clock.advance(1.0)
+    assert relay.post.claim("w", limit=1, per_destination=1) == []
+    clock.advance(0.3)
+    assert len(relay.post.claim("w", limit=1, per_destination=1)) == 1
