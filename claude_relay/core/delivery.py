@@ -20,6 +20,11 @@ class DeliveryState(str, Enum):
     DELIVERED = "delivered"
     DEAD = "dead"
 
+    @property
+    def final(self) -> bool:
+        """Whether nothing more is sent, unless someone asks for it."""
+        return self in (DeliveryState.DELIVERED, DeliveryState.DEAD)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:

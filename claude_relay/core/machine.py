@@ -124,8 +124,12 @@ def fail(job: Job, failure: Failure, *, token: str, call: Call, policy: Policy, 
 
 
 def release(job: Job, *, token: str, call: Call, now: float) -> Change:
-    """Hand a job back of which nothing was sent: at once due again, and nothing is counted."""
+    """Hand a job back of which nothing was sent: at once due again, and nothing is counted; unless it is to stop."""
     fence(job, token)
+    ended = replace(call, ended_at=now, outcome="released")
+    if job.cancel_requested_at is not None:
+        return replace(_cancelled(job, now=now, **_IDLE), call=ended)
+
     change = step(
         job,
         "released",
@@ -135,7 +139,7 @@ def release(job: Job, *, token: str, call: Call, now: float) -> Change:
         due_at=min(job.due_at, now),
         **_IDLE,
     )
-    return replace(change, call=replace(call, ended_at=now, outcome="released"))
+    return replace(change, call=ended)
 
 
 def interrupt(

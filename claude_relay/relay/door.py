@@ -161,9 +161,9 @@ class Relay:
                     unit.postpone_deadlines(since=known.paused_at, group=group)
                     unit.save_group(replace(known, paused_at=None))
                 return
-            for scope in ("pause", "park"):
-                if (held := unit.drop_hold(scope)) is not None:
-                    unit.postpone_deadlines(since=held.since)
+            held = [hold for scope in ("pause", "park") if (hold := unit.drop_hold(scope)) is not None]
+            if held:
+                unit.postpone_deadlines(since=min(hold.since for hold in held))
 
         self._store.write(release)
         self._tools.bell.ring()

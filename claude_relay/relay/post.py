@@ -42,9 +42,8 @@ class Post:
             )
             posted = Posted(delivery_id=delivery.id, number=after.attempts, at=unit.now, url=delivery.url, reply=reply)
             unit.save_delivery(after, delivery.version, _event(after, unit.now, reply), posted)
-            job = unit.job(delivery.job_id)
-            if after.state is DeliveryState.DELIVERED and job is not None and job.retain is Retain.METADATA:
-                unit.erase(job.id)
+            if after.state.final:
+                _erase_if_told(unit, delivery.job_id)
             return after
 
         return self._store.write(move)
@@ -94,6 +93,17 @@ class Post:
             )
 
         return claimed
+
+
+def _erase_if_told(unit: Unit, job_id: str) -> None:
+    """`retain: metadata`: the content goes once the latest run is delivered, and nothing of any run is on its way."""
+    job = unit.job(job_id)
+    if job is None or job.retain is not Retain.METADATA or not job.state.final:
+        return
+    known = unit.deliveries(job_id)
+    told = any(one.run == job.run and one.state is DeliveryState.DELIVERED for one in known)
+    if told and all(one.state.final for one in known):
+        unit.erase(job_id)
 
 
 def _held(unit: Unit, known: Delivery) -> Delivery:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..core import machine, wire
 from ..core.job import Job
-from ..ports import Unit, WorkerSeen
+from ..ports import Unit, View, WorkerSeen
 from . import endings
 from .values import Tools
 
@@ -24,15 +24,15 @@ class Upkeep:
     def expire(self) -> Sequence[Job]:
         """End waiting jobs whose deadline has passed. A default deadline stands still while its job cannot run."""
 
-        def move(unit: Unit) -> list[Job]:
-            stopped = {hold.scope for hold in unit.holds()} & {"pause", "park"}
-            paused = {group.name for group in unit.groups() if group.paused_at is not None}
-            late = [
-                job for job in unit.overdue(limit=_STEP) if job.deadline_asked or not (stopped or job.group in paused)
-            ]
-            return [endings.save(unit, machine.expire(job, now=unit.now), self._tools).job for job in late]
+        def late(view: View, limit: int) -> Sequence[Job]:
+            stopped = any(hold.scope in ("pause", "park") for hold in view.holds())
+            paused = [group.name for group in view.groups() if group.paused_at is not None]
+            return view.overdue(limit=limit, asked_only=stopped, asked_only_in=paused)
 
-        if not self._store.read(lambda view: view.overdue(limit=1)):
+        def move(unit: Unit) -> list[Job]:
+            return [endings.save(unit, machine.expire(job, now=unit.now), self._tools).job for job in late(unit, _STEP)]
+
+        if not self._store.read(lambda view: late(view, 1)):
             return []
         return self._store.write(move)
 

@@ -84,9 +84,16 @@ class Work:
 
         return change.job
 
-    def complete_many(self, done: Sequence[tuple[Claimed, Completion]]) -> Sequence[Job]:
-        """Several, in one commit: all of them or, where one lease was lost, none."""
-        return self._store.write(lambda unit: [self._complete(unit, claimed, one).job for claimed, one in done])
+    def complete_many(self, done: Sequence[tuple[Claimed, Completion]]) -> Sequence[Job | LeaseLost]:
+        """Several, in one commit; a lease that was lost is said in its place and sinks no other."""
+
+        def complete(unit: Unit, claimed: Claimed, one: Completion) -> Job | LeaseLost:
+            try:
+                return self._complete(unit, claimed, one).job
+            except LeaseLost as exc:  # raised before anything is written
+                return exc
+
+        return self._store.write(lambda unit: [complete(unit, claimed, one) for claimed, one in done])
 
     def fail(self, claimed: Claimed, failure: Failure) -> Job:
         """A try that did not end well: what the machine makes of it, and what it says of the whole queue."""
@@ -149,7 +156,7 @@ class Work:
     def _complete(self, unit: Unit, claimed: Claimed, done: Completion) -> Change:
         job, call = _held(unit, claimed)
         change = machine.complete(job, done, token=claimed.token, call=call, now=unit.now)
-        _unpark(unit)
+        _unpark(unit, call)
         _spend(unit, job, done.cost_usd)
 
         return endings.save(unit, change, self._tools, done=done)
@@ -313,8 +320,9 @@ def _spend(unit: Unit, job: Job, usd: float | None) -> None:
         unit.spend(job.owner, day_of(unit.now), usd)
 
 
-def _unpark(unit: Unit) -> None:
+def _unpark(unit: Unit, call: Call) -> None:
+    """A call that began after the park was seen to its end: the key works again. Older ones say nothing of it."""
     held = next((hold for hold in unit.holds() if hold.scope == "park"), None)
-    if held is not None:
+    if held is not None and call.started_at > held.since:
         unit.drop_hold("park")
         unit.postpone_deadlines(since=held.since)

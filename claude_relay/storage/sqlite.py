@@ -59,6 +59,7 @@ class SqliteStore:
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closed = threading.Event()
+        self._door = threading.Lock()
         with _plainly(path):
             self._writing = self._open()
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
@@ -71,10 +72,11 @@ class SqliteStore:
         Raises whatever `work` raises (nothing of it is kept then), `StoreUnavailable` when the store is locked, full
         or closed, `StoreRefused` when it is corrupt.
         """
-        if self._closed.is_set():
-            raise StoreUnavailable("the store is closed: this process is stopping")
         done = _Done()
-        self._work.put((work, done))
+        with self._door:  # nothing is handed in behind the writer's back once it was told to stop
+            if self._closed.is_set():
+                raise StoreUnavailable("the store is closed: this process is stopping")
+            self._work.put((work, done))
         answer: T = done.result()
 
         return answer
@@ -130,10 +132,11 @@ class SqliteStore:
 
     def close(self) -> None:
         """Finish what has been handed in, and close. May be called twice."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
-        self._work.put(None)
+        with self._door:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            self._work.put(None)
         self._writer.join()
         while not self._readers.empty():
             self._readers.get().close()
@@ -202,9 +205,6 @@ class SqliteStore:
                 group.append(another)
             self._write_group(group)
             crowded = len(group) > 1
-        while not self._work.empty():
-            if (late := self._work.get()) is not None:
-                late[1].set(None, StoreUnavailable("the store is closed: this process is stopping"))
 
     def _write_group(self, group: Sequence[_Work]) -> None:
         """

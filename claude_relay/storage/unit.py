@@ -30,10 +30,11 @@ ON CONFLICT (job_id) DO UPDATE SET number = excluded.number, text = excluded.tex
     model = excluded.model, upstream_request_id = excluded.upstream_request_id"""
 _PURGEABLE = """
 SELECT j.id FROM jobs j LEFT JOIN deliveries d ON d.job_id = j.id AND d.run = j.run
-WHERE j.finished_at IS NOT NULL AND (d.id IS NULL OR d.state IN ('delivered', 'dead'))
+WHERE j.finished_at IS NOT NULL
   AND coalesce(d.finished_at, j.finished_at)
       <= CASE WHEN j.state = 'completed' AND coalesce(d.state, '') <> 'dead' THEN ? ELSE ? END
   AND j.finished_at <= ?
+  AND NOT EXISTS (SELECT 1 FROM deliveries p WHERE p.job_id = j.id AND p.state IN ('pending', 'sending'))
 ORDER BY j.finished_at LIMIT ?"""
 _TOMBSTONE = """
 INSERT INTO tombstones (request_id, owner, job_id, body_hash, state, created_at, finished_at, purged_at)
@@ -139,7 +140,7 @@ class Writes(Reads):
 
     def postpone_deadlines(self, *, since: float, group: str | None = None) -> None:
         """Give waiting jobs the time back that they could not use since then; deadlines that were asked for stand."""
-        sql = """UPDATE jobs SET deadline_at = deadline_at + (? - max(?, run_started_at))
+        sql = """UPDATE jobs SET deadline_at = deadline_at + max(0, ? - max(?, run_started_at))
                  WHERE state = 'queued' AND deadline_asked = 0 AND (? IS NULL OR grp = ?)"""
         self._run(sql, (self.now, since, group, group))
 

@@ -112,10 +112,16 @@ class Reads:
         """How many of each group run."""
         return dict(self._run("SELECT grp, count(*) FROM jobs WHERE state = 'running' GROUP BY grp", ()))  # type: ignore[arg-type]
 
-    def overdue(self, *, limit: int) -> Sequence[Job]:
-        """Waiting jobs whose deadline has passed."""
-        sql = f"{_JOB} WHERE j.state = 'queued' AND j.deadline_at <= ? ORDER BY j.deadline_at LIMIT ?"
-        return _all(rows.to_job, self._run(sql, (self._now, limit)))
+    def overdue(self, *, limit: int, asked_only: bool = False, asked_only_in: Collection[str] = ()) -> Sequence[Job]:
+        """Waiting jobs whose deadline has passed; everywhere, or in those groups, only one that was asked for."""
+        where = "j.state = 'queued' AND j.deadline_at <= ?"
+        if asked_only:
+            where += " AND j.deadline_asked = 1"
+        elif asked_only_in:
+            where += f" AND (j.deadline_asked = 1 OR j.grp NOT IN ({_marks(asked_only_in)}))"
+        args = (self._now, *(() if asked_only else asked_only_in), limit)
+        sql = f"{_JOB} INDEXED BY jobs_deadline WHERE {where} ORDER BY j.deadline_at LIMIT ?"
+        return _all(rows.to_job, self._run(sql, args))
 
     def waiting(self) -> int:
         """How many jobs wait or run."""
@@ -152,6 +158,10 @@ class Reads:
         """The delivery of the job's latest run."""
         sql = f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run DESC LIMIT 1"
         return _one(rows.to_delivery, self._run(sql, (job_id,)))
+
+    def deliveries(self, job_id: str) -> Sequence[Delivery]:
+        """One a run, oldest first."""
+        return _all(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run", (job_id,)))
 
     def delivery_by_id(self, delivery_id: str) -> Delivery | None:
         """One delivery."""

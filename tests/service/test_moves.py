@@ -1,0 +1,217 @@
+"""Moves that cross each other: a cancel and a release, an old run's delivery and a new run, a park and late answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.job import Job, Retain, State
+from claude_relay.core.policy import DAY, Policy
+from claude_relay.errors import LeaseLost, StoreUnavailable
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+
+R = Ref(request_id="r")
+OK = Reply(status=200)
+GONE = Reply(status=410)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "relay.db", clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def relay(store: SqliteStore) -> Relay:
+    return Relay(store, QuietBell(), Policy())
+
+
+def claim(relay: Relay, limit: int = 1) -> Any:
+    found = relay.work.claim("w", limit=limit)
+    return found[0] if limit == 1 else found
+
+
+def post(relay: Relay, clock: Clock, reply: Reply) -> list[bytes]:
+    """Send what is due, all with the same answer; what was sent."""
+    clock.advance(5)
+    sent = relay.post.claim("w", limit=10, per_destination=10)
+    for one in sent:
+        relay.post.settle(one, reply)
+    return [one.body for one in sent]
+
+
+def stored(store: SqliteStore, name: str) -> Job:
+    return store.read(lambda view: view.find(name, None)[0])
+
+
+def test_a_job_that_is_handed_back_with_a_cancel_asked_for_is_cancelled(relay: Relay) -> None:
+    """Else it would wait, and be paid for, though its caller was told that it is being stopped."""
+    relay.submit(a_submission("r"))
+    claimed = claim(relay)
+    relay.cancel(R)
+
+    assert relay.work.release(claimed).state is State.CANCELLED
+    assert relay.read.status(R)["errorType"] == "cancelled"
+
+
+def test_an_answer_that_began_before_the_park_says_nothing_of_it(relay: Relay, clock: Clock) -> None:
+    """Calls in flight when the key was refused still come home; only one that began later shows that it works."""
+    for name in "abc":
+        relay.submit(a_submission(name))
+    early, refused = claim(relay, 2)
+    clock.advance(1)
+    relay.work.fail(refused, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    clock.advance(1)
+    relay.work.complete(early, a_completion())
+    assert relay.work.claim("w", limit=5) == []
+
+    clock.advance(301)
+    relay.work.complete(claim(relay), a_completion())
+    assert len(claim(relay, 5)) == 1
+
+
+def test_jobs_that_stand_still_hide_no_deadline_of_others(relay: Relay, clock: Clock) -> None:
+    """A long queue in a paused group, past its default deadlines, is looked past."""
+    relay.submit_many([a_submission(group="still") for _ in range(120)])
+    relay.pause("still")
+    clock.advance(DAY + 60)
+    relay.submit(a_submission("late", deadline_at=clock() + 1))
+    clock.advance(2)
+    assert [job.request_id for job in relay.upkeep.expire()] == ["late"]
+
+    relay.pause()
+    relay.submit(a_submission("later", deadline_at=clock() + 1))
+    clock.advance(2)
+    assert [job.request_id for job in relay.upkeep.expire()] == ["later"]
+    assert relay.upkeep.expire() == []
+
+
+def test_time_that_was_paused_and_parked_at_once_is_given_back_once(
+    relay: Relay, store: SqliteStore, clock: Clock
+) -> None:
+    relay.submit_many([a_submission("probe"), a_submission("r")])
+    before = stored(store, "r").deadline_at
+    relay.work.fail(claim(relay), a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    relay.pause()
+    clock.advance(3600)
+    relay.resume()
+
+    assert stored(store, "r").deadline_at == pytest.approx((before or 0) + 3600, abs=1)
+
+
+def test_a_clock_that_is_set_back_takes_no_time_from_a_deadline(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+    relay.submit(a_submission("r"))
+    before = stored(store, "r").deadline_at
+    relay.pause()
+    clock.advance(-3600)
+    relay.resume()
+
+    assert stored(store, "r").deadline_at == before
+
+
+def a_retried(relay: Relay, clock: Clock) -> Any:
+    """`retain: metadata`; its first run has failed and is still being told, its second is in a worker's hands."""
+    relay.submit(a_submission("r", retain=Retain.METADATA))
+    relay.work.fail(claim(relay), a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL))
+    clock.advance(0.5)
+    relay.retry(R)
+    return claim(relay)
+
+
+def test_a_delivery_of_an_old_run_erases_nothing_that_the_new_one_needs(
+    relay: Relay, store: SqliteStore, clock: Clock
+) -> None:
+    claimed = a_retried(relay, clock)
+    assert len(post(relay, clock, OK)) == 1
+    prompt = store.read(lambda view: view.request(claimed.job.id))
+    assert prompt is not None and prompt.request["prompt"] == "Hei"
+
+    relay.work.complete(claimed, a_completion())
+    assert b"Svar" in post(relay, clock, OK)[0]
+    erased = store.read(lambda view: view.request(claimed.job.id))
+    assert erased is not None and erased.request == {}
+
+
+@pytest.mark.parametrize("last", [OK, GONE])
+def test_nothing_is_erased_while_another_run_is_still_being_told(
+    relay: Relay, store: SqliteStore, clock: Clock, last: Reply
+) -> None:
+    """And the last to settle, whichever way, takes the content with it."""
+    claimed = a_retried(relay, clock)
+    relay.work.complete(claimed, a_completion())
+    clock.advance(5)
+    old, new = sorted(relay.post.claim("w", limit=2, per_destination=2), key=lambda one: one.delivery.run)
+    relay.post.settle(new, OK)
+    outcome = store.read(lambda view: view.outcome(claimed.job.id, 1))
+    assert outcome is not None and outcome.body == old.body
+
+    relay.post.settle(old, last)
+    gone = store.read(lambda view: view.outcome(claimed.job.id, 1))
+    assert gone is not None and gone.body == b""
+
+
+def test_a_job_is_not_purged_while_an_old_run_is_still_being_told(relay: Relay, clock: Clock) -> None:
+    relay.submit(a_submission("r"))
+    relay.work.complete(claim(relay), a_completion())
+    relay.retry(R)
+    relay.work.complete(claim(relay), a_completion())
+    clock.advance(5)
+    old, new = sorted(relay.post.claim("w", limit=2, per_destination=2), key=lambda one: one.delivery.run)
+    relay.post.settle(new, OK)
+    clock.advance(2 * DAY)
+    assert relay.upkeep.purge() == 0
+
+    relay.post.settle(old, OK)
+    assert relay.upkeep.purge() == 1
+
+
+def test_one_lost_lease_sinks_no_other_answer(relay: Relay) -> None:
+    """Answers stored together: whose lease was lost is said in its place, the rest is kept."""
+    for name in "abc":
+        relay.submit(a_submission(name))
+    claimed = claim(relay, 3)
+    relay.work.reap(claimed[1].job.id, claimed[1].token, why="its worker died")
+    done = relay.work.complete_many([(one, a_completion()) for one in claimed])
+
+    assert [isinstance(one, LeaseLost) or one.state.value for one in done] == ["completed", True, "completed"]
+    assert [relay.read.status(Ref(request_id=name))["status"] for name in "abc"] == [
+        "completed",
+        "pending",
+        "completed",
+    ]
+
+
+def test_a_store_that_is_closed_leaves_nobody_waiting(tmp_path: Path) -> None:
+    """Whoever writes while it closes is answered: kept, or told that the store is closed."""
+    for turn in range(20):
+        store = SqliteStore(tmp_path / f"{turn}.db")
+        told: list[object] = []
+
+        def write(store: SqliteStore = store, told: list[object] = told) -> None:
+            try:
+                while True:
+                    store.write(lambda unit: None)
+            except StoreUnavailable as exc:
+                told.append(exc)
+
+        threads = [threading.Thread(target=write, daemon=True) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        store.close()
+        for thread in threads:
+            thread.join(10)
+        assert len(told) == len(threads)
