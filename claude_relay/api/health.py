@@ -27,6 +27,8 @@ class Health:
             "environment": self._environment,
         }
 
+    on_head = on_get
+
 
 class Ready:
     """`GET /health/ready`: 200, or 503 with a reason each."""

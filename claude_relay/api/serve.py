@@ -11,15 +11,20 @@ import errno
 import logging
 import signal
 import sys
+import time
 import warnings
 from types import FrameType
 from typing import Any
 
 import falcon
 import waitress
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask
 
 from ..config import Settings
-from ..errors import ConfigError
+from ..core import wire
+from ..core.sizes import format_size
+from ..errors import ConfigError, InvalidRequest, RelayError, TooLarge
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +35,7 @@ _GRACE = 10.0
 
 def serve(app: falcon.App[Any, Any], settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT; requests under way are finished first. Answers the exit code."""
-    server = _listen(app, settings)
+    server = listen(app, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     where = f"http://{settings.host}:{server.effective_port}"
@@ -47,7 +52,31 @@ def serve(app: falcon.App[Any, Any], settings: Settings) -> int:
     return 0
 
 
-def _listen(app: falcon.App[Any, Any], settings: Settings) -> Any:
+class _SaidInOurShape(ErrorTask):
+    """What waitress refuses before the app sees it (a body too large, a broken request), in the one shape of errors."""
+
+    def execute(self) -> None:
+        fault = self.request.error
+        error: RelayError
+        if fault.code == 413:
+            limit = format_size(self.channel.server.adj.max_request_body_size)
+            error = TooLarge(f"The body is too large: at most {limit} (RELAY_MAX_BODY).")
+        else:
+            error = InvalidRequest(f"The request cannot be read: {fault.reason.lower()}.")
+        body = wire.encode({**wire.error_body(error, now=time.time()), "status": fault.code})
+        self.status = f"{fault.code} {fault.reason}"
+        told = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        self.response_headers.extend([*told.items(), ("Connection", "close")])
+        self.close_on_finish = True
+        self.content_length = len(body)
+        self.write(body)
+
+
+class _Channel(HTTPChannel):
+    error_task_class = _SaidInOurShape
+
+
+def listen(app: falcon.App[Any, Any], settings: Settings) -> Any:
     proxy: dict[str, Any] = {}
     if settings.trusted_proxy:
         proxy = {
@@ -58,7 +87,7 @@ def _listen(app: falcon.App[Any, Any], settings: Settings) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return waitress.create_server(
+            server = waitress.create_server(
                 app,
                 host=settings.host,
                 port=settings.port,
@@ -76,6 +105,8 @@ def _listen(app: falcon.App[Any, Any], settings: Settings) -> Any:
                 send_bytes=_SEND_BYTES,
                 **proxy,
             )
+        server.channel_class = _Channel
+        return server
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
             told = f"PORT {settings.port} is in use already: stop what listens there, or set PORT to another."
