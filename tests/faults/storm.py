@@ -1,8 +1,9 @@
 """
 The kill storm: real processes and sockets, an upstream and a receiver with books of their own, and SIGKILL at random.
 
-`python -m tests.faults.storm --seconds 300 --seed 7` runs it longer; the seed replays the same kills. Judged from the
-books alone: what the callers were told, what the upstream was asked, what the receiver got, what the ledger admits.
+`python -m tests.faults.storm --seconds 300 --seed 7` runs it longer; the seed replays the same order of kills and
+pauses. Judged from the books alone: what the callers were told, what the upstream was asked, what the receiver got,
+what the ledger admits.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from tests.support.receiver import Receiver
 from tests.support.rig import KEY, Rig
 
 CALLERS = 3
+#: How long a caller asks for its 202, in seconds: longer than any restart, also beyond the end of the storm.
+PATIENCE = 60.0
 
 
 @dataclass
@@ -42,11 +45,12 @@ def slowly(seen: Seen) -> tuple[Any, ...]:
     return (head(), started(), *written("half "), Pause(0.15), *written("and whole", 0), *stopped())
 
 
-def call(rig: Rig, hook: Receiver, name: str, books: Books, stop: threading.Event) -> None:
+def call(rig: Rig, hook: Receiver, name: str, books: Books) -> None:
     """Ask until there is a 202: the same requestId and body every time, as a careful caller does."""
     body = {"prompt": f"job {name}", "requestId": name, "webhookUrl": hook.url("/hook")}
     books.asked.add(name)
-    while not stop.is_set():
+    give_up = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up:
         try:
             answer = requests.post(f"{rig.url}/api/claude", json=body, headers={"X-API-Key": KEY}, timeout=10)
         except requests.RequestException:
@@ -70,7 +74,7 @@ def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None
             while not stop.is_set():
                 with lock:
                     name = f"r-{next(numbers)}"
-                call(rig, hook, name, books, stop)
+                call(rig, hook, name, books)
                 time.sleep(0.15)
 
         callers = [threading.Thread(target=caller, daemon=True) for _ in range(CALLERS)]
@@ -87,7 +91,7 @@ def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None
             say(f"{time.monotonic() - began:6.1f} s  killed {which}, {len(books.accepted)} accepted")
         stop.set()
         for thread in callers:
-            thread.join(20)
+            thread.join(PATIENCE + 15)
 
         eventually(lambda: _all_delivered(rig, books), within=120, every=0.5)
         return judge(rig, upstream, hook, books)
@@ -126,13 +130,23 @@ def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[
         if posts[0].json["status"] == "completed" and asked[f"job {name}"] > 1:
             assert posts[0].json.get("possibleDuplicateCharge"), f"{name} was asked twice and does not say so"
 
-    unknown = set(delivered) - books.asked
-    assert not unknown, f"delivered, but nobody asked: {unknown}"
+    assert books.asked == books.accepted, f"never got a 202: {books.asked - books.accepted}"
+    unknown = set(delivered) - books.accepted
+    assert not unknown, f"delivered without a 202: {unknown}"
+    unpaid = {f"job {name}" for name in books.accepted} - set(asked)
+    assert not unpaid, f"answered, but the upstream was never asked: {unpaid}"
     extra = sum(asked.values()) - len(asked)
     assert extra <= interrupted, "more calls were repeated than the ledger has interruptions"
 
+    failed = {name: posts[0].json for name, posts in delivered.items() if posts[0].json["status"] != "completed"}
+    other = {name: body for name, body in failed.items() if body["errorType"] != "interrupted"}
+    assert not other, f"failed, and not because its worker was killed too often: {sorted(other)}"
+    paid = len(books.accepted) - len(failed) + interrupted
+    assert admitted.total() == paid, f"the ledger admits {admitted.total()} calls, not {paid}"
+
     return {
         "accepted": len(books.accepted),
+        "failed/interrupted": len(failed),
         "upstream calls": sum(asked.values()),
         "calls the ledger admits": sum(admitted.values()),
         "interruptions": interrupted,
