@@ -22,7 +22,7 @@ demo: $(READY) ## send an invoice all the way, without a key or a cent, and show
 test: $(READY) ## run every test (ARGS='-k name' to choose)
 	@$(PY) -Im pytest $(ARGS)
 
-run: $(READY) ## the API and the worker in one process, with the settings of .env
+run: $(READY) ## the API and a worker together, with the settings of .env
 	@$(VENV)/bin/claude-relay serve --with-worker $(ARGS)
 
 check: lint test ## what CI runs: style, types, then every test

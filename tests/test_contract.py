@@ -122,3 +122,13 @@ def test_every_exit_code_is_in_the_readme(code: int) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
     assert re.search(rf"\|\s*`?{code}`?\s*\|", readme)
+
+
+def test_the_readme_has_a_row_for_every_verb_and_for_no_other() -> None:
+    from claude_relay.cli.main import VERBS
+
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    table = readme.split("| verb | does |")[1].split("\n\n")[0]
+    named = {verb for row in table.splitlines()[2:] for verb in re.findall(r"`([a-z]+)`", row.split("|")[1])}
+
+    assert named == set(VERBS)

@@ -53,7 +53,10 @@ class Remote:
     def result(self, request_id: str) -> bytes | None:
         """The callback's bytes, once there are any."""
         answer = self._ask("GET", f"/api/result/{_id(request_id)}")
-        return answer.content if answer.status_code == 200 else None
+        if answer.status_code != 200:
+            return None
+        self._read(answer)
+        return answer.content
 
     def record(self, request_id: str) -> dict[str, Any]:
         """All that is known of it."""
@@ -117,7 +120,10 @@ class Remote:
         self._session.close()
 
     def _json(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Any:
-        answer = self._ask(method, path, body=body, params=params)
+        return self._read(self._ask(method, path, body=body, params=params))
+
+    def _read(self, answer: requests.Response) -> Any:
+        """What the JSON says; the page of a proxy or another site in its place is no answer of a relay."""
         try:
             return answer.json()
         except ValueError:
@@ -160,7 +166,13 @@ def _error(answer: requests.Response) -> RelayError:
     try:
         body = answer.json()
     except ValueError:
+        body = None
+    if not isinstance(body, dict):
         body = {}
+        if answer.status_code in (502, 504):
+            # A proxy's own page: the relay behind it was not reached.
+            told = f"the relay is out of reach: its proxy answered {answer.status_code}"
+            return Unreachable(f"{told}. Is the API running? systemctl status claude-relay-api")
     text = str(body.get("error") or f"the relay answered {answer.status_code}")
     kind = _BY_STATUS.get(answer.status_code)
     if kind is not None and issubclass(kind, InvalidRequest):

@@ -23,6 +23,7 @@ def remote(store, monkeypatch):
         ({"status_code": 429, "json": {"error": "too often"}}, 75, "too often"),
         ({"status_code": 401, "json": {"error": "no key"}}, 4, "no key"),
         ({"status_code": 403, "text": "<html>"}, 4, "403"),
+        ({"status_code": 502, "text": "<h1>Bad Gateway</h1>"}, 69, "proxy answered 502"),
         ({"status_code": 404, "json": {"error": "no job"}}, 3, "no job"),
         ({"status_code": 500, "json": {"error": "look for abc"}}, 1, "abc"),
         ({"exc": requests.ConnectTimeout}, 69, "Is the API running?"),
@@ -55,3 +56,21 @@ def test_a_submission_is_never_sent_twice_by_itself(run):
         assert run("submit", "Hei")[0] == 69
 
     assert mock.call_count == 1
+
+
+def test_a_page_of_another_site_is_not_taken_for_an_answer(run):
+    """What `result` prints goes on into pipes and files: a sign-in page must not."""
+    with requests_mock.Mocker() as mock:
+        mock.get(f"{URL}/api/result/r-1", text="<html>Sign in</html>")
+        code, out, err = run("result", "r-1")
+
+    assert (code, out) == (69, "")
+    assert "like a relay" in err
+
+
+def test_what_was_searched_for_is_not_repeated_in_an_error(run):
+    with requests_mock.Mocker() as mock:
+        mock.get(f"{URL}/api/jobs", status_code=502, text="<h1>Bad Gateway</h1>")
+        code, _, err = run("search", "a-private-word")
+
+    assert code == 69 and "a-private-word" not in err
