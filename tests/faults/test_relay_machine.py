@@ -39,6 +39,7 @@ class Moves(RuleBasedStateMachine):
         self.accepted: list[str] = []
         self.held: list[Any] = []  # claims that some worker believes to have
         self.sent: dict[str, int] = {}
+        self.on_the_way: set[str] = set()  # tokens of claims whose first byte is out
         self.posts: list[Any] = []
         self.webhook_ids: dict[tuple[str, int], str] = {}
         self.outcomes: dict[tuple[str, int], bytes] = {}
@@ -65,10 +66,14 @@ class Moves(RuleBasedStateMachine):
     @rule(data=st.data())
     def send(self, data: st.DataObject) -> None:
         claimed = self._pick(data)
-        try:
-            self.relay.work.sending(claimed)
-        except Conflict:
-            return
+        with contextlib.suppress(Conflict):
+            if claimed.token not in self.on_the_way:
+                self._send(claimed)
+
+    def _send(self, claimed: Any) -> None:
+        """The first byte goes out, where the lease still stands."""
+        self.relay.work.sending(claimed)
+        self.on_the_way.add(claimed.token)
         self.sent[claimed.job.request_id] = self.sent.get(claimed.job.request_id, 0) + 1
 
     @precondition(lambda self: self.held)
@@ -77,6 +82,8 @@ class Moves(RuleBasedStateMachine):
         claimed = self._pick(data)
         self.held.remove(claimed)
         with contextlib.suppress(Conflict):  # its lease was taken: refused, and that is right
+            if claimed.token not in self.on_the_way:
+                self._send(claimed)  # nothing ends that was never sent
             if remedy is None:
                 self.relay.work.complete(claimed, a_completion())
             else:
