@@ -53,6 +53,7 @@ class Exchange:
         self._told_words = False
         self._request_id: str | None = None
         self._heard: dict[str, str] | None = None
+        self._first_byte_at: float | None = None
 
     def run(self, plan: request.Plan) -> Completion | Failure:
         """Send it, and go on after each pause, to the end."""
@@ -81,6 +82,7 @@ class Exchange:
             cost_usd=self._cost(usage) if usage else None,
             model=next((turn.model for turn in reversed(self._turns) if turn.model), None),
             upstream_request_id=self._request_id,
+            first_byte_at=self._first_byte_at,
         )
 
     def _turn(self, body: dict[str, Any], betas: tuple[str, ...]) -> Failure | None:
@@ -109,6 +111,7 @@ class Exchange:
 
     def _take(self, event: dict[str, Any], answer: Answer) -> Failure | None:
         kind = event.get("type")
+        self._first_byte_at = self._first_byte_at or self._wall()
         if kind == "error":
             return self._classified(None, self._upstream.error_of(event))
         self._watch.heard(content=kind != "ping")
@@ -144,6 +147,7 @@ class Exchange:
             upstream_request_id=self._request_id,
             content=content_for_callback([block for turn in self._turns for block in turn.blocks()]),
             cost_usd=self._cost(usage),
+            first_byte_at=self._first_byte_at,
         )
         if plan.schema is None:
             return done
@@ -197,7 +201,14 @@ class Exchange:
 
     def _tell(self) -> None:
         usage, model = self._usage(), self._turns[-1].model
-        partial = Partial(text=self._text(), usage=usage, model=model, upstream_request_id=self._request_id)
+        partial = Partial(
+            text=self._text(),
+            usage=usage,
+            cost_usd=self._cost(usage),
+            first_byte_at=self._first_byte_at,
+            model=model,
+            upstream_request_id=self._request_id,
+        )
         try:
             self._progress(partial)
         except Exception:
@@ -211,6 +222,7 @@ class Exchange:
             return
 
         self._heard = headers
+        self._first_byte_at = self._first_byte_at or self._wall()
         self._request_id = headers.get("request-id") or self._request_id
         try:
             self._heard_limits(self._model, RateLimits.parse(headers, now=self._wall(), status=status))

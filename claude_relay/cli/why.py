@@ -20,6 +20,8 @@ def why(output: Output, request_id: str) -> None:
     with open_desk(output) as desk:
         record = desk.record(request_id)
     told = [(event["at"], _sentence(event)) for event in record["events"]]
+    began = [call["firstByteAt"] for call in record["calls"] if call.get("firstByteAt")]
+    told = sorted([*told, *((at, "Claude began to answer") for at in began)], key=lambda line: line[0])
     verdict, command = _verdict(record)
     if output.json:
         timeline = [{"at": at, "text": text} for at, text in told]

@@ -50,6 +50,7 @@ class Completion:
     content: list[dict[str, Any]] = field(default_factory=list, repr=False)  # blocks besides text, e.g. tool_use
     cost_usd: float | None = None
     warnings: tuple[str, ...] = ()
+    first_byte_at: float | None = None
 
     @property
     def truncated(self) -> bool:
@@ -62,7 +63,7 @@ class Failure:
     """
     A call that did not end well.
 
-    `sent`: bytes may have reached Anthropic. `answered`: an answer had begun, so that it may have been paid for.
+    `sent`: bytes may have reached Anthropic. `ambiguous`: it may have been paid for, though the end was not seen.
     `retry_after` is in seconds from now, where the upstream named a time.
     """
 
@@ -77,7 +78,22 @@ class Failure:
     cost_usd: float | None = None
     model: str | None = None
     upstream_request_id: str | None = None
+    first_byte_at: float | None = None
     reason: str = ""  # one word for the ledger: http_529, stream_cut, first_byte_timeout …
+
+    @property
+    def shows_the_key_works(self) -> bool:
+        """
+        Whether only a key that is accepted and may spend is answered like this.
+
+        Claude had begun to write, or has looked at the request or at the key's rate. What the edge or a server in
+        trouble says (413, 5xx, 529), and every silence, may come before anyone has looked at the key.
+        """
+        if self.remedy is Remedy.PARK:
+            return False
+        looked_at = (ErrorType.INVALID_REQUEST, ErrorType.NOT_FOUND, ErrorType.RATE_LIMIT)
+
+        return bool(self.usage) or (self.sent and self.type in looked_at)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,5 +102,7 @@ class Partial:
 
     text: str = field(default="", repr=False)
     usage: dict[str, int] | None = None
+    cost_usd: float | None = None
+    first_byte_at: float | None = None
     model: str | None = None
     upstream_request_id: str | None = None

@@ -86,6 +86,7 @@ def complete(job: Job, done: Completion, *, token: str, call: Call, now: float) 
         ended_at=now,
         sent=True,
         outcome="completed",
+        first_byte_at=done.first_byte_at or call.first_byte_at,
         model=done.model,
         usage=usage,
         cost_usd=done.cost_usd,
@@ -164,18 +165,22 @@ def interrupt(
     if job.state is not State.RUNNING:
         raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not running")
 
+    cost = partial.cost_usd if partial.cost_usd is not None else call.cost_usd
     ended = replace(
         call,
         ended_at=now,
         sent=job.sent,
         outcome="interrupted" if job.sent else "released",
         detail=why,
+        first_byte_at=partial.first_byte_at or call.first_byte_at,
         usage=partial.usage or call.usage,
+        cost_usd=cost,
         upstream_request_id=partial.upstream_request_id or call.upstream_request_id,
         text_length=len(partial.text),
     )
     if job.cancel_requested_at is not None:
-        return replace(_cancelled(job, now=now, ambiguous=job.ambiguous or job.sent, **_IDLE), call=ended)
+        known = dict(ambiguous=job.ambiguous or job.sent, cost_usd=_sum(job.cost_usd, cost), **_IDLE)
+        return replace(_cancelled(job, now=now, **known), call=ended)
     if not job.sent:
         tries = job.unsent + 1
         delay = (
@@ -203,7 +208,8 @@ def interrupt(
         usage=partial.usage,
         model=partial.model,
     )
-    count = dict(interruptions=job.interruptions + 1, ambiguous=True, **_IDLE)
+    spent = _sum(job.cost_usd, cost)
+    count = dict(interruptions=job.interruptions + 1, ambiguous=True, cost_usd=spent, **_IDLE)
     if job.on_interrupt is OnInterrupt.HOLD:
         change = step(
             job, "held", now=now, detail={"why": why}, state=State.HELD, waiting_for=f"held: {failure.message}", **count
@@ -266,6 +272,7 @@ def retry(job: Job, *, policy: Policy, now: float, model: str | None = None) -> 
         error=None,
         response_length=0,
         usage=None,
+        cost_usd=None,
         **_IDLE,
     )
 
@@ -322,6 +329,7 @@ def _ended(call: Call, failure: Failure, *, now: float) -> Call:
         sent=failure.sent,
         outcome=failure.type.value,
         detail=failure.message,
+        first_byte_at=failure.first_byte_at or call.first_byte_at,
         usage=failure.usage,
         cost_usd=failure.cost_usd,
         model=failure.model or call.model,

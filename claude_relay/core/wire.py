@@ -189,6 +189,7 @@ def call_body(call: Call) -> dict[str, Any]:
         "number": call.number,
         "run": call.run,
         "startedAt": timestamp(call.started_at),
+        "firstByteAt": maybe_timestamp(call.first_byte_at),
         "endedAt": maybe_timestamp(call.ended_at),
         "sent": call.sent,
         "upstreamRequestId": call.upstream_request_id,

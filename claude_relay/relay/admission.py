@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ..core.policy import Policy
-from ..errors import QueueFull, StoreUnavailable
+from ..errors import QueueFull, RelayError, StoreUnavailable
 from ..ports import Store
 
 
@@ -35,18 +35,20 @@ class Admission:
         self._asked_at = float("-inf")
         self._waiting = 0
 
-    def check(self, more: int) -> None:
-        """Raises `StoreUnavailable` where the disk is nearly full, `QueueFull` where that many more are too many."""
+    def refusal(self, more: int) -> RelayError | None:
+        """Why that many more jobs cannot be kept now: the disk is nearly full, or the queue is; None where they can."""
         if (fault := self._room()) is not None:
-            raise StoreUnavailable(f"The disk {fault}. Nothing is lost; try again later.", retry_after=60)
+            return StoreUnavailable(f"The disk {fault}. Nothing is lost; try again later.", retry_after=60)
         with self._lock:
             now = self._clock()
             if now - self._asked_at >= 1.0:
                 self._waiting = self._store.read(lambda view: view.waiting())
                 self._asked_at = now
             if self._waiting + more > self._limit:
-                raise QueueFull(
+                return QueueFull(
                     f"the queue is full: {self._waiting} jobs wait (RELAY_MAX_QUEUE {self._limit}); try again later",
                     retry_after=30,
                 )
             self._waiting += more
+
+        return None

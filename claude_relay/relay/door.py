@@ -19,8 +19,8 @@ from ..core.keys import ADMIN
 from ..core.policy import Policy
 from ..core.submission import Request, Submission
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
-from ..ports import Bell, Group, Hold, Store, Tombstone, Unit
-from . import endings
+from ..ports import Bell, Group, Hold, Store, Tombstone, Unit, View
+from . import endings, standing
 from .admission import Admission
 from .keys import Keys
 from .post import Post
@@ -71,8 +71,16 @@ class Relay:
         return answer
 
     def submit_many(self, submissions: Sequence[Submission], *, owner: str = ADMIN) -> Sequence[Accepted | RelayError]:
-        """Keep several, in one commit; one that is refused sinks no other."""
-        self._admission.check(len(submissions))
+        """
+        Keep several, in one commit; one that is refused sinks no other.
+
+        Where there is no room for more, what was accepted before is still known again: only what is new is refused.
+        """
+        refusal = self._admission.refusal(len(submissions))
+        if refusal is not None:
+            return self._store.read(
+                lambda view: [_known(view, submission, owner) or refusal for submission in submissions]
+            )
 
         def keep(unit: Unit) -> list[tuple[Accepted | RelayError, bool]]:
             kept = [self._keep(unit, submission, owner) for submission in submissions]
@@ -158,12 +166,10 @@ class Relay:
             if group is not None:
                 known = unit.group(group)
                 if known.paused_at is not None:
-                    unit.postpone_deadlines(since=known.paused_at, group=group)
+                    standing.lift_group(unit, group, known.paused_at)
                     unit.save_group(replace(known, paused_at=None))
                 return
-            held = [hold for scope in ("pause", "park") if (hold := unit.drop_hold(scope)) is not None]
-            if held:
-                unit.postpone_deadlines(since=min(hold.since for hold in held))
+            standing.lift(unit, *standing.WHOLE)
 
         self._store.write(release)
         self._tools.bell.ring()
@@ -200,17 +206,10 @@ class Relay:
         self._tools.bell.close()
 
     def _keep(self, unit: Unit, submission: Submission, owner: str) -> tuple[Accepted | RelayError, bool]:
-        request_id = submission.request_id or uuid4(self._tools.random.randbytes(16))
-        # An id that was made this moment stands nowhere yet.
-        if submission.request_id and (known := unit.find(request_id, owner)):
-            if known[0].body_hash == submission.body_hash:
-                return Accepted(job=known[0], warnings=submission.warnings, duplicate=True), False
-            return Conflict(f"requestId {request_id} was used before, for another body; use a new one"), False
-        if submission.request_id and (gone := unit.tombstones(request_id, owner)):
-            if gone[0].body_hash == submission.body_hash:
-                return Accepted(job=_purged(gone[0]), warnings=(*submission.warnings, _PURGED), duplicate=True), False
-            return Conflict(f"requestId {request_id} was used before, for another body; use a new one"), False
+        if (known := _known(unit, submission, owner)) is not None:
+            return known, False
 
+        request_id = submission.request_id or uuid4(self._tools.random.randbytes(16))
         now = unit.now
         job = self._new_job(submission, owner=owner, request_id=request_id, now=now)
         request = Request(
@@ -256,6 +255,23 @@ class Relay:
         )
 
 
+def _known(view: View, submission: Submission, owner: str) -> Accepted | Conflict | None:
+    """The job that has that requestId already: the same one, or a conflict; None where it is new."""
+    request_id, warnings = submission.request_id, submission.warnings
+    if not request_id:
+        return None  # one is made for it, which stands nowhere yet
+    for job in view.find(request_id, owner):
+        if job.body_hash == submission.body_hash:
+            return Accepted(job=job, warnings=warnings, duplicate=True)
+        return Conflict(_USED.format(request_id))
+    for gone in view.tombstones(request_id, owner):
+        if gone.body_hash == submission.body_hash:
+            return Accepted(job=_purged(gone), warnings=(*warnings, _PURGED), duplicate=True)
+        return Conflict(_USED.format(request_id))
+
+    return None
+
+
 def _refuse_erased(unit: Unit, job: Job, what: str) -> None:
     """`retain: metadata` leaves nothing to do it with."""
     if job.retain is not Retain.METADATA or not job.state.final:
@@ -265,6 +281,7 @@ def _refuse_erased(unit: Unit, job: Job, what: str) -> None:
         raise Conflict(f"job {job.request_id} cannot be {what}: its content was erased on delivery (retain: metadata)")
 
 
+_USED = "requestId {} was used before, for another body; use a new one"
 _PURGED = "this job ran before and was purged after its retention: nothing runs again; use a new requestId for that"
 
 

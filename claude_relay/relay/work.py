@@ -12,7 +12,7 @@ from ..core.failure import Completion, Failure, Partial, Remedy
 from ..core.job import Job
 from ..errors import LeaseLost, NotFound
 from ..ports import Group, Hold, Unit
-from . import endings
+from . import endings, standing
 from .keys import day_of, spent_out
 from .values import Claimed, Tools
 
@@ -105,6 +105,8 @@ class Work:
             change = machine.fail(
                 job, failure, token=claimed.token, call=call, policy=tools.policy, now=unit.now, chance=chance
             )
+            if failure.shows_the_key_works:
+                _unpark(unit, call)
             _hold_back(unit, job, change, failure)
             _spend(unit, job, failure.cost_usd)
             return endings.save(unit, change, tools, partial=failure.partial)
@@ -236,6 +238,7 @@ class Work:
             chance=tools.random.random(),
             token=None if claimed is None else claimed.token,
         )
+        _spend(unit, job, change.call.cost_usd if change.call else None)
         return endings.save(unit, change, tools, partial=partial.text)
 
     def _announce(self, change: Change) -> Job:
@@ -321,8 +324,7 @@ def _spend(unit: Unit, job: Job, usd: float | None) -> None:
 
 
 def _unpark(unit: Unit, call: Call) -> None:
-    """A call that began after the park was seen to its end: the key works again. Older ones say nothing of it."""
+    """A call that began after the park shows that the key works again. Older ones say nothing of it."""
     held = next((hold for hold in unit.holds() if hold.scope == "park"), None)
     if held is not None and call.started_at > held.since:
-        unit.drop_hold("park")
-        unit.postpone_deadlines(since=held.since)
+        standing.lift(unit, "park")

@@ -25,8 +25,8 @@ REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
 )
 CALL = (
-    "job_id number run started_at ended_at worker model sent upstream_request_id outcome detail usage cost_usd"
-    " text_length"
+    "job_id number run started_at first_byte_at ended_at worker model sent upstream_request_id outcome detail"
+    " usage cost_usd text_length"
 ).split()
 DELIVERY = (
     "id job_id run webhook_id url destination state version created_at due_at attempts tries since lease_worker"

@@ -20,11 +20,12 @@ from typing import Any, TypeVar
 
 import apsw
 
-from ..errors import Conflict, RelayError, StoreRefused, StoreUnavailable
+from ..errors import StoreUnavailable
 from ..ports import Unit, View
-from . import gate, migrate
+from . import backup, gate, migrate
 from .additions import Additions
 from .ballast import Ballast
+from .faults import plainly, translate
 from .unit import Writes
 from .view import Reads
 
@@ -60,7 +61,7 @@ class SqliteStore:
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closed = threading.Event()
         self._door = threading.Lock()
-        with _plainly(path):
+        with plainly(path):
             self._writing = self._open()
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._writer.start()
@@ -83,7 +84,7 @@ class SqliteStore:
 
     def read(self, look: Callable[[View], T]) -> T:
         """Run `look` on a consistent view of what is committed."""
-        with _plainly(self._path), self._reader() as connection:
+        with plainly(self._path), self._reader() as connection:
             connection.execute("BEGIN")
             try:
                 return look(Reads(_runner(connection), self._clock()))
@@ -92,14 +93,14 @@ class SqliteStore:
 
     def check(self) -> str | None:
         """What is wrong with the file, or None. Reads all of it."""
-        with _plainly(self._path), self._reader() as connection:
+        with plainly(self._path), self._reader() as connection:
             said = connection.execute("PRAGMA quick_check(1)").get
 
         return None if said == "ok" else str(said)
 
     def forget(self) -> None:
         """Empty the write-ahead log into the file, so that what was erased stands in neither, if nobody reads now."""
-        with _plainly(self._path), self._reader() as connection:
+        with plainly(self._path), self._reader() as connection:
             connection.pragma("query_only", False)
             try:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -112,23 +113,8 @@ class SqliteStore:
 
         Raises `Conflict` where there is a file already, `StoreUnavailable` when it cannot be written.
         """
-        if target.exists():
-            raise Conflict(f"{target} is there already: it was left as it is")
-        half = target.with_name(target.name + ".part")
-        half.unlink(missing_ok=True)
-        with _plainly(target):
-            with self._reader() as connection:
-                connection.pragma("query_only", False)
-                try:
-                    connection.execute("VACUUM INTO ?", (str(half),))
-                finally:
-                    connection.pragma("query_only", True)
-            half.chmod(0o640)
-            for path in (half, target.parent):
-                handle = os.open(path, os.O_RDONLY)
-                os.fsync(handle)
-                os.close(handle)
-            half.rename(target)
+        with self._reader() as connection:
+            backup.write_copy(connection, target)
 
     def close(self) -> None:
         """Finish what has been handed in, and close. May be called twice."""
@@ -218,9 +204,9 @@ class SqliteStore:
             try:
                 answers = self._with_ballast(lambda: self._transact(group, self._write_apart))
             except BaseException as exc:
-                answers = [(None, _translate(exc, self._path))] * len(group)
+                answers = [(None, translate(exc, self._path))] * len(group)
         except BaseException as exc:
-            answers = [(None, _translate(exc, self._path))] * len(group)
+            answers = [(None, translate(exc, self._path))] * len(group)
         for (_, done), (answer, fault) in zip(group, answers, strict=True):
             done.set(answer, fault)
 
@@ -272,7 +258,7 @@ class SqliteStore:
             additions.drop()
             connection.execute("ROLLBACK TO one")
             connection.execute("RELEASE one")
-            return None, _translate(exc, self._path)
+            return None, translate(exc, self._path)
         connection.execute("RELEASE one")
 
         return answer, None
@@ -362,32 +348,3 @@ def _alone(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-@contextmanager
-def _plainly(path: Path) -> Iterator[None]:
-    """SQLite's and the system's faults, in the words of the house."""
-    try:
-        yield
-    except (apsw.Error, OSError) as exc:
-        raise _translate(exc, path) from exc
-
-
-def _translate(exc: BaseException, path: Path) -> BaseException:
-    if isinstance(exc, RelayError):
-        return exc
-    if isinstance(exc, apsw.CorruptError | apsw.NotADBError):
-        return StoreRefused(
-            f"the store {path} is corrupt ({exc}). Nothing more is written to it. Keep the file, then: "
-            f"claude-relay restore FILE with the latest backup."
-        )
-    if isinstance(exc, apsw.FullError):
-        return StoreUnavailable("the disk is full: make room, nothing that was accepted is lost", retry_after=30)
-    if isinstance(exc, apsw.BusyError | apsw.LockedError):
-        return StoreUnavailable("the store is locked by another process; try again", retry_after=5)
-    if isinstance(exc, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | PermissionError):
-        return StoreUnavailable(f"the store {path} cannot be opened or written: look at its owner and mode ({exc})")
-    if isinstance(exc, apsw.IOError | OSError):
-        return StoreUnavailable(f"the disk under {path} answers with errors ({exc})", retry_after=30)
-
-    return exc

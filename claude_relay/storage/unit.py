@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..core.change import Change, Event
@@ -83,9 +83,10 @@ class Writes(Reads):
             _PUT_PARTIAL,
             (job.id, number, partial.text, rows.dump(partial.usage), partial.model, partial.upstream_request_id),
         )
-        sql = """UPDATE calls SET usage = ?, upstream_request_id = coalesce(?, upstream_request_id), text_length = ?
-                 WHERE job_id = ? AND number = ?"""
-        self._run(sql, (rows.dump(partial.usage), partial.upstream_request_id, len(partial.text), job.id, number))
+        sql = """UPDATE calls SET usage = ?, cost_usd = ?, text_length = ?, first_byte_at = coalesce(first_byte_at, ?),
+                     upstream_request_id = coalesce(?, upstream_request_id) WHERE job_id = ? AND number = ?"""
+        came = (rows.dump(partial.usage), partial.cost_usd, len(partial.text), partial.first_byte_at)
+        self._run(sql, (*came, partial.upstream_request_id, job.id, number))
 
     def renew(self, worker: str, expires_at: float) -> Sequence[tuple[str, str]]:
         """Extend that worker's leases; answers which they are, as (job, token)."""
@@ -138,11 +139,22 @@ class Writes(Reads):
         found = self._run(sql, (scope,))
         return rows.to_hold(found[0]) if found else None
 
-    def postpone_deadlines(self, *, since: float, group: str | None = None) -> None:
-        """Give waiting jobs the time back that they could not use since then; deadlines that were asked for stand."""
-        sql = """UPDATE jobs SET deadline_at = deadline_at + max(0, ? - max(?, run_started_at))
-                 WHERE state = 'queued' AND deadline_asked = 0 AND (? IS NULL OR grp = ?)"""
-        self._run(sql, (self.now, since, group, group))
+    def postpone_deadlines(
+        self, *, since: float, until: float, group: str | None = None, besides: Collection[str] = ()
+    ) -> None:
+        """
+        Give waiting jobs the time back that they could not use from `since` to `until`.
+
+        Those of one group, or of all but some. Deadlines that were asked for stand.
+        """
+        where, args = "", list(besides)
+        if group is not None:
+            where, args = " AND grp = ?", [group]
+        elif besides:
+            where = f" AND grp NOT IN ({', '.join('?' * len(besides))})"
+        sql = f"""UPDATE jobs SET deadline_at = deadline_at + max(0, ? - max(?, run_started_at))
+                  WHERE state = 'queued' AND deadline_asked = 0{where}"""
+        self._run(sql, (until, since, *args))
 
     def seen(self, worker: WorkerSeen) -> None:
         """A worker's sign of life."""

@@ -104,6 +104,8 @@ class Caller:
         partial = Partial(
             text=end.partial or running.partial.text,
             usage=end.usage or running.partial.usage,
+            cost_usd=end.cost_usd if end.cost_usd is not None else running.partial.cost_usd,
+            first_byte_at=end.first_byte_at or running.partial.first_byte_at,
             model=end.model or running.partial.model,
             upstream_request_id=end.upstream_request_id or running.partial.upstream_request_id,
         )

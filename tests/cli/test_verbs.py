@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 
 import pytest
 
@@ -16,11 +17,11 @@ from tests.support.builders import a_completion, a_failure, a_submission
 pytestmark = pytest.mark.usefixtures("where")
 
 
-def finish(relay, request_id, end=None, **fields):
+def finish(relay, request_id, end=None, began=None, **fields):
     relay.submit(a_submission(request_id, **fields))
     [claimed] = relay.work.claim("w", limit=1)
     relay.work.sending(claimed)
-    relay.work.fail(claimed, end) if end else relay.work.complete(claimed, a_completion())
+    relay.work.fail(claimed, end) if end else relay.work.complete(claimed, a_completion(first_byte_at=began))
 
 
 def deliver(relay, reply):
@@ -152,12 +153,17 @@ def test_tail_shows_the_moves(run, relay):
 
 def test_why_tells_the_story_and_the_next_command(run, relay):
     finish(relay, "bad", a_failure(remedy=Remedy.FAIL), webhook_url=None)
+    finish(relay, "good", webhook_url=None, began=time.time())
     relay.submit(a_submission("new"))
 
     assert "claude-relay retry bad" in run("why", "bad")[1]
     assert "accepted and stored" in run("why", "new")[1]
+    assert "Claude began to answer" not in run("why", "bad")[1]
     told = json.loads(run("why", "bad", "--json")[1])
     assert told["timeline"][0]["text"] == "accepted and stored"
+
+    told = [line.partition("  ")[2] for line in run("why", "good")[1].splitlines()]
+    assert told[1:4] == ["a worker took it (attempt 1)", "Claude began to answer", "Claude answered (5 tokens)"]
 
 
 def test_dead_deliveries_are_listed_by_host(run, relay):

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.failure import ErrorType, Partial, Remedy
 from claude_relay.core.job import Job, Retain, State
 from claude_relay.core.policy import DAY, Policy
+from claude_relay.core.wire import timestamp
 from claude_relay.errors import LeaseLost, StoreUnavailable
-from claude_relay.relay import Ref, Relay
+from claude_relay.relay import Ref, Relay, standing
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
@@ -215,3 +217,114 @@ def test_a_store_that_is_closed_leaves_nobody_waiting(tmp_path: Path) -> None:
         for thread in threads:
             thread.join(10)
         assert len(told) == len(threads)
+
+
+def parked(relay: Relay, clock: Clock) -> Any:
+    """The key was refused; a probe is in a worker's hands, five minutes later."""
+    relay.submit_many([a_submission(name) for name in "abc"])
+    relay.work.fail(claim(relay), a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    clock.advance(301)
+    return claim(relay)
+
+
+@pytest.mark.parametrize(
+    ("failure", "opens"),
+    [
+        (a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL), True),
+        (a_failure(ErrorType.NOT_FOUND, Remedy.FAIL), True),
+        (a_failure(ErrorType.RATE_LIMIT, Remedy.WAIT, retry_after=1.0), True),
+        (a_failure(ErrorType.REFUSED, Remedy.FAIL, usage={"input_tokens": 9}), True),
+        (a_failure(ErrorType.UPSTREAM, usage={"input_tokens": 9}, ambiguous=True), True),
+        (a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL, sent=False), False),
+        (a_failure(ErrorType.PERMISSION, Remedy.FAIL), False),
+        (a_failure(ErrorType.TOO_LARGE, Remedy.FAIL), False),
+        (a_failure(ErrorType.UPSTREAM), False),
+        (a_failure(ErrorType.TIMEOUT), False),
+        (a_failure(ErrorType.OVERLOADED, Remedy.WAIT, retry_after=1.0), False),
+        (a_failure(ErrorType.BUDGET, Remedy.PARK, usage={"input_tokens": 9}), False),
+    ],
+    ids=lambda value: f"{value.type.value}-{value.remedy.value}-{bool(value.usage)}" if hasattr(value, "type") else "",
+)
+def test_a_probe_that_fails_opens_the_queue_if_it_shows_that_the_key_works(
+    relay: Relay, clock: Clock, failure: Any, opens: bool
+) -> None:
+    """What only an accepted key is answered does; what the edge says, or nobody, proves nothing."""
+    relay.work.fail(parked(relay, clock), failure)
+    clock.advance(2)
+
+    assert (len(claim(relay, 9)) >= 2) is opens
+
+
+@pytest.mark.parametrize("first", ["pause", "park"])
+def test_a_pause_and_a_park_that_end_apart_give_the_hours_they_share_back_once(
+    relay: Relay, store: SqliteStore, clock: Clock, first: str
+) -> None:
+    """An hour of the one, an hour of both, an hour of the other: three hours, whichever began."""
+    relay.submit_many([a_submission("probe"), a_submission("r")])
+    before = stored(store, "r").deadline_at or 0
+    probe = claim(relay)
+    refusal = a_failure(ErrorType.PERMISSION, Remedy.PARK)
+    if first == "park":
+        relay.work.fail(probe, refusal)
+    else:
+        relay.pause()
+    clock.advance(3600)
+    if first == "park":
+        relay.pause()
+    else:
+        relay.work.fail(probe, refusal)
+    clock.advance(3600)
+    ended = "pause" if first == "pause" else "park"
+    store.write(lambda unit: standing.lift(unit, ended))
+    clock.advance(3600)
+    relay.resume()
+
+    assert stored(store, "r").deadline_at == pytest.approx(before + 3 * 3600, abs=1)
+
+
+def test_a_groups_pause_inside_the_relays_is_given_back_once(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+    relay.submit_many([a_submission("r", group="g"), a_submission("other")])
+    before = stored(store, "r").deadline_at or 0
+    relay.pause("g")
+    clock.advance(100)
+    relay.pause()
+    clock.advance(1000)
+    relay.resume()
+    clock.advance(100)
+    relay.resume("g")
+
+    assert stored(store, "r").deadline_at == pytest.approx(before + 1200, abs=1)
+    assert stored(store, "other").deadline_at == pytest.approx(before + 1000, abs=1)
+
+
+def test_what_a_job_cost_is_what_its_latest_run_cost(relay: Relay, store: SqliteStore) -> None:
+    """Status, result and callback show the run; the record's ledger keeps what was spent before it."""
+    relay.submit(a_submission("r"))
+    relay.work.complete(claim(relay), a_completion(cost_usd=0.5))
+    relay.retry(R)
+    assert relay.read.status(R)["costUsd"] is None
+    relay.work.fail(claim(relay), a_failure(cost_usd=0.25, usage={"input_tokens": 9}))
+    waits = store.read(lambda view: view.find("r", None)[0])
+    assert waits.cost_usd == 0.25
+    relay.cancel(R)
+
+    assert relay.read.status(R)["costUsd"] == 0.25
+    assert b'"costUsd":0.25' in (relay.read.result(R) or b"")
+    assert [call["costUsd"] for call in relay.read.record(R)["calls"]] == [0.5, 0.25]
+
+
+def test_the_ledger_keeps_how_far_a_call_came_whose_worker_died(relay: Relay, clock: Clock) -> None:
+    """The first byte's time, tokens and what they cost: counted as spent, since they were."""
+    relay.submit(a_submission("r"))
+    claimed = claim(relay)
+    relay.work.sending(claimed)
+    came = Partial(text="Sv", usage={"input_tokens": 9}, cost_usd=0.125, first_byte_at=clock() + 1)
+    relay.work.checkpoint(claimed, came)
+    relay.work.checkpoint(claimed, replace(came, text="Svar", first_byte_at=clock() + 2))
+    clock.advance(30)
+    relay.work.reap(claimed.job.id, claimed.token, why="the worker died")
+
+    [call] = relay.read.record(R)["calls"]
+    assert call["firstByteAt"] == timestamp(clock() - 29)
+    assert (call["costUsd"], call["responseLength"], call["outcome"]) == (0.125, 4, "interrupted")
+    assert relay.read.status(R)["costUsd"] == 0.125

@@ -11,8 +11,8 @@ from claude_relay.core.delivery import Reply
 from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.job import Retain
 from claude_relay.core.policy import Policy
-from claude_relay.errors import Conflict, NotFound, QueueFull
-from claude_relay.relay import Ref, Relay, Rooms
+from claude_relay.errors import Conflict, NotFound, QueueFull, StoreUnavailable
+from claude_relay.relay import Accepted, Ref, Relay, Rooms
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
@@ -157,6 +157,30 @@ def test_a_full_queue_takes_nothing_more(relay: Relay) -> None:
     relay.submit_many([a_submission() for _ in range(20)])
     with pytest.raises(QueueFull):
         submit(relay, "one-too-many")
+
+
+def test_a_repeat_of_what_was_accepted_is_known_again_in_a_full_house(tmp_path: Path, clock: Clock) -> None:
+    """A caller that was cut off asks again: whether there is room for more is not what it asks."""
+    full = "has 1 MiB left"
+    room: list[str | None] = [None]
+    relay = Relay(
+        SqliteStore(tmp_path / "full.db", clock=clock), QuietBell(), Policy(max_queue=2), room=lambda: room[0]
+    )
+    relay.submit_many([a_submission("a"), a_submission("b")])
+
+    def again() -> list[object]:
+        return list(relay.submit_many([a_submission("a"), a_submission("new"), a_submission("b", body_hash="other")]))
+
+    for fault, refusal in ((None, QueueFull), (full, StoreUnavailable)):
+        room[0] = fault
+        known, new, other = again()
+        assert isinstance(known, Accepted) and known.duplicate
+        assert isinstance(new, refusal)
+        assert isinstance(other, Conflict)
+        assert relay.submit(a_submission("b")).duplicate
+        with pytest.raises(refusal):
+            relay.submit(a_submission("new"))
+    relay.close()
 
 
 def test_only_metadata_is_kept_once_it_is_delivered(relay: Relay, clock: Clock, tmp_path: Path) -> None:

@@ -187,13 +187,13 @@ def test_a_cancel_asked_for_in_mid_call_wins_over_another_try() -> None:
     assert MOVES["complete"](job).job.state is State.COMPLETED
 
 
-def test_a_retry_begins_anew_and_forgets_no_cost() -> None:
+def test_a_retry_begins_anew_and_leaves_what_was_spent_to_the_ledger() -> None:
     job = a_job(State.FAILED, attempt=3, failures=3, interruptions=1, ambiguous=True, cost_usd=0.5, calls=7, error="x",
                 error_type="upstream")  # fmt: skip
     after = MOVES["retry"](job).job
 
     assert (after.run, after.attempt, after.failures, after.interruptions, after.ambiguous) == (2, 0, 0, 0, False)
-    assert (after.calls, after.cost_usd, after.error, after.finished_at) == (7, 0.5, None, None)
+    assert (after.calls, after.cost_usd, after.error, after.finished_at) == (7, None, None, None)
     assert after.deadline_at == NOW + POLICY.deadline
 
 

@@ -3,6 +3,8 @@
 import logging
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 from claude_relay.claude import Limits
 from claude_relay.core.failure import Completion, ErrorType, Remedy
@@ -14,7 +16,9 @@ from tests.support.fake_claude import Hang, answer, chunk, event, head, refusal,
 def test_an_answer_comes_home_whole(fake, caller):
     done = caller()
 
-    assert done == Completion(
+    assert isinstance(done, Completion) and done.first_byte_at is not None
+    assert abs(time.time() - done.first_byte_at) < 60
+    assert replace(done, first_byte_at=None) == Completion(
         text=TEXT,
         model=SONNET,
         stop_reason="end_turn",
