@@ -171,16 +171,20 @@ def make_worker(
     settings: Settings, house: House, claude: Claude, pacing: Pacing, ballast: Ballast | None = None
 ) -> Daemon:
     """A worker, not yet running."""
-    from .webhooks.guard import Allow
+    from .webhooks.allow import Allow
+    from .webhooks.fetcher import HttpFetcher
     from .webhooks.sender import Http
     from .worker.daemon import Daemon
 
-    sender = Http(timeout=settings.webhook_timeout, allow=Allow.parse(settings.allow_private_urls))
+    allow = Allow.parse(settings.allow_private_urls)
+    sender = Http(timeout=settings.webhook_timeout, allow=allow)
+    fetcher = HttpFetcher(timeout=settings.fetch_timeout, allow=allow)
 
     return Daemon(
         house.relay,
         claude,
         sender,
+        fetcher,
         house.ready,
         settings=settings,
         folder=house.folder,

@@ -13,7 +13,7 @@ from .desk import Desk, open_desk
 from .output import Output, json_option, pass_output
 
 _LOOK = 0.2
-_DETAIL = ("attempt", "errorType", "error", "statusCode", "dueAt", "outputTokens", "why")
+_DETAIL = ("attempt", "errorType", "error", "statusCode", "dueAt", "outputTokens", "why", "file", "size", "sha256")
 
 
 @click.command()
@@ -47,7 +47,9 @@ def _print(output: Output, moves: Any) -> None:
             output.record(move)
             continue
         detail = " ".join(f"{name}={_shown(name, move[name])}" for name in _DETAIL if move.get(name) is not None)
-        event = move["event"] if move["subject"] == "job" else move["event"].removeprefix("delivery_")
+        event = (
+            move["event"].removeprefix("delivery_").removeprefix("file_") if move["subject"] != "job" else move["event"]
+        )
         output.line("\t".join((move["at"], move["requestId"], move["subject"], event, detail)).rstrip())
 
 

@@ -42,6 +42,7 @@ def _sentence(event: dict[str, Any]) -> str:
     )
     words = {
         "submitted": "accepted and stored",
+        "file_fetched": f"files[{event.get('file')}] was fetched ({event.get('size')} bytes, {event.get('mediaType')})",
         "claimed": f"a worker took it (attempt {event.get('attempt')})",
         "completed": f"Claude answered ({event.get('outputTokens')} tokens)",
         "deferred": f"the call did not work ({error}); again at {due}",

@@ -113,6 +113,9 @@ class Claude:
     interrupted_attempts: int = option(
         "RELAY_INTERRUPTED_ATTEMPTS", "1", a.integer(0, 100), "Further tries of a call that a dying worker broke off."
     )
+    fetch_timeout: float = option(
+        "RELAY_FETCH_TIMEOUT", "60s", a.some_time, "How long fetching a file that a job names by its url may take."
+    )
     backoff_max: float = option("RELAY_BACKOFF_MAX", "60s", a.duration, "The longest pause between two tries.")
     drain: float = option(
         "RELAY_DRAIN", "120s", a.duration, "How long a worker that is told to stop waits for its calls to end."

@@ -204,7 +204,9 @@ def call_body(call: Call) -> dict[str, Any]:
 
 def event_body(event: Event, *, request_id: str) -> dict[str, Any]:
     """One move."""
-    subject = "job" if event.subject == "job" else "delivery"
+    subject = event.subject.partition(":")[0]  # job, or file:0; a delivery's is its id
+    if subject not in ("job", "file"):
+        subject = "delivery"
 
     return {
         "requestId": request_id,

@@ -22,6 +22,7 @@ from ..errors import Conflict, InvalidRequest, Problem, RelayError
 from ..ports import Bell, Group, Hold, Store, Tombstone, Unit, View
 from . import endings, standing
 from .admission import Admission
+from .attachments import Attachments
 from .keys import Keys
 from .post import Post
 from .reading import Reading
@@ -34,7 +35,8 @@ class Relay:
     """
     Accept, cancel, retry, redeliver, pause: every move that someone outside asks for.
 
-    `read` answers questions, `work` is for a worker's slots, `post` for its senders, `upkeep` for its housekeeping.
+    `read` answers questions, `work` is for a worker's slots, `attachments` for the files of its jobs, `post` for its
+    senders, `upkeep` for its housekeeping.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Relay:
         self.policy = policy
         self.read = Reading(self._tools)
         self.work = Work(self._tools)
+        self.attachments = Attachments(self._tools)
         self.post = Post(self._tools)
         self.upkeep = Upkeep(self._tools)
         self.keys = Keys(self._tools)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..core import wire
 from ..core.change import Event
+from ..core.fetching import KeptFile
 from ..core.job import Job, State
 from ..core.waiting import waiting_for
 from ..errors import InvalidRequest, NotFound, Problem
@@ -92,7 +93,7 @@ class Reading:
                 "partialResponse": partial.text if partial else None,
                 "webhookUrl": request.webhook_url if request else None,
                 "failureWebhookUrl": request.failure_webhook_url if request else None,
-                "request": _without_bytes(request.request) if request else None,
+                "request": _without_bytes(request.request, view.files(job.id)) if request else None,
                 "warnings": list(request.warnings) if request else [],
                 "calls": [wire.call_body(call) for call in view.calls(job.id)],
                 "deliveries": posts,
@@ -221,15 +222,24 @@ def _move(seq: int, request_id: str, event: Event) -> dict[str, Any]:
     return {"cursor": seq, **wire.event_body(event, request_id=request_id)}
 
 
-def _without_bytes(request: dict[str, Any]) -> dict[str, Any]:
-    """Files by name, type and size: nobody reads base64."""
+def _without_bytes(request: dict[str, Any], fetched: Sequence[KeptFile]) -> dict[str, Any]:
+    """Files by name, type and size, those from an address with the hash of what was there: nobody reads base64."""
     if not request.get("files"):
         return request
-    files = [
-        {key: value for key, value in file.items() if key != "data"} | {"size": len(file.get("data", "")) * 3 // 4}
-        for file in request["files"]
-    ]
-    return {**request, "files": files}
+    known = {file.number: file for file in fetched}
+
+    return {**request, "files": [_shown(file, known.get(number)) for number, file in enumerate(request["files"])]}
+
+
+def _shown(file: dict[str, Any], fetched: KeptFile | None) -> dict[str, Any]:
+    shown = {key: value for key, value in file.items() if key != "data"}
+    if fetched is not None:
+        told = {"mediaType": fetched.media_type, "size": fetched.size, "sha256": fetched.sha256}
+        return {**shown, "name": fetched.name, **told, "fetchedAt": wire.timestamp(fetched.at)}
+    if "data" in file:
+        return {**shown, "size": len(file["data"]) * 3 // 4}
+
+    return shown
 
 
 def page_limit(limit: int) -> int:

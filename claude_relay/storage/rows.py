@@ -9,6 +9,7 @@ from typing import Any
 from ..core.change import Call, Event, Outcome
 from ..core.delivery import Delivery, DeliveryState, Reply
 from ..core.failure import Partial
+from ..core.fetching import KeptFile
 from ..core.job import Job, Lease, OnInterrupt, Retain, State
 from ..core.keys import ApiKey, Scope
 from ..core.rates import Rate
@@ -32,6 +33,7 @@ DELIVERY = (
     "id job_id run webhook_id url destination state version created_at due_at attempts tries since lease_worker"
     " lease_token lease_expires_at last_status last_error finished_at acked_at"
 ).split()
+FILE = "number media_type size sha256 at name".split()
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -200,6 +202,11 @@ def to_outcome(row: Sequence[Any]) -> Outcome:
 def to_partial(row: Sequence[Any]) -> Partial:
     """From `text, usage, model, upstream_request_id`."""
     return Partial(text=row[0], usage=load(row[1]), model=row[2], upstream_request_id=row[3])
+
+
+def to_file(row: Sequence[Any]) -> KeptFile:
+    """From a row in the order of `FILE`."""
+    return KeptFile(**dict(zip(FILE, row, strict=True)))
 
 
 def to_event(row: Sequence[Any]) -> Event:

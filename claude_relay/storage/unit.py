@@ -8,6 +8,7 @@ from typing import Any
 from ..core.change import Change, Event
 from ..core.delivery import Delivery
 from ..core.failure import Partial
+from ..core.fetching import KeptFile
 from ..core.job import Job
 from ..core.keys import ApiKey
 from ..core.submission import Request
@@ -19,6 +20,7 @@ from .view import Reads, Run
 
 _ADD_POST = rows.insert("posts", "delivery_id number at url status ms reply error".split())
 _ADD_DELIVERY = rows.insert("deliveries", rows.DELIVERY)
+_ADD_FILE = rows.insert("fetched_files", ["job_id", *rows.FILE, "data"])
 _SAVE_DELIVERY = rows.update("deliveries", rows.DELIVERY)
 _PUT_CALL = rows.insert("calls", rows.CALL) + (
     " ON CONFLICT (job_id, number) DO UPDATE SET "
@@ -97,6 +99,12 @@ class Writes(Reads):
     def save_request(self, request: Request) -> None:
         """Replace what a job asks for."""
         self._run("UPDATE requests SET request = ? WHERE job_id = ?", (rows.dump(request.request), request.job_id))
+
+    def add_file(self, job_id: str, file: KeptFile, data: bytes | bytearray, event: Event) -> None:
+        """Keep a file that was fetched."""
+        told = (job_id, *(getattr(file, name) for name in rows.FILE), data)
+        self._run(_ADD_FILE, told)
+        self._event(event)
 
     def add_delivery(self, delivery: Delivery) -> None:
         """Open a delivery."""
@@ -191,7 +199,8 @@ class Writes(Reads):
         self._run("UPDATE outcomes SET body = x'' WHERE job_id = ?", (job_id,))
         self._run("UPDATE posts SET reply = '' WHERE delivery_id IN " + of_job, (job_id,))
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {of_job}", (job_id,))
-        self._run("DELETE FROM partials WHERE job_id = ?", (job_id,))
+        for table in ("partials", "fetched_files"):
+            self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
 
     def purge_tombstones(self, before: float) -> None:
         """Forget the last of what was purged before then."""
@@ -206,7 +215,7 @@ class Writes(Reads):
             of_job = "(SELECT id FROM deliveries WHERE job_id = ?)"
             self._run(f"DELETE FROM posts WHERE delivery_id IN {of_job}", (job_id,))
             self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {of_job}", (job_id,))
-            for table in ("deliveries", "events", "partials", "calls", "outcomes", "requests"):
+            for table in ("deliveries", "events", "partials", "fetched_files", "calls", "outcomes", "requests"):
                 self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
             self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
         return len(found)

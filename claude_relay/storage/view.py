@@ -8,6 +8,7 @@ from typing import Any
 from ..core.change import Call, Event, Outcome
 from ..core.delivery import Delivery
 from ..core.failure import Partial
+from ..core.fetching import KeptFile
 from ..core.ids import earliest_ulid
 from ..core.job import Job, State
 from ..core.keys import ApiKey
@@ -24,6 +25,7 @@ _CALL = f"SELECT {rows.columns(rows.CALL)} FROM calls WHERE job_id = ?"
 _DELIVERY = f"SELECT {rows.columns(rows.DELIVERY, 'd.')} FROM deliveries d"
 _GROUP = "SELECT name, concurrency, rate, paused_at, next_at FROM groups"
 _KEY = f"SELECT {rows.columns(rows.KEY)} FROM keys"
+_FILE = f"SELECT {rows.columns(rows.FILE)} FROM fetched_files"
 _EVENT = "e.job_id, e.subject, e.version, e.at, e.name, e.detail"
 
 # Each destination gets its share of what is due, so that one with a thousand waiting does not fill every sender.
@@ -80,6 +82,14 @@ class Reads:
         """What the running call had brought at its last checkpoint."""
         sql = "SELECT text, usage, model, upstream_request_id FROM partials WHERE job_id = ?"
         return _one(rows.to_partial, self._run(sql, (job_id,)))
+
+    def files(self, job_id: str) -> Sequence[KeptFile]:
+        """The files that were fetched for it; their bytes stay where they are."""
+        return _all(rows.to_file, self._run(f"{_FILE} WHERE job_id = ? ORDER BY number", (job_id,)))
+
+    def file_data(self, job_id: str, number: int) -> bytes:
+        """The bytes of one of them."""
+        return bytes(self._value("SELECT data FROM fetched_files WHERE job_id = ? AND number = ?", (job_id, number)))
 
     def jobs(self, which: JobFilter) -> Sequence[Job]:
         """The newest jobs that fit."""

@@ -44,9 +44,9 @@ def retry_after(value: str | None, *, now: float) -> float | None:
     return min(max(wait, 0.0), _LONGEST_WAIT)
 
 
-def in_words(host: str, exc: BaseException) -> str:
+def in_words(host: str, exc: BaseException, method: str = "POST") -> str:
     """
-    What went wrong with the POST to `host`.
+    What went wrong with the request to `host`.
 
     Never the exception's own text, which has the URL in it, but for what TLS says of a certificate.
     """
@@ -56,7 +56,7 @@ def in_words(host: str, exc: BaseException) -> str:
         if found is not None:
             return f"{host} {words}{_detail(found)}"
 
-    return f"the POST to {host} failed unexpectedly ({type(exc).__name__})"
+    return f"the {method} to {host} failed unexpectedly ({type(exc).__name__})"
 
 
 _WORDS: tuple[tuple[type[BaseException], str], ...] = (

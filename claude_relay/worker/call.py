@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tenacity
 
@@ -15,6 +15,7 @@ from ..core.job import Job
 from ..errors import LeaseLost, StoreUnavailable
 from ..ports import Claude, Prompt
 from ..relay import Relay
+from .files import Files
 from .pacing import Pacing
 from .running import Running
 
@@ -32,6 +33,7 @@ class Caller:
         self,
         relay: Relay,
         claude: Claude,
+        files: Files,
         *,
         pacing: Pacing,
         ending: threading.Event,
@@ -39,6 +41,7 @@ class Caller:
     ) -> None:
         self._relay = relay
         self._claude = claude
+        self._files = files
         self._pacing = pacing
         self._ending = ending
         self._clock = clock
@@ -51,20 +54,25 @@ class Caller:
             self._pacing.ended(family, throttled=False, well=False)
             return self._stored(running, lambda: self._relay.work.release(claimed))
 
-        prompt = Prompt(job=claimed.job, request=claimed.request.request, max_cost_usd=claimed.request.max_cost_usd)
         began = time.monotonic()
-        end = self._claude.call(
-            prompt,
-            stop=lambda: self._why_stop(running),
-            sending=lambda: self._sending(running),
-            progress=lambda partial: self._checkpoint(running, partial),
-        )
+        with self._files.whole(claimed, lambda: self._why_stop(running)) as request:
+            end = request if isinstance(request, Failure) else self._call(running, request)
         throttled = isinstance(end, Failure) and end.remedy is Remedy.WAIT
         self._pacing.ended(family, throttled=throttled, well=isinstance(end, Completion))
         job = self._stored(running, lambda: self._settle(running, end))
         self._log(running, job, end, time.monotonic() - began)
 
         return job
+
+    def _call(self, running: Running, request: dict[str, Any]) -> Completion | Failure:
+        claimed = running.claimed
+
+        return self._claude.call(
+            Prompt(job=claimed.job, request=request, max_cost_usd=claimed.request.max_cost_usd),
+            stop=lambda: self._why_stop(running),
+            sending=lambda: self._sending(running),
+            progress=lambda partial: self._checkpoint(running, partial),
+        )
 
     def _sending(self, running: Running) -> None:
         """On disk before the first byte is out; an error here keeps it in."""

@@ -14,12 +14,13 @@ from pathlib import Path
 from types import FrameType
 
 from ..config import Settings
-from ..ports import Claude, ReadyQueue, Sender, WorkerSeen
+from ..ports import Claude, Fetcher, ReadyQueue, Sender, WorkerSeen
 from ..queues.doorbell import Door
 from ..relay import Relay
 from .alerts import Alerts
 from .call import Caller
 from .deliver import Deliveries
+from .files import Files
 from .heart import Heart
 from .locks import Locks
 from .pacing import Pacing
@@ -46,6 +47,7 @@ class Daemon:
         relay: Relay,
         claude: Claude,
         sender: Sender,
+        fetcher: Fetcher,
         ready: ReadyQueue,
         *,
         settings: Settings,
@@ -62,7 +64,7 @@ class Daemon:
         self._locks = Locks(folder)
         self._locks.hold(self.id)
         self._door = Door(folder, self.id)
-        self._caller = Caller(relay, claude, pacing=pacing, ending=self._ending)
+        self._caller = Caller(relay, claude, Files(relay, fetcher), pacing=pacing, ending=self._ending)
         self._slots = Slots(
             relay,
             ready,

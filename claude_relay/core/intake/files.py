@@ -7,6 +7,7 @@ import binascii
 import re
 from typing import Any
 
+from ..filetypes import ENOUGH, IN_WORDS, JPEG, PDF, TAKEN, sniff, type_fault
 from ..json_values import shown
 from .defaults import Defaults
 from .fields import Fields, kind
@@ -14,10 +15,6 @@ from .webhook import read_url
 
 MOST_FILES = 20
 LONGEST_NAME = 255
-
-PDF, PNG, JPEG, GIF, WEBP = "application/pdf", "image/png", "image/jpeg", "image/gif", "image/webp"
-_TYPES = {PDF: "a PDF", PNG: "a PNG image", JPEG: "a JPEG image", GIF: "a GIF image", WEBP: "a WebP image"}
-_TAKEN = "PDF, PNG, JPEG, GIF and WebP are"
 
 #: What tools write when they mean one of the above, or do not know; the latter is as good as nothing.
 _ALSO_KNOWN_AS = {"image/jpg": JPEG, "image/pjpeg": JPEG, "application/x-pdf": PDF}
@@ -84,8 +81,8 @@ def _declared(fields: Fields) -> str | None:
     fields.clean.pop("mediaType")
     if plain in _UNTOLD:
         return None
-    if plain not in _TYPES:
-        fields.problem("mediaType", f"is {shown(plain)}, which Claude does not read: {_TAKEN} taken")
+    if plain not in IN_WORDS:
+        fields.problem("mediaType", f"is {shown(plain)}, which Claude does not read: {TAKEN} taken")
         return None
 
     fields.clean["mediaType"] = plain
@@ -108,43 +105,17 @@ def _read_data(fields: Fields, declared: str | None) -> None:
 
     data = "".join(text.split())
     try:
-        start = base64.b64decode(data, validate=True)[:1024]
+        start = base64.b64decode(data, validate=True)[:ENOUGH]
     except (binascii.Error, ValueError):
         return fields.problem("data", _base64_fault(data))
 
     found = sniff(start)
-    problem = _type_fault(found, declared if declared in _TYPES else None, empty=not start)
+    problem = type_fault(found, declared if declared in IN_WORDS else None, empty=not start)
     if problem:
         return fields.problem("data", problem)
 
     fields.clean["data"] = data
     fields.clean["mediaType"] = found
-    return None
-
-
-def sniff(start: bytes) -> str | None:
-    """The type that a file's first bytes tell, among those that are taken."""
-    if b"%PDF-" in start:  # readers allow for junk before it
-        return PDF
-    if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PNG
-    if start.startswith(b"\xff\xd8\xff"):
-        return JPEG
-    if start.startswith((b"GIF87a", b"GIF89a")):
-        return GIF
-
-    return WEBP if start[:4] == b"RIFF" and start[8:12] == b"WEBP" else None
-
-
-def _type_fault(found: str | None, declared: str | None, *, empty: bool) -> str | None:
-    if empty:
-        return "is an empty file"
-    if found is None:
-        named = f"is not {_TYPES[declared]}, whatever mediaType says" if declared else "is no file that Claude reads"
-        return f"{named}: by its first bytes it is something else; {_TAKEN} taken"
-    if declared and declared != found:
-        return f"is {_TYPES[found]}, but mediaType says {declared}: leave mediaType out, or mend it"
-
     return None
 
 

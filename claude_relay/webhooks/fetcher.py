@@ -1,0 +1,63 @@
+"""One GET for a file that a job names by its address."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable
+
+from .. import __version__
+from ..core.fetching import Fetched
+from .allow import Allow
+from .guard import Resolver
+from .line import Line, trusted
+from .words import retry_after
+
+_HEADERS = {
+    "Accept": "application/pdf, image/png, image/jpeg, image/gif, image/webp, */*;q=0.1",
+    "User-Agent": f"claude-relay/{__version__}",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+}
+
+
+class HttpFetcher:
+    """Fetches over HTTP, under the guard that webhooks have: `ports.Fetcher`."""
+
+    def __init__(
+        self,
+        *,
+        allow: Allow | None = None,
+        timeout: float = 60.0,
+        limit: int = 16,
+        trust: ssl.SSLContext | None = None,
+        resolver: Resolver = socket.getaddrinfo,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._line = Line(
+            allow=allow or Allow(), timeout=timeout, limit=limit, trust=trust or trusted(), resolver=resolver
+        )
+        self._timeout = timeout
+        self._clock = clock
+
+    def fetch(self, url: str, *, most: int, stop: Callable[[], object] = lambda: None) -> Fetched:
+        """Never raises. Of a file of more than `most` bytes no more is read than that."""
+        started = time.monotonic()
+        # One byte more, to tell a file of that very size from a larger one.
+        heard = self._line.call("GET", url, _HEADERS, most=most + 1, all_or_nothing=True, stop=stop)
+        length = heard.headers.get("content-length", "")
+        declared = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+
+        return Fetched(
+            host=heard.host,
+            status=heard.status,
+            data=heard.body,
+            whole=heard.whole,
+            too_large=len(heard.body) > most or declared > most,
+            encoding=heard.headers.get("content-encoding"),
+            retry_after=retry_after(heard.headers.get("retry-after"), now=self._clock()),
+            error=heard.error,
+            blocked=heard.blocked,
+            late=heard.late or (not heard.whole and time.monotonic() - started >= self._timeout),
+        )

@@ -1,0 +1,204 @@
+"""One request to an address that a stranger named: guarded, and bounded in time, memory and threads."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+
+import requests
+
+from .allow import Allow
+from .guard import Blocked, Checked, Resolver, literal_problem, resolve
+from .pinned import PinnedAdapter, Wire
+from .target import Target, read_target
+from .words import in_words
+
+#: How much of an answer is read where nobody needs it. More than is kept of it, so that it usually ends in good order.
+READ = 65_536
+
+#: How often a caller that may be stopped is asked, in seconds.
+_LOOK = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """
+    What came back: a status with its headers and body, or an error in words and no status.
+
+    `whole`: the body was seen to its end; otherwise it broke off, ran out of time, or went beyond what was to be read.
+    """
+
+    host: str
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)  # by lower-case name
+    body: bytes | bytearray = field(default=b"", repr=False)
+    whole: bool = False
+    error: str | None = None
+    blocked: bool = False
+    late: bool = False  # the time was up
+
+
+def trusted() -> ssl.SSLContext:
+    """The authorities of `certifi`, and those that this machine's administrator trusts besides."""
+    context = ssl.create_default_context(cafile=requests.utils.DEFAULT_CA_BUNDLE_PATH)
+    context.load_default_certs()
+
+    return context
+
+
+class Line:
+    """
+    The way out for all that goes to addresses of strangers: one guard, one way to connect.
+
+    Each request has a thread and a connection of its own. The caller's thread waits for it until the time is up, then
+    cuts the connection and comes back. Only the lookup of a name cannot be cut: one that hangs keeps its thread
+    until the system gives it up, and so threads are counted.
+    """
+
+    def __init__(self, *, allow: Allow, timeout: float, limit: int, trust: ssl.SSLContext, resolver: Resolver) -> None:
+        self._allow = allow
+        self._timeout = timeout
+        self._room = threading.BoundedSemaphore(limit)
+        self._trust = trust
+        self._resolver = resolver
+
+    def call(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        *,
+        most: int = READ,
+        all_or_nothing: bool = False,
+        stop: Callable[[], object] = lambda: None,
+    ) -> Heard:
+        """
+        Make the request. Never raises.
+
+        No redirect is followed. Up to `most` bytes of a 2xx answer's body are read, less of any other; with
+        `all_or_nothing` none of one that says it is longer. `stop` is asked while it goes on: anything true ends it.
+        """
+        deadline = time.monotonic() + self._timeout
+        if problem := literal_problem(url, self._allow):
+            return Heard(host="", error=f"not called: the URL {problem}", blocked=True)
+
+        target = read_target(url)
+        exchange = _Exchange(target, deadline=deadline, most=most, all_or_nothing=all_or_nothing)
+        if not self._room.acquire(timeout=self._timeout):
+            return Heard(
+                host=target.host, error=f"{target.host} was not called: lookups that hang take up all the room"
+            )
+
+        def run() -> None:
+            try:
+                exchange.run(lambda: self._addresses(target), self._trust, method, headers, body)
+            finally:
+                self._room.release()
+
+        try:
+            threading.Thread(target=run, name=f"line-{method.lower()}", daemon=True).start()
+        except RuntimeError:
+            self._room.release()
+            return Heard(host=target.host, error=f"{target.host} was not called: the machine has no thread to spare")
+
+        return exchange.wait(stop) or Heard(
+            host=target.host, error=f"{target.host} {exchange.overdue} within {self._timeout:g} s", late=True
+        )
+
+    def _addresses(self, target: Target) -> list[Checked]:
+        return resolve(target.host, target.port, self._allow, self._resolver)
+
+
+class _Exchange:
+    """What goes to and fro in one request. One thread runs it, another waits and may cut it off."""
+
+    def __init__(self, target: Target, *, deadline: float, most: int, all_or_nothing: bool) -> None:
+        self.overdue = "could not be looked up"
+        self._host = target.host
+        self._url = target.url
+        self._deadline = deadline
+        self._most = most
+        self._all_or_nothing = all_or_nothing
+        self._wire = Wire(deadline)
+        self._ended = threading.Event()
+        self._head: Heard | None = None
+        self._body = bytearray()
+        self._whole = False
+        self._failure: Heard | None = None
+
+    def wait(self, stop: Callable[[], object]) -> Heard | None:
+        """
+        What came of it by the deadline; None for nothing.
+
+        A status counts even if its body breaks off or never ends: the other side has said what it did.
+        """
+        while (left := self._deadline - time.monotonic()) > 0 and not self._ended.wait(min(left, _LOOK)):
+            if stop():
+                break
+        whole = self._ended.is_set() and self._whole
+        known = self._failure
+        if self._head is not None:
+            # What is still being read is copied: the reader's thread may be at it until it sees the cut.
+            known = replace(self._head, body=self._body if whole else bytes(self._body), whole=whole)
+        self._wire.cut()
+
+        return known
+
+    def run(
+        self,
+        lookup: Callable[[], Sequence[Checked]],
+        trust: ssl.SSLContext,
+        method: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+    ) -> None:
+        """See it through. Nothing is raised in this thread: `wait` tells."""
+        try:
+            addresses = lookup()
+            self.overdue = "could not be connected to"
+            request = requests.Request(method, self._url, headers=dict(headers), data=body).prepare()
+            self._exchange(PinnedAdapter(lambda: self._open(addresses), trust), request)
+        except Blocked as exc:
+            self._failure = Heard(host=self._host, error=str(exc), blocked=True)
+        except Exception as exc:
+            self._failure = Heard(host=self._host, error=in_words(self._host, exc, method))
+        finally:
+            self._wire.close()
+            self._ended.set()
+
+    def _open(self, addresses: Sequence[Checked]) -> socket.socket:
+        sock = self._wire.open(addresses)
+        self.overdue = "gave no answer"
+        return sock
+
+    def _exchange(self, adapter: PinnedAdapter, request: requests.PreparedRequest) -> None:
+        patience = self._wire.patience()
+        with closing(adapter), closing(adapter.send(request, stream=True, timeout=patience)) as response:
+            if response.status_code < 200:
+                error = f"{self._host} answered {response.status_code} and nothing final"
+                self._failure = Heard(host=self._host, error=error)
+                return
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            self._head = Heard(host=self._host, status=response.status_code, headers=headers)
+            if 300 <= response.status_code < 400 or (self._all_or_nothing and _length(headers) > self._most):
+                return
+            most = self._most if response.status_code < 300 else min(self._most, READ)
+            # Raw, so that nothing is unpacked; by whatever has arrived, so that what came before a break is kept.
+            while len(self._body) < most:
+                piece = response.raw.read1(most - len(self._body), decode_content=False)
+                if not piece:
+                    self._whole = True
+                    return
+                self._body += piece
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    told = headers.get("content-length", "")
+
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 20 else 0

@@ -1,0 +1,132 @@
+"""A job's files by address: fetched once, kept, and put into its request."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from ..core.failure import ErrorType, Failure, Remedy
+from ..core.fetching import MOST_BYTES, KeptFile, judge
+from ..errors import LeaseLost, StoreUnavailable
+from ..ports import Fetcher
+from ..relay import Claimed, Relay
+from .room import Room
+
+T = TypeVar("T")
+Stop = Callable[[], Failure | None]
+log = logging.getLogger(__name__)
+
+#: The files of all calls of this worker together, in bytes. As base64 and as JSON each is there two or three times.
+_IN_HAND = 4 * MOST_BYTES
+
+#: How long to wait before a store that could not be used is asked again, in seconds.
+_PAUSE = 0.5
+
+
+class Files:
+    """
+    Makes requests whole.
+
+    It runs between the claim and the first byte to Claude, so that whatever goes wrong here has sent nothing.
+    """
+
+    def __init__(
+        self,
+        relay: Relay,
+        fetcher: Fetcher,
+        *,
+        most: int = MOST_BYTES,
+        in_hand: int = _IN_HAND,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._relay, self._fetcher, self._most, self._clock = relay, fetcher, most, clock
+        self._room = Room(in_hand)
+
+    @contextlib.contextmanager
+    def whole(self, claimed: Claimed, stop: Stop) -> Iterator[dict[str, Any] | Failure]:
+        """The request with every file's bytes in it, for as long as the block lasts; or why there is none."""
+        request = claimed.request.request
+        files = request.get("files") or ()
+        if not any("url" in file for file in files):
+            yield request
+            return
+
+        try:
+            kept = self._fetched(claimed, files, stop)
+        except LeaseLost:
+            kept = Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.SOON)
+        if isinstance(kept, Failure):
+            yield replace(kept, sent=False)
+            return
+
+        with self._room.taken(sum(file.size for file in kept.values()), stop) as room:
+            filled: list[dict[str, Any]] | Failure | None = None if room else stop()
+            filled = filled or _patiently(lambda: self._filled(claimed, files, kept), stop)
+            yield replace(filled, sent=False) if isinstance(filled, Failure) else {**request, "files": filled}
+
+    def _fetched(self, claimed: Claimed, files: Any, stop: Stop) -> dict[int, KeptFile] | Failure:
+        """Every file by its number: those of an earlier try, and now the others."""
+        known = _patiently(lambda: self._relay.attachments.kept(claimed), stop)
+        if isinstance(known, Failure):
+            return known
+        kept = {file.number: file for file in known}
+        left = self._most - sum(file.size for file in kept.values())
+        left -= sum(len(file["data"]) * 3 // 4 for file in files if "data" in file)
+        for number, file in enumerate(files):
+            if "url" not in file or number in kept:
+                continue
+            one = self._fetch(claimed, file, number, max(left, 0), stop)
+            if isinstance(one, Failure):
+                return one
+            kept[number] = one
+            left -= one.size
+
+        return kept
+
+    def _fetch(
+        self, claimed: Claimed, file: Mapping[str, Any], number: int, most: int, stop: Stop
+    ) -> KeptFile | Failure:
+        with self._room.taken(most, stop):
+            if (ended := stop()) is not None:
+                return ended
+            began = time.monotonic()
+            fetched = self._fetcher.fetch(file["url"], most=most, stop=stop)
+            ms = round((time.monotonic() - began) * 1000)
+            if (ended := stop()) is not None:
+                return ended
+            one = judge(fetched, file, number=number, now=self._clock())
+            told = {"requestId": claimed.job.request_id, "host": fetched.host, "statusCode": fetched.status, "ms": ms}
+            if isinstance(one, Failure):
+                log.warning("file not fetched", extra={**told, "reason": one.reason})
+                return one
+            stored = _patiently(lambda: self._relay.attachments.keep(claimed, one, fetched.data, ms=ms), stop)
+            if isinstance(stored, Failure):
+                return stored
+            log.info("file fetched", extra={**told, "bytes": one.size})
+
+            return one
+
+    def _filled(self, claimed: Claimed, files: Any, kept: Mapping[int, KeptFile]) -> list[dict[str, Any]]:
+        return [self._with_data(claimed, kept[number]) if number in kept else file for number, file in enumerate(files)]
+
+    def _with_data(self, claimed: Claimed, file: KeptFile) -> dict[str, Any]:
+        data = base64.b64encode(self._relay.attachments.data(claimed, file)).decode()
+
+        return {"data": data, "mediaType": file.media_type, **({"name": file.name} if file.name else {})}
+
+
+def _patiently(ask: Callable[[], T], stop: Stop) -> T | Failure:
+    """Keep asking: a disk that is full for a while does not have the file fetched again."""
+    while True:
+        try:
+            return ask()
+        except StoreUnavailable as exc:
+            if (ended := stop()) is not None:
+                return ended
+            log.error("a file waits for the store", extra={"error": str(exc)})
+            time.sleep(_PAUSE)

@@ -1,0 +1,86 @@
+"""Files by address through real processes: what the file server, the upstream and the caller saw."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude
+from tests.support.receiver import Answer, Receiver
+from tests.support.rig import Rig
+
+pytestmark = pytest.mark.process
+PDF = b"%PDF-1.7\n" + bytes(range(256)) * 4096
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeClaude]:
+    with FakeClaude() as fake:
+        yield fake
+
+
+@pytest.fixture
+def shelf() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_address(
+    tmp_path: Path, upstream: FakeClaude, shelf: Receiver
+) -> None:
+    """Fetched by the worker, once, though the worker is killed and the job is run again; the record has the hash."""
+    shelf.answer("/faktura.pdf", Answer(status=503), Answer(body=PDF))
+    shelf.answer("/gone.pdf", Answer(status=404))
+    shelf.answer("/page.pdf", Answer(body=b"<!doctype html><html>Log in"))
+    with Rig(tmp_path, upstream=upstream.url, RELAY_BACKOFF_MAX="1s") as rig:
+        rig.start_api()
+        rig.submit({"requestId": "r", "prompt": "Les", "files": [{"url": shelf.url("/faktura.pdf?sig=x")}]})
+        assert shelf.connections == 0  # the API fetches nothing
+        rig.start_worker()
+
+        status = rig.finished("r")
+        assert (status["status"], status["attempts"]) == ("completed", 2)
+        document, text = upstream.books[0].body["messages"][0]["content"]
+        assert base64.b64decode(document["source"]["data"]) == PDF
+        assert (document["type"], document["source"]["media_type"]) == ("document", "application/pdf")
+        assert (document["title"], text["text"]) == ("faktura.pdf", "Les")
+        record = rig.get("/api/jobs/r")
+        assert record["request"]["files"][0]["sha256"] == hashlib.sha256(PDF).hexdigest()
+        assert [(call["sent"], call["outcome"]) for call in record["calls"]] == [
+            (False, "upstream"),
+            (True, "completed"),
+        ]
+
+        rig.worker.kill()
+        rig.start_worker()
+        rig.post("/api/jobs/r/retry")
+        eventually(lambda: len(upstream.books) == 2 and rig.status("r")["status"] == "completed")
+        assert upstream.books[1].body["messages"] == upstream.books[0].body["messages"]
+        assert [one.path for one in shelf.received] == ["/faktura.pdf?sig=x"] * 2
+
+        for name, words in (("gone.pdf", "answered 404"), ("page.pdf", "it is a web page")):
+            rig.submit({"requestId": name, "prompt": "Les", "files": [{"url": shelf.url(f"/{name}")}]})
+            status = rig.finished(name)
+            assert (status["status"], status["errorType"]) == ("failed", "invalid_request")
+            assert words in status["error"]
+        assert len(upstream.books) == 2
+        assert "sig=x" not in rig.worker.said() + rig.api.said()
+
+        told = rig.command("why", "r")
+        assert "files[0] was fetched (1048585 bytes, application/pdf)" in told.stdout
+        assert "file\tfetched\tfile=0 size=1048585" in rig.command("tail", "-n", "50").stdout
+
+
+def test_an_inner_address_is_refused_at_the_door(tmp_path: Path, shelf: Receiver) -> None:
+    """By the guard that webhooks have."""
+    with Rig(tmp_path, RELAY_ALLOW_PRIVATE_URLS="") as rig:
+        rig.start_api()
+        answer = rig.submit({"prompt": "Les", "files": [{"url": shelf.url("/a.pdf")}]})
+
+    assert (answer.status_code, answer.json()["problems"][0]["field"]) == (400, "files[0].url")
+    assert "not a public address" in answer.json()["error"]

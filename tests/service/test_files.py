@@ -1,0 +1,262 @@
+"""Files by address on a real store: fetched once, kept with the job, erased with its content."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import ErrorType, Failure, Remedy
+from claude_relay.core.fetching import Fetched
+from claude_relay.core.job import Retain
+from claude_relay.core.policy import DAY, Policy
+from claude_relay.errors import StoreUnavailable
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.worker.files import Files
+from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+
+PDF = b"%PDF-1.7\nHei"
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00"
+URLS = [{"url": "https://a.example/1.pdf"}, {"url": "https://a.example/2.png", "name": "bilde.png"}]
+R = Ref(request_id="r")
+
+
+def go_on() -> None:
+    return None
+
+
+class Shelf:
+    """A fetcher of ours: what each address brings, and how often it was asked for."""
+
+    def __init__(self, **found: Any) -> None:
+        self.asked: list[str] = []
+        self.found = {"1.pdf": PDF, "2.png": PNG, **found}
+        self.before: Callable[[], None] = lambda: None
+
+    def fetch(self, url: str, *, most: int, stop: Any) -> Fetched:
+        name = url.rpartition("/")[2]
+        self.asked.append(name)
+        self.before()
+        found = self.found[name]
+        if isinstance(found, int):
+            return Fetched(host="a.example", status=found)
+        return Fetched(host="a.example", status=200, data=found[: most + 1], whole=True, too_large=len(found) > most)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "relay.db", clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def relay(store: SqliteStore) -> Relay:
+    return Relay(store, QuietBell(), Policy())
+
+
+def submit(relay: Relay, files: Any = URLS, **fields: Any) -> Any:
+    relay.submit(a_submission("r", request={"prompt": "Hei", "options": {}, "files": files}, **fields))
+    [claimed] = relay.work.claim("w", limit=1)
+    return claimed
+
+
+def whole(files: Files, claimed: Any, stop: Any = go_on) -> Any:
+    with files.whole(claimed, stop) as request:
+        return request
+
+
+def test_the_request_gets_the_bytes_and_the_record_the_hash(relay: Relay, clock: Clock) -> None:
+    claimed = submit(relay)
+
+    request = whole(Files(relay, Shelf(), clock=clock), claimed)
+
+    assert request["prompt"] == "Hei"
+    assert request["files"] == [
+        {"data": base64.b64encode(PDF).decode(), "mediaType": "application/pdf", "name": "1.pdf"},
+        {"data": base64.b64encode(PNG).decode(), "mediaType": "image/png", "name": "bilde.png"},
+    ]
+    record = relay.read.record(R)
+    assert record["request"]["files"][0] == {
+        "url": "https://a.example/1.pdf",
+        "name": "1.pdf",
+        "mediaType": "application/pdf",
+        "size": len(PDF),
+        "sha256": hashlib.sha256(PDF).hexdigest(),
+        "fetchedAt": "2027-01-15T08:00:00.000Z",
+    }
+    fetched = [event for event in record["events"] if event["event"] == "file_fetched"]
+    assert [(event["subject"], event["file"], event["size"]) for event in fetched] == [
+        ("file", 0, len(PDF)),
+        ("file", 1, len(PNG)),
+    ]
+
+
+def test_a_request_without_addresses_is_left_as_it_is(relay: Relay) -> None:
+    """Nothing is copied, and nobody waits for room."""
+    claimed = submit(relay, files=[{"data": "JVBERi0=", "mediaType": "application/pdf"}])
+    shelf = Shelf()
+
+    assert whole(Files(relay, shelf, in_hand=0), claimed) is claimed.request.request
+    assert shelf.asked == []
+
+
+def test_what_was_fetched_is_not_fetched_again(relay: Relay, clock: Clock) -> None:
+    """Neither by a later try, nor by another worker, nor by a new run."""
+    shelf = Shelf(**{"2.png": 503})
+    claimed = submit(relay)
+    failure = whole(Files(relay, shelf), claimed)
+    assert isinstance(failure, Failure)
+    assert (failure.remedy, failure.sent) == (Remedy.SOON, False)
+    relay.work.fail(claimed, failure)
+    assert relay.read.record(R)["calls"][0]["sent"] is False
+    clock.advance(60)
+    shelf.found["2.png"] = PNG
+
+    [claimed] = relay.work.claim("another", limit=1)
+    assert [file["mediaType"] for file in whole(Files(relay, shelf), claimed)["files"]] == [
+        "application/pdf",
+        "image/png",
+    ]
+    relay.work.complete(claimed, a_completion())
+    relay.retry(R)
+    [claimed] = relay.work.claim("w", limit=1)
+    assert len(whole(Files(relay, shelf), claimed)["files"]) == 2
+
+    assert shelf.asked == ["1.pdf", "2.png", "2.png"]
+
+
+def test_a_file_that_is_not_there_fails_the_job_at_once(relay: Relay) -> None:
+    claimed = submit(relay)
+
+    relay.work.fail(claimed, whole(Files(relay, Shelf(**{"1.pdf": 404})), claimed))
+
+    status = relay.read.status(R)
+    assert (status["status"], status["errorType"], status["attempts"]) == ("failed", "invalid_request", 1)
+    assert status["error"].startswith("files[0] could not be fetched: a.example answered 404")
+
+
+def test_a_server_in_trouble_is_asked_as_often_as_claude(relay: Relay, clock: Clock) -> None:
+    """RELAY_CALL_ATTEMPTS, and then the job has failed without a call."""
+    shelf = Shelf(**{"1.pdf": 500})
+    claimed = submit(relay)
+    for _ in range(3):
+        relay.work.fail(claimed, whole(Files(relay, shelf), claimed))
+        clock.advance(100)
+        [claimed] = relay.work.claim("w", limit=1) or [claimed]
+
+    status = relay.read.status(R)
+    assert (status["status"], status["errorType"], status["attempts"]) == ("failed", "upstream", 3)
+    assert len(shelf.asked) == 3
+
+
+@pytest.mark.parametrize("files", [URLS, [{"data": "A" * 16}, URLS[1]]])
+def test_all_files_together_must_fit_a_request(relay: Relay, files: Any) -> None:
+    """What was sent along counts, too."""
+    claimed = submit(relay, files=files)
+
+    failure = whole(Files(relay, Shelf(), most=len(PDF) + len(PNG) - 1), claimed)
+
+    assert failure.type is ErrorType.TOO_LARGE
+    assert failure.message.startswith("files[1] is too large")
+
+
+def test_a_cancel_ends_the_fetching(relay: Relay, clock: Clock) -> None:
+    """Nothing more is fetched, nothing was sent, and the job has ended as cancelled."""
+    claimed, shelf, cancelled = submit(relay), Shelf(), threading.Event()
+    shelf.before = cancelled.set
+    why = Failure(type=ErrorType.CANCELLED, message="the job was cancelled", remedy=Remedy.FAIL)
+
+    failure = whole(Files(relay, shelf), claimed, lambda: why if cancelled.is_set() else None)
+    relay.cancel(R)
+    relay.work.fail(claimed, failure)
+
+    assert shelf.asked == ["1.pdf"]
+    assert relay.read.status(R)["errorType"] == "cancelled"
+    assert relay.read.record(R)["calls"][0]["sent"] is False
+
+
+def test_a_full_disk_does_not_fetch_again(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes in hand wait for the store."""
+    claimed, shelf = submit(relay, files=URLS[:1]), Shelf()
+    keep, tries = relay.attachments.keep, []
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise StoreUnavailable("the disk is full")
+        keep(*args, **kwargs)
+
+    monkeypatch.setattr(relay.attachments, "keep", full)
+    monkeypatch.setattr("claude_relay.worker.files._PAUSE", 0.01)
+
+    assert len(whole(Files(relay, shelf), claimed)["files"]) == 1
+    assert (len(tries), shelf.asked) == (3, ["1.pdf"])
+
+
+def test_a_worker_that_lost_the_job_keeps_nothing(relay: Relay) -> None:
+    claimed = submit(relay)
+    relay.work.reap(claimed.job.id, claimed.token, why="the worker fell silent")
+
+    failure = whole(Files(relay, Shelf()), claimed)
+
+    assert (failure.type, failure.sent) == (ErrorType.INTERRUPTED, False)
+    assert relay.attachments.kept(claimed) == []
+
+
+def test_metadata_alone_is_retained_where_that_was_asked_for(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+    """The bytes go with prompt and answer, and are gone from the file."""
+    secret = b"%PDF-1.7 " + b"personal " * 100
+    claimed = submit(relay, files=URLS[:1], retain=Retain.METADATA)
+    whole(Files(relay, Shelf(**{"1.pdf": secret})), claimed)
+    relay.work.complete(claimed, a_completion())
+    clock.advance(5)
+    [sent] = relay.post.claim("w", limit=1, per_destination=1)
+    assert relay.attachments.kept(claimed)
+    relay.post.settle(sent, Reply(status=200))
+    relay.upkeep.forget()
+
+    assert relay.attachments.kept(claimed) == []
+    assert all(b"personal personal" not in path.read_bytes() for path in store._path.parent.glob("relay.db*"))
+
+
+def test_the_purge_takes_the_files_along(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+    claimed = submit(relay, webhook_url=None)
+    whole(Files(relay, Shelf()), claimed)
+    relay.work.complete(claimed, a_completion())
+    clock.advance(2 * DAY)
+
+    assert relay.upkeep.purge() == 1
+    assert store.read(lambda view: view.files(claimed.job.id)) == []
+
+
+def test_the_files_in_hand_are_never_more_than_fit(relay: Relay) -> None:
+    """A second job's files wait until the first one's call has ended."""
+    relay.submit(a_submission("r", request={"prompt": "1", "files": URLS[:1]}))
+    relay.submit(a_submission("s", request={"prompt": "2", "files": URLS[:1]}))
+    first, second = relay.work.claim("w", limit=2)
+    files, done = Files(relay, Shelf(), most=1000, in_hand=len(PDF)), threading.Event()
+
+    def run() -> None:
+        with files.whole(second, go_on):
+            done.set()
+
+    with files.whole(first, go_on):
+        other = threading.Thread(target=run)
+        other.start()
+        assert not done.wait(0.5)
+    other.join(5)
+
+    assert done.is_set()

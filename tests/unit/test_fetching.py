@@ -1,0 +1,100 @@
+"""What a GET for a job's file means: kept, tried again, or failed with a sentence for whoever wrote the address."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from claude_relay.core.failure import ErrorType, Failure, Remedy
+from claude_relay.core.fetching import Fetched, KeptFile, judge, name_of
+
+PDF = b"%PDF-1.7\n1 0 obj"
+PNG = b"\x89PNG\r\n\x1a\n\x00\x00"
+
+
+def judged(file: dict[str, Any] | None = None, **fetched: Any) -> KeptFile | Failure:
+    known = dict(host="files.example.com", status=200, data=PDF, whole=True)
+    file = {"url": "https://files.example.com/a/faktura%201.pdf?sig=query-secret", **(file or {})}
+
+    return judge(Fetched(**{**known, **fetched}), file, number=3, now=5.0)
+
+
+def test_a_good_file_is_kept_with_type_size_hash_and_name() -> None:
+    """The type is told by the bytes, the name by the address where the caller gives none."""
+    assert judged() == KeptFile(
+        number=3,
+        media_type="application/pdf",
+        size=len(PDF),
+        sha256=hashlib.sha256(PDF).hexdigest(),
+        at=5.0,
+        name="faktura 1.pdf",
+    )
+    assert judged({"name": "b.pdf"}).name == "b.pdf"  # type: ignore[union-attr]
+    assert judged({"mediaType": "image/png"}, data=bytearray(PNG)).media_type == "image/png"  # type: ignore[union-attr]
+
+
+GIVEN_UP = [
+    ({}, {"status": 404}, ErrorType.INVALID_REQUEST, "answered 404: there is no file"),
+    ({}, {"status": 410}, ErrorType.INVALID_REQUEST, "answered 410: there is no file"),
+    ({}, {"status": 403}, ErrorType.INVALID_REQUEST, "answered 403: the address must be open"),
+    ({}, {"status": 401}, ErrorType.INVALID_REQUEST, "answered 401: the address must be open"),
+    ({}, {"status": 302}, ErrorType.INVALID_REQUEST, "redirects are never followed"),
+    ({}, {"status": 418}, ErrorType.INVALID_REQUEST, "answered 418"),
+    ({}, {"status": None, "error": "x leads inside", "blocked": True}, ErrorType.INVALID_REQUEST, "url: x leads"),
+    ({}, {"data": b""}, ErrorType.INVALID_REQUEST, "is an empty file"),
+    ({}, {"data": b"PK\x03\x04"}, ErrorType.INVALID_REQUEST, "is no file that Claude reads"),
+    ({}, {"data": b"\n<!DOCTYPE html><html>"}, ErrorType.INVALID_REQUEST, "it is a web page"),
+    ({"mediaType": "image/png"}, {}, ErrorType.INVALID_REQUEST, "is a PDF, but mediaType says image/png"),
+    ({}, {"encoding": "gzip", "data": b"\x1f\x8b"}, ErrorType.INVALID_REQUEST, "compressed"),
+    ({}, {"too_large": True, "whole": False}, ErrorType.TOO_LARGE, "24 MB"),
+]
+
+
+@pytest.mark.parametrize(("file", "fetched", "kind", "words"), GIVEN_UP, ids=lambda value: str(value)[:40])
+def test_what_will_not_change_fails_the_job(file: Any, fetched: Any, kind: ErrorType, words: str) -> None:
+    """A sentence that names the file by its number, and never the query of its address."""
+    failure = judged(file, **fetched)
+
+    assert isinstance(failure, Failure)
+    assert (failure.type, failure.remedy, failure.sent) == (kind, Remedy.FAIL, False)
+    assert words in failure.message and failure.message.startswith("files[3]")
+    assert "query-secret" not in failure.message
+
+
+PASSING = [
+    ({"status": 500}, ErrorType.UPSTREAM),
+    ({"status": 503, "retry_after": 40.0}, ErrorType.UPSTREAM),
+    ({"status": 429}, ErrorType.UPSTREAM),
+    ({"status": 408}, ErrorType.UPSTREAM),
+    ({"status": None, "error": "files.example.com refused the connection"}, ErrorType.UPSTREAM),
+    ({"status": None, "error": "files.example.com gave no answer", "late": True}, ErrorType.TIMEOUT),
+    ({"whole": False}, ErrorType.UPSTREAM),
+    ({"whole": False, "late": True}, ErrorType.TIMEOUT),
+]
+
+
+@pytest.mark.parametrize(("fetched", "kind"), PASSING, ids=str)
+def test_what_may_pass_is_tried_again(fetched: Any, kind: ErrorType) -> None:
+    """As a try of which nothing was sent; not sooner than the server asks for."""
+    failure = judged(**fetched)
+
+    assert isinstance(failure, Failure)
+    assert (failure.type, failure.remedy, failure.sent) == (kind, Remedy.SOON, False)
+    assert failure.retry_after == fetched.get("retry_after")
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://a.example/x/faktura.pdf", "faktura.pdf"),
+        ("https://a.example/bl%C3%A5b%C3%A6r.png?x=1", "blåbær.png"),
+        ("https://a.example/", None),
+        ("https://a.example/download", None),
+        ("https://a.example/a%0Ab.pdf", None),
+        ("https://a.example/" + "a" * 300 + ".pdf", None),
+    ],
+)
+def test_a_name_is_taken_from_the_address_where_it_says_one(url: str, name: str | None) -> None:
+    assert name_of(url) == name
