@@ -128,6 +128,14 @@ def intake_defaults(settings: Settings) -> Defaults:
     return Defaults(model=settings.model, check_url=lambda url: literal_problem(url, allow), check_schema=check_schema)
 
 
+def unreachable(settings: Settings, destination: str) -> str | None:
+    """Why a callback would not arrive there, in words, or None. Nothing is sent."""
+    from .webhooks.allow import Allow
+    from .webhooks.reach import unreachable
+
+    return unreachable(destination, Allow.parse(settings.allow_private_urls))
+
+
 def make_app(settings: Settings, relay: Relay) -> falcon.App:
     """The HTTP side."""
     from .api.app import make_app

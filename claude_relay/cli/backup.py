@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ def backup(output: Output, file: Path) -> None:
     _here(output)
     with open_relay(output.settings) as relay:
         relay.backup(file.absolute())
+        relay.upkeep.remember("backup", {"at": time.time(), "file": str(file.absolute())})
     output.say(f"Written to {file} ({file.stat().st_size // 1024} KiB).")
 
 

@@ -185,6 +185,10 @@ class Reading:
 
         return self._store.read(look)
 
+    def latest_destinations(self, limit: int = 20) -> Sequence[str]:
+        """Where the latest callbacks went, as `https://host`, newest first."""
+        return self._store.read(lambda view: view.latest_destinations(limit))
+
     def check(self) -> str | None:
         """What is wrong with the store's file, or None. Reads all of it."""
         return self._store.check()

@@ -206,6 +206,12 @@ class Reads:
         """When the next pending delivery is due."""
         return self._value("SELECT min(due_at) FROM deliveries WHERE state = 'pending'", ())
 
+    def latest_destinations(self, limit: int) -> Sequence[str]:
+        """Where the latest deliveries went, newest first; by the last thousand of them."""
+        sql = """SELECT destination FROM (SELECT id, destination FROM deliveries ORDER BY id DESC LIMIT 1000)
+                 GROUP BY destination ORDER BY max(id) DESC LIMIT ?"""
+        return [row[0] for row in self._run(sql, (limit,))]
+
     def delivery_counts(self) -> dict[str, int]:
         """How many deliveries stand in each state."""
         known = {"pending": 0, "sending": 0, "delivered": 0, "dead": 0}

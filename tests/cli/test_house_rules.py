@@ -13,7 +13,7 @@ import pytest
 
 from claude_relay import wiring
 from claude_relay.cli.main import VERBS, main
-from claude_relay.config import Settings
+from claude_relay.config import Settings, load
 from tests.support.builders import a_submission
 
 ROOT = Path(__file__).parents[2]
@@ -180,6 +180,40 @@ def test_config_init_writes_a_file_that_checks_but_for_the_key(env, tmp_path):
     done = relay_command("config", "check", env=env, cwd=tmp_path)
     assert done.returncode == 78
     assert "ANTHROPIC_API_KEY" in done.stderr and "API_SECRET_KEY" not in done.stderr
+
+
+def test_config_init_makes_keys_that_nobody_guesses_and_nobody_shares(env, tmp_path):
+    made = []
+    for name in ("one", "two"):
+        assert relay_command("config", "init", name, env=env, cwd=tmp_path).returncode == 0
+        settings = load({}, dotenv=tmp_path / name, etc=None)
+        made += [settings.api_secret_key, *settings.webhook_secret]
+
+    assert len({*made}) == 4 and all(len(secret) >= 40 for secret in made)
+
+
+def test_config_init_for_a_server_keeps_secrets_apart_and_what_is_there(env, tmp_path):
+    etc = tmp_path / "etc"
+    first = relay_command("config", "init", "--system", str(etc), env=env, cwd=tmp_path)
+    key = (etc / "credentials" / "API_SECRET_KEY").read_text()
+    (etc / "claude-relay.env").write_text("PORT=4000\n")
+    again = relay_command("config", "init", "--system", str(etc), env=env, cwd=tmp_path)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in etc.rglob("*") if path.is_file()}
+    secrets = {path.name for path in (etc / "credentials").iterdir()}
+
+    assert first.returncode == again.returncode == 0
+    assert secrets == {"API_SECRET_KEY", "RELAY_WEBHOOK_SECRET", "ANTHROPIC_API_KEY"}
+    assert modes == {"claude-relay.env": 0o640, **dict.fromkeys(secrets, 0o600)}
+    assert (etc / "claude-relay.env").read_text() == "PORT=4000\n"
+    assert (etc / "credentials" / "API_SECRET_KEY").read_text() == key
+    assert "left as it is" in again.stderr
+
+
+def test_the_settings_of_a_server_hold_no_secret_and_mean_it(env, tmp_path):
+    relay_command("config", "init", "--system", "etc", env=env, cwd=tmp_path)
+    settings = load({}, dotenv=None, etc=tmp_path / "etc" / "claude-relay.env")
+
+    assert settings.secrets() == () and settings.production
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -1,0 +1,79 @@
+"""`doctor`: what is wrong, and the command that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+
+import click
+
+from ...config import Settings
+from ...errors import ConfigError
+from ..output import Output, json_option, pass_output
+from . import host, outside, rights, settings, store, units
+from .finding import Finding
+from .machine import Machine
+
+#: The settings are wrong: nothing starts before they are mended.
+_CONFIG = 78
+
+
+@click.command()
+@click.option(
+    "--webhooks", is_flag=True, help="Also look whether the latest callbacks' hosts can be reached from here."
+)
+@click.option("--upstream", is_flag=True, help="Also ask Anthropic whether it takes the key (one free call).")
+@json_option
+@pass_output
+def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
+    """
+    Check settings, secrets, rights, units, clock, disk and store; name a mend for each fault.
+
+    Exit 0 if nothing is broken (warnings are no faults), 1 if something is, 78 if the settings are wrong.
+    """
+    machine = Machine()
+    read: Settings | None = None
+    wrong: tuple[str, ...] = ()
+    try:
+        read = output.settings
+    except ConfigError as exc:
+        wrong = exc.problems
+    findings = []
+    for finding in _all(read, wrong, machine, webhooks=webhooks, upstream=upstream):
+        findings.append(finding)
+        _show(output, finding)
+    broken = sum(one.result == "fail" for one in findings)
+    if not output.json:
+        doubts = sum(one.result == "warn" for one in findings)
+        output.say(f"{broken} broken, {doubts} to look at." if broken or doubts else "All is well.")
+
+    return _CONFIG if wrong else 1 if broken else 0
+
+
+def _all(
+    read: Settings | None, wrong: Iterable[str], machine: Machine, *, webhooks: bool, upstream: bool
+) -> Iterator[Finding]:
+    """In the order in which they should be mended: nothing runs without settings, nothing starts without secrets."""
+    yield from settings.check(read, machine) if read is not None else settings.faults(tuple(wrong), machine)
+    yield from rights.check(read, machine)
+    yield from host.check(read, machine)
+    if read is not None:
+        yield from store.check(read, machine)
+    yield from units.check(machine)
+    if read is not None and webhooks:
+        yield from outside.webhooks(read)
+    if read is not None and upstream:
+        yield from outside.upstream(read, machine)
+
+
+def _show(output: Output, finding: Finding) -> None:
+    if output.json:
+        output.record(asdict(finding))
+    elif output.terminal:
+        colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.result]
+        word = f"{finding.result:<5}"
+        output.line((word if output.plain else click.style(word, fg=colour)) + f" {finding.check:<12} {finding.found}")
+        if finding.mend:
+            output.line(f"{'':18} → {finding.mend}")
+    else:
+        output.rows((), [(finding.result, finding.check, finding.found, finding.mend)])

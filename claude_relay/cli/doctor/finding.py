@@ -1,0 +1,30 @@
+"""What a check says: `ok`, `warn` or `fail`; and no fault without the command or the edit that mends it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: how it went, what was found and what mends it."""
+
+    check: str
+    result: str
+    found: str
+    mend: str = ""
+
+
+def ok(check: str, found: str) -> Finding:
+    """Nothing to do."""
+    return Finding(check, "ok", found)
+
+
+def warn(check: str, found: str, mend: str) -> Finding:
+    """It works, but not as well as it could, or not for long."""
+    return Finding(check, "warn", found, mend)
+
+
+def fail(check: str, found: str, mend: str) -> Finding:
+    """Something does not work."""
+    return Finding(check, "fail", found, mend)

@@ -1,0 +1,131 @@
+"""The store: whole, watched by a worker, and its queues moving."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ...config import Settings
+from ...errors import RelayError, StoreRefused, StoreUnavailable
+from ...relay import Relay
+from .finding import Finding, fail, ok, warn
+from .machine import Machine
+
+#: A job that has been due for this long is worth a word, in seconds.
+_LONG = 600.0
+#: A backup that is older than this helps little, in seconds.
+_OLD = 8 * 86400.0
+#: A model that retires sooner than this is worth a word, in seconds.
+_SOON = 60 * 86400.0
+
+
+def check(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """Everything that only an open store can tell."""
+    from ...wiring import open_relay
+
+    path = settings.store_path
+    if path is None:
+        return
+    try:
+        with open_relay(settings) as relay:
+            yield _whole(relay, path)
+            yield from _workers(relay, machine)
+            yield from moving(relay.read.overview())
+            yield from backup(relay.read.memo("backup"), machine.now())
+            yield from models(relay.read.memo("models"), settings, machine.now())
+    except RelayError as exc:
+        yield _closed(exc, path, machine)
+
+
+def _whole(relay: Relay, path: Path) -> Finding:
+    fault = relay.read.check()
+    if fault is not None:
+        mend = (
+            f"systemctl stop claude-relay.target, keep {path}, then: claude-relay restore FILE with the latest backup"
+        )
+        return fail("store", f"{path} is corrupt: {fault}", mend)
+
+    return ok("store", f"{path}, whole")
+
+
+def _closed(exc: RelayError, path: Path, machine: Machine) -> Finding:
+    """Why it could not be opened; the sentence of a refusal names its cure."""
+    if isinstance(exc, StoreRefused):
+        return fail("store", str(exc), "see left: one of the two that the sentence names")
+    if isinstance(exc, StoreUnavailable) and not path.exists():
+        start = "systemctl start claude-relay.target" if machine.under_systemd else "claude-relay serve"
+        return fail("store", f"there is none at {path} yet", start)
+
+    return fail("store", str(exc), "sudo claude-relay doctor, as the store's owner or root")
+
+
+def _workers(relay: Relay, machine: Machine) -> Iterator[Finding]:
+    unready = relay.read.unready()
+    for problem in unready:
+        if problem.field == "worker":
+            start = "systemctl restart claude-relay-worker" if machine.under_systemd else "claude-relay worker"
+            yield fail("worker", str(problem).partition(":")[0], start)
+        else:
+            yield warn(problem.field, str(problem).rpartition(":")[0], "claude-relay resume")
+    if not any(problem.field == "worker" for problem in unready):
+        yield ok("worker", "seen lately")
+
+
+def moving(overview: dict[str, Any]) -> Iterator[Finding]:
+    """Whether jobs and deliveries get on."""
+    jobs, deliveries, oldest = overview["jobs"], overview["deliveries"], overview["oldestWaitingSeconds"]
+    if oldest is not None and oldest > _LONG:
+        found = f"{jobs['queued']} jobs wait, the oldest of those that are due for {oldest / 60:.0f} minutes"
+        yield warn("queue", found, "claude-relay status, and claude-relay why ID of the oldest says what it waits for")
+    if jobs["held"]:
+        found = f"{jobs['held']} jobs are held: a crash broke off their call and they asked to wait for a person"
+        yield warn("held", found, "claude-relay list --status pending, then: claude-relay retry ID, or cancel ID")
+    for group in overview["paused"]:
+        yield warn("groups", f"the group {group} is paused", f"claude-relay resume {group}")
+    if deliveries["dead"]:
+        found = f"{deliveries['dead']} callbacks were given up; the answers are kept"
+        yield warn("deliveries", found, "claude-relay list --dead, then: claude-relay redeliver --dead")
+    else:
+        yield ok("deliveries", f"{deliveries['pending'] + deliveries['sending']} under way, none given up")
+
+
+def backup(last: Any, now: float) -> Iterator[Finding]:
+    """How old the last one is; nothing where none was ever made here."""
+    at, file = (last.get("at"), last.get("file", "FILE")) if isinstance(last, dict) else (None, "")
+    if not isinstance(at, int | float):
+        return
+    days = (now - at) / 86400
+    if now - at > _OLD:
+        fresh = f"{Path(file).parent}/relay-$(date +%F).db"
+        yield warn("backup", f"the last one is {days:.0f} days old ({file})", f"claude-relay backup {fresh}")
+    else:
+        yield ok("backup", f"{days:.1f} days old ({file})")
+
+
+def models(memo: Any, settings: Settings, now: float) -> Iterator[Finding]:
+    """Whether a model that the settings name is going away; by what the worker was told last."""
+    listed = memo.get("models") if isinstance(memo, dict) else None
+    retires = {
+        one["id"]: at
+        for one in listed or ()
+        if isinstance(one, dict) and isinstance(one.get("id"), str) and (at := _time(one.get("retiresAt"))) is not None
+    }
+    for name in dict.fromkeys((settings.model, *settings.fallback_models)):
+        if (at := retires.get(name)) is None or at - now > _SOON:
+            continue
+        day = time.strftime("%Y-%m-%d", time.gmtime(at))
+        setting = "RELAY_MODEL" if name == settings.model else "RELAY_FALLBACK_MODELS"
+        later = [each for each in retires if retires[each] > at]
+        mend = f"set {setting} to one that stays{f', such as {later[-1]}' if later else ''} (claude-relay config show)"
+        say = fail if at <= now else warn
+        yield say("models", f"{name} {'retired' if at <= now else 'retires'} on {day}", mend)
+
+
+def _time(text: Any) -> float | None:
+    try:
+        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,434 @@
+"""The doctor names every fault it can see, and no fault without its mend."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trustme
+
+from claude_relay import wiring
+from claude_relay.cli.doctor import host, outside, rights, settings, store, units
+from claude_relay.cli.doctor.finding import Finding
+from claude_relay.cli.doctor.machine import Machine
+from claude_relay.cli.main import main
+from claude_relay.config import Settings, load
+from claude_relay.errors import ConfigError
+from claude_relay.sandbox import Sandbox
+from tests.support.builders import a_completion, a_submission
+
+NOW = 1_795_500_000.0
+KEY = "k" * 40
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Machine:
+    """A machine whose systemd knows the units, all of them well."""
+    for folder in ("booted", "units", "etc/credentials"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "units" / "claude-relay-worker.service").touch()
+    for name in ("ANTHROPIC_API_KEY", "API_SECRET_KEY"):
+        secret = tmp_path / "etc" / "credentials" / name
+        secret.touch(0o600)
+        secret.write_text(KEY)
+    return a_machine(tmp_path)
+
+
+def a_machine(folder: Path, said: dict[str, str] | None = None) -> Machine:
+    def run(command: Sequence[str]) -> str | None:
+        return (said or {}).get(command[0])
+
+    return Machine(
+        etc=folder / "etc",
+        dotenv=folder / ".env",
+        booted=folder / "booted",
+        unit_folders=(folder / "units",),
+        run=run,
+        now=lambda: NOW,
+    )
+
+
+def faults(findings) -> list[Finding]:
+    """Those that are not well; each must say how to mend it."""
+    found = [one for one in findings if one.result != "ok"]
+    assert all(one.mend for one in found)
+    return found
+
+
+class TestSettings:
+    def test_a_relay_in_earnest_has_no_fault(self, server):
+        given = Settings(
+            anthropic_api_key=KEY,
+            api_secret_key=KEY,
+            webhook_secret=("whsec_x",),
+            public_url="https://relay.example.com",
+            trusted_proxy="127.0.0.1",
+        )
+
+        assert faults(settings.check(given, server, environ={})) == []
+
+    @pytest.mark.parametrize(
+        ("given", "check", "cure"),
+        [
+            ({"provider": "sandbox"}, "upstream", "RELAY_PROVIDER=anthropic"),
+            ({"api_secret_key": "short"}, "api key", "API_SECRET_KEY=$(openssl rand"),
+            ({"webhook_secret": ()}, "signing", "whsec_$(openssl rand"),
+            ({"public_url": None}, "public url", "RELAY_PUBLIC_URL=https://"),
+            ({"public_url": "http://r.example", "env": "production"}, "public url", "https://r.example"),
+            ({"trusted_proxy": None}, "proxy", "RELAY_TRUSTED_PROXY=127.0.0.1"),
+            ({"trusted_proxy": "*", "host": "0.0.0.0"}, "proxy", "RELAY_TRUSTED_PROXY="),
+        ],
+    )
+    def test_each_fault_has_the_line_that_mends_it(self, server, given, check, cure):
+        well = {
+            "anthropic_api_key": KEY,
+            "api_secret_key": KEY,
+            "webhook_secret": ("whsec_x",),
+            "public_url": "https://relay.example.com",
+            "trusted_proxy": "127.0.0.1",
+        }
+
+        [fault] = faults(settings.check(Settings(**{**well, **given}), server, environ={}))
+
+        assert fault.check == check
+        assert cure in fault.mend and "systemctl" in fault.mend
+
+    def test_keys_are_missed_where_no_systemd_hands_them_out(self, tmp_path):
+        found = {one.check: one for one in faults(settings.check(Settings(), a_machine(tmp_path), environ={}))}
+
+        assert found["upstream"].result == found["api key"].result == "fail"
+        assert found["api key"].mend == "claude-relay config init"
+
+    def test_a_proxy_of_the_environment_is_told(self, server):
+        found = faults(settings.check(Settings(), server, environ={"HTTPS_PROXY": "http://p:3128"}))
+
+        assert "unset HTTPS_PROXY" in next(one.mend for one in found if one.check == "outgoing proxy")
+
+    def test_what_cannot_be_read_is_told_with_its_cure(self, server, tmp_path):
+        with pytest.raises(ConfigError) as caught:
+            load({"PORT": "x", "RELAY_LEASSE": "1s", "RELAY_PUBLIC_URL": "ftp://x"}, dotenv=None, etc=None)
+        found = faults(settings.faults(caught.value.problems, server))
+
+        assert len(found) == 3
+        assert any(one.found.startswith("PORT") and one.mend.startswith("write a whole number") for one in found)
+        assert any("RELAY_LEASSE" in one.found and "RELAY_LEASE" in one.mend for one in found)
+        assert any("ftp://x" in one.found and one.mend.startswith("write an address") for one in found)
+
+
+class TestRights:
+    def test_a_server_as_it_should_be(self, server):
+        assert faults(rights.check(None, server)) == []
+
+    @pytest.mark.parametrize(
+        ("do", "found", "mend"),
+        [
+            (lambda path: path.unlink(), "is missing", "install -m 600"),
+            (lambda path: path.write_text("\n"), "is empty", "install -m 600"),
+            (lambda path: path.chmod(0o644), "can be read by others", "chmod 600"),
+            (lambda path: os.chown(path, 65534, 0), "can be read by others", "chown root:"),
+            (lambda path: path.rename(path.with_name("ANTHROPIC_KEY")), "is no secret", "ANTHROPIC_API_KEY"),
+        ],
+    )
+    def test_what_is_wrong_with_a_credential(self, server, do, found, mend):
+        do(server.credentials / "ANTHROPIC_API_KEY")
+
+        told = faults(rights.check(None, server))
+
+        assert any(found in one.found and mend in one.mend for one in told)
+
+    def test_the_sandbox_needs_no_key_of_anthropics(self, server):
+        (server.credentials / "ANTHROPIC_API_KEY").unlink()
+
+        assert faults(rights.check(Settings(provider="sandbox"), server)) == []
+
+    def test_no_credentials_at_all(self, server):
+        for path in server.credentials.iterdir():
+            path.unlink()
+        server.credentials.rmdir()
+
+        [fault] = faults(rights.check(None, server))
+
+        assert fault.mend == "claude-relay config init --system"
+
+    def test_a_file_with_secrets_that_everyone_reads(self, server):
+        server.dotenv.write_text("API_SECRET_KEY=x\n#RELAY_WEBHOOK_SECRET=y\n")
+        server.dotenv.chmod(0o644)
+        server.env_file.write_text("PORT=1\n")
+        server.env_file.chmod(0o644)
+
+        [fault] = faults(rights.check(None, server))
+
+        assert "API_SECRET_KEY" in fault.found and "RELAY_WEBHOOK_SECRET" not in fault.found
+        assert fault.mend == f"chmod 600 {server.dotenv}"
+
+    def test_the_command_moves_a_secret_out_of_the_settings(self, server):
+        """It is run as it stands, but for the restart."""
+        server.env_file.write_text("PORT=3000\nANTHROPIC_API_KEY=sk-ant-new\n")
+        server.env_file.chmod(0o640)
+
+        [fault] = faults(rights.check(None, server))
+        os.system(fault.mend.split(" && systemctl")[0])
+
+        assert server.env_file.read_text() == "PORT=3000\n"
+        assert (server.credentials / "ANTHROPIC_API_KEY").read_text() == "sk-ant-new\n"
+        assert faults(rights.check(None, server)) == []
+
+    def test_a_store_that_everyone_reads(self, server, tmp_path):
+        path = tmp_path / "relay.db"
+        path.touch(0o644)
+        path.chmod(0o644)
+
+        [fault] = faults(rights.check(Settings(store=f"sqlite:///{path}"), server))
+
+        assert fault.mend == f"chmod 640 {path}"
+
+
+class TestUnits:
+    WELL = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NRestarts": "0"}
+
+    @pytest.mark.parametrize(
+        ("name", "unit", "found", "mend"),
+        [
+            ("claude-relay.target", {"UnitFileState": "disabled"}, "at boot", "systemctl enable claude-relay.target"),
+            ("claude-relay-api.service", {"LoadState": "masked"}, "masked", "systemctl unmask"),
+            ("claude-relay-api.service", {"LoadState": "not-found"}, "not installed", "sudo make install"),
+            ("claude-relay-api.socket", {"ActiveState": "inactive"}, "not running", "systemctl start"),
+            ("claude-relay-worker.service", {"NeedDaemonReload": "yes"}, "has changed", "systemctl daemon-reload"),
+            ("claude-relay-worker.service", {"NRestarts": "17"}, "17 times", "journalctl -u"),
+            (
+                "claude-relay-worker.service",
+                {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78"},
+                "settings, secrets or store",
+                "systemctl reset-failed",
+            ),
+            (
+                "claude-relay-worker.service",
+                {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "243"},
+                "credentials",
+                "systemctl start",
+            ),
+            (
+                "claude-relay-worker.service",
+                {"ActiveState": "failed", "Result": "watchdog", "ExecMainStatus": "6"},
+                "hung",
+                "journalctl -u",
+            ),
+        ],
+    )
+    def test_a_unit_that_is_not_well(self, name, unit, found, mend):
+        [fault] = faults(units.judge(name, {**self.WELL, **unit}))
+
+        assert name in fault.found and found in fault.found and mend in fault.mend
+
+    def test_all_up(self, server, tmp_path):
+        blocks = [
+            "\n".join(f"{key}={value}" for key, value in {"Id": name, **self.WELL}.items()) for name in units.UNITS
+        ]
+        machine = a_machine(tmp_path, {"systemctl": "\n\n".join(blocks) + "\n"})
+
+        [finding] = units.check(machine)
+
+        assert finding.result == "ok"
+
+    def test_nothing_is_said_where_systemd_does_not_run(self, tmp_path):
+        assert list(units.check(a_machine(tmp_path))) == []
+
+    def test_a_server_without_the_units(self, tmp_path):
+        (tmp_path / "booted").mkdir()
+
+        [fault] = faults(units.check(a_machine(tmp_path)))
+
+        assert "make install" in fault.mend
+
+
+class TestHost:
+    @pytest.mark.parametrize(
+        ("now", "said", "result", "mend"),
+        [
+            (86_400.0, "", "fail", "timedatectl set-ntp true"),
+            (NOW, "NTP=no\nNTPSynchronized=no\n", "warn", "timedatectl set-ntp true"),
+            (NOW, "NTP=yes\nNTPSynchronized=no\n", "warn", "timedatectl timesync-status"),
+            (NOW, "NTP=yes\nNTPSynchronized=yes\n", "ok", ""),
+            (NOW, "", "ok", ""),
+        ],
+    )
+    def test_the_clock(self, tmp_path, now, said, result, mend):
+        machine = Machine(run=lambda command: said or None, now=lambda: now)
+
+        finding = host.clock(machine)
+
+        assert finding.result == result and finding.mend.startswith(mend)
+
+    @pytest.mark.parametrize(("share", "result"), [(2.0, "fail"), (0.9, "warn"), (0.01, "ok")])
+    def test_the_disk(self, tmp_path, share, result):
+        import shutil
+
+        free = shutil.disk_usage(tmp_path).free
+        finding = host.disk(tmp_path / "no" / "relay.db", int(free * share))
+
+        assert finding.result == result and bool(finding.mend) == (result != "ok")
+
+    def test_a_missing_folder_for_logs(self, tmp_path):
+        assert host.log_dir(tmp_path).result == "ok"
+        assert "install -d" in host.log_dir(tmp_path / "no").mend
+
+
+class TestStore:
+    def test_a_young_relay_lacks_only_a_worker(self, server, tmp_path):
+        given = Settings(store=f"sqlite:///{tmp_path}/relay.db")
+        with wiring.open_relay(given, create=True):
+            pass
+
+        [fault] = faults(store.check(given, server))
+
+        assert (fault.check, fault.result, fault.mend) == ("worker", "fail", "systemctl restart claude-relay-worker")
+
+    def test_a_store_that_is_no_more(self, server, tmp_path):
+        path = tmp_path / "relay.db"
+        given = Settings(store=f"sqlite:///{path}")
+
+        [none_yet] = faults(store.check(given, server))
+        with wiring.open_relay(given, create=True):
+            pass
+        path.write_bytes(b"")
+        [truncated] = faults(store.check(given, server))
+
+        assert none_yet.mend == "systemctl start claude-relay.target"
+        assert "claude-relay restore" in f"{truncated.found} {truncated.mend}"
+
+    def test_what_does_not_move(self):
+        overview = {
+            "jobs": {"queued": 3, "held": 1},
+            "oldestWaitingSeconds": 7200.0,
+            "paused": ["night"],
+            "deliveries": {"pending": 0, "sending": 0, "dead": 2},
+        }
+        found = {one.check: one.mend for one in faults(store.moving(overview))}
+
+        assert set(found) == {"queue", "held", "groups", "deliveries"}
+        assert found["groups"] == "claude-relay resume night"
+        assert "redeliver --dead" in found["deliveries"]
+
+    def test_a_backup_that_is_too_old(self):
+        assert list(store.backup(None, NOW)) == []
+        assert [one.result for one in store.backup({"at": NOW - 86400, "file": "/b/x.db"}, NOW)] == ["ok"]
+        [old] = faults(store.backup({"at": NOW - 30 * 86400, "file": "/b/x.db"}, NOW))
+        assert "claude-relay backup /b/relay-" in old.mend
+
+    def test_a_model_that_goes_away(self):
+        memo = {
+            "fetchedAt": "2026-11-01T00:00:00Z",
+            "models": [
+                {"id": "gone", "retiresAt": "2026-01-01T00:00:00Z"},
+                {"id": "going", "retiresAt": "2026-12-01"},
+                {"id": "staying", "retiresAt": "2028-01-01T00:00:00Z"},
+                {"id": "unknown"},
+                "nonsense",
+            ],
+        }
+
+        def results(**given):
+            return [(one.check, one.result) for one in store.models(memo, Settings(**given), NOW)]
+
+        assert results(model="staying") == results(model="unknown") == []
+        assert results(model="gone") == [("models", "fail")]
+        assert results(model="going", fallback_models=("gone",)) == [("models", "warn"), ("models", "fail")]
+        for nothing in (None, [], {"models": None}, {"models": [1]}):
+            assert list(store.models(nothing, Settings(), NOW)) == []
+
+
+class TestOutside:
+    def test_a_destination_is_connected_to_and_a_dead_one_named(self):
+        allowed = Settings(allow_private_urls=("127.0.0.1",))
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            here = f"http://127.0.0.1:{door.getsockname()[1]}"
+
+            assert wiring.unreachable(allowed, here) is None
+            assert "not public" in (wiring.unreachable(Settings(), here) or "")
+
+        assert "no connection" in (wiring.unreachable(allowed, here) or "")
+        assert "looked up" in (wiring.unreachable(allowed, "https://nowhere.invalid") or "")
+
+    def test_a_certificate_that_nobody_knows_is_told(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+
+        def greet(door: socket.socket) -> None:
+            with contextlib.suppress(OSError), door.accept()[0] as guest:
+                context.wrap_socket(guest, server_side=True)
+
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            thread = threading.Thread(target=greet, args=(door,))
+            thread.start()
+            told = wiring.unreachable(
+                Settings(allow_private_urls=("127.0.0.1",)), f"https://127.0.0.1:{door.getsockname()[1]}"
+            )
+            thread.join(5)
+
+        assert "certificate is not good" in (told or "")
+
+    def test_the_latest_destinations_are_tried(self, tmp_path):
+        given = Settings(store=f"sqlite:///{tmp_path}/relay.db")
+        with wiring.open_relay(given, create=True) as relay:
+            for host_name in ("one", "two", "one"):
+                relay.submit(a_submission(webhook_url=f"http://{host_name}.invalid/hook"))
+                [claimed] = relay.work.claim("w", limit=1)
+                relay.work.sending(claimed)
+                relay.work.complete(claimed, a_completion())
+            assert relay.read.latest_destinations() == ["http://one.invalid", "http://two.invalid"]
+
+        found = faults(outside.webhooks(given))
+
+        assert [one.found.partition(": ")[0] for one in found] == ["http://one.invalid", "http://two.invalid"]
+        assert all("redeliver --dead --host" in one.mend for one in found)
+
+    @pytest.mark.parametrize(
+        ("status", "result"), [(200, "ok"), (401, "fail"), (403, "fail"), (429, "warn"), (529, "warn"), (404, "fail")]
+    )
+    def test_what_anthropic_says_of_the_key(self, server, status, result):
+        finding = outside.judge(status, "https://api.anthropic.com", server.credentials / "ANTHROPIC_API_KEY", server)
+
+        assert finding.result == result and bool(finding.mend) == (result != "ok")
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """Somebody's desk: no server's settings, a store of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RELAY_STORE", str(tmp_path / "store" / "relay.db"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    return tmp_path
+
+
+def doctor(capsys, *args: str) -> tuple[int, list[dict[str, str]]]:
+    capsys.readouterr()
+    code = main(["doctor", "--json", *args])
+    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_wrong_settings_are_78_and_the_rest_is_looked_at_all_the_same(desk, capsys, monkeypatch):
+    monkeypatch.setenv("RELAY_LEASSE", "1s")
+
+    code, findings = doctor(capsys)
+
+    assert code == 78
+    assert {"settings", "clock"} <= {one["check"] for one in findings}
+    assert all(one["mend"] for one in findings if one["result"] != "ok")
+
+
+def test_it_asks_claude_only_when_told_to(desk, capsys, monkeypatch):
+    with Sandbox() as claude:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", claude.url)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-nothing")
+        _, quiet = doctor(capsys)
+        _, asked = doctor(capsys, "--upstream")
+
+    assert "claude" not in {one["check"] for one in quiet}
+    assert [one["result"] for one in asked if one["check"] == "claude"] == ["ok"]
