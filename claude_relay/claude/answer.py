@@ -154,6 +154,11 @@ def content_for_callback(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [block for block in others if block.get("type") not in ("thinking", "redacted_thinking")]
 
 
+def worth_keeping(blocks: list[dict[str, Any]]) -> bool:
+    """Whether an answer is more than its text: a later turn of the conversation must send it back whole."""
+    return any(block.get("type") != "text" or block.get("citations") for block in blocks)
+
+
 def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"a string was expected, not {type(value).__name__}")

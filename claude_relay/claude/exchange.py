@@ -10,7 +10,7 @@ from typing import Any
 
 from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
 from . import endings, request, schema
-from .answer import Answer, Malformed, content_for_callback
+from .answer import Answer, Malformed, content_for_callback, worth_keeping
 from .classify import classify
 from .prices import cost_usd
 from .ratelimits import RateLimits
@@ -138,6 +138,7 @@ class Exchange:
         if answer.stop_reason == "refusal":
             return self.failed(endings.declined(answer))
 
+        blocks = [block for turn in self._turns for block in turn.blocks()]
         done = Completion(
             text=self._text(),
             model=answer.model,
@@ -145,7 +146,8 @@ class Exchange:
             usage=usage,
             message_id=answer.message_id,
             upstream_request_id=self._request_id,
-            content=content_for_callback([block for turn in self._turns for block in turn.blocks()]),
+            content=content_for_callback(blocks),
+            blocks=blocks if worth_keeping(blocks) else None,
             cost_usd=self._cost(usage),
             first_byte_at=self._first_byte_at,
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.submission import Exchanged
 from ..errors import InvalidRequest, Problem
 from .schema import fitted
 
@@ -43,7 +44,7 @@ def build(
     request: Mapping[str, Any],
     *,
     model: str,
-    before: Sequence[Mapping[str, Any]] = (),
+    before: Sequence[Exchanged] = (),
     native: bool = True,
     cached: bool = False,
 ) -> Plan:
@@ -60,7 +61,7 @@ def build(
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": options.get("maxTokens", DEFAULT_MAX_TOKENS),
-        "messages": [*before, *_turns(request)],
+        "messages": [*_conversation(before, model), *_turns(request)],
     }
     system = options.get("systemPrompt") or ""
     if schema is not None and fit is None:
@@ -77,6 +78,7 @@ def build(
 
     raw = dict(options.get("raw") or {})
     betas = raw.pop("betas", ())
+    raw.pop("messages", None)  # they are the turns already
     if isinstance(raw.get("output_config"), Mapping):
         config |= raw.pop("output_config")
     if config:
@@ -95,9 +97,37 @@ def resumed(body: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> dic
     return {**body, "messages": [*body["messages"], {"role": "assistant", "content": list(blocks)}]}
 
 
+def _conversation(before: Sequence[Exchanged], model: str) -> Iterator[dict[str, Any]]:
+    """What was said earlier, as it was sent and as it was answered."""
+    for one in before:
+        yield from _turns(one.request)
+        same = (one.request.get("options") or {}).get("model") == model
+        if answer := _sendable(one.answer, thoughts=same):
+            yield {"role": "assistant", "content": answer}
+
+
+def _sendable(answer: str | Sequence[Mapping[str, Any]], *, thoughts: bool) -> str | list[dict[str, Any]]:
+    """An answer as a turn: without empty texts, which Claude sends and does not take, and another model's thoughts."""
+    if isinstance(answer, str):
+        return answer if answer.strip() else ""
+
+    return [dict(block) for block in answer if _is_sendable(block, thoughts=thoughts)]
+
+
+def _is_sendable(block: Mapping[str, Any], *, thoughts: bool) -> bool:
+    if block.get("type") == "text":
+        return bool(str(block.get("text", "")).strip())
+
+    return thoughts or block.get("type") not in ("thinking", "redacted_thinking")
+
+
 def _turns(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     files = [_block(file, number) for number, file in enumerate(request.get("files") or ())]
-    turns = [dict(turn) for turn in request.get("messages") or ()]
+    raw = (request.get("options") or {}).get("raw") or {}
+    given = raw.get("messages") or request.get("messages") or ()
+    if not isinstance(given, Sequence) or not all(isinstance(turn, Mapping) for turn in given):
+        raise InvalidRequest(problems=[Problem(field="options.raw.messages", problem="must be a list of turns")])
+    turns = [dict(turn) for turn in given]
     if not turns:
         prompt = request.get("prompt") or ""
         return [{"role": "user", "content": [*files, {"type": "text", "text": prompt}] if files else prompt}]
@@ -107,7 +137,7 @@ def _turns(request: Mapping[str, Any]) -> list[dict[str, Any]]:
     last = next((turn for turn in reversed(turns) if turn.get("role") == "user"), None)
     if last is None:
         raise InvalidRequest(problems=[Problem(field="messages", problem="need a user turn for the files to go into")])
-    content = last["content"]
+    content = last.get("content") or []
     last["content"] = [*files, *([{"type": "text", "text": content}] if isinstance(content, str) else content)]
 
     return turns

@@ -37,6 +37,7 @@ _BULK = 1_000
 @click.option("--id", "request_id", metavar="ID", help="The requestId; the same one again never runs twice.")
 @click.option("--mode", help="live, batch or auto.")
 @click.option("--need-by", metavar="TIME", help="When it is needed: a time, or 2h.")
+@click.option("--continue", "earlier", metavar="ID", help="Go on from that job: its turns and its answer come first.")
 @click.option("--group", help="Shares a concurrency, a rate and a pause.")
 @click.option("--meta", multiple=True, metavar="K=V", help="Echoed in status and callback; repeatable.")
 @click.option("--jsonl", type=click.File("rb"), help="Many at once: one request body a line.")
@@ -160,6 +161,7 @@ def _body(ctx: click.Context, text: tuple[str, ...], **given: Any) -> dict[str, 
         "mode": given["mode"],
         "needBy": given["need_by"],
         "group": given["group"],
+        "continueFrom": given["earlier"],
     }
     whole.update({name: value for name, value in named.items() if value})
     options = dict(whole.get("options") or {})

@@ -39,6 +39,7 @@ class Outcome:
     at: float
     status: str
     body: bytes = field(repr=False)
+    blocks: list[dict[str, Any]] | None = field(default=None, repr=False)  # where the text alone does not say it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,7 @@ class Completion:
     upstream_request_id: str | None = None
     json: Any = field(default=None, repr=False)
     content: list[dict[str, Any]] = field(default_factory=list, repr=False)  # blocks besides text, e.g. tool_use
+    blocks: list[dict[str, Any]] | None = field(default=None, repr=False)  # all of them, where the text does not say it
     cost_usd: float | None = None
     warnings: tuple[str, ...] = ()
     first_byte_at: float | None = None

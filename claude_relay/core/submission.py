@@ -33,9 +33,26 @@ class Submission:
     priority: float = 0.0
     group: str = "default"
     max_cost_usd: float | None = None
+    chosen_model: bool = False  # the caller named one; a conversation keeps its own otherwise
     on_interrupt: OnInterrupt = OnInterrupt.RETRY
     retain: Retain = Retain.FULL
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """The run of another job that a job goes on from."""
+
+    job_id: str
+    run: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchanged:
+    """What was asked earlier in a conversation, and Claude's answer: a text, or blocks as they may be sent back."""
+
+    request: dict[str, Any] = field(repr=False)
+    answer: str | list[dict[str, Any]] = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

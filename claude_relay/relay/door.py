@@ -23,6 +23,7 @@ from ..ports import Bell, Group, Hold, Store, Tombstone, Unit, View
 from . import endings, standing
 from .admission import Admission
 from .attachments import Attachments
+from .conversation import join
 from .keys import Keys
 from .post import Post
 from .reading import Reading
@@ -212,6 +213,12 @@ class Relay:
         if (known := _known(unit, submission, owner)) is not None:
             return known, False
 
+        try:
+            joined = join(unit, submission, owner)
+        except RelayError as exc:
+            return exc, False
+        submission = joined.submission if joined else submission
+
         request_id = submission.request_id or uuid4(self._tools.random.randbytes(16))
         now = unit.now
         job = self._new_job(submission, owner=owner, request_id=request_id, now=now)
@@ -227,6 +234,8 @@ class Relay:
             warnings=submission.warnings,
         )
         unit.add(machine.submit(job, now=now), request)
+        if joined:
+            unit.go_on_from(job.id, joined.earlier)
 
         return Accepted(job=job, warnings=submission.warnings), job.due_at <= now
 

@@ -35,7 +35,8 @@ def _ended(change: Change, request: Request, tools: Tools, *, done: Completion |
     else:
         body = wire.failure_body(job, partial=partial, **common)  # type: ignore[arg-type]
 
-    outcome = Outcome(job_id=job.id, run=job.run, at=now, status=body["status"], body=wire.encode(body))
+    blocks = done.blocks if done is not None else None
+    outcome = Outcome(job_id=job.id, run=job.run, at=now, status=body["status"], body=wire.encode(body), blocks=blocks)
     url = request.webhook_url
     if body["status"] == "failed":
         url = request.failure_webhook_url or url

@@ -10,9 +10,11 @@ from ..core import machine
 from ..core.change import Call, Change
 from ..core.failure import Completion, Failure, Partial, Remedy
 from ..core.job import Job
+from ..core.submission import Exchanged
 from ..errors import LeaseLost, NotFound
 from ..ports import Group, Hold, Unit
 from . import endings, standing
+from .conversation import turns_before
 from .keys import day_of, spent_out
 from .values import Claimed, Tools
 
@@ -50,6 +52,12 @@ class Work:
             failpoints.hit("claim.after_commit")
 
         return claimed
+
+    def before(self, claimed: Claimed) -> Sequence[Exchanged]:
+        """What was said before in its conversation, oldest first; nothing where it begins one."""
+        if not claimed.request.request.get("continueFrom"):
+            return ()
+        return self._store.read(lambda view: turns_before(view, claimed.job.id))
 
     def sending(self, claimed: Claimed) -> None:
         """

@@ -16,6 +16,7 @@ from ..errors import Conflict
 from ..ports import Group, Hold, Posted, WorkerSeen
 from . import rows
 from .additions import Additions
+from .turns import TurnWrites
 from .view import Reads, Run
 
 _ADD_POST = rows.insert("posts", "delivery_id number at url status ms reply error".split())
@@ -37,6 +38,7 @@ WHERE j.finished_at IS NOT NULL
       <= CASE WHEN j.state = 'completed' AND coalesce(d.state, '') <> 'dead' THEN ? ELSE ? END
   AND j.finished_at <= ?
   AND NOT EXISTS (SELECT 1 FROM deliveries p WHERE p.job_id = j.id AND p.state IN ('pending', 'sending'))
+  AND NOT EXISTS (SELECT 1 FROM continuations c WHERE c.earlier_id = j.id)
 ORDER BY j.finished_at LIMIT ?"""
 _TOMBSTONE = """
 INSERT INTO tombstones (request_id, owner, job_id, body_hash, state, created_at, finished_at, purged_at)
@@ -45,8 +47,13 @@ ON CONFLICT (request_id, owner) DO UPDATE SET job_id = excluded.job_id, body_has
     state = excluded.state, created_at = excluded.created_at, finished_at = excluded.finished_at,
     purged_at = excluded.purged_at"""
 
+_OF_A_JOB = (
+    *("continuations", "answers", "deliveries", "events", "partials", "fetched_files", "calls", "outcomes"),
+    "requests",
+)
 
-class Writes(Reads):
+
+class Writes(Reads, TurnWrites):
     """Implements `ports.Unit` over one open transaction, which several may share with their `additions`."""
 
     def __init__(self, run: Run, now: float, additions: Additions) -> None:
@@ -199,7 +206,7 @@ class Writes(Reads):
         self._run("UPDATE outcomes SET body = x'' WHERE job_id = ?", (job_id,))
         self._run("UPDATE posts SET reply = '' WHERE delivery_id IN " + of_job, (job_id,))
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {of_job}", (job_id,))
-        for table in ("partials", "fetched_files"):
+        for table in ("partials", "fetched_files", "answers"):
             self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
 
     def purge_tombstones(self, before: float) -> None:
@@ -215,7 +222,7 @@ class Writes(Reads):
             of_job = "(SELECT id FROM deliveries WHERE job_id = ?)"
             self._run(f"DELETE FROM posts WHERE delivery_id IN {of_job}", (job_id,))
             self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {of_job}", (job_id,))
-            for table in ("deliveries", "events", "partials", "fetched_files", "calls", "outcomes", "requests"):
+            for table in _OF_A_JOB:
                 self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
             self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
         return len(found)
@@ -229,6 +236,8 @@ class Writes(Reads):
             sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
             self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body))
             self._run("DELETE FROM partials WHERE job_id = ?", (job_id,))
+            if outcome.blocks:
+                self.save_blocks(job_id, outcome.run, outcome.blocks)
         if change.delivery is not None:
             self.add_delivery(change.delivery)
 

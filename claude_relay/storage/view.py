@@ -15,6 +15,7 @@ from ..core.keys import ApiKey
 from ..core.submission import Request
 from ..ports import Group, Hold, JobFilter, Posted, Tombstone, WorkerSeen
 from . import rows
+from .turns import TurnReads
 
 Rows = Sequence[Sequence[Any]]
 Run = Callable[[str, Sequence[Any]], Rows]
@@ -37,7 +38,7 @@ SELECT {rows.columns(rows.DELIVERY)} FROM (
 ) WHERE nth + busy <= ? ORDER BY due_at LIMIT ?"""
 
 
-class Reads:
+class Reads(TurnReads):
     """Implements `ports.View` over one connection, at one time."""
 
     def __init__(self, run: Run, now: float) -> None:

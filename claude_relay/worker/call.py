@@ -12,7 +12,7 @@ import tenacity
 
 from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
 from ..core.job import Job
-from ..errors import LeaseLost, StoreUnavailable
+from ..errors import LeaseLost, NotFound, StoreUnavailable
 from ..ports import Claude, Prompt
 from ..relay import Relay
 from .files import Files
@@ -66,9 +66,13 @@ class Caller:
 
     def _call(self, running: Running, request: dict[str, Any]) -> Completion | Failure:
         claimed = running.claimed
+        try:
+            before = self._relay.work.before(claimed)
+        except NotFound as exc:
+            return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, sent=False)
 
         return self._claude.call(
-            Prompt(job=claimed.job, request=request, max_cost_usd=claimed.request.max_cost_usd),
+            Prompt(job=claimed.job, request=request, before=before, max_cost_usd=claimed.request.max_cost_usd),
             stop=lambda: self._why_stop(running),
             sending=lambda: self._sending(running),
             progress=lambda partial: self._checkpoint(running, partial),

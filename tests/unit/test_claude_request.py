@@ -7,6 +7,7 @@ import pytest
 
 from claude_relay.claude import schema
 from claude_relay.claude.request import build, resumed
+from claude_relay.core.submission import Exchanged
 from claude_relay.errors import InvalidRequest
 
 MODEL = "claude-sonnet-5-5"
@@ -51,9 +52,41 @@ def test_a_system_prompt_that_repeats_is_marked_for_the_cache():
 
 
 def test_the_conversation_so_far_comes_first():
-    before = [{"role": "user", "content": "A"}, {"role": "assistant", "content": "B"}]
+    """Turns, files and answers as they were; an empty answer is left out, as Claude takes none."""
+    before = [
+        Exchanged(request={"prompt": "A", "files": [{"data": PNG}]}, answer="B"),
+        Exchanged(request={"messages": [{"role": "user", "content": "C"}]}, answer=" "),
+    ]
+    source = {"type": "base64", "media_type": "image/png", "data": PNG}
 
-    assert body({"prompt": "C"}, before=before)["messages"] == [*before, {"role": "user", "content": "C"}]
+    assert body({"prompt": "D"}, before=before)["messages"] == [
+        {"role": "user", "content": [{"type": "image", "source": source}, {"type": "text", "text": "A"}]},
+        {"role": "assistant", "content": "B"},
+        {"role": "user", "content": "C"},
+        {"role": "user", "content": "D"},
+    ]
+
+
+@pytest.mark.parametrize(("earlier_model", "thought_of"), [(MODEL, True), ("claude-opus-5-5", False)])
+def test_thoughts_go_back_to_the_model_that_had_them_and_to_no_other(earlier_model, thought_of):
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    call = {"type": "tool_use", "id": "t1", "name": "clock", "input": {}}
+    request = {"prompt": "A", "options": {"model": earlier_model}}
+    before = [Exchanged(request=request, answer=[thought, {"type": "text", "text": ""}, call])]
+
+    answer = body({"prompt": "B"}, before=before)["messages"][1]["content"]
+
+    assert answer == ([thought, call] if thought_of else [call])
+
+
+def test_turns_of_raw_are_the_turns():
+    """They stand where messages would, after the conversation so far."""
+    raw = {"messages": [{"role": "user", "content": "C"}]}
+    before = [Exchanged(request={"prompt": "A"}, answer="B")]
+
+    assert [turn["content"] for turn in body({"options": {"raw": raw}}, before=before)["messages"]] == ["A", "B", "C"]
+    with pytest.raises(InvalidRequest, match=r"raw\.messages must be a list of turns"):
+        body({"options": {"raw": {"messages": ["C"]}}})
 
 
 def test_files_come_before_the_text():

@@ -110,6 +110,7 @@ def parse(
         priority=float(priority or 0),
         group=group or "default",
         max_cost_usd=max_cost_usd,
+        chosen_model="model" in fields.clean["options"] or "model" in options.get("raw", {}),
         on_interrupt=OnInterrupt(on_interrupt or OnInterrupt.RETRY),
         retain=Retain(retain or Retain.FULL),
         warnings=tuple(notes.warnings),

@@ -10,7 +10,6 @@ from ..catalogue import BUILT_IN, Catalogue
 
 #: Fields that are part of the contract and not built yet, with the word for what they will bring.
 NOT_YET: Mapping[str, str] = {
-    "continueFrom": "going on with an earlier conversation",
     "files[].fileId": "files stored earlier; send the file itself in data (base64)",
     "mode: batch": "batches; leave mode out, or send live",
     "mode: auto": "batches; leave mode out, or send live",

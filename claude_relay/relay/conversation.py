@@ -1,0 +1,165 @@
+"""
+Conversations: a job that goes on from another one, whose turns come first.
+
+What it goes on from is decided when it is accepted and linked to it, run by run. The link keeps the earlier jobs from
+the purge, so that no turn is copied, at any depth, and none can be gone by the time of the call.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..core.job import Job, Retain, State
+from ..core.submission import Earlier, Exchanged, Submission
+from ..core.wire import timestamp
+from ..errors import Conflict, InvalidRequest, NotFound, Problem
+from ..ports import View
+
+_FIELD = "continueFrom"
+
+#: What of the earlier `options.raw` holds for the whole of a conversation, besides model and system prompt.
+_LASTING = ("system", "tools", "mcp_servers", "betas")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joined:
+    """A submission as it is once it knows what it goes on from."""
+
+    submission: Submission
+    earlier: Earlier
+
+
+def join(view: View, submission: Submission, owner: str) -> Joined | None:
+    """
+    Find what `continueFrom` names among the owner's own jobs, and take over what the caller left out.
+
+    None where it names nothing. Raises `InvalidRequest` for a job that is not there, and `Conflict` for one that has no
+    answer to go on from; both with the cure.
+    """
+    name = submission.request.get(_FIELD)
+    if not name:
+        return None
+
+    job = _found(view, name, owner)
+    earlier, warnings = _answered(view, job)
+    _refuse_open_tools(view, earlier, submission, name)
+    # A failed job is passed over, but what it was told to be (model, system prompt) is what the caller last wanted.
+    known = view.request(job.id)
+    options = (known.request if known else {}).get("options") or {}
+    inherited = _inherit(submission, options)
+
+    return Joined(submission=replace(inherited, warnings=(*inherited.warnings, *warnings)), earlier=earlier)
+
+
+def turns_before(view: View, job_id: str) -> Sequence[Exchanged]:
+    """All that was said before in that job's conversation, oldest first. Raises `NotFound` if any of it is gone."""
+    said: list[Exchanged] = []
+    earlier = view.earlier(job_id)
+    while earlier is not None:
+        said.append(_exchanged(view, earlier))
+        earlier = view.earlier(earlier.job_id)
+
+    return said[::-1]
+
+
+def _found(view: View, name: str, owner: str) -> Job:
+    """The owner's own job of that name: another owner's is as unknown as one that never was."""
+    if jobs := view.find(name, owner):
+        return jobs[0]
+    for gone in view.tombstones(name, owner):
+        raise _refused(
+            f"names job {name}, which was purged at {timestamp(gone.purged_at)}, after its retention: "
+            "send the turns themselves in messages, or leave continueFrom out to begin anew"
+        )
+    raise _refused(f"names job {name}, and there is no such job here: it may never have been accepted, or was purged")
+
+
+def _answered(view: View, job: Job) -> tuple[Earlier, tuple[str, ...]]:
+    """The run to go on from: the latest that was completed; of a failed job, the one before it."""
+    name = job.request_id
+    if not job.state.final:
+        state = "running" if job.state is State.RUNNING else "waiting"
+        raise Conflict(f"continueFrom: job {name} is still {state}: send this again once it has its answer")
+    if job.retain is Retain.METADATA:
+        raise Conflict(
+            f"continueFrom: job {name} was sent with retain: metadata, so that its content is not kept to go on from: "
+            "send the turns themselves in messages"
+        )
+    run = view.last_answered(job.id)
+    if run is not None:
+        return Earlier(job_id=job.id, run=run), ()
+    earlier = view.earlier(job.id)
+    if earlier is None:
+        raise Conflict(
+            f"continueFrom: job {name} {_ENDED[job.state]}, so that there is no answer to go on from: retry it first, "
+            "or leave continueFrom out to begin anew"
+        )
+    return earlier, (f"job {name} {_ENDED[job.state]} and has no answer: the conversation goes on from before it",)
+
+
+_ENDED = {State.FAILED: "failed", State.CANCELLED: "was cancelled", State.COMPLETED: "was erased"}
+
+
+def _refuse_open_tools(view: View, earlier: Earlier, submission: Submission, name: str) -> None:
+    """A tool that Claude asked for must have its result first: upstream would refuse anything else, after the wait."""
+    blocks = view.blocks(earlier.job_id, earlier.run) or []
+    asked = [str(block.get("id")) for block in blocks if block.get("type") == "tool_use"]
+    given = {block.get("tool_use_id") for block in _first_blocks(submission.request)}
+    if missing := [one for one in asked if one not in given]:
+        raise _refused(
+            f"names job {name}, whose answer asks for a tool: the first turn in messages must carry a tool_result for "
+            f"{', '.join(missing)}"
+        )
+
+
+def _first_blocks(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    turns = request.get("messages") or ()
+    content = turns[0].get("content") if turns else None
+
+    return [block for block in content if isinstance(block, Mapping)] if isinstance(content, list) else []
+
+
+def _inherit(submission: Submission, known: Mapping[str, Any]) -> Submission:
+    options = dict(submission.request.get("options") or {})
+    raw, before = dict(options.get("raw") or {}), known.get("raw") or {}
+    own_system = "systemPrompt" in options or "system" in raw
+    lasting = {name: before[name] for name in _LASTING if name in before and name not in raw}
+    if own_system:
+        lasting.pop("system", None)
+    elif "systemPrompt" in known:
+        options["systemPrompt"] = known["systemPrompt"]
+    if lasting:
+        options["raw"] = lasting | raw
+    model = submission.model
+    if not submission.chosen_model:
+        model = options["model"] = known.get("model", model)
+
+    return replace(submission, model=model, request={**submission.request, "options": options})
+
+
+def _exchanged(view: View, earlier: Earlier) -> Exchanged:
+    request, outcome = view.request(earlier.job_id), view.outcome(earlier.job_id, earlier.run)
+    if request is None or not request.request or outcome is None or not outcome.body:
+        raise NotFound("an earlier turn of the conversation is gone: send the turns themselves in messages")
+    blocks = view.blocks(earlier.job_id, earlier.run)
+    answer = json.loads(outcome.body)["response"] if blocks is None else blocks
+
+    return Exchanged(request=_with_fetched(view, earlier.job_id, request.request), answer=answer)
+
+
+def _with_fetched(view: View, job_id: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The request with the bytes of its files by address, as they were fetched for it then."""
+    files = list(request.get("files") or ())
+    for kept in view.files(job_id) if any("url" in file for file in files) else ():
+        data = base64.b64encode(view.file_data(job_id, kept.number)).decode()
+        files[kept.number] = {"data": data, "mediaType": kept.media_type, "name": kept.name}
+
+    return {**request, "files": files} if files else request
+
+
+def _refused(problem: str) -> InvalidRequest:
+    return InvalidRequest(problems=[Problem(field=_FIELD, problem=problem)])

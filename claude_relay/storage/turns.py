@@ -1,0 +1,46 @@
+"""What conversations are made of, in SQL: a part of `ports.View` and of `ports.Unit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..core.submission import Earlier
+from . import rows
+
+
+class TurnReads:
+    """The questions."""
+
+    _run: Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
+
+    def earlier(self, job_id: str) -> Earlier | None:
+        """Which run that job goes on from."""
+        found = self._run("SELECT earlier_id, earlier_run FROM continuations WHERE job_id = ?", (job_id,))
+        return Earlier(job_id=found[0][0], run=found[0][1]) if found else None
+
+    def blocks(self, job_id: str, run: int) -> list[dict[str, Any]] | None:
+        """Claude's answer block by block, where it is more than its text."""
+        found = self._run("SELECT blocks FROM answers WHERE job_id = ? AND run = ?", (job_id, run))
+        blocks: list[dict[str, Any]] | None = rows.load(found[0][0]) if found else None
+        return blocks
+
+    def last_answered(self, job_id: str) -> int | None:
+        """The latest run that was completed and of which the answer is still there."""
+        sql = "SELECT max(run) FROM outcomes WHERE job_id = ? AND status = 'completed' AND length(body) > 0"
+        run: int | None = self._run(sql, (job_id,))[0][0]
+        return run
+
+
+class TurnWrites(TurnReads):
+    """And what is written."""
+
+    def go_on_from(self, job_id: str, earlier: Earlier) -> None:
+        """That job goes on from this run, which is kept for it."""
+        sql = "INSERT INTO continuations (job_id, earlier_id, earlier_run) VALUES (?, ?, ?)"
+        self._run(sql, (job_id, earlier.job_id, earlier.run))
+
+    def save_blocks(self, job_id: str, run: int, blocks: list[dict[str, Any]]) -> None:
+        """Keep an answer block by block."""
+        sql = "INSERT INTO answers (job_id, run, blocks) VALUES (?, ?, ?)"
+        self._run(sql, (job_id, run, rows.dump(blocks)))
