@@ -33,12 +33,17 @@ def as_ulid(number: int) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
-def uuid4(entropy: bytes) -> str:
-    """A random UUID (RFC 9562, version 4) of sixteen random bytes, as text."""
-    text = entropy[:16].hex()
-    variant = "89ab"[int(text[16], 16) & 3]
+def uuid7(now: float, entropy: bytes) -> str:
+    """
+    A UUID that sorts by its time (RFC 9562, version 7), as text: `now` in seconds since 1970, ten random bytes.
 
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+    The index of requestIds grows at its end then. Random ones would each touch a page of their own, and every page
+    that a commit touches is written whole (*measured*: half of what a full group writes).
+    """
+    text = f"{int(now * 1000) & (1 << 48) - 1:012x}{entropy[:10].hex()}"
+    variant = "89ab"[int(text[15], 16) & 3]
+
+    return f"{text[:8]}-{text[8:12]}-7{text[12:15]}-{variant}{text[16:19]}-{text[19:31]}"
 
 
 def earliest_ulid(at: float) -> str:

@@ -13,7 +13,7 @@ from ..core import delivery as deliveries
 from ..core import machine
 from ..core.change import Change, Event
 from ..core.delivery import Delivery
-from ..core.ids import uuid4
+from ..core.ids import uuid7
 from ..core.job import Job, Retain, State
 from ..core.keys import ADMIN
 from ..core.policy import Policy
@@ -219,7 +219,7 @@ class Relay:
             return exc, False
         submission = joined.submission if joined else submission
 
-        request_id = submission.request_id or uuid4(self._tools.random.randbytes(16))
+        request_id = submission.request_id or uuid7(unit.now, self._tools.random.randbytes(10))
         now = unit.now
         job = self._new_job(submission, owner=owner, request_id=request_id, now=now)
         request = Request(

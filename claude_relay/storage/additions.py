@@ -7,6 +7,7 @@ jobs are worth a good deal more than ninety (*measured*: the accept path, at 16 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,4 +46,10 @@ class Additions:
             kept, count = self._rows, self._count
             self._rows, self._count = {}, 0
             for table, values in kept.items():
-                self._run(rows.insert(table, _TABLES[table], count), values)
+                self._run(_insert(table, count), values)
+
+
+@functools.lru_cache(maxsize=3 * _MOST)
+def _insert(table: str, count: int) -> str:
+    """Put together once: it is as long as what it writes."""
+    return rows.insert(table, _TABLES[table], count)

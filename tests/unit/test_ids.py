@@ -1,0 +1,35 @@
+"""Names for things: what they promise to whoever sorts or parses them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_relay.core.ids import uuid7
+
+MOMENTS = st.integers(0, 2**41).map(lambda millis: millis / 1000)
+
+
+@given(MOMENTS, st.binary(min_size=10, max_size=10))
+def test_a_request_id_of_ours_is_a_uuid_of_version_7(now: float, entropy: bytes) -> None:
+    """As RFC 9562 draws it: 48 bits of milliseconds first, then version, variant and randomness."""
+    read = uuid.UUID(text := uuid7(now, entropy))
+
+    assert str(read) == text
+    assert (read.version, read.variant) == (7, uuid.RFC_4122)
+    assert read.int >> 80 == int(now * 1000)
+
+
+@given(MOMENTS, MOMENTS)
+def test_request_ids_sort_by_their_time(one: float, other: float) -> None:
+    early, late = sorted((one, other))
+    if int(early * 1000) < int(late * 1000):
+        assert uuid7(early, os.urandom(10)) < uuid7(late, os.urandom(10))
+
+
+def test_a_request_id_cannot_be_guessed() -> None:
+    """What is not time is random: as many bits of it as the version leaves."""
+    assert len({uuid7(1.0, os.urandom(10)) for _ in range(1000)}) == 1000
