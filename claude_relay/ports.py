@@ -244,6 +244,12 @@ class Claude(Protocol):
     def close(self) -> None: ...
 
 
+class Catalogue(Protocol):
+    """Knows which models there are: each as `core.models` reads it, or why the list cannot be had. Never raises."""
+
+    def models(self) -> Sequence[dict[str, Any]] | Failure: ...
+
+
 class Sender(Protocol):
     """Makes one POST, within a time of its own, and says what came of it. Never raises."""
 

@@ -23,8 +23,9 @@ from .errors import ConfigError, StoreRefused
 if TYPE_CHECKING:
     import falcon
 
+    from .claude import Messages
     from .core.intake import Defaults
-    from .ports import Claude, ReadyQueue
+    from .ports import Catalogue, Claude, ReadyQueue
     from .relay import Relay
     from .storage.ballast import Ballast
     from .worker.daemon import Daemon
@@ -80,6 +81,7 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
     from .queues.disk import DiskQueue
     from .queues.doorbell import Doorbell
     from .relay import Relay
+    from .relay.known import Known
     from .storage.ballast import Room
     from .storage.sqlite import SqliteStore
 
@@ -93,7 +95,8 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
     ready = DiskQueue(path.with_name("ready.db"))
     bell = Announcer(ready, Doorbell(folder))
 
-    relay = Relay(store, bell, policy(settings), room=Room(path.parent, settings.disk_floor))
+    known = Known(store, provider=settings.provider)
+    relay = Relay(store, bell, policy(settings), room=Room(path.parent, settings.disk_floor), known=known)
 
     return House(relay=relay, ready=ready, folder=folder)
 
@@ -108,8 +111,8 @@ def open_relay(settings: Settings, *, create: bool = False) -> Iterator[Relay]:
         house.close()
 
 
-def intake_defaults(settings: Settings) -> Defaults:
-    """What a submission is held against at the door."""
+def intake_defaults(settings: Settings, relay: Relay) -> Defaults:
+    """What a submission is held against at the door; of the models, what `relay` knows just then."""
     from jsonschema.exceptions import SchemaError
     from jsonschema.validators import validator_for
 
@@ -125,7 +128,12 @@ def intake_defaults(settings: Settings) -> Defaults:
             return f"is not a valid JSON Schema: {exc.message}"
         return None
 
-    return Defaults(model=settings.model, check_url=lambda url: literal_problem(url, allow), check_schema=check_schema)
+    return Defaults(
+        model=settings.model,
+        check_url=lambda url: literal_problem(url, allow),
+        check_schema=check_schema,
+        known=relay.known,
+    )
 
 
 def unreachable(settings: Settings, destination: str) -> str | None:
@@ -144,7 +152,7 @@ def make_app(settings: Settings, relay: Relay) -> falcon.App:
     path = settings.store_path
     room = Room(path.parent, settings.disk_floor) if path else lambda: None
 
-    return make_app(relay, settings, defaults=intake_defaults(settings), room=room)
+    return make_app(relay, settings, defaults=intake_defaults(settings, relay), room=room)
 
 
 def serve(settings: Settings) -> int:
@@ -172,13 +180,19 @@ def work(settings: Settings) -> int:
         pacing = Pacing()
         claude = _claude(settings, stack, pacing)
 
-        return make_worker(settings, house, claude, pacing, ballast).run()
+        return make_worker(settings, house, claude, pacing, ballast, models=claude).run()
 
 
 def make_worker(
-    settings: Settings, house: House, claude: Claude, pacing: Pacing, ballast: Ballast | None = None
+    settings: Settings,
+    house: House,
+    claude: Claude,
+    pacing: Pacing,
+    ballast: Ballast | None = None,
+    *,
+    models: Catalogue | None = None,
 ) -> Daemon:
-    """A worker, not yet running."""
+    """A worker, not yet running. `models` tells which there are; without, nobody asks."""
     from .webhooks.allow import Allow
     from .webhooks.fetcher import HttpFetcher
     from .webhooks.sender import Http
@@ -198,10 +212,11 @@ def make_worker(
         folder=house.folder,
         pacing=pacing,
         keep_room=lambda: ballast.take(settings.disk_floor) if ballast else None,
+        models=models,
     )
 
 
-def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing) -> Claude:
+def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing) -> Messages:
     from .claude.messages import Limits, Messages
     from .claude.ratelimits import RateLimits
 

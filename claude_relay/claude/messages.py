@@ -6,12 +6,13 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
 from ..core.job import family_of
 from ..errors import InvalidRequest
 from ..ports import Prompt, Stop
-from . import request, schema
+from . import models, request, schema
 from .exchange import Exchange
 from .ratelimits import RateLimits
 from .recent import Recent
@@ -85,6 +86,10 @@ class Messages:
                 reason="fault",
             )
         return exchange.failed(failure)
+
+    def models(self) -> list[dict[str, Any]] | Failure:
+        """What `GET /v1/models` lists, all pages. Never raises."""
+        return models.fetch(self._upstream)
 
     def close(self) -> None:
         """End the watchdog and close every connection."""

@@ -12,6 +12,8 @@ from ..core.redaction import Redactor
 from .watch import Limits, Watch
 
 DEFAULT_URL = "https://api.anthropic.com"
+#: A question without a model's answer, in seconds.
+_GET_TIMEOUT = 30.0
 
 
 class Refused(Exception):
@@ -73,6 +75,26 @@ class Upstream:
         finally:
             if response is not None:
                 response.close()
+
+    def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON object at `path`; `Refused` or `Broken` like a call."""
+        self.open()
+        import httpx2
+        from anthropic import APIStatusError
+
+        try:
+            answer = self._client.get(
+                path, cast_to=httpx2.Response, options={"params": dict(params), "timeout": _GET_TIMEOUT}
+            )
+            value = json.loads(answer.content)
+        except APIStatusError as exc:
+            raise Refused(exc.status_code, self.error_of(exc.body)) from exc
+        except Exception as exc:
+            raise Broken(self._redact(_root(exc)), "connection") from exc
+        if not isinstance(value, dict):
+            raise Broken("the answer is not a JSON object", "not_an_object")
+
+        return value
 
     def error_of(self, body: Any) -> dict[str, Any]:
         """The `error` of an error's body as keywords of `classify`, whatever the body is."""
@@ -142,7 +164,9 @@ class Upstream:
         )
 
     def _trace(self, request: Any) -> None:
-        request.extensions["trace"] = self._current.watch.trace
+        # Only calls are watched; a question that costs nothing has nothing to tell.
+        if (watch := getattr(self._current, "watch", None)) is not None:
+            request.extensions["trace"] = watch.trace
 
 
 def _event(data: str) -> dict[str, Any]:

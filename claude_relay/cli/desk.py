@@ -59,4 +59,4 @@ def open_desk(output: Output) -> Iterator[Desk]:
     from .local import Local
 
     with open_relay(settings) as relay:
-        yield Local(relay, defaults=lambda: intake_defaults(settings), owner=output.owner)
+        yield Local(relay, defaults=lambda: intake_defaults(settings, relay), owner=output.owner)

@@ -3,16 +3,20 @@ Which model is asked, whatever the caller called it.
 
 The relay never lags the API: a name it does not know goes through as it is. Names of models that are gone become the
 relay's default with a warning, since the scenarios that carry them were written once and are never looked at again.
+What the worker has fetched from the upstream comes first; the table below serves until it has.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any
 
 from .json_values import shown
+from .models import Model, aliases_of, newest, read_models, undated
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,127}")
 
@@ -25,20 +29,46 @@ _VERSIONED = re.compile(r"claude-[a-z]+-([0-9]{1,2})(?:-([0-9]{1,2}))?(?:-(?:[0-
 
 @dataclass(frozen=True, kw_only=True)
 class Catalogue:
-    """What is known of the models on one day. `ends` holds the last day of a model, where one is announced."""
+    """
+    What is known of the models on one day. `ends` holds the last day of a model, where one is announced.
+
+    `models` is what the upstream listed; empty where nothing was fetched yet.
+    """
 
     as_of: str
     aliases: Mapping[str, str]
     current: frozenset[str]
     ends: Mapping[str, str] = field(default_factory=dict)
     oldest: tuple[int, int] = (4, 5)  # every version before this one is gone
+    models: tuple[Model, ...] = ()
+
+    def listed(self, model: str) -> Model | None:
+        """What the upstream says of it, with a date in its id or without."""
+        by_id = self._by_id
+        return by_id.get(model) or by_id.get(undated(model))
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Model]:
+        """Asked for every job at the door, so it is looked up rather than searched."""
+        return {undated(model.id): model for model in reversed(self.models)} | {
+            model.id: model for model in self.models
+        }
 
     def end_of(self, model: str) -> str | None:
         """Its last day (`2026-11-30`), where one is known; a date in the id makes no difference."""
-        return self.ends.get(model) or self.ends.get(re.sub(r"-(?:[0-9]{8}|latest)$", "", model))
+        listed = self.listed(model)
+        if listed is not None and not (listed.retired and listed.retires_at is None):
+            return None if listed.retires_at is None else _day(listed.retires_at)
+
+        return self.ends.get(model) or self.ends.get(undated(model))
 
     def is_gone(self, model: str, *, today: str) -> bool:
         """Whether a call for it could only fail."""
+        listed = self.listed(model)
+        if listed is not None:
+            # A date that has passed does not mean that it is gone, unless the list is older than that date.
+            last_day = self.end_of(model)
+            return listed.retired or (last_day is not None and self.as_of <= last_day < today)
         if model in self.current:
             return False
         last_day = self.end_of(model)
@@ -49,6 +79,15 @@ class Catalogue:
         version = _VERSIONED.fullmatch(model)
 
         return version is not None and (int(version[1]), int(version[2] or 0)) < self.oldest
+
+    def successor(self, model: str) -> str | None:
+        """What takes the place of a model that the upstream lists as retired: the newest of its line."""
+        listed = self.listed(model)
+        if listed is None or not listed.retired:
+            return None
+        heir = newest(self.models, listed.line or "")
+
+        return heir.id if heir is not None else self.aliases.get("fast")
 
 
 #: From Anthropic's model pages and the `anthropic` package 2.12.0; used until the list from `GET /v1/models` is stored.
@@ -94,14 +133,34 @@ BUILT_IN = Catalogue(
 )
 
 
+def from_memo(memo: Any, *, prices: Mapping[str, float] | None = None) -> Catalogue:
+    """The catalogue that the worker's stored list makes; the built-in one where there is none to speak of."""
+    models = read_models(memo.get("models")) if isinstance(memo, Mapping) else ()
+    fetched_at = memo.get("fetchedAt") if isinstance(memo, Mapping) else None
+    if not models or isinstance(fetched_at, bool) or not isinstance(fetched_at, (int, float)):
+        return BUILT_IN
+
+    return replace(
+        BUILT_IN,
+        as_of=_day(fetched_at),
+        aliases=aliases_of(models, prices or {}) or BUILT_IN.aliases,
+        current=frozenset(model.id for model in models if not model.retired),
+        models=models,
+    )
+
+
 def resolve(name: str | None, *, default: str, catalogue: Catalogue, now: float) -> tuple[str, tuple[str, ...]]:
     """
     The model to ask, and what the caller should know about that; ValueError where the name cannot be a Claude model.
 
-    `default` is the operator's choice and is never second-guessed.
+    `default` is the operator's choice and is not second-guessed, unless the upstream itself lists it as retired.
     """
+    warnings: tuple[str, ...] = ()
+    if (heir := catalogue.successor(default)) is not None:
+        warnings = (f"the relay's own model {default} was retired; {heir} is asked instead",)
+    fallen_back = heir or default
     if name is None or name.strip() in ("", default):
-        return default, ()
+        return fallen_back, warnings
 
     asked = name.strip()
     asked = asked.lower() if asked.lower().startswith("claude-") else asked
@@ -109,16 +168,28 @@ def resolve(name: str | None, *, default: str, catalogue: Catalogue, now: float)
     if not _plausible(asked, catalogue):
         words = ", ".join(sorted(catalogue.aliases))
         raise ValueError(f"is not a Claude model: use one of {words}, or an id such as {default}")
+    if asked == default:
+        return fallen_back, warnings
 
-    last_day = catalogue.end_of(asked)
-    today = datetime.fromtimestamp(now, tz=timezone.utc).date().isoformat()
-    if asked != default and catalogue.is_gone(asked, today=today):
+    last_day, today = catalogue.end_of(asked), _day(now)
+    if catalogue.is_gone(asked, today=today):
         since = f" on {last_day}" if last_day else ""
-        return default, (f"options.model {shown(asked)} was retired{since}; {default} is asked instead",)
+        return fallen_back, (f"options.model {shown(asked)} was retired{since}; {fallen_back} is asked instead",)
     if last_day is not None:
-        return asked, (f"options.model {asked} is retired on {last_day}; after that {default} is asked instead",)
+        when = f"is retired on {last_day}" if last_day >= today else f"was to be retired on {last_day}"
+        return asked, (f"options.model {asked} {when}; after that {fallen_back} is asked instead",)
+    listed = catalogue.listed(asked)
+    if listed is not None and listed.lifecycle == "deprecated":
+        return asked, (f"options.model {asked} is deprecated: Anthropic will retire it, and names no day yet",)
+    if listed is None and catalogue.models:
+        return asked, (f"options.model {shown(asked)} is not on Anthropic's list of {catalogue.as_of}; asked as it is",)
 
     return asked, ()
+
+
+def _day(at: float) -> str:
+    """The UTC day of a moment."""
+    return datetime.fromtimestamp(at, tz=timezone.utc).date().isoformat()
 
 
 def _plausible(model: str, catalogue: Catalogue) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from .. import failpoints
 from ..core import delivery as deliveries
 from ..core import machine
+from ..core.catalogue import Catalogue
 from ..core.change import Change, Event
 from ..core.delivery import Delivery
 from ..core.ids import uuid7
@@ -25,6 +26,7 @@ from .admission import Admission
 from .attachments import Attachments
 from .conversation import join
 from .keys import Keys
+from .known import Known
 from .post import Post
 from .reading import Reading
 from .upkeep import Upkeep
@@ -36,8 +38,8 @@ class Relay:
     """
     Accept, cancel, retry, redeliver, pause: every move that someone outside asks for.
 
-    `read` answers questions, `work` is for a worker's slots, `attachments` for the files of its jobs, `post` for its
-    senders, `upkeep` for its housekeeping.
+    `known` tells what is known of the models. `read` answers questions, `work` is for a worker's slots, `attachments`
+    for the files of its jobs, `post` for its senders, `upkeep` for its housekeeping.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class Relay:
         *,
         rng: random.Random | None = None,
         room: Callable[[], str | None] = lambda: None,
+        known: Callable[[], Catalogue] | None = None,
     ) -> None:
         rng = rng or random.SystemRandom()
         self._tools = Tools(store=store, bell=bell, policy=policy, random=rng, ids=Ids(rng))
+        self.known = known or Known(store)
         self._store = store
         self._admission = Admission(store, policy, room=room)
         self.policy = policy

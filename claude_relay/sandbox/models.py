@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from claude_relay.sandbox.problem import ApiError, invalid
 
 _EPOCH = "1970-01-01T00:00:00Z"
 _LIFECYCLES = ("active", "deprecated", "retired")
+_SOON = 14
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -37,7 +39,11 @@ class Model:
     retires: str | None = None
 
     def info(self) -> dict[str, Any]:
-        """The entry as `GET /v1/models/{id}` answers it."""
+        """The entry as `GET /v1/models/{id}` answers it; what is deprecated always ends soon, whatever day it is."""
+        retires = self.retires
+        if self.lifecycle == "deprecated" and retires is not None:
+            soon = datetime.now(timezone.utc) + timedelta(days=_SOON)
+            retires = max(retires, f"{soon:%Y-%m-%d}T00:00:00Z")
         return {
             "type": "model",
             "id": self.id,
@@ -46,7 +52,7 @@ class Model:
             "created_at": self.created,
             "lifecycle": self.lifecycle,
             "deprecated_at": self.deprecated,
-            "retires_at": self.retires,
+            "retires_at": retires,
             "max_input_tokens": self.window,
             "max_tokens": self.output,
             "capabilities": self._capabilities(),

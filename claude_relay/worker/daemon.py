@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from ..config import Settings
-from ..ports import Claude, Fetcher, ReadyQueue, Sender, WorkerSeen
+from ..ports import Catalogue, Claude, Fetcher, ReadyQueue, Sender, WorkerSeen
 from ..queues.doorbell import Door
 from ..relay import Relay
 from .alerts import Alerts
@@ -23,6 +23,7 @@ from .deliver import Deliveries
 from .files import Files
 from .heart import Heart
 from .locks import Locks
+from .lookup import Lookup
 from .pacing import Pacing
 from .running import InHand, Running
 from .slots import Slots
@@ -54,6 +55,7 @@ class Daemon:
         folder: Path,
         pacing: Pacing | None = None,
         keep_room: Callable[[], None] = lambda: None,
+        models: Catalogue | None = None,
     ) -> None:
         pacing = pacing or Pacing()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -86,6 +88,7 @@ class Daemon:
             alerts=Alerts(relay, sender, url=settings.alert_url, secrets=settings.webhook_secret),
             keep_room=keep_room,
         )
+        self._lookup = Lookup(relay, models, provider=settings.provider) if models is not None else None
 
     def run(self) -> int:
         """Until it is stopped; answers the exit code."""
@@ -95,6 +98,8 @@ class Daemon:
         log.info("worker started", extra={"worker": self.id, "slots": self._settings.concurrency})
         for part in (self._heart, self._upkeep, self._slots, self._deliveries):
             part.start()
+        if self._lookup is not None:
+            self._lookup.start()
         # The SDK takes seconds to load; a job that comes meanwhile waits for the same import.
         threading.Thread(target=self._claude.open, name="warm-up", daemon=True).start()
         self._stopping.wait()
@@ -111,6 +116,8 @@ class Daemon:
     def _finish(self) -> None:
         log.info("worker stopping", extra={"worker": self.id, "running": len(self._in_hand)})
         self._slots.stop_claiming()
+        if self._lookup is not None:
+            self._lookup.stop()
         give_up = time.monotonic() + self._settings.drain
         while not self._ending.is_set() and (left := give_up - time.monotonic()) > 0:
             if self._in_hand.wait_idle(min(left, 0.5)):

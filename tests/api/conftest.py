@@ -33,7 +33,7 @@ def make(relay: Relay):
     def make(**fields: object) -> TestClient:
         known = {"api_secret_key": KEY, "rate_limit": None, "rate_limit_submit": None}
         settings = Settings(**{**known, **fields})
-        app = make_app(relay, settings, defaults=wiring.intake_defaults(settings))
+        app = make_app(relay, settings, defaults=wiring.intake_defaults(settings, relay))
         return TestClient(app, headers={"X-API-Key": KEY})
 
     return make

@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 SPAN = 30.0  # no script lasts longer
 
@@ -85,7 +86,12 @@ class Seen:
 
 @dataclass
 class FakeClaude:
-    """The server. Scripts given to `when` come first, then those of `then` in order, then `otherwise`."""
+    """
+    The server. Scripts given to `when` come first, then those of `then` in order, then `otherwise`.
+
+    `GET /v1/models` is answered from `models`, `page` entries at a time (None: with a 500), and kept apart in `looks`:
+    it costs nothing, so it is not in the books.
+    """
 
     port: int = 0
     otherwise: Callable[[Seen], Sequence[Step]] = field(default=lambda seen: answer(model=seen.body.get("model", "m")))
@@ -93,6 +99,9 @@ class FakeClaude:
 
     def __post_init__(self) -> None:
         self.books: list[Seen] = []
+        self.looks: list[Seen] = []
+        self.models: list[dict[str, Any]] | None = [listed(name) for name in LISTED] + [RETIRING, RETIRED]
+        self.page = 1000
         self._queue: deque[Sequence[Step]] = deque()
         self._rules: list[tuple[str, Sequence[Step]]] = []
         self._lock = threading.Lock()
@@ -161,6 +170,8 @@ class FakeClaude:
 
     def _enter(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[Seen, Sequence[Step]]:
         text = body.decode()
+        if method == "GET" and path.startswith("/v1/models"):
+            return self._look(method, path, headers)
         with self._lock:
             parsed = json.loads(text) if text else None
             seen = Seen(len(self.books) + 1, time.time(), method, path, headers, parsed)
@@ -171,6 +182,21 @@ class FakeClaude:
                 steps = self._queue.popleft() if self._queue else self.otherwise(seen)
 
         return seen, steps
+
+    def _look(self, method: str, path: str, headers: dict[str, str]) -> tuple[Seen, Sequence[Step]]:
+        with self._lock:
+            seen = Seen(len(self.looks) + 1, time.time(), method, path, headers, None)
+            self.looks.append(seen)
+        if self.models is None:
+            return seen, refusal("500 Oops", "api_error")
+        query = parse_qs(urlsplit(path).query)
+        wanted = {word for name in ("lifecycle", "lifecycle[]") for word in query.get(name, ())}
+        rows = [one for one in self.models if one["lifecycle"] in (wanted or {"active", "deprecated"})]
+        ids = [one["id"] for one in rows]
+        start = ids.index(query["after_id"][0]) + 1 if "after_id" in query else 0
+        shown = rows[start : start + self.page]
+        page = {"data": shown, "has_more": start + self.page < len(rows), "last_id": shown[-1]["id"] if shown else None}
+        return seen, (head(kind="application/json"), chunk(json.dumps(page).encode()), END)
 
     def _play(self, client: socket.socket, steps: Sequence[Step], seen: Seen) -> str:
         for step in steps:
@@ -222,6 +248,25 @@ class FakeClaude:
             file.write(json.dumps(asdict(seen)) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def listed(name: str, **more: Any) -> dict[str, Any]:
+    """An entry of the list of models, with a field that nobody knows yet."""
+    entry = {"type": "model", "id": name, "display_name": name.title(), "line": name.split("-")[1]}
+    entry |= {"lifecycle": "active", "created_at": "1970-01-01T00:00:00Z", "deprecated_at": None, "retires_at": None}
+    return entry | {"max_input_tokens": 1_000_000, "max_tokens": 128_000, "capabilities": {}, "of_tomorrow": 1} | more
+
+
+#: The latest first, as upstream lists them.
+LISTED = ("claude-fable-5-2", "claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5", "claude-opus-5")
+RETIRING = listed(
+    "claude-sonnet-4-5-20250929",
+    lifecycle="deprecated",
+    deprecated_at="2026-06-01T00:00:00Z",
+    retires_at=f"{time.gmtime().tm_year + 1}-11-30T00:00:00Z",
+    max_tokens=64_000,
+)
+RETIRED = listed("claude-opus-4-8", lifecycle="retired", retires_at="2026-10-01T00:00:00Z")
 
 
 def head(status: str = "200 OK", headers: Iterable[tuple[str, str]] = (), kind: str = "text/event-stream") -> bytes:

@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from claude_relay.core.catalogue import BUILT_IN, Catalogue, resolve
+from claude_relay.core.catalogue import BUILT_IN, Catalogue, from_memo, resolve
 
 DEFAULT = "claude-sonnet-5-5"
 NOVEMBER = datetime(2026, 11, 22, tzinfo=timezone.utc).timestamp()
@@ -105,3 +105,80 @@ def test_the_built_in_catalogue_agrees_with_itself():
     """Aliases name current models, and nothing current has an end."""
     assert set(BUILT_IN.aliases.values()) <= BUILT_IN.current
     assert not BUILT_IN.current & set(BUILT_IN.ends)
+
+
+OCTOBER = datetime(2026, 10, 1, tzinfo=timezone.utc).timestamp()
+LIST = [
+    {"id": "claude-fable-6", "line": "fable"},
+    {"id": "claude-opus-6", "line": "opus"},
+    {"id": "claude-opus-5-5", "line": "opus"},
+    {"id": "claude-sonnet-6", "line": "sonnet", "lifecycle": "deprecated"},
+    {"id": "claude-sonnet-5-5", "line": "sonnet", "unknown": ["field"]},
+    {
+        "id": "claude-haiku-4-5-20251001",
+        "line": "haiku",
+        "lifecycle": "deprecated",
+        "retiresAt": "2026-12-24T00:00:00Z",
+    },
+    {"id": "claude-opus-4-1", "line": "opus", "lifecycle": "deprecated", "retiresAt": "2026-11-01T00:00:00Z"},
+    {"id": "claude-opus-4-6", "line": "opus", "lifecycle": "retired", "retiresAt": "2026-11-20T00:00:00Z"},
+    {"id": "claude-sonnet-4-6", "line": "sonnet", "lifecycle": "deprecated"},
+]
+
+
+def fetched(models=LIST, *, at=NOVEMBER, prices=None):
+    return from_memo({"fetchedAt": at, "models": models}, prices=prices)
+
+
+def test_aliases_follow_the_list_the_newest_of_a_line_that_is_offered():
+    assert fetched().aliases == {"smart": "claude-opus-6", "fast": "claude-sonnet-5-5", "cheap": "claude-sonnet-5-5"}
+
+
+def test_release_dates_count_where_all_are_known_and_else_the_order_of_the_list():
+    """Upstream lists the latest first, and an epoch stands for a date that is not known."""
+    one = {"id": "claude-opus-1", "line": "opus", "createdAt": "2026-01-01T00:00:00Z"}
+    two = {"id": "claude-opus-2", "line": "opus", "createdAt": "2026-02-01T00:00:00Z"}
+    epoch = {**one, "createdAt": "1970-01-01T00:00:00Z"}
+
+    assert fetched([one, two]).aliases["smart"] == "claude-opus-2"
+    assert fetched([epoch, two]).aliases["smart"] == "claude-opus-1"
+
+
+def test_a_list_without_lines_is_told_apart_by_price():
+    models = [{"id": "house-large"}, {"id": "house-small"}, {"id": "house-odd"}]
+    catalogue = fetched(models, prices={"house-large": 20.0, "house-small": 1.0})
+
+    assert catalogue.aliases == {"smart": "house-large", "cheap": "house-small"}
+    assert asked("house-odd", catalogue=catalogue) == ("house-odd", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "says"),
+    [
+        ("claude-opus-4-6", DEFAULT, "was retired on 2026-11-20"),
+        ("claude-haiku-4-5", "claude-haiku-4-5", "is retired on 2026-12-24"),
+        ("claude-opus-4-1", "claude-opus-4-1", "was to be retired on 2026-11-01"),
+        ("claude-sonnet-4-6", "claude-sonnet-4-6", "names no day yet"),
+        ("claude-opus-9", "claude-opus-9", "is not on Anthropic's list of 2026-11-22"),
+        ("claude-3-5-sonnet-20241022", DEFAULT, "was retired"),
+    ],
+)
+def test_the_lifecycle_that_the_list_tells_is_the_signal(name, model, says):
+    """A date that has passed only means that it is overdue; what is not listed is asked all the same."""
+    found, [warning] = asked(name, catalogue=fetched())
+
+    assert model == found and says in warning
+
+
+def test_a_list_from_before_the_last_day_does_not_outlive_it():
+    """No worker has looked since: better the default with a warning than a call that can only fail."""
+    assert asked("claude-opus-4-1", catalogue=fetched(at=OCTOBER))[0] == DEFAULT
+
+
+def test_a_default_that_is_retired_itself_hands_over_to_the_newest_of_its_line():
+    """Jobs that name no model keep working, and say what became of it."""
+    model, [warning] = asked(None, default="claude-opus-4-6", catalogue=fetched())
+    assert model == "claude-opus-6" and "claude-opus-4-6 was retired" in warning
+
+    model, [warning] = asked("claude-2.1", default="claude-opus-4-6", catalogue=fetched())
+    assert model == "claude-opus-6" and "claude-opus-6 is asked instead" in warning

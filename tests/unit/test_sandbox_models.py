@@ -1,5 +1,7 @@
 """The catalogue: filtered by lifecycle, paged from both sides; and the estimate of tokens."""
 
+from datetime import datetime, timezone
+
 import pytest
 
 from claude_relay.sandbox import models, tokens
@@ -57,6 +59,7 @@ def test_an_alias_finds_its_dated_model():
 
 def test_a_deprecated_model_answers_and_a_retired_one_does_not():
     assert models.usable("claude-sonnet-4-5").lifecycle == "deprecated"
+    assert models.find("claude-sonnet-4-5").info()["retires_at"] > f"{datetime.now(timezone.utc):%Y-%m-%d}"
     with pytest.raises(ApiError, match="was retired on 2025-10-28"):
         models.usable("claude-3-5-sonnet-20241022")
 

@@ -13,6 +13,7 @@ from ..submission import Submission
 from .defaults import Defaults
 from .fields import Fields, Notes, kind
 from .files import read_files
+from .fitting import unreadable
 from .identity import RULE, hash_of, read_request_id
 from .options import KNOWN as OPTIONS
 from .options import read_options
@@ -71,6 +72,9 @@ def parse(
     request_id = read_request_id(fields, idempotency_key)
     options = _read_options(fields, defaults, now=now)
     files = read_files(fields, defaults)
+    model = options["model"]
+    for index, problem in unreadable(files, defaults.catalogue.listed(model) if isinstance(model, str) else None):
+        fields.problem(f"files[{index}]", problem)
     earlier = _unless_lacking(fields, "continueFrom", defaults) and fields.name("continueFrom", REQUEST_ID, RULE)
     mode = _read_mode(fields, defaults)
     need_by = read_end(fields, "needBy", now=now) if _unless_lacking(fields, "needBy", defaults) else None

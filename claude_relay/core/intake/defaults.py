@@ -22,15 +22,21 @@ NOT_YET: Mapping[str, str] = {
 class Defaults:
     """
     `check_url` says what is wrong with an http(s) address that is well-formed (a private literal address, say), and
-    `check_schema` what is wrong with a JSON Schema; None where nothing is.
+    `check_schema` what is wrong with a JSON Schema; None where nothing is. `known` tells what is known of the models
+    just now: the worker learns of new ones while this process runs.
     """
 
     model: str
     check_url: Callable[[str], str | None]
     check_schema: Callable[[dict[str, Any]], str | None]
-    catalogue: Catalogue = BUILT_IN
+    known: Callable[[], Catalogue] = lambda: BUILT_IN
     max_tokens: int = 4096
     not_yet: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What is known of the models just now."""
+        return self.known()
 
     def lacks(self, feature: str) -> str | None:
         """The problem with asking for something that this version cannot do yet; silence would be a broken promise."""

@@ -7,6 +7,7 @@ from typing import Any
 from ..catalogue import resolve
 from .defaults import Defaults
 from .fields import Fields, kind
+from .fitting import fit
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 KNOWN = ("model", "maxTokens", "temperature", "systemPrompt", "outputSchema", "effort", "raw")
@@ -27,7 +28,11 @@ def read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str,
     if options["raw"] and "model" in options["raw"]:
         options["model"] = options["raw"]["model"]  # merged last, so this is the one that will be asked
 
-    return {name: value for name, value in options.items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
+
+    model = given["model"]
+
+    return fit(given, defaults.catalogue.listed(model) if isinstance(model, str) else None, fields.notes)
 
 
 def _read_model(fields: Fields, defaults: Defaults, *, now: float) -> str:

@@ -1,0 +1,61 @@
+"""Models that come and go, through real processes: nobody's scenario breaks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude
+from tests.support.receiver import Receiver
+from tests.support.rig import Rig
+
+pytestmark = pytest.mark.process
+
+
+def test_a_scenario_of_the_old_days_gets_its_answer_and_its_warnings(tmp_path: Path) -> None:
+    """The seed's model and a temperature: asked of the default, without either, and said in 202 and callback."""
+    old = {"model": "claude-3-5-sonnet-20241022", "temperature": 1, "maxTokens": 100}
+    with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url).start() as rig:
+        accepted = rig.submit({"prompt": "What is 2+2?", "webhookUrl": hook.url("/a"), "options": old})
+        [delivered] = hook.wait_for(1)
+
+        assert accepted.status_code == 202
+        assert [seen.body["model"] for seen in upstream.books] == ["claude-sonnet-5-5"]
+        assert "temperature" not in upstream.books[0].body
+        assert (delivered.json["status"], delivered.json["model"]) == ("completed", "claude-sonnet-5-5")
+        assert delivered.json["warnings"] == accepted.json()["warnings"]
+        told = " ".join(delivered.json["warnings"])
+        assert "claude-3-5-sonnet-20241022" in told and "claude-sonnet-5-5 is asked instead" in told
+        assert "temperature was ignored" in told
+
+
+def test_the_list_that_the_worker_fetched_rules_at_the_door(tmp_path: Path) -> None:
+    """Retired since yesterday, near its end, more than it writes: none of it stands in any table of ours."""
+    with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url) as rig:
+        rig.start_worker()
+        eventually(lambda: "models listed" in rig.worker.said())
+        rig.start_api()
+        bodies = {
+            "retired": {"model": "claude-opus-4-8"},
+            "ending": {"model": "claude-sonnet-4-5", "maxTokens": 70_000},
+            "new": {"model": "claude-opus-9"},
+            "smart": {"model": "smart"},
+        }
+        warned = {
+            name: rig.submit({"prompt": "x", "requestId": name, "options": options}).json()["warnings"]
+            for name, options in bodies.items()
+        }
+        models = {name: rig.finished(name)["model"] for name in bodies}
+
+        assert models == {
+            "retired": "claude-sonnet-5-5",
+            "ending": "claude-sonnet-4-5",
+            "new": "claude-opus-9",
+            "smart": "claude-opus-5-5",
+        }
+        assert "was retired on 2026-10-01" in warned["retired"][0]
+        assert "is retired on" in warned["ending"][0] and "lowered to 64000" in warned["ending"][1]
+        assert "not on Anthropic's list" in warned["new"][0]
+        assert warned["smart"] == []

@@ -1,0 +1,114 @@
+"""The list of models: fetched by the worker, stored, and what the door makes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.claude import Limits, Messages
+from claude_relay.core.catalogue import BUILT_IN
+from claude_relay.core.failure import ErrorType, Failure, Remedy
+from claude_relay.core.policy import Policy
+from claude_relay.relay import Relay
+from claude_relay.relay.known import FRESH, Known
+from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.worker.lookup import FIRST_PAUSE, REFRESH, Lookup
+from tests.support.builders import Clock, QuietBell
+from tests.support.fake_claude import FakeClaude, listed
+
+DOWN = Failure(type=ErrorType.UPSTREAM, message="no", remedy=Remedy.SOON)
+
+
+class Scripted:
+    """A source of lists."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+
+    def models(self) -> Any:
+        return self.answers.pop(0)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "relay.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def relay(store: SqliteStore) -> Relay:
+    return Relay(store, QuietBell(), Policy())
+
+
+def test_every_page_is_fetched_and_stored_with_the_retired_ones(relay: Relay, store: SqliteStore) -> None:
+    """Through the real client: pages are followed, unknown fields do no harm, and it is no call in the books."""
+    with FakeClaude() as fake:
+        fake.page = 2
+        messages = Messages(api_key="sk-ant-test", base_url=fake.url, limits=Limits())
+        assert Lookup(relay, messages, provider="anthropic").look() == REFRESH
+        messages.close()
+
+    memo = store.read(lambda view: view.memo("models"))
+    assert [one["id"] for one in memo["models"]] == [one["id"] for one in fake.models or ()]
+    assert memo["fetchedAt"] == pytest.approx(time.time(), abs=60)
+    assert memo["models"][-1]["lifecycle"] == "retired"
+    assert (len(fake.looks), fake.books) == (4, [])
+    assert all(seen.headers["authorization"] == "Bearer sk-ant-test" for seen in fake.looks)
+
+
+def test_a_list_that_cannot_be_had_is_asked_for_more_and_more_seldom(relay: Relay, store: SqliteStore) -> None:
+    """What was known before stands, and a list that names nothing counts as none."""
+    one = [{"id": "claude-sonnet-6", "line": "sonnet"}]
+    lookup = Lookup(relay, Scripted(one, DOWN, [], DOWN, one, DOWN), provider="anthropic")
+
+    pauses = [lookup.look() for _ in range(6)]
+    assert pauses == [REFRESH, FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, REFRESH, FIRST_PAUSE]
+    assert store.read(lambda view: view.memo("models"))["models"] == one
+
+
+@pytest.mark.parametrize("broken", [None, []])
+def test_an_upstream_without_a_list_is_a_failure_and_no_crash(broken: Any) -> None:
+    """A gateway may not have one."""
+    with FakeClaude() as fake:
+        fake.models = broken
+        messages = Messages(api_key="sk-ant-test", base_url=fake.url, limits=Limits())
+        found = messages.models()
+        messages.close()
+
+    assert found == [] or (isinstance(found, Failure) and found.reason == "http_500")
+
+
+def test_the_door_learns_of_a_new_list_while_it_runs(relay: Relay, store: SqliteStore) -> None:
+    """Within seconds, and without asking the store for each job."""
+    clock = Clock(0.0)
+    known = Known(store, clock=clock)
+    assert known() is BUILT_IN
+
+    Lookup(relay, Scripted([{"id": "claude-opus-6", "line": "opus"}]), provider="anthropic").look()
+    assert known() is BUILT_IN
+    clock.advance(FRESH)
+    assert known().aliases["smart"] == "claude-opus-6"
+    assert known() is known()
+
+
+def test_the_list_of_another_upstream_says_nothing(relay: Relay, store: SqliteStore) -> None:
+    """Whoever goes from the sandbox to Anthropic does not take its scenery along."""
+    Lookup(relay, Scripted([{"id": "claude-opus-6", "line": "opus"}]), provider="sandbox").look()
+
+    assert Known(store, provider="anthropic")() is BUILT_IN
+    assert Known(store, provider="sandbox")().aliases["smart"] == "claude-opus-6"
+
+
+@pytest.mark.parametrize(
+    "memo",
+    [None, 7, {}, {"models": []}, {"models": [1, {"id": ""}], "fetchedAt": 1.0}, {"models": [listed("claude-opus-6")]}],
+)
+def test_a_memo_that_makes_no_sense_leaves_the_built_in_list(store: SqliteStore, memo: Any) -> None:
+    store.write(lambda unit: unit.remember("models", memo))
+
+    assert Known(store)() is BUILT_IN

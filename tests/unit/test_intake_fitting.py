@@ -1,0 +1,88 @@
+"""What a model cannot do is dropped with a warning, or refused where an answer without it would be worth nothing."""
+
+import pytest
+
+from claude_relay.core.catalogue import from_memo
+from tests.support.intake import NOW, PDF, PNG, defaults, refused, taken
+
+YES, NO = {"supported": True}, {"supported": False}
+PLAIN = {
+    "id": "claude-haiku-4-5-20251001",
+    "line": "haiku",
+    "maxTokens": 64_000,
+    "capabilities": {
+        "effort": {**YES, "low": YES, "high": YES, "xhigh": NO, "max": None},
+        "image_input": YES,
+        "pdf_input": NO,
+        "server_tools": {**NO, "web_search": NO, "code_execution": NO},
+        "thinking": {**YES, "types": {"adaptive": YES, "enabled": NO}},
+    },
+}
+BARE = {"id": "claude-sonnet-6", "line": "sonnet", "capabilities": {"effort": NO, "image_input": NO}}
+TOLD = defaults(known=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE]}))
+
+
+def asked(model="claude-haiku-4-5", **options):
+    submission = taken({"options": {"model": model, **options}}, told=TOLD)
+    return submission.request["options"], submission.warnings
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "left", "says"),
+    [
+        ("claude-haiku-4-5", {"effort": "xhigh"}, {}, "effort xhigh was ignored"),
+        ("claude-sonnet-6", {"effort": "low"}, {}, "effort low was ignored"),
+        ("claude-haiku-4-5", {"maxTokens": 70_000}, {"maxTokens": 64_000}, "lowered to 64000"),
+        ("claude-haiku-4-5", {"raw": {"thinking": {"type": "enabled"}}}, {}, "thinking of the type enabled"),
+        ("claude-haiku-4-5", {"raw": {"temperature": 1, "x": 1}}, {"raw": {"x": 1}}, "raw.temperature was ignored"),
+        (
+            "claude-haiku-4-5",
+            {"raw": {"tools": [{"type": "web_search_20260209", "name": "web_search"}], "tool_choice": {}}},
+            {},
+            "web_search_20260209 was ignored",
+        ),
+    ],
+)
+def test_what_the_model_does_not_take_is_dropped_with_a_warning(model, given, left, says):
+    options, [warning] = asked(model, **given)
+
+    assert options == {"model": model, "maxTokens": 4096} | left
+    assert says in warning
+
+
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [
+        ("claude-haiku-4-5", {"effort": "high"}),
+        ("claude-haiku-4-5", {"effort": "max"}),
+        ("claude-haiku-4-5", {"raw": {"thinking": {"type": "adaptive"}}}),
+        ("claude-haiku-4-5", {"raw": {"thinking": {"type": "of_tomorrow"}}}),
+        ("claude-haiku-4-5", {"raw": {"tools": [{"name": "mine", "input_schema": {}}]}}),
+        ("claude-haiku-4-5", {"maxTokens": 64_000}),
+        ("claude-sonnet-6", {"maxTokens": 10**6}),
+    ],
+)
+def test_what_it_takes_and_what_nobody_knows_is_sent(model, given):
+    """The relay never lags the API: silence in the list is no refusal."""
+    options, warnings = asked(model, **given)
+
+    assert options == {"model": model, "maxTokens": 4096} | given
+    assert warnings == ()
+
+
+def test_an_unlisted_model_is_held_to_nothing():
+    assert taken({"options": {"model": "claude-opus-9", "effort": "max"}}).request["options"]["effort"] == "max"
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "word"), [("claude-haiku-4-5", PDF, "PDFs"), ("claude-sonnet-6", PNG, "images")]
+)
+def test_a_file_that_the_model_cannot_read_is_refused_at_the_door(model, data, word):
+    """A dropped invoice would be an answer about nothing."""
+    problems = refused({"options": {"model": model}, "files": [{"data": data}]}, told=TOLD)
+
+    assert word in problems["files[0]"] and "name another options.model" in problems["files[0]"]
+
+
+def test_a_file_that_it_can_read_is_taken():
+    assert taken({"options": {"model": "claude-haiku-4-5"}, "files": [{"data": PNG}]}, told=TOLD).warnings == ()
