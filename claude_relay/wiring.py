@@ -64,6 +64,7 @@ def policy(settings: Settings) -> Policy:
         callback=settings.callback,
         callback_max=settings.callback_max,
         public_url=settings.public_url,
+        ack_remind=settings.ack_remind,
         retention=settings.retention,
         retention_failed=settings.retention_failed,
         tombstones=settings.tombstones,

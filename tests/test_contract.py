@@ -19,8 +19,6 @@ OPEN_ROUTES = {
     ("POST", "/api/estimate"),
     ("GET", "/api/jobs/{requestId}/events"),
     ("GET", "/api/events"),
-    ("GET", "/ack/{token}"),
-    ("POST", "/ack/{token}"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
     ("GET", "/dashboard"),

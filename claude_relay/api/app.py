@@ -12,6 +12,7 @@ from ..config import Settings
 from ..core.intake import Defaults
 from ..relay import Relay
 from . import faults
+from .ack import Ack
 from .auth import AllKeys, Authority
 from .bodies import Bodies
 from .claude import Bulk, Claude
@@ -41,6 +42,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/moves": ("GET",),
     "/api/pause": ("POST",),
     "/api/resume": ("POST",),
+    "/ack/{token}": ("GET", "POST"),
     "/health": ("GET",),
     "/health/ready": ("GET",),
 }
@@ -86,6 +88,7 @@ def make_app(
         "/api/moves": (whole_moves, None),
         "/api/pause": (whole, "pause"),
         "/api/resume": (whole, "resume"),
+        "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, room), None),
     }

@@ -14,6 +14,8 @@ from .limits import Limit, address_of
 
 #: Open to everyone, and never limited.
 OPEN = ("/health", "/health/ready")
+#: Open to whoever has a token, and never limited: a wrong one costs a hash and no look into the store.
+ACK = "/ack/"
 _SUBMIT = ("/api/claude", "/api/claude/bulk")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -40,7 +42,7 @@ class Guard:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Before routing, so that a stranger learns nothing of which addresses exist."""
-        if req.path in OPEN or req.method == "OPTIONS":
+        if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
             return
         submits = req.path in _SUBMIT and req.method == "POST"
         try:

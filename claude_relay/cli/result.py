@@ -79,11 +79,11 @@ def _reached(status: dict[str, Any], goal: str) -> int | None:
         return None
     failed = 5 if status["status"] == "failed" else 0
     delivery = status["delivery"]["status"]
-    if goal == "finished" or delivery == "none":
+    if goal == "finished" or (goal == "acked" and status["acked"] is not None):
         return failed
     if delivery == "dead":
         return 6
-    if delivery != "delivered" or (goal == "acked" and status["acked"] is None):
-        return None
+    if goal == "acked":
+        return None  # without a webhook, too: whoever reads the result finds its ackUrl there
 
-    return failed
+    return failed if delivery in ("delivered", "none") else None

@@ -57,6 +57,8 @@ def _sentence(event: dict[str, Any]) -> str:
         "delivery_deferred": f"not delivered, {answered}; again at {due}",
         "delivery_dead": f"delivery given up, {answered}",
         "delivery_released": "the sender was interrupted; it is sent again",
+        "acked": "the receiver said that it was applied",
+        "ack_reminded": "nobody has said that it was applied: it is sent once more",
         "redelivered": "someone asked to send it again",
     }
     return words.get(event["event"], event["event"])
@@ -87,5 +89,8 @@ def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:
             f"It has ended and is on its way to the webhook.{when}{double}",
             f"claude-relay wait --for delivered {name}",
         )
+
+    if record["acked"]:
+        return f"It has ended, and was applied at {record['acked']}.{double}", f"claude-relay result {name}"
 
     return f"It has ended and all is done.{double}", f"claude-relay result {name}"

@@ -48,6 +48,8 @@ class Delivery:
     last_error: str | None = None
     finished_at: float | None = None
     acked_at: float | None = None
+    group: str = "default"
+    reminded_at: float | None = None
 
     @property
     def destination(self) -> str:
@@ -146,6 +148,14 @@ def redeliver(delivery: Delivery, *, now: float, url: str | None = None) -> Deli
 
     fresh = dict(state=DeliveryState.PENDING, due_at=now, tries=0, since=None, finished_at=None, lease=None)
     return _step(delivery, url=url or delivery.url, **fresh)
+
+
+def remind(delivery: Delivery, *, now: float) -> Delivery:
+    """Send it once more, as it was: it was delivered, and nobody has said that it was applied."""
+    if delivery.state is not DeliveryState.DELIVERED or delivery.acked_at or delivery.reminded_at:
+        raise IllegalTransition(f"delivery {delivery.id} is not one to be reminded of")
+
+    return replace(redeliver(delivery, now=now), reminded_at=now)
 
 
 def _fence(delivery: Delivery, token: str) -> None:

@@ -33,6 +33,20 @@ def as_ulid(number: int) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
+def ulid_bytes(text: str) -> bytes:
+    """The sixteen bytes of a ULID."""
+    number = 0
+    for letter in text:
+        number = number << 5 | _CROCKFORD.index(letter)
+
+    return number.to_bytes(16, "big")
+
+
+def from_ulid(data: bytes) -> str:
+    """The letters of those bytes."""
+    return as_ulid(int.from_bytes(data, "big"))
+
+
 def uuid7(now: float, entropy: bytes) -> str:
     """
     A UUID that sorts by its time (RFC 9562, version 7), as text: `now` in seconds since 1970, ten random bytes.

@@ -25,6 +25,7 @@ class Policy:
     callback: str = "full"
     callback_max: int = 4 * 1024 * 1024
     public_url: str | None = None
+    ack_remind: float | None = None  # None: nobody is reminded
     retention: float = DAY
     retention_failed: float = 30 * DAY
     tombstones: float = 30 * DAY

@@ -144,6 +144,7 @@ def status_body(
     waiting_for: str | None,
     position: int | None,
     delivery: Delivery | None,
+    acked: float | None = None,
 ) -> dict[str, Any]:
     """Where a job stands: the seed's six keys first."""
     return {
@@ -160,7 +161,7 @@ def status_body(
         "waitingFor": waiting_for,
         "position": position,
         "delivery": delivery_status(delivery),
-        "acked": maybe_timestamp(delivery.acked_at) if delivery else None,
+        "acked": maybe_timestamp(acked),
         "errorType": job.error_type,
         "error": job.error,
         "usage": job.usage,

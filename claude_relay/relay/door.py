@@ -22,6 +22,7 @@ from ..core.submission import Request, Submission
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
 from ..ports import Bell, Group, Hold, Store, Tombstone, Unit, View
 from . import endings, standing
+from .acks import Acks
 from .admission import Admission
 from .attachments import Attachments
 from .conversation import join
@@ -39,7 +40,7 @@ class Relay:
     Accept, cancel, retry, redeliver, pause: every move that someone outside asks for.
 
     `known` tells what is known of the models. `read` answers questions, `work` is for a worker's slots, `attachments`
-    for the files of its jobs, `post` for its senders, `upkeep` for its housekeeping.
+    for the files of its jobs, `post` for its senders, `acks` for receivers, `upkeep` for its housekeeping.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Relay:
         self.work = Work(self._tools)
         self.attachments = Attachments(self._tools)
         self.post = Post(self._tools)
+        self.acks = Acks(self._tools)
         self.upkeep = Upkeep(self._tools)
         self.keys = Keys(self._tools)
 

@@ -14,6 +14,7 @@ from ..core.job import Job, State
 from ..core.submission import Request
 from ..errors import NotFound
 from ..ports import Unit
+from .acks import ack_url
 from .values import Tools
 
 
@@ -21,15 +22,17 @@ def save(unit: Unit, change: Change, tools: Tools, *, done: Completion | None = 
     """Save a move; if it ends the run, with the frozen body and the delivery that carries it."""
     if change.job.state.final:
         request = unit.request(change.job.id) or Request(job_id=change.job.id, request={})
-        change = _ended(change, request, tools, done=done, partial=partial)
+        change = _ended(change, request, tools, ack_url(unit, change.job, tools), done=done, partial=partial)
     unit.save(change)
 
     return change
 
 
-def _ended(change: Change, request: Request, tools: Tools, *, done: Completion | None, partial: str) -> Change:
+def _ended(
+    change: Change, request: Request, tools: Tools, ack: str | None, *, done: Completion | None, partial: str
+) -> Change:
     job, now = change.job, change.event.at
-    common = dict(metadata=request.metadata, warnings=request.warnings, ack_url=None, now=now)
+    common = dict(metadata=request.metadata, warnings=request.warnings, ack_url=ack, now=now)
     if job.state is State.COMPLETED and done is not None:
         body = wire.success_body(job, done, **common)  # type: ignore[arg-type]
     else:
@@ -52,6 +55,7 @@ def open_delivery(unit: Unit, job: Job, url: str, tools: Tools) -> Delivery:
     if outcome is None:
         raise NotFound(f"the result of job {job.request_id} was erased after its time")
     delivery = _delivery(job, json.loads(outcome.body), url, tools, now=unit.now)
+    delivery = replace(delivery, acked_at=unit.acked(job.id, job.run))
     unit.add_delivery(delivery)
 
     return delivery
@@ -71,6 +75,7 @@ def _delivery(job: Job, body: dict[str, Any], url: str, tools: Tools, *, now: fl
         id=identity,
         job_id=job.id,
         run=job.run,
+        group=job.group,
         webhook_id=f"msg_{identity}",
         url=url,
         state=DeliveryState.PENDING,

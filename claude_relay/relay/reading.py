@@ -217,8 +217,10 @@ def _status(view: View, job: Job) -> dict[str, Any]:
     if delivery is not None and delivery.run != job.run:
         delivery = None
 
+    acked = view.acked(job.id, job.run) if job.state.final else None
+
     return wire.status_body(
-        job, metadata=view.metadata(job.id), waiting_for=reason, position=position, delivery=delivery
+        job, metadata=view.metadata(job.id), waiting_for=reason, position=position, delivery=delivery, acked=acked
     )
 
 

@@ -31,7 +31,7 @@ CALL = (
 ).split()
 DELIVERY = (
     "id job_id run webhook_id url destination state version created_at due_at attempts tries since lease_worker"
-    " lease_token lease_expires_at last_status last_error finished_at acked_at"
+    " lease_token lease_expires_at last_status last_error finished_at acked_at grp reminded_at"
 ).split()
 FILE = "number media_type size sha256 at name".split()
 
@@ -176,6 +176,7 @@ def delivery_values(delivery: Delivery) -> tuple[Any, ...]:
     lease = delivery.lease
     told = vars(delivery) | {
         "destination": delivery.destination,
+        "grp": delivery.group,
         "state": delivery.state.value,
         "lease_worker": lease.worker if lease else None,
         "lease_token": lease.token if lease else None,
@@ -188,6 +189,7 @@ def to_delivery(row: Sequence[Any]) -> Delivery:
     """A delivery from a row in the order of `DELIVERY`; its body stays where it is."""
     told = dict(zip(DELIVERY, row, strict=True))
     del told["destination"]
+    told["group"] = told.pop("grp")
     told["state"] = DeliveryState(told["state"])
     told["lease"] = _lease(told)
 

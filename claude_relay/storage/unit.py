@@ -48,8 +48,8 @@ ON CONFLICT (request_id, owner) DO UPDATE SET job_id = excluded.job_id, body_has
     purged_at = excluded.purged_at"""
 
 _OF_A_JOB = (
-    *("continuations", "answers", "deliveries", "events", "partials", "fetched_files", "calls", "outcomes"),
-    "requests",
+    *("continuations", "answers", "deliveries", "events", "acks", "partials", "fetched_files"),
+    *("calls", "outcomes", "requests"),
 )
 
 
@@ -129,6 +129,13 @@ class Writes(Reads, TurnWrites):
             reply = posted.reply
             told = (posted.at, posted.url, reply.status, reply.ms, reply.excerpt, reply.error)
             self._run(_ADD_POST, (posted.delivery_id, posted.number, *told))
+
+    def ack(self, job: Job, run: int, event: Event) -> None:
+        """That run's result was applied, and its group is one where such is said."""
+        self._run("INSERT INTO acks (job_id, run, at) VALUES (?, ?, ?)", (job.id, run, event.at))
+        self._run("UPDATE deliveries SET acked_at = ? WHERE job_id = ? AND run = ?", (event.at, job.id, run))
+        self._run("INSERT INTO ack_groups (name, since) VALUES (?, ?) ON CONFLICT DO NOTHING", (job.group, event.at))
+        self._event(event)
 
     def renew_deliveries(self, worker: str, expires_at: float) -> None:
         """Extend that sender's leases."""

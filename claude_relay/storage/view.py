@@ -37,6 +37,11 @@ SELECT {rows.columns(rows.DELIVERY)} FROM (
     FROM deliveries d WHERE d.state = 'pending' AND d.due_at <= ?
 ) WHERE nth + busy <= ? ORDER BY due_at LIMIT ?"""
 
+_UNREMINDED = f"""
+{_DELIVERY} INDEXED BY deliveries_unacked JOIN jobs j ON j.id = d.job_id AND j.run = d.run
+WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FROM ack_groups)
+  AND d.reminded_at IS NULL AND d.finished_at <= ? AND j.retain = 'full' LIMIT ?"""
+
 
 class Reads(TurnReads):
     """Implements `ports.View` over one connection, at one time."""
@@ -197,6 +202,14 @@ class Reads(TurnReads):
         """Every delivery that a sender holds."""
         return _all(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.state = 'sending'", ()))
 
+    def acked(self, job_id: str, run: int) -> float | None:
+        """When that run's result was said to be applied."""
+        return self._value("SELECT at FROM acks WHERE job_id = ? AND run = ?", (job_id, run))
+
+    def unacked_deliveries(self, *, before: float, limit: int) -> Sequence[Delivery]:
+        """Latest runs' results that were delivered before then, can be sent again, and were not reminded of yet."""
+        return _all(rows.to_delivery, self._run(_UNREMINDED, (before, limit)))
+
     def posts(self, job_id: str) -> Sequence[Posted]:
         """Every POST made for the job, oldest first."""
         sql = """SELECT p.delivery_id, p.number, p.at, p.url, p.status, p.ms, p.reply, p.error
@@ -306,10 +319,9 @@ def _conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
     if which.unacked:
         # Only where an ack has ever been seen: elsewhere nobody sends any.
         add(
-            "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND d.state = 'delivered'"
-            " AND d.acked_at IS NULL)"
+            "(j.id, j.run) IN (SELECT d.job_id, d.run FROM deliveries d INDEXED BY deliveries_unacked"
+            " WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FROM ack_groups))"
         )
-        add("j.grp IN (SELECT a.grp FROM deliveries d JOIN jobs a ON a.id = d.job_id WHERE d.acked_at IS NOT NULL)")
     if which.host is not None:
         host = which.host.lower()
         add(

@@ -81,6 +81,8 @@ class Upkeep:
             self._reaped_at = now
         for job in self._relay.upkeep.expire():
             log.info("job failed", extra={"requestId": job.request_id, "errorType": job.error_type})
+        if reminded := self._relay.acks.remind():
+            log.info("reminded of results that nobody has acknowledged", extra={"jobs": reminded})
         self._alerts.send()
         if now - self._tidied_at >= TIDY:
             self._tidied_at = now

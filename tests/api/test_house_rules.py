@@ -19,7 +19,7 @@ def concrete(template: str) -> str:
 
 @pytest.mark.parametrize("path, method", [(path, verb) for path, verbs in ROUTES.items() for verb in verbs])
 def test_every_address_asks_for_a_key(make, path, method):
-    """No key is 401, a wrong one 403, whatever its letters; health is open to all."""
+    """No key is 401, a wrong one 403, whatever its letters; health is open to all, and an ack's token is its key."""
     stranger = TestClient(make().app)
     url = concrete(path)
     none = stranger.simulate_request(method, url)
@@ -28,6 +28,9 @@ def test_every_address_asks_for_a_key(make, path, method):
 
     if path in OPEN:
         assert none.status_code in (200, 503)
+        return
+    if path == "/ack/{token}":
+        assert {none.status_code, wrong.status_code, odd.status_code} == {404}
         return
     assert (none.status_code, wrong.status_code, odd.status_code) == (401, 403, 403)
     assert "ApiKey" in none.headers["www-authenticate"]

@@ -1,0 +1,25 @@
+"""The receiver says that a result was applied. No key: the token is the right to say so."""
+
+from __future__ import annotations
+
+import falcon
+
+from ..core import wire
+from ..relay import Relay
+
+
+class Ack:
+    """
+    `GET` or `POST /ack/{token}`: 200, the first time and every other.
+
+    HEAD is refused: those who look at an address without meaning it, such as previews of links, ask by it.
+    """
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, token: str) -> None:
+        acked = self._relay.acks.ack(token)
+        resp.media = {"status": "acked", "requestId": acked.request_id, "acked": wire.timestamp(acked.at)}
+
+    on_post = on_get

@@ -1,0 +1,96 @@
+"""`/ack/{token}`: no key, no limit, no way to learn anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from falcon.testing import TestClient
+
+from claude_relay.core.policy import Policy
+from claude_relay.core.rates import Rate
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import QuietBell, a_completion, a_submission
+
+PUBLIC = "https://relay.example.com"
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Relay]:
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietBell(), Policy(public_url=PUBLIC))
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def path(relay: Relay) -> str:
+    """Where the result of job r is acknowledged."""
+    relay.submit(a_submission("r", webhook_url=None))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+    body = json.loads(relay.read.result(Ref(request_id="r")) or b"")
+
+    return str(body["ackUrl"].removeprefix(PUBLIC))
+
+
+@pytest.fixture
+def stranger(make) -> TestClient:  # type: ignore[no-untyped-def]
+    return TestClient(make(rate_limit=Rate(1, 900.0)).app)
+
+
+def acked(relay: Relay) -> str | None:
+    told: str | None = relay.read.status(Ref(request_id="r"))["acked"]
+    return told
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_calling_it_acknowledges_and_again_is_200_too(
+    relay: Relay, stranger: TestClient, path: str, method: str
+) -> None:
+    """With whatever body a tool sends along, and without counting against a limit."""
+    answers = [stranger.simulate_request(method, path, body="anything") for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert answers[0].json == answers[2].json == {"status": "acked", "requestId": "r", "acked": acked(relay)}
+    assert answers[0].headers["cache-control"] == "no-store"
+    assert not [name for name in answers[0].headers if "ratelimit" in name.lower()]
+
+
+def test_looking_at_it_acknowledges_nothing(relay: Relay, stranger: TestClient, path: str) -> None:
+    """Link previews ask by HEAD."""
+    for method in ("HEAD", "OPTIONS", "PUT", "DELETE"):
+        assert stranger.simulate_request(method, path).status_code == (200 if method == "OPTIONS" else 405)
+
+    assert acked(relay) is None
+
+
+@pytest.mark.parametrize("made_up", ["x", "A" * 52, "%00", "%F0%9F%92%A9", "..", "a/b", "A" * 5000])
+def test_what_was_not_handed_out_is_404_in_the_one_shape(stranger: TestClient, path: str, made_up: str) -> None:
+    answer = stranger.simulate_get(f"/ack/{made_up}")
+
+    assert (answer.status_code, answer.json["type"], answer.json["status"]) == (404, "not_found", 404)
+
+
+def test_one_letter_off_is_404_and_acknowledges_nothing(relay: Relay, stranger: TestClient, path: str) -> None:
+    other = path[:-1] + ("A" if path[-1] != "A" else "B")
+
+    assert stranger.simulate_post(other).status_code == 404
+    assert acked(relay) is None
+
+
+def test_a_guess_does_not_reach_the_store(
+    relay: Relay, stranger: TestClient, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unlimited as it is, it must cost next to nothing."""
+    assert stranger.simulate_get("/ack/" + "A" * 52).status_code == 404
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a guess came to the store")
+
+    monkeypatch.setattr(SqliteStore, "read", refuse)
+    monkeypatch.setattr(SqliteStore, "write", refuse)
+    for _ in range(100):
+        assert stranger.simulate_get("/ack/" + "A" * 52).status_code == 404

@@ -1,0 +1,63 @@
+"""Acks through real processes: a receiver that applies what it gets, and one that forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.receiver import Receiver
+from tests.support.rig import Rig
+
+pytestmark = pytest.mark.process
+PUBLIC = "https://relay.example.com"
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def test_what_is_applied_is_known_and_what_is_not_is_sent_once_more(tmp_path: Path, hook: Receiver) -> None:
+    """Through a restart of both daemons; the commands say the same."""
+    with Rig(tmp_path, RELAY_PUBLIC_URL=PUBLIC, RELAY_ACK_REMIND="3s") as rig:
+        rig.start()
+        for name in ("applied", "forgotten"):
+            rig.submit({"requestId": name, "prompt": "Hei", "webhookUrl": hook.url(f"/{name}")})
+        [applied] = hook.wait_for(1, path="/applied")
+        [forgotten] = hook.wait_for(1, path="/forgotten")
+        assert rig.command("wait", "--for", "acked", "--timeout", "0.3s", "applied").returncode == 124
+        rig.worker.kill()
+        rig.api.kill()
+        rig.start_api()
+
+        path = applied.json["ackUrl"].removeprefix(PUBLIC)
+        answer = rig.http.post(f"{rig.url}{path}", headers={"X-API-Key": ""}, timeout=10)
+        assert (answer.status_code, answer.json()["requestId"]) == (200, "applied")
+        assert rig.command("wait", "--for", "acked", "applied").returncode == 0
+        assert rig.status("applied")["acked"] == answer.json()["acked"]
+        listed = rig.command("list", "--unacked").stdout
+        assert "forgotten" in listed and "applied" not in listed
+        rig.start_worker()
+
+        first, again = hook.wait_for(2, path="/forgotten")
+        assert first == forgotten
+        assert again.headers["webhook-id"] == first.headers["webhook-id"] and again.body == first.body
+
+        rig.worker.stop()
+        rig.start_worker()
+        # Once the next one was reminded of, this one would have been, too.
+        rig.submit({"requestId": "next", "prompt": "Hei", "webhookUrl": hook.url("/next")})
+        hook.wait_for(2, path="/next", timeout=20)
+        assert len(hook.wait_for(2, path="/forgotten")) == 2
+        assert len(hook.wait_for(1, path="/applied")) == 1
+
+        why = rig.command("why", "applied").stdout
+        assert "the receiver said that it was applied" in why
+        assert f"was applied at {answer.json()['acked']}" in why
+        assert "sent once more" in rig.command("why", "forgotten").stdout
+        assert "applied\tdelivery\tacked" in rig.command("tail", "-n", "100").stdout
+        eventually(lambda: rig.status("forgotten")["delivery"]["attempts"] == 2)

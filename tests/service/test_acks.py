@@ -1,0 +1,274 @@
+"""Applied, not just delivered: acks, what lacks one, and the one reminder; on a real store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import Remedy
+from claude_relay.core.job import Retain
+from claude_relay.core.policy import DAY, Policy
+from claude_relay.errors import NotFound
+from claude_relay.ports import JobFilter
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage import view as queries
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+
+PUBLIC = "https://relay.example.com/base"
+REMIND = Policy(public_url=PUBLIC, ack_remind=1800.0)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "relay.db", clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def relay(store: SqliteStore) -> Relay:
+    return Relay(store, QuietBell(), REMIND)
+
+
+def finished(relay: Relay, name: str, **fields: Any) -> dict[str, Any]:
+    """A job that was run; its result."""
+    relay.submit(a_submission(name, **fields))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+    return result(relay, name)
+
+
+def result(relay: Relay, name: str) -> dict[str, Any]:
+    return json.loads(relay.read.result(Ref(request_id=name)) or b"{}")
+
+
+def deliver(relay: Relay, clock: Clock, status: int = 200) -> list[tuple[str, bytes]]:
+    """Send what is due; the ids and bodies that went out."""
+    clock.advance(5)
+    sent = relay.post.claim("w", limit=100, per_destination=100)
+    for one in sent:
+        relay.post.settle(one, Reply(status=status))
+    return [(one.delivery.webhook_id, one.body) for one in sent]
+
+
+def token(body: dict[str, Any]) -> str:
+    base, _, made = body["ackUrl"].rpartition("/")
+    assert base == f"{PUBLIC}/ack"
+    return made
+
+
+def status(relay: Relay, name: str) -> dict[str, Any]:
+    return relay.read.status(Ref(request_id=name))
+
+
+def unacked(relay: Relay, **which: Any) -> list[str]:
+    return [job["requestId"] for job in relay.read.jobs(JobFilter(unacked=True, **which)).jobs]
+
+
+def test_an_ack_is_kept_with_its_time_and_said_again_changes_nothing(relay: Relay, clock: Clock) -> None:
+    body = finished(relay, "a")
+    deliver(relay, clock)
+    assert status(relay, "a")["acked"] is None
+    first = relay.acks.ack(token(body))
+    clock.advance(100)
+    again = relay.acks.ack(token(body))
+
+    assert first == again and first.request_id == "a"
+    assert status(relay, "a")["acked"] == "2027-01-15T08:00:05.000Z"
+    acks = [event for event in relay.read.record(Ref(request_id="a"))["events"] if event["event"] == "acked"]
+    assert len(acks) == 1
+
+
+def test_success_and_failure_carry_the_address_in_what_is_sent(relay: Relay, clock: Clock) -> None:
+    """In the frozen bytes, after `warnings`; not where the seed's keys alone are sent."""
+    good = finished(relay, "good")
+    relay.submit(a_submission("bad"))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.fail(claimed, a_failure(remedy=Remedy.FAIL))
+    bodies = [json.loads(body) for _, body in deliver(relay, clock)]
+
+    assert [body["ackUrl"] for body in bodies] == [good["ackUrl"], result(relay, "bad")["ackUrl"]]
+    assert list(good)[-1] == list(result(relay, "bad"))[-1] == "ackUrl"
+    assert relay.acks.ack(token(result(relay, "bad"))).request_id == "bad"
+
+
+def test_the_seed_callback_has_no_address(store: SqliteStore, clock: Clock) -> None:
+    relay = Relay(store, QuietBell(), Policy(public_url=PUBLIC, callback="seed"))
+    body = finished(relay, "a")
+    [(_, sent)] = deliver(relay, clock)
+
+    assert "ackUrl" not in json.loads(sent) and body["ackUrl"]
+
+
+def test_without_a_public_url_there_is_no_address(store: SqliteStore) -> None:
+    relay = Relay(store, QuietBell(), Policy())
+
+    assert finished(relay, "a")["ackUrl"] is None
+
+
+def test_a_run_is_acked_alone(relay: Relay, clock: Clock) -> None:
+    """What was applied of one run says nothing of the next."""
+    first = finished(relay, "a")
+    relay.retry(Ref(request_id="a"))
+    assert status(relay, "a")["acked"] is None
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion("Nytt svar"))
+    second = result(relay, "a")
+
+    relay.acks.ack(token(first))
+    assert status(relay, "a")["acked"] is None
+    relay.acks.ack(token(second))
+    assert status(relay, "a")["acked"] is not None
+
+
+def test_a_token_outlives_the_process(relay: Relay, store: SqliteStore) -> None:
+    """Another process on the same store honours what this one handed out."""
+    body = finished(relay, "a")
+
+    assert Relay(store, QuietBell(), Policy()).acks.ack(token(body)).request_id == "a"
+
+
+def test_another_relays_token_is_unknown(relay: Relay, tmp_path: Path) -> None:
+    other = SqliteStore(tmp_path / "other.db")
+    made = token(finished(Relay(other, QuietBell(), REMIND), "a"))
+    other.close()
+    with pytest.raises(NotFound):
+        relay.acks.ack(made)  # before there is a secret here
+    finished(relay, "a")
+    with pytest.raises(NotFound):
+        relay.acks.ack(made)
+
+
+def test_a_purged_jobs_token_is_unknown_in_the_same_words(relay: Relay, clock: Clock) -> None:
+    made = token(finished(relay, "a", webhook_url=None))
+    relay.acks.ack(made)
+    clock.advance(2 * DAY)
+    assert relay.upkeep.purge() == 1
+
+    with pytest.raises(NotFound) as purged:
+        relay.acks.ack(made)
+    with pytest.raises(NotFound) as guessed:
+        relay.acks.ack("A" * 52)
+    assert str(purged.value) == str(guessed.value)
+
+
+def test_a_result_that_was_read_can_be_acked_too(relay: Relay, clock: Clock) -> None:
+    """Without a webhook; and one that is sent somewhere later stays acked."""
+    body = finished(relay, "a", webhook_url=None)
+    relay.acks.ack(token(body))
+    relay.redeliver(Ref(request_id="a"), url="https://hook.example/later")
+    deliver(relay, clock)
+
+    assert status(relay, "a")["acked"] is not None
+    assert unacked(relay) == []
+
+
+def test_unacked_is_what_was_delivered_and_never_applied(relay: Relay, clock: Clock) -> None:
+    """Only in groups where an ack was ever seen; of each job the latest run; newest first."""
+    made = token(finished(relay, "acked"))
+    for name in ("one", "two"):
+        finished(relay, name)
+    finished(relay, "elsewhere", group="other")
+    deliver(relay, clock)
+    finished(relay, "not delivered")
+    assert unacked(relay) == []
+    relay.acks.ack(made)
+
+    assert unacked(relay) == ["two", "one"]
+    assert unacked(relay, group="other") == []
+    relay.retry(Ref(request_id="one"))
+    assert unacked(relay) == ["two"]
+
+
+def test_a_group_is_remembered_when_its_acked_jobs_are_gone(relay: Relay, clock: Clock) -> None:
+    relay.acks.ack(token(finished(relay, "acked", webhook_url=None)))
+    clock.advance(2 * DAY)
+    relay.upkeep.purge()
+    finished(relay, "new")
+    deliver(relay, clock)
+
+    assert unacked(relay) == ["new"]
+
+
+def test_a_reminder_is_the_same_delivery_once(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+    """Same webhook-id, same bytes; not before its time, never twice, not by another process either."""
+    made = token(finished(relay, "acked"))
+    finished(relay, "forgotten")
+    sent = dict(deliver(relay, clock))
+    relay.acks.ack(made)
+    clock.advance(1790)
+    assert relay.acks.remind() == 0
+    clock.advance(10)
+
+    assert relay.acks.remind() == 1
+    assert relay.acks.remind() == 0
+    [(webhook_id, body)] = deliver(relay, clock)
+    assert sent[webhook_id] == body and json.loads(body)["requestId"] == "forgotten"
+    clock.advance(DAY)
+    assert Relay(store, QuietBell(), REMIND).acks.remind() == 0
+    events = [event["event"] for event in relay.read.record(Ref(request_id="forgotten"))["events"]]
+    assert events.count("ack_reminded") == 1 and events.count("delivered") == 2
+    assert unacked(relay) == ["forgotten"]
+
+
+def test_who_is_reminded_of_nothing(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+    """What was applied, groups that never acknowledge, what is erased, earlier runs, and what never arrived."""
+    made = [token(finished(relay, name)) for name in ("acked", "later")]
+    finished(relay, "other group", group="other")
+    finished(relay, "erased", retain=Retain.METADATA)
+    finished(relay, "run again")
+    deliver(relay, clock)
+    finished(relay, "dead")
+    deliver(relay, clock, status=400)
+    relay.retry(Ref(request_id="run again"))
+    for one in made:
+        relay.acks.ack(one)
+    clock.advance(3600)
+
+    assert relay.acks.remind() == 0
+
+
+def test_nobody_is_reminded_unless_it_was_asked_for(store: SqliteStore, clock: Clock) -> None:
+    relay = Relay(store, QuietBell(), Policy(public_url=PUBLIC))
+    made = token(finished(relay, "acked"))
+    finished(relay, "forgotten")
+    deliver(relay, clock)
+    relay.acks.ack(made)
+    clock.advance(DAY / 2)
+
+    assert relay.acks.remind() == 0
+
+
+def test_an_ack_that_comes_during_the_post_counts(relay: Relay, clock: Clock) -> None:
+    """A receiver may apply the result before it answers."""
+    body = finished(relay, "a")
+    clock.advance(5)
+    [sent] = relay.post.claim("w", limit=1, per_destination=1)
+    relay.acks.ack(token(body))
+    relay.post.settle(sent, Reply(status=200))
+
+    assert status(relay, "a")["acked"] is not None
+    assert unacked(relay) == []
+
+
+def test_what_lacks_an_ack_is_found_without_looking_at_the_rest(store: SqliteStore) -> None:
+    """A million acknowledged results slow neither the list nor the reminder: both go by the index of the others."""
+    where, args = queries._conditions(JobFilter(unacked=True))
+    listed = f"{queries._JOB} WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT 50"
+
+    for sql, values in ((listed, tuple(args)), (queries._UNREMINDED, (0.0, 100))):
+        steps = store.read(lambda view, sql=sql, values=values: view._run(f"EXPLAIN QUERY PLAN {sql}", values))
+        plan = [str(step[3]) for step in steps]
+        assert any("deliveries_unacked (grp=?" in step for step in plan), plan
+        assert not any(step.startswith("SCAN") and "LIST" not in step for step in plan), plan
