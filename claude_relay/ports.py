@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 from .core.change import Call, Change, Event, Outcome
 from .core.delivery import Delivery, Reply
-from .core.failure import Completion, Failure, Partial
+from .core.failure import Completion, Failure, Partial, Repair, Step
 from .core.fetching import Fetched, KeptFile
 from .core.job import Job, State
 from .core.keys import ApiKey
@@ -110,6 +110,7 @@ class View(Protocol):
     def earlier(self, job_id: str) -> Earlier | None: ...
     def blocks(self, job_id: str, run: int) -> list[dict[str, Any]] | None: ...
     def last_answered(self, job_id: str) -> int | None: ...
+    def repair(self, job_id: str, run: int) -> Repair | None: ...
     def jobs(self, which: JobFilter) -> Sequence[Job]: ...
     def due(
         self,
@@ -170,6 +171,7 @@ class Unit(View, Protocol):
     def save_request(self, request: Request) -> None: ...
     def add_file(self, job_id: str, file: KeptFile, data: bytes | bytearray, event: Event) -> None: ...
     def go_on_from(self, job_id: str, earlier: Earlier) -> None: ...
+    def save_repair(self, job_id: str, run: int, repair: Repair) -> None: ...
     def add_delivery(self, delivery: Delivery) -> None: ...
     def save_delivery(self, delivery: Delivery, expects: int, event: Event, posted: Posted | None = None) -> None: ...
     def ack(self, job: Job, run: int, event: Event) -> None: ...
@@ -229,6 +231,7 @@ class Prompt:
     job: Job
     request: dict[str, Any] = field(repr=False)
     before: Sequence[Exchanged] = field(default=(), repr=False)  # the conversation that it continues, oldest first
+    repair: Repair | None = None  # what it answered before, to be mended
     max_cost_usd: float | None = None
 
 
@@ -237,11 +240,18 @@ class Claude(Protocol):
     Makes one call and sees it to its end.
 
     Calls `sending` once, before the first byte goes out, and `progress` as text arrives (it throttles itself: call it
-    as often as you like). Never raises: whatever goes wrong is a `Failure`.
+    as often as you like). A call that takes several requests calls `going_on` before the first byte of each further
+    one, with how the one before ended. Never raises: whatever goes wrong is a `Failure`.
     """
 
     def call(
-        self, prompt: Prompt, *, stop: Stop, sending: Callable[[], None], progress: Callable[[Partial], None]
+        self,
+        prompt: Prompt,
+        *,
+        stop: Stop,
+        sending: Callable[[], None],
+        progress: Callable[[Partial], None],
+        going_on: Callable[[Step], None] = ...,
     ) -> Completion | Failure: ...
     def open(self) -> None: ...
     def close(self) -> None: ...

@@ -14,7 +14,9 @@ def broken_off(exc: Broken | Malformed, watch: Watch, *, open_: bool) -> Failure
     said = presentable(str(exc))
     if watch.unrecorded is not None:
         message = "the call was not made, as it could not be written into the ledger first"
-        return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.SOON, reason="not_recorded")
+        # Only a call of which nothing went out may be handed back as if it had not been.
+        reason = "not_recorded" if not watch.sent else "not_recorded_on"
+        return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.SOON, reason=reason)
     if isinstance(exc, Malformed):
         return _upstream(f"Claude's answer broke off: {said}", "stream_malformed", ambiguous=open_)
     if watch.status is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
+from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Step
 from . import endings, request, schema
 from .answer import Answer, Malformed, content_for_callback, worth_keeping
 from .classify import classify
@@ -55,39 +55,57 @@ class Exchange:
         self._heard: dict[str, str] | None = None
         self._first_byte_at: float | None = None
 
-    def run(self, plan: request.Plan) -> Completion | Failure:
-        """Send it, and go on after each pause, to the end."""
+    def run(self, plan: request.Plan, *, after: Step | None = None) -> Completion | Failure:
+        """Send it, and go on after each pause, to the end. `after`: how another request ended that this one follows."""
         self._turns.clear()
         body = plan.body
         for _ in range(PAUSES + 1):
-            failure = self._turn(body, plan.betas)
+            failure = self._turn(body, plan.betas, after)
             if failure is not None:
                 return self.failed(failure)
             if self._turns[-1].stop_reason != "pause_turn":
                 return self._ended(plan)
+            after = self.step("paused")
             body = request.resumed(body, self._turns[-1].blocks())
 
         message = f"Claude paused {PAUSES + 1} times and did not come to an end"
         return self.failed(Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.FAIL, reason="pauses"))
 
+    def step(self, outcome: str, detail: str | None = None) -> Step:
+        """The request that has just ended, as the ledger has it."""
+        turn = self._turns[-1]
+
+        return Step(
+            outcome=outcome,
+            detail=detail,
+            usage=turn.usage or None,
+            cost_usd=self._cost(turn.usage) if turn.usage else None,
+            model=turn.model or None,
+            upstream_request_id=self._request_id,
+            first_byte_at=self._first_byte_at,
+            text_length=len(turn.text),
+        )
+
     def failed(self, failure: Failure) -> Failure:
         """The failure, with all that had come and what it cost."""
-        usage = self._usage()
+        usage, last = self._usage(), self._last_usage()
 
         return replace(
             failure,
             sent=self._watch.sent,
             partial=self._text(),
             usage=usage or None,
-            cost_usd=self._cost(usage) if usage else None,
+            last_usage=last if len(self._turns) > 1 else None,
+            cost_usd=self._cost(last) if last else None,
             model=next((turn.model for turn in reversed(self._turns) if turn.model), None),
             upstream_request_id=self._request_id,
             first_byte_at=self._first_byte_at,
         )
 
-    def _turn(self, body: dict[str, Any], betas: tuple[str, ...]) -> Failure | None:
+    def _turn(self, body: dict[str, Any], betas: tuple[str, ...], after: Step | None) -> Failure | None:
         watch = self._watch
-        watch.next_turn()
+        watch.next_turn(after)
+        self._first_byte_at = self._request_id = None
         answer = Answer()
         self._turns.append(answer)
         failure = None
@@ -134,7 +152,7 @@ class Exchange:
         return None
 
     def _ended(self, plan: request.Plan) -> Completion | Failure:
-        answer, usage, value = self._turns[-1], self._usage(), None
+        answer, value = self._turns[-1], None
         if answer.stop_reason == "refusal":
             return self.failed(endings.declined(answer))
 
@@ -143,12 +161,13 @@ class Exchange:
             text=self._text(),
             model=answer.model,
             stop_reason=answer.stop_reason or "",
-            usage=usage,
+            usage=self._usage(),
+            last_usage=self._last_usage() if len(self._turns) > 1 else None,
             message_id=answer.message_id,
             upstream_request_id=self._request_id,
             content=content_for_callback(blocks),
             blocks=blocks if worth_keeping(blocks) else None,
-            cost_usd=self._cost(usage),
+            cost_usd=self._cost(self._last_usage()),
             first_byte_at=self._first_byte_at,
         )
         if plan.schema is None:
@@ -202,7 +221,7 @@ class Exchange:
         return len(self._turns) > 1 or (watch.written and (watch.status is None or watch.status < 300))
 
     def _tell(self) -> None:
-        usage, model = self._usage(), self._turns[-1].model
+        usage, model = self._last_usage(), self._turns[-1].model
         partial = Partial(
             text=self._text(),
             usage=usage,
@@ -240,6 +259,9 @@ class Exchange:
             total.update(turn.usage)
 
         return dict(total)
+
+    def _last_usage(self) -> dict[str, int]:
+        return dict(self._turns[-1].usage) if self._turns else {}
 
     def _cost(self, usage: dict[str, int]) -> float | None:
         if any(turn.extra_price for turn in self._turns):

@@ -6,9 +6,10 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
+from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Step
 from ..core.job import family_of
 from ..errors import InvalidRequest
 from ..ports import Prompt, Stop
@@ -55,10 +56,16 @@ class Messages:
         self._upstream.open()
 
     def call(
-        self, prompt: Prompt, *, stop: Stop, sending: Callable[[], None], progress: Callable[[Partial], None]
+        self,
+        prompt: Prompt,
+        *,
+        stop: Stop,
+        sending: Callable[[], None],
+        progress: Callable[[Partial], None],
+        going_on: Callable[[Step], None] = lambda step: None,
     ) -> Completion | Failure:
         """Make the call. Never raises."""
-        watch = Watch(stop=stop, sending=sending, limits=self._limits, clock=self._clock)
+        watch = Watch(stop=stop, sending=sending, going_on=going_on, limits=self._limits, clock=self._clock)
         exchange = Exchange(
             self._upstream,
             watch,
@@ -110,9 +117,9 @@ class Messages:
 
         # It may be the schema that is refused: Claude's structured output has limits of size and shape that it does not
         # tell beforehand. A refusal is free, so it is asked for once more in words, and checked here as ever.
-        again = exchange.run(self._plan(prompt, native=False))
+        again = exchange.run(self._plan(prompt, native=False), after=exchange.step(done.type.value, done.message))
         if isinstance(again, Failure) and again.reason == "http_400":
-            return done
+            return replace(again, message=done.message)
         self._too_much.add(key)
 
         return again
@@ -123,7 +130,14 @@ class Messages:
         if system:
             self._systems.add(system)
 
-        return request.build(prompt.request, model=prompt.job.model, before=prompt.before, native=native, cached=cached)
+        return request.build(
+            prompt.request,
+            model=prompt.job.model,
+            before=prompt.before,
+            repair=prompt.repair,
+            native=native,
+            cached=cached,
+        )
 
     def _heard_limits(self, model: str, limits: RateLimits) -> None:
         if self._on_limits is not None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.failure import Repair
 from ..core.submission import Exchanged
 from ..errors import InvalidRequest, Problem
 from .schema import fitted
@@ -23,6 +24,10 @@ _SIGNS = {
 _IN_WORDS = (
     "Answer with one JSON value and nothing else: no explanation, no code fence. "
     "It must be valid against this JSON Schema:\n"
+)
+_MEND = (
+    "That answer could not be used: {problem}. Answer once more, to what was asked before, with the whole JSON value "
+    "corrected and nothing else."
 )
 
 
@@ -45,12 +50,14 @@ def build(
     *,
     model: str,
     before: Sequence[Exchanged] = (),
+    repair: Repair | None = None,
     native: bool = True,
     cached: bool = False,
 ) -> Plan:
     """
     The body to send: the conversation so far, the turns with the files in the last user turn, then the options.
 
+    `repair`: what Claude answered to this before, and what was wrong with it, are shown to it after its turns.
     `cached`: mark the system prompt for Claude's cache, which pays from the second time on. `raw` is merged last: its
     fields replace ours, except that `output_config` is merged field by field and that every call streams.
     """
@@ -61,7 +68,7 @@ def build(
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": options.get("maxTokens", DEFAULT_MAX_TOKENS),
-        "messages": [*_conversation(before, model), *_turns(request)],
+        "messages": [*_conversation(before, model), *_turns(request), *_mending(repair)],
     }
     system = options.get("systemPrompt") or ""
     if schema is not None and fit is None:
@@ -104,6 +111,14 @@ def _conversation(before: Sequence[Exchanged], model: str) -> Iterator[dict[str,
         same = (one.request.get("options") or {}).get("model") == model
         if answer := _sendable(one.answer, thoughts=same):
             yield {"role": "assistant", "content": answer}
+
+
+def _mending(repair: Repair | None) -> Iterator[dict[str, Any]]:
+    if repair is None:
+        return
+    if repair.text.strip():
+        yield {"role": "assistant", "content": repair.text}
+    yield {"role": "user", "content": _MEND.format(problem=repair.problem)}
 
 
 def _sendable(answer: str | Sequence[Mapping[str, Any]], *, thoughts: bool) -> str | list[dict[str, Any]]:

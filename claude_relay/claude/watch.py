@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.failure import ErrorType, Failure, Remedy
+from ..core.failure import ErrorType, Failure, Remedy, Step
 from ..ports import Stop
 
 log = logging.getLogger(__name__)
@@ -53,17 +53,30 @@ class Watch:
     Claude may be at work on it. `status` and `headers` are the answer's.
     """
 
-    def __init__(self, *, stop: Stop, sending: Callable[[], None], limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        stop: Stop,
+        sending: Callable[[], None],
+        going_on: Callable[[Step], None],
+        limits: Limits,
+        clock: Callable[[], float],
+    ) -> None:
         self.sent = False
         self.unrecorded: Exception | None = None
         self.verdict: Failure | None = None
-        self._stop, self._sending, self._limits, self._clock = stop, sending, limits, clock
+        self._stop, self._sending, self._going_on, self._limits, self._clock = stop, sending, going_on, limits, clock
         self._lock = threading.Lock()
         self._began = clock()
         self.next_turn()
 
-    def next_turn(self) -> None:
-        """Another request of the same call begins: the whole of the call keeps its one deadline."""
+    def next_turn(self, before: Step | None = None) -> None:
+        """
+        Another request of the same call begins: the whole of the call keeps its one deadline.
+
+        `before`: how the one before ended; it is told as the first byte is about to go out.
+        """
+        self._before = before
         self.written = False
         self.status: int | None = None
         self.headers: dict[str, str] = {}
@@ -109,12 +122,14 @@ class Watch:
     def _go(self) -> None:
         if self.look() is not None:
             raise Ended
-        if not self.sent:
-            try:
+        try:
+            if not self.sent:
                 self._sending()
-            except Exception as exc:
-                self.unrecorded = exc
-                raise Ended from exc
+            elif self._before is not None:
+                self._going_on(self._before)
+        except Exception as exc:
+            self.unrecorded = exc
+            raise Ended from exc
         self.sent = self._on_its_way = True
 
     def _overdue(self) -> Failure | None:

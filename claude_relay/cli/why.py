@@ -44,6 +44,7 @@ def _sentence(event: dict[str, Any]) -> str:
         "submitted": "accepted and stored",
         "file_fetched": f"files[{event.get('file')}] was fetched ({event.get('size')} bytes, {event.get('mediaType')})",
         "claimed": f"a worker took it (attempt {event.get('attempt')})",
+        "resumed": f"the call goes on with another request ({event.get('error') or event.get('outcome')})",
         "completed": f"Claude answered ({event.get('outputTokens')} tokens)",
         "deferred": f"the call did not work ({error}); again at {due}",
         "released": "given back before anything was sent",

@@ -67,6 +67,7 @@ class Change:
     event: Event
     before: Job | None = None  # what it was decided on; None: it is new
     call: Call | None = None
+    next_call: Call | None = None  # the entry that is opened as `call` ends
     outcome: Outcome | None = None
     delivery: Delivery | None = None
 

@@ -37,8 +37,39 @@ class Remedy(str, Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """
+    How one request ended that another of the same call follows at once: an entry in the ledger of its own.
+
+    `paused`: Claude's own tools took long, and it is asked to go on. `invalid_request`: it does not take the schema.
+    """
+
+    outcome: str
+    detail: str | None = None
+    usage: dict[str, int] | None = None
+    cost_usd: float | None = None
+    model: str | None = None
+    upstream_request_id: str | None = None
+    first_byte_at: float | None = None
+    text_length: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """An answer that did not fit its schema, and what was wrong with it: Claude is shown both, once."""
+
+    text: str = field(repr=False)
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Completion:
-    """A call that was seen to its end: `message_stop`, with a stop reason, an id and usage."""
+    """
+    A call that was seen to its end: `message_stop`, with a stop reason, an id and usage.
+
+    `usage` is the whole call's. Where several requests made it, `last_usage` is the last one's, and so is `cost_usd`:
+    the others are in the ledger by then, each as a `Step`. Likewise in `Failure`; `Partial` is of the last one alone.
+    """
 
     text: str = field(repr=False)
     model: str
@@ -49,6 +80,7 @@ class Completion:
     json: Any = field(default=None, repr=False)
     content: list[dict[str, Any]] = field(default_factory=list, repr=False)  # blocks besides text, e.g. tool_use
     blocks: list[dict[str, Any]] | None = field(default=None, repr=False)  # all of them, where the text does not say it
+    last_usage: dict[str, int] | None = None
     cost_usd: float | None = None
     warnings: tuple[str, ...] = ()
     first_byte_at: float | None = None
@@ -76,6 +108,7 @@ class Failure:
     ambiguous: bool = False
     partial: str = field(default="", repr=False)
     usage: dict[str, int] | None = None
+    last_usage: dict[str, int] | None = None
     cost_usd: float | None = None
     model: str | None = None
     upstream_request_id: str | None = None

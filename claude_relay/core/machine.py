@@ -20,7 +20,7 @@ from typing import Any
 from ..errors import Conflict, IllegalTransition, LeaseLost
 from .backoff import exponential
 from .change import Call, Change, Event, step
-from .failure import Completion, ErrorType, Failure, Partial, Remedy
+from .failure import Completion, ErrorType, Failure, Partial, Remedy, Step
 from .job import Job, Lease, OnInterrupt, State
 from .policy import Policy
 
@@ -88,12 +88,48 @@ def complete(job: Job, done: Completion, *, token: str, call: Call, now: float) 
         outcome="completed",
         first_byte_at=done.first_byte_at or call.first_byte_at,
         model=done.model,
-        usage=usage,
+        usage=done.last_usage or usage,
         cost_usd=done.cost_usd,
         upstream_request_id=done.upstream_request_id or call.upstream_request_id,
         text_length=len(done.text),
     )
     return replace(change, call=ended)
+
+
+def go_on(job: Job, before: Step, *, token: str, call: Call, now: float) -> Change:
+    """Another request of the same call, admitted like the first: the entry of the one before ends, a new one opens."""
+    fence(job, token)
+    change = step(
+        job,
+        "resumed",
+        now=now,
+        detail={"outcome": before.outcome, "error": before.detail},
+        calls=job.calls + 1,
+        cost_usd=_sum(job.cost_usd, before.cost_usd),
+    )
+    ended = replace(
+        call,
+        ended_at=now,
+        sent=True,
+        outcome=before.outcome,
+        detail=before.detail,
+        usage=before.usage,
+        cost_usd=before.cost_usd,
+        model=before.model or call.model,
+        upstream_request_id=before.upstream_request_id or call.upstream_request_id,
+        first_byte_at=before.first_byte_at or call.first_byte_at,
+        text_length=before.text_length,
+    )
+    opened = Call(
+        job_id=job.id,
+        number=job.calls + 1,
+        run=job.run,
+        started_at=now,
+        worker=call.worker,
+        model=job.model,
+        sent=True,
+    )
+    return replace(change, call=ended, next_call=opened)
 
 
 def fail(job: Job, failure: Failure, *, token: str, call: Call, policy: Policy, now: float, chance: float) -> Change:
@@ -330,7 +366,7 @@ def _ended(call: Call, failure: Failure, *, now: float) -> Call:
         outcome=failure.type.value,
         detail=failure.message,
         first_byte_at=failure.first_byte_at or call.first_byte_at,
-        usage=failure.usage,
+        usage=failure.last_usage or failure.usage,
         cost_usd=failure.cost_usd,
         model=failure.model or call.model,
         upstream_request_id=failure.upstream_request_id or call.upstream_request_id,

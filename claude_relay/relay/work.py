@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from .. import failpoints
 from ..core import machine
 from ..core.change import Call, Change
-from ..core.failure import Completion, Failure, Partial, Remedy
+from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Repair, Step
 from ..core.job import Job
 from ..core.submission import Exchanged
 from ..errors import LeaseLost, NotFound
@@ -69,13 +69,33 @@ class Work:
             raise LeaseLost()
         failpoints.hit("sending.after_commit")
 
+    def going_on(self, claimed: Claimed, step: Step) -> None:
+        """
+        The same call goes on with another request: in the ledger before its first byte goes out.
+
+        Raises `LeaseLost` if another worker has the job by now: nothing more may be sent then.
+        """
+
+        def move(unit: Unit) -> None:
+            job, call = _held(unit, claimed)
+            unit.save(machine.go_on(job, step, token=claimed.token, call=call, now=unit.now))
+            _spend(unit, job, step.cost_usd)
+
+        self._store.write(move)
+
+    def repair(self, claimed: Claimed) -> Repair | None:
+        """The answer of this run that did not fit its schema, for Claude to mend."""
+        if not claimed.job.failures:
+            return None
+        return self._store.read(lambda view: view.repair(claimed.job.id, claimed.job.run))
+
     def checkpoint(self, claimed: Claimed, partial: Partial) -> None:
         """Keep what has come so far. Silently nothing, once the lease is lost."""
 
         def keep(unit: Unit) -> None:
             job = unit.job(claimed.job.id)
             if job is not None and job.lease is not None and job.lease.token == claimed.token:
-                unit.checkpoint(job, claimed.call.number, partial)
+                unit.checkpoint(job, job.calls, partial)
 
         self._store.write(keep)
 
@@ -110,11 +130,14 @@ class Work:
         def move(unit: Unit) -> Change:
             job, call = _held(unit, claimed)
             chance = tools.random.random()
+            end = _once_mended(unit, job, failure)
             change = machine.fail(
-                job, failure, token=claimed.token, call=call, policy=tools.policy, now=unit.now, chance=chance
+                job, end, token=claimed.token, call=call, policy=tools.policy, now=unit.now, chance=chance
             )
             if failure.shows_the_key_works:
                 _unpark(unit, call)
+            if end.type is ErrorType.SCHEMA and not change.job.state.final:
+                unit.save_repair(job.id, job.run, Repair(text=end.partial, problem=end.message))
             _hold_back(unit, job, change, failure)
             _spend(unit, job, failure.cost_usd)
             return endings.save(unit, change, tools, partial=failure.partial)
@@ -307,6 +330,14 @@ def _held(unit: Unit, claimed: Claimed) -> tuple[Job, Call]:
     machine.fence(job, claimed.token)
 
     return job, unit.call(job.id, job.calls) or claimed.call
+
+
+def _once_mended(unit: Unit, job: Job, failure: Failure) -> Failure:
+    """An answer that does not fit its schema is asked for once more, and that is all: a second such end is the end."""
+    if failure.type is not ErrorType.SCHEMA or unit.repair(job.id, job.run) is None:
+        return failure
+
+    return replace(failure, remedy=Remedy.FAIL, message=f"{failure.message}, also after it was asked to mend that")
 
 
 def _throttled(holds: dict[str, Hold], now: float) -> set[str]:

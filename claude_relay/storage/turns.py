@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..core.failure import Repair
 from ..core.submission import Earlier
 from . import rows
 
@@ -31,6 +32,11 @@ class TurnReads:
         run: int | None = self._run(sql, (job_id,))[0][0]
         return run
 
+    def repair(self, job_id: str, run: int) -> Repair | None:
+        """The answer of that run which Claude is to mend."""
+        found = self._run("SELECT text, problem FROM repairs WHERE job_id = ? AND run = ?", (job_id, run))
+        return Repair(text=found[0][0], problem=found[0][1]) if found else None
+
 
 class TurnWrites(TurnReads):
     """And what is written."""
@@ -39,6 +45,12 @@ class TurnWrites(TurnReads):
         """That job goes on from this run, which is kept for it."""
         sql = "INSERT INTO continuations (job_id, earlier_id, earlier_run) VALUES (?, ?, ?)"
         self._run(sql, (job_id, earlier.job_id, earlier.run))
+
+    def save_repair(self, job_id: str, run: int, repair: Repair) -> None:
+        """Claude is to be shown this answer; one of an earlier run is forgotten."""
+        sql = """INSERT INTO repairs (job_id, run, text, problem) VALUES (?, ?, ?, ?) ON CONFLICT (job_id) DO UPDATE
+                 SET run = excluded.run, text = excluded.text, problem = excluded.problem"""
+        self._run(sql, (job_id, run, repair.text, repair.problem))
 
     def save_blocks(self, job_id: str, run: int, blocks: list[dict[str, Any]]) -> None:
         """Keep an answer block by block."""

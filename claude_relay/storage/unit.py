@@ -48,8 +48,17 @@ ON CONFLICT (request_id, owner) DO UPDATE SET job_id = excluded.job_id, body_has
     purged_at = excluded.purged_at"""
 
 _OF_A_JOB = (
-    *("continuations", "answers", "deliveries", "events", "acks", "partials", "fetched_files"),
-    *("calls", "outcomes", "requests"),
+    "continuations",
+    "answers",
+    "repairs",
+    "deliveries",
+    "events",
+    "acks",
+    "partials",
+    "fetched_files",
+    "calls",
+    "outcomes",
+    "requests",
 )
 
 
@@ -213,7 +222,7 @@ class Writes(Reads, TurnWrites):
         self._run("UPDATE outcomes SET body = x'' WHERE job_id = ?", (job_id,))
         self._run("UPDATE posts SET reply = '' WHERE delivery_id IN " + of_job, (job_id,))
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {of_job}", (job_id,))
-        for table in ("partials", "fetched_files", "answers"):
+        for table in ("partials", "fetched_files", "answers", "repairs"):
             self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
 
     def purge_tombstones(self, before: float) -> None:
@@ -239,10 +248,13 @@ class Writes(Reads, TurnWrites):
         self._event(change.event)
         if change.call is not None:
             self._run(_PUT_CALL, rows.call_values(change.call))
+        if change.next_call is not None:
+            self._run(_PUT_CALL, rows.call_values(change.next_call))
         if (outcome := change.outcome) is not None:
             sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
             self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body))
-            self._run("DELETE FROM partials WHERE job_id = ?", (job_id,))
+            for table in ("partials", "repairs"):
+                self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
             if outcome.blocks:
                 self.save_blocks(job_id, outcome.run, outcome.blocks)
         if change.delivery is not None:

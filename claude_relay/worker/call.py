@@ -67,15 +67,22 @@ class Caller:
     def _call(self, running: Running, request: dict[str, Any]) -> Completion | Failure:
         claimed = running.claimed
         try:
-            before = self._relay.work.before(claimed)
+            before, repair = self._relay.work.before(claimed), self._relay.work.repair(claimed)
         except NotFound as exc:
             return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, sent=False)
 
         return self._claude.call(
-            Prompt(job=claimed.job, request=request, before=before, max_cost_usd=claimed.request.max_cost_usd),
+            Prompt(
+                job=claimed.job,
+                request=request,
+                before=before,
+                repair=repair,
+                max_cost_usd=claimed.request.max_cost_usd,
+            ),
             stop=lambda: self._why_stop(running),
             sending=lambda: self._sending(running),
             progress=lambda partial: self._checkpoint(running, partial),
+            going_on=lambda step: self._relay.work.going_on(claimed, step),
         )
 
     def _sending(self, running: Running) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_claude import FakeClaude, answer
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude, answer, refusal
 from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
@@ -47,3 +48,46 @@ def test_a_conversation_of_three_reaches_the_upstream_whole(tmp_path: Path, upst
 def _text(turn: dict) -> str:
     content = turn["content"]
     return content if isinstance(content, str) else "".join(block.get("text", "") for block in content)
+
+
+def test_an_answer_that_does_not_fit_is_mended_once_even_by_another_worker(
+    tmp_path: Path, upstream: FakeClaude
+) -> None:
+    """The worker dies as it takes the job again; the next one shows Claude what was wrong. Two calls were made."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 5}}, "required": ["n"]}
+    upstream.then(*answer('{"n": 1}'))
+    upstream.then(*answer('```json\n{"n": 7}\n```'))
+    with Rig(tmp_path, upstream=upstream.url) as rig:
+        rig.start_api()
+        worker = rig.start_worker(CLAUDE_RELAY_TESTING="1", CLAUDE_RELAY_FAILPOINT="claim.after_commit:2")
+        rig.submit({"prompt": "A number?", "requestId": "r", "options": {"outputSchema": schema}})
+        eventually(lambda: not worker.alive)
+        rig.start_worker()
+        rig.finished("r")
+
+        got = rig.get("/api/result/r")
+        assert (got["status"], got["json"], got["attempts"]) == ("completed", {"n": 7}, 2)
+        outcomes = [call["outcome"] for call in rig.get("/api/jobs/r")["calls"]]
+        assert (outcomes, len(upstream.books)) == (["schema", "released", "completed"], 2)
+        asked, wrong, mend = upstream.books[1].body["messages"]
+        assert (asked["content"], wrong["content"]) == ("A number?", '{"n": 1}')
+        assert "minimum" in mend["content"]
+
+
+def test_a_pause_and_a_refused_schema_are_each_a_line_of_the_ledger(tmp_path: Path, upstream: FakeClaude) -> None:
+    """As many entries as the upstream has requests in its books, and their costs make the callback's."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    upstream.then(*refusal("400 Bad Request", "invalid_request_error", text="Schema is too complex."))
+    upstream.then(*answer('{"n":', stop_reason="pause_turn"))
+    upstream.then(*answer(" 7}"))
+    with Rig(tmp_path, upstream=upstream.url).start() as rig:
+        rig.submit({"prompt": "A number?", "requestId": "r", "options": {"outputSchema": schema}})
+        rig.finished("r")
+
+        got, calls = rig.get("/api/result/r"), rig.get("/api/jobs/r")["calls"]
+        assert (got["json"], got["attempts"]) == ({"n": 7}, 1)
+        assert any("in words" in warning for warning in got["warnings"])
+        assert [call["outcome"] for call in calls] == ["invalid_request", "paused", "completed"]
+        assert len(upstream.books) == len(calls)
+        assert sum(call["costUsd"] or 0 for call in calls) == pytest.approx(got["costUsd"])
+        assert got["usage"] == {"input_tokens": 20, "output_tokens": 10}

@@ -33,6 +33,7 @@ class Caller:
     def __init__(self, url, limits=QUICK, *, api_key="sk-ant-test", **fields):
         self.messages = Messages(api_key=api_key, base_url=url, limits=limits, **fields)
         self.sent: list[float] = []
+        self.went_on: list = []
         self.told: list = []
         self.verdict: Failure | None = None
         self.seconds = 0.0
@@ -45,6 +46,7 @@ class Caller:
                 stop=lambda: self.verdict,
                 sending=lambda: self.sent.append(time.time()),
                 progress=self.told.append,
+                going_on=self.went_on.append,
             )
         finally:
             self.seconds = time.monotonic() - began

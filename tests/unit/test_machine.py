@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from claude_relay.core import machine
 from claude_relay.core.change import Call, Change
-from claude_relay.core.failure import ErrorType, Failure, Partial, Remedy
+from claude_relay.core.failure import ErrorType, Failure, Partial, Remedy, Step
 from claude_relay.core.job import Job, Lease, OnInterrupt, State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict
@@ -45,6 +45,7 @@ def interrupt(job: Job, partial: Partial | None = None) -> Change:
 MOVES: dict[str, Callable[[Job], Change]] = {
     "claim": lambda job: machine.claim(job, lease=Lease(worker="w", token="t", expires_at=1.0), now=NOW),
     "complete": lambda job: machine.complete(job, a_completion(), token="t", call=CALL, now=NOW),
+    "go_on": lambda job: machine.go_on(job, Step(outcome="paused", cost_usd=0.5), token="t", call=CALL, now=NOW),
     "fail": lambda job: fail(job, a_failure()),
     "release": lambda job: machine.release(job, token="t", call=CALL, now=NOW),
     "interrupt": interrupt,
@@ -59,6 +60,7 @@ LEADS = {
     (State.QUEUED, "cancel"): State.CANCELLED,
     (State.QUEUED, "expire"): State.FAILED,
     (State.RUNNING, "complete"): State.COMPLETED,
+    (State.RUNNING, "go_on"): State.RUNNING,
     (State.RUNNING, "fail"): State.QUEUED,
     (State.RUNNING, "release"): State.QUEUED,
     (State.RUNNING, "interrupt"): State.QUEUED,
@@ -90,9 +92,19 @@ def test_every_state_against_every_move(state: State, move: str) -> None:
 
 def test_only_the_present_lease_may_end_a_call() -> None:
     job = a_job(State.RUNNING, lease=Lease(worker="w2", token="newer", expires_at=1.0))
-    for move in ("complete", "fail", "release"):
+    for move in ("complete", "go_on", "fail", "release"):
         with pytest.raises(Conflict):
             MOVES[move](job)
+
+
+def test_a_further_request_of_a_call_is_admitted_like_the_first() -> None:
+    """The entry of the one before ends with what it cost, a new one opens, and no further try is counted."""
+    change = MOVES["go_on"](a_job(State.RUNNING, cost_usd=1.0))
+
+    assert change.call is not None and change.next_call is not None
+    assert (change.call.number, change.call.outcome, change.call.cost_usd) == (CALL.number, "paused", 0.5)
+    assert (change.next_call.number, change.next_call.outcome, change.next_call.sent) == (2, None, True)
+    assert (change.job.calls, change.job.attempt, change.job.cost_usd) == (2, 1, 1.5)
 
 
 def test_a_claim_counts_and_opens_the_ledger() -> None:

@@ -201,6 +201,25 @@ def test_a_pause_is_gone_on_from_and_everything_is_summed(fake, caller):
         {"role": "assistant", "content": [{"type": "text", "text": "First, "}]},
     ]
     assert len(caller.sent) == 1
+    [before] = caller.went_on
+    assert (before.outcome, before.usage, before.text_length) == ("paused", {"input_tokens": 10, "output_tokens": 5}, 7)
+    assert done.last_usage == before.usage
+    assert before.cost_usd == done.cost_usd == 0.00007  # each of its own request
+
+
+def test_a_further_request_that_cannot_be_written_down_is_not_made(fake, caller):
+    """What was paid for before it is kept, and the call is not handed back as one that was never made."""
+    fake.then(head(), started(), *written("First, "), *stopped("pause_turn"))
+
+    def full(step):
+        raise OSError("disk full")
+
+    failure = caller.messages.call(
+        a_prompt(), stop=lambda: None, sending=lambda: None, progress=lambda partial: None, going_on=full
+    )
+
+    assert (failure.type, failure.remedy, failure.reason) == (ErrorType.INTERNAL, Remedy.SOON, "not_recorded_on")
+    assert (failure.sent, failure.partial, len(fake.books)) == (True, "First, ", 1)
 
 
 def test_pauses_without_end_are_ended(fake, caller):

@@ -1,10 +1,11 @@
 """Structured output: asked for natively or in words, checked here in any case."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.failure import ErrorType, Remedy, Repair
 from tests.support.claude_caller import a_prompt
 from tests.support.fake_claude import head, refusal, started, stopped, written
 
@@ -66,6 +67,17 @@ def test_a_schema_that_claude_refuses_is_asked_for_in_words(fake, caller):
     assert "in words" in first.warnings[0]
     assert ["output_config" in seen.body for seen in fake.books] == [True, False, False]
     assert json.dumps(SCHEMA) in fake.books[1].body["system"]
+    assert [(step.outcome, step.cost_usd) for step in caller.went_on] == [("invalid_request", None)]
+
+
+def test_claude_is_shown_what_it_has_to_mend(fake, caller):
+    fake.then(*structured('{"n": 7}'))
+    prompt = replace(a_structured_prompt(), repair=Repair(text='{"n": "seven"}', problem="n is no number"))
+
+    assert caller(prompt).json == {"n": 7}
+    asked, answered, again = fake.books[0].body["messages"]
+    assert (asked["content"], answered) == ("Hei", {"role": "assistant", "content": '{"n": "seven"}'})
+    assert again["role"] == "user" and "n is no number" in again["content"]
 
 
 def test_a_request_that_is_refused_with_and_without_its_schema_fails_with_the_first_word(fake, caller):
