@@ -1,4 +1,4 @@
-"""`completion`: what a shell needs to complete verbs and options."""
+"""`completion`: what a shell needs to complete verbs, options, ids and groups."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from .output import Output, pass_output
+
+_CALL = '_claude_relay_completion "$@"'
 
 
 @click.command()
@@ -17,6 +19,6 @@ def completion(output: Output, ctx: click.Context, shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"no completion for {shell}")
-    root = ctx.find_root().command
-    script = kind(root, {}, "claude-relay", "_CLAUDE_RELAY_COMPLETE")
-    output.write(script.source())
+    script = kind(ctx.find_root().command, {}, "claude-relay", "_CLAUDE_RELAY_COMPLETE").source()
+    # Loaded from zsh's own folder, click's script serves the first tab alone: at the second the context is another one.
+    output.write(script.replace(_CALL, f"compdef _claude_relay_completion claude-relay; {_CALL}"))

@@ -51,6 +51,10 @@ VERBS = {
 }
 
 
+#: A shell sets it when somebody has pressed the tab key.
+_COMPLETING = "_CLAUDE_RELAY_COMPLETE"
+
+
 class Verbs(click.Group):
     """A group whose commands are found by name when they are asked for."""
 
@@ -64,6 +68,10 @@ class Verbs(click.Group):
             return None
         found = importlib.import_module(f".{module}", __package__)
         command: click.Command = getattr(found, f"{cmd_name}_" if cmd_name == "list" else cmd_name)
+        if _COMPLETING in os.environ:
+            from .complete import teach
+
+            teach(command, cmd_name)
 
         return command
 

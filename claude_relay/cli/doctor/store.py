@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config import Settings
+from ...core.catalogue import BUILT_IN
 from ...errors import RelayError, StoreRefused, StoreUnavailable
 from ...relay import Relay
 from .finding import Finding, fail, ok, warn
@@ -114,7 +115,8 @@ def models(memo: Any, settings: Settings, now: float) -> Iterator[Finding]:
         if isinstance(one, dict) and isinstance(one.get("id"), str) and (at := _time(one.get("retiresAt"))) is not None
     }
     for name in dict.fromkeys((settings.model, *settings.fallback_models)):
-        if (at := retires.get(name)) is None or at - now > _SOON:
+        at = retires.get(name, _time(BUILT_IN.end_of(name)))
+        if at is None or at - now > _SOON:
             continue
         day = time.strftime("%Y-%m-%d", time.gmtime(at))
         setting = "RELAY_MODEL" if name == settings.model else "RELAY_FALLBACK_MODELS"
