@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test run check lint bench storm docs clean
+.PHONY: help setup demo test run check lint bench storm docs man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ storm: $(READY) ## five minutes of SIGKILL at random, judged from outside (ARGS=
 
 docs: $(READY) ## write .env.example and the README's settings anew from the options
 	@$(PY) -m claude_relay.config
+
+man: $(READY) ## write the man pages to build/man
+	@$(PY) -m claude_relay.cli.manual build/man
 
 clean: ## remove .venv and all that can be made again; jobs and logs stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,95 @@
+"""A man page for every verb, which man and mandoc take without a word, and which tells what --help tells."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import click
+import pytest
+
+from claude_relay.cli import manual
+from claude_relay.cli.main import cli
+from claude_relay.config import OPTIONS
+from tests.support.needs import needs
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("man")
+    manual.write(folder)
+    return folder
+
+
+def verbs(command: click.Command, name: str = "claude-relay") -> dict[str, click.Command]:
+    """Every verb, and every verb of a verb."""
+    found = {name: command}
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for verb in command.list_commands(ctx):
+            found |= verbs(command.get_command(ctx, verb), f"{name}-{verb}")
+    return found
+
+
+VERBS = verbs(cli)
+
+
+def shown(page: Path) -> str:
+    """As man shows it, on one line."""
+    done = subprocess.run(
+        [needs("man", "man-db"), "--warnings", "-l", str(page)],
+        env={"PATH": "/usr/bin:/bin", "MANPAGER": "cat", "MANWIDTH": "200", "LC_ALL": "C.UTF-8", "MANROFFOPT": "-c"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return " ".join(re.sub(r".\x08", "", done.stdout).split())
+
+
+def test_every_verb_has_its_page(folder):
+    assert {path.name for path in folder.iterdir()} == {f"{name}.1" for name in VERBS}
+
+
+def test_mandoc_has_nothing_to_say(folder):
+    done = subprocess.run(
+        [needs("mandoc"), "-T", "lint", "-W", "warning", *sorted(map(str, folder.iterdir()))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_page_names_every_option(folder, name):
+    text = shown(folder / f"{name}.1")
+
+    assert f"NAME {name} - " in text
+    for param in VERBS[name].params:
+        if isinstance(param, click.Option):
+            assert all(f"{option}" in text for option in param.opts)
+
+
+def test_the_first_page_has_settings_files_and_exit_codes(folder):
+    text = shown(folder / "claude-relay.1")
+
+    assert all(f"{row.name} {row.sentence}" in text for row in OPTIONS)
+    assert all(path in text for path in manual.FILES)
+    assert "78 wrong settings" in text
+
+
+def test_the_readme_has_the_same_exit_codes():
+    table = README.split("### Exit codes")[1].split("##")[0]
+
+    assert {int(code): words for code, words in re.findall(r"\| (\d+) \| ([^|]+?) (?=\|)", table)} == manual.EXITS
+
+
+@pytest.mark.parametrize("text", [".TH at the start", "'quoted", r"a\nb", "--a-b"])
+def test_nothing_in_a_text_is_taken_for_a_request(text):
+    assert manual._text(text)[:1] not in (".", "'")
+    assert not re.search(r"\\(?![e&-])", manual._text(text))
