@@ -19,9 +19,7 @@ def why(output: Output, request_id: str) -> None:
     """The timeline of a job in plain words, and what to do next."""
     with open_desk(output) as desk:
         record = desk.record(request_id)
-    told = [(event["at"], _sentence(event)) for event in record["events"]]
-    began = [call["firstByteAt"] for call in record["calls"] if call.get("firstByteAt")]
-    told = sorted([*told, *((at, "Claude began to answer") for at in began)], key=lambda line: line[0])
+    told = _timeline(record)
     verdict, command = _verdict(record)
     if output.json:
         timeline = [{"at": at, "text": text} for at, text in told]
@@ -32,6 +30,18 @@ def why(output: Output, request_id: str) -> None:
     output.line(verdict)
     if command:
         output.line(f"Next: {command}")
+
+
+def _timeline(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every move, and the moments that only the ledger knows: when an answer began."""
+    lines, calls = [], iter(record["calls"])
+    for event in record["events"]:
+        lines.append((event["at"], _sentence(event)))
+        call = next(calls, {}) if event["event"] == "claimed" else {}
+        if call.get("firstByteAt"):
+            lines.append((call["firstByteAt"], "Claude began to answer"))
+
+    return sorted(lines, key=lambda line: line[0])
 
 
 def _sentence(event: dict[str, Any]) -> str:

@@ -17,11 +17,13 @@ from tests.support.builders import a_completion, a_failure, a_submission
 pytestmark = pytest.mark.usefixtures("where")
 
 
-def finish(relay, request_id, end=None, began=None, **fields):
+def finish(relay, request_id, end=None, began=False, **fields):
     relay.submit(a_submission(request_id, **fields))
     [claimed] = relay.work.claim("w", limit=1)
     relay.work.sending(claimed)
-    relay.work.fail(claimed, end) if end else relay.work.complete(claimed, a_completion(first_byte_at=began))
+    relay.work.fail(claimed, end) if end else relay.work.complete(
+        claimed, a_completion(first_byte_at=time.time() if began else None)
+    )
 
 
 def deliver(relay, reply):
@@ -153,7 +155,7 @@ def test_tail_shows_the_moves(run, relay):
 
 def test_why_tells_the_story_and_the_next_command(run, relay):
     finish(relay, "bad", a_failure(remedy=Remedy.FAIL), webhook_url=None)
-    finish(relay, "good", webhook_url=None, began=time.time())
+    finish(relay, "good", webhook_url=None, began=True)
     relay.submit(a_submission("new"))
 
     assert "claude-relay retry bad" in run("why", "bad")[1]
