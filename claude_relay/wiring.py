@@ -83,6 +83,7 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
     from .queues.doorbell import Doorbell
     from .relay import Relay
     from .relay.known import Known
+    from .relay.timekeeping import read_clocks
     from .storage.ballast import Room
     from .storage.sqlite import SqliteStore
 
@@ -97,7 +98,15 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
     bell = Announcer(ready, Doorbell(folder))
 
     known = Known(store, provider=settings.provider)
-    relay = Relay(store, bell, policy(settings), room=Room(path.parent, settings.disk_floor), known=known)
+    relay = Relay(
+        store,
+        bell,
+        policy(settings),
+        room=Room(path.parent, settings.disk_floor),
+        known=known,
+        read_clocks=read_clocks,
+        clock_was_set=lambda seconds: log.warning("the clock was set", extra={"seconds": round(seconds, 3)}),
+    )
 
     return House(relay=relay, ready=ready, folder=folder)
 

@@ -10,6 +10,7 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from ..core.clock import LEAST
 from ..core.rates import Rate
 from ..errors import RateLimited
 
@@ -24,6 +25,7 @@ class Limit:
     def __init__(self, name: str, rate: Rate | None) -> None:
         self._name = name
         self._rate = rate
+        self._clocks = time.time() - time.monotonic()
         if rate is not None:
             self._window = MovingWindowRateLimiter(MemoryStorage())
             self._item = RateLimitItemPerSecond(rate.count, int(rate.seconds))
@@ -33,6 +35,7 @@ class Limit:
         """Count one request; raises `RateLimited` when that is one too many."""
         if self._rate is None:
             return
+        self._forget_a_wrong_time()
         taken = self._window.hit(self._item, self._name, client)
         stats = self._window.get_window_stats(self._item, self._name, client)
         left, wait = max(0, stats.remaining), max(1, int(stats.reset_time - time.time()) + 1)
@@ -51,6 +54,13 @@ class Limit:
                 f"again in {wait} s.",
                 retry_after=wait,
             )
+
+    def _forget_a_wrong_time(self) -> None:
+        """Begin anew when the clock was set: what was counted in a future that was none would count until then."""
+        clocks = time.time() - time.monotonic()
+        if abs(clocks - self._clocks) > LEAST:
+            self._window = MovingWindowRateLimiter(MemoryStorage())
+        self._clocks = clocks
 
 
 def address_of(req: falcon.Request) -> str:

@@ -10,6 +10,8 @@ from email.utils import parsedate_to_datetime
 
 #: A pause is never shorter (a hot loop) nor longer (a mistake upstream would stop the relay for days) than this.
 SHORTEST, LONGEST = 1.0, 900.0
+#: Dates in headers are whole seconds, and answers take a moment: less than this is no difference of clocks.
+_SKEW = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +37,10 @@ class RateLimits:
     @classmethod
     def parse(cls, headers: Mapping[str, str], *, now: float, status: int | None = None) -> RateLimits:
         """From lower-case headers. What is missing or garbled is None."""
+        # Told by the sender's clock: ours may be wrong by hours.
+        skew = (_date(headers.get("date")) or now) - now
         quotas = {
-            one.name: _quota(headers, one.name.replace("_", "-"))
+            one.name: _quota(headers, one.name.replace("_", "-"), skew if abs(skew) > _SKEW else 0.0)
             for one in fields(cls)
             if one.name not in ("retry_after", "status")
         }
@@ -56,20 +60,29 @@ def retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
         seconds = _number(headers.get(name))
         if seconds is not None:
             return _clamped(seconds / scale)
-    try:
-        moment = parsedate_to_datetime(headers.get("retry-after", ""))
-    except (ValueError, TypeError, IndexError):
+    moment, sent = _date(headers.get("retry-after")), _date(headers.get("date"))
+    if moment is None:
         return None
 
-    return _clamped(moment.timestamp() - now)
+    return _clamped(moment - (now if sent is None else sent))
 
 
-def _quota(headers: Mapping[str, str], name: str) -> Quota:
+def _date(value: str | None) -> float | None:
+    """An HTTP date, or None."""
+    try:
+        return parsedate_to_datetime(value or "").timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _quota(headers: Mapping[str, str], name: str, skew: float) -> Quota:
     limit, remaining, reset = (
         headers.get(f"anthropic-ratelimit-{name}-{end}") for end in ("limit", "remaining", "reset")
     )
 
-    return Quota(limit=_whole(limit), remaining=_whole(remaining), reset=_moment(reset))
+    whole_at = _moment(reset)
+
+    return Quota(limit=_whole(limit), remaining=_whole(remaining), reset=None if whole_at is None else whole_at - skew)
 
 
 def _number(value: str | None) -> float | None:

@@ -37,7 +37,7 @@ def _timeline(record: dict[str, Any]) -> list[tuple[str, str]]:
     lines, calls = [], iter(record["calls"])
     for event in record["events"]:
         lines.append((event["at"], _sentence(event)))
-        call = next(calls, {}) if event["event"] == "claimed" else {}
+        call: dict[str, Any] = next(calls, {}) if event["event"] == "claimed" else {}
         if call.get("firstByteAt"):
             lines.append((call["firstByteAt"], "Claude began to answer"))
 

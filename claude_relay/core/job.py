@@ -76,6 +76,8 @@ class Job:
     retain: Retain = Retain.FULL
     deadline_at: float | None = None
     deadline_asked: bool = False
+    deadline_fixed: bool = False  # asked for as a point in time: it stays when the calendar is set
+    run_at: float | None = None  # such a start
     has_webhook: bool = False
 
     run: int = 1

@@ -302,6 +302,7 @@ def retry(job: Job, *, policy: Policy, now: float, model: str | None = None) -> 
         cancel_requested_at=None,
         deadline_at=now + policy.deadline,
         deadline_asked=False,
+        deadline_fixed=False,
         waiting_for=None,
         finished_at=None,
         error_type=None,

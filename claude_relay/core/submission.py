@@ -29,7 +29,9 @@ class Submission:
     mode: str = "live"
     need_by: float | None = None
     run_at: float | None = None
+    run_at_fixed: bool = False  # a point in time, not a delay
     deadline_at: float | None = None  # None: the default, which stands still while the job cannot run
+    deadline_fixed: bool = False  # a point in time, not a length of time
     priority: float = 0.0
     group: str = "default"
     max_cost_usd: float | None = None

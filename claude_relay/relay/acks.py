@@ -12,6 +12,7 @@ from ..core.delivery import Delivery
 from ..core.job import Job
 from ..errors import NotFound
 from ..ports import Unit, View
+from .timekeeping import ago
 from .values import Tools
 
 _SECRET = "secret:ack"
@@ -64,7 +65,7 @@ class Acks:
             return 0
 
         def due(view: View, limit: int) -> list[Delivery]:
-            return list(view.unacked_deliveries(before=view.now - after, limit=limit))
+            return list(view.unacked_deliveries(before=ago(view, after), limit=limit))
 
         def send_again(unit: Unit) -> int:
             found = due(unit, _STEP)

@@ -13,6 +13,7 @@ from ..core import delivery as deliveries
 from ..core import machine
 from ..core.catalogue import Catalogue
 from ..core.change import Change, Event
+from ..core.clock import Clocks
 from ..core.delivery import Delivery
 from ..core.ids import uuid7
 from ..core.job import Job, Retain, State
@@ -30,6 +31,7 @@ from .keys import Keys
 from .known import Known
 from .post import Post
 from .reading import Reading
+from .timekeeping import KeepsTime
 from .upkeep import Upkeep
 from .values import Accepted, Ids, Ref, Tools, found
 from .work import Work
@@ -52,8 +54,13 @@ class Relay:
         rng: random.Random | None = None,
         room: Callable[[], str | None] = lambda: None,
         known: Callable[[], Catalogue] | None = None,
+        read_clocks: Callable[[], Clocks] | None = None,
+        clock_was_set: Callable[[float], None] = lambda seconds: None,
     ) -> None:
+        """With `read_clocks`, a calendar that is set moves what is relative along, and `clock_was_set` hears of it."""
         rng = rng or random.SystemRandom()
+        if read_clocks is not None:
+            store = KeepsTime(store, read_clocks, told=clock_was_set)
         self._tools = Tools(store=store, bell=bell, policy=policy, random=rng, ids=Ids(rng))
         self.known = known or Known(store)
         self._store = store
@@ -268,6 +275,8 @@ class Relay:
             retain=submission.retain,
             deadline_at=due_at + self.policy.deadline if deadline is None else deadline,
             deadline_asked=deadline is not None,
+            deadline_fixed=submission.deadline_fixed,
+            run_at=submission.run_at if submission.run_at_fixed else None,
             has_webhook=submission.webhook_url is not None,
             prompt_length=submission.prompt_length,
         )

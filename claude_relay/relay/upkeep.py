@@ -9,6 +9,7 @@ from ..core import machine, wire
 from ..core.job import Job
 from ..ports import Unit, View, WorkerSeen
 from . import endings
+from .timekeeping import ago
 from .values import Tools
 
 _STEP = 100
@@ -64,18 +65,19 @@ class Upkeep:
     def purge(self) -> int:
         """Erase what is past its time; answers how many jobs that were."""
         policy, erased = self._tools.policy, 0
+
         while True:
             step = self._store.write(
                 lambda unit: unit.purge(
-                    done_before=unit.now - policy.retention,
-                    failed_before=unit.now - policy.retention_failed,
+                    done_before=ago(unit, policy.retention),
+                    failed_before=ago(unit, policy.retention_failed),
                     limit=_STEP,
                 )
             )
             erased += step
             if step < _STEP:
                 break
-        self._store.write(lambda unit: unit.purge_tombstones(unit.now - policy.tombstones))
+        self._store.write(lambda unit: unit.purge_tombstones(ago(unit, policy.tombstones)))
         if erased:
             self._store.forget()
 

@@ -18,9 +18,9 @@ from ..ports import Group, Hold, Posted, Tombstone, WorkerSeen
 
 JOB = (
     "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"
-    " on_interrupt retain deadline_at deadline_asked has_webhook run run_started_at calls attempt failures"
-    " interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at waiting_for"
-    " finished_at error_type error prompt_length response_length usage cost_usd"
+    " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
+    " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
+    " waiting_for finished_at error_type error prompt_length response_length usage cost_usd"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
@@ -79,6 +79,8 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.retain.value,
         job.deadline_at,
         int(job.deadline_asked),
+        int(job.deadline_fixed),
+        job.run_at,
         int(job.has_webhook),
         job.run,
         job.run_started_at,
@@ -123,7 +125,7 @@ def to_job(row: Sequence[Any]) -> Job:
     told["retain"] = Retain(told["retain"])
     told["lease"] = _lease(told)
     told["usage"] = load(told["usage"])
-    for flag in ("deadline_asked", "has_webhook", "ambiguous", "sent"):
+    for flag in ("deadline_asked", "deadline_fixed", "has_webhook", "ambiguous", "sent"):
         told[flag] = bool(told[flag])
 
     return Job(**told)

@@ -14,7 +14,7 @@ from ..core.keys import ApiKey
 from ..core.submission import Request
 from ..errors import Conflict
 from ..ports import Group, Hold, Posted, WorkerSeen
-from . import rows
+from . import rows, shift
 from .additions import Additions
 from .turns import TurnWrites
 from .view import Reads, Run
@@ -186,6 +186,13 @@ class Writes(Reads, TurnWrites):
         sql = f"""UPDATE jobs SET deadline_at = deadline_at + max(0, ? - max(?, run_started_at))
                   WHERE state = 'queued' AND deadline_asked = 0{where}"""
         self._run(sql, (until, since, *args))
+
+    def shift_times(self, seconds: float) -> None:
+        """The calendar was set by so much: what is relative moves along."""
+        for sql in shift.SHIFT:
+            self._run(sql, (seconds,))
+        for sql in shift.ENDED if seconds < 0 else ():
+            self._run(sql, (seconds, self.now))
 
     def seen(self, worker: WorkerSeen) -> None:
         """A worker's sign of life."""

@@ -14,7 +14,7 @@ from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
 from ..core.job import Job
 from ..errors import LeaseLost, NotFound, StoreUnavailable
 from ..ports import Claude, Prompt
-from ..relay import Relay
+from ..relay import Claimed, Relay
 from .files import Files
 from .pacing import Pacing
 from .running import Running
@@ -38,13 +38,14 @@ class Caller:
         pacing: Pacing,
         ending: threading.Event,
         clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay = relay
         self._claude = claude
         self._files = files
         self._pacing = pacing
         self._ending = ending
-        self._clock = clock
+        self._clock, self._steady = clock, steady
 
     def run(self, running: Running) -> Job | None:
         """See one job through: None where it was not ours any more at the end."""
@@ -54,13 +55,14 @@ class Caller:
             self._pacing.ended(family, throttled=False, well=False)
             return self._stored(running, lambda: self._relay.work.release(claimed))
 
-        began = time.monotonic()
+        began = self._steady()
+        running.late = self._when_late(claimed, began)
         with self._files.whole(claimed, lambda: self._why_stop(running)) as request:
             end = request if isinstance(request, Failure) else self._call(running, request)
         throttled = isinstance(end, Failure) and end.remedy is Remedy.WAIT
         self._pacing.ended(family, throttled=throttled, well=isinstance(end, Completion))
         job = self._stored(running, lambda: self._settle(running, end))
-        self._log(running, job, end, time.monotonic() - began)
+        self._log(running, job, end, self._steady() - began)
 
         return job
 
@@ -90,13 +92,23 @@ class Caller:
         self._relay.work.sending(running.claimed)
         running.sent = True
 
+    def _when_late(self, claimed: Claimed, began: float) -> Callable[[], bool]:
+        """Whether the deadline has passed: a point in time by the calendar, any other by the steady clock."""
+        job = claimed.job
+        if (deadline := job.deadline_at) is None:
+            return lambda: False
+        if job.deadline_fixed:
+            return lambda: self._clock() >= deadline
+        end = began + deadline - claimed.call.started_at
+
+        return lambda: self._steady() >= end
+
     def _why_stop(self, running: Running) -> Failure | None:
-        deadline = running.claimed.job.deadline_at
         if running.cancelled.is_set():
             return Failure(type=ErrorType.CANCELLED, message="the job was cancelled", remedy=Remedy.FAIL)
         if running.lost.is_set():
             return Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.SOON)
-        if deadline is not None and self._clock() >= deadline:
+        if running.late():
             return Failure(type=ErrorType.DEADLINE, message="the deadline passed during the call", remedy=Remedy.FAIL)
         if self._ending.is_set():
             return Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.SOON)

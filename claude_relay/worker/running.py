@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..core.failure import Partial
@@ -17,6 +17,7 @@ class Running:
     claimed: Claimed
     cancelled: threading.Event = field(default_factory=threading.Event)
     lost: threading.Event = field(default_factory=threading.Event)
+    late: Callable[[], bool] = lambda: False  # whether its deadline has passed
     sent: bool = False
     partial: Partial = field(default_factory=Partial)
 

@@ -17,7 +17,7 @@ from .fitting import unreadable
 from .identity import RULE, hash_of, read_request_id
 from .options import KNOWN as OPTIONS
 from .options import read_options
-from .times import read_end, read_start
+from .times import is_moment, read_end, read_start
 from .turns import read_turns
 from .webhook import read_headers, read_url
 
@@ -110,7 +110,9 @@ def parse(
         mode=mode,
         need_by=need_by,
         run_at=run_at,
+        run_at_fixed=is_moment(fields.clean.get("runAt")),
         deadline_at=deadline_at,
+        deadline_fixed=is_moment(fields.clean.get("deadline")),
         priority=float(priority or 0),
         group=group or "default",
         max_cost_usd=max_cost_usd,

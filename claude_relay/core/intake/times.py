@@ -47,6 +47,11 @@ def read_end(fields: Fields, name: str, *, now: float) -> float | None:
     return end
 
 
+def is_moment(text: str | None) -> bool:
+    """Whether a time was written as a point in time, rather than as a length of time from now."""
+    return text is not None and _DATE.match(text) is not None
+
+
 def rfc_3339(text: str) -> float:
     """Seconds since 1970; ValueError with a sentence for a person otherwise."""
     found = _RFC_3339.fullmatch(text)

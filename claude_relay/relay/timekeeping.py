@@ -1,0 +1,137 @@
+"""A store that minds the clock: when the calendar is set, what is relative moves along before anything is written."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from ..core import clock
+from ..core.clock import Clocks
+from ..errors import StoreUnavailable
+from ..ports import Store, Unit, View
+
+T = TypeVar("T")
+
+MEMO = "clock"
+#: How often the time is noted in the store, in seconds: for the next start of the machine.
+_NOTE = 60.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STEADY = getattr(time, "CLOCK_BOOTTIME", None)  # runs on while the machine sleeps, as the calendar does
+
+
+class KeepsTime:
+    """
+    Implements `ports.Store` over another.
+
+    Every process looks at both clocks whenever it writes, so that no row is ever written by a calendar that the rows
+    beside it do not know yet. The store holds what was agreed: of several processes one moves the rows.
+    """
+
+    def __init__(
+        self, store: Store, read_clocks: Callable[[], Clocks], *, told: Callable[[float], None] = lambda seconds: None
+    ) -> None:
+        self._store, self._clocks, self._told = store, read_clocks, told
+        self._agreed: Clocks | None = None
+
+    def write(self, work: Callable[[Unit], T]) -> T:
+        """As the store's own, with the calendar minded first."""
+
+        def minded(unit: Unit) -> tuple[T, Clocks | None, float]:
+            now = self._clocks()
+            if self._still(now):
+                return work(unit), None, 0.0
+            moved = mind(unit, now)
+            return work(unit), now, moved
+
+        answer, agreed, moved = self._store.write(minded)
+        if agreed is not None:
+            self._agreed = agreed  # only now: what was undone was not agreed
+        if moved:
+            self._told(moved)
+
+        return answer
+
+    def read(self, look: Callable[[View], T]) -> T:
+        """As the store's own; a calendar that was set since the last write is minded first, if that can be done."""
+        if self._agreed is not None and self._set_since(self._agreed, self._clocks()):
+            with contextlib.suppress(StoreUnavailable):
+                self.write(lambda unit: None)
+
+        return self._store.read(look)
+
+    def check(self) -> str | None:
+        """As the store's own."""
+        return self._store.check()
+
+    def forget(self) -> None:
+        """As the store's own."""
+        self._store.forget()
+
+    def backup(self, target: Path) -> None:
+        """As the store's own."""
+        self._store.backup(target)
+
+    def close(self) -> None:
+        """As the store's own."""
+        self._store.close()
+
+    def _still(self, now: Clocks) -> bool:
+        """Whether nothing has to be looked up: the clocks run side by side, and the last note is fresh."""
+        known = self._agreed
+        if known is None or now.steady - known.steady > _NOTE:
+            return False
+
+        return not self._set_since(known, now)
+
+    @staticmethod
+    def _set_since(known: Clocks, now: Clocks) -> bool:
+        return abs((now.wall - now.steady) - (known.wall - known.steady)) > clock.LEAST
+
+
+def mind(unit: Unit, now: Clocks) -> float:
+    """Hold the clocks against what the store knows; answers by how much the calendar was set, the rows with it."""
+    noted = clock.from_memo(unit.memo(MEMO))
+    moved, agreed = clock.judge(noted, now)
+    if moved:
+        told = unit.memo("alerted:park")
+        park = next((hold for hold in unit.holds() if hold.scope == "park"), None)
+        unit.shift_times(moved)
+        if park is not None and told == park.since:
+            [park] = [hold for hold in unit.holds() if hold.scope == "park"]
+            unit.remember("alerted:park", park.since)
+    unit.remember(MEMO, clock.as_memo(agreed))
+
+    return moved
+
+
+def ago(view: View, seconds: float) -> float:
+    """What the calendar said so long ago, of time that was seen to pass."""
+    return clock.kept_since(clock.from_memo(view.memo(MEMO)), now=view.now, keep=seconds)
+
+
+def read_clocks() -> Clocks:
+    """This machine's clocks, read close together: a process that is held up in between reads again."""
+    while True:
+        before = _steady()
+        wall = time.time()
+        after = _steady()
+        if after - before < 0.1:
+            return Clocks(wall=wall, steady=after, boot=_BOOT)
+
+
+def _steady() -> float:
+    return time.monotonic() if _STEADY is None else time.clock_gettime(_STEADY)
+
+
+def _boot() -> str:
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return f"process {uuid.uuid4()}"  # nothing tells one start of this machine from another
+
+
+_BOOT = _boot()

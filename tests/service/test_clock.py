@@ -1,0 +1,272 @@
+"""The calendar is set, by hours and both ways: what is relative goes on as if nothing had been."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core.clock import Clocks
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.job import Job
+from claude_relay.core.policy import DAY, Policy
+from claude_relay.ports import WorkerSeen
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import QuietBell, a_completion, a_failure, a_submission
+
+HOUR = 3600.0
+SET = pytest.mark.parametrize("by", [2 * HOUR, -2 * HOUR, 40 * DAY, -40 * DAY])
+
+
+class Machine:
+    """Its two clocks."""
+
+    def __init__(self) -> None:
+        self.wall, self.steady, self.boot = 1_800_000_000.0, 1000.0, "first"
+
+    def passes(self, seconds: float) -> None:
+        """Time goes by."""
+        self.wall += seconds
+        self.steady += seconds
+
+    def set(self, by: float) -> None:
+        """Someone sets the calendar."""
+        self.wall += by
+
+    def starts_again(self, wall: float) -> None:
+        self.wall, self.steady, self.boot = wall, 3.0, "second"
+
+    def clocks(self) -> Clocks:
+        return Clocks(wall=self.wall, steady=self.steady, boot=self.boot)
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+def a_relay(path: Path, machine: Machine) -> Relay:
+    store = SqliteStore(path, clock=lambda: machine.wall)
+    return Relay(store, QuietBell(), Policy(), read_clocks=machine.clocks)
+
+
+@pytest.fixture
+def relay(tmp_path: Path, machine: Machine) -> Iterator[Relay]:
+    relay = a_relay(tmp_path / "relay.db", machine)
+    relay.work.claim("w", limit=1)  # any write: the time is noted
+    yield relay
+    relay.close()
+
+
+def claim(relay: Relay) -> list[str]:
+    return [one.job.request_id for one in relay.work.claim("w", limit=99)]
+
+
+def stored(relay: Relay, name: str) -> Job:
+    return relay._store.read(lambda view: view.find(name, None)[0])
+
+
+@SET
+def test_waiting_and_backing_off_jobs_wait_as_long_as_they_would_have(
+    relay: Relay, machine: Machine, by: float
+) -> None:
+    relay.submit(a_submission("backing off"))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.fail(claimed, a_failure(retry_after=600.0))
+    relay.submit(a_submission("delayed", run_at=machine.wall + 600))
+    relay.submit(a_submission("due"))
+    machine.set(by)
+    machine.passes(1)
+
+    assert claim(relay) == ["due"]
+    machine.passes(597)
+    assert claim(relay) == []
+    machine.passes(3)
+    assert sorted(claim(relay)) == ["backing off", "delayed"]
+
+
+@SET
+def test_no_deadline_but_one_that_is_a_point_in_time_comes_sooner_or_later(
+    relay: Relay, machine: Machine, by: float
+) -> None:
+    moment = machine.wall + HOUR
+    relay.submit(a_submission("default", run_at=machine.wall + 99 * DAY))
+    relay.submit(a_submission("length", run_at=machine.wall + 99 * DAY, deadline_at=moment))
+    relay.submit(a_submission("moment", run_at=machine.wall + 99 * DAY, deadline_at=moment, deadline_fixed=True))
+    machine.set(by)
+    machine.passes(HOUR - 2)
+    early = [job.request_id for job in relay.upkeep.expire()]
+    machine.passes(3)
+    then = [job.request_id for job in relay.upkeep.expire()]
+
+    assert (early, then) == ((["moment"], ["length"]) if by > 0 else ([], ["length"]))
+    assert stored(relay, "default").deadline_at == pytest.approx(machine.wall + 100 * DAY - HOUR, abs=2)
+    assert stored(relay, "moment").deadline_at == moment
+
+
+def test_a_start_that_is_a_point_in_time_stays_one(relay: Relay, machine: Machine) -> None:
+    at = machine.wall + HOUR
+    relay.submit(a_submission("r", run_at=at, run_at_fixed=True))
+    machine.set(-2 * HOUR)
+    machine.passes(2 * HOUR)
+    assert claim(relay) == []
+    machine.set(HOUR)
+    machine.passes(1)
+
+    assert machine.wall >= at
+    assert claim(relay) == ["r"]
+
+
+@SET
+def test_groups_throttles_and_a_park_hold_as_long_as_they_would_have(relay: Relay, machine: Machine, by: float) -> None:
+    relay.set_group("g", concurrency=None, rate=1)
+    relay.submit_many([a_submission(name, group="g", model="claude-opus-5-5") for name in ("g1", "g2")])
+    assert claim(relay) == ["g1"]
+    relay.submit_many([a_submission("s1"), a_submission("s2", run_at=machine.wall + 5)])
+    [throttled] = relay.work.claim("w", limit=1)
+    relay.work.fail(throttled, a_failure(ErrorType.RATE_LIMIT, Remedy.WAIT, retry_after=50.0))
+    machine.set(by)
+    machine.passes(48)
+    assert claim(relay) == []
+    machine.passes(3)
+    assert sorted(claim(relay)) == ["s1", "s2"]
+    machine.passes(10)
+    assert claim(relay) == ["g2"]
+
+
+@SET
+def test_a_parked_queue_is_told_of_once_and_probed_in_its_time(relay: Relay, machine: Machine, by: float) -> None:
+    relay.submit_many([a_submission("a"), a_submission("b")])
+    [refused] = relay.work.claim("w", limit=1)
+    relay.work.fail(refused, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    assert len(relay.upkeep.alerts()) == 1
+    before = stored(relay, "b").deadline_at or 0
+    machine.set(by)
+    machine.passes(290)
+    assert claim(relay) == []
+    assert relay.upkeep.alerts() == []
+    machine.passes(11)
+    [probe] = relay.work.claim("w", limit=9)
+    relay.work.complete(probe, a_completion())
+
+    assert len(claim(relay)) == 1
+    assert stored(relay, "b").deadline_at == pytest.approx(before + by + 301, abs=1)
+
+
+@SET
+def test_a_delivery_keeps_its_schedule(relay: Relay, machine: Machine, by: float) -> None:
+    relay.submit(a_submission("r"))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+    machine.passes(2)
+    [one] = relay.post.claim("w", limit=9, per_destination=9)
+    relay.post.settle(one, Reply(status=503, retry_after=100.0))
+    machine.set(by)
+    machine.passes(98)
+    assert relay.post.claim("w", limit=9, per_destination=9) == []
+    machine.passes(3)
+
+    assert len(relay.post.claim("w", limit=9, per_destination=9)) == 1
+
+
+def test_nothing_is_purged_before_it_was_kept_for_its_time(relay: Relay, machine: Machine) -> None:
+    relay.submit(a_submission("r", webhook_url=None))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+    machine.passes(HOUR)
+    machine.set(400 * DAY)
+    assert relay.upkeep.purge() == 0
+    machine.passes(22 * HOUR)
+    assert relay.upkeep.purge() == 0
+    machine.passes(2 * HOUR)
+    assert relay.upkeep.purge() == 1
+
+
+def test_nothing_is_kept_until_a_future_that_was_a_mistake(relay: Relay, machine: Machine) -> None:
+    machine.set(400 * DAY)
+    relay.submit(a_submission("r", webhook_url=None))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+    machine.set(-400 * DAY)
+    relay.upkeep.expire()
+    machine.passes(23 * HOUR)
+
+    assert relay.upkeep.purge() == 0
+    machine.passes(2 * HOUR)
+    assert relay.upkeep.purge() == 1
+
+
+def test_of_two_processes_one_moves_the_rows(relay: Relay, machine: Machine, tmp_path: Path) -> None:
+    other = a_relay(tmp_path / "relay.db", machine)
+    other.work.claim("v", limit=1)
+    relay.submit(a_submission("r", run_at=machine.wall + 600))
+    machine.set(2 * HOUR)
+    for _ in range(3):
+        other.submit(a_submission())
+        relay.submit(a_submission())
+
+    assert stored(relay, "r").due_at == pytest.approx(machine.wall + 600)
+    other.close()
+
+
+def test_what_was_set_while_nothing_ran_is_seen_at_the_start(machine: Machine, tmp_path: Path) -> None:
+    first = a_relay(tmp_path / "relay.db", machine)
+    first.submit(a_submission("r", run_at=machine.wall + 600))
+    first.close()
+    machine.passes(100)
+    machine.set(-2 * HOUR)
+    second = a_relay(tmp_path / "relay.db", machine)
+    assert claim(second) == []
+
+    machine.passes(501)
+    assert claim(second) == ["r"]
+    second.close()
+
+
+def test_a_machine_without_a_battery_starts_in_1970_and_hears_the_time_later(machine: Machine, tmp_path: Path) -> None:
+    """Nothing waits for fifty years, and nothing is late by as many."""
+    then = machine.wall
+    first = a_relay(tmp_path / "relay.db", machine)
+    first.submit_many([a_submission("due"), a_submission("later", run_at=then + 600)])
+    first.close()
+    machine.starts_again(wall=30.0)
+    second = a_relay(tmp_path / "relay.db", machine)
+    assert claim(second) == ["due"]
+    machine.passes(60)
+    machine.set(then + HOUR - machine.wall)
+    assert claim(second) == []
+    assert [job.request_id for job in second.upkeep.expire()] == []
+    machine.passes(560)
+
+    assert claim(second) == ["later"]
+    second.close()
+
+
+def test_a_move_that_is_undone_undoes_the_shift_and_the_next_one_makes_it(relay: Relay, machine: Machine) -> None:
+    relay.submit(a_submission("r", run_at=machine.wall + 600))
+    machine.set(2 * HOUR)
+    with pytest.raises(ZeroDivisionError):
+        relay._store.write(lambda unit: 1 / 0)
+    relay.pause("x")
+
+    assert stored(relay, "r").due_at == pytest.approx(machine.wall + 600)
+
+
+def test_a_worker_that_lives_is_not_missed(relay: Relay, machine: Machine) -> None:
+    seen = WorkerSeen(id="w", host="h", pid=1, started_at=machine.wall, seen_at=machine.wall, slots=1, running=0)
+    relay.upkeep.seen(seen)
+    machine.set(2 * HOUR)
+
+    assert relay.read.overview()["workers"][0]["alive"]
+
+
+def test_a_status_tells_the_new_time(relay: Relay, machine: Machine) -> None:
+    relay.submit(a_submission("r", run_at=machine.wall + 600))
+    machine.set(-2 * HOUR)
+    due = stored(relay, "r").due_at
+
+    assert due == pytest.approx(machine.wall + 600)
+    assert str(relay.read.status(Ref(request_id="r"))["waitingFor"]).startswith("due ")
