@@ -49,14 +49,22 @@ class Exchange:
         self._progress, self._heard_limits = progress, heard_limits
         self._checkpoint, self._clock, self._wall = checkpoint, clock, wall
         self._turns: list[Answer] = []
+        self._begun: Callable[[], None] = lambda: None
         self._told_at = 0.0
         self._told_words = False
         self._request_id: str | None = None
         self._heard: dict[str, str] | None = None
         self._first_byte_at: float | None = None
 
-    def run(self, plan: request.Plan, *, after: Step | None = None) -> Completion | Failure:
-        """Send it, and go on after each pause, to the end. `after`: how another request ended that this one follows."""
+    def run(
+        self, plan: request.Plan, *, after: Step | None = None, begun: Callable[[], None] = lambda: None
+    ) -> Completion | Failure:
+        """
+        Send it, and go on after each pause, to the end.
+
+        `after`: how another request ended that this one follows. `begun` is called when Claude begins to answer.
+        """
+        self._begun = begun
         self._turns.clear()
         body = plan.body
         for _ in range(PAUSES + 1):
@@ -142,6 +150,8 @@ class Exchange:
         now = self._clock()
         # The first words at once: whoever follows the answer sees that it has begun.
         first_words = not self._told_words and answer.length > 0
+        if kind == "message_start":
+            self._begun()
         if kind == "message_start" or first_words or now - self._told_at >= self._checkpoint:
             self._told_at = now
             self._told_words = answer.length > 0

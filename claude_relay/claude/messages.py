@@ -14,6 +14,7 @@ from ..core.job import family_of
 from ..errors import InvalidRequest
 from ..ports import Prompt, Stop
 from . import models, request, schema
+from .caching import Caching
 from .exchange import Exchange
 from .ratelimits import RateLimits
 from .recent import Recent
@@ -22,8 +23,6 @@ from .watch import Limits, Watch, Watchdog
 
 log = logging.getLogger(__name__)
 
-_CACHE_LIFE = 300.0  # of Claude's shorter prompt cache
-_CACHE_LEAST = 3000  # characters: less is not cached upstream
 _DAY = 86_400.0
 
 
@@ -48,7 +47,7 @@ class Messages:
         self._clock, self._wall, self._on_limits = clock, wall, on_limits
         self._upstream = Upstream(api_key=api_key, base_url=base_url, limits=self._limits)
         self._watchdog = Watchdog(every=self._limits.look)
-        self._systems = Recent(seconds=_CACHE_LIFE, clock=clock)
+        self._caching = Caching(clock=clock)
         self._too_much = Recent(seconds=_DAY, clock=clock)
 
     def open(self) -> None:
@@ -106,18 +105,19 @@ class Messages:
     def _run(self, exchange: Exchange, prompt: Prompt) -> Completion | Failure:
         wanted = (prompt.request.get("options") or {}).get("outputSchema")
         if wanted is None:
-            return exchange.run(self._plan(prompt, native=True))
+            return self._send(exchange, self._plan(prompt, native=True))
 
         schema.checked(wanted)
         key = json.dumps(wanted, sort_keys=True)
         plan = self._plan(prompt, native=key not in self._too_much)
-        done = exchange.run(plan)
+        done = self._send(exchange, plan)
         if not (plan.native and isinstance(done, Failure) and done.reason == "http_400"):
             return done
 
         # It may be the schema that is refused: Claude's structured output has limits of size and shape that it does not
         # tell beforehand. A refusal is free, so it is asked for once more in words, and checked here as ever.
-        again = exchange.run(self._plan(prompt, native=False), after=exchange.step(done.type.value, done.message))
+        refused = exchange.step(done.type.value, done.message)
+        again = self._send(exchange, self._plan(prompt, native=False), after=refused)
         if isinstance(again, Failure) and again.reason == "http_400":
             return replace(again, message=done.message)
         self._too_much.add(key)
@@ -125,19 +125,18 @@ class Messages:
         return again
 
     def _plan(self, prompt: Prompt, *, native: bool) -> request.Plan:
-        system = (prompt.request.get("options") or {}).get("systemPrompt") or ""
-        cached = len(system) >= _CACHE_LEAST and system in self._systems
-        if system:
-            self._systems.add(system)
-
         return request.build(
             prompt.request,
             model=prompt.job.model,
             before=prompt.before,
             repair=prompt.repair,
             native=native,
-            cached=cached,
         )
+
+    def _send(self, exchange: Exchange, plan: request.Plan, *, after: Step | None = None) -> Completion | Failure:
+        body, begun = self._caching.marked(plan.body)
+
+        return exchange.run(replace(plan, body=body), after=after, begun=begun)
 
     def _heard_limits(self, model: str, limits: RateLimits) -> None:
         if self._on_limits is not None:

@@ -52,14 +52,13 @@ def build(
     before: Sequence[Exchanged] = (),
     repair: Repair | None = None,
     native: bool = True,
-    cached: bool = False,
 ) -> Plan:
     """
     The body to send: the conversation so far, the turns with the files in the last user turn, then the options.
 
     `repair`: what Claude answered to this before, and what was wrong with it, are shown to it after its turns.
-    `cached`: mark the system prompt for Claude's cache, which pays from the second time on. `raw` is merged last: its
-    fields replace ours, except that `output_config` is merged field by field and that every call streams.
+    `raw` is merged last: its fields replace ours, except that `output_config` is merged field by field, that its
+    `messages` are the turns, and that every call streams.
     """
     options = request.get("options") or {}
     schema = options.get("outputSchema")
@@ -74,9 +73,7 @@ def build(
     if schema is not None and fit is None:
         system = "\n\n".join(part for part in (system, _IN_WORDS + json.dumps(schema, ensure_ascii=False)) if part)
     if system:
-        body["system"] = (
-            [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}] if cached else system
-        )
+        body["system"] = system
     config: dict[str, Any] = {}
     if options.get("effort"):
         config["effort"] = options["effort"]

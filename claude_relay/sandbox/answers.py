@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from claude_relay.sandbox import tokens, words
+from claude_relay.sandbox.cache import NONE, Cached
 from claude_relay.sandbox.fill import fill
 from claude_relay.sandbox.request import Ask
 
@@ -31,6 +32,12 @@ class Answer:
     stop_details: Mapping[str, Any] | None = None
     input_tokens: int
     output_tokens: int
+    cached: Cached = NONE
+
+    @property
+    def fresh_tokens(self) -> int:
+        """Input that was neither read from the cache nor written into it."""
+        return max(0, self.input_tokens - self.cached.read - self.cached.written)
 
 
 def answer(ask: Ask, *, message_id: str) -> Answer:

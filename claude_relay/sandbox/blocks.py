@@ -35,6 +35,7 @@ class Turn:
     pages: int = 0
     images: int = 0
     cited: bool = False
+    weights: tuple[int, ...] = ()  # of its blocks, in order
 
 
 def conversation(body: Mapping[str, Any]) -> list[Turn]:
@@ -97,6 +98,7 @@ def _joined(role: str, parts: Sequence[Turn]) -> Turn:
         pages=sum(part.pages for part in parts),
         images=sum(part.images for part in parts),
         cited=any(part.cited for part in parts),
+        weights=tuple(part.tokens for part in parts),
     )
 
 

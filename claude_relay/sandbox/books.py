@@ -7,6 +7,8 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Any
 
+from claude_relay.sandbox.cache import Cache
+
 OPEN = "open"
 MOST_CALLS = 10_000
 A_MINUTE = 60.0
@@ -25,7 +27,9 @@ class Call:
     attempt: int | None = None
     status: int | None = None
     ended: str = OPEN
-    input_tokens: int = 0
+    input_tokens: int = 0  # all of them, those of the cache included
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
     output_tokens: int = 0
     prompt_sha256: str | None = None
 
@@ -38,6 +42,7 @@ class Books:
         self._calls: deque[Call] = deque(maxlen=MOST_CALLS)
         self._tries: OrderedDict[str, int] = OrderedDict()
         self._minute, self._used = 0, (0, 0, 0)
+        self.cache = Cache()
 
     def open(self, call: Call) -> Call:
         """Enter a call that has just arrived."""

@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -60,6 +61,8 @@ class Handler(Connection):
             raise error
 
         found = answer(ask, message_id=f"msg_sandbox_{uuid.uuid4().hex[:24]}")
+        found = replace(found, cached=books.cache.use(ask.beginnings, time.time()))
+        self.note(cache_read_tokens=found.cached.read, cache_write_tokens=found.cached.written)
         if ask.stream:
             delay, request_id = self.server.delay, self.call.request_id
             score = play.streamed(found, over=orders.slow, delay=delay, trouble=trouble, request_id=request_id)

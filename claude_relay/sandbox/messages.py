@@ -42,9 +42,9 @@ def events(answer: Answer) -> list[Event]:
         "stop_details": answer.stop_details,
     }
     usage = {
-        "input_tokens": answer.input_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
+        "input_tokens": answer.fresh_tokens,
+        "cache_creation_input_tokens": answer.cached.written,
+        "cache_read_input_tokens": answer.cached.read,
         "output_tokens": answer.output_tokens,
         "output_tokens_details": {"thinking_tokens": 0},
     }
@@ -86,11 +86,14 @@ def _envelope(answer: Answer) -> dict[str, Any]:
 
 
 def _usage(answer: Answer, output: int) -> dict[str, Any]:
+    cached = answer.cached
     return {
-        "input_tokens": answer.input_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+        "input_tokens": answer.fresh_tokens,
+        "cache_creation_input_tokens": cached.written,
+        "cache_read_input_tokens": cached.read,
+        "cache_creation": {
+            f"ephemeral_{life}_input_tokens": cached.written if cached.life == life else 0 for life in ("5m", "1h")
+        },
         "output_tokens": output,
         "output_tokens_details": {"thinking_tokens": 0},
         "server_tool_use": None,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_relay.sandbox import blocks, models, schema, tokens, words
+from claude_relay.sandbox import blocks, cache, models, schema, tokens, words
 from claude_relay.sandbox.orders import Orders
 from claude_relay.sandbox.problem import ApiError, invalid
 
@@ -47,6 +47,7 @@ class Ask:
     pages: int = 0
     images: int = 0
     continuing: bool = False
+    beginnings: tuple[cache.Beginning, ...] = field(default=(), repr=False)
 
     @property
     def digest(self) -> str:
@@ -87,6 +88,7 @@ def parse(body: Mapping[str, Any], *, version: str, counting: bool = False) -> A
         pages=sum(turn.pages for turn in turns),
         images=sum(turn.images for turn in turns),
         continuing=continuing,
+        beginnings=() if counting else cache.beginnings(body, turns),
     )
     if ask.input_tokens > model.window:
         raise ApiError(400, f"prompt is too long: {ask.input_tokens} tokens > {model.window} maximum")

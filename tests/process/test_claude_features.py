@@ -91,3 +91,20 @@ def test_a_pause_and_a_refused_schema_are_each_a_line_of_the_ledger(tmp_path: Pa
         assert len(upstream.books) == len(calls)
         assert sum(call["costUsd"] or 0 for call in calls) == pytest.approx(got["costUsd"])
         assert got["usage"] == {"input_tokens": 20, "output_tokens": 10}
+
+
+def test_what_repeats_is_cached_and_costs_less(tmp_path: Path) -> None:
+    """Three jobs with one long system prompt: plain, written, read; the callbacks' usage and cost show it."""
+    options = {"systemPrompt": "You read invoices with care. " * 400}
+    with Rig(tmp_path).start() as rig:
+        got = []
+        for number in range(3):
+            rig.submit({"prompt": f"Number {number}", "requestId": f"r-{number}", "options": options})
+            rig.finished(f"r-{number}")
+            got.append(rig.get(f"/api/result/r-{number}"))
+
+    read = [one["usage"]["cache_read_input_tokens"] for one in got]
+    written = [one["usage"]["cache_creation_input_tokens"] for one in got]
+    assert (read[:2], written[0], written[2]) == ([0, 0], 0, 0)
+    assert read[2] == written[1] > 1024
+    assert got[1]["costUsd"] > got[0]["costUsd"] > 3 * got[2]["costUsd"]

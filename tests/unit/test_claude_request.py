@@ -45,12 +45,6 @@ def test_options_go_where_the_api_has_them():
     assert "temperature" not in sent
 
 
-def test_a_system_prompt_that_repeats_is_marked_for_the_cache():
-    sent = body({"prompt": "Hei", "options": {"systemPrompt": "Kort."}}, cached=True)
-
-    assert sent["system"] == [{"type": "text", "text": "Kort.", "cache_control": {"type": "ephemeral"}}]
-
-
 def test_the_conversation_so_far_comes_first():
     """Turns, files and answers as they were; an empty answer is left out, as Claude takes none."""
     before = [
