@@ -29,18 +29,25 @@ _NEVER = tuple(
         "100.64.0.0/10",  # carriers' NAT; some clouds' metadata
         "168.63.129.16/32",  # a public number, and the inside of every Azure machine
         "192.0.0.0/24",  # protocols; another cloud's metadata
+        "192.31.196.0/24",  # these three: whoever is near answers for name servers and tunnels
+        "192.52.193.0/24",
+        "192.175.48.0/24",
         "192.88.99.0/24",  # 6to4 relays
         "198.18.0.0/15",  # benchmarks
         "224.0.0.0/4",  # multicast
         "240.0.0.0/4",
         "2001::/23",  # protocols: Teredo (which carries an IPv4 address), ORCHID
         "2002::/16",  # 6to4, which carries an IPv4 address
+        "2620:4f:8000::/48",  # as 192.175.48.0/24
         "3fff::/20",  # documentation
     )
 )
 
-#: The part of IPv6 that the world routes. NAT64, IPv4-compatible, site-local and multicast addresses are outside.
+#: The part of IPv6 that the world routes. IPv4-compatible, site-local and multicast addresses are outside.
 _ROUTED_V6 = ipaddress.IPv6Network("2000::/3")
+
+#: How a machine without IPv4 sees the rest of the Internet (RFC 6052): as public as the IPv4 address in it.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 _LOCAL = (".localhost", ".localdomain", ".local", ".internal", ".intranet", ".lan", ".home.arpa", ".corp", ".home")
 
@@ -108,6 +115,8 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address.ipv4_mapped is not None:
             return is_public(address.ipv4_mapped)
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(address.packed[-4:]))
         if address not in _ROUTED_V6:
             return False
 
