@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .config import Settings
+from .config import Settings, load_prices
 from .core.policy import Policy
 from .errors import ConfigError, StoreRefused
 
@@ -87,6 +87,7 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
     from .storage.ballast import Room
     from .storage.sqlite import SqliteStore
 
+    prices = load_prices(settings.prices)
     path = settings.store_path
     if path is None:
         raise ConfigError(["RELAY_STORE names a PostgreSQL server, which this version cannot use yet: name a file."])
@@ -97,7 +98,7 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
     ready = DiskQueue(path.with_name("ready.db"))
     bell = Announcer(ready, Doorbell(folder))
 
-    known = Known(store, provider=settings.provider)
+    known = Known(store, provider=settings.provider, prices=prices.output_prices())
     relay = Relay(
         store,
         bell,
@@ -249,7 +250,8 @@ def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing) -> 
         pause = min(max(out), _TOKENLESS) if out else None
         pacing.heard(family, limit=quota.limit, remaining=quota.remaining, reset=quota.reset, exhausted_for=pause)
 
-    claude = Messages(api_key=key or "", base_url=base_url, limits=limits, on_limits=heard)
+    prices = load_prices(settings.prices)
+    claude = Messages(api_key=key or "", prices=prices, base_url=base_url, limits=limits, on_limits=heard)
     stack.callback(claude.close)
 
     return claude

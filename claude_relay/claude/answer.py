@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 #: Which field of a block a delta adds to; what is not named here is new to us and left alone.
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+
+#: Roughly how many letters make a token of an answer.
+CHARACTERS_A_TOKEN = 3.5
 
 
 class Malformed(Exception):
@@ -41,7 +46,7 @@ class Answer:
     What has come so far.
 
     `started`: `message_start` was seen, so that the input is paid for; `began`: Claude has written something, so that
-    trying again may pay for it twice; `ended`: `message_stop` was seen.
+    trying again may pay for it twice; `counted`: its output was told, at the end; `ended`: `message_stop` was seen.
     """
 
     def __init__(self) -> None:
@@ -51,6 +56,7 @@ class Answer:
         self.stop_details: Mapping[str, Any] = {}
         self.usage: dict[str, int] = {}
         self.extra_price = False
+        self.counted = False
         self.started = self.began = self.ended = False
         self.length = 0
         self._texts: list[str] = []
@@ -85,6 +91,7 @@ class Answer:
             self.stop_reason = _string(delta.get("stop_reason") or "") or self.stop_reason
             self.stop_details = dict(delta.get("stop_details") or self.stop_details)
             self._count(event.get("usage") or {})
+            self.counted = "output_tokens" in (event.get("usage") or {})
         elif kind == "message_stop":
             self.ended = True
 
@@ -110,6 +117,20 @@ class Answer:
         self.usage |= flat_usage(usage)
         if usage.get("speed", "standard") not in (None, "standard") or usage.get("service_tier") == "priority":
             self.extra_price = True
+
+    @property
+    def known_usage(self) -> dict[str, int]:
+        """
+        The counts, as far as they are told.
+
+        How much was written is only told at the end; of an answer that is still under way, or that broke off, its
+        letters tell roughly, and `estimated_output_tokens` says that they did.
+        """
+        written = math.ceil(self.length / CHARACTERS_A_TOKEN)
+        if self.counted or not self.started or written <= self.usage.get("output_tokens", 0):
+            return self.usage
+
+        return self.usage | {"output_tokens": written, "estimated_output_tokens": written}
 
     @property
     def text(self) -> str:

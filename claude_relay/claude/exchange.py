@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Step
+from ..core.prices import PriceList
 from . import endings, request, schema
 from .answer import Answer, Malformed, content_for_callback, worth_keeping
 from .classify import classify
-from .prices import cost_usd
 from .ratelimits import RateLimits
 from .upstream import Broken, Refused, Upstream
 from .watch import Watch
@@ -21,9 +21,6 @@ log = logging.getLogger(__name__)
 
 #: How often Claude may pause (a long run of its own tools) and be asked to go on.
 PAUSES = 10
-
-#: Roughly how many characters make a token: to see a budget crossed before the count comes, at the very end.
-_CHARACTERS_A_TOKEN = 3.5
 
 _TRUNCATED = "the answer was cut at its token limit, so that there is no json: raise options.maxTokens"
 _UNFIT = "outputSchema is more than Claude's structured output can hold to: it was asked for in words, and checked"
@@ -38,6 +35,7 @@ class Exchange:
         watch: Watch,
         *,
         model: str,
+        prices: PriceList,
         max_cost_usd: float | None,
         progress: Callable[[Partial], None],
         heard_limits: Callable[[str, RateLimits], None],
@@ -45,7 +43,8 @@ class Exchange:
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        self._upstream, self._watch, self._model, self._max_cost = upstream, watch, model, max_cost_usd
+        self._upstream, self._watch, self._model = upstream, watch, model
+        self._prices, self._max_cost = prices, max_cost_usd
         self._progress, self._heard_limits = progress, heard_limits
         self._checkpoint, self._clock, self._wall = checkpoint, clock, wall
         self._turns: list[Answer] = []
@@ -157,9 +156,8 @@ class Exchange:
             self._told_words = answer.length > 0
             self._headers()
             self._tell()
-            return self._over_budget()
 
-        return None
+        return self._over_budget()
 
     def _ended(self, plan: request.Plan) -> Completion | Failure:
         answer, value = self._turns[-1], None
@@ -213,9 +211,7 @@ class Exchange:
         if self._max_cost is None:
             return None
 
-        usage = self._usage()
-        written = int(sum(turn.length for turn in self._turns) / _CHARACTERS_A_TOKEN)
-        cost = self._cost(usage | {"output_tokens": max(usage.get("output_tokens", 0), written)})
+        cost = self._cost(self._usage())
         if cost is None or cost <= self._max_cost:
             return None
 
@@ -266,7 +262,7 @@ class Exchange:
     def _usage(self) -> dict[str, int]:
         total: Counter[str] = Counter()
         for turn in self._turns:
-            total.update(turn.usage)
+            total.update(turn.known_usage)
 
         return dict(total)
 
@@ -277,4 +273,4 @@ class Exchange:
         if any(turn.extra_price for turn in self._turns):
             return None
 
-        return cost_usd(next((turn.model for turn in reversed(self._turns) if turn.model), self._model), usage)
+        return self._prices.cost(next((turn.model for turn in reversed(self._turns) if turn.model), self._model), usage)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Step
 from ..core.job import family_of
+from ..core.prices import PriceList
 from ..errors import InvalidRequest
 from ..ports import Prompt, Stop
 from . import models, request, schema
@@ -37,13 +38,14 @@ class Messages:
         self,
         *,
         api_key: str,
+        prices: PriceList,
         base_url: str | None = None,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         on_limits: Callable[[str, RateLimits], None] | None = None,
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits, self._prices = limits or Limits(), prices
         self._clock, self._wall, self._on_limits = clock, wall, on_limits
         self._upstream = Upstream(api_key=api_key, base_url=base_url, limits=self._limits)
         self._watchdog = Watchdog(every=self._limits.look)
@@ -69,6 +71,7 @@ class Messages:
             self._upstream,
             watch,
             model=prompt.job.model,
+            prices=self._prices,
             max_cost_usd=prompt.max_cost_usd,
             progress=progress,
             heard_limits=self._heard_limits,

@@ -43,8 +43,11 @@ def show(output: Output, origin: bool) -> None:
 @pass_output
 def check(output: Output) -> None:
     """Whether the daemons would start with these settings; exit 78 and a sentence for each fault if not."""
+    from ..config import load_prices
+
     settings = output.settings
     settings.require("API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else []))
+    load_prices(settings.prices)
     output.say("The settings are good.")
 
 

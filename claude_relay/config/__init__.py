@@ -10,7 +10,8 @@ from claude_relay.core.rates import Rate
 from .docs import write_env_example, write_table
 from .loader import load
 from .option import Option
+from .pricelist import load_prices
 from .settings import Settings
 from .table import OPTIONS
 
-__all__ = ["OPTIONS", "Option", "Rate", "Settings", "load", "write_env_example", "write_table"]
+__all__ = ["OPTIONS", "Option", "Rate", "Settings", "load", "load_prices", "write_env_example", "write_table"]

@@ -168,6 +168,6 @@ def webhook_secrets(text: str) -> tuple[str, ...]:
     return secrets
 
 
-def folder(text: str) -> Path:
-    """A directory, absolute from here on."""
+def path(text: str) -> Path:
+    """A file or a directory, absolute from here on."""
     return Path(text).expanduser().absolute()

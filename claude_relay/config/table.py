@@ -101,6 +101,9 @@ class Claude:
     fallback_models: tuple[str, ...] = option(
         "RELAY_FALLBACK_MODELS", "", a.words, "Models to turn to, in this order, when the first cannot answer."
     )
+    prices: Path | None = option(
+        "RELAY_PRICES", "", a.absent(a.path), "A price file of your own; what it names replaces the shipped prices."
+    )
     concurrency: int = option("RELAY_CONCURRENCY", "64", a.integer(1, 10_000), "Calls in flight in one worker.")
     call_timeout: float = option("RELAY_CALL_TIMEOUT", "30m", a.some_time, "The longest that one call may take.")
     first_byte_timeout: float = option(
@@ -199,7 +202,7 @@ class Running:
         "What is logged: error, warn, info or debug.",
     )
     log_dir: Path | None = option(
-        "RELAY_LOG_DIR", "", a.absent(a.folder), "A directory for error.log and combined.log, beside the console."
+        "RELAY_LOG_DIR", "", a.absent(a.path), "A directory for error.log and combined.log, beside the console."
     )
     alert_url: str | None = option(
         "RELAY_ALERT_URL", "", a.absent(at.hook), "An address that is told when the relay needs a person.", secret=True

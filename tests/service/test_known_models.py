@@ -13,6 +13,7 @@ from claude_relay.claude import Limits, Messages
 from claude_relay.core.catalogue import BUILT_IN
 from claude_relay.core.failure import ErrorType, Failure, Remedy
 from claude_relay.core.policy import Policy
+from claude_relay.core.prices import PriceList
 from claude_relay.relay import Relay
 from claude_relay.relay.known import FRESH, Known
 from claude_relay.storage.sqlite import SqliteStore
@@ -49,7 +50,7 @@ def test_every_page_is_fetched_and_stored_with_the_retired_ones(relay: Relay, st
     """Through the real client: pages are followed, unknown fields do no harm, and it is no call in the books."""
     with FakeClaude() as fake:
         fake.page = 2
-        messages = Messages(api_key="sk-ant-test", base_url=fake.url, limits=Limits())
+        messages = Messages(api_key="sk-ant-test", prices=PriceList(dated=""), base_url=fake.url, limits=Limits())
         assert Lookup(relay, messages, provider="anthropic").look() == REFRESH
         messages.close()
 
@@ -76,7 +77,7 @@ def test_an_upstream_without_a_list_is_a_failure_and_no_crash(broken: Any) -> No
     """A gateway may not have one."""
     with FakeClaude() as fake:
         fake.models = broken
-        messages = Messages(api_key="sk-ant-test", base_url=fake.url, limits=Limits())
+        messages = Messages(api_key="sk-ant-test", prices=PriceList(dated=""), base_url=fake.url, limits=Limits())
         found = messages.models()
         messages.close()
 

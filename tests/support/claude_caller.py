@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from claude_relay.claude import Limits, Messages
+from claude_relay.config import load_prices
 from claude_relay.core.failure import Failure
 from claude_relay.core.job import Job, State
 from claude_relay.ports import Prompt
@@ -15,6 +16,8 @@ QUICK = Limits(call_timeout=20, first_byte=10, idle=10, connect=2, checkpoint=0,
 SHORT = Limits(call_timeout=20, first_byte=0.3, idle=0.3, patience=2, connect=2, checkpoint=0, look=0.02)
 TEXT = "Hello from the fake."
 PING = event("ping")
+#: What is known of it when it breaks off: its three tokens are told by its letters.
+HALF_USAGE = {"input_tokens": 10, "output_tokens": 3, "estimated_output_tokens": 3}
 HALF = (head(), started(), *written("Half an answer")[:2])
 
 
@@ -31,7 +34,7 @@ class Caller:
     """Makes calls, and notes what the port was told meanwhile."""
 
     def __init__(self, url, limits=QUICK, *, api_key="sk-ant-test", **fields):
-        self.messages = Messages(api_key=api_key, base_url=url, limits=limits, **fields)
+        self.messages = Messages(api_key=api_key, prices=load_prices(None), base_url=url, limits=limits, **fields)
         self.sent: list[float] = []
         self.went_on: list = []
         self.told: list = []

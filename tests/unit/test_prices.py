@@ -4,7 +4,9 @@ from datetime import date
 
 import pytest
 
-from claude_relay.claude.prices import cost_usd, table
+from claude_relay.config.pricelist import load_prices, shipped
+from claude_relay.core.prices import KINDS
+from claude_relay.errors import ConfigError
 
 
 def usage(**counts):
@@ -30,13 +32,13 @@ def usage(**counts):
     ],
 )
 def test_a_cost_is_exact_and_never_rounded_to_nothing(model, counts, dollars):
-    assert dollars == cost_usd(model, usage(**counts))
+    assert dollars == shipped().cost(model, usage(**counts))
 
 
 def test_a_batch_costs_half():
     counts = usage(input_tokens=1_000_000, output_tokens=1_000_000)
 
-    assert cost_usd("claude-opus-5-5", counts, batch=True) == 12.0
+    assert shipped().cost("claude-opus-5-5", counts, batch=True) == 12.0
 
 
 @pytest.mark.parametrize(
@@ -49,21 +51,85 @@ def test_a_batch_costs_half():
     ],
 )
 def test_an_unknown_price_is_none_never_a_guess(model, counts):
-    assert cost_usd(model, usage(**counts)) is None
+    assert shipped().cost(model, usage(**counts)) is None
 
 
 def test_no_tokens_cost_nothing():
-    assert cost_usd("claude-opus-5-5", usage()) == 0.0
+    assert shipped().cost("claude-opus-5-5", usage()) == 0.0
 
 
 def test_the_table_says_when_it_was_true_and_each_row_is_whole():
     """
-    A row that lacks a price would make answers without a cost; one with a wrong key would never be looked at.
+    A row that lacks a price would make answers without a cost.
     """
-    assert date.fromisoformat(table()["dated"]) <= date.today()
-    for model, price in table()["models"].items():
-        for one in (price, price.get("long", price)):
-            assert {"input", "output", "cache_read", "cache_write_5m", "cache_write_1h"} == set(one) - {
-                "long",
-                "above",
-            }, model
+    assert date.fromisoformat(shipped().dated) <= date.today()
+    for model, price in shipped().models.items():
+        for one in (price.tokens, price.long or price.tokens):
+            assert set(KINDS) == set(one), model
+
+
+def test_a_file_of_the_operators_own_is_laid_over_the_shipped_one(tmp_path):
+    """What it names replaces what came along, null takes a price away, and the date is its own."""
+    file = tmp_path / "prices.json"
+    file.write_text(
+        """{"dated": "2026-11-24", "each": {"web_search_requests": "0.01"}, "models": {
+            "claude-opus-5-5": {"input": 8, "output": "40"}, "claude-opus-5": null,
+            "house-large": {"input": "1", "output": "2"}}}"""
+    )
+    prices = load_prices(file)
+    million = usage(input_tokens=1_000_000)
+
+    assert prices.dated == "2026-11-24"
+    assert [prices.cost(model, million) for model in ("claude-opus-5-5", "claude-opus-5", "house-large")] == [
+        8.0,
+        None,
+        1.0,
+    ]
+    assert prices.cost("claude-sonnet-5-5", million | {"web_search_requests": 3}) == 2.03
+    assert prices.cost("claude-opus-5-5", usage(cache_read_input_tokens=1)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("{", ["is not JSON"]),
+        ("[]", ["must hold a JSON object"]),
+        ("{}", ['"dated" must be the day']),
+        ('{"dated": "2026-11-24", "modles": {}}', ['"modles" is not known here']),
+        ('{"dated": "2026-11-24", "models": []}', ['"models" must be an object']),
+        (
+            '{"dated": "24.11.2026", "models": {"m": {"input": "x", "outptu": 1}, "n": 1,'
+            ' "o": {"input": -1, "output": 1}}}',
+            [
+                "models.m.outptu is not known",
+                "models.m.output is missing",
+                'models.m.input must be dollars, such as "2.50"',
+                "models.n must be an object, or null",
+                "models.o.input must be dollars",
+                '"dated" must be the day',
+            ],
+        ),
+        (
+            '{"dated": "2026-11-24", "models": {"m": {"input": 1, "output": 1, "long": {"input": 1, "output": 1}}}}',
+            ['models.m.long must be an object with "above"'],
+        ),
+        (
+            '{"dated": "2026-11-24", "each": {"web_search_requests": true}}',
+            ["each.web_search_requests must be dollars"],
+        ),
+    ],
+)
+def test_a_faulty_price_file_is_refused_with_a_sentence_for_each_fault(tmp_path, text, faults):
+    file = tmp_path / "prices.json"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_prices(file)
+
+    assert len(caught.value.problems) == len(faults)
+    for fault, problem in zip(faults, caught.value.problems, strict=True):
+        assert fault in problem and problem.startswith(f"RELAY_PRICES {file}") and problem.endswith(".")
+
+
+def test_a_price_file_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load_prices(tmp_path / "nothing.json")

@@ -6,7 +6,7 @@ import pytest
 
 from claude_relay.claude import Limits
 from claude_relay.core.failure import Completion, ErrorType, Failure, Remedy
-from tests.support.claude_caller import HALF, PING, SONNET, TEXT, Caller, a_prompt
+from tests.support.claude_caller import HALF, HALF_USAGE, PING, SONNET, TEXT, Caller, a_prompt
 from tests.support.eventually import eventually
 from tests.support.fake_claude import Drip, Hang, Wait, chunk, event, head, stopped, written
 
@@ -85,7 +85,7 @@ def test_a_stop_is_seen_at_once_though_no_event_comes(fake, caller, steps):
     assert caller.seconds < 3
     if len(steps) > 1:
         assert (failure.partial, failure.upstream_request_id, failure.model) == ("Half an ", "req_fake", SONNET)
-        assert failure.usage == {"input_tokens": 10, "output_tokens": 1}
+        assert failure.usage == HALF_USAGE
     eventually(lambda: fake.books and fake.books[0].outcome == "left")
 
 
@@ -124,7 +124,7 @@ def test_a_stop_that_comes_with_the_end_comes_too_late(fake):
     caller = Caller(fake.url, Limits(look=60, checkpoint=0))
 
     def progress(partial):
-        if partial.usage["output_tokens"] == 5:  # `message_delta`: only `message_stop` is to come
+        if partial.text and "estimated_output_tokens" not in partial.usage:  # `message_delta` has told; now the stop
             caller.verdict = CANCEL
 
     done = caller.messages.call(a_prompt(), stop=lambda: caller.verdict, sending=list, progress=progress)

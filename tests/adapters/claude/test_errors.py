@@ -3,7 +3,7 @@
 import pytest
 
 from claude_relay.core.failure import ErrorType, Remedy
-from tests.support.claude_caller import HALF, PING, SONNET, Caller
+from tests.support.claude_caller import HALF, HALF_USAGE, PING, SONNET, Caller
 from tests.support.fake_claude import END, Hang, answer, chunk, event, head, refusal, started
 
 
@@ -113,7 +113,7 @@ def test_an_overload_after_text_counts_and_is_marked(fake, caller):
     failure = caller()
 
     assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.OVERLOADED, Remedy.SOON, True)
-    assert (failure.partial, failure.usage) == ("Half an ", {"input_tokens": 10, "output_tokens": 1})
+    assert (failure.partial, failure.usage) == ("Half an ", HALF_USAGE)
     assert (failure.model, failure.cost_usd) == (SONNET, 0.00003)
 
 
