@@ -16,6 +16,7 @@ from .ack import Ack
 from .auth import AllKeys, Authority
 from .bodies import Bodies
 from .claude import Bulk, Claude
+from .cost import Cost
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import Jobs, Moves, Record, Result, Status
@@ -38,6 +39,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
+    "/api/cost": ("GET",),
     "/api/overview": ("GET",),
     "/api/moves": ("GET",),
     "/api/pause": ("POST",),
@@ -84,6 +86,7 @@ def make_app(
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
+        "/api/cost": (Cost(relay), None),
         "/api/overview": (whole, None),
         "/api/moves": (whole_moves, None),
         "/api/pause": (whole, "pause"),

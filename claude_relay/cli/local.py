@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.intake import Defaults, parse
 from ..relay import Ref, Relay
-from ..relay.asked import accepted_body, check_url, chosen_options, job_filter, submit_bodies
+from ..relay.asked import accepted_body, check_url, chosen_options, job_filter, moment, submit_bodies
 from .desk import Which
 
 _PAGE = 200
@@ -66,6 +66,10 @@ class Local:
     def overview(self) -> dict[str, Any]:
         """The whole relay."""
         return self._relay.read.overview()
+
+    def cost(self, by: str, since: str | None) -> dict[str, Any]:
+        """What was spent."""
+        return self._relay.read.cost(by=by, since=moment("since", since), owner=self._owner)
 
     def moves(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
         """What moved after `cursor`."""

@@ -34,6 +34,7 @@ VERBS = {
     "search": "lists",
     "tail": "tail",
     "why": "why",
+    "cost": "cost",
     "retry": "steer",
     "redeliver": "steer",
     "cancel": "steer",

@@ -87,6 +87,10 @@ class Remote:
         """The whole relay."""
         return self._json("GET", "/api/overview")
 
+    def cost(self, by: str, since: str | None) -> dict[str, Any]:
+        """What was spent."""
+        return self._json("GET", "/api/cost", params={"by": by} | ({"since": since} if since else {}))
+
     def moves(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
         """What moved after `cursor`."""
         params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": str(cursor)})

@@ -97,11 +97,10 @@ def job_filter(*, status: Sequence[str] = (), since: str | None = None, limit: i
         else:
             problems.append(Problem(field="status", problem=f"must be one of {', '.join(_STATES)}"))
     began = None
-    if since:
-        began = _moment(since)
-        if began is None:
-            words = "must be a time such as 2026-01-15T10:30:00Z, or a duration such as 2h"
-            problems.append(Problem(field="since", problem=words))
+    try:
+        began = moment("since", since)
+    except InvalidRequest as exc:
+        problems.extend(exc.problems)
     if not 1 <= limit <= 500:
         problems.append(Problem(field="limit", problem="must be a whole number from 1 to 500"))
     if problems:
@@ -110,7 +109,10 @@ def job_filter(*, status: Sequence[str] = (), since: str | None = None, limit: i
     return JobFilter(states=states, since=began, limit=limit, **rest)
 
 
-def _moment(text: str) -> float | None:
+def moment(field: str, text: str | None) -> float | None:
+    """A time, or how long ago; None where nothing is said, and `InvalidRequest` for what is neither."""
+    if not text:
+        return None
     try:
         return time.time() - parse_duration(text)
     except ValueError:
@@ -118,7 +120,8 @@ def _moment(text: str) -> float | None:
     try:
         return rfc_3339(text)
     except ValueError:
-        return None
+        words = "must be a time such as 2026-01-15T10:30:00Z, or a duration such as 2h"
+        raise InvalidRequest(problems=[Problem(field=field, problem=words)]) from None
 
 
 def _verdict(relay: Relay, index: int, verdict: Accepted | RelayError) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ..core.keys import ApiKey, Scope, fits, key_id, new_key
+from ..core.ledger import day_of
 from ..core.rates import Rate
 from ..errors import Conflict, NotFound
 from ..ports import Unit, View
@@ -71,11 +71,6 @@ class Keys:
         key = self._store.read(lambda view: view.key(identity or ""))
 
         return key if fits(key, text) else None
-
-
-def day_of(now: float) -> str:
-    """The UTC day, `2026-01-15`."""
-    return time.strftime("%Y-%m-%d", time.gmtime(now))
 
 
 def spent_out(view: View) -> set[str]:

@@ -14,6 +14,7 @@ from ..core.job import Job, State
 from ..core.waiting import waiting_for
 from ..errors import InvalidRequest, NotFound, Problem
 from ..ports import JobFilter, View
+from .costs import costs
 from .keys import spent_out
 from .values import Page, Ref, Tools, found
 
@@ -169,6 +170,10 @@ class Reading:
             }
 
         return self._store.read(look)
+
+    def cost(self, *, by: str, since: float | None = None, owner: str | None = None) -> dict[str, Any]:
+        """What was spent, by day, key, model, group or mode; `owner` None: by all."""
+        return self._store.read(costs(by=by, since=since, owner=owner))
 
     def unready(self) -> Sequence[Problem]:
         """Why jobs would be accepted but not run, one sentence each; nothing where all is well."""

@@ -10,12 +10,13 @@ from ..core import machine
 from ..core.change import Call, Change
 from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Repair, Step
 from ..core.job import Job
+from ..core.ledger import day_of
 from ..core.submission import Exchanged
 from ..errors import LeaseLost, NotFound
 from ..ports import Group, Hold, Unit
 from . import endings, standing
 from .conversation import turns_before
-from .keys import day_of, spent_out
+from .keys import spent_out
 from .values import Claimed, Tools
 
 #: A parked queue is probed with one job: this often, in seconds.
@@ -139,7 +140,7 @@ class Work:
             if end.type is ErrorType.SCHEMA and not change.job.state.final:
                 unit.save_repair(job.id, job.run, Repair(text=end.partial, problem=end.message))
             _hold_back(unit, job, change, failure)
-            _spend(unit, job, failure.cost_usd)
+            _charge(unit, change)
             return endings.save(unit, change, tools, partial=failure.partial)
 
         return self._announce(self._store.write(move))
@@ -190,7 +191,7 @@ class Work:
         job, call = _held(unit, claimed)
         change = machine.complete(job, done, token=claimed.token, call=call, now=unit.now)
         _unpark(unit, call)
-        _spend(unit, job, done.cost_usd)
+        _charge(unit, change)
 
         return endings.save(unit, change, self._tools, done=done)
 
@@ -269,7 +270,7 @@ class Work:
             chance=tools.random.random(),
             token=None if claimed is None else claimed.token,
         )
-        _spend(unit, job, change.call.cost_usd if change.call else None)
+        _charge(unit, change)
         return endings.save(unit, change, tools, partial=partial.text)
 
     def _announce(self, change: Change) -> Job:
@@ -357,9 +358,10 @@ def _hold_back(unit: Unit, job: Job, change: Change, failure: Failure) -> None:
         unit.save_hold(Hold(scope=f"family:{job.family}", reason=reason, since=now, until=change.job.due_at))
 
 
-def _spend(unit: Unit, job: Job, usd: float | None) -> None:
-    if usd:
-        unit.spend(job.owner, day_of(unit.now), usd)
+def _charge(unit: Unit, change: Change) -> None:
+    """What a try cost goes into the sums in the transaction that ends it; what was never sent is none."""
+    if change.call is not None and change.call.sent:
+        unit.charge(day_of(unit.now), change.job, change.call)
 
 
 def _unpark(unit: Unit, call: Call) -> None:

@@ -16,6 +16,7 @@ from ..errors import Conflict
 from ..ports import Group, Hold, Posted, WorkerSeen
 from . import rows, shift
 from .additions import Additions
+from .ledger import LedgerWrites
 from .turns import TurnWrites
 from .view import Reads, Run
 
@@ -62,7 +63,7 @@ _OF_A_JOB = (
 )
 
 
-class Writes(Reads, TurnWrites):
+class Writes(Reads, TurnWrites, LedgerWrites):
     """Implements `ports.Unit` over one open transaction, which several may share with their `additions`."""
 
     def __init__(self, run: Run, now: float, additions: Additions) -> None:
@@ -210,12 +211,6 @@ class Writes(Reads, TurnWrites):
         """Add a key, or change one."""
         sql = rows.insert("keys", rows.KEY) + " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at"
         self._run(sql, rows.key_values(key))
-
-    def spend(self, owner: str, day: str, usd: float) -> None:
-        """Add to what an owner has spent that day."""
-        sql = """INSERT INTO spending (owner, day, usd) VALUES (?, ?, ?)
-                 ON CONFLICT (owner, day) DO UPDATE SET usd = usd + excluded.usd"""
-        self._run(sql, (owner, day, usd))
 
     def remember(self, key: str, value: Any) -> None:
         """Keep a small value for other processes."""

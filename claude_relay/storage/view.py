@@ -15,6 +15,7 @@ from ..core.keys import ApiKey
 from ..core.submission import Request
 from ..ports import Group, Hold, JobFilter, Posted, Tombstone, WorkerSeen
 from . import rows
+from .ledger import LedgerReads
 from .turns import TurnReads
 
 Rows = Sequence[Sequence[Any]]
@@ -43,7 +44,7 @@ WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FRO
   AND d.reminded_at IS NULL AND d.finished_at <= ? AND j.retain = 'full' LIMIT ?"""
 
 
-class Reads(TurnReads):
+class Reads(TurnReads, LedgerReads):
     """Implements `ports.View` over one connection, at one time."""
 
     def __init__(self, run: Run, now: float) -> None:
@@ -282,10 +283,6 @@ class Reads(TurnReads):
     def api_keys(self) -> Sequence[ApiKey]:
         """Every key there is or was."""
         return _all(rows.to_key, self._run(f"{_KEY} ORDER BY name", ()))
-
-    def spent(self, day: str) -> dict[str, float]:
-        """What each owner has spent that UTC day, in dollars."""
-        return dict(self._run("SELECT owner, usd FROM spending WHERE day = ?", (day,)))  # type: ignore[arg-type]
 
     def memo(self, key: str) -> Any:
         """What was remembered under that key."""

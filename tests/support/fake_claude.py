@@ -26,6 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -82,6 +83,8 @@ class Seen:
     outcome: str = "open"  # done, left (the client hung up), reset
     ended_at: float | None = None
     waited: float = 0.0  # from the last byte sent to the end of a hang
+    model: str | None = None  # what it answered as, and what it counted, by its own last word
+    usage: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -202,6 +205,7 @@ class FakeClaude:
         for step in steps:
             if isinstance(step, bytes):
                 client.sendall(step)
+                _count(seen, step)
             elif isinstance(step, Reset):
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 return "reset"
@@ -248,6 +252,37 @@ class FakeClaude:
             file.write(json.dumps(asdict(seen)) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+#: Dollars for a million tokens: input, output, cache read, cache write. Its own, whatever the product believes.
+PRICES = {
+    "claude-opus-5-5": ("4", "20", "0.2", "5"),
+    "claude-sonnet-5-5": ("2", "10", "0.1", "2.5"),
+    "claude-haiku-5-5": ("0.1", "0.5", "0.01", "0.125"),
+}
+_COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+def bill(books: Iterable[Seen]) -> Decimal:
+    """What those calls cost, in dollars, as the upstream's own invoice would say: everything that it counted."""
+    return sum((_dollars(seen) for seen in books if seen.usage), Decimal(0))
+
+
+def _dollars(seen: Seen) -> Decimal:
+    prices = PRICES[seen.model or ""]
+    counts = [seen.usage.get(name, 0) for name in _COUNTS]
+
+    return sum((Decimal(price) * count for price, count in zip(prices, counts, strict=True)), Decimal(0)) / 1_000_000
+
+
+def _count(seen: Seen, sent: bytes) -> None:
+    for line in sent.splitlines():
+        if not line.startswith(b"data: {"):
+            continue
+        told = json.loads(line[6:])
+        message = told.get("message") or {}
+        seen.model = message.get("model", seen.model)
+        seen.usage |= message.get("usage") or told.get("usage") or {}
 
 
 def listed(name: str, **more: Any) -> dict[str, Any]:

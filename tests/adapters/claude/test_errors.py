@@ -114,7 +114,7 @@ def test_an_overload_after_text_counts_and_is_marked(fake, caller):
 
     assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.OVERLOADED, Remedy.SOON, True)
     assert (failure.partial, failure.usage) == ("Half an ", HALF_USAGE)
-    assert (failure.model, failure.cost_usd) == (SONNET, 0.00003)
+    assert (failure.model, failure.cost_usd) == (SONNET, 0.00005)
 
 
 def test_another_error_after_the_start_is_marked_too(fake, caller):

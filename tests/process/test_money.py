@@ -1,0 +1,90 @@
+"""Money through real processes, held against the upstream's own books and prices."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.fake_claude import FakeClaude, Seen, answer, bill, head, refusal, started, stopped, written
+from tests.support.rig import Rig
+
+pytestmark = pytest.mark.process
+
+MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
+
+
+def metered(seen: Seen) -> tuple[Any, ...]:
+    """Counts of its own for every call, caches and all; the same for the same prompt."""
+    dice = random.Random(str(seen.body["messages"]))
+    cached = {"cache_read_input_tokens": dice.randrange(50_000), "cache_creation_input_tokens": dice.randrange(9_000)}
+    begun = started(seen.body["model"], input_tokens=dice.randrange(1, 90_000), **cached)
+    return (head(), begun, *written("ok"), *stopped(output_tokens=dice.randrange(1, 5_000)))
+
+
+def cents(usd: float | Decimal | None) -> Decimal:
+    assert usd is not None
+    return round(Decimal(usd), 2)
+
+
+def key(rig: Rig, name: str, *more: str) -> str:
+    made = rig.command("keys", "add", name, *more)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.strip()
+
+
+def cost(rig: Rig, *args: str) -> dict[str, Any]:
+    told = rig.command("cost", "--json", *args)
+    assert told.returncode == 0, told.stderr
+    found: dict[str, Any] = json.loads(told.stdout)
+    return found
+
+
+def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> None:
+    """By key, model and group, with tries that failed first; and the sums outlive the jobs."""
+    with FakeClaude(otherwise=metered) as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
+        upstream.then(*refusal("500 Oops", "api_error"))
+        upstream.then(*refusal("529 Overloaded", "overloaded_error", None, ("retry-after", "1")))
+        keys = {name: key(rig, name) for name in ("make", "n8n", "shop")}
+        for number in range(45):
+            owner, model = list(keys)[number % 3], MODELS[number // 3 % 3]
+            body = {"prompt": f"{owner} {model} {number}", "requestId": f"r-{number}", "group": f"g{number % 2}"}
+            answered = rig.submit({**body, "options": {"model": model}}, **{"X-API-Key": keys[owner]})
+            assert answered.status_code == 202
+        assert {rig.finished(f"r-{number}")["status"] for number in range(45)} == {"completed"}
+
+        books: dict[tuple[str, str], list[Seen]] = defaultdict(list)
+        for seen in upstream.books:
+            owner, model, _ = str(seen.body["messages"][0]["content"]).split()
+            books["key", owner].append(seen)
+            books["model", model].append(seen)
+        by_key, by_model = cost(rig, "--by", "key"), cost(rig, "--by", "model")
+        for by, told in (("key", by_key), ("model", by_model)):
+            assert len(told["rows"]) == 3
+            for row in told["rows"]:
+                theirs = books[by, row[by]]
+                assert row["costUsd"] == pytest.approx(float(bill(theirs)), abs=1e-9)
+                assert row["calls"] == len(theirs)
+                assert row["outputTokens"] == sum(seen.usage.get("output_tokens", 0) for seen in theirs)
+        for total in (by_key["total"], by_model["total"], cost(rig, "--by", "group", "--since", "2h")["total"]):
+            assert cents(total["costUsd"]) == cents(bill(upstream.books))
+            assert (total["calls"], total["unpricedCalls"]) == (47, 0)
+        told = [rig.status(f"r-{number}")["costUsd"] for number in range(45)]
+        assert sum(told) == pytest.approx(float(bill(upstream.books)), abs=1e-9)
+
+        remote = rig.command("--url", rig.url, "cost", "--by", "day", RELAY_API_KEY=keys["make"]).stdout.splitlines()
+        assert len(remote) == 1 and float(remote[0].split("\t")[-1]) == pytest.approx(float(bill(books["key", "make"])))
+
+
+def test_a_call_that_cost_next_to_nothing_is_not_rounded_to_nothing(tmp_path: Path) -> None:
+    with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
+        upstream.then(*answer("x", model="claude-haiku-5-5", output_tokens=1))
+        rig.submit({"prompt": "x", "requestId": "r-1", "options": {"model": "cheap"}})
+
+        assert rig.finished("r-1")["costUsd"] == 0.0000015
+        assert rig.command("cost").stdout.split("\t")[-1].strip() == "0.0000015"
