@@ -267,7 +267,7 @@ class Exchange:
         return dict(total)
 
     def _last_usage(self) -> dict[str, int]:
-        return dict(self._turns[-1].usage) if self._turns else {}
+        return dict(self._turns[-1].known_usage) if self._turns else {}
 
     def _cost(self, usage: dict[str, int]) -> float | None:
         if any(turn.extra_price for turn in self._turns):

@@ -79,8 +79,9 @@ class Work:
 
         def move(unit: Unit) -> None:
             job, call = _held(unit, claimed)
-            unit.save(machine.go_on(job, step, token=claimed.token, call=call, now=unit.now))
-            _spend(unit, job, step.cost_usd)
+            change = machine.go_on(job, step, token=claimed.token, call=call, now=unit.now)
+            _charge(unit, change)
+            unit.save(change)
 
         self._store.write(move)
 
