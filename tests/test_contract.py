@@ -23,7 +23,7 @@ OPEN_ROUTES = {
     ("GET", "/openapi.json"),
     ("GET", "/dashboard"),
 }
-OPEN_VERBS = {"blueprint", "openapi"}
+OPEN_VERBS = {"openapi"}
 
 
 def section(number: int) -> str:

@@ -41,6 +41,7 @@ VERBS = {
     "pause": "steer",
     "resume": "steer",
     "listen": "listen",
+    "blueprint": "blueprint",
     "doctor": "doctor",
     "keys": "keys",
     "backup": "backup",

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "claude_relay"
 
 _LEAVES = {"core", "errors"}
 _OUTER = {"relay", "core", "ports", "errors", "logs", "config", "failpoints"}
-_CLI = _OUTER | {"cli", "wiring", "demo", "__init__"}
+_CLI = _OUTER | {"cli", "wiring", "demo", "blueprints", "__init__"}
 
 #: layer: (what of ours it may import beside itself, whose libraries)
 TABLE: dict[str, tuple[set[str], set[str]]] = {
@@ -30,6 +30,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "webhooks": (_LEAVES | {"ports", "__init__"}, {"requests", "urllib3", "idna"}),
     "sandbox": ({"__init__"}, set()),
     "demo": (set(), set()),
+    "blueprints": (set(), set()),
     "worker": (_OUTER | {"queues"}, {"tenacity"}),
     "api": (_OUTER, {"falcon", "limits", "waitress"}),
     "cli": (_CLI | {"storage"}, {"click", "rich", "requests", "tenacity"}),

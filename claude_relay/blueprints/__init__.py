@@ -1,0 +1,5 @@
+"""Scenarios to import into Make.com and n8n, with the address of a relay filled in. Pure: values in, JSON out."""
+
+from .values import KEY_PLACEHOLDER, WEBHOOK_PLACEHOLDER, Blank, Scenario, scenarios
+
+__all__ = ["KEY_PLACEHOLDER", "WEBHOOK_PLACEHOLDER", "Blank", "Scenario", "scenarios"]

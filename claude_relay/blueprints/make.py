@@ -1,0 +1,191 @@
+"""
+Make.com: two scenarios, since one cannot wait for its own callback.
+
+Built to the rules of Make's own validator (https://www.make.com/blueprint.md, github.com/integromat/make-blueprints):
+what belongs to an account (webhooks, connections) is left out, and attached after the import.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .words import Blank
+
+_STEP = 300  # between two modules on the canvas
+
+
+def submit(blank: Blank) -> dict[str, Any]:
+    """
+    Webhook, a requestId that stays, the prompt as JSON text, POST to the relay; again by itself when that fails.
+
+    The requestId is made in a module of its own: when Make runs the failed module again, later, the modules before it
+    keep what they said. So the same requestId comes again, and nothing is paid twice.
+    """
+    # `{{3.json}}` is the prompt with its quotes: pasted in bare, a quote or a line break would break the JSON.
+    body = {"webhookUrl": blank.webhook, "group": blank.group}
+    text = json.dumps(body, ensure_ascii=False)[1:-1]
+    request = _module(
+        4,
+        "http:MakeRequest",
+        x=3,
+        version=4,
+        parameters={"authenticationType": "noAuth", "tlsType": ""},
+        mapper={
+            "url": f"{blank.url}/api/claude",
+            "method": "post",
+            "headers": [
+                {"name": "X-API-Key", "value": blank.key},
+                {"name": "Idempotency-Key", "value": "{{2.requestId}}"},
+            ],
+            "queryParameters": [],
+            "contentType": "json",
+            "inputMethod": "jsonString",
+            "jsonStringBodyContent": f'{{"prompt": {{{{3.json}}}}, {text}}}',
+            "parseResponse": True,
+            "stopOnHttpError": True,
+            "timeout": 60,
+            "allowRedirects": False,
+            "shareCookies": False,
+            "requestCompressedContent": True,
+        },
+    )
+    request["onerror"] = [
+        _module(5, "builtin:Break", x=4, y=150, mapper={"retry": True, "count": 5, "interval": 15}),
+    ]
+    flow = [
+        _module(1, "gateway:CustomWebHook", x=0, name="Takes prompt and requestId"),
+        _module(
+            2,
+            "util:SetVariable2",
+            x=1,
+            mapper={"name": "requestId", "scope": "roundtrip", "value": "{{ifempty(1.requestId; uuid)}}"},
+        ),
+        _module(3, "json:TransformToJSON", x=2, parameters={"space": ""}, mapper={"object": "{{1.prompt}}"}),
+        request,
+    ]
+    return _scenario(
+        "Claude: submit",
+        "Hands a prompt to claude-relay and ends at once. The answer comes to the scenario 'Claude: receive'.",
+        flow,
+    )
+
+
+def receive(blank: Blank) -> dict[str, Any]:
+    """Webhook, a route for answers and one for failures; the last step of each says that it was applied."""
+    answer = _route(
+        3,
+        y=-150,
+        status="completed",
+        variable="answer",
+        value="{{1.response}}",
+        name="Answer: your own modules follow here",
+    )
+    problem = _route(
+        5,
+        y=150,
+        status="failed",
+        variable="problem",
+        value="{{1.errorType}}: {{1.error}}",
+        name="Failure: tell somebody here",
+    )
+    router = _module(2, "builtin:BasicRouter", x=1)
+    router["mapper"] = None
+    router["routes"] = [{"flow": answer}, {"flow": problem}]
+    del router["parameters"]
+
+    return _scenario(
+        "Claude: receive",
+        "Starts with the callback of claude-relay, goes on by its status, and acknowledges as the last step.",
+        [_module(1, "gateway:CustomWebHook", x=0, name="Takes the callback"), router],
+    )
+
+
+def _route(number: int, *, y: int, status: str, variable: str, value: str, name: str) -> list[dict[str, Any]]:
+    keep = _module(
+        number,
+        "util:SetVariable2",
+        x=2,
+        y=y,
+        name=name,
+        mapper={"name": variable, "scope": "roundtrip", "value": value},
+    )
+    keep["filter"] = {"name": status, "conditions": [[{"a": "{{1.status}}", "o": "text:equal", "b": status}]]}
+    applied = _module(
+        number + 1,
+        "http:MakeRequest",
+        x=3,
+        y=y,
+        version=4,
+        name="Acknowledge: the last step",
+        parameters={"authenticationType": "noAuth", "tlsType": ""},
+        mapper={
+            "url": "{{1.ackUrl}}",
+            "method": "post",
+            "headers": [],
+            "queryParameters": [],
+            "contentType": "json",
+            "inputMethod": "jsonString",
+            "jsonStringBodyContent": "{}",
+            "parseResponse": False,
+            "stopOnHttpError": True,
+            "timeout": 40,
+            "allowRedirects": False,
+            "shareCookies": False,
+            "requestCompressedContent": True,
+        },
+    )
+    # Null where the relay does not know its own address (RELAY_PUBLIC_URL).
+    applied["filter"] = {"name": "there is an ackUrl", "conditions": [[{"a": "{{1.ackUrl}}", "o": "exist"}]]}
+    applied["onerror"] = [
+        _module(number + 4, "builtin:Break", x=4, y=y, mapper={"retry": True, "count": 5, "interval": 15})
+    ]
+    return [keep, applied]
+
+
+def _module(
+    number: int,
+    module: str,
+    *,
+    x: int,
+    y: int = 0,
+    version: int = 1,
+    parameters: dict[str, Any] | None = None,
+    mapper: dict[str, Any] | None = None,
+    name: str | None = None,
+) -> dict[str, Any]:
+    designer: dict[str, Any] = {"x": x * _STEP, "y": y}
+    if name:
+        designer["name"] = name
+
+    return {
+        "id": number,
+        "module": module,
+        "version": version,
+        "parameters": parameters or {},
+        "mapper": mapper or {},
+        "metadata": {"designer": designer},
+    }
+
+
+def _scenario(name: str, description: str, flow: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": description,
+        "flow": flow,
+        "metadata": {
+            "version": 1,
+            "scenario": {
+                "roundtrips": 1,
+                "maxErrors": 3,
+                "autoCommit": True,
+                "autoCommitTriggerLast": True,
+                "sequential": False,
+                "confidential": False,
+                "dataloss": False,
+                "dlq": True,  # "store incomplete executions": without it a Break handler keeps nothing
+                "freshVariables": False,
+            },
+            "designer": {"orphans": []},
+        },
+    }

@@ -1,0 +1,129 @@
+"""The written scenarios against a real relay: what a no-coder gets after the import."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude
+from tests.support.make_player import Failed, Player
+from tests.support.receiver import Receiver
+from tests.support.rig import Rig
+
+pytestmark = pytest.mark.process
+
+#: What Make pastes unescaped, and what would break the JSON if it did so here.
+PROMPT = 'Les fakturaen "nr. 7":\n{"sum": 1}\t\\ ferdig'
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    with socket.create_server(("127.0.0.1", 0)) as spare:
+        port = spare.getsockname()[1]
+    with Rig(tmp_path, RELAY_PROVIDER="sandbox", RELAY_PUBLIC_URL=f"http://127.0.0.1:{port}") as rig:
+        rig.start_api(PORT=str(port))
+        rig.start_worker()
+        yield rig
+
+
+def written(rig: Rig, *args: str) -> dict[str, Any]:
+    """What the command writes, by file."""
+    folder = rig.folder / "scenarios"
+    said = rig.command("blueprint", *args, "-o", str(folder), "--force")
+    assert said.returncode == 0, said.stderr
+
+    return {Path(line).name: json.loads(Path(line).read_text()) for line in said.stdout.split()}
+
+
+def test_both_make_scenarios_carry_a_prompt_all_the_way_and_say_that_it_was_applied(rig: Rig) -> None:
+    """Submit, callback, route by status, acknowledge; the key that was made for it may submit and nothing else."""
+    with Receiver() as hook:
+        made = written(rig, "make", "--with-key", "--group", "faktura", "--webhook", hook.url("/make"))
+        submit, receive = Player(made["make-submit.json"]), Player(made["make-receive.json"])
+
+        said = submit.run({"prompt": PROMPT})
+        request_id = said[2]["requestId"]
+        assert said[4]["statusCode"] == 202
+        assert said[4]["data"]["requestId"] == request_id
+        [callback] = hook.wait_for(1)
+
+    took = receive.run(callback.json)
+    assert took[3]["answer"] == callback.json["response"]
+    assert 5 not in took  # the other route
+
+    status = eventually(lambda: (now := rig.status(request_id))["acked"] and now)
+    assert (status["group"], status["promptLength"]) == ("faktura", len(PROMPT))
+    [key] = [one["value"] for one in made["make-submit.json"]["flow"][3]["mapper"]["headers"] if "Key" in one["name"]][
+        :1
+    ]
+    assert rig.http.get(f"{rig.url}/api/status/{request_id}", headers={"X-API-Key": key}).status_code == 403
+
+
+def test_a_failure_takes_the_other_route_and_is_acknowledged_too(rig: Rig) -> None:
+    with Receiver() as hook:
+        made = written(rig, "make", "--with-key", "--webhook", hook.url("/make"))
+        Player(made["make-submit.json"]).run({"prompt": "[sandbox: refuse]", "requestId": "faktura-1"})
+        [callback] = hook.wait_for(1)
+
+    took = Player(made["make-receive.json"]).run(callback.json)
+
+    assert took[5]["problem"].startswith("refused: ")
+    assert eventually(lambda: rig.status("faktura-1")["acked"])
+
+
+def test_a_repeat_by_the_break_handler_is_the_same_job(tmp_path: Path) -> None:
+    """The relay is away when the scenario calls; what Make runs again later is one job and one paid call."""
+    with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url) as rig:
+        rig.start()
+        made = written(rig, "make", "--url", rig.url, "--with-key", "--webhook", hook.url("/make"))
+        player = Player(made["make-submit.json"])
+        rig.command("pause")
+        known = player.run({"prompt": PROMPT})
+        again = player.again(Failed(4, 500, "", {key: known[key] for key in (1, 2, 3)}))
+        rig.command("resume")
+        hook.wait_for(1)
+
+        assert again[4]["data"]["requestId"] == known[4]["data"]["requestId"]
+        assert again[4]["data"]["duplicate"] is True
+        assert len(upstream.books) == 1
+
+
+def test_a_placeholder_that_was_left_in_is_refused_in_words(rig: Rig) -> None:
+    made = written(rig, "make", "--with-key")
+
+    with pytest.raises(Failed, match="webhookUrl") as refused:
+        Player(made["make-submit.json"]).run({"prompt": "Hei"})
+
+    assert refused.value.status == 400
+
+
+def test_the_command_refuses_what_it_cannot_do(rig: Rig, tmp_path: Path) -> None:
+    """No address, a name that is none, files that are there: each a sentence, its exit code, and nothing written."""
+    empty = tmp_path / "empty"
+    nowhere = rig.command("blueprint", "make", "-o", str(empty), RELAY_PUBLIC_URL="")
+    group = rig.command("blueprint", "n8n", "--group", "to ord", "-o", str(empty))
+    remote = rig.command("blueprint", "n8n", "--with-key", "-o", str(empty), RELAY_URL=rig.url)
+    written(rig, "make")
+    there = rig.command("blueprint", "make", "-o", str(rig.folder / "scenarios"))
+
+    assert [
+        (one.returncode, word in one.stderr)
+        for one, word in zip(
+            (nowhere, group, remote, there), ("RELAY_PUBLIC_URL", "--group", "--with-key", "--force"), strict=True
+        )
+    ] == [(2, True), (65, True), (78, True), (9, True)]
+    assert not empty.exists()
+
+
+def test_the_scenarios_go_through_a_pipe(rig: Rig) -> None:
+    """`-o -`: one JSON object a line on stdout, the talk on stderr."""
+    said = rig.command("blueprint", "make", "-o", "-")
+
+    assert [json.loads(line)["name"] for line in said.stdout.splitlines()] == ["Claude: submit", "Claude: receive"]
+    assert "Import blueprint" in said.stderr
