@@ -208,9 +208,11 @@ def make_worker(
     from .webhooks.fetcher import HttpFetcher
     from .webhooks.sender import Http
     from .worker.daemon import Daemon
+    from .worker.deliver import SENDERS
 
     allow = Allow.parse(settings.allow_private_urls)
-    sender = Http(timeout=settings.webhook_timeout, allow=allow)
+    # Room beyond the senders, for look-ups that hang longer than their POST was waited for.
+    sender = Http(timeout=settings.webhook_timeout, allow=allow, limit=2 * SENDERS)
     fetcher = HttpFetcher(timeout=settings.fetch_timeout, allow=allow)
 
     return Daemon(

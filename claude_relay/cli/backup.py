@@ -25,6 +25,10 @@ def backup(output: Output, file: Path) -> None:
         relay.backup(file.absolute())
         relay.upkeep.remember("backup", {"at": time.time(), "file": str(file.absolute())})
     output.say(f"Written to {file} ({file.stat().st_size // 1024} KiB).")
+    from ..storage.sealed import key_path
+
+    if output.settings.store_path is not None and (key := key_path(output.settings.store_path)).exists():
+        output.say(f"webhookHeaders in it are sealed. To restore it on another machine keep {key} too, elsewhere.")
 
 
 @click.command()

@@ -68,6 +68,8 @@ def _delivery(delivery: dict[str, Any]) -> str:
         told += f", {delivery['attempts']} attempts, last answer {delivery['lastStatusCode'] or 'none'}"
     if delivery["nextAttemptAt"]:
         told += f", next {delivery['nextAttemptAt']}"
+    if delivery.get("waitingFor"):
+        told += f", {delivery['waitingFor']}"
 
     return told
 
@@ -98,6 +100,16 @@ def _whole(output: Output, body: dict[str, Any]) -> None:
     rows += [
         ("stopped", hold["scope"], hold["reason"] + (f" until {hold['until']}" if hold["until"] else ""))
         for hold in body["holds"]
+    ]
+    rows += [
+        (
+            one["state"],
+            one["destination"],
+            f"{one['waiting']} wait; {one['failures']} failures since {one['since']}: {one['lastError']}"
+            if one["state"] == "slowed"
+            else f"{one['waiting']} wait; it answers again",
+        )
+        for one in body.get("destinations", ())
     ]
     rows += [("paused", group, f"claude-relay resume {group}") for group in body["paused"]]
     output.rows(("", "", ""), rows)

@@ -139,6 +139,8 @@ def _verdict(output: Output, start: int, verdict: dict[str, Any]) -> int:
         output.record({**verdict, "index": line - 1})
     elif verdict["statusCode"] == 202:
         output.line(verdict["requestId"])
+        for warning in verdict.get("warnings") or ():
+            output.say(f"line {line}: warning: {warning}")
     else:
         output.say(f"line {line}: {verdict['error']}")
 

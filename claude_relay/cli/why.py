@@ -96,6 +96,8 @@ def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:
         return f"The result was not delivered, and it is kept.{double}", f"claude-relay redeliver {name}   (free)"
     if delivery["status"] == "pending":
         when = f" The next attempt is at {delivery['nextAttemptAt']}." if delivery["nextAttemptAt"] else ""
+        if delivery.get("waitingFor"):
+            when = f" It waits for {delivery['waitingFor']}.{when}"
         return (
             f"It has ended and is on its way to the webhook.{when}{double}",
             f"claude-relay wait --for delivered {name}",

@@ -38,11 +38,12 @@ class Delivery:
     state: DeliveryState
     version: int
     created_at: float
+    opened_at: float = 0.0  # when it was opened, or asked to be sent again
     due_at: float
     body: bytes | None = field(default=None, repr=False)  # None: the outcome's own bytes
     attempts: int = 0  # tries in all
     tries: int = 0  # tries that used up the schedule, since it was opened or sent again
-    since: float | None = None  # the first try since then
+    since: float | None = None  # it has answered 404 or 409, and nothing else, since then
     lease: Lease | None = None
     last_status: int | None = None
     last_error: str | None = None
@@ -74,6 +75,7 @@ class Reply:
     retry_after: float | None = None
     error: str | None = None
     blocked: bool = False  # the guard refused the address
+    ours: bool = False  # the fault is on this side, or may be: it says nothing of the receiver
 
 
 class Verdict(str, Enum):
@@ -113,15 +115,15 @@ def claim(delivery: Delivery, *, lease: Lease, now: float) -> Delivery:
 def settle(delivery: Delivery, reply: Reply, *, token: str, policy: Policy, now: float, chance: float) -> Delivery:
     """What the reply makes of it: delivered, again later, or dead."""
     _fence(delivery, token)
-    since = delivery.since if delivery.since is not None else now
+    verdict = judge(reply)
+    since = (now if delivery.since is None else delivery.since) if verdict is Verdict.NOT_READY else None
     told = dict(
         attempts=delivery.attempts + 1, since=since, lease=None, last_status=reply.status, last_error=reply.error
     )
-    verdict = judge(reply)
 
     if verdict is Verdict.DELIVERED:
         return _step(delivery, state=DeliveryState.DELIVERED, finished_at=now, **told)
-    if verdict is Verdict.NOT_READY and now - since < policy.not_ready_window:
+    if verdict is Verdict.NOT_READY and since is not None and now - since < policy.not_ready_window:
         delay = jittered(policy.not_ready_delay, chance=chance)
         return _step(delivery, state=DeliveryState.PENDING, due_at=now + max(delay, reply.retry_after or 0.0), **told)
     if verdict is Verdict.AGAIN and delivery.tries < len(policy.webhook_schedule):
@@ -130,6 +132,14 @@ def settle(delivery: Delivery, reply: Reply, *, token: str, policy: Policy, now:
         return _step(delivery, state=DeliveryState.PENDING, due_at=due, tries=delivery.tries + 1, **told)
 
     return _step(delivery, state=DeliveryState.DEAD, finished_at=now, **told)
+
+
+def give_up(delivery: Delivery, *, why: str, now: float) -> Delivery:
+    """Let one go that waits for a destination which does not come back: dead, as if its last try had failed."""
+    if delivery.state is not DeliveryState.PENDING:
+        raise IllegalTransition(f"delivery {delivery.id} is {delivery.state.value}, not waiting")
+
+    return _step(delivery, state=DeliveryState.DEAD, finished_at=now, last_error=why)
 
 
 def release(delivery: Delivery, *, token: str) -> Delivery:
@@ -146,8 +156,8 @@ def redeliver(delivery: Delivery, *, now: float, url: str | None = None) -> Deli
     if delivery.state is DeliveryState.SENDING:
         raise Conflict("the result is being sent this moment; try again when that attempt has ended")
 
-    fresh = dict(state=DeliveryState.PENDING, due_at=now, tries=0, since=None, finished_at=None, lease=None)
-    return _step(delivery, url=url or delivery.url, **fresh)
+    fresh = dict(state=DeliveryState.PENDING, due_at=now, opened_at=now, tries=0, since=None, finished_at=None)
+    return _step(delivery, url=url or delivery.url, lease=None, **fresh)
 
 
 def remind(delivery: Delivery, *, now: float) -> Delivery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from ..errors import Problem, RelayError
 from .change import Call, Event
 from .delivery import Delivery, DeliveryState
+from .destination import Destination
 from .failure import Completion
 from .job import Job, State
 
@@ -23,8 +25,14 @@ STATUS = {
     State.CANCELLED: "failed",
 }
 
-#: The seed's keys: all that `RELAY_CALLBACK=seed` sends.
-SEED_KEYS = frozenset(("requestId", "response", "error", "status", "timestamp", "usage", "model", "stopReason"))
+#: The seed's keys, by the callback's status: all that `RELAY_CALLBACK=seed` sends.
+SEED_KEYS = {
+    "completed": ("requestId", "response", "status", "timestamp", "usage", "model", "stopReason"),
+    "failed": ("requestId", "error", "status", "timestamp"),
+}
+
+#: What goes first where a callback is too large, before its long text is cut: each can be fetched.
+_LONG = ("response", "partialResponse")
 
 _DELIVERY_WORDS = {
     DeliveryState.PENDING: "pending",
@@ -112,8 +120,8 @@ def failure_body(
         "usage": job.usage,
         "costUsd": job.cost_usd,
         "partialResponse": partial,
-        "mode": job.mode,
         "metadata": metadata if metadata is not None else {},
+        "mode": job.mode,
         "warnings": list(warnings),
         "ackUrl": ack_url,
     }
@@ -130,7 +138,7 @@ def as_delivered(
     """
     sent: Mapping[str, Any] = body
     if callback == "seed":
-        sent = {key: value for key, value in body.items() if key in SEED_KEYS}
+        sent = {key: body[key] for key in SEED_KEYS[body["status"]] if key in body}
     if len(encode(sent)) > limit:
         sent = _cut(sent, limit=limit, result_url=result_url)
 
@@ -145,6 +153,7 @@ def status_body(
     position: int | None,
     delivery: Delivery | None,
     acked: float | None = None,
+    destination: Destination | None = None,
 ) -> dict[str, Any]:
     """Where a job stands: the seed's six keys first."""
     return {
@@ -160,7 +169,7 @@ def status_body(
         "attempts": job.attempt,
         "waitingFor": waiting_for,
         "position": position,
-        "delivery": delivery_status(delivery),
+        "delivery": delivery_status(delivery, destination),
         "acked": maybe_timestamp(acked),
         "errorType": job.error_type,
         "error": job.error,
@@ -170,17 +179,46 @@ def status_body(
     }
 
 
-def delivery_status(delivery: Delivery | None) -> dict[str, Any]:
-    """How far the outcome is on its way."""
+def delivery_status(delivery: Delivery | None, destination: Destination | None = None) -> dict[str, Any]:
+    """How far the outcome is on its way; `destination`: what is known against the receiver that it waits for."""
     if delivery is None:
         return {"status": "none", "attempts": 0, "lastStatusCode": None, "nextAttemptAt": None}
 
-    due = delivery.due_at if delivery.state is DeliveryState.PENDING else None
-    return {
+    told = {
         "status": _DELIVERY_WORDS[delivery.state],
         "attempts": delivery.attempts,
         "lastStatusCode": delivery.last_status,
-        "nextAttemptAt": maybe_timestamp(due),
+        "nextAttemptAt": None,
+    }
+    if delivery.state is DeliveryState.PENDING:
+        held = destination is not None and (destination.slowed or destination.recovering)
+        told["nextAttemptAt"] = timestamp(
+            max(delivery.due_at, destination.not_before) if destination is not None and held else delivery.due_at
+        )
+        if destination is not None and held:
+            told["waitingFor"] = destination_words(destination)
+
+    return told
+
+
+def destination_words(destination: Destination) -> str:
+    """Why what goes there waits."""
+    if destination.slowed and destination.failing_since is not None:
+        return f"{destination.name}: failing since {timestamp(destination.failing_since)} ({destination.last_error})"
+
+    return f"{destination.name}: it answers again, and its backlog follows at a bounded pace"
+
+
+def destination_body(destination: Destination, *, waiting: int) -> dict[str, Any]:
+    """One that is slowed down, or has just come back."""
+    return {
+        "destination": destination.name,
+        "state": "slowed" if destination.slowed else "recovering",
+        "since": maybe_timestamp(destination.failing_since),
+        "failures": destination.failures,
+        "lastError": destination.last_error,
+        "nextAttemptAt": timestamp(destination.not_before),
+        "waiting": waiting,
     }
 
 
@@ -241,16 +279,36 @@ def _marked(body: dict[str, Any], job: Job) -> dict[str, Any]:
 
 
 def _cut(body: Mapping[str, Any], *, limit: int, result_url: str | None) -> dict[str, Any]:
-    """As much as fits: the long texts go, the rest says where they are."""
+    """
+    As much as fits: the rest is to be fetched.
+
+    Structures go whole and the long text is cut, as half a JSON value is of no use and half a text may be. What a
+    scenario routes on stays longest.
+    """
     kept = {key: value for key, value in body.items() if key not in ("json", "content")}
     kept["responseTruncated"] = True
     kept["resultUrl"] = result_url
-    long = next((key for key in ("response", "partialResponse") if kept.get(key)), None)
-    if long is None:
-        return kept
+    for key in _LONG:
+        if text := kept.get(key):
+            kept[key] = ""
+            kept[key] = _beginning(text, limit - len(encode(kept)))
+    for key in ("warnings", "metadata"):
+        if len(encode(kept)) > limit:
+            kept.pop(key, None)
+    if len(encode(kept)) > limit and kept.get("error"):
+        text, kept["error"] = kept["error"], ""
+        kept["error"] = _beginning(text, limit - len(encode(kept)))
 
-    text, kept[long] = kept[long], ""
-    room = max(0, limit - len(encode(kept)))
-    # A character takes at most six bytes in JSON (an escaped control character), four in UTF-8.
-    kept[long] = text[: room // 6]
     return kept
+
+
+def _beginning(text: str, room: int) -> str:
+    """As much of `text` as takes up to `room` bytes in JSON, never ending in half a letter or half an escape."""
+    raw = encode(text)[1:-1]
+    if len(raw) <= room:
+        return text
+    cut = raw[: max(0, room)].decode("utf-8", "ignore")
+    # What follows an odd number of backslashes, or \\u and less than four digits, is half an escape.
+    cut = re.sub(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?$", r"\1", cut)
+
+    return str(json.loads(f'"{cut}"'))

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import failpoints
 from ..core import delivery as deliveries
+from ..core import destination as destinations
 from ..core import machine
 from ..core.catalogue import Catalogue
 from ..core.change import Change, Event
@@ -27,6 +28,7 @@ from .acks import Acks
 from .admission import Admission
 from .attachments import Attachments
 from .conversation import join
+from .gone import GoneAddresses
 from .keys import Keys
 from .known import Known
 from .post import Post
@@ -65,6 +67,7 @@ class Relay:
         self.known = known or Known(store)
         self._store = store
         self._admission = Admission(store, policy, room=room)
+        self._gone = GoneAddresses(store)
         self.policy = policy
         self.read = Reading(self._tools)
         self.work = Work(self._tools)
@@ -93,6 +96,7 @@ class Relay:
 
         Where there is no room for more, what was accepted before is still known again: only what is new is refused.
         """
+        submissions = [self._gone.warned(submission) for submission in submissions]
         refusal = self._admission.refusal(len(submissions))
         if refusal is not None:
             return self._store.read(
@@ -158,6 +162,8 @@ class Relay:
                 return endings.open_delivery(unit, job, url, self._tools)
             again = deliveries.redeliver(delivery, now=unit.now, url=url)
             unit.save_delivery(again, delivery.version, _event(again, "redelivered", unit.now))
+            if (there := unit.destination(again.destination)) is not None:
+                unit.save_destination(destinations.asked_for(there, now=unit.now))
             return again
 
         delivery = self._store.write(move)

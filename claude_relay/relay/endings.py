@@ -81,6 +81,7 @@ def _delivery(job: Job, body: dict[str, Any], url: str, tools: Tools, *, now: fl
         state=DeliveryState.PENDING,
         version=1,
         created_at=now,
+        opened_at=now,
         due_at=max(now, job.run_started_at + policy.delivery_delay),
         body=None if sent is None else wire.encode(sent),
     )

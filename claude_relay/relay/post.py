@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from ..core import delivery as moves
+from ..core import destination as destinations
 from ..core.change import Event
-from ..core.delivery import Delivery, DeliveryState, Reply
+from ..core.delivery import Delivery, DeliveryState, Reply, destination_of
+from ..core.destination import Destination
 from ..core.job import Retain
+from ..core.submission import Request
+from ..core.wire import timestamp
 from ..errors import LeaseLost
-from ..ports import Posted, Unit
+from ..ports import Posted, Unit, View
 from .values import Tools, ToSend
+
+_STEP = 100
 
 
 class Post:
@@ -21,14 +27,23 @@ class Post:
         self._store = tools.store
 
     def claim(
-        self, worker: str, *, limit: int, per_destination: int, skip_destinations: Collection[str] = ()
+        self, worker: str, *, limit: int, senders: int | None = None, at_once: int = destinations.AT_ONCE
     ) -> Sequence[ToSend]:
-        """Up to `limit` due deliveries, with what they send; no more than `per_destination` at once to any one."""
-        return self._store.write(lambda unit: self._claim(unit, worker, limit, per_destination, skip_destinations))
+        """
+        Up to `limit` due deliveries, with what they send: a fair share for each destination that may be called.
+
+        `limit` is how many of the worker's `senders` are free.
+        """
+        return self._store.write(lambda unit: self._claim(unit, worker, limit, senders or limit, at_once))
 
     def next_due(self) -> float | None:
-        """When the next waiting delivery is due, in seconds since 1970, or was; None where none waits."""
-        return self._store.read(lambda view: view.next_delivery_due())
+        """When something may be sent at the earliest, in seconds since 1970; None where nothing waits for a time."""
+
+        def look(view: View) -> float | None:
+            dues = view.due_destinations()
+            return destinations.next_look(dues, _by_name(view)) if dues else None
+
+        return self._store.read(look)
 
     def settle(self, sent: ToSend, reply: Reply) -> Delivery:
         """Record one POST and what it means: delivered, again later, or dead. Raises `LeaseLost`."""
@@ -37,11 +52,19 @@ class Post:
         def move(unit: Unit) -> Delivery:
             delivery = _held(unit, sent.delivery)
             token = sent.delivery.lease.token if sent.delivery.lease else ""
-            after = moves.settle(
-                delivery, reply, token=token, policy=tools.policy, now=unit.now, chance=tools.random.random()
+            chance = tools.random.random()
+            after = moves.settle(delivery, reply, token=token, policy=tools.policy, now=unit.now, chance=chance)
+            posted = Posted(
+                delivery_id=delivery.id,
+                number=after.attempts,
+                at=unit.now,
+                url=delivery.url,
+                reply=reply,
+                next_due=None if after.state.final else after.due_at,
             )
-            posted = Posted(delivery_id=delivery.id, number=after.attempts, at=unit.now, url=delivery.url, reply=reply)
             unit.save_delivery(after, delivery.version, _event(after, unit.now, reply), posted)
+            _note(unit, delivery.destination, reply, chance)
+            _note_address(unit, delivery.url, reply)
             if after.state.final:
                 _erase_if_told(unit, delivery.job_id)
             return after
@@ -69,30 +92,116 @@ class Post:
         """Every delivery that is being sent, for whoever judges whether its sender lives."""
         return self._store.read(lambda view: view.sending())
 
-    def renew(self, worker: str) -> None:
-        """Extend that worker's leases."""
+    def renew(self, sent: Iterable[ToSend]) -> None:
+        """Extend the leases of what is being sent."""
+        tokens = [one.delivery.lease.token for one in sent if one.delivery.lease is not None]
         seconds = self._tools.policy.webhook_lease
-        self._store.write(lambda unit: unit.renew_deliveries(worker, unit.now + seconds))
+        if tokens:
+            self._store.write(lambda unit: unit.renew_deliveries(tokens, unit.now + seconds))
 
-    def _claim(
-        self, unit: Unit, worker: str, limit: int, per_destination: int, skip: Collection[str]
-    ) -> Sequence[ToSend]:
-        claimed = []
-        for due in unit.due_deliveries(limit=limit, per_destination=per_destination, skip_destinations=skip):
-            lease = self._tools.lease(worker, unit.now, self._tools.policy.webhook_lease)
-            delivery = moves.claim(due, lease=lease, now=unit.now)
-            unit.save_delivery(delivery, due.version, _event(delivery, unit.now))
-            job, request = unit.job(due.job_id), unit.request(due.job_id)
-            claimed.append(
-                ToSend(
-                    delivery=delivery,
-                    request_id=job.request_id if job else "",
-                    body=unit.delivery_body(delivery),
-                    headers=dict(request.webhook_headers) if request else {},
-                )
-            )
+    def give_up(self) -> int:
+        """
+        Let go of what has waited for a silent destination for longer than its schedule; answers how many that were.
+
+        The results are kept, listed and free to redeliver.
+        """
+        schedule = self._tools.policy.webhook_schedule
+        silent = [one for one in self._store.read(lambda view: view.destinations()) if one.slowed]
+        given_up = 0
+        for one in silent:
+            while step := self._store.write(lambda unit, name=one.name: _give_up(unit, name, schedule)):  # type: ignore[misc]
+                given_up += step
+
+        return given_up
+
+    def _claim(self, unit: Unit, worker: str, limit: int, senders: int, at_once: int) -> Sequence[ToSend]:
+        known = _by_name(unit)
+        shares = destinations.shares(
+            unit.due_destinations(), known, free=limit, senders=senders, at_once=at_once, now=unit.now
+        )
+        claimed: list[ToSend] = []
+        for name, share in shares.items():
+            there = known.get(name)
+            due = _probe(unit, name) if there is not None and there.slowed else unit.due_deliveries(name, limit=share)
+            claimed.extend(self._take(unit, one, worker) for one in due)
+            if there is not None and there.recovering:
+                unit.save_destination(destinations.took(there, len(due), now=unit.now))
 
         return claimed
+
+    def _take(self, unit: Unit, due: Delivery, worker: str) -> ToSend:
+        lease = self._tools.lease(worker, unit.now, self._tools.policy.webhook_lease)
+        delivery = moves.claim(due, lease=lease, now=unit.now)
+        unit.save_delivery(delivery, due.version, _event(delivery, unit.now))
+        job, request = unit.job(due.job_id), unit.request(due.job_id)
+        meant = request is not None and delivery.destination in _meant(request)
+
+        return ToSend(
+            delivery=delivery,
+            request_id=job.request_id if job else "",
+            body=unit.delivery_body(delivery),
+            # They are keys as often as not: nobody gets them but the receiver they were given for.
+            headers=unit.webhook_headers(due.job_id) if meant else {},
+        )
+
+
+def _by_name(view: View) -> dict[str, Destination]:
+    return {one.name: one for one in view.destinations()}
+
+
+def _meant(request: Request) -> Collection[str]:
+    """The destinations that whoever submitted the job has named."""
+    return {destination_of(url) for url in (request.webhook_url, request.failure_webhook_url) if url}
+
+
+def _probe(unit: Unit, name: str) -> Sequence[Delivery]:
+    """
+    The one delivery that shows whether a destination answers again: the least tried of those longest and newest due.
+
+    Not simply the oldest: its address may be the one that always fails, and hide that the others would do.
+    """
+    ends = (*unit.due_deliveries(name, limit=20), *unit.due_deliveries(name, limit=20, newest=True))
+
+    return sorted(ends, key=lambda one: (one.attempts, -one.due_at))[:1]
+
+
+def _note(unit: Unit, name: str, reply: Reply, chance: float) -> None:
+    """What the reply says of the destination."""
+    known = unit.destination(name)
+    after = destinations.heard(known, name, reply, now=unit.now, chance=chance)
+    if after == known:
+        return
+    if after is None or (after.recovering and not unit.due_deliveries(name, limit=1)):
+        unit.forget_destination(name)  # it answers, and nothing waits for it any more
+    else:
+        unit.save_destination(after)
+
+
+def _note_address(unit: Unit, url: str, reply: Reply) -> None:
+    """410 is remembered until that address takes something again."""
+    if reply.status == 410:
+        unit.save_gone_address(url)
+    elif reply.status is not None and 200 <= reply.status < 300:
+        unit.forget_gone_addresses(url=url)
+
+
+def _give_up(unit: Unit, name: str, schedule: Sequence[float]) -> int:
+    known = unit.destination(name)
+    if known is None or known.failing_since is None:
+        return 0
+    opened_before = unit.now - destinations.PATIENCE
+    old = [
+        one
+        for one in unit.waiting_deliveries(name, opened_before=opened_before, limit=_STEP)
+        if destinations.may_be_given_up(known, opened_at=one.opened_at, schedule=schedule, now=unit.now)
+    ]
+    for one in old:
+        why = f"given up: {name} has not answered since {timestamp(known.failing_since)} ({known.last_error})"
+        after = moves.give_up(one, why=why, now=unit.now)
+        unit.save_delivery(after, one.version, _event(after, unit.now, Reply(error=why)))
+        _erase_if_told(unit, one.job_id)
+
+    return len(old)
 
 
 def _erase_if_told(unit: Unit, job_id: str) -> None:

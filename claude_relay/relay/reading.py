@@ -83,6 +83,7 @@ class Reading:
                     "statusCode": post.reply.status,
                     "ms": post.reply.ms,
                     "reply": post.reply.excerpt or post.reply.error or "",
+                    "nextAttemptAt": wire.maybe_timestamp(post.next_due),
                 }
                 for post in view.posts(job.id)
             ]
@@ -167,6 +168,11 @@ class Reading:
                     for worker in view.workers()
                 ],
                 "deliveries": view.delivery_counts(),
+                "destinations": [
+                    wire.destination_body(one, waiting=view.waiting_for(one.name))
+                    for one in view.destinations()
+                    if one.slowed or one.recovering
+                ],
             }
 
         return self._store.read(look)
@@ -223,9 +229,16 @@ def _status(view: View, job: Job) -> dict[str, Any]:
         delivery = None
 
     acked = view.acked(job.id, job.run) if job.state.final else None
+    there = view.destination(delivery.destination) if delivery is not None and not delivery.state.final else None
 
     return wire.status_body(
-        job, metadata=view.metadata(job.id), waiting_for=reason, position=position, delivery=delivery, acked=acked
+        job,
+        metadata=view.metadata(job.id),
+        waiting_for=reason,
+        position=position,
+        delivery=delivery,
+        acked=acked,
+        destination=there,
     )
 
 

@@ -78,6 +78,7 @@ class Upkeep:
             if step < _STEP:
                 break
         self._store.write(lambda unit: unit.purge_tombstones(ago(unit, policy.tombstones)))
+        self._store.write(lambda unit: unit.forget_gone_addresses(before=ago(unit, policy.tombstones)))
         if erased:
             self._store.forget()
 

@@ -59,7 +59,7 @@ class ToSend:
     delivery: Delivery
     request_id: str
     body: bytes = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
+    headers: dict[str, str] | None = field(repr=False)  # None: they cannot be read any more
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.change import Call, Event, Outcome
 from ..core.delivery import Delivery, DeliveryState, Reply
+from ..core.destination import Destination
 from ..core.failure import Partial
 from ..core.fetching import KeptFile
 from ..core.job import Job, Lease, OnInterrupt, Retain, State
@@ -30,8 +31,8 @@ CALL = (
     " usage cost_usd text_length"
 ).split()
 DELIVERY = (
-    "id job_id run webhook_id url destination state version created_at due_at attempts tries since lease_worker"
-    " lease_token lease_expires_at last_status last_error finished_at acked_at grp reminded_at"
+    "id job_id run webhook_id url destination state version created_at opened_at due_at attempts tries since"
+    " lease_worker lease_token lease_expires_at last_status last_error finished_at acked_at grp reminded_at"
 ).split()
 FILE = "number media_type size sha256 at name".split()
 
@@ -131,14 +132,14 @@ def to_job(row: Sequence[Any]) -> Job:
     return Job(**told)
 
 
-def request_values(job_id: str, request: Request) -> tuple[Any, ...]:
-    """The row of a request, in the order of `REQUEST`."""
+def request_values(job_id: str, request: Request, sealed_headers: str | None) -> tuple[Any, ...]:
+    """The row of a request, in the order of `REQUEST`; its headers only as they are kept."""
     return (
         job_id,
         dump(request.request),
         request.webhook_url,
         request.failure_webhook_url,
-        dump(request.webhook_headers or None),
+        sealed_headers,
         dump(request.metadata),
         request.max_cost_usd,
         request.need_by,
@@ -147,11 +148,11 @@ def request_values(job_id: str, request: Request) -> tuple[Any, ...]:
 
 
 def to_request(row: Sequence[Any]) -> Request:
-    """A request from a row in the order of `REQUEST`."""
+    """A request from a row in the order of `REQUEST`. Its headers stay where they are: see `View.webhook_headers`."""
     told = dict(zip(REQUEST, row, strict=True))
     told["request"] = load(told["request"])
     told["metadata"] = load(told["metadata"])
-    told["webhook_headers"] = load(told["webhook_headers"]) or {}
+    del told["webhook_headers"]
     told["warnings"] = tuple(load(told["warnings"]) or ())
 
     return Request(**told)
@@ -219,10 +220,10 @@ def to_event(row: Sequence[Any]) -> Event:
 
 
 def to_posted(row: Sequence[Any]) -> Posted:
-    """From `delivery_id, number, at, url, status, ms, reply, error`."""
+    """From `delivery_id, number, at, url, status, ms, reply, error, next_due`."""
     reply = Reply(status=row[4], ms=row[5], excerpt=row[6], error=row[7])
 
-    return Posted(delivery_id=row[0], number=row[1], at=row[2], url=row[3], reply=reply)
+    return Posted(delivery_id=row[0], number=row[1], at=row[2], url=row[3], reply=reply, next_due=row[8])
 
 
 def to_tombstone(row: Sequence[Any]) -> Tombstone:
@@ -254,6 +255,19 @@ def to_worker(row: Sequence[Any]) -> WorkerSeen:
     return WorkerSeen(
         id=row[0], host=row[1], pid=row[2], started_at=row[3], seen_at=row[4], slots=row[5], running=row[6]
     )
+
+
+DESTINATION = "name failures failing_since slowed_at probes wins not_before last_error".split()
+
+
+def destination_values(known: Destination) -> tuple[Any, ...]:
+    """The row of a destination, in the order of `DESTINATION`."""
+    return tuple(vars(known)[name] for name in DESTINATION)
+
+
+def to_destination(row: Sequence[Any]) -> Destination:
+    """A destination from a row in the order of `DESTINATION`."""
+    return Destination(**dict(zip(DESTINATION, row, strict=True)))
 
 
 KEY = "id name digest scopes rate_count rate_seconds daily_budget_usd created_at revoked_at".split()

@@ -11,7 +11,10 @@ SHIFT = (
        WHERE state IN ('queued', 'running')""",
     """UPDATE calls SET started_at = started_at + ?1, first_byte_at = first_byte_at + ?1
        WHERE ended_at IS NULL AND job_id IN (SELECT id FROM jobs WHERE state = 'running')""",
-    "UPDATE deliveries SET due_at = due_at + ?1, since = since + ?1 WHERE state IN ('pending', 'sending')",
+    """UPDATE deliveries SET due_at = due_at + ?1, since = since + ?1, opened_at = opened_at + ?1
+       WHERE state IN ('pending', 'sending')""",
+    """UPDATE destinations SET failing_since = failing_since + ?1, slowed_at = slowed_at + ?1,
+           not_before = not_before + ?1""",
     "UPDATE groups SET paused_at = paused_at + ?1, next_at = next_at + ?1",
     "UPDATE holds SET since = since + ?1, until = until + ?1",
     "UPDATE workers SET seen_at = seen_at + ?1",
@@ -21,4 +24,5 @@ ENDED = (
     "UPDATE jobs SET finished_at = ?2 WHERE finished_at > ?2",
     "UPDATE deliveries SET finished_at = ?2 WHERE finished_at > ?2",
     "UPDATE tombstones SET purged_at = ?2 WHERE purged_at > ?2",
+    "UPDATE gone SET at = ?2 WHERE at > ?2",
 )

@@ -26,6 +26,7 @@ from . import backup, gate, migrate
 from .additions import Additions
 from .ballast import Ballast
 from .faults import plainly, translate
+from .sealed import Seal, key_path
 from .unit import Writes
 from .view import Reads
 
@@ -57,6 +58,7 @@ class SqliteStore:
         self._ballast = ballast
         self._create = create
         self._clock = clock
+        self._seal = Seal(key_path(path))
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._closed = threading.Event()
@@ -87,7 +89,7 @@ class SqliteStore:
         with plainly(self._path), self._reader() as connection:
             connection.execute("BEGIN")
             try:
-                return look(Reads(_runner(connection), self._clock()))
+                return look(Reads(_runner(connection), self._clock(), self._seal))
             finally:
                 connection.execute("COMMIT")
 
@@ -282,7 +284,7 @@ class SqliteStore:
             additions.write()
             return plain(sql, args)
 
-        return Writes(run, self._clock(), additions)
+        return Writes(run, self._clock(), self._seal, additions)
 
 
 class _Done:

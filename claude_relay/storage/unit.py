@@ -16,11 +16,14 @@ from ..errors import Conflict
 from ..ports import Group, Hold, Posted, WorkerSeen
 from . import rows, shift
 from .additions import Additions
+from .asking import Run
+from .destinations import DestinationWrites
 from .ledger import LedgerWrites
+from .sealed import Seal
 from .turns import TurnWrites
-from .view import Reads, Run
+from .view import Reads
 
-_ADD_POST = rows.insert("posts", "delivery_id number at url status ms reply error".split())
+_ADD_POST = rows.insert("posts", "delivery_id number at url status ms reply error next_due".split())
 _ADD_DELIVERY = rows.insert("deliveries", rows.DELIVERY)
 _ADD_FILE = rows.insert("fetched_files", ["job_id", *rows.FILE, "data"])
 _SAVE_DELIVERY = rows.update("deliveries", rows.DELIVERY)
@@ -63,18 +66,19 @@ _OF_A_JOB = (
 )
 
 
-class Writes(Reads, TurnWrites, LedgerWrites):
+class Writes(Reads, TurnWrites, LedgerWrites, DestinationWrites):
     """Implements `ports.Unit` over one open transaction, which several may share with their `additions`."""
 
-    def __init__(self, run: Run, now: float, additions: Additions) -> None:
-        super().__init__(run, now)
+    def __init__(self, run: Run, now: float, seal: Seal, additions: Additions) -> None:
+        super().__init__(run, now, seal)
         self._additions = additions
 
     def add(self, change: Change, request: Request) -> None:
         """A new job, with what was asked; written with the next statement, or at the end."""
         event = change.event
         told = (event.job_id, event.subject, event.version, event.at, event.name, rows.dump(event.detail or None))
-        self._additions.add(rows.job_values(change.job), rows.request_values(change.job.id, request), told)
+        sealed = self._seal.close(request.webhook_headers)
+        self._additions.add(rows.job_values(change.job), rows.request_values(change.job.id, request, sealed), told)
 
     def save(self, change: Change) -> None:
         """
@@ -137,7 +141,7 @@ class Writes(Reads, TurnWrites, LedgerWrites):
         self._event(event)
         if posted is not None:
             reply = posted.reply
-            told = (posted.at, posted.url, reply.status, reply.ms, reply.excerpt, reply.error)
+            told = (posted.at, posted.url, reply.status, reply.ms, reply.excerpt, reply.error, posted.next_due)
             self._run(_ADD_POST, (posted.delivery_id, posted.number, *told))
 
     def ack(self, job: Job, run: int, event: Event) -> None:
@@ -147,10 +151,11 @@ class Writes(Reads, TurnWrites, LedgerWrites):
         self._run("INSERT INTO ack_groups (name, since) VALUES (?, ?) ON CONFLICT DO NOTHING", (job.group, event.at))
         self._event(event)
 
-    def renew_deliveries(self, worker: str, expires_at: float) -> None:
-        """Extend that sender's leases."""
-        sql = "UPDATE deliveries SET lease_expires_at = ? WHERE state = 'sending' AND lease_worker = ?"
-        self._run(sql, (expires_at, worker))
+    def renew_deliveries(self, tokens: Sequence[str], expires_at: float) -> None:
+        """Extend those leases."""
+        sql = f"""UPDATE deliveries SET lease_expires_at = ?
+                  WHERE state = 'sending' AND lease_token IN ({", ".join("?" * len(tokens))})"""
+        self._run(sql, (expires_at, *tokens))
 
     def save_group(self, group: Group) -> None:
         """Set a group."""
@@ -220,7 +225,7 @@ class Writes(Reads, TurnWrites, LedgerWrites):
     def erase(self, job_id: str) -> None:
         """Prompt, files and answer; what is left says that there was a job, and what it cost."""
         of_job = "(SELECT id FROM deliveries WHERE job_id = ?)"
-        self._run("UPDATE requests SET request = '{}' WHERE job_id = ?", (job_id,))
+        self._run("UPDATE requests SET request = '{}', webhook_headers = NULL WHERE job_id = ?", (job_id,))
         self._run("UPDATE outcomes SET body = x'' WHERE job_id = ?", (job_id,))
         self._run("UPDATE posts SET reply = '' WHERE delivery_id IN " + of_job, (job_id,))
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {of_job}", (job_id,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..core.change import Call, Event, Outcome
@@ -15,11 +15,10 @@ from ..core.keys import ApiKey
 from ..core.submission import Request
 from ..ports import Group, Hold, JobFilter, Posted, Tombstone, WorkerSeen
 from . import rows
+from .asking import all_of, one_of
+from .destinations import DestinationReads
 from .ledger import LedgerReads
 from .turns import TurnReads
-
-Rows = Sequence[Sequence[Any]]
-Run = Callable[[str, Sequence[Any]], Rows]
 
 _JOB = f"SELECT {rows.columns(rows.JOB, 'j.')} FROM jobs j"
 _REQUEST = f"SELECT {rows.columns(rows.REQUEST)} FROM requests WHERE job_id = ?"
@@ -30,13 +29,6 @@ _KEY = f"SELECT {rows.columns(rows.KEY)} FROM keys"
 _FILE = f"SELECT {rows.columns(rows.FILE)} FROM fetched_files"
 _EVENT = "e.job_id, e.subject, e.version, e.at, e.name, e.detail"
 
-# Each destination gets its share of what is due, so that one with a thousand waiting does not fill every sender.
-_DUE_DELIVERIES = f"""
-SELECT {rows.columns(rows.DELIVERY)} FROM (
-    SELECT d.*, row_number() OVER (PARTITION BY d.destination ORDER BY d.due_at) AS nth,
-           (SELECT count(*) FROM deliveries s WHERE s.state = 'sending' AND s.destination = d.destination) AS busy
-    FROM deliveries d WHERE d.state = 'pending' AND d.due_at <= ?
-) WHERE nth + busy <= ? ORDER BY due_at LIMIT ?"""
 
 _UNREMINDED = f"""
 {_DELIVERY} INDEXED BY deliveries_unacked JOIN jobs j ON j.id = d.job_id AND j.run = d.run
@@ -44,12 +36,8 @@ WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FRO
   AND d.reminded_at IS NULL AND d.finished_at <= ? AND j.retain = 'full' LIMIT ?"""
 
 
-class Reads(TurnReads, LedgerReads):
+class Reads(DestinationReads, TurnReads, LedgerReads):
     """Implements `ports.View` over one connection, at one time."""
-
-    def __init__(self, run: Run, now: float) -> None:
-        self._run = run
-        self._now = now
 
     @property
     def now(self) -> float:
@@ -58,23 +46,23 @@ class Reads(TurnReads, LedgerReads):
 
     def job(self, job_id: str) -> Job | None:
         """One job, by its own id."""
-        return _one(rows.to_job, self._run(f"{_JOB} WHERE j.id = ?", (job_id,)))
+        return one_of(rows.to_job, self._run(f"{_JOB} WHERE j.id = ?", (job_id,)))
 
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]:
         """The jobs of that requestId: of one owner, or (None) of all."""
         if owner is None:
-            return _all(rows.to_job, self._run(f"{_JOB} WHERE j.request_id = ?", (request_id,)))
-        return _all(rows.to_job, self._run(f"{_JOB} WHERE j.request_id = ? AND j.owner = ?", (request_id, owner)))
+            return all_of(rows.to_job, self._run(f"{_JOB} WHERE j.request_id = ?", (request_id,)))
+        return all_of(rows.to_job, self._run(f"{_JOB} WHERE j.request_id = ? AND j.owner = ?", (request_id, owner)))
 
     def tombstones(self, request_id: str, owner: str | None) -> Sequence[Tombstone]:
         """What remains of purged jobs of that requestId."""
         sql = """SELECT job_id, owner, request_id, body_hash, state, created_at, finished_at, purged_at
                  FROM tombstones WHERE request_id = ? AND (? IS NULL OR owner = ?)"""
-        return _all(rows.to_tombstone, self._run(sql, (request_id, owner, owner)))
+        return all_of(rows.to_tombstone, self._run(sql, (request_id, owner, owner)))
 
     def request(self, job_id: str) -> Request | None:
         """What was asked."""
-        return _one(rows.to_request, self._run(_REQUEST, (job_id,)))
+        return one_of(rows.to_request, self._run(_REQUEST, (job_id,)))
 
     def metadata(self, job_id: str) -> Any:
         """What the caller wants echoed; without reading the prompt beside it."""
@@ -83,16 +71,16 @@ class Reads(TurnReads, LedgerReads):
     def outcome(self, job_id: str, run: int) -> Outcome | None:
         """How that run ended."""
         sql = "SELECT job_id, run, at, status, body FROM outcomes WHERE job_id = ? AND run = ?"
-        return _one(rows.to_outcome, self._run(sql, (job_id, run)))
+        return one_of(rows.to_outcome, self._run(sql, (job_id, run)))
 
     def partial(self, job_id: str) -> Partial | None:
         """What the running call had brought at its last checkpoint."""
         sql = "SELECT text, usage, model, upstream_request_id FROM partials WHERE job_id = ?"
-        return _one(rows.to_partial, self._run(sql, (job_id,)))
+        return one_of(rows.to_partial, self._run(sql, (job_id,)))
 
     def files(self, job_id: str) -> Sequence[KeptFile]:
         """The files that were fetched for it; their bytes stay where they are."""
-        return _all(rows.to_file, self._run(f"{_FILE} WHERE job_id = ? ORDER BY number", (job_id,)))
+        return all_of(rows.to_file, self._run(f"{_FILE} WHERE job_id = ? ORDER BY number", (job_id,)))
 
     def file_data(self, job_id: str, number: int) -> bytes:
         """The bytes of one of them."""
@@ -102,7 +90,7 @@ class Reads(TurnReads, LedgerReads):
         """The newest jobs that fit."""
         where, args = _conditions(which)
         sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
-        return _all(rows.to_job, self._run(sql, (*args, which.limit)))
+        return all_of(rows.to_job, self._run(sql, (*args, which.limit)))
 
     def due(
         self,
@@ -119,11 +107,11 @@ class Reads(TurnReads, LedgerReads):
                 where.append(f"j.{column} NOT IN ({_marks(skipped)})")
                 args.extend(skipped)  # type: ignore[arg-type]
         sql = f"{_JOB} INDEXED BY jobs_due WHERE {' AND '.join(where)} ORDER BY j.rank, j.id LIMIT ?"
-        return _all(rows.to_job, self._run(sql, (*args, limit)))
+        return all_of(rows.to_job, self._run(sql, (*args, limit)))
 
     def running(self) -> Sequence[Job]:
         """Every job that a worker holds."""
-        return _all(rows.to_job, self._run(f"{_JOB} WHERE j.state = 'running'", ()))
+        return all_of(rows.to_job, self._run(f"{_JOB} WHERE j.state = 'running'", ()))
 
     def running_by_group(self) -> dict[str, int]:
         """How many of each group run."""
@@ -138,7 +126,7 @@ class Reads(TurnReads, LedgerReads):
             where += f" AND (j.deadline_asked = 1 OR j.grp NOT IN ({_marks(asked_only_in)}))"
         args = (self._now, *(() if asked_only else asked_only_in), limit)
         sql = f"{_JOB} INDEXED BY jobs_deadline WHERE {where} ORDER BY j.deadline_at LIMIT ?"
-        return _all(rows.to_job, self._run(sql, args))
+        return all_of(rows.to_job, self._run(sql, args))
 
     def waiting(self) -> int:
         """How many jobs wait or run."""
@@ -165,24 +153,24 @@ class Reads(TurnReads, LedgerReads):
 
     def call(self, job_id: str, number: int) -> Call | None:
         """One entry of the ledger."""
-        return _one(rows.to_call, self._run(f"{_CALL} AND number = ?", (job_id, number)))
+        return one_of(rows.to_call, self._run(f"{_CALL} AND number = ?", (job_id, number)))
 
     def calls(self, job_id: str) -> Sequence[Call]:
         """The job's ledger, oldest first."""
-        return _all(rows.to_call, self._run(f"{_CALL} ORDER BY number", (job_id,)))
+        return all_of(rows.to_call, self._run(f"{_CALL} ORDER BY number", (job_id,)))
 
     def delivery(self, job_id: str) -> Delivery | None:
         """The delivery of the job's latest run."""
         sql = f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run DESC LIMIT 1"
-        return _one(rows.to_delivery, self._run(sql, (job_id,)))
+        return one_of(rows.to_delivery, self._run(sql, (job_id,)))
 
     def deliveries(self, job_id: str) -> Sequence[Delivery]:
         """One a run, oldest first."""
-        return _all(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run", (job_id,)))
+        return all_of(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run", (job_id,)))
 
     def delivery_by_id(self, delivery_id: str) -> Delivery | None:
         """One delivery."""
-        return _one(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.id = ?", (delivery_id,)))
+        return one_of(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.id = ?", (delivery_id,)))
 
     def delivery_body(self, delivery: Delivery) -> bytes:
         """The frozen bytes that it sends."""
@@ -192,16 +180,9 @@ class Reads(TurnReads, LedgerReads):
             own = self._value(sql, (delivery.job_id, delivery.run))
         return bytes(own or b"")
 
-    def due_deliveries(
-        self, *, limit: int, per_destination: int, skip_destinations: Collection[str] = ()
-    ) -> Sequence[Delivery]:
-        """What should be sent now, no more than `per_destination` at once to each."""
-        found = _all(rows.to_delivery, self._run(_DUE_DELIVERIES, (self._now, per_destination, limit)))
-        return [one for one in found if one.destination not in skip_destinations]
-
     def sending(self) -> Sequence[Delivery]:
         """Every delivery that a sender holds."""
-        return _all(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.state = 'sending'", ()))
+        return all_of(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.state = 'sending'", ()))
 
     def acked(self, job_id: str, run: int) -> float | None:
         """When that run's result was said to be applied."""
@@ -209,17 +190,13 @@ class Reads(TurnReads, LedgerReads):
 
     def unacked_deliveries(self, *, before: float, limit: int) -> Sequence[Delivery]:
         """Latest runs' results that were delivered before then, can be sent again, and were not reminded of yet."""
-        return _all(rows.to_delivery, self._run(_UNREMINDED, (before, limit)))
+        return all_of(rows.to_delivery, self._run(_UNREMINDED, (before, limit)))
 
     def posts(self, job_id: str) -> Sequence[Posted]:
         """Every POST made for the job, oldest first."""
-        sql = """SELECT p.delivery_id, p.number, p.at, p.url, p.status, p.ms, p.reply, p.error
+        sql = """SELECT p.delivery_id, p.number, p.at, p.url, p.status, p.ms, p.reply, p.error, p.next_due
                  FROM deliveries d JOIN posts p ON p.delivery_id = d.id WHERE d.job_id = ? ORDER BY p.at, p.number"""
-        return _all(rows.to_posted, self._run(sql, (job_id,)))
-
-    def next_delivery_due(self) -> float | None:
-        """When the next pending delivery is due."""
-        return self._value("SELECT min(due_at) FROM deliveries WHERE state = 'pending'", ())
+        return all_of(rows.to_posted, self._run(sql, (job_id,)))
 
     def latest_destinations(self, limit: int) -> Sequence[str]:
         """Where the latest deliveries went, newest first; by the last thousand of them."""
@@ -234,7 +211,7 @@ class Reads(TurnReads, LedgerReads):
 
     def events(self, job_id: str) -> Sequence[Event]:
         """The job's timeline."""
-        return _all(
+        return all_of(
             rows.to_event, self._run(f"SELECT {_EVENT} FROM events e WHERE e.job_id = ? ORDER BY e.seq", (job_id,))
         )
 
@@ -261,36 +238,32 @@ class Reads(TurnReads, LedgerReads):
 
     def group(self, name: str) -> Group:
         """One group; one that nobody has set has no limits."""
-        return _one(rows.to_group, self._run(f"{_GROUP} WHERE name = ?", (name,))) or Group(name=name)
+        return one_of(rows.to_group, self._run(f"{_GROUP} WHERE name = ?", (name,))) or Group(name=name)
 
     def groups(self) -> Sequence[Group]:
         """The groups that someone has set."""
-        return _all(rows.to_group, self._run(f"{_GROUP} ORDER BY name", ()))
+        return all_of(rows.to_group, self._run(f"{_GROUP} ORDER BY name", ()))
 
     def holds(self) -> Sequence[Hold]:
         """What stands still, and why."""
-        return _all(rows.to_hold, self._run("SELECT scope, reason, since, until FROM holds ORDER BY scope", ()))
+        return all_of(rows.to_hold, self._run("SELECT scope, reason, since, until FROM holds ORDER BY scope", ()))
 
     def workers(self) -> Sequence[WorkerSeen]:
         """The workers that have shown life and not said goodbye."""
         sql = "SELECT id, host, pid, started_at, seen_at, slots, running FROM workers ORDER BY id"
-        return _all(rows.to_worker, self._run(sql, ()))
+        return all_of(rows.to_worker, self._run(sql, ()))
 
     def key(self, key_id: str) -> ApiKey | None:
         """One API key, by the part of it that may be looked up."""
-        return _one(rows.to_key, self._run(f"{_KEY} WHERE id = ?", (key_id,)))
+        return one_of(rows.to_key, self._run(f"{_KEY} WHERE id = ?", (key_id,)))
 
     def api_keys(self) -> Sequence[ApiKey]:
         """Every key there is or was."""
-        return _all(rows.to_key, self._run(f"{_KEY} ORDER BY name", ()))
+        return all_of(rows.to_key, self._run(f"{_KEY} ORDER BY name", ()))
 
     def memo(self, key: str) -> Any:
         """What was remembered under that key."""
         return rows.load(self._value("SELECT value FROM memos WHERE key = ?", (key,)))
-
-    def _value(self, sql: str, args: Sequence[Any]) -> Any:
-        found = self._run(sql, args)
-        return found[0][0] if found else None
 
 
 def _conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
@@ -345,11 +318,3 @@ def _conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
 
 def _marks(values: Collection[Any]) -> str:
     return ", ".join("?" * len(values))
-
-
-def _one(make: Callable[[Sequence[Any]], Any], found: Rows) -> Any:
-    return make(found[0]) if found else None
-
-
-def _all(make: Callable[[Sequence[Any]], Any], found: Rows) -> list[Any]:
-    return [make(row) for row in found]

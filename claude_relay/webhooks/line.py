@@ -16,10 +16,13 @@ from .allow import Allow
 from .guard import Blocked, Checked, Resolver, literal_problem, resolve
 from .pinned import PinnedAdapter, Wire
 from .target import Target, read_target
-from .words import in_words
+from .words import in_words, is_ours
 
 #: How much of an answer is read where nobody needs it. More than is kept of it, so that it usually ends in good order.
 READ = 65_536
+
+#: What a request had not got beyond when its time was up: our resolver's fault, or that of the name's servers.
+_LOOKING_UP = "could not be looked up"
 
 #: How often a caller that may be stopped is asked, in seconds.
 _LOOK = 0.2
@@ -41,6 +44,7 @@ class Heard:
     error: str | None = None
     blocked: bool = False
     late: bool = False  # the time was up
+    ours: bool = False  # the fault is on this side, or may be: it says nothing of the other
 
 
 def trusted() -> ssl.SSLContext:
@@ -91,9 +95,8 @@ class Line:
         target = read_target(url)
         exchange = _Exchange(target, deadline=deadline, most=most, all_or_nothing=all_or_nothing)
         if not self._room.acquire(timeout=self._timeout):
-            return Heard(
-                host=target.host, error=f"{target.host} was not called: lookups that hang take up all the room"
-            )
+            full = f"{target.host} was not called: lookups that hang take up all the room"
+            return Heard(host=target.host, error=full, ours=True)
 
         def run() -> None:
             try:
@@ -105,11 +108,13 @@ class Line:
             threading.Thread(target=run, name=f"line-{method.lower()}", daemon=True).start()
         except RuntimeError:
             self._room.release()
-            return Heard(host=target.host, error=f"{target.host} was not called: the machine has no thread to spare")
+            full = f"{target.host} was not called: the machine has no thread to spare"
+            return Heard(host=target.host, error=full, ours=True)
 
-        return exchange.wait(stop) or Heard(
-            host=target.host, error=f"{target.host} {exchange.overdue} within {self._timeout:g} s", late=True
-        )
+        if (heard := exchange.wait(stop)) is not None:
+            return heard
+        overdue, error = exchange.overdue, f"{target.host} {exchange.overdue} within {self._timeout:g} s"
+        return Heard(host=target.host, error=error, late=True, ours=overdue == _LOOKING_UP)
 
     def _addresses(self, target: Target) -> list[Checked]:
         return resolve(target.host, target.port, self._allow, self._resolver)
@@ -119,7 +124,7 @@ class _Exchange:
     """What goes to and fro in one request. One thread runs it, another waits and may cut it off."""
 
     def __init__(self, target: Target, *, deadline: float, most: int, all_or_nothing: bool) -> None:
-        self.overdue = "could not be looked up"
+        self.overdue = _LOOKING_UP
         self._host = target.host
         self._url = target.url
         self._deadline = deadline
@@ -167,7 +172,7 @@ class _Exchange:
         except Blocked as exc:
             self._failure = Heard(host=self._host, error=str(exc), blocked=True)
         except Exception as exc:
-            self._failure = Heard(host=self._host, error=in_words(self._host, exc, method))
+            self._failure = Heard(host=self._host, error=in_words(self._host, exc, method), ours=is_ours(exc))
         finally:
             self._wire.close()
             self._ended.set()

@@ -48,7 +48,7 @@ class Http:
         heard = self._line.call("POST", url, _headers(headers), body)
         ms = round((time.monotonic() - started) * 1000)
         if heard.status is None:
-            return Reply(ms=ms, error=heard.error, blocked=heard.blocked)
+            return Reply(ms=ms, error=heard.error, blocked=heard.blocked, ours=heard.ours)
 
         return Reply(
             status=heard.status,

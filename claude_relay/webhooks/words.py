@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
@@ -12,6 +13,7 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 import requests
+import urllib3
 
 #: How much of an answer is kept, in bytes.
 EXCERPT = 2048
@@ -58,6 +60,24 @@ def in_words(host: str, exc: BaseException, method: str = "POST") -> str:
 
     return f"the {method} to {host} failed unexpectedly ({type(exc).__name__})"
 
+
+def is_ours(exc: BaseException) -> bool:
+    """Whether the fault is on this side, or may be: then it says nothing of the receiver."""
+    for one in _causes(exc, set()):
+        if isinstance(one, socket.gaierror):
+            return one.errno != socket.EAI_NONAME
+        if isinstance(one, OSError) and one.errno in _OURS:
+            return True
+
+    if isinstance(exc, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL):
+        return True
+
+    return not isinstance(exc, OSError | http.client.HTTPException | urllib3.exceptions.HTTPError)
+
+
+#: No socket, no memory, no network on this machine.
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENETDOWN, errno.ENETUNREACH}
+_OURS |= {errno.EADDRNOTAVAIL, errno.EPERM, errno.EACCES}
 
 _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "has a TLS certificate that is not valid"),

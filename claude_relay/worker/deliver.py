@@ -7,21 +7,25 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from .. import failpoints
 from ..core.delivery import Delivery, DeliveryState, Reply, destination_of
+from ..core.redaction import Redactor
 from ..core.signing import sign
-from ..errors import LeaseLost
+from ..errors import LeaseLost, StoreUnavailable
 from ..ports import Sender
 from ..relay import Relay, ToSend
 from .loops import Loop
 
 log = logging.getLogger(__name__)
 
-SENDERS = 32
-#: No more at once to one destination, so that one that hangs leaves senders for the others.
-PER_DESTINATION = 4
-_LOOK = 1.0
+#: POSTs at once in one worker, each with a thread. They wait rather than work: what they cost is memory, some 100 kB.
+SENDERS = 64
+#: What other processes have made due is seen within this, in seconds.
+_LOOK = 0.5
+#: A store that cannot be written is tried again after so long, in seconds: what was answered must not be forgotten.
+_STORE_PAUSE = 1.0
 
 
 class Deliveries:
@@ -40,12 +44,16 @@ class Deliveries:
         self._secrets, self._clock = secrets, clock
         self._pool = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
         self._lock = threading.Condition()
-        self._busy = 0
+        self._in_hand: dict[str, ToSend] = {}
+        self._stopping = threading.Event()
+        self._renew_every = relay.policy.webhook_lease / 4
         self._loop = Loop("deliveries", self._round)
+        self._renewal = Loop("delivery-leases", self._renew)
 
     def start(self) -> None:
         """Send from now on."""
         self._loop.start()
+        self._renewal.start()
 
     def wake(self) -> None:
         """A run has ended: there may be something to send."""
@@ -55,34 +63,44 @@ class Deliveries:
         """Begin nothing more, and let what is being sent end, for that many seconds."""
         self._loop.stop()
         with self._lock:
-            self._lock.wait_for(lambda: self._busy == 0, timeout)
+            self._lock.wait_for(lambda: not self._in_hand, timeout)
+        self._stopping.set()
+        self._renewal.stop()
+        # What is still under way is taken back by whoever finds this worker's lock free, and sent again.
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _round(self) -> float:
         with self._lock:
-            free = SENDERS - self._busy
-        due = self._relay.post.next_due()
-        if free == 0 or due is None:
+            free = SENDERS - len(self._in_hand)
+        due = self._relay.post.next_due() if free else None
+        if due is None:
             return _LOOK
         if (wait := due - self._clock()) > 0:
             return min(_LOOK, max(0.005, wait))
 
-        claimed = self._relay.post.claim(self._worker, limit=free, per_destination=PER_DESTINATION)
+        claimed = self._relay.post.claim(self._worker, limit=free, senders=SENDERS)
+        with self._lock:
+            self._in_hand.update((one.delivery.id, one) for one in claimed)
         for one in claimed:
-            with self._lock:
-                self._busy += 1
             self._pool.submit(self._send, one)
 
         # What is left waits for a sender or for its destination; whichever ends wakes this loop.
-        return 0.0 if len(claimed) == free else _LOOK
+        return 0.0 if claimed else _LOOK
+
+    def _renew(self) -> float:
+        """Those in hand, and no other: what a sender has lost hold of must run out."""
+        with self._lock:
+            held = list(self._in_hand.values())
+        self._relay.post.renew(held)
+
+        return self._renew_every
 
     def _send(self, one: ToSend) -> None:
         try:
-            delivery = one.delivery
             failpoints.hit("deliver.before_post")
-            reply = self._sender.post(delivery.url, one.body, self._headers(one))
+            reply = self._post(one)
             failpoints.hit("deliver.after_post")
-            self._log(one, self._relay.post.settle(one, reply), reply)
+            self._log(one, self._settled(one, reply), reply)
         except LeaseLost:
             log.warning("delivery was taken over", extra={"requestId": one.request_id})
         except Exception:
@@ -90,12 +108,34 @@ class Deliveries:
             log.exception("a sender failed", extra={"requestId": one.request_id})
         finally:
             with self._lock:
-                self._busy -= 1
+                self._in_hand.pop(one.delivery.id, None)
                 self._lock.notify_all()
             self._loop.wake()
 
-    def _headers(self, one: ToSend) -> dict[str, str]:
-        return {**one.headers, **sign(one.delivery.webhook_id, self._clock(), one.body, self._secrets)}
+    def _post(self, one: ToSend) -> Reply:
+        delivery = one.delivery
+        if one.headers is None:
+            why = "not called: its webhookHeaders cannot be read without the key file that was beside the store"
+            return Reply(error=why, ours=True)
+        headers = {**one.headers, **sign(delivery.webhook_id, self._clock(), one.body, self._secrets)}
+        reply = self._sender.post(delivery.url, one.body, headers)
+
+        # A receiver that echoes what it gets must not bring the caller's keys into the record.
+        return replace(reply, excerpt=Redactor(one.headers.values())(reply.excerpt)) if one.headers else reply
+
+    def _settled(self, one: ToSend, reply: Reply) -> Delivery:
+        """
+        Write down what came of it, however long the store cannot be written.
+
+        A reply that is forgotten is a callback sent twice. Meanwhile the lease is renewed as for any in hand.
+        """
+        while True:
+            try:
+                return self._relay.post.settle(one, reply)
+            except StoreUnavailable as exc:
+                log.warning("store unavailable", extra={"requestId": one.request_id, "error": str(exc)})
+                if self._stopping.wait(_STORE_PAUSE):
+                    raise
 
     def _log(self, one: ToSend, after: Delivery, reply: Reply) -> None:
         told = {

@@ -60,7 +60,6 @@ class Heart:
         for running in known:
             if held.get(running.job_id) != running.claimed.token:
                 running.lost.set()
-        self._relay.post.renew(self._worker)
 
     def _listen(self) -> None:
         if not (known := self._in_hand.all()):

@@ -87,6 +87,8 @@ class Upkeep:
         if now - self._tidied_at >= TIDY:
             self._tidied_at = now
             self._keep_room()
+            if count := self._relay.post.give_up():
+                log.error("deliveries given up", extra={"deliveries": count})
             self._relay.upkeep.forget()
         if now >= self._purge_at:
             self._purge_at = now + PURGE

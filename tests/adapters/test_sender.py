@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import socket
@@ -369,6 +370,7 @@ def test_a_lookup_that_hangs_ends_at_the_deadline_and_calls_nobody_later(hook):
 
     assert "could not be looked up within 0.2 s" in first.error
     assert "take up all the room" in second.error
+    assert first.ours and second.ours
     assert back.wait(5)
     assert _posting_threads_end()
     assert hook.connections == 0
@@ -384,7 +386,7 @@ def test_nobody_listening_is_said_so(sender):
 
     reply = sender.post(f"http://127.0.0.1:{port}/?key={SECRET}", BODY, {})
 
-    assert (reply.status, reply.error) == (None, "127.0.0.1 refused the connection")
+    assert (reply.status, reply.error, reply.ours) == (None, "127.0.0.1 refused the connection", False)
 
 
 def test_a_name_that_does_not_exist_is_said_so(trust):
@@ -398,6 +400,30 @@ def test_a_name_that_does_not_exist_is_said_so(trust):
     reply = Http(trust=trust, resolver=unknown).post(f"https://nobody.example.com/?key={SECRET}", BODY, {})
 
     assert reply.error == "nobody.example.com could not be looked up: no such name"
+    assert judge(reply) is Verdict.AGAIN
+
+
+@pytest.mark.parametrize(
+    "fault, ours",
+    [
+        (socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"), True),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), False),
+        (OSError(errno.EMFILE, "Too many open files"), True),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), True),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), False),
+    ],
+)
+def test_a_fault_of_this_machine_is_told_apart_from_the_receivers(trust, fault, ours):
+    """
+    A resolver that is down, or no socket to spare: the receiver must not be slowed down for that.
+    """
+
+    def faulty(host, port, type):
+        raise fault
+
+    reply = Http(trust=trust, resolver=faulty).post("https://hook.example.com/", BODY, {})
+
+    assert (reply.status, reply.ours) == (None, ours)
     assert judge(reply) is Verdict.AGAIN
 
 

@@ -28,7 +28,7 @@ def finish(relay, request_id, end=None, began=False, **fields):
 
 def deliver(relay, reply):
 
-    tried = relay.post.claim("w", limit=10, per_destination=10)
+    tried = relay.post.claim("w", limit=10, at_once=10)
     for one in tried:
         relay.post.settle(one, reply)
     return len(tried)

@@ -39,7 +39,7 @@ for n in range({jobs}):
     [claimed] = relay.work.claim("w", limit=1)
     relay.work.sending(claimed); ack(f"sent r-{{n}}")
     relay.work.complete(claimed, a_completion("y" * 3000)); ack(f"completed r-{{n}}")
-    [one] = relay.post.claim("w", limit=1, per_destination=1)
+    [one] = relay.post.claim("w", limit=1, at_once=1)
     relay.post.settle(one, Reply(status=200)); ack(f"delivered r-{{n}}")
     if n % 3 == 2:
         store.forget()

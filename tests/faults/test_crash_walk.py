@@ -69,7 +69,7 @@ class World:
     def to_send(self) -> Any:
         self.finished()
         self.clock.advance(2)
-        [one] = self.relay.post.claim("w", limit=1, per_destination=1)
+        [one] = self.relay.post.claim("w", limit=1, at_once=1)
         return one
 
     def dump(self) -> list[Any]:
@@ -148,7 +148,7 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
     "expire": (_late, lambda w, _: w.relay.upkeep.expire()),
     "retry": (World.finished, lambda w, _: w.relay.retry(R)),
     "retry, held": (_held, lambda w, _: w.relay.retry(R)),
-    "deliver": (_due, lambda w, _: w.relay.post.claim("w", limit=1, per_destination=1)),
+    "deliver": (_due, lambda w, _: w.relay.post.claim("w", limit=1, at_once=1)),
     "delivered": (World.to_send, lambda w, one: w.relay.post.settle(one, Reply(status=200))),
     "not delivered": (World.to_send, lambda w, one: w.relay.post.settle(one, Reply(status=500))),
     "delivery reaped": (World.to_send, lambda w, one: w.relay.post.release(one)),

@@ -114,7 +114,7 @@ class Moves(RuleBasedStateMachine):
 
     @rule()
     def deliver(self) -> None:
-        self.posts += self.relay.post.claim("w1", limit=3, per_destination=3)
+        self.posts += self.relay.post.claim("w1", limit=3, at_once=3)
 
     @precondition(lambda self: self.posts)
     @rule(status=st.sampled_from((200, 404, 410, 503)))

@@ -56,7 +56,7 @@ def result(relay: Relay, name: str) -> dict[str, Any]:
 def deliver(relay: Relay, clock: Clock, status: int = 200) -> list[tuple[str, bytes]]:
     """Send what is due; the ids and bodies that went out."""
     clock.advance(5)
-    sent = relay.post.claim("w", limit=100, per_destination=100)
+    sent = relay.post.claim("w", limit=100, at_once=100)
     for one in sent:
         relay.post.settle(one, Reply(status=status))
     return [(one.delivery.webhook_id, one.body) for one in sent]
@@ -254,7 +254,7 @@ def test_an_ack_that_comes_during_the_post_counts(relay: Relay, clock: Clock) ->
     """A receiver may apply the result before it answers."""
     body = finished(relay, "a")
     clock.advance(5)
-    [sent] = relay.post.claim("w", limit=1, per_destination=1)
+    [sent] = relay.post.claim("w", limit=1, at_once=1)
     relay.acks.ack(token(body))
     relay.post.settle(sent, Reply(status=200))
 

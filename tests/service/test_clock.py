@@ -162,14 +162,14 @@ def test_a_delivery_keeps_its_schedule(relay: Relay, machine: Machine, by: float
     [claimed] = relay.work.claim("w", limit=1)
     relay.work.complete(claimed, a_completion())
     machine.passes(2)
-    [one] = relay.post.claim("w", limit=9, per_destination=9)
+    [one] = relay.post.claim("w", limit=9, at_once=9)
     relay.post.settle(one, Reply(status=503, retry_after=100.0))
     machine.set(by)
     machine.passes(98)
-    assert relay.post.claim("w", limit=9, per_destination=9) == []
+    assert relay.post.claim("w", limit=9, at_once=9) == []
     machine.passes(3)
 
-    assert len(relay.post.claim("w", limit=9, per_destination=9)) == 1
+    assert len(relay.post.claim("w", limit=9, at_once=9)) == 1
 
 
 def test_nothing_is_purged_before_it_was_kept_for_its_time(relay: Relay, machine: Machine) -> None:

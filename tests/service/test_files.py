@@ -223,7 +223,7 @@ def test_metadata_alone_is_retained_where_that_was_asked_for(relay: Relay, store
     whole(Files(relay, Shelf(**{"1.pdf": secret})), claimed)
     relay.work.complete(claimed, a_completion())
     clock.advance(5)
-    [sent] = relay.post.claim("w", limit=1, per_destination=1)
+    [sent] = relay.post.claim("w", limit=1, at_once=1)
     assert relay.attachments.kept(claimed)
     relay.post.settle(sent, Reply(status=200))
     relay.upkeep.forget()

@@ -50,7 +50,7 @@ def claim(relay: Relay, limit: int = 1) -> Any:
 def post(relay: Relay, clock: Clock, reply: Reply) -> list[bytes]:
     """Send what is due, all with the same answer; what was sent."""
     clock.advance(5)
-    sent = relay.post.claim("w", limit=10, per_destination=10)
+    sent = relay.post.claim("w", limit=10, at_once=10)
     for one in sent:
         relay.post.settle(one, reply)
     return [one.body for one in sent]
@@ -156,7 +156,7 @@ def test_nothing_is_erased_while_another_run_is_still_being_told(
     claimed = a_retried(relay, clock)
     relay.work.complete(claimed, a_completion())
     clock.advance(5)
-    old, new = sorted(relay.post.claim("w", limit=2, per_destination=2), key=lambda one: one.delivery.run)
+    old, new = sorted(relay.post.claim("w", limit=2, at_once=2), key=lambda one: one.delivery.run)
     relay.post.settle(new, OK)
     outcome = store.read(lambda view: view.outcome(claimed.job.id, 1))
     assert outcome is not None and outcome.body == old.body
@@ -172,7 +172,7 @@ def test_a_job_is_not_purged_while_an_old_run_is_still_being_told(relay: Relay, 
     relay.retry(R)
     relay.work.complete(claim(relay), a_completion())
     clock.advance(5)
-    old, new = sorted(relay.post.claim("w", limit=2, per_destination=2), key=lambda one: one.delivery.run)
+    old, new = sorted(relay.post.claim("w", limit=2, at_once=2), key=lambda one: one.delivery.run)
     relay.post.settle(new, OK)
     clock.advance(2 * DAY)
     assert relay.upkeep.purge() == 0

@@ -103,7 +103,7 @@ def test_a_job_past_its_deadline_fails_with_a_callback(relay: Relay, clock: Cloc
     clock.advance(11)
     [job] = relay.upkeep.expire()
     clock.advance(2)
-    [one] = relay.post.claim("w", limit=1, per_destination=1)
+    [one] = relay.post.claim("w", limit=1, at_once=1)
 
     assert (job.state.value, job.error_type) == ("failed", "deadline")
     assert b'"errorType":"deadline"' in one.body
@@ -190,7 +190,7 @@ def test_only_metadata_is_kept_once_it_is_delivered(relay: Relay, clock: Clock, 
     [claimed] = relay.work.claim("w", limit=1)
     relay.work.complete(claimed, a_completion(secret * 20))
     clock.advance(2)
-    [one] = relay.post.claim("w", limit=1, per_destination=1)
+    [one] = relay.post.claim("w", limit=1, at_once=1)
     assert secret.encode() in one.body
     relay.post.settle(one, Reply(status=200, excerpt=secret))
     relay.upkeep.forget()
@@ -214,7 +214,7 @@ def test_a_retry_is_a_run_of_its_own(relay: Relay, clock: Clock) -> None:
         [claimed] = relay.work.claim("w", limit=1)
         relay.work.complete(claimed, a_completion(text))
         clock.advance(2)
-        [one] = relay.post.claim("w", limit=1, per_destination=1)
+        [one] = relay.post.claim("w", limit=1, at_once=1)
         relay.post.settle(one, Reply(status=200))
         ids.append(one.delivery.webhook_id)
         if text == "first":
@@ -232,6 +232,6 @@ def test_no_delivery_within_a_second_of_the_202(relay: Relay, clock: Clock) -> N
     [claimed] = relay.work.claim("w", limit=1)
     relay.work.complete(claimed, a_completion())
     clock.advance(1.0)
-    assert relay.post.claim("w", limit=1, per_destination=1) == []
+    assert relay.post.claim("w", limit=1, at_once=1) == []
     clock.advance(0.3)
-    assert len(relay.post.claim("w", limit=1, per_destination=1)) == 1
+    assert len(relay.post.claim("w", limit=1, at_once=1)) == 1

@@ -24,7 +24,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "failpoints": ({"errors"}, set()),
     "ports": (_LEAVES, set()),
     "relay": (_LEAVES | {"ports", "failpoints"}, set()),
-    "storage": (_LEAVES | {"ports"}, {"apsw"}),
+    "storage": (_LEAVES | {"ports"}, {"apsw", "cryptography"}),
     "queues": (_LEAVES | {"ports"}, {"persistqueue"}),
     "claude": (_LEAVES | {"ports"}, {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing"}),
     "webhooks": (_LEAVES | {"ports", "__init__"}, {"requests", "urllib3", "idna"}),

@@ -40,8 +40,8 @@ def test_success_keys_stand_in_the_contracts_order() -> None:
 def test_failure_begins_with_the_seeds_keys_and_carries_the_rest() -> None:
     body = failure()
 
-    assert list(body)[:4] == ["requestId", "error", "status", "timestamp"]
-    assert {"errorType", "attempts", "usage", "costUsd", "partialResponse", "metadata"} <= set(body)
+    promised = "requestId error status timestamp errorType attempts usage costUsd partialResponse metadata".split()
+    assert list(body)[: len(promised)] == promised
     assert body["status"] == "failed"
 
 
@@ -72,6 +72,39 @@ def test_the_seeds_callback_has_the_seeds_keys_alone() -> None:
 
     assert sent is not None
     assert list(sent) == ["requestId", "response", "status", "timestamp", "usage", "model", "stopReason"]
+
+
+def test_the_seeds_failure_has_the_seeds_keys_alone() -> None:
+    sent = wire.as_delivered(failure(), callback="seed", limit=10_000, result_url=None)
+
+    assert sent is not None
+    assert list(sent) == ["requestId", "error", "status", "timestamp"]
+
+
+def test_no_more_of_an_answer_is_cut_off_than_must_be() -> None:
+    """The limit is used up, whatever the letters take in JSON."""
+    for letter in ("x", "ø", "\n", "\x01", "\\", '"', "🎈"):
+        sent = wire.as_delivered(success(letter * 5000), callback="full", limit=4000, result_url="/r")
+
+        assert sent is not None
+        assert 4000 - 7 < len(wire.encode(sent)) <= 4000
+
+
+def test_what_else_is_too_large_goes_too() -> None:
+    """Metadata, warnings and a long error are no reason to pass a receiver's limit."""
+    body = {**failure(), "metadata": {"a": "x" * 5000}, "warnings": ["y" * 5000], "error": "z" * 5000}
+    sent = wire.as_delivered(body, callback="full", limit=1024, result_url="/r")
+
+    assert sent is not None
+    assert len(wire.encode(sent)) <= 1024
+    assert (sent["status"], sent["requestId"], sent["resultUrl"]) == ("failed", "r-1", "/r")
+
+
+@given(st.text(st.sampled_from('\\u0041"ø\n\x01🎈'), max_size=400), st.integers(0, 800))
+def test_a_beginning_is_a_beginning_and_fits(text: str, room: int) -> None:
+    cut = wire._beginning(text, room)
+
+    assert text.startswith(cut) and len(wire.encode(cut)) - 2 <= room
 
 
 @given(st.text(max_size=4000), st.integers(600, 3000))

@@ -1,0 +1,92 @@
+"""Destinations and what waits for each: which answer, which are slowed down, which addresses are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core.delivery import Delivery
+from ..core.destination import Destination, Due
+from . import rows
+from .asking import Asking, all_of, one_of
+
+# From one destination to the next in the index, not over all that wait: a backlog of thousands costs one step.
+_DUE_DESTINATIONS = """
+WITH RECURSIVE known (name) AS (
+    SELECT min(destination) FROM deliveries WHERE state = 'pending'
+    UNION ALL
+    SELECT (SELECT min(destination) FROM deliveries WHERE state = 'pending' AND destination > known.name)
+    FROM known WHERE known.name IS NOT NULL
+)
+SELECT name, (SELECT min(due_at) FROM deliveries WHERE state = 'pending' AND destination = name),
+       (SELECT count(*) FROM deliveries WHERE state = 'sending' AND destination = name)
+FROM known WHERE name IS NOT NULL"""
+_DESTINATION = f"SELECT {rows.columns(rows.DESTINATION)} FROM destinations"
+_DELIVERY = f"SELECT {rows.columns(rows.DELIVERY, 'd.')} FROM deliveries d"
+
+
+class DestinationReads(Asking):
+    """That part of `ports.View`."""
+
+    def webhook_headers(self, job_id: str) -> dict[str, str] | None:
+        """What is sent along with its callback, for whoever sends it; None where that cannot be read any more."""
+        sql = "SELECT webhook_headers FROM requests WHERE job_id = ?"
+        return self._seal.open(self._value(sql, (job_id,)))
+
+    def due_destinations(self) -> Sequence[Due]:
+        """For whom something waits, whether it is due yet or not."""
+        found = self._run(_DUE_DESTINATIONS, ())
+        return [Due(destination=row[0], due_at=row[1], busy=row[2]) for row in found]
+
+    def due_deliveries(self, destination: str, *, limit: int, newest: bool = False) -> Sequence[Delivery]:
+        """What should be sent there now: the longest due first, or (`newest`) last."""
+        order = "DESC" if newest else "ASC"
+        sql = f"""{_DELIVERY} WHERE d.state = 'pending' AND d.destination = ? AND d.due_at <= ?
+                  ORDER BY d.due_at {order} LIMIT ?"""
+        return all_of(rows.to_delivery, self._run(sql, (destination, self._now, limit)))
+
+    def waiting_deliveries(self, destination: str, *, opened_before: float, limit: int) -> Sequence[Delivery]:
+        """What has waited for it since before then."""
+        sql = f"{_DELIVERY} WHERE d.state = 'pending' AND d.destination = ? AND d.opened_at <= ? LIMIT ?"
+        return all_of(rows.to_delivery, self._run(sql, (destination, opened_before, limit)))
+
+    def waiting_for(self, destination: str) -> int:
+        """How many deliveries wait for it."""
+        sql = "SELECT count(*) FROM deliveries WHERE state = 'pending' AND destination = ?"
+        return int(self._value(sql, (destination,)) or 0)
+
+    def destination(self, name: str) -> Destination | None:
+        """What is known against it; None for one that answers."""
+        return one_of(rows.to_destination, self._run(f"{_DESTINATION} WHERE name = ?", (name,)))
+
+    def destinations(self) -> Sequence[Destination]:
+        """All that have failed lately."""
+        return all_of(rows.to_destination, self._run(f"{_DESTINATION} ORDER BY name", ()))
+
+    def gone_addresses(self, *, limit: int) -> dict[str, float]:
+        """The addresses that have answered 410, and when; the latest of them."""
+        return dict(self._run("SELECT url, at FROM gone ORDER BY at DESC LIMIT ?", (limit,)))  # type: ignore[arg-type]
+
+
+class DestinationWrites(Asking):
+    """That part of `ports.Unit`."""
+
+    def save_destination(self, known: Destination) -> None:
+        """Note what is known against a destination."""
+        others = rows.DESTINATION[1:]
+        sql = rows.insert("destinations", rows.DESTINATION) + (
+            f" ON CONFLICT (name) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in others)}"
+        )
+        self._run(sql, rows.destination_values(known))
+
+    def forget_destination(self, name: str) -> None:
+        """It answers: nothing is known against it."""
+        self._run("DELETE FROM destinations WHERE name = ?", (name,))
+
+    def save_gone_address(self, url: str) -> None:
+        """That address has answered 410."""
+        sql = "INSERT INTO gone (url, at) VALUES (?, ?) ON CONFLICT (url) DO UPDATE SET at = excluded.at"
+        self._run(sql, (url, self._now))
+
+    def forget_gone_addresses(self, *, url: str | None = None, before: float = 0.0) -> None:
+        """That address takes callbacks after all; or, what was noted before then is too old to count."""
+        self._run("DELETE FROM gone WHERE url = ? OR at < ?", (url, before))

@@ -1,0 +1,246 @@
+"""Deliveries through the use cases, on a real store: slow-downs, 410, what is kept of each try, what nobody may see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core import destination as rules
+from claude_relay.core.delivery import DeliveryState, Reply
+from claude_relay.core.policy import Policy
+from claude_relay.relay import Ref, Relay, ToSend
+from claude_relay.storage.sealed import key_path
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+
+DEAD, LIVE = "https://dead.example", "https://live.example"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "relay.db"
+
+
+@pytest.fixture
+def store(path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    store = SqliteStore(path, clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def relay(store: SqliteStore) -> Relay:
+    return Relay(store, QuietBell(), Policy(webhook_schedule=(5.0, 30.0, 300.0)))
+
+
+def answered(relay: Relay, *names: str, url: str = f"{DEAD}/x", **fields: object) -> None:
+    """Jobs that have ended and are to be delivered there."""
+    relay.submit_many([a_submission(name, webhook_url=url, **fields) for name in names])
+    relay.work.complete_many([(one, a_completion()) for one in relay.work.claim("w", limit=len(names))])
+
+
+def send(relay: Relay, reply: Reply, limit: int = 64) -> list[ToSend]:
+    """Whatever may be sent now gets that answer."""
+    sent = list(relay.post.claim("w", limit=limit))
+    for one in sent:
+        relay.post.settle(one, reply)
+    return sent
+
+
+def status(relay: Relay, name: str) -> dict[str, object]:
+    return relay.read.status(Ref(request_id=name))["delivery"]  # type: ignore[no-any-return]
+
+
+def test_every_try_is_a_row_with_what_came_back_and_what_is_next(relay: Relay, clock: Clock) -> None:
+    answered(relay, "r-1")
+    clock.advance(2)
+    send(relay, Reply(status=503, ms=12, excerpt="x" * 2048))
+    clock.advance(10)
+    send(relay, Reply(error="dead.example refused the connection", ms=3))
+    clock.advance(40)
+    send(relay, Reply(status=200, ms=4, excerpt="Accepted"))
+
+    first, second, third = relay.read.record(Ref(request_id="r-1"))["deliveries"]
+    assert (first["statusCode"], first["ms"], first["reply"]) == (503, 12, "x" * 2048)
+    assert (second["statusCode"], second["reply"]) == (None, "dead.example refused the connection")
+    assert first["at"] < first["nextAttemptAt"] < second["at"] < second["nextAttemptAt"] < third["at"]
+    assert (third["statusCode"], third["nextAttemptAt"]) == (200, None)
+
+
+def test_a_destination_that_keeps_failing_waits_as_a_whole_and_loses_nothing(relay: Relay, clock: Clock) -> None:
+    """A hundred deliveries, an hour of silence: a handful of POSTs; once it answers all arrive, at a bounded pace."""
+    names = [f"r-{n}" for n in range(100)]
+    answered(relay, *names)
+    answered(relay, "live", url=f"{LIVE}/x")
+    clock.advance(2)
+    posts = 0
+    for _ in range(3500):
+        for one in relay.post.claim("w", limit=64):
+            posts += one.delivery.destination == DEAD
+            relay.post.settle(one, Reply(status=200 if one.delivery.destination == LIVE else 503))
+        clock.advance(1)
+
+    assert posts < 150
+    assert status(relay, "live")["status"] == "delivered"
+    waiting = [name for name in names if status(relay, name)["status"] == "pending"]
+    assert len(waiting) >= 60  # the others have had all the tries of their schedule
+    told = status(relay, waiting[-1])
+    assert str(told["waitingFor"]).startswith(f"{DEAD}: failing since ")
+    [seen] = relay.read.overview()["destinations"]
+    assert (seen["destination"], seen["state"], seen["waiting"]) == (DEAD, "slowed", len(waiting))
+
+    clock.advance(rules.LONGEST_PAUSE)
+    began, delivered = clock.now, 0
+    while delivered < len(waiting):
+        delivered += len(send(relay, Reply(status=200)))
+        clock.advance(0.05)
+        assert clock.now - began < 60
+    assert (clock.now - began) >= len(waiting) / rules.PACE * 0.8
+    assert all(status(relay, name)["status"] == "delivered" for name in waiting)
+    assert relay.read.overview()["destinations"] == []
+
+
+def test_the_probe_is_not_always_the_address_that_fails(relay: Relay, clock: Clock) -> None:
+    """A new delivery to a good address of the same host is tried before the ones that failed again and again."""
+    answered(relay, *(f"bad-{n}" for n in range(10)))
+    clock.advance(2)
+    while not relay.read.overview()["destinations"]:
+        send(relay, Reply(status=500))
+        clock.advance(1)
+    answered(relay, "good", url=f"{DEAD}/good")
+    clock.advance(3)
+    [probe] = relay.post.claim("w", limit=64)
+
+    assert probe.request_id == "good"
+
+
+def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clock: Clock) -> None:
+    """When the schedule is long over and nothing answered for an hour they are dead: kept and free to redeliver."""
+    answered(relay, *(f"r-{n}" for n in range(250)))
+    clock.advance(2)
+    posts = 0
+    for _ in range(400):
+        posts += len(send(relay, Reply(error="dead.example refused the connection")))
+        clock.advance(10)
+    assert relay.post.give_up() >= 200
+
+    assert posts < 200
+    told = [status(relay, f"r-{n}") for n in range(250)]
+    assert {one["status"] for one in told} == {"dead"}
+    event = relay.read.record(Ref(request_id="r-249"))["events"][-1]
+    assert event["event"] == "delivery_dead" and "has not answered since" in event["error"]
+    relay.redeliver(Ref(request_id="r-249"))
+    clock.advance(2)
+    assert [one.request_id for one in relay.post.claim("w", limit=64)] == ["r-249"]
+
+
+def test_a_gone_address_is_dead_at_once_and_warned_about_until_it_takes_something(relay: Relay, clock: Clock) -> None:
+    answered(relay, "r-1")
+    clock.advance(2)
+    send(relay, Reply(status=410))
+    assert status(relay, "r-1")["status"] == "dead"
+
+    clock.advance(1)
+    relay._gone._asked_at = float("-inf")
+    one, other = relay.submit_many(
+        [a_submission("r-2", webhook_url=f"{DEAD}/x"), a_submission("r-3", webhook_url=f"{DEAD}/y")]
+    )
+    assert [len(each.warnings) for each in (one, other)] == [1, 0]  # type: ignore[union-attr]
+    assert "webhookUrl answered 410 (gone) at 2027-" in one.warnings[0]  # type: ignore[union-attr]
+
+    relay.redeliver(Ref(request_id="r-1"))
+    send(relay, Reply(status=200))
+    relay._gone._asked_at = float("-inf")
+    assert relay.submit(a_submission("r-4", webhook_url=f"{DEAD}/x")).warnings == ()
+
+
+def test_two_minutes_of_404_are_counted_from_the_first_404(relay: Relay, clock: Clock) -> None:
+    """An outage before it takes nothing of the time that a Wait node has."""
+    answered(relay, "r-1")
+    clock.advance(2)
+    for _ in range(3):
+        send(relay, Reply(status=503))
+        clock.advance(400)
+    send(relay, Reply(status=404))
+
+    assert status(relay, "r-1")["status"] == "pending"
+
+
+SECRET = "very-secret-make-key"
+
+
+def test_webhook_headers_are_nowhere_to_be_read(relay: Relay, clock: Clock, path: Path, tmp_path: Path) -> None:
+    """Not in record, status and lists, and not in the bytes of the store or of a backup; the receiver gets them."""
+    answered(relay, "r-1", webhook_headers={"x-make-apikey": SECRET})
+    clock.advance(2)
+    relay.backup(tmp_path / "copy.db")
+    [one] = relay.post.claim("w", limit=1)
+    assert one.headers == {"x-make-apikey": SECRET}
+
+    shown = [relay.read.record(Ref(request_id="r-1")), relay.read.status(Ref(request_id="r-1")), repr(one)]
+    assert SECRET not in str(shown)
+    files = [file for file in tmp_path.iterdir() if file != key_path(path)]
+    assert {path.name, "copy.db"} <= {file.name for file in files}
+    assert all(SECRET.encode() not in file.read_bytes() for file in files)
+    assert key_path(path).stat().st_mode & 0o777 == 0o640
+
+
+def test_without_their_key_a_callback_is_not_sent_without_its_headers(relay: Relay, clock: Clock, path: Path) -> None:
+    answered(relay, "r-1", webhook_headers={"x-make-apikey": SECRET})
+    key_path(path).unlink()
+    clock.advance(2)
+    store = SqliteStore(path, clock=clock)
+    try:
+        [one] = Relay(store, QuietBell(), Policy()).post.claim("w", limit=1)
+        assert one.headers is None
+    finally:
+        store.close()
+
+
+def test_headers_go_to_the_receiver_they_were_given_for_and_to_no_other(relay: Relay, clock: Clock) -> None:
+    """`redeliver --to` another host must not hand it the first one's key."""
+    answered(relay, "r-1", webhook_headers={"x-make-apikey": SECRET})
+    clock.advance(2)
+    send(relay, Reply(status=200))
+    relay.redeliver(Ref(request_id="r-1"), url="https://other.example/x")
+    [one] = relay.post.claim("w", limit=1)
+    assert one.headers == {}
+    relay.post.settle(one, Reply(status=200))
+    relay.redeliver(Ref(request_id="r-1"), url=f"{DEAD}/elsewhere")
+    [one] = relay.post.claim("w", limit=1)
+
+    assert one.headers == {"x-make-apikey": SECRET}
+
+
+def test_body_and_id_stay_the_same_whatever_happens_to_a_delivery(relay: Relay, clock: Clock) -> None:
+    answered(relay, "r-1")
+    seen = set()
+    for reply in (Reply(status=503), Reply(status=404), Reply(status=403), Reply(status=200)):
+        clock.advance(3600)
+        [one] = send(relay, reply)
+        seen.add((one.delivery.webhook_id, one.body))
+        if one.delivery.state is not DeliveryState.PENDING and status(relay, "r-1")["status"] in ("dead", "delivered"):
+            relay.redeliver(Ref(request_id="r-1"), url=f"{LIVE}/other")
+    [one] = relay.post.claim("w", limit=1)
+    seen.add((one.delivery.webhook_id, one.body))
+
+    assert len(seen) == 1
+
+
+def test_only_what_is_in_hand_is_renewed(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+    """What a sender has lost hold of runs out, and is sent again, while the worker lives on."""
+    answered(relay, "held", "lost")
+    clock.advance(2)
+    held, lost = sorted(relay.post.claim("w", limit=2), key=lambda one: one.request_id)
+    clock.advance(30)
+    relay.post.renew([held])
+    expiry = {one.id: one.lease.expires_at for one in relay.post.leases() if one.lease}
+
+    assert expiry[held.delivery.id] == expiry[lost.delivery.id] + 30
