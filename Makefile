@@ -5,10 +5,10 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test run check lint bench storm docs man clean
+.PHONY: help setup demo test run check lint bench storm docs install uninstall man clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with all that is needed (the others do it by themselves)
 
@@ -40,6 +40,12 @@ storm: $(READY) ## five minutes of SIGKILL at random, judged from outside (ARGS=
 
 docs: $(READY) ## write .env.example and the README's settings anew from the options
 	@$(PY) -m claude_relay.config
+
+install: ## put it on this server (as root): /opt, units, man pages, completion; again is the upgrade
+	@bin/install install
+
+uninstall: ## take it off again; jobs, logs, settings and keys stay
+	@bin/install uninstall
 
 man: $(READY) ## write the man pages to build/man
 	@$(PY) -m claude_relay.cli.manual build/man

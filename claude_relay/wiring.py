@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import program
 from .config import Settings, load_prices
 from .core.policy import Policy
 from .errors import ConfigError, StoreRefused
@@ -92,11 +93,12 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
     if path is None:
         raise ConfigError(["RELAY_STORE names a PostgreSQL server, which this version cannot use yet: name a file."])
 
-    store = SqliteStore(path, create=create, ballast=ballast)
-    folder = path.parent / "workers"
-    folder.mkdir(mode=0o750, exist_ok=True)
-    ready = DiskQueue(path.with_name("ready.db"))
-    bell = Announcer(ready, Doorbell(folder))
+    with as_owner(path.parent):
+        store = SqliteStore(path, create=create, ballast=ballast)
+        folder = path.parent / "workers"
+        folder.mkdir(mode=0o770, exist_ok=True)
+        ready = DiskQueue(path.with_name("ready.db"))
+        bell = Announcer(ready, Doorbell(folder))
 
     known = Known(store, provider=settings.provider, prices=prices.output_prices())
     relay = Relay(
@@ -110,6 +112,32 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
     )
 
     return House(relay=relay, ready=ready, folder=folder)
+
+
+@contextlib.contextmanager
+def as_owner(folder: Path) -> Iterator[None]:
+    """
+    What root makes in `folder` belongs to the folder's owner, so that the daemons can still open it afterwards; and to
+    its group, where that may write there.
+    """
+    try:
+        owner = folder.stat() if os.geteuid() == 0 else None
+    except OSError:
+        owner = None
+    if owner is None or owner.st_uid == 0:
+        yield
+        return
+    group, mask = os.getegid(), os.umask(0o007 if owner.st_mode & 0o020 else 0o027)
+    os.setegid(owner.st_gid)
+    os.seteuid(owner.st_uid)
+    try:
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            os.seteuid(0)  # it lies where its owner cannot go: root's own then
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.umask(mask)
 
 
 @contextlib.contextmanager
@@ -268,4 +296,4 @@ def _refuse_a_broken_store(relay: Relay) -> None:
 
 def executable() -> list[str]:
     """The command that starts this program again: for whoever starts a second process of it."""
-    return [sys.executable, "-m", "claude_relay"]
+    return program.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import click
 
@@ -44,11 +45,15 @@ def worker(output: Output) -> int:
 
 
 @click.command()
+@click.option("--check", is_flag=True, help="Only say whether this version can use the store; nothing is changed.")
 @pass_output
-def migrate(output: Output) -> None:
-    """Create the store, or bring it to the present schema."""
+def migrate(output: Output, check: bool) -> None:
+    """Create the store, or bring it to the present schema. Exit 78 if it is of a newer version."""
     from ..wiring import open_relay
 
+    if check:
+        output.say(_fit(output.settings.store_path))
+        return
     with open_relay(output.settings, create=True):
         output.say(f"The store {output.settings.store_path} is ready.")
 
@@ -66,6 +71,19 @@ def purge(output: Output) -> None:
         output.value({"purged": erased})
     else:
         output.say(f"{erased} jobs erased.")
+
+
+def _fit(path: Path | None) -> str:
+    from ..storage import glance, migrate
+
+    if path is None or (have := glance.schema(path)) is None:
+        return "There is no store yet, or none that can be read." if path else "The store is a server."
+    todo = migrate.missing("sqlite", have, where=str(path))
+
+    if todo:
+        return f"The store {path} is brought from schema {have} to {todo[-1].number} at the next start."
+
+    return f"The store {path} fits."
 
 
 def _upstream_key(output: Output) -> list[str]:

@@ -87,7 +87,7 @@ class DiskQueue:
         return None
 
     def _open(self) -> _Queue:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o640))
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o660))
         try:
             return self._connect()
         except sqlite3.DatabaseError as exc:
@@ -95,7 +95,7 @@ class DiskQueue:
                 raise
             log.warning("ready queue broken, made anew", extra={"error": str(exc)})
             self._set_aside()
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o640))
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o660))
             return self._connect()
 
     def _connect(self) -> _Queue:

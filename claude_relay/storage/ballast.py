@@ -35,7 +35,7 @@ class Ballast:
         size = min(_SIZE, int(usage.total * _SHARE))
         if self._path.exists() or usage.free < size + min(floor, usage.total // 4):
             return
-        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o660)
         try:
             os.posix_fallocate(handle, 0, size)
         except OSError:

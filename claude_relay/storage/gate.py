@@ -60,7 +60,7 @@ def match_identity(path: Path, known: str) -> None:
     """Hold the store's own id against the one written beside it, writing that where there is none yet."""
     mark = identity_path(path)
     if not mark.exists():
-        handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
+        handle = os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o660)
         with os.fdopen(handle, "w") as file:
             file.write(known + "\n")
             file.flush()

@@ -40,6 +40,13 @@ def key_names(path: Path) -> Sequence[str]:
     return [row[0] for row in _look(path, _KEYS, ())]
 
 
+def schema(path: Path) -> int | None:
+    """The number of the store's schema; None where there is no store, or none that can be read."""
+    found = _look(path, "PRAGMA user_version", ())
+
+    return int(found[0][0]) if found else None
+
+
 def _look(path: Path, sql: str, args: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
     if not path.exists():
         return []

@@ -27,7 +27,9 @@ def restore(backup: Path, store: Path) -> Path | None:
     store.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     half = store.with_name(store.name + ".part")
     shutil.copyfile(backup, half)
-    half.chmod(0o640)
+    folder = store.parent.stat()
+    mode = 0o660 if folder.st_mode & 0o020 else 0o640  # whoever may write in the folder may write in the store
+    half.chmod(mode)
     _sync(half)
 
     aside = None
@@ -39,6 +41,10 @@ def restore(backup: Path, store: Path) -> Path | None:
     gate.identity_path(store).unlink(missing_ok=True)
     half.replace(store)
     gate.match_identity(store, identity)
+    if os.geteuid() == 0:  # the daemons' user must be able to open what root has put back
+        for path in (store, gate.identity_path(store)):
+            os.chown(path, folder.st_uid, folder.st_gid)
+            path.chmod(mode)
     _sync(store.parent)
 
     return aside

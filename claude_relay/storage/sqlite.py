@@ -139,8 +139,8 @@ class SqliteStore:
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
         with _alone(path):
             gate.admit(path)
-            # Made by us first, for the mode: SQLite gives the same to -wal and -shm.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o640))
+            # Made by us first, for the mode: SQLite gives the same to -wal and -shm. The umask says who besides us.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o660))
             connection = self._connect()
             if gate.wal_is_safe(apsw.sqlite_lib_version()):
                 connection.pragma("journal_mode", "wal")
@@ -356,7 +356,7 @@ def _runner(connection: apsw.Connection) -> Callable[[str, Sequence[Any]], Seque
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """One process at a time creates and migrates: the switch to WAL does not wait for a busy file."""
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o640)
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o660)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -19,8 +19,8 @@ class Locks:
     def hold(self, worker: str) -> None:
         """Take this worker's own, until the process ends."""
         folder, path = self._folder, self._path(worker)
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        self._mine = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+        folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+        self._mine = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
         fcntl.flock(self._mine, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def release(self, worker: str) -> None:

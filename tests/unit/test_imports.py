@@ -22,6 +22,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "core": (_LEAVES, set()),
     "errors": (set(), set()),
     "failpoints": ({"errors"}, set()),
+    "program": (set(), set()),
     "ports": (_LEAVES, set()),
     "relay": (_LEAVES | {"ports", "failpoints"}, set()),
     "storage": (_LEAVES | {"ports"}, {"apsw", "cryptography"}),

@@ -1,0 +1,23 @@
+"""A second process of the program is one of the version that is installed by then."""
+
+from __future__ import annotations
+
+from claude_relay import program
+
+
+def test_a_checkout_starts_itself():
+    assert program.command("/home/me/relay/.venv/bin/python") == [
+        "/home/me/relay/.venv/bin/python",
+        "-m",
+        "claude_relay",
+    ]
+
+
+def test_an_installed_one_starts_the_newest(tmp_path):
+    old, new = (tmp_path / "releases" / name / "bin" for name in ("1.0", "1.1"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "claude-relay").touch()
+    (tmp_path / "bin").symlink_to(new)
+
+    assert program.command(str(old / "python")) == [str(tmp_path / "bin" / "claude-relay")]
