@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
     from .claude import Messages
     from .core.intake import Defaults
-    from .ports import Catalogue, Claude, ReadyQueue
+    from .ports import Catalogue, Claude, ReadyQueue, Sender
     from .relay import Relay
     from .storage.ballast import Ballast
+    from .webhooks.allow import Allow
     from .worker.daemon import Daemon
     from .worker.pacing import Pacing
 
@@ -248,6 +249,7 @@ def make_worker(
         claude,
         sender,
         fetcher,
+        _alert_sender(settings, allow),
         house.ready,
         settings=settings,
         folder=house.folder,
@@ -255,6 +257,17 @@ def make_worker(
         keep_room=lambda: ballast.take(settings.disk_floor) if ballast else None,
         models=models,
     )
+
+
+def _alert_sender(settings: Settings, allow: Allow) -> Sender:
+    """Alerts go where the operator says, inside as well: no caller has a say in it."""
+    from .webhooks.sender import Http
+    from .webhooks.target import Unreadable
+
+    try:
+        return Http(timeout=settings.webhook_timeout, allow=allow.plus(settings.alert_url))
+    except Unreadable as exc:
+        raise ConfigError([f"RELAY_ALERT_URL {exc}."]) from None
 
 
 def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing) -> Messages:

@@ -205,7 +205,11 @@ class Running:
         "RELAY_LOG_DIR", "", a.absent(a.path), "A directory for error.log and combined.log, beside the console."
     )
     alert_url: str | None = option(
-        "RELAY_ALERT_URL", "", a.absent(at.hook), "An address that is told when the relay needs a person.", secret=True
+        "RELAY_ALERT_URL",
+        "",
+        a.absent(at.hook),
+        "An address, private or not, that is told when the relay needs a person.",
+        secret=True,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import ConfigError
 from .target import Address, read_address, read_target
@@ -39,6 +39,16 @@ class Allow:
             raise ConfigError(problems)
 
         return cls(names=frozenset(names), networks=frozenset(networks))
+
+    def plus(self, url: str | None) -> Allow:
+        """The same, and the host and port of `url`, which the operator has named by it. Raises `Unreadable`."""
+        if url is None:
+            return self
+        target = read_target(url)
+        if target.address is None:
+            return replace(self, names=self.names | {(target.host, target.port)})
+
+        return replace(self, networks=self.networks | {(ipaddress.ip_network(target.address), target.port)})
 
     def name(self, host: str, port: int) -> bool:
         """Whether that name may be called, wherever it leads."""

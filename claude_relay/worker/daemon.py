@@ -49,6 +49,7 @@ class Daemon:
         claude: Claude,
         sender: Sender,
         fetcher: Fetcher,
+        alert_sender: Sender,
         ready: ReadyQueue,
         *,
         settings: Settings,
@@ -85,7 +86,7 @@ class Daemon:
             worker=self.id,
             lease=settings.lease,
             delivery_lease=relay.policy.webhook_lease,
-            alerts=Alerts(relay, sender, url=settings.alert_url, secrets=settings.webhook_secret),
+            alerts=Alerts(relay, alert_sender, url=settings.alert_url, secrets=settings.webhook_secret),
             keep_room=keep_room,
         )
         self._lookup = Lookup(relay, models, provider=settings.provider) if models is not None else None

@@ -73,6 +73,26 @@ def test_with_networks_alone_a_name_waits_for_its_lookup():
     assert literal_problem("http://n8n:5678/", Allow.parse(["other"])) is not None
 
 
+@pytest.mark.parametrize(
+    ("alert", "url", "taken"),
+    [
+        ("http://127.0.0.1:9093/alert", "http://127.0.0.1:9093/alert", True),
+        ("http://127.0.0.1:9093/alert", "http://127.0.0.1:9094/alert", False),
+        ("http://127.0.0.1:9093/alert", "http://127.0.0.2:9093/alert", False),
+        ("https://alerts.internal/x", "https://alerts.internal/y", True),
+        ("https://alerts.internal/x", "http://alerts.internal/x", False),
+        ("http://[::1]/x", "http://[::1]:80/", True),
+        (None, "http://127.0.0.1/", False),
+    ],
+)
+def test_the_operators_own_address_is_open_to_his_alerts(alert, url, taken):
+    """
+    RELAY_ALERT_URL names its host and port, and nothing beside them.
+    """
+    assert taken is (literal_problem(url, NOBODY.plus(alert)) is None)
+    assert NOBODY == Allow()
+
+
 def test_bad_entries_are_all_named():
     """
     A setting that cannot be read stops the start with one sentence a fault.
