@@ -153,25 +153,16 @@ def open_relay(settings: Settings, *, create: bool = False) -> Iterator[Relay]:
 
 def intake_defaults(settings: Settings, relay: Relay) -> Defaults:
     """What a submission is held against at the door; of the models, what `relay` knows just then."""
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import validator_for
-
+    from .claude import schema
     from .core.intake import Defaults
     from .webhooks.guard import Allow, literal_problem
 
     allow = Allow.parse(settings.allow_private_urls)
 
-    def check_schema(schema: dict[str, object]) -> str | None:
-        try:
-            validator_for(schema).check_schema(schema)
-        except SchemaError as exc:
-            return f"is not a valid JSON Schema: {exc.message}"
-        return None
-
     return Defaults(
         model=settings.model,
         check_url=lambda url: literal_problem(url, allow),
-        check_schema=check_schema,
+        check_schema=schema.fault,
         known=relay.known,
     )
 

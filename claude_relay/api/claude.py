@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import falcon
@@ -13,6 +14,8 @@ from .auth import Caller
 from .bodies import Bodies
 from .waiting import Waiters, preferred_wait, send_result
 
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
 
 class Claude:
     """`POST /api/claude`: 202 once the job is on disk."""
@@ -22,9 +25,9 @@ class Claude:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
-        body, form = self._bodies.object(req)
+        asked, form = self._bodies.object(req)
         key = req.get_header("Idempotency-Key")
-        submission = parse(body, now=time.time(), defaults=self._defaults, idempotency_key=key, form=form)
+        submission = parse(asked, now=time.time(), defaults=self._defaults, idempotency_key=key, form=form)
         accepted = self._relay.submit(submission, owner=caller.owner)
 
         if preferred_wait(req) is not None:
@@ -33,8 +36,8 @@ class Claude:
                 send_result(resp, result)
                 return
         resp.status = falcon.HTTP_202
-        resp.media = accepted_body(self._relay, accepted)
-        resp.set_headers({"Location": f"/api/status/{accepted.job.request_id}", "Retry-After": "5"})
+        resp.media = body = accepted_body(self._relay, accepted, base=base_of(req))
+        resp.set_headers({"Location": body["statusUrl"], "Retry-After": "5"})
         if accepted.duplicate:
             resp.set_header("Idempotency-Replayed", "true")
 
@@ -48,4 +51,10 @@ class Bulk:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         resp.status = "207 Multi-Status"
-        resp.media = list(submit_bodies(self._relay, self._bodies.many(req), self._defaults, owner=caller.owner))
+        bodies, base = self._bodies.many(req), base_of(req)
+        resp.media = list(submit_bodies(self._relay, bodies, self._defaults, owner=caller.owner, base=base))
+
+
+def base_of(req: falcon.Request) -> str | None:
+    """Scheme and host as the caller wrote them, or as a trusted proxy says; None where they cannot be part of a URL."""
+    return f"{req.scheme}://{req.netloc}" if _HOST.fullmatch(req.netloc) else None

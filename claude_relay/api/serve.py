@@ -82,7 +82,7 @@ def listen(app: falcon.App[Any, Any], settings: Settings) -> Any:
         proxy = {
             "trusted_proxy": settings.trusted_proxy,
             "trusted_proxy_count": 1,
-            "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"},
+            "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
         }
     try:
         with warnings.catch_warnings():

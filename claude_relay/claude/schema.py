@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ..errors import InvalidRequest, Problem
+from . import bounded
 
 _FENCE = re.compile(r"\A\s*```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
 _FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
@@ -16,6 +17,9 @@ _KEPT = ("type", "title", "enum", "const", "default", "$ref", "required")
 _SILENT = frozenset(("$schema", "$id", "$comment", "description", "additionalProperties", "readOnly", "writeOnly"))
 _SHAPES = ("properties", "items", "$ref", "anyOf", "oneOf", "allOf")
 _TOO_MUCH = ("patternProperties", "prefixItems", "propertyNames", "additionalItems", "$dynamicRef", "$recursiveRef")
+
+
+_UNUSABLE = "is not a JSON Schema that can be used: "
 
 
 class Unfit(Exception):
@@ -41,8 +45,12 @@ def fitted(schema: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
-def parsed(text: str, schema: Mapping[str, Any]) -> Any:
-    """The answer's JSON, which satisfies the schema; `Mismatch` otherwise."""
+def parsed(text: str, schema: Mapping[str, Any], *, seconds: float = bounded.LONGEST) -> Any:
+    """
+    The answer's JSON, which satisfies the schema; `Mismatch` otherwise.
+
+    Raises `InvalidRequest` where the schema itself is the matter, and where the check takes longer than `seconds`.
+    """
     from jsonschema import exceptions
 
     fence = _FENCE.match(text)
@@ -52,7 +60,10 @@ def parsed(text: str, schema: Mapping[str, Any]) -> Any:
         where = f" (line {exc.lineno}, column {exc.colno})" if isinstance(exc, json.JSONDecodeError) else ""
         raise Mismatch(f"the answer is not JSON{where}") from None
     try:
-        error = exceptions.best_match(_validator(schema).iter_errors(value))
+        with bounded.within(seconds):
+            error = exceptions.best_match(bounded.validator(schema).iter_errors(value))
+    except bounded.TooLong as exc:
+        raise InvalidRequest(problems=[_fault("checking the answer takes too long")]) from exc
     except Exception as exc:
         # An unknown `$ref`, an endless recursion: the caller's schema shows its faults only as it is used.
         raise InvalidRequest(problems=[_fault(type(exc).__name__)]) from exc
@@ -63,22 +74,35 @@ def parsed(text: str, schema: Mapping[str, Any]) -> Any:
     return value
 
 
+def fault(schema: Mapping[str, Any]) -> str | None:
+    """What keeps a schema from being used, said before it costs a call; None where nothing does."""
+    from jsonschema import Draft202012Validator, FormatChecker, exceptions, validators
+
+    kind: Any = validators.validator_for(schema, default=Draft202012Validator)
+    try:
+        # Without formats: one of them holds patterns against `re`, which knows less than what they are matched by.
+        kind.check_schema(dict(schema), format_checker=FormatChecker(formats=()))
+    except exceptions.SchemaError as exc:
+        return _UNUSABLE + f"at {exc.json_path}: {_short(exc.message)}"
+    if (said := bounded.pattern_fault(schema)) is not None:
+        return _UNUSABLE + said
+    if _has(schema, "patternProperties") and _has(schema, "unevaluatedProperties"):
+        return _UNUSABLE + "patternProperties and unevaluatedProperties do not go together here"
+
+    return None
+
+
 def checked(schema: Mapping[str, Any]) -> None:
     """Refuse what is no JSON Schema, before it costs a call."""
-    from jsonschema import exceptions
-
-    try:
-        _validator(schema).check_schema(schema)
-    except exceptions.SchemaError as exc:
-        raise InvalidRequest(problems=[_fault(f"at {exc.json_path}: {_short(exc.message)}")]) from exc
+    if (said := fault(schema)) is not None:
+        raise InvalidRequest(problems=[Problem(field="options.outputSchema", problem=said)])
 
 
-def _validator(schema: Mapping[str, Any]) -> Any:
-    from jsonschema import Draft202012Validator, validators
-    from referencing import Registry
+def _has(node: Any, keyword: str) -> bool:
+    if isinstance(node, Mapping):
+        return keyword in node or any(_has(value, keyword) for value in node.values())
 
-    # With a registry of its own it never fetches a `$ref` from the network, as it would by default.
-    return validators.validator_for(schema, default=Draft202012Validator)(schema, registry=Registry())
+    return isinstance(node, list) and any(_has(value, keyword) for value in node)
 
 
 def _fit(schema: Any) -> dict[str, Any]:
@@ -168,7 +192,7 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _fault(text: str) -> Problem:
-    return Problem(field="options.outputSchema", problem=f"is not a JSON Schema that can be used: {text}")
+    return Problem(field="options.outputSchema", problem=_UNUSABLE + text)
 
 
 def _short(text: str) -> str:

@@ -11,7 +11,8 @@ from .option import Option
 BEGIN, END = "<!-- options:begin -->", "<!-- options:end -->"
 
 _HEAD = """\
-# claude-relay's settings. Copy this file to .env and fill in the keys; what stays commented out has its default.
+# claude-relay's settings. Copy it (install -m 600 .env.example .env: it will hold keys) and fill in
+# the keys; what stays commented out has its default.
 # The environment goes before .env, and .env before /etc/claude-relay/claude-relay.env. An empty value is the default.
 # Durations are 90s 5m 2h 1d, sizes 512KiB 4MiB, rates 100/15m, lists have commas between. Written by `make docs`.
 """

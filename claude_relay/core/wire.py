@@ -61,16 +61,16 @@ def encode(body: Any) -> bytes:
 
 
 def accepted(
-    job: Job, *, now: float, warnings: Sequence[str], public_url: str | None, duplicate: bool = False
+    job: Job, *, now: float, warnings: Sequence[str], base: str | None, duplicate: bool = False
 ) -> dict[str, Any]:
-    """The 202."""
+    """The 202. `base` is where the caller reaches this relay; without it the address is a path."""
     path = f"/api/status/{job.request_id}"
     body: dict[str, Any] = {
         "message": "Request accepted and processing",
         "requestId": job.request_id,
         "status": STATUS[job.state] if duplicate else "pending",
         "timestamp": timestamp(now),
-        "statusUrl": f"{public_url.rstrip('/')}{path}" if public_url else path,
+        "statusUrl": f"{(base or '').rstrip('/')}{path}",
         "warnings": list(warnings),
     }
     if duplicate:

@@ -27,19 +27,19 @@ _STATES = {
 }
 
 
-def accepted_body(relay: Relay, accepted: Accepted) -> dict[str, Any]:
-    """The 202."""
+def accepted_body(relay: Relay, accepted: Accepted, *, base: str | None = None) -> dict[str, Any]:
+    """The 202. `base` is how the caller came here, where RELAY_PUBLIC_URL does not say it."""
     return wire.accepted(
         accepted.job,
         now=time.time(),
         warnings=accepted.warnings,
-        public_url=relay.policy.public_url,
+        base=relay.policy.public_url or base,
         duplicate=accepted.duplicate,
     )
 
 
 def submit_bodies(
-    relay: Relay, bodies: Sequence[Any | RelayError], defaults: Defaults, *, owner: str = ADMIN
+    relay: Relay, bodies: Sequence[Any | RelayError], defaults: Defaults, *, owner: str = ADMIN, base: str | None = None
 ) -> Sequence[dict[str, Any]]:
     """Many at once, in one commit: a verdict for each in its place, `statusCode` as it would be answered alone."""
 
@@ -56,7 +56,7 @@ def submit_bodies(
     answers = iter(relay.submit_many(good, owner=owner) if good else ())
     verdicts = [next(answers) if isinstance(item, Submission) else item for item in items]
 
-    return [_verdict(relay, index, verdict) for index, verdict in enumerate(verdicts)]
+    return [_verdict(relay, index, verdict, base) for index, verdict in enumerate(verdicts)]
 
 
 def chosen_options(options: Any, defaults: Defaults) -> dict[str, Any] | None:
@@ -124,9 +124,9 @@ def moment(field: str, text: str | None) -> float | None:
         raise InvalidRequest(problems=[Problem(field=field, problem=words)]) from None
 
 
-def _verdict(relay: Relay, index: int, verdict: Accepted | RelayError) -> dict[str, Any]:
+def _verdict(relay: Relay, index: int, verdict: Accepted | RelayError, base: str | None) -> dict[str, Any]:
     if isinstance(verdict, RelayError):
         body = wire.error_body(verdict, problems=getattr(verdict, "problems", ()), now=time.time())
         return {"index": index, "statusCode": verdict.status, **body}
     # The item's own HTTP status stands apart: `status` is the job's, in words.
-    return {"index": index, "statusCode": 202, **accepted_body(relay, verdict)}
+    return {"index": index, "statusCode": 202, **accepted_body(relay, verdict, base=base)}

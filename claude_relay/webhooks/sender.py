@@ -9,19 +9,11 @@ from collections.abc import Callable, Mapping
 
 from .. import __version__
 from ..core.delivery import Reply
+from ..core.intake.webhook import SENDERS_OWN
 from .allow import Allow
 from .guard import Resolver
 from .line import Line, trusted
 from .words import excerpt, retry_after
-
-#: The connection's own headers, and ours: a caller's `webhookHeaders` do not set them.
-RESERVED = frozenset(
-    (
-        *("content-type", "content-length", "content-encoding", "accept-encoding", "user-agent", "host"),
-        *("connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "http2-settings", "expect"),
-        *("proxy-connection", "proxy-authorization", "proxy-authenticate"),
-    )
-)
 
 
 class Http:
@@ -60,7 +52,7 @@ class Http:
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:
     return {
-        **{name: value for name, value in given.items() if name.strip().lower() not in RESERVED},
+        **{name: value for name, value in given.items() if name.strip().lower() not in SENDERS_OWN},
         "Content-Type": "application/json; charset=utf-8",
         "User-Agent": f"claude-relay/{__version__}",
         "Accept-Encoding": "identity",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -29,7 +30,7 @@ def test_a_prompt_is_accepted_as_the_seed_says(client, relay):
         "r-1",
         "pending",
     )
-    assert answer.headers["location"] == "/api/status/r-1"
+    assert answer.headers["location"] == answer.json["statusUrl"] == "http://falconframework.org/api/status/r-1"
     assert answer.headers["retry-after"].isdigit()
     assert answer.json["timestamp"].endswith("Z") and len(answer.json["timestamp"]) == 24
     assert stored(relay) == 1
@@ -51,6 +52,31 @@ def test_the_same_body_again_is_the_same_job_and_another_is_a_conflict(client, r
     assert again.headers["idempotency-replayed"] == "true"
     assert (other.status_code, other.json["type"]) == (409, "conflict")
     assert stored(relay) == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "base"),
+    [
+        ("relay.example.com", "http://relay.example.com"),
+        ("10.0.0.7:3000", "http://10.0.0.7:3000"),
+        ("[::1]:3000", "http://[::1]:3000"),
+        ('evil"onload=x', ""),
+        ("a b", ""),
+    ],
+)
+def test_where_to_look_is_where_the_caller_came(client, host, base):
+    """A host that cannot be one is not said back."""
+    answer = client.simulate_post("/api/claude", json={"prompt": "Hei", "requestId": "r-1"}, headers={"Host": host})
+
+    assert answer.json["statusUrl"] == f"{base}/api/status/r-1"
+
+
+def test_where_to_look_is_the_public_address_where_there_is_one(make, relay):
+    client = make()
+    relay.policy = dataclasses.replace(relay.policy, public_url="https://relay.example.com/")
+    [one] = client.simulate_post("/api/claude/bulk", json=[{"prompt": "Hei", "requestId": "r-1"}]).json
+
+    assert one["statusUrl"] == "https://relay.example.com/api/status/r-1"
 
 
 def test_the_idempotency_key_is_the_request_id(client):

@@ -16,12 +16,13 @@ LONGEST_HEADER = 4096
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 
-#: Headers that a caller may not set, and whose they are.
-RESERVED = {
+#: Headers that the sender sets by itself or not at all, and why. A caller's are refused at the door, not dropped later.
+SENDERS_OWN = {
     **dict.fromkeys(
         (
             "connection",
             "expect",
+            "http2-settings",
             "keep-alive",
             "proxy-authenticate",
             "proxy-authorization",
@@ -35,6 +36,11 @@ RESERVED = {
     ),
     **dict.fromkeys(("content-length", "content-type", "content-encoding"), "describes the body, which is always JSON"),
     "host": "is taken from the address",
+    **dict.fromkeys(("accept-encoding", "user-agent"), "says what the relay is and takes"),
+}
+#: Those that a caller may not set.
+RESERVED = {
+    **SENDERS_OWN,
     **dict.fromkeys(("webhook-id", "webhook-timestamp", "webhook-signature"), "is the relay's own signature"),
 }
 

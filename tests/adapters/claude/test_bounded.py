@@ -1,0 +1,112 @@
+"""A caller's schema cannot stop the process: patterns and references that run for ever are given up in time."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from claude_relay.claude import schema
+from claude_relay.errors import InvalidRequest
+
+EVIL = r"^(a|aa)+$"
+
+
+def doubling(times: int) -> dict[str, object]:
+    """A schema whose check takes two to the power of `times` steps, without any pattern."""
+    defs: dict[str, object] = {"a0": {"type": "string"}}
+    for n in range(1, times + 1):
+        twice = {"$ref": f"#/$defs/a{n - 1}"}
+        defs[f"a{n}"] = {"allOf": [twice, twice]}
+
+    return {"$defs": defs, "$ref": f"#/$defs/a{times}"}
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        {"type": "string", "pattern": EVIL},
+        {"anyOf": [{"type": "integer"}, {"pattern": EVIL}]},
+        {"allOf": [{"$schema": "https://json-schema.org/draft/2020-12/schema", "pattern": EVIL}]},
+        {"$schema": "http://json-schema.org/draft-07/schema#", "allOf": [{"$ref": "#/definitions/x"}],
+         "definitions": {"x": {"pattern": EVIL}}},
+        doubling(40),
+    ],
+    ids=["plain", "nested", "another draft below", "an older draft", "references"],
+)  # fmt: skip
+def test_a_check_that_would_take_for_ever_is_given_up(evil: dict[str, object]) -> None:
+    """And the rest of the process goes on meanwhile."""
+    ticks, over = [time.monotonic()], threading.Event()
+
+    def tick() -> None:
+        while not over.wait(0.01):
+            ticks.append(time.monotonic())
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    began = time.monotonic()
+    try:
+        with pytest.raises(InvalidRequest, match="takes too long"):
+            schema.parsed('"' + "a" * 200 + '!"', evil, seconds=0.5)
+    finally:
+        over.set()
+        ticking.join()
+
+    assert time.monotonic() - began < 5
+    assert max(later - earlier for earlier, later in itertools.pairwise(ticks)) < 0.4
+
+
+@pytest.mark.parametrize("at", ["patternProperties", "additionalProperties"])
+def test_names_are_matched_in_time_too(at: str) -> None:
+    evil = {"type": "object", "patternProperties": {EVIL: {}}, "additionalProperties": at == "patternProperties"}
+    with pytest.raises(InvalidRequest, match="takes too long"):
+        schema.parsed('{"' + "a" * 200 + '!": 1}', evil, seconds=0.3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "text", "fits"),
+    [
+        ({"pattern": "^[A-Z]{2}$"}, '"NO"', True),
+        ({"pattern": "^[A-Z]{2}$"}, '"no"', False),
+        ({"pattern": r"^(?!^[-+.]*$)[+-]?0*\d*\.?\d*$"}, '"12.5"', True),
+        ({"pattern": r"^\p{Lu}+$"}, '"ÆØÅ"', True),
+        ({"patternProperties": {"^n": {"type": "integer"}}}, '{"n1": 1, "x": "y"}', True),
+        ({"patternProperties": {"^n": {"type": "integer"}}}, '{"n1": "one"}', False),
+        ({"patternProperties": {"^n": {}}, "additionalProperties": False}, '{"n1": 1}', True),
+        ({"patternProperties": {"^n": {}}, "additionalProperties": False}, '{"x": 1}', False),
+        ({"properties": {"a": {}}, "additionalProperties": {"type": "integer"}}, '{"a": "x", "b": 2}', True),
+        ({"properties": {"a": {}}, "additionalProperties": {"type": "integer"}}, '{"a": "x", "b": "y"}', False),
+        ({"properties": {"$schema": {"type": "integer"}}}, '{"$schema": "x"}', False),
+        ({"enum": [{"$schema": "x"}]}, '{"$schema": "x"}', True),
+    ],
+)
+def test_what_ends_is_judged_as_it_should_be(asked: dict[str, object], text: str, fits: bool) -> None:
+    if fits:
+        schema.parsed(text, asked)
+    else:
+        with pytest.raises(schema.Mismatch):
+            schema.parsed(text, asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"type": "strin"}, "at "),
+        ({"properties": {"a": {"pattern": "("}}}, "is no regular expression"),
+        ({"patternProperties": {"[": {}}}, "is no regular expression"),
+        ({"pattern": "a" * 10_001}, "too long"),
+        ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "do not go together"),
+    ],
+)
+def test_a_schema_that_cannot_be_used_is_said_at_the_door(asked: dict[str, object], said: str) -> None:
+    assert said in (schema.fault(asked) or "")
+
+
+def test_letters_of_every_language_may_be_asked_for() -> None:
+    assert schema.fault({"type": "string", "pattern": r"^\p{Lu}\p{Ll}+$"}) is None
+
+
+def test_a_property_called_pattern_is_no_pattern() -> None:
+    assert schema.fault({"type": "object", "properties": {"pattern": {"type": "string"}}}) is None
