@@ -164,6 +164,7 @@ def intake_defaults(settings: Settings, relay: Relay) -> Defaults:
         check_url=lambda url: literal_problem(url, allow),
         check_schema=schema.fault,
         known=relay.known,
+        prices=load_prices(settings.prices),
     )
 
 

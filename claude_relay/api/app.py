@@ -16,7 +16,7 @@ from .ack import Ack
 from .auth import AllKeys, Authority
 from .bodies import Bodies
 from .claude import Bulk, Claude
-from .cost import Cost
+from .cost import Cost, Estimate
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import Jobs, Moves, Record, Result, Status
@@ -29,6 +29,7 @@ from .whole import Overview
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/claude": ("POST",),
     "/api/claude/bulk": ("POST",),
+    "/api/estimate": ("POST",),
     "/api/status/{requestId}": ("GET",),
     "/api/result/{requestId}": ("GET",),
     "/api/jobs": ("GET",),
@@ -76,6 +77,7 @@ def make_app(
     resources: dict[str, tuple[Any, str | None]] = {
         "/api/claude": (Claude(relay, bodies, defaults, waiters), None),
         "/api/claude/bulk": (Bulk(relay, bodies, defaults), None),
+        "/api/estimate": (Estimate(relay, bodies, defaults), None),
         "/api/status/{requestId}": (Status(relay), None),
         "/api/result/{requestId}": (Result(relay, waiters), None),
         "/api/jobs": (Jobs(relay), None),

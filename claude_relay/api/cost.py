@@ -1,12 +1,15 @@
-"""Money: what was spent."""
+"""Money: what was spent, and what something would cost."""
 
 from __future__ import annotations
 
 import falcon
 
+from ..core.intake import Defaults
 from ..relay import Relay
 from ..relay.asked import moment
+from ..relay.estimating import estimate_body
 from .auth import Caller
+from .bodies import Bodies
 
 
 class Cost:
@@ -20,3 +23,15 @@ class Cost:
         owner = req.get_param("owner") if caller.sees_all else caller.owner
         since = moment("since", req.get_param("since"))
         resp.media = self._relay.read.cost(by=req.get_param("by") or "day", since=since, owner=owner)
+
+
+class Estimate:
+    """`POST /api/estimate`: the body of a submit; nothing is kept, nothing is run, and nobody elsewhere is asked."""
+
+    def __init__(self, relay: Relay, bodies: Bodies, defaults: Defaults) -> None:
+        self._relay, self._bodies, self._defaults = relay, bodies, defaults
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        caller: Caller = req.context.caller
+        body, form = self._bodies.object(req)
+        resp.media = estimate_body(self._relay, body, self._defaults, owner=caller.owner, form=form)

@@ -37,6 +37,7 @@ class Exchange:
         model: str,
         prices: PriceList,
         max_cost_usd: float | None,
+        spent: float,
         progress: Callable[[Partial], None],
         heard_limits: Callable[[str, RateLimits], None],
         checkpoint: float,
@@ -44,7 +45,7 @@ class Exchange:
         wall: Callable[[], float],
     ) -> None:
         self._upstream, self._watch, self._model = upstream, watch, model
-        self._prices, self._max_cost = prices, max_cost_usd
+        self._prices, self._max_cost, self._spent = prices, max_cost_usd, spent
         self._progress, self._heard_limits = progress, heard_limits
         self._checkpoint, self._clock, self._wall = checkpoint, clock, wall
         self._turns: list[Answer] = []
@@ -208,14 +209,15 @@ class Exchange:
         return replace(failure, ambiguous=failure.ambiguous or started)
 
     def _over_budget(self) -> Failure | None:
-        if self._max_cost is None:
+        if self._max_cost is None or self._turns[-1].counted:  # it is whole, and paid for
             return None
 
         cost = self._cost(self._usage())
-        if cost is None or cost <= self._max_cost:
+        if cost is None or self._spent + cost <= self._max_cost:
             return None
 
-        message = f"the answer was stopped as it came to more than maxCostUsd ({self._max_cost:g})"
+        before = " with what earlier tries had cost" if self._spent else ""
+        message = f"the answer was stopped as it came to more than maxCostUsd ({self._max_cost:g}){before}"
         return Failure(
             type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, ambiguous=self._open(), reason="max_cost"
         )

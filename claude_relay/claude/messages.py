@@ -15,6 +15,7 @@ from ..core.prices import PriceList
 from ..errors import InvalidRequest
 from ..ports import Prompt, Stop
 from . import models, request, schema
+from .budget import beyond
 from .caching import Caching
 from .exchange import Exchange
 from .ratelimits import RateLimits
@@ -73,6 +74,7 @@ class Messages:
             model=prompt.job.model,
             prices=self._prices,
             max_cost_usd=prompt.max_cost_usd,
+            spent=prompt.job.cost_usd or 0.0,
             progress=progress,
             heard_limits=self._heard_limits,
             checkpoint=self._limits.checkpoint,
@@ -106,6 +108,8 @@ class Messages:
         self._upstream.close()
 
     def _run(self, exchange: Exchange, prompt: Prompt) -> Completion | Failure:
+        if (failure := beyond(prompt, self._prices)) is not None:
+            return failure
         wanted = (prompt.request.get("options") or {}).get("outputSchema")
         if wanted is None:
             return self._send(exchange, self._plan(prompt, native=True))

@@ -10,6 +10,7 @@ from typing import Any
 from ..core.intake import Defaults, parse
 from ..relay import Ref, Relay
 from ..relay.asked import accepted_body, check_url, chosen_options, job_filter, moment, submit_bodies
+from ..relay.estimating import estimate_body
 from .desk import Which
 
 _PAGE = 200
@@ -25,6 +26,10 @@ class Local:
         """The body of the 202."""
         submission = parse(body, now=time.time(), defaults=self._defaults())
         return accepted_body(self._relay, self._relay.submit(submission))
+
+    def estimate(self, body: Any) -> dict[str, Any]:
+        """What it would come to."""
+        return estimate_body(self._relay, body, self._defaults())
 
     def submit_many(self, bodies: Sequence[Any]) -> Sequence[dict[str, Any]]:
         """A verdict each."""

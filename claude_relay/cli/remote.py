@@ -42,6 +42,10 @@ class Remote:
         """The body of the 202."""
         return self._json("POST", "/api/claude", body=body)
 
+    def estimate(self, body: Any) -> dict[str, Any]:
+        """What it would come to."""
+        return self._json("POST", "/api/estimate", body=body)
+
     def submit_many(self, bodies: Sequence[Any]) -> Sequence[dict[str, Any]]:
         """A verdict each."""
         return self._json("POST", "/api/claude/bulk", body=list(bodies))

@@ -16,6 +16,7 @@ from ..core import strict_json
 from ..core.durations import parse_duration
 from ..errors import InvalidRequest, Problem
 from .answers import code_block, follow, print_answer, usage_line
+from .cost import dollars
 from .desk import Desk, open_desk
 from .output import Output, json_option, pass_output
 
@@ -41,7 +42,9 @@ _BULK = 1_000
 @click.option("--group", help="Shares a concurrency, a rate and a pause.")
 @click.option("--meta", multiple=True, metavar="K=V", help="Echoed in status and callback; repeatable.")
 @click.option("--jsonl", type=click.File("rb"), help="Many at once: one request body a line.")
-@click.option("--dry-run", is_flag=True, help="Print the body that would be sent, and send nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the body that would be sent, and send nothing; -u: also what it would cost."
+)
 @click.option("--wait", is_flag=True, help="Wait for the answer and print it alone.")
 @click.option("--timeout", default="30m", show_default=True, help="How long to wait.")
 @click.option("--stream", is_flag=True, help="Print the answer as it is written.")
@@ -75,6 +78,9 @@ def submit(
     body = _body(ctx, text, **given)
     if dry_run:
         output.value(body)
+        if usage:
+            with open_desk(output) as desk:
+                _foretell(output, desk.estimate(body))
         return 0
     with open_desk(output) as desk:
         accepted = desk.submit(body)
@@ -85,6 +91,17 @@ def submit(
             return 0
 
         return _answer(output, desk, accepted["requestId"], seconds, stream=stream, extract=extract, usage=usage)
+
+
+def _foretell(output: Output, told: dict[str, Any]) -> None:
+    span, cost = told["inputTokensRange"], told["costUsd"]
+    price = "unknown" if cost is None else f"${dollars(cost['low'])} to ${dollars(cost['high'])}"
+    output.say(
+        f"estimate for {told['model']}: {told['inputTokens']} tokens in ({span['low']} to {span['high']}), up to "
+        f"{told['maxOutputTokens']} out; cost {price}"
+    )
+    for warning in told["warnings"]:
+        output.say(f"warning: {warning}")
 
 
 def _answer(

@@ -66,6 +66,11 @@ def turns_before(view: View, job_id: str) -> Sequence[Exchanged]:
     return said[::-1]
 
 
+def turns_up_to(view: View, earlier: Earlier) -> Sequence[Exchanged]:
+    """The same for a job that is not there yet and would go on from that run."""
+    return [*turns_before(view, earlier.job_id), _exchanged(view, earlier)]
+
+
 def _found(view: View, name: str, owner: str) -> Job:
     """The owner's own job of that name: another owner's is as unknown as one that never was."""
     if jobs := view.find(name, owner):

@@ -11,9 +11,11 @@ from ..core import wire
 from ..core.change import Event
 from ..core.fetching import KeptFile
 from ..core.job import Job, State
+from ..core.submission import Exchanged, Submission
 from ..core.waiting import waiting_for
 from ..errors import InvalidRequest, NotFound, Problem
 from ..ports import JobFilter, View
+from .conversation import join, turns_up_to
 from .costs import costs
 from .keys import spent_out
 from .values import Page, Ref, Tools, found
@@ -174,6 +176,15 @@ class Reading:
                     if one.slowed or one.recovering
                 ],
             }
+
+        return self._store.read(look)
+
+    def joined(self, submission: Submission, owner: str) -> tuple[Submission, Sequence[Exchanged]]:
+        """What a submission would go on from, if it were kept."""
+
+        def look(view: View) -> tuple[Submission, Sequence[Exchanged]]:
+            found = join(view, submission, owner)
+            return (submission, ()) if found is None else (found.submission, turns_up_to(view, found.earlier))
 
         return self._store.read(look)
 

@@ -15,6 +15,7 @@ from .fields import Fields, Notes, kind
 from .files import read_files
 from .fitting import unreadable
 from .identity import RULE, hash_of, read_request_id
+from .money import hold
 from .options import KNOWN as OPTIONS
 from .options import read_options
 from .times import is_moment, read_end, read_start
@@ -88,14 +89,15 @@ def parse(
     retain = fields.word("retain", [each.value for each in Retain])
     fields.unknown(KNOWN, elsewhere=_OPTIONS_OF)
 
-    if notes.problems:
-        raise InvalidRequest(problems=notes.problems)
-
     request: dict[str, Any] = {**turns, "options": options}
     if files:
         request["files"] = files
     if earlier:
         request["continueFrom"] = earlier
+    if defaults.prices is not None and not notes.problems:
+        hold(request, model=model, mode=mode, limit=max_cost_usd, prices=defaults.prices, notes=notes)
+    if notes.problems:
+        raise InvalidRequest(problems=notes.problems)
 
     return Submission(
         request_id=request_id,

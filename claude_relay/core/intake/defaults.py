@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..catalogue import BUILT_IN, Catalogue
+from ..prices import PriceList
 
 #: Fields that are part of the contract and not built yet, with the word for what they will bring.
 NOT_YET: Mapping[str, str] = {
@@ -14,7 +15,6 @@ NOT_YET: Mapping[str, str] = {
     "mode: batch": "batches; leave mode out, or send live",
     "mode: auto": "batches; leave mode out, or send live",
     "needBy": "batches; leave it out",
-    "maxCostUsd": "cost limits; leave it out",
 }
 
 
@@ -23,7 +23,7 @@ class Defaults:
     """
     `check_url` says what is wrong with an http(s) address that is well-formed (a private literal address, say), and
     `check_schema` what is wrong with a JSON Schema; None where nothing is. `known` tells what is known of the models
-    just now: the worker learns of new ones while this process runs.
+    just now: the worker learns of new ones while this process runs. Without `prices` nobody asks what anything costs.
     """
 
     model: str
@@ -31,6 +31,7 @@ class Defaults:
     check_schema: Callable[[dict[str, Any]], str | None]
     known: Callable[[], Catalogue] = lambda: BUILT_IN
     max_tokens: int = 4096
+    prices: PriceList | None = None
     not_yet: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
 
     @property

@@ -1,0 +1,25 @@
+"""Whether a call can still fit what its job may cost: asked before the first byte. Pure."""
+
+from __future__ import annotations
+
+from ..core.estimate import estimate
+from ..core.failure import ErrorType, Failure, Remedy
+from ..core.prices import PriceList
+from ..ports import Prompt
+
+
+def beyond(prompt: Prompt, prices: PriceList) -> Failure | None:
+    """The end of a job whose next try would surely come to more than is left; the door could not know of all of it."""
+    limit = prompt.max_cost_usd
+    if limit is None:
+        return None
+
+    left = limit - (prompt.job.cost_usd or 0.0)
+    least = estimate(prompt.request, model=prompt.job.model, prices=prices, before=prompt.before).least
+    if least is None or least <= left:
+        return None
+
+    spent = f", and {prompt.job.cost_usd:.6g} is spent" if prompt.job.cost_usd else ""
+    message = f"the call would come to more than maxCostUsd ({limit:g}): at least {least:.6g}{spent}"
+
+    return Failure(type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, sent=False, reason="max_cost")

@@ -1,0 +1,43 @@
+"""What a request may cost, held against what it will: at the door, before a cent is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..estimate import estimate
+from ..prices import PriceList
+from .fields import Notes
+
+FIELD = "maxCostUsd"
+
+
+def hold(
+    request: Mapping[str, Any], *, model: str, mode: str, limit: float | None, prices: PriceList, notes: Notes
+) -> None:
+    """
+    A problem where `limit` cannot be kept, a warning where no price is known.
+
+    The least that it can cost counts, so that nothing is refused that might have fitted. What goes on from an earlier
+    job, or brings files by address, is held against it again by the worker, who has them.
+    """
+    price = prices.of(model)
+    if "continueFrom" in request:
+        return
+    if price is None:
+        if limit is None:
+            notes.warn(f"no price is known for {model}, so that its costUsd is null and no budget counts it")
+        else:
+            unheld = f"cannot be kept: no price is known for {model}, and nobody could tell when it is reached"
+            notes.problem(FIELD, f"{unheld}; leave it out, or name another options.model")
+        return
+    if limit is None:
+        return
+    found = estimate(request, model=model, prices=prices, mode=mode)
+    if found.least is not None and found.least > limit:
+        dollars = price.at(found.tokens.low)["input"]
+        notes.problem(
+            FIELD,
+            f"is {limit:g}, and the request alone comes to at least {found.least:.6g}: {found.tokens.low:,} tokens or "
+            f"more at ${dollars:g} a million ({model}, prices of {prices.dated}); raise it, or send less",
+        )

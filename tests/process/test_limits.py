@@ -1,0 +1,106 @@
+"""Limits on money through real processes: what may be spent on one job, and by one key in a day."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_claude import END, FakeClaude, Wait, head, started, stopped, written
+from tests.support.receiver import Receiver
+from tests.support.rig import KEY, Rig
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+def test_a_job_is_stopped_at_its_limit_with_what_had_come(tmp_path: Path, hook: Receiver) -> None:
+    """$0.01 is a thousand tokens of Sonnet's: the stream is ended there, long before its end, and that is final."""
+    words = "and so it goes on. " * 500  # some 2,700 tokens
+    with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
+        upstream.then(head(), started(), *written(words)[:-1], Wait(threading.Event()))
+        rig.submit({"prompt": "x", "requestId": "r-1", "maxCostUsd": 0.01, "webhookUrl": hook.url("/a")})
+        [delivered] = hook.wait_for(1, timeout=30)
+        got = delivered.json
+
+        assert (got["status"], got["errorType"]) == ("failed", "budget")
+        assert "maxCostUsd (0.01)" in got["error"]
+        assert words.startswith(got["partialResponse"]) and 2_000 < len(got["partialResponse"]) < 5_000
+        assert 0.01 < got["costUsd"] < 0.0105
+        assert got["usage"]["output_tokens"] == got["usage"]["estimated_output_tokens"]
+        assert (len(upstream.books), upstream.books[0].outcome) == (1, "left")
+        assert rig.get("/api/cost")["total"]["costUsd"] == got["costUsd"]
+
+
+def test_what_earlier_tries_of_a_run_had_cost_counts_and_a_retry_begins_anew(tmp_path: Path) -> None:
+    """A stream that broke after $0.008 leaves $0.002 of $0.01 for the next try; whoever retries pays again."""
+    half = written("and so it goes on. " * 150)[:-1]  # 815 tokens
+    whole = (head(), started(), *written("and so it goes on. " * 60), *stopped(output_tokens=330))
+    with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url, RELAY_BACKOFF_MAX="1s").start() as rig:
+        upstream.then(head(), started(), *half, END)
+        upstream.then(*whole)
+        upstream.then(*whole)
+        rig.submit({"prompt": "x", "requestId": "r-1", "maxCostUsd": 0.01})
+        first = rig.finished("r-1")
+
+        assert (first["errorType"], first["attempts"], len(upstream.books)) == ("budget", 2, 2)
+        assert "with what earlier tries had cost" in first["error"]
+        assert rig.post("/api/jobs/r-1/retry").status_code == 202
+        assert (rig.finished("r-1")["status"], len(upstream.books)) == ("completed", 3)
+
+
+def test_a_limit_that_cannot_be_kept_is_refused_and_an_estimate_says_so_before(tmp_path: Path) -> None:
+    """With the numbers, and nothing stored or asked; by curl, as a script does it."""
+    body = json.dumps({"prompt": "Some words that cost something. " * 2000, "maxCostUsd": 0.001})
+    with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
+
+        def curl(path: str) -> dict:
+            command = [
+                "curl",
+                "-sS",
+                f"{rig.url}{path}",
+                "-H",
+                f"X-API-Key: {KEY}",
+                "-H",
+                "Content-Type: application/json",
+            ]
+            told = subprocess.run([*command, "-d", "@-"], input=body, capture_output=True, text=True, timeout=20)
+            return json.loads(told.stdout)
+
+        estimate, refused = curl("/api/estimate"), curl("/api/claude")
+
+        assert estimate["basis"] == "estimate" and estimate["model"] == "claude-sonnet-5-5"
+        assert estimate["inputTokensRange"]["low"] < estimate["inputTokens"] < estimate["inputTokensRange"]["high"]
+        assert 0.001 < estimate["costUsd"]["low"] < estimate["costUsd"]["high"]
+        assert estimate["prices"]["input"] == 2.0 and estimate["prices"]["dated"] == "2026-11-22"
+        assert "it would be refused" in estimate["warnings"][-1]
+        assert (refused["status"], refused["problems"][0]["field"]) == (400, "maxCostUsd")
+        assert "at least 0.02" in refused["error"]
+        assert (rig.get("/api/jobs")["jobs"], upstream.books) == ([], [])
+
+        told = rig.command("submit", "What is 2+2?", "--dry-run", "-u")
+        assert json.loads(told.stdout) == {"prompt": "What is 2+2?"}
+        assert "cost $0.0000" in told.stderr
+        assert upstream.books == []
+
+
+def test_a_conversation_is_held_against_its_limit_before_anything_is_sent(tmp_path: Path) -> None:
+    """Only the worker has the turns of before: nothing is paid for what cannot fit."""
+    with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
+        rig.submit({"prompt": "Some words that cost something. " * 2000, "requestId": "r-1"})
+        assert rig.finished("r-1")["status"] == "completed"
+        rig.submit({"prompt": "And?", "continueFrom": "r-1", "requestId": "r-2", "maxCostUsd": 0.01})
+        ended = rig.finished("r-2")
+
+        assert (ended["errorType"], len(upstream.books)) == ("budget", 1)
+        assert "at least 0.02" in ended["error"]
+        assert [call["sent"] for call in rig.get("/api/jobs/r-2")["calls"]] == [False]
