@@ -21,6 +21,10 @@ NAMES = frozenset(
         "sending.after_commit",
         "complete.before_commit",
         "complete.after_commit",
+        "batch.planned",
+        "batch.sending",
+        "batch.created",
+        "batch.result",
         "deliver.before_post",
         "deliver.after_post",
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from .core.batching import Batch
 from .core.change import Call, Change, Event, Outcome
 from .core.delivery import Delivery, Reply
 from .core.destination import Destination, Due
@@ -96,7 +97,50 @@ class Tombstone:
     purged_at: float
 
 
-class View(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One try of one job in a batch. `custom_id` is its name upstream; `done`: its result was taken in."""
+
+    custom_id: str
+    batch_id: str
+    job_id: str
+    number: int
+    done: bool = False
+
+
+class BatchView(Protocol):
+    """A consistent look at batches and the jobs that are on that road."""
+
+    def gatherable(
+        self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
+    ) -> Sequence[Job]: ...
+    def request_size(self, job_id: str) -> int: ...
+    def too_slow(self, *, queued_before: float, batched_before: float, limit: int) -> Sequence[Job]: ...
+    def overdue_batched(self, *, limit: int) -> Sequence[Job]: ...
+    def batch(self, batch_id: str) -> Batch | None: ...
+    def due_batches(self, *, limit: int) -> Sequence[Batch]: ...
+    def next_batch_at(self) -> float | None: ...
+    def known_upstream(self, upstream_ids: Collection[str]) -> set[str]: ...
+    def items(self, batch_id: str) -> Sequence[Item]: ...
+    def item(self, custom_id: str) -> Item | None: ...
+    def item_of(self, job_id: str, number: int) -> Item | None: ...
+    def awaited(self, batch_id: str) -> int: ...
+
+
+class BatchUnit(BatchView, Protocol):
+    """What is written about batches."""
+
+    def add_batch(self, batch: Batch, items: Sequence[Item]) -> None: ...
+    def save_batch(self, batch: Batch, expects: int) -> None: ...
+    def mark_batch_sent(self, batch_id: str, upstream_id: str | None = None) -> None: ...
+    def item_done(self, custom_id: str) -> None: ...
+    def free_batches(self, worker: str) -> None: ...
+    def look_now(self, batch_id: str) -> None: ...
+    def warn(self, job_id: str, text: str) -> None: ...
+    def purge_batches(self) -> None: ...
+
+
+class View(BatchView, Protocol):
     """A consistent look at the rows."""
 
     @property
@@ -168,7 +212,7 @@ class View(Protocol):
     def memo(self, key: str) -> Any: ...
 
 
-class Unit(View, Protocol):
+class Unit(BatchUnit, View, Protocol):
     """One transaction. What it wrote is there for all, or for nobody."""
 
     def add(self, change: Change, request: Request) -> None: ...
@@ -274,6 +318,51 @@ class Catalogue(Protocol):
     """Knows which models there are: each as `core.models` reads it, or why the list cannot be had. Never raises."""
 
     def models(self) -> Sequence[dict[str, Any]] | Failure: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSeen:
+    """What Anthropic says of one batch."""
+
+    id: str
+    ended: bool
+    count: int
+    created_at: float
+    expires_at: float | None = None
+    erased: bool = False  # its results are no longer kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parcel:
+    """One request as it goes into a batch: its bytes, and the betas that it asks for."""
+
+    custom_id: str
+    body: bytes = field(repr=False)
+    betas: tuple[str, ...] = ()
+
+
+class BatchApi(Protocol):
+    """
+    Message Batches at Anthropic. Never raises, but for `results`: whatever goes wrong is a `Failure`.
+
+    A failed `create` is `ambiguous` where the batch may have been made all the same.
+    """
+
+    def parcel(self, custom_id: str, prompt: Prompt) -> Parcel | Failure: ...
+    def create(self, parcels: Sequence[Parcel], *, sending: Callable[[], None]) -> BatchSeen | Failure: ...
+    def look(self, upstream_id: str) -> BatchSeen | Failure: ...
+    def cancel(self, upstream_id: str) -> BatchSeen | Failure: ...
+    def recent(self, *, since: float) -> Sequence[BatchSeen] | Failure: ...
+    def results(self, upstream_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]: ...
+    def outcome(self, result: Mapping[str, Any], prompt: Prompt) -> Completion | Failure: ...
+
+
+class ResultsAway(Exception):
+    """The results of a batch cannot be had, or not all of them. `failure` says why."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 class Sender(Protocol):

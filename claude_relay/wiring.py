@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .claude import Messages
     from .core.intake import Defaults
-    from .ports import Catalogue, Claude, ReadyQueue, Sender
+    from .ports import BatchApi, Catalogue, Claude, ReadyQueue, Sender
     from .relay import Relay
     from .storage.ballast import Ballast
     from .webhooks.allow import Allow
@@ -60,6 +60,11 @@ def policy(settings: Settings) -> Policy:
         call_timeout=settings.call_timeout,
         backoff_max=settings.backoff_max,
         lease=settings.lease,
+        batch_size=settings.batch_size,
+        batch_linger=settings.batch_linger,
+        batch_poll=settings.batch_poll,
+        batch_margin=settings.batch_margin,
+        batch_settle=settings.batch_settle,
         max_queue=settings.max_queue,
         webhook_schedule=settings.webhook_schedule,
         webhook_lease=max(60.0, 2 * settings.webhook_timeout),
@@ -212,13 +217,17 @@ def work(settings: Settings) -> int:
         pacing = Pacing()
         claude = _claude(settings, stack, pacing)
 
-        return make_worker(settings, house, claude, pacing, ballast, models=claude).run()
+        batches = claude.batches()
+        stack.callback(batches.close)
+
+        return make_worker(settings, house, claude, batches, pacing, ballast, models=claude).run()
 
 
 def make_worker(
     settings: Settings,
     house: House,
     claude: Claude,
+    batches: BatchApi,
     pacing: Pacing,
     ballast: Ballast | None = None,
     *,
@@ -239,6 +248,7 @@ def make_worker(
     return Daemon(
         house.relay,
         claude,
+        batches,
         sender,
         fetcher,
         _alert_sender(settings, allow),

@@ -62,6 +62,22 @@ class Answer:
         self._texts: list[str] = []
         self._blocks: dict[int, _Block] = {}
 
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Answer:
+        """A message that came as a whole, as if it had been streamed."""
+        answer = cls()
+        try:
+            blocks, usage = list(message["content"]), message.get("usage") or {}
+        except (KeyError, TypeError, AttributeError) as exc:
+            raise Malformed("a message has not the shape it should have") from exc
+        answer.feed({"type": "message_start", "message": message})
+        for index, block in enumerate(blocks):
+            answer.feed({"type": "content_block_start", "index": index, "content_block": block})
+        answer.feed({"type": "message_delta", "delta": message, "usage": usage})
+        answer.feed({"type": "message_stop"})
+
+        return answer
+
     def feed(self, event: Mapping[str, Any]) -> None:
         """Take one event in. Unknown events, blocks and deltas are left alone: the API may add them any day."""
         try:

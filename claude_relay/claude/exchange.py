@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,7 +43,9 @@ class Exchange:
         checkpoint: float,
         clock: Callable[[], float],
         wall: Callable[[], float],
+        batch: bool = False,
     ) -> None:
+        self._batch = batch
         self._upstream, self._watch, self._model = upstream, watch, model
         self._prices, self._max_cost, self._spent = prices, max_cost_usd, spent
         self._progress, self._heard_limits = progress, heard_limits
@@ -93,6 +95,15 @@ class Exchange:
             first_byte_at=self._first_byte_at,
             text_length=len(turn.text),
         )
+
+    def read(self, plan: request.Plan, message: Mapping[str, Any]) -> Completion | Failure:
+        """A message that came as a whole, by the same rules as one that was streamed."""
+        answer = Answer.of(message)
+        self._turns[:] = [answer]
+        if not answer.whole:
+            return self.failed(endings.cut_short(answer, self._watch))
+
+        return self._ended(plan)
 
     def failed(self, failure: Failure) -> Failure:
         """The failure, with all that had come and what it cost."""
@@ -275,4 +286,6 @@ class Exchange:
         if any(turn.extra_price for turn in self._turns):
             return None
 
-        return self._prices.cost(next((turn.model for turn in reversed(self._turns) if turn.model), self._model), usage)
+        model = next((turn.model for turn in reversed(self._turns) if turn.model), self._model)
+
+        return self._prices.cost(model, usage, batch=self._batch)

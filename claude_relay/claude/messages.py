@@ -15,6 +15,7 @@ from ..core.prices import PriceList
 from ..errors import InvalidRequest
 from ..ports import Prompt, Stop
 from . import models, request, schema
+from .batches import Batches
 from .budget import beyond
 from .caching import Caching
 from .exchange import Exchange
@@ -52,6 +53,12 @@ class Messages:
         self._watchdog = Watchdog(every=self._limits.look)
         self._caching = Caching(clock=clock)
         self._too_much = Recent(seconds=_DAY, clock=clock)
+
+    def batches(self) -> Batches:
+        """Message Batches, through the same client and with the same plan of a call."""
+        return Batches(
+            self._upstream, plan=self._plan_once, reading=self._reading, prices=self._prices, wall=self._wall
+        )
 
     def open(self) -> None:
         """Import the SDK now, which takes seconds, rather than at the first call."""
@@ -130,6 +137,23 @@ class Messages:
         self._too_much.add(key)
 
         return again
+
+    def _plan_once(self, prompt: Prompt) -> request.Plan:
+        """For a batch, where nothing can be asked twice: the schema as it is known to be taken."""
+        reading = self._reading(prompt)
+        if reading.schema is not None:
+            schema.checked(reading.schema)
+
+        return self._plan(prompt, native=reading.schema is None or reading.native)
+
+    def _reading(self, prompt: Prompt) -> request.Plan:
+        """What of a plan an answer is read by."""
+        wanted = (prompt.request.get("options") or {}).get("outputSchema")
+        if wanted is None:
+            return request.Plan(body={})
+        native = json.dumps(wanted, sort_keys=True) not in self._too_much and schema.fitted(wanted) is not None
+
+        return request.Plan(body={}, schema=wanted, native=native)
 
     def _plan(self, prompt: Prompt, *, native: bool) -> request.Plan:
         return request.build(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ..core.redaction import Redactor
@@ -54,15 +55,42 @@ class Upstream:
     ) -> Generator[dict[str, Any], None, None]:
         """Send it and yield the stream's events; `Refused` for an error answer, `Broken` for a broken connection."""
         self.open()
-        from anthropic import APIStatusError, Stream
+        from anthropic import Stream
 
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         response = None
+        with self._plainly(watch):
+            try:
+                response = self._send("POST", "/v1/messages", content, betas, watch)
+                for event in Stream.raw_events(response):
+                    if event.data:
+                        yield _event(event.data)
+            finally:
+                if response is not None:
+                    response.close()
+
+    def chunks(
+        self, method: str, path: str, *, watch: Watch, content: bytes | None = None, betas: Sequence[str] = ()
+    ) -> Generator[bytes, None, None]:
+        """Send it and yield the answer's bytes as they come, decoded; `Refused` and `Broken` as for `events`."""
+        self.open()
+        response = None
+        with self._plainly(watch):
+            try:
+                response = self._send(method, path, content, betas, watch)
+                for chunk in response.iter_bytes():
+                    watch.heard(content=True)
+                    yield chunk
+            finally:
+                if response is not None:
+                    response.close()
+
+    @contextmanager
+    def _plainly(self, watch: Watch) -> Iterator[None]:
+        from anthropic import APIStatusError
+
         try:
-            response = self._post(content, betas, watch)
-            for event in Stream.raw_events(response):
-                if event.data:
-                    yield _event(event.data)
+            yield
         except APIStatusError as exc:
             raise Refused(exc.status_code, self.error_of(exc.body)) from exc
         except Broken:
@@ -72,9 +100,6 @@ class Upstream:
             if watch.status is not None and not 200 <= watch.status < 300:
                 raise Refused(watch.status, {}) from exc
             raise Broken(self._redact(_root(exc)), "stream_cut" if watch.status else "connection") from exc
-        finally:
-            if response is not None:
-                response.close()
 
     def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON object at `path`; `Refused` or `Broken` like a call."""
@@ -117,21 +142,18 @@ class Upstream:
         if self._client is not None:
             self._client.close()
 
-    def _post(self, content: bytes, betas: Sequence[str], watch: Watch) -> Any:
+    def _send(self, method: str, path: str, content: bytes | None, betas: Sequence[str], watch: Watch) -> Any:
         import httpx2
         from anthropic import Stream
 
         self._current.watch = watch
+        headers = _beta_header(betas) | ({"content-type": "application/json"} if content is not None else {})
+        told: dict[str, Any] = {"cast_to": httpx2.Response, "stream": True, "stream_cls": Stream[Any]}
         try:
+            if method == "GET":
+                return self._client.get(path, options={"headers": headers}, **told)
             # `messages.create` takes only the fields it knows and walks through every file: `raw` may know more.
-            return self._client.post(
-                "/v1/messages",
-                cast_to=httpx2.Response,
-                content=content,
-                options={"headers": {"content-type": "application/json"} | _beta_header(betas)},
-                stream=True,
-                stream_cls=Stream[Any],
-            )
+            return self._client.post(path, content=content, options={"headers": headers}, **told)
         finally:
             self._current.watch = None
 

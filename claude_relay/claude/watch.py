@@ -186,6 +186,9 @@ class Watchdog:
         with self._changed:
             self._closed = True
             self._changed.notify()
+            watches = list(self._watches)
+        for watch in watches:  # whose stop may say so by now
+            self._look(watch)
         if self._thread is not None:
             self._thread.join()
 

@@ -32,6 +32,9 @@ def why(output: Output, request_id: str) -> None:
         output.line(f"Next: {command}")
 
 
+_PAID = "; what the batch answers all the same is paid for, too"
+
+
 def _timeline(record: dict[str, Any]) -> list[tuple[str, str]]:
     """Every move, and the moments that only the ledger knows: when an answer began."""
     lines, calls = [], iter(record["calls"])
@@ -58,6 +61,10 @@ def _sentence(event: dict[str, Any]) -> str:
         "completed": f"Claude answered ({event.get('outputTokens')} tokens)",
         "deferred": f"the call did not work ({error}); again at {due}",
         "released": "given back before anything was sent",
+        "gathered": f"put into a batch (attempt {event.get('attempt')})",
+        "ungathered": f"out of the batch again, and nothing was paid ({event.get('why')})",
+        "promoted": "too late for a batch: to be called live" + _PAID * bool(event.get("paid")),
+        "late_result": "the batch answered after all; nobody waits for that answer, and it is in the ledger",
         "failed": f"failed ({error})",
         "held": f"held, since the call was interrupted ({event.get('why')})",
         "cancel_requested": "someone asked to cancel it",
@@ -78,6 +85,10 @@ def _sentence(event: dict[str, Any]) -> str:
 def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:
     name, delivery = record["requestId"], record["delivery"]
     double = " The ledger admits that a call may have been paid for twice." if record["possibleDuplicateCharge"] else ""
+    if record["status"] == "processing" and (batch := record.get("batch")):
+        which = f" {batch['upstreamId']} of {batch['jobs']} jobs" if batch["upstreamId"] else ""
+        look = f" The next look is at {batch['nextLookAt']}; it may take until {batch['expiresAt'] or 'tomorrow'}."
+        return f"It is in a batch{which}: {record['waitingFor']}.{look}{double}", f"claude-relay wait {name}"
     if record["status"] == "processing":
         return "It is running." + double, f"claude-relay tail -f {name}"
     if record["status"] == "pending":

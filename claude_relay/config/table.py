@@ -133,6 +133,15 @@ class Claude:
     batch_poll: tuple[float, float] = option(
         "RELAY_BATCH_POLL", "5s,60s", a.span, "The first and the longest pause between two looks at a batch."
     )
+    batch_margin: float = option(
+        "RELAY_BATCH_MARGIN",
+        "10m",
+        a.some_time,
+        "How long before its needBy a job is called live, if no batch has brought it back.",
+    )
+    batch_settle: float = option(
+        "RELAY_BATCH_SETTLE", "30s", a.duration, "A batch whose creation had no answer is looked for at least so long."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

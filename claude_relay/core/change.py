@@ -19,6 +19,7 @@ class Call:
     started_at: float
     worker: str
     model: str = ""
+    mode: str = "live"  # live, or batch
     first_byte_at: float | None = None  # the first of an answer was there
     ended_at: float | None = None
     sent: bool = False

@@ -82,6 +82,7 @@ class Completion:
     blocks: list[dict[str, Any]] | None = field(default=None, repr=False)  # all of them, where the text does not say it
     last_usage: dict[str, int] | None = None
     cost_usd: float | None = None
+    saved_usd: float | None = None  # what the same answer would have cost more as a live call
     warnings: tuple[str, ...] = ()
     first_byte_at: float | None = None
 

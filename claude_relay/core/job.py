@@ -15,6 +15,7 @@ class State(str, Enum):
 
     QUEUED = "queued"  # waits for its time, a slot, its group or its family
     RUNNING = "running"  # a worker holds its lease
+    BATCHED = "batched"  # belongs to a batch, which is about to be sent or is with Anthropic
     HELD = "held"  # waits until someone retries it
     COMPLETED = "completed"
     FAILED = "failed"
@@ -71,7 +72,9 @@ class Job:
     priority: float = 0.0
     group: str = "default"
     model: str = ""
-    mode: str = "live"
+    mode: str = "live"  # as it was asked for
+    lane: str = "live"  # the road it takes now: live, or batch
+    give_up_at: float | None = None  # from then on a batch is too slow for it: it goes live (mode auto)
     on_interrupt: OnInterrupt = OnInterrupt.RETRY
     retain: Retain = Retain.FULL
     deadline_at: float | None = None

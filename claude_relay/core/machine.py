@@ -17,12 +17,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..errors import Conflict, IllegalTransition, LeaseLost
+from ..errors import Conflict, IllegalTransition
 from .backoff import exponential
 from .change import Call, Change, Event, step
 from .failure import Completion, ErrorType, Failure, Partial, Remedy, Step
+from .holding import fence, fence_try, thawed
 from .job import Job, Lease, OnInterrupt, State
 from .policy import Policy
+from .tries import ended_by, total
 
 _IDLE: dict[str, Any] = {"lease": None, "sent": False}
 
@@ -62,9 +64,13 @@ def claim(job: Job, *, lease: Lease, now: float) -> Change:
     return replace(change, call=call)
 
 
-def complete(job: Job, done: Completion, *, token: str, call: Call, now: float) -> Change:
-    """The answer was seen to its end. It stands, even where a cancel came too late to stop it."""
-    fence(job, token)
+def complete(job: Job, done: Completion, *, token: str | None, call: Call, now: float) -> Change:
+    """
+    The answer was seen to its end. It stands, even where a cancel came too late to stop it.
+
+    `token` None: it came out of a batch, which the job had or has been waiting for.
+    """
+    fence_try(job, token, call)
     usage = done.usage
     change = step(
         job,
@@ -75,7 +81,7 @@ def complete(job: Job, done: Completion, *, token: str, call: Call, now: float) 
         finished_at=now,
         response_length=len(done.text),
         usage=usage,
-        cost_usd=_sum(job.cost_usd, done.cost_usd),
+        cost_usd=total(job.cost_usd, done.cost_usd),
         error_type=None,
         error=None,
         unsent=0,
@@ -105,7 +111,7 @@ def go_on(job: Job, before: Step, *, token: str, call: Call, now: float) -> Chan
         now=now,
         detail={"outcome": before.outcome, "error": before.detail},
         calls=job.calls + 1,
-        cost_usd=_sum(job.cost_usd, before.cost_usd),
+        cost_usd=total(job.cost_usd, before.cost_usd),
     )
     ended = replace(
         call,
@@ -132,11 +138,22 @@ def go_on(job: Job, before: Step, *, token: str, call: Call, now: float) -> Chan
     return replace(change, call=ended, next_call=opened)
 
 
-def fail(job: Job, failure: Failure, *, token: str, call: Call, policy: Policy, now: float, chance: float) -> Change:
-    """A try that did not end well: again later, without counting, or for good (the table of `CONTRACT.md` §5)."""
-    fence(job, token)
-    ended = _ended(call, failure, now=now)
-    known = dict(ambiguous=job.ambiguous or failure.ambiguous, cost_usd=_sum(job.cost_usd, failure.cost_usd), **_IDLE)
+def fail(
+    job: Job, failure: Failure, *, token: str | None, call: Call, policy: Policy, now: float, chance: float
+) -> Change:
+    """
+    A try that did not end well: again later, without counting, or for good (the table of `CONTRACT.md` §5).
+
+    `token` None: it came out of a batch.
+    """
+    fence_try(job, token, call)
+    ended = ended_by(call, failure, now=now)
+    known = dict(
+        ambiguous=job.ambiguous or failure.ambiguous,
+        cost_usd=total(job.cost_usd, failure.cost_usd),
+        deadline_at=thawed(job, call, now=now),
+        **_IDLE,
+    )
 
     if job.cancel_requested_at is not None:
         return replace(_cancelled(job, now=now, **known), call=ended)
@@ -215,7 +232,7 @@ def interrupt(
         text_length=len(partial.text),
     )
     if job.cancel_requested_at is not None:
-        known = dict(ambiguous=job.ambiguous or job.sent, cost_usd=_sum(job.cost_usd, cost), **_IDLE)
+        known = dict(ambiguous=job.ambiguous or job.sent, cost_usd=total(job.cost_usd, cost), **_IDLE)
         return replace(_cancelled(job, now=now, **known), call=ended)
     if not job.sent:
         tries = job.unsent + 1
@@ -244,7 +261,7 @@ def interrupt(
         usage=partial.usage,
         model=partial.model,
     )
-    spent = _sum(job.cost_usd, cost)
+    spent = total(job.cost_usd, cost)
     count = dict(interruptions=job.interruptions + 1, ambiguous=True, cost_usd=spent, **_IDLE)
     if job.on_interrupt is OnInterrupt.HOLD:
         change = step(
@@ -264,6 +281,8 @@ def cancel(job: Job, *, now: float) -> Change:
         if job.cancel_requested_at is not None:
             raise Conflict(f"job {job.request_id} is being cancelled already")
         return step(job, "cancel_requested", now=now, cancel_requested_at=now)
+    if job.state is State.BATCHED:
+        raise IllegalTransition(f"job {job.request_id} is in a batch: it is withdrawn from that")
     if job.state.final:
         raise Conflict(f"job {job.request_id} has already {_ENDED[job.state]}: there is nothing left to cancel")
 
@@ -279,7 +298,15 @@ def expire(job: Job, *, now: float) -> Change:
     return _failed(job, failure, now=now)
 
 
-def retry(job: Job, *, policy: Policy, now: float, model: str | None = None) -> Change:
+def retry(
+    job: Job,
+    *,
+    policy: Policy,
+    now: float,
+    model: str | None = None,
+    lane: str = "live",
+    give_up_at: float | None = None,
+) -> Change:
     """A new run of the same job: counts, deadline and outcome begin anew, what was spent stays in the ledger."""
     if not job.state.final and job.state is not State.HELD:
         raise Conflict(f"job {job.request_id} is {_WORDS[job.state]}: it can be retried once it has ended")
@@ -293,6 +320,8 @@ def retry(job: Job, *, policy: Policy, now: float, model: str | None = None) -> 
         run=job.run + 1,
         run_started_at=now,
         model=model or job.model,
+        lane=lane,
+        give_up_at=give_up_at,
         due_at=now,
         attempt=0,
         failures=0,
@@ -314,14 +343,8 @@ def retry(job: Job, *, policy: Policy, now: float, model: str | None = None) -> 
     )
 
 
-def fence(job: Job, token: str) -> None:
-    """Refuse the work of a worker whose lease was taken."""
-    if job.lease is None or job.lease.token != token:
-        raise LeaseLost(f"the lease on job {job.request_id} was lost: another worker has it, or it has ended")
-
-
 _ENDED = {State.COMPLETED: "completed", State.FAILED: "failed", State.CANCELLED: "been cancelled"}
-_WORDS = {State.QUEUED: "waiting", State.RUNNING: "running"}
+_WORDS = {State.QUEUED: "waiting", State.RUNNING: "running", State.BATCHED: "in a batch"}
 
 
 def _again(job: Job, failure: Failure, *, due_at: float, now: float, **fields: Any) -> Change:
@@ -359,25 +382,5 @@ def _cancelled(job: Job, *, now: float, **fields: Any) -> Change:
     return step(job, "cancelled", now=now, **(ended | fields))
 
 
-def _ended(call: Call, failure: Failure, *, now: float) -> Call:
-    return replace(
-        call,
-        ended_at=now,
-        sent=failure.sent,
-        outcome=failure.type.value,
-        detail=failure.message,
-        first_byte_at=failure.first_byte_at or call.first_byte_at,
-        usage=failure.last_usage or failure.usage,
-        cost_usd=failure.cost_usd,
-        model=failure.model or call.model,
-        upstream_request_id=failure.upstream_request_id or call.upstream_request_id,
-        text_length=len(failure.partial),
-    )
-
-
 def _too_late(job: Job) -> str:
     return "the deadline passed before the call could be made" + (f" ({job.waiting_for})" if job.waiting_for else "")
-
-
-def _sum(one: float | None, other: float | None) -> float | None:
-    return other if one is None else one if other is None else one + other

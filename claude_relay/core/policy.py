@@ -18,6 +18,11 @@ class Policy:
     backoff_base: float = 1.0
     backoff_max: float = 60.0
     lease: float = 60.0
+    batch_size: int = 50
+    batch_linger: float = 15.0
+    batch_poll: tuple[float, float] = (5.0, 60.0)
+    batch_margin: float = 600.0  # a job with needBy is called live so long before it
+    batch_settle: float = 30.0  # a batch whose creation was not answered is looked for at least so long
     deadline: float = DAY
     max_queue: int = 100_000
     webhook_schedule: tuple[float, ...] = _TAIL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from .batching import Batch, BatchState
 from .job import Job, State
 
 
@@ -15,14 +16,17 @@ def waiting_for(
     group_paused: bool,
     group_full: bool,
     spent_out: bool = False,
+    batch: Batch | None = None,
 ) -> str | None:
     """
     The first reason that stands, or None where only a free slot is missing or nothing is waited for.
 
-    `holds` by scope: (reason, until).
+    `holds` by scope: (reason, until). `batch`: the one that the job is in.
     """
     if job.state is State.HELD:
         return job.waiting_for or "held"
+    if job.state is State.BATCHED:
+        return _in_batch(batch, now)
     if job.state is not State.QUEUED:
         return None
     if "pause" in holds:
@@ -33,6 +37,12 @@ def waiting_for(
         return "group paused"
     if job.due_at > now:
         return f"due {_clock(job.due_at, now)}" + (f" ({job.waiting_for})" if job.waiting_for else "")
+    if job.lane == "batch":
+        if spent_out:
+            return "daily budget of its key"
+        if "batches" in holds and (holds["batches"][1] or 0.0) > now:
+            return f"batch: {_until(*holds['batches'])}"
+        return "batch: gathering"
     if (family := f"family:{job.family}") in holds and (holds[family][1] or 0.0) > now:
         return _until(*holds[family])
     if spent_out:
@@ -41,6 +51,17 @@ def waiting_for(
         return "concurrency"
 
     return None
+
+
+def _in_batch(batch: Batch | None, now: float) -> str:
+    if batch is None or batch.state is BatchState.PLANNED:
+        return "batch: gathering"
+    if batch.state is BatchState.CREATING:
+        return "batch: being sent"
+    if batch.state is BatchState.CREATED:
+        return f"batch: with Claude since {_clock(batch.sent_at or batch.planned_at, now)}"
+
+    return "batch: reading its results"
 
 
 def _until(reason: str, until: float | None) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import Problem, RelayError
+from .batching import Batch
 from .change import Call, Event
 from .delivery import Delivery, DeliveryState
 from .destination import Destination
@@ -20,6 +21,7 @@ STATUS = {
     State.QUEUED: "pending",
     State.HELD: "pending",
     State.RUNNING: "processing",
+    State.BATCHED: "processing",
     State.COMPLETED: "completed",
     State.FAILED: "failed",
     State.CANCELLED: "failed",
@@ -94,12 +96,14 @@ def success_body(
         "json": done.json,
         "truncated": done.truncated,
         "costUsd": job.cost_usd,
-        "mode": job.mode,
+        "mode": job.lane,
         "attempts": job.attempt,
         "metadata": metadata if metadata is not None else {},
         "warnings": [*warnings, *done.warnings],
         "ackUrl": ack_url,
     }
+    if job.mode != "live":
+        body["savedUsd"] = done.saved_usd if job.lane == "batch" else 0.0
     if done.content:
         body["content"] = done.content
 
@@ -121,7 +125,7 @@ def failure_body(
         "costUsd": job.cost_usd,
         "partialResponse": partial,
         "metadata": metadata if metadata is not None else {},
-        "mode": job.mode,
+        "mode": job.lane,
         "warnings": list(warnings),
         "ackUrl": ack_url,
     }
@@ -233,11 +237,26 @@ def call_body(call: Call) -> dict[str, Any]:
         "sent": call.sent,
         "upstreamRequestId": call.upstream_request_id,
         "model": call.model,
+        "mode": call.mode,
         "outcome": call.outcome,
         "detail": call.detail,
         "responseLength": call.text_length,
         "usage": call.usage,
         "costUsd": call.cost_usd,
+    }
+
+
+def batch_body(batch: Batch) -> dict[str, Any]:
+    """The batch that a job is in."""
+    return {
+        "upstreamId": batch.upstream_id,
+        "state": batch.state.value,
+        "jobs": batch.count,
+        "sentAt": maybe_timestamp(batch.sent_at),
+        "expiresAt": maybe_timestamp(batch.expires_at),
+        "givenUpAt": maybe_timestamp(batch.give_up_at),
+        "nextLookAt": timestamp(batch.next_at),
+        "note": batch.detail,
     }
 
 

@@ -21,7 +21,7 @@ from .values import Accepted
 
 _STATES = {
     "pending": (State.QUEUED, State.HELD),
-    "processing": (State.RUNNING,),
+    "processing": (State.RUNNING, State.BATCHED),
     "completed": (State.COMPLETED,),
     "failed": (State.FAILED, State.CANCELLED),
 }

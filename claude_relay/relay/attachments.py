@@ -34,7 +34,7 @@ class Attachments:
             job = unit.job(claimed.job.id)
             if job is None:
                 raise LeaseLost()
-            machine.fence(job, claimed.token)
+            machine.fence_try(job, claimed.token or None, claimed.call)
             if any(known.number == file.number for known in unit.files(job.id)):
                 return
             detail = {

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import failpoints
+from ..core import batched, machine
 from ..core import delivery as deliveries
 from ..core import destination as destinations
-from ..core import machine
+from ..core.batching import road
 from ..core.catalogue import Catalogue
 from ..core.change import Change, Event
 from ..core.clock import Clocks
@@ -27,6 +28,7 @@ from . import endings, standing
 from .acks import Acks
 from .admission import Admission
 from .attachments import Attachments
+from .batches import Batches
 from .conversation import join
 from .gone import GoneAddresses
 from .keys import Keys
@@ -43,8 +45,9 @@ class Relay:
     """
     Accept, cancel, retry, redeliver, pause: every move that someone outside asks for.
 
-    `known` tells what is known of the models. `read` answers questions, `work` is for a worker's slots, `attachments`
-    for the files of its jobs, `post` for its senders, `acks` for receivers, `upkeep` for its housekeeping.
+    `known` tells what is known of the models. `read` answers questions, `work` is for a worker's slots, `batches` for
+    its batches, `attachments` for the files of its jobs, `post` for its senders, `acks` for receivers, `upkeep` for its
+    housekeeping.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Relay:
         self.acks = Acks(self._tools)
         self.upkeep = Upkeep(self._tools)
         self.keys = Keys(self._tools)
+        self.batches = Batches(self._tools)
 
     def submit(self, submission: Submission, *, owner: str = ADMIN) -> Accepted:
         """
@@ -121,8 +125,15 @@ class Relay:
         """Stop a job, also in mid-stream; `Conflict` once it has ended."""
 
         def move(unit: Unit) -> Change:
-            change = machine.cancel(found(unit, ref), now=unit.now)
-            return endings.save(unit, change, self._tools)
+            job = found(unit, ref)
+            call = unit.call(job.id, job.calls) if job.state is State.BATCHED else None
+            if call is None:
+                return endings.save(unit, machine.cancel(job, now=unit.now), self._tools)
+            change = endings.save(unit, batched.withdraw(job, call=call, now=unit.now), self._tools)
+            item = unit.item_of(job.id, call.number)
+            if item is not None and not unit.awaited(item.batch_id):
+                unit.look_now(item.batch_id)  # nobody waits for it any more: it can be cancelled there, too
+            return change
 
         change = self._store.write(move)
         self._tools.bell.ring()
@@ -135,9 +146,12 @@ class Relay:
         def move(unit: Unit) -> Change:
             job = found(unit, ref)
             _refuse_erased(unit, job, "run again")
-            change = machine.retry(job, policy=self.policy, now=unit.now, model=model)
+            request = unit.request(job.id) or Request(job_id=job.id, request={})
+            lane, give_up_at = road(
+                job.mode, need_by=request.need_by, deadline_at=None, now=unit.now, policy=self.policy
+            )
+            change = machine.retry(job, policy=self.policy, now=unit.now, model=model, lane=lane, give_up_at=give_up_at)
             if options:
-                request = unit.request(job.id) or Request(job_id=job.id, request={})
                 merged = {**request.request, "options": {**request.request.get("options", {}), **options}}
                 unit.save_request(replace(request, request=merged))
             return endings.save(unit, change, self._tools)
@@ -261,6 +275,9 @@ class Relay:
     def _new_job(self, submission: Submission, *, owner: str, request_id: str, now: float) -> Job:
         due_at = max(now, submission.run_at or now)
         deadline = submission.deadline_at
+        lane, give_up_at = road(
+            submission.mode, need_by=submission.need_by, deadline_at=deadline, now=due_at, policy=self.policy
+        )
 
         return Job(
             id=self._tools.new_id(now),
@@ -277,6 +294,8 @@ class Relay:
             group=submission.group,
             model=submission.model,
             mode=submission.mode,
+            lane=lane,
+            give_up_at=give_up_at,
             on_interrupt=submission.on_interrupt,
             retain=submission.retain,
             deadline_at=due_at + self.policy.deadline if deadline is None else deadline,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import wire
+from ..core.batching import Batch
 from ..core.change import Event
 from ..core.fetching import KeptFile
 from ..core.job import Job, State
@@ -94,6 +95,7 @@ class Reading:
                 "owner": job.owner,
                 "run": job.run,
                 "possibleDuplicateCharge": job.ambiguous,
+                "batch": wire.batch_body(batch) if (batch := _batch_of(view, job)) else None,
                 "partialResponse": partial.text if partial else None,
                 "webhookUrl": request.webhook_url if request else None,
                 "failureWebhookUrl": request.failure_webhook_url if request else None,
@@ -222,7 +224,7 @@ class Reading:
 
 def _status(view: View, job: Job) -> dict[str, Any]:
     reason, position = None, None
-    if job.state in (State.QUEUED, State.HELD):
+    if job.state in (State.QUEUED, State.HELD, State.BATCHED):
         holds = {hold.scope: (hold.reason, hold.until) for hold in view.holds()}
         group = view.group(job.group)
         full = group.concurrency is not None and view.running_by_group().get(job.group, 0) >= group.concurrency
@@ -233,8 +235,9 @@ def _status(view: View, job: Job) -> dict[str, Any]:
             group_paused=group.paused_at is not None,
             group_full=full,
             spent_out=job.owner in spent_out(view),
+            batch=_batch_of(view, job),
         )
-        position = view.ahead(job) + 1 if job.state is State.QUEUED else None
+        position = view.ahead(job) + 1 if job.state is State.QUEUED and job.lane == "live" else None
     delivery = view.delivery(job.id) if job.state.final else None
     if delivery is not None and delivery.run != job.run:
         delivery = None
@@ -251,6 +254,13 @@ def _status(view: View, job: Job) -> dict[str, Any]:
         acked=acked,
         destination=there,
     )
+
+
+def _batch_of(view: View, job: Job) -> Batch | None:
+    """The batch that a job is in now."""
+    item = view.item_of(job.id, job.calls) if job.state is State.BATCHED else None
+
+    return view.batch(item.batch_id) if item else None
 
 
 def _move(seq: int, request_id: str, event: Event) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core import machine, wire
+from ..core import batched, machine, wire
 from ..core.job import Job
 from ..ports import Unit, View, WorkerSeen
 from . import endings
@@ -33,9 +33,21 @@ class Upkeep:
         def move(unit: Unit) -> list[Job]:
             return [endings.save(unit, machine.expire(job, now=unit.now), self._tools).job for job in late(unit, _STEP)]
 
-        if not self._store.read(lambda view: late(view, 1)):
-            return []
-        return self._store.write(move)
+        def end(unit: Unit) -> list[Job]:
+            return [self._end_batched(unit, job) for job in unit.overdue_batched(limit=_STEP)]
+
+        ended: list[Job] = []
+        if self._store.read(lambda view: late(view, 1)):
+            ended += self._store.write(move)
+        if self._store.read(lambda view: view.overdue_batched(limit=1)):
+            ended += self._store.write(end)
+
+        return ended
+
+    def _end_batched(self, unit: Unit, job: Job) -> Job:
+        call = unit.call(job.id, job.calls)
+        assert call is not None  # opened in the transaction that put the job into its batch
+        return endings.save(unit, batched.withdraw(job, call=call, now=unit.now, deadline=True), self._tools).job
 
     def alerts(self) -> Sequence[dict[str, Any]]:
         """What an operator has not been told yet: told by whoever asks, and by nobody else."""
@@ -77,12 +89,16 @@ class Upkeep:
             erased += step
             if step < _STEP:
                 break
-        self._store.write(lambda unit: unit.purge_tombstones(ago(unit, policy.tombstones)))
-        self._store.write(lambda unit: unit.forget_gone_addresses(before=ago(unit, policy.tombstones)))
+        self._store.write(self._purge_rest)
         if erased:
             self._store.forget()
 
         return erased
+
+    def _purge_rest(self, unit: Unit) -> None:
+        unit.purge_tombstones(ago(unit, self._tools.policy.tombstones))
+        unit.forget_gone_addresses(before=ago(unit, self._tools.policy.tombstones))
+        unit.purge_batches()
 
     def forget(self) -> None:
         """What was erased is gone from the disk, too."""

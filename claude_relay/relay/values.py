@@ -11,12 +11,12 @@ from typing import Any
 from ..core.change import Call
 from ..core.delivery import Delivery
 from ..core.ids import as_ulid, ulid_number
-from ..core.job import Job, Lease
+from ..core.job import Job, Lease, State
 from ..core.policy import Policy
 from ..core.submission import Request
 from ..core.wire import timestamp
 from ..errors import Ambiguous, NotFound
-from ..ports import Bell, Store, View
+from ..ports import Bell, Item, Store, View
 
 _SECOND = 1000 << 80  # of a ULID as a number
 
@@ -50,6 +50,26 @@ class Claimed:
     def token(self) -> str:
         """What proves that it still is."""
         return self.job.lease.token if self.job.lease else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InBatch:
+    """One item of a batch, with its job as it stands now and the entry in the ledger that is its."""
+
+    item: Item
+    job: Job
+    call: Call
+    request: Request | None = field(repr=False)
+
+    @property
+    def claimed(self) -> Claimed:
+        """As whoever makes requests whole knows a job in hand: without a lease, as nobody holds it."""
+        return Claimed(job=self.job, call=self.call, request=self.request or Request(job_id=self.job.id, request={}))
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the job still waits for this very item."""
+        return self.job.state is State.BATCHED and self.job.calls == self.call.number
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,7 +80,7 @@ class Work:
         def move(unit: Unit) -> None:
             job, call = _held(unit, claimed)
             change = machine.go_on(job, step, token=claimed.token, call=call, now=unit.now)
-            _charge(unit, change)
+            charge(unit, change)
             unit.save(change)
 
         self._store.write(move)
@@ -132,16 +132,16 @@ class Work:
         def move(unit: Unit) -> Change:
             job, call = _held(unit, claimed)
             chance = tools.random.random()
-            end = _once_mended(unit, job, failure)
+            end = once_mended(unit, job, failure)
             change = machine.fail(
                 job, end, token=claimed.token, call=call, policy=tools.policy, now=unit.now, chance=chance
             )
             if failure.shows_the_key_works:
-                _unpark(unit, call)
+                unpark(unit, call.started_at)
             if end.type is ErrorType.SCHEMA and not change.job.state.final:
                 unit.save_repair(job.id, job.run, Repair(text=end.partial, problem=end.message))
-            _hold_back(unit, job, change, failure)
-            _charge(unit, change)
+            hold_back(unit, job, change, failure)
+            charge(unit, change)
             return endings.save(unit, change, tools, partial=failure.partial)
 
         return self._announce(self._store.write(move))
@@ -191,8 +191,8 @@ class Work:
     def _complete(self, unit: Unit, claimed: Claimed, done: Completion) -> Change:
         job, call = _held(unit, claimed)
         change = machine.complete(job, done, token=claimed.token, call=call, now=unit.now)
-        _unpark(unit, call)
-        _charge(unit, change)
+        unpark(unit, call.started_at)
+        charge(unit, change)
 
         return endings.save(unit, change, self._tools, done=done)
 
@@ -236,6 +236,7 @@ class Work:
             job
             for job in named
             if job.state == "queued"
+            and job.lane == "live"
             and job.owner not in owners
             and job.due_at <= unit.now
             and job.group not in groups
@@ -271,7 +272,7 @@ class Work:
             chance=tools.random.random(),
             token=None if claimed is None else claimed.token,
         )
-        _charge(unit, change)
+        charge(unit, change)
         return endings.save(unit, change, tools, partial=partial.text)
 
     def _announce(self, change: Change) -> Job:
@@ -334,7 +335,7 @@ def _held(unit: Unit, claimed: Claimed) -> tuple[Job, Call]:
     return job, unit.call(job.id, job.calls) or claimed.call
 
 
-def _once_mended(unit: Unit, job: Job, failure: Failure) -> Failure:
+def once_mended(unit: Unit, job: Job, failure: Failure) -> Failure:
     """An answer that does not fit its schema is asked for once more, and that is all: a second such end is the end."""
     if failure.type is not ErrorType.SCHEMA or unit.repair(job.id, job.run) is None:
         return failure
@@ -347,7 +348,8 @@ def _throttled(holds: dict[str, Hold], now: float) -> set[str]:
     return {family for family in families if (holds[f"family:{family}"].until or 0.0) > now}
 
 
-def _hold_back(unit: Unit, job: Job, change: Change, failure: Failure) -> None:
+def hold_back(unit: Unit, job: Job, change: Change, failure: Failure) -> None:
+    """What a failed try says of the whole queue, or of a family of models."""
     now = unit.now
     if failure.remedy is Remedy.PARK:
         known = next((hold for hold in unit.holds() if hold.scope == "park"), None)
@@ -359,14 +361,14 @@ def _hold_back(unit: Unit, job: Job, change: Change, failure: Failure) -> None:
         unit.save_hold(Hold(scope=f"family:{job.family}", reason=reason, since=now, until=change.job.due_at))
 
 
-def _charge(unit: Unit, change: Change) -> None:
+def charge(unit: Unit, change: Change) -> None:
     """What a try cost goes into the sums in the transaction that ends it; what was never sent is none."""
     if change.call is not None and change.call.sent:
         unit.charge(day_of(unit.now), change.job, change.call)
 
 
-def _unpark(unit: Unit, call: Call) -> None:
+def unpark(unit: Unit, began_at: float) -> None:
     """A call that began after the park shows that the key works again. Older ones say nothing of it."""
     held = next((hold for hold in unit.holds() if hold.scope == "park"), None)
-    if held is not None and call.started_at > held.since:
+    if held is not None and began_at > held.since:
         standing.lift(unit, "park")

@@ -45,4 +45,4 @@ class LedgerWrites(LedgerReads):
         """Add an ended try to the sums."""
         spent = spent_on(call)
         told = [getattr(spent, name) for name in _SUMS]
-        self._run(_ADD, (day, job.owner, job.group, spent.name, job.mode, *told))
+        self._run(_ADD, (day, job.owner, job.group, spent.name, call.mode, *told))

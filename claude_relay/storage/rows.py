@@ -21,14 +21,14 @@ JOB = (
     "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
-    " waiting_for finished_at error_type error prompt_length response_length usage cost_usd"
+    " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
 )
 CALL = (
     "job_id number run started_at first_byte_at ended_at worker model sent upstream_request_id outcome detail"
-    " usage cost_usd text_length"
+    " usage cost_usd text_length mode"
 ).split()
 DELIVERY = (
     "id job_id run webhook_id url destination state version created_at opened_at due_at attempts tries since"
@@ -104,6 +104,8 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.response_length,
         dump(job.usage),
         job.cost_usd,
+        job.lane,
+        job.give_up_at,
     )
 
 

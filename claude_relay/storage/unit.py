@@ -17,6 +17,7 @@ from ..ports import Group, Hold, Posted, WorkerSeen
 from . import rows, shift
 from .additions import Additions
 from .asking import Run
+from .batches import BatchWrites
 from .destinations import DestinationWrites
 from .ledger import LedgerWrites
 from .sealed import Seal
@@ -60,13 +61,14 @@ _OF_A_JOB = (
     "acks",
     "partials",
     "fetched_files",
+    "batch_items",
     "calls",
     "outcomes",
     "requests",
 )
 
 
-class Writes(Reads, TurnWrites, LedgerWrites, DestinationWrites):
+class Writes(BatchWrites, Reads, TurnWrites, LedgerWrites, DestinationWrites):
     """Implements `ports.Unit` over one open transaction, which several may share with their `additions`."""
 
     def __init__(self, run: Run, now: float, seal: Seal, additions: Additions) -> None:
@@ -211,6 +213,7 @@ class Writes(Reads, TurnWrites, LedgerWrites, DestinationWrites):
     def gone(self, worker_id: str) -> None:
         """It said goodbye, or is known to be dead."""
         self._run("DELETE FROM workers WHERE id = ?", (worker_id,))
+        self.free_batches(worker_id)
 
     def save_key(self, key: ApiKey) -> None:
         """Add a key, or change one."""

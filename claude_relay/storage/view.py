@@ -16,6 +16,7 @@ from ..core.submission import Request
 from ..ports import Group, Hold, JobFilter, Posted, Tombstone, WorkerSeen
 from . import rows
 from .asking import all_of, one_of
+from .batches import BatchReads
 from .destinations import DestinationReads
 from .ledger import LedgerReads
 from .turns import TurnReads
@@ -36,7 +37,7 @@ WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FRO
   AND d.reminded_at IS NULL AND d.finished_at <= ? AND j.retain = 'full' LIMIT ?"""
 
 
-class Reads(DestinationReads, TurnReads, LedgerReads):
+class Reads(BatchReads, DestinationReads, TurnReads, LedgerReads):
     """Implements `ports.View` over one connection, at one time."""
 
     @property
@@ -101,7 +102,7 @@ class Reads(DestinationReads, TurnReads, LedgerReads):
         skip_owners: Collection[str] = (),
     ) -> Sequence[Job]:
         """What could be claimed now, in the order of claiming."""
-        where, args = ["j.state = 'queued'", "j.due_at <= ?"], [self._now]
+        where, args = ["j.state = 'queued' AND j.lane = 'live'", "j.due_at <= ?"], [self._now]
         for column, skipped in (("grp", skip_groups), ("family", skip_families), ("owner", skip_owners)):
             if skipped:
                 where.append(f"j.{column} NOT IN ({_marks(skipped)})")
@@ -130,11 +131,13 @@ class Reads(DestinationReads, TurnReads, LedgerReads):
 
     def waiting(self) -> int:
         """How many jobs wait or run."""
-        return int(self._value("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running', 'held')", ()) or 0)
+        return int(
+            self._value("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running', 'batched', 'held')", ()) or 0
+        )
 
     def ahead(self, job: Job) -> int:
         """How many will be claimed before it."""
-        sql = "SELECT count(*) FROM jobs WHERE state = 'queued' AND rank < ?"
+        sql = "SELECT count(*) FROM jobs WHERE state = 'queued' AND lane = 'live' AND rank < ?"
         return int(self._value(sql, (job.rank,)) or 0)
 
     def counts(self) -> dict[State, int]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from types import FrameType
 
 from ..config import Settings
-from ..ports import Catalogue, Claude, Fetcher, ReadyQueue, Sender, WorkerSeen
+from ..ports import BatchApi, Catalogue, Claude, Fetcher, ReadyQueue, Sender, WorkerSeen
 from ..queues.doorbell import Door
 from ..relay import Relay
 from .alerts import Alerts
+from .batching import Batching
 from .call import Caller
 from .deliver import Deliveries
 from .files import Files
@@ -47,6 +48,7 @@ class Daemon:
         self,
         relay: Relay,
         claude: Claude,
+        batches: BatchApi,
         sender: Sender,
         fetcher: Fetcher,
         alert_sender: Sender,
@@ -67,7 +69,8 @@ class Daemon:
         self._locks = Locks(folder)
         self._locks.hold(self.id)
         self._door = Door(folder, self.id)
-        self._caller = Caller(relay, claude, Files(relay, fetcher), pacing=pacing, ending=self._ending)
+        files = Files(relay, fetcher)
+        self._caller = Caller(relay, claude, files, pacing=pacing, ending=self._ending)
         self._slots = Slots(
             relay,
             ready,
@@ -80,6 +83,7 @@ class Daemon:
         )
         self._heart = Heart(relay, self._in_hand, seen=self._seen, worker=self.id, lease=settings.lease)
         self._deliveries = Deliveries(relay, sender, worker=self.id, secrets=settings.webhook_secret)
+        self._batching = Batching(relay, batches, files, worker=self.id, news=self._deliveries.wake)
         self._upkeep = Upkeep(
             relay,
             self._locks,
@@ -97,7 +101,7 @@ class Daemon:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
         log.info("worker started", extra={"worker": self.id, "slots": self._settings.concurrency})
-        for part in (self._heart, self._upkeep, self._slots, self._deliveries):
+        for part in (self._heart, self._upkeep, self._slots, self._batching, self._deliveries):
             part.start()
         if self._lookup is not None:
             self._lookup.start()
@@ -117,6 +121,7 @@ class Daemon:
     def _finish(self) -> None:
         log.info("worker stopping", extra={"worker": self.id, "running": len(self._in_hand)})
         self._slots.stop_claiming()
+        self._batching.stop(min(self._settings.drain, _LAST_WORDS))
         if self._lookup is not None:
             self._lookup.stop()
         give_up = time.monotonic() + self._settings.drain

@@ -79,6 +79,7 @@ def parse(
     earlier = _unless_lacking(fields, "continueFrom", defaults) and fields.name("continueFrom", REQUEST_ID, RULE)
     mode = _read_mode(fields, defaults)
     need_by = read_end(fields, "needBy", now=now) if _unless_lacking(fields, "needBy", defaults) else None
+    _say_when_it_is_read(notes, mode, need_by)
     run_at = read_start(fields, now=now)
     deadline_at = _read_deadline(fields, run_at, now=now)
     priority = fields.number("priority", low=0, high=86_400)
@@ -154,6 +155,13 @@ def _read_mode(fields: Fields, defaults: Defaults) -> str:
         fields.problem("mode", lacking)
 
     return mode
+
+
+def _say_when_it_is_read(notes: Notes, mode: str, need_by: float | None) -> None:
+    if need_by is not None and mode != "auto":
+        notes.warn(f"needBy is only read with mode auto, and was ignored: this job is {mode}")
+    elif need_by is None and mode == "auto":
+        notes.warn("mode auto without needBy is a batch, which may take a day: say by when it is needed")
 
 
 def _read_deadline(fields: Fields, run_at: float | None, *, now: float) -> float | None:

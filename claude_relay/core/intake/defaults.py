@@ -12,9 +12,6 @@ from ..prices import PriceList
 #: Fields that are part of the contract and not built yet, with the word for what they will bring.
 NOT_YET: Mapping[str, str] = {
     "files[].fileId": "files stored earlier; send the file itself in data (base64)",
-    "mode: batch": "batches; leave mode out, or send live",
-    "mode: auto": "batches; leave mode out, or send live",
-    "needBy": "batches; leave it out",
 }
 
 

@@ -1,0 +1,390 @@
+"""What a worker does with batches: gather jobs, send them off, look, take results in, and give up what is too slow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from .. import failpoints
+from ..core import batched
+from ..core.batching import Batch, BatchState, custom_id, grace, next_look
+from ..core.change import Change
+from ..core.failure import Completion, Failure, Remedy, Repair
+from ..core.job import Job, State
+from ..core.submission import Exchanged
+from ..ports import BatchSeen, Hold, Item, Unit, View
+from . import results
+from .conversation import turns_before
+from .gathering import in_batch, next_jobs
+from .values import InBatch, Tools
+from .work import PROBE_EVERY, unpark
+
+#: How long a worker may have a batch in hand, in seconds: longer than anything it does with one may take.
+HOLD = 1800.0
+_STEP = 200
+_LIVE_WHERE = ("http_403", "http_404", "http_405", "http_501")
+
+
+class Batches:
+    """The use cases of a worker's batches. What one worker has in hand no other touches; every result counts once."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._store = tools.store
+
+    def plan(self, worker: str) -> Batch | None:
+        """Gather a batch, if one should leave: its jobs, its items and their ledger are on disk before it is sent."""
+        if self._store.read(lambda view: next_jobs(view, self._tools.policy)) == []:
+            return None
+        batch = self._store.write(lambda unit: self._plan(unit, worker))
+        if batch is not None:
+            failpoints.hit("batch.planned")
+
+        return batch
+
+    def take(self, worker: str) -> Batch | None:
+        """A batch that is due and that nobody has in hand: that worker's now."""
+
+        def take(unit: Unit) -> Batch | None:
+            for batch in unit.due_batches(limit=1):
+                return self._save(unit, batch, worker=worker, held_until=unit.now + HOLD)
+            return None
+
+        if not self._store.read(lambda view: view.due_batches(limit=1)):
+            return None
+        return self._store.write(take)
+
+    def contents(self, batch: Batch) -> Sequence[InBatch]:
+        """Its items whose jobs still wait, with what they ask for."""
+
+        def look(view: View) -> list[InBatch]:
+            return [one for item in view.items(batch.id) if (one := in_batch(view, item)) is not None and one.awaited]
+
+        return self._store.read(look)
+
+    def before(self, one: InBatch) -> Sequence[Exchanged]:
+        """What was said before in its conversation. Raises `NotFound` if any of it is gone."""
+        if one.request is None or not one.request.request.get("continueFrom"):
+            return ()
+        return self._store.read(lambda view: turns_before(view, one.job.id))
+
+    def repair(self, one: InBatch) -> Repair | None:
+        """What it answered before in this run, if that is to be mended."""
+        return self._store.read(lambda view: view.repair(one.job.id, one.job.run))
+
+    def content(self, batch: Batch, name: str) -> InBatch | None:
+        """One item, if it belongs to that batch and its result was not taken in yet."""
+
+        def look(view: View) -> InBatch | None:
+            item = view.item(name)
+            if item is None or item.done or item.batch_id != batch.id:
+                return None
+            return in_batch(view, item)
+
+        return self._store.read(look)
+
+    def belongs(self, batch: Batch, name: str) -> bool:
+        """Whether that item is one of the batch's, done or not."""
+        item = self._store.read(lambda view: view.item(name))
+
+        return item is not None and item.batch_id == batch.id
+
+    def split(self, batch: Batch, groups: Sequence[Sequence[str]]) -> Batch:
+        """Before it is sent: the first group stays, each of the others becomes a batch of its own."""
+
+        def split(unit: Unit) -> Batch:
+            items = {item.custom_id: item for item in unit.items(batch.id)}
+            for group in groups[1:]:
+                self._add(unit, batch, [items[name] for name in group if name in items])
+            return self._save(unit, batch, count=len(groups[0]) if groups else 0)
+
+        return self._store.write(split)
+
+    def sending(self, batch: Batch, names: Collection[str]) -> Batch:
+        """
+        The batch is about to go out with those items, which may be paid for from now on; the others are no longer
+        wanted.
+
+        Raises `Conflict` if another worker has it by now: nothing may be sent then.
+        """
+
+        def send(unit: Unit) -> Batch:
+            for item in unit.items(batch.id):
+                if item.custom_id not in names:
+                    unit.item_done(item.custom_id)
+            unit.mark_batch_sent(batch.id)
+            return self._save(unit, batch, state=BatchState.CREATING, sent_at=unit.now, count=len(names))
+
+        sent = self._store.write(send)
+        failpoints.hit("batch.sending")
+
+        return sent
+
+    def created(self, batch: Batch, seen: BatchSeen) -> Batch:
+        """Anthropic has it: by that id it is found again. An answer also says that the key works."""
+
+        def record(unit: Unit) -> Batch:
+            unit.mark_batch_sent(batch.id, seen.id)
+            unpark(unit, batch.sent_at or batch.planned_at)
+            return self._look_again(
+                unit,
+                batch,
+                state=BatchState.CREATED,
+                upstream_id=seen.id,
+                expires_at=seen.expires_at,
+                looks=0,
+                misses=0,
+            )
+
+        failpoints.hit("batch.created")
+        return self._store.write(record)
+
+    def unanswered(self, batch: Batch, failure: Failure) -> Batch:
+        """Whether it was made is not known: it is looked for."""
+        return self._store.write(
+            lambda unit: self._look_again(unit, batch, looks=0, detail=f"looked for: {failure.message}")
+        )
+
+    def refused(self, batch: Batch, failure: Failure) -> None:
+        """
+        It was certainly not made. What is wrong with one item must not sink the others: halves are tried, and a single
+        one is called live, where it gets its own verdict. Anything else is a try that did not work for each of them.
+        """
+
+        def move(unit: Unit) -> list[Change]:
+            self._save(unit, batch, state=BatchState.SETTLED, detail=failure.message, **_FREE)
+            items = unit.items(batch.id)
+            changes: list[Change] = []
+            if failure.remedy is Remedy.FAIL and failure.reason not in _LIVE_WHERE and len(items) > 1:
+                half = len(items) // 2
+                for part in (items[:half], items[half:]):
+                    self._add(unit, batch, part)
+                return changes
+            for item in items:
+                unit.item_done(item.custom_id)
+                one = in_batch(unit, item)
+                if one is not None and one.awaited:
+                    changes.append(self._not_made(unit, one, failure))
+            if failure.remedy is Remedy.WAIT and changes:
+                until = max(change.job.due_at for change in changes)
+                unit.save_hold(Hold(scope="batches", reason=failure.type.value, since=unit.now, until=until))
+            return changes
+
+        self._announce(self._store.write(move))
+
+    def never_made(self, batch: Batch) -> None:
+        """It was looked for and is not there: its jobs go back, and nothing was paid."""
+
+        def move(unit: Unit) -> list[Change]:
+            self._save(unit, batch, state=BatchState.SETTLED, detail="it was never made", **_FREE)
+            changes = []
+            for item in unit.items(batch.id):
+                unit.item_done(item.custom_id)
+                one = in_batch(unit, item)
+                if one is not None and one.awaited:
+                    why = "the batch never reached Anthropic"
+                    changes.append(batched.ungather(one.job, call=one.call, now=unit.now, why=why))
+                    unit.save(changes[-1])
+            return changes
+
+        self._announce(self._store.write(move))
+
+    def looked(self, batch: Batch, *, missed: bool = False, detail: str | None = None) -> Batch:
+        """Nothing new: again later. `missed`: it, or something of it, was not to be had."""
+        misses = batch.misses + 1 if missed else 0
+
+        return self._store.write(
+            lambda unit: self._look_again(
+                unit, batch, looks=batch.looks + 1, misses=misses, detail=batch.detail if detail is None else detail
+            )
+        )
+
+    def give_back(self, batch: Batch, worker: str) -> None:
+        """Nobody has it in hand any more, and it stands as it is in the store."""
+
+        def free(unit: Unit) -> None:
+            known = unit.batch(batch.id)
+            if known is not None and known.worker == worker:
+                self._look_again(unit, known)
+
+        self._store.write(free)
+
+    def dropped(self, batch: Batch) -> None:
+        """Before it was sent, nothing is left in it that anyone waits for."""
+
+        def drop(unit: Unit) -> None:
+            for item in unit.items(batch.id):
+                unit.item_done(item.custom_id)
+            self._save(unit, batch, state=BatchState.SETTLED, detail="nothing was left to send", **_FREE)
+
+        self._store.write(drop)
+
+    def awaited(self, batch: Batch) -> int:
+        """How many of its jobs still wait for it."""
+        return self._store.read(lambda view: view.awaited(batch.id))
+
+    def given_up(self, batch: Batch) -> Batch:
+        """Its cancelling was asked for."""
+        return self._store.write(lambda unit: self._save(unit, batch, cancelled_at=unit.now))
+
+    def ended(self, batch: Batch) -> Batch:
+        """Its results are there."""
+        return self._store.write(
+            lambda unit: self._save(unit, batch, state=BatchState.ENDED, ended_at=unit.now, looks=0, misses=0)
+        )
+
+    def settle(self, one: InBatch, end: Completion | Failure, *, canceled: bool = False) -> Job | None:
+        """
+        Take one result in: an outcome and its delivery, or another try. Once: None where that was done before.
+
+        Nobody waits for it any more: the answer is dropped, what it cost is booked. `canceled`: the batch was given up
+        before Claude came to it, so that an auto job goes live without a double cost.
+        """
+
+        def move(unit: Unit) -> Change | None:
+            item = unit.item(one.item.custom_id)
+            if item is None or item.done:
+                return None
+            unit.item_done(item.custom_id)
+            known = in_batch(unit, item)
+            change = None if known is None else results.take_in(unit, known, end, self._tools, canceled=canceled)
+            failpoints.hit("batch.result")
+            return change
+
+        change = self._store.write(move)
+        if change is None:
+            return None
+        self._announce([change])
+
+        return change.job
+
+    def settled(self, batch: Batch) -> bool:
+        """Whether all results are in; if so, the batch is done with."""
+
+        def move(unit: Unit) -> bool:
+            if unit.items(batch.id):
+                return False
+            self._save(unit, batch, state=BatchState.SETTLED, **_FREE)
+            return True
+
+        return self._store.write(move)
+
+    def forgotten(self, batch: Batch, failure: Failure) -> None:
+        """Its results will never be had: each of its items may have been paid for, and is tried again."""
+
+        def move(unit: Unit) -> list[Change]:
+            self._save(unit, batch, state=BatchState.SETTLED, detail=failure.message, **_FREE)
+            changes = []
+            for item in unit.items(batch.id):
+                unit.item_done(item.custom_id)
+                one = in_batch(unit, item)
+                if one is not None and one.awaited:
+                    changes.append(
+                        results.fail(unit, one, replace(failure, ambiguous=True, remedy=Remedy.SOON), self._tools)
+                    )
+            return changes
+
+        self._announce(self._store.write(move))
+
+    def promote(self) -> Sequence[Job]:
+        """Call live what a batch is too slow for; what is in one may be paid for twice then, and says so."""
+        rest = grace(self._tools.policy)
+
+        def late(view: View, limit: int) -> Sequence[Job]:
+            return view.too_slow(queued_before=view.now, batched_before=view.now - rest, limit=limit)
+
+        def move(unit: Unit) -> list[Change]:
+            changes = []
+            for job in late(unit, _STEP):
+                call = unit.call(job.id, job.calls) if job.state is State.BATCHED else None
+                changes.append(batched.promote(job, call=call, now=unit.now, paid=call is not None and job.sent))
+                unit.save(changes[-1])
+            return changes
+
+        if not self._store.read(lambda view: late(view, 1)):
+            return []
+        return self._announce(self._store.write(move))
+
+    def next_at(self) -> float | None:
+        """When the next batch is to be looked at."""
+        return self._store.read(lambda view: view.next_batch_at())
+
+    def known(self, upstream_ids: Collection[str]) -> set[str]:
+        """Which of those are batches of ours."""
+        return self._store.read(lambda view: view.known_upstream(upstream_ids))
+
+    def _plan(self, unit: Unit, worker: str) -> Batch | None:
+        jobs = next_jobs(unit, self._tools.policy)
+        if not jobs:
+            return None
+        if (park := next((hold for hold in unit.holds() if hold.scope == "park"), None)) is not None:
+            unit.save_hold(replace(park, until=unit.now + PROBE_EVERY))
+        identity = self._tools.new_id(unit.now)
+        items = []
+        for job in jobs:
+            change = batched.gather(job, worker=worker, now=unit.now)
+            unit.save(change)
+            name = custom_id(job.id, change.job.calls)
+            items.append(Item(custom_id=name, batch_id=identity, job_id=job.id, number=change.job.calls))
+        times = [job.give_up_at for job in jobs if job.give_up_at is not None]
+        batch = Batch(
+            id=identity,
+            state=BatchState.PLANNED,
+            version=1,
+            planned_at=unit.now,
+            count=len(items),
+            next_at=unit.now,
+            give_up_at=min(times) if times else None,
+        )
+        unit.add_batch(batch, items)
+
+        return batch
+
+    def _add(self, unit: Unit, like: Batch, items: Sequence[Item]) -> None:
+        """A planned batch of items that another one had."""
+        if not items:
+            return
+        identity = self._tools.new_id(unit.now)
+        unit.add_batch(
+            Batch(
+                id=identity,
+                state=BatchState.PLANNED,
+                version=1,
+                planned_at=like.planned_at,
+                count=len(items),
+                next_at=unit.now,
+                give_up_at=like.give_up_at,
+            ),
+            items,
+        )
+
+    def _not_made(self, unit: Unit, one: InBatch, failure: Failure) -> Change:
+        if failure.remedy is not Remedy.FAIL:
+            return results.fail(unit, one, replace(failure, ambiguous=False), self._tools)
+        unit.warn(one.job.id, f"the batch was refused, so it was called live, at the full price: {failure.message}")
+        change = batched.ungather(one.job, call=one.call, now=unit.now, why=failure.message, live=True)
+        unit.save(change)
+
+        return change
+
+    def _look_again(self, unit: Unit, batch: Batch, **fields: object) -> Batch:
+        ahead = replace(batch, **fields)  # type: ignore[arg-type]
+        at = next_look(ahead, now=unit.now, policy=self._tools.policy)
+
+        return self._save(unit, batch, **{**fields, "next_at": at, **_FREE})
+
+    def _save(self, unit: Unit, batch: Batch, **fields: object) -> Batch:
+        saved = replace(batch, version=batch.version + 1, **fields)  # type: ignore[arg-type]
+        unit.save_batch(saved, batch.version)
+
+        return saved
+
+    def _announce(self, changes: Sequence[Change]) -> list[Job]:
+        ready = [change.job.id for change in changes if change.ready_now and change.job.lane == "live"]
+        if ready:
+            self._tools.bell.ring(ready)
+
+        return [change.job for change in changes]
+
+
+_FREE: dict[str, object] = {"worker": None, "held_until": None}

@@ -1,0 +1,62 @@
+"""Which jobs make the next batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..core.batching import MOST_BYTES, TOGETHER, leaves
+from ..core.job import Job
+from ..core.policy import Policy
+from ..ports import Item, View
+from .keys import spent_out
+from .values import InBatch
+
+
+def next_jobs(view: View, policy: Policy) -> list[Job]:
+    """
+    The jobs of the next batch, if one should leave now: those without a time to be ready by, or else some whose times
+    are close.
+
+    Paused groups, spent budgets, a pause, a park and a throttle hold them back as they do live calls.
+    """
+    holds, most = {hold.scope: hold for hold in view.holds()}, policy.batch_size
+    throttled = "batches" in holds and (holds["batches"].until or 0.0) > view.now
+    if (park := holds.get("park")) is not None:
+        most = 1  # as with live calls: one probes whether the key works again
+    if throttled or "pause" in holds or (park is not None and (park.until is None or park.until > view.now)):
+        return []
+
+    groups = [group.name for group in view.groups() if group.paused_at is not None]
+    owners = spent_out(view)
+    for auto in (True, False):
+        jobs = view.gatherable(limit=most, auto=auto, skip_groups=groups, skip_owners=owners)
+        if not jobs:
+            continue
+        first = jobs[0].give_up_at or 0.0
+        close = [job for job in jobs if abs((job.give_up_at or 0.0) - first) <= TOGETHER]
+        if leaves(len(close), most, waiting_since=jobs[0].due_at, now=view.now, linger=policy.batch_linger):
+            return _fitting(view, close)
+
+    return []
+
+
+def in_batch(view: View, item: Item) -> InBatch | None:
+    """An item with its job and its entry in the ledger; None where they were purged."""
+    job, call = view.job(item.job_id), view.call(item.job_id, item.number)
+    if job is None or call is None:
+        return None
+
+    return InBatch(item=item, job=job, call=call, request=view.request(job.id))
+
+
+def _fitting(view: View, jobs: Sequence[Job]) -> list[Job]:
+    """As many as may be sent together; one that is too large for that goes alone."""
+    fit: list[Job] = []
+    size = 0
+    for job in jobs:
+        size += view.request_size(job.id)
+        if fit and size > MOST_BYTES:
+            break
+        fit.append(job)
+
+    return fit

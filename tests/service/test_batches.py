@@ -1,0 +1,439 @@
+"""Batches from the door to the outcome: the real use cases and the real client, against an upstream with own books."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.claude.messages import Messages
+from claude_relay.config.pricelist import load_prices
+from claude_relay.core.job import Job, State
+from claude_relay.core.policy import Policy
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.worker.batching import Batching
+from claude_relay.worker.files import Files
+from tests.support.builders import QuietBell, a_submission
+from tests.support.eventually import eventually
+from tests.support.fake_batches import Shelf, live
+from tests.support.fake_claude import FakeClaude, Reset, refusal
+
+
+class NoFetcher:
+    """Nothing is fetched here."""
+
+    def fetch(self, url: str, *, most: int, stop: Any) -> Any:
+        raise AssertionError(f"{url} was fetched")
+
+
+class World:
+    """A relay, an upstream, and as many workers as are asked for; time is real."""
+
+    def __init__(self, folder: Path, **policy: Any) -> None:
+        self.fake = FakeClaude().start()
+        self.shelf = Shelf()
+        self.fake.otherwise = live(self.shelf)
+        self.shelf.on(self.fake)
+        known = dict(batch_linger=0.0, batch_poll=(0.01, 0.05), batch_settle=0.0, delivery_delay=0.0, backoff_base=0.0)
+        self.store = SqliteStore(folder / "relay.db")
+        self.relay = Relay(self.store, QuietBell(), Policy(**(known | policy)))
+        self.claude = Messages(api_key="sk-ant-x", prices=load_prices(None), base_url=self.fake.url)
+        self.api = self.claude.batches()
+        self.worker = self.another("w")
+
+    def another(self, name: str) -> Batching:
+        return Batching(self.relay, self.api, Files(self.relay, NoFetcher()), worker=name)
+
+    def submit(self, name: str, prompt: str | None = None, **fields: Any) -> None:
+        request = {"prompt": prompt or f"job {name}", "options": {"model": "claude-sonnet-5-5", "maxTokens": 50}}
+        self.relay.submit(a_submission(name, request=request, **({"mode": "batch"} | fields)))
+
+    def job(self, name: str) -> Job:
+        return self.store.read(lambda view: view.find(name, None)[0])
+
+    def record(self, name: str) -> dict[str, Any]:
+        return self.relay.read.record(Ref(request_id=name))
+
+    def result(self, name: str) -> dict[str, Any]:
+        return json.loads(self.relay.read.result(Ref(request_id=name)) or b"null")
+
+    def until(self, condition: Any, within: float = 10.0) -> None:
+        """Turn the worker's wheel until that holds."""
+
+        def turned() -> bool:
+            self.worker.turn()
+            return bool(condition())
+
+        eventually(turned, within=within, every=0.01)
+
+    def ended(self, *names: str) -> None:
+        self.until(lambda: all(self.job(name).state.final for name in names))
+
+    def ledger(self) -> float:
+        calls = self.store.read(lambda view: [view.calls(job.id) for job in self._all(view)])
+        return sum(call.cost_usd or 0.0 for each in calls for call in each)
+
+    def _all(self, view: Any) -> Any:
+        from claude_relay.ports import JobFilter
+
+        return view.jobs(JobFilter(limit=500))
+
+    def close(self) -> None:
+        self.api.close()
+        self.claude.close()
+        self.store.close()
+        self.fake.stop()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+def creations(world: World) -> list[Any]:
+    return [seen for seen in world.fake.books if seen.method == "POST" and seen.path == "/v1/messages/batches"]
+
+
+def test_jobs_share_a_batch_and_each_gets_its_own_outcome(world: World) -> None:
+    """At half the price, and the callback says so."""
+    for name in "abc":
+        world.submit(name)
+    world.ended("a", "b", "c")
+
+    assert len(creations(world)) == 1
+    for name in "abc":
+        body = world.result(name)
+        assert body["response"] == f"batched answer to job {name}"
+        assert (body["status"], body["mode"]) == ("completed", "batch")
+        assert body["savedUsd"] == pytest.approx(body["costUsd"])
+        [call] = world.record(name)["calls"]
+        assert (call["mode"], call["outcome"], call["sent"]) == ("batch", "completed", True)
+        assert call["upstreamRequestId"] == "msgbatch_000001"
+    assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
+    assert set(world.shelf.answered.values()) == {1}
+
+
+def test_a_batch_leaves_by_size_and_by_linger(tmp_path: Path) -> None:
+    world = World(tmp_path, batch_size=2, batch_linger=3600.0)
+    try:
+        for name in "abc":
+            world.submit(name)
+        world.ended("a", "b")
+        world.worker.turn()
+        assert world.job("c").state is State.QUEUED
+        assert world.relay.read.status(Ref(request_id="c"))["waitingFor"] == "batch: gathering"
+    finally:
+        world.close()
+
+
+def test_a_bad_item_sinks_no_other(world: World) -> None:
+    """What Anthropic refuses as a whole is halved until the bad one is alone; that one gets its verdict live."""
+    for name in "abcde":
+        world.submit(name, f"bad-batch {name}" if name == "c" else None)
+    world.fake.when("bad-batch c", *refusal("400 Bad Request", "invalid_request_error", text="that is bad"))
+    world.until(lambda: all(world.job(name).state.final for name in "abde"))
+    c = world.job("c")
+
+    assert (c.state, c.lane) == (State.QUEUED, "live")
+    assert "called live" in world.record("c")["warnings"][0]
+    assert set(world.shelf.answered.values()) == {1}
+
+
+@pytest.mark.parametrize(("word", "attempts"), [("errored", 2), ("expired", 2)], ids=["an error upstream", "expired"])
+def test_an_item_that_came_to_nothing_is_tried_again(world: World, word: str, attempts: int) -> None:
+    world.submit("a", f"{word} once")
+    world.submit("b")
+    world.ended("a", "b")
+
+    assert world.result("a")["status"] == "completed"
+    assert world.result("a")["attempts"] == attempts
+    assert len(world.record("b")["calls"]) == 1
+
+
+def test_an_invalid_item_has_failed(world: World) -> None:
+    world.submit("a", "invalid")
+    world.submit("b")
+    world.ended("a", "b")
+
+    assert (world.result("a")["errorType"], world.result("a")["attempts"]) == ("invalid_request", 1)
+    assert world.result("b")["status"] == "completed"
+
+
+def test_a_refusal_is_a_failure_and_was_paid_for(world: World) -> None:
+    world.submit("a", "refuse")
+    world.ended("a")
+
+    assert world.result("a")["errorType"] == "refused"
+    assert world.result("a")["costUsd"] == pytest.approx(float(world.shelf.paid[next(iter(world.shelf.paid))]))
+
+
+def test_a_batch_that_was_made_and_not_answered_is_found_again(world: World) -> None:
+    """The connection broke behind the creation: nothing is paid twice."""
+    world.shelf.creations.append("reset")
+    world.submit("a")
+    world.submit("b")
+    world.ended("a", "b")
+
+    assert len(creations(world)) == 1
+    assert set(world.shelf.answered.values()) == {1}
+    assert "possibleDuplicateCharge" not in world.result("a")
+
+
+def test_a_lost_batch_is_told_from_a_stranger_of_the_same_size(world: World) -> None:
+    """Another program with the same key made one of as many requests at the same time."""
+    import requests
+
+    params = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "theirs"}]}
+    body = {"requests": [{"custom_id": "theirs-1", "params": params}]}
+    requests.post(f"{world.fake.url}/v1/messages/batches", json=body, timeout=5)
+    world.shelf.creations.append("reset")
+    world.submit("a")
+    world.ended("a")
+
+    assert world.result("a")["response"] == "batched answer to job a"
+    assert max(world.shelf.answered.values()) == 1
+
+
+def test_a_batch_that_never_arrived_goes_out_again_and_counts_nothing(world: World) -> None:
+    world.shelf.creations.append((Reset(),))
+    world.submit("a")
+    world.ended("a")
+
+    assert len(creations(world)) == 2
+    assert world.result("a")["attempts"] == 1
+    assert [call["outcome"] for call in world.record("a")["calls"]] == ["released", "completed"]
+
+
+def test_nobody_reads_results_twice(world: World) -> None:
+    """A worker that dies in the middle of the results is followed by one that takes in the rest, each once."""
+    for name in "abcdef":
+        world.submit(name)
+    world.until(lambda: world.shelf.batches)
+    read, real = [], world.relay.batches.settle
+
+    def dies(one: Any, end: Any, **more: Any) -> Any:
+        if len(read) == 3:
+            raise SystemExit
+        read.append(one.item.custom_id)
+        return real(one, end, **more)
+
+    world.relay.batches.settle = dies  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        world.until(lambda: False)
+    world.relay.batches.settle = real  # type: ignore[method-assign]
+    world.relay.upkeep.gone("w")
+    world.worker = world.another("w2")
+    world.ended(*"abcdef")
+
+    for name in "abcdef":
+        assert [event["event"] for event in world.record(name)["events"]].count("completed") == 1
+    assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
+
+
+def test_a_cancelled_job_ends_at_once_and_its_late_result_is_booked(world: World) -> None:
+    world.shelf.span = 0.5
+    world.submit("a")
+    world.submit("b")
+    world.until(lambda: world.job("a").state is State.BATCHED and world.job("a").sent)
+    world.relay.cancel(Ref(request_id="a"))
+
+    assert world.result("a")["errorType"] == "cancelled"
+    assert world.result("a")["possibleDuplicateCharge"] is True
+    world.ended("b")
+    assert world.record("a")["costUsd"] == pytest.approx(world.record("b")["costUsd"])
+    assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
+    assert world.result("a")["status"] == "failed"
+
+
+def test_a_batch_that_nobody_waits_for_is_cancelled_upstream(world: World) -> None:
+    world.submit("a", "slow-batch")
+    world.until(lambda: world.shelf.batches)
+    world.until(lambda: world.job("a").sent)
+    world.relay.cancel(Ref(request_id="a"))
+    world.until(lambda: next(iter(world.shelf.batches.values())).canceling)
+    world.until(lambda: world.relay.batches.next_at() is None)
+
+    assert not world.shelf.paid
+
+
+def test_results_that_stay_away_are_asked_for_again(world: World) -> None:
+    away = refusal("500 Internal Server Error", "api_error")
+    world.shelf.results_away += [away, away, away]
+    world.submit("a")
+    world.ended("a")
+
+    assert world.result("a")["status"] == "completed"
+    assert set(world.shelf.answered.values()) == {1}
+
+
+def test_a_batch_that_upstream_forgot_is_admitted_as_a_double_charge(world: World) -> None:
+    world.shelf.span = 3600.0
+    world.submit("a")
+    world.until(lambda: world.job("a").sent)
+    world.shelf.lose("msgbatch_000001")
+    world.shelf.span = 0.0
+    world.ended("a")
+
+    assert world.result("a")["status"] == "completed"
+    assert world.result("a")["possibleDuplicateCharge"] is True
+
+
+def test_a_refused_key_parks_the_queue_and_one_batch_probes(world: World) -> None:
+    world.shelf.creations.append(refusal("401 Unauthorized", "authentication_error"))
+    world.submit("a")
+    world.until(lambda: world.relay.read.overview()["holds"])
+    assert world.job("a").state is State.QUEUED
+    for _ in range(3):
+        world.worker.turn()
+    assert len(creations(world)) == 1
+
+    world.relay.resume()
+    world.ended("a")
+    assert world.result("a")["attempts"] == 1
+
+
+def test_a_throttled_creation_waits_and_counts_nothing(world: World) -> None:
+    world.shelf.creations.append(refusal("429 Too Many Requests", "rate_limit_error", None, ("retry-after", "1")))
+    world.submit("a")
+    world.ended("a")
+
+    assert world.result("a")["attempts"] == 1
+    assert len(creations(world)) == 2
+
+
+def test_where_there_are_no_batches_it_is_called_live_with_a_warning(world: World) -> None:
+    """A gateway need not know them."""
+    world.shelf.creations.append(refusal("404 Not Found", "not_found_error"))
+    world.submit("a")
+    world.until(lambda: world.job("a").lane == "live")
+
+    assert "called live, at the full price" in world.record("a")["warnings"][0]
+
+
+def test_an_asked_for_deadline_ends_a_job_in_its_batch(world: World) -> None:
+    world.shelf.span = 1.0
+    world.submit("a", deadline_at=time.time() + 0.4)
+    world.until(lambda: world.job("a").sent)
+    world.until(lambda: world.relay.upkeep.expire())
+
+    assert world.result("a")["errorType"] == "deadline"
+
+
+def test_a_default_deadline_stands_still_in_a_batch(world: World) -> None:
+    world.shelf.span = 0.3
+    world.submit("a", "expired once")
+    before = world.job("a").deadline_at
+    world.until(lambda: world.job("a").calls == 2)
+
+    assert before is not None and (world.job("a").deadline_at or 0) >= before + 0.3
+
+
+def test_the_wire_says_where_it_is(world: World) -> None:
+    world.shelf.span = 3600.0
+    world.submit("a")
+    assert world.relay.read.status(Ref(request_id="a"))["status"] == "pending"
+    world.until(lambda: world.job("a").sent)
+    record = world.record("a")
+
+    assert record["status"] == "processing"
+    assert record["waitingFor"].startswith("batch: ")
+    assert record["batch"]["upstreamId"] == "msgbatch_000001"
+    assert record["batch"]["jobs"] == 1
+
+
+def test_auto_is_a_batch_while_there_is_time(world: World) -> None:
+    world.submit("a", mode="auto", need_by=time.time() + 7200)
+    world.ended("a")
+
+    assert (world.result("a")["mode"], world.job("a").mode) == ("batch", "auto")
+    assert world.result("a")["savedUsd"] > 0
+
+
+def test_auto_is_live_where_there_is_none(world: World) -> None:
+    world.submit("a", mode="auto", need_by=time.time() + 60)
+
+    assert world.job("a").lane == "live"
+    assert world.relay.work.claim("w", limit=1)
+    assert world.relay.batches.plan("w") is None
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path, batch_margin=0.4)
+    yield world
+    world.close()
+
+
+def called_live(world: World) -> Any:
+    """What a slot does, once there is something for it."""
+    [claimed] = eventually(lambda: world.relay.work.claim("w", limit=1))
+    from claude_relay.ports import Prompt
+
+    world.relay.work.sending(claimed)
+    prompt = Prompt(job=claimed.job, request=claimed.request.request)
+    done = world.claude.call(prompt, stop=lambda: None, sending=lambda: None, progress=lambda partial: None)
+    return world.relay.work.complete(claimed, done)  # type: ignore[arg-type]
+
+
+def test_auto_that_is_not_back_in_time_is_given_up_and_called_live(hasty: World) -> None:
+    """Its batch is cancelled first, so that nothing is paid twice; it is back before its needBy."""
+    need_by = time.time() + 2
+    hasty.submit("a", "slow-batch", mode="auto", need_by=need_by)
+    hasty.until(lambda: hasty.job("a").sent)
+    hasty.until(lambda: hasty.job("a").lane == "live")
+    called_live(hasty)
+    body = hasty.result("a")
+
+    assert time.time() < need_by
+    assert (body["status"], body["mode"], body["savedUsd"]) == ("completed", "live", 0.0)
+    assert "possibleDuplicateCharge" not in body
+    assert not hasty.shelf.paid
+    assert [call["outcome"] for call in hasty.record("a")["calls"]] == ["given_up", "completed"]
+
+
+def test_a_batch_that_does_not_end_when_it_is_given_up_costs_twice_and_says_so(hasty: World) -> None:
+    hasty.submit("a", mode="auto", need_by=time.time() + 2)
+    hasty.shelf.span = 3.0
+    hasty.until(lambda: hasty.job("a").sent)
+    for batch in hasty.shelf.batches.values():
+        batch.unstoppable = True
+    hasty.until(lambda: hasty.job("a").lane == "live")
+    called_live(hasty)
+
+    assert hasty.result("a")["possibleDuplicateCharge"] is True
+    hasty.until(lambda: hasty.relay.batches.next_at() is None)
+    assert hasty.ledger() == pytest.approx(float(sum(hasty.shelf.paid.values()) + hasty.shelf.live[0][1]), abs=1e-12)
+    assert hasty.job("a").cost_usd == pytest.approx(hasty.ledger())
+
+
+def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World) -> None:
+    """Promoted, but nothing was sent yet: the answer that is paid for is the one that counts."""
+    hasty.shelf.span = 1.9
+    hasty.submit("a", mode="auto", need_by=time.time() + 2)
+    hasty.until(lambda: hasty.job("a").sent)
+    for batch in hasty.shelf.batches.values():
+        batch.unstoppable = True
+    hasty.until(lambda: hasty.job("a").lane == "live")
+    hasty.ended("a")
+
+    assert hasty.result("a")["mode"] == "batch"
+    assert not hasty.relay.work.claim("w", limit=1)
+
+
+def test_auto_that_was_not_even_sent_goes_live_in_time(tmp_path: Path) -> None:
+    """Throttled, or still gathering: what matters is when it is needed."""
+    world = World(tmp_path, batch_margin=0.4, batch_linger=3600.0)
+    try:
+        world.submit("a", mode="auto", need_by=time.time() + 1.2)
+        assert world.job("a").lane == "batch"
+        world.until(lambda: world.job("a").lane == "live")
+        assert world.job("a").calls == 0
+    finally:
+        world.close()
