@@ -45,7 +45,7 @@ def test_every_field_finds_its_place():
             },
             "files": [{"data": PDF, "name": "faktura.pdf"}],
             "continueFrom": "earlier-1",
-            "mode": "batch",
+            "mode": "auto",
             "needBy": "2h",
             "delay": "10m",
             "deadline": "30m",
@@ -77,7 +77,7 @@ def test_every_field_finds_its_place():
     assert submission.failure_webhook_url == "http://hooks.example:8080/fail"
     assert submission.webhook_headers == {"x-make-apikey": "k"}
     assert submission.metadata == {"bilag": 7, "tom": ""}
-    assert (submission.mode, submission.group, submission.priority) == ("batch", "regnskap", 86_400.0)
+    assert (submission.mode, submission.group, submission.priority) == ("auto", "regnskap", 86_400.0)
     assert (submission.run_at, submission.deadline_at, submission.need_by) == (NOW + 600, NOW + 1800, NOW + 7200)
     assert (submission.max_cost_usd, submission.model) == (0.5, "claude-opus-5-5")
     assert (submission.on_interrupt, submission.retain) == (OnInterrupt.HOLD, Retain.METADATA)
@@ -335,3 +335,17 @@ def test_any_value_is_a_submission_or_a_refusal(body, key, form):
         parse(body, now=NOW, defaults=everything(), idempotency_key=key, form=form)
     except InvalidRequest as exc:
         assert exc.problems and all(problem.field and problem.problem for problem in exc.problems)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"needBy": "2h"}, "needBy is only read with mode auto"),
+        ({"needBy": "2h", "mode": "batch"}, "needBy is only read with mode auto"),
+        ({"mode": "auto"}, "mode auto without needBy is a batch"),
+    ],
+)
+def test_a_time_that_nothing_reads_is_said(body, words):
+    [warning] = taken(body, told=everything()).warnings
+
+    assert words in warning
