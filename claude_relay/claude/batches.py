@@ -17,6 +17,7 @@ from ..errors import InvalidRequest
 from ..ports import BatchSeen, Parcel, Prompt, ResultsAway
 from . import endings
 from .answer import Malformed
+from .budget import affordable, beyond
 from .classify import classify
 from .exchange import Exchange
 from .request import Plan
@@ -69,11 +70,14 @@ class Batches:
 
     def parcel(self, custom_id: str, prompt: Prompt) -> Parcel | Failure:
         """The request as it goes into a batch."""
+        if (failure := beyond(prompt, self._prices)) is not None:
+            return failure
         try:
             plan = self._plan(prompt)
             params = {key: value for key, value in plan.body.items() if key not in _LEFT_OUT}
+            params["max_tokens"] = affordable(prompt, params["max_tokens"], self._prices)
             body = _encoded({"custom_id": custom_id, "params": params})
-        except (InvalidRequest, ValueError) as exc:
+        except (InvalidRequest, TypeError, ValueError) as exc:
             return Failure(
                 type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable", sent=False
             )
@@ -163,6 +167,7 @@ class Batches:
             model=prompt.job.model,
             prices=self._prices,
             max_cost_usd=None,
+            spent=0.0,
             progress=lambda partial: None,
             heard_limits=lambda model, limits: None,
             checkpoint=0.0,

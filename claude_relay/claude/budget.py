@@ -15,7 +15,9 @@ def beyond(prompt: Prompt, prices: PriceList) -> Failure | None:
         return None
 
     left = limit - (prompt.job.cost_usd or 0.0)
-    least = estimate(prompt.request, model=prompt.job.model, prices=prices, before=prompt.before).least
+    least = estimate(
+        prompt.request, model=prompt.job.model, prices=prices, before=prompt.before, mode=prompt.job.lane
+    ).least
     if least is None or least <= left:
         return None
 
@@ -23,3 +25,20 @@ def beyond(prompt: Prompt, prices: PriceList) -> Failure | None:
     message = f"the call would come to more than maxCostUsd ({limit:g}): at least {least:.6g}{spent}"
 
     return Failure(type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, sent=False, reason="max_cost")
+
+
+def affordable(prompt: Prompt, max_tokens: int, prices: PriceList) -> int:
+    """How long an answer in a batch may be, where nothing can be stopped in the middle: what is left pays for it."""
+    limit = prompt.max_cost_usd
+    if limit is None:
+        return max_tokens
+
+    model = prompt.job.model
+    tokens = estimate(prompt.request, model=model, prices=prices, before=prompt.before).tokens.likely
+    read = prices.cost(model, {"input_tokens": tokens}, batch=True)
+    written = prices.cost(model, {"output_tokens": 1_000_000}, batch=True)
+    if read is None or not written:
+        return max_tokens
+    left = limit - (prompt.job.cost_usd or 0.0) - read
+
+    return min(max_tokens, max(1, int(left / written * 1_000_000)))

@@ -201,7 +201,13 @@ class Batching:
                 before, repair = self._relay.batches.before(one), self._relay.batches.repair(one)
             except NotFound as exc:
                 return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, sent=False)
-            prompt = Prompt(job=one.job, request=request, before=before, repair=repair)
+            prompt = Prompt(
+                job=one.job,
+                request=request,
+                before=before,
+                repair=repair,
+                max_cost_usd=one.request.max_cost_usd if one.request else None,
+            )
             return self._api.parcel(one.item.custom_id, prompt)
 
     def _search(self, batch: Batch) -> None:

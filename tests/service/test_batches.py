@@ -335,6 +335,18 @@ def test_a_default_deadline_stands_still_in_a_batch(world: World) -> None:
     assert before is not None and (world.job("a").deadline_at or 0) >= before + 0.3
 
 
+def test_what_a_job_may_cost_bounds_its_answer(world: World) -> None:
+    """Nothing can be stopped in the middle of a batch, so it is not asked for more than that pays for."""
+    world.submit("a", max_cost_usd=0.0001)
+    world.ended("a")
+    [sent] = [one for batch in world.shelf.batches.values() for one in batch.requests.values()]
+
+    assert 10 < sent["max_tokens"] < 50
+    world.submit("b", "word " * 5000, max_cost_usd=0.0001)
+    world.ended("b")
+    assert world.result("b")["errorType"] == "budget"
+
+
 def test_the_wire_says_where_it_is(world: World) -> None:
     world.shelf.span = 3600.0
     world.submit("a")
