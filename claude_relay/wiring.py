@@ -199,7 +199,23 @@ def serve(settings: Settings) -> int:
     settings.require("API_SECRET_KEY")
     with open_relay(settings, create=True) as relay:
         _refuse_a_broken_store(relay)
-        return serve(make_app(settings, relay), settings)
+        with _watching(settings, relay):
+            return serve(make_app(settings, relay), settings)
+
+
+@contextlib.contextmanager
+def _watching(settings: Settings, relay: Relay) -> Iterator[None]:
+    """Alerts from the API process, too: where there is no worker nobody else would notice."""
+    from .webhooks.allow import Allow
+    from .worker.alerts import Alerts
+
+    sender = _alert_sender(settings, Allow.parse(settings.allow_private_urls))
+    alerts = Alerts(relay, sender, url=settings.alert_url, secrets=settings.webhook_secret, models=settings.models())
+    alerts.start()
+    try:
+        yield
+    finally:
+        alerts.stop()
 
 
 def work(settings: Settings) -> int:

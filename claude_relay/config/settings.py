@@ -46,6 +46,10 @@ class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
         """Whether this is the real thing rather than somebody's desk."""
         return self.env == "production"
 
+    def models(self) -> tuple[tuple[str, str], ...]:
+        """The models that are set, each with the name of its setting."""
+        return (("RELAY_MODEL", self.model), *(("RELAY_FALLBACK_MODELS", name) for name in self.fallback_models))
+
     def origin(self, name: str) -> str:
         """Where the value of `name` came from, such as `the environment`, `.env` or `default`."""
         return self.given[name].origin if name in self.given else "default"

@@ -27,6 +27,7 @@ from ..ports import Bell, Group, Hold, Store, Tombstone, Unit, View
 from . import endings, standing
 from .acks import Acks
 from .admission import Admission
+from .alarms import Alarms
 from .attachments import Attachments
 from .batches import Batches
 from .conversation import join
@@ -71,6 +72,7 @@ class Relay:
         self._store = store
         self._admission = Admission(store, policy, room=room)
         self._gone = GoneAddresses(store)
+        self.alarms = Alarms(self._tools, known=self.known, room=room)
         self.policy = policy
         self.read = Reading(self._tools)
         self.work = Work(self._tools)

@@ -97,12 +97,7 @@ def mind(unit: Unit, now: Clocks) -> float:
     noted = clock.from_memo(unit.memo(MEMO))
     moved, agreed = clock.judge(noted, now)
     if moved:
-        told = unit.memo("alerted:park")
-        park = next((hold for hold in unit.holds() if hold.scope == "park"), None)
         unit.shift_times(moved)
-        if park is not None and told == park.since:
-            [park] = [hold for hold in unit.holds() if hold.scope == "park"]
-            unit.remember("alerted:park", park.since)
     unit.remember(MEMO, clock.as_memo(agreed))
 
     return moved

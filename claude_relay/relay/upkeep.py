@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..core import batched, machine, wire
+from ..core import batched, machine
 from ..core.job import Job
 from ..ports import Unit, View, WorkerSeen
 from . import endings
@@ -48,31 +48,6 @@ class Upkeep:
         call = unit.call(job.id, job.calls)
         assert call is not None  # opened in the transaction that put the job into its batch
         return endings.save(unit, batched.withdraw(job, call=call, now=unit.now, deadline=True), self._tools).job
-
-    def alerts(self) -> Sequence[dict[str, Any]]:
-        """What an operator has not been told yet: told by whoever asks, and by nobody else."""
-        if not any(hold.scope == "park" for hold in self._store.read(lambda view: view.holds())):
-            return []
-
-        def take(unit: Unit) -> list[dict[str, Any]]:
-            park = next((hold for hold in unit.holds() if hold.scope == "park"), None)
-            if park is None or unit.memo("alerted:park") == park.since:
-                return []
-            unit.remember("alerted:park", park.since)
-            waiting = unit.waiting()
-            words = f"The queue is parked ({park.reason}): {waiting} jobs wait, nothing is lost."
-            return [
-                {
-                    "alert": "queue_parked",
-                    "message": words,
-                    "reason": park.reason,
-                    "since": wire.timestamp(park.since),
-                    "jobs": waiting,
-                    "command": "claude-relay resume",
-                }
-            ]
-
-        return self._store.write(take)
 
     def purge(self) -> int:
         """Erase what is past its time; answers how many jobs that were."""

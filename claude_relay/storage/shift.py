@@ -15,6 +15,7 @@ SHIFT = (
        WHERE state IN ('pending', 'sending')""",
     """UPDATE destinations SET failing_since = failing_since + ?1, slowed_at = slowed_at + ?1,
            not_before = not_before + ?1""",
+    "UPDATE alerts SET due_at = due_at + ?1, gone_at = gone_at + ?1",
     "UPDATE groups SET paused_at = paused_at + ?1, next_at = next_at + ?1",
     "UPDATE holds SET since = since + ?1, until = until + ?1",
     """UPDATE batches SET planned_at = planned_at + ?1, next_at = next_at + ?1, sent_at = sent_at + ?1,

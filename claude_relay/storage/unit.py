@@ -16,6 +16,7 @@ from ..errors import Conflict
 from ..ports import Group, Hold, Posted, WorkerSeen
 from . import rows, shift
 from .additions import Additions
+from .alerts import AlertWrites
 from .asking import Run
 from .batches import BatchWrites
 from .destinations import DestinationWrites
@@ -68,7 +69,7 @@ _OF_A_JOB = (
 )
 
 
-class Writes(BatchWrites, Reads, TurnWrites, LedgerWrites, DestinationWrites):
+class Writes(BatchWrites, Reads, TurnWrites, LedgerWrites, DestinationWrites, AlertWrites):
     """Implements `ports.Unit` over one open transaction, which several may share with their `additions`."""
 
     def __init__(self, run: Run, now: float, seal: Seal, additions: Additions) -> None:

@@ -15,6 +15,7 @@ from ..core.keys import ApiKey
 from ..core.submission import Request
 from ..ports import Group, Hold, JobFilter, Posted, Tombstone, WorkerSeen
 from . import rows
+from .alerts import AlertReads
 from .asking import all_of, one_of
 from .batches import BatchReads
 from .destinations import DestinationReads
@@ -37,7 +38,7 @@ WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FRO
   AND d.reminded_at IS NULL AND d.finished_at <= ? AND j.retain = 'full' LIMIT ?"""
 
 
-class Reads(BatchReads, DestinationReads, TurnReads, LedgerReads):
+class Reads(BatchReads, AlertReads, DestinationReads, TurnReads, LedgerReads):
     """Implements `ports.View` over one connection, at one time."""
 
     @property

@@ -90,8 +90,10 @@ class Daemon:
             worker=self.id,
             lease=settings.lease,
             delivery_lease=relay.policy.webhook_lease,
-            alerts=Alerts(relay, alert_sender, url=settings.alert_url, secrets=settings.webhook_secret),
             keep_room=keep_room,
+        )
+        self._alerts = Alerts(
+            relay, alert_sender, url=settings.alert_url, secrets=settings.webhook_secret, models=settings.models()
         )
         self._lookup = Lookup(relay, models, provider=settings.provider) if models is not None else None
 
@@ -101,7 +103,7 @@ class Daemon:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
         log.info("worker started", extra={"worker": self.id, "slots": self._settings.concurrency})
-        for part in (self._heart, self._upkeep, self._slots, self._batching, self._deliveries):
+        for part in (self._heart, self._upkeep, self._slots, self._batching, self._deliveries, self._alerts):
             part.start()
         if self._lookup is not None:
             self._lookup.start()
@@ -132,6 +134,7 @@ class Daemon:
         if not self._in_hand.wait_idle(_LAST_WORDS):
             log.error("calls left behind", extra={"running": len(self._in_hand)})
         self._deliveries.stop(min(self._settings.drain, self._settings.webhook_timeout))
+        self._alerts.stop()
         self._upkeep.stop()
         self._heart.stop()
         self._slots.close()

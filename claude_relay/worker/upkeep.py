@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 
 from ..relay import Relay
-from .alerts import Alerts
 from .locks import Locks
 from .loops import Loop
 
@@ -53,12 +52,11 @@ class Upkeep:
         worker: str,
         lease: float,
         delivery_lease: float,
-        alerts: Alerts,
         keep_room: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay, self._locks, self._worker, self._clock = relay, locks, worker, clock
-        self._alerts, self._keep_room = alerts, keep_room
+        self._keep_room = keep_room
         self._tidied_at = float("-inf")
         self._calls = LeaseWatch(lease, clock=clock)
         self._posts = LeaseWatch(delivery_lease, clock=clock)
@@ -83,7 +81,6 @@ class Upkeep:
             log.info("job failed", extra={"requestId": job.request_id, "errorType": job.error_type})
         if reminded := self._relay.acks.remind():
             log.info("reminded of results that nobody has acknowledged", extra={"jobs": reminded})
-        self._alerts.send()
         if now - self._tidied_at >= TIDY:
             self._tidied_at = now
             self._keep_room()

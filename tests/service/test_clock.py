@@ -142,12 +142,12 @@ def test_a_parked_queue_is_told_of_once_and_probed_in_its_time(relay: Relay, mac
     relay.submit_many([a_submission("a"), a_submission("b")])
     [refused] = relay.work.claim("w", limit=1)
     relay.work.fail(refused, a_failure(ErrorType.PERMISSION, Remedy.PARK))
-    assert len(relay.upkeep.alerts()) == 1
+    assert len(relay.alarms.look()) == 1
     before = stored(relay, "b").deadline_at or 0
     machine.set(by)
     machine.passes(290)
     assert claim(relay) == []
-    assert relay.upkeep.alerts() == []
+    assert relay.alarms.look() == []
     machine.passes(11)
     [probe] = relay.work.claim("w", limit=9)
     relay.work.complete(probe, a_completion())

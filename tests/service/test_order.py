@@ -144,7 +144,7 @@ def test_a_parked_queue_is_probed_with_one_job_and_opens_by_itself(relay: Relay,
     [claimed] = relay.work.claim("w", limit=1)
     relay.work.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
     assert claim(relay) == []
-    assert len(relay.upkeep.alerts()) == 1 and relay.upkeep.alerts() == []
+    assert len(relay.alarms.look()) == 1 and relay.alarms.look() == []
     clock.advance(301)
     [probe] = relay.work.claim("w", limit=9)
     assert claim(relay) == []

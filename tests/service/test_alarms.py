@@ -1,0 +1,213 @@
+"""Alerts on a real store: once a cause, by one of several, until it is taken; and again when it comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core import destination as destinations
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.policy import Policy
+from claude_relay.ports import WorkerSeen
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def disk() -> list[str]:
+    """What is wrong with the disk, if anything."""
+    return []
+
+
+@pytest.fixture
+def relay(tmp_path: Path, clock: Clock, disk: list[str]) -> Iterator[Relay]:
+    store = SqliteStore(tmp_path / "relay.db", clock=clock)
+    relay = Relay(store, QuietBell(), Policy(), room=lambda: disk[0] if disk else None)
+    relay.alarms._clock = clock
+    yield relay
+    relay.close()
+
+
+def raised(relay: Relay, **how: object) -> list[str]:
+    return [alert.kind for alert in relay.alarms.look(**how)]  # type: ignore[arg-type]
+
+
+def answered(relay: Relay, *names: str, url: str = "https://dead.example/x") -> None:
+    relay.submit_many([a_submission(name, webhook_url=url) for name in names])
+    relay.work.complete_many([(one, a_completion()) for one in relay.work.claim("w", limit=len(names))])
+
+
+def send(relay: Relay, reply: Reply) -> None:
+    for one in relay.post.claim("w", limit=64):
+        relay.post.settle(one, reply)
+
+
+def park(relay: Relay) -> None:
+    [one] = relay.work.claim("w", limit=1)
+    relay.work.fail(one, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+
+
+def test_a_cause_that_ends_and_comes_back_is_told_again(relay: Relay, clock: Clock) -> None:
+    relay.submit(a_submission("r-1"))
+    park(relay)
+    assert (raised(relay), raised(relay)) == (["queue_parked"], [])
+    relay.resume()
+    assert raised(relay) == []
+    clock.advance(10)
+    park(relay)
+
+    assert raised(relay) == ["queue_parked"]
+
+
+def test_what_was_told_survives_a_restart(relay: Relay, clock: Clock, tmp_path: Path) -> None:
+    relay.submit(a_submission("r-1"))
+    park(relay)
+    raised(relay)
+    store = SqliteStore(tmp_path / "relay.db", clock=clock)
+    try:
+        assert raised(Relay(store, QuietBell(), Policy())) == []
+    finally:
+        store.close()
+
+
+def test_a_hundred_dead_callbacks_are_one_alert_and_next_days_another(relay: Relay, clock: Clock) -> None:
+    answered(relay, *(f"r-{n}" for n in range(100)))
+    clock.advance(2)
+    told = []
+    for _ in range(40):
+        send(relay, Reply(status=403))
+        told += raised(relay)
+        clock.advance(1)
+    assert told == ["delivery_dead"]
+
+    clock.advance(24 * 3600)
+    assert raised(relay) == []
+    answered(relay, "later")
+    clock.advance(2)
+    send(relay, Reply(status=403))
+    [alert] = relay.alarms.look()
+    assert (alert.count, alert.command) == (1, "claude-relay redeliver --dead --host dead.example")
+    assert "it answered 403" in alert.message
+
+
+def test_a_destination_that_fails_is_told_of_once_and_again_after_it_was_back(relay: Relay, clock: Clock) -> None:
+    answered(relay, *(f"r-{n}" for n in range(50)))
+    clock.advance(2)
+    told = []
+    for _ in range(60):
+        send(relay, Reply(status=503))
+        told += raised(relay)
+        clock.advance(1)
+    assert told == ["destination_unhealthy"]
+
+    clock.advance(destinations.LONGEST_PAUSE)
+    for _ in range(1000):
+        send(relay, Reply(status=200))
+        clock.advance(30)
+    assert (raised(relay), relay.read.overview()["destinations"]) == ([], [])
+    answered(relay, *(f"s-{n}" for n in range(50)))
+    clock.advance(2)
+    for _ in range(3):
+        send(relay, Reply(status=503))
+        clock.advance(10)
+    assert raised(relay) == ["destination_unhealthy"]
+
+
+def test_a_disk_around_its_floor_does_not_chatter(relay: Relay, clock: Clock, disk: list[str]) -> None:
+    told = []
+    for _ in range(10):
+        disk.append("has 3 MiB left")
+        told += raised(relay)
+        clock.advance(10)
+        disk.clear()
+        told += raised(relay)
+        clock.advance(10)
+    assert told == ["disk_low"]
+
+    clock.advance(301)
+    raised(relay)
+    disk.append("has 3 MiB left")
+    assert raised(relay) == ["disk_low"]
+
+
+def test_no_worker_is_told_by_whoever_is_there_to_see_it(relay: Relay, clock: Clock) -> None:
+    relay.submit(a_submission("r-1"))
+    assert raised(relay, watched_for=999.0) == []
+    clock.advance(61)
+    assert raised(relay, watched_for=30.0) == []
+    assert raised(relay, watched_for=90.0) == ["no_worker"]
+    told = relay.alarms.take()
+    assert told is not None
+    assert json.loads(told.body)["count"] == 1
+
+    relay.upkeep.seen(WorkerSeen(id="w", host="h", pid=1, started_at=clock.now, seen_at=clock.now, slots=1, running=0))
+    assert raised(relay, watched_for=90.0) == []
+    clock.advance(61)
+    assert raised(relay, watched_for=90.0) == ["no_worker"]
+
+
+def test_a_model_that_retires_is_told_of_by_setting_and_by_job(relay: Relay, clock: Clock) -> None:
+    day = "2027-01-31T00:00:00Z"
+    models = [
+        {"id": "claude-old-4-5", "retiresAt": day},
+        {"id": "claude-set-4-5", "retiresAt": day},
+        {"id": "claude-far-4-5", "retiresAt": "2029-01-31T00:00:00Z"},
+        {"id": "claude-unused-4-5", "retiresAt": day},
+        {"id": "claude-sonnet-5-5"},
+        "rubbish",
+    ]
+    relay.upkeep.remember("models", {"fetchedAt": clock.now, "models": models})
+    relay.submit(a_submission("r-1", model="claude-old-4-5"))
+    relay.submit(a_submission("r-2", model="claude-far-4-5"))
+    found = relay.alarms.look(settings=[("RELAY_MODEL", "claude-set-4-5")])
+
+    assert {alert.cause for alert in found} == {"model_retiring claude-old-4-5", "model_retiring claude-set-4-5"}
+    assert any("RELAY_MODEL names it" in alert.message for alert in found)
+    assert any("1 of the latest jobs name it" in alert.message for alert in found)
+
+
+def test_of_several_processes_one_tells_and_a_failing_url_gets_a_few_tries(relay: Relay, clock: Clock) -> None:
+    """The same id and the same bytes at every try; one who dies over it is replaced."""
+    relay.submit(a_submission("r-1"))
+    park(relay)
+    raised(relay)
+    first = relay.alarms.take()
+    assert first is not None
+    assert relay.alarms.take() is None  # another process, the same moment
+    clock.advance(121)
+    again = relay.alarms.take()  # the first one never came back
+    assert again is not None
+    assert (again.id, again.body) == (first.id, first.body)
+
+    tries = 2
+    while relay.alarms.settle(again, taken=False):
+        clock.advance(7201)
+        later = relay.alarms.take()
+        assert later is not None and later.id == first.id
+        again, tries = later, tries + 1
+    assert tries == 5
+    clock.advance(10**6)
+    assert relay.alarms.take() is None
+
+
+def test_what_was_taken_is_not_told_again(relay: Relay, clock: Clock) -> None:
+    relay.submit(a_submission("r-1"))
+    park(relay)
+    raised(relay)
+    told = relay.alarms.take()
+    assert told is not None
+    relay.alarms.settle(told, taken=True)
+    clock.advance(10**5)
+
+    assert relay.alarms.take() is None
+    assert relay.read.status(Ref(request_id="r-1"))["status"] == "pending"

@@ -1,0 +1,115 @@
+"""Which causes an operator is told of, and in what words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core import alerts as rules
+from claude_relay.core.alerts import Alert, Died, Facts, Used
+from claude_relay.core.destination import Destination
+
+NOW = 1_800_000_000.0  # 2027-01-15
+QUIET = Facts(now=NOW, watched_for=3600.0, workers_seen=(NOW - 1,))
+SICK = Destination(
+    name="https://hook.example:8443", failures=12, failing_since=NOW - 90, slowed_at=NOW - 60, last_error="x"
+)
+
+
+def one(facts: Facts) -> Alert:
+    [alert] = rules.present(facts)
+    return alert
+
+
+def test_all_is_quiet() -> None:
+    assert rules.present(QUIET) == []
+
+
+@pytest.mark.parametrize(
+    "kind, facts, told, command",
+    [
+        (
+            "queue_parked",
+            replace(QUIET, parked=("spend_limit", NOW - 60), waiting=7),
+            ("7 jobs", "spend_limit"),
+            "resume",
+        ),
+        ("disk_low", replace(QUIET, disk="has 3 MiB left"), ("3 MiB",), "purge"),
+        ("destination_unhealthy", replace(QUIET, slowed=[(SICK, 480)]), ("480", "12 times", "https://hook"), "status"),
+        (
+            "delivery_dead",
+            replace(QUIET, died=[Died(destination=SICK.name, count=3, since=NOW - 9, last="it answered 403")]),
+            ("3 callbacks", "403"),
+            "redeliver --dead --host hook.example:8443",
+        ),
+        ("no_worker", replace(QUIET, workers_seen=(NOW - 61,), waiting=2), ("2 jobs",), "worker"),
+        (
+            "model_retiring",
+            replace(
+                QUIET, models=[Used(model="claude-a-4-5", last_day="2027-01-31", setting="RELAY_MODEL", successor="b")]
+            ),
+            ("2027-01-31", "set RELAY_MODEL to b"),
+            "config show",
+        ),
+    ],
+)
+def test_each_says_what_since_when_how_many_and_what_mends_it(
+    kind: str, facts: Facts, told: tuple[str, ...], command: str
+) -> None:
+    alert = one(facts)
+    body = rules.body(alert, now=NOW)
+
+    assert alert.kind == kind == body["alert"]
+    assert all(words in alert.message for words in told)
+    assert re.match(r"2027-01-15T", body["since"])
+    assert command in body["command"] and body["command"].startswith("claude-relay ")
+    assert isinstance(body["count"], int)
+
+
+def test_one_alert_a_cause_however_many_jobs() -> None:
+    """The cause's name stays while its numbers grow."""
+    few, many = (one(replace(QUIET, slowed=[(SICK, count)])) for count in (1, 9999))
+
+    assert few.cause == many.cause
+    other = replace(SICK, name="https://other.example")
+    assert len(rules.present(replace(QUIET, slowed=[(SICK, 1), (other, 1)]))) == 2
+
+
+@pytest.mark.parametrize(
+    "facts, raised",
+    [
+        (replace(QUIET, workers_seen=()), False),  # none ever came, and nothing waits
+        (replace(QUIET, workers_seen=(), overdue_since=NOW - 59), False),  # it may just be starting
+        (replace(QUIET, workers_seen=(), overdue_since=NOW - 61), True),
+        (replace(QUIET, workers_seen=(NOW - 61,)), True),  # one had been there, and never said goodbye
+        (replace(QUIET, workers_seen=(NOW - 61, NOW - 1)), False),
+        (replace(QUIET, workers_seen=(NOW - 9999,), watched_for=59.0), False),  # we have only just come ourselves
+    ],
+)
+def test_a_worker_is_missed_where_there_is_something_to_miss(facts: Facts, raised: bool) -> None:
+    assert [alert.kind for alert in rules.present(facts)] == (["no_worker"] if raised else [])
+
+
+@pytest.mark.parametrize(
+    "last_day, raised", [("2027-02-14", True), ("2027-02-16", False), ("2027-01-15", True), ("2026-06-01", True)]
+)
+def test_a_model_is_worth_a_word_a_month_ahead(last_day: str, raised: bool) -> None:
+    used = Used(model="claude-a-4-5", last_day=last_day, jobs=3)
+
+    assert bool(rules.present(replace(QUIET, models=[used]))) is raised
+
+
+def test_telling_is_tried_a_few_times_and_then_left_to_the_log() -> None:
+    pauses = [rules.tell_again(tries) for tries in range(1, 7)]
+
+    assert pauses == [60.0, 300.0, 1800.0, 7200.0, None, None]
+
+
+def test_the_readme_has_a_row_for_every_kind_and_for_no_other() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    table = readme.split("| alert | says |")[1].split("\n\n")[0]
+
+    assert dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, flags=re.M)) == dict(rules.KINDS)
