@@ -380,6 +380,11 @@ class Sender(Protocol):
 
 
 class Fetcher(Protocol):
-    """Gets one file, within a time of its own, and says what came of it. Never raises; `stop` ends it early."""
+    """
+    Gets one file, within a time of its own, and says what came of it. Never raises; `stop` ends it early.
 
-    def fetch(self, url: str, *, most: int, stop: Callable[[], object]) -> Fetched: ...
+    Asks `room` for as many bytes as are to come before it reads any of them, and reads none where that is refused. What
+    it waits there does not count.
+    """
+
+    def fetch(self, url: str, *, most: int, stop: Callable[[], object], room: Callable[[int], bool]) -> Fetched: ...

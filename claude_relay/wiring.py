@@ -259,7 +259,7 @@ def make_worker(
     allow = Allow.parse(settings.allow_private_urls)
     # Room beyond the senders, for look-ups that hang longer than their POST was waited for.
     sender = Http(timeout=settings.webhook_timeout, allow=allow, limit=2 * SENDERS)
-    fetcher = HttpFetcher(timeout=settings.fetch_timeout, allow=allow)
+    fetcher = HttpFetcher(timeout=settings.fetch_timeout, limit=2 * settings.concurrency, allow=allow)
 
     return Daemon(
         house.relay,

@@ -11,7 +11,7 @@ from .. import __version__
 from ..core.fetching import Fetched
 from .allow import Allow
 from .guard import Resolver
-from .line import Line, trusted
+from .line import Line, length_of, trusted
 from .words import retry_after
 
 _HEADERS = {
@@ -38,16 +38,24 @@ class HttpFetcher:
         self._line = Line(
             allow=allow or Allow(), timeout=timeout, limit=limit, trust=trust or trusted(), resolver=resolver
         )
-        self._timeout = timeout
         self._clock = clock
 
-    def fetch(self, url: str, *, most: int, stop: Callable[[], object] = lambda: None) -> Fetched:
+    def fetch(
+        self,
+        url: str,
+        *,
+        most: int,
+        stop: Callable[[], object] = lambda: None,
+        room: Callable[[int], bool] = lambda size: True,
+    ) -> Fetched:
         """Never raises. Of a file of more than `most` bytes no more is read than that."""
-        started = time.monotonic()
+
+        def admit(length: int | None) -> bool:
+            return (length is None or length <= most) and room(most if length is None else length)
+
         # One byte more, to tell a file of that very size from a larger one.
-        heard = self._line.call("GET", url, _HEADERS, most=most + 1, all_or_nothing=True, stop=stop)
-        length = heard.headers.get("content-length", "")
-        declared = int(length) if length.isascii() and length.isdigit() and len(length) < 20 else 0
+        heard = self._line.call("GET", url, _HEADERS, most=most + 1, admit=admit, stop=stop)
+        declared = length_of(heard.headers) or 0
 
         return Fetched(
             host=heard.host,
@@ -59,5 +67,5 @@ class HttpFetcher:
             retry_after=retry_after(heard.headers.get("retry-after"), now=self._clock()),
             error=heard.error,
             blocked=heard.blocked,
-            late=heard.late or (not heard.whole and time.monotonic() - started >= self._timeout),
+            late=heard.late,
         )

@@ -79,21 +79,22 @@ class Line:
         body: bytes | None = None,
         *,
         most: int = READ,
-        all_or_nothing: bool = False,
+        admit: Callable[[int | None], bool] = lambda length: True,
         stop: Callable[[], object] = lambda: None,
     ) -> Heard:
         """
         Make the request. Never raises.
 
-        No redirect is followed. Up to `most` bytes of a 2xx answer's body are read, less of any other; with
-        `all_or_nothing` none of one that says it is longer. `stop` is asked while it goes on: anything true ends it.
+        No redirect is followed. Up to `most` bytes of a 2xx answer's body are read, less of any other. Before that,
+        `admit` is asked with the length that it says it has: it may take its time, which does not count, or say no.
+        `stop` is asked while it goes on: anything true ends it.
         """
         deadline = time.monotonic() + self._timeout
         if problem := literal_problem(url, self._allow):
             return Heard(host="", error=f"not called: the URL {problem}", blocked=True)
 
         target = read_target(url)
-        exchange = _Exchange(target, deadline=deadline, most=most, all_or_nothing=all_or_nothing)
+        exchange = _Exchange(target, deadline=deadline, most=most, admit=admit)
         if not self._room.acquire(timeout=self._timeout):
             full = f"{target.host} was not called: lookups that hang take up all the room"
             return Heard(host=target.host, error=full, ours=True)
@@ -123,13 +124,14 @@ class Line:
 class _Exchange:
     """What goes to and fro in one request. One thread runs it, another waits and may cut it off."""
 
-    def __init__(self, target: Target, *, deadline: float, most: int, all_or_nothing: bool) -> None:
+    def __init__(self, target: Target, *, deadline: float, most: int, admit: Callable[[int | None], bool]) -> None:
         self.overdue = _LOOKING_UP
         self._host = target.host
         self._url = target.url
         self._deadline = deadline
         self._most = most
-        self._all_or_nothing = all_or_nothing
+        self._admit = admit
+        self._halted = False  # while it is asked
         self._wire = Wire(deadline)
         self._ended = threading.Event()
         self._head: Heard | None = None
@@ -143,14 +145,14 @@ class _Exchange:
 
         A status counts even if its body breaks off or never ends: the other side has said what it did.
         """
-        while (left := self._deadline - time.monotonic()) > 0 and not self._ended.wait(min(left, _LOOK)):
-            if stop():
-                break
+        late = False
+        while not late and not self._ended.wait(min(max(self._left(), 0.001), _LOOK)) and not stop():
+            late = self._left() <= 0 and not self._halted
         whole = self._ended.is_set() and self._whole
         known = self._failure
         if self._head is not None:
             # What is still being read is copied: the reader's thread may be at it until it sees the cut.
-            known = replace(self._head, body=self._body if whole else bytes(self._body), whole=whole)
+            known = replace(self._head, body=self._body if whole else bytes(self._body), whole=whole, late=late)
         self._wire.cut()
 
         return known
@@ -182,6 +184,17 @@ class _Exchange:
         self.overdue = "gave no answer"
         return sock
 
+    def _left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def _admitted(self, length: int | None) -> bool:
+        self._halted, began = True, time.monotonic()
+        try:
+            return self._admit(length)
+        finally:
+            self._deadline += time.monotonic() - began
+            self._halted = False
+
     def _exchange(self, adapter: PinnedAdapter, request: requests.PreparedRequest) -> None:
         patience = self._wire.patience()
         with closing(adapter), closing(adapter.send(request, stream=True, timeout=patience)) as response:
@@ -191,7 +204,9 @@ class _Exchange:
                 return
             headers = {name.lower(): value for name, value in response.headers.items()}
             self._head = Heard(host=self._host, status=response.status_code, headers=headers)
-            if 300 <= response.status_code < 400 or (self._all_or_nothing and _length(headers) > self._most):
+            if 300 <= response.status_code < 400:
+                return
+            if response.status_code < 300 and not self._admitted(length_of(headers)):
                 return
             most = self._most if response.status_code < 300 else min(self._most, READ)
             # Raw, so that nothing is unpacked; by whatever has arrived, so that what came before a break is kept.
@@ -203,7 +218,8 @@ class _Exchange:
                 self._body += piece
 
 
-def _length(headers: Mapping[str, str]) -> int:
+def length_of(headers: Mapping[str, str]) -> int | None:
+    """How long the body is said to be; None where that is not said, or not believable."""
     told = headers.get("content-length", "")
 
-    return int(told) if told.isascii() and told.isdigit() and len(told) < 20 else 0
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 20 else None

@@ -57,7 +57,7 @@ class Caller:
 
         began = self._steady()
         running.late = self._when_late(claimed, began)
-        with self._files.whole(claimed, lambda: self._why_stop(running)) as request:
+        with self._files.whole(claimed, lambda: self._why_stop(running), lambda: self._pacing.aside(family)) as request:
             end = request if isinstance(request, Failure) else self._call(running, request)
         throttled = isinstance(end, Failure) and end.remedy is Remedy.WAIT
         self._pacing.ended(family, throttled=throttled, well=isinstance(end, Completion))

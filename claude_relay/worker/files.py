@@ -15,7 +15,7 @@ from ..core.fetching import MOST_BYTES, KeptFile, judge
 from ..errors import LeaseLost, StoreUnavailable
 from ..ports import Fetcher
 from ..relay import Claimed, Relay
-from .room import Room
+from .room import Room, Share
 
 T = TypeVar("T")
 Stop = Callable[[], Failure | None]
@@ -48,26 +48,38 @@ class Files:
         self._room = Room(in_hand)
 
     @contextlib.contextmanager
-    def whole(self, claimed: Claimed, stop: Stop) -> Iterator[dict[str, Any] | Failure]:
-        """The request with every file's bytes in it, for as long as the block lasts; or why there is none."""
+    def whole(
+        self,
+        claimed: Claimed,
+        stop: Stop,
+        aside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    ) -> Iterator[dict[str, Any] | Failure]:
+        """
+        The request with every file's bytes in it, for as long as the block lasts; or why there is none.
+
+        `aside` is entered meanwhile: whoever is served slowly here must not stand in the way of calls.
+        """
         request = claimed.request.request
-        files = request.get("files") or ()
-        if not any("url" in file for file in files):
+        if not any("url" in file for file in request.get("files") or ()):
             yield request
             return
 
+        with self._room.share() as share:
+            with aside():
+                files = self._made(claimed, request["files"], share, stop)
+            yield replace(files, sent=False) if isinstance(files, Failure) else {**request, "files": files}
+
+    def _made(self, claimed: Claimed, files: Any, share: Share, stop: Stop) -> list[dict[str, Any]] | Failure:
         try:
             kept = self._fetched(claimed, files, stop)
         except LeaseLost:
-            kept = Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.SOON)
+            return Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.SOON)
         if isinstance(kept, Failure):
-            yield replace(kept, sent=False)
-            return
+            return kept
+        if not share.take(sum(file.size for file in kept.values()), stop) and (ended := stop()) is not None:
+            return ended
 
-        with self._room.taken(sum(file.size for file in kept.values()), stop) as room:
-            filled: list[dict[str, Any]] | Failure | None = None if room else stop()
-            filled = filled or _patiently(lambda: self._filled(claimed, files, kept), stop)
-            yield replace(filled, sent=False) if isinstance(filled, Failure) else {**request, "files": filled}
+        return _patiently(lambda: self._filled(claimed, files, kept), stop)
 
     def _fetched(self, claimed: Claimed, files: Any, stop: Stop) -> dict[int, KeptFile] | Failure:
         """Every file by its number: those of an earlier try, and now the others."""
@@ -91,11 +103,9 @@ class Files:
     def _fetch(
         self, claimed: Claimed, file: Mapping[str, Any], number: int, most: int, stop: Stop
     ) -> KeptFile | Failure:
-        with self._room.taken(most, stop):
-            if (ended := stop()) is not None:
-                return ended
+        with self._room.share() as share:
             began = time.monotonic()
-            fetched = self._fetcher.fetch(file["url"], most=most, stop=stop)
+            fetched = self._fetcher.fetch(file["url"], most=most, stop=stop, room=lambda size: share.take(size, stop))
             ms = round((time.monotonic() - began) * 1000)
             if (ended := stop()) is not None:
                 return ended

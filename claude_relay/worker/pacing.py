@@ -9,10 +9,11 @@ round of answers; after a throttle one call probes, then it grows to half of wha
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 #: Before anything is known of a family. Enough to be quick, few enough to be forgiven.
@@ -160,6 +161,21 @@ class Pacing:
                 step = 1.0 if family.window < family.threshold else 1.0 / family.window
                 family.window = min(family.window + step, float(_UNBOUNDED))
             family.flying = max(0, family.flying - 1)
+
+    @contextlib.contextmanager
+    def aside(self, name: str) -> Iterator[None]:
+        """
+        For the block, a call that was claimed takes no room: it fetches files first, from whoever is slow.
+
+        It comes back without asking, so that for a while more may run than the window has: a throttle mends that.
+        """
+        with self._lock:
+            self._family(name).flying -= 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._family(name).flying += 1
 
     def _family(self, name: str) -> _Family:
         return self._families.setdefault(name, _Family())

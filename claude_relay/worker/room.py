@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import TracebackType
 
 _LOOK = 0.2
 
@@ -14,34 +14,53 @@ class Room:
     """So many bytes and no more: who asks for what is not free waits, and is not overtaken by smaller ones."""
 
     def __init__(self, size: int) -> None:
-        self._size = self._free = size
-        self._news = threading.Condition()
-        self._waiting: deque[object] = deque()
+        self.size = self.free = size
+        self.news = threading.Condition()
+        self.waiting: deque[Share] = deque()
 
-    @contextlib.contextmanager
-    def taken(self, wanted: int, stop: Callable[[], object]) -> Iterator[bool]:
-        """Hold it for the block; False, and nothing held, where `stop` said something true meanwhile."""
-        wanted = min(wanted, self._size)
-        got = self._take(wanted, stop)
-        try:
-            yield got
-        finally:
-            if got:
-                with self._news:
-                    self._free += wanted
-                    self._news.notify_all()
+    def share(self) -> Share:
+        """A part of it, empty as yet. Give it back by `close`, or at the end of a `with` block."""
+        return Share(self)
 
-    def _take(self, wanted: int, stop: Callable[[], object]) -> bool:
-        me = object()
-        with self._news:
-            self._waiting.append(me)
+
+class Share:
+    """What one job holds. One thread may ask while another gives it back: who asks too late gets nothing."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._held = 0
+        self._closed = False
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def take(self, wanted: int, stop: Callable[[], object]) -> bool:
+        """Hold so much, once, or all there is; False, and nothing held, where `stop` said something true meanwhile."""
+        room = self._room
+        wanted = min(wanted, room.size)
+        with room.news:
+            room.waiting.append(self)
             try:
-                while self._waiting[0] is not me or self._free < wanted:
-                    if stop():
+                while room.waiting[0] is not self or room.free < wanted:
+                    if self._closed or stop():
                         return False
-                    self._news.wait(_LOOK)
-                self._free -= wanted
+                    room.news.wait(_LOOK)
+                if self._closed:
+                    return False
+                room.free -= wanted
+                self._held += wanted
                 return True
             finally:
-                self._waiting.remove(me)
-                self._news.notify_all()
+                room.waiting.remove(self)
+                room.news.notify_all()
+
+    def close(self) -> None:
+        """Give it back. May be called twice."""
+        with self._room.news:
+            self._closed = True
+            self._room.free += self._held
+            self._held = 0
+            self._room.news.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 import tracemalloc
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import trustme
 
 from claude_relay.webhooks.allow import Allow
 from claude_relay.webhooks.fetcher import HttpFetcher
@@ -110,6 +112,73 @@ def test_a_file_without_end_is_left_at_the_limit(shelf: Receiver, fetcher: HttpF
 
     assert (got.too_large, got.whole) == (True, False)
     assert peak < 8_000_000
+
+
+def test_room_is_asked_for_before_anything_is_read(shelf: Receiver, fetcher: HttpFetcher) -> None:
+    """For as much as the file says it has, or for all that is taken; where there is none, nothing is read."""
+    shelf.answer("/told", Answer(body=PDF))
+    shelf.answer("/untold", Answer(raw=lambda: [b"HTTP/1.1 200 OK\r\n\r\n", PDF]))
+    shelf.answer("/gone", Answer(status=404, body=PDF))
+    asked: list[int] = []
+
+    def refuse(size: int) -> bool:
+        asked.append(size)
+        return False
+
+    for path in ("/told", "/untold", "/gone"):
+        got = fetcher.fetch(shelf.url(path), most=400_000, room=refuse)
+        assert not got.whole and (got.status == 404 or got.data == b"")
+
+    assert asked == [len(PDF), 400_000]
+
+
+def test_what_is_waited_for_room_does_not_count(shelf: Receiver) -> None:
+    """Neither against the time, nor is a stop forgotten meanwhile."""
+    fetcher = HttpFetcher(allow=LOOPBACK, timeout=1.0)
+    shelf.answer("/a", Answer(body=PDF))
+
+    def slow(size: int) -> bool:
+        threading.Event().wait(1.5)
+        return True
+
+    got = fetcher.fetch(shelf.url("/a"), most=400_000, room=slow)
+    assert (bytes(got.data), got.whole, got.late) == (PDF, True, False)
+
+    began = time.monotonic()
+    got = fetcher.fetch(shelf.url("/a"), most=400_000, room=slow, stop=lambda: time.monotonic() - began > 0.3)
+    assert not got.whole and time.monotonic() - began < 1.4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(reset=True),
+        Answer(raw=lambda: [b""]),
+        Answer(raw=lambda: [b"\x00\xff garbage\r\n\r\n"]),
+        Answer(raw=lambda: [b"HTTP/1.1 200 OK\r\n" + b"x: " + b"y" * 100_000 + b"\r\n\r\n"]),
+        Answer(raw=lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n%PDF-"]),
+        Answer(raw=lambda: [b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n%PDF-"]),
+        Answer(raw=lambda: [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n%PDF-"]),
+    ],
+)
+def test_garbage_ends_in_words_or_as_no_whole_file(shelf: Receiver, fetcher: HttpFetcher, answer: Answer) -> None:
+    """Never in an exception."""
+    shelf.answer("/a", answer)
+
+    got = fetcher.fetch(shelf.url(f"/a?{SECRET}"), most=1000)
+
+    assert got.error or not got.whole or len(got.data) <= 5
+    assert SECRET not in (got.error or "")
+
+
+def test_a_certificate_for_nobody_is_refused() -> None:
+    """Files come under TLS as verified as webhooks go."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with Receiver(tls=context) as receiver:
+        got = HttpFetcher(allow=LOOPBACK).fetch(receiver.url("/a"), most=1000)
+
+    assert got.status is None and "certificate that is not valid" in (got.error or "")
 
 
 def test_a_redirect_is_not_followed(shelf: Receiver, fetcher: HttpFetcher) -> None:

@@ -84,3 +84,30 @@ def test_an_inner_address_is_refused_at_the_door(tmp_path: Path, shelf: Receiver
 
     assert (answer.status_code, answer.json()["problems"][0]["field"]) == (400, "files[0].url")
     assert "not a public address" in answer.json()["error"]
+
+
+def test_a_file_server_that_hangs_holds_up_nobody_else(tmp_path: Path, upstream: FakeClaude, shelf: Receiver) -> None:
+    """
+    More of its jobs than are called at once: others go on. One that is cancelled ends at once; those whose worker is
+    killed are fetched again, with nothing sent and nothing to pay twice.
+    """
+    shelf.answer("/slow.pdf", Answer(delay=60))
+    with Rig(tmp_path, upstream=upstream.url).start() as rig:
+        for n in range(8):
+            rig.submit({"requestId": f"slow-{n}", "prompt": "Les", "files": [{"url": shelf.url("/slow.pdf")}]})
+        shelf.wait_for(8)
+        rig.submit({"requestId": "quick", "prompt": "Hei"})
+        assert rig.finished("quick", within=10)["status"] == "completed"
+
+        rig.post("/api/jobs/slow-0/cancel")
+        assert rig.finished("slow-0", within=10)["errorType"] == "cancelled"
+        rig.worker.kill()
+        shelf.answer("/slow.pdf", Answer(body=PDF))
+        rig.start_worker()
+        for n in range(1, 8):
+            assert rig.finished(f"slow-{n}")["status"] == "completed"
+            record = rig.get(f"/api/jobs/slow-{n}")
+            assert [call["sent"] for call in record["calls"]] == [False, True]
+            assert (record["attempts"], record["possibleDuplicateCharge"]) == (1, False)
+
+    assert len(upstream.books) == 8

@@ -40,7 +40,7 @@ class Shelf:
         self.found = {"1.pdf": PDF, "2.png": PNG, **found}
         self.before: Callable[[], None] = lambda: None
 
-    def fetch(self, url: str, *, most: int, stop: Any) -> Fetched:
+    def fetch(self, url: str, *, most: int, stop: Any, room: Any) -> Fetched:
         name = url.rpartition("/")[2]
         self.asked.append(name)
         self.before()

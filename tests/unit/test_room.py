@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
 
 from claude_relay.worker.room import Room
 from tests.support.eventually import eventually
@@ -19,38 +18,56 @@ def test_who_asks_first_is_served_first_and_never_more_than_there_is() -> None:
 
     def take(name: str, wanted: int) -> threading.Thread:
         def run() -> None:
-            with room.taken(wanted, never) as got:
-                order.append((name, got))
+            with room.share() as share:
+                order.append((name, share.take(wanted, never)))
 
         thread = threading.Thread(target=run)
         thread.start()
         return thread
 
-    with ExitStack() as held:
-        held.enter_context(room.taken(8, never))
+    with room.share() as share:
+        assert share.take(8, never)
         large = take("large", 9)
-        eventually(lambda: len(room._waiting) == 1)
+        eventually(lambda: len(room.waiting) == 1)
         small = take("small", 1)
-        eventually(lambda: len(room._waiting) == 2)
+        eventually(lambda: len(room.waiting) == 2)
         assert order == []
     large.join(5)
     small.join(5)
 
     assert order == [("large", True), ("small", True)]
+    assert room.free == 10
 
 
 def test_more_than_there_is_takes_all() -> None:
     room = Room(10)
 
-    with room.taken(11, never) as got:
-        assert got and room._free == 0
-    assert room._free == 10
+    with room.share() as share:
+        assert share.take(11, never) and room.free == 0
+    assert room.free == 10
 
 
 def test_who_is_told_to_stop_holds_nothing_and_bars_nobody() -> None:
     room = Room(10)
 
-    with room.taken(10, never), room.taken(1, lambda: "stop") as got:
-        assert not got
-    with room.taken(10, never) as got:
-        assert got
+    with room.share() as all_of_it, room.share() as other:
+        all_of_it.take(10, never)
+        assert not other.take(1, lambda: "stop")
+    with room.share() as share:
+        assert share.take(10, never)
+
+
+def test_who_asks_after_it_was_given_back_gets_nothing() -> None:
+    """A thread that was cut off may still be asking: what it got then nobody would give back."""
+    room, answers = Room(10), []
+    with room.share() as all_of_it:
+        all_of_it.take(10, never)
+        late = room.share()
+        thread = threading.Thread(target=lambda: answers.append(late.take(5, never)))
+        thread.start()
+        eventually(lambda: len(room.waiting) == 1)
+        late.close()
+        thread.join(5)
+
+    assert answers == [False] and room.free == 10
+    assert not late.take(1, never)
