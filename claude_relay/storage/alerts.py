@@ -32,11 +32,11 @@ class AlertReads(Asking):
         return [(*row, str(self._value(last, (since, row[0])))) for row in self._run(sql, (since,))]
 
     def latest_models(self, *, limit: int) -> dict[str, int]:
-        """Which models the latest jobs name, and those that will be claimed next; how many each."""
+        """Which models the latest jobs name, and those that have waited longest; how many each."""
         sql = """SELECT model, count(*) FROM (
                      SELECT id, model FROM (SELECT id, model FROM jobs ORDER BY id DESC LIMIT ?1)
                      UNION SELECT id, model FROM
-                         (SELECT id, model FROM jobs INDEXED BY jobs_due WHERE state = 'queued' ORDER BY rank LIMIT ?1)
+                         (SELECT id, model FROM jobs INDEXED BY jobs_state WHERE state = 'queued' ORDER BY id LIMIT ?1)
                  ) GROUP BY model ORDER BY count(*) DESC"""
         return dict(self._run(sql, (limit,)))  # type: ignore[arg-type]
 

@@ -204,6 +204,7 @@ def test_every_question_uses_its_index(store: SqliteStore) -> None:
         unit.cancel_requested("w")
         unit.renew("w", 1.0)
         unit.due_destinations()
+        unit.died_deliveries(since=0.0)
         unit.due_deliveries("https://x", limit=1)
         unit.due_deliveries("https://x", limit=1, newest=True)
         unit.waiting_deliveries("https://x", opened_before=0.0, limit=1)
