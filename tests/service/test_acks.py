@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -272,3 +273,20 @@ def test_what_lacks_an_ack_is_found_without_looking_at_the_rest(store: SqliteSto
         plan = [str(step[3]) for step in steps]
         assert any("deliveries_unacked (grp=?" in step for step in plan), plan
         assert not any(step.startswith("SCAN") and "LIST" not in step for step in plan), plan
+
+
+def test_many_that_say_it_at_once_are_all_told_the_same(relay: Relay) -> None:
+    """A receiver that retries does not trip over itself."""
+    made, start, told = token(finished(relay, "a")), threading.Barrier(16), []
+
+    def say() -> None:
+        start.wait(5)
+        told.append(relay.acks.ack(made))
+
+    threads = [threading.Thread(target=say) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+
+    assert len(told) == 16 and len(set(told)) == 1
