@@ -297,7 +297,8 @@ def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing) -> 
         from .sandbox import Sandbox
 
         stand_in = stack.enter_context(Sandbox())
-        key, base_url = "sandbox", stand_in.url
+        # Any key will do; it is taken out of every message, so it must be no word of the language.
+        key, base_url = "no-key-is-needed-here", stand_in.url
         log.warning("the sandbox answers, not Claude", extra={"provider": "sandbox", "url": stand_in.url})
     limits = Limits(
         call_timeout=settings.call_timeout, first_byte=settings.first_byte_timeout, idle=settings.idle_timeout

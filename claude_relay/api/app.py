@@ -50,6 +50,9 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/health/ready": ("GET",),
 }
 
+#: Where a GET is more than a look, or has no end.
+_GET_ACTS = ("/ack/{token}", "/api/events", "/api/jobs/{requestId}/events")
+
 
 def make_app(
     relay: Relay,
@@ -99,6 +102,13 @@ def make_app(
     }
     for path in ROUTES:
         resource, suffix = resources[path]
+        _answer_head(path, resource)
         app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
 
     return app
+
+
+def _answer_head(path: str, resource: Any) -> None:
+    """HEAD wherever GET is, as HTTP has it; not where a GET does something, so that a link's preview does nothing."""
+    if path not in _GET_ACTS and hasattr(resource, "on_get") and not hasattr(resource, "on_head"):
+        resource.on_head = resource.on_get

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import falcon
 
 from ..core.ids import GROUP
+from ..core.json_values import shown
 from ..errors import InvalidRequest, NotFound, Problem
 from ..relay import Relay
 from .bodies import Bodies
@@ -26,6 +28,9 @@ class Groups:
         admin(req)
         known = self._relay.read.group(_named(group))
         body = self._bodies.optional(req)
+        if unknown := sorted(set(body) - {"concurrency", "rate"}):
+            known_ones = "is not known here: concurrency and rate are, and /pause and /resume"
+            raise InvalidRequest(problems=[Problem(field=shown(name), problem=known_ones) for name in unknown])
         concurrency = _number(body, "concurrency", known["concurrency"], whole=True)
         rate = _number(body, "rate", known["rate"])
         self._relay.set_group(group, concurrency=None if concurrency is None else int(concurrency), rate=rate)
@@ -60,7 +65,7 @@ def _number(body: dict[str, Any], field: str, known: float | None, *, whole: boo
         number = float(value) if not isinstance(value, bool) else None
     except (TypeError, ValueError):
         number = None
-    if number is None or (whole and number != int(number)):
+    if number is None or not math.isfinite(number) or (whole and not number.is_integer()):
         kind = "a whole number" if whole else "a number"
         raise InvalidRequest(problems=[Problem(field=field, problem=f"must be {kind}, or null for no limit")])
 

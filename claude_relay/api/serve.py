@@ -19,6 +19,7 @@ from typing import Any
 import falcon
 import waitress
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
 
 from ..config import Settings
@@ -72,8 +73,20 @@ class _SaidInOurShape(ErrorTask):
         self.write(body)
 
 
+class _Strict(HTTPRequestParser):
+    """Refuses requests whose end two readers may see in different places, which is how one is smuggled in another."""
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        heads = [line.lower() for line in header_plus.split(b"\r\n")[1:]]
+        codings = [line.partition(b":")[2].strip() for line in heads if line.startswith(b"transfer-encoding:")]
+        if codings and (codings != [b"chunked"] or any(line.startswith(b"content-length:") for line in heads)):
+            raise ParsingError("the end of the request is ambiguous")
+
+
 class _Channel(HTTPChannel):
     error_task_class = _SaidInOurShape
+    parser_class = _Strict
 
 
 def listen(app: falcon.App[Any, Any], settings: Settings) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from claude_relay.core.failure import Remedy
 from tests.support.builders import a_completion, a_failure, a_submission
 
@@ -115,3 +117,17 @@ def test_groups_are_set_read_paused_and_resumed(client):
     assert client.simulate_post("/api/groups/g", json={"concurrency": None}).json["concurrency"] is None
     assert client.simulate_post("/api/groups/g", json={"concurrency": 0}).status_code == 400
     assert client.simulate_post("/api/groups/g", json={"rate": "often"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"concurrency": 0}, {"concurrency": 1.5}, {"concurrency": "inf"}, {"concurrency": True}, {"rate": 0},
+     {"rate": "nan"}, {"rate": "inf"}, {"rate": []}, {"concurency": 2}, {"paused": True}],
+)  # fmt: skip
+def test_a_group_that_cannot_be_is_left_as_it_was(client, body):
+    """A name misspelt, too: nothing would be limited, and nobody told."""
+    client.simulate_post("/api/groups/g", json={"concurrency": 2, "rate": 30})
+    refused = client.simulate_post("/api/groups/g", json=body)
+
+    assert (refused.status_code, refused.json["problems"][0]["field"]) == (400, next(iter(body)))
+    assert client.simulate_get("/api/groups/g").json["concurrency"] == 2

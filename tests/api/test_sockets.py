@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +14,7 @@ import requests
 
 from claude_relay.api.serve import listen
 from claude_relay.config import Settings
+from tests.support.builders import a_submission
 
 from .conftest import KEY
 
@@ -33,8 +36,9 @@ def raw(address: tuple[str, int], request: bytes) -> tuple[bytes, dict[str, obje
     with socket.create_connection(address, timeout=10) as client:
         client.sendall(request)
         answer = b""
-        while part := client.recv(65536):
-            answer += part
+        with contextlib.suppress(ConnectionResetError):  # more was on its way than was read
+            while part := client.recv(65536):
+                answer += part
     head, _, body = answer.partition(b"\r\n\r\n")
 
     return head, json.loads(body)
@@ -63,10 +67,38 @@ def test_chunks_over_the_limit_are_refused_and_others_taken(address) -> None:
     assert post(address, (b"x" * 4096 for _ in range(17))).status_code == 413
 
 
+_GET = f"GET %s HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nConnection: close\r\n\r\n".encode()
+_POST = f"POST /api/claude HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n".encode()
+#: What must not be taken for a second request.
+_NEXT = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 BROKEN = {
     "rubbish": b"RUBBISH\r\n\r\n",
     "a length below zero": b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
     "TLS": b"\x16\x03\x01\x00\r\n\r\n",
+    "NUL in a header": b"GET /health HTTP/1.1\r\nHost: x\r\nX-A: a\x00b\r\n\r\n",
+    "a space before the colon": b"GET /health HTTP/1.1\r\nHost : x\r\n\r\n",
+    "a length and chunks": _POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _NEXT,
+    "chunks and a length": _POST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + _NEXT,
+    "chunked twice": _POST + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + _NEXT,
+    "chunked, chunked": _POST + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n" + _NEXT,
+    "two lengths": _POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x" + _NEXT,
+    "a length with a sign": _POST + b"Content-Length: +2\r\n\r\n{}" + _NEXT,
+    "a chunk without a size": _POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nxx\r\n0\r\n\r\n" + _NEXT,
+    "a chunk longer than its size": _POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabcdef\r\n0\r\n\r\n" + _NEXT,
+}
+OTHERS = {
+    "headers too large": (b"GET /health HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 70_000 + b"\r\n\r\n", 431),
+    "too many headers": (b"GET /health HTTP/1.1\r\n" + b"X: 1\r\n" * 9000 + b"\r\n", 431),
+    "an address too long": (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
+    "an unknown coding": (_POST + b"Transfer-Encoding: gzip\r\n\r\n", 501),
+    "NUL in the path": (_GET % b"/api/status/a\x00b", 404),
+    "NUL in the path, written out": (_GET % b"/api/status/a%00b", 404),
+    "no UTF-8 in the path": (_GET % b"/api/status/%ff%fe", 404),
+    "dots in the path": (_GET % b"/api/status/../../etc/passwd", 404),
+    "dots in the path, written out": (_GET % b"/api/status/%2e%2e%2f%2e%2e%2fetc", 404),
+    "no UTF-8 in the query": (_GET % b"/api/jobs?limit=%ff", 400),
+    "a method of its own": (b"BREW /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400),
+    "TRACE": (b"TRACE /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405),
 }
 
 
@@ -76,6 +108,42 @@ def test_a_broken_request_is_answered_in_the_one_shape(address, request_: bytes)
 
     assert head.startswith(b"HTTP/1.") and b" 400 " in head.splitlines()[0]
     assert {"error", "message", "status", "type", "problems", "timestamp"} <= set(body)
+
+
+@pytest.mark.parametrize(("request_", "status"), OTHERS.values(), ids=OTHERS)
+def test_an_odd_request_is_answered_in_the_one_shape(address, request_: bytes, status: int) -> None:
+    head, body = raw(address, request_)
+
+    assert int(head.split()[1]) == body["status"] == status
+    assert {"error", "message", "type", "problems", "timestamp"} <= set(body)
+    assert "Traceback" not in str(body)
+
+
+def test_requests_behind_each_other_are_answered_in_their_order(address) -> None:
+    """And an address written whole is read."""
+    one = b"GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(address, timeout=10) as client:
+        client.sendall(one * 3 + _GET % b"/api/status/none")
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]] == [200, 200, 200, 404]
+
+
+def test_who_sends_drop_by_drop_keeps_nobody_waiting(address) -> None:
+    """More connections that never finish their request than there are threads: the others are answered at once."""
+    drops = [socket.create_connection(address, timeout=10) for _ in range(100)]
+    try:
+        for number, drop in enumerate(drops):
+            whole = (b"GET /health HTTP/1.1\r\nX-", _POST + b"Content-Length: 1000\r\n\r\n{")[number % 2]
+            drop.sendall(whole)
+        began = time.monotonic()
+        for _ in range(5):
+            assert requests.get(f"http://127.0.0.1:{address[1]}/health", timeout=5).status_code == 200
+            assert post(address, json.dumps({"prompt": "Hei"})).status_code == 202
+        assert time.monotonic() - began < 5
+    finally:
+        for drop in drops:
+            drop.close()
 
 
 def test_one_request_id_from_many_at_once_is_one_job(address, relay) -> None:
@@ -92,8 +160,15 @@ def test_one_request_id_from_many_at_once_is_one_job(address, relay) -> None:
     assert sum(relay.read.overview()["jobs"].values()) == 1
 
 
-def test_monitors_may_ask_with_head(address) -> None:
-    answer = requests.head(f"http://127.0.0.1:{address[1]}/health", timeout=10)
+@pytest.mark.parametrize("path", ["/health", "/api/jobs", "/api/status/r-1", "/api/jobs/r-1", "/api/groups/g"])
+def test_one_may_ask_with_head_wherever_one_may_get(address, relay, path: str) -> None:
+    relay.submit(a_submission("r-1"))
+    answer = requests.head(f"http://127.0.0.1:{address[1]}{path}", headers={"X-API-Key": KEY}, timeout=10)
 
     assert (answer.status_code, answer.content) == (200, b"")
     assert "Server" not in answer.headers
+
+
+def test_a_look_at_an_ack_address_applies_nothing(address) -> None:
+    """HEAD is what previews of links send."""
+    assert requests.head(f"http://127.0.0.1:{address[1]}/ack/x", timeout=10).status_code == 405

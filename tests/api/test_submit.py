@@ -114,7 +114,7 @@ def test_the_idempotency_key_is_the_request_id(client):
         ({"prompt": "x", "webhookHeaders": {"Host": "x"}}, "webhookHeaders"),
         ({"prompt": "x", "webhookHeaders": {"x-a": "b\r\nc: d"}}, "webhookHeaders"),
         ({"prompt": "x", "webhookHeaders": {f"x-{n}": "b" for n in range(11)}}, "webhookHeaders"),
-        ({"prompt": "x", "mode": "batch"}, "mode"),
+        ({"prompt": "x", "mode": "sometimes"}, "mode"),
         ({"prompt": "x", "continueFrom": "r-0"}, "continueFrom"),
     ],
 )  # fmt: skip
