@@ -1,5 +1,6 @@
 """
-Named places where a test may kill the process: what a crash right there means is then seen from outside.
+Named places where a test may kill the process: what a crash right there means is then seen from outside. At those that
+begin with `loop.` it hangs instead: that thread goes no further, and the rest of the process goes on.
 
 Inert unless armed, and armed only where CLAUDE_RELAY_TESTING=1 stands beside CLAUDE_RELAY_FAILPOINT=name[:n] (the n-th
 time; 1 by default). A daemon that finds the one without the other refuses to start.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Mapping
 
 from .errors import ConfigError
@@ -27,6 +29,11 @@ NAMES = frozenset(
         "batch.result",
         "deliver.before_post",
         "deliver.after_post",
+        "loop.slots",
+        "loop.heart",
+        "loop.upkeep",
+        "loop.deliveries",
+        "loop.delivery-leases",
     )
 )
 
@@ -49,5 +56,7 @@ def hit(name: str) -> None:
     """Here is the place. Costs a look-up in an empty dictionary."""
     if name in _left:
         _left[name] -= 1
-        if _left[name] <= 0:
+        if _left[name] <= 0 and name.startswith("loop."):
+            threading.Event().wait()
+        elif _left[name] <= 0:
             os.kill(os.getpid(), signal.SIGKILL)

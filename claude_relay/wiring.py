@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .ports import BatchApi, Catalogue, Claude, ReadyQueue, Sender
     from .relay import Relay
     from .storage.ballast import Ballast
+    from .systemd import Supervisor
     from .webhooks.allow import Allow
     from .worker.daemon import Daemon
     from .worker.pacing import Pacing
@@ -181,7 +183,7 @@ def unreachable(settings: Settings, destination: str) -> str | None:
     return unreachable(destination, Allow.parse(settings.allow_private_urls))
 
 
-def make_app(settings: Settings, relay: Relay) -> falcon.App:
+def make_app(settings: Settings, relay: Relay, leaving: threading.Event | None = None) -> falcon.App:
     """The HTTP side."""
     from .api.app import make_app
     from .storage.ballast import Room
@@ -189,18 +191,19 @@ def make_app(settings: Settings, relay: Relay) -> falcon.App:
     path = settings.store_path
     room = Room(path.parent, settings.disk_floor) if path else lambda: None
 
-    return make_app(relay, settings, defaults=intake_defaults(settings, relay), room=room)
+    return make_app(relay, settings, defaults=intake_defaults(settings, relay), room=room, leaving=leaving)
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
     """Run the API until it is told to stop; answers the exit code."""
-    from .api.serve import serve
+    from .api.serve import Server
 
     settings.require("API_SECRET_KEY")
     with open_relay(settings, create=True) as relay:
         _refuse_a_broken_store(relay)
+        leaving = threading.Event()
         with _watching(settings, relay):
-            return serve(make_app(settings, relay), settings)
+            return Server(make_app(settings, relay, leaving), settings, relay, leaving, supervisor).run()
 
 
 @contextlib.contextmanager
@@ -218,7 +221,7 @@ def _watching(settings: Settings, relay: Relay) -> Iterator[None]:
         alerts.stop()
 
 
-def work(settings: Settings) -> int:
+def work(settings: Settings, supervisor: Supervisor | None = None, name: str | None = None) -> int:
     """Run a worker until it is told to stop; answers the exit code."""
     from .storage.ballast import Ballast
     from .worker.pacing import Pacing
@@ -236,7 +239,9 @@ def work(settings: Settings) -> int:
         batches = claude.batches()
         stack.callback(batches.close)
 
-        return make_worker(settings, house, claude, batches, pacing, ballast, models=claude).run()
+        return make_worker(
+            settings, house, claude, batches, pacing, ballast, models=claude, supervisor=supervisor, name=name
+        ).run()
 
 
 def make_worker(
@@ -248,6 +253,8 @@ def make_worker(
     ballast: Ballast | None = None,
     *,
     models: Catalogue | None = None,
+    supervisor: Supervisor | None = None,
+    name: str | None = None,
 ) -> Daemon:
     """A worker, not yet running. `models` tells which there are; without, nobody asks."""
     from .webhooks.allow import Allow
@@ -272,6 +279,8 @@ def make_worker(
         settings=settings,
         folder=house.folder,
         pacing=pacing,
+        name=name,
+        supervisor=supervisor,
         keep_room=lambda: ballast.take(settings.disk_floor) if ballast else None,
         models=models,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -61,16 +62,17 @@ def make_app(
     defaults: Defaults,
     authority: Authority | None = None,
     room: Callable[[], str | None] = lambda: None,
+    leaving: threading.Event | None = None,
 ) -> falcon.App[Any, Any]:
     """
     The WSGI app.
 
     `defaults` is what a submission is held against, `authority` knows the keys, `room` says what is wrong with the
-    disk.
+    disk. Once `leaving` is set, nobody waits here any longer.
     """
     keys = authority or AllKeys(settings.api_secret_key or secrets.token_hex(), relay.keys)
     bodies = Bodies(settings.max_body)
-    waiters = Waiters(relay, settings.streams)
+    waiters = Waiters(relay, settings.streams, leaving or threading.Event())
     moves, groups = Moves(relay, bodies, defaults), Groups(relay, bodies)
     whole, whole_moves = Overview(relay), WholeMoves(relay)
 

@@ -16,8 +16,8 @@ LONGEST = 55.0
 class Waiters:
     """How many may wait at once; beyond that nobody does."""
 
-    def __init__(self, relay: Relay, most: int) -> None:
-        self._relay = relay
+    def __init__(self, relay: Relay, most: int, leaving: threading.Event) -> None:
+        self._relay, self._leaving = relay, leaving
         self._places = threading.BoundedSemaphore(most) if most else None
 
     def result(self, req: falcon.Request, resp: falcon.Response, ref: Ref) -> bytes | None:
@@ -27,10 +27,14 @@ class Waiters:
             return self._relay.read.result(ref)
         try:
             resp.set_header("Preference-Applied", f"wait={seconds:g}")
-            self._relay.read.wait(ref, timeout=seconds)
+            self._relay.read.wait(ref, timeout=seconds, until=self._over)
             return self._relay.read.result(ref)
         finally:
             self._places.release()
+
+    def _over(self, status: dict[str, Any]) -> bool:
+        """Ended; or the server stops, and nobody may wait any longer."""
+        return self._leaving.is_set() or status["status"] in ("completed", "failed")
 
 
 def preferred_wait(req: falcon.Request) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import re
 from pathlib import Path
 
 import click
@@ -18,8 +20,11 @@ from .output import Output, json_option, pass_output
 def serve(output: Output, with_worker: bool) -> int:
     """Run the API in the foreground."""
     from .. import failpoints, logs, wiring
+    from ..systemd import Supervisor
 
+    above = Supervisor.of(os.environ)  # first of all: it may go on in a child
     failpoints.arm(os.environ)
+    faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's place in the log
 
     if with_worker:
         from .supervise import supervise
@@ -29,19 +34,25 @@ def serve(output: Output, with_worker: bool) -> int:
         return supervise()
     logs.setup(output.settings, "claude-relay-api")
 
-    return wiring.serve(output.settings)
+    return wiring.serve(output.settings, above)
 
 
 @click.command()
+@click.option("--name", metavar="NAME", help="What this worker is called: there is one of a name at a time.")
 @pass_output
-def worker(output: Output) -> int:
+def worker(output: Output, name: str | None) -> int:
     """Run a worker in the foreground: it makes the calls and delivers the answers."""
     from .. import failpoints, logs, wiring
+    from ..systemd import Supervisor
 
+    above = Supervisor.of(os.environ)  # first of all: it may go on in a child
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise click.BadParameter("write up to 64 letters, digits, dots, dashes or underscores", param_hint="--name")
     failpoints.arm(os.environ)
+    faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's place in the log
     logs.setup(output.settings, "claude-relay-worker")
 
-    return wiring.work(output.settings)
+    return wiring.work(output.settings, above, name)
 
 
 @click.command()

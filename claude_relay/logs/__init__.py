@@ -21,10 +21,11 @@ from claude_relay.core.redaction import Redactor
 from claude_relay.errors import ConfigError
 
 from .formats import LEVELS, ForPeople, JournalLines, JsonLines
-from .handlers import Console, LineFile, Quiet
+from .handlers import Console, Journal, LineFile, Quiet
 
 __all__ = ["LogSettings", "setup"]
 
+JOURNAL = "/run/systemd/journal/socket"
 # They tell of every request and, at debug, of its headers and body.
 _CHATTY = ("anthropic", "httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "requests", "waitress", "persistqueue")
 
@@ -55,8 +56,7 @@ def setup(settings: LogSettings, service: str) -> None:
     handlers: list[logging.Handler] = []
 
     if settings.production:
-        formatter = JournalLines(service, redact) if _is_journal(sys.stdout, settings.journal_stream) else lines
-        handlers.append(Console(sys.stdout, formatter))
+        handlers.append(_journal(JournalLines(service, redact), settings.journal_stream) or Console(sys.stdout, lines))
     else:
         handlers.append(Console(sys.stderr, ForPeople(redact)))
     if settings.log_dir is not None:
@@ -83,6 +83,14 @@ def _files(folder: Path, formatter: logging.Formatter) -> list[logging.Handler]:
     except OSError as exc:
         cure = "name a directory that this user may write to, or leave RELAY_LOG_DIR empty"
         raise ConfigError([f"RELAY_LOG_DIR {folder} cannot be written ({exc.strerror}): {cure}."]) from exc
+
+
+def _journal(formatter: JournalLines, journal_stream: str) -> logging.Handler | None:
+    """Where stdout goes to the journal: its own door, or stdout with priorities where that is shut."""
+    if not _is_journal(sys.stdout, journal_stream):
+        return None
+
+    return Journal(JOURNAL, formatter) if os.access(JOURNAL, os.W_OK) else Console(sys.stdout, formatter)
 
 
 def _is_journal(stream: IO[str], journal_stream: str) -> bool:

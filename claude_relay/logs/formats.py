@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import time
 import traceback
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from claude_relay.core.redaction import Redactor
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OURS = ("timestamp", "level", "message", "service", "logger", "stack")
 
 
@@ -28,6 +30,10 @@ class JsonLines(logging.Formatter):
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(self.event(record), separators=(",", ":"))
+
+    def event(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What the line will say, key by key."""
         event: dict[str, Any] = {
             "timestamp": _utc(record.created),
             "level": _level(record),
@@ -41,15 +47,33 @@ class JsonLines(logging.Formatter):
         if stack := _stack(record):
             event["stack"] = self._redact(stack)
 
-        return json.dumps(event, separators=(",", ":"))
+        return event
 
 
 class JournalLines(JsonLines):
-    """JSON with the priority in front, which the journal takes off again."""
+    """JSON with the priority in front, which the journal takes off again; or field by field."""
 
     def format(self, record: logging.LogRecord) -> str:
-        priority = {"error": 3, "warn": 4, "info": 6, "debug": 7}[_level(record)]
-        return f"<{priority}>{super().format(record)}"
+        return f"<{_priority(record)}>{super().format(record)}"
+
+    def fields(self, record: logging.LogRecord) -> dict[str, str]:
+        """
+        The journal's own fields: `requestId` becomes REQUEST_ID, so that `journalctl REQUEST_ID=…` finds it.
+
+        The message is the JSON line all the same: `journalctl --output=cat` gives what a log file would hold.
+        """
+        event = self.event(record)
+        fields = {
+            "MESSAGE": json.dumps(event, separators=(",", ":")),
+            "PRIORITY": str(_priority(record)),
+            "SYSLOG_IDENTIFIER": self._service,
+        }
+        for key, value in event.items():
+            name = re.sub(r"[^A-Z0-9]+", "_", _HUMP.sub("_", key).upper()).strip("_")[:64]
+            if key not in _OURS and name and not name[0].isdigit() and value is not None:
+                fields.setdefault(name, value if isinstance(value, str) else json.dumps(value))
+
+        return fields
 
 
 class ForPeople(logging.Formatter):
@@ -69,6 +93,11 @@ class ForPeople(logging.Formatter):
 
         stack = self._redact(_stack(record)).splitlines()
         return "\n".join([" ".join(parts), *(f"  | {_visible(line)}" for line in stack)])
+
+
+def _priority(record: logging.LogRecord) -> int:
+    """As syslog counts."""
+    return {"error": 3, "warn": 4, "info": 6, "debug": 7}[_level(record)]
 
 
 def _utc(seconds: float) -> str:

@@ -213,6 +213,17 @@ class Reading:
         """Where the latest callbacks went, as `https://host`, newest first."""
         return self._store.read(lambda view: view.latest_destinations(limit))
 
+    def standing(self) -> str:
+        """The queue in a few words: how much waits, and whether all of it stands still."""
+
+        def look(view: View) -> str:
+            waiting = f"{view.waiting()} waiting"
+            words = {"pause": "paused", "park": "parked"}
+            stopped = [f"{words[hold.scope]} ({hold.reason})" for hold in view.holds() if hold.scope in words]
+            return ", ".join([waiting, *stopped])
+
+        return self._store.read(look)
+
     def check(self) -> str | None:
         """What is wrong with the store's file, or None. Reads all of it."""
         return self._store.check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..core import batched, machine
@@ -49,8 +49,8 @@ class Upkeep:
         assert call is not None  # opened in the transaction that put the job into its batch
         return endings.save(unit, batched.withdraw(job, call=call, now=unit.now, deadline=True), self._tools).job
 
-    def purge(self) -> int:
-        """Erase what is past its time; answers how many jobs that were."""
+    def purge(self, *, step_done: Callable[[], None] = lambda: None) -> int:
+        """Erase what is past its time; answers how many jobs that were. `step_done` is called between small steps."""
         policy, erased = self._tools.policy, 0
 
         while True:
@@ -62,6 +62,7 @@ class Upkeep:
                 )
             )
             erased += step
+            step_done()
             if step < _STEP:
                 break
         self._store.write(self._purge_rest)
@@ -90,6 +91,10 @@ class Upkeep:
     def gone(self, worker_id: str) -> None:
         """A worker has stopped, or is known to be dead."""
         self._store.write(lambda unit: unit.gone(worker_id))
+
+    def answers(self) -> None:
+        """Returns once the writer has answered: nothing is written. Raises `StoreUnavailable` where it cannot."""
+        self._store.write(lambda unit: None)
 
     def remember(self, key: str, value: Any) -> None:
         """Keep a small value for the other processes."""

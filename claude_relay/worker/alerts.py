@@ -37,18 +37,18 @@ class Alerts:
         self._relay, self._sender, self._url, self._secrets = relay, sender, url, secrets
         self._models, self._clock = models, clock
         self._started_at = clock()
-        self._watch = Loop("alerts", self._look)
+        self.watch = Loop("alerts", self._look)
         self._post = Loop("alerts-post", self._tell)
 
     def start(self) -> None:
         """Watch from now on."""
-        self._watch.start()
+        self.watch.start()
         if self._url is not None:
             self._post.start()
 
     def stop(self) -> None:
         """After the present round; what is being told may end by itself."""
-        self._watch.stop()
+        self.watch.stop()
         self._post.stop(timeout=0.1)
 
     def _look(self) -> float:

@@ -50,16 +50,16 @@ class Batching:
         self._busy = 0
         self._stopping = threading.Event()
         self._strangers: set[str] = set()
-        self._loop = Loop("batches", self._round)
+        self.loop = Loop("batches", self._round)
 
     def start(self) -> None:
         """Begin with what another worker has left behind."""
-        self._loop.start()
+        self.loop.start()
 
     def stop(self, timeout: float) -> None:
         """Begin nothing more. What is in hand may end, for that many seconds; what does not is found again."""
         self._stopping.set()
-        self._loop.stop()
+        self.loop.stop()
         with self._lock:
             self._lock.wait_for(lambda: self._busy == 0, timeout)
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -104,7 +104,7 @@ class Batching:
             self._safely(batch)
         finally:
             self._let_go()
-            self._loop.wake()
+            self.loop.wake()
 
     def _let_go(self) -> None:
         with self._lock:

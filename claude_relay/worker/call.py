@@ -117,6 +117,7 @@ class Caller:
 
     def _checkpoint(self, running: Running, partial: Partial) -> None:
         running.partial = partial
+        running.moves()
         try:
             self._relay.work.checkpoint(running.claimed, partial)
         except StoreUnavailable as exc:
@@ -146,6 +147,7 @@ class Caller:
         """Keep trying: an answer that was paid for is not dropped because the disk is full for a while."""
 
         def give_up(state: tenacity.RetryCallState) -> bool:
+            running.moves()
             late = self._ending.is_set() and (state.seconds_since_start or 0.0) > _LAST_WORDS
             return late or running.lost.is_set()
 

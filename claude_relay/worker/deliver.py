@@ -47,21 +47,22 @@ class Deliveries:
         self._in_hand: dict[str, ToSend] = {}
         self._stopping = threading.Event()
         self._renew_every = relay.policy.webhook_lease / 4
-        self._loop = Loop("deliveries", self._round)
+        self.loop = Loop("deliveries", self._round)
         self._renewal = Loop("delivery-leases", self._renew)
+        self.loops = (self.loop, self._renewal)
 
     def start(self) -> None:
         """Send from now on."""
-        self._loop.start()
+        self.loop.start()
         self._renewal.start()
 
     def wake(self) -> None:
         """A run has ended: there may be something to send."""
-        self._loop.wake()
+        self.loop.wake()
 
     def stop(self, timeout: float) -> None:
         """Begin nothing more, and let what is being sent end, for that many seconds."""
-        self._loop.stop()
+        self.loop.stop()
         with self._lock:
             self._lock.wait_for(lambda: not self._in_hand, timeout)
         self._stopping.set()
@@ -110,7 +111,7 @@ class Deliveries:
             with self._lock:
                 self._in_hand.pop(one.delivery.id, None)
                 self._lock.notify_all()
-            self._loop.wake()
+            self.loop.wake()
 
     def _post(self, one: ToSend) -> Reply:
         delivery = one.delivery

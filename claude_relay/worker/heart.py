@@ -31,16 +31,16 @@ class Heart:
         self._every = lease / 4
         self._clock = clock
         self._renewed_at = self._shown_at = float("-inf")
-        self._loop = Loop("heart", self._beat, pause_after_fault=LISTEN)
+        self.loop = Loop("heart", self._beat, pause_after_fault=LISTEN)
 
     def start(self) -> None:
         """Show life at once."""
         self._show(self._clock())
-        self._loop.start()
+        self.loop.start()
 
     def stop(self) -> None:
         """No beat after this."""
-        self._loop.stop()
+        self.loop.stop()
 
     def _beat(self) -> float:
         now = self._clock()

@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from ..errors import Conflict
+
 _SUFFIX = ".lock"
 
 
@@ -52,3 +54,41 @@ class Locks:
 
     def _path(self, worker: str) -> Path:
         return self._folder / f"{worker}{_SUFFIX}"
+
+
+class Name:
+    """
+    What an instance is called, as a lock for life: there is one worker of a name at a time.
+
+    A lock belongs to the open file, which the next generation inherits: so a name is handed on without being free in
+    between. Raises `Conflict` where another worker has it. Without a name, nothing is locked.
+    """
+
+    def __init__(self, folder: Path, name: str | None, *, inherited: int | None = None) -> None:
+        self.handle = inherited
+        if self.handle is None and name is not None:
+            self.handle = self._lock(folder, name)
+        if self.handle is not None:
+            os.ftruncate(self.handle, 0)
+            os.pwrite(self.handle, f"{os.getpid()}\n".encode(), 0)
+
+    def let_go(self) -> None:
+        """At the end, or once the next generation holds it too."""
+        if self.handle is not None:
+            os.close(self.handle)
+            self.handle = None
+
+    def _lock(self, folder: Path, name: str) -> int:
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        handle = os.open(folder / f"{name}.name", os.O_RDWR | os.O_CREAT, 0o640)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.read(handle, 32).decode(errors="replace").strip()
+            os.close(handle)
+            raise Conflict(
+                f"a worker called {name} runs already (process {other or 'unknown'}): stop that one, "
+                f"or give this one another --name."
+            ) from None
+
+        return handle

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
+from .. import failpoints
 from ..errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+#: A loop whose round lasts longer than this is not alive, in seconds: each wait in one (a lock, a disk, an answer) is
+#: shorter.
+PATIENCE = 60.0
 
 
 class Loop:
@@ -24,11 +30,28 @@ class Loop:
         self._pause = pause_after_fault
         self._stop = threading.Event()
         self._wake = threading.Event()
+        self._beat_at: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def name(self) -> str:
+        """Its duty."""
+        return self._thread.name
 
     def start(self) -> None:
         """Begin with the first round."""
         self._thread.start()
+
+    def beat(self) -> None:
+        """A sign of life from within a long round."""
+        self._beat_at = time.monotonic()
+
+    def alive(self, now: float, patience: float = PATIENCE) -> bool:
+        """Whether it goes round, by the monotonic time `now`. One not started, or stopped, is not missed."""
+        if self._beat_at is None or self._stop.is_set():
+            return True
+
+        return self._thread.is_alive() and now - self._beat_at < patience
 
     def wake(self) -> None:
         """Do the next round now."""
@@ -44,13 +67,16 @@ class Loop:
     def _run(self) -> None:
         while not self._stop.is_set():
             self._wake.clear()
+            self.beat()
             try:
+                failpoints.hit(f"loop.{self.name}")
                 delay = self._step()
             except StoreUnavailable as exc:
-                log.warning("store unavailable", extra={"loop": self._thread.name, "error": str(exc)})
+                log.warning("store unavailable", extra={"loop": self.name, "error": str(exc)})
                 delay = self._pause
             except Exception:
-                log.exception("a round failed; going on", extra={"loop": self._thread.name})
+                log.exception("a round failed; going on", extra={"loop": self.name})
                 delay = self._pause
+            self.beat()
             if delay > 0:
                 self._wake.wait(delay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,12 @@ class Running:
     late: Callable[[], bool] = lambda: False  # whether its deadline has passed
     sent: bool = False
     partial: Partial = field(default_factory=Partial)
+    began_at: float = field(default_factory=time.monotonic)
+    moved_at: float = field(default_factory=time.monotonic)
+
+    def moves(self) -> None:
+        """A sign of life: an event came, or its result is being stored."""
+        self.moved_at = time.monotonic()
 
     @property
     def job_id(self) -> str:
@@ -55,6 +62,10 @@ class InHand:
         """As of now."""
         with self._lock:
             return list(self._calls.values())
+
+    def stuck(self, now: float, *, longest: float, silence: float) -> Running | None:
+        """A call that is past its own deadlines and shows no life either, by the monotonic time `now`."""
+        return next((one for one in self.all() if now - one.began_at > longest and now - one.moved_at > silence), None)
 
     def __len__(self) -> int:
         with self._lock:

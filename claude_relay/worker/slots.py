@@ -46,16 +46,16 @@ class Slots:
         self._pool = ThreadPoolExecutor(max_workers=limit, thread_name_prefix="call")
         self._behind = True  # until a sweep has found less than it had room for
         self._swept_at = float("-inf")
-        self._loop = Loop("slots", self._round)
+        self.loop = Loop("slots", self._round)
 
     def start(self) -> None:
         """Take jobs from now on."""
-        self._loop.start()
+        self.loop.start()
 
     def stop_claiming(self) -> None:
         """Take no more; what runs goes on."""
         self._door.knock()
-        self._loop.stop()
+        self.loop.stop()
 
     def close(self) -> None:
         """Once nothing is in hand."""

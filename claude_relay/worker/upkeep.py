@@ -62,15 +62,15 @@ class Upkeep:
         self._posts = LeaseWatch(delivery_lease, clock=clock)
         self._reaped_at = float("-inf")
         self._purge_at = clock() + FIRST_PURGE
-        self._loop = Loop("upkeep", self._round)
+        self.loop = Loop("upkeep", self._round)
 
     def start(self) -> None:
         """Begin with what dead workers left behind."""
-        self._loop.start()
+        self.loop.start()
 
     def stop(self) -> None:
         """After the present round."""
-        self._loop.stop()
+        self.loop.stop()
 
     def _round(self) -> float:
         now = self._clock()
@@ -89,7 +89,7 @@ class Upkeep:
             self._relay.upkeep.forget()
         if now >= self._purge_at:
             self._purge_at = now + PURGE
-            if erased := self._relay.upkeep.purge():
+            if erased := self._relay.upkeep.purge(step_done=self.loop.beat):
                 log.info("purged", extra={"jobs": erased})
 
         return EXPIRE

@@ -5,7 +5,9 @@ import json
 import logging
 import os
 import re
+import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -209,7 +211,58 @@ def test_setting_up_again_replaces_what_was_there(capsys, root):
 
 
 class TestJournal:
+    def journal(self, tmp_path, monkeypatch, out):
+        """A journal of our own, that `out` goes to."""
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        door.bind(str(tmp_path / "journal"))
+        door.settimeout(5)
+        monkeypatch.setattr(logs, "JOURNAL", str(tmp_path / "journal"))
+        monkeypatch.setattr(sys, "stdout", out)
+        status = os.fstat(out.fileno())
+        logs.setup(with_(journal_stream=f"{status.st_dev}:{status.st_ino}"), "claude-relay-api")
+        return door
+
+    def test_the_journal_has_each_event_field_by_field(self, tmp_path, monkeypatch):
+        with (tmp_path / "out").open("w+") as out:
+            door = self.journal(tmp_path, monkeypatch, out)
+            log.error("job failed", extra={"requestId": "r-1", "ms": 412, "MESSAGE": "mine", "usage": {"input": 1}})
+            fields = dict(line.split("=", 1) for line in door.recv(65536).decode().splitlines())
+            out.seek(0)
+
+            assert out.read() == ""
+            assert json.loads(fields["MESSAGE"])["message"] == "job failed"
+            assert {name: fields[name] for name in ("PRIORITY", "SYSLOG_IDENTIFIER", "REQUEST_ID", "MS", "USAGE")} == {
+                "PRIORITY": "3",
+                "SYSLOG_IDENTIFIER": "claude-relay-api",
+                "REQUEST_ID": "r-1",
+                "MS": "412",
+                "USAGE": '{"input": 1}',
+            }
+
+    def test_no_text_makes_fields_of_its_own_and_no_secret_goes_there(self, tmp_path, monkeypatch):
+        with (tmp_path / "out").open("w+") as out:
+            door = self.journal(tmp_path, monkeypatch, out)
+            log.info("x", extra={"requestId": "a\nPRIORITY=0\nsk-ant-api03-abc_DEF"})
+            message = door.recv(65536)
+            _, _, rest = message.partition(b"REQUEST_ID\n")
+            [length] = struct.unpack("<Q", rest[:8])
+
+            assert rest[8 : 8 + length].startswith(b"a\nPRIORITY=0\n")
+            assert rest[8 + length :] == b"\n"
+            assert b"sk-ant" not in message
+
+    def test_an_event_too_long_for_a_datagram_is_handed_over_in_a_file(self, tmp_path, monkeypatch):
+        with (tmp_path / "out").open("w+") as out:
+            door = self.journal(tmp_path, monkeypatch, out)
+            log.info("x" * 1_000_000)
+            _, [handle], _, _ = socket.recv_fds(door, 16, 1)
+            with os.fdopen(handle, "rb") as file:
+                file.seek(0)
+                assert len(file.read()) > 1_000_000
+
     def test_lines_carry_their_priority_only_into_the_journal_itself(self, tmp_path, monkeypatch):
+        """Where its own door is shut."""
+        monkeypatch.setattr(logs, "JOURNAL", str(tmp_path / "nowhere"))
         for named, expected in [("{0.st_dev}:{0.st_ino}", r"<3>\{"), ("1:2", r"\{"), ("", r"\{")]:
             with (tmp_path / "out").open("w+") as out:
                 monkeypatch.setattr(sys, "stdout", out)

@@ -1,0 +1,185 @@
+"""A server of our own with a real systemd, and a relay installed on it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+
+import claude_relay
+from tests.support.eventually import eventually
+
+T = TypeVar("T")
+_PACKAGE = "/opt/claude-relay/lib/python3*/site-packages/claude_relay"
+BOX = Path(__file__).parent / "box"
+ROOT = Path(__file__).parents[2]
+STATE, ETC, UNITS = "var/lib/claude-relay", "etc/claude-relay", "etc/systemd/system"
+API, WORKER, SOCKET = "claude-relay-api.service", "claude-relay-worker.service", "claude-relay-api.socket"
+TARGET = "claude-relay.target"
+KEY = "the-secret-of-the-box-0123456789"
+UPSTREAM_KEY = "sk-ant-the-key-of-the-box-0123456789"
+
+
+class Machine:
+    """The box. `root` is its file system, as seen from here."""
+
+    def __init__(self, folder: Path, venv: Path) -> None:
+        self._env = {**os.environ, "BOX_STATE": str(folder)}
+        self._since = "@0"
+        started = subprocess.run([BOX, "start", venv, ROOT], env=self._env, capture_output=True, text=True, timeout=60)
+        if started.returncode:
+            raise RuntimeError(started.stderr or (folder / "console.log").read_text())
+        self.pid = int((folder / "pid1").read_text())
+        self.root = Path(f"/proc/{self.pid}/root")
+        self._inside = ThreadPoolExecutor(max_workers=64, initializer=self._enter)
+        self.http = requests.Session()
+        self.http.trust_env = False
+        self.http.headers["X-API-Key"] = KEY
+
+    def close(self) -> None:
+        self._inside.shutdown(cancel_futures=True)
+        subprocess.run([BOX, "stop"], env=self._env, timeout=30)
+
+    def run(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """A command as root in the box."""
+        done = subprocess.run(
+            [BOX, "exec", *command],
+            env=self._env,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def inside(self, work: Callable[[], T]) -> T:
+        """Run `work` here, in a thread whose sockets are the box's."""
+        return self._inside.submit(work).result()
+
+    def inside_all(self, works: Sequence[Callable[[], T]]) -> list[T]:
+        """The same with many at once."""
+        return list(self._inside.map(lambda work: work(), works))
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(mode)
+
+    def systemctl(self, *args: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        return self.run("systemctl", *args, check=check, timeout=timeout)
+
+    def show(self, unit: str, *names: str) -> dict[str, str]:
+        said = self.systemctl("show", unit, f"--property={','.join(names)}").stdout
+        return dict(line.split("=", 1) for line in said.splitlines())
+
+    def main_pid(self, unit: str) -> int:
+        """As the box counts."""
+        return int(self.show(unit, "MainPID")["MainPID"])
+
+    def kill(self, unit: str, signal: str, *, whom: str = "main") -> None:
+        self.systemctl("kill", f"--kill-who={whom}", f"--signal={signal}", unit)
+
+    def journal(self, unit: str, *match: str) -> list[dict[str, Any]]:
+        """What it said since the test began, entry by entry."""
+        self.run("journalctl", "--sync")
+        said = self.run("journalctl", "--unit", unit, "--since", self._since, "--output=json", *match).stdout
+        return [json.loads(line) for line in said.splitlines()]
+
+    def said(self, unit: str) -> str:
+        """All its messages."""
+        return "\n".join(str(entry.get("MESSAGE")) for entry in self.journal(unit))
+
+    # --- the relay on it ---
+
+    def install(self) -> None:
+        """Units, user and folders, as `make install` would."""
+        for unit in (ROOT / "systemd").glob("claude-relay*"):
+            self.write(f"{UNITS}/{unit.name}", unit.read_text())
+        self.run("systemd-sysusers", "/srv/src/systemd/sysusers.d/claude-relay.conf")
+        self.systemctl("daemon-reload")
+
+    def fresh(self, **settings: str) -> None:
+        """Nothing runs, nothing is stored, and the settings are these."""
+        self._since = f"@{time.time():.6f}"
+        units = ("claude-relay.target", SOCKET, API, WORKER, "claude-relay-worker@*.service")
+        self.systemctl("kill", "--kill-who=all", "--signal=SIGKILL", API, WORKER, check=False)
+        self.systemctl("stop", *units)
+        self.systemctl("reset-failed", "claude-relay*", check=False)
+        self.upgrade(claude_relay.__version__)
+        for unit in (API, WORKER, SOCKET):
+            self.run("rm", "-rf", f"/{UNITS}/{unit}.d", f"/run/systemd/system/{unit}.d")
+        self.run("sh", "-c", f"rm -rf /{STATE}/* /{STATE}/.[!.]* /{ETC}/*")
+        self.settings(**settings)
+        self.key("ANTHROPIC_API_KEY", UPSTREAM_KEY)
+        self.key("API_SECRET_KEY", KEY)
+        self.run("systemd-tmpfiles", "--create", "/srv/src/systemd/tmpfiles.d/claude-relay.conf")
+        self.systemctl("daemon-reload")
+
+    def upgrade(self, version: str) -> None:
+        """Other code on the disk, until the next `fresh`."""
+        self.run("sh", "-c", f"sed -i 's/^__version__ = .*/__version__ = \"{version}\"/' {_PACKAGE}/__init__.py")
+
+    def settings(self, **settings: str) -> None:
+        """What the sysadmin writes into the env file."""
+        wanted = {"RELAY_RATE_LIMIT": "off", "RELAY_RATE_LIMIT_SUBMIT": "off", "RELAY_DISK_FLOOR": "0", **settings}
+        self.write(f"{ETC}/claude-relay.env", "".join(f"{name}={value}\n" for name, value in wanted.items()))
+
+    def key(self, name: str, value: str, mode: int = 0o600) -> None:
+        self.write(f"{ETC}/credentials/{name}", value, mode)
+
+    def drop_in(self, unit: str, text: str) -> None:
+        self.write(f"{UNITS}/{unit}.d/test.conf", text)
+        self.systemctl("daemon-reload")
+
+    def submit(self, **body: Any) -> requests.Response:
+        url = "http://127.0.0.1:3000/api/claude"
+        return self.inside(lambda: self.http.post(url, json={"prompt": "x", **body}, timeout=30))
+
+    def get(self, path: str) -> Any:
+        return self.inside(lambda: self.http.get(f"http://127.0.0.1:3000{path}", timeout=30).json())
+
+    def finished(self, request_id: str, *, within: float = 30) -> dict[str, Any]:
+        def ended() -> dict[str, Any] | None:
+            status = self.get(f"/api/status/{request_id}")
+            return status if status["status"] in ("completed", "failed") else None
+
+        return eventually(ended, within=within, every=0.1)
+
+    def active(self, unit: str, *, other_than: int = 0, within: float = 30) -> int:
+        """Its main pid, once it is up (again)."""
+
+        def up() -> int | None:
+            told = self.show(unit, "ActiveState", "SubState", "MainPID")
+            running = (told["ActiveState"], told["SubState"]) == ("active", "running")
+            return int(told["MainPID"]) if running and int(told["MainPID"]) != other_than else None
+
+        return eventually(up, within=within, every=0.1)
+
+    def failed(self, unit: str, *, within: float = 30) -> dict[str, str]:
+        """What systemd says of it, once it is down for good."""
+
+        def down() -> dict[str, str] | None:
+            told = self.show(unit, "ActiveState", "SubState", "ExecMainStatus", "NRestarts", "Result")
+            return told if told["ActiveState"] == "failed" else None
+
+        return eventually(down, within=within, every=0.1)
+
+    def _enter(self) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        handle = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
+        try:
+            if libc.setns(handle, 0x40000000):  # CLONE_NEWNET, for this thread alone
+                raise OSError(ctypes.get_errno(), "setns")
+        finally:
+            os.close(handle)

@@ -1,0 +1,135 @@
+"""Restarts, reloads and upgrades while there is work: nothing is refused, interrupted or paid twice."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
+
+from .machine import API, TARGET, WORKER, Machine
+
+pytestmark = pytest.mark.process
+
+
+class Callers:
+    """Submit without a pause until told to stop, each on connections of its own or on one kept alive."""
+
+    def __init__(self, machine: Machine, count: int = 8) -> None:
+        self._machine, self._numbers = machine, itertools.count()
+        self.stop = threading.Event()
+        self.answers: list[int | str] = []
+        self._running = [threading.Thread(target=machine.inside, args=(self._go,)) for _ in range(count)]
+        for thread in self._running:
+            thread.start()
+
+    def end(self) -> None:
+        self.stop.set()
+        for thread in self._running:
+            thread.join(60)
+
+    def _go(self) -> None:
+        import requests
+
+        own = requests.Session()
+        own.trust_env = False
+        own.headers.update(self._machine.http.headers)
+        while not self.stop.is_set():
+            number = next(self._numbers)
+            headers = {"Connection": "close"} if number % 2 else {}
+            body = {"prompt": "x", "requestId": f"n-{number}", "delay": "1h"}
+            try:
+                sent = own.post("http://127.0.0.1:3000/api/claude", json=body, headers=headers, timeout=30)
+                self.answers.append(sent.status_code)
+            except requests.RequestException as exc:
+                self.answers.append(repr(exc))
+
+
+@pytest.mark.parametrize("verb", ["restart", "reload"])
+def test_three_restarts_of_the_api_under_load_refuse_nobody_and_lose_nothing(machine: Machine, verb: str) -> None:
+    """Every POST is a 202, and every 202 is stored."""
+    machine.systemctl("start", TARGET)
+    pid = machine.active(API)
+    callers = Callers(machine)
+    for _ in range(3):
+        enough = len(callers.answers) + 60
+        eventually(lambda enough=enough: len(callers.answers) >= enough, within=30)
+        machine.systemctl(verb, API)
+        pid = machine.active(API, other_than=pid)
+    enough = len(callers.answers) + 60
+    eventually(lambda: len(callers.answers) >= enough, within=30)
+    callers.end()
+
+    assert set(callers.answers) == {202}
+    overview = machine.get("/api/overview")["jobs"]
+    assert sum(overview.values()) == len(callers.answers) >= 240
+
+
+def test_a_reload_hands_over_and_interrupts_no_call(machine: Machine, upstream: FakeClaude) -> None:
+    """The new generation, with the code and the settings of now, claims at once; the old call is paid once."""
+    go_on = threading.Event()
+    upstream.when("long", head(), started(), *written("half"), Wait(go_on), *stopped())
+    machine.settings(ANTHROPIC_BASE_URL=upstream.url)
+    machine.systemctl("start", TARGET)
+    old = machine.active(WORKER)
+    machine.submit(requestId="long", prompt="long")
+    eventually(lambda: len(upstream.books) == 1)
+
+    machine.upgrade("99.0")
+    machine.settings(ANTHROPIC_BASE_URL=upstream.url, RELAY_CONCURRENCY="7")
+    machine.systemctl("reload", WORKER)
+    new = machine.active(WORKER, other_than=old)
+    machine.submit(requestId="short")
+
+    assert machine.finished("short", within=5)["status"] == "completed"
+    assert machine.get("/api/status/long")["status"] == "processing"
+    workers = {worker["pid"]: worker["slots"] for worker in machine.get("/api/overview")["workers"]}
+    assert workers == {old: 64, new: 7}
+    assert '"version":"99.0"' in machine.said(WORKER)
+
+    go_on.set()
+    assert machine.finished("long")["status"] == "completed"
+    assert len(upstream.books) == 2
+    eventually(lambda: machine.run("kill", "-0", str(old), check=False).returncode != 0)
+    machine.kill(WORKER, "SIGKILL")  # systemd watches the new one as it did the old
+    machine.active(WORKER, other_than=new)
+
+
+def test_a_stop_tells_every_generation_to_drain(machine: Machine, upstream: FakeClaude) -> None:
+    """The unit is not over before the oldest call is home."""
+    go_on = threading.Event()
+    upstream.when("long", head(), started(), *written("half"), Wait(go_on), *stopped())
+    machine.settings(ANTHROPIC_BASE_URL=upstream.url)
+    machine.systemctl("start", TARGET)
+    pid = machine.active(WORKER)
+    machine.submit(requestId="long", prompt="long")
+    eventually(lambda: len(upstream.books) == 1)
+    for _ in range(2):
+        machine.systemctl("reload", WORKER)
+        pid = machine.active(WORKER, other_than=pid)
+    machine.systemctl("stop", "--no-block", WORKER)
+    eventually(lambda: "earlier generation" in machine.show(WORKER, "StatusText")["StatusText"], every=0.2)
+    go_on.set()
+    eventually(lambda: machine.show(WORKER, "ActiveState")["ActiveState"] == "inactive", every=0.2)
+
+    assert machine.show(WORKER, "Result")["Result"] == "success"
+    assert machine.get("/api/status/long")["status"] == "completed"
+    assert len(upstream.books) == 1
+
+
+@pytest.mark.parametrize("unit", [API, WORKER])
+def test_a_reload_with_wrong_settings_changes_nothing(machine: Machine, unit: str) -> None:
+    """The old ones go on, and the log says what is wrong with the new ones."""
+    machine.systemctl("start", TARGET)
+    pid = machine.active(unit)
+    machine.settings(RELAY_PROVIDER="sandbox", RELAY_CONCURENCY="7")
+    machine.systemctl("reload", unit)
+    eventually(lambda: "reload failed" in machine.show(unit, "StatusText")["StatusText"], every=0.2, within=20)
+
+    assert machine.active(unit) == pid
+    assert "did you mean RELAY_CONCURRENCY" in machine.said(unit)
+    assert machine.submit(requestId="r-1").status_code == 202
+    assert machine.finished("r-1")["status"] == "completed"

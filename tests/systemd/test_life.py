@@ -1,0 +1,167 @@
+"""The daemons under a real systemd: start, death, hang, stop, and what each may know."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude, Pause, head, started, stopped, written
+
+from .machine import API, ETC, KEY, SOCKET, STATE, TARGET, UPSTREAM_KEY, WORKER, Machine
+
+pytestmark = pytest.mark.process
+
+
+def test_the_target_brings_everything_up_and_a_job_goes_all_the_way(machine: Machine) -> None:
+    """READY of both, a line of status that says how things stand, and a job that is worked on, all in the sandbox."""
+    machine.systemctl("start", TARGET)
+    machine.active(API)
+    machine.active(WORKER)
+    assert machine.submit(requestId="r-1").status_code == 202
+    assert machine.finished("r-1")["status"] == "completed"
+    eventually(lambda: machine.show(WORKER, "StatusText")["StatusText"] == "0 in flight, 0 waiting", every=0.2)
+    assert machine.show(API, "StatusText")["StatusText"].startswith("listening on http://127.0.0.1:3000")
+
+    machine.systemctl("stop", TARGET)
+    for unit in (API, WORKER, SOCKET):
+        eventually(lambda unit=unit: machine.show(unit, "ActiveState")["ActiveState"] == "inactive", every=0.1)
+        assert machine.show(unit, "Result")["Result"] == "success"
+
+
+@pytest.mark.parametrize("unit", [API, WORKER])
+def test_what_is_killed_comes_back(machine: Machine, unit: str) -> None:
+    """Within seconds, by itself."""
+    machine.systemctl("start", TARGET)
+    first = machine.active(unit)
+    machine.kill(unit, "SIGKILL")
+    machine.active(unit, other_than=first, within=15)
+    machine.active(WORKER)
+
+    assert machine.submit(requestId="r-1").status_code == 202
+    assert machine.finished("r-1")["status"] == "completed"
+
+
+@pytest.mark.parametrize("hang", ["frozen", "loop.slots"])
+def test_a_hung_worker_is_shot_by_the_watchdog_and_comes_back(machine: Machine, hang: str) -> None:
+    """Also where one loop alone stands still; and the log names it."""
+    armed = "" if hang == "frozen" else f"Environment=CLAUDE_RELAY_TESTING=1 CLAUDE_RELAY_FAILPOINT={hang}:2\n"
+    machine.drop_in(WORKER, f"[Service]\nWatchdogSec=3s\n{armed}")
+    machine.systemctl("start", TARGET)
+    first = machine.active(WORKER)
+    machine.drop_in(WORKER, "[Service]\nWatchdogSec=3s\n")
+    if hang == "frozen":
+        machine.kill(WORKER, "SIGSTOP")
+    machine.active(WORKER, other_than=first, within=30)
+
+    said = machine.said(WORKER)
+    assert "Watchdog timeout" in said
+    if hang != "frozen":
+        assert f'"part":"{hang.removeprefix("loop.")}"' in said
+        assert "Current thread" in said or "Thread 0x" in said  # where every thread stood
+
+
+def test_an_api_whose_main_loop_hangs_is_shot_and_comes_back(machine: Machine) -> None:
+    machine.drop_in(API, "[Service]\nWatchdogSec=3s\n")
+    machine.systemctl("start", TARGET)
+    first = machine.active(API)
+    machine.kill(API, "SIGSTOP")
+
+    machine.active(API, other_than=first, within=30)
+
+
+def test_a_drain_longer_than_the_units_timeout_is_waited_for(machine: Machine, upstream: FakeClaude) -> None:
+    """TimeoutStopSec=2 and a call that takes six seconds more: it is brought home, and paid once."""
+    upstream.then(head(), started(), *written("slow"), Pause(6), *stopped())
+    machine.drop_in(WORKER, "[Service]\nTimeoutStopSec=2s\n")
+    machine.settings(ANTHROPIC_BASE_URL=upstream.url)
+    machine.systemctl("start", TARGET)
+    machine.active(WORKER)
+    machine.submit(requestId="r-1")
+    eventually(lambda: len(upstream.books) == 1)
+    began = time.monotonic()
+    machine.systemctl("stop", WORKER)
+
+    assert time.monotonic() - began > 3
+    assert machine.show(WORKER, "Result")["Result"] == "success"
+    assert machine.get("/api/status/r-1")["status"] == "completed"
+    assert len(upstream.books) == 1
+
+
+def test_each_daemon_has_its_own_keys_and_no_others(machine: Machine, upstream: FakeClaude) -> None:
+    """Neither in its credentials, nor in its environment, nor by the other's door."""
+    machine.settings(ANTHROPIC_BASE_URL=upstream.url)
+    machine.systemctl("start", TARGET)
+    machine.active(WORKER)
+    machine.active(API)
+    for unit, own, others in ((API, KEY, UPSTREAM_KEY), (WORKER, UPSTREAM_KEY, KEY)):
+        pid = machine.main_pid(unit)
+        look = ("nsenter", f"--target={pid}", "--mount", "sh", "-c", "cat /run/credentials/*/* 2>&1")
+        seen = machine.run(*look, check=False).stdout
+        environ = machine.run("sh", "-c", f"tr '\\0' '\\n' < /proc/{pid}/environ").stdout
+        assert own in seen
+        assert others not in seen + environ
+        assert own not in environ
+        as_it = ("setpriv", "--reuid=claude-relay", "--regid=claude-relay", "--clear-groups")
+        for path in (f"/{ETC}/credentials/API_SECRET_KEY", f"/{ETC}/credentials/ANTHROPIC_API_KEY"):
+            assert machine.run(*as_it, "cat", path, check=False).returncode != 0
+    assert machine.submit(requestId="r-1").status_code == 202
+    machine.finished("r-1")
+    assert upstream.books[0].headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
+
+
+def test_an_encrypted_credential_does_as_well(machine: Machine, upstream: FakeClaude) -> None:
+    machine.settings(ANTHROPIC_BASE_URL=upstream.url)
+    plain, sealed = f"/{ETC}/credentials/ANTHROPIC_API_KEY", f"/{ETC}/credentials/ANTHROPIC_API_KEY.cred"
+    machine.run("systemd-creds", "setup")
+    machine.run("systemd-creds", "encrypt", "--with-key=host", "--name=ANTHROPIC_API_KEY", plain, sealed)
+    machine.run("rm", plain)
+    text = f"[Service]\nLoadCredential=\nLoadCredentialEncrypted=ANTHROPIC_API_KEY:{sealed}\n"
+    machine.drop_in(WORKER, text)
+    machine.systemctl("start", TARGET)
+    machine.active(WORKER)
+    machine.submit(requestId="r-1")
+    machine.finished("r-1")
+
+    assert upstream.books[0].headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
+
+
+def test_what_they_write_is_for_their_group_and_nobody_else(machine: Machine) -> None:
+    """A member of the group has the whole command line; anyone else is told why not."""
+    machine.systemctl("start", TARGET)
+    machine.active(WORKER)
+    machine.submit(requestId="r-1")
+    machine.finished("r-1")
+    listed = machine.run("find", f"/{STATE}", "-printf", "%y %m %u:%g %P\n").stdout.splitlines()
+
+    assert len(listed) > 5
+    for line in listed:
+        _, mode, owner, *_ = line.split(" ")
+        assert owner == "claude-relay:claude-relay", line
+        assert int(mode, 8) & 0o007 == 0, line
+
+    group = machine.run("getent", "group", "claude-relay").stdout.split(":")[2]
+    command = "/opt/claude-relay/bin/claude-relay"
+    member = ("setpriv", "--reuid=65534", "--regid=65534", f"--groups={group}", command)
+    submitted = machine.run(*member, "submit", "hello", "--id", "r-2")
+    assert submitted.stdout.strip() == "r-2"
+    assert machine.finished("r-2")["status"] == "completed"
+    stranger = machine.run(
+        "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", command, "status", check=False
+    )
+    assert stranger.returncode == 78
+    assert "cannot be read" in stranger.stderr
+
+
+def test_the_journal_finds_a_job_by_its_request_id(machine: Machine) -> None:
+    """Accepted by one daemon and completed by the other: `journalctl REQUEST_ID=…` shows its way."""
+    machine.systemctl("start", TARGET)
+    machine.active(WORKER)
+    machine.submit(requestId="some-job-of-mine")
+    machine.finished("some-job-of-mine")
+    entries = eventually(lambda: machine.journal("claude-relay*", "REQUEST_ID=some-job-of-mine"), every=0.2)
+
+    assert {entry["SYSLOG_IDENTIFIER"] for entry in entries} == {"claude-relay-worker"}
+    assert "job completed" in entries[-1]["MESSAGE"]
+    assert entries[-1]["PRIORITY"] == "6"

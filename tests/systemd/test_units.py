@@ -1,0 +1,30 @@
+"""The unit files: nothing in them is misspelt, and what the daemons may do is little."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from .machine import API, WORKER, Machine
+
+UNITS = ("claude-relay.target", "claude-relay-api.socket", API, WORKER, "claude-relay-worker@.service")
+
+
+def test_systemd_has_nothing_to_say_about_them(machine: Machine) -> None:
+    """`verify` answers 0 also for a misspelt key: what it says counts."""
+    done = machine.run("systemd-analyze", "verify", *(f"/etc/systemd/system/{unit}" for unit in UNITS), check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "unit, most", [(API, 0.3), (WORKER, 1.2), ("claude-relay-worker@1.service", 1.2)], ids=lambda value: str(value)
+)
+def test_they_may_do_little(machine: Machine, unit: str, most: float) -> None:
+    """By systemd's own reckoning: 10 is a unit without any fence."""
+    file = "claude-relay-worker@.service" if "@" in unit else unit
+    told = machine.run("systemd-analyze", "security", "--offline=yes", f"/etc/systemd/system/{file}").stdout
+    [score] = re.findall(r"exposure level for .*: ([\d.]+) ", told)
+
+    assert float(score) <= most

@@ -1,0 +1,38 @@
+"""The virtual environment that `make install` would lay down, made outside the box: in there is no network."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PYTHON = "/usr/bin/python3"  # a service sees no Python in somebody's home
+HOME = "/opt/claude-relay"
+
+
+def make(folder: Path) -> Path:
+    """A venv with this checkout installed, that will stand at /opt/claude-relay."""
+    source, venv = folder / "source", folder / "venv"
+    source.mkdir()
+    for name in ("setup.cfg", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "claude_relay", source / "claude_relay", ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", venv], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install", "--quiet", "--quiet", source],
+        check=True,
+        timeout=600,
+    )
+    script = venv / "bin" / "claude-relay"
+    _, _, rest = script.read_text().partition("\n")
+    script.write_text(f"#!{HOME}/bin/python\n{rest}")
+
+    return venv
+
+
+def package(venv: Path) -> Path:
+    """Where the program itself lies in it."""
+    [found] = venv.glob("lib/python3*/site-packages/claude_relay")
+    return found

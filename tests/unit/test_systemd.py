@@ -1,0 +1,176 @@
+"""What daemons tell systemd, by a socket of our own in its place; and signs of life."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claude_relay.errors import Conflict
+from claude_relay.systemd import Keeper, Notifier, Supervisor
+from claude_relay.worker.locks import Name
+from claude_relay.worker.loops import Loop
+from claude_relay.worker.running import InHand
+from tests.support.eventually import eventually
+
+
+class Above:
+    """Hears what is told."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.path)
+        self._socket.setblocking(False)
+
+    def heard(self) -> list[str]:
+        said = []
+        while True:
+            try:
+                message, handles, _, _ = socket.recv_fds(self._socket, 4096, 4)
+            except BlockingIOError:
+                return said
+            for handle in handles:
+                os.close(handle)
+            said.append(message.decode())
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def above(tmp_path: Path) -> Iterator[Above]:
+    heard = Above(tmp_path / "notify")
+    yield heard
+    heard.close()
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def keeper(above: Above, clock: Clock, *, watchdog: float = 40.0, silent: str | None = None, status: str = "well"):
+    made = Supervisor(notifier=Notifier(above.path), watchdog=watchdog)
+    return Keeper(made, silent=lambda: silent, status=lambda: status, clock=clock)
+
+
+def test_a_message_is_one_datagram_of_lines(above: Above) -> None:
+    Notifier(above.path).tell("READY=1", "STATUS=listening")
+    assert above.heard() == ["READY=1\nSTATUS=listening"]
+
+
+def test_a_reload_is_told_with_the_time_that_tells_it_from_others(above: Above) -> None:
+    before = time.monotonic_ns() // 1000
+    Notifier(above.path).reloading()
+    first, second = above.heard()[0].split("\n")
+    assert first == "RELOADING=1"
+    assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
+
+
+@pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@claude-relay-nobody"])
+def test_where_nobody_hears_nothing_is_raised(address: str) -> None:
+    notifier = Notifier(address)
+    notifier.tell("READY=1")
+    notifier.barrier(timeout=0.1)
+    assert bool(notifier) == bool(address)
+
+
+def test_the_barrier_waits_until_it_was_taken_in(above: Above) -> None:
+    done = threading.Event()
+
+    def pass_it() -> None:
+        Notifier(above.path).barrier(timeout=20)
+        done.set()
+
+    threading.Thread(target=pass_it, daemon=True).start()
+    assert not done.wait(0.2)
+    assert eventually(above.heard) == ["BARRIER=1"]
+    assert done.wait(5)
+
+
+def test_life_is_shown_four_times_a_watchdog_and_only_while_all_live(above: Above) -> None:
+    clock = Clock()
+    watched = keeper(above, clock)
+    for clock.now in (0, 5, 10, 15, 20):
+        watched.tick()
+    assert [said for said in above.heard() if "WATCHDOG" in said] == ["WATCHDOG=1"] * 3
+
+    hung = keeper(above, clock, silent="heart")
+    hung.tick()
+    assert not [said for said in above.heard() if "WATCHDOG" in said]
+
+
+def test_a_status_is_told_when_it_changes(above: Above) -> None:
+    clock = Clock()
+    watched = keeper(above, clock, watchdog=0)
+    for clock.now in (0, 5, 10):
+        watched.tick()
+    assert above.heard() == ["STATUS=well"]
+
+
+def test_while_stopping_more_time_is_asked_for(above: Above) -> None:
+    keeper(above, Clock(), watchdog=0).stopping("1 call")
+    assert above.heard() == ["EXTEND_TIMEOUT_USEC=60000000", "STOPPING=1\nSTATUS=1 call"]
+
+
+def test_what_is_meant_for_another_process_is_not_taken() -> None:
+    """A child that inherits the environment has neither the sockets nor the watchdog."""
+    environ = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}
+    made = Supervisor.of(environ)
+    assert (made.sockets, made.watchdog) == ([], None)
+    assert "LISTEN_FDS" not in environ
+
+
+def test_a_watchdog_of_this_process_is_heeded() -> None:
+    assert Supervisor.of({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": str(os.getpid())}).watchdog == 2.0
+
+
+def test_a_loop_lives_while_it_goes_round() -> None:
+    stuck = threading.Event()
+    loop = Loop("some", lambda: 0.01 if not stuck.is_set() else threading.Event().wait() or 0.0)
+    assert loop.alive(time.monotonic())  # not started: not missed
+    loop.start()
+    eventually(lambda: loop.alive(time.monotonic()))
+    stuck.set()
+    eventually(lambda: not loop.alive(time.monotonic(), patience=0.3))
+    assert loop.alive(time.monotonic())
+    assert not loop.alive(time.monotonic() + 60)
+
+
+def test_a_call_is_stuck_past_its_deadline_and_in_silence() -> None:
+    """Past its deadline alone is not enough: its answer may be waiting for a full disk."""
+    in_hand = InHand()
+
+    class Some:
+        class job:
+            id = "j"
+
+    running = in_hand.add(Some)
+    now = running.began_at
+    assert in_hand.stuck(now + 99, longest=100, silence=10) is None
+    assert in_hand.stuck(now + 101, longest=100, silence=10) is running
+    running.moved_at = now + 95
+    assert in_hand.stuck(now + 101, longest=100, silence=10) is None
+
+
+def test_one_worker_of_a_name_at_a_time(tmp_path: Path) -> None:
+    first = Name(tmp_path, "main")
+    with pytest.raises(Conflict, match=rf"called main runs already \(process {os.getpid()}\).*--name"):
+        Name(tmp_path, "main")
+    Name(tmp_path, "other").let_go()
+    Name(tmp_path, None).let_go()
+
+    next_one = Name(tmp_path, "main", inherited=os.dup(first.handle))
+    first.let_go()
+    with pytest.raises(Conflict):
+        Name(tmp_path, "main")  # the next generation has it
+    next_one.let_go()
+    Name(tmp_path, "main").let_go()
