@@ -11,14 +11,18 @@ from ..core.rates import parse_rate
 from ..core.wire import maybe_timestamp, timestamp
 from ..errors import ConfigError
 from .output import Output, json_option, pass_output
+from .rotation import webhook
 
 
 @click.group()
 @pass_output
 def keys(output: Output) -> None:
-    """Named API keys: add, list, revoke."""
+    """Named API keys: add, list, revoke. And the signing secret of callbacks: webhook rotate."""
     if output.settings.url:
         raise ConfigError(["Keys are kept on the relay's own machine: run this there, without --url or RELAY_URL."])
+
+
+keys.add_command(webhook)
 
 
 @keys.command()

@@ -34,8 +34,8 @@ def listen(output: Output, port: int, answer: int, count: int | None) -> None:
     server = _listening(port, _handler(output, answer, output.settings.webhook_secret, count, enough))
     thread = threading.Thread(target=server.serve_forever, name="listen", daemon=True)
     thread.start()
-    where = f"http://127.0.0.1:{server.server_address[1]}/"
-    output.say(f"Listening on {where}  (the worker needs RELAY_ALLOW_PRIVATE_URLS=127.0.0.1 to reach it)")
+    here = f"127.0.0.1:{server.server_address[1]}"
+    output.say(f"Listening on http://{here}/  (the worker needs RELAY_ALLOW_PRIVATE_URLS={here} to reach it)")
     try:
         while not enough.wait(0.2):
             pass

@@ -73,14 +73,20 @@ def with_key_files(source: Source, secrets: Sequence[str]) -> Source:
 
 
 def credentials(folder: Path, secrets: Sequence[str]) -> Source:
-    """Secrets that systemd laid down for this service, under their names in upper or lower case."""
+    """
+    Secrets that systemd laid down for this service, under their names in upper or lower case.
+
+    One that is just `-` is none: what a unit lays down (`SetCredential=NAME:-`) where the sysadmin has no such file.
+    """
     texts: dict[str, str] = {}
     faults: list[str] = []
     for name in secrets:
         path = next((path for path in (folder / name, folder / name.lower()) if path.exists()), None)
         if path is not None:
-            texts[name], wrong = _key_file(path, f"The systemd credential {path.name}")
+            text, wrong = _key_file(path, f"The systemd credential {path.name}")
             faults.extend(wrong)
+            if text != "-":
+                texts[name] = text
 
     return Source("a systemd credential", texts, tuple(faults))
 

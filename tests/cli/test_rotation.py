@@ -1,0 +1,87 @@
+"""`keys webhook`: rotated through the real command, and seen in what a real worker signs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from claude_relay.core.signing import secret_of
+from tests.support.receiver import Received, Receiver
+from tests.support.rig import Rig
+
+OLD = secret_of(b"o" * 32)
+
+
+def verified_by(received: Received, secrets: Sequence[str]) -> list[bool]:
+    """Which of the secrets the library takes it by."""
+    answers = []
+    for secret in secrets:
+        try:
+            Webhook(secret).verify(received.body.decode(), received.headers)
+            answers.append(True)
+        except WebhookVerificationError:
+            answers.append(False)
+    return answers
+
+
+@pytest.mark.process
+def test_a_rotation_reaches_the_receivers_without_one_callback_refused(tmp_path: Path) -> None:
+    """The new one first, the old one beside it; after `finish` the new one alone. The settings file keeps the rest."""
+    dotenv = tmp_path / ".env"
+    dotenv.write_text(f"# ours\nRELAY_WEBHOOK_SECRET={OLD}  # since May\nLOG_LEVEL=info\n")
+    dotenv.chmod(0o600)
+    with Receiver() as hook, Rig(tmp_path) as rig:
+        rig.start_api()
+        rotated = rig.command("keys", "webhook", "rotate", "--grace", "1h")
+        assert rotated.returncode == 0, rotated.stderr
+        new = rotated.stdout.strip()
+        assert new.startswith("whsec_") and new not in rotated.stderr
+        assert "finish" in rotated.stderr and "worker" in rotated.stderr
+        assert dotenv.read_text() == f"# ours\nRELAY_WEBHOOK_SECRET={new},{OLD}  # since May\nLOG_LEVEL=info\n"
+        assert dotenv.stat().st_mode & 0o777 == 0o600
+
+        rig.start_worker()
+        rig.submit({"prompt": "Hei", "webhookUrl": hook.url("/during")})
+        [during] = hook.wait_for(1, path="/during", timeout=30)
+        assert verified_by(during, [new, OLD]) == [True, True]
+
+        too_soon = rig.command("keys", "webhook", "rotate")
+        assert (too_soon.returncode, too_soon.stdout) == (9, "")
+        assert "grace" in too_soon.stderr
+        assert rig.command("keys", "webhook", "finish").returncode == 9
+        assert rig.command("keys", "webhook", "finish", "--force").returncode == 0
+        assert f"RELAY_WEBHOOK_SECRET={new}  # since May" in dotenv.read_text()
+
+        assert rig.worker.stop() == 0
+        rig.start_worker()
+        rig.submit({"prompt": "Hei", "webhookUrl": hook.url("/after")})
+        [after] = hook.wait_for(1, path="/after", timeout=30)
+        assert verified_by(after, [new, OLD]) == [True, False]
+
+
+def test_what_cannot_be_written_is_said_to_the_letter(tmp_path: Path) -> None:
+    """From the environment: nothing is changed, and the line to set stands on stdout."""
+    with Rig(tmp_path) as rig:
+        done = rig.command("keys", "webhook", "rotate", RELAY_WEBHOOK_SECRET=OLD)
+
+        assert done.returncode == 78
+        name, _, value = done.stdout.strip().partition("=")
+        new, old = value.split(",")
+        assert (name, old) == ("RELAY_WEBHOOK_SECRET", OLD)
+        assert new.startswith("whsec_") and new != old
+        assert "Nothing was changed" in done.stderr and "whsec_" not in done.stderr
+
+
+def test_the_first_secret_is_made_the_same_way(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("#RELAY_WEBHOOK_SECRET=\n")
+    with Rig(tmp_path) as rig:
+        done = rig.command("keys", "webhook", "rotate", "--json")
+        told = json.loads(done.stdout)
+
+        assert (done.returncode, told["secrets"]) == (0, 1)
+        assert (tmp_path / ".env").read_text() == f"RELAY_WEBHOOK_SECRET={told['secret']}\n"
+        assert rig.command("keys", "webhook", "finish").returncode == 9
