@@ -197,7 +197,9 @@ def make_app(settings: Settings, relay: Relay, leaving: threading.Event | None =
 def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
     """Run the API until it is told to stop; answers the exit code."""
     from .api.serve import Server
+    from .memory import give_large_back
 
+    give_large_back()
     settings.require("API_SECRET_KEY")
     with open_relay(settings, create=True) as relay:
         _refuse_a_broken_store(relay)
@@ -223,9 +225,11 @@ def _watching(settings: Settings, relay: Relay) -> Iterator[None]:
 
 def work(settings: Settings, supervisor: Supervisor | None = None, name: str | None = None) -> int:
     """Run a worker until it is told to stop; answers the exit code."""
+    from .memory import give_large_back
     from .storage.ballast import Ballast
     from .worker.pacing import Pacing
 
+    give_large_back()
     if settings.provider == "anthropic":
         settings.require("ANTHROPIC_API_KEY")
     with contextlib.ExitStack() as stack:

@@ -48,7 +48,7 @@ class Allow:
         if target.address is None:
             return replace(self, names=self.names | {(target.host, target.port)})
 
-        return replace(self, networks=self.networks | {(ipaddress.ip_network(target.address), target.port)})
+        return replace(self, networks=self.networks | {(_alone(target.address), target.port)})
 
     def name(self, host: str, port: int) -> bool:
         """Whether that name may be called, wherever it leads."""
@@ -59,6 +59,11 @@ class Allow:
         plain = getattr(address, "ipv4_mapped", None) or address
 
         return any(plain in network and only in (None, port) for network, only in self.networks)
+
+
+def _alone(address: Address) -> Network:
+    """The network of that address and no other; of a mapped one the address that it is to the kernel."""
+    return ipaddress.ip_network(getattr(address, "ipv4_mapped", None) or address)
 
 
 def _read(text: str) -> tuple[str | Network, int | None]:
@@ -73,8 +78,8 @@ def _read(text: str) -> tuple[str | Network, int | None]:
     bare = text[1:-1] if text[0] + text[-1] == "[]" else text
     address = read_address(bare)
     if address is not None:
-        return ipaddress.ip_network(address), None
+        return _alone(address), None
 
     target = read_target(f"http://{text}/")
     port = target.port if ":" in text.rpartition("]")[2] else None
-    return (ipaddress.ip_network(target.address) if target.address else target.host), port
+    return (_alone(target.address) if target.address else target.host), port

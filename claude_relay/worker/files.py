@@ -22,7 +22,7 @@ Stop = Callable[[], Failure | None]
 log = logging.getLogger(__name__)
 
 #: The files of all calls of this worker together, in bytes. As base64 and as JSON each is there two or three times.
-_IN_HAND = 4 * MOST_BYTES
+_IN_HAND = 2 * MOST_BYTES
 
 #: How long to wait before a store that could not be used is asked again, in seconds.
 _PAUSE = 0.5

@@ -63,6 +63,17 @@ def test_what_the_operator_names_is_taken(url, taken):
     assert taken is (literal_problem(url, SOMEBODY) is None)
 
 
+@pytest.mark.parametrize("entry", ["::ffff:10.0.0.1", "[::ffff:10.0.0.1]:80", "10.0.0.1"])
+def test_a_mapped_address_is_named_by_either_of_its_names(entry):
+    """
+    To the kernel they are one.
+    """
+    allow = Allow.parse([entry])
+
+    assert literal_problem("http://10.0.0.1/", allow) is None
+    assert literal_problem("http://[::ffff:10.0.0.1]/", allow) is None
+
+
 def test_with_networks_alone_a_name_waits_for_its_lookup():
     """
     A container's name can lead into an allowed network; the door cannot know, so the attempt decides.

@@ -23,6 +23,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "failpoints": ({"errors"}, set()),
     "program": (set(), set()),
+    "memory": (set(), set()),
     "ports": (_LEAVES, set()),
     "relay": (_LEAVES | {"ports", "failpoints"}, set()),
     "storage": (_LEAVES | {"ports"}, {"apsw", "cryptography"}),

@@ -1,0 +1,36 @@
+"""Memory that large files took is given back, and never more of it is taken at once than a few of them need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.fake_claude import FakeClaude
+from tests.support.receiver import Answer, Receiver
+from tests.support.rig import Rig
+
+pytestmark = pytest.mark.process
+MEGABYTE = 1_000_000
+
+
+def memory(pid: int, name: str) -> int:
+    """What the kernel says of a process, in bytes."""
+    [line] = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith(name)]
+    return int(line.split()[1]) * 1024
+
+
+def test_a_worker_is_slim_again_after_large_files(tmp_path: Path) -> None:
+    """Six files of 20 MB: 120 MB of files, 160 MB as they are sent, and each is there in more than one form."""
+    with FakeClaude() as upstream, Receiver() as shelf, Rig(tmp_path, upstream=upstream.url).start() as rig:
+        rig.submit({"requestId": "warm", "prompt": "Hei"})
+        rig.finished("warm")
+        before = memory(rig.worker.pid, "VmRSS")
+        shelf.answer("/a.pdf", Answer(body=b"%PDF-1.7\n" + b"x" * 20 * MEGABYTE))
+        for n in range(6):
+            rig.submit({"requestId": f"r-{n}", "prompt": "Les", "files": [{"url": shelf.url("/a.pdf")}]})
+        for n in range(6):
+            assert rig.finished(f"r-{n}", within=60)["status"] == "completed"
+
+        assert memory(rig.worker.pid, "VmHWM") - before < 350 * MEGABYTE
+        assert memory(rig.worker.pid, "VmRSS") - before < 100 * MEGABYTE
