@@ -35,7 +35,7 @@ lint: $(READY)
 bench: $(READY) ## measure it
 	@$(PY) -m benchmarks $(ARGS)
 
-storm: $(READY) ## five minutes of SIGKILL at random, judged from outside (ARGS='--seed N --seconds N')
+storm: $(READY) ## five minutes of SIGKILL at random, judged from outside (ARGS='--seed N --seconds N', '--batch')
 	@$(PY) -m tests.faults.storm $(ARGS)
 
 docs: $(READY) ## write .env.example and the README's settings anew from the options

@@ -74,6 +74,10 @@ def _delivery(delivery: dict[str, Any]) -> str:
     return told
 
 
+def _batches(body: dict[str, Any]) -> int:
+    return sum(body["batches"].values())
+
+
 def _whole(output: Output, body: dict[str, Any]) -> None:
     if output.json:
         output.value(body)
@@ -85,6 +89,7 @@ def _whole(output: Output, body: dict[str, Any]) -> None:
         ("waiting", jobs["queued"], "" if oldest is None else f"the oldest for {oldest:.0f} s"),
         ("held", jobs["held"], "claude-relay retry ID lets one go on" if jobs["held"] else ""),
         ("running", jobs["running"], ""),
+        ("in batches", jobs["batched"], f"{_batches(body)} batches" if jobs["batched"] else ""),
         ("completed", jobs["completed"], ""),
         (
             "failed",

@@ -83,11 +83,11 @@ class Batches:
 
         return self._store.read(look)
 
-    def belongs(self, batch: Batch, name: str) -> bool:
-        """Whether that item is one of the batch's, done or not."""
+    def batch_of(self, name: str) -> str | None:
+        """The id of the batch that has an item of that name, done or not."""
         item = self._store.read(lambda view: view.item(name))
 
-        return item is not None and item.batch_id == batch.id
+        return None if item is None else item.batch_id
 
     def split(self, batch: Batch, groups: Sequence[Sequence[str]]) -> Batch:
         """Before it is sent: the first group stays, each of the others becomes a batch of its own."""

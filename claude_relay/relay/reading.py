@@ -172,6 +172,7 @@ class Reading:
                     for worker in view.workers()
                 ],
                 "deliveries": view.delivery_counts(),
+                "batches": view.batch_counts(),
                 "destinations": [
                     wire.destination_body(one, waiting=view.waiting_for(one.name))
                     for one in view.destinations()

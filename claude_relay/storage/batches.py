@@ -102,6 +102,12 @@ class BatchReads(Asking):
         """How many of its items have a job that still waits for them."""
         return int(self._run(f"SELECT count(*) {_AWAITED}", (batch_id,))[0][0])
 
+    def batch_counts(self) -> dict[str, int]:
+        """How many batches stand in each state, but for those that are settled."""
+        known = {state.value: 0 for state in BatchState if state is not BatchState.SETTLED}
+        sql = "SELECT state, count(*) FROM batches WHERE state <> 'settled' GROUP BY state"
+        return known | dict(self._run(sql, ()))  # type: ignore[arg-type]
+
 
 class BatchWrites(BatchReads):
     """Implements `ports.BatchUnit`."""

@@ -231,12 +231,14 @@ class Batching:
                     "results of a batch that may be ours are away", extra={"upstreamId": one.id, "error": str(exc)}
                 )
                 continue
-            if batches.belongs(batch, name):
+            belongs_to = batches.batch_of(name)
+            if belongs_to == batch.id:
                 log.info("batch found again", extra={"batch": batch.id, "upstreamId": one.id})
                 batches.created(batch, one)
                 return
-            self._strangers.add(one.id)
             maybe.remove(one)
+            if belongs_to is None:  # else it is another one that is looked for
+                self._strangers.add(one.id)
         if maybe or self._clock() - sent_at < self._settle_time:
             batches.looked(batch)
             return

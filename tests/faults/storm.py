@@ -155,14 +155,26 @@ def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[
     }
 
 
+def tell(text: str) -> None:
+    """To whoever watches."""
+    print(text, flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--batch", action="store_true", help="a thousand batched jobs instead")
+    parser.add_argument("--jobs", type=int, default=1000, help="how many, with --batch")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     wanted = parser.parse_args()
     print(f"seed {wanted.seed}, {wanted.seconds:g} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        print(run(Path(folder), seconds=wanted.seconds, seed=wanted.seed, say=lambda text: print(text, flush=True)))
+        if wanted.batch:
+            from tests.faults import batch_storm
+
+            print(batch_storm.run(Path(folder), jobs=wanted.jobs, seed=wanted.seed, seconds=wanted.seconds, say=tell))
+            return 0
+        print(run(Path(folder), seconds=wanted.seconds, seed=wanted.seed, say=tell))
 
     return 0
 

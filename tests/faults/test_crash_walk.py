@@ -19,6 +19,7 @@ from claude_relay.core.failure import Partial, Remedy
 from claude_relay.core.job import OnInterrupt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
+from claude_relay.ports import BatchSeen
 from claude_relay.relay import Ref, Relay
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
@@ -55,7 +56,7 @@ class World:
         self.store = SqliteStore(path, clock=self.clock)
         self.failing = Failing(self.store._writing)
         self.store._writing = self.failing  # type: ignore[assignment]
-        self.relay = Relay(self.store, QuietBell(), Policy())
+        self.relay = Relay(self.store, QuietBell(), Policy(batch_linger=0.0))
 
     def claimed(self, **fields: Any) -> Any:
         self.relay.submit(a_submission("r", **fields))
@@ -85,6 +86,8 @@ class World:
             "events",
             "holds",
             "groups",
+            "batches",
+            "batch_items",
         )
         return [self.failing._real.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables]
 
@@ -108,7 +111,11 @@ def legal(world: World) -> None:
     none("SELECT j.id FROM jobs j WHERE j.state = 'running' AND NOT EXISTS"
          " (SELECT 1 FROM calls c WHERE c.job_id = j.id AND c.number = j.calls AND c.outcome IS NULL)")  # fmt: skip
     none("SELECT c.job_id FROM calls c JOIN jobs j ON j.id = c.job_id WHERE c.outcome IS NULL"
-         " AND NOT (j.state = 'running' AND c.number = j.calls)")  # fmt: skip
+         " AND NOT (j.state IN ('running', 'batched') AND c.number = j.calls)")  # fmt: skip
+    none("SELECT j.id FROM jobs j WHERE j.state = 'batched' AND NOT EXISTS (SELECT 1 FROM batch_items i JOIN batches b"
+         " ON b.id = i.batch_id WHERE i.job_id = j.id AND i.number = j.calls AND i.done = 0"
+         " AND b.state <> 'settled')")  # fmt: skip
+    none("SELECT b.id FROM batches b JOIN batch_items i ON i.batch_id = b.id WHERE b.state = 'settled' AND i.done = 0")
     none("SELECT j.id FROM jobs j WHERE j.version <> (SELECT max(version) FROM events e"
          " WHERE e.job_id = j.id AND e.subject = 'job')")  # fmt: skip
     none("PRAGMA foreign_key_check")
@@ -117,6 +124,50 @@ def legal(world: World) -> None:
 def _held(world: World) -> None:
     claimed = world.claimed(on_interrupt=OnInterrupt.HOLD)
     world.relay.work.interrupt(claimed, Partial(text="half"), why="x")
+
+
+def _planned(world: World, **fields: Any) -> Any:
+    for name in ("r", "s"):
+        world.relay.submit(a_submission(name, **({"mode": "batch"} | fields)))
+    world.relay.batches.plan("w")
+    batch = world.relay.batches.take("w")
+    assert batch is not None
+    return batch
+
+
+def _names(world: World, batch: Any) -> list[str]:
+    return [one.item.custom_id for one in world.relay.batches.contents(batch)]
+
+
+def _sent(world: World, **fields: Any) -> Any:
+    batch = _planned(world, **fields)
+    return world.relay.batches.sending(batch, _names(world, batch))
+
+
+def _created(world: World, **fields: Any) -> Any:
+    seen = BatchSeen(id="msgbatch_1", ended=False, count=2, created_at=world.clock())
+    return world.relay.batches.created(_sent(world, **fields), seen)
+
+
+def _result(world: World) -> Any:
+    batch = world.relay.batches.ended(_created(world))
+    return world.relay.batches.contents(batch)[0]
+
+
+def _late_result(world: World) -> Any:
+    one = _result(world)
+    world.relay.cancel(R)
+    return one
+
+
+def _late_in_batch(world: World) -> None:
+    _created(world, deadline_at=world.clock() + 1)
+    world.clock.advance(2)
+
+
+def _too_slow(world: World) -> None:
+    _created(world, mode="auto", need_by=world.clock() + 7200)
+    world.clock.advance(7200)
 
 
 def _due(world: World) -> None:
@@ -156,6 +207,33 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
         lambda w: w.relay.post.settle(w.to_send(), Reply(status=410)),
         lambda w, _: w.relay.redeliver(R),
     ),
+    "gather": (
+        lambda w: w.relay.submit(a_submission("r", mode="batch")),
+        lambda w, _: w.relay.batches.plan("w"),
+    ),
+    "batch in hand": (
+        lambda w: (w.relay.submit(a_submission("r", mode="batch")), w.relay.batches.plan("w")),
+        lambda w, _: w.relay.batches.take("w"),
+    ),
+    "batch split": (_planned, lambda w, b: w.relay.batches.split(b, [[name] for name in _names(w, b)])),
+    "batch about to be sent": (_planned, lambda w, b: w.relay.batches.sending(b, _names(w, b))),
+    "batch created": (
+        _sent,
+        lambda w, b: w.relay.batches.created(
+            b, BatchSeen(id="msgbatch_1", ended=False, count=2, created_at=w.clock())
+        ),
+    ),
+    "batch refused, halved": (_sent, lambda w, b: w.relay.batches.refused(b, a_failure(remedy=Remedy.FAIL))),
+    "batch refused, throttled": (_sent, lambda w, b: w.relay.batches.refused(b, a_failure(remedy=Remedy.WAIT))),
+    "batch refused, parked": (_sent, lambda w, b: w.relay.batches.refused(b, a_failure(remedy=Remedy.PARK))),
+    "batch not made": (_sent, lambda w, b: w.relay.batches.never_made(b)),
+    "batch forgotten": (_created, lambda w, b: w.relay.batches.forgotten(b, a_failure())),
+    "batch result": (_result, lambda w, one: w.relay.batches.settle(one, a_completion())),
+    "batch result, failed": (_result, lambda w, one: w.relay.batches.settle(one, a_failure())),
+    "batch result, late": (_late_result, lambda w, one: w.relay.batches.settle(one, a_completion())),
+    "cancel, in a batch": (_created, lambda w, _: w.relay.cancel(R)),
+    "expire, in a batch": (_late_in_batch, lambda w, _: w.relay.upkeep.expire()),
+    "promote": (_too_slow, lambda w, _: w.relay.batches.promote()),
     "pause": (lambda w: None, lambda w, _: w.relay.pause("g")),
     "resume": (lambda w: w.relay.pause(), lambda w, _: w.relay.resume()),
 }  # fmt: skip

@@ -201,6 +201,21 @@ def test_a_lost_batch_is_told_from_a_stranger_of_the_same_size(world: World) -> 
     assert max(world.shelf.answered.values()) == 1
 
 
+def test_two_lost_batches_of_one_size_are_told_apart(tmp_path: Path) -> None:
+    world = World(tmp_path, batch_size=1, batch_poll=(0.5, 0.5))  # both are sent before either is looked for
+    try:
+        world.shelf.creations += ["reset", "reset"]
+        world.submit("a")
+        world.submit("b")
+        world.ended("a", "b")
+
+        assert len(creations(world)) == 2
+        assert set(world.shelf.answered.values()) == {1}
+        assert world.result("b")["response"] == "batched answer to job b"
+    finally:
+        world.close()
+
+
 def test_a_batch_that_never_arrived_goes_out_again_and_counts_nothing(world: World) -> None:
     world.shelf.creations.append((Reset(),))
     world.submit("a")

@@ -7,7 +7,7 @@ The batches of the fake Claude, with books of their own: what was made, and what
         assert shelf.paid == {"01J…-1": 0.000054}
 
 It shares no code with the product. A word in a prompt decides what comes of an item: `errored`, `invalid`, `expired`,
-`refuse`; `slow-batch` keeps its whole batch at work until it is canceled.
+`refuse`; `slow-batch` keeps its whole batch at work for `slow_span`, or until it is canceled.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Shelf:
     span: float | Callable[[], float] = 0.0
     seed: int = 1
     slow_word: str = "slow-batch"
+    slow_span: float = 3600.0
     #: What the next creations meet instead of an answer: "reset" makes the batch and says nothing, or a refusal.
     creations: list[str | tuple[Step, ...]] = field(default_factory=list)
     results_away: list[tuple[Step, ...]] = field(default_factory=list)
@@ -129,11 +130,12 @@ class Shelf:
 
     def _progress(self, batch: Made) -> None:
         slow = any(self.slow_word in json.dumps(params) for params in batch.requests.values())
-        if batch.results is not None or ((time.time() < batch.ready_at or slow) and not batch.canceling):
+        ready_at = batch.at + self.slow_span if slow else batch.ready_at
+        if batch.results is not None or (time.time() < ready_at and not batch.canceling):
             return
         lines = []
         for name, params in batch.requests.items():
-            canceled = (batch.canceling and time.time() < batch.ready_at) or (slow and batch.canceling)
+            canceled = batch.canceling and time.time() < ready_at
             lines.append(
                 {"custom_id": name, "result": {"type": "canceled"} if canceled else self._result(name, params)}
             )
