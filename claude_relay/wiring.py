@@ -238,7 +238,7 @@ def work(settings: Settings, supervisor: Supervisor | None = None, name: str | N
         stack.callback(house.close)
         _refuse_a_broken_store(house.relay)
         pacing = Pacing()
-        claude = _claude(settings, stack, pacing)
+        claude = _claude(settings, stack, pacing, house.relay)
 
         batches = claude.batches()
         stack.callback(batches.close)
@@ -301,7 +301,7 @@ def _alert_sender(settings: Settings, allow: Allow) -> Sender:
         raise ConfigError([f"RELAY_ALERT_URL {exc}."]) from None
 
 
-def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing) -> Messages:
+def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing, relay: Relay) -> Messages:
     from .claude.messages import Limits, Messages
     from .claude.ratelimits import RateLimits
 
@@ -325,8 +325,20 @@ def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing) -> 
         pause = min(max(out), _TOKENLESS) if out else None
         pacing.heard(family, limit=quota.limit, remaining=quota.remaining, reset=quota.reset, exhausted_for=pause)
 
-    prices = load_prices(settings.prices)
-    claude = Messages(api_key=key or "", prices=prices, base_url=base_url, limits=limits, on_limits=heard)
+    def window(model: str) -> int | None:
+        listed = relay.known().listed(model)
+        return listed.max_input_tokens if listed else None
+
+    claude = Messages(
+        api_key=key or "",
+        prices=load_prices(settings.prices),
+        base_url=base_url,
+        limits=limits,
+        on_limits=heard,
+        shelf=relay.uploads,
+        keep_files=settings.retention,
+        window=window,
+    )
     stack.callback(claude.close)
 
     return claude

@@ -17,6 +17,7 @@ from ..errors import InvalidRequest
 from ..ports import BatchSeen, Parcel, Prompt, ResultsAway
 from . import endings
 from .answer import Malformed
+from .attached import TooMuch
 from .budget import affordable, beyond
 from .classify import classify
 from .exchange import Exchange
@@ -77,6 +78,8 @@ class Batches:
             params = {key: value for key, value in plan.body.items() if key not in _LEFT_OUT}
             params["max_tokens"] = affordable(prompt, params["max_tokens"], self._prices)
             body = _encoded({"custom_id": custom_id, "params": params})
+        except TooMuch as exc:
+            return exc.failure
         except (InvalidRequest, TypeError, ValueError) as exc:
             return Failure(
                 type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable", sent=False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import time
@@ -13,20 +14,26 @@ from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Step
 from ..core.job import family_of
 from ..core.prices import PriceList
 from ..errors import InvalidRequest
-from ..ports import Prompt, Stop
+from ..ports import Prompt, Shelf, Stop
 from . import models, request, schema
+from .attached import Attached, TooMuch
 from .batches import Batches
 from .budget import beyond
 from .caching import Caching
+from .classify import classify
 from .exchange import Exchange
+from .inspector import Inspector
 from .ratelimits import RateLimits
 from .recent import Recent
-from .upstream import Upstream
+from .upstream import Broken, Refused, Upstream
 from .watch import Limits, Watch, Watchdog
 
 log = logging.getLogger(__name__)
 
 _DAY = 86_400.0
+
+#: How Anthropic says that a file is not there (any more): in the words of a `Failure.reason`.
+_FILE_GONE = ("http_404", "file_expired", "http_410")
 
 
 class Messages:
@@ -46,11 +53,24 @@ class Messages:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         on_limits: Callable[[str, RateLimits], None] | None = None,
+        shelf: Shelf | None = None,
+        keep_files: float = _DAY,
+        window: Callable[[str], int | None] = lambda model: None,
     ) -> None:
         self._limits, self._prices = limits or Limits(), prices
         self._clock, self._wall, self._on_limits = clock, wall, on_limits
         self._upstream = Upstream(api_key=api_key, base_url=base_url, limits=self._limits)
         self._watchdog = Watchdog(every=self._limits.look)
+        self._inspector = Inspector()
+        self._attached = Attached(
+            self._upstream,
+            self._inspector,
+            shelf=shelf,
+            account=hashlib.sha256(f"{base_url}\0{api_key}".encode()).hexdigest()[:16],
+            keep=keep_files,
+            window=window,
+            wall=wall,
+        )
         self._caching = Caching(clock=clock)
         self._too_much = Recent(seconds=_DAY, clock=clock)
 
@@ -90,7 +110,7 @@ class Messages:
         )
         try:
             with self._watchdog.over(watch):
-                return self._run(exchange, prompt)
+                return self._whole(exchange, prompt)
         except InvalidRequest as exc:
             failure = Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")
         except Exception:
@@ -113,18 +133,50 @@ class Messages:
         """End the watchdog and close every connection."""
         self._watchdog.close()
         self._upstream.close()
+        self._inspector.close()
 
-    def _run(self, exchange: Exchange, prompt: Prompt) -> Completion | Failure:
+    def _whole(self, exchange: Exchange, prompt: Prompt) -> Completion | Failure:
+        """With its files checked, and stored where that is better; once more where one of them was gone from there."""
         if (failure := beyond(prompt, self._prices)) is not None:
             return failure
+        try:
+            ready = self._attached.ready(prompt)
+        except (TooMuch, Refused, Broken) as exc:
+            return self._not_ready(exc)
+        done = self._run(exchange, ready.prompt)
+        if not isinstance(done, Failure):
+            return done
+        if done.reason in _FILE_GONE and self._attached.forget_missing(ready.used):
+            gone = exchange.step(done.type.value, done.message)
+            try:
+                return self._run(exchange, self._attached.ready(prompt).prompt, after=gone)
+            except (TooMuch, Refused, Broken) as exc:
+                return replace(self._not_ready(exc), sent=True)
+        if done.reason == "http_400" and ready.broken:
+            return replace(
+                done, message=f"{done.message} ({' and '.join(ready.broken)} could not be read as a PDF here)"
+            )
+
+        return done
+
+    def _not_ready(self, exc: TooMuch | Refused | Broken) -> Failure:
+        if isinstance(exc, TooMuch):
+            return exc.failure
+        if isinstance(exc, Refused):
+            failure = classify(status=exc.status, headers={}, now=self._wall(), **exc.error)
+        else:
+            failure = Failure(type=ErrorType.UPSTREAM, message=str(exc), remedy=Remedy.SOON, reason=exc.reason)
+        return replace(failure, message=f"a file could not be stored at Anthropic: {failure.message}", sent=False)
+
+    def _run(self, exchange: Exchange, prompt: Prompt, *, after: Step | None = None) -> Completion | Failure:
         wanted = (prompt.request.get("options") or {}).get("outputSchema")
         if wanted is None:
-            return self._send(exchange, self._plan(prompt, native=True))
+            return self._send(exchange, self._plan(prompt, native=True), after=after)
 
         schema.checked(wanted)
         key = json.dumps(wanted, sort_keys=True)
         plan = self._plan(prompt, native=key not in self._too_much)
-        done = self._send(exchange, plan)
+        done = self._send(exchange, plan, after=after)
         if not (plan.native and isinstance(done, Failure) and done.reason == "http_400"):
             return done
 
@@ -140,6 +192,7 @@ class Messages:
 
     def _plan_once(self, prompt: Prompt) -> request.Plan:
         """For a batch, where nothing can be asked twice: the schema as it is known to be taken."""
+        self._attached.check(prompt)
         reading = self._reading(prompt)
         if reading.schema is not None:
             schema.checked(reading.schema)

@@ -159,7 +159,8 @@ def _block(file: Mapping[str, Any], number: int) -> dict[str, Any]:
     data, media_type = file.get("data"), file.get("mediaType")
     if file.get("fileId"):
         kind = "image" if str(media_type).startswith("image/") else "document"
-        return {"type": kind, "source": {"type": "file", "file_id": file["fileId"]}}
+        block: dict[str, Any] = {"type": kind, "source": {"type": "file", "file_id": file["fileId"]}}
+        return block | ({"title": file["name"]} if file.get("name") and kind == "document" else {})
     if not isinstance(data, str):
         raise InvalidRequest(problems=[Problem(field=f"files[{number}]", problem="has no data that could be sent")])
 

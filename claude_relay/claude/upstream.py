@@ -16,6 +16,9 @@ DEFAULT_URL = "https://api.anthropic.com"
 #: A question without a model's answer, in seconds.
 _GET_TIMEOUT = 30.0
 
+#: A file on its way there, in seconds.
+_UPLOAD_TIMEOUT = 300.0
+
 
 class Refused(Exception):
     """An error answer: a status, and what its body says."""
@@ -120,6 +123,35 @@ class Upstream:
             raise Broken("the answer is not a JSON object", "not_an_object")
 
         return value
+
+    def upload(self, name: str, data: bytes, *, media_type: str, expires_in_seconds: int) -> str:
+        """Store a file there; answers its id. `Refused` or `Broken` like a call."""
+        self.open()
+        from anthropic import APIStatusError
+
+        try:
+            stored = self._client.files.upload(
+                file=(name, data, media_type), expires_in_seconds=expires_in_seconds, timeout=_UPLOAD_TIMEOUT
+            )
+        except APIStatusError as exc:
+            raise Refused(exc.status_code, self.error_of(exc.body)) from exc
+        except Exception as exc:
+            raise Broken(self._redact(_root(exc)), "connection") from exc
+        if not isinstance(file_id := getattr(stored, "id", None), str):
+            raise Broken("the answer to an upload names no file", "not_a_file")
+
+        return file_id
+
+    def has_file(self, file_id: str) -> bool:
+        """Whether it is still stored there. Where that cannot be learnt, it is taken to be."""
+        try:
+            self.get(f"/v1/files/{file_id}", {})
+        except Refused as exc:
+            return exc.status not in (404, 410)
+        except Broken:
+            return True
+
+        return True
 
     def error_of(self, body: Any) -> dict[str, Any]:
         """The `error` of an error's body as keywords of `classify`, whatever the body is."""

@@ -22,8 +22,9 @@ from ..core.job import Job, Retain, State
 from ..core.keys import ADMIN
 from ..core.policy import Policy
 from ..core.submission import Request, Submission
+from ..core.tombstone import Tombstone
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
-from ..ports import Bell, Group, Hold, Store, Tombstone, Unit, View
+from ..ports import Bell, Group, Hold, Store, Unit, View
 from . import endings, standing
 from .acks import Acks
 from .admission import Admission
@@ -38,6 +39,7 @@ from .post import Post
 from .reading import Reading
 from .timekeeping import KeepsTime
 from .upkeep import Upkeep
+from .uploads import Uploads
 from .values import Accepted, Ids, Ref, Tools, found
 from .work import Work
 
@@ -77,6 +79,7 @@ class Relay:
         self.read = Reading(self._tools)
         self.work = Work(self._tools)
         self.attachments = Attachments(self._tools)
+        self.uploads = Uploads(self._tools)
         self.post = Post(self._tools)
         self.acks = Acks(self._tools)
         self.upkeep = Upkeep(self._tools)

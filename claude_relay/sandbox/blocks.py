@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +38,16 @@ class Turn:
     weights: tuple[int, ...] = ()  # of its blocks, in order
 
 
-def conversation(body: Mapping[str, Any]) -> list[Turn]:
+#: Finds a stored file by its id: its type and its bytes. Raises the 404 that upstream answers.
+Find = Callable[[str], tuple[str, bytes]]
+
+
+def no_files(file_id: str) -> tuple[str, bytes]:
+    """Where none are stored."""
+    raise ApiError(404, f"file {file_id[:60]} is not known")
+
+
+def conversation(body: Mapping[str, Any], find: Find = no_files) -> list[Turn]:
     """Every turn of `messages`, or the first thing wrong with one."""
     messages = body.get("messages")
     if messages is None:
@@ -46,7 +55,7 @@ def conversation(body: Mapping[str, Any]) -> list[Turn]:
     if not isinstance(messages, list) or not messages:
         raise invalid("messages", "at least one message is required")
 
-    turns = [_turn(message, f"messages.{index}") for index, message in enumerate(messages)]
+    turns = [_turn(message, f"messages.{index}", find) for index, message in enumerate(messages)]
     if not any(turn.role == "user" for turn in turns):
         raise invalid("messages", "at least one user message is required")
     if sum(turn.pages for turn in turns) > MOST_PAGES:
@@ -70,7 +79,7 @@ def system_tokens(system: Any) -> int:
     return total
 
 
-def _turn(message: Any, where: str) -> Turn:
+def _turn(message: Any, where: str, find: Find) -> Turn:
     if not isinstance(message, dict):
         raise invalid(where, "Input should be an object")
     role = message.get("role")
@@ -85,7 +94,7 @@ def _turn(message: Any, where: str) -> Turn:
     if not content:
         raise invalid(f"{where}.content", "must not be empty")
 
-    parts = [_block(block, role, f"{where}.content.{index}") for index, block in enumerate(content)]
+    parts = [_block(block, role, f"{where}.content.{index}", find) for index, block in enumerate(content)]
     return _joined(role, parts)
 
 
@@ -102,16 +111,16 @@ def _joined(role: str, parts: Sequence[Turn]) -> Turn:
     )
 
 
-def _block(block: Any, role: str, where: str) -> Turn:
+def _block(block: Any, role: str, where: str, find: Find) -> Turn:
     if not isinstance(block, dict) or not isinstance(block.get("type"), str):
         raise invalid(f"{where}.type", "Field required")
     kind = block["type"]
     if kind == "text":
         return _text(block, role, where)
     if kind == "image":
-        return _image(block, role, where)
+        return _image(block, role, where, find)
     if kind == "document":
-        return _document(block, role, where)
+        return _document(block, role, where, find)
     if kind not in PLAIN:
         raise invalid(
             f"{where}.type",
@@ -129,8 +138,8 @@ def _text(block: Mapping[str, Any], role: str, where: str) -> Turn:
     return Turn(role=role, text=text, tokens=tokens.of_text(text))
 
 
-def _image(block: Mapping[str, Any], role: str, where: str) -> Turn:
-    source = _source(block, where)
+def _image(block: Mapping[str, Any], role: str, where: str, find: Find) -> Turn:
+    source = _source(block, where, find)
     weight = tokens.AN_UNKNOWN_IMAGE
     if source["type"] == "base64":
         if source.get("media_type") not in IMAGES:
@@ -141,10 +150,10 @@ def _image(block: Mapping[str, Any], role: str, where: str) -> Turn:
     return Turn(role=role, tokens=weight, images=1)
 
 
-def _document(block: Mapping[str, Any], role: str, where: str) -> Turn:
+def _document(block: Mapping[str, Any], role: str, where: str, find: Find) -> Turn:
     if role == "assistant":
         raise invalid(where, "document blocks are not allowed in an assistant message")
-    source = _source(block, where)
+    source = _source(block, where, find)
     cited = isinstance(block.get("citations"), dict) and bool(block["citations"].get("enabled"))
     pages, weight = 0, 0
     if source["type"] == "base64":
@@ -165,13 +174,17 @@ def _document(block: Mapping[str, Any], role: str, where: str) -> Turn:
     return Turn(role=role, tokens=weight + pages * tokens.A_PAGE, documents=1, pages=pages, cited=cited)
 
 
-def _source(block: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def _source(block: Mapping[str, Any], where: str, find: Find) -> Mapping[str, Any]:
+    """The block's source; of a stored file, as if its bytes had been sent."""
     source = block.get("source")
     if not isinstance(source, dict) or not isinstance(source.get("type"), str):
         raise invalid(f"{where}.source.type", "Field required")
-    if source["type"] == "file":
-        raise ApiError(404, f"{where}.source.file_id: file {str(source.get('file_id'))[:60]} is not known")
-    return source
+    if source["type"] != "file":
+        return source
+    media_type, data = find(_string(source, "file_id", f"{where}.source"))
+    if media_type == "text/plain":
+        return {"type": "text", "media_type": media_type, "data": data.decode("utf-8", "replace")}
+    return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
 
 
 def _unknown_source(source: Mapping[str, Any], where: str) -> ApiError:

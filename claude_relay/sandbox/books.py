@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from claude_relay.sandbox.cache import Cache
+from claude_relay.sandbox.files import Files
 
 OPEN = "open"
 MOST_CALLS = 10_000
@@ -32,6 +33,8 @@ class Call:
     cache_write_tokens: int = 0
     output_tokens: int = 0
     prompt_sha256: str | None = None
+    file_id: str | None = None
+    bytes: int | None = None
 
 
 class Books:
@@ -43,6 +46,7 @@ class Books:
         self._tries: OrderedDict[str, int] = OrderedDict()
         self._minute, self._used = 0, (0, 0, 0)
         self.cache = Cache()
+        self.files = Files()
 
     def open(self, call: Call) -> Call:
         """Enter a call that has just arrived."""

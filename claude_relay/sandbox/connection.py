@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_BODY = 32 * 1024 * 1024
+MAX_FILE = 128 * 1024 * 1024
 _LINGER = 2.0
 
 
@@ -52,6 +53,9 @@ class Connection(BaseHTTPRequestHandler):
         self._serve()
 
     def do_POST(self) -> None:
+        self._serve()
+
+    def do_DELETE(self) -> None:
         self._serve()
 
     def _serve(self) -> None:
@@ -91,8 +95,9 @@ class Connection(BaseHTTPRequestHandler):
         if not length.isascii() or not length.isdigit():
             self.close_connection = True
             raise ApiError(400, "Content-Length: must be a whole number.")
-        if len(length) > 12 or int(length) > MAX_BODY:
-            self._refuse_unread(ApiError(413, f"Request exceeds the maximum size of {MAX_BODY} bytes."))
+        most = MAX_FILE if self.call.path == "/v1/files" else MAX_BODY
+        if len(length) > 12 or int(length) > most:
+            self._refuse_unread(ApiError(413, f"Request exceeds the maximum size of {most} bytes."))
         data = self.rfile.read(int(length))
         if len(data) < int(length):
             raise Gone

@@ -13,9 +13,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from claude_relay.sandbox import models, play, request
 from claude_relay.sandbox.answers import answer
 from claude_relay.sandbox.connection import Connection
+from claude_relay.sandbox.files import read_form
 from claude_relay.sandbox.problem import SPEAKER, ApiError
 
-_OWN = ("/", "/sandbox/books")
+_OWN = ("/", "/sandbox/books", "/sandbox/files")
 
 
 class Handler(Connection):
@@ -34,6 +35,10 @@ class Handler(Connection):
             self.send_json(models.page(parse_qs(urlsplit(self.path).query)))
         elif method == "GET" and path.startswith("/v1/models/"):
             self.send_json(models.find(unquote(path.removeprefix("/v1/models/"))).info())
+        elif path == "/v1/files" or path.startswith("/v1/files/"):
+            self._files(method, path, body)
+        elif method == "GET" and path == "/sandbox/files":
+            self.send_json(self.server.books.files.page({"limit": ["1000"]})["data"])
         elif method == "GET" and path == "/sandbox/books":
             self.send_json(self.server.books.calls())
         elif method == "GET" and path == "/":
@@ -45,7 +50,8 @@ class Handler(Connection):
 
     def _messages(self, body: Mapping[str, Any], *, counting: bool) -> None:
         """One answer, or the count of its input."""
-        ask = request.parse(body, version=self.headers.get("anthropic-version", ""), counting=counting)
+        version = self.headers.get("anthropic-version", "")
+        ask = request.parse(body, version=version, counting=counting, find=self._find)
         self.note(model=ask.model, stream=ask.stream, input_tokens=ask.input_tokens, prompt_sha256=ask.digest)
         if counting:
             self.send_json({"input_tokens": ask.input_tokens})
@@ -71,6 +77,31 @@ class Handler(Connection):
         self.note(message_id=found.id, output_tokens=found.output_tokens)
         books.spend(time.time(), read=found.input_tokens, written=found.output_tokens)
         self.play(score)
+
+    def _files(self, method: str, path: str, body: bytes) -> None:
+        """Store, list, look at, delete."""
+        files, now, file_id = self.server.books.files, time.time(), unquote(path.removeprefix("/v1/files").strip("/"))
+        if method == "POST" and not file_id:
+            stored = files.add(read_form(body, self.headers.get("content-type", "")), now)
+            self.note(file_id=stored.id, bytes=len(stored.data))
+            self.send_json(stored.info())
+        elif method == "GET" and not file_id:
+            self.send_json(files.page(parse_qs(urlsplit(self.path).query)))
+        elif method == "GET" and file_id.endswith("/content"):
+            files.get(file_id.removesuffix("/content"), now)
+            raise ApiError(400, "Only files that a tool has made can be downloaded.", code="file_not_downloadable")
+        elif method == "GET":
+            self.note(file_id=file_id)
+            self.send_json(files.get(file_id, now).info())
+        elif method == "DELETE":
+            self.note(file_id=file_id)
+            self.send_json(files.delete(file_id, now))
+        else:
+            raise ApiError(405, f"{method} {path[:100]} is not allowed.")
+
+    def _find(self, file_id: str) -> tuple[str, bytes]:
+        found = self.server.books.files.get(file_id, time.time())
+        return found.media_type, found.data
 
     def _check_key(self) -> None:
         bearer = self.headers.get("authorization", "").removeprefix("Bearer ").strip()

@@ -55,13 +55,13 @@ class Ask:
         return hashlib.sha256(self.prompt.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def parse(body: Mapping[str, Any], *, version: str, counting: bool = False) -> Ask:
-    """Read the body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens`."""
+def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find: blocks.Find = blocks.no_files) -> Ask:
+    """Read the body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens`; `find` finds stored files."""
     _check_version(version)
     _check_fields(body, version, counting)
     model = models.usable(_text(body, "model"))
     max_tokens = model.output if counting else _max_tokens(body, model)
-    turns = blocks.conversation(body)
+    turns = blocks.conversation(body, find)
     output = _object(body, "output_config")
     wanted = _format(output, model, cited=any(turn.cited for turn in turns))
     _check_effort(output, body, model)

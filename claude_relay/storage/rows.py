@@ -15,7 +15,8 @@ from ..core.job import Job, Lease, OnInterrupt, Retain, State
 from ..core.keys import ApiKey, Scope
 from ..core.rates import Rate
 from ..core.submission import Request
-from ..ports import Group, Hold, Posted, Tombstone, WorkerSeen
+from ..core.tombstone import Tombstone
+from ..ports import Group, Hold, Posted, WorkerSeen
 
 JOB = (
     "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"

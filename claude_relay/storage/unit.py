@@ -23,6 +23,7 @@ from .destinations import DestinationWrites
 from .ledger import LedgerWrites
 from .sealed import Seal
 from .turns import TurnWrites
+from .uploads import UploadWrites
 from .view import Reads
 
 _ADD_POST = rows.insert("posts", "delivery_id number at url status ms reply error next_due".split())
@@ -69,7 +70,7 @@ _OF_A_JOB = (
 )
 
 
-class Writes(BatchWrites, Reads, TurnWrites, LedgerWrites, DestinationWrites, AlertWrites):
+class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, DestinationWrites, AlertWrites):
     """Implements `ports.Unit` over one open transaction, which several may share with their `additions`."""
 
     def __init__(self, run: Run, now: float, seal: Seal, additions: Additions) -> None:

@@ -13,7 +13,8 @@ from ..core.ids import earliest_ulid
 from ..core.job import Job, State
 from ..core.keys import ApiKey
 from ..core.submission import Request
-from ..ports import Group, Hold, JobFilter, Posted, Tombstone, WorkerSeen
+from ..core.tombstone import Tombstone
+from ..ports import Group, Hold, JobFilter, Posted, WorkerSeen
 from . import rows
 from .alerts import AlertReads
 from .asking import all_of, one_of
@@ -21,6 +22,7 @@ from .batches import BatchReads
 from .destinations import DestinationReads
 from .ledger import LedgerReads
 from .turns import TurnReads
+from .uploads import UploadReads
 
 _JOB = f"SELECT {rows.columns(rows.JOB, 'j.')} FROM jobs j"
 _REQUEST = f"SELECT {rows.columns(rows.REQUEST)} FROM requests WHERE job_id = ?"
@@ -38,7 +40,7 @@ WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FRO
   AND d.reminded_at IS NULL AND d.finished_at <= ? AND j.retain = 'full' LIMIT ?"""
 
 
-class Reads(BatchReads, AlertReads, DestinationReads, TurnReads, LedgerReads):
+class Reads(BatchReads, AlertReads, DestinationReads, TurnReads, UploadReads, LedgerReads):
     """Implements `ports.View` over one connection, at one time."""
 
     @property

@@ -1,5 +1,6 @@
 """The sandbox over real sockets: as the installed `anthropic` client sees it, and as a raw one does."""
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -348,3 +349,38 @@ def read_all(client):
         while part := client.recv(65536):
             parts.append(part)
     return b"".join(parts)
+
+
+def test_files_are_stored_read_and_deleted_through_the_client(anthropic, claude, sandbox):
+    """Byte for byte, whatever is in them; a document by id weighs what it weighs by its bytes."""
+    pdf = (b"%PDF-1.7\n<< /Type /Page >>\r\n--" + bytes(range(256)) + b"\r\n\r") * 2
+    stored = claude.files.upload(file=("a/b.pdf", pdf, "application/pdf"), expires_in_seconds=3600)
+    seen = claude.files.retrieve_metadata(stored.id)
+    inside = {"type": "base64", "media_type": "application/pdf", "data": base64.b64encode(pdf).decode()}
+    counts = [
+        claude.messages.create(**ask([{"type": "document", "source": source}, {"type": "text", "text": "Hei"}]))
+        for source in ({"type": "file", "file_id": stored.id}, inside)
+    ]
+
+    assert (seen.filename, seen.mime_type, seen.size_bytes) == ("b.pdf", "application/pdf", len(pdf))
+    assert (seen.expires_at - seen.created_at).total_seconds() == 3600
+    assert counts[0].usage.input_tokens == counts[1].usage.input_tokens > 4000
+    assert stored.id in [file.id for file in claude.files.list(limit=1)]
+    assert next(call["file_id"] for call in sandbox.books.calls() if call["path"] == "/v1/files") == stored.id
+    claude.files.delete(stored.id)
+    with pytest.raises(anthropic.NotFoundError):
+        claude.files.retrieve_metadata(stored.id)
+    with pytest.raises(anthropic.NotFoundError):
+        claude.messages.create(**ask([{"type": "image", "source": {"type": "file", "file_id": stored.id}}]))
+
+
+@pytest.mark.parametrize("fields", [{}, {"expires_in_seconds": "10"}])
+def test_a_form_that_is_no_file_is_refused(sandbox, fields):
+    headers = HEADERS | {"content-type": "multipart/form-data; boundary=b"}
+    file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nabc\r\n' if fields else b""
+    parts = [f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]
+    answer = requests.post(
+        f"{sandbox.url}/v1/files", data=file + b"".join(parts) + b"--b--\r\n", headers=headers, timeout=5
+    )
+
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")

@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import apsw
 import pytest
 
 from claude_relay.core.policy import Policy
+from claude_relay.core.stored import StoredFile
 from claude_relay.errors import Conflict, NotFound, StoreRefused, StoreUnavailable
 from claude_relay.ports import JobFilter
 from claude_relay.relay import Ref, Relay
@@ -467,3 +469,25 @@ def test_a_broken_disk_queue_is_made_anew(tmp_path: Path) -> None:
     assert queue.take(1) == ["a"]
     assert (tmp_path / "ready.db.broken").exists()
     queue.close()
+
+
+def test_a_file_that_is_stored_upstream_is_known_to_all_until_shortly_before_its_end(
+    relay: Relay, store: SqliteStore, path: Path, clock: Clock
+) -> None:
+    """Of one key alone; and what took its place meanwhile is not forgotten with it."""
+    old = StoredFile(account="a", sha256="s", file_id="f1", size=9, expires_at=clock() + 3600)
+    new = replace(old, file_id="f2")
+    relay.uploads.keep(old)
+    other = SqliteStore(path, clock=clock)
+    elsewhere = Relay(other, QuietBell(), Policy())
+
+    assert (elsewhere.uploads.find("a", "s"), elsewhere.uploads.find("b", "s")) == (old, None)
+    relay.uploads.keep(new)
+    elsewhere.uploads.drop(old)
+    assert relay.uploads.find("a", "s") == new
+    elsewhere.uploads.drop(new)
+    assert relay.uploads.find("a", "s") is None
+    relay.uploads.keep(new)
+    clock.advance(3000)
+    assert relay.uploads.find("a", "s") is None
+    other.close()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, answer, refusal
+from tests.support.pdfs import a_pdf
 from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
@@ -108,3 +111,39 @@ def test_what_repeats_is_cached_and_costs_less(tmp_path: Path) -> None:
     assert (read[:2], written[0], written[2]) == ([0, 0], 0, 0)
     assert read[2] == written[1] > 1024
     assert got[1]["costUsd"] > got[0]["costUsd"] > 3 * got[2]["costUsd"]
+
+
+def test_a_large_file_is_uploaded_once_for_two_jobs_and_a_new_worker(tmp_path: Path, upstream: FakeClaude) -> None:
+    """The upstream's books have one upload; both calls name it, also the one after a restart."""
+    file = {"data": base64.b64encode(a_pdf(padding=4_100_000)).decode(), "name": "faktura.pdf"}
+    with Rig(tmp_path, upstream=upstream.url).start() as rig:
+        rig.submit({"prompt": "Who?", "requestId": "r-1", "files": [file]})
+        rig.finished("r-1")
+        rig.worker.kill()
+        rig.start_worker()
+        rig.submit({"prompt": "When?", "requestId": "r-2", "files": [file]})
+        rig.finished("r-2")
+        rig.submit({"prompt": "Sure?", "requestId": "r-3", "continueFrom": "r-2"})
+        rig.finished("r-3")
+        too_long = {"data": base64.b64encode(a_pdf(601)).decode()}
+        rig.submit({"prompt": "All?", "requestId": "r-4", "files": [too_long]})
+        refused = rig.finished("r-4")
+
+        assert [seen.method for seen in upstream.file_books] == ["POST"]
+        sources = [seen.body["messages"][0]["content"][0]["source"] for seen in upstream.books]
+        assert sources == [{"type": "file", "file_id": next(iter(upstream.files))}] * 3
+        assert (refused["status"], refused["errorType"], refused["costUsd"]) == ("failed", "too_large", None)
+        assert "601 pages" in refused["error"]
+
+
+def test_the_invoice_of_133_fields_on_the_command_line(tmp_path: Path) -> None:
+    """A PDF and a schema in, JSON that fits the schema out."""
+    faktura = Path(__file__).parents[2] / "examples" / "faktura"
+    with Rig(tmp_path).start() as rig:
+        args = ("-a", str(faktura / "faktura.pdf"), "--schema", str(faktura / "schema.json"))
+        done = rig.command("submit", "Read the invoice.", *args, "-o", "maxTokens", "16000", "--wait", "--json")
+
+        assert done.returncode == 0, done.stderr
+        body = json.loads(done.stdout)
+        Draft202012Validator(json.loads((faktura / "schema.json").read_text())).validate(body["json"])
+        assert (body["status"], body["truncated"]) == ("completed", False)

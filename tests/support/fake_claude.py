@@ -102,6 +102,9 @@ class FakeClaude:
 
     def __post_init__(self) -> None:
         self.books: list[Seen] = []
+        self.file_books: list[Seen] = []
+        self.files: dict[str, bytes] = {}
+        self._file_refusals: deque[Sequence[Step]] = deque()
         self.looks: list[Seen] = []
         self.models: list[dict[str, Any]] | None = [listed(name) for name in LISTED] + [RETIRING, RETIRED]
         self.page = 1000
@@ -172,6 +175,8 @@ class FakeClaude:
             self._write(seen)
 
     def _enter(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[Seen, Sequence[Step]]:
+        if path.startswith("/v1/files"):
+            return self._enter_file(method, path, headers, body)
         text = body.decode()
         if method == "GET" and path.startswith("/v1/models"):
             return self._look(method, path, headers)
@@ -200,6 +205,32 @@ class FakeClaude:
         shown = rows[start : start + self.page]
         page = {"data": shown, "has_more": start + self.page < len(rows), "last_id": shown[-1]["id"] if shown else None}
         return seen, (head(kind="application/json"), chunk(json.dumps(page).encode()), END)
+
+    def _enter_file(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[Seen, Sequence[Step]]:
+        """Files are kept by id; what was uploaded is in `files`, every request in `file_books`."""
+        with self._lock:
+            seen = Seen(len(self.file_books) + 1, time.time(), method, path, headers, None)
+            self.file_books.append(seen)
+            file_id = path.removeprefix("/v1/files").strip("/").partition("?")[0]
+            if self._file_refusals:
+                return seen, self._file_refusals.popleft()
+            if method == "POST":
+                boundary = headers["content-type"].partition("boundary=")[2].strip('"').encode()
+                parts = [part.partition(b"\r\n\r\n") for part in body.split(b"--" + boundary)[1:-1]]
+                form = {head.partition(b'name="')[2].partition(b'"')[0].decode(): data[:-2] for head, _, data in parts}
+                seen.body = {name: data.decode() for name, data in form.items() if name != "file"}
+                file_id = f"file_fake_{len(self.file_books)}"
+                self.files[file_id] = form["file"]
+            if file_id not in self.files:
+                return seen, refusal("404 Not Found", "not_found_error", text="no such file")
+            size = len(self.files[file_id])
+            info = {"id": file_id, "type": "file", "filename": "f", "mime_type": "application/pdf", "size_bytes": size}
+            told = json.dumps(info | {"created_at": "2026-11-24T00:00:00Z"}).encode()
+            return seen, (head("200 OK", kind="application/json") + chunk(told) + END,)
+
+    def refuse_file(self, *steps: Step) -> None:
+        """What the next request about files meets."""
+        self._file_refusals.append(steps)
 
     def _play(self, client: socket.socket, steps: Sequence[Step], seen: Seen) -> str:
         for step in steps:
@@ -279,7 +310,10 @@ def _count(seen: Seen, sent: bytes) -> None:
     for line in sent.splitlines():
         if not line.startswith(b"data: {"):
             continue
-        told = json.loads(line[6:])
+        try:
+            told = json.loads(line[6:])
+        except ValueError:  # cut in the middle, as a script would have it
+            continue
         message = told.get("message") or {}
         seen.model = message.get("model", seen.model)
         seen.usage |= message.get("usage") or told.get("usage") or {}

@@ -28,7 +28,10 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "relay": (_LEAVES | {"ports", "failpoints"}, set()),
     "storage": (_LEAVES | {"ports"}, {"apsw", "cryptography"}),
     "queues": (_LEAVES | {"ports"}, {"persistqueue"}),
-    "claude": (_LEAVES | {"ports"}, {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing", "regex"}),
+    "claude": (
+        _LEAVES | {"ports"},
+        {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing", "regex", "pypdf"},
+    ),
     "webhooks": (_LEAVES | {"ports", "__init__"}, {"requests", "urllib3", "idna"}),
     "sandbox": ({"__init__"}, set()),
     "demo": (set(), set()),

@@ -10,9 +10,7 @@ from ..catalogue import BUILT_IN, Catalogue
 from ..prices import PriceList
 
 #: Fields that are part of the contract and not built yet, with the word for what they will bring.
-NOT_YET: Mapping[str, str] = {
-    "files[].fileId": "files stored earlier; send the file itself in data (base64)",
-}
+NOT_YET: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,21 @@
+"""What is left of a job that was purged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .job import State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tombstone:
+    """What remains of a purged job: enough to keep its requestId from running twice."""
+
+    job_id: str
+    owner: str
+    request_id: str
+    body_hash: str
+    state: State
+    created_at: float
+    finished_at: float | None
+    purged_at: float

@@ -1,0 +1,220 @@
+"""Files of a call: checked before anything is sent, stored upstream once where they are large."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from claude_relay.claude.attached import INSIDE, LARGE
+from claude_relay.core.failure import Completion, ErrorType, Remedy
+from claude_relay.core.job import Retain
+from claude_relay.core.submission import Exchanged
+from tests.support.claude_caller import QUICK, Caller, a_prompt
+from tests.support.fake_claude import refusal
+from tests.support.pdfs import a_file, a_pdf
+
+BIG = a_pdf(padding=LARGE)
+
+
+class Memory:
+    """A shelf in memory."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def find(self, account, sha256):
+        return self.rows.get((account, sha256))
+
+    def keep(self, file):
+        self.rows[file.account, file.sha256] = file
+
+    def drop(self, file):
+        self.rows.pop((file.account, file.sha256))
+
+
+@pytest.fixture
+def shelf():
+    return Memory()
+
+
+@pytest.fixture
+def caller(fake, shelf):
+    caller = Caller(fake.url, QUICK, shelf=shelf, window=lambda model: 200_000 if "haiku" in model else 1_000_000)
+    yield caller
+    caller.messages.close()
+
+
+def with_files(*files, **fields):
+    return a_prompt({"prompt": "Hei", "options": {}, "files": list(files)}, **fields)
+
+
+def sources(seen):
+    return [block["source"] for block in seen.body["messages"][-1]["content"] if block["type"] != "text"]
+
+
+def test_a_large_file_is_stored_once_and_named_by_its_id(fake, caller):
+    first, second = caller(with_files(a_file(BIG, name="a.pdf"))), caller(with_files(a_file(BIG), a_file(a_pdf())))
+
+    assert isinstance(first, Completion) and isinstance(second, Completion)
+    assert (list(fake.files.values()), len(fake.file_books)) == ([BIG], 1)
+    assert fake.file_books[0].body == {"expires_in_seconds": "86400"}
+    [stored] = fake.files
+    [block, _] = fake.books[0].body["messages"][0]["content"]
+    assert block == {"type": "document", "source": {"type": "file", "file_id": stored}, "title": "a.pdf"}
+    assert [source["type"] for source in sources(fake.books[1])] == ["file", "base64"]
+
+
+def test_many_at_once_upload_it_once(fake, caller):
+    threads = [
+        threading.Thread(
+            target=caller.messages.call,
+            args=(with_files(a_file(BIG)),),
+            kwargs=dict(stop=lambda: None, sending=lambda: None, progress=lambda partial: None),
+        )
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert (len(fake.file_books), len(fake.books)) == (1, 4)
+
+
+def test_a_file_of_an_earlier_turn_is_not_sent_again_either(fake, caller):
+    earlier = Exchanged(request={"prompt": "A", "files": [a_file(BIG)]}, answer="B")
+    caller(with_files(a_file(BIG)))
+    caller(a_prompt({"prompt": "C"}, before=[earlier]))
+
+    assert len(fake.file_books) == 1
+    assert fake.books[1].body["messages"][0]["content"][0]["source"]["type"] == "file"
+
+
+def test_what_does_not_fit_into_one_request_is_stored_the_largest_first(fake, caller):
+    """Nothing is large by itself here; together they are more than a request may have."""
+    small = LARGE - 50_000
+    files = [a_file(a_pdf(padding=small - number)) for number in range(INSIDE * 3 // 4 // small + 1)]
+    caller(with_files(*files))
+
+    assert len(fake.file_books) == 1
+    assert [source["type"] for source in sources(fake.books[0])][:2] == ["file", "base64"]
+
+
+def test_what_is_to_be_erased_stays_out_of_there(fake, caller):
+    prompt = with_files(a_file(BIG))
+    caller(replace(prompt, job=replace(prompt.job, retain=Retain.METADATA)))
+
+    assert (fake.file_books, sources(fake.books[0])[0]["type"]) == ([], "base64")
+
+
+def test_a_file_that_is_gone_upstream_is_stored_again(fake, caller, shelf):
+    """The refused request is an entry of the ledger of its own."""
+    caller(with_files(a_file(BIG)))
+    fake.files.clear()
+    fake.then(*refusal("404 Not Found", "not_found_error", "file_expired"))
+
+    done = caller(with_files(a_file(BIG)))
+
+    assert isinstance(done, Completion)
+    assert [seen.method for seen in fake.file_books] == ["POST", "GET", "POST"]
+    assert [step.outcome for step in caller.went_on] == ["not_found"]
+    assert sources(fake.books[-1])[0]["file_id"] in fake.files
+
+
+def test_another_404_is_not_the_files_fault(fake, caller):
+    caller(with_files(a_file(BIG)))
+    fake.then(*refusal("404 Not Found", "not_found_error", text="model: nothing"))
+
+    failure = caller(with_files(a_file(BIG)))
+
+    assert (failure.type, failure.remedy) == (ErrorType.NOT_FOUND, Remedy.FAIL)
+    assert len(fake.books) == 2 and len(fake.files) == 1
+
+
+def test_where_no_files_are_stored_they_travel_inside(fake, caller):
+    """A gateway may not have that part of the API; it is not asked each time."""
+    fake.refuse_file(*refusal("404 Not Found", "not_found_error"))
+    caller(with_files(a_file(BIG)))
+    caller(with_files(a_file(BIG)))
+
+    assert len(fake.file_books) == 1
+    assert [sources(seen)[0]["type"] for seen in fake.books] == ["base64", "base64"]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "remedy"),
+    [
+        ("529 Overloaded", "overloaded_error", Remedy.WAIT),
+        ("500 Oops", "api_error", Remedy.SOON),
+        ("401 No", "authentication_error", Remedy.PARK),
+    ],
+)
+def test_an_upload_that_fails_has_sent_nothing_to_claude(fake, caller, status, kind, remedy):
+    fake.refuse_file(*refusal(status, kind))
+
+    failure = caller(with_files(a_file(BIG)))
+
+    assert (failure.remedy, failure.sent, fake.books) == (remedy, False, [])
+    assert "could not be stored" in failure.message
+
+
+@pytest.mark.parametrize(("model", "most"), [("claude-sonnet-5-5", 600), ("claude-haiku-4-5", 100)])
+def test_pages_are_counted_before_a_cent_is_spent(fake, caller, model, most):
+    half = a_file(a_pdf(most // 2))
+    assert isinstance(caller(with_files(half, half, model=model)), Completion)
+
+    failure = caller(with_files(half, half, a_file(a_pdf()), model=model))
+
+    assert (failure.type, failure.remedy, failure.sent) == (ErrorType.TOO_LARGE, Remedy.FAIL, False)
+    assert f"{most + 1} pages in all" in failure.message and f"at most {most}" in failure.message
+    assert len(fake.books) == 1
+
+
+def test_what_goes_into_a_batch_is_checked_likewise_and_travels_inside(fake, caller):
+    """A batch may be read a day later, when what was stored for it would be gone."""
+    batches = caller.messages.batches()
+    fine, locked = with_files(a_file(BIG)), with_files(a_file(a_pdf(password="secret")))
+
+    assert b'"type":"base64"' in batches.parcel("a", fine).body
+    assert "password" in batches.parcel("b", locked).message
+    assert fake.file_books == []
+    batches.close()
+
+
+def test_a_locked_pdf_is_told_of_by_name(fake, caller):
+    failure = caller(with_files(a_file(a_pdf()), a_file(a_pdf(password="secret"))))
+
+    assert (failure.type, failure.sent, fake.books) == (ErrorType.INVALID_REQUEST, False, [])
+    assert "files[1] opens with a password only" in failure.message
+
+
+def test_a_broken_pdf_is_left_to_claude_and_named_if_refused(fake, caller):
+    """Other readers read what this one does not."""
+    broken = a_file(b"%PDF-1.7\nnothing more")
+    assert isinstance(caller(with_files(broken)), Completion)
+    fake.then(*refusal("400 Bad Request", "invalid_request_error", text="The PDF specified was not valid."))
+
+    assert "files[0] could not be read as a PDF here" in caller(with_files(broken)).message
+
+
+def test_an_image_of_too_many_pixels_is_refused_in_words(fake, caller):
+    png = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 9000, 10)
+    failure = caller(with_files(a_file(png, mediaType="image/png")))
+
+    assert (failure.type, failure.sent) == (ErrorType.TOO_LARGE, False)
+    assert "files[0] is 9000 × 10 pixels" in failure.message
+
+
+def test_many_pdfs_are_looked_at_quickly(caller):
+    """Each content once: what was seen is remembered."""
+    pdf = a_file(a_pdf(90))
+    caller(with_files(pdf))
+    began = time.monotonic()
+    for _ in range(5):
+        caller(with_files(pdf))
+
+    assert time.monotonic() - began < 5

@@ -1,0 +1,78 @@
+"""PDFs are looked into by a process that may be lost: whatever a PDF does to it, the worker goes on."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+
+from claude_relay.claude.inspector import Inspector, Look
+from tests.support.pdfs import a_pdf
+
+INVOICE = Path(__file__).parents[3] / "examples" / "faktura" / "faktura.pdf"
+
+
+@pytest.fixture
+def inspector():
+    inspector = Inspector()
+    yield inspector
+    inspector.close()
+
+
+def a_bomb() -> bytes:
+    """An object stream of little that unpacks to hundreds of megabytes."""
+    packer = zlib.compressobj(9)
+    stream = b"".join(packer.compress(b" " * (1 << 20)) for _ in range(400)) + packer.flush()
+    head = b"%PDF-1.5\n1 0 obj\n<< /Type /XRef /Size 9 /W [1 2 1] /Root 2 0 R /Filter /FlateDecode /Length "
+    body = head + str(len(stream)).encode() + b" >>\nstream\n" + stream + b"\nendstream\nendobj\n"
+    return body + b"startxref\n9\n%%EOF\n"
+
+
+def test_what_it_sees(inspector):
+    assert inspector.look(INVOICE.read_bytes()) == Look(pages=2)
+    assert inspector.look(a_pdf(77)) == Look(pages=77)
+    assert inspector.look(a_pdf(password="x")) == Look(locked=True)
+    assert inspector.look(a_pdf(3, password="")) == Look(pages=3)  # it opens without one
+    assert inspector.look(b"%PDF-1.7\nno more") == Look(broken=True)
+
+
+def test_a_bomb_costs_the_process_at_most_and_the_next_one_is_seen_again(inspector):
+    began = time.monotonic()
+
+    assert inspector.look(a_bomb()).pages is None
+    assert time.monotonic() - began < 20
+    assert inspector.look(a_pdf(5)) == Look(pages=5)
+
+
+def test_one_that_takes_too_long_is_given_up(tmp_path):
+    slow = Inspector(patience=0.3, command=[sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        assert slow.look(a_pdf()) == Look()
+    finally:
+        slow.close()
+
+
+def test_a_process_that_was_lost_is_started_again(inspector):
+    assert inspector.look(a_pdf(1)) == Look(pages=1)
+    inspector._process.kill()
+    inspector._process.wait()
+    inspector.look(a_pdf(2))
+
+    assert inspector.look(a_pdf(3)) == Look(pages=3)
+
+
+def test_threads_take_turns(inspector):
+    seen = {}
+    threads = [
+        threading.Thread(target=lambda n=n: seen.__setitem__(n, inspector.look(a_pdf(n)).pages)) for n in range(1, 9)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+
+    assert seen == {n: n for n in range(1, 9)}
