@@ -1,0 +1,38 @@
+# claude-relay in a container. Without a command both daemons run in it, kept up by one supervisor (serve --with-worker);
+# docker-compose.yml runs them apart. The jobs are in /var/lib/claude-relay: mount a volume there.
+#
+#   docker build -t claude-relay .                     BASE may be any Debian with Python 3.10 or newer and venv:
+#   docker build --build-arg BASE=debian-with-python .
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS build
+WORKDIR /src
+COPY setup.cfg setup.py README.md LICENSE ./
+COPY claude_relay claude_relay
+# pip is not needed any more afterwards, and no compiler ever is: all libraries come as wheels.
+RUN python3 -m venv /opt/claude-relay \
+    && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --only-binary :all: setuptools wheel \
+    && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --prefer-binary --no-build-isolation . \
+    && /opt/claude-relay/bin/pip uninstall --quiet --yes wheel setuptools pip
+
+FROM ${BASE}
+# tini hands signals on and buries what ends: a shell or Python as process 1 does neither by itself.
+RUN apt-get -qq update \
+    && apt-get -qq install -y --no-install-recommends tini ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && groupadd --system --gid 10001 claude-relay \
+    && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/claude-relay --no-create-home --shell /usr/sbin/nologin claude-relay \
+    && install -d -o 10001 -g 10001 -m 2770 /var/lib/claude-relay
+COPY --from=build /opt/claude-relay /opt/claude-relay
+ENV PATH=/opt/claude-relay/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    RELAY_HOST=0.0.0.0 \
+    RELAY_ENV=production
+USER 10001:10001
+WORKDIR /var/lib/claude-relay
+VOLUME /var/lib/claude-relay
+EXPOSE 3000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT') or 3000}/health\", timeout=4)"]
+ENTRYPOINT ["tini", "--", "claude-relay"]
+CMD ["serve", "--with-worker"]
