@@ -28,7 +28,8 @@ def children(pid: int) -> dict[str, int]:
     found = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-        found[words[-2]] = int(child)
+        if len(words) > 1:  # what has ended and is not buried yet has no words
+            found[words[-2]] = int(child)
     return found
 
 
