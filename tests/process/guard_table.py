@@ -112,7 +112,7 @@ def refused_by_the_worker(relay: Rig, count: int, words: str) -> None:
         left = sum(overview["jobs"][state] for state in ("queued", "running", "held"))
         return not left and overview["deliveries"]["dead"] == count
 
-    eventually(ended, within=40)
+    eventually(ended, within=90)
     for n in range(count):
         record = relay.get(f"/api/jobs/hook-{n}")
         assert record["status"] == "completed" and record["delivery"]["status"] == "dead"
@@ -205,7 +205,7 @@ def test_what_the_operator_names_is_reached(tmp_path: Path, listeners: Listeners
     with rig(tmp_path, RELAY_ALLOW_PRIVATE_URLS=",".join(addresses)) as relay:
         relay.start()
         assert {verdict["statusCode"] for verdict in submit(relay, both(urls))} == {202}
-        eventually(lambda: len(listeners.books) == 2 * len(urls), within=40)
+        eventually(lambda: len(listeners.books) == 2 * len(urls), within=90)
         eventually(lambda: relay.get("/api/overview")["deliveries"]["delivered"] == len(urls))
         for url in (url for url, why in REFUSED if why == UNUSUAL):
             assert relay.submit({"prompt": "Hei", "webhookUrl": url}).status_code == 400, url

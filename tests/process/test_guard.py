@@ -18,12 +18,13 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.timeout(300)
 def test_nothing_inner_is_reached_in_a_network_full_of_it() -> None:
     """`guard_table.py`, in a network of its own: there every address of the table can have a listener."""
     args = [sys.executable, "-Im", "pytest", "-q", "-p", "no:cacheprovider", "tests/process/guard_table.py"]
 
     done = subprocess.run(
-        command(*args), cwd=ROOT, env={**os.environ, "PYTEST_ADDOPTS": ""}, capture_output=True, text=True, timeout=110
+        command(*args), cwd=ROOT, env={**os.environ, "PYTEST_ADDOPTS": ""}, capture_output=True, text=True, timeout=280
     )
 
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

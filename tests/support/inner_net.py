@@ -31,7 +31,9 @@ def command(*args: str) -> list[str]:
     """`args` as they run in a network of their own; the test ends here where the machine has none to give."""
     unshare = needs("unshare", "util-linux")
     needs("ip", "iproute2")
-    for flags in (("--net", "--mount"), ("--map-root-user", "--net", "--mount")):
+    # With processes of their own, so that all of them end with the first.
+    spaces = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+    for flags in (spaces, ("--map-root-user", *spaces)):
         if subprocess.run([unshare, *flags, "true"], capture_output=True).returncode == 0:
             return [unshare, *flags, "env", f"{INSIDE}=1", *args]
 
