@@ -1,0 +1,235 @@
+"""Deliveries through real processes, judged by what the receivers saw: the sick, the slow and the hostile."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from standardwebhooks import Webhook
+
+from claude_relay.core.signing import secret_of
+from tests.support.eventually import eventually
+from tests.support.receiver import Answer, Receiver
+from tests.support.rig import Process, Rig
+
+pytestmark = pytest.mark.process
+
+
+def submit(rig: Rig, url: str, *names: str, **fields: object) -> None:
+    """Jobs whose answers go there, in one request."""
+    bodies = [{"prompt": "Hei", "requestId": name, "webhookUrl": url, **fields} for name in names]
+    verdicts = rig.post("/api/claude/bulk", bodies).json()
+    assert {verdict["statusCode"] for verdict in verdicts} <= {202}
+
+
+def deliveries(rig: Rig) -> dict[str, int]:
+    return rig.get("/api/overview")["deliveries"]
+
+
+def of_process(process: Process, field: str) -> int:
+    """What the kernel says of it: VmHWM in kB, Threads."""
+    found = re.search(rf"^{field}:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)
+    assert found is not None
+    return int(found.group(1))
+
+
+def test_a_receiver_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
+    """With two hundred deliveries due to it, each of another's leaves within a second of its time."""
+    with Receiver() as hook, Receiver() as hangs, Rig(tmp_path, RELAY_WEBHOOK_TIMEOUT="20s") as rig:
+        hangs.answer("/", Answer(delay=60))
+        rig.start()
+        submit(rig, hangs.url(), *(f"stuck-{n}" for n in range(200)))
+        eventually(lambda: hangs.received and rig.get("/api/overview")["jobs"]["completed"] == 200, within=60)
+        eventually(lambda: deliveries(rig)["pending"] >= 190)
+
+        late = []
+        for number in range(10):
+            name = f"live-{number}"
+            submit(rig, hook.url(f"/{name}"), name)
+            [received] = hook.wait_for(1, path=f"/{name}", timeout=20)
+            ended = rig.finished(name)
+            due = max(_seconds(ended["updatedAt"]), _seconds(ended["createdAt"]) + 1.25)
+            late.append(received.at - due)
+
+        assert max(late) < 1.0, late
+        assert len(hangs.received) <= 8  # a few at a time, and for each a thread
+        assert of_process(rig.worker, "Threads") < 200
+
+
+def test_a_storm_at_a_dead_and_a_live_host_ends_by_itself(tmp_path: Path) -> None:
+    """A thousand deliveries: the live host has its own at once, the dead one is left alone but for a few probes."""
+    with Receiver() as hook, Receiver() as dead, Rig(tmp_path) as rig:
+        dead.answer("/", Answer(status=503))
+        rig.start()
+        submit(rig, dead.url(), *(f"dead-{n}" for n in range(200)))
+        submit(rig, hook.url(), *(f"live-{n}" for n in range(800)))
+        hook.wait_for(800, timeout=60)
+        eventually(lambda: deliveries(rig)["delivered"] == 800 and rig.get("/api/overview")["destinations"])
+
+        posts = len(dead.received)
+        assert posts <= 20, posts
+        [seen] = rig.get("/api/overview")["destinations"]
+        assert (seen["destination"], seen["state"], seen["waiting"]) == (dead.url("").rstrip("/"), "slowed", 200)
+        told = rig.status("dead-199")["delivery"]
+        assert told["status"] == "pending" and told["waitingFor"].startswith(seen["destination"])
+        assert "slowed" in rig.command("status").stdout
+
+        dead.answer("/", Answer())
+        began = time.monotonic()
+        eventually(lambda: deliveries(rig)["delivered"] == 1000, within=60)
+        took = time.monotonic() - began
+
+        assert took > 200 / 20 * 0.8  # at a bounded pace, whatever it could take
+        ids = [one.headers["webhook-id"] for one in dead.received]
+        assert len(set(ids)) == 200
+        assert len(dead.received) <= 200 + posts + 10
+        assert len(hook.received) == 800
+        assert deliveries(rig) == {"pending": 0, "sending": 0, "delivered": 1000, "dead": 0}
+
+
+def test_a_receiver_that_was_off_gets_everything_once_it_is_back(tmp_path: Path) -> None:
+    """Switched off before the callbacks are due, on again later: none is lost, none comes twice."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with Rig(tmp_path, RELAY_WEBHOOK_SCHEDULE="1s,1s,2s,2s,4s,4s,8s,8s") as rig:
+        rig.start()
+        submit(rig, f"http://127.0.0.1:{port}/", *(f"r-{n}" for n in range(60)))
+        eventually(lambda: rig.get("/api/overview")["destinations"], within=30)
+        with Receiver(port=port) as hook:
+            hook.wait_for(60, timeout=40)
+            eventually(lambda: deliveries(rig)["delivered"] == 60)
+
+            assert len({one.headers["webhook-id"] for one in hook.received}) == len(hook.received) == 60
+
+
+HUGE = 100 * 1024 * 1024
+
+
+def _huge(status: int) -> Iterable[bytes]:
+    yield b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, HUGE)
+    for _ in range(HUGE // 65536):
+        yield b"x" * 65536
+
+
+def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
+    """Forty of them, several at once: each ends as its status says, and the worker stays as small as it was."""
+    with Receiver() as hook, Rig(tmp_path) as rig:
+        hook.answer("/ok", Answer(raw=lambda: _huge(200)))
+        hook.answer("/no", Answer(raw=lambda: _huge(403)))
+        rig.start()
+        submit(rig, hook.url("/warm"), *(f"warm-{n}" for n in range(20)))
+        hook.wait_for(20, timeout=30)
+        before = of_process(rig.worker, "VmHWM")
+        submit(rig, hook.url("/ok"), *(f"ok-{n}" for n in range(20)))
+        submit(rig, hook.url("/no"), *(f"no-{n}" for n in range(20)))
+        eventually(lambda: deliveries(rig)["delivered"] == 40 and deliveries(rig)["dead"] == 20, within=60)
+
+        grown = of_process(rig.worker, "VmHWM") - before
+        assert grown < 30_000, f"{grown} kB"
+        [post] = rig.get("/api/jobs/no-1")["deliveries"]
+        assert (post["statusCode"], post["reply"], post["nextAttemptAt"]) == (403, "x" * 2048, None)
+        assert of_process(rig.worker, "Threads") < 200
+
+
+@pytest.fixture
+def strange_tls() -> Iterator[Receiver]:
+    """A receiver with a certificate that nobody vouches for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    with Receiver(tls=context) as receiver:
+        yield receiver
+
+
+def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tls: Receiver) -> None:
+    """Drips, silence, resets, garbage, redirects, a wrong certificate: two tries or one, and a row for each."""
+    raws: dict[str, Answer] = {
+        "/silent": Answer(delay=60),
+        "/drip-head": Answer(drip=0.1, raw=lambda: [bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\n" * 99]),
+        "/drip-body": Answer(drip=0.2, body=b"x" * 1000),
+        "/reset": Answer(reset=True),
+        "/garbage": Answer(raw=lambda: [b"\x00\xff not HTTP \r\n\r\n"]),
+        "/redirect": Answer(status=307, headers={"Location": "/never"}),
+        "/gone": Answer(status=410),
+        "/not-here": Answer(status=404),
+        "/refuses": Answer(status=422),
+    }
+    with Receiver(raws) as hook, Rig(tmp_path, RELAY_WEBHOOK_TIMEOUT="2s", RELAY_WEBHOOK_SCHEDULE="1s") as rig:
+        rig.start()
+        for path in raws:
+            submit(rig, hook.url(f"{path}?key=query-secret"), path[1:])
+        submit(rig, strange_tls.url("/?key=query-secret"), "wrong-certificate")
+        ended = ("silent", "drip-head", "reset", "garbage", "redirect", "gone", "refuses", "wrong-certificate")
+        eventually(lambda: all(rig.status(name)["delivery"]["status"] == "dead" for name in ended), within=40)
+
+        tries = {name: rig.get(f"/api/jobs/{name}")["deliveries"] for name in (*ended, "drip-body", "not-here")}
+        twice = {"silent", "drip-head", "reset", "garbage", "wrong-certificate"}
+        assert {name for name, posts in tries.items() if len(posts) == 2} >= twice
+        assert {name for name in ended if len(tries[name]) == 1} == {"redirect", "gone", "refuses"}
+        assert all(post["statusCode"] is None for name in twice for post in tries[name])
+        assert all(post["ms"] < 4000 for posts in tries.values() for post in posts)
+        assert "certificate" in tries["wrong-certificate"][0]["reply"]
+        assert rig.status("drip-body")["delivery"]["status"] == "delivered"  # its status was heard
+        assert rig.status("not-here")["delivery"]["status"] == "pending"  # it has two minutes
+        assert not [one for one in hook.received if one.path.startswith("/never")]
+        assert strange_tls.received == []
+        assert "query-secret" not in rig.worker.said() + rig.api.said()
+
+        again = rig.submit({"prompt": "x", "webhookUrl": hook.url("/gone?key=query-secret")}).json()
+        assert any("410" in warning for warning in again["warnings"])
+        bulk = rig.post("/api/claude/bulk", [{"prompt": "x", "webhookUrl": hook.url("/gone?key=query-secret")}]).json()
+        assert any("410" in warning for warning in bulk[0]["warnings"])
+        cli = rig.command("submit", "x", "--webhook", hook.url("/gone?key=query-secret"))
+        assert cli.returncode == 0 and "410" in cli.stderr
+
+
+def test_one_signed_alert_for_many_dead_callbacks_though_three_processes_watch(tmp_path: Path) -> None:
+    """Two workers and the API see the same cause; the first try finds the alert URL hanging, and holds up nobody."""
+    secret = secret_of(b"s" * 32)
+    with Receiver() as hook, Receiver() as ops, Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
+        ops.answer("/", Answer(delay=20))
+        rig.env["RELAY_ALERT_URL"] = ops.url("/")
+        hook.answer("/dead", Answer(status=403))
+        rig.start()
+        rig.start_worker()
+        submit(rig, hook.url("/dead"), *(f"dead-{n}" for n in range(30)))
+        [alert] = ops.wait_for(1, timeout=30)
+        submit(rig, hook.url("/live"), "live")
+        hook.wait_for(1, path="/live", timeout=10)
+        eventually(lambda: deliveries(rig)["dead"] == 30)
+        time.sleep(5)  # long enough for each of the three to have looked twice
+
+        Webhook(secret).verify(alert.body.decode(), alert.headers)
+        told = json.loads(alert.body)
+        assert told["alert"] == "delivery_dead" and "403" in told["message"]
+        assert told["command"] == f"claude-relay redeliver --dead --host 127.0.0.1:{hook.port}"
+        assert len(ops.received) == 1
+
+        mended = rig.command(*told["command"].split()[1:])
+        assert mended.returncode == 0 and len(mended.stdout.splitlines()) == 30
+
+
+def test_listen_shows_that_signatures_hold(tmp_path: Path) -> None:
+    """A callback of a real worker, and one that somebody else sends."""
+    secret = secret_of(b"s" * 32)
+    with Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
+        rig.start()
+        listener = rig._run("listen", RELAY_WEBHOOK_SECRET=secret)
+        found = eventually(lambda: re.search(r"http://(127\.0\.0\.1:\d+)/", listener.said()), within=20)
+        assert f"RELAY_ALLOW_PRIVATE_URLS={found.group(1)} " in listener.said()
+        submit(rig, found.group(0), "r-1")
+        eventually(lambda: "r-1\tcompleted\tsignature valid" in listener.said(), within=20)
+        rig.http.post(found.group(0), json={"requestId": "r-2"}, headers={"webhook-id": "x"}, timeout=10)
+        eventually(lambda: "r-2\t?\tsignature NOT VALID" in listener.said(), within=10)
+
+
+def _seconds(text: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
