@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from . import program
 from .config import Settings, load_prices
 from .core.policy import Policy
-from .errors import ConfigError, StoreRefused
+from .errors import Busy, ConfigError, StoreRefused
 
 if TYPE_CHECKING:
     import falcon
@@ -203,6 +203,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
     settings.require("API_SECRET_KEY")
     with open_relay(settings, create=True) as relay:
         _refuse_a_broken_store(relay)
+        _refuse_a_wrong_clock(relay)
         leaving = threading.Event()
         with _watching(settings, relay):
             return Server(make_app(settings, relay, leaving), settings, relay, leaving, supervisor).run()
@@ -237,6 +238,7 @@ def work(settings: Settings, supervisor: Supervisor | None = None, name: str | N
         house = open_house(settings, create=True, ballast=ballast)
         stack.callback(house.close)
         _refuse_a_broken_store(house.relay)
+        _refuse_a_wrong_clock(house.relay)
         pacing = Pacing()
         claude = _claude(settings, stack, pacing, house.relay)
 
@@ -349,6 +351,12 @@ def _refuse_a_broken_store(relay: Relay) -> None:
         raise StoreRefused(
             f"the store is corrupt: {fault}. Nothing was written to it. Keep the file, and restore the latest backup."
         )
+
+
+def _refuse_a_wrong_clock(relay: Relay) -> None:
+    """Later may do: a clock without a battery is right once the network has told it the time."""
+    if (fault := relay.read.clock_fault()) is not None:
+        raise Busy(f"{fault}. Nothing was started and nothing is lost. Set the clock: timedatectl set-ntp true.")
 
 
 def executable() -> list[str]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .output import Output, json_option, pass_output
+
+if TYPE_CHECKING:
+    from ..systemd import Supervisor
 
 
 @click.command()
@@ -33,6 +38,7 @@ def serve(output: Output, with_worker: bool) -> int:
         output.settings.require("API_SECRET_KEY", *_upstream_key(output))
         return supervise()
     logs.setup(output.settings, "claude-relay-api")
+    _say_what_stays(output, above)
 
     return wiring.serve(output.settings, above)
 
@@ -51,6 +57,7 @@ def worker(output: Output, name: str | None) -> int:
     failpoints.arm(os.environ)
     faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's place in the log
     logs.setup(output.settings, "claude-relay-worker")
+    _say_what_stays(output, above)
 
     return wiring.work(output.settings, above, name)
 
@@ -95,6 +102,15 @@ def _fit(path: Path | None) -> str:
         return f"The store {path} is brought from schema {have} to {todo[-1].number} at the next start."
 
     return f"The store {path} fits."
+
+
+def _say_what_stays(output: Output, above: Supervisor) -> None:
+    """A reload reads everything anew but what systemd laid down: that is as it was when the service started."""
+    from ..config.sources import CREDENTIAL
+
+    if above.follows and (kept := [name for name, one in output.settings.given.items() if one.origin == CREDENTIAL]):
+        told = "settings read anew; systemd's credentials are those of the service's start, others need a restart"
+        logging.getLogger(__name__).info(told, extra={"credentials": kept})
 
 
 def _upstream_key(output: Output) -> list[str]:

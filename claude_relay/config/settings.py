@@ -11,9 +11,15 @@ from urllib.parse import unquote, urlsplit
 from claude_relay.errors import ConfigError
 
 from .addresses import store_path
+from .option import Option
+from .sources import CREDENTIALS
 from .table import OPTIONS, Callbacks, Claude, CommandLine, Keeping, Keys, Running, Server
 
 _WHERE = "the environment, in .env or in /etc/claude-relay/claude-relay.env"
+
+
+def _for_a_service(row: Option) -> str:
+    return f"; for a service of systemd write it into {CREDENTIALS}/{row.name}" if row.secret else ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
         """Raise ConfigError, one sentence for each of `names` that has no value."""
         missing = [row for row in OPTIONS if row.name in names and getattr(self, row.attribute) in (None, "", ())]
         if missing:
-            raise ConfigError([f"{row.name} is missing: set it in {_WHERE}." for row in missing])
+            raise ConfigError([f"{row.name} is missing: set it in {_WHERE}{_for_a_service(row)}." for row in missing])
 
     def __repr__(self) -> str:
         told = " ".join(f"{name}={self.given[name].shown}" for name in self.given)

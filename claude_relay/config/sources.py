@@ -13,6 +13,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 _KEY_LIMIT = 64 * 1024
+#: What people call what systemd laid down.
+CREDENTIAL = "a systemd credential"
+#: Where the units load their credentials from.
+CREDENTIALS = Path("/etc/claude-relay/credentials")
 
 
 @dataclass(frozen=True)
@@ -83,16 +87,16 @@ def credentials(folder: Path, secrets: Sequence[str]) -> Source:
     for name in secrets:
         path = next((path for path in (folder / name, folder / name.lower()) if path.exists()), None)
         if path is not None:
-            text, wrong = _key_file(path, f"The systemd credential {path.name}")
+            text, wrong = _key_file(path, f"The systemd credential {path.name}", CREDENTIALS / path.name)
             faults.extend(wrong)
             if text != "-":
                 texts[name] = text
 
-    return Source("a systemd credential", texts, tuple(faults))
+    return Source(CREDENTIAL, texts, tuple(faults))
 
 
-def _key_file(path: Path, called: str) -> tuple[str, list[str]]:
-    """The one secret in a file, and what is wrong with the file."""
+def _key_file(path: Path, called: str, mend: Path | None = None) -> tuple[str, list[str]]:
+    """The one secret in a file, and what is wrong with the file; `mend` is where to write, where that is another."""
     try:
         with path.open("rb") as file:
             text = file.read(_KEY_LIMIT).decode().strip()
@@ -101,6 +105,6 @@ def _key_file(path: Path, called: str) -> tuple[str, list[str]]:
     except UnicodeDecodeError:
         return "", [f"{called} in {path} is not text: write the key alone into the file."]
     if not text:
-        return "", [f"{called} is empty: write the key into {path}."]
+        return "", [f"{called} is empty: write the key into {mend or path}."]
 
     return text, []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..core import wire
+from ..core import calendar, wire
 from ..core.batching import Batch
 from ..core.change import Event
 from ..core.fetching import KeptFile
@@ -222,6 +222,15 @@ class Reading:
             words = {"pause": "paused", "park": "parked"}
             stopped = [f"{words[hold.scope]} ({hold.reason})" for hold in view.holds() if hold.scope in words]
             return ", ".join([waiting, *stopped])
+
+        return self._store.read(look)
+
+    def clock_fault(self) -> str | None:
+        """What is wrong with this machine's clock, as far as the store can tell; or None."""
+
+        def look(view: View) -> str | None:
+            newest = view.jobs(JobFilter(limit=1))
+            return calendar.fault(view.now, newest[0].created_at if newest else None)
 
         return self._store.read(look)
 

@@ -112,7 +112,7 @@ class Machine:
     def fresh(self, **settings: str) -> None:
         """Nothing runs, nothing is stored, and the settings are these."""
         self._since = f"@{time.time():.6f}"
-        units = ("claude-relay.target", SOCKET, API, WORKER, "claude-relay-worker@*.service")
+        units = (TARGET, SOCKET, API, WORKER, "claude-relay-worker@*.service")
         self.systemctl("kill", "--kill-who=all", "--signal=SIGKILL", API, WORKER, check=False)
         self.systemctl("stop", *units)
         self.systemctl("reset-failed", "claude-relay*", check=False)

@@ -1,0 +1,24 @@
+"""Clocks that cannot be believed."""
+
+import pytest
+
+from claude_relay.core.calendar import fault
+
+_2026, _2056 = 1_780_000_000.0, 2_727_000_000.0
+
+
+@pytest.mark.parametrize(
+    "now, newest, words",
+    [
+        (0.0, None, "the clock says 1970-01-01T00:00:00.000Z"),
+        (86_400.0, _2026, "the clock says 1970-01-02"),
+        (_2026, _2056, "the store's newest job is of 2056"),
+    ],
+)
+def test_a_clock_far_from_the_truth_is_named(now, newest, words):
+    assert words in fault(now, newest)
+
+
+@pytest.mark.parametrize("newest", [None, _2026, _2026 + 86_400 * 30, _2026 - 86_400 * 3000])
+def test_hours_and_days_prove_nothing(newest):
+    assert fault(_2026, newest) is None
