@@ -84,7 +84,7 @@ def _whole(output: Output, body: dict[str, Any]) -> None:
         return
     jobs, deliveries = body["jobs"], body["deliveries"]
     alive = [worker for worker in body["workers"] if worker["alive"]]
-    oldest = body["oldestWaitingSeconds"]
+    oldest, unacked = body["oldestWaitingSeconds"], body.get("unacked", 0)
     rows = [
         ("waiting", jobs["queued"], "" if oldest is None else f"the oldest for {oldest:.0f} s"),
         ("held", jobs["held"], "claude-relay retry ID lets one go on" if jobs["held"] else ""),
@@ -98,6 +98,7 @@ def _whole(output: Output, body: dict[str, Any]) -> None:
         ),
         ("to deliver", deliveries["pending"] + deliveries["sending"], ""),
         ("delivered", deliveries["delivered"], ""),
+        ("not applied", unacked, "claude-relay list --unacked" if unacked else ""),
         ("dead", deliveries["dead"], "claude-relay list --dead" if deliveries["dead"] else ""),
         ("workers", len(alive), "" if alive else "none: jobs wait. Start claude-relay worker"),
     ]

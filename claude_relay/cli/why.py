@@ -116,5 +116,10 @@ def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:
 
     if record["acked"]:
         return f"It has ended, and was applied at {record['acked']}.{double}", f"claude-relay result {name}"
+    if record.get("unacked"):
+        return (
+            f"It was delivered, and nobody has said that it was applied.{double}",
+            f"claude-relay redeliver {name}   (free)",
+        )
 
     return f"It has ended and all is done.{double}", f"claude-relay result {name}"

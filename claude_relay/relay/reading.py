@@ -10,6 +10,7 @@ from typing import Any
 from ..core import calendar, wire
 from ..core.batching import Batch
 from ..core.change import Event
+from ..core.delivery import DeliveryState
 from ..core.fetching import KeptFile
 from ..core.job import Job, State
 from ..core.submission import Exchanged, Submission
@@ -95,6 +96,7 @@ class Reading:
                 "owner": job.owner,
                 "run": job.run,
                 "possibleDuplicateCharge": job.ambiguous,
+                "unacked": _unacked(view, job),
                 "batch": wire.batch_body(batch) if (batch := _batch_of(view, job)) else None,
                 "partialResponse": partial.text if partial else None,
                 "webhookUrl": request.webhook_url if request else None,
@@ -172,6 +174,7 @@ class Reading:
                     for worker in view.workers()
                 ],
                 "deliveries": view.delivery_counts(),
+                "unacked": view.unacked(),
                 "batches": view.batch_counts(),
                 "destinations": [
                     wire.destination_body(one, waiting=view.waiting_for(one.name))
@@ -241,6 +244,14 @@ class Reading:
     def memo(self, key: str) -> Any:
         """What the worker has remembered for the others."""
         return self._store.read(lambda view: view.memo(key))
+
+
+def _unacked(view: View, job: Job) -> bool:
+    """Whether its result was delivered, and not acknowledged though its group's usually are."""
+    delivery = view.delivery(job.id) if job.state.final else None
+    arrived = delivery is not None and delivery.run == job.run and delivery.state is DeliveryState.DELIVERED
+
+    return arrived and view.acked(job.id, job.run) is None and view.acks_expected(job.group)
 
 
 def _status(view: View, job: Job) -> dict[str, Any]:

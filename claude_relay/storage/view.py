@@ -16,6 +16,7 @@ from ..core.submission import Request
 from ..core.tombstone import Tombstone
 from ..ports import Group, Hold, JobFilter, Posted, WorkerSeen
 from . import rows
+from .acks import AckReads
 from .alerts import AlertReads
 from .asking import all_of, one_of
 from .batches import BatchReads
@@ -34,13 +35,7 @@ _FILE = f"SELECT {rows.columns(rows.FILE)} FROM fetched_files"
 _EVENT = "e.job_id, e.subject, e.version, e.at, e.name, e.detail"
 
 
-_UNREMINDED = f"""
-{_DELIVERY} INDEXED BY deliveries_unacked JOIN jobs j ON j.id = d.job_id AND j.run = d.run
-WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FROM ack_groups)
-  AND d.reminded_at IS NULL AND d.finished_at <= ? AND j.retain = 'full' LIMIT ?"""
-
-
-class Reads(BatchReads, AlertReads, DestinationReads, TurnReads, UploadReads, LedgerReads):
+class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, UploadReads, LedgerReads):
     """Implements `ports.View` over one connection, at one time."""
 
     @property
@@ -189,14 +184,6 @@ class Reads(BatchReads, AlertReads, DestinationReads, TurnReads, UploadReads, Le
     def sending(self) -> Sequence[Delivery]:
         """Every delivery that a sender holds."""
         return all_of(rows.to_delivery, self._run(f"{_DELIVERY} WHERE d.state = 'sending'", ()))
-
-    def acked(self, job_id: str, run: int) -> float | None:
-        """When that run's result was said to be applied."""
-        return self._value("SELECT at FROM acks WHERE job_id = ? AND run = ?", (job_id, run))
-
-    def unacked_deliveries(self, *, before: float, limit: int) -> Sequence[Delivery]:
-        """Latest runs' results that were delivered before then, can be sent again, and were not reminded of yet."""
-        return all_of(rows.to_delivery, self._run(_UNREMINDED, (before, limit)))
 
     def posts(self, job_id: str) -> Sequence[Posted]:
         """Every POST made for the job, oldest first."""

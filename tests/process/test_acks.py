@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,8 @@ def test_what_is_applied_is_known_and_what_is_not_is_sent_once_more(tmp_path: Pa
         why = rig.command("why", "applied").stdout
         assert "the receiver said that it was applied" in why
         assert f"was applied at {answer.json()['acked']}" in why
-        assert "sent once more" in rig.command("why", "forgotten").stdout
+        why = rig.command("why", "forgotten").stdout
+        assert "sent once more" in why and "nobody has said that it was applied." in why
+        assert re.search(r"^not applied\t2\t", rig.command("status").stdout, flags=re.M)
         assert "applied\tdelivery\tacked" in rig.command("tail", "-n", "100").stdout
         eventually(lambda: rig.status("forgotten")["delivery"]["attempts"] == 2)

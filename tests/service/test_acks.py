@@ -17,6 +17,7 @@ from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import NotFound
 from claude_relay.ports import JobFilter
 from claude_relay.relay import Ref, Relay
+from claude_relay.storage import acks as reminders
 from claude_relay.storage import view as queries
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
@@ -183,13 +184,16 @@ def test_unacked_is_what_was_delivered_and_never_applied(relay: Relay, clock: Cl
     finished(relay, "elsewhere", group="other")
     deliver(relay, clock)
     finished(relay, "not delivered")
-    assert unacked(relay) == []
+    assert unacked(relay) == [] and relay.read.overview()["unacked"] == 0
     relay.acks.ack(made)
 
-    assert unacked(relay) == ["two", "one"]
+    assert unacked(relay) == ["two", "one"] and relay.read.overview()["unacked"] == 2
     assert unacked(relay, group="other") == []
+    told = {name: relay.read.record(Ref(request_id=name))["unacked"] for name in ("acked", "one", "elsewhere")}
+    assert told == {"acked": False, "one": True, "elsewhere": False}
     relay.retry(Ref(request_id="one"))
-    assert unacked(relay) == ["two"]
+    assert unacked(relay) == ["two"] and relay.read.overview()["unacked"] == 1
+    assert relay.read.record(Ref(request_id="one"))["unacked"] is False
 
 
 def test_a_group_is_remembered_when_its_acked_jobs_are_gone(relay: Relay, clock: Clock) -> None:
@@ -268,7 +272,7 @@ def test_what_lacks_an_ack_is_found_without_looking_at_the_rest(store: SqliteSto
     where, args = queries._conditions(JobFilter(unacked=True))
     listed = f"{queries._JOB} WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT 50"
 
-    for sql, values in ((listed, tuple(args)), (queries._UNREMINDED, (0.0, 100))):
+    for sql, values in ((listed, tuple(args)), (reminders.UNREMINDED, (0.0, 100))):
         steps = store.read(lambda view, sql=sql, values=values: view._run(f"EXPLAIN QUERY PLAN {sql}", values))
         plan = [str(step[3]) for step in steps]
         assert any("deliveries_unacked (grp=?" in step for step in plan), plan
