@@ -9,6 +9,7 @@ from typing import Any
 from ..core import wire
 from ..core.durations import parse_duration
 from ..core.intake import Defaults, parse, parse_options
+from ..core.intake.passed import PASSED
 from ..core.intake.times import rfc_3339
 from ..core.intake.webhook import url_fault
 from ..core.job import State
@@ -66,6 +67,8 @@ def chosen_options(options: Any, defaults: Defaults) -> dict[str, Any] | None:
     read, _ = parse_options(options, now=time.time(), defaults=defaults)
 
     chosen = {name: value for name, value in read.items() if name in options}
+    if any(name in options for name in PASSED) and "raw" in read:
+        chosen["raw"] = read["raw"]
     if "model" in (read.get("raw") or {}):  # merged last upstream, so it is the model that is asked
         chosen["model"] = read["model"]
 

@@ -33,6 +33,7 @@ class Answer:
     input_tokens: int
     output_tokens: int
     cached: Cached = NONE
+    tool_use: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def fresh_tokens(self) -> int:
@@ -63,6 +64,10 @@ def answer(ask: Ask, *, message_id: str) -> Answer:
         text = text[: max(1, len(text) // 2)]
         stop_reason = "max_tokens" if orders.cut_short else "pause_turn"
 
+    tool_use = None
+    if ask.tool is not None:
+        stop_reason, tool_use = "tool_use", _tool_use(ask, ask.tool, message_id)
+
     stop_sequence = _first_of(text, ask.stop_sequences)
     if stop_sequence is not None:
         text, stop_reason = text[: text.index(stop_sequence)], "stop_sequence"
@@ -77,8 +82,14 @@ def answer(ask: Ask, *, message_id: str) -> Answer:
         stop_reason=stop_reason,
         stop_sequence=stop_sequence,
         input_tokens=ask.input_tokens,
-        output_tokens=weight,
+        output_tokens=weight + (tokens.of_text(json.dumps(tool_use)) if tool_use else 0),
+        tool_use=tool_use,
     )
+
+
+def _tool_use(ask: Ask, tool: Mapping[str, Any], message_id: str) -> dict[str, Any]:
+    identity = message_id.replace("msg_", "toolu_")
+    return {"type": "tool_use", "id": identity, "name": tool["name"], "input": fill(tool["input_schema"], ask.digest)}
 
 
 def _text(ask: Ask) -> str:

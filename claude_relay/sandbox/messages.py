@@ -18,7 +18,10 @@ def message(answer: Answer) -> dict[str, Any]:
     """The body of a response that is not streamed."""
     return {
         **_envelope(answer),
-        "content": [{"type": "text", "text": answer.text, "citations": None}] if answer.text else [],
+        "content": [
+            *([{"type": "text", "text": answer.text, "citations": None}] if answer.text else []),
+            *([answer.tool_use] if answer.tool_use else []),
+        ],
         "stop_reason": answer.stop_reason,
         "stop_sequence": answer.stop_sequence,
         "stop_details": answer.stop_details,
@@ -51,6 +54,7 @@ def events(answer: Answer) -> list[Event]:
     return [
         {"type": "message_start", "message": start},
         *(_block(answer.text) if answer.text else (PING,)),
+        *(_tool_block(answer.tool_use, index=1 if answer.text else 0) if answer.tool_use else ()),
         {"type": "message_delta", "delta": delta, "usage": usage},
         {"type": "message_stop"},
     ]
@@ -73,6 +77,17 @@ def _block(text: str) -> Iterator[Event]:
     for piece in _pieces(text):
         yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
     yield {"type": "content_block_stop", "index": 0}
+
+
+def _tool_block(tool_use: Mapping[str, Any], index: int) -> Iterator[Event]:
+    yield {"type": "content_block_start", "index": index, "content_block": {**tool_use, "input": {}}}
+    for piece in _pieces(json.dumps(tool_use["input"], ensure_ascii=False)):
+        yield {
+            "type": "content_block_delta",
+            "index": index,
+            "delta": {"type": "input_json_delta", "partial_json": piece},
+        }
+    yield {"type": "content_block_stop", "index": index}
 
 
 def _pieces(text: str) -> Iterator[str]:

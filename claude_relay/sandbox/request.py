@@ -47,6 +47,7 @@ class Ask:
     pages: int = 0
     images: int = 0
     continuing: bool = False
+    tool: Mapping[str, Any] | None = field(default=None, repr=False)  # the one that the answer shall ask for
     beginnings: tuple[cache.Beginning, ...] = field(default=(), repr=False)
 
     @property
@@ -88,6 +89,7 @@ def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find
         pages=sum(turn.pages for turn in turns),
         images=sum(turn.images for turn in turns),
         continuing=continuing,
+        tool=None if orders.tool is None else _tool(body, orders.tool),
         beginnings=() if counting else cache.beginnings(body, turns),
     )
     if ask.input_tokens > model.window:
@@ -155,6 +157,14 @@ def _check_effort(output: Mapping[str, Any], body: Mapping[str, Any], model: mod
     thinking = _object(body, "thinking")
     if thinking and thinking.get("type") not in model.thinking:
         raise invalid("thinking.type", f"must be one of {', '.join(model.thinking)} for {model.id}")
+
+
+def _tool(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    tools = body.get("tools")
+    for tool in tools if isinstance(tools, list) else ():
+        if isinstance(tool, dict) and isinstance(tool.get("input_schema"), dict) and name in ("", tool.get("name")):
+            return tool
+    raise invalid("tools", f"none of them is {name or 'a tool'} with an input_schema, and the prompt asks to use it")
 
 
 def _orders(prompt: str) -> Orders:

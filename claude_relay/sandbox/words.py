@@ -37,6 +37,7 @@ class Said:
     text: str
     type: str | None
     early: bool
+    name: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ _VALUES = {
     "STATUS": r"\d{3}",
     "WORDS": r"\d+",
     "TEXT": r".+",
+    "NAME": r"[A-Za-z0-9_-]{1,128}",
     "TYPE": r"[a-z]+(?:_[a-z]+)+",
     "early": r"early",
 }
@@ -138,6 +140,12 @@ WORDS = (
         "pause-turn",
         "Stops half-way with `pause_turn`; sent back with that answer as the last turn, it goes on to the end.",
         lambda o, s: replace(o, pause_turn=True),
+    ),
+    Word(
+        "tool [NAME]",
+        "Asks for that tool of the request's `tools` (the first one), with input that fits its schema; `stop_reason` is "
+        "`tool_use`.",
+        lambda o, s: replace(o, tool=s.name),
     ),
     Word("long WORDS", "Answers with that many words.", lambda o, s: replace(o, long=s.words)),
     Word(
@@ -215,6 +223,7 @@ def _said(values: dict[str, str | None]) -> Said:
         text=(values.get("text") or "").strip(),
         type=(values.get("type") or "").lower() or None,
         early=bool(values.get("early")),
+        name=values.get("name") or "",
     )
 
 

@@ -147,3 +147,38 @@ def test_the_invoice_of_133_fields_on_the_command_line(tmp_path: Path) -> None:
         body = json.loads(done.stdout)
         Draft202012Validator(json.loads((faktura / "schema.json").read_text())).validate(body["json"])
         assert (body["status"], body["truncated"]) == ("completed", False)
+
+
+def test_a_tool_is_asked_for_answered_and_the_conversation_goes_on(tmp_path: Path) -> None:
+    """The callback has the call, the next job its result; without the result it is refused at the door."""
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    tool = {"name": "weather", "input_schema": schema}
+    with Rig(tmp_path).start() as rig:
+        rig.submit({"prompt": "Rain? [sandbox: tool weather]", "requestId": "r-1", "options": {"tools": [tool]}})
+        rig.finished("r-1")
+        asked = rig.get("/api/result/r-1")
+        [call] = asked["content"]
+        early = rig.submit({"prompt": "Well?", "continueFrom": "r-1"})
+        result = {"type": "tool_result", "tool_use_id": call["id"], "content": "Rain."}
+        body = {"messages": [{"role": "user", "content": [result]}], "requestId": "r-2", "continueFrom": "r-1"}
+        assert rig.submit(body).status_code == 202
+        told = rig.finished("r-2")
+
+        assert (asked["stopReason"], call["name"], set(call["input"])) == ("tool_use", "weather", {"city"})
+        assert early.status_code == 400 and call["id"] in early.json()["error"]
+        assert told["status"] == "completed", told["error"]
+        kept = rig.get("/api/jobs/r-2")["request"]["options"]
+        assert kept["raw"]["tools"] == [tool]
+
+
+def test_an_old_blueprint_gets_its_answer_with_its_warnings(tmp_path: Path, upstream: FakeClaude) -> None:
+    """Nothing of it reaches Claude that would be refused there."""
+    options = {"model": "claude-3-5-sonnet-20241022", "temperature": 1, "top_p": 0.9, "raw": {"top_k": 5}}
+    with Rig(tmp_path, upstream=upstream.url).start() as rig:
+        accepted = rig.submit({"prompt": "Hei", "requestId": "r", "options": options}).json()
+        got = rig.finished("r")
+
+        assert got["status"] == "completed"
+        words = " ".join(accepted["warnings"])
+        assert all(name in words for name in ("claude-3-5-sonnet-20241022", "temperature", "top_p", "top_k"))
+        assert not {"temperature", "top_p", "top_k"} & set(upstream.books[0].body)

@@ -18,8 +18,14 @@ PLAIN = {
         "thinking": {**YES, "types": {"adaptive": YES, "enabled": NO}},
     },
 }
+ALWAYS_THINKS = {
+    "id": "claude-opus-5-5",
+    "line": "opus",
+    "capabilities": {"thinking": {**YES, "types": {"adaptive": YES, "disabled": NO}}},
+}
+OPUS_5 = {"id": "claude-opus-5", "line": "opus", "capabilities": {"effort": {**YES, "max": YES, "high": YES}}}
 BARE = {"id": "claude-sonnet-6", "line": "sonnet", "capabilities": {"effort": NO, "image_input": NO}}
-TOLD = defaults(known=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE]}))
+TOLD = defaults(known=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE, ALWAYS_THINKS, OPUS_5]}))
 
 
 def asked(model="claude-haiku-4-5", **options):
@@ -34,6 +40,9 @@ def asked(model="claude-haiku-4-5", **options):
         ("claude-sonnet-6", {"effort": "low"}, {}, "effort low was ignored"),
         ("claude-haiku-4-5", {"maxTokens": 70_000}, {"maxTokens": 64_000}, "lowered to 64000"),
         ("claude-haiku-4-5", {"raw": {"thinking": {"type": "enabled"}}}, {}, "thinking of the type enabled"),
+        ("claude-opus-5-5", {"thinking": "disabled"}, {}, "thinking of the type disabled"),
+        ("claude-opus-5-5", {"raw": {"tool_choice": {"type": "any"}}}, {}, "cannot be made to use a tool"),
+        ("claude-opus-5", {"effort": "max", "thinking": "disabled"}, {"effort": "max"}, "thinks at this effort"),
         ("claude-haiku-4-5", {"raw": {"temperature": 1, "x": 1}}, {"raw": {"x": 1}}, "raw.temperature was ignored"),
         (
             "claude-haiku-4-5",
@@ -59,6 +68,8 @@ def test_what_the_model_does_not_take_is_dropped_with_a_warning(model, given, le
         ("claude-haiku-4-5", {"raw": {"thinking": {"type": "of_tomorrow"}}}),
         ("claude-haiku-4-5", {"raw": {"tools": [{"name": "mine", "input_schema": {}}]}}),
         ("claude-haiku-4-5", {"maxTokens": 64_000}),
+        ("claude-opus-5-5", {"raw": {"tool_choice": {"type": "auto"}}}),
+        ("claude-opus-5", {"effort": "high", "raw": {"thinking": {"type": "disabled"}}}),
         ("claude-sonnet-6", {"maxTokens": 10**6}),
     ],
 )

@@ -9,9 +9,10 @@ from claude_relay.sandbox import play, request, tokens
 from claude_relay.sandbox.answers import SIGNATURE, answer
 from claude_relay.sandbox.books import MOST_CALLS, Books, Call
 from claude_relay.sandbox.headers import rate_limits
-from claude_relay.sandbox.messages import message
+from claude_relay.sandbox.messages import events, message
 from claude_relay.sandbox.orders import Kind, Trouble
 from claude_relay.sandbox.play import Ending
+from claude_relay.sandbox.problem import ApiError
 
 SCHEMA = {"type": "object", "properties": {"kid": {"type": "string"}}, "additionalProperties": False}
 
@@ -234,3 +235,23 @@ def test_the_books_are_bounded():
 
 def test_an_answer_does_not_show_its_text_in_its_repr():
     assert "Norway" not in repr(replace(answered()))
+
+
+def test_a_tool_is_asked_for_with_input_that_fits_its_schema():
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    body = {
+        "model": "claude-sonnet-5-5",
+        "max_tokens": 100,
+        "messages": [{"role": "user", "content": "Hi [sandbox: tool b]"}],
+        "tools": [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": schema}],
+    }
+    found = answer(request.parse(body, version="2026-10-21"), message_id="msg_sandbox_1")
+    streamed = "".join(
+        event["delta"]["partial_json"] for event in events(found) if event.get("delta", {}).get("partial_json")
+    )
+
+    assert (found.stop_reason, found.tool_use["name"], found.tool_use["id"]) == ("tool_use", "b", "toolu_sandbox_1")
+    assert json.loads(streamed) == found.tool_use["input"] and set(found.tool_use["input"]) == {"city"}
+    assert message(found)["content"][-1] == found.tool_use
+    with pytest.raises(ApiError, match="none of them is c"):
+        request.parse(body | {"messages": [{"role": "user", "content": "[sandbox: tool c]"}]}, version="2026-10-21")

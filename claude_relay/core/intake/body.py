@@ -16,8 +16,8 @@ from .files import read_files
 from .fitting import unreadable
 from .identity import RULE, hash_of, read_request_id
 from .money import hold
+from .options import ALSO, read_options
 from .options import KNOWN as OPTIONS
-from .options import read_options
 from .times import is_moment, read_end, read_start
 from .turns import read_turns
 from .webhook import read_headers, read_url
@@ -141,7 +141,7 @@ def parse_options(
 
 def _read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str, Any]:
     inner = Fields(fields.object("options") or {}, fields.notes, at="options")
-    inner.unknown(OPTIONS, elsewhere=_BESIDE_OPTIONS)
+    inner.unknown((*OPTIONS, *ALSO), elsewhere=_BESIDE_OPTIONS)
     options = read_options(inner, defaults, now=now)
     fields.clean["options"] = inner.clean
 

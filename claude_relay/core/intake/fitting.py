@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..models import Model
+from ..models import Model, undated
 from .fields import Notes
 
 #: Removed from the API for every model: a request that sends one is refused.
 _SAMPLING = ("temperature", "top_p", "top_k")
 #: Server tools by the beginning of their type, with the capability that they need.
 _SERVER_TOOLS = {"web_search": "web_search", "web_fetch": "web_search", "code_execution": "code_execution"}
+
+#: The list does not say it: this one may be told not to think, except at these efforts.
+_THINKS_WHEN_IT_IS_HARD = ("claude-opus-5",)
+_HARD = ("xhigh", "max")
 
 
 def fit(options: dict[str, Any], model: Model | None, notes: Notes) -> dict[str, Any]:
@@ -28,7 +32,7 @@ def fit(options: dict[str, Any], model: Model | None, notes: Notes) -> dict[str,
     if model is not None:
         _fit_effort(options, model, notes)
         _fit_tokens(options, model, notes)
-        raw = _fit_raw(raw, model, notes)
+        raw = _fit_raw(raw, options, model, notes)
     options.pop("raw", None)
 
     return {**options, "raw": raw} if raw else options
@@ -59,13 +63,21 @@ def _fit_tokens(options: dict[str, Any], model: Model, notes: Notes) -> None:
         notes.warn(f"options.maxTokens {wanted} is more than {model.id} writes; it was lowered to {most}")
 
 
-def _fit_raw(raw: dict[str, Any], model: Model, notes: Notes) -> dict[str, Any]:
+def _fit_raw(raw: dict[str, Any], options: Mapping[str, Any], model: Model, notes: Notes) -> dict[str, Any]:
     thinking = raw.get("thinking")
     kind = thinking.get("type") if isinstance(thinking, Mapping) else None
     # The list says of each type whether a request that sends it is refused.
     if isinstance(kind, str) and model.supports("thinking", "types", kind) is False:
         raw = {name: value for name, value in raw.items() if name != "thinking"}
         notes.warn(f"options.raw.thinking of the type {kind} was ignored: {model.id} does not take it")
+    elif kind == "disabled" and options.get("effort") in _HARD and undated(model.id) in _THINKS_WHEN_IT_IS_HARD:
+        raw = {name: value for name, value in raw.items() if name != "thinking"}
+        notes.warn(f"options.raw.thinking of the type disabled was ignored: {model.id} thinks at this effort")
+    choice = raw.get("tool_choice")
+    forced = isinstance(choice, Mapping) and choice.get("type") in ("any", "tool")
+    if forced and model.supports("thinking", "types", "disabled") is False:
+        raw = {name: value for name, value in raw.items() if name != "tool_choice"}
+        notes.warn(f"options.raw.tool_choice was ignored: {model.id} always thinks, and cannot be made to use a tool")
     tools = raw.get("tools")
     if isinstance(tools, list):
         kept = [tool for tool in tools if not _beyond(tool, model, notes)]

@@ -8,9 +8,12 @@ from ..catalogue import resolve
 from .defaults import Defaults
 from .fields import Fields, kind
 from .fitting import fit
+from .passed import CAMEL, GONE, PASSED, read_passed
 
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-KNOWN = ("model", "maxTokens", "temperature", "systemPrompt", "outputSchema", "effort", "raw")
+KNOWN = ("model", "maxTokens", "temperature", "systemPrompt", "outputSchema", "effort", *CAMEL, "raw")
+#: Other spellings, and what is of the past: taken all the same.
+ALSO = (*(name for name in PASSED if name not in CAMEL), *GONE)
 
 
 def read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str, Any]:
@@ -21,7 +24,7 @@ def read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str,
         "systemPrompt": fields.text("systemPrompt"),
         "outputSchema": _read_schema(fields, defaults),
         "effort": fields.word("effort", EFFORTS),
-        "raw": _read_raw(fields),
+        "raw": read_passed(fields) | (_read_raw(fields) or {}) or None,
     }
     if fields.number("temperature", low=0, high=1) is not None:
         fields.notes.warn("options.temperature was ignored: Claude no longer takes it")

@@ -1,0 +1,78 @@
+"""Options that are the API's own: taken under either spelling, and sent on as the API spells them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from claude_relay.core.intake import parse_options
+from tests.support.intake import NOW, defaults, refused, taken
+
+SEARCH = {"type": "web_search_20260209", "name": "web_search"}
+
+
+def sent(**options: Any) -> dict[str, Any]:
+    """What of it goes through."""
+    return taken({"options": options}).request["options"].get("raw", {})
+
+
+@pytest.mark.parametrize(
+    ("given", "raw"),
+    [
+        ({"thinking": "adaptive"}, {"thinking": {"type": "adaptive"}}),
+        ({"thinking": {"type": "enabled", "n": 2000}}, {"thinking": {"type": "enabled", "n": 2000}}),
+        ({"tools": [SEARCH]}, {"tools": [SEARCH]}),
+        ({"toolChoice": "any"}, {"tool_choice": {"type": "any"}}),
+        ({"tool_choice": {"type": "tool", "name": "a"}}, {"tool_choice": {"type": "tool", "name": "a"}}),
+        ({"stopSequences": ["END", "STOP"]}, {"stop_sequences": ["END", "STOP"]}),
+        ({"stop_sequences": "END"}, {"stop_sequences": ["END"]}),
+        ({"serviceTier": "standard_only"}, {"service_tier": "standard_only"}),
+        ({"tools": [], "thinking": "", "toolChoice": None}, {}),
+        ({"thinking": "adaptive", "raw": {"thinking": {"type": "disabled"}}}, {"thinking": {"type": "disabled"}}),
+        ({"thinking": "adaptive", "raw": {"speed": "fast"}}, {"thinking": {"type": "adaptive"}, "speed": "fast"}),
+    ],
+)  # fmt: skip
+def test_they_go_through_as_the_api_spells_them(given: dict[str, Any], raw: dict[str, Any]) -> None:
+    """What raw says of the same field stands, since it is merged last."""
+    assert sent(**given) == raw
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "words"),
+    [
+        ({"thinking": 5}, "options.thinking", "an object"),
+        ({"tools": "search"}, "options.tools", "a list"),
+        ({"tools": ["search"]}, "options.tools[0]", "must be an object"),
+        ({"stopSequences": [" "]}, "options.stopSequences[0]", "not only white space"),
+        ({"stop_sequences": 5}, "options.stop_sequences", "a list"),
+        ({"serviceTier": "gold"}, "options.serviceTier", "auto, standard_only"),
+    ],
+)
+def test_a_wrong_one_is_named_as_it_was_written(given: dict[str, Any], field: str, words: str) -> None:
+    [(named, problem)] = refused({"options": given}).items()
+
+    assert named == field and words in problem
+
+
+@pytest.mark.parametrize("name", ["temperature", "topP", "top_p", "topK", "top_k"])
+def test_what_the_api_has_dropped_is_dropped_with_a_word(name: str) -> None:
+    """A blueprint of old still gets its answer, wherever it says it."""
+    for given in ({name: 1}, {"raw": {name: 1}} if "_" in name else {name: 1}):
+        submission = taken({"options": given})
+        [warning] = submission.warnings
+        assert "no longer takes it" in warning and name in warning
+        assert name not in str(submission.request)
+
+
+def test_they_are_part_of_what_makes_a_repeat() -> None:
+    bodies = [{"options": {"thinking": word}} for word in ("adaptive", "disabled", "adaptive")]
+    one, other, again = (taken(body).body_hash for body in bodies)
+
+    assert one == again != other
+
+
+def test_a_retry_may_name_them_too() -> None:
+    read, _ = parse_options({"tools": [SEARCH]}, now=NOW, defaults=defaults())
+
+    assert read["raw"] == {"tools": [SEARCH]}
