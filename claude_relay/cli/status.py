@@ -14,7 +14,9 @@ from .output import Output, json_option, pass_output
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--watch", is_flag=True, help="Keep it live, until Ctrl-C.")
-@click.option("-q", "--quiet", is_flag=True, help="The exit code alone.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="The exit code alone: 0 done, 5 failed, 75 not finished, 6 not delivered."
+)
 @json_option
 @pass_output
 def status(output: Output, ids: tuple[str, ...], watch: bool, quiet: bool) -> int:
@@ -39,7 +41,18 @@ def _show(output: Output, desk: Desk, ids: tuple[str, ...], *, quiet: bool) -> i
         for body in bodies:
             output.value(body) if output.json else _one(output, body)
 
-    return 5 if any(body["status"] == "failed" for body in bodies) else 0
+    codes = [_code(body) for body in bodies]
+    return next((code for code in (5, 75, 6) if code in codes and (quiet or code == 5)), 0)
+
+
+def _code(body: dict[str, Any]) -> int:
+    """What a script wants to know of one job: failed, not finished, not delivered, or done."""
+    if body["status"] == "failed":
+        return 5
+    if body["status"] != "completed":
+        return 75
+
+    return 6 if body["delivery"]["status"] == "dead" else 0
 
 
 def _one(output: Output, body: dict[str, Any]) -> None:

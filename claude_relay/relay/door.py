@@ -17,7 +17,7 @@ from ..core.catalogue import Catalogue
 from ..core.change import Change, Event
 from ..core.clock import Clocks
 from ..core.delivery import Delivery
-from ..core.ids import uuid7
+from ..core.ids import GROUP, uuid7
 from ..core.job import Job, Retain, State
 from ..core.keys import ADMIN
 from ..core.policy import Policy
@@ -193,6 +193,8 @@ class Relay:
     def pause(self, group: str | None = None) -> None:
         """Take no more jobs of that group, or (None) none at all. What runs goes on."""
 
+        _check_group(group)
+
         def hold(unit: Unit) -> None:
             if group is None:
                 unit.save_hold(Hold(scope="pause", reason="paused", since=unit.now))
@@ -203,6 +205,8 @@ class Relay:
 
     def resume(self, group: str | None = None) -> None:
         """Go on; default deadlines get the time back that they stood still."""
+
+        _check_group(group)
 
         def release(unit: Unit) -> None:
             if group is not None:
@@ -310,6 +314,12 @@ class Relay:
             has_webhook=submission.webhook_url is not None,
             prompt_length=submission.prompt_length,
         )
+
+
+def _check_group(name: str | None) -> None:
+    """Refuse a name that no job can have."""
+    if name is not None and not GROUP.fullmatch(name):
+        raise InvalidRequest(problems=[Problem(field="group", problem="must be 1 to 64 of A-Z a-z 0-9 . _ -")])
 
 
 def _known(view: View, submission: Submission, owner: str) -> Accepted | Conflict | None:

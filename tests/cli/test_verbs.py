@@ -52,6 +52,22 @@ def test_submit_says_what_is_wrong(run):
     assert "requestId" in err and "group" in err
 
 
+def test_a_quiet_status_is_the_jobs_own_exit_code(run, relay):
+    finish(relay, "done", webhook_url=None)
+    finish(relay, "bad", a_failure(remedy=Remedy.FAIL), webhook_url=None)
+    relay.submit(a_submission("new"))
+
+    assert [run("status", "-q", name) for name in ("done", "bad", "new")] == [(0, "", ""), (5, "", ""), (75, "", "")]
+    assert run("status", "-q", "done", "new", "bad")[0] == 5
+    assert run("status", "new")[0] == 0
+
+
+def test_a_group_that_cannot_be_is_not_paused(run):
+    code, _, err = run("pause", "a b")
+
+    assert code in (3, 65) and "group" in err
+
+
 def test_a_conflict_is_9(run):
     run("submit", "Hei", "--id", "r-1")
 
