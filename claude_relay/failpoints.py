@@ -21,6 +21,7 @@ NAMES = frozenset(
         "submit.after_commit",
         "claim.after_commit",
         "sending.after_commit",
+        "checkpoint.after_commit",
         "complete.before_commit",
         "complete.after_commit",
         "batch.planned",

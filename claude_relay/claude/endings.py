@@ -17,6 +17,10 @@ def broken_off(exc: Broken | Malformed, watch: Watch, *, open_: bool) -> Failure
         # Only a call of which nothing went out may be handed back as if it had not been.
         reason = "not_recorded" if not watch.sent else "not_recorded_on"
         return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.SOON, reason=reason)
+    if isinstance(exc, Broken) and exc.reason == "exhausted" and not watch.sent:
+        # Nothing of it went out, and it is not the call's fault: it waits, and no try is counted.
+        message = f"this machine could not make the call: {said}"
+        return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.WAIT, reason="exhausted")
     if isinstance(exc, Malformed):
         return _upstream(f"Claude's answer broke off: {said}", "stream_malformed", ambiguous=open_)
     if watch.status is not None:

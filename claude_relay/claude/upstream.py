@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 from ..core.redaction import Redactor
 from .watch import Limits, Watch
 
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 DEFAULT_URL = "https://api.anthropic.com"
 #: A question without a model's answer, in seconds.
 _GET_TIMEOUT = 30.0
@@ -102,7 +104,8 @@ class Upstream:
             # Whatever the SDK and httpx2 raise, bare or wrapped: how far the call came is in the watch.
             if watch.status is not None and not 200 <= watch.status < 300:
                 raise Refused(watch.status, {}) from exc
-            raise Broken(self._redact(_root(exc)), "stream_cut" if watch.status else "connection") from exc
+            reason = "exhausted" if _is_ours(exc) else "stream_cut" if watch.status else "connection"
+            raise Broken(self._redact(_root(exc)), reason) from exc
 
     def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON object at `path`; `Refused` or `Broken` like a call."""
@@ -236,6 +239,16 @@ def _event(data: str) -> dict[str, Any]:
 
 def _beta_header(betas: Sequence[str]) -> dict[str, str]:
     return {"anthropic-beta": ",".join(betas)} if betas else {}
+
+
+def _is_ours(exc: BaseException | None) -> bool:
+    """Whether this machine had no file handle or memory to spare: it says nothing of the call."""
+    while exc is not None:
+        if isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno in _EXHAUSTED):
+            return True
+        exc = exc.__cause__ or exc.__context__
+
+    return False
 
 
 def _root(exc: BaseException) -> str:

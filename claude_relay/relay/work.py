@@ -100,6 +100,7 @@ class Work:
                 unit.checkpoint(job, job.calls, partial)
 
         self._store.write(keep)
+        failpoints.hit("checkpoint.after_commit")
 
     def complete(self, claimed: Claimed, done: Completion) -> Job:
         """Store the answer, its usage and the delivery that carries it, in one transaction."""
@@ -161,11 +162,15 @@ class Work:
             self._store.write(lambda unit: self._interrupt(unit, claimed.job.id, why, claimed, partial))
         )
 
-    def renew(self, worker: str) -> dict[str, str]:
-        """Extend that worker's leases; answers what it still holds, token by job. The rest it must drop."""
+    def renew(self, worker: str, job_ids: Collection[str]) -> dict[str, str]:
+        """
+        Extend the leases of what that worker has in hand; answers what it still holds, token by job.
+
+        The rest it must drop; and what it has lost hold of must run out.
+        """
         seconds = self._tools.policy.lease
 
-        return dict(self._store.write(lambda unit: unit.renew(worker, unit.now + seconds)))
+        return dict(self._store.write(lambda unit: unit.renew(worker, job_ids, unit.now + seconds)))
 
     def cancels(self, worker: str) -> Collection[str]:
         """Which of its jobs someone wants stopped."""

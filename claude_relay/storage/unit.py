@@ -115,11 +115,11 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
         came = (rows.dump(partial.usage), partial.cost_usd, len(partial.text), partial.first_byte_at)
         self._run(sql, (*came, partial.upstream_request_id, job.id, number))
 
-    def renew(self, worker: str, expires_at: float) -> Sequence[tuple[str, str]]:
-        """Extend that worker's leases; answers which they are, as (job, token)."""
-        sql = """UPDATE jobs SET lease_expires_at = ? WHERE state = 'running' AND lease_worker = ?
-                 RETURNING id, lease_token"""
-        return [(row[0], row[1]) for row in self._run(sql, (expires_at, worker))]
+    def renew(self, worker: str, job_ids: Collection[str], expires_at: float) -> Sequence[tuple[str, str]]:
+        """Extend that worker's leases on those jobs; answers which it has, as (job, token)."""
+        sql = f"""UPDATE jobs SET lease_expires_at = ? WHERE state = 'running' AND lease_worker = ?
+                  AND id IN ({", ".join("?" * len(job_ids))}) RETURNING id, lease_token"""
+        return [(row[0], row[1]) for row in self._run(sql, (expires_at, worker, *job_ids))]
 
     def save_request(self, request: Request) -> None:
         """Replace what a job asks for."""

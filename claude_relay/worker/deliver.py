@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -82,11 +82,22 @@ class Deliveries:
         claimed = self._relay.post.claim(self._worker, limit=free, senders=SENDERS)
         with self._lock:
             self._in_hand.update((one.delivery.id, one) for one in claimed)
-        for one in claimed:
-            self._pool.submit(self._send, one)
+        for number, one in enumerate(claimed):
+            try:
+                self._pool.submit(self._send, one)
+            except RuntimeError:  # no thread to be had: what cannot be sent goes back, and the next round comes later
+                self._hand_back(claimed[number:])
+                raise
 
         # What is left waits for a sender or for its destination; whichever ends wakes this loop.
         return 0.0 if claimed else _LOOK
+
+    def _hand_back(self, unsent: Sequence[ToSend]) -> None:
+        with self._lock:
+            for one in unsent:
+                self._in_hand.pop(one.delivery.id, None)
+        for one in unsent:
+            self._relay.post.release(one)
 
     def _renew(self) -> float:
         """Those in hand, and no other: what a sender has lost hold of must run out."""

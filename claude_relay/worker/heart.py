@@ -56,7 +56,7 @@ class Heart:
     def _renew(self) -> None:
         """Whoever is not on the list that comes back has lost its job; only those known before are judged by it."""
         known = self._in_hand.all()
-        held = self._relay.work.renew(self._worker) if known else {}
+        held = self._relay.work.renew(self._worker, [running.job_id for running in known]) if known else {}
         for running in known:
             if held.get(running.job_id) != running.claimed.token:
                 running.lost.set()

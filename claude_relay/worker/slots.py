@@ -64,8 +64,7 @@ class Slots:
     def _round(self) -> float:
         free = self._limit - len(self._in_hand)
         if free > 0:
-            for claimed in self._claim(free):
-                self._start(claimed)
+            self._begin(self._claim(free))
         free = self._limit - len(self._in_hand)
         if free > 0 and self._behind:
             return 0.0
@@ -88,10 +87,25 @@ class Slots:
 
         return self._relay.work.claim(self._worker, limit=free, ids=ids, rooms=rooms)
 
+    def _begin(self, claimed: Sequence[Claimed]) -> None:
+        for number, one in enumerate(claimed):
+            try:
+                self._start(one)
+            except RuntimeError:  # no thread to be had: what cannot begin goes back, and the next round comes later
+                for unbegun in claimed[number:]:
+                    self._relay.work.release(unbegun)
+                raise
+
     def _start(self, claimed: Claimed) -> None:
         self._pacing.started(claimed.job.family)
         running = self._in_hand.add(claimed)
-        self._pool.submit(self._see_through, running)
+        try:
+            self._pool.submit(self._see_through, running)
+        except RuntimeError:
+            # If a thread takes it up later after all, its token is no longer good.
+            self._pacing.ended(claimed.job.family, throttled=False, well=False)
+            self._in_hand.remove(running)
+            raise
 
     def _see_through(self, running: Running) -> None:
         try:

@@ -204,7 +204,7 @@ def test_every_question_uses_its_index(store: SqliteStore) -> None:
         unit.running()
         unit.running_by_group()
         unit.cancel_requested("w")
-        unit.renew("w", 1.0)
+        unit.renew("w", [], 1.0)
         unit.due_destinations()
         unit.died_deliveries(since=0.0)
         unit.due_deliveries("https://x", limit=1)

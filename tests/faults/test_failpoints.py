@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import requests
 
 from tests.support.eventually import eventually
-from tests.support.fake_claude import FakeClaude
+from tests.support.fake_claude import FakeClaude, Seen, Step, head, started, stopped, written
 from tests.support.receiver import Receiver
 from tests.support.rig import Rig
 
@@ -53,6 +53,7 @@ def test_an_api_that_dies_around_its_commit(tmp_path: Path, name: str, known: bo
     [
         ("claim.after_commit", 1, 1, False, 1),
         ("sending.after_commit", 1, 2, True, 1),
+        ("checkpoint.after_commit", 2, 2, True, 1),
         ("complete.before_commit", 2, 2, True, 1),
         ("complete.after_commit", 1, 1, False, 1),
         ("deliver.before_post", 1, 1, False, 1),
@@ -77,6 +78,33 @@ def test_a_worker_that_dies_at_each_step(
         assert body.get("possibleDuplicateCharge", False) is marked
         assert len(upstream.books) == calls
         assert len({(one.headers["webhook-id"], one.body) for one in received}) == 1
+
+
+def test_the_ledger_admits_a_call_before_its_first_byte_and_how_far_it_came(tmp_path: Path, hook: Receiver) -> None:
+    """Asked by the upstream itself at the moment when a request reaches it; then the worker dies in mid-stream."""
+    admitted: list[object] = []
+    with Rig(tmp_path) as rig:
+
+        def look(seen: Seen) -> Sequence[Step]:
+            admitted.append([(call["sent"], call["outcome"]) for call in rig.get("/api/jobs/r-1")["calls"]])
+            return [head(), started(), *written("half an answer, and more"), *stopped()]
+
+        with FakeClaude(otherwise=look) as upstream:
+            rig.start_api()
+            settings = {"ANTHROPIC_BASE_URL": upstream.url, "RELAY_PROVIDER": "anthropic"}
+            rig.start_worker(**settings, **failing("checkpoint.after_commit:2"))
+            rig.submit({"prompt": "x", "requestId": "r-1", "webhookUrl": hook.url("/x")})
+            assert rig.worker.wait(60) == -9
+            assert admitted == [[(True, None)]]
+            rig.start_worker(**settings)
+            hook.wait_for(1, timeout=30)
+        record = rig.get("/api/jobs/r-1")
+
+    assert admitted[1] == [(True, "interrupted"), (True, None)]
+    first = record["calls"][0]
+    assert first["firstByteAt"] and first["upstreamRequestId"] == "req_fake"
+    assert first["usage"]["input_tokens"] == 10 and first["costUsd"] > 0
+    assert record["calls"][1]["outcome"] == "completed"
 
 
 def test_outside_a_test_a_failpoint_refuses_the_start(tmp_path: Path) -> None:

@@ -1,0 +1,161 @@
+"""Out of file handles, memory or threads: errors a request, nothing half done, and on it goes once there is more."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from pathlib import Path
+
+import pytest
+import requests
+
+from claude_relay.core.delivery import Reply
+from claude_relay.core.policy import Policy
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.worker.deliver import Deliveries
+from claude_relay.worker.pacing import Pacing
+from claude_relay.worker.running import InHand
+from claude_relay.worker.slots import Slots
+from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude
+from tests.support.receiver import Receiver
+from tests.support.rig import Process, Rig
+
+PLENTY = 1024
+
+
+def handles(process: Process) -> int:
+    return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+
+
+def allow(process: Process, what: int, much: int) -> None:
+    """From now on, while it runs."""
+    hard = resource.prlimit(process.pid, what)[1]
+    resource.prlimit(process.pid, what, (much, hard))
+
+
+@pytest.mark.faults
+@pytest.mark.process
+def test_an_api_out_of_file_handles_takes_what_it_takes_and_recovers(tmp_path: Path) -> None:
+    """Whoever gets a 202 has a job, whoever gets none has none; it goes on when the others have hung up."""
+    with Rig(tmp_path) as rig:
+        rig.start_api()
+        rig.submit({"prompt": "x", "requestId": "before"})
+        port = int(rig.url.rpartition(":")[2])
+        allow(rig.api, resource.RLIMIT_NOFILE, handles(rig.api) + 6)
+        crowd = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(30)]
+        kept = {"before"}
+        for number in range(6):
+            try:
+                body = {"prompt": "x", "requestId": f"r-{number}"}
+                answer = requests.post(f"{rig.url}/api/claude", json=body, headers=dict(rig.http.headers), timeout=1)
+            except requests.RequestException:
+                continue
+            assert answer.status_code in (202, 503)
+            kept |= {f"r-{number}"} if answer.status_code == 202 else set()
+        for one in crowd:
+            one.close()
+        assert rig.api.alive
+        answer = eventually(lambda: rig.submit({"prompt": "x", "requestId": "after"}), within=20)
+
+        assert answer.status_code == 202
+        known = {job["requestId"] for job in rig.get("/api/jobs")["jobs"]}
+        assert kept | {"after"} <= known
+        assert all(rig.submit({"prompt": "x", "requestId": name}).json()["duplicate"] for name in kept)
+
+
+@pytest.mark.faults
+@pytest.mark.process
+def test_a_worker_out_of_file_handles_fails_no_job_for_it(tmp_path: Path) -> None:
+    """It is the machine's fault and not the call's: no try is counted, and all are made once there are handles."""
+    with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url).start() as rig:
+        rig.submit({"prompt": "warm", "requestId": "warm", "webhookUrl": hook.url("/x")})
+        hook.wait_for(1, timeout=30)
+        allow(rig.worker, resource.RLIMIT_NOFILE, handles(rig.worker))
+        names = [f"r-{number}" for number in range(4)]
+        for name in names:
+            assert rig.submit({"prompt": name, "requestId": name, "webhookUrl": hook.url("/x")}).status_code == 202
+        eventually(lambda: rig.worker.said().count("reason=exhausted") >= 4, within=20)
+        assert rig.worker.alive
+        allow(rig.worker, resource.RLIMIT_NOFILE, PLENTY)
+        ended = [rig.finished(name, within=60) for name in names]
+        hook.wait_for(5, timeout=30)
+
+    assert [(one["status"], one["attempts"]) for one in ended] == [("completed", 1)] * 4
+    assert len(upstream.books) == 5
+
+
+@pytest.mark.faults
+@pytest.mark.process
+def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
+    """What does not fit is a 500 in the one shape and leaves nothing behind; the next small one is taken."""
+    with Rig(tmp_path) as rig:
+        rig.start_api()
+        size = int(Path(f"/proc/{rig.api.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
+        allow(rig.api, resource.RLIMIT_AS, size + 24 * 2**20)
+        kept, refused = ["small"], 0
+        for number in range(3):
+            answer = rig.submit({"prompt": "x" * 25_000_000, "requestId": f"big-{number}"})
+            if answer.status_code == 202:
+                kept.append(f"big-{number}")
+            else:
+                assert (answer.status_code, answer.json()["status"]) == (500, 500)
+                refused += 1
+        small = eventually(lambda: rig.submit({"prompt": "small", "requestId": "small"}), within=20)
+
+        assert small.status_code == 202 and refused
+        assert sorted(job["requestId"] for job in rig.get("/api/jobs")["jobs"]) == sorted(kept)
+
+
+class NoThreads:
+    """A pool that can start none."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def submit(self, *_: object) -> None:
+        self.asked += 1
+        raise RuntimeError("can't start new thread")
+
+
+class NoDoor:
+    def take(self, limit: int) -> list[str]:
+        return []
+
+
+def test_a_worker_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
+    """Else it would hold the job for ever: its lease is renewed as long as it is in hand."""
+    clock = Clock()
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), Policy())
+    in_hand, nothing = InHand(), NoDoor()
+    slots = Slots(relay, nothing, None, print, worker="w", limit=2, in_hand=in_hand, pacing=Pacing())
+    slots._pool = NoThreads()
+    relay.submit_many([a_submission("r-1", webhook_url=None), a_submission("r-2")])
+    with pytest.raises(RuntimeError):
+        slots._round()
+
+    assert len(in_hand) == 0
+    claimed, _ = relay.work.claim("w", limit=2)
+    assert relay.read.status(Ref(request_id="r-1"))["attempts"] == 1
+    relay.work.complete(claimed, a_completion())
+    relay.close()
+
+
+def test_a_sender_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
+    clock = Clock()
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), Policy())
+    relay.submit(a_submission("r-1"))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+    clock.advance(5)
+    deliveries = Deliveries(relay, None, worker="w", clock=clock)
+    deliveries._pool = NoThreads()
+    with pytest.raises(RuntimeError):
+        deliveries._round()
+    [one] = relay.post.claim("w", limit=1)
+
+    assert relay.post.settle(one, Reply(status=200)).attempts == 1
+    relay.close()
