@@ -143,8 +143,8 @@ WORDS = (
     ),
     Word(
         "tool [NAME]",
-        "Asks for that tool of the request's `tools` (the first one), with input that fits its schema; `stop_reason` is "
-        "`tool_use`.",
+        "Asks for that tool of the request's `tools` (the first one), with input that fits its schema; the answer's "
+        "`stop_reason` is `tool_use`.",
         lambda o, s: replace(o, tool=s.name),
     ),
     Word("long WORDS", "Answers with that many words.", lambda o, s: replace(o, long=s.words)),

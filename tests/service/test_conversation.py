@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.fetching import KeptFile
 from claude_relay.core.job import Retain
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import Conflict, InvalidRequest, RelayError
@@ -210,6 +212,20 @@ def test_an_answer_of_more_than_text_goes_back_block_by_block(relay: Relay) -> N
 
     assert "tool_result for t1" in refused(relay, "one")
     assert before(relay, "two", "one", request={"messages": result}) == [("say one", blocks)]
+
+
+def test_a_file_by_address_goes_along_as_it_was_fetched_then(relay: Relay) -> None:
+    """The address may be gone by now: nothing of an earlier turn is fetched again."""
+    hand_in(relay, "one", request={"files": [{"url": "https://a.example/f.pdf"}]})
+    claimed = claim(relay)
+    file = KeptFile(number=0, media_type="application/pdf", size=5, sha256="s", at=0.0, name="f.pdf")
+    relay.attachments.keep(claimed, file, b"%PDF-", ms=1)
+    relay.work.complete(claimed, a_completion("ONE"))
+    hand_in(relay, "two", "one")
+
+    [earlier] = relay.work.before(claim(relay))
+    [sent] = earlier.request["files"]
+    assert (base64.b64decode(sent["data"]), sent["mediaType"], sent["name"]) == (b"%PDF-", "application/pdf", "f.pdf")
 
 
 def test_a_repeat_is_known_although_its_conversation_is_gone(relay: Relay, clock: Clock) -> None:
