@@ -7,6 +7,7 @@ After each: the rows are legal, nothing of the failed move is there, and the sam
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 
 from claude_relay.core.delivery import Reply
 from claude_relay.core.failure import Partial, Remedy
+from claude_relay.core.fetching import KeptFile
 from claude_relay.core.job import OnInterrupt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
@@ -56,7 +58,9 @@ class World:
         self.store = SqliteStore(path, clock=self.clock)
         self.failing = Failing(self.store._writing)
         self.store._writing = self.failing  # type: ignore[assignment]
-        self.relay = Relay(self.store, QuietBell(), Policy(batch_linger=0.0))
+        self.relay = Relay(
+            self.store, QuietBell(), Policy(batch_linger=0.0, public_url="https://relay.example", ack_remind=60.0)
+        )
 
     def claimed(self, **fields: Any) -> Any:
         self.relay.submit(a_submission("r", **fields))
@@ -88,6 +92,10 @@ class World:
             "groups",
             "batches",
             "batch_items",
+            "acks",
+            "ack_groups",
+            "fetched_files",
+            "memos",
         )
         return [self.failing._real.execute(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables]
 
@@ -175,6 +183,29 @@ def _due(world: World) -> None:
     world.clock.advance(2)
 
 
+def _token(world: World) -> str:
+    return str(json.loads(world.relay.read.result(R) or b"")["ackUrl"].rpartition("/")[2])
+
+
+def _delivered(world: World) -> str:
+    world.relay.post.settle(world.to_send(), Reply(status=200))
+    return _token(world)
+
+
+def _forgotten(world: World) -> None:
+    """Delivered and not acknowledged, in a group where another one was."""
+    _delivered(world)
+    world.relay.submit(a_submission("s"))
+    [claimed] = world.relay.work.claim("w", limit=1)
+    world.relay.work.complete(claimed, a_completion())
+    other = json.loads(world.relay.read.result(Ref(request_id="s")) or b"")
+    world.relay.acks.ack(other["ackUrl"].rpartition("/")[2])
+    world.clock.advance(61)
+
+
+_PDF = KeptFile(number=0, media_type="application/pdf", size=5, sha256="0" * 64, at=1.0)
+
+
 def _late(world: World) -> Any:
     world.relay.submit(a_submission("r", deadline_at=world.clock() + 1))
     world.clock.advance(2)
@@ -199,6 +230,9 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
     "expire": (_late, lambda w, _: w.relay.upkeep.expire()),
     "retry": (World.finished, lambda w, _: w.relay.retry(R)),
     "retry, held": (_held, lambda w, _: w.relay.retry(R)),
+    "keep a file": (World.claimed, lambda w, c: w.relay.attachments.keep(c, _PDF, b"%PDF-", ms=1)),
+    "ack": (_delivered, lambda w, token: w.relay.acks.ack(token)),
+    "remind": (_forgotten, lambda w, _: w.relay.acks.remind()),
     "deliver": (_due, lambda w, _: w.relay.post.claim("w", limit=1, at_once=1)),
     "delivered": (World.to_send, lambda w, one: w.relay.post.settle(one, Reply(status=200))),
     "not delivered": (World.to_send, lambda w, one: w.relay.post.settle(one, Reply(status=500))),
