@@ -20,7 +20,7 @@ from .claude import Bulk, Claude
 from .cost import Cost, Estimate
 from .groups import Groups
 from .health import Health, Ready
-from .jobs import Jobs, Moves, Record, Result, Status
+from .jobs import Jobs, Moves, Record, Redeliver, Result, Status
 from .middleware import Guard, Headers
 from .waiting import Waiters
 from .whole import Moves as WholeMoves
@@ -38,6 +38,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/jobs/{requestId}/cancel": ("POST",),
     "/api/jobs/{requestId}/retry": ("POST",),
     "/api/jobs/{requestId}/redeliver": ("POST",),
+    "/api/redeliver": ("POST",),
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
@@ -90,6 +91,7 @@ def make_app(
         "/api/jobs/{requestId}/cancel": (moves, "cancel"),
         "/api/jobs/{requestId}/retry": (moves, "retry"),
         "/api/jobs/{requestId}/redeliver": (moves, "redeliver"),
+        "/api/redeliver": (Redeliver(relay, bodies, defaults), None),
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),

@@ -6,12 +6,12 @@ import falcon
 
 from ..core.ids import REQUEST_ID
 from ..core.intake import Defaults
-from ..errors import InvalidRequest, NotFound, Problem
+from ..errors import InvalidRequest, NotFound, Problem, RelayError
 from ..ports import JobFilter
 from ..relay import Ref, Relay
-from ..relay.asked import check_url, chosen_options, job_filter
+from ..relay.asked import check_url, chosen_options, job_filter, redeliver_many
 from .auth import Caller
-from .bodies import Bodies
+from .bodies import MOST, Bodies
 from .waiting import Waiters, send_result
 
 
@@ -126,3 +126,33 @@ class Moves:
         self._relay.redeliver(ref, url=url)
         resp.status = falcon.HTTP_202
         resp.media = self._relay.read.status(ref)
+
+
+class Redeliver:
+    """`POST /api/redeliver`: up to 1,000 stored results sent again, a verdict each; it counts as one request."""
+
+    def __init__(self, relay: Relay, bodies: Bodies, defaults: Defaults) -> None:
+        self._relay, self._bodies, self._defaults = relay, bodies, defaults
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        body = self._bodies.optional(req)
+        given = body.get("requestIds")
+        names = [one for one in given if isinstance(one, str)] if isinstance(given, list) else []
+        problems = [
+            Problem(field=name, problem="is not known here: requestIds and url are")
+            for name in sorted(set(body) - {"requestIds", "url"})
+        ]
+        if not 1 <= len(names) <= MOST or names != given:
+            problems.append(Problem(field="requestIds", problem=f"must be a list of 1 to {MOST:,} requestIds"))
+        if problems:
+            raise InvalidRequest(problems=problems)
+        url = check_url(body.get("url"), self._defaults.check_url)
+
+        def ref(name: str) -> Ref | RelayError:
+            try:
+                return ref_of(req, name)
+            except NotFound as exc:
+                return exc
+
+        resp.status = "207 Multi-Status"
+        resp.media = redeliver_many(self._relay, [ref(name) for name in names], url)

@@ -60,7 +60,8 @@ def _handler(
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             nonlocal seen
-            body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _MOST))
+            length = self.headers.get("Content-Length") or "0"
+            body = self.rfile.read(min(int(length) if length.isdecimal() else 0, _MOST))
             self.send_response(answer)
             self.send_header("Content-Length", "2")
             self.end_headers()

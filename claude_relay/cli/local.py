@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core.intake import Defaults, parse
 from ..relay import Ref, Relay
-from ..relay.asked import accepted_body, check_url, chosen_options, job_filter, moment, submit_bodies
+from ..relay.asked import accepted_body, check_url, chosen_options, job_filter, moment, redeliver_many, submit_bodies
 from ..relay.estimating import estimate_body
 from .desk import Which
 
@@ -96,6 +96,11 @@ class Local:
         check_url(url, self._defaults().check_url)
         self._relay.redeliver(self._ref(request_id), url=url)
         return self.status(request_id)
+
+    def redeliver_many(self, request_ids: Sequence[str], url: str | None = None) -> Sequence[dict[str, Any]]:
+        """A verdict each."""
+        check_url(url, self._defaults().check_url)
+        return redeliver_many(self._relay, [self._ref(request_id) for request_id in request_ids], url)
 
     def pause(self, group: str | None) -> None:
         """A group, or all."""

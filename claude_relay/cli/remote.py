@@ -115,6 +115,11 @@ class Remote:
         body = {"url": url} if url else None
         return self._json("POST", f"/api/jobs/{_id(request_id)}/redeliver", body=body)
 
+    def redeliver_many(self, request_ids: Sequence[str], url: str | None = None) -> Sequence[dict[str, Any]]:
+        """A verdict each."""
+        body = {"requestIds": list(request_ids)} | ({"url": url} if url else {})
+        return self._json("POST", "/api/redeliver", body=body)
+
     def pause(self, group: str | None) -> None:
         """A group, or all."""
         self._json("POST", f"/api/groups/{_id(group)}/pause" if group else "/api/pause")

@@ -8,9 +8,14 @@ from typing import Any
 
 import click
 
-from ..errors import Conflict, RelayError
+from ..errors import Conflict, Forbidden, InvalidRequest, NotFound, RelayError
 from .desk import Desk, Which, open_desk
 from .output import Output, json_option, pass_output
+
+#: So many in one request: the owner of a remote relay is limited in how many he may make.
+_BULK = 500
+#: The exit code of what was refused, by its HTTP status.
+_EXIT = {kind.status: kind.exit_code for kind in (InvalidRequest, Forbidden, NotFound, Conflict)}
 
 
 @click.command()
@@ -47,12 +52,28 @@ def redeliver(output: Output, ids: tuple[str, ...], dead: bool, host: str | None
     """Send stored results again: free."""
     if bool(ids) == dead:
         raise click.UsageError("Give the IDs, or --dead for all whose delivery was given up.")
+    if host and not dead:
+        raise click.UsageError("--host chooses among the dead: give --dead too, or the IDs alone.")
     with open_desk(output) as desk:
         if dead:
             ids = tuple(job["requestId"] for job in desk.jobs(Which(dead=True, host=host, limit=None)))
         if not ids:
             raise Conflict("nothing to redeliver: no dead deliveries")
-        return _each(output, ids, lambda request_id: desk.redeliver(request_id, to))
+        if len(ids) == 1:
+            _told(output, desk.redeliver(ids[0], to))
+            return 0
+        worst = 0
+        for start in range(0, len(ids), _BULK):
+            some = ids[start : start + _BULK]
+            for request_id, verdict in zip(some, desk.redeliver_many(some, to), strict=True):
+                if verdict["statusCode"] == 202:
+                    _told(
+                        output, {name: value for name, value in verdict.items() if name not in ("index", "statusCode")}
+                    )
+                else:
+                    output.say(f"{request_id}: {verdict['error']}")
+                    worst = max(worst, _EXIT.get(verdict["statusCode"], 1))
+        return worst
 
 
 @click.command()

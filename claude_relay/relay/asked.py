@@ -18,7 +18,7 @@ from ..core.submission import Submission
 from ..errors import InvalidRequest, Problem, RelayError
 from ..ports import JobFilter
 from .door import Relay
-from .values import Accepted
+from .values import Accepted, Ref
 
 _STATES = {
     "pending": (State.QUEUED, State.HELD),
@@ -58,6 +58,21 @@ def submit_bodies(
     verdicts = [next(answers) if isinstance(item, Submission) else item for item in items]
 
     return [_verdict(relay, index, verdict, base) for index, verdict in enumerate(verdicts)]
+
+
+def redeliver_many(relay: Relay, refs: Sequence[Ref | RelayError], url: str | None) -> Sequence[dict[str, Any]]:
+    """Stored results sent again: a verdict for each in its place; one that cannot be sinks no other."""
+
+    def again(ref: Ref | RelayError) -> dict[str, Any]:
+        try:
+            if isinstance(ref, RelayError):
+                raise ref
+            relay.redeliver(ref, url=url)
+            return {"statusCode": 202, **relay.read.status(ref)}
+        except RelayError as exc:
+            return {"statusCode": exc.status, **wire.error_body(exc, now=time.time())}
+
+    return [{"index": index, **again(ref)} for index, ref in enumerate(refs)]
 
 
 def chosen_options(options: Any, defaults: Defaults) -> dict[str, Any] | None:

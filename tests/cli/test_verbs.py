@@ -34,6 +34,23 @@ def deliver(relay, reply):
     return len(tried)
 
 
+def make_due(relay):
+    """Whatever waits to be delivered is due now, as the clock would have it a second later."""
+
+    def move(unit):
+        waiting = [
+            one
+            for due in unit.due_destinations()
+            for one in unit.waiting_deliveries(due.destination, opened_before=unit.now, limit=100)
+        ]
+        for one in waiting:
+            due = dataclasses.replace(one, due_at=0.0, version=one.version + 1)
+            event = Event(job_id=due.job_id, subject=due.id, version=due.version, at=0.0, name="moved")
+            unit.save_delivery(due, one.version, event)
+
+    relay._store.write(move)
+
+
 def test_submit_prints_the_id_alone(run, relay):
     """Data on stdout, and nothing else."""
     code, out, _ = run("submit", "Hei", "der", "--id", "r-1", "--meta", "a=b", "-o", "maxTokens", "7", "--group", "g")
@@ -187,12 +204,7 @@ def test_why_tells_the_story_and_the_next_command(run, relay):
 def test_dead_deliveries_are_listed_by_host(run, relay):
 
     finish(relay, "r-1")
-    # Make it due now, as the clock would a second later.
-    delivery = relay._store.read(lambda view: view.delivery(view.find("r-1", None)[0].id))
-
-    due = dataclasses.replace(delivery, due_at=0.0, version=2)
-    event = Event(job_id=due.job_id, subject=due.id, version=2, at=0.0, name="moved")
-    relay._store.write(lambda unit: unit.save_delivery(due, 1, event))
+    make_due(relay)
     assert deliver(relay, Reply(status=410)) == 1
 
     assert run("list", "--dead", "--host", "hook.example")[1].split("\t")[0] == "r-1"
@@ -200,6 +212,26 @@ def test_dead_deliveries_are_listed_by_host(run, relay):
     assert "claude-relay redeliver r-1" in run("why", "r-1")[1]
     assert run("wait", "r-1", "--for", "delivered")[0] == 6
     assert run("redeliver", "--dead", "--host", "hook.example")[:2] == (0, "r-1\tcompleted\tpending\n")
+
+
+def test_many_are_redelivered_at_once_and_one_that_cannot_sinks_no_other(run, relay):
+    """By host or by id, also to another address; the worst exit code."""
+    for name in ("r-1", "r-2", "r-3"):
+        finish(relay, name)
+    make_due(relay)
+    assert deliver(relay, Reply(status=403)) == 3
+    assert len(run("list", "--dead", "--host", "hook.example")[1].splitlines()) == 3
+
+    code, out, err = run("redeliver", "r-1", "nobody", "r-2", "--to", "https://other.example/x")
+    assert (code, out) == (3, "r-1\tcompleted\tpending\nr-2\tcompleted\tpending\n")
+    assert err.startswith("nobody: There is no job nobody")
+    assert run("list", "--dead")[1].split("\t")[0] == "r-3"
+    assert [one.delivery.url for one in relay.post.claim("w", limit=10)] == ["https://other.example/x"] * 2
+
+    assert run("redeliver", "--dead", "--host", "other.example")[0] == 9
+    assert run("redeliver", "r-3", "r-3", "--to", "http://127.0.0.1/x")[0] == 65
+    assert run("redeliver", "r-3", "--host", "hook.example")[0] == 2
+    assert run("redeliver", "--dead")[:2] == (0, "r-3\tcompleted\tpending\n")
 
 
 def test_bulk_from_json_lines(run, tmp_path):

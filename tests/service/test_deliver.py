@@ -1,0 +1,137 @@
+"""A worker's senders on a real store, with a receiver that is told what to answer."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core.delivery import Delivery, Reply
+from claude_relay.core.policy import Policy
+from claude_relay.errors import StoreUnavailable
+from claude_relay.relay import Ref, Relay, ToSend
+from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.worker import deliver
+from claude_relay.worker.deliver import Deliveries
+from tests.support.builders import QuietBell, a_completion, a_submission
+from tests.support.eventually import eventually
+
+KEY = "very-secret-make-key"
+
+
+class Echo:
+    """Answers with what it got, headers and all."""
+
+    def __init__(self) -> None:
+        self.posts: list[str] = []
+        self.hold = threading.Event()
+        self.hold.set()
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        self.posts.append(headers["webhook-id"])
+        self.hold.wait(20)
+        return Reply(status=200, ms=1, excerpt=json.dumps(dict(headers)))
+
+
+@pytest.fixture
+def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
+    monkeypatch.setattr(deliver, "_STORE_PAUSE", 0.05)
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietBell(), Policy(delivery_delay=0.0, webhook_lease=1.0))
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def echo(relay: Relay) -> Iterator[Echo]:
+    """Its worker runs."""
+    echo = Echo()
+    senders = Deliveries(relay, echo, worker="w")
+    senders.start()
+    yield echo
+    echo.hold.set()
+    senders.stop(5)
+
+
+def answered(relay: Relay, name: str, **fields: object) -> None:
+    relay.submit(a_submission(name, **fields))
+    [one] = relay.work.claim("w", limit=1)
+    relay.work.complete(one, a_completion())
+
+
+def delivered(relay: Relay, name: str) -> bool:
+    status: dict[str, dict[str, object]] = relay.read.status(Ref(request_id=name))
+    return status["delivery"]["status"] == "delivered"
+
+
+def expiry(relay: Relay) -> float:
+    """When the one lease that there is would run out."""
+    [lease] = [one.lease for one in relay.post.leases()]
+    assert lease is not None
+    return lease.expires_at
+
+
+def test_a_reply_is_not_forgotten_while_the_store_cannot_be_written(
+    relay: Relay, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk for a while: one POST all the same, and it is known that it was taken."""
+    settle, failures = relay.post.settle, [StoreUnavailable("the disk is full")] * 5
+
+    def full(sent: ToSend, reply: Reply) -> Delivery:
+        if failures:
+            raise failures.pop()
+        return settle(sent, reply)
+
+    monkeypatch.setattr(relay.post, "settle", full)
+    answered(relay, "r-1")
+    eventually(lambda: delivered(relay, "r-1"))
+
+    assert not failures
+    assert len(echo.posts) == 1
+
+
+def test_a_receivers_echo_brings_no_key_into_the_record(relay: Relay, echo: Echo) -> None:
+    answered(relay, "r-1", webhook_headers={"x-make-apikey": KEY})
+    eventually(lambda: delivered(relay, "r-1"))
+    [post] = relay.read.record(Ref(request_id="r-1"))["deliveries"]
+
+    assert "x-make-apikey" in post["reply"] and "[redacted]" in post["reply"]
+    assert KEY not in str(relay.read.record(Ref(request_id="r-1")))
+
+
+def test_what_is_in_hand_is_renewed_for_as_long_as_it_takes(relay: Relay, echo: Echo) -> None:
+    """Several leases long; then it is settled by the one that held it."""
+    echo.hold.clear()
+    answered(relay, "r-1")
+    eventually(lambda: echo.posts)
+    first = expiry(relay)
+    eventually(lambda: expiry(relay) > first + 2, within=20)
+    echo.hold.set()
+    eventually(lambda: delivered(relay, "r-1"))
+
+    assert len(echo.posts) == 1
+
+
+def test_what_a_sender_lost_hold_of_is_not_renewed(relay: Relay, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours in mid-settle: its lease stands still, so that upkeep sees it and has it sent again."""
+
+    def broken(sent: ToSend, reply: Reply) -> Delivery:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(relay.post, "settle", broken)
+    answered(relay, "r-1")
+    eventually(lambda: echo.posts)
+    renewed: list[int] = []
+    renew = relay.post.renew
+
+    def counted(sent: list[ToSend]) -> None:
+        renewed.append(len(sent))
+        renew(sent)
+
+    monkeypatch.setattr(relay.post, "renew", counted)
+    eventually(lambda: len(renewed) >= 3)
+
+    assert renewed[-1] == 0
+    assert len(relay.post.leases()) == 1  # nobody has taken it back yet
