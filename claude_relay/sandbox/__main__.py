@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 
 from claude_relay.sandbox import Sandbox
+from claude_relay.sandbox.batches import SPAN
 
 UNREACHABLE = 69
 
@@ -19,13 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="where to listen; 0 takes a free port")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each piece of a streamed answer (0)")
+    parser.add_argument("--batch-time", type=float, default=SPAN, help=f"seconds that a batch takes ({SPAN:g})")
     options = parser.parse_args(arguments)
 
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
     try:
-        with Sandbox(options.port, options.host, delay=options.delay) as sandbox:
+        with Sandbox(options.port, options.host, delay=options.delay, batch_time=options.batch_time) as sandbox:
             sys.stdout.write(f"{sandbox.url}\n")
             sys.stdout.flush()
             done.wait()

@@ -22,6 +22,8 @@ class Call:
     time: float
     path: str
     request_id: str
+    batch_id: str | None = None  # of a request in a batch, with its custom_id
+    custom_id: str | None = None
     message_id: str | None = None
     model: str | None = None
     stream: bool = False

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 32 * 1024 * 1024
 MAX_FILE = 128 * 1024 * 1024
+MAX_BATCH = 256 * 1024 * 1024
+_LARGEST = {"/v1/files": MAX_FILE, "/v1/messages/batches": MAX_BATCH}
 _LINGER = 2.0
 
 
@@ -95,7 +97,7 @@ class Connection(BaseHTTPRequestHandler):
         if not length.isascii() or not length.isdigit():
             self.close_connection = True
             raise ApiError(400, "Content-Length: must be a whole number.")
-        most = MAX_FILE if self.call.path == "/v1/files" else MAX_BODY
+        most = _LARGEST.get(self.call.path, MAX_BODY)
         if len(length) > 12 or int(length) > most:
             self._refuse_unread(ApiError(413, f"Request exceeds the maximum size of {most} bytes."))
         data = self.rfile.read(int(length))
@@ -105,8 +107,11 @@ class Connection(BaseHTTPRequestHandler):
 
     def send_json(self, value: Any, status: int = 200, extra: Mapping[str, str] | None = None) -> None:
         """Answer with one JSON text."""
-        data = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
-        self._head(status, "application/json", len(data), extra)
+        self.send(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), "application/json", status, extra)
+
+    def send(self, data: bytes, kind: str, status: int = 200, extra: Mapping[str, str] | None = None) -> None:
+        """Answer with those bytes."""
+        self._head(status, kind, len(data), extra)
         self.wfile.write(data)
         self.note(ended="finished" if status == 200 else "error")
         self.wfile.flush()

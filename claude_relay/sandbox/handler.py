@@ -16,6 +16,7 @@ from claude_relay.sandbox.connection import Connection
 from claude_relay.sandbox.files import read_form
 from claude_relay.sandbox.problem import SPEAKER, ApiError
 
+_BATCHES = "/v1/messages/batches"
 _OWN = ("/", "/sandbox/books", "/sandbox/files")
 
 
@@ -39,7 +40,10 @@ class Handler(Connection):
             self._files(method, path, body)
         elif method == "GET" and path == "/sandbox/files":
             self.send_json(self.server.books.files.page({"limit": ["1000"]})["data"])
+        elif path == _BATCHES or path.startswith(f"{_BATCHES}/"):
+            self._batches(method, path.removeprefix(_BATCHES).strip("/").split("/"), body)
         elif method == "GET" and path == "/sandbox/books":
+            self.server.batches.go_on(time.time())
             self.send_json(self.server.books.calls())
         elif method == "GET" and path == "/":
             self.send_json(
@@ -102,6 +106,25 @@ class Handler(Connection):
     def _find(self, file_id: str) -> tuple[str, bytes]:
         found = self.server.books.files.get(file_id, time.time())
         return found.media_type, found.data
+
+    def _batches(self, method: str, rest: list[str], body: bytes) -> None:
+        """Make, list, look, cancel, read."""
+        shelf, now = self.server.batches, time.time()
+        base = f"http://{self.headers.get('host', '')}"
+        if method == "POST" and rest == [""]:
+            made = shelf.create(_object(body), version=self.headers.get("anthropic-version", ""), now=now)
+            self.note(batch_id=made.id)
+            self.send_json(made.shown(base))
+        elif method == "GET" and rest == [""]:
+            self.send_json(shelf.page(parse_qs(urlsplit(self.path).query), base, now=now))
+        elif method == "GET" and len(rest) == 1:
+            self.send_json(shelf.find(rest[0], now=now).shown(base))
+        elif method == "POST" and rest[1:] == ["cancel"]:
+            self.send_json(shelf.cancel(rest[0], now=now).shown(base))
+        elif method == "GET" and rest[1:] == ["results"]:
+            self.send(shelf.lines(rest[0], now=now), "application/x-jsonl")
+        else:
+            raise ApiError(404, f"{method} on that path of a batch is not here.")
 
     def _check_key(self) -> None:
         bearer = self.headers.get("authorization", "").removeprefix("Bearer ").strip()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from claude_relay.sandbox.paging import paged
 from claude_relay.sandbox.problem import ApiError, invalid
 
 _EPOCH = "1970-01-01T00:00:00Z"
@@ -177,33 +178,4 @@ def page(query: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         raise invalid("lifecycle", f"must be one of {', '.join(_LIFECYCLES)}")
 
     rows = [model for model in CATALOGUE if model.lifecycle in (wanted or {"active", "deprecated"})]
-    limit = _limit(query)
-    ids = [model.id for model in rows]
-    if "after_id" in query:
-        start = _place(ids, "after_id", query["after_id"][0]) + 1
-        chosen, more = rows[start : start + limit], len(rows) > start + limit
-    elif "before_id" in query:
-        end = _place(ids, "before_id", query["before_id"][0])
-        chosen, more = rows[max(0, end - limit) : end], end > limit
-    else:
-        chosen, more = rows[:limit], len(rows) > limit
-
-    return {
-        "data": [model.info() for model in chosen],
-        "has_more": more,
-        "first_id": chosen[0].id if chosen else None,
-        "last_id": chosen[-1].id if chosen else None,
-    }
-
-
-def _limit(query: Mapping[str, Sequence[str]]) -> int:
-    text = query.get("limit", ("20",))[0]
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 1000:
-        raise invalid("limit", "must be a whole number from 1 to 1000")
-    return int(text)
-
-
-def _place(ids: Sequence[str], field: str, value: str) -> int:
-    if value not in ids:
-        raise invalid(field, f"{value[:100]} is not a model of this list")
-    return ids.index(value)
+    return paged(rows, query, show=lambda model: model.info())

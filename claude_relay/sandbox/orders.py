@@ -45,11 +45,14 @@ class Orders:
     tool: str | None = None
     long: int | None = None
     say: str | None = None
+    expire: bool = False
+    expire_times: int | None = None
+    batch_error: Trouble | None = None
 
     @property
     def counted(self) -> bool:
         """Whether tries of this prompt have to be counted."""
-        return bool(self.troubles) or self.hang_times is not None
+        return bool(self.troubles) or self.hang_times is not None or self.expire_times is not None
 
     def trouble(self, attempt: int) -> Trouble | None:
         """What goes wrong with the try numbered from 1: troubles queue up in the order in which they were written."""
@@ -62,3 +65,7 @@ class Orders:
     def silence(self, attempt: int) -> float:
         """Seconds without a byte before this try is answered."""
         return self.hang if self.hang_times is None or attempt <= self.hang_times else 0.0
+
+    def expires(self, attempt: int) -> bool:
+        """Whether this try, as a part of a batch, is not come to in time."""
+        return self.expire and (self.expire_times is None or attempt <= self.expire_times)

@@ -58,7 +58,7 @@ class Ask:
 
 def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find: blocks.Find = blocks.no_files) -> Ask:
     """Read the body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens`; `find` finds stored files."""
-    _check_version(version)
+    check_version(version)
     _check_fields(body, version, counting)
     model = models.usable(_text(body, "model"))
     max_tokens = model.output if counting else _max_tokens(body, model)
@@ -97,7 +97,8 @@ def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find
     return ask
 
 
-def _check_version(version: str) -> None:
+def check_version(version: str) -> None:
+    """Every request names the version of the API that it speaks."""
     if not version:
         raise ApiError(400, "anthropic-version: header is required")
     if version not in VERSIONS:

@@ -10,6 +10,7 @@ from http.server import ThreadingHTTPServer
 from types import TracebackType
 from typing import Any
 
+from claude_relay.sandbox.batches import SPAN, Batches
 from claude_relay.sandbox.books import Books
 from claude_relay.sandbox.handler import Handler
 
@@ -24,9 +25,9 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], *, books: Books, delay: float) -> None:
+    def __init__(self, address: tuple[str, int], *, books: Books, batches: Batches, delay: float) -> None:
         super().__init__(address, Handler)
-        self.books = books
+        self.books, self.batches = books, batches
         self.delay = delay
         self.stopping = threading.Event()
         self._lock = threading.Lock()
@@ -79,15 +80,17 @@ class Sandbox:
     """
     A stand-in for Anthropic's API at `url`, from `start` to `stop`; also a context manager.
 
-    `delay` is the pause before each piece of a streamed answer. The books outlive a restart.
+    `delay` is the pause before each piece of a streamed answer, `batch_time` what a batch takes at the least. Books and
+    batches outlive a restart.
     """
 
-    def __init__(self, port: int = 0, host: str = "127.0.0.1", *, delay: float = 0.0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1", *, delay: float = 0.0, batch_time: float = SPAN) -> None:
         self._address = (host, port)
         self._delay = delay
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
         self.books = Books()
+        self.batches = Batches(self.books, span=batch_time)
 
     @property
     def url(self) -> str:
@@ -99,7 +102,7 @@ class Sandbox:
     def start(self) -> Sandbox:
         """Listen; OSError if the address is taken. A sandbox that already runs is left alone."""
         if self._server is None:
-            self._server = Server(self._address, books=self.books, delay=self._delay)
+            self._server = Server(self._address, books=self.books, batches=self.batches, delay=self._delay)
             self._thread = threading.Thread(target=self._server.serve_forever, name="sandbox", daemon=True)
             self._thread.start()
         return self

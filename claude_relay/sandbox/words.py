@@ -147,6 +147,16 @@ WORDS = (
         "`stop_reason` is `tool_use`.",
         lambda o, s: replace(o, tool=s.name),
     ),
+    Word(
+        "expire [TIMES]",
+        "In a batch: the request expires before it is come to.",
+        lambda o, s: replace(o, expire=True, expire_times=s.times),
+    ),
+    Word(
+        "batch-error STATUS [TIMES]",
+        "Refuses a whole batch with that status, when it is made.",
+        lambda o, s: replace(o, batch_error=Trouble(kind=Kind.ERROR, status=s.status, times=s.times)),
+    ),
     Word("long WORDS", "Answers with that many words.", lambda o, s: replace(o, long=s.words)),
     Word(
         "say TEXT",

@@ -1,0 +1,96 @@
+"""Batches with real processes: the three modes side by side, and a worker that dies at each point of a batch's way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.fake_batches import Shelf, live
+from tests.support.fake_claude import FakeClaude
+from tests.support.receiver import Receiver
+from tests.support.rig import KILL, Rig
+
+QUICK = {"RELAY_BATCH_LINGER": "1s", "RELAY_BATCH_POLL": "1s", "RELAY_BATCH_SETTLE": "3s"}
+TESTING = {"CLAUDE_RELAY_TESTING": "1"}
+
+
+@pytest.mark.process
+def test_the_three_modes_side_by_side(tmp_path: Path) -> None:
+    """The sandbox's answers cost the same tokens, so a batch costs half; auto with time is a batch, without is live."""
+    with Receiver() as hook, Rig(tmp_path, **QUICK) as rig:
+        rig.start()
+        asked = {
+            "live": {},
+            "batch": {"mode": "batch"},
+            "auto": {"mode": "auto", "needBy": "2h"},
+            "soon": {"mode": "auto", "needBy": "2m"},
+        }
+        for name, fields in asked.items():
+            body = {"prompt": "The same for all", "requestId": name, "webhookUrl": hook.url("/hook"), **fields}
+            assert rig.submit(body).status_code == 202
+        eventually(lambda: len(hook.received) == 4, within=60)
+        told = {one.json["requestId"]: one.json for one in hook.received}
+
+        assert {name: body["mode"] for name, body in told.items()} == {
+            "live": "live",
+            "batch": "batch",
+            "auto": "batch",
+            "soon": "live",
+        }
+        assert told["batch"]["costUsd"] == pytest.approx(told["live"]["costUsd"] / 2)
+        assert told["auto"]["savedUsd"] == pytest.approx(told["live"]["costUsd"] / 2)
+        assert told["soon"]["savedUsd"] == 0.0
+        assert "savedUsd" not in told["live"]
+        costs = rig.command("cost", "--by", "mode", "--json").stdout
+        assert "batch" in costs and "live" in costs
+
+
+@pytest.mark.faults
+@pytest.mark.process
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("place", ["batch.planned", "batch.sending", "batch.created", "batch.result:2"])
+def test_a_worker_that_dies_anywhere_leaves_no_job_behind_and_none_paid_twice(tmp_path: Path, place: str) -> None:
+    """Planned, about to be sent, made but not recorded, in the middle of the results."""
+    shelf = Shelf(span=0.5)
+    with (
+        FakeClaude(otherwise=live(shelf)) as upstream,
+        Receiver() as hook,
+        Rig(tmp_path, upstream=upstream.url, **QUICK) as rig,
+    ):
+        shelf.on(upstream)
+        rig.start_api()
+        rig.start_worker(**TESTING, CLAUDE_RELAY_FAILPOINT=place)
+        for name in "abc":
+            body = {"prompt": f"job {name}", "requestId": name, "webhookUrl": hook.url("/hook"), "mode": "batch"}
+            assert rig.submit(body).status_code == 202
+        assert rig.worker.wait(60) == -KILL
+        rig.start_worker()
+        eventually(lambda: len({one.json["requestId"] for one in hook.received}) == 3, within=60)
+
+        assert {one.json["status"] for one in hook.received} == {"completed"}
+        assert sorted(shelf.answered.values()) == [1, 1, 1]
+        assert not any("possibleDuplicateCharge" in one.json for one in hook.received)
+
+
+@pytest.mark.process
+def test_a_planned_stop_leaves_a_batch_to_the_next_worker(tmp_path: Path) -> None:
+    """There is nothing to wait for: where it is stands in the store."""
+    shelf = Shelf(span=4.0)
+    with (
+        FakeClaude(otherwise=live(shelf)) as upstream,
+        Receiver() as hook,
+        Rig(tmp_path, upstream=upstream.url, **QUICK) as rig,
+    ):
+        shelf.on(upstream)
+        rig.start()
+        rig.submit({"prompt": "job a", "requestId": "a", "webhookUrl": hook.url("/hook"), "mode": "batch"})
+        eventually(lambda: rig.status("a")["waitingFor"].startswith("batch: with Claude since"), within=30)
+        assert rig.worker.stop(15) == 0
+        rig.start_worker()
+        eventually(lambda: hook.received, within=30)
+
+        assert sorted(shelf.answered.values()) == [1]
+        why = rig.command("why", "a").stdout
+        assert "put into a batch (attempt 1)" in why
