@@ -12,6 +12,7 @@ from ..core.change import Change
 from ..core.failure import Completion, Failure, Remedy, Repair
 from ..core.job import Job, State
 from ..core.submission import Exchanged
+from ..errors import Conflict
 from ..ports import BatchSeen, Hold, Item, Unit, View
 from . import results
 from .conversation import turns_before
@@ -105,13 +106,16 @@ class Batches:
         The batch is about to go out with those items, which may be paid for from now on; the others are no longer
         wanted.
 
-        Raises `Conflict` if another worker has it by now: nothing may be sent then.
+        Raises `Conflict` if another worker has it by now, or if one of those jobs has left it since it was packed (it
+        was cancelled, or is called live): nothing may be sent then.
         """
 
         def send(unit: Unit) -> Batch:
             for item in unit.items(batch.id):
                 if item.custom_id not in names:
                     unit.item_done(item.custom_id)
+                elif (one := in_batch(unit, item)) is None or not one.awaited:
+                    raise Conflict("a job has left the batch since it was packed")
             unit.mark_batch_sent(batch.id)
             return self._save(unit, batch, state=BatchState.CREATING, sent_at=unit.now, count=len(names))
 
@@ -205,7 +209,9 @@ class Batches:
         def free(unit: Unit) -> None:
             known = unit.batch(batch.id)
             if known is not None and known.worker == worker:
-                self._look_again(unit, known)
+                free = self._look_again(unit, known)
+                if free.state is BatchState.PLANNED:
+                    unit.look_now(free.id)
 
         self._store.write(free)
 
@@ -291,7 +297,7 @@ class Batches:
         rest = grace(self._tools.policy)
 
         def late(view: View, limit: int) -> Sequence[Job]:
-            return view.too_slow(queued_before=view.now, batched_before=view.now - rest, limit=limit)
+            return view.too_slow(unsent_before=view.now, sent_before=view.now - rest, limit=limit)
 
         def move(unit: Unit) -> list[Change]:
             changes = []

@@ -49,13 +49,13 @@ class BatchReads(Asking):
         found = self._run("SELECT octet_length(request) FROM requests WHERE job_id = ?", (job_id,))
         return int(found[0][0]) if found else 0
 
-    def too_slow(self, *, queued_before: float, batched_before: float, limit: int) -> Sequence[Job]:
+    def too_slow(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]:
         """Jobs on the batch's road that must be called live now: past their time to give up, or past its grace."""
         sql = f"""{_JOB} INDEXED BY jobs_give_up
                   WHERE j.lane = 'batch' AND j.give_up_at IS NOT NULL AND j.state IN ('queued', 'batched')
-                    AND j.give_up_at <= CASE j.state WHEN 'queued' THEN ? ELSE ? END
+                    AND j.give_up_at <= CASE j.sent WHEN 0 THEN ? ELSE ? END
                   ORDER BY j.give_up_at LIMIT ?"""
-        return [rows.to_job(row) for row in self._run(sql, (queued_before, batched_before, limit))]
+        return [rows.to_job(row) for row in self._run(sql, (unsent_before, sent_before, limit))]
 
     def overdue_batched(self, *, limit: int) -> Sequence[Job]:
         """Jobs in a batch whose asked-for deadline has passed."""

@@ -440,6 +440,27 @@ def test_a_batch_that_does_not_end_when_it_is_given_up_costs_twice_and_says_so(h
     assert hasty.job("a").cost_usd == pytest.approx(hasty.ledger())
 
 
+def test_a_job_that_leaves_while_its_batch_is_packed_does_not_go_along(world: World) -> None:
+    """Else it would be paid for although nobody waits for it, and the ledger would not know."""
+    world.submit("a")
+    world.submit("b")
+    packed, real = [], world.api.parcel
+
+    def parcel(custom_id: str, prompt: Any) -> Any:
+        if not packed:
+            world.relay.cancel(Ref(request_id="a"))
+        packed.append(custom_id)
+        return real(custom_id, prompt)
+
+    world.api.parcel = parcel  # type: ignore[method-assign]
+    world.ended("b")
+
+    assert [len(batch.requests) for batch in world.shelf.batches.values()] == [1]
+    assert "possibleDuplicateCharge" not in world.result("a")
+    [call] = world.record("a")["calls"]
+    assert (call["outcome"], call["sent"]) == ("cancelled", False)
+
+
 def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World) -> None:
     """Promoted, but nothing was sent yet: the answer that is paid for is the one that counts."""
     hasty.shelf.span = 1.9
