@@ -84,6 +84,10 @@ class Batches:
             return Failure(
                 type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable", sent=False
             )
+        except Exception:
+            # The port's promise: whatever goes wrong is a Failure.
+            log.exception("a request broke on a fault of the relay's own", extra={"job_id": prompt.job.id})
+            return replace(_failure("the relay could not make sense of the request", "fault"), sent=False)
 
         return Parcel(custom_id=custom_id, body=body, betas=plan.betas)
 

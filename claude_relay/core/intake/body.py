@@ -15,6 +15,7 @@ from .fields import Fields, Notes, kind
 from .files import read_files
 from .fitting import unreadable
 from .identity import RULE, hash_of, read_request_id
+from .modes import read_mode
 from .money import hold
 from .options import ALSO, read_options
 from .options import KNOWN as OPTIONS
@@ -44,7 +45,6 @@ KNOWN = (
     "onInterrupt",
     "retain",
 )
-MODES = ("live", "batch", "auto")
 LARGEST_METADATA = 16 * 1024
 
 _OPTIONS_OF = {name: f"options.{name}" for name in OPTIONS}
@@ -77,9 +77,7 @@ def parse(
     for index, problem in unreadable(files, defaults.catalogue.listed(model) if isinstance(model, str) else None):
         fields.problem(f"files[{index}]", problem)
     earlier = _unless_lacking(fields, "continueFrom", defaults) and fields.name("continueFrom", REQUEST_ID, RULE)
-    mode = _read_mode(fields, defaults)
-    need_by = read_end(fields, "needBy", now=now) if _unless_lacking(fields, "needBy", defaults) else None
-    _say_when_it_is_read(notes, mode, need_by)
+    mode, need_by = read_mode(fields, defaults, model=str(model), options=options, now=now)
     run_at = read_start(fields, now=now)
     deadline_at = _read_deadline(fields, run_at, now=now)
     priority = fields.number("priority", low=0, high=86_400)
@@ -146,22 +144,6 @@ def _read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str
     fields.clean["options"] = inner.clean
 
     return options
-
-
-def _read_mode(fields: Fields, defaults: Defaults) -> str:
-    mode = fields.word("mode", MODES) or "live"
-    lacking = defaults.lacks(f"mode: {mode}")
-    if lacking:
-        fields.problem("mode", lacking)
-
-    return mode
-
-
-def _say_when_it_is_read(notes: Notes, mode: str, need_by: float | None) -> None:
-    if need_by is not None and mode != "auto":
-        notes.warn(f"needBy is only read with mode auto, and was ignored: this job is {mode}")
-    elif need_by is None and mode == "auto":
-        notes.warn("mode auto without needBy is a batch, which may take a day: say by when it is needed")
 
 
 def _read_deadline(fields: Fields, run_at: float | None, *, now: float) -> float | None:

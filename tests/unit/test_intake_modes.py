@@ -1,0 +1,29 @@
+"""Which mode a request gets, and what is said where it is another one than was asked for."""
+
+from __future__ import annotations
+
+from claude_relay.core.intake.modes import MODES
+from tests.support.intake import everything, taken
+from tests.unit.test_catalogue import fetched
+
+
+def told_of(batch: bool):
+    model = {"id": "claude-sonnet-5-5", "line": "sonnet", "capabilities": {"batch": {"supported": batch}}}
+    return everything(known=lambda: fetched([model]))
+
+
+def test_every_mode_is_taken_as_it_is():
+    assert [taken({"mode": mode, "needBy": "2h"}, told=told_of(True)).mode for mode in MODES] == list(MODES)
+
+
+def test_a_model_without_batches_is_called_live_with_a_warning():
+    submission = taken({"mode": "batch"}, told=told_of(False))
+
+    assert submission.mode == "live"
+    assert "is not offered in batches" in submission.warnings[0]
+
+
+def test_speed_is_left_out_of_a_batch_and_said():
+    [warning] = taken({"mode": "batch", "options": {"raw": {"speed": "fast"}}}, told=told_of(True)).warnings
+
+    assert "options.raw.speed has no meaning in a batch" in warning
