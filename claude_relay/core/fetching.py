@@ -31,6 +31,7 @@ class Fetched:
     error: str | None = None
     blocked: bool = False  # the guard refused the address
     late: bool = False  # the time was up
+    exhausted: bool = False  # this machine lacked what it takes: a thread, a file handle, memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,10 @@ def judge(fetched: Fetched, file: Mapping[str, Any], *, number: int, now: float)
     at = f"files[{number}]"
     if fetched.blocked:
         return _refused(f"{at}.url: {fetched.error}", reason="file_blocked")
+    if fetched.exhausted:
+        # Nobody's fault out there: it waits, and no try is counted.
+        message = f"this machine could not fetch {at}: {fetched.error}"
+        return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.WAIT, sent=False, reason="exhausted")
     if fetched.status is None:
         return _again(f"{at} could not be fetched: {fetched.error}", fetched, reason="file_unreachable")
     if fault := _status_fault(fetched.host, fetched.status):

@@ -68,4 +68,5 @@ class HttpFetcher:
             error=heard.error,
             blocked=heard.blocked,
             late=heard.late,
+            exhausted=heard.exhausted,
         )

@@ -16,7 +16,7 @@ from .allow import Allow
 from .guard import Blocked, Checked, Resolver, literal_problem, resolve
 from .pinned import PinnedAdapter, Wire
 from .target import Target, read_target
-from .words import in_words, is_ours
+from .words import in_words, is_exhausted, is_ours
 
 #: How much of an answer is read where nobody needs it. More than is kept of it, so that it usually ends in good order.
 READ = 65_536
@@ -45,6 +45,7 @@ class Heard:
     blocked: bool = False
     late: bool = False  # the time was up
     ours: bool = False  # the fault is on this side, or may be: it says nothing of the other
+    exhausted: bool = False  # this machine lacked what it takes: a thread, a file handle, memory
 
 
 def trusted() -> ssl.SSLContext:
@@ -110,7 +111,7 @@ class Line:
         except RuntimeError:
             self._room.release()
             full = f"{target.host} was not called: the machine has no thread to spare"
-            return Heard(host=target.host, error=full, ours=True)
+            return Heard(host=target.host, error=full, ours=True, exhausted=True)
 
         if (heard := exchange.wait(stop)) is not None:
             return heard
@@ -174,7 +175,8 @@ class _Exchange:
         except Blocked as exc:
             self._failure = Heard(host=self._host, error=str(exc), blocked=True)
         except Exception as exc:
-            self._failure = Heard(host=self._host, error=in_words(self._host, exc, method), ours=is_ours(exc))
+            error = in_words(self._host, exc, method)
+            self._failure = Heard(host=self._host, error=error, ours=is_ours(exc), exhausted=is_exhausted(exc))
         finally:
             self._wire.close()
             self._ended.set()

@@ -75,9 +75,18 @@ def is_ours(exc: BaseException) -> bool:
     return not isinstance(exc, OSError | http.client.HTTPException | urllib3.exceptions.HTTPError)
 
 
+def is_exhausted(exc: BaseException) -> bool:
+    """Whether this machine had no file handle or memory to spare: nobody out there can bring that about."""
+    return any(
+        isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno in _EXHAUSTED)
+        for one in _causes(exc, set())
+    )
+
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
 #: No socket, no memory, no network on this machine.
-_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ENETDOWN, errno.ENETUNREACH}
-_OURS |= {errno.EADDRNOTAVAIL, errno.EPERM, errno.EACCES}
+_OURS = _EXHAUSTED | {errno.ENETDOWN, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EPERM, errno.EACCES}
 
 _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "has a TLS certificate that is not valid"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import threading
@@ -169,6 +170,28 @@ def test_garbage_ends_in_words_or_as_no_whole_file(shelf: Receiver, fetcher: Htt
 
     assert got.error or not got.whole or len(got.data) <= 5
     assert SECRET not in (got.error or "")
+
+
+@pytest.mark.parametrize(
+    ("fault", "exhausted"),
+    [
+        (OSError(errno.EMFILE, "too many open files"), True),
+        (MemoryError(), True),
+        (socket.gaierror(socket.EAI_AGAIN, "its name servers are silent"), False),
+        (socket.gaierror(socket.EAI_NONAME, "no such name"), False),
+        (OSError(errno.ENETUNREACH, "no way there"), False),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), False),
+    ],
+)
+def test_what_this_machine_lacks_is_told_apart(fault: Exception, exhausted: bool) -> None:
+    """Out of file handles it says nothing of the file server; but no name in a URL can look like that."""
+
+    def resolver(host: str, port: int, type: int) -> Any:
+        raise fault
+
+    got = HttpFetcher(resolver=resolver).fetch("https://files.example.com/a", most=1000)
+
+    assert (got.status, got.exhausted) == (None, exhausted) and got.error
 
 
 def test_a_certificate_for_nobody_is_refused() -> None:

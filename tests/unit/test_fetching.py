@@ -85,6 +85,14 @@ def test_what_may_pass_is_tried_again(fetched: Any, kind: ErrorType) -> None:
     assert failure.retry_after == fetched.get("retry_after")
 
 
+def test_what_this_machine_lacks_counts_as_no_try() -> None:
+    """It waits until there are file handles again."""
+    failure = judged(status=None, error="files.example.com could not be reached", exhausted=True)
+
+    assert isinstance(failure, Failure)
+    assert (failure.type, failure.remedy, failure.sent) == (ErrorType.INTERNAL, Remedy.WAIT, False)
+
+
 @pytest.mark.parametrize(
     ("url", "name"),
     [
