@@ -167,7 +167,10 @@ class Callbacks:
         "RELAY_ACK_REMIND", "off", a.off(a.some_time), "Send once more what was delivered and not acknowledged by then."
     )
     allow_private_urls: tuple[str, ...] = option(
-        "RELAY_ALLOW_PRIVATE_URLS", "", at.private, "Private hosts, host:port or networks that webhooks may reach."
+        "RELAY_ALLOW_PRIVATE_URLS",
+        "",
+        at.private,
+        "Private hosts, host:port or networks that webhooks and files may reach.",
     )
 
 
