@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from .timekeeping import ago
 from .values import Tools
 
 _STEP = 100
+#: A step of the purge ends after so many jobs, or so many bytes: it holds the writer for some hundredths of a second.
+_PURGED, _PURGED_SIZE = 25, 2**20
+_LONGEST_PAUSE = 2.0  # seconds
 
 
 class Upkeep:
@@ -51,20 +55,22 @@ class Upkeep:
 
     def purge(self, *, step_done: Callable[[], None] = lambda: None) -> int:
         """Erase what is past its time; answers how many jobs that were. `step_done` is called between small steps."""
-        policy, erased = self._tools.policy, 0
+        policy, erased, more = self._tools.policy, 0, True
 
-        while True:
-            step = self._store.write(
+        while more:
+            began = time.monotonic()
+            step, more = self._store.write(
                 lambda unit: unit.purge(
                     done_before=ago(unit, policy.retention),
                     failed_before=ago(unit, policy.retention_failed),
-                    limit=_STEP,
+                    limit=_PURGED,
+                    size=_PURGED_SIZE,
                 )
             )
             erased += step
             step_done()
-            if step < _STEP:
-                break
+            if more:  # the others have as much of the writer as we had
+                time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE))
         self._store.write(self._purge_rest)
         if erased:
             self._store.forget()

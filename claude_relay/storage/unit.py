@@ -54,6 +54,13 @@ ON CONFLICT (request_id, owner) DO UPDATE SET job_id = excluded.job_id, body_has
     state = excluded.state, created_at = excluded.created_at, finished_at = excluded.finished_at,
     purged_at = excluded.purged_at"""
 
+# What a job's large columns hold; told by the rows' heads, without reading the columns.
+_SIZE = """
+SELECT coalesce((SELECT octet_length(request) FROM requests WHERE job_id = ?), 0)
+     + coalesce((SELECT sum(octet_length(body)) FROM outcomes WHERE job_id = ?), 0)
+     + coalesce((SELECT sum(octet_length(blocks)) FROM answers WHERE job_id = ?), 0)
+     + coalesce((SELECT sum(octet_length(data)) FROM fetched_files WHERE job_id = ?), 0)"""
+
 _OF_A_JOB = (
     "continuations",
     "answers",
@@ -241,11 +248,17 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
         """Forget the last of what was purged before then."""
         self._run("DELETE FROM tombstones WHERE purged_at < ?", (before,))
 
-    def purge(self, *, done_before: float, failed_before: float, limit: int) -> int:
-        """Erase up to `limit` jobs past their time, oldest first; a tombstone stays of each."""
+    def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]:
+        """
+        Erase jobs past their time, oldest first; a tombstone stays of each. Answers how many, and if more are left.
+
+        Up to `limit` of them, and no more once `size` bytes are gone: what is erased is overwritten, so that it is
+        bytes that take the time.
+        """
         latest = max(done_before, failed_before)
         found = [row[0] for row in self._run(_PURGEABLE, (done_before, failed_before, latest, limit))]
-        for job_id in found:
+        for number, job_id in enumerate(found, 1):
+            size -= int(self._run(_SIZE, (job_id,) * 4)[0][0])
             self._run(_TOMBSTONE, (self.now, job_id))
             of_job = "(SELECT id FROM deliveries WHERE job_id = ?)"
             self._run(f"DELETE FROM posts WHERE delivery_id IN {of_job}", (job_id,))
@@ -253,7 +266,9 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
             for table in _OF_A_JOB:
                 self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
             self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
-        return len(found)
+            if size <= 0:
+                return number, number < len(found) or len(found) == limit
+        return len(found), len(found) == limit
 
     def _append(self, change: Change) -> None:
         job_id = change.job.id

@@ -217,7 +217,7 @@ def test_every_question_uses_its_index(store: SqliteStore) -> None:
         unit.calls("x")
         unit.events("x")
         unit.posts("x")
-        unit.purge(done_before=0.0, failed_before=0.0, limit=1)
+        unit.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
         unit.jobs(JobFilter(limit=1))
         unit.jobs(JobFilter(limit=1, group="g"))
         return job
@@ -379,6 +379,23 @@ def test_what_was_purged_is_gone_from_the_file_and_the_log(relay: Relay, path: P
     clock.advance(31 * 86400)
     relay.upkeep.purge()
     assert not relay.submit(again).duplicate
+
+
+def test_the_purge_lets_others_write_between_large_jobs(relay: Relay, clock: Clock) -> None:
+    """What is erased is overwritten: a step ends once enough bytes are gone, whatever the number of jobs."""
+    for number in range(4):
+        relay.submit(a_submission(f"r-{number}", request={"prompt": "x" * 2**20}, webhook_url=None))
+        [claimed] = relay.work.claim("w", limit=1)
+        relay.work.complete(claimed, a_completion())
+    for number in range(4):
+        relay.submit(a_submission(f"s-{number}", webhook_url=None))
+        [claimed] = relay.work.claim("w", limit=1)
+        relay.work.complete(claimed, a_completion())
+    clock.advance(25 * 3600)
+    steps: list[int] = []
+
+    assert relay.upkeep.purge(step_done=lambda: steps.append(relay.read.overview()["jobs"]["completed"])) == 8
+    assert steps == [7, 6, 5, 4, 0]
 
 
 def test_unfinished_and_undelivered_jobs_are_never_purged(relay: Relay, clock: Clock) -> None:

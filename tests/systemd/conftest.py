@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.fake_claude import FakeClaude
-from tests.support.needs import lacks, needs
+from tests.support.needs import lacks
 
 from . import venv
-from .machine import Machine
+from .machine import Machine, needs_of_a_box
 
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    if os.geteuid() != 0:
-        lacks("a box with its own systemd needs root")
-    for program, package in {"unshare": "util-linux", "nsenter": "util-linux", "ip": "iproute2"}.items():
-        needs(program, package)
-    for path, package in {"/lib/systemd/systemd": "systemd", "/usr/bin/dbus-daemon": "dbus"}.items():
-        if not Path(path).exists():
-            lacks(f"{path} is missing: apt-get install {package}")
-    if not Path("/sys/fs/cgroup/cgroup.procs").exists() and not Path("/sys/fs/cgroup/unified").exists():
-        lacks("a box with its own systemd needs cgroup2")
+    needs_of_a_box()
     folder = tmp_path_factory.mktemp("box")
     try:
         machine = Machine(folder, venv.make(tmp_path_factory.mktemp("venv")))

@@ -16,6 +16,7 @@ import requests
 
 import claude_relay
 from tests.support.eventually import eventually
+from tests.support.needs import lacks, needs
 
 T = TypeVar("T")
 _PACKAGE = "/opt/claude-relay/lib/python3*/site-packages/claude_relay"
@@ -26,6 +27,19 @@ API, WORKER, SOCKET = "claude-relay-api.service", "claude-relay-worker.service",
 TARGET = "claude-relay.target"
 KEY = "the-secret-of-the-box-0123456789"
 UPSTREAM_KEY = "sk-ant-the-key-of-the-box-0123456789"
+
+
+def needs_of_a_box() -> None:
+    """End the test here where no box can be started."""
+    if os.geteuid() != 0:
+        lacks("a box with its own systemd needs root")
+    for program, package in {"unshare": "util-linux", "nsenter": "util-linux", "ip": "iproute2"}.items():
+        needs(program, package)
+    for path, package in {"/lib/systemd/systemd": "systemd", "/usr/bin/dbus-daemon": "dbus"}.items():
+        if not Path(path).exists():
+            lacks(f"{path} is missing: apt-get install {package}")
+    if not Path("/sys/fs/cgroup/cgroup.procs").exists() and not Path("/sys/fs/cgroup/unified").exists():
+        lacks("a box with its own systemd needs cgroup2")
 
 
 class Machine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,18 @@ def make(folder: Path) -> Path:
     script.write_text(f"#!{HOME}/bin/python\n{rest}")
 
     return venv
+
+
+def wheels(folder: Path) -> None:
+    """All that pip needs to install this checkout where there is no network."""
+    told = configparser.ConfigParser()
+    told.read(ROOT / "setup.cfg")
+    wanted = told["options"]["install_requires"].split("\n")
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder / "venv"], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", folder / "venv" / "bin" / "python"]
+    wanted += ["setuptools", "wheel"]
+    command = [*pip, "wheel", "--quiet", "--quiet", "--wheel-dir", folder, *filter(None, wanted)]
+    subprocess.run(command, check=True, timeout=600)
 
 
 def package(venv: Path) -> Path:

@@ -36,6 +36,9 @@ def check(machine: Machine) -> Iterator[Finding]:
         yield warn("units", "systemctl does not answer", "systemctl status claude-relay.target")
         return
     units = {one.get("Id", ""): one for one in map(_properties, told.strip().split("\n\n"))}
+    if all(units.get(name, {}).get("ActiveState") == "inactive" for name in UNITS):
+        yield fail("units", "claude-relay is not running", "systemctl start claude-relay.target")
+        return
     findings = [finding for name in UNITS for finding in judge(name, units.get(name, {}))]
     yield from findings or [ok("units", "all are up and start at boot")]
     if changed := [path for one in units.values() for path in one.get("DropInPaths", "").split()]:

@@ -1,0 +1,189 @@
+"""`make install` on a server: the first time, over a running relay, with a version that is too old, and off again."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from claude_relay.storage import migrate
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
+
+from . import venv
+from .machine import API, ETC, KEY, SOCKET, STATE, TARGET, UPSTREAM_KEY, WORKER, Machine, needs_of_a_box
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
+
+_PARTS = "Makefile README.md LICENSE setup.cfg setup.py bin systemd claude_relay"
+#: There is no network in the box, so the libraries lie there as files. Nothing is compiled ahead: that takes long.
+_PIP = "PIP_NO_INDEX=1 PIP_FIND_LINKS=/opt/claude-relay/wheels PIP_NO_COMPILE=1"
+_NEXT, _OLD = "9.9.9", "0.0.1"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A machine on which nobody has installed anything yet."""
+    needs_of_a_box()
+    under = tmp_path_factory.mktemp("opt")
+    venv.wheels(under / "wheels")
+    machine = Machine(tmp_path_factory.mktemp("box"), under)
+    try:
+        yield machine
+    finally:
+        machine.close()
+
+
+def make(server: Machine, target: str, source: str = "/srv/src") -> subprocess.CompletedProcess[str]:
+    return server.run("sh", "-c", f"cd {source} && {_PIP} make {target} 2>&1", check=False, timeout=300)
+
+
+def checkout(server: Machine, name: str, version: str, change: str = "true") -> str:
+    """Another version's checkout on that machine."""
+    edit = f"""mkdir /srv/{name} && cd /srv/src && cp -r {_PARTS} /srv/{name} && cd /srv/{name} &&
+               sed -i 's/^__version__ = .*/__version__ = "{version}"/' claude_relay/__init__.py && {change}"""
+    server.run("sh", "-c", edit)
+    return f"/srv/{name}"
+
+
+def command(server: Machine, line: str, user: str = "root") -> subprocess.CompletedProcess[str]:
+    path = "export PATH=/usr/local/bin:/usr/bin:/bin"
+    return server.run("su", user, "-s", "/bin/bash", "-c", f"cd /; {path}; {line}", check=False)
+
+
+def release(server: Machine) -> str:
+    """Which version's folder the command leads to."""
+    return server.run("readlink", "/opt/claude-relay/bin").stdout.strip()
+
+
+def kept(server: Machine) -> dict[str, str]:
+    """What an upgrade must leave alone."""
+    files = ("claude-relay.env", "credentials/API_SECRET_KEY", "credentials/ANTHROPIC_API_KEY")
+    return {file: (server.root / ETC / file).read_text() for file in files}
+
+
+@pytest.fixture(scope="module")
+def installed(server: Machine) -> Machine:
+    """By the commands of docs/DEPLOY.md, with a key of the test's."""
+    done = make(server, "install")
+    assert done.returncode == 0, done.stdout
+    assert "systemctl start claude-relay.target" in done.stdout
+    server.key("API_SECRET_KEY", KEY)
+    server.key("ANTHROPIC_API_KEY", UPSTREAM_KEY)
+    with (server.root / ETC / "claude-relay.env").open("a") as file:
+        file.write("RELAY_PROVIDER=sandbox\nRELAY_RATE_LIMIT_SUBMIT=off\nRELAY_RATE_LIMIT=off\nRELAY_DISK_FLOOR=0\n")
+    server.systemctl("start", TARGET)
+    server.active(API)
+    server.active(WORKER)
+    return server
+
+
+def test_after_five_minutes_there_is_a_relay_that_works(installed):
+    assert installed.submit(requestId="first").status_code == 202
+    assert installed.finished("first")["status"] == "completed"
+    health = command(installed, "claude-relay doctor")
+    assert health.returncode == 0, health.stdout
+    for unit in (TARGET, SOCKET):
+        assert installed.systemctl("is-enabled", unit).stdout.strip() == "enabled"
+
+
+def test_an_operator_in_the_group_works_with_it_and_sees_no_key(installed):
+    installed.run("useradd", "--create-home", "--groups", "claude-relay", "anna")
+    installed.run("useradd", "--create-home", "bert")
+
+    assert command(installed, "claude-relay submit --wait hello", "anna").returncode == 0
+    assert command(installed, "claude-relay status --json", "anna").returncode == 0
+    assert command(installed, "claude-relay status", "bert").returncode != 0
+    for path in ("credentials/API_SECRET_KEY", "credentials/ANTHROPIC_API_KEY"):
+        assert command(installed, f"cat /{ETC}/{path}", "anna").returncode != 0
+    assert command(installed, f"cat /{STATE}/relay.db", "bert").returncode != 0
+    # And the daemons can still write what she had opened.
+    assert installed.submit(requestId="after-anna").status_code == 202
+    assert installed.finished("after-anna")["status"] == "completed"
+
+
+def test_man_pages_and_completion_are_where_people_look(installed):
+    page = command(installed, "man -P cat claude-relay-submit", "anna").stdout
+    tab = "source /usr/local/share/bash-completion/completions/claude-relay; COMP_WORDS=(claude-relay status fir);"
+    tab += " COMP_CWORD=2; _claude_relay_completion claude-relay; echo ${COMPREPLY[@]}"
+
+    assert "SYNOPSIS" in page and "--wait" in re.sub(r".\x08", "", page)
+    assert command(installed, tab, "anna").stdout.split() == ["first"]
+
+
+def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
+    """`make install` of another version with the queue full, calls in flight and callers at the door."""
+    before, first = kept(installed), release(installed)
+    source, releases = checkout(installed, "next", _NEXT), installed.root / "opt/claude-relay/releases"
+    go_on = threading.Event()
+    with installed.inside(FakeClaude) as upstream:
+        for name in ("long-1", "long-2"):
+            upstream.when(name, head(), started(), *written("half"), Wait(go_on), *stopped())
+        env = installed.root / ETC / "claude-relay.env"
+        with env.open("a") as file:
+            file.write(f"RELAY_PROVIDER=anthropic\nANTHROPIC_BASE_URL={upstream.url}\nRELAY_CONCURRENCY=2\n")
+        installed.systemctl("reload", WORKER)
+        old = installed.active(WORKER)
+        result: list[subprocess.CompletedProcess[str]] = []
+        upgrade = threading.Thread(target=lambda: result.append(make(installed, "install", source)))
+        upgrade.start()
+        # Once the libraries are in their place, it is a matter of seconds.
+        eventually(lambda: list(releases.glob(f"{_NEXT}-*/bin/claude-relay")), within=200)
+        for name in ("long-1", "long-2"):
+            installed.submit(requestId=name, prompt=name)
+        eventually(lambda: len(upstream.books) == 2, within=20)
+        answers = [installed.submit(requestId=f"wait-{number}", prompt="short").status_code for number in range(20)]
+        while upgrade.is_alive() and len(answers) < 2000:
+            answers.append(installed.submit(requestId=f"n-{len(answers)}", delay="1h").status_code)
+        upgrade.join(200)
+        new = installed.active(WORKER, other_than=old)
+        claimed_by_new = installed.finished("wait-3", within=60)["status"]
+        both_open = {installed.get(f"/api/status/{name}")["status"] for name in ("long-1", "long-2")}
+        go_on.set()
+        ends = [installed.finished(name, within=60) for name in ("long-1", "long-2")]
+
+    assert result[0].returncode == 0, result[0].stdout
+    assert set(answers) == {202}
+    assert claimed_by_new == "completed" and both_open == {"processing"}
+    assert [(end["status"], end["attempts"]) for end in ends] == [("completed", 1)] * 2
+    assert sum(seen.body["messages"][0]["content"] in ("long-1", "long-2") for seen in upstream.books) == 2
+    assert command(installed, "claude-relay --version").stdout.split()[-1] == _NEXT
+    assert f"releases/{_NEXT}-" in installed.run("cat", f"/proc/{new}/cmdline").stdout
+    assert release(installed) != first
+    now = kept(installed)
+    assert now.pop("claude-relay.env").startswith(before.pop("claude-relay.env"))
+    assert now == before
+
+
+def test_an_old_version_is_refused_before_anything_is_replaced(installed):
+    """Its code does not know the schema that the store has by now."""
+    last = f"{migrate.steps('sqlite')[-1].number:04d}"
+    source = checkout(installed, "old", _OLD, f"rm claude_relay/storage/migrations/sqlite/{last}_*.sql")
+    before, pids = release(installed), [installed.main_pid(unit) for unit in (API, WORKER)]
+
+    refused = make(installed, "install", source)
+
+    assert refused.returncode != 0
+    assert "newer version" in refused.stdout and "nothing was replaced" in refused.stdout
+    assert release(installed) == before
+    assert [installed.main_pid(unit) for unit in (API, WORKER)] == pids
+    assert not list((installed.root / "opt/claude-relay/releases").glob(f"{_OLD}-*"))
+    assert installed.submit(requestId="still-here").status_code == 202
+
+
+def test_off_again_it_leaves_the_data_and_says_where(installed):
+    before = kept(installed)
+
+    done = make(installed, "uninstall")
+
+    assert done.returncode == 0, done.stdout
+    assert all(path in done.stdout for path in (f"/{STATE}", f"/{ETC}", "/var/log/claude-relay"))
+    assert kept(installed) == before
+    assert (installed.root / STATE / "relay.db").stat().st_size > 0
+    assert command(installed, "claude-relay --version").returncode == 127
+    assert "0 unit files" in installed.systemctl("list-unit-files", "claude-relay*", check=False).stdout
+    assert list((installed.root / "usr/local").rglob("*claude-relay*")) == []
+    assert not (installed.root / "opt/claude-relay/bin").exists()
