@@ -35,6 +35,8 @@ def waiting_for(
         return _until(*holds["park"])
     if group_paused:
         return "group paused"
+    if "unreachable" in holds and (holds["unreachable"][1] or 0.0) > now:
+        return _until(*holds["unreachable"])
     if job.due_at > now:
         return f"due {_clock(job.due_at, now)}" + (f" ({job.waiting_for})" if job.waiting_for else "")
     if job.lane == "batch":

@@ -25,7 +25,7 @@ from ..core.submission import Request, Submission
 from ..core.tombstone import Tombstone
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
 from ..ports import Bell, Group, Hold, Store, Unit, View
-from . import endings, standing
+from . import endings, reach, standing
 from .acks import Acks
 from .admission import Admission
 from .alarms import Alarms
@@ -216,6 +216,7 @@ class Relay:
                     unit.save_group(replace(known, paused_at=None))
                 return
             standing.lift(unit, *standing.WHOLE)
+            reach.found(unit)  # or will be: whoever asks for it wants it tried now
 
         self._store.write(release)
         self._tools.bell.ring()

@@ -14,7 +14,7 @@ from ..core.ledger import day_of
 from ..core.submission import Exchanged
 from ..errors import LeaseLost, NotFound
 from ..ports import Group, Hold, Unit
-from . import endings, standing
+from . import endings, reach, standing
 from .conversation import turns_before
 from .keys import spent_out
 from .values import Claimed, Tools
@@ -66,7 +66,12 @@ class Work:
 
         Raises `LeaseLost` if another worker has the job by now: nothing may be sent then.
         """
-        if not self._store.write(lambda unit: unit.mark_sent(claimed.job.id, claimed.token)):
+
+        def admit(unit: Unit) -> bool:
+            reach.found(unit)  # the connection stands, or there would be nothing to send
+            return unit.mark_sent(claimed.job.id, claimed.token)
+
+        if not self._store.write(admit):
             raise LeaseLost()
         failpoints.hit("sending.after_commit")
 
@@ -142,6 +147,8 @@ class Work:
             if end.type is ErrorType.SCHEMA and not change.job.state.final:
                 unit.save_repair(job.id, job.run, Repair(text=end.partial, problem=end.message))
             hold_back(unit, job, change, failure)
+            if failure.reason == "connect":
+                reach.lost(unit, chance=chance)
             charge(unit, change)
             return endings.save(unit, change, tools, partial=failure.partial)
 
@@ -211,6 +218,10 @@ class Work:
             if park.until is None or park.until > unit.now:
                 return []
             limit = min(limit, 1)
+        if (away := holds.get(reach.SCOPE)) is not None:
+            if (away.until or 0.0) > unit.now:
+                return []
+            limit = min(limit, 1)
         gate, owners = _Gate(unit, rooms, _throttled(holds, unit.now)), spent_out(unit)
         claimed: list[Claimed] = []
         while len(claimed) < limit:
@@ -222,6 +233,8 @@ class Work:
         gate.save()
         if park is not None and claimed:
             unit.save_hold(replace(park, until=unit.now + PROBE_EVERY))
+        if away is not None and claimed:
+            reach.looking(unit, away)
 
         return claimed
 
