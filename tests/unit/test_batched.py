@@ -1,0 +1,132 @@
+"""The moves on the batch's road: every state against every move, and what each of them counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from claude_relay.core import batched, machine
+from claude_relay.core.change import Call, Change
+from claude_relay.core.failure import Remedy
+from claude_relay.core.job import Job, Lease, State
+from claude_relay.core.policy import Policy
+from claude_relay.errors import Conflict
+from tests.support.builders import a_completion, a_failure
+
+NOW = 1_800_000_000.0
+
+
+def a_job(state: State = State.BATCHED, **fields: Any) -> Job:
+    known: dict[str, Any] = dict(
+        id="j", owner="o", request_id="r", body_hash="h", state=state, version=3, created_at=NOW - 60,
+        updated_at=NOW - 60, due_at=NOW - 60, run_started_at=NOW - 60, mode="batch", lane="batch",
+        calls=2, attempt=2, sent=state is State.BATCHED, deadline_at=NOW + 100,
+    )  # fmt: skip
+    if state is State.RUNNING:
+        known["lease"] = Lease(worker="w", token="t", expires_at=NOW + 60)
+    if state.final:
+        known["finished_at"] = NOW
+    return Job(**(known | fields))
+
+
+CALL = Call(job_id="j", number=2, run=1, started_at=NOW - 40, worker="w", mode="batch", sent=True)
+MOVES: dict[str, Callable[[Job], Change]] = {
+    "gather": lambda job: batched.gather(job, worker="w", now=NOW),
+    "ungather": lambda job: batched.ungather(job, call=CALL, now=NOW, why="x"),
+    "promote": lambda job: batched.promote(job, call=CALL, now=NOW),
+    "withdraw": lambda job: batched.withdraw(job, call=CALL, now=NOW),
+    "complete": lambda job: machine.complete(job, a_completion(), token=None, call=CALL, now=NOW),
+    "fail": lambda job: machine.fail(
+        job, a_failure(), token=None, call=CALL, policy=Policy(), now=NOW, chance=0.5
+    ),
+}  # fmt: skip
+LEADS = {
+    (State.QUEUED, "gather"): State.BATCHED,
+    (State.QUEUED, "promote"): State.QUEUED,
+    (State.QUEUED, "complete"): State.COMPLETED,  # promoted, and nothing was sent since
+    (State.QUEUED, "fail"): State.QUEUED,
+    (State.BATCHED, "ungather"): State.QUEUED,
+    (State.BATCHED, "promote"): State.QUEUED,
+    (State.BATCHED, "withdraw"): State.CANCELLED,
+    (State.BATCHED, "complete"): State.COMPLETED,
+    (State.BATCHED, "fail"): State.QUEUED,
+}
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("state", State)
+def test_every_state_against_every_move(state: State, move: str) -> None:
+    job = a_job(state)
+    if (state, move) not in LEADS:
+        with pytest.raises(Conflict):
+            MOVES[move](job)
+        return
+    change = MOVES[move](job)
+
+    assert change.job.state is LEADS[state, move]
+    assert (change.job.version, change.expects) == (4, 3)
+    assert change.job.lease is None
+
+
+@pytest.mark.parametrize("move", ["ungather", "promote", "withdraw", "complete", "fail"])
+def test_a_later_try_is_not_touched_by_the_result_of_an_earlier_one(move: str) -> None:
+    """It is fenced by its number: what a batch answers to the second try says nothing to the third."""
+    with pytest.raises(Conflict):
+        MOVES[move](a_job(calls=3))
+
+
+def test_a_new_run_is_not_completed_by_an_old_ones_batch() -> None:
+    with pytest.raises(Conflict):
+        MOVES["complete"](a_job(State.QUEUED, run=2))
+
+
+def test_a_job_of_the_other_lane_is_not_gathered() -> None:
+    with pytest.raises(Conflict):
+        MOVES["gather"](a_job(State.QUEUED, lane="live"))
+
+
+def test_what_never_came_to_be_counts_nothing() -> None:
+    change = MOVES["ungather"](a_job())
+
+    assert (change.job.attempt, change.job.failures) == (1, 0)
+    assert change.call is not None and (change.call.outcome, change.call.sent) == ("released", False)
+
+
+def test_promoted_it_has_the_place_of_a_live_job_from_the_start() -> None:
+    change = MOVES["promote"](a_job())
+
+    assert change.job.rank == NOW - 60
+    assert (change.job.lane, change.job.ambiguous) == ("live", False)
+    assert batched.promote(a_job(), call=CALL, now=NOW, paid=True).job.ambiguous
+
+
+def test_a_default_deadline_gets_the_time_in_the_batch_back() -> None:
+    """One that was asked for is absolute."""
+    assert MOVES["fail"](a_job()).job.deadline_at == NOW + 140
+    assert MOVES["promote"](a_job()).job.deadline_at == NOW + 140
+    assert MOVES["fail"](a_job(deadline_asked=True)).job.deadline_at == NOW + 100
+
+
+def test_withdrawn_after_it_was_sent_it_may_be_paid_for() -> None:
+    assert MOVES["withdraw"](a_job()).job.ambiguous
+    assert not MOVES["withdraw"](a_job(sent=False)).job.ambiguous
+
+
+def test_a_late_answer_is_booked_whatever_became_of_its_job() -> None:
+    for state in State:
+        job = a_job(state, cost_usd=0.5)
+        change = batched.book(job, call=CALL, usage={"input_tokens": 1}, cost_usd=0.25, model="m", now=NOW)
+
+        assert replace(change.job, version=3, updated_at=job.updated_at, cost_usd=0.5) == job
+        assert change.job.cost_usd == 0.75
+        assert change.call is not None and change.call.cost_usd == 0.25
+
+
+def test_a_permanent_failure_ends_it() -> None:
+    failure = a_failure(remedy=Remedy.FAIL)
+    change = machine.fail(a_job(), failure, token=None, call=CALL, policy=Policy(), now=NOW, chance=0.5)
+
+    assert change.job.state is State.FAILED
