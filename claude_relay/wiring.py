@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -211,17 +212,31 @@ def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
 
 @contextlib.contextmanager
 def _watching(settings: Settings, relay: Relay) -> Iterator[None]:
-    """Alerts from the API process, too: where there is no worker nobody else would notice."""
+    """
+    Alerts from the API process, too: where there is no worker nobody else would notice.
+
+    Without a network of its own (the unit's PrivateNetwork=) it writes them into the log alone: the worker tells.
+    """
     from .webhooks.allow import Allow
     from .worker.alerts import Alerts
 
     sender = _alert_sender(settings, Allow.parse(settings.allow_private_urls))
-    alerts = Alerts(relay, sender, url=settings.alert_url, secrets=settings.webhook_secret, models=settings.models())
+    url = settings.alert_url if _has_network() else None
+    alerts = Alerts(relay, sender, url=url, secrets=settings.webhook_secret, models=settings.models())
     alerts.start()
     try:
         yield
     finally:
         alerts.stop()
+
+
+def _has_network() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
+    except OSError:
+        return False
+
+    return True
 
 
 def work(settings: Settings, supervisor: Supervisor | None = None, name: str | None = None) -> int:

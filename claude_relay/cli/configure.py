@@ -40,13 +40,15 @@ def show(output: Output, origin: bool) -> None:
 
 
 @config.command()
+@click.option("--no-keys", is_flag=True, help="Do not ask for the keys: under systemd the daemons alone have them.")
 @pass_output
-def check(output: Output) -> None:
+def check(output: Output, no_keys: bool) -> None:
     """Whether the daemons would start with these settings; exit 78 and a sentence for each fault if not."""
     from ..config import load_prices
 
     settings = output.settings
-    settings.require("API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else []))
+    if not no_keys:
+        settings.require("API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else []))
     load_prices(settings.prices)
     output.say("The settings are good.")
 

@@ -8,6 +8,7 @@ A secret may also lie in a file of its own that NAME_FILE points to, at the stre
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -84,6 +85,8 @@ def credentials(folder: Path, secrets: Sequence[str]) -> Source:
     """
     texts: dict[str, str] = {}
     faults: list[str] = []
+    if not os.access(folder, os.X_OK):
+        return Source(CREDENTIAL, {}, (f"The systemd credentials in {folder} cannot be read by this user.",))
     for name in secrets:
         path = next((path for path in (folder / name, folder / name.lower()) if path.exists()), None)
         if path is not None:

@@ -140,8 +140,12 @@ class Machine:
         self.run("systemd-tmpfiles", "--create", "/srv/src/systemd/tmpfiles.d/claude-relay.conf")
         self.systemctl("daemon-reload")
 
-    def upgrade(self, version: str) -> None:
-        """Other code on the disk, until the next `fresh`."""
+    def upgrade(self, version: str, *, migration: str = "") -> None:
+        """Other code on the disk, and another step of the schema, until the next `fresh`."""
+        step = f"{_PACKAGE}/storage/migrations/sqlite/9999_more.sql"
+        self.run("sh", "-c", f"echo '{migration}' > $(echo {_PACKAGE})/storage/migrations/sqlite/9999_more.sql")
+        if not migration:
+            self.run("sh", "-c", f"rm {step}")
         self.run("sh", "-c", f"sed -i 's/^__version__ = .*/__version__ = \"{version}\"/' {_PACKAGE}/__init__.py")
 
     def settings(self, **settings: str) -> None:

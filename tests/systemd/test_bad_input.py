@@ -8,7 +8,7 @@ from tests.support.eventually import eventually
 
 from .machine import API, ETC, KEY, SOCKET, STATE, TARGET, WORKER, Machine
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one makes the box
 
 
 def refused(machine: Machine, unit: str, *words: str, code: int = 78) -> None:

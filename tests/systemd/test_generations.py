@@ -10,16 +10,16 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
 
-from .machine import API, TARGET, WORKER, Machine
+from .machine import API, KEY, TARGET, WORKER, Machine
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one makes the box
 
 
 class Callers:
     """Submit without a pause until told to stop, each on connections of its own or on one kept alive."""
 
-    def __init__(self, machine: Machine, count: int = 8) -> None:
-        self._machine, self._numbers = machine, itertools.count()
+    def __init__(self, machine: Machine, count: int = 8, *, pause: float = 0.0, delay: str = "1h") -> None:
+        self._machine, self._numbers, self._pause, self._delay = machine, itertools.count(), pause, delay
         self.stop = threading.Event()
         self.answers: list[int | str] = []
         self._running = [threading.Thread(target=machine.inside, args=(self._go,)) for _ in range(count)]
@@ -37,10 +37,10 @@ class Callers:
         own = requests.Session()
         own.trust_env = False
         own.headers.update(self._machine.http.headers)
-        while not self.stop.is_set():
+        while not self.stop.wait(self._pause):
             number = next(self._numbers)
             headers = {"Connection": "close"} if number % 2 else {}
-            body = {"prompt": "x", "requestId": f"n-{number}", "delay": "1h"}
+            body = {"prompt": "x", "requestId": f"n-{number}", "delay": self._delay}
             try:
                 sent = own.post("http://127.0.0.1:3000/api/claude", json=body, headers=headers, timeout=30)
                 self.answers.append(sent.status_code)
@@ -122,14 +122,61 @@ def test_a_stop_tells_every_generation_to_drain(machine: Machine, upstream: Fake
 
 @pytest.mark.parametrize("unit", [API, WORKER])
 def test_a_reload_with_wrong_settings_changes_nothing(machine: Machine, unit: str) -> None:
-    """The old ones go on, and the log says what is wrong with the new ones."""
+    """`systemctl reload` fails in words; and whoever sends SIGHUP past it finds the same in the log and the status."""
     machine.systemctl("start", TARGET)
     pid = machine.active(unit)
     machine.settings(RELAY_PROVIDER="sandbox", RELAY_CONCURENCY="7")
-    machine.systemctl("reload", unit)
+    assert machine.systemctl("reload", unit, check=False).returncode != 0
+    assert machine.said(unit).count("did you mean RELAY_CONCURRENCY") == 1
+    machine.kill(unit, "SIGHUP")
     eventually(lambda: "reload failed" in machine.show(unit, "StatusText")["StatusText"], every=0.2, within=20)
 
+    assert machine.said(unit).count("did you mean RELAY_CONCURRENCY") == 2
     assert machine.active(unit) == pid
-    assert "did you mean RELAY_CONCURRENCY" in machine.said(unit)
     assert machine.submit(requestId="r-1").status_code == 202
     assert machine.finished("r-1")["status"] == "completed"
+
+
+def test_a_reload_reads_limits_keys_and_the_log_level_anew(machine: Machine) -> None:
+    """Keys in a file that API_SECRET_KEY_FILE names, at once; systemd's own credentials at the next restart."""
+    machine.write("etc/claude-relay/callers.key", f"{KEY}\n", 0o644)
+    keys = {"RELAY_PROVIDER": "sandbox", "API_SECRET_KEY_FILE": "/etc/claude-relay/callers.key"}
+    machine.settings(**keys)
+    machine.drop_in(API, "[Service]\nLoadCredential=\nSetCredential=\n")
+    machine.systemctl("start", TARGET)
+    pid = machine.active(API)
+    assert [machine.submit(delay="1h").status_code for _ in range(3)] == [202] * 3
+
+    machine.write("etc/claude-relay/callers.key", "another-secret-of-the-box-0123456789\n", 0o644)
+    machine.settings(**keys, RELAY_RATE_LIMIT_SUBMIT="1/1h", LOG_LEVEL="debug")
+    machine.systemctl("reload", API)
+    machine.active(API, other_than=pid)
+    # A connection that was open is still answered by the process of before, and then closed.
+    eventually(lambda: machine.submit(delay="1h").status_code == 403)
+    machine.http.headers["X-API-Key"] = "another-secret-of-the-box-0123456789"
+    try:
+        assert [machine.submit(delay="1h").status_code for _ in range(2)] == [202, 429]
+    finally:
+        machine.http.headers["X-API-Key"] = KEY
+
+
+@pytest.mark.parametrize("first", [API, WORKER])
+def test_two_versions_work_on_one_store_under_load(machine: Machine, upstream: FakeClaude, first: str) -> None:
+    """One daemon upgraded, with a migration, before the other: no 202 is lost and no call is made twice."""
+    machine.settings(ANTHROPIC_BASE_URL=upstream.url)
+    machine.systemctl("start", TARGET)
+    pid = machine.active(first)
+    machine.active(WORKER)
+    callers = Callers(machine, count=2, pause=0.05, delay="0s")
+    eventually(lambda: len(callers.answers) >= 20, within=30)
+    machine.upgrade("99.0", migration="ALTER TABLE jobs ADD COLUMN more TEXT; CREATE TABLE more (id TEXT PRIMARY KEY);")
+    machine.systemctl("reload", first)
+    machine.active(first, other_than=pid)
+    enough = len(callers.answers) + 30
+    eventually(lambda: len(callers.answers) >= enough, within=30)
+    callers.end()
+
+    assert set(callers.answers) == {202}
+    count = len(callers.answers)
+    eventually(lambda: machine.get("/api/overview")["jobs"]["completed"] == count, within=60, every=0.3)
+    assert len(upstream.books) == count

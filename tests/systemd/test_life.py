@@ -11,7 +11,7 @@ from tests.support.fake_claude import FakeClaude, Pause, head, started, stopped,
 
 from .machine import API, ETC, KEY, SOCKET, STATE, TARGET, UPSTREAM_KEY, WORKER, Machine
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one makes the box
 
 
 def test_the_target_brings_everything_up_and_a_job_goes_all_the_way(machine: Machine) -> None:

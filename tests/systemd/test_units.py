@@ -8,6 +8,8 @@ import pytest
 
 from .machine import API, WORKER, Machine
 
+pytestmark = pytest.mark.timeout(300)  # the first one makes the box
+
 UNITS = ("claude-relay.target", "claude-relay-api.socket", API, WORKER, "claude-relay-worker@.service")
 
 
