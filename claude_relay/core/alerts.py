@@ -6,7 +6,7 @@ One alert a cause, however many jobs it touches. A cause that has ended and come
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -33,6 +33,9 @@ NOTICE_DAYS = 30
 
 #: How long a cause must be away before it is over, in seconds, where it comes and goes around an edge.
 LINGER: Mapping[str, float] = {"disk_low": 300.0}
+
+#: More destinations at once than these are one cause, which lies on this side as likely as not.
+SEVERAL = 5
 
 #: Pauses between the tries to tell, in seconds; after the last one only the log has it.
 TELL_AGAIN = (60.0, 300.0, 1800.0, 7200.0)
@@ -85,13 +88,14 @@ class Facts:
     workers_seen: Sequence[float] = ()
     overdue_since: float | None = None  # work that could be done waits since then
     models: Sequence[Used] = field(default=())
+    told: Collection[str] = ()  # the causes that were raised
 
 
 def present(facts: Facts) -> list[Alert]:
     """Every cause there is."""
     found = [_parked(facts), _disk(facts), _worker(facts)]
-    found += [_unhealthy(known, waiting) for known, waiting in facts.slowed]
-    found += [_died(one) for one in facts.died]
+    found += _some([_unhealthy(known, waiting) for known, waiting in facts.slowed], "keep failing", facts.told)
+    found += _some([_died(one) for one in facts.died], "had callbacks given up", facts.told)
     found += [_retiring(facts, used) for used in facts.models]
 
     return [alert for alert in found if alert is not None]
@@ -113,6 +117,34 @@ def body(alert: Alert, *, now: float) -> dict[str, Any]:
 def tell_again(tries: int) -> float | None:
     """Seconds until the next try after so many; None: that was the last."""
     return TELL_AGAIN[tries - 1] if tries <= len(TELL_AGAIN) else None
+
+
+def _some(alerts: Sequence[Alert], what: str, told: Collection[str]) -> list[Alert]:
+    """
+    One by one while they are few; those beyond as one, so that an outage of ours is not told a thousand times.
+
+    Those that were told by name stay what they are.
+    """
+    if len(alerts) <= SEVERAL:
+        return list(alerts)
+    named = [alert for alert in alerts if alert.cause in told]
+    others = [alert for alert in alerts if alert.cause not in told]
+    if not others:
+        return named
+    first = min(others, key=lambda alert: alert.since)
+    count = sum(alert.count for alert in others)
+    hosts = ", ".join(alert.cause.partition(" ")[2] for alert in others[:3])
+    many = Alert(
+        cause=f"{first.kind} several",
+        kind=first.kind,
+        message=f"{len(others)} destinations {what} since {timestamp(first.since)} ({hosts} and more): {count} "
+        f"callbacks are touched, nothing is lost. So many at once may well be this machine's own network.",
+        since=first.since,
+        count=count,
+        command="claude-relay doctor",
+    )
+
+    return [*named, many]
 
 
 def _parked(facts: Facts) -> Alert | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,3 +71,12 @@ class Request:
     max_cost_usd: float | None = None
     need_by: float | None = None
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addressee:
+    """For whom a job's callback is: the addresses that were named, and the headers that are meant for them alone."""
+
+    request_id: str
+    urls: Sequence[str] = field(repr=False)
+    headers: dict[str, str] | None = field(repr=False)  # None: they cannot be read any more

@@ -57,7 +57,8 @@ class Alarms:
         disk = self._room()
 
         def causes(view: View) -> dict[str, Alert]:
-            found = rules.present(_facts(view, disk=disk, models=models, watched_for=watched_for))
+            facts = _facts(view, disk=disk, models=models, watched_for=watched_for)
+            found = rules.present(facts)
             return {alert.cause: alert for alert in found}
 
         def differ(view: View) -> bool:
@@ -156,6 +157,7 @@ def _facts(view: View, *, disk: str | None, models: Sequence[Used], watched_for:
         workers_seen=[worker.seen_at for worker in view.workers()],
         overdue_since=min(waits, default=None),
         models=models,
+        told=view.alerts().keys(),
     )
 
 

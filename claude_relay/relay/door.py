@@ -73,14 +73,14 @@ class Relay:
         self.known = known or Known(store)
         self._store = store
         self._admission = Admission(store, policy, room=room)
-        self._gone = GoneAddresses(store)
         self.alarms = Alarms(self._tools, known=self.known, room=room)
         self.policy = policy
         self.read = Reading(self._tools)
         self.work = Work(self._tools)
         self.attachments = Attachments(self._tools)
         self.uploads = Uploads(self._tools)
-        self.post = Post(self._tools)
+        self._gone = GoneAddresses(store)
+        self.post = Post(self._tools, self._gone)
         self.acks = Acks(self._tools)
         self.upkeep = Upkeep(self._tools)
         self.keys = Keys(self._tools)

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from ..core.submission import Submission
 from ..core.wire import timestamp
-from ..ports import Store
+from ..ports import Store, Unit
 
-#: Looked up anew after this long, in seconds, so that a burst of submits does not pay for it; and how many are known.
-_FRESH, _MOST = 0.25, 10_000
+#: Looked up anew after this long, in seconds, by the door and by senders, so that bursts do not pay for it; how many.
+_FRESH, _STALE, _MOST = 0.25, 5.0, 10_000
 
 
 class GoneAddresses:
@@ -37,9 +37,28 @@ class GoneAddresses:
         ]
         return replace(submission, warnings=(*submission.warnings, *warnings)) if warnings else submission
 
+    def heard(self, unit: Unit, url: str, status: int | None) -> None:
+        """What an address has answered: 410 is remembered until it takes something again."""
+        if status == 410:
+            unit.save_gone_address(url)
+            with self._lock:
+                self._known[url] = unit.now
+        elif status is not None and 200 <= status < 300 and url in self._known_to(unit):
+            unit.forget_gone_addresses(url=url)
+
+    def _known_to(self, unit: Unit) -> dict[str, float]:
+        """As a sender knows them, who does not ask for each of thousands of deliveries."""
+        with self._lock:
+            if (now := self._clock()) - self._asked_at >= _STALE:
+                self._known, self._asked_at = unit.gone_addresses(limit=_MOST), now
+            return self._known
+
     def _gone(self) -> dict[str, float]:
         with self._lock:
-            if (now := self._clock()) - self._asked_at >= _FRESH:
-                self._known = self._store.read(lambda view: view.gone_addresses(limit=_MOST))
-                self._asked_at = now
-            return self._known
+            if self._clock() - self._asked_at < _FRESH:
+                return self._known
+        # Not under the lock: whoever writes may be waiting for it, and a look may have to wait for who writes.
+        known = self._store.read(lambda view: view.gone_addresses(limit=_MOST))
+        with self._lock:
+            self._known, self._asked_at = known, self._clock()
+            return known

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from ..core import delivery as moves
 from ..core import destination as destinations
@@ -10,10 +10,10 @@ from ..core.change import Event
 from ..core.delivery import Delivery, DeliveryState, Reply, destination_of
 from ..core.destination import Destination
 from ..core.job import Retain
-from ..core.submission import Request
 from ..core.wire import timestamp
 from ..errors import LeaseLost
 from ..ports import Posted, Unit, View
+from .gone import GoneAddresses
 from .values import Tools, ToSend
 
 _STEP = 100
@@ -22,8 +22,8 @@ _STEP = 100
 class Post:
     """The use cases of a worker's senders."""
 
-    def __init__(self, tools: Tools) -> None:
-        self._tools = tools
+    def __init__(self, tools: Tools, gone: GoneAddresses) -> None:
+        self._tools, self._gone = tools, gone
         self._store = tools.store
 
     def claim(
@@ -64,7 +64,7 @@ class Post:
             )
             unit.save_delivery(after, delivery.version, _event(after, unit.now, reply), posted)
             _note(unit, delivery.destination, reply, chance)
-            _note_address(unit, delivery.url, reply)
+            self._gone.heard(unit, delivery.url, reply.status)
             if after.state.final:
                 _erase_if_told(unit, delivery.job_id)
             return after
@@ -133,25 +133,20 @@ class Post:
         lease = self._tools.lease(worker, unit.now, self._tools.policy.webhook_lease)
         delivery = moves.claim(due, lease=lease, now=unit.now)
         unit.save_delivery(delivery, due.version, _event(delivery, unit.now))
-        job, request = unit.job(due.job_id), unit.request(due.job_id)
-        meant = request is not None and delivery.destination in _meant(request)
+        told = unit.addressee(due.job_id)
+        meant = told is not None and delivery.destination in map(destination_of, told.urls)
 
         return ToSend(
             delivery=delivery,
-            request_id=job.request_id if job else "",
+            request_id=told.request_id if told else "",
             body=unit.delivery_body(delivery),
             # They are keys as often as not: nobody gets them but the receiver they were given for.
-            headers=unit.webhook_headers(due.job_id) if meant else {},
+            headers=told.headers if told and meant else {},
         )
 
 
 def _by_name(view: View) -> dict[str, Destination]:
     return {one.name: one for one in view.destinations()}
-
-
-def _meant(request: Request) -> Collection[str]:
-    """The destinations that whoever submitted the job has named."""
-    return {destination_of(url) for url in (request.webhook_url, request.failure_webhook_url) if url}
 
 
 def _probe(unit: Unit, name: str) -> Sequence[Delivery]:
@@ -175,14 +170,6 @@ def _note(unit: Unit, name: str, reply: Reply, chance: float) -> None:
         unit.forget_destination(name)  # it answers, and nothing waits for it any more
     else:
         unit.save_destination(after)
-
-
-def _note_address(unit: Unit, url: str, reply: Reply) -> None:
-    """410 is remembered until that address takes something again."""
-    if reply.status == 410:
-        unit.save_gone_address(url)
-    elif reply.status is not None and 200 <= reply.status < 300:
-        unit.forget_gone_addresses(url=url)
 
 
 def _give_up(unit: Unit, name: str, schedule: Sequence[float]) -> int:

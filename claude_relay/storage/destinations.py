@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..core.delivery import Delivery
 from ..core.destination import Destination, Due
+from ..core.submission import Addressee
 from . import rows
 from .asking import Asking, all_of, one_of
 
@@ -27,10 +28,16 @@ _DELIVERY = f"SELECT {rows.columns(rows.DELIVERY, 'd.')} FROM deliveries d"
 class DestinationReads(Asking):
     """That part of `ports.View`."""
 
-    def webhook_headers(self, job_id: str) -> dict[str, str] | None:
-        """What is sent along with its callback, for whoever sends it; None where that cannot be read any more."""
-        sql = "SELECT webhook_headers FROM requests WHERE job_id = ?"
-        return self._seal.open(self._value(sql, (job_id,)))
+    def addressee(self, job_id: str) -> Addressee | None:
+        """For whom its callback is; without reading what was asked beside it, which may be megabytes."""
+        sql = """SELECT j.request_id, r.webhook_url, r.failure_webhook_url, r.webhook_headers
+                 FROM jobs j JOIN requests r ON r.job_id = j.id WHERE j.id = ?"""
+        if not (found := self._run(sql, (job_id,))):
+            return None
+        request_id, *urls, sealed = found[0]
+        return Addressee(
+            request_id=request_id, urls=[url for url in urls if url is not None], headers=self._seal.open(sealed)
+        )
 
     def due_destinations(self) -> Sequence[Due]:
         """For whom something waits, whether it is due yet or not."""

@@ -109,6 +109,7 @@ def test_a_receiver_that_was_off_gets_everything_once_it_is_back(tmp_path: Path)
             assert len({one.headers["webhook-id"] for one in hook.received}) == len(hook.received) == 60
 
 
+HEADER = "very-secret-make-key"
 HUGE = 100 * 1024 * 1024
 
 
@@ -163,7 +164,7 @@ def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tl
     with Receiver(raws) as hook, Rig(tmp_path, RELAY_WEBHOOK_TIMEOUT="2s", RELAY_WEBHOOK_SCHEDULE="1s") as rig:
         rig.start()
         for path in raws:
-            submit(rig, hook.url(f"{path}?key=query-secret"), path[1:])
+            submit(rig, hook.url(f"{path}?key=query-secret"), path[1:], webhookHeaders={"x-make-apikey": HEADER})
         submit(rig, strange_tls.url("/?key=query-secret"), "wrong-certificate")
         ended = ("silent", "drip-head", "reset", "garbage", "redirect", "gone", "refuses", "wrong-certificate")
         eventually(lambda: all(rig.status(name)["delivery"]["status"] == "dead" for name in ended), within=40)
@@ -179,7 +180,14 @@ def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tl
         assert rig.status("not-here")["delivery"]["status"] == "pending"  # it has two minutes
         assert not [one for one in hook.received if one.path.startswith("/never")]
         assert strange_tls.received == []
-        assert "query-secret" not in rig.worker.said() + rig.api.said()
+        assert hook.received[0].headers["x-make-apikey"] == HEADER
+        logs = rig.worker.said() + rig.api.said()
+        assert "query-secret" not in logs and HEADER not in logs
+        assert rig.command("backup", "copy.db").returncode == 0
+        shown = [rig.command(*command, "--json").stdout for command in (["list"], ["why", "gone"], ["status", "gone"])]
+        shown += [str(rig.get(f"/api/jobs/{name}")) for name in tries]
+        assert HEADER not in "".join(shown)
+        assert HEADER.encode() not in (tmp_path / "copy.db").read_bytes()
 
         again = rig.submit({"prompt": "x", "webhookUrl": hook.url("/gone?key=query-secret")}).json()
         assert any("410" in warning for warning in again["warnings"])

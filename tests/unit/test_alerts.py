@@ -78,6 +78,21 @@ def test_one_alert_a_cause_however_many_jobs() -> None:
     assert len(rules.present(replace(QUIET, slowed=[(SICK, 1), (other, 1)]))) == 2
 
 
+def test_many_destinations_at_once_are_one_cause_that_may_be_ours() -> None:
+    """Those that were told by name stay; the others are told together, and by name when they have become few."""
+    sick = [(replace(SICK, name=f"https://h{n}.example"), 2) for n in range(100)]
+    few = rules.present(replace(QUIET, slowed=sick[:3]))
+    assert len(few) == 3
+
+    told = {alert.cause for alert in few}
+    more = rules.present(replace(QUIET, slowed=sick, told=told))
+    assert {alert.cause for alert in more} == told | {"destination_unhealthy several"}
+    [many] = [alert for alert in more if alert.cause not in told]
+    assert (many.count, many.command) == (194, "claude-relay doctor")
+    assert "97 destinations keep failing" in many.message
+    assert {alert.cause for alert in rules.present(replace(QUIET, slowed=sick[:4], told=told))} > told
+
+
 @pytest.mark.parametrize(
     "facts, raised",
     [
