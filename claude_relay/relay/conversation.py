@@ -48,9 +48,7 @@ def join(view: View, submission: Submission, owner: str) -> Joined | None:
     earlier, warnings = _answered(view, job)
     _refuse_open_tools(view, earlier, submission, name)
     # A failed job is passed over, but what it was told to be (model, system prompt) is what the caller last wanted.
-    known = view.request(job.id)
-    options = (known.request if known else {}).get("options") or {}
-    inherited = _inherit(submission, options)
+    inherited = _inherit(submission, view.options(job.id))
 
     return Joined(submission=replace(inherited, warnings=(*inherited.warnings, *warnings)), earlier=earlier)
 

@@ -20,6 +20,11 @@ class TurnReads:
         found = self._run("SELECT earlier_id, earlier_run FROM continuations WHERE job_id = ?", (job_id,))
         return Earlier(job_id=found[0][0], run=found[0][1]) if found else None
 
+    def options(self, job_id: str) -> dict[str, Any]:
+        """How that job asked: without reading its files, which may be dozens of megabytes in the same text."""
+        found = self._run("SELECT json_extract(request, '$.options') FROM requests WHERE job_id = ?", (job_id,))
+        return rows.load(found[0][0]) or {} if found else {}
+
     def blocks(self, job_id: str, run: int) -> list[dict[str, Any]] | None:
         """Claude's answer block by block, where it is more than its text."""
         found = self._run("SELECT blocks FROM answers WHERE job_id = ? AND run = ?", (job_id, run))

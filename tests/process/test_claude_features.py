@@ -25,11 +25,11 @@ def upstream() -> Iterator[FakeClaude]:
 
 
 def test_a_conversation_of_three_reaches_the_upstream_whole(tmp_path: Path, upstream: FakeClaude) -> None:
-    """Over HTTP and on the command line; the system prompt of the first holds for all."""
+    """Over HTTP and on the command line; the system prompt of the first holds for all, and is marked for the cache."""
     for number in "123":
         upstream.then(*answer(f"Answer {number}."))
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
-        rig.submit({"prompt": "First?", "requestId": "r-1", "options": {"systemPrompt": "Be brief."}})
+        rig.submit({"prompt": "First?", "requestId": "r-1", "options": {"systemPrompt": "Be brief. " * 500}})
         rig.finished("r-1")
         early = rig.submit({"prompt": "Second?", "requestId": "r-2", "continueFrom": "r-1"})
         assert early.status_code == 202
@@ -45,7 +45,10 @@ def test_a_conversation_of_three_reaches_the_upstream_whole(tmp_path: Path, upst
             ("assistant", "Answer 2."),
             ("user", "Third?"),
         ]
-        assert "Be brief." in json.dumps(sent["system"])
+        [system] = sent["system"]
+        assert system["text"].startswith("Be brief.") and system["cache_control"] == {"type": "ephemeral"}
+        assert sent["messages"][-1]["content"][-1]["cache_control"] == {"type": "ephemeral"}
+        assert "cache_control" not in json.dumps(upstream.books[0].body)
 
 
 def _text(turn: dict) -> str:
