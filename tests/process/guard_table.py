@@ -159,8 +159,8 @@ def test_no_name_leads_inside(tmp_path: Path, listeners: Listeners) -> None:
                 {"requestId": "f", "prompt": "Hei", "files": [{"url": f"http://hook.example.com:{PORT}/file.pdf"}]},
             ],
         )
-        eventually(lambda: len(listeners.books) == 3)
-        eventually(lambda: relay.status("f")["status"] == "completed")
+        eventually(lambda: len(listeners.books) == 3, within=60)
+        eventually(lambda: relay.status("f")["status"] == "completed", within=60)
 
     assert {(one.address, one.line.split(" ")[0]) for one in listeners.books} == {
         (PUBLIC4, "POST"),
@@ -174,7 +174,7 @@ def test_a_name_that_changes_its_mind_is_asked_once_an_attempt(tmp_path: Path, l
     with rig(tmp_path) as relay:
         relay.start()
         relay.submit({"requestId": "r", "prompt": "Hei", "webhookUrl": f"http://rebound.example.com:{PORT}/again"})
-        eventually(lambda: relay.status("r")["delivery"]["status"] == "dead")
+        eventually(lambda: relay.status("r")["delivery"]["status"] == "dead", within=60)
         replies = [(post["statusCode"], post["reply"]) for post in relay.get("/api/jobs/r")["deliveries"]]
 
     assert [status for status, _ in replies] == [500, None]

@@ -28,7 +28,7 @@ def test_what_is_applied_is_known_and_what_is_not_is_sent_once_more(tmp_path: Pa
         rig.start()
         for name in ("applied", "forgotten"):
             rig.submit({"requestId": name, "prompt": "Hei", "webhookUrl": hook.url(f"/{name}")})
-        [applied] = hook.wait_for(1, path="/applied")
+        [applied] = hook.wait_for(1, path="/applied", timeout=40)
         [forgotten] = hook.wait_for(1, path="/forgotten")
         assert rig.command("wait", "--for", "acked", "--timeout", "0.3s", "applied").returncode == 124
         rig.worker.kill()
@@ -44,7 +44,7 @@ def test_what_is_applied_is_known_and_what_is_not_is_sent_once_more(tmp_path: Pa
         assert "forgotten" in listed and "applied" not in listed
         rig.start_worker()
 
-        first, again = hook.wait_for(2, path="/forgotten")
+        first, again = hook.wait_for(2, path="/forgotten", timeout=40)
         assert first == forgotten
         assert again.headers["webhook-id"] == first.headers["webhook-id"] and again.body == first.body
 
@@ -52,7 +52,7 @@ def test_what_is_applied_is_known_and_what_is_not_is_sent_once_more(tmp_path: Pa
         rig.start_worker()
         # Once the next one was reminded of, this one would have been, too.
         rig.submit({"requestId": "next", "prompt": "Hei", "webhookUrl": hook.url("/next")})
-        hook.wait_for(2, path="/next", timeout=20)
+        hook.wait_for(2, path="/next", timeout=60)
         assert len(hook.wait_for(2, path="/forgotten")) == 2
         assert len(hook.wait_for(1, path="/applied")) == 1
 

@@ -46,9 +46,9 @@ def test_this_machine_itself_is_not_reached(tmp_path: Path) -> None:
             assert rig.submit(body).status_code == 202
             assert rig.submit({"requestId": f"f-{n}", "prompt": "Hei", "files": [{"url": url}]}).status_code == 202
         for n, host in enumerate(hosts):
-            eventually(lambda n=n: rig.status(f"r-{n}")["delivery"]["status"] == "dead")
+            eventually(lambda n=n: rig.status(f"r-{n}")["delivery"]["status"] == "dead", within=60)
             [post] = rig.get(f"/api/jobs/r-{n}")["deliveries"]
             assert "which is not a public address" in post["reply"], host
-            assert rig.finished(f"f-{n}")["errorType"] == "invalid_request"
+            assert rig.finished(f"f-{n}", within=60)["errorType"] == "invalid_request"
 
     assert listeners.books == []
