@@ -116,6 +116,7 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
         policy(settings),
         room=Room(path.parent, settings.disk_floor),
         known=known,
+        prices=prices,
         read_clocks=read_clocks,
         clock_was_set=lambda seconds: log.warning("the clock was set", extra={"seconds": round(seconds, 3)}),
     )

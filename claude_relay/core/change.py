@@ -29,6 +29,7 @@ class Call:
     usage: dict[str, int] | None = None
     cost_usd: float | None = None
     text_length: int = 0
+    reserved_usd: float | None = None  # set aside while it runs, where its key has a daily budget
 
 
 @dataclass(frozen=True, kw_only=True)

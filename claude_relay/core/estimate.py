@@ -74,8 +74,7 @@ def estimate(
     for one in before:
         said = one.answer if isinstance(one.answer, str) else json.dumps(one.answer, ensure_ascii=False)
         tokens += _request({**one.request, "options": {}}, model, warnings) + _text(said, model)
-    raw = (options.get("raw") or {}).get("max_tokens")
-    output = raw if isinstance(raw, int) and not isinstance(raw, bool) else options.get("maxTokens", 4096)
+    output = _output(options)
 
     return Estimate(
         model=model,
@@ -85,6 +84,30 @@ def estimate(
         most=prices.cost(model, {"input_tokens": tokens.high, "output_tokens": output}, batch=mode == "batch"),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def reservation(request: Mapping[str, Any], *, model: str, prices: PriceList, mode: str = "live") -> float | None:
+    """
+    What to set aside for a call while it is under way: the likely input, and an answer as long as it may be.
+
+    It is asked as jobs are claimed, so that files are reckoned by their size and not unpacked.
+    """
+    files = [file if file.get("mediaType") != _PDF else _by_size(file) for file in request.get("files") or ()]
+    tokens = _request({**request, "files": files}, model, [])
+    usage = {"input_tokens": tokens.likely, "output_tokens": _output(request.get("options") or {})}
+
+    return prices.cost(model, usage, batch=mode == "batch")
+
+
+def _by_size(file: Mapping[str, Any]) -> dict[str, Any]:
+    """A PDF of which only the size is looked at."""
+    return {"pdf": len(file.get("data") or "") * 3 // 4}
+
+
+def _output(options: Mapping[str, Any]) -> int:
+    raw = (options.get("raw") or {}).get("max_tokens")
+
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) else int(options.get("maxTokens", 4096))
 
 
 def _request(request: Mapping[str, Any], model: str, warnings: list[str]) -> Span:
@@ -141,6 +164,8 @@ def _widths(model: str) -> tuple[float, float, float]:
 
 def _file(file: Mapping[str, Any], at: str, warnings: list[str]) -> Span:
     data = file.get("data")
+    if "pdf" in file:
+        return _packed(file["pdf"])
     if not isinstance(data, str):
         warnings.append(f"{at} is not counted: its size is only known when the job runs")
         return Span()
@@ -149,9 +174,9 @@ def _file(file: Mapping[str, Any], at: str, warnings: list[str]) -> Span:
         pages = pages_of(pdf)
         if pages is not None:
             return _span(tuple(pages * each for each in _A_PAGE))
-        most = min(_MOST_PAGES, max(1, len(pdf) // _BYTES_A_PAGE))
+        most = _most_pages(len(pdf))
         warnings.append(f"the pages of {at} cannot be counted without unpacking it: 1 to {most} are reckoned with")
-        return Span(low=_A_PAGE[0], likely=_A_PAGE[1] * max(1, most // 8), high=_A_PAGE[2] * most)
+        return _packed(len(pdf))
     size = size_of(_bytes(data[:_START]))
     if size is None:
         return _span(_A_PICTURE)
@@ -159,6 +184,17 @@ def _file(file: Mapping[str, Any], at: str, warnings: list[str]) -> Span:
     low, likely, high = (min(exact, most) for most in _MOST_FOR_A_PICTURE)
 
     return Span(low=math.floor(low * 0.8), likely=math.ceil(likely), high=math.ceil(high * 1.2) + 10)
+
+
+def _most_pages(size: int) -> int:
+    return min(_MOST_PAGES, max(1, size // _BYTES_A_PAGE))
+
+
+def _packed(size: int) -> Span:
+    """A PDF of that many bytes, whose pages nobody has counted."""
+    most = _most_pages(size)
+
+    return Span(low=_A_PAGE[0], likely=_A_PAGE[1] * max(1, most // 8), high=_A_PAGE[2] * most)
 
 
 def _bytes(data: str) -> bytes:

@@ -9,6 +9,7 @@ from .change import Call
 
 #: By what spending can be told apart, and the default.
 BY = ("day", "key", "model", "group", "mode")
+_DAY = 86_400.0
 #: How a try ends that may have cost something though nothing of it was told.
 _UNSEEN = ("interrupted", "timeout")
 
@@ -50,6 +51,11 @@ def spent_on(call: Call) -> Spent:
         usd=call.cost_usd,
         unpriced=int(call.cost_usd is None and (bool(usage) or call.outcome in _UNSEEN)),
     )
+
+
+def next_day(now: float) -> float:
+    """When the next UTC day begins."""
+    return (now // _DAY + 1) * _DAY
 
 
 def day_of(now: float) -> str:

@@ -134,6 +134,7 @@ def go_on(job: Job, before: Step, *, token: str, call: Call, now: float) -> Chan
         worker=call.worker,
         model=job.model,
         sent=True,
+        reserved_usd=call.reserved_usd,
     )
     return replace(change, call=ended, next_call=opened)
 

@@ -15,13 +15,13 @@ def waiting_for(
     holds: dict[str, tuple[str, float | None]],
     group_paused: bool,
     group_full: bool,
-    spent_out: bool = False,
+    budget: str | None = None,
     batch: Batch | None = None,
 ) -> str | None:
     """
     The first reason that stands, or None where only a free slot is missing or nothing is waited for.
 
-    `holds` by scope: (reason, until). `batch`: the one that the job is in.
+    `holds` by scope: (reason, until). `budget`: what its key's daily budget says. `batch`: the one that the job is in.
     """
     if job.state is State.HELD:
         return job.waiting_for or "held"
@@ -40,15 +40,15 @@ def waiting_for(
     if job.due_at > now:
         return f"due {_clock(job.due_at, now)}" + (f" ({job.waiting_for})" if job.waiting_for else "")
     if job.lane == "batch":
-        if spent_out:
-            return "daily budget of its key"
+        if budget:
+            return budget
         if "batches" in holds and (holds["batches"][1] or 0.0) > now:
             return f"batch: {_until(*holds['batches'])}"
         return "batch: gathering"
     if (family := f"family:{job.family}") in holds and (holds[family][1] or 0.0) > now:
         return _until(*holds[family])
-    if spent_out:
-        return "daily budget of its key"
+    if budget:
+        return budget
     if group_full:
         return "concurrency"
 

@@ -15,6 +15,7 @@ from ..core.submission import Exchanged
 from ..errors import Conflict
 from ..ports import BatchSeen, Hold, Item, Unit, View
 from . import results
+from .budgets import Budgets
 from .conversation import turns_before
 from .gathering import in_batch, next_jobs
 from .values import InBatch, Tools
@@ -35,7 +36,7 @@ class Batches:
 
     def plan(self, worker: str) -> Batch | None:
         """Gather a batch, if one should leave: its jobs, its items and their ledger are on disk before it is sent."""
-        if self._store.read(lambda view: next_jobs(view, self._tools.policy)) == []:
+        if self._store.read(lambda view: next_jobs(view, self._tools.policy, self._tools.prices)) == []:
             return None
         batch = self._store.write(lambda unit: self._plan(unit, worker))
         if batch is not None:
@@ -320,7 +321,8 @@ class Batches:
         return self._store.read(lambda view: view.known_upstream(upstream_ids))
 
     def _plan(self, unit: Unit, worker: str) -> Batch | None:
-        jobs = next_jobs(unit, self._tools.policy)
+        budgets = Budgets(unit, self._tools.prices)
+        jobs = next_jobs(unit, self._tools.policy, self._tools.prices)
         if not jobs:
             return None
         if (park := next((hold for hold in unit.holds() if hold.scope == "park"), None)) is not None:
@@ -329,6 +331,8 @@ class Batches:
         items = []
         for job in jobs:
             change = batched.gather(job, worker=worker, now=unit.now)
+            if change.call is not None and (request := unit.request(job.id)) is not None:
+                change = replace(change, call=replace(change.call, reserved_usd=budgets.reserve(job, request)))
             unit.save(change)
             name = custom_id(job.id, change.job.calls)
             items.append(Item(custom_id=name, batch_id=identity, job_id=job.id, number=change.job.calls))

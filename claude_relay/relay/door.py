@@ -21,6 +21,7 @@ from ..core.ids import GROUP, uuid7
 from ..core.job import Job, Retain, State
 from ..core.keys import ADMIN
 from ..core.policy import Policy
+from ..core.prices import PriceList
 from ..core.submission import Request, Submission
 from ..core.tombstone import Tombstone
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
@@ -62,6 +63,7 @@ class Relay:
         rng: random.Random | None = None,
         room: Callable[[], str | None] = lambda: None,
         known: Callable[[], Catalogue] | None = None,
+        prices: PriceList | None = None,
         read_clocks: Callable[[], Clocks] | None = None,
         clock_was_set: Callable[[float], None] = lambda seconds: None,
     ) -> None:
@@ -69,7 +71,9 @@ class Relay:
         rng = rng or random.SystemRandom()
         if read_clocks is not None:
             store = KeepsTime(store, read_clocks, told=clock_was_set)
-        self._tools = Tools(store=store, bell=bell, policy=policy, random=rng, ids=Ids(rng))
+        self._tools = Tools(
+            store=store, bell=bell, policy=policy, random=rng, ids=Ids(rng), prices=prices or PriceList(dated="")
+        )
         self.known = known or Known(store)
         self._store = store
         self._admission = Admission(store, policy, room=room)

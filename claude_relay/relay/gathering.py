@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from ..core.batching import MOST_BYTES, TOGETHER, leaves
 from ..core.job import Job
 from ..core.policy import Policy
+from ..core.prices import PriceList
 from ..ports import Item, View
-from .keys import spent_out
+from .budgets import Budgets
 from .values import InBatch
 
 
-def next_jobs(view: View, policy: Policy) -> list[Job]:
+def next_jobs(view: View, policy: Policy, prices: PriceList) -> list[Job]:
     """
     The jobs of the next batch, if one should leave now: those without a time to be ready by, or else some whose times
     are close.
@@ -27,15 +28,15 @@ def next_jobs(view: View, policy: Policy) -> list[Job]:
         return []
 
     groups = [group.name for group in view.groups() if group.paused_at is not None]
-    owners = spent_out(view)
+    budgets = Budgets(view, prices)
     for auto in (True, False):
-        jobs = view.gatherable(limit=most, auto=auto, skip_groups=groups, skip_owners=owners)
+        jobs = view.gatherable(limit=most, auto=auto, skip_groups=groups, skip_owners=budgets.shut)
         if not jobs:
             continue
         first = jobs[0].give_up_at or 0.0
         close = [job for job in jobs if abs((job.give_up_at or 0.0) - first) <= TOGETHER]
         if leaves(len(close), most, waiting_since=jobs[0].due_at, now=view.now, linger=policy.batch_linger):
-            return _fitting(view, close)
+            return _fitting(view, close, budgets)
 
     return []
 
@@ -49,14 +50,16 @@ def in_batch(view: View, item: Item) -> InBatch | None:
     return InBatch(item=item, job=job, call=call, request=view.request(job.id))
 
 
-def _fitting(view: View, jobs: Sequence[Job]) -> list[Job]:
-    """As many as may be sent together; one that is too large for that goes alone."""
+def _fitting(view: View, jobs: Sequence[Job], budgets: Budgets) -> list[Job]:
+    """As many as may be sent together, and as their keys' budgets bear; one that is too large for that goes alone."""
     fit: list[Job] = []
     size = 0
     for job in jobs:
         size += view.request_size(job.id)
         if fit and size > MOST_BYTES:
             break
-        fit.append(job)
+        if budgets.admits(job) and (request := view.request(job.id)) is not None:
+            budgets.reserve(job, request)
+            fit.append(job)
 
     return fit

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..core.keys import ApiKey, Scope, fits, key_id, new_key
-from ..core.ledger import day_of
 from ..core.rates import Rate
 from ..errors import Conflict, NotFound
-from ..ports import Unit, View
+from ..ports import Unit
 from .values import Tools
 
 
@@ -71,13 +70,3 @@ class Keys:
         key = self._store.read(lambda view: view.key(identity or ""))
 
         return key if fits(key, text) else None
-
-
-def spent_out(view: View) -> set[str]:
-    """The owners whose budget of today is used up: their jobs wait for tomorrow, nobody else's do."""
-    budgets = {key.name: key.daily_budget_usd for key in view.api_keys() if key.daily_budget_usd is not None}
-    if not budgets:
-        return set()
-    spent = view.spent(day_of(view.now))
-
-    return {owner for owner, budget in budgets.items() if spent.get(owner, 0.0) >= budget}

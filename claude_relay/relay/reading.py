@@ -13,13 +13,15 @@ from ..core.change import Event
 from ..core.delivery import DeliveryState
 from ..core.fetching import KeptFile
 from ..core.job import Job, State
+from ..core.ledger import next_day
+from ..core.prices import PriceList
 from ..core.submission import Exchanged, Submission
 from ..core.waiting import waiting_for
 from ..errors import InvalidRequest, NotFound, Problem
 from ..ports import JobFilter, View
+from .budgets import SPENT, Budgets
 from .conversation import join, turns_up_to
 from .costs import costs
-from .keys import spent_out
 from .values import Page, Ref, Tools, found
 
 #: A worker that has not been seen for this long is not counted on, in seconds.
@@ -35,7 +37,7 @@ class Reading:
 
     def status(self, ref: Ref) -> dict[str, Any]:
         """Where a job stands (`CONTRACT.md` §4)."""
-        return self._store.read(lambda view: _status(view, found(view, ref)))
+        return self._store.read(lambda view: _status(view, found(view, ref), self._tools.prices))
 
     def result(self, ref: Ref) -> bytes | None:
         """The callback's body once the run has ended, byte for byte; before that None."""
@@ -69,7 +71,7 @@ class Reading:
             listed = view.jobs(replace(which, limit=which.limit + 1))
             shown = listed[: which.limit]
             cursor = shown[-1].id if len(listed) > which.limit else None
-            return Page(jobs=[_status(view, job) for job in shown], cursor=cursor)
+            return Page(jobs=[_status(view, job, self._tools.prices) for job in shown], cursor=cursor)
 
         return self._store.read(look)
 
@@ -92,7 +94,7 @@ class Reading:
                 for post in view.posts(job.id)
             ]
             return {
-                **_status(view, job),
+                **_status(view, job, self._tools.prices),
                 "owner": job.owner,
                 "run": job.run,
                 "possibleDuplicateCharge": job.ambiguous,
@@ -254,7 +256,16 @@ def _unacked(view: View, job: Job) -> bool:
     return arrived and view.acked(job.id, job.run) is None and view.acks_expected(job.group)
 
 
-def _status(view: View, job: Job) -> dict[str, Any]:
+def _budget(view: View, job: Job, prices: PriceList) -> str | None:
+    """Why it waits, if that is for its key's daily budget."""
+    why = Budgets(view, prices).why(job)
+    if why != SPENT:
+        return why
+
+    return f"{why} until {wire.timestamp(next_day(view.now))[:19]}Z"
+
+
+def _status(view: View, job: Job, prices: PriceList) -> dict[str, Any]:
     reason, position = None, None
     if job.state in (State.QUEUED, State.HELD, State.BATCHED):
         holds = {hold.scope: (hold.reason, hold.until) for hold in view.holds()}
@@ -266,7 +277,7 @@ def _status(view: View, job: Job) -> dict[str, Any]:
             holds=holds,
             group_paused=group.paused_at is not None,
             group_full=full,
-            spent_out=job.owner in spent_out(view),
+            budget=_budget(view, job, prices),
             batch=_batch_of(view, job),
         )
         position = view.ahead(job) + 1 if job.state is State.QUEUED and job.lane == "live" else None

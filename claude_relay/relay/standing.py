@@ -27,6 +27,12 @@ def lift(unit: Unit, *scopes: str) -> list[Hold]:
     return ended
 
 
+def lift_owner(unit: Unit, owner: str, since: float) -> None:
+    """End the wait of a key's jobs for the next day's budget, in the same way."""
+    until = min([unit.now, *(hold.since for hold in unit.holds() if hold.scope in WHOLE)])
+    unit.postpone_deadlines(since=since, until=until, owner=owner)
+
+
 def lift_group(unit: Unit, name: str, paused_at: float) -> None:
     """End a group's pause, in the same way."""
     until = min([unit.now, *(hold.since for hold in unit.holds() if hold.scope in WHOLE)])

@@ -10,6 +10,7 @@ from ..core import batched, machine
 from ..core.job import Job
 from ..ports import Unit, View, WorkerSeen
 from . import endings
+from .budgets import Budgets, changed, settle
 from .timekeeping import ago
 from .values import Tools
 
@@ -28,11 +29,14 @@ class Upkeep:
 
     def expire(self) -> Sequence[Job]:
         """End waiting jobs whose deadline has passed. A default deadline stands still while its job cannot run."""
+        prices = self._tools.prices
 
         def late(view: View, limit: int) -> Sequence[Job]:
             stopped = any(hold.scope in ("pause", "park") for hold in view.holds())
             paused = [group.name for group in view.groups() if group.paused_at is not None]
-            return view.overdue(limit=limit, asked_only=stopped, asked_only_in=paused)
+            return view.overdue(
+                limit=limit, asked_only=stopped, asked_only_in=paused, asked_only_of=Budgets(view, prices).out
+            )
 
         def move(unit: Unit) -> list[Job]:
             return [endings.save(unit, machine.expire(job, now=unit.now), self._tools).job for job in late(unit, _STEP)]
@@ -40,6 +44,8 @@ class Upkeep:
         def end(unit: Unit) -> list[Job]:
             return [self._end_batched(unit, job) for job in unit.overdue_batched(limit=_STEP)]
 
+        if self._store.read(lambda view: changed(view, prices)):
+            self._store.write(lambda unit: settle(unit, prices))
         ended: list[Job] = []
         if self._store.read(lambda view: late(view, 1)):
             ended += self._store.write(move)

@@ -13,6 +13,7 @@ from ..core.delivery import Delivery
 from ..core.ids import as_ulid, ulid_number
 from ..core.job import Job, Lease, State
 from ..core.policy import Policy
+from ..core.prices import PriceList
 from ..core.submission import Request
 from ..core.wire import timestamp
 from ..errors import Ambiguous, NotFound
@@ -119,6 +120,7 @@ class Tools:
     policy: Policy
     random: random.Random
     ids: Ids
+    prices: PriceList
 
     def new_id(self, now: float) -> str:
         """A fresh id that sorts by time."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from .. import failpoints
 from ..core import machine
@@ -13,22 +13,15 @@ from ..core.job import Job
 from ..core.ledger import day_of
 from ..core.submission import Exchanged
 from ..errors import LeaseLost, NotFound
-from ..ports import Group, Hold, Unit
+from ..ports import Hold, Unit
 from . import endings, reach, standing
+from .budgets import Budgets
 from .conversation import turns_before
-from .keys import spent_out
+from .gate import Gate, Rooms
 from .values import Claimed, Tools
 
 #: A parked queue is probed with one job: this often, in seconds.
 PROBE_EVERY = 300.0
-
-
-@dataclass(frozen=True)
-class Rooms:
-    """How many more calls of each family would be made now; `other` of one that is not named (None: any number)."""
-
-    known: Mapping[str, int] = field(default_factory=dict)
-    other: int | None = None
 
 
 class Work:
@@ -222,12 +215,13 @@ class Work:
             if (away.until or 0.0) > unit.now:
                 return []
             limit = min(limit, 1)
-        gate, owners = _Gate(unit, rooms, _throttled(holds, unit.now)), spent_out(unit)
+        gate, budgets = Gate(unit, rooms, _throttled(holds, unit.now)), Budgets(unit, self._tools.prices)
         claimed: list[Claimed] = []
         while len(claimed) < limit:
-            batch = self._candidates(unit, limit - len(claimed), ids, gate, owners)
-            taken = [self._take(unit, job, worker) for job in batch if gate.admits(job)]
-            claimed.extend(taken)
+            batch = self._candidates(unit, limit - len(claimed), ids, gate, budgets.shut)
+            for job in batch:
+                if budgets.admits(job) and gate.admits(job):
+                    claimed.append(self._take(unit, job, worker, budgets))
             if not batch or ids is not None:
                 break
         gate.save()
@@ -243,7 +237,7 @@ class Work:
         unit: Unit,
         limit: int,
         ids: Collection[str] | None,
-        gate: _Gate,
+        gate: Gate,
         owners: Collection[str],
     ) -> Sequence[Job]:
         groups, families = gate.shut, gate.families
@@ -262,15 +256,16 @@ class Work:
         ]
         return sorted(free, key=lambda job: (job.rank, job.id))[:limit]
 
-    def _take(self, unit: Unit, job: Job, worker: str) -> Claimed:
+    def _take(self, unit: Unit, job: Job, worker: str, budgets: Budgets) -> Claimed:
         lease = self._tools.lease(worker, unit.now, self._tools.policy.lease)
         change = machine.claim(job, lease=lease, now=unit.now)
-        unit.save(change)
         request = unit.request(job.id)
         if request is None or change.call is None:
             raise NotFound(f"the request of job {job.request_id} is gone")
+        call = replace(change.call, reserved_usd=budgets.reserve(job, request))
+        unit.save(replace(change, call=call))
 
-        return Claimed(job=change.job, call=change.call, request=request)
+        return Claimed(job=change.job, call=call, request=request)
 
     def _interrupt(self, unit: Unit, job_id: str, why: str, claimed: Claimed | None, partial: Partial) -> Change:
         tools = self._tools
@@ -298,50 +293,6 @@ class Work:
             self._tools.bell.ring((change.job.id,))
 
         return change.job
-
-
-class _Gate:
-    """Which groups and families may have one more, while a claim goes on."""
-
-    def __init__(self, unit: Unit, rooms: Rooms, throttled: Collection[str]) -> None:
-        self._unit = unit
-        self._rooms, self._other = dict(rooms.known), rooms.other
-        self.families = {name for name, room in rooms.known.items() if room <= 0} | set(throttled)
-        self._running = unit.running_by_group()
-        self._groups = {group.name: group for group in unit.groups()}
-        self._moved: set[str] = set()
-        self.shut = {group.name for group in self._groups.values() if not self._open(group)}
-
-    def admits(self, job: Job) -> bool:
-        """Whether the job's group and family take it; if so, it is counted."""
-        room = self._rooms.get(job.family, self._other)
-        if job.family in self.families:
-            return False
-        group = self._groups.get(job.group)
-        if group is not None and not self._open(group):
-            self.shut.add(group.name)
-            return False
-        if room is not None:
-            self._rooms[job.family] = room - 1
-            if room <= 1:
-                self.families.add(job.family)
-        if group is None:
-            return True
-        self._running[group.name] = self._running.get(group.name, 0) + 1
-        if group.rate is not None:
-            # Evenly spaced (GCRA without a burst): a minute's jobs never all start in its first second.
-            self._groups[group.name] = replace(group, next_at=max(group.next_at, self._unit.now) + 60.0 / group.rate)
-            self._moved.add(group.name)
-        return True
-
-    def save(self) -> None:
-        """Write down how far the rates have been used."""
-        for name in self._moved:
-            self._unit.save_group(self._groups[name])
-
-    def _open(self, group: Group) -> bool:
-        full = group.concurrency is not None and self._running.get(group.name, 0) >= group.concurrency
-        return not (full or group.paused_at is not None or (group.rate is not None and group.next_at > self._unit.now))
 
 
 def _held(unit: Unit, claimed: Claimed) -> tuple[Job, Call]:

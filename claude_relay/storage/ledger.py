@@ -29,6 +29,12 @@ class LedgerReads:
         found = self._run("SELECT owner, sum(usd) FROM costs WHERE day = ? GROUP BY owner", (day,))
         return {owner: usd or 0.0 for owner, usd in found}
 
+    def reserved(self) -> dict[str, float]:
+        """What the calls under way may come to, by owner."""
+        sql = """SELECT j.owner, sum(c.reserved_usd) FROM jobs j JOIN calls c ON c.job_id = j.id AND c.number = j.calls
+                 WHERE j.state IN ('running', 'batched') GROUP BY j.owner"""
+        return {owner: usd or 0.0 for owner, usd in self._run(sql, ())}
+
     def costs(self, *, by: str, since: str | None = None, owner: str | None = None) -> Sequence[Spent]:
         """The sums by day, key, model, group or mode, from that UTC day on, of one owner or of all."""
         column = _COLUMNS[by]

@@ -29,7 +29,7 @@ REQUEST = (
 )
 CALL = (
     "job_id number run started_at first_byte_at ended_at worker model sent upstream_request_id outcome detail"
-    " usage cost_usd text_length mode"
+    " usage cost_usd text_length mode reserved_usd"
 ).split()
 DELIVERY = (
     "id job_id run webhook_id url destination state version created_at opened_at due_at attempts tries since"

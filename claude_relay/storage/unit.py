@@ -188,16 +188,24 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
         return rows.to_hold(found[0]) if found else None
 
     def postpone_deadlines(
-        self, *, since: float, until: float, group: str | None = None, besides: Collection[str] = ()
+        self,
+        *,
+        since: float,
+        until: float,
+        group: str | None = None,
+        owner: str | None = None,
+        besides: Collection[str] = (),
     ) -> None:
         """
         Give waiting jobs the time back that they could not use from `since` to `until`.
 
-        Those of one group, or of all but some. Deadlines that were asked for stand.
+        Those of one group, of one owner, or of all but some groups. Deadlines that were asked for stand.
         """
         where, args = "", list(besides)
         if group is not None:
             where, args = " AND grp = ?", [group]
+        elif owner is not None:
+            where, args = " AND owner = ?", [owner]
         elif besides:
             where = f" AND grp NOT IN ({', '.join('?' * len(besides))})"
         sql = f"""UPDATE jobs SET deadline_at = deadline_at + max(0, ? - max(?, run_started_at))

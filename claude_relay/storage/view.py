@@ -116,16 +116,25 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, Uploa
         """How many of each group run."""
         return dict(self._run("SELECT grp, count(*) FROM jobs WHERE state = 'running' GROUP BY grp", ()))  # type: ignore[arg-type]
 
-    def overdue(self, *, limit: int, asked_only: bool = False, asked_only_in: Collection[str] = ()) -> Sequence[Job]:
-        """Waiting jobs whose deadline has passed; everywhere, or in those groups, only one that was asked for."""
+    def overdue(
+        self,
+        *,
+        limit: int,
+        asked_only: bool = False,
+        asked_only_in: Collection[str] = (),
+        asked_only_of: Collection[str] = (),
+    ) -> Sequence[Job]:
+        """Waiting jobs whose deadline has passed; everywhere, in those groups or of those owners only one asked for."""
         where = "j.state = 'queued' AND j.deadline_at <= ?"
         if asked_only:
             where += " AND j.deadline_asked = 1"
-        elif asked_only_in:
-            where += f" AND (j.deadline_asked = 1 OR j.grp NOT IN ({_marks(asked_only_in)}))"
-        args = (self._now, *(() if asked_only else asked_only_in), limit)
+        args: list[Any] = [self._now]
+        for column, names in () if asked_only else (("grp", asked_only_in), ("owner", asked_only_of)):
+            if names:
+                where += f" AND (j.deadline_asked = 1 OR j.{column} NOT IN ({_marks(names)}))"
+                args.extend(names)
         sql = f"{_JOB} INDEXED BY jobs_deadline WHERE {where} ORDER BY j.deadline_at LIMIT ?"
-        return all_of(rows.to_job, self._run(sql, args))
+        return all_of(rows.to_job, self._run(sql, (*args, limit)))
 
     def waiting(self) -> int:
         """How many jobs wait or run."""

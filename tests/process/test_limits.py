@@ -6,11 +6,13 @@ import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from tests.support.fake_claude import END, FakeClaude, Wait, head, started, stopped, written
+from tests.support.eventually import eventually
+from tests.support.fake_claude import END, FakeClaude, Wait, answer, bill, head, started, stopped, written
 from tests.support.receiver import Receiver
 from tests.support.rig import KEY, Rig
 
@@ -104,3 +106,36 @@ def test_a_conversation_is_held_against_its_limit_before_anything_is_sent(tmp_pa
         assert (ended["errorType"], len(upstream.books)) == ("budget", 1)
         assert "at least 0.02" in ended["error"]
         assert [call["sent"] for call in rig.get("/api/jobs/r-2")["calls"]] == [False]
+
+
+def test_a_daily_budget_parks_its_keys_jobs_and_nobody_elses(tmp_path: Path) -> None:
+    """Twenty at once with five cents to spend: the upstream's own bill stays within one call of it."""
+    with (
+        FakeClaude(otherwise=lambda seen: answer(output_tokens=1000)) as upstream,
+        Rig(tmp_path, upstream=upstream.url) as rig,
+    ):
+        keys = {}
+        for name, more in (("make", ["--budget", "0.05"]), ("n8n", [])):
+            keys[name] = rig.command("keys", "add", name, *more).stdout.strip()
+        rig.start()
+        for name, count in (("make", 20), ("n8n", 5)):
+            bodies = [
+                {"prompt": f"{name} x", "requestId": f"{name}-{number}", "options": {"maxTokens": 1000}}
+                for number in range(count)
+            ]
+            sent = rig.http.post(
+                f"{rig.url}/api/claude/bulk", json=bodies, headers={"X-API-Key": keys[name]}, timeout=20
+            )
+            assert sent.status_code == 207
+        assert [rig.finished(f"n8n-{number}")["status"] for number in range(5)] == ["completed"] * 5
+        waiting = eventually(
+            lambda: [
+                job for job in rig.get("/api/jobs", status="pending")["jobs"] if "until" in (job["waitingFor"] or "")
+            ]
+        )
+
+        assert all(job["waitingFor"].startswith("daily budget of its key until 20") for job in waiting)
+        assert {job["requestId"].partition("-")[0] for job in waiting} == {"make"}
+        spent = bill(seen for seen in upstream.books if "make" in str(seen.body))
+        assert Decimal("0.05") <= spent < Decimal("0.062")
+        assert len(waiting) == 20 - len([seen for seen in upstream.books if "make" in str(seen.body)])

@@ -1,0 +1,83 @@
+"""Daily budgets: what each key has left today, and who waits for tomorrow."""
+
+from __future__ import annotations
+
+from ..core.estimate import reservation
+from ..core.job import Job
+from ..core.ledger import day_of, next_day
+from ..core.prices import PriceList
+from ..core.submission import Request
+from ..ports import Hold, Unit, View
+from . import standing
+
+_SCOPE = "budget:"
+#: What sums of fractions leave over is no money, in dollars.
+_DUST = 1e-9
+SPENT, IN_FLIGHT = "daily budget of its key", "daily budget of its key: its calls under way may use up the rest"
+
+
+class Budgets:
+    """
+    A key's jobs start while what it has spent today, and what its calls under way may come to, is less than its budget.
+
+    So it is passed by no more than one call, however many are ready at once. `shut`: the owners that start none now.
+    """
+
+    def __init__(self, view: View, prices: PriceList) -> None:
+        self._prices = prices
+        self._left: dict[str, float] = {}
+        budgets = {key.name: key.daily_budget_usd for key in view.api_keys() if key.daily_budget_usd is not None}
+        self.out: set[str] = set()
+        if budgets:
+            spent, reserved = view.spent(day_of(view.now)), view.reserved()
+            self.out = {owner for owner, budget in budgets.items() if spent.get(owner, 0.0) >= budget}
+            self._left = {
+                owner: budget - spent.get(owner, 0.0) - reserved.get(owner, 0.0) for owner, budget in budgets.items()
+            }
+        self.shut = {owner for owner, left in self._left.items() if left <= _DUST}
+
+    def admits(self, job: Job) -> bool:
+        """Whether that job may start."""
+        return job.owner not in self.shut
+
+    def reserve(self, job: Job, request: Request) -> float | None:
+        """Set aside what its call may come to, where its key has a budget."""
+        if job.owner not in self._left:
+            return None
+        amount = reservation(request.request, model=job.model, prices=self._prices, mode=job.mode) or 0.0
+        if request.max_cost_usd is not None:
+            amount = min(amount, request.max_cost_usd)
+        self._left[job.owner] -= amount
+        if self._left[job.owner] <= _DUST:
+            self.shut.add(job.owner)
+
+        return amount
+
+    def why(self, job: Job) -> str | None:
+        """Why it waits, if that is for its key's budget."""
+        if job.owner in self.out:
+            return SPENT
+
+        return IN_FLIGHT if job.owner in self.shut else None
+
+
+def changed(view: View, prices: PriceList) -> bool:
+    """Whether a key has used up its budget, or has one again, and `settle` has something to write."""
+    known = {hold.scope for hold in view.holds() if hold.scope.startswith(_SCOPE)}
+
+    return known != {_SCOPE + owner for owner in Budgets(view, prices).out}
+
+
+def settle(unit: Unit, prices: PriceList) -> None:
+    """
+    Write down since when a key's jobs stand still, and give them that time back once they go on.
+
+    A default deadline stands still meanwhile, as it does in a pause.
+    """
+    out = {_SCOPE + owner for owner in Budgets(unit, prices).out}
+    known = {hold.scope: hold for hold in unit.holds() if hold.scope.startswith(_SCOPE)}
+    for scope in out - set(known):
+        unit.save_hold(Hold(scope=scope, reason=SPENT, since=unit.now, until=next_day(unit.now)))
+    for scope in set(known) - out:
+        unit.drop_hold(scope)
+        standing.lift_owner(unit, scope.removeprefix(_SCOPE), known[scope].since)

@@ -1,0 +1,151 @@
+"""Daily budgets: they hold back one key's jobs, are not run over by many calls at once, and take nobody's time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.config import load_prices
+from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.keys import Scope
+from claude_relay.core.policy import DAY, Policy
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+
+#: A thousand tokens of Sonnet's answer cost a cent, and its prompt next to nothing.
+CENT = {"prompt": "Hei", "options": {"model": "claude-sonnet-5-5", "maxTokens": 1000}}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1_800_000_000.0 // DAY * DAY + 3600)
+
+
+@pytest.fixture
+def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
+    store = SqliteStore(tmp_path / "relay.db", clock=clock)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def relay(store: SqliteStore) -> Relay:
+    relay = Relay(store, QuietBell(), Policy(), prices=load_prices(None))
+    relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)
+    return relay
+
+
+def jobs(relay: Relay, count: int, owner: str = "make", **fields: Any) -> None:
+    relay.submit_many([a_submission(**({"request": CENT} | fields)) for _ in range(count)], owner=owner)
+
+
+def claim(relay: Relay, limit: int = 100) -> list[Any]:
+    claimed = list(relay.work.claim("w", limit=limit))
+    for one in claimed:
+        relay.work.sending(one)
+    return claimed
+
+
+def test_many_at_once_do_not_run_over_a_budget(relay: Relay) -> None:
+    """Twenty are ready and a slot is free for each: as many start as the budget bears, and one that crosses it."""
+    jobs(relay, 20)
+    first = claim(relay)
+    assert len(first) == 5
+    assert relay.work.claim("w", limit=100) == []
+
+    for one in first:
+        relay.work.complete(one, a_completion(cost_usd=0.002))
+    second = claim(relay)  # they cost a cent in all: the four left over bear four more
+    assert len(second) == 4
+    for one in second:
+        relay.work.complete(one, a_completion(cost_usd=0.01))
+    assert relay.work.claim("w", limit=100) == []
+
+
+def test_nobody_elses_jobs_wait_for_it_and_whoever_waits_is_told_why(relay: Relay) -> None:
+    jobs(relay, 6)
+    relay.submit(a_submission("waits", request=CENT), owner="make")
+    first = claim(relay)
+    told = relay.read.status(Ref(request_id="waits", owner="make"))["waitingFor"]
+    assert told == "daily budget of its key: its calls under way may use up the rest"
+
+    jobs(relay, 3, "n8n")
+    assert [one.job.owner for one in claim(relay)] == ["n8n"] * 3
+    for one in first:
+        relay.work.complete(one, a_completion(cost_usd=0.01))
+    told = relay.read.status(Ref(request_id="waits", owner="make"))["waitingFor"]
+    assert told == "daily budget of its key until 2027-01-16T00:00:00Z"
+    assert relay.work.claim("w", limit=9) == []
+
+
+def test_the_next_day_begins_anew(relay: Relay, clock: Clock) -> None:
+    jobs(relay, 7)
+    for one in claim(relay):
+        relay.work.complete(one, a_completion(cost_usd=0.02))
+    assert claim(relay) == []
+    clock.advance(DAY)
+
+    assert len(claim(relay)) == 2
+
+
+def test_a_call_that_ends_early_gives_back_what_was_set_aside(relay: Relay, clock: Clock) -> None:
+    """Handed back, failed for nothing, or its worker dead: the budget holds it no longer."""
+    jobs(relay, 5)
+    handed_back, failed, dead = relay.work.claim("w", limit=3)
+    relay.work.release(handed_back)
+    relay.work.sending(failed)
+    relay.work.fail(failed, a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL))
+    relay.work.reap(dead.job.id, dead.token, why="the worker died")
+    jobs(relay, 10)
+
+    assert len(claim(relay)) == 5
+
+
+def test_less_is_set_aside_for_a_job_with_a_limit_of_its_own(relay: Relay) -> None:
+    jobs(relay, 20, max_cost_usd=0.005)
+
+    assert len(claim(relay)) == 10
+
+
+def test_a_default_deadline_stands_still_while_its_key_has_nothing_left(
+    relay: Relay, store: SqliteStore, clock: Clock
+) -> None:
+    """A day that could not be used is given back; one that was asked for is absolute."""
+    jobs(relay, 4)
+    relay.submit(a_submission("asked", request=CENT, deadline_at=clock() + DAY - 60), owner="make")
+    relay.submit(a_submission("default", request=CENT), owner="make")
+    for one in claim(relay, 4):
+        relay.work.complete(one, a_completion(cost_usd=0.02))
+    before = store.read(lambda view: view.find("default", "make")[0].deadline_at)
+    assert relay.upkeep.expire() == []
+    [hold] = relay.read.overview()["holds"]
+    assert (hold["scope"], hold["until"]) == ("budget:make", "2027-01-16T00:00:00.000Z")
+
+    clock.advance(DAY - 3600 + 30)  # the next day has begun
+    assert relay.upkeep.expire() == []
+    assert relay.read.overview()["holds"] == []
+    after = store.read(lambda view: view.find("default", "make")[0].deadline_at)
+    assert after is not None and before is not None and after - before == DAY - 3600 + 30
+    clock.advance(3600)
+    assert [job.request_id for job in relay.upkeep.expire()] == ["asked"]
+
+
+def test_a_key_that_is_always_out_loses_no_job_to_its_default_deadline(relay: Relay, clock: Clock) -> None:
+    jobs(relay, 6)
+    for one in claim(relay):
+        relay.work.complete(one, a_completion(cost_usd=0.5))
+    for _ in range(3):
+        relay.upkeep.expire()
+        clock.advance(DAY - 7200)
+        assert relay.upkeep.expire() == []
+        clock.advance(7200)
+        jobs(relay, 1, request=CENT, priority=86_400.0)
+        for one in claim(relay, 1):
+            relay.work.complete(one, a_completion(cost_usd=0.5))
+
+    assert relay.read.overview()["jobs"]["queued"] >= 1
+    assert relay.read.overview()["jobs"]["failed"] == 0
