@@ -58,6 +58,8 @@ class House:
 def policy(settings: Settings) -> Policy:
     """The numbers that decisions depend on."""
     return Policy(
+        model=settings.model,
+        fallback_after=settings.fallback_after,
         call_attempts=settings.call_attempts,
         interrupted_attempts=settings.interrupted_attempts,
         call_timeout=settings.call_timeout,
@@ -174,6 +176,7 @@ def intake_defaults(settings: Settings, relay: Relay) -> Defaults:
         check_schema=schema.fault,
         known=relay.known,
         prices=load_prices(settings.prices),
+        fallback_models=settings.fallback_models,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..core.fallback import told as told_of_turn
 from ..core.wire import timestamp
 from .desk import open_desk
 from .output import Output, json_option, pass_output
@@ -66,6 +67,7 @@ def _sentence(event: dict[str, Any]) -> str:
         "promoted": "too late for a batch: to be called live" + _PAID * bool(event.get("paid")),
         "late_result": "the batch answered after all; nobody waits for that answer, and it is in the ledger",
         "failed": f"failed ({error})",
+        "turned": told_of_turn(event),
         "held": f"held, since the call was interrupted ({event.get('why')})",
         "cancel_requested": "someone asked to cancel it",
         "cancelled": "cancelled",

@@ -101,6 +101,9 @@ class Claude:
     fallback_models: tuple[str, ...] = option(
         "RELAY_FALLBACK_MODELS", "", a.words, "Models to turn to, in this order, when the first cannot answer."
     )
+    fallback_after: float = option(
+        "RELAY_FALLBACK_AFTER", "2m", a.duration, "How long a model is overloaded before another one is asked."
+    )
     prices: Path | None = option(
         "RELAY_PRICES", "", a.absent(a.path), "A price file of your own; what it names replaces the shipped prices."
     )

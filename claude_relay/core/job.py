@@ -72,6 +72,7 @@ class Job:
     priority: float = 0.0
     group: str = "default"
     model: str = ""
+    fallbacks: tuple[str, ...] = ()  # models to turn to, in this order, where it cannot answer
     mode: str = "live"  # as it was asked for
     lane: str = "live"  # the road it takes now: live, or batch
     give_up_at: float | None = None  # from then on a batch is too slow for it: it goes live (mode auto)

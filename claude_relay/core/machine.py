@@ -305,6 +305,7 @@ def retry(
     policy: Policy,
     now: float,
     model: str | None = None,
+    fallbacks: tuple[str, ...] | None = None,
     lane: str = "live",
     give_up_at: float | None = None,
 ) -> Change:
@@ -321,6 +322,7 @@ def retry(
         run=job.run + 1,
         run_started_at=now,
         model=model or job.model,
+        fallbacks=job.fallbacks if fallbacks is None else fallbacks,
         lane=lane,
         give_up_at=give_up_at,
         due_at=now,

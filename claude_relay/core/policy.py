@@ -12,6 +12,8 @@ _TAIL = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 8
 class Policy:
     """How often, how long, how soon. Durations are in seconds. Built from the settings by `wiring`."""
 
+    model: str | None = None  # RELAY_MODEL: asked in the place of a model that is gone
+    fallback_after: float = 120.0
     call_attempts: int = 3
     interrupted_attempts: int = 1
     call_timeout: float = 1800.0

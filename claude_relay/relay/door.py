@@ -69,12 +69,19 @@ class Relay:
     ) -> None:
         """With `read_clocks`, a calendar that is set moves what is relative along, and `clock_was_set` hears of it."""
         rng = rng or random.SystemRandom()
+        # Of the store itself: it is asked in the middle of writes, where keeping the time, too, would wait for itself.
+        self.known = known or Known(store)
         if read_clocks is not None:
             store = KeepsTime(store, read_clocks, told=clock_was_set)
         self._tools = Tools(
-            store=store, bell=bell, policy=policy, random=rng, ids=Ids(rng), prices=prices or PriceList(dated="")
+            store=store,
+            bell=bell,
+            policy=policy,
+            random=rng,
+            ids=Ids(rng),
+            prices=prices or PriceList(dated=""),
+            known=self.known,
         )
-        self.known = known or Known(store)
         self._store = store
         self._admission = Admission(store, policy, room=room)
         self.alarms = Alarms(self._tools, known=self.known, room=room)
@@ -159,10 +166,18 @@ class Relay:
             lane, give_up_at = road(
                 job.mode, need_by=request.need_by, deadline_at=None, now=unit.now, policy=self.policy
             )
-            change = machine.retry(job, policy=self.policy, now=unit.now, model=model, lane=lane, give_up_at=give_up_at)
+            asked = {**request.request.get("options", {}), **(options or {})}
+            change = machine.retry(
+                job,
+                policy=self.policy,
+                now=unit.now,
+                model=model or asked.get("model"),
+                fallbacks=tuple(asked.get("fallbackModels", ())),
+                lane=lane,
+                give_up_at=give_up_at,
+            )
             if options:
-                merged = {**request.request, "options": {**request.request.get("options", {}), **options}}
-                unit.save_request(replace(request, request=merged))
+                unit.save_request(replace(request, request={**request.request, "options": asked}))
             return endings.save(unit, change, self._tools)
 
         change = self._store.write(move)
@@ -307,6 +322,7 @@ class Relay:
             priority=submission.priority,
             group=submission.group,
             model=submission.model,
+            fallbacks=tuple(submission.request.get("options", {}).get("fallbackModels", ())),
             mode=submission.mode,
             lane=lane,
             give_up_at=give_up_at,

@@ -14,6 +14,7 @@ from ..core.job import Job, State
 from ..core.submission import Request
 from ..errors import NotFound
 from ..ports import Unit
+from . import turning
 from .acks import ack_url
 from .values import Tools
 
@@ -22,6 +23,7 @@ def save(unit: Unit, change: Change, tools: Tools, *, done: Completion | None = 
     """Save a move; if it ends the run, with the frozen body and the delivery that carries it."""
     if change.job.state.final:
         request = unit.request(change.job.id) or Request(job_id=change.job.id, request={})
+        request = replace(request, warnings=(*request.warnings, *turning.warnings(unit, change.job, request, tools)))
         change = _ended(change, request, tools, ack_url(unit, change.job, tools), done=done, partial=partial)
     unit.save(change)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..core import batched, machine
+from ..core import batched, fallback, machine
 from ..core.change import Change
 from ..core.failure import Completion, ErrorType, Failure, Remedy, Repair
 from ..core.job import State
 from ..ports import Unit
-from . import endings
+from . import endings, turning
 from .values import InBatch, Tools
 from .work import charge, hold_back, once_mended, unpark
 
@@ -64,6 +64,7 @@ def fail(unit: Unit, one: InBatch, failure: Failure, tools: Tools) -> Change:
         unit.save_repair(one.job.id, one.job.run, Repair(text=end.partial, problem=end.message))
     if failure.remedy is Remedy.PARK:
         hold_back(unit, one.job, change, failure)
+    change = fallback.instead_of_failing(change, failure, closed=turning.closed_families(unit))
     charge(unit, change)
 
     return endings.save(unit, change, tools, partial=failure.partial)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..core import batched, machine
+from ..core import batched, fallback, machine
 from ..core.job import Job
 from ..ports import Unit, View, WorkerSeen
-from . import endings
+from . import endings, turning
 from .budgets import Budgets, changed, settle
 from .timekeeping import ago
 from .values import Tools
@@ -53,6 +53,25 @@ class Upkeep:
             ended += self._store.write(end)
 
         return ended
+
+    def turn(self) -> Sequence[Job]:
+        """Let jobs ask another model whose own has been overloaded for long, where they may."""
+        patience = self._tools.policy.fallback_after
+
+        def move(unit: Unit) -> list[Job]:
+            turned = []
+            for job, model in turning.waiting_too_long(unit, patience):
+                change = fallback.turn(job, model, why="overloaded", now=unit.now)
+                unit.save(change)
+                turned.append(change.job)
+            return turned
+
+        if not self._store.read(lambda view: turning.waiting_too_long(view, patience)):
+            return []
+        jobs = self._store.write(move)
+        self._tools.bell.ring([job.id for job in jobs])
+
+        return jobs
 
     def _end_batched(self, unit: Unit, job: Job) -> Job:
         call = unit.call(job.id, job.calls)

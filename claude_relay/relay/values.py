@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.catalogue import Catalogue
 from ..core.change import Call
 from ..core.delivery import Delivery
 from ..core.ids import as_ulid, ulid_number
@@ -121,6 +122,7 @@ class Tools:
     random: random.Random
     ids: Ids
     prices: PriceList
+    known: Callable[[], Catalogue]
 
     def new_id(self, now: float) -> str:
         """A fresh id that sorts by time."""

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from .. import failpoints
-from ..core import machine
+from ..core import fallback, machine
 from ..core.change import Call, Change
 from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Repair, Step
 from ..core.job import Job
@@ -14,7 +14,7 @@ from ..core.ledger import day_of
 from ..core.submission import Exchanged
 from ..errors import LeaseLost, NotFound
 from ..ports import Hold, Unit
-from . import endings, reach, standing
+from . import endings, reach, standing, turning
 from .budgets import Budgets
 from .conversation import turns_before
 from .gate import Gate, Rooms
@@ -142,6 +142,7 @@ class Work:
             hold_back(unit, job, change, failure)
             if failure.reason == "connect":
                 reach.lost(unit, chance=chance)
+            change = fallback.instead_of_failing(change, failure, closed=turning.closed_families(unit))
             charge(unit, change)
             return endings.save(unit, change, tools, partial=failure.partial)
 
@@ -257,6 +258,7 @@ class Work:
         return sorted(free, key=lambda job: (job.rank, job.id))[:limit]
 
     def _take(self, unit: Unit, job: Job, worker: str, budgets: Budgets) -> Claimed:
+        job = turning.up_to_date(unit, job, self._tools)
         lease = self._tools.lease(worker, unit.now, self._tools.policy.lease)
         change = machine.claim(job, lease=lease, now=unit.now)
         request = unit.request(job.id)
@@ -265,7 +267,7 @@ class Work:
         call = replace(change.call, reserved_usd=budgets.reserve(job, request))
         unit.save(replace(change, call=call))
 
-        return Claimed(job=change.job, call=call, request=request)
+        return Claimed(job=change.job, call=call, request=turning.fitted(request, change.job, self._tools))
 
     def _interrupt(self, unit: Unit, job_id: str, why: str, claimed: Claimed | None, partial: Partial) -> Change:
         tools = self._tools
@@ -326,8 +328,11 @@ def hold_back(unit: Unit, job: Job, change: Change, failure: Failure) -> None:
         reason = failure.reason or failure.type.value
         unit.save_hold(Hold(scope="park", reason=reason, since=known.since if known else now, until=until))
     elif failure.remedy is Remedy.WAIT and change.job.due_at > now:
-        reason = failure.type.value
-        unit.save_hold(Hold(scope=f"family:{job.family}", reason=reason, since=now, until=change.job.due_at))
+        scope, reason = f"family:{job.family}", failure.type.value
+        known = next((hold for hold in unit.holds() if hold.scope == scope), None)
+        if known is not None and now - (known.until or 0.0) > turning.SAME_TROUBLE:
+            unit.drop_hold(scope)  # it is over; this one begins now
+        unit.save_hold(Hold(scope=scope, reason=reason, since=now, until=change.job.due_at))
 
 
 def charge(unit: Unit, change: Change) -> None:

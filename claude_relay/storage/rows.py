@@ -22,7 +22,7 @@ JOB = (
     "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
-    " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at"
+    " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
@@ -107,6 +107,7 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.cost_usd,
         job.lane,
         job.give_up_at,
+        ",".join(job.fallbacks) or None,
     )
 
 
@@ -129,6 +130,7 @@ def to_job(row: Sequence[Any]) -> Job:
     told["retain"] = Retain(told["retain"])
     told["lease"] = _lease(told)
     told["usage"] = load(told["usage"])
+    told["fallbacks"] = tuple((told["fallbacks"] or "").split(",")) if told["fallbacks"] else ()
     for flag in ("deadline_asked", "deadline_fixed", "has_webhook", "ambiguous", "sent"):
         told[flag] = bool(told[flag])
 

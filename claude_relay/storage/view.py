@@ -108,6 +108,12 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, Uploa
         sql = f"{_JOB} INDEXED BY jobs_due WHERE {' AND '.join(where)} ORDER BY j.rank, j.id LIMIT ?"
         return all_of(rows.to_job, self._run(sql, (*args, limit)))
 
+    def turnable(self, families: Collection[str], *, limit: int) -> Sequence[Job]:
+        """Waiting jobs of those families that may turn to another model."""
+        where = f"j.state = 'queued' AND j.fallbacks IS NOT NULL AND j.family IN ({_marks(families)})"
+        sql = f"{_JOB} INDEXED BY jobs_fallbacks WHERE {where} AND j.lane = 'live' ORDER BY j.rank LIMIT ?"
+        return all_of(rows.to_job, self._run(sql, (*families, limit)))
+
     def running(self) -> Sequence[Job]:
         """Every job that a worker holds."""
         return all_of(rows.to_job, self._run(f"{_JOB} WHERE j.state = 'running'", ()))

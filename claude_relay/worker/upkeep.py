@@ -77,6 +77,8 @@ class Upkeep:
         if now - self._reaped_at >= REAP:
             self.reap()
             self._reaped_at = now
+        for job in self._relay.upkeep.turn():
+            log.info("job turned to another model", extra={"requestId": job.request_id, "model": job.model})
         for job in self._relay.upkeep.expire():
             log.info("job failed", extra={"requestId": job.request_id, "errorType": job.error_type})
         if reminded := self._relay.acks.remind():

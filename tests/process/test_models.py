@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.fake_claude import FakeClaude
+from tests.support.fake_claude import FakeClaude, head, refusal, started, stopped
 from tests.support.receiver import Receiver
 from tests.support.rig import Rig
 
@@ -59,3 +60,36 @@ def test_the_list_that_the_worker_fetched_rules_at_the_door(tmp_path: Path) -> N
         assert "is retired on" in warned["ending"][0] and "lowered to 64000" in warned["ending"][1]
         assert "not on Anthropic's list" in warned["new"][0]
         assert warned["smart"] == []
+
+
+def test_another_model_answers_what_the_first_declines_or_is_too_busy_for(tmp_path: Path) -> None:
+    """Named by one job, or for all by a setting; told in callback and ledger, and the first is asked no more."""
+    settings = {"RELAY_FALLBACK_MODELS": "smart", "RELAY_FALLBACK_AFTER": "2s"}
+    with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url, **settings).start() as rig:
+        upstream.when("awful", *refused_by("claude-sonnet-5-5"))
+        upstream.when('"model":"claude-haiku-5-5"', *refusal("529 Overloaded", "overloaded_error"))
+        own = {"model": "claude-opus-5-5", "fallbackModels": ["claude-opus-5"]}
+        rig.submit({"prompt": "kind", "requestId": "kind", "options": own, "webhookUrl": hook.url("/a")})
+        busy = {"model": "cheap", "fallbackModels": ["claude-fable-5-1"]}
+        rig.submit({"prompt": "busy", "requestId": "busy", "options": busy, "webhookUrl": hook.url("/a")})
+        rig.submit({"prompt": "awful", "requestId": "awful", "webhookUrl": hook.url("/a")})
+        got = {one.json["requestId"]: one.json for one in hook.wait_for(3, timeout=60)}
+
+        assert (got["kind"]["model"], got["kind"]["warnings"]) == ("claude-opus-5-5", [])
+        assert (got["busy"]["status"], got["busy"]["model"]) == ("completed", "claude-fable-5-1")
+        assert got["busy"]["warnings"] == [
+            "claude-haiku-5-5 was overloaded for long; claude-fable-5-1 was asked instead"
+        ]
+        # Whoever it is asked of declines that one: each once, and then it has failed.
+        assert (got["awful"]["status"], got["awful"]["errorType"]) == ("failed", "refused")
+        assert got["awful"]["warnings"] == ["claude-sonnet-5-5 declined to answer; claude-opus-5-5 was asked instead"]
+        asked = [seen.body["model"] for seen in upstream.books if "awful" in str(seen.body)]
+        assert asked == ["claude-sonnet-5-5", "claude-opus-5-5"]
+        ledger = rig.get("/api/jobs/busy")["calls"]
+        assert {call["outcome"] for call in ledger[:-1]} == {"overloaded"} and ledger[-1]["outcome"] == "completed"
+        assert "was overloaded for long" in rig.command("why", "busy").stdout
+
+
+def refused_by(model: str) -> tuple[Any, ...]:
+    """Claude's own refusal: a 200 without a word."""
+    return (head(), started(model), *stopped("refusal", {"type": "refusal", "category": "cyber"}))

@@ -76,3 +76,23 @@ def test_a_schema_is_judged_by_who_knows_schemas():
     assert refused({"options": {"outputSchema": {"type": 5}}}, told=told) == {
         "options.outputSchema": "is no JSON Schema: …"
     }
+
+
+def test_fallback_models_are_resolved_like_the_first_and_asked_once_each():
+    given = ["smart", "claude-2.1", "claude-opus-5-5", "claude-opus-5"]
+    options = taken({"options": {"fallbackModels": given}}).request["options"]
+    assert options["fallbackModels"] == ["claude-opus-5-5", "claude-opus-5"]
+
+    set_for_all = defaults(fallback_models=("cheap", "claude-sonnet-5-5"))
+    assert taken({}, told=set_for_all).request["options"]["fallbackModels"] == ["claude-haiku-5-5"]
+    own = taken({"options": {"fallbackModels": "claude-opus-5, smart"}}, told=set_for_all)
+    assert own.request["options"]["fallbackModels"] == ["claude-opus-5", "claude-opus-5-5"]
+
+
+def test_a_fallback_that_is_no_model_is_refused_by_its_place():
+    assert (
+        "is not a Claude model"
+        in refused({"options": {"fallbackModels": ["smart", "gpt"]}})["options.fallbackModels[1]"]
+    )
+    many = [f"claude-opus-{number}" for number in range(10, 20)]
+    assert "at most 5" in refused({"options": {"fallbackModels": many}})["options.fallbackModels"]

@@ -27,6 +27,7 @@ class Defaults:
     known: Callable[[], Catalogue] = lambda: BUILT_IN
     max_tokens: int = 4096
     prices: PriceList | None = None
+    fallback_models: tuple[str, ...] = ()
     not_yet: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
 
     @property

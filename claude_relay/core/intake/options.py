@@ -10,8 +10,9 @@ from .fields import Fields, kind
 from .fitting import fit
 from .passed import CAMEL, GONE, PASSED, read_passed
 
+MOST_FALLBACKS = 5
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-KNOWN = ("model", "maxTokens", "temperature", "systemPrompt", "outputSchema", "effort", *CAMEL, "raw")
+KNOWN = ("model", "maxTokens", "temperature", "systemPrompt", "outputSchema", "effort", "fallbackModels", *CAMEL, "raw")
 #: Other spellings, and what is of the past: taken all the same.
 ALSO = (*(name for name in PASSED if name not in CAMEL), *GONE)
 
@@ -32,8 +33,9 @@ def read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str,
         options["model"] = options["raw"]["model"]  # merged last, so this is the one that will be asked
 
     given = {name: value for name, value in options.items() if value is not None}
-
     model = given["model"]
+    if others := _read_fallbacks(fields, defaults, model, now=now):
+        given["fallbackModels"] = others
 
     return fit(given, defaults.catalogue.listed(model) if isinstance(model, str) else None, fields.notes)
 
@@ -49,6 +51,32 @@ def _read_model(fields: Fields, defaults: Defaults, *, now: float) -> str:
         fields.notes.warn(warning)
 
     return model
+
+
+def _read_fallbacks(fields: Fields, defaults: Defaults, model: str, *, now: float) -> list[str]:
+    """The models to turn to, resolved like the first one; what comes twice is asked once."""
+    value = fields.given("fallbackModels")
+    if isinstance(value, str):  # as a form has it
+        fields.clean["fallbackModels"] = value = [word.strip() for word in value.split(",") if word.strip()]
+    elif value is not None:
+        value = fields.array("fallbackModels")
+    names = defaults.fallback_models if value is None else value
+    found: list[str] = []
+    for index, name in enumerate(names):
+        try:
+            if not isinstance(name, str):
+                raise ValueError(f"must be the id of a model: this is {kind(name)}")
+            other, _ = resolve(name, default=defaults.model, catalogue=defaults.catalogue, now=now)
+        except ValueError as exc:
+            if value is not None:
+                fields.problem(f"fallbackModels[{index}]", str(exc))
+            continue
+        if other != model and other not in found:
+            found.append(other)
+    if len(found) > MOST_FALLBACKS:
+        fields.problem("fallbackModels", f"names {len(found)} models: at most {MOST_FALLBACKS} are asked")
+
+    return found[:MOST_FALLBACKS]
 
 
 def _read_schema(fields: Fields, defaults: Defaults) -> dict[str, Any] | None:

@@ -1,0 +1,193 @@
+"""Another model where the first cannot answer: when, which, and what the one who waits is told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.policy import Policy
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+
+R = Ref(request_id="r")
+SONNET, OPUS, HAIKU = "claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5"
+REFUSED = a_failure(ErrorType.REFUSED, Remedy.FAIL)
+
+
+def overloaded(**fields: Any) -> Any:
+    return a_failure(ErrorType.OVERLOADED, Remedy.WAIT, **({"retry_after": 30.0} | fields))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
+    store = SqliteStore(tmp_path / "relay.db", clock=clock)
+    yield Relay(store, QuietBell(), Policy(model=SONNET))
+    store.close()
+
+
+def submit(relay: Relay, name: str = "r", fallbacks: tuple[str, ...] = (OPUS, HAIKU), **fields: Any) -> None:
+    options = {"model": SONNET, "maxTokens": 100, "effort": "xhigh", "fallbackModels": list(fallbacks)}
+    relay.submit(a_submission(name, request={"prompt": "Hei", "options": options}, **fields))
+
+
+def claim(relay: Relay) -> Any:
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.sending(claimed)
+    return claimed
+
+
+def outcome(relay: Relay, ref: Ref = R) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(relay.read.result(ref) or b"{}")
+    return body
+
+
+def test_what_one_declines_another_is_asked(relay: Relay) -> None:
+    """At once, as a try of its own; the answer names its model and says what became of the first."""
+    submit(relay)
+    relay.work.fail(claim(relay), REFUSED)
+    second = claim(relay)
+    assert second.request.request["options"]["model"] == OPUS == second.job.model
+    relay.work.complete(second, a_completion(model=OPUS))
+
+    body = outcome(relay)
+    assert (body["status"], body["model"], body["attempts"]) == ("completed", OPUS, 2)
+    assert body["warnings"] == [f"{SONNET} declined to answer; {OPUS} was asked instead"]
+    ledger = relay.read.record(R)["calls"]
+    assert [(call["model"], call["outcome"]) for call in ledger] == [(SONNET, "refused"), (OPUS, "completed")]
+
+
+def test_a_list_that_all_decline_comes_to_its_end(relay: Relay) -> None:
+    """Each is asked once, and never the first again."""
+    submit(relay)
+    asked = []
+    for _ in range(3):
+        claimed = claim(relay)
+        asked.append(claimed.job.model)
+        relay.work.fail(claimed, REFUSED)
+
+    assert asked == [SONNET, OPUS, HAIKU]
+    assert (outcome(relay)["errorType"], len(outcome(relay)["warnings"])) == ("refused", 2)
+    assert relay.work.claim("w", limit=1) == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        a_failure(ErrorType.REFUSED, Remedy.FAIL, partial="half an answer"),
+        a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL),
+        a_failure(ErrorType.NOT_FOUND, Remedy.FAIL),
+        a_failure(ErrorType.BUDGET, Remedy.FAIL),
+        a_failure(ErrorType.DEADLINE, Remedy.FAIL),
+        a_failure(ErrorType.PERMISSION, Remedy.FAIL),
+    ],
+)
+def test_what_would_fail_anywhere_is_not_tried_elsewhere(relay: Relay, failure: Any) -> None:
+    """And neither is an answer that was declined half-way: that one was paid for."""
+    submit(relay)
+
+    assert relay.work.fail(claim(relay), failure).state == "failed"
+
+
+def test_without_a_word_of_it_a_job_keeps_to_its_model(relay: Relay, clock: Clock) -> None:
+    submit(relay, fallbacks=())
+    assert relay.work.fail(claim(relay), REFUSED).state == "failed"
+
+    submit(relay, "other", fallbacks=())
+    relay.work.fail(claim(relay), overloaded(retry_after=900.0))
+    clock.advance(300)
+    assert relay.upkeep.turn() == []
+
+
+def test_long_overload_lets_all_who_wait_turn_and_who_was_never_tried_too(relay: Relay, clock: Clock) -> None:
+    """Two minutes of it, over several refusals; a family that is held itself is passed over."""
+    submit(relay)
+    submit(relay, "behind")
+    submit(relay, "later", run_at=clock() + 5000)
+    submit(relay, "keeps", fallbacks=())
+    for _ in range(4):
+        relay.work.fail(claim(relay), overloaded())
+        assert relay.upkeep.turn() == []
+        clock.advance(31)
+    relay.work.fail(claim(relay), overloaded())
+    assert [job.model for job in relay.upkeep.turn()] == [OPUS, OPUS]
+
+    held = claim(relay)
+    assert held.job.model == OPUS
+    relay.work.complete(held, a_completion(model=OPUS))
+    assert f"{SONNET} was overloaded for long; {OPUS} was asked instead" in outcome(relay)["warnings"]
+    assert {relay.read.status(Ref(request_id=name))["model"] for name in ("later", "keeps")} == {SONNET}
+
+
+def test_a_family_that_is_held_itself_is_passed_over(relay: Relay, clock: Clock) -> None:
+    submit(relay, "opus", fallbacks=())
+    relay.submit(a_submission("o", model=OPUS, request={"prompt": "x", "options": {"model": OPUS}}, priority=60.0))
+    relay.work.fail(claim(relay), overloaded(retry_after=600.0))
+    submit(relay)
+    relay.cancel(Ref(request_id="opus"))
+    for _ in range(5):
+        relay.work.fail(claim(relay), overloaded())
+        clock.advance(31)
+    relay.work.fail(claim(relay), overloaded())
+
+    assert [job.model for job in relay.upkeep.turn()] == [HAIKU]
+
+
+def test_an_overload_of_long_ago_is_not_this_one(relay: Relay, clock: Clock) -> None:
+    """Patience begins anew with each trouble."""
+    submit(relay, "first", fallbacks=())
+    relay.work.fail(claim(relay), overloaded())
+    clock.advance(31)
+    relay.work.complete(claim(relay), a_completion())
+    clock.advance(3600)
+    submit(relay)
+    relay.work.fail(claim(relay), overloaded())
+
+    assert relay.upkeep.turn() == []
+
+
+def test_a_retry_begins_with_the_model_that_was_named(relay: Relay) -> None:
+    """And with the whole list; what an earlier run was told stays with that one."""
+    submit(relay)
+    relay.work.fail(claim(relay), REFUSED)
+    relay.work.complete(claim(relay), a_completion(model=OPUS))
+    relay.retry(R)
+    again = claim(relay)
+    assert (again.job.model, again.job.fallbacks) == (SONNET, (OPUS, HAIKU))
+    relay.work.complete(again, a_completion())
+
+    assert outcome(relay)["warnings"] == []
+
+
+def test_a_model_that_was_retired_while_its_job_waited_becomes_the_default(
+    relay: Relay, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accepted in time, due later: asked of the default, said so, and without what that one does not take."""
+    old = "claude-opus-4-6"
+    request = {"prompt": "Hei", "options": {"model": old, "effort": "xhigh"}}
+    relay.submit(a_submission("r", model=old, request=request, run_at=clock() + 60))
+    clock.advance(61)
+    listed = [
+        {"id": old, "lifecycle": "retired", "retiresAt": "2027-01-15T00:00:00Z"},
+        {"id": SONNET, "line": "sonnet", "capabilities": {"effort": {"supported": False}}},
+    ]
+    relay.upkeep.remember("models", {"fetchedAt": clock(), "models": listed})
+    claimed = claim(relay)
+
+    assert claimed.job.model == claimed.request.request["options"]["model"] == SONNET
+    assert "effort" not in claimed.request.request["options"]
+    relay.work.complete(claimed, a_completion())
+    assert outcome(relay)["warnings"] == [
+        f"{old} was retired before the call was made; {SONNET} was asked instead",
+        f"options.effort xhigh was ignored: {SONNET} does not take it",
+    ]
