@@ -73,7 +73,7 @@ def _read_fallbacks(fields: Fields, defaults: Defaults, model: str, *, now: floa
             continue
         if other != model and other not in found:
             found.append(other)
-    if len(found) > MOST_FALLBACKS:
+    if value is not None and len(found) > MOST_FALLBACKS:
         fields.problem("fallbackModels", f"names {len(found)} models: at most {MOST_FALLBACKS} are asked")
 
     return found[:MOST_FALLBACKS]
