@@ -54,7 +54,7 @@ def rotate(output: Output, grace: str, force: bool) -> int:
     both = (fresh, *known[:1])
     _put(place, both)
     _remember(output, {"at": time.time(), "until": time.time() + seconds})
-    steps = [_restart()]
+    steps = [_restart(place)]
     if known:
         steps.append(
             f"Give the receivers the new one. Both sign until you say: claude-relay keys webhook finish "
@@ -82,7 +82,7 @@ def finish(output: Output, force: bool) -> int:
         raise Conflict(f"the grace of the last rotation lasts until {timestamp(until)}; sooner with --force")
     _put(place, known[:1])
     _remember(output, None)
-    _told(output, place, known[:1], [_restart()], None)
+    _told(output, place, known[:1], [_restart(place)], None)
 
     return 0
 
@@ -133,8 +133,11 @@ def _told(output: Output, place: Place, values: tuple[str, ...], steps: list[str
         output.say(f"{number}. {step}")
 
 
-def _restart() -> str:
+def _restart(place: Place | None = None) -> str:
     if Path("/run/systemd/system").is_dir():
+        if place is not None and place.name is None and place.path.parent.name == "credentials":
+            # systemd hands credentials over when a unit starts, and not at a reload.
+            return "systemctl restart claude-relay-worker   (its calls are brought home first)"
         return "systemctl reload claude-relay-worker   (callbacks; and for alerts: systemctl restart claude-relay-api)"
 
     return "start claude-relay worker anew; it brings its calls home first (and serve, for its alerts)"

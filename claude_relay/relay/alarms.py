@@ -94,6 +94,10 @@ class Alarms:
 
         return pause is not None
 
+    def hand_back(self, told: ToTell) -> None:
+        """It could not be tried from here: another process may, and the try does not count."""
+        self._store.write(lambda unit: unit.save_telling(told.cause, tries=told.tries - 1, due_at=unit.now))
+
     def _note(self, unit: Unit, present: dict[str, Alert]) -> Sequence[Alert]:
         known = unit.alerts()
         for cause, (kind, gone_at) in known.items():

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 #: How often to look for causes, and for what is to be told, in seconds.
 EVERY = 2.0
+#: Where the fault is on this side, another process is let try for so long, in seconds; and so often.
+_STAND_BACK, _IN_VAIN = 60.0, 30
 
 
 class Alerts:
@@ -37,6 +39,7 @@ class Alerts:
         self._relay, self._sender, self._url, self._secrets = relay, sender, url, secrets
         self._models, self._clock = models, clock
         self._started_at = clock()
+        self._tried_in_vain = 0
         self.watch = Loop("alerts", self._look)
         self._post = Loop("alerts-post", self._tell)
 
@@ -65,6 +68,12 @@ class Alerts:
     def _tell(self) -> float:
         while self._url is not None and (told := self._relay.alarms.take()) is not None:
             reply = self._sender.post(self._url, told.body, sign(told.id, time.time(), told.body, self._secrets))
+            if reply.ours and self._tried_in_vain < _IN_VAIN:
+                # A process without a network of its own, as a hardened API is, must not use up another one's tries.
+                self._tried_in_vain += 1
+                self._relay.alarms.hand_back(told)
+                return _STAND_BACK
+            self._tried_in_vain = 0
             taken = reply.status is not None and 200 <= reply.status < 300
             again = self._relay.alarms.settle(told, taken=taken)
             if not taken:

@@ -15,6 +15,7 @@ from claude_relay.core.policy import Policy
 from claude_relay.ports import WorkerSeen
 from claude_relay.relay import Ref, Relay
 from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.worker.alerts import Alerts
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 
@@ -211,3 +212,27 @@ def test_what_was_taken_is_not_told_again(relay: Relay, clock: Clock) -> None:
 
     assert relay.alarms.take() is None
     assert relay.read.status(Ref(request_id="r-1"))["status"] == "pending"
+
+
+class Out:
+    """Answers what it is told to, in the place of RELAY_ALERT_URL."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply, self.ids = reply, []
+
+    def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
+        self.ids.append(headers["webhook-id"])
+        return self.reply
+
+
+def test_a_process_without_a_network_uses_up_nobodys_tries(relay: Relay) -> None:
+    """It hands the alert back and stands aside; the next one tells it, under the same id."""
+    relay.submit(a_submission("r-1"))
+    park(relay)
+    raised(relay)
+    shut_in, free = Out(Reply(error="network is unreachable", ours=True)), Out(Reply(status=204))
+    assert Alerts(relay, shut_in, url="https://ops.example/")._tell() >= 60
+    Alerts(relay, free, url="https://ops.example/")._tell()
+
+    assert free.ids == shut_in.ids and len(free.ids) == 1
+    assert relay.alarms.take() is None
