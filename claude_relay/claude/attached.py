@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +17,7 @@ from typing import Any
 
 from ..core.failure import ErrorType, Failure, Remedy
 from ..core.job import Retain
+from ..core.pictures import size_of
 from ..core.stored import StoredFile
 from ..core.submission import Exchanged
 from ..errors import StoreUnavailable
@@ -41,6 +41,8 @@ _UNABLE, _AGAIN = (400, 403, 404, 405, 501), 3600.0
 
 _SMALL_WINDOW = 200_000
 _MOST = {True: 100, False: 600}  # pages, and images, by whether the model's window is a small one
+#: Letters of base64, a multiple of four, in which an image says how large it is.
+_START = 350_000
 _MOST_PIXELS, _MOST_PIXELS_OF_MANY, _MANY = 8000, 2000, 20
 _EXTENSIONS = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 
@@ -168,10 +170,9 @@ class Attached:
         most = _MOST[window is not None and window <= _SMALL_WINDOW]
         pages, broken, images = 0, [], 0
         for file in files:
-            kind = file.entry.get("mediaType") or ""
-            if kind.startswith("image/"):
+            if _is_image(file):
                 images += 1
-            elif kind == "application/pdf":
+            elif file.entry.get("mediaType") == "application/pdf":
                 look = self._inspector.look(file.data)
                 if look.locked:
                     message = f"{file.at} opens with a password only: save it without one, and send that"
@@ -187,7 +188,7 @@ class Attached:
             raise TooMuch(message, reason="too_many_images")
         limit = _MOST_PIXELS_OF_MANY if images > _MANY else _MOST_PIXELS
         for file in files:
-            size = _dimensions(file.entry)
+            size = size_of(base64.b64decode(file.entry["data"][:_START])) if _is_image(file) else None
             if size is not None and max(size) > limit:
                 many = f" where there are more than {_MANY}" if images > _MANY else ""
                 message = f"{file.at} is {size[0]} × {size[1]} pixels; Claude takes at most {limit} each way{many}"
@@ -261,14 +262,5 @@ def _files(requests: Sequence[Mapping[str, Any]]) -> Iterator[_File]:
                 yield _File(turn, number, entry, last=turn == len(requests) - 1)
 
 
-def _dimensions(entry: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Width and height of a PNG or GIF, which stand at its beginning; of the others Anthropic is left to judge."""
-    start = base64.b64decode(entry["data"][:40])
-    if entry.get("mediaType") == "image/png" and len(start) >= 24:
-        width, height = struct.unpack(">II", start[16:24])
-        return width, height
-    if entry.get("mediaType") == "image/gif" and len(start) >= 10:
-        width, height = struct.unpack("<HH", start[6:10])
-        return width, height
-
-    return None
+def _is_image(file: _File) -> bool:
+    return str(file.entry.get("mediaType")).startswith("image/")

@@ -98,7 +98,8 @@ def _text(ask: Ask) -> str:
         if orders.say is not None:
             return orders.say
         made = json.dumps(fill(ask.schema, ask.digest), ensure_ascii=False)
-        return made[:-1] + ', "sandbox' if orders.bad_json else made
+        bad = orders.bad_json and not (ask.repairing and orders.bad_times == 1)
+        return made[:-1] + ', "sandbox' if bad else made
     if orders.say is not None:
         return f"{orders.say}\n\n{SIGNATURE}"
     if orders.long is not None:

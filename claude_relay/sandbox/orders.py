@@ -42,6 +42,7 @@ class Orders:
     cut_short: bool = False
     pause_turn: bool = False
     bad_json: bool = False
+    bad_times: int | None = None
     tool: str | None = None
     long: int | None = None
     say: str | None = None

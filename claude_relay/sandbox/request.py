@@ -19,6 +19,8 @@ from claude_relay.sandbox.problem import ApiError, invalid
 
 VERSIONS = ("2026-10-21", "2023-06-01")
 SAMPLING = ("temperature", "top_p", "top_k")
+#: How the relay begins to ask for a repair: the prompt, and its orders, are then what was asked before.
+REPAIR = "That answer could not be used:"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 _SHARED = {
@@ -47,6 +49,7 @@ class Ask:
     pages: int = 0
     images: int = 0
     continuing: bool = False
+    repairing: bool = False  # the relay shows an answer that did not fit, and asks once more
     tool: Mapping[str, Any] | None = field(default=None, repr=False)  # the one that the answer shall ask for
     beginnings: tuple[cache.Beginning, ...] = field(default=(), repr=False)
 
@@ -67,7 +70,9 @@ def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find
     wanted = _format(output, model, cited=any(turn.cited for turn in turns))
     _check_effort(output, body, model)
 
-    prompt = next(turn.text for turn in reversed(turns) if turn.role == "user")
+    asked = [turn.text for turn in turns if turn.role == "user"]
+    repairing = len(asked) > 1 and asked[-1].startswith(REPAIR)
+    prompt = asked[-2] if repairing else asked[-1]
     orders = Orders() if counting else _orders(prompt)
     continuing = turns[-1].role == "assistant"
     if continuing and not counting and not orders.pause_turn:
@@ -89,6 +94,7 @@ def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find
         pages=sum(turn.pages for turn in turns),
         images=sum(turn.images for turn in turns),
         continuing=continuing,
+        repairing=repairing,
         tool=None if orders.tool is None else _tool(body, orders.tool),
         beginnings=() if counting else cache.beginnings(body, turns),
     )

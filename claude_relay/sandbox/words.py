@@ -164,9 +164,9 @@ WORDS = (
         lambda o, s: replace(o, say=s.text),
     ),
     Word(
-        "badjson",
-        "Answers a schema with JSON that cannot be parsed.",
-        lambda o, s: replace(o, bad_json=True),
+        "badjson [TIMES]",
+        "Answers a schema with JSON that cannot be parsed; with 1, the relay's one repair of it is right.",
+        lambda o, s: replace(o, bad_json=True, bad_times=s.times),
     ),
 )
 _BY_NAME = {word.name: word for word in WORDS}

@@ -255,3 +255,23 @@ def test_a_tool_is_asked_for_with_input_that_fits_its_schema():
     assert message(found)["content"][-1] == found.tool_use
     with pytest.raises(ApiError, match="none of them is c"):
         request.parse(body | {"messages": [{"role": "user", "content": "[sandbox: tool c]"}]}, version="2026-10-21")
+
+
+@pytest.mark.parametrize(("order", "mended"), [("badjson", False), ("badjson 1", True)])
+def test_bad_json_may_be_mended(order, mended):
+    said = [{"role": "user", "content": f"Hi [sandbox: {order}]"}, {"role": "assistant", "content": "{"}]
+    turns = [*said, {"role": "user", "content": f"{request.REPAIR} no"}]
+    config = {"format": {"type": "json_schema", "schema": SCHEMA}}
+    first, second = (answered(messages=messages, output_config=config) for messages in (said[:1], turns))
+
+    with pytest.raises(ValueError):
+        json.loads(first.text)
+    assert is_json(second.text) is mended
+
+
+def is_json(words):
+    try:
+        json.loads(words)
+    except ValueError:
+        return False
+    return True

@@ -5,6 +5,8 @@ import hashlib
 
 import pytest
 
+from claude_relay.claude import request as relay_request
+from claude_relay.core.failure import Repair
 from claude_relay.sandbox import request
 from claude_relay.sandbox.problem import SPEAKER, ApiError
 
@@ -163,3 +165,16 @@ def test_every_error_says_who_speaks():
 
     assert body["request_id"] == "req_1"
     assert body["error"]["message"].startswith(SPEAKER)
+
+
+def test_a_repair_is_still_about_what_was_asked_before():
+    """In the relay's own words, so that an order of the prompt holds for it, too."""
+    turns = [a_turn(text("Hi [sandbox: badjson]")), a_turn(text("{"), role="assistant")]
+    mend = relay_request.build({"prompt": "Hi"}, model="m", repair=Repair(text="{", problem="it is no JSON"))
+    repair, other = (
+        request.parse(a_body(messages=[*turns, last]), version=NOW)
+        for last in (mend.body["messages"][-1], a_turn(text("Go on")))
+    )
+
+    assert (repair.repairing, repair.orders.bad_json, repair.prompt) == (True, True, "Hi [sandbox: badjson]")
+    assert (other.repairing, other.orders.bad_json) == (False, False)
