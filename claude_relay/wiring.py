@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 #: How long a family rests that has no tokens left this minute, in seconds.
 _TOKENLESS = 5.0
+#: How long the check of a store may take at a start, in seconds.
+_CHECK = 3600.0
 
 log = logging.getLogger(__name__)
 
@@ -206,6 +208,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
 
     give_large_back()
     settings.require("API_SECRET_KEY")
+    _say_what_takes_long(supervisor)
     with open_relay(settings, create=True) as relay:
         _refuse_a_broken_store(relay)
         _refuse_a_wrong_clock(relay)
@@ -252,6 +255,7 @@ def work(settings: Settings, supervisor: Supervisor | None = None, name: str | N
     give_large_back()
     if settings.provider == "anthropic":
         settings.require("ANTHROPIC_API_KEY")
+    _say_what_takes_long(supervisor)
     with contextlib.ExitStack() as stack:
         ballast = Ballast(settings.store_path.with_suffix(".ballast")) if settings.store_path else None
         house = open_house(settings, create=True, ballast=ballast)
@@ -363,6 +367,12 @@ def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing, rel
     stack.callback(claude.close)
 
     return claude
+
+
+def _say_what_takes_long(supervisor: Supervisor | None) -> None:
+    """All of a store is read at the start, and a migration may go over all of it: gigabytes take minutes."""
+    if supervisor is not None:
+        supervisor.starting("checking the store", _CHECK)
 
 
 def _refuse_a_broken_store(relay: Relay) -> None:

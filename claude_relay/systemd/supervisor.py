@@ -71,6 +71,12 @@ class Supervisor:
         """Whether there is a generation before this one, which waits to be relieved."""
         return self._ready is not None
 
+    def starting(self, status: str, seconds: float) -> None:
+        """What takes so long, and how long it may take: the unit's time to start is extended."""
+        if not self.follows:  # nobody listens to the next generation yet
+            self.notifier.extend(seconds)
+            self.notifier.tell(f"STATUS={status}")
+
     def ready(self, status: str) -> None:
         """Now it works. Where another generation came before, that one is told, and lets the supervisor know."""
         if self._ready is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import time
 
 import pytest
+import standardwebhooks
 
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Pause, head, started, stopped, written
+from tests.support.receiver import Receiver
 
 from .machine import API, ETC, KEY, SOCKET, STATE, TARGET, UPSTREAM_KEY, WORKER, Machine
 
@@ -165,3 +168,30 @@ def test_the_journal_finds_a_job_by_its_request_id(machine: Machine) -> None:
     assert {entry["SYSLOG_IDENTIFIER"] for entry in entries} == {"claude-relay-worker"}
     assert "job completed" in entries[-1]["MESSAGE"]
     assert entries[-1]["PRIORITY"] == "6"
+
+
+def test_everything_works_within_the_fence(machine: Machine) -> None:
+    """Structured output, a batch, signed callbacks to a name that is looked up, log files: by the units as they are."""
+    secret = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+    machine.key("RELAY_WEBHOOK_SECRET", secret)
+    machine.settings(
+        RELAY_PROVIDER="sandbox", RELAY_ALLOW_PRIVATE_URLS="localhost,127.0.0.1", RELAY_LOG_DIR="/var/log/claude-relay"
+    )
+    schema = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
+    with machine.inside(Receiver) as hook:
+        machine.systemctl("start", TARGET)
+        machine.active(WORKER)
+        url = hook.url("/x", host="localhost")
+        machine.submit(requestId="json", options={"outputSchema": schema}, webhookUrl=url)
+        machine.submit(requestId="batch", mode="batch", webhookUrl=url)
+        received = {one.json["requestId"]: one for one in hook.wait_for(2, timeout=60)}
+
+    assert isinstance(received["json"].json["json"]["sum"], (int, float))
+    assert received["batch"].json["mode"] == "batch"
+    for one in received.values():
+        standardwebhooks.Webhook(secret).verify(one.body, dict(one.headers))
+    logs = machine.run("stat", "-c", "%a %U %n", "/var/log/claude-relay/combined.log").stdout
+    assert logs.startswith("640 claude-relay")
+    assert "job completed" in machine.run("cat", "/var/log/claude-relay/combined.log").stdout
+    for unit in (API, WORKER):
+        assert '"level":"error"' not in machine.said(unit)

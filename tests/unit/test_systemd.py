@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,37 +16,13 @@ from claude_relay.worker.locks import Name
 from claude_relay.worker.loops import Loop
 from claude_relay.worker.running import InHand
 from tests.support.eventually import eventually
-
-
-class Above:
-    """Hears what is told."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(self.path)
-        self._socket.setblocking(False)
-
-    def heard(self) -> list[str]:
-        said = []
-        while True:
-            try:
-                message, handles, _, _ = socket.recv_fds(self._socket, 4096, 4)
-            except BlockingIOError:
-                return said
-            for handle in handles:
-                os.close(handle)
-            said.append(message.decode())
-
-    def close(self) -> None:
-        self._socket.close()
+from tests.support.notified import Above
 
 
 @pytest.fixture
 def above(tmp_path: Path) -> Iterator[Above]:
-    heard = Above(tmp_path / "notify")
-    yield heard
-    heard.close()
+    with Above(tmp_path / "notify") as heard:
+        yield heard
 
 
 class Clock:
