@@ -138,7 +138,7 @@ def _restart(place: Place | None = None) -> str:
         if place is not None and place.name is None and place.path.parent.name == "credentials":
             # systemd hands credentials over when a unit starts, and not at a reload.
             return "systemctl restart claude-relay-worker   (its calls are brought home first)"
-        return "systemctl reload claude-relay-worker   (callbacks; and for alerts: systemctl restart claude-relay-api)"
+        return "systemctl restart claude-relay-worker   (it brings its calls home first)"
 
     return "start claude-relay worker anew; it brings its calls home first (and serve, for its alerts)"
 

@@ -12,6 +12,8 @@ UNITS = ("claude-relay.target", "claude-relay-api.socket", "claude-relay-api.ser
 
 #: What makes the daemons take new settings: the socket stays open meanwhile, and every call is brought home.
 AGAIN = "systemctl restart claude-relay-api && systemctl reload claude-relay-worker"
+#: The same for new secrets: systemd hands them over when a service starts, and a reload keeps those of before.
+AGAIN_FOR_SECRETS = "systemctl restart claude-relay-api claude-relay-worker"
 
 
 def run(command: Sequence[str]) -> str | None:

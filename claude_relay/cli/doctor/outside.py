@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ...config import Settings
 from ...errors import RelayError
 from .finding import Finding, fail, ok, warn
-from .machine import AGAIN, Machine
+from .machine import AGAIN_FOR_SECRETS, Machine
 
 _ANTHROPIC, _VERSION = "https://api.anthropic.com", "2023-06-01"
 _PATIENCE = 15.0  # seconds
@@ -69,7 +69,7 @@ def judge(status: int, base: str, path: object, machine: Machine) -> Finding:
     if status == 200:
         return ok("claude", f"{base} takes the key")
     if status in (401, 403):
-        put = f"install -m 600 /dev/stdin {path}   (paste a new key, Enter, Ctrl-D), then: {AGAIN}"
+        put = f"install -m 600 /dev/stdin {path}   (paste a new key, Enter, Ctrl-D), then: {AGAIN_FOR_SECRETS}"
         mend = put if machine.under_systemd else machine.put("ANTHROPIC_API_KEY=sk-ant-…")
         return fail("claude", f"{base} refuses the key ({status})", mend)
     if status == 429 or status >= 500:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...config import OPTIONS, Settings
 from .finding import Finding, fail, ok, warn
-from .machine import AGAIN, Machine
+from .machine import AGAIN_FOR_SECRETS, Machine
 
 _SECRETS = {row.name for row in OPTIONS if row.secret}
 #: Without these a daemon does not start; with the sandbox the first is not needed.
@@ -44,7 +44,7 @@ def _env_file(path: Path, machine: Machine) -> Iterator[Finding]:
         yield warn(
             "credentials",
             f"{name} stands in {path}: both daemons get it, and it hides the credential",
-            f"{move} && {AGAIN}",
+            f"{move} && {AGAIN_FOR_SECRETS}",
         )
 
 
@@ -97,11 +97,11 @@ def _credential(path: Path, *, needed: bool) -> Finding | None:
 
 def _write(path: Path) -> str:
     if path.name == "API_SECRET_KEY":
-        return f"openssl rand -hex 32 | install -m 600 /dev/stdin {path} && {AGAIN}"
+        return f"openssl rand -hex 32 | install -m 600 /dev/stdin {path} && {AGAIN_FOR_SECRETS}"
     if path.name == "RELAY_WEBHOOK_SECRET":
-        return f'echo "whsec_$(openssl rand -base64 32)" | install -m 600 /dev/stdin {path} && {AGAIN}'
+        return f'echo "whsec_$(openssl rand -base64 32)" | install -m 600 /dev/stdin {path} && {AGAIN_FOR_SECRETS}'
 
-    return f"install -m 600 /dev/stdin {path}   (paste the key, Enter, Ctrl-D), then: {AGAIN}"
+    return f"install -m 600 /dev/stdin {path}   (paste the key, Enter, Ctrl-D), then: {AGAIN_FOR_SECRETS}"
 
 
 def _store(path: Path) -> Iterator[Finding]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ...config import Settings
 from .finding import Finding, fail, ok, warn
-from .machine import AGAIN, Machine
+from .machine import AGAIN_FOR_SECRETS, Machine
 
 #: A key with fewer letters than this can be guessed.
 _SHORT = 16
@@ -72,7 +72,7 @@ def _signing(settings: Settings, machine: Machine) -> Finding:
     found = "RELAY_WEBHOOK_SECRET is not set: receivers cannot tell a callback from a forgery"
     if machine.under_systemd:
         path = machine.credentials / "RELAY_WEBHOOK_SECRET"
-        mend = f'echo "{_SECRET}" | install -m 600 /dev/stdin {path} && {AGAIN}'
+        mend = f'echo "{_SECRET}" | install -m 600 /dev/stdin {path} && {AGAIN_FOR_SECRETS}'
         return warn("signing", found, mend)
 
     return warn("signing", found, machine.put(f"RELAY_WEBHOOK_SECRET={_SECRET}"))
