@@ -168,6 +168,7 @@ def test_an_old_version_is_refused_before_anything_is_replaced(installed):
 
     assert refused.returncode != 0
     assert "newer version" in refused.stdout and "nothing was replaced" in refused.stdout
+    assert "installing" not in refused.stdout  # it is said at once, not after the libraries
     assert release(installed) == before
     assert [installed.main_pid(unit) for unit in (API, WORKER)] == pids
     assert not list((installed.root / "opt/claude-relay/releases").glob(f"{_OLD}-*"))
