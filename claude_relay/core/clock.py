@@ -13,6 +13,8 @@ from typing import Any
 
 #: The calendar may be corrected by this much at once, in seconds, before it counts as set.
 LEAST = 5.0
+#: How far clocks go apart by themselves, or are brought together without a step, in seconds a second.
+DRIFT = 0.001
 #: Between two starts of the machine nobody saw the time pass: a gap longer than this is not taken on trust.
 LONG_GAP = 86_400.0
 _MOST_LEAPS = 50
@@ -30,7 +32,7 @@ class Clocks:
 @dataclass(frozen=True, kw_only=True)
 class Noted:
     """
-    What was last agreed: by how much the calendar is ahead of the steady clock, and how late it was then.
+    What was last agreed: by how much the calendar is ahead of the steady clock, and what both said then.
 
     `leaps`: when the calendar went ahead without time having been seen to pass, as (at, seconds).
     """
@@ -38,6 +40,7 @@ class Noted:
     boot: str
     offset: float
     wall: float
+    steady: float
     leaps: tuple[tuple[float, float], ...] = ()
 
 
@@ -45,11 +48,14 @@ def judge(noted: Noted | None, now: Clocks) -> tuple[float, Noted]:
     """By how many seconds the calendar was set since `noted` (0: it was not), and what to note now."""
     offset = now.wall - now.steady
     if noted is None:
-        return 0.0, Noted(boot=now.boot, offset=offset, wall=now.wall)
+        return 0.0, Noted(boot=now.boot, offset=offset, wall=now.wall, steady=now.steady)
 
     if noted.boot == now.boot:
         moved = offset - noted.offset
-        moved = moved if abs(moved) > LEAST else 0.0
+        if abs(moved) <= LEAST:
+            # A clock that is kept right drifts; one that was stopped, or set a little, is not agreed to: it adds up.
+            drifts = abs(moved) <= DRIFT * (now.steady - noted.steady) + 0.01
+            offset, moved = offset if drifts else noted.offset, 0.0
         leap = max(moved, 0.0)
     else:
         # The machine was off. Time does not run backwards: a calendar that did was set (or has forgotten the year).
@@ -62,7 +68,12 @@ def judge(noted: Noted | None, now: Clocks) -> tuple[float, Noted]:
     elif moved:
         leaps = _less(leaps, -moved)
 
-    return moved, Noted(boot=now.boot, offset=offset, wall=now.wall, leaps=leaps)
+    return moved, Noted(boot=now.boot, offset=offset, wall=now.wall, steady=now.steady, leaps=leaps)
+
+
+def was_set(noted: Noted, now: Clocks) -> bool:
+    """Whether the calendar has been set since, in the same run of the machine."""
+    return abs(now.wall - now.steady - noted.offset) > LEAST
 
 
 def kept_since(noted: Noted | None, *, now: float, keep: float) -> float:
@@ -91,7 +102,13 @@ def from_memo(memo: Any) -> Noted | None:
         return None
     leaps: Sequence[Sequence[float]] = memo.get("leaps", ())
 
-    return Noted(boot=memo["boot"], offset=memo["offset"], wall=memo["wall"], leaps=tuple((at, by) for at, by in leaps))
+    return Noted(
+        boot=memo["boot"],
+        offset=memo["offset"],
+        wall=memo["wall"],
+        steady=memo["steady"],
+        leaps=tuple((at, by) for at, by in leaps),
+    )
 
 
 def _less(leaps: tuple[tuple[float, float], ...], back: float) -> tuple[tuple[float, float], ...]:

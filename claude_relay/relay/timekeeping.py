@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..core import clock
-from ..core.clock import Clocks
+from ..core.clock import Clocks, Noted
 from ..errors import StoreUnavailable
 from ..ports import Store, Unit, View
 
@@ -35,17 +35,17 @@ class KeepsTime:
         self, store: Store, read_clocks: Callable[[], Clocks], *, told: Callable[[float], None] = lambda seconds: None
     ) -> None:
         self._store, self._clocks, self._told = store, read_clocks, told
-        self._agreed: Clocks | None = None
+        self._agreed: Noted | None = None
 
     def write(self, work: Callable[[Unit], T]) -> T:
         """As the store's own, with the calendar minded first."""
 
-        def minded(unit: Unit) -> tuple[T, Clocks | None, float]:
+        def minded(unit: Unit) -> tuple[T, Noted | None, float]:
             now = self._clocks()
             if self._still(now):
                 return work(unit), None, 0.0
-            moved = mind(unit, now)
-            return work(unit), now, moved
+            moved, agreed = mind(unit, now)
+            return work(unit), agreed, moved
 
         answer, agreed, moved = self._store.write(minded)
         if agreed is not None:
@@ -57,7 +57,7 @@ class KeepsTime:
 
     def read(self, look: Callable[[View], T]) -> T:
         """As the store's own; a calendar that was set since the last write is minded first, if that can be done."""
-        if self._agreed is not None and self._set_since(self._agreed, self._clocks()):
+        if self._agreed is not None and clock.was_set(self._agreed, self._clocks()):
             with contextlib.suppress(StoreUnavailable):
                 self.write(lambda unit: None)
 
@@ -85,14 +85,10 @@ class KeepsTime:
         if known is None or now.steady - known.steady > _NOTE:
             return False
 
-        return not self._set_since(known, now)
-
-    @staticmethod
-    def _set_since(known: Clocks, now: Clocks) -> bool:
-        return abs((now.wall - now.steady) - (known.wall - known.steady)) > clock.LEAST
+        return not clock.was_set(known, now)
 
 
-def mind(unit: Unit, now: Clocks) -> float:
+def mind(unit: Unit, now: Clocks) -> tuple[float, Noted]:
     """Hold the clocks against what the store knows; answers by how much the calendar was set, the rows with it."""
     noted = clock.from_memo(unit.memo(MEMO))
     moved, agreed = clock.judge(noted, now)
@@ -100,7 +96,7 @@ def mind(unit: Unit, now: Clocks) -> float:
         unit.shift_times(moved)
     unit.remember(MEMO, clock.as_memo(agreed))
 
-    return moved
+    return moved, agreed
 
 
 def ago(view: View, seconds: float) -> float:

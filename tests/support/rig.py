@@ -11,6 +11,7 @@ Judged from outside: what the callers, the upstream and the receiver saw.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -185,7 +186,7 @@ class Rig:
 
         locks = []
         for path in (self.folder / "store" / "workers").glob("*.lock"):
-            with path.open() as file:
+            with contextlib.suppress(FileNotFoundError), path.open() as file:  # others clear dead ones away
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:

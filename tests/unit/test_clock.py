@@ -37,6 +37,18 @@ def test_small_corrections_are_taken_as_they_come() -> None:
         assert moved == 0.0
 
 
+def test_a_clock_that_stands_still_adds_up() -> None:
+    """Looked at every second, it is never far from what it was; it is not agreed to for that."""
+    known, told = noted(at(START, 0.0)), 0.0
+    for second in range(1, 21):
+        moved, known = judge(known, at(START, float(second)))
+        told += moved
+    back, known = judge(known, at(START + 20, 20.0))
+
+    assert told == pytest.approx(-18, abs=2)
+    assert told + back == pytest.approx(0, abs=5)
+
+
 def test_a_machine_that_was_off_was_off() -> None:
     assert judge(noted(at(START, 500.0)), at(START + 3 * DAY, 5.0, "b"))[0] == 0.0
 
