@@ -98,10 +98,11 @@ def prefixes(body: Mapping[str, Any]) -> Prefixes:
         blocks = message["content"] if isinstance(message["content"], list) else [{"text": message["content"]}]
         last_file = max((n for n, block in enumerate(blocks) if _is_file(block)), default=None)
         for at, block in enumerate(blocks):
-            written = _text([message["role"], block])
-            said.update(written.encode("utf-8", "surrogatepass"))
+            for written in _pieces(message["role"], block):
+                said.update(written.encode("utf-8", "surrogatepass"))
+                size += len(written)
             # How much is behind the id of a stored file cannot be seen; nobody stores a small one.
-            size += max(len(written), LEAST if _is_file(block) else 0)
+            size += LEAST if _is_file(block) else 0
             if number == len(messages) - 1 and at == last_file and size >= LEAST:
                 places[_FILES] = said.hexdigest()
         if number < len(messages) - 1:
@@ -149,6 +150,17 @@ def _blocks(body: Mapping[str, Any]) -> Iterator[Any]:
     for part in (body.get("tools"), body.get("system"), *(turn["content"] for turn in body["messages"])):
         if isinstance(part, list):
             yield from part
+
+
+def _pieces(role: str, block: Mapping[str, Any]) -> Iterator[str]:
+    """A block in writing; a file's data as it is, since writing out dozens of megabytes would stop every other call."""
+    source = block.get("source")
+    data = source.get("data") if isinstance(source, Mapping) else None
+    if isinstance(source, Mapping) and isinstance(data, str):
+        yield _text([role, {**block, "source": {**source, "data": len(data)}}])
+        yield data
+    else:
+        yield _text([role, block])
 
 
 def _is_file(block: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ class Look:
 class Inspector:
     """Remembers what it has seen, by content. All threads share one of these; they wait for each other."""
 
-    def __init__(self, *, patience: float = 15.0, command: list[str] | None = None) -> None:
+    def __init__(self, *, patience: float = 10.0, command: list[str] | None = None) -> None:
         self._patience = patience
         self._command = command or [sys.executable, "-m", __name__]
         self._lock = threading.Lock()

@@ -52,6 +52,21 @@ def test_anothers_job_is_like_one_that_never_was(key, client, method, path):
     assert client.simulate_get("/api/status/r-1").status_code == 200
 
 
+def test_no_key_goes_on_from_anothers_conversation(key, relay):
+    """In the words of an unknown job, whether it has ended or not; one's own that has not ended is a conflict."""
+    one, other = key("one"), key("other")
+    submit(one, "r-1")
+    for ended in (False, True):
+        if ended:
+            relay.work.complete(relay.work.claim("w", limit=1)[0], a_completion())
+        foreign, unknown = submit(other, "x", continueFrom="r-1"), submit(other, "x", continueFrom="r-9")
+        own = submit(one, "y", continueFrom="r-1")
+
+        assert (foreign.status_code, unknown.status_code, own.status_code) == (400, 400, 202 if ended else 409)
+        assert foreign.json["problems"][0]["field"] == "continueFrom"
+        assert foreign.json["error"] == unknown.json["error"].replace("r-9", "r-1")
+
+
 def test_one_request_id_may_be_used_by_two_owners(key, client):
     """Each has its own; the admin is asked whose is meant."""
     one, other = key("one"), key("other")

@@ -101,6 +101,13 @@ def test_the_same_file_under_another_question_is_marked_after_the_file(caching: 
     assert second["messages"][0]["content"] == [PDF | {"cache_control": MARK}, text("When?")]
 
 
+def test_another_file_of_the_same_length_is_not_the_same(caching: Caching) -> None:
+    other = {**PDF, "source": {**PDF["source"], "data": PDF["source"]["data"].replace("J", "K")}}
+    send(caching, ask(PDF, text("Who?")))
+
+    assert marks(send(caching, ask(other, text("Who?")))) == 0
+
+
 def test_tools_without_a_system_prompt_are_marked_at_their_end(caching: Caching) -> None:
     tools = [{"name": "a"}, {"name": "b", "description": LONG}]
     send(caching, ask(tools=tools))
