@@ -17,7 +17,7 @@ from ..ports import BatchSeen, Hold, Item, Unit, View
 from . import results
 from .budgets import Budgets
 from .conversation import turns_before
-from .gathering import in_batch, next_jobs
+from .gathering import gather, in_batch, next_jobs
 from .values import InBatch, Tools
 from .work import PROBE_EVERY, unpark
 
@@ -60,7 +60,8 @@ class Batches:
         """Its items whose jobs still wait, with what they ask for."""
 
         def look(view: View) -> list[InBatch]:
-            return [one for item in view.items(batch.id) if (one := in_batch(view, item)) is not None and one.awaited]
+            found = (in_batch(view, item, self._tools) for item in view.items(batch.id))
+            return [one for one in found if one is not None and one.awaited]
 
         return self._store.read(look)
 
@@ -81,7 +82,7 @@ class Batches:
             item = view.item(name)
             if item is None or item.done or item.batch_id != batch.id:
                 return None
-            return in_batch(view, item)
+            return in_batch(view, item, self._tools)
 
         return self._store.read(look)
 
@@ -330,12 +331,9 @@ class Batches:
         identity = self._tools.new_id(unit.now)
         items = []
         for job in jobs:
-            change = batched.gather(job, worker=worker, now=unit.now)
-            if change.call is not None and (request := unit.request(job.id)) is not None:
-                change = replace(change, call=replace(change.call, reserved_usd=budgets.reserve(job, request)))
-            unit.save(change)
-            name = custom_id(job.id, change.job.calls)
-            items.append(Item(custom_id=name, batch_id=identity, job_id=job.id, number=change.job.calls))
+            number = gather(unit, job, worker=worker, budgets=budgets, tools=self._tools).calls
+            name = custom_id(job.id, number)
+            items.append(Item(custom_id=name, batch_id=identity, job_id=job.id, number=number))
         times = [job.give_up_at for job in jobs if job.give_up_at is not None]
         batch = Batch(
             id=identity,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from ..core import batched
 from ..core.batching import MOST_BYTES, TOGETHER, leaves
 from ..core.job import Job
 from ..core.policy import Policy
 from ..core.prices import PriceList
-from ..ports import Item, View
+from ..ports import Item, Unit, View
+from . import turning
 from .budgets import Budgets
-from .values import InBatch
+from .values import InBatch, Tools
 
 
 def next_jobs(view: View, policy: Policy, prices: PriceList) -> list[Job]:
@@ -41,13 +44,32 @@ def next_jobs(view: View, policy: Policy, prices: PriceList) -> list[Job]:
     return []
 
 
-def in_batch(view: View, item: Item) -> InBatch | None:
-    """An item with its job and its entry in the ledger; None where they were purged."""
+def gather(unit: Unit, job: Job, *, worker: str, budgets: Budgets, tools: Tools) -> Job:
+    """Put it into a batch: of a model that is there, and with what it may come to set aside."""
+    job = turning.up_to_date(unit, job, tools)
+    change = batched.gather(job, worker=worker, now=unit.now)
+    if change.call is not None and (request := unit.request(job.id)) is not None:
+        change = replace(change, call=replace(change.call, reserved_usd=budgets.reserve(job, request)))
+    unit.save(change)
+
+    return change.job
+
+
+def in_batch(view: View, item: Item, tools: Tools | None = None) -> InBatch | None:
+    """
+    An item with its job and its entry in the ledger; None where they were purged.
+
+    With `tools` its request is as it is asked of the job's present model.
+    """
     job, call = view.job(item.job_id), view.call(item.job_id, item.number)
     if job is None or call is None:
         return None
 
-    return InBatch(item=item, job=job, call=call, request=view.request(job.id))
+    request = view.request(job.id)
+    if request is not None and tools is not None:
+        request = turning.fitted(request, job, tools)
+
+    return InBatch(item=item, job=job, call=call, request=request)
 
 
 def _fitting(view: View, jobs: Sequence[Job], budgets: Budgets) -> list[Job]:

@@ -191,3 +191,20 @@ def test_a_model_that_was_retired_while_its_job_waited_becomes_the_default(
         f"{old} was retired before the call was made; {SONNET} was asked instead",
         f"options.effort xhigh was ignored: {SONNET} does not take it",
     ]
+
+
+def test_a_batch_asks_a_model_that_is_there_too(relay: Relay, clock: Clock) -> None:
+    """Retired while its jobs were gathered, or declined there: the request is made for the other one."""
+    old = "claude-opus-4-6"
+    request = {"prompt": "Hei", "options": {"model": old, "raw": {"model": old}, "fallbackModels": [HAIKU]}}
+    relay.submit(a_submission("r", model=old, request=request, mode="batch"))
+    listed = [{"id": old, "lifecycle": "retired"}, {"id": SONNET, "line": "sonnet"}]
+    relay.upkeep.remember("models", {"fetchedAt": clock(), "models": listed})
+    clock.advance(60)
+    batch = relay.batches.plan("w")
+    assert batch is not None
+    [one] = relay.batches.contents(batch)
+
+    assert one.request is not None
+    assert (one.job.model, one.request.request["options"]["model"]) == (SONNET, SONNET)
+    assert "raw" not in one.request.request["options"]

@@ -89,6 +89,13 @@ def test_fallback_models_are_resolved_like_the_first_and_asked_once_each():
     assert own.request["options"]["fallbackModels"] == ["claude-opus-5", "claude-opus-5-5"]
 
 
+def test_a_fallback_of_the_settings_that_is_no_model_is_said_to_whoever_asks():
+    """A gateway's list may know it tomorrow, so the start is not refused for it."""
+    [warning] = taken({}, told=defaults(fallback_models=("house-large",))).warnings
+
+    assert "RELAY_FALLBACK_MODELS names house-large" in warning
+
+
 def test_a_fallback_that_is_no_model_is_refused_by_its_place():
     assert (
         "is not a Claude model"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..catalogue import resolve
+from ..json_values import shown
 from .defaults import Defaults
 from .fields import Fields, kind
 from .fitting import fit
@@ -70,6 +71,10 @@ def _read_fallbacks(fields: Fields, defaults: Defaults, model: str, *, now: floa
         except ValueError as exc:
             if value is not None:
                 fields.problem(f"fallbackModels[{index}]", str(exc))
+            else:
+                fields.notes.warn(
+                    f"RELAY_FALLBACK_MODELS names {shown(name)}, which is no known model: it is not asked"
+                )
             continue
         if other != model and other not in found:
             found.append(other)
