@@ -19,6 +19,7 @@ from .change import Call, Change, step
 from .failure import ErrorType
 from .holding import thawed
 from .job import Job, State
+from .tries import total
 
 
 def gather(job: Job, *, worker: str, now: float) -> Change:
@@ -110,9 +111,13 @@ def withdraw(job: Job, *, call: Call, now: float, deadline: bool = False) -> Cha
 def book(
     job: Job, *, call: Call, usage: dict[str, int] | None, cost_usd: float | None, model: str, now: float
 ) -> Change:
-    """The answer of an item nobody waits for any more: it is dropped, and what it cost is in the ledger."""
-    total = job.cost_usd if cost_usd is None else (job.cost_usd or 0.0) + cost_usd
-    change = step(job, "late_result", now=now, detail={"call": call.number, "costUsd": cost_usd}, cost_usd=total)
+    """
+    The answer of an item nobody waits for any more: it is dropped, and what it cost is in the ledger.
+
+    The job's own cost is its present run's: what an earlier one had sent is not on its bill.
+    """
+    spent = total(job.cost_usd, cost_usd) if call.run == job.run else job.cost_usd
+    change = step(job, "late_result", now=now, detail={"call": call.number, "costUsd": cost_usd}, cost_usd=spent)
     detail = "; ".join(part for part in (call.detail, "its answer came too late and was paid for") if part)
 
     return replace(

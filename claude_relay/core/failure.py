@@ -68,7 +68,8 @@ class Completion:
     A call that was seen to its end: `message_stop`, with a stop reason, an id and usage.
 
     `usage` is the whole call's. Where several requests made it, `last_usage` is the last one's, and so is `cost_usd`:
-    the others are in the ledger by then, each as a `Step`. Likewise in `Failure`; `Partial` is of the last one alone.
+    the others are in the ledger by then, each as a `Step`. Likewise in `Failure` and `Partial`; a checkpoint is of the
+    last one alone.
     """
 
     text: str = field(repr=False)
@@ -137,6 +138,7 @@ class Partial:
 
     text: str = field(default="", repr=False)
     usage: dict[str, int] | None = None
+    last_usage: dict[str, int] | None = None
     cost_usd: float | None = None
     first_byte_at: float | None = None
     model: str | None = None

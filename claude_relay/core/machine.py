@@ -24,7 +24,7 @@ from .failure import Completion, ErrorType, Failure, Partial, Remedy, Step
 from .holding import fence, fence_try, thawed
 from .job import Job, Lease, OnInterrupt, State
 from .policy import Policy
-from .tries import ended_by, total
+from .tries import ended_by, last_usage, total
 
 _IDLE: dict[str, Any] = {"lease": None, "sent": False}
 
@@ -227,7 +227,7 @@ def interrupt(
         outcome="interrupted" if job.sent else "released",
         detail=why,
         first_byte_at=partial.first_byte_at or call.first_byte_at,
-        usage=partial.usage or call.usage,
+        usage=last_usage(partial) or call.usage,
         cost_usd=cost,
         upstream_request_id=partial.upstream_request_id or call.upstream_request_id,
         text_length=len(partial.text),

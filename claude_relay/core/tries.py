@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .change import Call
-from .failure import Failure
+from .failure import Failure, Partial
 
 
 def ended_by(call: Call, failure: Failure, *, now: float) -> Call:
@@ -17,12 +17,17 @@ def ended_by(call: Call, failure: Failure, *, now: float) -> Call:
         outcome=failure.type.value,
         detail=failure.message,
         first_byte_at=failure.first_byte_at or call.first_byte_at,
-        usage=failure.last_usage or failure.usage,
+        usage=last_usage(failure),
         cost_usd=failure.cost_usd,
         model=failure.model or call.model,
         upstream_request_id=failure.upstream_request_id or call.upstream_request_id,
         text_length=len(failure.partial),
     )
+
+
+def last_usage(end: Failure | Partial) -> dict[str, int] | None:
+    """The tokens of a call's last request: those before it are in the ledger by then, each in an entry of its own."""
+    return end.usage if end.last_usage is None else end.last_usage or None
 
 
 def total(one: float | None, other: float | None) -> float | None:

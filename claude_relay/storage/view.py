@@ -73,8 +73,13 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, Uploa
         return one_of(rows.to_outcome, self._run(sql, (job_id, run)))
 
     def partial(self, job_id: str) -> Partial | None:
-        """What the running call had brought at its last checkpoint."""
-        sql = "SELECT text, usage, model, upstream_request_id FROM partials WHERE job_id = ?"
+        """
+        What had come at the last checkpoint. Where that was another request's, only the text: the rest is in the ledger
+        already, with the entry that it belongs to.
+        """
+        sql = """SELECT p.text, iif(p.number = j.calls, p.usage, NULL), p.model,
+                        iif(p.number = j.calls, p.upstream_request_id, NULL)
+                 FROM partials p JOIN jobs j ON j.id = p.job_id WHERE p.job_id = ?"""
         return one_of(rows.to_partial, self._run(sql, (job_id,)))
 
     def files(self, job_id: str) -> Sequence[KeptFile]:

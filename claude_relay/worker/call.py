@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import tenacity
 
-from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy
+from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Step
 from ..core.job import Job
 from ..errors import LeaseLost, NotFound, StoreUnavailable
 from ..ports import Claude, Prompt
@@ -84,13 +84,18 @@ class Caller:
             stop=lambda: self._why_stop(running),
             sending=lambda: self._sending(running),
             progress=lambda partial: self._checkpoint(running, partial),
-            going_on=lambda step: self._relay.work.going_on(claimed, step),
+            going_on=lambda step: self._going_on(running, step),
         )
 
     def _sending(self, running: Running) -> None:
         """On disk before the first byte is out; an error here keeps it in."""
         self._relay.work.sending(running.claimed)
         running.sent = True
+
+    def _going_on(self, running: Running, step: Step) -> None:
+        """What had come until now is in the ledger with its own request; the text is the whole call's."""
+        self._relay.work.going_on(running.claimed, step)
+        running.partial = Partial(text=running.partial.text, model=running.partial.model)
 
     def _when_late(self, claimed: Claimed, began: float) -> Callable[[], bool]:
         """Whether the deadline has passed: a point in time by the calendar, any other by the steady clock."""
@@ -136,6 +141,7 @@ class Caller:
         partial = Partial(
             text=end.partial or running.partial.text,
             usage=end.usage or running.partial.usage,
+            last_usage=end.last_usage,
             cost_usd=end.cost_usd if end.cost_usd is not None else running.partial.cost_usd,
             first_byte_at=end.first_byte_at or running.partial.first_byte_at,
             model=end.model or running.partial.model,
