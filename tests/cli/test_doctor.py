@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +29,7 @@ from tests.support.builders import a_completion, a_submission
 
 NOW = 1_795_500_000.0
 KEY = "k" * 40
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -432,3 +436,27 @@ def test_it_asks_claude_only_when_told_to(desk, capsys, monkeypatch):
 
     assert "claude" not in {one["check"] for one in quiet}
     assert [one["result"] for one in asked if one["check"] == "claude"] == ["ok"]
+
+
+@pytest.mark.parametrize(("extra", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_on_a_terminal_a_fault_is_red_and_its_mend_stands_below_it(desk, extra, coloured):
+    main_end, other = pty.openpty()
+    env = {"PATH": os.environ["PATH"], "HOME": str(desk), "TERM": "xterm-256color", "COLUMNS": "80"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "claude_relay", "doctor"],
+        env={**env, "PYTHONPATH": str(ROOT), "RELAY_STORE": str(desk / "relay.db"), **extra},
+        cwd=desk,
+        stdin=subprocess.DEVNULL,
+        stdout=other,
+        stderr=other,
+    )
+    os.close(other)
+    seen = b""
+    with contextlib.suppress(OSError):
+        while part := os.read(main_end, 65536):
+            seen += part
+
+    assert process.wait(30) == 1
+    assert (b"\x1b[1;31mfail" in seen) == coloured and (b"\x1b" in seen) == coloured
+    assert "→ claude-relay config init\r\n" in seen.decode()
+    assert b"[31m" not in seen.replace(b"\x1b[1;31m", b"")

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
 _PARTS = "Makefile README.md LICENSE setup.cfg setup.py bin systemd claude_relay"
 #: There is no network in the box, so the libraries lie there as files. Nothing is compiled ahead: that takes long.
-_PIP = "PIP_NO_INDEX=1 PIP_FIND_LINKS=/opt/claude-relay/wheels PIP_NO_COMPILE=1"
+_PIP = "PIP_NO_INDEX=1 PIP_FIND_LINKS=/srv/wheels PIP_NO_COMPILE=1"
 _NEXT, _OLD = "9.9.9", "0.0.1"
 
 
@@ -32,6 +32,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     venv.wheels(under / "wheels")
     machine = Machine(tmp_path_factory.mktemp("box"), under)
     try:
+        # The box comes with something at /opt/claude-relay; a machine that nobody has installed anything on does not.
+        away = "cp -r /opt/claude-relay/wheels /srv/wheels && umount /opt/claude-relay && rmdir /opt/claude-relay"
+        machine.run("sh", "-c", away)
         yield machine
     finally:
         machine.close()
@@ -187,4 +190,4 @@ def test_off_again_it_leaves_the_data_and_says_where(installed):
     assert command(installed, "claude-relay --version").returncode == 127
     assert "0 unit files" in installed.systemctl("list-unit-files", "claude-relay*", check=False).stdout
     assert list((installed.root / "usr/local").rglob("*claude-relay*")) == []
-    assert not (installed.root / "opt/claude-relay/bin").exists()
+    assert not (installed.root / "opt/claude-relay").exists()

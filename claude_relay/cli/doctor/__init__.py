@@ -9,7 +9,7 @@ import click
 
 from ...config import Settings
 from ...errors import ConfigError
-from ..output import Output, json_option, pass_output
+from ..output import Output, clean, json_option, pass_output
 from . import host, outside, rights, settings, store, units
 from .finding import Finding
 from .machine import Machine
@@ -70,10 +70,13 @@ def _show(output: Output, finding: Finding) -> None:
     if output.json:
         output.record(asdict(finding))
     elif output.terminal:
-        colour = {"ok": "green", "warn": "yellow", "fail": "red"}[finding.result]
-        word = f"{finding.result:<5}"
-        output.line((word if output.plain else click.style(word, fg=colour)) + f" {finding.check:<12} {finding.found}")
+        from rich.text import Text
+
+        colour = {"ok": "green", "warn": "yellow", "fail": "bold red"}[finding.result]
+        told = Text.assemble((f"{finding.result:<5}", colour), clean(f" {finding.check:<12} {finding.found}"))
         if finding.mend:
-            output.line(f"{'':18} → {finding.mend}")
+            told.append(clean(f"\n{'':18} → {finding.mend}"))
+        # Not wrapped by us: a command is copied whole.
+        output.console().print(told, soft_wrap=True)
     else:
         output.rows((), [(finding.result, finding.check, finding.found, finding.mend)])
