@@ -14,6 +14,7 @@ from ..errors import Conflict
 from .output import Output, json_option, pass_output
 
 _GROUP = "claude-relay"
+_ETC = Path("/etc/claude-relay")
 
 
 @click.group()
@@ -48,7 +49,8 @@ def check(output: Output, no_keys: bool) -> None:
 
     settings = output.settings
     if not no_keys:
-        settings.require("API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else []))
+        needed = ["API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else [])]
+        settings.require(*(name for name in needed if not _handed_over(name)))
     load_prices(settings.prices)
     output.say("The settings are good.")
 
@@ -68,12 +70,22 @@ def init(output: Output, path: Path | None, system: bool) -> None:
     left as it is.
     """
     if system:
-        _for_a_server(output, path or Path("/etc/claude-relay"))
+        _for_a_server(output, path or _ETC)
         return
     file = path or Path(".env")
     if not _write(file, _settings(with_secrets=True), mode=0o600):
         raise Conflict(f"{file} is there already; it was left as it is. Another place: claude-relay config init PATH.")
     output.say(f"Written to {file}. Put your ANTHROPIC_API_KEY in, then: claude-relay config check")
+
+
+def _handed_over(name: str) -> bool:
+    """Whether systemd hands that secret to its daemon: it need not be, and mostly is not, ours to read."""
+    try:
+        return (_ETC / "credentials" / name).stat().st_size > 0
+    except PermissionError:
+        return True  # root alone can tell; claude-relay doctor does
+    except OSError:
+        return False
 
 
 def _for_a_server(output: Output, folder: Path) -> None:

@@ -115,15 +115,47 @@ class TestSettings:
 
         assert "unset HTTPS_PROXY" in next(one.mend for one in found if one.check == "outgoing proxy")
 
-    def test_what_cannot_be_read_is_told_with_its_cure(self, server, tmp_path):
+    @pytest.mark.parametrize(
+        ("line", "found", "mend"),
+        [
+            ("RELAY_LEASSE=1s", "RELAY_LEASSE", "sed -i 's/^RELAY_LEASSE=/RELAY_LEASE=/' {file} && claude-relay"),
+            (
+                "RELAY_XYZZY_PLUGH=1",
+                "RELAY_XYZZY",
+                "sed -i '/^RELAY_XYZZY_PLUGH=/d' {file} && claude-relay config check",
+            ),
+            ("PORT=x", "PORT from", "edit the line PORT= in {file}: write a whole number"),
+            ("RELAY_PUBLIC_URL=ftp://x", "ftp://x", "edit the line RELAY_PUBLIC_URL= in {file}: write an address"),
+        ],
+    )
+    def test_what_cannot_be_read_is_told_with_its_edit(self, server, line, found, mend):
+        server.env_file.write_text(line + "\n")
         with pytest.raises(ConfigError) as caught:
-            load({"PORT": "x", "RELAY_LEASSE": "1s", "RELAY_PUBLIC_URL": "ftp://x"}, dotenv=None, etc=None)
+            load({}, dotenv=None, etc=server.env_file)
+
+        [fault] = faults(settings.faults(caught.value.problems, server))
+
+        assert found in fault.found
+        assert fault.mend.startswith(mend.format(file=server.env_file))
+
+    def test_the_command_mends_a_misspelt_name(self, server):
+        server.env_file.write_text("PORT=3000\nRELAY_LEASSE=90s\n")
+        with pytest.raises(ConfigError) as caught:
+            load({}, dotenv=None, etc=server.env_file)
+        [fault] = faults(settings.faults(caught.value.problems, server))
+        os.system(fault.mend.split(" && ")[0])
+
+        assert load({}, dotenv=None, etc=server.env_file).lease == 90.0
+
+    def test_what_the_environment_says_wrongly_is_told_too(self, server):
+        with pytest.raises(ConfigError) as caught:
+            load({"PORT": "x", "RELAY_LEASSE": "1s"}, dotenv=None, etc=None)
         found = faults(settings.faults(caught.value.problems, server))
 
-        assert len(found) == 3
-        assert any(one.found.startswith("PORT") and one.mend.startswith("write a whole number") for one in found)
-        assert any("RELAY_LEASSE" in one.found and "RELAY_LEASE" in one.mend for one in found)
-        assert any("ftp://x" in one.found and one.mend.startswith("write an address") for one in found)
+        assert {one.mend.split(",")[0] for one in found} == {
+            "write a whole number from 0 to 65535",
+            "unset RELAY_LEASSE",
+        }
 
 
 class TestRights:

@@ -22,7 +22,24 @@ def faults(problems: Sequence[str], machine: Machine) -> Iterator[Finding]:
     for problem in problems:
         told = re.fullmatch(r'(.*?": |.*?: )(.+)', problem, re.DOTALL)
         found, cure = (told[1].rstrip(": "), told[2]) if told else (problem, f"edit {machine.env_file}")
-        yield fail("settings", found, f"{cure.rstrip('.')}, then: claude-relay config check")
+        yield fail("settings", found, _edit(found, cure, machine))
+
+
+def _edit(found: str, cure: str, machine: Machine) -> str:
+    """The command or the edit; by the words of the sentence, which say which name stands where."""
+    then = "claude-relay config check"
+    if stranger := re.fullmatch(r"(RELAY_\w+) in (.+) is no setting", found):
+        name, file = stranger[1], stranger[2]
+        if file == "the environment":
+            return f"unset {name}"
+        meant = re.match(r"did you mean (\w+)\?", cure)
+        change = f"s/^{name}=/{meant[1]}=/" if meant else f"/^{name}=/d"
+        return f"sed -i '{change}' {file} && {then}"
+    value = re.match(r'(\w+)\b.* from (.+?) (?:is "|cannot be used)', found)
+    if value and value[2] != "the environment":
+        return f"edit the line {value[1]}= in {value[2]}: {cure.rstrip('.')}; then: {then}"
+
+    return f"{cure.rstrip('.')}, then: {then}"
 
 
 def check(settings: Settings, machine: Machine, *, environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
