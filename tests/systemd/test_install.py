@@ -87,6 +87,7 @@ def installed(server: Machine) -> Machine:
 def test_after_five_minutes_there_is_a_relay_that_works(installed):
     assert installed.submit(requestId="first").status_code == 202
     assert installed.finished("first")["status"] == "completed"
+    assert command(installed, "claude-relay config check").returncode == 0
     health = command(installed, "claude-relay doctor")
     assert health.returncode == 0, health.stdout
     for unit in (TARGET, SOCKET):

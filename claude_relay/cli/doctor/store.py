@@ -32,7 +32,7 @@ def check(settings: Settings, machine: Machine) -> Iterator[Finding]:
         return
     try:
         with open_relay(settings) as relay:
-            yield _whole(relay, path)
+            yield _whole(relay, path, machine)
             yield from _workers(relay, machine)
             yield from moving(relay.read.overview())
             yield from backup(relay.read.memo("backup"), machine.now())
@@ -41,13 +41,9 @@ def check(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield _closed(exc, path, machine)
 
 
-def _whole(relay: Relay, path: Path) -> Finding:
-    fault = relay.read.check()
-    if fault is not None:
-        mend = (
-            f"systemctl stop claude-relay.target, keep {path}, then: claude-relay restore FILE with the latest backup"
-        )
-        return fail("store", f"{path} is corrupt: {fault}", mend)
+def _whole(relay: Relay, path: Path, machine: Machine) -> Finding:
+    if (fault := relay.read.check()) is not None:
+        return fail("store", f"{path} is corrupt: {fault}", _restore(machine))
 
     return ok("store", f"{path}, whole")
 
@@ -55,12 +51,31 @@ def _whole(relay: Relay, path: Path) -> Finding:
 def _closed(exc: RelayError, path: Path, machine: Machine) -> Finding:
     """Why it could not be opened; the sentence of a refusal names its cure."""
     if isinstance(exc, StoreRefused):
-        return fail("store", str(exc), "see left: one of the two that the sentence names")
+        return fail("store", str(exc), _refused(str(exc), path, machine))
     if isinstance(exc, StoreUnavailable) and not path.exists():
         start = "systemctl start claude-relay.target" if machine.under_systemd else "claude-relay serve"
         return fail("store", f"there is none at {path} yet", start)
 
     return fail("store", str(exc), "sudo claude-relay doctor, as the store's owner or root")
+
+
+def _refused(said: str, path: Path, machine: Machine) -> str:
+    if "newer version" in said:
+        return "make install, in a checkout of the newer version"
+    if "is not the one" in said:
+        return f"rm {path}.id, if it was put there on purpose; else: {_restore(machine)}"
+
+    return _restore(machine)
+
+
+def _restore(machine: Machine) -> str:
+    """Put the latest backup back; what was there is kept beside it."""
+    put_back = "claude-relay restore /path/of/the/latest/backup"
+    if not machine.under_systemd:
+        return f"stop the daemons, then: {put_back}"
+    units = "claude-relay-api.socket claude-relay.target"
+
+    return f"systemctl stop {units}; {put_back} && systemctl reset-failed 'claude-relay*'; systemctl start {units}"
 
 
 def _workers(relay: Relay, machine: Machine) -> Iterator[Finding]:

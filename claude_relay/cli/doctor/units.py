@@ -49,7 +49,9 @@ def judge(name: str, unit: dict[str, str]) -> Iterator[Finding]:
     """What is wrong with one of them, by what `systemctl show` says of it."""
     load, state = unit.get("LoadState", "not-found"), unit.get("ActiveState", "")
     if load == "masked":
-        yield fail("units", f"{name} is masked: it cannot be started", f"systemctl unmask {name}")
+        yield fail(
+            "units", f"{name} is masked: it cannot be started", f"systemctl unmask {name} && systemctl start {name}"
+        )
         return
     if load != "loaded":
         yield fail("units", f"{name} is not installed ({load})", "sudo make install, in the checkout")
