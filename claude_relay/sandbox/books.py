@@ -9,6 +9,7 @@ from typing import Any
 
 from claude_relay.sandbox.cache import Cache
 from claude_relay.sandbox.files import Files
+from claude_relay.sandbox.prices import dollars
 
 OPEN = "open"
 MOST_CALLS = 10_000
@@ -33,6 +34,7 @@ class Call:
     input_tokens: int = 0  # all of them, those of the cache included
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_life: str | None = None
     output_tokens: int = 0
     prompt_sha256: str | None = None
     file_id: str | None = None
@@ -63,9 +65,11 @@ class Books:
                 setattr(call, name, value)
 
     def calls(self) -> list[dict[str, Any]]:
-        """Every call, oldest first."""
+        """Every call, oldest first, with what it would have cost."""
         with self._lock:
-            return [dict(vars(call)) for call in self._calls]
+            calls = [dict(vars(call)) for call in self._calls]
+
+        return [{**call, "usd": dollars(call)} for call in calls]
 
     def attempt(self, digest: str) -> int:
         """The number of this try of a prompt, counted from 1."""

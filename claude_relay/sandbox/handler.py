@@ -72,7 +72,11 @@ class Handler(Connection):
 
         found = answer(ask, message_id=f"msg_sandbox_{uuid.uuid4().hex[:24]}")
         found = replace(found, cached=books.cache.use(ask.beginnings, time.time()))
-        self.note(cache_read_tokens=found.cached.read, cache_write_tokens=found.cached.written)
+        self.note(
+            cache_read_tokens=found.cached.read,
+            cache_write_tokens=found.cached.written,
+            cache_life=found.cached.life,
+        )
         if ask.stream:
             delay, request_id = self.server.delay, self.call.request_id
             score = play.streamed(found, over=orders.slow, delay=delay, trouble=trouble, request_id=request_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
@@ -88,3 +89,23 @@ def test_a_call_that_cost_next_to_nothing_is_not_rounded_to_nothing(tmp_path: Pa
 
         assert rig.finished("r-1")["costUsd"] == 0.0000015
         assert rig.command("cost").stdout.split("\t")[-1].strip() == "0.0000015"
+
+
+def test_the_ledger_equals_the_sandboxes_books_caches_and_batches_included(tmp_path: Path) -> None:
+    """The sandbox counts and prices by itself: each job's costUsd is what its own entry there says."""
+    with Rig(tmp_path, RELAY_BATCH_LINGER="1s", RELAY_BATCH_POLL="1s").start() as rig:
+        long = "You are a clerk who reads invoices with great care. " * 400
+        for number in range(8):
+            options = {"model": MODELS[number % 2], "systemPrompt": long, "maxTokens": 50 + number}
+            mode = "batch" if number in (5, 6) else "live"
+            rig.submit({"prompt": f"invoice {number}", "requestId": f"r-{number}", "options": options, "mode": mode})
+            rig.finished(f"r-{number}", within=60)
+        found = re.search(r"http://127\.0\.0\.1:\d+", rig.worker.said())
+        assert found is not None
+        books = [call for call in rig.http.get(f"{found[0]}/sandbox/books", timeout=10).json() if call["message_id"]]
+        costs = sorted(rig.status(f"r-{number}")["costUsd"] for number in range(8))
+
+        assert costs == pytest.approx(sorted(call["usd"] for call in books), abs=1e-12)
+        assert cost(rig)["total"]["costUsd"] == pytest.approx(sum(call["usd"] for call in books), abs=1e-9)
+        assert any(call["cache_read_tokens"] for call in books), "no cache was met: the test shows less than it says"
+        assert sum(call["batch_id"] is not None for call in books) == 2
