@@ -106,7 +106,7 @@ def from_memo(memo: Any) -> Noted | None:
         boot=memo["boot"],
         offset=memo["offset"],
         wall=memo["wall"],
-        steady=memo["steady"],
+        steady=memo.get("steady", memo["wall"] - memo["offset"]),
         leaps=tuple((at, by) for at, by in leaps),
     )
 
