@@ -44,7 +44,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
             "held": {"onInterrupt": "hold"},
         }.items():
             rig.submit({"prompt": f"long {name}", "requestId": name, "webhookUrl": url, **more})
-        eventually(lambda: len(upstream.books) == 5 and rig.get("/api/jobs/cancelled")["partialResponse"])
+        eventually(lambda: len(upstream.books) == 5 and rig.get("/api/jobs/cancelled")["partialResponse"], within=40)
 
         assert rig.post("/api/jobs/cancelled/cancel").status_code == 200
         ended = {one.json["requestId"]: one.json for one in hook.wait_for(2, timeout=20)}
