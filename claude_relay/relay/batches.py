@@ -17,7 +17,7 @@ from ..ports import BatchSeen, Hold, Item, Unit, View
 from . import results
 from .budgets import Budgets
 from .conversation import turns_before
-from .gathering import gather, in_batch, next_jobs
+from .gathering import gather, in_batch, is_awaited, next_jobs
 from .values import InBatch, Tools
 from .work import PROBE_EVERY, unpark
 
@@ -116,7 +116,7 @@ class Batches:
             for item in unit.items(batch.id):
                 if item.custom_id not in names:
                     unit.item_done(item.custom_id)
-                elif (one := in_batch(unit, item)) is None or not one.awaited:
+                elif not is_awaited(unit, item):
                     raise Conflict("a job has left the batch since it was packed")
             unit.mark_batch_sent(batch.id)
             return self._save(unit, batch, state=BatchState.CREATING, sent_at=unit.now, count=len(names))

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..core import batched
 from ..core.batching import MOST_BYTES, TOGETHER, leaves
-from ..core.job import Job
+from ..core.job import Job, State
 from ..core.policy import Policy
 from ..core.prices import PriceList
 from ..ports import Item, Unit, View
@@ -70,6 +70,13 @@ def in_batch(view: View, item: Item, tools: Tools | None = None) -> InBatch | No
         request = turning.fitted(request, job, tools)
 
     return InBatch(item=item, job=job, call=call, request=request)
+
+
+def is_awaited(view: View, item: Item) -> bool:
+    """Whether the item's job still waits for it; without reading what it asks for."""
+    job = view.job(item.job_id)
+
+    return job is not None and job.state is State.BATCHED and job.calls == item.number
 
 
 def _fitting(view: View, jobs: Sequence[Job], budgets: Budgets) -> list[Job]:

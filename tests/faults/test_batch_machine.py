@@ -1,0 +1,235 @@
+"""Any order of moves by callers and workers around batches, with an upstream that keeps books and a clock by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.core.batching import Batch, BatchState
+from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.job import State
+from claude_relay.core.policy import Policy
+from claude_relay.errors import Conflict
+from claude_relay.ports import BatchSeen, JobFilter
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.faults.test_crash_walk import World, legal
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+
+PRICE = 0.001
+ENDS = ("answered", "answered", "made", "lost", "bad", "throttled", "no batches", "split")
+KINDS = ("succeeded", "succeeded", "succeeded", "errored", "canceled", "invalid")
+
+
+class Walk:
+    """Upstream's books and the ledger must agree after every move."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.folder = tempfile.TemporaryDirectory()
+        self.clock = Clock()
+        self.store = SqliteStore(Path(self.folder.name) / "relay.db", clock=self.clock)
+        self.relay = Relay(self.store, QuietBell(), Policy(batch_size=3, batch_linger=5.0), rng=random.Random(1))
+        self.numbers, self.ids = itertools.count(), itertools.count(1)
+        self.accepted: list[str] = []
+        self.hands: list[Batch] = []  # what some worker believes to have in hand
+        self.made: dict[str, list[str]] = {}  # upstream's batches, whether we know of them or not
+        self.of: dict[str, str] = {}  # our batch's id to upstream's
+        self.results: dict[str, Any] = {}  # what each custom_id came to, once: upstream does not change its mind
+        self.taken_in: Counter[str] = Counter()
+
+    def close(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+    def submit(self) -> None:
+        mode, late = self.rng.choice(("batch", "batch", "auto")), self.rng.random() < 0.3
+        name = f"r-{next(self.numbers)}"
+        fields: dict[str, Any] = {"need_by": self.clock() + 3000} if mode == "auto" else {}
+        fields |= {"deadline_at": self.clock() + 4000} if late else {}
+        self.relay.submit(a_submission(name, mode=mode, **fields))
+        self.accepted.append(name)
+
+    def plan(self) -> None:
+        self.clock.advance(5.0)
+        self.relay.batches.plan(self._worker())
+
+    def take(self) -> None:
+        """Whatever is next, once it is due."""
+        self.clock.advance(max(0.0, min(60.0, (self.relay.batches.next_at() or 0.0) - self.clock())))
+        if (batch := self.relay.batches.take(self._worker())) is not None:
+            self.hands.append(batch)
+
+    def go_on(self) -> None:
+        """A worker does with a batch in its hand what is next; it may have lost it by now."""
+        if not self.hands:
+            return
+        batch, end = self.hands.pop(self.rng.randrange(len(self.hands))), self.rng.choice(ENDS)
+        with contextlib.suppress(Conflict):
+            if batch.state is BatchState.PLANNED:
+                self._send(batch, end)
+            elif batch.state is BatchState.CREATING:
+                self._search(batch)
+            elif batch.state is BatchState.CREATED:
+                self._read(self.relay.batches.ended(batch)) if end != "lost" else self.relay.batches.looked(batch)
+            else:
+                self._read(batch)
+
+    def _send(self, batch: Batch, end: str) -> None:
+        names = [one.item.custom_id for one in self.relay.batches.contents(batch)]
+        if not names:
+            return self.relay.batches.dropped(batch)
+        if end == "split" and len(names) > 1:
+            batch, names = self.relay.batches.split(batch, [names[:1], names[1:]]), names[:1]
+        if self.rng.random() < 0.2:  # someone cancels one while the batch is packed
+            with contextlib.suppress(Conflict):
+                self.relay.cancel(Ref(request_id=self.rng.choice(self.accepted)))
+        batch = self.relay.batches.sending(batch, names)
+        if end in ("answered", "made", "split"):
+            upstream = f"msgbatch_{next(self.ids)}"
+            self.made[upstream], self.of[batch.id] = names, upstream
+        if end in ("answered", "split"):
+            self._created(batch)
+        elif end in ("made", "lost"):
+            self.relay.batches.unanswered(batch, a_failure(ambiguous=True))
+        else:
+            remedy = Remedy.WAIT if end == "throttled" else Remedy.FAIL
+            reason = "http_404" if end == "no batches" else "http_400"
+            self.relay.batches.refused(batch, a_failure(ErrorType.UPSTREAM, remedy, reason=reason))
+        return None
+
+    def _created(self, batch: Batch) -> None:
+        upstream = self.of[batch.id]
+        seen = BatchSeen(id=upstream, ended=False, count=len(self.made[upstream]), created_at=self.clock())
+        self.relay.batches.created(batch, seen)
+
+    def _search(self, batch: Batch) -> None:
+        self._created(batch) if batch.id in self.of else self.relay.batches.never_made(batch)
+
+    def _read(self, batch: Batch) -> None:
+        """Some of the results; the worker may die before the rest."""
+        names = self.made[batch.upstream_id or ""]
+        for name in names[: self.rng.randint(0, len(names))]:
+            if name not in self.results:
+                self.results[name] = self.rng.choice(KINDS)
+            if (one := self.relay.batches.content(batch, name)) is None:
+                continue
+            kind = self.results[name]
+            end = {
+                "succeeded": a_completion(cost_usd=PRICE),
+                "errored": a_failure(cost_usd=0.0),
+                "canceled": a_failure(cost_usd=0.0),
+                "invalid": a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL, cost_usd=0.0),
+            }[kind]
+            self.relay.batches.settle(one, end, canceled=kind == "canceled")  # type: ignore[arg-type]
+            self.taken_in[name] += 1
+        self.relay.batches.settled(batch) or self.relay.batches.looked(batch)
+
+    def die(self) -> None:
+        """Others may take what it had; it does not know, and may go on with it."""
+        self.relay.upkeep.gone(self._worker())
+
+    def live(self) -> None:
+        for claimed in self.relay.work.claim("w1", limit=1):
+            self.relay.work.sending(claimed)
+            if self.rng.random() < 0.5:
+                self.relay.work.complete(claimed, a_completion(cost_usd=0.0))
+            else:
+                self.relay.work.fail(claimed, a_failure(cost_usd=0.0))
+
+    def ask(self) -> None:
+        if not self.accepted:
+            return
+        with contextlib.suppress(Conflict):
+            getattr(self.relay, self.rng.choice(("cancel", "retry")))(Ref(request_id=self.rng.choice(self.accepted)))
+
+    def pause(self) -> None:
+        self.relay.pause() if self.rng.random() < 0.3 else self.relay.resume()
+
+    def time_passes(self) -> None:
+        self.clock.advance(self.rng.choice((1.0, 6.0, 100.0, 1500.0)))
+        self.relay.batches.promote()
+        self.relay.upkeep.expire()
+
+    def rows_are_legal(self) -> None:
+        world = World.__new__(World)
+        world.failing = self.store._writing  # type: ignore[assignment]
+        legal(world)
+
+    def the_ledger_has_what_upstream_was_paid(self) -> None:
+        """Each answer that was taken in, once; also of jobs that no longer waited for it."""
+        paid = sum(self.results[name] == "succeeded" for name in self.taken_in) * PRICE
+        calls = self.store.read(
+            lambda view: [call for job in view.jobs(JobFilter(limit=500)) for call in view.calls(job.id)]
+        )
+        assert abs(sum(call.cost_usd or 0.0 for call in calls if call.mode == "batch") - paid) < 1e-9
+
+    def what_upstream_has_is_admitted(self) -> None:
+        """An item of a batch that was made, and of which we know, is in the ledger as sent."""
+        known = {upstream for ours, upstream in self.of.items() if self._state(ours) is not BatchState.PLANNED}
+        names = {name for upstream in known for name in self.made[upstream]}
+        sent = self.store.read(
+            lambda view: {
+                f"{job.id}-{call.number}"
+                for job in view.jobs(JobFilter(limit=500))
+                for call in view.calls(job.id)
+                if call.sent
+            }
+        )
+        assert names <= sent
+
+    def nobody_waits_for_nothing(self) -> None:
+        """A job in a batch has an item in one that is still seen to; `legal` looks at that. And none is in two."""
+        batched = self.store.read(lambda view: view.jobs(JobFilter(states=(State.BATCHED,), limit=500)))
+        open_items = [
+            item.job_id
+            for job in batched
+            if (item := self.store.read(lambda view, job=job: view.item_of(job.id, job.calls))) and not item.done
+        ]
+        assert sorted(open_items) == sorted(job.id for job in batched)
+
+    def _worker(self) -> str:
+        return self.rng.choice(("w1", "w2"))
+
+    def _state(self, batch_id: str) -> BatchState | None:
+        batch = self.store.read(lambda view: view.batch(batch_id))
+        return batch.state if batch else None
+
+
+MOVES = {
+    Walk.submit: 6,
+    Walk.plan: 4,
+    Walk.take: 6,
+    Walk.go_on: 8,
+    Walk.die: 2,
+    Walk.live: 2,
+    Walk.ask: 2,
+    Walk.pause: 1,
+    Walk.time_passes: 2,
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(3))
+def test_the_books_agree_in_whatever_order_things_happen(seed: int) -> None:
+    walk = Walk(seed)
+    try:
+        for step in range(300):
+            [move] = walk.rng.choices(list(MOVES), list(MOVES.values()))
+            move(walk)
+            if step % 5:
+                continue
+            walk.rows_are_legal()
+            walk.the_ledger_has_what_upstream_was_paid()
+            walk.what_upstream_has_is_admitted()
+            walk.nobody_waits_for_nothing()
+        assert len(walk.taken_in) > 5, "the walk led nowhere"
+    finally:
+        walk.close()
