@@ -149,3 +149,22 @@ def test_a_key_that_is_always_out_loses_no_job_to_its_default_deadline(relay: Re
 
     assert relay.read.overview()["jobs"]["queued"] >= 1
     assert relay.read.overview()["jobs"]["failed"] == 0
+
+
+def test_a_deadline_that_passes_while_its_key_has_nothing_left_ends_nothing(relay: Relay, clock: Clock) -> None:
+    """It had half an hour left as the money went, and has it again the next day."""
+    relay.submit(a_submission("waits", request=CENT), owner="make")
+    clock.advance(DAY - 1800)
+    jobs(relay, 1, priority=2 * DAY)
+    [first] = claim(relay, 1)
+    relay.work.complete(first, a_completion(cost_usd=0.06))
+    assert relay.upkeep.expire() == []
+    clock.advance(3600)
+    assert relay.upkeep.expire() == []
+
+    clock.advance(DAY - 3600 - 1800)  # into the next day
+    assert relay.upkeep.expire() == []
+    clock.advance(1700)
+    assert relay.upkeep.expire() == []
+    clock.advance(200)
+    assert [job.request_id for job in relay.upkeep.expire()] == ["waits"]
