@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import uuid
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
 from claude_relay.sandbox import patterns, values
+from claude_relay.sandbox.matching import found
 from claude_relay.sandbox.merge import Unfillable, merged
 from claude_relay.sandbox.numbers import number
 from claude_relay.sandbox.problem import ApiError
@@ -170,12 +170,12 @@ class _Filler:
         if pattern is None:
             return _fitted(text, least, most)
         for candidate in (text, text.replace(" ", ""), _fitted(text, least, most)):
-            if re.search(pattern, candidate) and len(candidate) >= least and (most is None or len(candidate) <= most):
+            if found(pattern, candidate) and len(candidate) >= least and (most is None or len(candidate) <= most):
                 return candidate
-        found = patterns.example(pattern, rng, least=least, most=most)
-        if found is None:
+        made = patterns.example(pattern, rng, least=least, most=most)
+        if made is None:
             raise Unfillable(f"{path[-1]} has a pattern for which no text was found")
-        return found
+        return made
 
     def _rng(self, path: tuple[str, ...]) -> Random:
         """Each place has randomness of its own, so that a new field leaves the others as they were."""

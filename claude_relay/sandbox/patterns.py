@@ -8,6 +8,8 @@ import sys
 from random import Random
 from typing import Any
 
+from claude_relay.sandbox.matching import found
+
 if sys.version_info >= (3, 11):
     from re import _constants as codes  # type: ignore[attr-defined]
     from re import _parser as parser  # type: ignore[attr-defined]
@@ -37,11 +39,10 @@ def example(pattern: str, rng: Random, *, least: int = 0, most: int | None = Non
     """A text that `re.search` finds the pattern in, of a length within bounds."""
     try:
         tree = parser.parse(pattern)
-        compiled = re.compile(pattern)
         for attempt in range(_TRIES):
             # Later tries repeat more often: a longer text may be what minLength asks for.
             text = _Walk(rng, extra=min(attempt, 3) if attempt < 20 else attempt + least).sequence(tree)
-            if least <= len(text) and (most is None or len(text) <= most) and compiled.search(text):
+            if least <= len(text) and (most is None or len(text) <= most) and found(pattern, text):
                 return text
     except (_TooHard, re.error, RecursionError, OverflowError):
         return None

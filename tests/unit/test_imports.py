@@ -33,7 +33,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing", "regex", "pypdf"},
     ),
     "webhooks": (_LEAVES | {"ports", "__init__"}, {"requests", "urllib3", "idna"}),
-    "sandbox": ({"__init__"}, set()),
+    "sandbox": ({"__init__"}, {"regex"}),
     "demo": (set(), set()),
     "blueprints": (set(), set()),
     "worker": (_OUTER | {"queues"}, {"tenacity"}),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -181,3 +182,13 @@ def test_a_deep_schema_is_refused_and_does_not_recurse_away():
 
     with pytest.raises(ApiError, match="too deeply"):
         filled(node)
+
+
+def test_a_pattern_that_runs_for_ever_stops_nobody():
+    """No text is found for it in time, and that is said: 60 tries of a tenth of a second at the most."""
+    schema_ = an_object(text={"type": "string", "pattern": r"^(\w|\w\w)+$(?!x)\b!", "minLength": 60})
+    began = time.monotonic()
+    with pytest.raises(ApiError):
+        fill(schema_, "a prompt")
+
+    assert time.monotonic() - began < 30
