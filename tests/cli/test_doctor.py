@@ -250,6 +250,7 @@ class TestUnits:
                 "credentials",
                 "systemctl start",
             ),
+            ("claude-relay-api.socket", {"ActiveState": "failed", "Result": "resources"}, "cannot listen", "ss -ltnp"),
             (
                 "claude-relay-worker.service",
                 {"ActiveState": "failed", "Result": "watchdog", "ExecMainStatus": "6"},

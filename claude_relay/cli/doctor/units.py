@@ -72,6 +72,9 @@ def judge(name: str, unit: dict[str, str]) -> Iterator[Finding]:
 def _failed(name: str, unit: dict[str, str]) -> Finding:
     result, status = unit.get("Result", ""), unit.get("ExecMainStatus", "")
     again = f"systemctl reset-failed {name} && systemctl start {name}"
+    if name.endswith(".socket"):
+        found = f"{name} cannot listen: another program has its address, most likely"
+        return fail("units", found, f"systemctl status {name} and ss -ltnp show whose it is; stop that, then: {again}")
     if status == "78":
         found = f"{name} ended with 78: settings, secrets or store are not good"
         return fail("units", found, f"mend what stands above (or: journalctl -u {name} -n 20), then: {again}")
