@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import Any
 
 import click
 
+from .. import __version__
 from .desk import Desk, open_desk
 from .output import Output, json_option, pass_output
 
@@ -91,6 +93,45 @@ def _batches(body: dict[str, Any]) -> int:
     return sum(body["batches"].values())
 
 
+def _where(output: Output) -> str:
+    """Whose state it is, and when it was that."""
+    settings = output.settings
+
+    return f"{settings.url or settings.store_path}, {time.strftime('%H:%M:%S UTC', time.gmtime())}"
+
+
+def _age(seconds: float) -> str:
+    """Two units at most: nobody counts in seconds after an hour."""
+    for size, unit, lesser_size, lesser in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} {seconds % size // lesser_size:.0f} {lesser}"
+
+    return f"{seconds:.0f} s"
+
+
+def _group(one: dict[str, Any]) -> str:
+    told = f"{one['running']} run" if one["concurrency"] is None else f"{one['running']} of {one['concurrency']} run"
+    if one["rate"] is not None:
+        told += f", {one['rate']:g} a minute"
+    if one["paused"]:
+        told += f", paused: claude-relay resume {one['group']}"
+
+    return told
+
+
+def _room(output: Output) -> str | None:
+    """What is free under this machine's store; nothing of a relay elsewhere."""
+    settings = output.settings
+    if settings.url or settings.store_path is None:
+        return None
+    try:
+        usage = shutil.disk_usage(settings.store_path.parent)
+    except OSError:
+        return None
+
+    return f"{usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB free"
+
+
 def _whole(output: Output, body: dict[str, Any]) -> None:
     if output.json:
         output.value(body)
@@ -99,7 +140,8 @@ def _whole(output: Output, body: dict[str, Any]) -> None:
     alive = [worker for worker in body["workers"] if worker["alive"]]
     oldest, unacked = body["oldestWaitingSeconds"], body.get("unacked", 0)
     rows = [
-        ("waiting", jobs["queued"], "" if oldest is None else f"the oldest for {oldest:.0f} s"),
+        ("claude-relay", __version__, _where(output)),
+        ("waiting", jobs["queued"], "" if oldest is None else f"the oldest for {_age(oldest)}"),
         ("held", jobs["held"], "claude-relay retry ID lets one go on" if jobs["held"] else ""),
         ("running", jobs["running"], ""),
         ("in batches", jobs["batched"], f"{_batches(body)} batches" if jobs["batched"] else ""),
@@ -130,5 +172,7 @@ def _whole(output: Output, body: dict[str, Any]) -> None:
         )
         for one in body.get("destinations", ())
     ]
-    rows += [("paused", group, f"claude-relay resume {group}") for group in body["paused"]]
+    rows += [("group", one["group"], _group(one)) for one in body.get("groups", ())]
+    if (room := _room(output)) is not None:
+        rows.append(("disk", room, ""))
     output.rows(("", "", ""), rows)

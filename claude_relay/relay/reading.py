@@ -158,6 +158,7 @@ class Reading:
                 "jobs": {state.value: counts.get(state, 0) for state in State},
                 "oldestWaitingSeconds": None if oldest is None else round(max(0.0, view.now - oldest), 3),
                 "paused": [group.name for group in view.groups() if group.paused_at is not None],
+                "groups": _groups(view),
                 "holds": [
                     {"scope": hold.scope, "reason": hold.reason, "until": wire.maybe_timestamp(hold.until)}
                     for hold in view.holds()
@@ -304,6 +305,23 @@ def _batch_of(view: View, job: Job) -> Batch | None:
     item = view.item_of(job.id, job.calls) if job.state is State.BATCHED else None
 
     return view.batch(item.batch_id) if item else None
+
+
+def _groups(view: View) -> list[dict[str, Any]]:
+    """Those of which something runs, or that somebody has set."""
+    running = view.running_by_group()
+    known = {group.name: group for group in view.groups()}
+
+    return [
+        {
+            "group": name,
+            "running": running.get(name, 0),
+            "concurrency": known[name].concurrency if name in known else None,
+            "rate": known[name].rate if name in known else None,
+            "paused": name in known and known[name].paused_at is not None,
+        }
+        for name in sorted({*running, *known})
+    ]
 
 
 def _move(seq: int, request_id: str, event: Event) -> dict[str, Any]:

@@ -241,3 +241,15 @@ def test_bulk_from_json_lines(run, tmp_path):
 
     assert (code, out) == (65, "r-1\nr-3\n")
     assert "line 2" in err
+
+
+def test_the_whole_relay_on_one_screen_has_groups_and_whose_it_is(run, relay, where, store):
+    relay.submit(a_submission("r-1", group="night"))
+    run("pause", "night")
+    lines = [line.split("\t") for line in run("status")[1].splitlines()]
+
+    [head] = [line for line in lines if line[0] == "claude-relay"]
+    [group] = [line for line in lines if line[0] == "group"]
+    assert (str(store) in head[2]) == (where == "local")
+    assert group[1] == "night" and group[2].endswith("paused: claude-relay resume night")
+    assert any(line[0] == "disk" for line in lines) == (where == "local")
