@@ -30,10 +30,10 @@ def test_a_conversation_of_three_reaches_the_upstream_whole(tmp_path: Path, upst
         upstream.then(*answer(f"Answer {number}."))
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "First?", "requestId": "r-1", "options": {"systemPrompt": "Be brief. " * 500}})
-        rig.finished("r-1")
+        rig.finished("r-1", within=60)
         early = rig.submit({"prompt": "Second?", "requestId": "r-2", "continueFrom": "r-1"})
         assert early.status_code == 202
-        rig.finished("r-2")
+        rig.finished("r-2", within=60)
         last = rig.command("submit", "--wait", "--continue", "r-2", "Third?")
 
         assert (last.returncode, last.stdout) == (0, "Answer 3.\n"), last.stderr
@@ -67,9 +67,9 @@ def test_an_answer_that_does_not_fit_is_mended_once_even_by_another_worker(
         rig.start_api()
         worker = rig.start_worker(CLAUDE_RELAY_TESTING="1", CLAUDE_RELAY_FAILPOINT="claim.after_commit:2")
         rig.submit({"prompt": "A number?", "requestId": "r", "options": {"outputSchema": schema}})
-        eventually(lambda: not worker.alive)
+        eventually(lambda: not worker.alive, within=60)
         rig.start_worker()
-        rig.finished("r")
+        rig.finished("r", within=60)
 
         got = rig.get("/api/result/r")
         assert (got["status"], got["json"], got["attempts"]) == ("completed", {"n": 7}, 2)
@@ -88,7 +88,7 @@ def test_a_pause_and_a_refused_schema_are_each_a_line_of_the_ledger(tmp_path: Pa
     upstream.then(*answer(" 7}"))
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "A number?", "requestId": "r", "options": {"outputSchema": schema}})
-        rig.finished("r")
+        rig.finished("r", within=60)
 
         got, calls = rig.get("/api/result/r"), rig.get("/api/jobs/r")["calls"]
         assert (got["json"], got["attempts"]) == ({"n": 7}, 1)
@@ -106,7 +106,7 @@ def test_what_repeats_is_cached_and_costs_less(tmp_path: Path) -> None:
         got = []
         for number in range(3):
             rig.submit({"prompt": f"Number {number}", "requestId": f"r-{number}", "options": options})
-            rig.finished(f"r-{number}")
+            rig.finished(f"r-{number}", within=60)
             got.append(rig.get(f"/api/result/r-{number}"))
 
     read = [one["usage"]["cache_read_input_tokens"] for one in got]
@@ -121,16 +121,16 @@ def test_a_large_file_is_uploaded_once_for_two_jobs_and_a_new_worker(tmp_path: P
     file = {"data": base64.b64encode(a_pdf(padding=4_100_000)).decode(), "name": "faktura.pdf"}
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "Who?", "requestId": "r-1", "files": [file]})
-        rig.finished("r-1")
+        rig.finished("r-1", within=60)
         rig.worker.kill()
         rig.start_worker()
         rig.submit({"prompt": "When?", "requestId": "r-2", "files": [file]})
-        rig.finished("r-2")
+        rig.finished("r-2", within=60)
         rig.submit({"prompt": "Sure?", "requestId": "r-3", "continueFrom": "r-2"})
-        rig.finished("r-3")
+        rig.finished("r-3", within=60)
         too_long = {"data": base64.b64encode(a_pdf(601)).decode()}
         rig.submit({"prompt": "All?", "requestId": "r-4", "files": [too_long]})
-        refused = rig.finished("r-4")
+        refused = rig.finished("r-4", within=60)
 
         assert [seen.method for seen in upstream.file_books] == ["POST"]
         sources = [seen.body["messages"][0]["content"][0]["source"] for seen in upstream.books]
@@ -158,14 +158,14 @@ def test_a_tool_is_asked_for_answered_and_the_conversation_goes_on(tmp_path: Pat
     tool = {"name": "weather", "input_schema": schema}
     with Rig(tmp_path).start() as rig:
         rig.submit({"prompt": "Rain? [sandbox: tool weather]", "requestId": "r-1", "options": {"tools": [tool]}})
-        rig.finished("r-1")
+        rig.finished("r-1", within=60)
         asked = rig.get("/api/result/r-1")
         [call] = asked["content"]
         early = rig.submit({"prompt": "Well?", "continueFrom": "r-1"})
         result = {"type": "tool_result", "tool_use_id": call["id"], "content": "Rain."}
         body = {"messages": [{"role": "user", "content": [result]}], "requestId": "r-2", "continueFrom": "r-1"}
         assert rig.submit(body).status_code == 202
-        told = rig.finished("r-2")
+        told = rig.finished("r-2", within=60)
 
         assert (asked["stopReason"], call["name"], set(call["input"])) == ("tool_use", "weather", {"city"})
         assert early.status_code == 400 and call["id"] in early.json()["error"]
@@ -179,7 +179,7 @@ def test_an_old_blueprint_gets_its_answer_with_its_warnings(tmp_path: Path, upst
     options = {"model": "claude-3-5-sonnet-20241022", "temperature": 1, "top_p": 0.9, "raw": {"top_k": 5}}
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         accepted = rig.submit({"prompt": "Hei", "requestId": "r", "options": options}).json()
-        got = rig.finished("r")
+        got = rig.finished("r", within=60)
 
         assert got["status"] == "completed"
         words = " ".join(accepted["warnings"])
