@@ -231,6 +231,30 @@ def test_every_question_uses_its_index(store: SqliteStore) -> None:
     assert not scans
 
 
+def test_a_long_queue_is_looked_over_within_its_index(store: SqliteStore, relay: Relay) -> None:
+    """A status, a dashboard and the alerts ask all the time; of a hundred thousand that wait they read no row."""
+    relay.submit(a_submission("live"))
+    relay.submit(a_submission("batch", mode="batch"))
+    said: list[str] = []
+
+    def explain(unit):
+        run = unit._run
+
+        def spy(sql, args):
+            said.extend(row[3] for row in run("EXPLAIN QUERY PLAN " + sql, args))
+            return run(sql, args)
+
+        live = unit.find("live", "admin")[0]
+        unit._run = spy
+        return unit.oldest_waiting(), unit.ahead(live)
+
+    oldest, ahead = store.write(explain)
+
+    assert (oldest, ahead) == (store.read(lambda view: view.find("live", "admin"))[0].due_at, 0)
+    looks = [one for one in said if " jobs" in one]
+    assert len(looks) == 3 and all("COVERING INDEX" in one for one in looks)
+
+
 # --- what is SQLite's own
 
 
