@@ -14,12 +14,12 @@ from ..core.job import Job, State
 from ..core.submission import Exchanged
 from ..errors import Conflict
 from ..ports import BatchSeen, Hold, Item, Unit, View
-from . import results
+from . import reach, results
 from .budgets import Budgets
 from .conversation import turns_before
-from .gathering import gather, in_batch, is_awaited, next_jobs
+from .gathering import gather, in_batch, is_awaited, next_jobs, probing
 from .values import InBatch, Tools
-from .work import PROBE_EVERY, unpark
+from .work import unpark
 
 #: How long a worker may have a batch in hand, in seconds: longer than anything it does with one may take.
 HOLD = 1800.0
@@ -119,6 +119,7 @@ class Batches:
                 elif not is_awaited(unit, item):
                     raise Conflict("a job has left the batch since it was packed")
             unit.mark_batch_sent(batch.id)
+            reach.found(unit)  # the connection stands, or there would be nothing to send
             return self._save(unit, batch, state=BatchState.CREATING, sent_at=unit.now, count=len(names))
 
         sent = self._store.write(send)
@@ -174,6 +175,8 @@ class Batches:
             if failure.remedy is Remedy.WAIT and changes:
                 until = max(change.job.due_at for change in changes)
                 unit.save_hold(Hold(scope="batches", reason=failure.type.value, since=unit.now, until=until))
+            if failure.reason == "connect":
+                reach.lost(unit, chance=self._tools.random.random())
             return changes
 
         self._announce(self._store.write(move))
@@ -197,13 +200,11 @@ class Batches:
 
     def looked(self, batch: Batch, *, missed: bool = False, detail: str | None = None) -> Batch:
         """Nothing new: again later. `missed`: it, or something of it, was not to be had."""
-        misses = batch.misses + 1 if missed else 0
+        found: dict[str, object] = dict(looks=batch.looks + 1, misses=batch.misses + 1 if missed else 0)
+        if detail is not None:
+            found["detail"] = detail
 
-        return self._store.write(
-            lambda unit: self._look_again(
-                unit, batch, looks=batch.looks + 1, misses=misses, detail=batch.detail if detail is None else detail
-            )
-        )
+        return self._store.write(lambda unit: self._look_again(unit, batch, **found))
 
     def give_back(self, batch: Batch, worker: str) -> None:
         """Nobody has it in hand any more, and it stands as it is in the store."""
@@ -326,8 +327,7 @@ class Batches:
         jobs = next_jobs(unit, self._tools.policy, self._tools.prices)
         if not jobs:
             return None
-        if (park := next((hold for hold in unit.holds() if hold.scope == "park"), None)) is not None:
-            unit.save_hold(replace(park, until=unit.now + PROBE_EVERY))
+        probing(unit)
         identity = self._tools.new_id(unit.now)
         items = []
         for job in jobs:

@@ -40,11 +40,15 @@ class Budgets:
         """Whether that job may start."""
         return job.owner not in self.shut
 
+    def binds(self, job: Job) -> bool:
+        """Whether its key has a budget: of the others nothing needs to be reckoned."""
+        return job.owner in self._left
+
     def reserve(self, job: Job, request: Request) -> float | None:
         """Set aside what its call may come to, where its key has a budget."""
-        if job.owner not in self._left:
+        if not self.binds(job):
             return None
-        amount = reservation(request.request, model=job.model, prices=self._prices, mode=job.mode) or 0.0
+        amount = reservation(request.request, model=job.model, prices=self._prices, mode=job.lane) or 0.0
         if request.max_cost_usd is not None:
             amount = min(amount, request.max_cost_usd)
         self._left[job.owner] -= amount

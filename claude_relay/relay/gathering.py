@@ -11,9 +11,13 @@ from ..core.job import Job, State
 from ..core.policy import Policy
 from ..core.prices import PriceList
 from ..ports import Item, Unit, View
-from . import turning
+from . import reach, turning
 from .budgets import Budgets
 from .values import InBatch, Tools
+from .work import PROBE_EVERY
+
+#: So many batches may wait to be sent. What is in none yet can still be paused, held to a budget, or called live.
+AHEAD = 4
 
 
 def next_jobs(view: View, policy: Policy, prices: PriceList) -> list[Job]:
@@ -21,14 +25,20 @@ def next_jobs(view: View, policy: Policy, prices: PriceList) -> list[Job]:
     The jobs of the next batch, if one should leave now: those without a time to be ready by, or else some whose times
     are close.
 
-    Paused groups, spent budgets, a pause, a park and a throttle hold them back as they do live calls.
+    Paused groups, spent budgets, a pause, a park, a line that is down and a throttle hold them back as they do live
+    calls.
     """
+    if view.unsent_batches() >= AHEAD:
+        return []
     holds, most = {hold.scope: hold for hold in view.holds()}, policy.batch_size
     throttled = "batches" in holds and (holds["batches"].until or 0.0) > view.now
-    if (park := holds.get("park")) is not None:
-        most = 1  # as with live calls: one probes whether the key works again
-    if throttled or "pause" in holds or (park is not None and (park.until is None or park.until > view.now)):
+    away = reach.SCOPE in holds and (holds[reach.SCOPE].until or 0.0) > view.now
+    park = holds.get("park")
+    parked = park is not None and (park.until is None or park.until > view.now)
+    if throttled or away or parked or "pause" in holds:
         return []
+    if park is not None or reach.SCOPE in holds:
+        most = 1  # as with live calls: one probes whether the key works again, or the line is up
 
     groups = [group.name for group in view.groups() if group.paused_at is not None]
     budgets = Budgets(view, prices)
@@ -48,11 +58,20 @@ def gather(unit: Unit, job: Job, *, worker: str, budgets: Budgets, tools: Tools)
     """Put it into a batch: of a model that is there, and with what it may come to set aside."""
     job = turning.up_to_date(unit, job, tools)
     change = batched.gather(job, worker=worker, now=unit.now)
-    if change.call is not None and (request := unit.request(job.id)) is not None:
+    if change.call is not None and budgets.binds(job) and (request := unit.request(job.id)) is not None:
         change = replace(change, call=replace(change.call, reserved_usd=budgets.reserve(job, request)))
     unit.save(change)
 
     return change.job
+
+
+def probing(unit: Unit) -> None:
+    """A batch goes out: where all stands still, it is the one that finds out whether it must."""
+    for hold in unit.holds():
+        if hold.scope == "park":
+            unit.save_hold(replace(hold, until=unit.now + PROBE_EVERY))
+        elif hold.scope == reach.SCOPE:
+            reach.looking(unit, hold)
 
 
 def in_batch(view: View, item: Item, tools: Tools | None = None) -> InBatch | None:
@@ -87,8 +106,10 @@ def _fitting(view: View, jobs: Sequence[Job], budgets: Budgets) -> list[Job]:
         size += view.request_size(job.id)
         if fit and size > MOST_BYTES:
             break
-        if budgets.admits(job) and (request := view.request(job.id)) is not None:
+        if not budgets.admits(job):
+            continue
+        if budgets.binds(job) and (request := view.request(job.id)) is not None:
             budgets.reserve(job, request)
-            fit.append(job)
+        fit.append(job)
 
     return fit

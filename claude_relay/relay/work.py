@@ -85,7 +85,7 @@ class Work:
 
     def repair(self, claimed: Claimed) -> Repair | None:
         """The answer of this run that did not fit its schema, for Claude to mend."""
-        if not claimed.job.failures:
+        if claimed.job.attempt <= 1:  # nothing was answered before
             return None
         return self._store.read(lambda view: view.repair(claimed.job.id, claimed.job.run))
 

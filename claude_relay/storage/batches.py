@@ -102,6 +102,12 @@ class BatchReads(Asking):
         """How many of its items have a job that still waits for them."""
         return int(self._run(f"SELECT count(*) {_AWAITED}", (batch_id,))[0][0])
 
+    def unsent_batches(self) -> int:
+        """How many are planned that nobody has taken in hand to send."""
+        sql = """SELECT count(*) FROM batches WHERE state <> 'settled' AND state = 'planned'
+                 AND (worker IS NULL OR held_until <= ?)"""
+        return int(self._run(sql, (self._now,))[0][0])
+
     def batch_counts(self) -> dict[str, int]:
         """How many batches stand in each state, but for those that are settled."""
         known = {state.value: 0 for state in BatchState if state is not BatchState.SETTLED}

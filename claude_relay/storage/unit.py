@@ -289,7 +289,7 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
             sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
             self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body))
             # An answer to mend is a failure's: most jobs have none, and every statement costs.
-            for table in ("partials", "repairs") if change.job.failures else ("partials",):
+            for table in ("partials", "repairs") if change.job.attempt > 1 else ("partials",):
                 self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
             if outcome.blocks:
                 self.save_blocks(job_id, outcome.run, outcome.blocks)

@@ -168,3 +168,17 @@ def test_a_deadline_that_passes_while_its_key_has_nothing_left_ends_nothing(rela
     assert relay.upkeep.expire() == []
     clock.advance(200)
     assert [job.request_id for job in relay.upkeep.expire()] == ["waits"]
+
+
+def test_what_was_meant_for_a_batch_and_is_called_live_sets_the_whole_price_aside(store: SqliteStore) -> None:
+    """At half of it, twice as many would start as the budget bears."""
+    relay = Relay(store, QuietBell(), Policy(batch_linger=0.0), prices=load_prices(None))
+    relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)
+    jobs(relay, 12, mode="batch")
+    batch = relay.batches.plan("w")
+    assert batch is not None and batch.count == 10
+    batch = relay.batches.take("w")
+    assert batch is not None
+    relay.batches.refused(batch, a_failure(ErrorType.NOT_FOUND, Remedy.FAIL, reason="http_404"))
+
+    assert len(claim(relay)) == 5

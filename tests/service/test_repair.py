@@ -117,3 +117,16 @@ def test_a_worker_that_lost_its_lease_goes_on_with_nothing(relay: Relay, clock: 
 
     with pytest.raises(LeaseLost):
         relay.work.going_on(claimed, Step(outcome="paused"))
+
+
+def test_another_model_that_is_asked_instead_mends_the_answer_too(store: SqliteStore, clock: Clock) -> None:
+    """Its tries begin anew, and what is to be mended stays with the run."""
+    relay = Relay(store, QuietBell(), Policy())
+    options = {"model": "claude-sonnet-5-5", "maxTokens": 100, "fallbackModels": ["claude-opus-5-5"]}
+    relay.submit(a_submission("r", webhook_url=None, request={"prompt": "Hei", "options": options}))
+    unfit(relay, claim(relay, clock), "one")
+    relay.work.fail(claim(relay, clock), a_failure(ErrorType.REFUSED, Remedy.FAIL))
+    other = claim(relay, clock)
+
+    assert other.job.model == "claude-opus-5-5"
+    assert relay.work.repair(other) == Repair(text="one", problem="one does not fit")

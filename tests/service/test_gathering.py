@@ -1,0 +1,100 @@
+"""When jobs leave in a batch, and when they stay where they can still be held back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from claude_relay.core.batching import Batch
+from claude_relay.core.policy import Policy
+from claude_relay.relay import Ref, Relay
+from claude_relay.relay.gathering import AHEAD
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_failure, a_submission
+
+DOWN = a_failure(sent=False, reason="connect")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
+    policy = Policy(batch_linger=0.0, batch_size=5)
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), policy)
+    yield relay
+    relay.close()
+
+
+def wait_for_a_batch(relay: Relay, count: int) -> None:
+    relay.submit_many([a_submission(f"r-{number}", mode="batch") for number in range(count)])
+
+
+def send(relay: Relay, batch: Batch) -> None:
+    relay.batches.sending(batch, [one.item.custom_id for one in relay.batches.contents(batch)])
+
+
+def taken(relay: Relay) -> Batch:
+    batch = relay.batches.take("w")
+    assert batch is not None
+    return batch
+
+
+def test_a_long_queue_is_not_gathered_far_ahead_of_its_sending(relay: Relay) -> None:
+    """Jobs in no batch yet can be paused, and cost nothing of the time in which the loop must show life."""
+    wait_for_a_batch(relay, 100)
+    planned = 0
+    while relay.batches.plan("w") is not None:
+        planned += 1
+    assert planned == AHEAD
+
+    send(relay, taken(relay))
+    assert relay.batches.plan("w") is not None
+    assert relay.batches.plan("w") is None
+    relay.pause()
+    send(relay, taken(relay))
+    assert relay.batches.plan("w") is None
+
+
+def test_an_outage_of_minutes_fails_no_job_that_waits_for_a_batch(relay: Relay, clock: Clock) -> None:
+    """As with live calls: one finds out whether the line is up, the others keep their tries."""
+    wait_for_a_batch(relay, 100)
+    tries = 0
+    for _ in range(600):
+        relay.batches.plan("w")
+        while (batch := relay.batches.take("w")) is not None:
+            relay.batches.refused(batch, DOWN)
+            tries += 1
+        clock.advance(1)
+
+    assert tries < 40
+    assert relay.read.overview()["jobs"]["failed"] == 0
+    assert str(relay.read.status(Ref(request_id="r-99"))["waitingFor"]).startswith("unreachable until ")
+
+
+def test_once_the_line_is_up_all_go_on_at_once(relay: Relay, clock: Clock) -> None:
+    wait_for_a_batch(relay, 20)
+    assert relay.batches.plan("w") is not None
+    relay.batches.refused(taken(relay), DOWN)
+    assert relay.batches.plan("w") is None
+    clock.advance(2)
+    probe = relay.batches.plan("w")
+    assert probe is not None and probe.count == 1
+    assert relay.batches.plan("w") is None
+    send(relay, taken(relay))
+
+    following = relay.batches.plan("w")
+    assert following is not None and following.count == 5
+
+
+def test_live_calls_hear_from_a_batch_that_the_line_is_down(relay: Relay) -> None:
+    wait_for_a_batch(relay, 1)
+    relay.batches.plan("w")
+    relay.batches.refused(taken(relay), DOWN)
+    relay.submit(a_submission("live"))
+
+    assert relay.work.claim("w", limit=1) == []
