@@ -36,6 +36,8 @@ def serve(output: Output, with_worker: bool) -> int:
 
         logs.setup(output.settings, "claude-relay")
         output.settings.require("API_SECRET_KEY", *_upstream_key(output))
+        above.ready("the API and a worker are kept")
+        os.environ.pop("NOTIFY_SOCKET", None)  # the two do not speak for this process
         return supervise()
     logs.setup(output.settings, "claude-relay-api")
     _say_what_stays(output, above)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
 from tests.support.notified import Above
-from tests.support.rig import Rig
+from tests.support.rig import KEY, Rig
 
 pytestmark = pytest.mark.process
 
@@ -95,3 +96,33 @@ def test_an_api_hands_its_port_over(tmp_path: Path, above: Above) -> None:
             caller.join(30)
             assert set(answers) == {202}
             assert sum(rig.get("/api/overview")["jobs"].values()) == len(answers)
+
+
+def test_a_stop_keeps_nobody_waiting_and_cuts_nobody_off(tmp_path: Path) -> None:
+    """Who waits for a result is told at once that it is not there yet; who has begun to ask is still answered."""
+    with Rig(tmp_path) as rig:
+        rig.start_api()
+        rig.submit({"prompt": "x", "requestId": "r-1", "delay": "1h"})
+        body = b'{"prompt": "slowly", "requestId": "r-2", "delay": "1h"}'
+        more = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        with asking(rig, "GET /api/result/r-1", b"Prefer: wait=50\r\n\r\n") as waiter:
+            with asking(rig, "POST /api/claude", more + body[:9]) as slow:
+                rig.get("/health")  # the two came before it
+                rig.api.signal(signal.SIGTERM)
+                answer = waiter.makefile("rb").read()
+                assert answer.startswith(b"HTTP/1.1 202")
+                assert b"Connection: close" in answer
+                assert rig.api.alive
+                slow.sendall(body[9:])
+                assert slow.makefile("rb").read().startswith(b"HTTP/1.1 202")
+        assert rig.api.wait(20) == 0
+        rig.start_api()
+        assert rig.status("r-2")["status"] == "pending"
+
+
+def asking(rig: Rig, what: str, rest: bytes) -> socket.socket:
+    """A connection on which a request was begun."""
+    host, port = rig.url.removeprefix("http://").split(":")
+    made = socket.create_connection((host, int(port)), timeout=30)
+    made.sendall(f"{what} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode() + rest)
+    return made
