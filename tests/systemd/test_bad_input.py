@@ -21,20 +21,20 @@ def refused(machine: Machine, unit: str, *words: str, code: int = 78) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("unit", [API, WORKER])
-def test_a_misspelt_setting_and_a_bad_value_stop_the_start(machine: Machine, unit: str) -> None:
-    """Both at once; mended, it starts, and finds what was there before."""
-    machine.systemctl("start", TARGET)
+def test_a_misspelt_setting_and_a_bad_value_stop_the_start(machine: Machine) -> None:
+    """Both at once; mended, the daemons start, and find what was there before."""
+    machine.systemctl("start", API)
     machine.active(API)
     machine.submit(requestId="r-1", delay="1h")
-    machine.systemctl("stop", unit)
+    machine.systemctl("stop", API)
     machine.settings(RELAY_PROVIDER="sandbox", RELAY_CONCURENCY="8", RELAY_DRAIN="soon")
-    machine.systemctl("start", unit, check=False)
-    refused(machine, unit, "RELAY_CONCURENCY", "did you mean RELAY_CONCURRENCY?", "RELAY_DRAIN")
+    for unit in (API, WORKER):
+        machine.systemctl("start", unit, check=False)
+        refused(machine, unit, "RELAY_CONCURENCY", "did you mean RELAY_CONCURRENCY?", "RELAY_DRAIN")
 
     machine.settings(RELAY_PROVIDER="sandbox")
     machine.systemctl("restart", TARGET)
-    machine.active(unit)
+    machine.active(WORKER)
     machine.active(API)
     assert machine.get("/api/status/r-1")["status"] == "pending"
 
@@ -71,14 +71,14 @@ def test_clients_cannot_make_a_refused_api_spin(machine: Machine) -> None:
     """A connection starts the API; while its settings are wrong that ends soon, and the socket says so."""
     machine.settings(RELAY_CONCURENCY="8")
     machine.systemctl("start", SOCKET)
-    with pytest.raises(Exception, match=r"refused|reset|aborted|closed"):
+    with pytest.raises(Exception, match=r"refused|reset|aborted|closed|timed out"):
         machine.submit()
-    eventually(lambda: machine.show(SOCKET, "ActiveState")["ActiveState"] == "failed", within=40, every=0.3)
-    assert machine.said(API).count("did you mean") <= 31
+    eventually(lambda: machine.show(SOCKET, "ActiveState")["ActiveState"] == "failed", within=60, every=0.3)
+    assert machine.said(API).count("did you mean") <= 21
 
     machine.settings(RELAY_PROVIDER="sandbox")
     machine.systemctl("reset-failed", "claude-relay*")
-    machine.systemctl("start", TARGET)
+    machine.systemctl("start", API)
     assert machine.submit(requestId="r-1").status_code == 202
 
 
@@ -130,7 +130,7 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
     squatter = machine.inside(lambda: __import__("socket").create_server(("127.0.0.1", 3000)))
     with squatter:
         assert machine.systemctl("start", SOCKET, check=False).returncode != 0
-        assert "Address already in use" in machine.said(SOCKET)
+        assert "listening socket (127.0.0.1:3000)" in machine.said(SOCKET)
         by_hand = machine.run(
             "env", f"API_SECRET_KEY={KEY}", "/opt/claude-relay/bin/claude-relay", "serve", check=False
         )
