@@ -144,7 +144,7 @@ def _whole(output: Output, body: dict[str, Any]) -> None:
         ("waiting", jobs["queued"], "" if oldest is None else f"the oldest for {_age(oldest)}"),
         ("held", jobs["held"], "claude-relay retry ID lets one go on" if jobs["held"] else ""),
         ("running", jobs["running"], ""),
-        ("in batches", jobs["batched"], f"{_batches(body)} batches" if jobs["batched"] else ""),
+        ("in batches", jobs["batched"], f"batches: {_batches(body)}" if jobs["batched"] else ""),
         ("completed", jobs["completed"], ""),
         (
             "failed",

@@ -88,9 +88,10 @@ def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:
     name, delivery = record["requestId"], record["delivery"]
     double = " The ledger admits that a call may have been paid for twice." if record["possibleDuplicateCharge"] else ""
     if record["status"] == "processing" and (batch := record.get("batch")):
-        which = f" {batch['upstreamId']} of {batch['jobs']} jobs" if batch["upstreamId"] else ""
+        which = f" of {batch['jobs']}, {batch['upstreamId']}" if batch["upstreamId"] else ""
+        state = str(record["waitingFor"]).removeprefix("batch: ")
         look = f" The next look is at {batch['nextLookAt']}; it may take until {batch['expiresAt'] or 'tomorrow'}."
-        return f"It is in a batch{which}: {record['waitingFor']}.{look}{double}", f"claude-relay wait {name}"
+        return f"It is in a batch{which}: {state}.{look}{double}", f"claude-relay wait {name}"
     if record["status"] == "processing":
         return "It is running." + double, f"claude-relay tail -f {name}"
     if record["status"] == "pending":
