@@ -143,7 +143,7 @@ class Claude:
         "How long before its needBy a job is called live, if no batch has brought it back.",
     )
     batch_settle: float = option(
-        "RELAY_BATCH_SETTLE", "30s", a.duration, "A batch whose creation had no answer is looked for at least so long."
+        "RELAY_BATCH_SETTLE", "60s", a.duration, "A batch whose creation had no answer is looked for at least so long."
     )
 
 

@@ -24,7 +24,7 @@ class Policy:
     batch_linger: float = 15.0
     batch_poll: tuple[float, float] = (5.0, 60.0)
     batch_margin: float = 600.0  # a job with needBy is called live so long before it
-    batch_settle: float = 30.0  # a batch whose creation was not answered is looked for at least so long
+    batch_settle: float = 60.0  # a batch whose creation was not answered is looked for at least so long
     deadline: float = DAY
     max_queue: int = 100_000
     webhook_schedule: tuple[float, ...] = _TAIL
