@@ -359,26 +359,32 @@ class TestStore:
         [old] = faults(store.backup({"at": NOW - 30 * 86400, "file": "/b/x.db"}, NOW))
         assert "claude-relay backup /b/relay-" in old.mend
 
-    def test_a_model_that_goes_away(self):
+    def test_a_model_that_goes_away(self, server):
         memo = {
-            "fetchedAt": "2026-11-01T00:00:00Z",
+            "fetchedAt": NOW - 3600,
+            "provider": "anthropic",
             "models": [
-                {"id": "gone", "retiresAt": "2026-01-01T00:00:00Z"},
-                {"id": "going", "retiresAt": "2026-12-01"},
-                {"id": "staying", "retiresAt": "2028-01-01T00:00:00Z"},
-                {"id": "unknown"},
-                "nonsense",
+                {"id": "claude-sonnet-4-9", "retiresAt": "2026-12-20T00:00:00Z", "lifecycle": "deprecated"},
+                {"id": "claude-opus-4-9", "retiresAt": "2026-10-01T00:00:00Z", "lifecycle": "retired"},
+                {"id": "claude-sonnet-5-5", "retiresAt": "2028-01-01T00:00:00Z", "lifecycle": "active"},
             ],
         }
 
-        def results(**given):
-            return [(one.check, one.result) for one in store.models(memo, Settings(**given), NOW)]
+        def told(memo=memo, **given):
+            return [(one.result, one.mend) for one in faults(store.models(memo, Settings(**given), server))]
 
-        assert results(model="staying") == results(model="unknown") == []
-        assert results(model="gone") == [("models", "fail")]
-        assert results(model="going", fallback_models=("gone",)) == [("models", "warn"), ("models", "fail")]
+        assert told(model="claude-sonnet-5-5") == []
+        [(result, mend)] = told(model="claude-opus-4-9")
+        assert result == "fail" and "RELAY_MODEL=claude-" in mend and str(server.env_file) in mend
+        both = {"model": "claude-sonnet-4-9", "fallback_models": ("claude-opus-4-9", "claude-sonnet-5-5")}
+        [(first, _), (second, kept)] = told(**both)
+        assert (first, second) == ("warn", "fail")
+        assert ",claude-sonnet-5-5'" in kept
+        # The sandbox's list says nothing of the real upstream.
+        assert told({**memo, "provider": "sandbox"}, model="claude-sonnet-5-5") == []
         for nothing in (None, [], {"models": None}, {"models": [1]}):
-            assert list(store.models(nothing, Settings(), NOW)) == []
+            assert told(nothing) == []
+            assert [result for result, _ in told(nothing, model="claude-3-5-sonnet-20241022")] == ["fail"]
 
 
 class TestOutside:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ...config import Settings
-from ...core.catalogue import BUILT_IN
+from ...core import catalogue
 from ...errors import RelayError, StoreRefused, StoreUnavailable
 from ...relay import Relay
 from .finding import Finding, fail, ok, warn
@@ -36,7 +35,7 @@ def check(settings: Settings, machine: Machine) -> Iterator[Finding]:
             yield from _workers(relay, machine)
             yield from moving(relay.read.overview())
             yield from backup(relay.read.memo("backup"), machine.now())
-            yield from models(relay.read.memo("models"), settings, machine.now())
+            yield from models(relay.read.memo("models"), settings, machine)
     except RelayError as exc:
         yield _closed(exc, path, machine)
 
@@ -121,28 +120,31 @@ def backup(last: Any, now: float) -> Iterator[Finding]:
         yield ok("backup", f"{days:.1f} days old ({file})")
 
 
-def models(memo: Any, settings: Settings, now: float) -> Iterator[Finding]:
-    """Whether a model that the settings name is going away; by what the worker was told last."""
-    listed = memo.get("models") if isinstance(memo, dict) else None
-    retires = {
-        one["id"]: at
-        for one in listed or ()
-        if isinstance(one, dict) and isinstance(one.get("id"), str) and (at := _time(one.get("retiresAt"))) is not None
-    }
-    for name in dict.fromkeys((settings.model, *settings.fallback_models)):
-        at = retires.get(name, _time(BUILT_IN.end_of(name)))
-        if at is None or at - now > _SOON:
-            continue
-        day = time.strftime("%Y-%m-%d", time.gmtime(at))
-        setting = "RELAY_MODEL" if name == settings.model else "RELAY_FALLBACK_MODELS"
-        later = [each for each in retires if retires[each] > at]
-        mend = f"set {setting} to one that stays{f', such as {later[-1]}' if later else ''} (claude-relay config show)"
-        say = fail if at <= now else warn
-        yield say("models", f"{name} {'retired' if at <= now else 'retires'} on {day}", mend)
+def models(memo: Any, settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """Whether a model that the settings name is going away: by the list of the upstream, else by what we know."""
+    other = isinstance(memo, dict) and memo.get("provider", settings.provider) != settings.provider
+    known = catalogue.BUILT_IN if other else catalogue.from_memo(memo)
+    today, soon = (_day(at) for at in (machine.now(), machine.now() + _SOON))
+    named = {"RELAY_MODEL": (settings.model,), "RELAY_FALLBACK_MODELS": settings.fallback_models}
+    for setting, names in named.items():
+        for name in names:
+            gone, last = known.is_gone(name, today=today), known.end_of(name)
+            if not gone and (last is None or last > soon):
+                continue
+            others = ",".join(_instead(each, known) if each == name else each for each in names)
+            found = (
+                f"{name} ({setting}) {'is gone' if gone else 'goes away'}{f': its last day is {last}' if last else ''}"
+            )
+            yield (fail if gone else warn)("models", found, machine.put(f"{setting}={others}"))
 
 
-def _time(text: Any) -> float | None:
-    try:
-        return datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
-    except ValueError:
-        return None
+def _instead(name: str, known: catalogue.Catalogue) -> str:
+    """The newest of its family that stays."""
+    family = next((word for word in ("opus", "sonnet", "haiku") if word in name), "sonnet")
+    word = {"opus": "smart", "haiku": "cheap"}.get(family, "fast")
+
+    return known.aliases[word]
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(at))
