@@ -184,6 +184,13 @@ class TestRights:
 
         assert faults(rights.check(Settings(provider="sandbox"), server)) == []
 
+    def test_an_encrypted_credential_is_one_too(self, server):
+        plain = server.credentials / "ANTHROPIC_API_KEY"
+        plain.rename(plain.with_name("ANTHROPIC_API_KEY.cred"))
+
+        assert faults(rights.check(None, server)) == []
+        assert any("ANTHROPIC_API_KEY (encrypted)" in one.found for one in rights.check(None, server))
+
     def test_no_credentials_at_all(self, server):
         for path in server.credentials.iterdir():
             path.unlink()

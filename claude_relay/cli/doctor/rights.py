@@ -62,8 +62,14 @@ def _credentials(settings: Settings | None, machine: Machine) -> Iterator[Findin
         return
 
     good = []
-    for name in sorted({*needed, *there}):
+    sealed = {name.removesuffix(".cred") for name in there if name.endswith(".cred")}  # LoadCredentialEncrypted=
+    for name in sorted({*needed, *there, *sealed}):
         path = folder / name
+        if name in sealed and name not in there and name in _SECRETS:
+            good.append(f"{name} (encrypted)")
+            continue
+        if name.removesuffix(".cred") in sealed & _SECRETS and name not in _SECRETS:
+            continue
         if name not in _SECRETS:
             found = f"{path} is no secret of claude-relay's: nobody reads it"
             yield warn("credentials", found, f"rm {path}, or give it one of the names {', '.join(sorted(_SECRETS))}")

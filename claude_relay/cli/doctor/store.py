@@ -143,7 +143,7 @@ def _instead(name: str, known: catalogue.Catalogue) -> str:
     family = next((word for word in ("opus", "sonnet", "haiku") if word in name), "sonnet")
     word = {"opus": "smart", "haiku": "cheap"}.get(family, "fast")
 
-    return known.aliases[word]
+    return known.aliases.get(word) or catalogue.BUILT_IN.aliases[word]
 
 
 def _day(at: float) -> str:
