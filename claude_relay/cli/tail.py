@@ -13,6 +13,8 @@ from .desk import Desk, open_desk
 from .output import Output, json_option, pass_output
 
 _LOOK = 0.2
+#: Moves in one answer; what lies further back is in each job's own record.
+_MOST = 500
 _DETAIL = ("attempt", "errorType", "error", "statusCode", "dueAt", "outputTokens", "why", "file", "size", "sha256")
 
 
@@ -20,24 +22,29 @@ _DETAIL = ("attempt", "errorType", "error", "statusCode", "dueAt", "outputTokens
 @click.argument("request_id", metavar="[ID]", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on, until Ctrl-C.")
 @click.option(
-    "-n", "--lines", default=20, show_default=True, type=click.IntRange(0, 500), help="So many to begin with."
+    "-n", "--lines", type=click.IntRange(0, _MOST), help="So many to begin with. Default: 20, or all since TIME."
 )
 @click.option("--since", metavar="TIME", help="Only those newer than this, such as 1h.")
 @json_option
 @pass_output
-def tail(output: Output, request_id: str | None, follow: bool, lines: int, since: str | None) -> None:
+def tail(output: Output, request_id: str | None, follow: bool, lines: int | None, since: str | None) -> None:
     """Every job's moves; with an ID that job's text as it is written."""
     with open_desk(output) as desk:
         if request_id is not None:
             _text(output, desk, request_id, follow=follow)
             return
         began = "" if since is None else timestamp(time.time() - _seconds(since))
-        moves, cursor = desk.moves(None, 500 if since else max(lines, 1))
+        wanted = lines if lines is not None else _MOST if since else 20
+        moves, cursor = desk.moves(None, max(wanted, 1))
         shown = [move for move in moves if move["at"] >= began]
-        _print(output, shown if since else shown[-lines:] if lines else [])
+        if since and lines is None and len(shown) == _MOST:
+            output.say(
+                f"These are the last {_MOST} moves; there were more since then: claude-relay list --since {since}"
+            )
+        _print(output, shown[-wanted:] if wanted else [])
         while follow:
             time.sleep(_LOOK)
-            moves, cursor = desk.moves(cursor, 500)
+            moves, cursor = desk.moves(cursor, _MOST)
             _print(output, moves)
 
 

@@ -186,6 +186,16 @@ def test_tail_shows_the_moves(run, relay):
     assert run("tail", "r-1")[1] == "Svar\n"
 
 
+def test_tail_since_shows_all_since_then_and_no_more_than_asked_for(run, relay):
+    for number in range(12):
+        finish(relay, f"r-{number}")
+
+    assert len(run("tail")[1].splitlines()) == 20
+    assert len(run("tail", "--since", "1h")[1].splitlines()) == 36
+    assert len(run("tail", "--since", "1h", "-n", "2")[1].splitlines()) == 2
+    assert run("tail", "-n", "0")[1] == ""
+
+
 def test_why_tells_the_story_and_the_next_command(run, relay):
     finish(relay, "bad", a_failure(remedy=Remedy.FAIL), webhook_url=None)
     finish(relay, "good", webhook_url=None, began=True)
