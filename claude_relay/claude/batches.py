@@ -81,9 +81,7 @@ class Batches:
         except TooMuch as exc:
             return exc.failure
         except (InvalidRequest, TypeError, ValueError) as exc:
-            return Failure(
-                type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable", sent=False
-            )
+            return replace(_unsendable(exc), sent=False)
         except Exception:
             # The port's promise: whatever goes wrong is a Failure.
             log.exception("a request broke on a fault of the relay's own", extra={"job_id": prompt.job.id})
@@ -186,6 +184,12 @@ class Batches:
             done = exchange.read(self._reading(prompt), result["message"])
         except (Malformed, KeyError) as exc:
             return replace(_failure(f"a result of the batch makes no sense: {exc}", "batch_result"), ambiguous=True)
+        except InvalidRequest as exc:  # the schema's own fault, which shows as an answer is held against it
+            return exchange.failed(_unsendable(exc))
+        except Exception:
+            # The port's promise, and what is raised here would keep the results of all others from being read.
+            log.exception("a result broke on a fault of the relay's own", extra={"job_id": prompt.job.id})
+            return exchange.failed(_failure("the relay could not make sense of the answer", "fault"))
         if isinstance(done, Failure):
             return done
         if done.stop_reason == "pause_turn":
@@ -307,6 +311,10 @@ def _encoded(value: Any) -> bytes:
 
 def _strange() -> Failure:
     return _failure("the address in ANTHROPIC_BASE_URL answered on a batch, but not as Anthropic does", "not_a_batch")
+
+
+def _unsendable(exc: Exception) -> Failure:
+    return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")
 
 
 def _failure(message: str, reason: str) -> Failure:

@@ -485,3 +485,15 @@ def test_auto_that_was_not_even_sent_goes_live_in_time(tmp_path: Path) -> None:
         assert world.job("a").calls == 0
     finally:
         world.close()
+
+
+def test_one_schema_that_cannot_be_used_keeps_no_others_from_their_results(world: World) -> None:
+    """That shows only as its answer is held against it; it is paid for, and said to be the caller's fault."""
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/nowhere"}}}
+    options = {"model": "claude-sonnet-5-5", "maxTokens": 50, "outputSchema": schema}
+    world.relay.submit(a_submission("odd", mode="batch", request={"prompt": 'say {"a": 1}', "options": options}))
+    world.submit("b")
+    world.ended("odd", "b")
+
+    assert (world.result("odd")["errorType"], world.result("b")["status"]) == ("invalid_request", "completed")
+    assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)

@@ -7,7 +7,8 @@ The batches of the fake Claude, with books of their own: what was made, and what
         assert shelf.paid == {"01J…-1": 0.000054}
 
 It shares no code with the product. A word in a prompt decides what comes of an item: `errored`, `invalid`, `expired`,
-`refuse`; `slow-batch` keeps its whole batch at work for `slow_span`, or until it is canceled.
+`refuse`; after `say` comes what is answered; `slow-batch` keeps its whole batch at work for `slow_span`, or until it is
+canceled.
 """
 
 from __future__ import annotations
@@ -157,12 +158,13 @@ class Shelf:
         self.answered[name] += 1
         self.paid[name] = self.paid.get(name, Fraction(0)) + price(usage) / 2
         prompt = params["messages"][-1]["content"]
+        says = prompt.removeprefix("say ") if prompt.startswith("say ") else f"batched answer to {prompt}"
         message = {
             "id": f"msg_{name}",
             "type": "message",
             "role": "assistant",
             "model": params["model"],
-            "content": [] if refused else [{"type": "text", "text": f"batched answer to {prompt}"}],
+            "content": [] if refused else [{"type": "text", "text": says}],
             "stop_reason": "refusal" if refused else "end_turn",
             "stop_sequence": None,
             "usage": usage | {"service_tier": "batch"},

@@ -216,6 +216,24 @@ def test_a_schema_that_may_be_the_fault_is_asked_for_live(api: Batches) -> None:
     assert isinstance(end, Failure) and (end.reason, end.remedy) == ("schema_refused", Remedy.SOON)
 
 
+def test_a_schema_that_shows_its_fault_as_it_is_used_ends_its_own_job(api: Batches) -> None:
+    """And is paid for; an error would keep the results of the whole batch from being read."""
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/nowhere"}}}
+    end = api.outcome(succeeded('{"a": 1}'), a_prompt(outputSchema=schema))
+
+    assert isinstance(end, Failure)
+    assert (end.type, end.remedy, end.partial) == (ErrorType.INVALID_REQUEST, Remedy.FAIL, '{"a": 1}')
+    assert "outputSchema" in end.message
+    assert end.cost_usd == pytest.approx((100 * 2 + 10 * 10) / 1e6 / 2)
+
+
+@pytest.mark.parametrize("usage", [{"input_tokens": "many"}, {"input_tokens": 10, "output_tokens": 1e400}, [], 7])
+def test_a_result_of_a_strange_shape_is_a_failure_and_no_error(api: Batches, usage: Any) -> None:
+    end = api.outcome(succeeded(usage=usage), a_prompt())
+
+    assert isinstance(end, (Completion, Failure))
+
+
 def test_a_parcel_is_a_call_that_does_not_stream(api: Batches) -> None:
     parcel = api.parcel("a-1", a_prompt(raw={"speed": "fast", "betas": ["x-2026"]}, systemPrompt="Kort"))
 
