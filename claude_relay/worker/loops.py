@@ -31,6 +31,7 @@ class Loop:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._beat_at: float | None = None
+        self._rest = 0.0  # seconds that it rests after that, on purpose
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
@@ -47,11 +48,15 @@ class Loop:
         self._beat_at = time.monotonic()
 
     def alive(self, now: float, patience: float = PATIENCE) -> bool:
-        """Whether it goes round, by the monotonic time `now`. One not started, or stopped, is not missed."""
+        """
+        Whether it goes round, by the monotonic time `now`.
+
+        One not started, or stopped, is not missed; nor is one that rests until its next round is due.
+        """
         if self._beat_at is None or self._stop.is_set():
             return True
 
-        return self._thread.is_alive() and now - self._beat_at < patience
+        return self._thread.is_alive() and now - self._beat_at < patience + self._rest
 
     def wake(self) -> None:
         """Do the next round now."""
@@ -68,6 +73,7 @@ class Loop:
         while not self._stop.is_set():
             self._wake.clear()
             self.beat()
+            self._rest = 0.0
             try:
                 failpoints.hit(f"loop.{self.name}")
                 delay = self._step()
@@ -77,6 +83,7 @@ class Loop:
             except Exception:
                 log.exception("a round failed; going on", extra={"loop": self.name})
                 delay = self._pause
+            self._rest = max(0.0, delay)
             self.beat()
             if delay > 0:
                 self._wake.wait(delay)

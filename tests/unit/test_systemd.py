@@ -120,6 +120,24 @@ def test_a_loop_lives_while_it_goes_round() -> None:
     assert not loop.alive(time.monotonic() + 60)
 
 
+def test_a_loop_that_rests_until_its_next_round_is_alive() -> None:
+    """Leases that last ten minutes are renewed every few: a watchdog of two must not take that for a hang."""
+    rested = threading.Event()
+
+    def step() -> float:
+        rested.set()
+        return 300.0
+
+    loop = Loop("rests", step)
+    loop.start()
+    try:
+        assert rested.wait(10)
+        eventually(lambda: loop.alive(time.monotonic() + 290))
+        assert not loop.alive(time.monotonic() + 400)
+    finally:
+        loop.stop()
+
+
 def test_a_call_is_stuck_past_its_deadline_and_in_silence() -> None:
     """Past its deadline alone is not enough: its answer may be waiting for a full disk."""
     in_hand = InHand()
