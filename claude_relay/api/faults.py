@@ -12,6 +12,7 @@ import falcon
 
 from ..core import wire
 from ..errors import Busy, InvalidRequest, NotFound, RelayError, StoreRefused, TooLarge, Unauthorized, UnsupportedMedia
+from .middleware import ACK
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ def _on_http_error(req: falcon.Request, resp: falcon.Response, exc: falcon.HTTPE
 def _on_fault(req: falcon.Request, resp: falcon.Response, exc: Exception, params: dict[str, Any]) -> None:
     """Something of ours broke: an id to look for in the log, and nothing else."""
     number = secrets.token_hex(6)
-    log.error("request failed", exc_info=exc, extra={"errorId": number, "method": req.method, "path": req.path})
+    # The token in the path of an ackUrl is a right, which the log gives to nobody.
+    path = req.uri_template if req.path.startswith(ACK) else req.path
+    log.error("request failed", exc_info=exc, extra={"errorId": number, "method": req.method, "path": path})
     body = wire.error_body(RelayError(f"Something went wrong here. Look for {number} in the log."), now=time.time())
     _answer(req, resp, {**body, "errorId": number})
 

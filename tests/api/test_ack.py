@@ -94,3 +94,17 @@ def test_a_guess_does_not_reach_the_store(
     monkeypatch.setattr(SqliteStore, "write", refuse)
     for _ in range(100):
         assert stranger.simulate_get("/ack/" + "A" * 52).status_code == 404
+
+
+def test_a_fault_of_ours_tells_the_log_no_token(
+    stranger: TestClient, path: str, relay: Relay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(token: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(relay.acks, "ack", broken)
+    assert stranger.simulate_post(path).status_code == 500
+
+    [said] = [record for record in caplog.records if record.message == "request failed"]
+    assert said.path == "/ack/{token}"  # type: ignore[attr-defined]
+    assert path.removeprefix("/ack/") not in repr(vars(said))
