@@ -57,7 +57,7 @@ class Caller:
 
         began = self._steady()
         running.late = self._when_late(claimed, began)
-        with self._files.whole(claimed, lambda: self._why_stop(running), lambda: self._pacing.aside(family)) as request:
+        with self._files.whole(claimed, lambda: self._asked(running), lambda: self._pacing.aside(family)) as request:
             end = request if isinstance(request, Failure) else self._call(running, request)
         throttled = isinstance(end, Failure) and end.remedy is Remedy.WAIT
         self._pacing.ended(family, throttled=throttled, well=isinstance(end, Completion))
@@ -107,6 +107,12 @@ class Caller:
         end = began + deadline - claimed.call.started_at
 
         return lambda: self._steady() >= end
+
+    def _asked(self, running: Running) -> Failure | None:
+        """The same, where files are waited for in the thread of the call: whoever asks is alive."""
+        running.moves()
+
+        return self._why_stop(running)
 
     def _why_stop(self, running: Running) -> Failure | None:
         if running.cancelled.is_set():

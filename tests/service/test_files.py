@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,10 @@ from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import StoreUnavailable
 from claude_relay.relay import Ref, Relay
 from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.worker.call import Caller
 from claude_relay.worker.files import Files
+from claude_relay.worker.pacing import Pacing
+from claude_relay.worker.running import InHand, Running
 from tests.support.builders import Clock, QuietBell, a_completion, a_submission
 
 PDF = b"%PDF-1.7\nHei"
@@ -260,3 +264,22 @@ def test_the_files_in_hand_are_never_more_than_fit(relay: Relay) -> None:
     other.join(5)
 
     assert done.is_set()
+
+
+def test_a_job_that_waits_for_its_files_is_not_stuck(relay: Relay) -> None:
+    """Room for them may be taken by calls of half an hour: a worker that waits for it is well, and is not shot."""
+    in_hand = InHand()
+    running = in_hand.add(submit(relay))
+    running.began_at = running.moved_at = time.monotonic() - 4000
+    found: list[Running | None] = []
+
+    class Waits(Shelf):
+        def fetch(self, url: str, *, most: int, stop: Any, room: Any) -> Fetched:
+            assert stop() is None
+            found.append(in_hand.stuck(time.monotonic(), longest=1920, silence=300))
+            return Fetched(host="a.example", status=404)
+
+    caller = Caller(relay, None, Files(relay, Waits()), pacing=Pacing(), ending=threading.Event())  # type: ignore[arg-type]
+    caller.run(running)
+
+    assert found == [None]
