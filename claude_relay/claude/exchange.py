@@ -107,6 +107,9 @@ class Exchange:
 
     def failed(self, failure: Failure) -> Failure:
         """The failure, with all that had come and what it cost."""
+        if len(self._turns) > 1 and not self._watch.on_its_way:
+            # This request never went out: what is open in the ledger is the one before, and ends with its own cost.
+            self._turns.pop()
         usage, last = self._usage(), self._last_usage()
 
         return replace(

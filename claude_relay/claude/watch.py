@@ -80,7 +80,7 @@ class Watch:
         self.written = False
         self.status: int | None = None
         self.headers: dict[str, str] = {}
-        self._on_its_way = False
+        self.on_its_way = False
         self._socket: socket.socket | None = None
         self._waiting_since: float | None = None
         self._heard: float | None = None
@@ -112,10 +112,10 @@ class Watch:
                     self._shut()
         elif name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
             self._go()
-        elif self._on_its_way and name.endswith(("send_request_body.complete", "send_request_body.failed")):
+        elif self.on_its_way and name.endswith(("send_request_body.complete", "send_request_body.failed")):
             self.written = name.endswith("complete")
             self._waiting_since = self._clock()
-        elif self._on_its_way and name.endswith("receive_response_headers.complete"):
+        elif self.on_its_way and name.endswith("receive_response_headers.complete"):
             _, self.status, _, headers = info["return_value"]
             self.headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in headers}
 
@@ -130,7 +130,7 @@ class Watch:
         except Exception as exc:
             self.unrecorded = exc
             raise Ended from exc
-        self.sent = self._on_its_way = True
+        self.sent = self.on_its_way = True
 
     def _overdue(self) -> Failure | None:
         now, limits = self._clock(), self._limits

@@ -220,6 +220,9 @@ def test_a_further_request_that_cannot_be_written_down_is_not_made(fake, caller)
 
     assert (failure.type, failure.remedy, failure.reason) == (ErrorType.INTERNAL, Remedy.SOON, "not_recorded_on")
     assert (failure.sent, failure.partial, len(fake.books)) == (True, "First, ", 1)
+    # The entry that is open in the ledger is the first request's.
+    assert (failure.usage, failure.last_usage) == ({"input_tokens": 10, "output_tokens": 5}, None)
+    assert failure.cost_usd == 0.00007
 
 
 def test_pauses_without_end_are_ended(fake, caller):
