@@ -47,6 +47,8 @@ def take_in(
 def fail(unit: Unit, one: InBatch, failure: Failure, tools: Tools) -> Change:
     """A try that did not end well, by the same rules as a live one."""
     end = once_mended(unit, one.job, failure)
+    if failure.reason in LIVE_AFTER:  # not a try that failed: a live call does it within one
+        end = replace(end, remedy=Remedy.WAIT, retry_after=0.0)
     change = machine.fail(
         one.job,
         end,

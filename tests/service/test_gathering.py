@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from claude_relay.core.batching import Batch
+from claude_relay.core.failure import ErrorType, Failure
 from claude_relay.core.policy import Policy
 from claude_relay.relay import Ref, Relay
 from claude_relay.relay.gathering import AHEAD
 from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_failure, a_submission
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 DOWN = a_failure(sent=False, reason="connect")
 
@@ -98,3 +99,27 @@ def test_live_calls_hear_from_a_batch_that_the_line_is_down(relay: Relay) -> Non
     relay.submit(a_submission("live"))
 
     assert relay.work.claim("w", limit=1) == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        a_failure(reason="pause_turn", usage={"input_tokens": 9}, cost_usd=0.25),
+        a_failure(ErrorType.INVALID_REQUEST, reason="schema_refused", cost_usd=0.0),
+    ],
+)
+def test_what_only_a_live_call_can_do_is_no_try_that_failed(tmp_path: Path, clock: Clock, failure: Failure) -> None:
+    """A live call goes on after a pause, and asks for a schema in words, within one try: so there must be one left."""
+    policy = Policy(batch_linger=0.0, call_attempts=1)
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), policy)
+    wait_for_a_batch(relay, 1)
+    relay.batches.plan("w")
+    batch = taken(relay)
+    [one] = relay.batches.contents(batch)
+    send(relay, batch)
+    relay.batches.settle(one, failure)
+    [claimed] = relay.work.claim("w", limit=1)
+
+    assert relay.work.complete(claimed, a_completion(cost_usd=0.5)).attempt == 1
+    assert relay.read.cost(by="key")["total"]["costUsd"] == 0.5 + (failure.cost_usd or 0.0)
+    relay.close()
