@@ -8,21 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import calendar, wire
-from ..core.batching import Batch
 from ..core.change import Event
 from ..core.delivery import DeliveryState
 from ..core.fetching import KeptFile
 from ..core.job import Job, State
-from ..core.ledger import next_day
-from ..core.prices import PriceList
 from ..core.submission import Exchanged, Submission
-from ..core.waiting import waiting_for
 from ..errors import InvalidRequest, NotFound, Problem
 from ..ports import JobFilter, View
-from .budgets import SPENT, Budgets
 from .conversation import join, turns_up_to
 from .costs import costs
 from .values import Page, Ref, Tools, found
+from .waits import Waits, batch_of
 
 #: A worker that has not been seen for this long is not counted on, in seconds.
 WORKER_SILENCE = 60.0
@@ -37,7 +33,7 @@ class Reading:
 
     def status(self, ref: Ref) -> dict[str, Any]:
         """Where a job stands (`CONTRACT.md` §4)."""
-        return self._store.read(lambda view: _status(view, found(view, ref), self._tools.prices))
+        return self._store.read(lambda view: self._one(view, found(view, ref)))
 
     def result(self, ref: Ref) -> bytes | None:
         """The callback's body once the run has ended, byte for byte; before that None."""
@@ -71,7 +67,8 @@ class Reading:
             listed = view.jobs(replace(which, limit=which.limit + 1))
             shown = listed[: which.limit]
             cursor = shown[-1].id if len(listed) > which.limit else None
-            return Page(jobs=[_status(view, job, self._tools.prices) for job in shown], cursor=cursor)
+            waits = Waits(view, shown, self._tools.prices)
+            return Page(jobs=[_status(view, job, waits) for job in shown], cursor=cursor)
 
         return self._store.read(look)
 
@@ -94,12 +91,12 @@ class Reading:
                 for post in view.posts(job.id)
             ]
             return {
-                **_status(view, job, self._tools.prices),
+                **self._one(view, job),
                 "owner": job.owner,
                 "run": job.run,
                 "possibleDuplicateCharge": job.ambiguous,
                 "unacked": _unacked(view, job),
-                "batch": wire.batch_body(batch) if (batch := _batch_of(view, job)) else None,
+                "batch": wire.batch_body(batch) if (batch := batch_of(view, job)) else None,
                 "partialResponse": partial.text if partial else None,
                 "webhookUrl": request.webhook_url if request else None,
                 "failureWebhookUrl": request.failure_webhook_url if request else None,
@@ -248,6 +245,9 @@ class Reading:
         """What the worker has remembered for the others."""
         return self._store.read(lambda view: view.memo(key))
 
+    def _one(self, view: View, job: Job) -> dict[str, Any]:
+        return _status(view, job, Waits(view, [job], self._tools.prices))
+
 
 def _unacked(view: View, job: Job) -> bool:
     """Whether its result was delivered, and not acknowledged though its group's usually are."""
@@ -257,31 +257,7 @@ def _unacked(view: View, job: Job) -> bool:
     return arrived and view.acked(job.id, job.run) is None and view.acks_expected(job.group)
 
 
-def _budget(view: View, job: Job, prices: PriceList) -> str | None:
-    """Why it waits, if that is for its key's daily budget."""
-    why = Budgets(view, prices).why(job)
-    if why != SPENT:
-        return why
-
-    return f"{why} until {wire.timestamp(next_day(view.now))[:19]}Z"
-
-
-def _status(view: View, job: Job, prices: PriceList) -> dict[str, Any]:
-    reason, position = None, None
-    if job.state in (State.QUEUED, State.HELD, State.BATCHED):
-        holds = {hold.scope: (hold.reason, hold.until) for hold in view.holds()}
-        group = view.group(job.group)
-        full = group.concurrency is not None and view.running_by_group().get(job.group, 0) >= group.concurrency
-        reason = waiting_for(
-            job,
-            now=view.now,
-            holds=holds,
-            group_paused=group.paused_at is not None,
-            group_full=full,
-            budget=_budget(view, job, prices),
-            batch=_batch_of(view, job),
-        )
-        position = view.ahead(job) + 1 if job.state is State.QUEUED and job.lane == "live" else None
+def _status(view: View, job: Job, waits: Waits) -> dict[str, Any]:
     delivery = view.delivery(job.id) if job.state.final else None
     if delivery is not None and delivery.run != job.run:
         delivery = None
@@ -292,19 +268,12 @@ def _status(view: View, job: Job, prices: PriceList) -> dict[str, Any]:
     return wire.status_body(
         job,
         metadata=view.metadata(job.id),
-        waiting_for=reason,
-        position=position,
+        waiting_for=waits.why(job),
+        position=waits.place(job),
         delivery=delivery,
         acked=acked,
         destination=there,
     )
-
-
-def _batch_of(view: View, job: Job) -> Batch | None:
-    """The batch that a job is in now."""
-    item = view.item_of(job.id, job.calls) if job.state is State.BATCHED else None
-
-    return view.batch(item.batch_id) if item else None
 
 
 def _groups(view: View) -> list[dict[str, Any]]:

@@ -153,11 +153,11 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, Uploa
             self._value("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running', 'batched', 'held')", ()) or 0
         )
 
-    def ahead(self, job: Job) -> int:
-        """How many will be claimed before it."""
+    def ahead(self, job: Job, after: Job | None = None) -> int:
+        """How many will be claimed before it, and not before `after`."""
         sql = """SELECT count(*) FROM jobs INDEXED BY jobs_due
-                 WHERE state = 'queued' AND lane = 'live' AND rank < ?"""
-        return int(self._value(sql, (job.rank,)) or 0)
+                 WHERE state = 'queued' AND lane = 'live' AND rank >= ? AND rank < ?"""
+        return int(self._value(sql, (float("-inf") if after is None else after.rank, job.rank)) or 0)
 
     def counts(self) -> dict[State, int]:
         """How many jobs stand in each state."""

@@ -255,6 +255,34 @@ def test_a_long_queue_is_looked_over_within_its_index(store: SqliteStore, relay:
     assert len(looks) == 3 and all("COVERING INDEX" in one for one in looks)
 
 
+def test_a_page_of_a_long_queue_walks_along_it_once(store: SqliteStore, relay: Relay, clock: Clock) -> None:
+    """Each job's place is right, whatever its head start, and none is counted anew from the front."""
+    for number, priority in enumerate((0, 30, 0, 500)):
+        clock.advance(1)
+        relay.submit(a_submission(f"r-{number}", priority=priority))
+    relay.submit(a_submission("batched", mode="batch"))
+    counted: list[tuple[float, float]] = []
+
+    class Spy(type(store)):  # type: ignore[misc]
+        def read(self, look):
+            def spied(view):
+                real = view.ahead
+                view.ahead = lambda job, after=None: (
+                    counted.append((after.rank if after else 0, job.rank)) or real(job, after)
+                )
+                return look(view)
+
+            return super().read(spied)
+
+    store.__class__ = Spy
+    jobs = relay.read.jobs(JobFilter(limit=50)).jobs
+
+    assert {job["requestId"]: job["position"] for job in jobs} == {
+        "r-3": 1, "r-1": 2, "r-0": 3, "r-2": 4, "batched": None
+    }  # fmt: skip
+    assert [begin for begin, _ in counted[1:]] == [end for _, end in counted[:-1]]
+
+
 # --- what is SQLite's own
 
 
