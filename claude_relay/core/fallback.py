@@ -16,9 +16,9 @@ from .change import Change, step
 from .failure import ErrorType, Failure
 from .job import Job, State, family_of
 
-#: The ends that another family of models may not meet.
-_ELSEWHERE = (ErrorType.OVERLOADED, ErrorType.RATE_LIMIT)
-_WAITS = tuple(f"{kind.value}:" for kind in _ELSEWHERE)
+#: The ends that another family of models may not meet, and the reasons of a hold that are the same.
+ELSEWHERE = (ErrorType.OVERLOADED, ErrorType.RATE_LIMIT)
+_WAITS = tuple(f"{kind.value}:" for kind in ELSEWHERE)
 
 _WHY = {
     "refused": "declined to answer",
@@ -40,7 +40,7 @@ def instead_of_failing(change: Change, failure: Failure, *, closed: Collection[s
     """
     job, before = change.job, change.before
     refused = failure.type is ErrorType.REFUSED and not failure.partial
-    if job.state is not State.FAILED or before is None or not (refused or failure.type in _ELSEWHERE):
+    if job.state is not State.FAILED or before is None or not (refused or failure.type in ELSEWHERE):
         return change
     model = chosen(before, closed) or (before.fallbacks[0] if refused and before.fallbacks else None)
     if model is None:

@@ -35,7 +35,9 @@ def waiting_too_long(view: View, patience: float) -> Sequence[tuple[Job, str]]:
     long = [
         hold.scope.removeprefix("family:")
         for hold in view.holds()
-        if hold.scope.removeprefix("family:") in closed and view.now - hold.since >= patience
+        if hold.scope.removeprefix("family:") in closed
+        and view.now - hold.since >= patience
+        and hold.reason in fallback.ELSEWHERE  # not for what this machine lacks
     ]
     jobs = view.turnable(long, limit=_STEP) if long else ()
 

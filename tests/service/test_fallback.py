@@ -156,6 +156,18 @@ def test_an_overload_of_long_ago_is_not_this_one(relay: Relay, clock: Clock) -> 
     assert relay.upkeep.turn() == []
 
 
+def test_what_this_machine_lacks_sends_nobody_to_another_model(relay: Relay, clock: Clock) -> None:
+    """No file handle to spare is no trouble of the model's, and another one would be asked from the same machine."""
+    submit(relay)
+    for _ in range(5):
+        relay.work.fail(claim(relay), a_failure(ErrorType.INTERNAL, Remedy.WAIT, retry_after=30.0, reason="exhausted"))
+        clock.advance(31)
+    relay.work.fail(claim(relay), a_failure(ErrorType.INTERNAL, Remedy.WAIT, retry_after=30.0, reason="exhausted"))
+    submit(relay, "behind")
+
+    assert relay.upkeep.turn() == []
+
+
 def test_a_retry_begins_with_the_model_that_was_named(relay: Relay) -> None:
     """And with the whole list; what an earlier run was told stays with that one."""
     submit(relay)
