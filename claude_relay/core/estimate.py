@@ -86,15 +86,18 @@ def estimate(
     )
 
 
-def reservation(request: Mapping[str, Any], *, model: str, prices: PriceList, mode: str = "live") -> float | None:
+def reservation(
+    request: Mapping[str, Any], *, model: str, prices: PriceList, mode: str = "live", before: int = 0
+) -> float | None:
     """
     What to set aside for a call while it is under way: the likely input, and an answer as long as it may be.
 
-    It is asked as jobs are claimed, so that files are reckoned by their size and not unpacked.
+    It is asked as jobs are claimed, so that files are reckoned by their size and not unpacked. `before`: the tokens of
+    what was said earlier in its conversation.
     """
     files = [file if file.get("mediaType") != _PDF else _by_size(file) for file in request.get("files") or ()]
     tokens = _request({**request, "files": files}, model, [])
-    usage = {"input_tokens": tokens.likely, "output_tokens": _output(request.get("options") or {})}
+    usage = {"input_tokens": before + tokens.likely, "output_tokens": _output(request.get("options") or {})}
 
     return prices.cost(model, usage, batch=mode == "batch")
 

@@ -13,6 +13,7 @@ from . import standing
 _SCOPE = "budget:"
 #: What sums of fractions leave over is no money, in dollars.
 _DUST = 1e-9
+_TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 SPENT, IN_FLIGHT = "daily budget of its key", "daily budget of its key: its calls under way may use up the rest"
 
 
@@ -24,7 +25,7 @@ class Budgets:
     """
 
     def __init__(self, view: View, prices: PriceList) -> None:
-        self._prices = prices
+        self._view, self._prices = view, prices
         self._left: dict[str, float] = {}
         budgets = {key.name: key.daily_budget_usd for key in view.api_keys() if key.daily_budget_usd is not None}
         self.out: set[str] = set()
@@ -48,7 +49,8 @@ class Budgets:
         """Set aside what its call may come to, where its key has a budget."""
         if not self.binds(job):
             return None
-        amount = reservation(request.request, model=job.model, prices=self._prices, mode=job.lane) or 0.0
+        before = self._said_before(job) if request.request.get("continueFrom") else 0
+        amount = reservation(request.request, model=job.model, prices=self._prices, mode=job.lane, before=before) or 0.0
         if request.max_cost_usd is not None:
             amount = min(amount, request.max_cost_usd)
         self._left[job.owner] -= amount
@@ -56,6 +58,14 @@ class Budgets:
             self.shut.add(job.owner)
 
         return amount
+
+    def _said_before(self, job: Job) -> int:
+        """What the earlier job had read and written in tokens, which is all of the conversation until then."""
+        earlier = self._view.earlier(job.id)
+        known = self._view.job(earlier.job_id) if earlier is not None else None
+        usage = known.usage if known is not None else None
+
+        return sum((usage or {}).get(name, 0) for name in _TOKENS)
 
     def why(self, job: Job) -> str | None:
         """Why it waits, if that is for its key's budget."""

@@ -182,3 +182,14 @@ def test_what_was_meant_for_a_batch_and_is_called_live_sets_the_whole_price_asid
     relay.batches.refused(batch, a_failure(ErrorType.NOT_FOUND, Remedy.FAIL, reason="http_404"))
 
     assert len(claim(relay)) == 5
+
+
+def test_what_was_said_before_in_a_conversation_is_set_aside_too(relay: Relay) -> None:
+    """It is sent again with each turn: ten thousand tokens cost more than the answer that is reckoned with."""
+    relay.submit(a_submission("first", request=CENT), owner="make")
+    [first] = claim(relay)
+    told = {"input_tokens": 1000, "cache_read_input_tokens": 8000, "output_tokens": 1000}
+    relay.work.complete(first, a_completion(usage=told, cost_usd=0.0))
+    jobs(relay, 5, request={**CENT, "continueFrom": "first"})
+
+    assert len(claim(relay)) == 2  # at three cents each
