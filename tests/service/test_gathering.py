@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,5 +122,6 @@ def test_what_only_a_live_call_can_do_is_no_try_that_failed(tmp_path: Path, cloc
     [claimed] = relay.work.claim("w", limit=1)
 
     assert relay.work.complete(claimed, a_completion(cost_usd=0.5)).attempt == 1
+    assert "called live" in json.loads(relay.read.result(Ref(request_id="r-0")) or b"")["warnings"][0]
     assert relay.read.cost(by="key")["total"]["costUsd"] == 0.5 + (failure.cost_usd or 0.0)
     relay.close()
