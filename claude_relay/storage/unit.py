@@ -46,6 +46,7 @@ WHERE j.finished_at IS NOT NULL
   AND j.finished_at <= ?
   AND NOT EXISTS (SELECT 1 FROM deliveries p WHERE p.job_id = j.id AND p.state IN ('pending', 'sending'))
   AND NOT EXISTS (SELECT 1 FROM continuations c WHERE c.earlier_id = j.id)
+  AND NOT EXISTS (SELECT 1 FROM batch_items i WHERE i.job_id = j.id AND i.done = 0)
 ORDER BY j.finished_at LIMIT ?"""
 _TOMBSTONE = """
 INSERT INTO tombstones (request_id, owner, job_id, body_hash, state, created_at, finished_at, purged_at)

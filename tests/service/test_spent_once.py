@@ -114,7 +114,6 @@ def test_a_worker_that_dies_before_a_word_came_pays_nothing_of_the_try_before(re
 
 def test_a_late_result_of_an_older_run_is_not_the_new_runs(relay: Relay) -> None:
     """It is in the ledger and in the sums; the new run's callback, and what it may cost, know nothing of it."""
-    batches = relay.batches
     relay.submit(a_submission("b", webhook_url=None, mode="batch"))
     relay = Relay(relay._store, QuietBell(), Policy(batch_linger=0.0, batch_settle=0.0))
     batches = relay.batches
@@ -132,3 +131,25 @@ def test_a_late_result_of_an_older_run_is_not_the_new_runs(relay: Relay) -> None
     assert relay.read.status(ref)["costUsd"] is None
     assert [call["costUsd"] for call in relay.read.record(ref)["calls"]] == [0.5]
     assert relay.read.cost(by="mode")["total"]["costUsd"] == 0.5
+
+
+def test_a_job_is_not_purged_before_its_late_result_is_booked(tmp_path: Path) -> None:
+    """However short its retention: what a cancelled job's item costs belongs into the sums."""
+    clock = Clock()
+    policy = Policy(batch_linger=0.0, retention=60.0, retention_failed=60.0)
+    relay = Relay(SqliteStore(tmp_path / "other.db", clock=clock), QuietBell(), policy)
+    relay.submit(a_submission("b", webhook_url=None, mode="batch"))
+    batch = relay.batches.plan("w")
+    assert batch is not None
+    [one] = relay.batches.contents(batch)
+    relay.batches.sending(batch, [one.item.custom_id])
+    relay.cancel(Ref(request_id="b"))
+    clock.advance(3600)
+    assert relay.upkeep.purge() == 0
+
+    late = relay.batches.content(batch, one.item.custom_id)
+    assert late is not None
+    relay.batches.settle(late, a_completion("late", cost_usd=0.5))
+    assert relay.upkeep.purge() == 1
+    assert relay.read.cost(by="mode")["total"]["costUsd"] == 0.5
+    relay.close()
