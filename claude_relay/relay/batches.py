@@ -49,7 +49,9 @@ class Batches:
 
         def take(unit: Unit) -> Batch | None:
             for batch in unit.due_batches(limit=1):
-                return self._save(unit, batch, worker=worker, held_until=unit.now + HOLD)
+                # To be looked for, from now on: what was minutes on its way may arrive yet.
+                sent_at = unit.now if batch.state is BatchState.CREATING and not batch.looks else batch.sent_at
+                return self._save(unit, batch, worker=worker, held_until=unit.now + HOLD, sent_at=sent_at)
             return None
 
         if not self._store.read(lambda view: view.due_batches(limit=1)):
@@ -261,11 +263,8 @@ class Batches:
             return change
 
         change = self._store.write(move)
-        if change is None:
-            return None
-        self._announce([change])
 
-        return change.job
+        return None if change is None else self._announce([change])[0]
 
     def settled(self, batch: Batch) -> bool:
         """Whether all results are in; if so, the batch is done with."""
@@ -297,10 +296,10 @@ class Batches:
 
     def promote(self) -> Sequence[Job]:
         """Call live what a batch is too slow for; what is in one may be paid for twice then, and says so."""
-        rest = grace(self._tools.policy)
 
         def late(view: View, limit: int) -> Sequence[Job]:
-            return view.too_slow(unsent_before=view.now, sent_before=view.now - rest, limit=limit)
+            sent_before = view.now - grace(self._tools.policy)
+            return view.too_slow(unsent_before=view.now, sent_before=sent_before, limit=limit)
 
         def move(unit: Unit) -> list[Change]:
             changes = []

@@ -216,7 +216,7 @@ class Batching:
         one whose results bear its names. While one of them is at work its names cannot be seen, so it is waited for.
         """
         batches, sent_at = self._relay.batches, batch.sent_at or batch.planned_at
-        recent = self._api.recent(since=sent_at - SKEW)
+        recent = self._api.recent(since=batch.planned_at - SKEW)
         if isinstance(recent, Failure):
             batches.looked(batch, detail=f"looked for: {recent.message}")
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from claude_relay.relay import Ref, Relay
 from claude_relay.storage.sqlite import SqliteStore
 from claude_relay.worker.batching import Batching
 from claude_relay.worker.files import Files
-from tests.support.builders import QuietBell, a_submission
+from tests.support.builders import QuietBell, a_failure, a_submission
 from tests.support.eventually import eventually
 from tests.support.fake_batches import Shelf, live
 from tests.support.fake_claude import FakeClaude, Reset, refusal
@@ -497,3 +498,24 @@ def test_one_schema_that_cannot_be_used_keeps_no_others_from_their_results(world
 
     assert (world.result("odd")["errorType"], world.result("b")["status"]) == ("invalid_request", "completed")
     assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
+
+
+def test_what_was_long_on_its_way_is_looked_for_as_long_as_any(tmp_path: Path) -> None:
+    """An upload may take ten minutes and then be made: who begins to look only then must not send it again at once."""
+    world = World(tmp_path, batch_settle=60.0)
+    try:
+        world.submit("a")
+        world.relay.batches.plan("w")
+        batch = world.relay.batches.take("w")
+        assert batch is not None
+        [one] = world.relay.batches.contents(batch)
+        sent = world.relay.batches.sending(batch, [one.item.custom_id])
+        assert sent.sent_at is not None
+        began = replace(sent, sent_at=sent.sent_at - 600)
+        world.relay.batches.unanswered(began, a_failure(ambiguous=True))
+        looked_at = world.relay.batches.next_at()
+        world.until(lambda: world.relay.batches.next_at() != looked_at)
+
+        assert world.job("a").state is State.BATCHED
+    finally:
+        world.close()
