@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from .storage.ballast import Ballast
     from .systemd import Supervisor
     from .webhooks.allow import Allow
+    from .worker.alerts import Alerts
     from .worker.daemon import Daemon
     from .worker.pacing import Pacing
 
@@ -222,14 +222,13 @@ def _watching(settings: Settings, relay: Relay) -> Iterator[None]:
     """
     Alerts from the API process, too: where there is no worker nobody else would notice.
 
-    Without a network of its own (the unit's PrivateNetwork=) it writes them into the log alone: the worker tells.
+    Without a network of its own (the unit's PrivateNetwork=) it leaves word for `claude-relay alerts` instead, also
+    where it knows of no address: its unit need not have that secret.
     """
-    from .webhooks.allow import Allow
-    from .worker.alerts import Alerts
+    from .systemd import word
 
-    sender = _alert_sender(settings, Allow.parse(settings.allow_private_urls))
-    url = settings.alert_url if _has_network() else None
-    alerts = Alerts(relay, sender, url=url, secrets=settings.webhook_secret, models=settings.models())
+    url = settings.alert_url if word.has_network() else None
+    alerts = _alerts(settings, relay, url, word.leaving(os.environ))
     alerts.start()
     try:
         yield
@@ -237,13 +236,20 @@ def _watching(settings: Settings, relay: Relay) -> Iterator[None]:
         alerts.stop()
 
 
-def _has_network() -> bool:
-    try:
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
-    except OSError:
-        return False
+def tell_alerts(settings: Settings) -> int:
+    """Look once for what needs a person, and tell what is due; answers how many alerts were taken."""
+    with open_relay(settings) as relay:
+        return _alerts(settings, relay, settings.alert_url).once()
 
-    return True
+
+def _alerts(settings: Settings, relay: Relay, url: str | None, leave_word: Callable[[], None] | None = None) -> Alerts:
+    from .webhooks.allow import Allow
+    from .worker.alerts import Alerts
+
+    sender = _alert_sender(settings, Allow.parse(settings.allow_private_urls))
+    secrets, models = settings.webhook_secret, settings.models()
+
+    return Alerts(relay, sender, url=url, leave_word=leave_word, secrets=secrets, models=models)
 
 
 def work(settings: Settings, supervisor: Supervisor | None = None, name: str | None = None) -> int:

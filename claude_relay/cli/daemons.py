@@ -65,6 +65,20 @@ def worker(output: Output, name: str | None) -> int:
 
 
 @click.command()
+@pass_output
+def alerts(output: Output) -> None:
+    """Look once for what needs a person, and tell RELAY_ALERT_URL what is due. Daemons with a network do so anyway."""
+    from .. import logs, wiring
+
+    logs.setup(output.settings, "claude-relay-alerts")
+    told = wiring.tell_alerts(output.settings)
+    if output.settings.alert_url is None:
+        output.say("RELAY_ALERT_URL is not set: what needs a person stands in the log alone.")
+    else:
+        output.say(f"Alerts told: {told}.")
+
+
+@click.command()
 @click.option("--check", is_flag=True, help="Only say whether this version can use the store; nothing is changed.")
 @pass_output
 def migrate(output: Output, check: bool) -> None:

@@ -43,6 +43,7 @@ VERBS = {
     "listen": "listen",
     "blueprint": "blueprint",
     "doctor": "doctor",
+    "alerts": "daemons",
     "keys": "keys",
     "backup": "backup",
     "restore": "backup",

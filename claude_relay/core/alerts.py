@@ -6,7 +6,7 @@ One alert a cause, however many jobs it touches. A cause that has ended and come
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
@@ -114,6 +114,11 @@ def body(alert: Alert, *, now: float) -> dict[str, Any]:
     }
 
 
+def attended(now: float, workers_seen: Iterable[float]) -> bool:
+    """Whether a worker is there to be counted on."""
+    return any(now - seen < SILENCE for seen in workers_seen)
+
+
 def tell_again(tries: int) -> float | None:
     """Seconds until the next try after so many; None: that was the last."""
     return TELL_AGAIN[tries - 1] if tries <= len(TELL_AGAIN) else None
@@ -179,9 +184,10 @@ def _disk(facts: Facts) -> Alert | None:
 
 
 def _worker(facts: Facts) -> Alert | None:
-    alive = any(facts.now - seen < SILENCE for seen in facts.workers_seen)
-    if alive or facts.watched_for < SILENCE:
+    if attended(facts.now, facts.workers_seen):
         return None
+    if facts.watched_for < SILENCE and "no_worker" not in facts.told:
+        return None  # whoever has looked on for longer may have missed him already: that stands
     overdue = facts.overdue_since is not None and facts.now - facts.overdue_since >= SILENCE
     if not overdue and not facts.workers_seen:
         return None  # nobody was there, and nobody is missed

@@ -83,6 +83,15 @@ class Alarms:
 
         return self._store.write(claim)
 
+    def untold(self) -> bool:
+        """Whether one is to be told now and no worker is there to do it."""
+
+        def left_alone(view: View) -> bool:
+            seen = [worker.seen_at for worker in view.workers()]
+            return view.alert_due() is not None and not rules.attended(view.now, seen)
+
+        return self._store.read(left_alone)
+
     def settle(self, told: ToTell, *, taken: bool) -> bool:
         """It was taken, or will be tried again a little later; answers whether there is a next try."""
         pause = None if taken else rules.tell_again(told.tries)

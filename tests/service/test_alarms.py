@@ -225,6 +225,112 @@ class Out:
         return self.reply
 
 
+def missed(relay: Relay, clock: Clock) -> None:
+    """A job waits, and no worker has come in a minute."""
+    relay.submit(a_submission("r-1"))
+    clock.advance(61)
+    assert raised(relay, watched_for=90.0) == ["no_worker"]
+
+
+def seen(relay: Relay, clock: Clock) -> None:
+    relay.upkeep.seen(WorkerSeen(id="w", host="h", pid=1, started_at=clock.now, seen_at=clock.now, slots=1, running=0))
+
+
+def test_who_cannot_tell_leaves_word_once_a_minute_for_as_long_as_it_takes(relay: Relay, clock: Clock) -> None:
+    left: list[float] = []
+    shut_in = Alerts(relay, Out(Reply()), url=None, leave_word=lambda: left.append(clock.now), clock=clock)
+    shut_in._ask()
+    assert left == []  # all is well
+    missed(relay, clock)
+    began = clock.now
+    for _ in range(65):
+        shut_in._ask()
+        clock.advance(2)
+    assert [round(at - began) for at in left] == [0, 60, 120]
+
+    free = Alerts(relay, Out(Reply(status=204)), url="https://ops.example/", clock=clock)
+    assert free.once() == 1
+    clock.advance(61)
+    shut_in._ask()
+    assert len(left) == 3
+
+
+def test_no_word_is_left_while_a_worker_is_there_to_tell(relay: Relay, clock: Clock) -> None:
+    """Also where no address is set, and nobody ever will."""
+    left: list[float] = []
+    shut_in = Alerts(relay, Out(Reply()), url=None, leave_word=lambda: left.append(clock.now), clock=clock)
+    relay.submit(a_submission("r-1"))
+    park(relay)
+    seen(relay, clock)
+    assert raised(relay) == ["queue_parked"]
+    shut_in._ask()
+    assert left == []
+
+    clock.advance(61)
+    shut_in._ask()
+    assert len(left) == 1
+
+
+def test_word_that_cannot_be_left_is_tried_again_within_a_minute(relay: Relay, clock: Clock) -> None:
+    tries: list[float] = []
+
+    def leave() -> None:
+        tries.append(clock.now)
+        raise PermissionError("alerts.due")
+
+    shut_in = Alerts(relay, Out(Reply()), url=None, leave_word=leave, clock=clock)
+    missed(relay, clock)
+    shut_in._ask()
+    shut_in._ask()
+    clock.advance(61)
+    shut_in._ask()
+
+    assert len(tries) == 2
+
+
+def test_who_only_comes_to_tell_takes_no_alert_back_and_tells_it_once(relay: Relay, clock: Clock) -> None:
+    """It has looked on for no time at all, and believes whoever has."""
+    missed(relay, clock)
+    url = Out(Reply(status=503))
+    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 0
+    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 0  # it is not due yet
+    clock.advance(61)
+    url.reply = Reply(status=204)
+    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 1
+    clock.advance(10**5)
+    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 0
+    assert len(url.ids) == 2 and len(set(url.ids)) == 1
+
+    seen(relay, clock)
+    assert raised(relay) == []  # it is over
+    clock.advance(61)
+    assert raised(relay, watched_for=90.0) == ["no_worker"]
+    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 1
+    assert len(set(url.ids)) == 2
+
+
+def test_who_only_comes_to_tell_does_not_stay(relay: Relay, clock: Clock) -> None:
+    """Neither without a network, nor where every try takes long."""
+    relay.submit(a_submission("r-1"))
+    park(relay)
+    missed_too = [a_submission(f"r-{number}") for number in range(2, 4)]
+    relay.submit_many(missed_too)
+    clock.advance(61)
+    assert sorted(raised(relay, watched_for=90.0)) == ["no_worker", "queue_parked"]
+    shut_in = Out(Reply(error="network is unreachable", ours=True))
+    assert Alerts(relay, shut_in, url="https://ops.example/", clock=clock).once() == 0
+    assert len(shut_in.ids) == 1
+
+    class Slow(Out):
+        def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
+            clock.advance(61)
+            return super().post(url, body, headers)
+
+    slow = Slow(Reply(status=204))
+    assert Alerts(relay, slow, url="https://ops.example/", clock=clock).once() == 1
+    assert len(slow.ids) == 1
+
+
 def test_a_process_without_a_network_uses_up_nobodys_tries(relay: Relay) -> None:
     """It hands the alert back and stands aside; the next one tells it, under the same id."""
     relay.submit(a_submission("r-1"))

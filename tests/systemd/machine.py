@@ -24,7 +24,7 @@ BOX = Path(__file__).parent / "box"
 ROOT = Path(__file__).parents[2]
 STATE, ETC, UNITS = "var/lib/claude-relay", "etc/claude-relay", "etc/systemd/system"
 API, WORKER, SOCKET = "claude-relay-api.service", "claude-relay-worker.service", "claude-relay-api.socket"
-TARGET = "claude-relay.target"
+TARGET, PATH, ALERTS = "claude-relay.target", "claude-relay-alerts.path", "claude-relay-alerts.service"
 KEY = "the-secret-of-the-box-0123456789"
 UPSTREAM_KEY = "sk-ant-the-key-of-the-box-0123456789"
 
@@ -126,11 +126,12 @@ class Machine:
     def fresh(self, **settings: str) -> None:
         """Nothing runs, nothing is stored, and the settings are these."""
         self._since = f"@{time.time():.6f}"
-        units = (TARGET, SOCKET, API, WORKER, "claude-relay-worker@*.service")
+        units = (TARGET, SOCKET, API, WORKER, "claude-relay-worker@*.service", PATH, ALERTS)
         self.systemctl("kill", "--kill-who=all", "--signal=SIGKILL", API, WORKER, check=False)
         self.systemctl("stop", *units)
         self.systemctl("reset-failed", "claude-relay*", check=False)
         self.upgrade(claude_relay.__version__)
+        self.patience(60)
         for unit in (API, WORKER, SOCKET):
             self.run("rm", "-rf", f"/{UNITS}/{unit}.d", f"/run/systemd/system/{unit}.d")
         self.run("sh", "-c", f"rm -rf /{STATE}/* /{STATE}/.[!.]* /{ETC}/*")
@@ -147,6 +148,16 @@ class Machine:
         if not migration:
             self.run("sh", "-c", f"rm {step}")
         self.run("sh", "-c", f"sed -i 's/^__version__ = .*/__version__ = \"{version}\"/' {_PACKAGE}/__init__.py")
+
+    def patience(self, seconds: float) -> None:
+        """For how long nobody misses a worker, and how often word is left of it; until the next `fresh`."""
+        self._set("core/alerts.py", "SILENCE", str(seconds))
+        self._set("worker/alerts.py", "WORD_EVERY", str(seconds))
+
+    def _set(self, module: str, name: str, value: str) -> None:
+        """Another constant in the code on the disk."""
+        file = f"{_PACKAGE}/{module}"
+        self.run("sh", "-c", f"grep -q '^{name} = ' {file} && sed -i 's/^{name} = .*/{name} = {value}/' {file}")
 
     def settings(self, **settings: str) -> None:
         """What the sysadmin writes into the env file."""

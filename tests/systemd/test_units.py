@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from .machine import API, WORKER, Machine
+from .machine import ALERTS, API, PATH, WORKER, Machine
 
 pytestmark = pytest.mark.timeout(300)  # the first one makes the box
 
-UNITS = ("claude-relay.target", "claude-relay-api.socket", API, WORKER, "claude-relay-worker@.service")
+UNITS = ("claude-relay.target", "claude-relay-api.socket", API, WORKER, "claude-relay-worker@.service", PATH, ALERTS)
 
 
 def test_systemd_has_nothing_to_say_about_them(machine: Machine) -> None:
@@ -21,7 +21,9 @@ def test_systemd_has_nothing_to_say_about_them(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit, most", [(API, 0.3), (WORKER, 1.2), ("claude-relay-worker@1.service", 1.2)], ids=lambda value: str(value)
+    "unit, most",
+    [(API, 0.3), (WORKER, 1.2), ("claude-relay-worker@1.service", 1.2), (ALERTS, 1.2)],
+    ids=lambda value: str(value),
 )
 def test_they_may_do_little(machine: Machine, unit: str, most: float) -> None:
     """By systemd's own reckoning: 10 is a unit without any fence."""

@@ -102,6 +102,8 @@ def test_many_destinations_at_once_are_one_cause_that_may_be_ours() -> None:
         (replace(QUIET, workers_seen=(NOW - 61,)), True),  # one had been there, and never said goodbye
         (replace(QUIET, workers_seen=(NOW - 61, NOW - 1)), False),
         (replace(QUIET, workers_seen=(NOW - 9999,), watched_for=59.0), False),  # we have only just come ourselves
+        (replace(QUIET, workers_seen=(NOW - 61,), watched_for=0.0, told={"no_worker"}), True),  # others have looked on
+        (replace(QUIET, workers_seen=(NOW - 1,), watched_for=0.0, told={"no_worker"}), False),
     ],
 )
 def test_a_worker_is_missed_where_there_is_something_to_miss(facts: Facts, raised: bool) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from claude_relay.errors import Conflict
-from claude_relay.systemd import Keeper, Notifier, Supervisor
+from claude_relay.systemd import Keeper, Notifier, Supervisor, word
 from claude_relay.worker.locks import Name
 from claude_relay.worker.loops import Loop
 from claude_relay.worker.running import InHand
@@ -167,3 +167,16 @@ def test_one_worker_of_a_name_at_a_time(tmp_path: Path) -> None:
         Name(tmp_path, "main")  # the next generation has it
     next_one.let_go()
     Name(tmp_path, "main").let_go()
+
+
+def test_word_is_left_in_the_file_that_the_path_unit_watches(tmp_path):
+    """In the state directory that systemd names, however often, and nowhere where it names none."""
+    leave = word.leaving({"STATE_DIRECTORY": f"{tmp_path}:/elsewhere"})
+    assert leave is not None
+    leave()
+    leave()
+
+    unit = (Path(__file__).parents[2] / "systemd" / "claude-relay-alerts.path").read_text(encoding="utf-8")
+    [watched] = [line for line in unit.splitlines() if line.startswith("PathChanged=")]
+    assert [path.name for path in tmp_path.iterdir()] == [Path(watched).name]
+    assert word.leaving({}) is None

@@ -8,7 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-UNITS = ("claude-relay.target", "claude-relay-api.socket", "claude-relay-api.service", "claude-relay-worker.service")
+UNITS = (
+    "claude-relay.target",
+    "claude-relay-api.socket",
+    "claude-relay-api.service",
+    "claude-relay-alerts.path",
+    "claude-relay-worker.service",
+)
 
 #: What makes the daemons take new settings: the socket stays open meanwhile, and every call is brought home.
 AGAIN = "systemctl restart claude-relay-api && systemctl reload claude-relay-worker"

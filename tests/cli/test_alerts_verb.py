@@ -1,0 +1,62 @@
+"""`claude-relay alerts` tells what is due, without a daemon and without a key of Anthropic's or of the API's."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+import standardwebhooks
+
+from claude_relay.core.failure import ErrorType, Remedy
+from tests.support.builders import a_failure, a_submission
+from tests.support.receiver import Answer, Receiver
+
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+
+
+@pytest.fixture
+def park(relay):
+    """A cause that needs a person."""
+    relay.submit(a_submission("r-1"))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+
+
+@pytest.mark.usefixtures("park")
+def test_what_is_due_is_told_signed_and_once(run, monkeypatch):
+    with Receiver() as hook:
+        monkeypatch.setenv("RELAY_ALERT_URL", hook.url("/alert"))
+        monkeypatch.setenv("RELAY_WEBHOOK_SECRET", SECRET)
+        first, again = run("alerts"), run("alerts")
+        [received] = hook.received
+
+    assert first[0] == again[0] == 0
+    assert "Alerts told: 1." in first[2] and "Alerts told: 0." in again[2]
+    assert received.json["alert"] == "queue_parked"
+    standardwebhooks.Webhook(SECRET).verify(received.body, received.headers)
+
+
+@pytest.mark.usefixtures("park")
+def test_an_address_that_refuses_is_tried_again_later_and_no_failure_of_the_verb(run, monkeypatch):
+    with Receiver() as hook:
+        hook.answer("/alert", Answer(status=503))
+        monkeypatch.setenv("RELAY_ALERT_URL", hook.url("/alert"))
+        code, out, err = run("alerts")
+        assert (code, out) == (0, "")
+        assert "alert not delivered" in err and "Alerts told: 0." in err
+        assert run("alerts")[0] == 0
+        assert len(hook.received) == 1  # its next try is a minute away
+
+
+@pytest.mark.usefixtures("park")
+def test_without_an_address_it_says_where_to_look(run):
+    code, _, err = run("alerts")
+
+    assert code == 0
+    assert "RELAY_ALERT_URL is not set" in err and "queue is parked" in err
+
+
+def test_without_a_store_it_names_the_next_command(run):
+    code, _, err = run("alerts")
+
+    assert code != 0 and "claude-relay" in err.replace("claude-relay:", "", 1)
