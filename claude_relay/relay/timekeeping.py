@@ -37,7 +37,7 @@ class KeepsTime:
         self._store, self._clocks, self._told = store, read_clocks, told
         self._agreed: Noted | None = None
 
-    def write(self, work: Callable[[Unit], T]) -> T:
+    def write(self, work: Callable[[Unit], T], *, paid: bool = False) -> T:
         """As the store's own, with the calendar minded first."""
 
         def minded(unit: Unit) -> tuple[T, Noted | None, float]:
@@ -47,7 +47,7 @@ class KeepsTime:
             moved, agreed = mind(unit, now)
             return work(unit), agreed, moved
 
-        answer, agreed, moved = self._store.write(minded)
+        answer, agreed, moved = self._store.write(minded, paid=paid)
         if agreed is not None:
             self._agreed = agreed  # only now: what was undone was not agreed
         if moved:

@@ -108,7 +108,7 @@ class Work:
             failpoints.hit("complete.before_commit")
             return change
 
-        change = self._store.write(move)
+        change = self._store.write(move, paid=True)
         failpoints.hit("complete.after_commit")
 
         return change.job
@@ -122,7 +122,7 @@ class Work:
             except LeaseLost as exc:  # raised before anything is written
                 return exc
 
-        return self._store.write(lambda unit: [complete(unit, claimed, one) for claimed, one in done])
+        return self._store.write(lambda unit: [complete(unit, claimed, one) for claimed, one in done], paid=True)
 
     def fail(self, claimed: Claimed, failure: Failure) -> Job:
         """A try that did not end well: what the machine makes of it, and what it says of the whole queue."""
@@ -146,7 +146,7 @@ class Work:
             charge(unit, change)
             return endings.save(unit, change, tools, partial=failure.partial)
 
-        return self._announce(self._store.write(move))
+        return self._announce(self._store.write(move, paid=failure.sent))
 
     def release(self, claimed: Claimed) -> Job:
         """Hand back a job of which nothing was sent."""
@@ -160,7 +160,7 @@ class Work:
     def interrupt(self, claimed: Claimed, partial: Partial, *, why: str) -> Job:
         """A planned stop outlasted its drain: the call is given up, and goes the way of its onInterrupt."""
         return self._announce(
-            self._store.write(lambda unit: self._interrupt(unit, claimed.job.id, why, claimed, partial))
+            self._store.write(lambda unit: self._interrupt(unit, claimed.job.id, why, claimed, partial), paid=True)
         )
 
     def renew(self, worker: str, job_ids: Collection[str]) -> dict[str, str]:

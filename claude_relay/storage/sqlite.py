@@ -31,8 +31,9 @@ from .unit import Writes
 from .view import Reads
 
 T = TypeVar("T")
-_Work = tuple[Callable[[Unit], Any], "_Done"]
+_Work = tuple[Callable[[Unit], Any], "_Done", bool]
 _Answer = tuple[Any, "BaseException | None"]
+_Write = Callable[[apsw.Connection, Callable[[Unit], Any], Additions], _Answer]
 
 #: How long a write waits for another process's, in seconds: a caller at the door must not wait for much more.
 _PATIENCE = 2.5
@@ -68,9 +69,11 @@ class SqliteStore:
         self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._writer.start()
 
-    def write(self, work: Callable[[Unit], T]) -> T:
+    def write(self, work: Callable[[Unit], T], *, paid: bool = False) -> T:
         """
         Run `work` in a transaction and answer what it answers, once it is on disk.
+
+        `paid`: it keeps what was paid for, so that on a full disk the ballast may make room for it.
 
         Raises whatever `work` raises (nothing of it is kept then), `StoreUnavailable` when the store is locked, full
         or closed, `StoreRefused` when it is corrupt.
@@ -79,7 +82,7 @@ class SqliteStore:
         with self._door:  # nothing is handed in behind the writer's back once it was told to stop
             if self._closed.is_set():
                 raise StoreUnavailable("the store is closed: this process is stopping")
-            self._work.put((work, done))
+            self._work.put((work, done, paid))
         answer: T = done.result()
 
         return answer
@@ -213,34 +216,32 @@ class SqliteStore:
         First without savepoints. If one of them fails, all are undone and run again, each in a savepoint of its own.
         """
         try:
-            answers = self._with_ballast(lambda: self._transact(group, self._write_plainly))
+            answers = self._with_ballast(group, self._write_plainly)
         except _Undone:
             try:
-                answers = self._with_ballast(lambda: self._transact(group, self._write_apart))
+                answers = self._with_ballast(group, self._write_apart)
             except BaseException as exc:
                 answers = [(None, translate(exc, self._path))] * len(group)
         except BaseException as exc:
             answers = [(None, translate(exc, self._path))] * len(group)
-        for (_, done), (answer, fault) in zip(group, answers, strict=True):
+        for (_, done, _), (answer, fault) in zip(group, answers, strict=True):
             done.set(answer, fault)
 
-    def _with_ballast(self, write: Callable[[], list[_Answer]]) -> list[_Answer]:
-        """Where the disk is full, the room that was kept for this; then once more."""
+    def _with_ballast(self, group: Sequence[_Work], write: _Write) -> list[_Answer]:
+        """Where the disk is full and an answer was paid for, the room that was kept for it; then once more."""
         try:
-            return write()
+            return self._transact(group, write)
         except apsw.FullError:
-            if self._ballast is None or not self._ballast.drop():
+            if self._ballast is None or not any(paid for _, _, paid in group) or not self._ballast.drop():
                 raise
-            return write()
+            return self._transact(group, write)
 
-    def _transact(
-        self, group: Sequence[_Work], write: Callable[[apsw.Connection, Callable[[Unit], Any], Additions], _Answer]
-    ) -> list[_Answer]:
+    def _transact(self, group: Sequence[_Work], write: _Write) -> list[_Answer]:
         connection = self._writing
         connection.execute("BEGIN IMMEDIATE")
         try:
             additions = Additions(_runner(connection))
-            answers = [write(connection, work, additions) for work, _ in group]
+            answers = [write(connection, work, additions) for work, _, _ in group]
             try:
                 additions.write()
             except apsw.ConstraintError as exc:

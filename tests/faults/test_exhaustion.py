@@ -74,11 +74,12 @@ def test_a_worker_out_of_file_handles_fails_no_job_for_it(tmp_path: Path) -> Non
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "warm", "requestId": "warm", "webhookUrl": hook.url("/x")})
         hook.wait_for(1, timeout=30)
-        allow(rig.worker, resource.RLIMIT_NOFILE, handles(rig.worker))
+        allow(rig.worker, resource.RLIMIT_NOFILE, 4)  # fewer than it holds: what is open stays, nothing new opens
         names = [f"r-{number}" for number in range(4)]
         for name in names:
             assert rig.submit({"prompt": name, "requestId": name, "webhookUrl": hook.url("/x")}).status_code == 202
-        eventually(lambda: rig.worker.said().count("reason=exhausted") >= 4, within=20)
+        # One may go over the connection to the upstream that is still open from before.
+        eventually(lambda: rig.worker.said().count("reason=exhausted") >= 3, within=30)
         assert rig.worker.alive
         allow(rig.worker, resource.RLIMIT_NOFILE, PLENTY)
         ended = [rig.finished(name, within=60) for name in names]
