@@ -165,7 +165,7 @@ class Caller:
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StoreUnavailable),
-            wait=tenacity.wait_exponential_jitter(initial=0.1, max=10.0),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=10.0),
             stop=give_up,
             sleep=lambda seconds: time.sleep(min(seconds, 0.5)) if self._ending.is_set() else time.sleep(seconds),
             before_sleep=lambda state: log.error(

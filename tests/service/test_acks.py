@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,6 @@ from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_
 
 PUBLIC = "https://relay.example.com/base"
 REMIND = Policy(public_url=PUBLIC, ack_remind=1800.0)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -20,11 +20,6 @@ from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def disk() -> list[str]:
     """What is wrong with the disk, if anything."""
     return []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,13 +21,6 @@ CENT = {"prompt": "Hei", "options": {"model": "claude-sonnet-5-5", "maxTokens": 
 @pytest.fixture
 def clock() -> Clock:
     return Clock(1_800_000_000.0 // DAY * DAY + 3600)
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    yield store
-    store.close()
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,31 +10,13 @@ import pytest
 from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.fetching import KeptFile
 from claude_relay.core.job import Retain
-from claude_relay.core.policy import DAY, Policy
+from claude_relay.core.policy import DAY
 from claude_relay.errors import Conflict, InvalidRequest, RelayError
 from claude_relay.relay import Ref, Relay
 from claude_relay.relay.values import Claimed
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from tests.support.builders import Clock, a_completion, a_failure, a_submission
 
 FOR_GOOD = a_failure(ErrorType.REFUSED, Remedy.FAIL)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def relay(store: SqliteStore) -> Relay:
-    return Relay(store, QuietBell(), Policy())
 
 
 def hand_in(relay: Relay, name: str, earlier: str | None = None, *, owner: str = "a", **fields: Any) -> tuple[str, ...]:

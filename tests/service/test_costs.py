@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,6 @@ from claude_relay.relay import Ref, Relay
 from claude_relay.storage import migrate
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
-    store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    yield Relay(store, QuietBell(), Policy())
-    store.close()
 
 
 def claim(relay: Relay, *, sent: bool = True) -> Any:

@@ -25,11 +25,6 @@ def overloaded(**fields: Any) -> Any:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
     store = SqliteStore(tmp_path / "relay.db", clock=clock)
     yield Relay(store, QuietBell(), Policy(model=SONNET))

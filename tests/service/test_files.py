@@ -6,8 +6,7 @@ import base64
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from claude_relay.core.delivery import Reply
 from claude_relay.core.failure import ErrorType, Failure, Remedy
 from claude_relay.core.fetching import Fetched
 from claude_relay.core.job import Retain
-from claude_relay.core.policy import DAY, Policy
+from claude_relay.core.policy import DAY
 from claude_relay.errors import StoreUnavailable
 from claude_relay.relay import Ref, Relay
 from claude_relay.storage.sqlite import SqliteStore
@@ -24,7 +23,7 @@ from claude_relay.worker.call import Caller
 from claude_relay.worker.files import Files
 from claude_relay.worker.pacing import Pacing
 from claude_relay.worker.running import InHand, Running
-from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+from tests.support.builders import Clock, a_completion, a_submission
 
 PDF = b"%PDF-1.7\nHei"
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00"
@@ -52,23 +51,6 @@ class Shelf:
         if isinstance(found, int):
             return Fetched(host="a.example", status=found)
         return Fetched(host="a.example", status=200, data=found[: most + 1], whole=True, too_large=len(found) > most)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def relay(store: SqliteStore) -> Relay:
-    return Relay(store, QuietBell(), Policy())
 
 
 def submit(relay: Relay, files: Any = URLS, **fields: Any) -> Any:

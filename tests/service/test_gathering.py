@@ -20,11 +20,6 @@ DOWN = a_failure(sent=False, reason="connect")
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
     policy = Policy(batch_linger=0.0, batch_size=5)
     relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), policy)

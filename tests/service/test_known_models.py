@@ -12,13 +12,12 @@ import pytest
 from claude_relay.claude import Limits, Messages
 from claude_relay.core.catalogue import BUILT_IN
 from claude_relay.core.failure import ErrorType, Failure, Remedy
-from claude_relay.core.policy import Policy
 from claude_relay.core.prices import PriceList
 from claude_relay.relay import Relay
 from claude_relay.relay.known import FRESH, Known
 from claude_relay.storage.sqlite import SqliteStore
 from claude_relay.worker.lookup import FIRST_PAUSE, REFRESH, Lookup
-from tests.support.builders import Clock, QuietBell
+from tests.support.builders import Clock
 from tests.support.fake_claude import FakeClaude, listed
 
 DOWN = Failure(type=ErrorType.UPSTREAM, message="no", remedy=Remedy.SOON)
@@ -39,11 +38,6 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store = SqliteStore(tmp_path / "relay.db")
     yield store
     store.close()
-
-
-@pytest.fixture
-def relay(store: SqliteStore) -> Relay:
-    return Relay(store, QuietBell(), Policy())
 
 
 def test_every_page_is_fetched_and_stored_with_the_retired_ones(relay: Relay, store: SqliteStore) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,33 +12,16 @@ import pytest
 from claude_relay.core.delivery import Reply
 from claude_relay.core.failure import ErrorType, Partial, Remedy
 from claude_relay.core.job import Job, Retain, State
-from claude_relay.core.policy import DAY, Policy
+from claude_relay.core.policy import DAY
 from claude_relay.core.wire import timestamp
 from claude_relay.errors import LeaseLost, StoreUnavailable
 from claude_relay.relay import Ref, Relay, standing
 from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from tests.support.builders import Clock, a_completion, a_failure, a_submission
 
 R = Ref(request_id="r")
 OK = Reply(status=200)
 GONE = Reply(status=410)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[SqliteStore]:
-    store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def relay(store: SqliteStore) -> Relay:
-    return Relay(store, QuietBell(), Policy())
 
 
 def claim(relay: Relay, limit: int = 1) -> Any:

@@ -18,11 +18,6 @@ from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
     relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), Policy(max_queue=20))
     yield relay

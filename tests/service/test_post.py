@@ -19,11 +19,6 @@ DEAD, LIVE = "https://dead.example", "https://live.example"
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "relay.db"
 

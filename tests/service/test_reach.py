@@ -16,11 +16,6 @@ DOWN = a_failure(sent=False, reason="connect")
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
     relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), Policy())
     yield relay
