@@ -14,7 +14,7 @@ from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
 
 from . import venv
-from .machine import API, ETC, KEY, SOCKET, STATE, TARGET, UPSTREAM_KEY, WORKER, Machine, needs_of_a_box
+from .machine import API, ETC, KEY, PATH, SOCKET, STATE, TARGET, UPSTREAM_KEY, WORKER, Machine, needs_of_a_box
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
@@ -130,6 +130,7 @@ def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
         with env.open("a") as file:
             file.write(f"RELAY_PROVIDER=anthropic\nANTHROPIC_BASE_URL={upstream.url}\nRELAY_CONCURRENCY=2\n")
         installed.systemctl("reload", WORKER)
+        installed.systemctl("stop", PATH)  # as where the version before knew none
         old = installed.active(WORKER)
         result: list[subprocess.CompletedProcess[str]] = []
         upgrade = threading.Thread(target=lambda: result.append(make(installed, "install", source)))
@@ -157,6 +158,7 @@ def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
     assert command(installed, "claude-relay --version").stdout.split()[-1] == _NEXT
     assert f"releases/{_NEXT}-" in installed.run("cat", f"/proc/{new}/cmdline").stdout
     assert release(installed) != first
+    assert installed.show(PATH, "ActiveState")["ActiveState"] == "active"
     now = kept(installed)
     assert now.pop("claude-relay.env").startswith(before.pop("claude-relay.env"))
     assert now == before
