@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def restore(output: Output, file: Path, yes: bool) -> None:
 
     path = _here(output)
     if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"It takes the place of {path}: say --yes where nobody can be asked.")
         click.confirm(f"Put {file} in the place of {path}?", abort=True, err=True)
     aside = put_back(file.absolute(), path)
     if aside is not None:

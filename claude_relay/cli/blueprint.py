@@ -31,6 +31,9 @@ _NEXT = {
     ),
 }
 
+#: Why an address without TLS will not do.
+_ASKS = {"make": "Make asks for https, and ", "n8n": ""}
+
 
 @click.group()
 def blueprint() -> None:
@@ -181,6 +184,6 @@ def _put(output: Output, one: Scenario, folder: Path | None, *, secret: bool) ->
 def _say_what_is_left(output: Output, tool: str, blank: Blank) -> None:
     output.say(_NEXT[tool])
     if blank.url.startswith("http://"):
-        output.say(f"{blank.url} is not encrypted: Make asks for https, and your key travels in the open.")
+        output.say(f"{blank.url} is not encrypted: {_ASKS[tool]}your key travels in the open.")
     if blank.key == KEY_PLACEHOLDER:
         output.say("The key is a placeholder: --with-key makes a submit-only one and fills it in.")

@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from .batching import Batch, BatchState
+from .failure import ErrorType
 from .job import Job, State
+
+#: A job that was throttled waits for its model, not for a time of its own.
+_THROTTLES = (ErrorType.RATE_LIMIT.value, ErrorType.OVERLOADED.value)
 
 
 def waiting_for(
@@ -38,6 +42,8 @@ def waiting_for(
     if "unreachable" in holds and (holds["unreachable"][1] or 0.0) > now:
         return _until(*holds["unreachable"])
     if job.due_at > now:
+        if (cause := (job.waiting_for or "").partition(":")[0]) in _THROTTLES:
+            return _until(cause, max(job.due_at, holds.get(f"family:{job.family}", ("", None))[1] or 0.0))
         return f"due {_clock(job.due_at, now)}" + (f" ({job.waiting_for})" if job.waiting_for else "")
     if job.lane == "batch":
         if budget:

@@ -325,7 +325,7 @@ def hold_back(unit: Unit, job: Job, change: Change, failure: Failure) -> None:
     if failure.remedy is Remedy.PARK:
         known = next((hold for hold in unit.holds() if hold.scope == "park"), None)
         until = now + max(PROBE_EVERY, failure.retry_after or 0.0)
-        reason = failure.reason or failure.type.value
+        reason = "spend_limit" if failure.type is ErrorType.BUDGET else "key_refused"
         unit.save_hold(Hold(scope="park", reason=reason, since=known.since if known else now, until=until))
     elif failure.remedy is Remedy.WAIT and change.job.due_at > now:
         scope, reason = f"family:{job.family}", failure.type.value

@@ -69,6 +69,16 @@ def test_what_root_puts_back_belongs_to_the_store_s_user(store, tmp_path):
     assert strangers(store.parent) == []
 
 
+def test_nobody_to_ask_is_wrong_usage_and_nothing_is_put_back(store, tmp_path, capsys):
+    assert main(["migrate"]) == 0
+    assert main(["backup", str(tmp_path / "copy.db")]) == 0
+    before = store.stat().st_ino
+
+    assert main(["restore", str(tmp_path / "copy.db")]) == 2
+    assert "--yes" in capsys.readouterr().err
+    assert store.stat().st_ino == before
+
+
 def test_a_store_of_a_newer_version_is_told_before_anything_is_touched(tmp_path, monkeypatch, capsys):
     import sqlite3
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,7 @@ def a_machine(folder: Path, said: dict[str, str] | None = None) -> Machine:
         dotenv=folder / ".env",
         booted=folder / "booted",
         unit_folders=(folder / "units",),
+        environ=(),
         run=run,
         now=lambda: NOW,
     )
@@ -103,6 +105,15 @@ class TestSettings:
 
         assert fault.check == check
         assert cure in fault.mend and "systemctl" in fault.mend
+
+    def test_what_the_environment_says_is_mended_there(self, tmp_path):
+        """A line in .env would lose against it."""
+        desk = replace(a_machine(tmp_path), environ={"RELAY_PUBLIC_URL": ""}, booted=tmp_path / "none")
+        given = Settings(api_secret_key=KEY, public_url="http://r.example", env="production", provider="sandbox")
+
+        [told] = [one for one in settings.check(given, desk, environ={}) if one.check == "public url"]
+
+        assert "RELAY_PUBLIC_URL=https://r.example in the environment" in told.mend and ".env" not in told.mend
 
     def test_keys_are_missed_where_no_systemd_hands_them_out(self, tmp_path):
         found = {one.check: one for one in faults(settings.check(Settings(), a_machine(tmp_path), environ={}))}

@@ -127,3 +127,13 @@ def test_the_scenarios_go_through_a_pipe(rig: Rig) -> None:
 
     assert [json.loads(line)["name"] for line in said.stdout.splitlines()] == ["Claude: submit", "Claude: receive"]
     assert "Import blueprint" in said.stderr
+
+
+def test_who_imports_into_n8n_is_told_nothing_of_make(rig: Rig) -> None:
+    """That an address is not encrypted matters to both; what Make asks for does not."""
+    said = [
+        rig.command("blueprint", tool, "--url", "http://r.example.com", "-o", "-").stderr for tool in ("make", "n8n")
+    ]
+
+    assert ["is not encrypted" in one for one in said] == [True, True]
+    assert ["Make asks" in one for one in said] == [True, False]

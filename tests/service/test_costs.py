@@ -50,6 +50,15 @@ def test_spending_is_told_by_key_group_model_day_and_mode(relay: Relay, clock: C
         relay.read.cost(by="colour")
 
 
+def test_a_sum_has_no_more_digits_than_what_was_added(relay: Relay) -> None:
+    """Adding floats leaves 0.30000000000000004 behind."""
+    for _ in range(3):
+        a_job(relay, usd=0.1)
+
+    assert [relay.read.cost(by="day")[part]["costUsd"] for part in ("total",)] == [0.3]
+    assert rows(relay, "key") == {"admin": (3, 0.3, 0)}
+
+
 def test_every_try_counts_once_and_what_was_never_sent_is_none(relay: Relay, clock: Clock) -> None:
     """A failed try that cost something, an interrupted one by its last checkpoint, one handed back, and the answer."""
     relay.submit(a_submission("r"))

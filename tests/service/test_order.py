@@ -230,3 +230,34 @@ def test_no_delivery_within_a_second_of_the_202(relay: Relay, clock: Clock) -> N
     assert relay.post.claim("w", limit=1, at_once=1) == []
     clock.advance(0.3)
     assert len(relay.post.claim("w", limit=1, at_once=1)) == 1
+
+
+def test_whoever_is_throttled_waits_for_the_rate_limit(relay: Relay) -> None:
+    """The one that met it and those behind it say the same; it is no time of their own that they wait for."""
+    submit(relay, "met", "behind")
+    [met] = relay.work.claim("w", limit=1)
+    relay.work.fail(met, a_failure(ErrorType.RATE_LIMIT, Remedy.WAIT, retry_after=30.0, reason="http_429"))
+
+    assert str(waiting(relay, "met")).startswith("rate_limit until 20")
+    assert str(waiting(relay, "behind")).startswith("rate_limit until 20")
+
+
+@pytest.mark.parametrize(
+    ("why", "reason", "word"),
+    [
+        (ErrorType.BUDGET, "enforced_spend_limit_reached", "spend_limit"),
+        (ErrorType.BUDGET, "http_402", "spend_limit"),
+        (ErrorType.PERMISSION, "http_401", "key_refused"),
+    ],
+)
+def test_whoever_waits_in_a_parked_queue_is_told_in_a_word(
+    relay: Relay, why: ErrorType, reason: str, word: str
+) -> None:
+    """The upstream's own code stays in the job's events."""
+    submit(relay, "met", "behind")
+    [met] = relay.work.claim("w", limit=1)
+    relay.work.fail(met, a_failure(why, Remedy.PARK, reason=reason))
+
+    assert str(waiting(relay, "met")).startswith(f"{word} until 20")
+    assert str(waiting(relay, "behind")).startswith(f"{word} until 20")
+    assert f"({word})" in str(relay.read.unready())

@@ -16,6 +16,10 @@ def test_a_limit_that_the_request_alone_exceeds_is_refused_with_the_numbers():
     assert "raise it, or send less" in problem
 
 
+def test_no_limit_is_told_in_powers_of_ten():
+    assert "is 0.000001, and" in refused({"prompt": LONG, "maxCostUsd": 0.000001}, told=TOLD)["maxCostUsd"]
+
+
 @pytest.mark.parametrize("limit", [0.5, "0.5"])
 def test_a_limit_that_it_may_fit_is_taken(limit):
     """The least that it can cost counts: whether it is reached shows as Claude writes."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class Machine:
         Path("/usr/local/lib/systemd/system"),
         Path("/usr/lib/systemd/system"),
     )
+    environ: Container[str] = field(default_factory=lambda: os.environ)
     run: Callable[[Sequence[str]], str | None] = field(default=run)
     now: Callable[[], float] = field(default=time.time)
 
@@ -64,6 +66,9 @@ class Machine:
 
     def put(self, line: str) -> str:
         """The command that gives a setting a value: of two lines in a file the last one counts."""
+        name = line.partition("=")[0]
+        if name in self.environ and not self.under_systemd:  # a file would not be asked
+            return f"set {line} in the environment, where {name} stands now,{self._then()}"
         file = self.env_file if self.under_systemd or self.env_file.exists() else self.dotenv
         quote = '"' if "$(" in line else "'"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from ..estimate import estimate
@@ -10,6 +11,11 @@ from ..prices import PriceList
 from .fields import Notes
 
 FIELD = "maxCostUsd"
+
+
+def _plain(dollars: float) -> str:
+    """As people write it: no powers of ten."""
+    return format(Decimal(f"{dollars:.6g}"), "f")
 
 
 def hold(
@@ -38,6 +44,7 @@ def hold(
         dollars = price.at(found.tokens.low)["input"]
         notes.problem(
             FIELD,
-            f"is {limit:g}, and the request alone comes to at least {found.least:.6g}: {found.tokens.low:,} tokens or "
-            f"more at ${dollars:g} a million ({model}, prices of {prices.dated}); raise it, or send less",
+            f"is {_plain(limit)}, and the request alone comes to at least {_plain(found.least)}: "
+            f"{found.tokens.low:,} tokens or more at ${dollars:g} a million ({model}, prices of {prices.dated}); "
+            "raise it, or send less",
         )
