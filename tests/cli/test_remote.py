@@ -74,3 +74,38 @@ def test_what_was_searched_for_is_not_repeated_in_an_error(run):
         code, _, err = run("search", "a-private-word")
 
     assert code == 69 and "a-private-word" not in err
+
+
+@pytest.mark.parametrize(
+    "answer, code, words",
+    [
+        ({"json": {}}, 0, ("answers and takes the key", "none given up")),
+        ({"json": {"workers": []}}, 1, ("none was seen lately",)),
+        (
+            {"json": {"holds": [{"scope": "park", "reason": "spend_limit", "until": None}]}},
+            1,
+            ("spend_limit", "resume"),
+        ),
+        ({"status_code": 403, "json": {"error": "no such key"}}, 1, ("no such key", "RELAY_API_KEY")),
+        ({"exc": requests.ConnectionError}, 1, ("cannot reach", "RELAY_URL")),
+    ],
+)
+def test_doctor_looks_at_the_relay_that_is_named_and_not_at_this_machine(run, answer, code, words):
+    """A desk without a store of its own has nothing broken."""
+    well = {
+        "jobs": {"queued": 0, "held": 0},
+        "deliveries": {"pending": 0, "sending": 0, "dead": 0},
+        "oldestWaitingSeconds": None,
+        "paused": [],
+        "holds": [],
+        "workers": [{"alive": True}],
+    }
+    if "json" in answer and "status_code" not in answer:
+        answer = {"json": {**well, **answer["json"]}}
+    with requests_mock.Mocker() as mock:
+        mock.get(f"{URL}/api/overview", **answer)
+        got, out, _ = run("doctor")
+
+    assert got == code
+    assert all(word in out for word in words), out
+    assert "store" not in out

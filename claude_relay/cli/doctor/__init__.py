@@ -10,7 +10,7 @@ import click
 from ...config import Settings
 from ...errors import ConfigError
 from ..output import Output, clean, json_option, pass_output
-from . import host, outside, rights, settings, store, units
+from . import away, host, outside, rights, settings, store, units
 from .finding import Finding
 from .machine import Machine
 
@@ -29,6 +29,8 @@ def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
     """
     Check settings, secrets, rights, units, clock, disk and store; name a mend for each fault.
 
+    With --url or RELAY_URL: whether that relay answers, takes the key, has a worker and gets on.
+
     Exit 0 if nothing is broken (warnings are no faults), 1 if something is, 78 if the settings are wrong.
     """
     machine = Machine()
@@ -39,7 +41,8 @@ def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
     except ConfigError as exc:
         wrong = exc.problems
     findings = []
-    for finding in _all(read, wrong, machine, webhooks=webhooks, upstream=upstream):
+    here = _all(read, wrong, machine, webhooks=webhooks, upstream=upstream)
+    for finding in away.check(output) if read is not None and read.url else here:
         findings.append(finding)
         _show(output, finding)
     broken = sum(one.result == "fail" for one in findings)
