@@ -47,9 +47,9 @@ class Bodies:
         """The items of a JSON array or of NDJSON; a line that is no JSON is an error in its place."""
         kind = _kind(req)
         if kind in _NDJSON:
-            lines = [line for line in self._read(req).splitlines() if line.strip()]
+            lines = [(number, line) for number, line in enumerate(self._read(req).splitlines()) if line.strip()]
             _at_most(len(lines))
-            return [_line(line) for line in lines]
+            return [_line(line, above=number) for number, line in lines]
         items, _ = self.object(req)
         if not isinstance(items, list):
             raise InvalidRequest(problems=[Problem(field="body", problem="must be a JSON array, or NDJSON")])
@@ -87,11 +87,15 @@ def _pairs(data: bytes) -> list[tuple[str, str]]:
         ) from None
 
 
-def _line(line: bytes) -> Any | RelayError:
+def _line(line: bytes, *, above: int) -> Any | RelayError:
+    """`above`: how many lines stand above it in the body, whose lines an error counts."""
     try:
         return strict_json.loads(line)
-    except InvalidRequest as exc:
-        return exc
+    except InvalidRequest:
+        try:
+            return strict_json.loads(b"\n" * above + line)
+        except InvalidRequest as exc:
+            return exc
 
 
 def _at_most(count: int) -> None:

@@ -145,6 +145,8 @@ def found(view: View, ref: Ref) -> Job:
         raise NotFound(f"There is no job {ref.request_id} here. It may never have been accepted, or it was purged.")
     if len(jobs) > 1:
         owners = ", ".join(sorted(job.owner for job in jobs))
-        raise Ambiguous(f"Several owners have a job {ref.request_id} ({owners}); name one with --owner.")
+        raise Ambiguous(
+            f"Several owners have a job {ref.request_id} ({owners}); name one with --owner (over HTTP: ?owner=NAME)."
+        )
 
     return jobs[0]
