@@ -201,7 +201,7 @@ def test_bulk_gives_one_verdict_per_item(client, relay):
     assert (answer.status_code, [one["statusCode"] for one in answer.json]) == (207, [202, 400, 400, 202])
     assert [one["index"] for one in answer.json] == [0, 1, 2, 3]
     assert [one["statusCode"] for one in lines.json] == [202, 400, 202]
-    assert "at line 3, column 11" in lines.json[1]["error"]
+    assert "at line 3, column 12" in lines.json[1]["error"]
     assert stored(relay) == 4
 
 
