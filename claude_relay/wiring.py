@@ -102,10 +102,7 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
     from .storage.sqlite import SqliteStore
 
     prices = load_prices(settings.prices)
-    path = settings.store_path
-    if path is None:
-        raise ConfigError(["RELAY_STORE names a PostgreSQL server, which this version cannot use yet: name a file."])
-
+    path = settings.store_file()
     with as_owner(path.parent):
         store = SqliteStore(path, create=create, ballast=ballast)
         folder = path.parent / "workers"

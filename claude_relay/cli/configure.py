@@ -51,6 +51,7 @@ def check(output: Output, no_keys: bool) -> None:
     if not no_keys:
         needed = ["API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else [])]
         settings.require(*(name for name in needed if not _handed_over(name)))
+    settings.store_file()
     load_prices(settings.prices)
     output.say("The settings are good.")
 

@@ -47,6 +47,13 @@ class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
         """The store's file; None when the store is a server."""
         return store_path(self.store)
 
+    def store_file(self) -> Path:
+        """The store's file; ConfigError where the store is a server."""
+        if (path := self.store_path) is None:
+            raise ConfigError(["RELAY_STORE names a server (PostgreSQL), which this version cannot use: name a file."])
+
+        return path
+
     @property
     def production(self) -> bool:
         """Whether this is the real thing rather than somebody's desk."""

@@ -182,6 +182,16 @@ def test_config_init_writes_a_file_that_checks_but_for_the_key(env, tmp_path):
     assert "ANTHROPIC_API_KEY" in done.stderr and "API_SECRET_KEY" not in done.stderr
 
 
+@pytest.mark.parametrize("verb", [("config", "check", "--no-keys"), ("serve",), ("status",)])
+def test_a_store_that_no_daemon_can_use_is_refused_by_the_check_too(verb, env, tmp_path):
+    done = relay_command(
+        *verb, env={**env, "RELAY_STORE": "postgresql://db/relay", "API_SECRET_KEY": "k"}, cwd=tmp_path
+    )
+
+    assert done.returncode == 78
+    assert "RELAY_STORE names a server" in done.stderr
+
+
 def test_config_init_makes_keys_that_nobody_guesses_and_nobody_shares(env, tmp_path):
     made = []
     for name in ("one", "two"):
