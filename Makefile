@@ -3,6 +3,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
+# Test processes side by side. Most tests wait for other processes rather than compute.
+JOBS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test run check lint bench storm docs install uninstall man clean
@@ -19,8 +21,8 @@ $(READY): setup.cfg setup.py bin/setup
 demo: $(READY) ## send an invoice all the way, without a key or a cent, and show what comes back
 	@$(VENV)/bin/claude-relay demo $(ARGS)
 
-test: $(READY) ## run every test (ARGS='-k name' to choose)
-	@$(PY) -Im pytest $(ARGS)
+test: $(READY) ## run every test (ARGS='-k name' to choose; JOBS=0: one after the other)
+	@$(PY) -Im pytest -n $(JOBS) --dist loadgroup $(ARGS)
 
 run: $(READY) ## the API and a worker together, with the settings of .env
 	@$(VENV)/bin/claude-relay serve --with-worker $(ARGS)

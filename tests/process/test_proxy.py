@@ -172,10 +172,18 @@ def test_whoever_does_not_come_through_the_proxy_names_no_address(relay):
 
 
 def test_a_body_that_is_too_large_is_refused_in_the_relay_s_own_words(front, tmp_path):
-    """By curl, which asks before it sends so much; whoever does not may see the connection close instead."""
+    """By curl over HTTP/1.1, which asks before it sends so much; others may see the connection close instead."""
     body = tmp_path / "body.json"
     body.write_bytes(b'{"prompt": "' + b"x" * (32 * 2**20) + b'"}')
-    command = [needs("curl"), "--silent", "--cacert", str(front.authority), "--write-out", "\n%{http_code}"]
+    command = [
+        needs("curl"),
+        "--silent",
+        "--http1.1",
+        "--cacert",
+        str(front.authority),
+        "--write-out",
+        "\n%{http_code}",
+    ]
     command += ["--connect-to", f"{NAME}:443:127.0.0.1:{front.port}", "--header", "Content-Type: application/json"]
     command += ["--header", f"X-API-Key: {KEY}", "--data-binary", f"@{body}", f"https://{NAME}/api/claude"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
