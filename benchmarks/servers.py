@@ -8,6 +8,7 @@ relay answers every submission as kept, and keeps none.
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,13 +49,14 @@ def settings(folder: Path) -> Settings:
 
 def main() -> int:
     kind, folder = sys.argv[1], Path(sys.argv[2])
-    from claude_relay.api.serve import serve
+    from claude_relay.api.serve import Server
 
     told = settings(folder)
     with wiring.open_relay(told, create=True) as relay:
         if kind == "empty":
             relay.__class__ = Nothing  # the same object, forgetful
-        return serve(wiring.make_app(told, relay), told)
+        leaving = threading.Event()
+        return Server(wiring.make_app(told, relay, leaving), told, relay, leaving).run()
 
 
 if __name__ == "__main__":
