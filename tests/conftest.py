@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from claude_relay.config import OPTIONS
+from tests.support.postgres import Cluster
 
 OURS = {name for row in OPTIONS for name in (row.name, *row.aliases)}
 
@@ -17,6 +18,21 @@ def nobodys_settings(monkeypatch):
     """No test reads the settings of whoever runs it."""
     for name in [name for name in os.environ if name.startswith("RELAY_") or name.removesuffix("_FILE") in OURS]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A running PostgreSQL, started for the first test that asks for it."""
+    with Cluster() as cluster:
+        yield cluster.start()
+
+
+@pytest.fixture
+def database(postgres: Cluster) -> Iterator[str]:
+    """An empty database of its own."""
+    url = postgres.database()
+    yield url
+    postgres.drop(url)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

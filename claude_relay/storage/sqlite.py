@@ -1,9 +1,7 @@
 """
 The embedded engine: one SQLite file, through `apsw` for a SQLite that is free of the WAL-reset bug.
 
-One thread writes. Whoever has something to write hands it a function and waits; all that have queued up meanwhile go
-into one transaction, each in a savepoint of its own, and share one commit and one fsync. A function that fails undoes
-only itself. Reads use connections of their own and never wait for the writer.
+One thread writes (see `writer`), and one commit is one fsync. Reads use connections of their own and never wait for it.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,25 +20,18 @@ import apsw
 from ..errors import StoreUnavailable
 from ..ports import Unit, View
 from . import backup, gate, migrate
-from .additions import Additions
+from .asking import Rows, Run
 from .ballast import Ballast
 from .faults import plainly, translate
 from .sealed import Seal, key_path
-from .unit import Writes
 from .view import Reads
+from .writer import Writer
 
 T = TypeVar("T")
-_Work = tuple[Callable[[Unit], Any], "_Done", bool]
-_Answer = tuple[Any, "BaseException | None"]
-_Write = Callable[[apsw.Connection, Callable[[Unit], Any], Additions], _Answer]
 
 #: How long a write waits for another process's, in seconds: a caller at the door must not wait for much more.
 _PATIENCE = 2.5
-#: How many writes share a commit at most.
-_GROUP = 256
 _IDLE_READERS = 32
-#: Where several write at once, the next commit waits for as many again: so many looks, so many seconds apart.
-_LOOKS, _GATHER = 8, 0.0005
 
 
 class SqliteStore:
@@ -56,18 +46,14 @@ class SqliteStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
-        self._ballast = ballast
         self._create = create
         self._clock = clock
         self._seal = Seal(key_path(path))
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
-        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._closed = threading.Event()
-        self._door = threading.Lock()
         with plainly(path):
             self._writing = self._open()
-        self._writer = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
-        self._writer.start()
+        self._session = _Session(self._writing, path, clock, ballast)
+        self._writer = Writer(self._session, self._seal)
 
     def write(self, work: Callable[[Unit], T], *, paid: bool = False) -> T:
         """
@@ -78,14 +64,7 @@ class SqliteStore:
         Raises whatever `work` raises (nothing of it is kept then), `StoreUnavailable` when the store is locked, full
         or closed, `StoreRefused` when it is corrupt.
         """
-        done = _Done()
-        with self._door:  # nothing is handed in behind the writer's back once it was told to stop
-            if self._closed.is_set():
-                raise StoreUnavailable("the store is closed: this process is stopping")
-            self._work.put((work, done, paid))
-        answer: T = done.result()
-
-        return answer
+        return self._writer.write(work, paid=paid)
 
     def read(self, look: Callable[[View], T]) -> T:
         """Run `look` on a consistent view of what is committed."""
@@ -123,12 +102,9 @@ class SqliteStore:
 
     def close(self) -> None:
         """Finish what has been handed in, and close. May be called twice."""
-        with self._door:
-            if self._closed.is_set():
-                return
-            self._closed.set()
-            self._work.put(None)
-        self._writer.join()
+        if self._writer.closed:
+            return
+        self._writer.close()
         while not self._readers.empty():
             self._readers.get().close()
         self._writing.close()
@@ -177,141 +153,54 @@ class SqliteStore:
         try:
             yield connection
         finally:
-            if self._closed.is_set() or self._readers.qsize() >= _IDLE_READERS:
+            if self._writer.closed or self._readers.qsize() >= _IDLE_READERS:
                 connection.close()
             else:
                 self._readers.put(connection)
 
-    def _write_all(self) -> None:
-        """The writer thread: until it is told to stop, and all that was handed in before is done."""
-        crowd = 1
-        while (first := self._work.get()) is not None:
-            group = [first]
-            self._gather(crowd - 1)
-            while len(group) < _GROUP and not self._work.empty():
-                if (another := self._work.get()) is None:
-                    self._work.put(None)
-                    break
-                group.append(another)
-            self._write_group(group)
-            crowd = len(group)
 
-    def _gather(self, expected: int) -> None:
-        """
-        Wait a little until `expected` more are there: as many as shared the last commit.
+class _Session:
+    """Implements `writer.Session` over the one connection that writes."""
 
-        Callers that were answered together come again together. A commit has a cost of its own, so all of them in one
-        are cheaper than in three (*measured*: 16 connections, groups of 16 rather than 6, a tenth more 202s). Who
-        writes alone never waits, and a crowd that has gone is waited for once.
-        """
-        for _ in range(_LOOKS):
-            if self._work.qsize() >= expected or self._closed.is_set():
-                return
-            time.sleep(_GATHER)
+    refusals: tuple[type[BaseException], ...] = (apsw.ConstraintError,)
 
-    def _write_group(self, group: Sequence[_Work]) -> None:
-        """
-        One transaction for all; nobody hears of success before the commit.
+    def __init__(
+        self, connection: apsw.Connection, path: Path, clock: Callable[[], float], ballast: Ballast | None
+    ) -> None:
+        self._connection = connection
+        self._path = path
+        self._ballast = ballast
+        self.now = clock
+        self.run = _runner(connection)
 
-        First without savepoints. If one of them fails, all are undone and run again, each in a savepoint of its own.
-        """
-        try:
-            answers = self._with_ballast(group, self._write_plainly)
-        except _Undone:
-            try:
-                answers = self._with_ballast(group, self._write_apart)
-            except BaseException as exc:
-                answers = [(None, translate(exc, self._path))] * len(group)
-        except BaseException as exc:
-            answers = [(None, translate(exc, self._path))] * len(group)
-        for (_, done, _), (answer, fault) in zip(group, answers, strict=True):
-            done.set(answer, fault)
+    def begin(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
 
-    def _with_ballast(self, group: Sequence[_Work], write: _Write) -> list[_Answer]:
-        """Where the disk is full and an answer was paid for, the room that was kept for it; then once more."""
-        try:
-            return self._transact(group, write)
-        except apsw.FullError:
-            if self._ballast is None or not any(paid for _, _, paid in group) or not self._ballast.drop():
-                raise
-            return self._transact(group, write)
+    def commit(self) -> None:
+        self._connection.execute("COMMIT")
 
-    def _transact(self, group: Sequence[_Work], write: _Write) -> list[_Answer]:
-        connection = self._writing
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            additions = Additions(_runner(connection))
-            answers = [write(connection, work, additions) for work, _, _ in group]
-            try:
-                additions.write()
-            except apsw.ConstraintError as exc:
-                raise _Undone from exc  # whose it is, the second run will tell
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    def roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
-        return answers
+    def is_open(self) -> bool:
+        return self._connection.in_transaction
 
-    def _write_plainly(self, connection: apsw.Connection, work: Callable[[Unit], Any], additions: Additions) -> _Answer:
-        try:
-            return work(self._unit(connection, additions)), None
-        except Exception as exc:
-            if not connection.in_transaction:
-                raise  # SQLite itself gave the whole transaction up: a full disk, an I/O error
-            raise _Undone from exc
+    def mark(self) -> None:
+        self._connection.execute("SAVEPOINT one")
 
-    def _write_apart(self, connection: apsw.Connection, work: Callable[[Unit], Any], additions: Additions) -> _Answer:
-        connection.execute("SAVEPOINT one")
-        try:
-            answer = work(self._unit(connection, additions))
-            additions.write()
-        except Exception as exc:
-            if not connection.in_transaction:
-                raise
-            additions.drop()
-            connection.execute("ROLLBACK TO one")
-            connection.execute("RELEASE one")
-            return None, translate(exc, self._path)
-        connection.execute("RELEASE one")
+    def undo(self) -> None:
+        self._connection.execute("ROLLBACK TO one")
 
-        return answer, None
+    def keep(self) -> None:
+        self._connection.execute("RELEASE one")
 
-    def _unit(self, connection: apsw.Connection, additions: Additions) -> Writes:
-        plain = _runner(connection)
+    def mend(self, fault: BaseException, *, paid: bool) -> bool:
+        """Where the disk is full and an answer was paid for, the room that was kept for it."""
+        return isinstance(fault, apsw.FullError) and paid and self._ballast is not None and self._ballast.drop()
 
-        def run(sql: str, args: Sequence[Any]) -> Sequence[Sequence[Any]]:
-            additions.write()
-            return plain(sql, args)
-
-        return Writes(run, self._clock(), self._seal, additions)
-
-
-class _Done:
-    """Where one caller waits for its answer: a lock, which is cheaper than a Future at thousands a second."""
-
-    __slots__ = ("_answer", "_fault", "_ready")
-
-    def __init__(self) -> None:
-        self._ready = threading.Lock()
-        self._ready.acquire()
-        self._answer: Any = None
-        self._fault: BaseException | None = None
-
-    def set(self, answer: Any, fault: BaseException | None) -> None:
-        self._answer, self._fault = answer, fault
-        self._ready.release()
-
-    def result(self) -> Any:
-        self._ready.acquire()
-        if self._fault is not None:
-            raise self._fault
-        return self._answer
-
-
-class _Undone(Exception):
-    """One of a group failed, and took the others back with it."""
+    def translate(self, fault: BaseException) -> BaseException:
+        return translate(fault, self._path)
 
 
 def sqlite_version() -> tuple[str, bool]:
@@ -347,8 +236,8 @@ def _stamp(connection: apsw.Connection, number: int) -> None:
     connection.execute(f"PRAGMA user_version = {number:d}")
 
 
-def _runner(connection: apsw.Connection) -> Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]:
-    def run(sql: str, args: Sequence[Any]) -> Sequence[Sequence[Any]]:
+def _runner(connection: apsw.Connection) -> Run:
+    def run(sql: str, args: Sequence[Any]) -> Rows:
         return connection.execute(sql, tuple(args)).fetchall()
 
     return run

@@ -126,7 +126,7 @@ def test_a_failing_commit_leaves_no_open_transaction(store: SqliteStore, monkeyp
         def __getattr__(self, name):
             return getattr(self._real, name)
 
-    monkeypatch.setattr(store, "_writing", Broken(store._writing))
+    monkeypatch.setattr(store._session, "_connection", Broken(store._writing))
     with pytest.raises(StoreUnavailable):
         store.write(lambda unit: unit.remember("a", 1))
     store.write(lambda unit: unit.remember("b", 1))

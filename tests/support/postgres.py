@@ -1,0 +1,166 @@
+"""
+A throw-away PostgreSQL: one cluster for a test session, one database for a test.
+
+    with Cluster() as cluster:
+        cluster.start()
+        url = cluster.database()
+
+It listens on 127.0.0.1 with a password, and on a socket in its own folder; it belongs to `postgres` where root starts
+it, as PostgreSQL refuses root. It ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .eventually import eventually
+from .needs import lacks, needs
+
+
+class Cluster:
+    """A server of its own. `durable`: it syncs as a real one does, for tests that pull the plug."""
+
+    def __init__(self, *, durable: bool = False) -> None:
+        self._bin = _programs()
+        self._durable = durable
+        self._folder = Path(tempfile.mkdtemp(prefix="pg-"))
+        self._data = self._folder / "data"
+        self._server: subprocess.Popen[bytes] | None = None
+        self._count = 0
+        self.password = secrets.token_hex(8)
+        self.port = _free_port()
+        self._account: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            try:
+                them = pwd.getpwnam("postgres")
+            except KeyError:
+                lacks("PostgreSQL refuses root and there is no user postgres: apt-get install postgresql")
+            self._account = {"user": them.pw_uid, "group": them.pw_gid, "extra_groups": []}
+            os.chown(self._folder, them.pw_uid, them.pw_gid)
+        self._init()
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop("immediate")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start(self) -> Cluster:
+        """Returns when it takes connections."""
+        self._server = self._popen(
+            [needs("setpriv", "util-linux"), "--pdeathsig", "INT", self._bin / "postgres", "-D", self._data]
+        )
+        eventually(self._answers, within=60)
+        return self
+
+    def stop(self, how: str = "fast") -> None:
+        """`fast` ends every connection and stops cleanly; `immediate` is a crash."""
+        if self._server is None:
+            return
+        number = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}[how]
+        with contextlib.suppress(ProcessLookupError):
+            self._server.send_signal(number)
+        self._server.wait(60)
+        self._server = None
+
+    def restart(self, how: str = "fast") -> None:
+        """Away, and there again."""
+        self.stop(how)
+        self.start()
+
+    def database(self, template: str = "template0") -> str:
+        """A new, empty database; answers its address, password and all."""
+        self._count += 1
+        name = f"relay_{self._count}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8'")
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Away with it, whoever is connected."""
+        self.run(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def url(self, name: str = "postgres") -> str:
+        """How a database is reached over TCP."""
+        return f"postgresql://postgres:{self.password}@127.0.0.1:{self.port}/{name}"
+
+    def run(self, sql: str, *args: Any, url: str | None = None) -> Sequence[Sequence[Any]]:
+        """One statement by the superuser."""
+        import psycopg
+
+        with psycopg.connect(url or self.url(), autocommit=True) as connection:
+            cursor = connection.execute(sql, args or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def _init(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(self.password)
+        if self._account:
+            os.chown(secret, self._account["user"], self._account["group"])
+        self._run(
+            [self._bin / "initdb", "-D", self._data, "-U", "postgres", "--pwfile", secret, "--no-sync", "-E", "UTF8",
+             "--locale", "C.UTF-8", "--auth-local", "trust", "--auth-host", "scram-sha-256"]
+        )  # fmt: skip
+        settings = {
+            "listen_addresses": "'127.0.0.1'",
+            "port": str(self.port),
+            "unix_socket_directories": f"'{self._folder}'",
+            "shared_buffers": "16MB",
+            "max_connections": "200",
+            "log_min_messages": "fatal",
+            **({} if self._durable else {"fsync": "off", "full_page_writes": "off"}),
+        }
+        with (self._data / "postgresql.conf").open("a") as file:
+            file.writelines(f"{name} = {value}\n" for name, value in settings.items())
+
+    def _run(self, command: Sequence[Any]) -> None:
+        done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=120, **self._account)
+        if done.returncode:
+            raise AssertionError(f"{command[0]} answered {done.returncode}:\n{done.stdout}{done.stderr}")
+
+    def _popen(self, command: Sequence[Any]) -> subprocess.Popen[bytes]:
+        with (self._folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                command, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                **self._account,
+            )  # fmt: skip
+
+    def _answers(self) -> bool:
+        assert self._server is not None
+        if self._server.poll() is not None:
+            raise AssertionError(f"PostgreSQL ended by itself:\n{(self._folder / 'log').read_text()}")
+        import psycopg
+
+        try:
+            self.run("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+
+def _programs() -> Path:
+    """Where the newest server's programs are; Debian keeps them off the PATH."""
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    if found:
+        return max(found, key=lambda folder: float(folder.parent.name))
+
+    return Path(needs("initdb", "postgresql")).parent
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+
+    return port
