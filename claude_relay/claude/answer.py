@@ -12,6 +12,13 @@ from typing import Any
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
 
+#: What costs what the list says; anything else is dearer or cheaper by a factor that the list does not know.
+_PLAIN = {
+    "speed": (None, "standard"),
+    "service_tier": (None, "standard", "batch"),
+    "inference_geo": (None, "", "global", "not_available"),
+}
+
 #: Roughly how many letters make a token of an answer.
 CHARACTERS_A_TOKEN = 3.5
 
@@ -131,8 +138,7 @@ class Answer:
     def _count(self, usage: Mapping[str, Any]) -> None:
         # The counts are cumulative, so the last word on each stands.
         self.usage |= flat_usage(usage)
-        if usage.get("speed", "standard") not in (None, "standard") or usage.get("service_tier") == "priority":
-            self.extra_price = True
+        self.extra_price = self.extra_price or not at_list_price(usage)
 
     @property
     def known_usage(self) -> dict[str, int]:
@@ -164,6 +170,22 @@ class Answer:
     def blocks(self) -> list[dict[str, Any]]:
         """Every block, in order, as it may be sent back."""
         return [block.whole() for block in self._blocks.values()]
+
+
+def at_list_price(usage: Mapping[str, Any]) -> bool:
+    """
+    Whether the prices of the list are what it costs.
+
+    Not where it was faster, nearer or on another tier; nor where the counts leave something out, as they do with what
+    another model or a compaction has used, or were repriced.
+    """
+    if any(usage.get(name) not in words for name, words in _PLAIN.items()) or usage.get("fallback_credit") is not None:
+        return False
+    parts = usage.get("iterations")
+
+    return not isinstance(parts, list) or all(
+        isinstance(part, Mapping) and part.get("type") == "message" for part in parts
+    )
 
 
 def flat_usage(usage: Mapping[str, Any]) -> dict[str, int]:

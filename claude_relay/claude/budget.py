@@ -36,9 +36,10 @@ def affordable(prompt: Prompt, max_tokens: int, prices: PriceList) -> int:
     model = prompt.job.model
     tokens = estimate(prompt.request, model=model, prices=prices, before=prompt.before).tokens.likely
     read = prices.cost(model, {"input_tokens": tokens}, batch=True)
-    written = prices.cost(model, {"output_tokens": 1_000_000}, batch=True)
-    if read is None or not written:
+    # Together, as output may be dearer after a long input.
+    whole = prices.cost(model, {"input_tokens": tokens, "output_tokens": 1_000_000}, batch=True)
+    if read is None or whole is None or whole <= read:
         return max_tokens
-    left = limit - (prompt.job.cost_usd or 0.0) - read
+    written, left = whole - read, limit - (prompt.job.cost_usd or 0.0) - read
 
     return min(max_tokens, max(1, int(left / written * 1_000_000)))

@@ -143,7 +143,15 @@ def _has_own(body: Mapping[str, Any]) -> bool:
     if "cache_control" in body or not all(isinstance(part, (str, list)) for part in parts) or not all(parts[2:]):
         return True
 
-    return any("cache_control" in block if isinstance(block, Mapping) else True for block in _blocks(body))
+    return any(_carries(block) if isinstance(block, Mapping) else True for block in _blocks(body))
+
+
+def _carries(value: Any) -> bool:
+    """Whether there is a breakpoint in it, at any depth: one inside of a tool's result counts, too."""
+    if isinstance(value, Mapping):
+        return "cache_control" in value or any(_carries(each) for each in value.values())
+
+    return isinstance(value, list) and any(_carries(each) for each in value)
 
 
 def _blocks(body: Mapping[str, Any]) -> Iterator[Any]:

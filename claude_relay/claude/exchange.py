@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Step
-from ..core.prices import PriceList
+from ..core.prices import PriceList, unpriced
 from . import endings, request, schema
 from .answer import Answer, Malformed, content_for_callback, worth_keeping
 from .classify import classify
@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 PAUSES = 10
 
 _TRUNCATED = "the answer was cut at its token limit, so that there is no json: raise options.maxTokens"
+_EXTRA = (
+    "costUsd leaves out what is not billed by the list of prices (a tool of Claude's own, another tier or place, "
+    "another model's part): see RELAY_PRICES"
+)
 _UNFIT = "outputSchema is more than Claude's structured output can hold to: it was asked for in words, and checked"
 
 
@@ -180,6 +184,7 @@ class Exchange:
             return self.failed(endings.declined(answer))
 
         blocks = [block for turn in self._turns for block in turn.blocks()]
+        warnings = self._unpriced()
         done = Completion(
             text=self._text(),
             model=answer.model,
@@ -192,11 +197,12 @@ class Exchange:
             blocks=blocks if worth_keeping(blocks) else None,
             cost_usd=self._cost(self._last_usage()),
             first_byte_at=self._first_byte_at,
+            warnings=warnings,
         )
         if plan.schema is None:
             return done
 
-        warnings = () if plan.native else (_UNFIT,)
+        warnings = warnings if plan.native else (*warnings, _UNFIT)
         if done.truncated:
             warnings = (*warnings, _TRUNCATED)
         elif answer.stop_reason != "tool_use":
@@ -226,7 +232,7 @@ class Exchange:
         if self._max_cost is None or self._turns[-1].counted:  # it is whole, and paid for
             return None
 
-        cost = self._cost(self._usage())
+        cost = self._at_least()
         if cost is None or self._spent + cost <= self._max_cost:
             return None
 
@@ -289,6 +295,30 @@ class Exchange:
         if any(turn.extra_price for turn in self._turns):
             return None
 
-        model = next((turn.model for turn in reversed(self._turns) if turn.model), self._model)
+        return self._prices.cost(self._answering(), usage, batch=self._batch)
 
-        return self._prices.cost(model, usage, batch=self._batch)
+    def _at_least(self) -> float | None:
+        """
+        What has come so far costs at least, each request by itself, as a long input is dearer as a whole.
+
+        The tokens alone: what is billed beside them may have no price, and must not let the limit go.
+        """
+        costs = []
+        for turn in self._turns:
+            tokens = {kind: count for kind, count in turn.known_usage.items() if not kind.endswith("_requests")}
+            costs.append(self._prices.cost(self._answering(), tokens, batch=self._batch))
+
+        return None if None in costs else sum(cost or 0.0 for cost in costs)
+
+    def _answering(self) -> str:
+        """The model that answers, as it says itself."""
+        return next((turn.model for turn in reversed(self._turns) if turn.model), self._model)
+
+    def _unpriced(self) -> tuple[str, ...]:
+        """What there is to say where not all of it has a price."""
+        model = self._answering()
+        if self._prices.of(model) is None:
+            return (unpriced(self._model),)
+        whole = all(not turn.extra_price and self._prices.cost(model, turn.usage) is not None for turn in self._turns)
+
+        return () if whole else (_EXTRA,)

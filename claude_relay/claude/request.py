@@ -83,6 +83,7 @@ def build(
     raw = dict(options.get("raw") or {})
     betas = raw.pop("betas", ())
     raw.pop("messages", None)  # they are the turns already
+    raw.pop("model", None)  # and this is the job's, which may have been turned to another one since
     if isinstance(raw.get("output_config"), Mapping):
         config |= raw.pop("output_config")
     if config:
@@ -98,7 +99,9 @@ def build(
 
 def resumed(body: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The same call, going on after a pause: what Claude has written so far, given back to it."""
-    return {**body, "messages": [*body["messages"], {"role": "assistant", "content": list(blocks)}]}
+    said = _sendable(blocks, thoughts=True)
+
+    return {**body, "messages": [*body["messages"], *([{"role": "assistant", "content": said}] if said else ())]}
 
 
 def _conversation(before: Sequence[Exchanged], model: str) -> Iterator[dict[str, Any]]:

@@ -149,11 +149,14 @@ def from_memo(memo: Any, *, prices: Mapping[str, float] | None = None) -> Catalo
     )
 
 
-def resolve(name: str | None, *, default: str, catalogue: Catalogue, now: float) -> tuple[str, tuple[str, ...]]:
+def resolve(
+    name: str | None, *, default: str, catalogue: Catalogue, now: float, field: str = "options.model"
+) -> tuple[str, tuple[str, ...]]:
     """
     The model to ask, and what the caller should know about that; ValueError where the name cannot be a Claude model.
 
-    `default` is the operator's choice and is not second-guessed, unless the upstream itself lists it as retired.
+    `field` is where it was named. `default` is the operator's choice and is not second-guessed, unless the upstream
+    itself lists it as retired.
     """
     warnings: tuple[str, ...] = ()
     if (heir := catalogue.successor(default)) is not None:
@@ -174,15 +177,15 @@ def resolve(name: str | None, *, default: str, catalogue: Catalogue, now: float)
     last_day, today = catalogue.end_of(asked), _day(now)
     if catalogue.is_gone(asked, today=today):
         since = f" on {last_day}" if last_day else ""
-        return fallen_back, (f"options.model {shown(asked)} was retired{since}; {fallen_back} is asked instead",)
+        return fallen_back, (f"{field} {shown(asked)} was retired{since}; {fallen_back} is asked instead",)
     if last_day is not None:
         when = f"is retired on {last_day}" if last_day >= today else f"was to be retired on {last_day}"
-        return asked, (f"options.model {asked} {when}; after that {fallen_back} is asked instead",)
+        return asked, (f"{field} {asked} {when}; after that {fallen_back} is asked instead",)
     listed = catalogue.listed(asked)
     if listed is not None and listed.lifecycle == "deprecated":
-        return asked, (f"options.model {asked} is deprecated: Anthropic will retire it, and names no day yet",)
+        return asked, (f"{field} {asked} is deprecated: Anthropic will retire it, and names no day yet",)
     if listed is None and catalogue.models:
-        return asked, (f"options.model {shown(asked)} is not on Anthropic's list of {catalogue.as_of}; asked as it is",)
+        return asked, (f"{field} {shown(asked)} is not on Anthropic's list of {catalogue.as_of}; asked as it is",)
 
     return asked, ()
 

@@ -81,6 +81,11 @@ class PriceList:
         return {model: float(price.tokens["output"]) for model, price in self.models.items()}
 
 
+def unpriced(model: str) -> str:
+    """The warning of whoever asks a model without a price."""
+    return f"no price is known for {model}, so that its costUsd is null and no budget counts it"
+
+
 def counted(usage: Mapping[str, int]) -> dict[str, int]:
     """The tokens of each kind that has a price of its own."""
     written = usage.get("cache_creation_input_tokens", 0)

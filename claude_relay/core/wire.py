@@ -99,7 +99,7 @@ def success_body(
         "mode": job.lane,
         "attempts": job.attempt,
         "metadata": metadata if metadata is not None else {},
-        "warnings": [*warnings, *done.warnings],
+        "warnings": list(dict.fromkeys((*warnings, *done.warnings))),
         "ackUrl": ack_url,
     }
     if job.mode != "live":

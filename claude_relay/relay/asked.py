@@ -84,8 +84,10 @@ def chosen_options(options: Any, defaults: Defaults) -> dict[str, Any] | None:
     chosen = {name: value for name, value in read.items() if name in options}
     if any(name in options for name in PASSED) and "raw" in read:
         chosen["raw"] = read["raw"]
-    if "model" in (read.get("raw") or {}):  # merged last upstream, so it is the model that is asked
-        chosen["model"] = read["model"]
+    if "raw" in options:
+        chosen.setdefault("raw", {})  # nothing of it was left, and it takes the place of what was there
+        if "model" in (options["raw"] or {}):
+            chosen["model"] = read["model"]
 
     return chosen
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.claude.answer import Answer, Malformed, flat_usage
+from claude_relay.claude.answer import Answer, Malformed, at_list_price, flat_usage
 
 KINDS = (
     "message_start",
@@ -92,3 +92,21 @@ def test_citations_and_text_that_came_with_the_start_are_kept():
 )
 def test_usage_is_flattened_to_counts(usage, flat):
     assert flat_usage(usage) == flat
+
+
+@pytest.mark.parametrize(
+    ("usage", "listed"),
+    [
+        ({"input_tokens": 1, "speed": None, "service_tier": None, "inference_geo": None, "iterations": None}, True),
+        ({"speed": "standard", "service_tier": "batch", "inference_geo": "not_available"}, True),
+        ({"service_tier": "standard", "inference_geo": "global", "iterations": [{"type": "message"}]}, True),
+        ({"speed": "fast"}, False),
+        ({"service_tier": "priority"}, False),
+        ({"inference_geo": "us"}, False),  # a tenth dearer
+        ({"iterations": [{"type": "message"}, {"type": "compaction", "input_tokens": 5}]}, False),  # in no other count
+        ({"iterations": [{"type": "fallback_message", "model": "claude-opus-5-5"}]}, False),
+        ({"fallback_credit": {"status": {"type": "redeemed"}}}, False),
+    ],
+)
+def test_what_is_not_billed_by_the_list_is_known_by_its_usage(usage, listed):
+    assert at_list_price(usage) is listed

@@ -134,6 +134,14 @@ def test_whoever_marks_themselves_is_left_alone(caching: Caching) -> None:
         assert "cache_control" not in send(caching, ask(system=LONG, cache_control=MARK))["messages"][0]
 
 
+def test_a_mark_inside_of_a_tools_result_is_one_of_the_four_too(caching: Caching) -> None:
+    marked = text("found") | {"cache_control": MARK}
+    own = ask({"type": "tool_result", "tool_use_id": "t", "content": [marked] * 4}, system=LONG)
+
+    for _ in range(3):
+        assert send(caching, own) == own
+
+
 @pytest.mark.parametrize("odd", [{"system": 7}, {"tools": "x"}, {"system": [7]}])
 def test_what_is_no_request_is_left_to_upstream(caching: Caching, odd: dict[str, Any]) -> None:
     for _ in range(2):

@@ -154,7 +154,13 @@ def test_a_pause_is_resumed_with_what_claude_had_written():
     sent = body({"prompt": "Hei"})
 
     assert resumed(sent, blocks)["messages"][1:] == [{"role": "assistant", "content": blocks}]
+    assert resumed(sent, [{"type": "text", "text": ""}, *blocks]) == resumed(sent, blocks)  # Claude takes no empty text
     assert len(sent["messages"]) == 1
+
+
+def test_the_model_is_the_jobs_whatever_was_once_stored_in_raw():
+    """A retry may name another, and a job may have been turned to one: the ledger and the call must not differ."""
+    assert body({"prompt": "Hei", "options": {"raw": {"model": "claude-opus-5"}}})["model"] == MODEL
 
 
 def test_an_output_schema_is_closed_and_what_it_cannot_hold_to_is_described():

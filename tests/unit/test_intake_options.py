@@ -67,6 +67,25 @@ def test_a_raw_model_is_the_one_that_is_asked():
     submission = taken({"options": {"model": "smart", "raw": {"model": "claude-new-7"}}})
 
     assert submission.model == submission.request["options"]["model"] == "claude-new-7"
+    assert submission.chosen_model and "raw" not in submission.request["options"]
+
+
+@pytest.mark.parametrize(
+    ("named", "asked", "said"),
+    [
+        ("claude-3-5-sonnet-20241022", "claude-sonnet-5-5", "options.raw.model claude-3-5-sonnet-20241022 was retired"),
+        ("smart", "claude-opus-5-5", None),
+        ("claude-sonnet-4-5", "claude-sonnet-4-5", "options.raw.model claude-sonnet-4-5 is retired on 2026-11-30"),
+        ("house/large-7", "house/large-7", None),
+    ],
+)
+def test_a_raw_model_is_an_alias_or_gone_as_any_other(named, asked, said):
+    """The 202 says it, and not only the callback; what is new upstream goes through as it is."""
+    submission = taken({"options": {"raw": {"model": named, "service_tier": "auto"}}})
+
+    assert submission.model == asked
+    assert submission.request["options"]["raw"] == {"service_tier": "auto"}
+    assert bool(submission.warnings) is bool(said) and all(said in warning for warning in submission.warnings)
 
 
 def test_a_schema_is_judged_by_who_knows_schemas():

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from claude_relay.core.intake import parse_options
+from claude_relay.relay.asked import chosen_options
 from tests.support.intake import NOW, defaults, refused, taken
 
 SEARCH = {"type": "web_search_20260209", "name": "web_search"}
@@ -76,3 +77,9 @@ def test_a_retry_may_name_them_too() -> None:
     read, _ = parse_options({"tools": [SEARCH]}, now=NOW, defaults=defaults())
 
     assert read["raw"] == {"tools": [SEARCH]}
+
+
+def test_a_retry_replaces_raw_whole_and_takes_its_model() -> None:
+    given = {"raw": {"model": "smart", "temperature": 1}}
+
+    assert chosen_options(given, defaults()) == {"model": "claude-opus-5-5", "raw": {}}

@@ -74,10 +74,10 @@ def parse(
     options = _read_options(fields, defaults, now=now)
     files = read_files(fields, defaults)
     model = options["model"]
-    for index, problem in unreadable(files, defaults.catalogue.listed(model) if isinstance(model, str) else None):
+    for index, problem in unreadable(files, defaults.catalogue.listed(model)):
         fields.problem(f"files[{index}]", problem)
     earlier = _unless_lacking(fields, "continueFrom", defaults) and fields.name("continueFrom", REQUEST_ID, RULE)
-    mode, need_by = read_mode(fields, defaults, model=str(model), options=options, now=now)
+    mode, need_by = read_mode(fields, defaults, model=model, options=options, now=now)
     run_at = read_start(fields, now=now)
     deadline_at = _read_deadline(fields, run_at, now=now)
     priority = fields.number("priority", low=0, high=86_400)
@@ -117,7 +117,7 @@ def parse(
         priority=float(priority or 0),
         group=group or "default",
         max_cost_usd=max_cost_usd,
-        chosen_model="model" in fields.clean["options"] or "model" in options.get("raw", {}),
+        chosen_model="model" in fields.clean["options"] or "model" in fields.clean["options"].get("raw", {}),
         on_interrupt=OnInterrupt(on_interrupt or OnInterrupt.RETRY),
         retain=Retain(retain or Retain.FULL),
         warnings=tuple(notes.warnings),

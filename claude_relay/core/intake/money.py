@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from ..estimate import estimate
-from ..prices import PriceList
+from ..prices import PriceList, unpriced
 from .fields import Notes
 
 FIELD = "maxCostUsd"
@@ -32,7 +32,7 @@ def hold(
         return
     if price is None:
         if limit is None:
-            notes.warn(f"no price is known for {model}, so that its costUsd is null and no budget counts it")
+            notes.warn(unpriced(model))
         else:
             unheld = f"cannot be kept: no price is known for {model}, and nobody could tell when it is reached"
             notes.problem(FIELD, f"{unheld}; leave it out, or name another options.model")

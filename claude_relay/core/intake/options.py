@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..catalogue import resolve
@@ -20,34 +21,45 @@ ALSO = (*(name for name in PASSED if name not in CAMEL), *GONE)
 
 def read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str, Any]:
     """What is stored for the call: the model resolved, limits filled in, and nothing that the API no longer takes."""
+    raw = read_passed(fields) | (_read_raw(fields) or {})
     options: dict[str, Any] = {
-        "model": _read_model(fields, defaults, now=now),
+        "model": _read_model(fields, raw, defaults, now=now),
         "maxTokens": fields.number("maxTokens", low=1, whole=True) or defaults.max_tokens,
         "systemPrompt": fields.text("systemPrompt"),
         "outputSchema": _read_schema(fields, defaults),
         "effort": fields.word("effort", EFFORTS),
-        "raw": read_passed(fields) | (_read_raw(fields) or {}) or None,
+        "raw": {name: value for name, value in raw.items() if name != "model"} or None,
     }
     if fields.number("temperature", low=0, high=1) is not None:
         fields.notes.warn("options.temperature was ignored: Claude no longer takes it")
-    if options["raw"] and "model" in options["raw"]:
-        options["model"] = options["raw"]["model"]  # merged last, so this is the one that will be asked
 
     given = {name: value for name, value in options.items() if value is not None}
     model = given["model"]
     if others := _read_fallbacks(fields, defaults, model, now=now):
         given["fallbackModels"] = others
 
-    return fit(given, defaults.catalogue.listed(model) if isinstance(model, str) else None, fields.notes)
+    return fit(given, defaults.catalogue.listed(model), fields.notes)
 
 
-def _read_model(fields: Fields, defaults: Defaults, *, now: float) -> str:
+def _read_model(fields: Fields, raw: Mapping[str, Any], defaults: Defaults, *, now: float) -> str:
+    """
+    The one that `raw` names, as that is merged last, else `options.model`.
+
+    Both may be an alias, or the name of a model that is gone. What is no known name at all is asked as it is, but only
+    in `raw`, where whatever is new upstream has its place.
+    """
+    known: dict[str, Any] = dict(default=defaults.model, catalogue=defaults.catalogue, now=now)
+    model, warnings = defaults.model, tuple[str, ...]()
     try:
-        model, warnings = resolve(fields.text("model"), default=defaults.model, catalogue=defaults.catalogue, now=now)
+        model, warnings = resolve(fields.text("model"), **known)
     except ValueError as exc:
         fields.problem("model", str(exc))
-        return defaults.model
-
+    named = raw.get("model")
+    if isinstance(named, str) and named.strip():
+        try:
+            model, warnings = resolve(named, **known, field="options.raw.model")
+        except ValueError:
+            model, warnings = named.strip(), ()
     for warning in warnings:
         fields.notes.warn(warning)
 

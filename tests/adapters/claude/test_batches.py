@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -247,6 +248,24 @@ def test_a_parcel_is_a_call_that_does_not_stream(api: Batches) -> None:
             "system": "Kort",
         },
     }
+
+
+def test_a_limit_reckons_with_what_output_costs_after_a_long_input(api: Batches) -> None:
+    """Nothing can be stopped in a batch: what is written after a long input is five times as dear with this model."""
+    asked = a_prompt(maxTokens=100_000)
+    asked = replace(
+        asked,
+        job=replace(asked.job, model="claude-haiku-5-5"),
+        request={**asked.request, "prompt": "word " * 100_000},
+        max_cost_usd=0.05,
+    )
+
+    parcel = api.parcel("a-1", asked)
+
+    assert isinstance(parcel, Parcel)
+    most = json.loads(parcel.body)["params"]["max_tokens"]
+    used = {"input_tokens": 166_667, "output_tokens": most}
+    assert 0.049 < (load_prices(None).cost("claude-haiku-5-5", used, batch=True) or 0.0) <= 0.05
 
 
 def test_the_list_is_read_page_by_page_as_far_back_as_is_asked(api: Batches, fake: FakeClaude) -> None:

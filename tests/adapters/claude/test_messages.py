@@ -6,6 +6,8 @@ import sys
 import time
 from dataclasses import replace
 
+import pytest
+
 from claude_relay.claude import Limits
 from claude_relay.core.failure import Completion, ErrorType, Remedy
 from tests.support.claude_caller import HALF, SONNET, TEXT, Caller, a_prompt
@@ -186,7 +188,56 @@ def test_usage_is_flat_counts_and_the_last_word_stands(fake, caller):
 def test_an_unknown_model_has_no_cost(fake, caller):
     fake.then(*answer(model="claude-next-9"))
 
-    assert caller().cost_usd is None
+    done = caller()
+
+    assert done.cost_usd is None
+    assert done.warnings == (
+        "no price is known for claude-sonnet-5-5, so that its costUsd is null and no budget counts it",
+    )
+
+
+@pytest.mark.parametrize(
+    "usage", [{"server_tool_use": {"web_search_requests": 1}}, {"inference_geo": "us"}, {"service_tier": "priority"}]
+)
+def test_what_has_no_price_beside_the_tokens_is_no_guess_and_said(fake, caller, usage):
+    fake.then(head(), started(), *written("Hei"), *stopped(**usage))
+
+    done = caller()
+
+    assert done.cost_usd is None
+    [warning] = done.warnings
+    assert warning.startswith("costUsd leaves out what is not billed by the list of prices")
+
+
+def test_what_has_no_price_before_a_pause_is_said_at_the_end(fake, caller):
+    """The sum is of what is known, and says that it is not all."""
+    fake.then(head(), started(), *written("a"), *stopped("pause_turn", server_tool_use={"web_search_requests": 1}))
+    fake.then(head(), started(message_id="msg_2"), *written("b"), *stopped())
+
+    done = caller()
+
+    assert (caller.went_on[0].cost_usd, done.cost_usd, len(done.warnings)) == (None, 0.00007, 1)
+
+
+def test_a_limit_holds_for_the_tokens_where_something_else_has_no_price(fake, caller):
+    """A search must not let maxCostUsd go."""
+    searched = started(server_tool_use={"web_search_requests": 3})
+    fake.then(head(), searched, *written("word " * 20_000), *stopped())
+
+    failure = caller(a_prompt(max_cost_usd=0.001))
+
+    assert (failure.type, failure.reason) == (ErrorType.BUDGET, "max_cost")
+
+
+def test_requests_of_one_call_are_not_taken_for_one_long_input(fake, caller):
+    """Haiku 5.5 is five times as dear above 100,000 tokens of input: of one request, not of all since the first."""
+    for number in range(2):
+        first = started(message_id=f"msg_{number}", model="claude-haiku-5-5", input_tokens=60_000)
+        fake.then(head(), first, *written("."), *stopped("pause_turn" if number == 0 else "end_turn"))
+
+    done = caller(a_prompt(model="claude-haiku-5-5", max_cost_usd=0.02))
+
+    assert (done.text, done.usage["input_tokens"]) == ("..", 120_000)
 
 
 def test_a_pause_is_gone_on_from_and_everything_is_summed(fake, caller):
