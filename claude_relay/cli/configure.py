@@ -47,6 +47,7 @@ def check(output: Output, no_keys: bool) -> None:
     """Whether the daemons would start with these settings; exit 78 and a sentence for each fault if not."""
     from ..config import load_prices
 
+    output.all_keys = not no_keys
     settings = output.settings
     if not no_keys:
         needed = ["API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else [])]

@@ -39,6 +39,7 @@ class Output:
     verbose: bool = False
     url: str | None = None
     owner: str | None = None
+    all_keys: bool = True  # whether a secret's file that cannot be read is a fault
     _settings: Settings | None = None
 
     @property
@@ -52,7 +53,7 @@ class Output:
         if self._settings is None:
             from ..config import load
 
-            self._settings = load(overrides={"RELAY_URL": self.url} if self.url else {})
+            self._settings = load(overrides={"RELAY_URL": self.url} if self.url else {}, all_keys=self.all_keys)
         return self._settings
 
     def line(self, text: str = "") -> None:

@@ -7,6 +7,7 @@ Settings: one table of options, read once into one frozen object.
 
 from claude_relay.core.rates import Rate
 
+from .addresses import store_passwords
 from .docs import write_env_example, write_table
 from .loader import load
 from .option import Option
@@ -14,4 +15,14 @@ from .pricelist import load_prices
 from .settings import Settings
 from .table import OPTIONS
 
-__all__ = ["OPTIONS", "Option", "Rate", "Settings", "load", "load_prices", "write_env_example", "write_table"]
+__all__ = [
+    "OPTIONS",
+    "Option",
+    "Rate",
+    "Settings",
+    "load",
+    "load_prices",
+    "store_passwords",
+    "write_env_example",
+    "write_table",
+]

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from . import postgres
 from .parsers import words
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
@@ -125,16 +126,17 @@ def store(text: str) -> str:
     """
     scheme, colon, rest = text.partition("://")
     if not colon:
-        if re.match(r"[a-z0-9+]+:", text):
+        if re.match(r"[a-z0-9+]+:|(host|hostaddr|port|user|password|dbname) *=", text):
             raise ValueError("write a path, sqlite:///PATH or postgresql://USER@HOST/NAME")
         return _sqlite(text)
     if scheme == "sqlite":
         if not rest.startswith("/") or len(rest) < 2:
             raise ValueError("write sqlite:////var/lib/… for an absolute path, sqlite:///./… for one from here")
         return _sqlite(rest[1:])
-    if scheme in ("postgresql", "postgres"):
-        _split(text)
-        return f"postgresql://{rest}"
+    if scheme in postgres.SCHEMES:
+        return postgres.read(rest)
+    if scheme.partition("+")[0] in postgres.SCHEMES:
+        raise ValueError("write postgresql:// without the name of a driver")
 
     raise ValueError("jobs are kept in SQLite or PostgreSQL: write sqlite:///PATH or postgresql://USER@HOST/NAME")
 
@@ -149,6 +151,19 @@ def _sqlite(path: str) -> str:
 def store_path(url: str) -> Path | None:
     """The file of a store in SQLite; None for a server."""
     return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
+
+
+def store_passwords(url: str) -> tuple[str, ...]:
+    """What in a store's address must never be shown; nothing of what is no address of a server."""
+    try:
+        return postgres.passwords(store(url)) if "://" in url else ()
+    except ValueError:
+        return ()
+
+
+def shown_store(url: str) -> str:
+    """Where it is, for people: the file, or the server's address without a password."""
+    return postgres.shown(url) if store_path(url) is None else url.removeprefix("sqlite:///")
 
 
 def default_store(package: Path, here: Path) -> str:

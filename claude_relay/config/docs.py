@@ -24,7 +24,7 @@ def write_env_example(options: Iterable[Option]) -> str:
     for title, rows in groupby(options, key=lambda row: row.section):
         parts.append(f"# --- {title} ---\n")
         for row in rows:
-            twin = f" {row.name}_FILE may name a file that holds it." if row.secret else ""
+            twin = f" {row.name}_FILE may name a file that holds it." if row.in_file else ""
             parts.append(f"# {row.sentence}{twin}\n{'' if row.required else '#'}{row.name}={row.default}\n")
 
     return "\n".join(parts)

@@ -21,7 +21,7 @@ DOTENV = Path(".env")
 ETC = Path("/etc/claude-relay/claude-relay.env")
 
 _KNOWN = {name for row in OPTIONS for name in (row.name, *row.aliases)}
-_TWINS = {f"{row.name}_FILE" for row in OPTIONS if row.secret}
+_TWINS = {f"{row.name}_FILE" for row in OPTIONS if row.in_file}
 
 
 def load(
@@ -30,11 +30,13 @@ def load(
     dotenv: Path | None = DOTENV,
     etc: Path | None = ETC,
     overrides: Mapping[str, str] = MappingProxyType({}),
+    all_keys: bool = True,
 ) -> Settings:
     """
     The settings as this machine has them, or ConfigError with a sentence for each fault.
 
     `environ` is this process's where none is given; `overrides` are flags of the command line, by the same names.
+    Without `all_keys` a file that should hold a secret and cannot be read is no fault: whoever asks may not read it.
     """
     environ = os.environ if environ is None else environ
     sources = _sources(environ, dotenv, etc, overrides)
@@ -46,7 +48,10 @@ def load(
         found = next(_found(row, sources), None)
         if found is None:
             continue
-        name, text, origin = found
+        name, text, origin, unread = found
+        if unread:
+            faults.extend([unread] if all_keys else [])
+            continue
         try:
             values[row.attribute] = row.parse(text)
         except ValueError as exc:
@@ -64,7 +69,7 @@ def _sources(
     environ: Mapping[str, str], dotenv: Path | None, etc: Path | None, overrides: Mapping[str, str]
 ) -> list[Source]:
     """All that there are, the strongest first."""
-    secrets = [row.name for row in OPTIONS if row.secret]
+    secrets = [row.name for row in OPTIONS if row.in_file]
     sources = [Source("the command line", overrides), with_key_files(Source("the environment", environ), secrets)]
     if folder := environ.get("CREDENTIALS_DIRECTORY"):
         sources.append(credentials(Path(folder), secrets))
@@ -79,12 +84,16 @@ def _sources(
     return sources
 
 
-def _found(row: Option, sources: Sequence[Source]) -> Iterator[tuple[str, str, str]]:
-    """Wherever `row` has a value: the name used, the text, its origin. Its own name counts before any alias."""
+def _found(row: Option, sources: Sequence[Source]) -> Iterator[tuple[str, str, str, str]]:
+    """
+    Wherever `row` has a value: the name used, the text, its origin, and why it cannot be read where it cannot. Its own
+    name counts before any alias.
+    """
     for name in (row.name, *row.aliases):
         for source in sources:
-            if text := source.texts.get(name, "").strip():
-                yield name, text, source.origins.get(name, source.label)
+            text, unread = source.texts.get(name, "").strip(), source.unread.get(name, "")
+            if text or unread:
+                yield name, text, source.origins.get(name, source.label), unread
 
 
 def _fault(row: Option, name: str, text: str, origin: str, exc: ValueError) -> str:

@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_PASSWORD = re.compile(r"(//[^/:@]*):.*@|(password=)[^&\s]*", re.IGNORECASE)
+_PASSWORD = re.compile(r"(//[^/:@]*):.*@", re.IGNORECASE)
+# Without an @ what stands behind the colon is a port, or a password whose address is not whole; a file has neither.
+_HALF = re.compile(r"((?<!/)(?<!sqlite:)//(?!/)[^/:@?\[\s]*):(?!\d{1,5}(?:[/?,]|$)).*")
+_NAMED = re.compile(r"(password\s*=\s*)(?:'[^']*'|\"[^\"]*\"|[^&\s]*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +27,29 @@ class Option:
     required: bool = False
     aliases: tuple[str, ...] = ()
     section: str = ""
+    may_hold_secret: bool = False
+    """It is shown, but for a password in it; and may lie in a file of its own, or be a credential, as secrets may."""
 
     @property
     def attribute(self) -> str:
         """The name it has on `Settings`."""
         return self.name.removeprefix("RELAY_").lower()
 
+    @property
+    def in_file(self) -> bool:
+        """Whether NAME_FILE may name a file that holds it."""
+        return self.secret or self.may_hold_secret
+
     def show(self, text: str) -> str:
         """`text` as it may be shown: a secret never, an address without its password."""
         if self.secret:
             return "[hidden]" if text else ""
 
-        return _PASSWORD.sub(
-            lambda found: f"{found[1] or ''}{':***@' if found[1] is not None else 'password=***'}", text
-        )
+        hidden = _PASSWORD.sub(r"\1:***@", text)
+        if "***" not in hidden:
+            hidden = _HALF.sub(r"\1:***", hidden)
+
+        return _NAMED.sub(r"\1***", hidden)
 
 
 def option(
@@ -49,6 +61,7 @@ def option(
     secret: bool = False,
     required: bool = False,
     aliases: tuple[str, ...] = (),
+    may_hold_secret: bool = False,
 ) -> T:
     """
     A field of a settings dataclass that carries its row.
@@ -63,6 +76,7 @@ def option(
         secret=secret,
         required=required,
         aliases=aliases,
+        may_hold_secret=may_hold_secret,
     )
     made: T = field(default=parse(default), metadata={"option": row})
     return made

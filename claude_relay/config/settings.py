@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from claude_relay.errors import ConfigError
 
-from .addresses import store_path
+from .addresses import shown_store, store_passwords, store_path
 from .option import Option
 from .sources import CREDENTIALS
 from .table import OPTIONS, Callbacks, Claude, CommandLine, Keeping, Keys, Running, Server
@@ -47,6 +47,11 @@ class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
         """The store's file; None when the store is a server."""
         return store_path(self.store)
 
+    @property
+    def store_shown(self) -> str:
+        """Where the store is, for people: no password, whatever else is told."""
+        return shown_store(self.store)
+
     def store_file(self) -> Path:
         """The store's file; ConfigError where the store is a server."""
         if (path := self.store_path) is None:
@@ -81,6 +86,8 @@ class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
             value = getattr(self, row.attribute)
             if row.secret and value:
                 found.extend((value,) if isinstance(value, str) else value)
+            elif row.may_hold_secret:
+                found.extend(store_passwords(value))
             elif isinstance(value, str) and "://" in value and (password := urlsplit(value).password):
                 found.extend({password, unquote(password)})
 

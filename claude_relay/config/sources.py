@@ -22,12 +22,18 @@ CREDENTIALS = Path("/etc/claude-relay/credentials")
 
 @dataclass(frozen=True)
 class Source:
-    """Texts by name; what people call the place, and where within it where that says more; what is wrong with it."""
+    """
+    Texts by name; what people call the place, and where within it where that says more; what is wrong with it.
+
+    `unread` are sentences by name on files that should hold a secret and cannot be read: faults where it is this
+    source's value that counts.
+    """
 
     label: str
     texts: Mapping[str, str]
     faults: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
 def env_file(path: Path, label: str, *, needed: bool = True) -> Source:
@@ -63,6 +69,7 @@ def with_key_files(source: Source, secrets: Sequence[str]) -> Source:
     texts = dict(source.texts)
     origins: dict[str, str] = {}
     faults = list(source.faults)
+    unread: dict[str, str] = {}
     for name in secrets:
         path = texts.get(f"{name}_FILE", "").strip()
         if not path:
@@ -72,9 +79,10 @@ def with_key_files(source: Source, secrets: Sequence[str]) -> Source:
             continue
         texts[name], wrong = _key_file(Path(path), f"{name}_FILE")
         origins[name] = f"{path} ({name}_FILE in {source.label})"
-        faults.extend(wrong)
+        if wrong:
+            unread[name] = wrong[0]
 
-    return replace(source, texts=texts, faults=tuple(faults), origins=origins)
+    return replace(source, texts=texts, faults=tuple(faults), origins=origins, unread=unread)
 
 
 def credentials(folder: Path, secrets: Sequence[str]) -> Source:

@@ -182,7 +182,11 @@ class Keeping:
     """The store"""
 
     store: str = option(
-        "RELAY_STORE", at.SYSTEM_STORE, at.store, "Where jobs are kept; ./data/relay.db while you stand in a checkout."
+        "RELAY_STORE",
+        at.SYSTEM_STORE,
+        at.store,
+        "Where jobs are kept: a file (in a checkout ./data/relay.db), or postgresql://USER@HOST/NAME.",
+        may_hold_secret=True,
     )
     disk_floor: int = option("RELAY_DISK_FLOOR", "256MiB", a.size(0), "With less disk free than this, submits get 503.")
     retention: float = option(

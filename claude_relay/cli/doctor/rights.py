@@ -7,11 +7,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...config import OPTIONS, Settings
+from ...config import OPTIONS, Settings, store_passwords
 from .finding import Finding, fail, ok, warn
 from .machine import AGAIN_FOR_SECRETS, Machine
 
-_SECRETS = {row.name for row in OPTIONS if row.secret}
+#: What may lie among the credentials; and of it, what both daemons need, so that it may stand in the settings too.
+_SECRETS = {row.name for row in OPTIONS if row.in_file}
+_SHARED = {row.name for row in OPTIONS if row.may_hold_secret}
 #: Without these a daemon does not start; with the sandbox the first is not needed.
 _NEEDED = ("ANTHROPIC_API_KEY", "API_SECRET_KEY")
 
@@ -33,12 +35,14 @@ def _env_file(path: Path, machine: Machine) -> Iterator[Finding]:
     except OSError:
         return  # not there, or not ours to read: the settings say so where that matters
     lines = (line.partition("=") for line in written.splitlines() if not line.lstrip().startswith("#"))
-    held = sorted({name.strip() for name, _, value in lines if value.strip()} & _SECRETS)
+    values = {name.strip(): value.strip().strip("'\"") for name, _, value in lines}
+    held = sorted(name for name in values.keys() & _SECRETS if _is_secret(name, values[name]))
     if held and mode & 0o007:
         found = f"{path} can be read by everyone (mode {mode & 0o777:o}) and holds {', '.join(held)}"
         yield fail("permissions", found, f"chmod {'640' if path == machine.env_file else '600'} {path}")
-    if held and path == machine.env_file and machine.under_systemd:
-        name = held[0]
+    apart = [name for name in held if name not in _SHARED]
+    if apart and path == machine.env_file and machine.under_systemd:
+        name = apart[0]
         into = machine.credentials / name
         move = f"sed -n 's/^{name}=//p' {path} | install -m 600 /dev/stdin {into} && sed -i '/^{name}=/d' {path}"
         yield warn(
@@ -46,6 +50,10 @@ def _env_file(path: Path, machine: Machine) -> Iterator[Finding]:
             f"{name} stands in {path}: both daemons get it, and it hides the credential",
             f"{move} && {AGAIN_FOR_SECRETS}",
         )
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return bool(value) and (name not in _SHARED or bool(store_passwords(value)))
 
 
 def _credentials(settings: Settings | None, machine: Machine) -> Iterator[Finding]:
@@ -107,7 +115,9 @@ def _write(path: Path) -> str:
     if path.name == "RELAY_WEBHOOK_SECRET":
         return f'echo "whsec_$(openssl rand -base64 32)" | install -m 600 /dev/stdin {path} && {AGAIN_FOR_SECRETS}'
 
-    return f"install -m 600 /dev/stdin {path}   (paste the key, Enter, Ctrl-D), then: {AGAIN_FOR_SECRETS}"
+    what = "postgresql://USER:PASSWORD@HOST/NAME" if path.name == "RELAY_STORE" else "the key"
+
+    return f"install -m 600 /dev/stdin {path}   (paste {what}, Enter, Ctrl-D), then: {AGAIN_FOR_SECRETS}"
 
 
 def _store(path: Path) -> Iterator[Finding]:

@@ -1,0 +1,168 @@
+"""RELAY_STORE=postgresql://…: what is taken, what is refused in words, where it may lie, and that no password shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from claude_relay.config import OPTIONS, load
+from claude_relay.config.postgres import is_remote, passwords, shown
+from claude_relay.errors import ConfigError
+
+LOCAL = "postgresql://claude-relay@/claude-relay?host=/run/postgresql"
+
+
+def read(environ, **more):
+    return load(environ, **{"dotenv": None, "etc": None, **more})
+
+
+def fault(text):
+    with pytest.raises(ConfigError) as caught:
+        read({"RELAY_STORE": text})
+    [found] = caught.value.problems
+
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("postgresql://relay@db/relay", "postgresql://relay@db/relay"),
+        ("postgres://relay:pass:word@db:5433/relay?sslmode=verify-full", "postgresql://relay@db:5433/relay"),
+        ("postgresql://relay:p%40ss%2Fword@[::1]:5432/relay", "postgresql://relay@[::1]:5432/relay"),
+        (LOCAL, LOCAL),
+        ("postgresql://%2Frun%2Fpostgresql/relay?user=relay&password=hunter2", f"{LOCAL}".replace("claude-", "")),
+        ("postgresql:///relay", "postgresql:///relay"),
+        ("postgresql://db?dbname=relay&port=5433", "postgresql://db:5433/relay"),
+        ("postgresql://r:hunter2@a:1,b:2/relay?target_session_attrs=read-write", "postgresql://r@a:1,b:2/relay"),
+        ("postgresql://relay@db.example.com./relay?passfile=/etc/pgpass", "postgresql://relay@db.example.com./relay"),
+        ("postgresql://relay@/relay?hostaddr=10.0.0.5", "postgresql://relay@10.0.0.5/relay"),
+    ],
+)
+def test_an_address_is_taken_and_shown_without_what_opens_it(text, told):
+    settings = read({"RELAY_STORE": text})
+
+    assert settings.store.replace("postgresql", "postgres", 1) == text.replace("postgresql", "postgres", 1)
+    assert settings.store_path is None
+    assert settings.store_shown == told
+    assert "," in told or read({"RELAY_STORE": told}).store_shown == told
+
+
+@pytest.mark.parametrize(
+    ("text", "cure"),
+    [
+        ("postgresql://relay:hunter2@db", "name the database: postgresql://USER@HOST/NAME"),
+        ("postgresql://relay:hunter2@db/", "name the database"),
+        ("postgresql://", "name the database"),
+        ("postgresql://relay:hunter2@db:port/relay", "its port is no number from 1 to 65535"),
+        ("postgresql://relay:hunter2@db:70000/relay", "from 1 to 65535"),
+        ("postgresql://relay:hunter2@db:0/relay", "from 1 to 65535"),
+        ("postgresql://relay:hunter2/relay", "its port is no number"),
+        ("postgresql://relay:hunter2/hunter2@db/relay", "is written %2F"),
+        ("postgresql://relay:hunter2?hunter2@db/relay", "%3F"),
+        ("postgresql://relay:hunter2#hunter2@db/relay", "%23"),
+        ("postgresql://relay:hunter2@hunter2@db/relay", "%40"),
+        ("postgresql://relay:hunter2%@db/relay", "%25"),
+        ("postgresql://relay:hunter2%00@db/relay", "%25"),
+        ("postgresql://relay:hunter2 hunter2@db/relay", "no spaces"),
+        ("postgresql://relay:hunter2@[::g]/relay", "an IPv6 address"),
+        ("postgresql://relay:hunter2@-db-/relay", "no name or address"),
+        ("postgresql://relay:hunter2@db/relay/more", "%2F"),
+        ("postgresql://relay:hunter2@db/relay?ssl_mode=require", "such as sslmode"),
+        ("postgresql://relay:hunter2@db/relay?sslmode", "NAME=value"),
+        ("postgresql://relay:hunter2@db/relay?sslmode=yes", "disable, allow, prefer"),
+        ("postgresql://relay:hunter2@db/relay?port=x", "from 1 to 65535"),
+        ("postgresql://relay:hunter2@a,b/relay", "target_session_attrs=read-write"),
+        ("postgresql://relay:hunter2@db/relay?target_session_attrs=standby", "a standby takes no jobs"),
+        ("postgresql+psycopg://relay:hunter2@db/relay", "without the name of a driver"),
+        ("postgre://relay:hunter2@db/relay", "SQLite or PostgreSQL"),
+        ("host=db user=relay password=hunter2 dbname=relay", "postgresql://USER@HOST/NAME"),
+        ("host=db user=relay password = 'hunter2 hunter2' dbname=relay", "postgresql://USER@HOST/NAME"),
+    ],
+)
+def test_another_is_refused_in_one_sentence_that_names_the_cure_and_no_password(text, cure):
+    said = fault(text)
+
+    assert said.startswith("RELAY_STORE from the environment is ")
+    assert cure in said and said.count("\n") == 0
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://relay:hun%74er2@db/relay",
+        "postgresql://relay@db/relay?password=hun%74er2",
+        "postgresql://relay@db/relay?sslkey=/k&sslpassword=hun%74er2",
+    ],
+)
+def test_no_form_of_a_password_shows(text):
+    settings = read({"RELAY_STORE": text})
+
+    everything = [repr(settings), settings.store_shown, *(settings.shown(row.name) for row in OPTIONS)]
+    assert not any("hunter2" in one or "hun%74er2" in one for one in everything)
+    assert {"hunter2", "hun%74er2"} <= set(settings.secrets())
+    assert set(passwords(text)) == {"hunter2", "hun%74er2"}
+
+
+def test_a_file_is_shown_as_it_is():
+    assert read({"RELAY_STORE": "/srv/a:b/relay.db"}).store_shown == "/srv/a:b/relay.db"
+    assert read({"RELAY_STORE": "sqlite:////srv/a:b.db"}).shown("RELAY_STORE") == "sqlite:////srv/a:b.db"
+    assert passwords("sqlite:////srv/a:b.db") == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "remote"),
+    [
+        (LOCAL, False),
+        ("postgresql:///relay", False),
+        ("postgresql://%2Frun%2Fpostgresql/relay", False),
+        ("postgresql://relay@localhost/relay", True),
+        ("postgresql:///relay?host=db", True),
+        ("postgresql:///relay?host=/run/postgresql,db&target_session_attrs=read-write", True),
+        ("postgresql:///relay?hostaddr=10.0.0.5", True),
+    ],
+)
+def test_it_is_known_whether_a_network_lies_between(url, remote):
+    assert is_remote(url) is remote
+    assert shown(url).startswith("postgresql://")
+
+
+class TestWhereItLies:
+    """It may hold a password, so that it may lie where secrets lie."""
+
+    SECRET = "postgresql://relay:hunter2@db/relay"
+
+    def test_a_credential_of_systemd_is_taken(self, tmp_path):
+        (tmp_path / "RELAY_STORE").write_text(self.SECRET + "\n")
+
+        settings = read({"CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+        assert settings.store == self.SECRET
+        assert settings.origin("RELAY_STORE") == "a systemd credential"
+
+    def test_where_there_is_none_the_file_of_settings_counts(self, tmp_path):
+        """The unit lays down `-` for a credential that the sysadmin has not."""
+        (tmp_path / "RELAY_STORE").write_text("-")
+        (tmp_path / "etc.env").write_text(f"RELAY_STORE={LOCAL}\n")
+
+        assert read({"CREDENTIALS_DIRECTORY": str(tmp_path)}, etc=tmp_path / "etc.env").store == LOCAL
+
+    def test_a_file_of_its_own_is_taken(self, tmp_path):
+        (tmp_path / "store").write_text(self.SECRET)
+
+        assert read({"RELAY_STORE_FILE": str(tmp_path / "store")}).store == self.SECRET
+
+    def test_a_daemon_that_has_the_credential_needs_not_read_the_file(self, tmp_path):
+        """RELAY_STORE_FILE in the settings is for root's command line: a daemon cannot read it, and need not."""
+        (tmp_path / "RELAY_STORE").write_text(self.SECRET)
+        (tmp_path / "etc.env").write_text("RELAY_STORE_FILE=/nowhere/RELAY_STORE\n")
+
+        assert read({"CREDENTIALS_DIRECTORY": str(tmp_path)}, etc=tmp_path / "etc.env").store == self.SECRET
+
+    def test_whoever_has_neither_is_told_rather_than_sent_to_another_store(self, tmp_path):
+        with pytest.raises(ConfigError, match="RELAY_STORE_FILE cannot be read from /nowhere/RELAY_STORE"):
+            read({"RELAY_STORE_FILE": "/nowhere/RELAY_STORE"})
+
+    def test_a_check_that_may_not_read_secrets_finds_no_fault_in_that(self):
+        """`config check --no-keys`, which a reload runs: systemd shows it no credentials."""
+        assert read({"RELAY_STORE_FILE": "/nowhere/RELAY_STORE"}, all_keys=False).store_path is not None
