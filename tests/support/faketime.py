@@ -38,7 +38,8 @@ class FakeTime:
         self.env = {
             "LD_PRELOAD": str(found[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1",  # of the file, in seconds
+            # A machine has one calendar: all its processes see it set at the same moment, none a cached second later.
+            "FAKETIME_NO_CACHE": "1",
             "NO_FAKE_STAT": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "PYTHONPATH": f"{shim}:{_ROOT}",
