@@ -8,6 +8,9 @@ from dataclasses import dataclass, field, replace
 from ..core.job import Job
 from ..ports import Group, Unit
 
+#: A start that comes up to so many seconds after its time shifts none of those after it.
+_LATE = 0.25
+
 
 @dataclass(frozen=True)
 class Rooms:
@@ -47,7 +50,10 @@ class Gate:
         self._running[group.name] = self._running.get(group.name, 0) + 1
         if group.rate is not None:
             # Evenly spaced (GCRA without a burst): a minute's jobs never all start in its first second.
-            self._groups[group.name] = replace(group, next_at=max(group.next_at, self._unit.now) + 60.0 / group.rate)
+            now = self._unit.now
+            late = now - group.next_at
+            on = group.next_at if late < _LATE else now
+            self._groups[group.name] = replace(group, next_at=on + 60.0 / group.rate)
             self._moved.add(group.name)
         return True
 

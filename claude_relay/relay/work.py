@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ from ..core.job import Job
 from ..core.ledger import day_of
 from ..core.submission import Exchanged
 from ..errors import LeaseLost, NotFound
-from ..ports import Hold, Unit
+from ..ports import Hold, Unit, View
 from . import endings, reach, standing, turning
 from .budgets import Budgets
 from .conversation import turns_before
@@ -46,6 +47,32 @@ class Work:
             failpoints.hit("claim.after_commit")
 
         return claimed
+
+    def held_back(self) -> float | None:
+        """
+        In how many seconds a group's rate lets the next of its jobs begin, where jobs that are due wait for room.
+
+        Endless where only the end of a call makes room; None where none is to be had (a pause, a throttle, a spent
+        budget), or nobody waits for it.
+        """
+
+        def look(view: View) -> float | None:
+            holds = {hold.scope: hold for hold in view.holds()}
+            away = holds.get(reach.SCOPE)
+            if "pause" in holds or "park" in holds or (away is not None and (away.until or 0.0) > view.now):
+                return None
+            groups = view.groups()
+            waits = view.due(
+                limit=1,
+                skip_groups=[group.name for group in groups if group.paused_at is not None],
+                skip_families=_throttled(holds, view.now),
+                skip_owners=Budgets(view, self._tools.prices).shut,
+            )
+            if not waits:
+                return None
+            return min((group.next_at - view.now for group in groups if group.next_at > view.now), default=math.inf)
+
+        return self._store.read(look)
 
     def before(self, claimed: Claimed) -> Sequence[Exchanged]:
         """What was said before in its conversation, oldest first; nothing where it begins one."""

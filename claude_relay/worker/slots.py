@@ -25,7 +25,8 @@ class Slots:
     Claims jobs for free slots and runs them in threads, which come as they are needed.
 
     Word of a ready job comes by the bell and the disk queue, and those very jobs are claimed. When more waits than
-    there are slots, the order of claiming rules instead, so that a head start counts: ids are only drained then.
+    may run (for slots, or for room in a group or a family), the order of claiming rules instead, so that a head start
+    counts and nobody is overtaken: ids are only drained then, and each sign of room brings a sweep.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class Slots:
         self._pacing = pacing
         self._pool = ThreadPoolExecutor(max_workers=limit, thread_name_prefix="call")
         self._behind = True  # until a sweep has found less than it had room for
-        self._swept_at = float("-inf")
+        self._held_back = False  # jobs that were due found no room in their group or family
+        self._swept_at = self._sweep_from = float("-inf")
+        self._sweep_by = float("-inf")
         self.loop = Loop("slots", self._round)
 
     def start(self) -> None:
@@ -69,23 +72,42 @@ class Slots:
         if free > 0 and self._behind:
             return 0.0
         # Without a free slot, the end of a call knocks.
-        pause = min(SWEEP - (time.monotonic() - self._swept_at), self._pacing.next_in()) if free > 0 else SWEEP
-        self._door.wait(max(0.01, pause))
+        self._door.wait(max(0.01, (self._sweep_by if free > 0 else self._swept_at + SWEEP) - time.monotonic()))
 
         return 0.0
 
     def _claim(self, free: int) -> Sequence[Claimed]:
         ids = self._ready.take(free)
         rooms = Rooms(self._pacing.rooms(), FIRST_WINDOW)
-        if self._behind or time.monotonic() - self._swept_at >= SWEEP:
-            claimed = self._relay.work.claim(self._worker, limit=free, rooms=rooms)
-            self._swept_at = time.monotonic()
-            self._behind = len(claimed) >= free
-            return claimed
+        now = time.monotonic()
+        if self._behind or now >= self._swept_at + SWEEP or (self._held_back and now >= self._sweep_from):
+            return self._sweep(free, rooms)
+        if self._held_back:  # who came now is found with those that have waited longer
+            self._sweep_by = self._sweep_from
+            return []
         if not ids:
             return []
+        claimed = self._relay.work.claim(self._worker, limit=free, ids=ids, rooms=rooms)
+        if len(claimed) < len(ids):
+            self._held_back, self._sweep_by = True, self._sweep_from
 
-        return self._relay.work.claim(self._worker, limit=free, ids=ids, rooms=rooms)
+        return claimed
+
+    def _sweep(self, free: int, rooms: Rooms) -> Sequence[Claimed]:
+        """Claim in the order of claiming, and settle when to look again."""
+        began = time.monotonic()
+        claimed = self._relay.work.claim(self._worker, limit=free, rooms=rooms)
+        self._behind = len(claimed) >= free
+        room_in = None if self._behind else self._relay.work.held_back()
+        self._held_back = room_in is not None
+        self._swept_at = now = time.monotonic()
+        # A long queue that stands still takes a while to pass over: most of the time is for the others who write.
+        self._sweep_from = now + min(2 * (now - began), SWEEP)
+        self._sweep_by = now + SWEEP
+        if room_in is not None:
+            self._sweep_by = min(self._sweep_by, max(self._sweep_from, now + min(room_in, self._pacing.next_in())))
+
+        return claimed
 
     def _begin(self, claimed: Sequence[Claimed]) -> None:
         for number, one in enumerate(claimed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.fake_claude import FakeClaude, Seen, head, refusal, started, stopped, written
+from tests.support.fake_claude import FakeClaude, Pause, Seen, head, refusal, started, stopped, written
 from tests.support.receiver import Receiver
 from tests.support.rig import Rig
 
@@ -62,6 +63,39 @@ def test_the_relay_uses_what_it_may_and_provokes_no_refusals(tmp_path: Path) -> 
 
         assert meter.served >= 0.9 * min(possible, 900)
         assert meter.refused <= 0.01 * meter.served
+
+
+def test_a_full_group_is_worked_off_in_its_order_as_fast_as_its_calls_end(tmp_path: Path) -> None:
+    """Who comes while others wait for the one place comes after them; and the place does not stand empty."""
+
+    def slowly(seen: Seen):
+        return (head(), started(), *written("half "), Pause(0.1), *stopped())
+
+    with FakeClaude(otherwise=slowly) as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
+        assert rig.post("/api/groups/g", {"concurrency": 1}).status_code == 200
+        early = [{"prompt": f"early {number}", "group": "g"} for number in range(15)]
+        assert rig.post("/api/claude/bulk", early).status_code == 207
+        eventually(lambda: upstream.books)
+        for number in range(5):
+            rig.submit({"prompt": f"late {number}", "group": "g"})
+        began = time.monotonic()
+        eventually(lambda: len(upstream.books) == 20, within=60)
+
+        asked = [re.findall(r"(?:early|late) [0-9]+", str(seen.body))[0] for seen in upstream.books]
+        assert asked == [*(f"early {number}" for number in range(15)), *(f"late {number}" for number in range(5))]
+        assert time.monotonic() - began < 10  # 19 calls of a tenth of a second, one after the other
+
+
+def test_a_group_gets_what_its_rate_allows_and_no_more(tmp_path: Path) -> None:
+    """Six hundred a minute are one each tenth of a second, however seldom the worker looks by itself."""
+    with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
+        assert rig.post("/api/groups/g", {"rate": 600}).status_code == 200
+        bodies = [{"prompt": f"number {number}", "group": "g"} for number in range(40)]
+        assert rig.post("/api/claude/bulk", bodies).status_code == 207
+        eventually(lambda: len(upstream.books) == 40, within=60)
+
+        spent = upstream.books[-1].began_at - upstream.books[0].began_at
+        assert 3.5 < spent < 8
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,37 @@ def test_a_rate_is_spread_over_its_minute(relay: Relay, clock: Clock) -> None:
     assert counts == [1, 0, 1, 0, 1]
 
 
+def test_a_start_that_comes_a_little_late_shifts_none_after_it(relay: Relay, clock: Clock) -> None:
+    """Or a rate would never be reached; while a group that had nothing to do makes up for nothing."""
+    relay.set_group("g", concurrency=None, rate=600)
+    submit(relay, *(f"g{n}" for n in range(15)), group="g")
+    counts = []
+    for _ in range(10):
+        counts.append(len(claim(relay)))
+        clock.advance(0.15)
+    clock.advance(60)
+
+    assert sum(counts) == 14  # in 1.35 s, at one each 0.1 s
+    assert len(claim(relay)) == 1
+
+
+def test_who_waits_for_room_is_told_from_who_cannot_have_any(relay: Relay, clock: Clock) -> None:
+    """By it a worker knows whether the end of a call, or a moment, makes room for those that are due."""
+    assert relay.work.held_back() is None
+    relay.set_group("full", concurrency=1, rate=None)
+    submit(relay, "f1", "f2", group="full")
+    claim(relay)
+    assert relay.work.held_back() == float("inf")
+    relay.set_group("slow", concurrency=None, rate=30)
+    submit(relay, "s1", "s2", group="slow")
+    claim(relay)
+    assert relay.work.held_back() == pytest.approx(2.0)
+    relay.pause("full"), relay.pause("slow")
+    assert relay.work.held_back() is None
+    relay.resume("full"), relay.pause()
+    assert relay.work.held_back() is None
+
+
 def test_a_pause_takes_nothing_and_gives_the_time_back(relay: Relay, clock: Clock) -> None:
     """The default deadline stands still meanwhile; one that was asked for does not."""
     submit(relay, "default", group="g")
