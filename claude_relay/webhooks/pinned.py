@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import logging
 import socket
 import ssl
@@ -23,6 +24,10 @@ _TRIED = 4
 
 #: Seconds that a socket waits beyond the deadline, so that it is the deadline that ends the call, and says so.
 _SLACK = 1.0
+
+#: Bytes of an answer's head, and of all that is said before it. The library's own limit is a hundred lines of 64 kB:
+#: with that each receiver could take 50 MB of memory.
+HEAD = 65_536
 
 # At warning and below they write URLs, and the path of a webhook is its secret.
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
@@ -138,6 +143,44 @@ class PinnedAdapter(HTTPAdapter):
         """Nothing to set: `trust` has it all, and loading a bundle for every connection takes longer than the POST."""
 
 
+class _Head:
+    """What an answer is read from for as long as its head lasts: so many bytes and no more."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._left = HEAD
+
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._file.readline(min(limit, self._left + 1))
+        self._left -= len(line)
+        if self._left < 0:
+            raise http.client.LineTooLong("head")
+        return line
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer with a bounded head. 102 and 103 may come before it, as 100 may: they are not yet the answer."""
+
+    def begin(self) -> None:
+        file = self.fp
+        self.fp = _Head(file)  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:
+                self.fp = file
+
+    def _read_status(self) -> tuple[str, int, str]:
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if status not in (http.client.PROCESSING, http.client.EARLY_HINTS):
+                return version, status, reason
+            http.client.parse_headers(self.fp)
+
+
 class _Opened:
     """A connection whose socket is brought by others; in front of urllib3's own in the order of bases."""
 
@@ -150,11 +193,11 @@ class _Opened:
 
 
 class _HTTP(_Opened, HTTPConnection):
-    pass
+    response_class = _Answer
 
 
 class _HTTPS(_Opened, HTTPSConnection):
-    pass
+    response_class = _Answer
 
 
 class _HTTPPool(HTTPConnectionPool):

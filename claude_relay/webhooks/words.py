@@ -98,7 +98,7 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (ConnectionRefusedError, "refused the connection"),
     (ConnectionError, "broke the connection off"),
     (TimeoutError, "took too long to connect"),
-    (http.client.LineTooLong, "answered with a header that is too long"),
+    (http.client.LineTooLong, "answered with headers that are too long"),
     (http.client.BadStatusLine, "answered with something that is not HTTP"),
     (http.client.HTTPException, "answered with too many headers, or something that is not HTTP"),
     (requests.exceptions.InvalidHeader, "was not called: one of the webhook's headers cannot be sent"),

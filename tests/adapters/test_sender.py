@@ -226,10 +226,11 @@ def _bomb(status: int, **headers: str) -> Answer:
         Answer(raw=_endless(b"HTTP/1.1 200 OK\r\n\r\n")),
         Answer(raw=_endless(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % HUNDRED_MB)),
         Answer(raw=_endless(b"HTTP/1.1 200 OK\r\n")),
+        Answer(raw=lambda: [b"HTTP/1.1 200 OK\r\n", *[b"X-A: %s\r\n" % (b"b" * 65_000)] * 98, b"\r\n"]),
         _bomb(200),
         _bomb(302, Location="/elsewhere"),
     ],
-    ids=["length", "until-close", "chunked", "head", "gzip", "gzip-redirect"],
+    ids=["length", "until-close", "chunked", "head", "headers", "gzip", "gzip-redirect"],
 )
 def test_a_hundred_megabytes_are_cut_short(hook, sender, answer):
     """
@@ -254,14 +255,17 @@ def test_a_hundred_megabytes_are_cut_short(hook, sender, answer):
     [
         ([b"HTTP/1.1 200 OK\r\n", *[b"X-A: b\r\n"] * 200], "too many headers"),
         ([b"HTTP/1.1 200 OK\r\nX: ", b"x" * 100_000], "too long"),
+        ([b"HTTP/1.1 200 OK\r\n", *[b"X-A: %s\r\n" % (b"b" * 30_000)] * 3, b"\r\n"], "too long"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n"] * 3000, "too long"),
         ([b"x" * 100_000], "not HTTP|too long"),
         ([b"SSH-2.0-OpenSSH_9.2\r\n"], "not HTTP"),
         ([b"\x00\xff\x00\xff\r\n\r\n"], "not HTTP"),
         ([b"HTTP/1.1 OK 200\r\n\r\n"], "not HTTP"),
         ([], "without an answer"),
-        ([b"HTTP/1.1 103 Early Hints\r\n\r\n"], "nothing final"),
+        ([b"HTTP/1.1 103 Early Hints\r\n\r\n"], "without an answer"),
+        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"], "nothing final"),
     ],
-    ids=["headers", "header", "line", "ssh", "bytes", "status", "silence", "interim"],
+    ids="headers header head flood line ssh bytes status silence interim switch".split(),
 )
 def test_what_is_no_answer_is_an_error_to_try_again(hook, sender, pieces, words):
     """
@@ -299,6 +303,19 @@ def test_a_status_counts_though_its_body_breaks_off(hook, sender, pieces):
     assert (reply.status, reply.excerpt) == (200, "only this")
 
 
+@pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_what_is_said_before_the_answer_is_not_the_answer(hook, sender, interim):
+    """
+    A callback that was taken is not sent again because its receiver, or what stands before it, hinted at something.
+    """
+    said = b"HTTP/1.1 %s\r\nLink: </x>\r\n\r\n" % interim
+    hook.answer("/", Answer(raw=lambda: [said, said, b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nAccepted"]))
+
+    reply = sender.post(hook.url(), BODY, {})
+
+    assert (reply.status, reply.excerpt) == (200, "Accepted")
+
+
 def _slowly(text: bytes):
     return lambda: (bytes([byte]) for byte in text)
 
@@ -333,10 +350,10 @@ def test_a_drip_does_not_outlast_the_deadline(hook, hasty, answer, status):
 
 
 def _posting_threads_end(within: float = 3.0) -> bool:
-    for thread in [one for one in threading.enumerate() if one.name == "webhook-post"]:
+    for thread in [one for one in threading.enumerate() if one.name == "line-post"]:
         thread.join(within)
 
-    return not any(one.name == "webhook-post" for one in threading.enumerate())
+    return not any(one.name == "line-post" for one in threading.enumerate())
 
 
 def test_a_receiver_that_never_reads_is_cut_off(hasty):
