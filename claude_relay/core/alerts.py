@@ -32,7 +32,7 @@ SILENCE = 60.0
 NOTICE_DAYS = 30
 
 #: How long a cause must be away before it is over, in seconds, where it comes and goes around an edge.
-LINGER: Mapping[str, float] = {"disk_low": 300.0}
+LINGER: Mapping[str, float] = {"disk_low": 300.0, "destination_unhealthy": 300.0}
 
 #: More destinations at once than these are one cause, which lies on this side as likely as not.
 SEVERAL = 5

@@ -177,7 +177,12 @@ def may_be_given_up(known: Destination, *, opened_at: float, schedule: Sequence[
     if not known.slowed or known.failing_since is None:
         return False
 
-    return now - known.failing_since >= PATIENCE and now - opened_at >= max(PATIENCE, lifetime(schedule))
+    return now - known.failing_since >= PATIENCE and now - opened_at >= longest_wait(schedule)
+
+
+def longest_wait(schedule: Sequence[float]) -> float:
+    """How long a delivery waits for a silent destination at most."""
+    return max(PATIENCE, lifetime(schedule))
 
 
 def lifetime(schedule: Sequence[float]) -> float:

@@ -176,7 +176,7 @@ def _give_up(unit: Unit, name: str, schedule: Sequence[float]) -> int:
     known = unit.destination(name)
     if known is None or known.failing_since is None:
         return 0
-    opened_before = unit.now - destinations.PATIENCE
+    opened_before = unit.now - destinations.longest_wait(schedule)
     old = [
         one
         for one in unit.waiting_deliveries(name, opened_before=opened_before, limit=_STEP)

@@ -111,12 +111,30 @@ def test_a_destination_that_fails_is_told_of_once_and_again_after_it_was_back(re
         send(relay, Reply(status=200))
         clock.advance(30)
     assert (raised(relay), relay.read.overview()["destinations"]) == ([], [])
+    clock.advance(301)
+    assert raised(relay) == []
     answered(relay, *(f"s-{n}" for n in range(50)))
     clock.advance(2)
     for _ in range(3):
         send(relay, Reply(status=503))
         clock.advance(10)
     assert raised(relay) == ["destination_unhealthy"]
+
+
+def test_a_destination_that_answers_now_and_then_is_one_cause(relay: Relay, clock: Clock) -> None:
+    """It takes one callback in ten: back for a moment, slowed down again, for as long as anybody looks."""
+    answered(relay, *(f"r-{n}" for n in range(400)))
+    clock.advance(2)
+    told, posts = [], 0
+    for _ in range(900):
+        for one in relay.post.claim("w", limit=64):
+            posts += 1
+            relay.post.settle(one, Reply(status=200 if posts % 10 == 0 else 503))
+        told += raised(relay)
+        clock.advance(2)
+    assert posts > 40
+
+    assert told == ["destination_unhealthy"]
 
 
 def test_a_disk_around_its_floor_does_not_chatter(relay: Relay, clock: Clock, disk: list[str]) -> None:

@@ -136,6 +136,23 @@ def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clo
     assert [one.request_id for one in relay.post.claim("w", limit=64)] == ["r-249"]
 
 
+def test_what_is_over_its_time_is_given_up_behind_any_backlog_of_younger_ones(store: SqliteStore, clock: Clock) -> None:
+    relay = Relay(store, QuietBell(), Policy(webhook_schedule=(7200.0,)))
+    old = [f"old-{n}" for n in range(rules.FAILURES)]
+    answered(relay, *old)
+    clock.advance(2)
+    while not any(one["state"] == "slowed" for one in relay.read.overview()["destinations"]):
+        send(relay, Reply(status=503))
+    clock.advance(2000)
+    young = [f"young-{n}" for n in range(150)]
+    answered(relay, *young)
+    clock.advance(rules.lifetime((7200.0,)) - 1000)
+
+    assert relay.post.give_up() == len(old)
+    assert {str(status(relay, name)["status"]) for name in old} == {"dead"}
+    assert {str(status(relay, name)["status"]) for name in young} == {"pending"}
+
+
 def test_a_gone_address_is_dead_at_once_and_warned_about_until_it_takes_something(relay: Relay, clock: Clock) -> None:
     answered(relay, "r-1")
     clock.advance(2)
