@@ -61,8 +61,12 @@ class Delivery:
 def destination_of(url: str) -> str:
     """`https://hook.eu1.make.com:443/abc` and its like to `https://hook.eu1.make.com`."""
     parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].lower().removesuffix(_USUAL_PORT.get(parts.scheme, ""))
 
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}".lower()
+    return f"{parts.scheme}://{host}"
+
+
+_USUAL_PORT = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, kw_only=True)

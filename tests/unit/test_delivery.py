@@ -108,3 +108,10 @@ def test_redeliver_begins_the_schedule_anew_under_the_same_id() -> None:
 def test_a_destination_is_scheme_host_and_port() -> None:
     assert a_delivery().destination == "https://hook.example:8443"
     assert replace(a_delivery(), url="http://u:p@a.example/x").destination == "http://a.example"
+
+
+@pytest.mark.parametrize("url", ["https://A.example:443/x", "https://a.example/y", "HTTPS://a.example?z"])
+def test_the_usual_port_makes_no_other_destination(url: str) -> None:
+    assert replace(a_delivery(), url=url).destination == "https://a.example"
+    assert replace(a_delivery(), url="http://a.example:443/x").destination == "http://a.example:443"
+    assert replace(a_delivery(), url="http://[::1]:80/x").destination == "http://[::1]"
