@@ -48,7 +48,11 @@ def _ended(
     if url is None:
         return replace(change, outcome=outcome)
 
-    return replace(change, outcome=outcome, delivery=_delivery(job, body, url, tools, now=now))
+    # The 202 goes out once the job is on the disk, which takes long for a large bulk; nobody can claim it before that.
+    began = max(job.run_started_at, change.call.started_at if change.call is not None else 0.0)
+    due_at = max(now, began + tools.policy.delivery_delay)
+
+    return replace(change, outcome=outcome, delivery=_delivery(job, body, url, tools, now=now, due_at=due_at))
 
 
 def open_delivery(unit: Unit, job: Job, url: str, tools: Tools) -> Delivery:
@@ -56,14 +60,14 @@ def open_delivery(unit: Unit, job: Job, url: str, tools: Tools) -> Delivery:
     outcome = unit.outcome(job.id, job.run)
     if outcome is None:
         raise NotFound(f"the result of job {job.request_id} was erased after its time")
-    delivery = _delivery(job, json.loads(outcome.body), url, tools, now=unit.now)
+    delivery = _delivery(job, json.loads(outcome.body), url, tools, now=unit.now, due_at=unit.now)
     delivery = replace(delivery, acked_at=unit.acked(job.id, job.run))
     unit.add_delivery(delivery)
 
     return delivery
 
 
-def _delivery(job: Job, body: dict[str, Any], url: str, tools: Tools, *, now: float) -> Delivery:
+def _delivery(job: Job, body: dict[str, Any], url: str, tools: Tools, *, now: float, due_at: float) -> Delivery:
     policy = tools.policy
     result = f"/api/result/{job.request_id}"
     sent = wire.as_delivered(
@@ -84,6 +88,6 @@ def _delivery(job: Job, body: dict[str, Any], url: str, tools: Tools, *, now: fl
         version=1,
         created_at=now,
         opened_at=now,
-        due_at=max(now, job.run_started_at + policy.delivery_delay),
+        due_at=due_at,
         body=None if sent is None else wire.encode(sent),
     )

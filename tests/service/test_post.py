@@ -69,6 +69,20 @@ def test_every_try_is_a_row_with_what_came_back_and_what_is_next(relay: Relay, c
     assert (third["statusCode"], third["nextAttemptAt"]) == (200, None)
 
 
+def test_no_callback_is_due_within_a_second_of_a_202_that_took_its_time(relay: Relay, clock: Clock) -> None:
+    """A large bulk is seconds on its way to the disk: nobody has its 202 before a worker can see its jobs."""
+    relay.submit(a_submission("r-1", webhook_url=f"{DEAD}/x"))
+    clock.advance(3)  # until it was written, and answered
+    [one] = relay.work.claim("w", limit=1)
+    clock.advance(0.1)
+    relay.work.complete(one, a_completion())
+
+    clock.advance(0.9)
+    assert not relay.post.claim("w", limit=1)
+    clock.advance(0.3)
+    assert relay.post.claim("w", limit=1)
+
+
 def test_a_destination_that_keeps_failing_waits_as_a_whole_and_loses_nothing(relay: Relay, clock: Clock) -> None:
     """A hundred deliveries, an hour of silence: a handful of POSTs; once it answers all arrive, at a bounded pace."""
     names = [f"r-{n}" for n in range(100)]
