@@ -12,7 +12,7 @@ COPY claude_relay claude_relay
 # pip is not needed any more afterwards, and no compiler ever is: all libraries come as wheels.
 RUN python3 -m venv /opt/claude-relay \
     && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --only-binary :all: setuptools wheel \
-    && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --prefer-binary --no-build-isolation . \
+    && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --prefer-binary --no-build-isolation ".[postgres]" \
     && /opt/claude-relay/bin/pip uninstall --quiet --yes wheel setuptools pip
 
 FROM ${BASE}

@@ -22,6 +22,7 @@ _PARTS = "Makefile README.md LICENSE setup.cfg setup.py bin systemd claude_relay
 #: There is no network in the box, so the libraries lie there as files. Nothing is compiled ahead: that takes long.
 _PIP = "PIP_NO_INDEX=1 PIP_FIND_LINKS=/srv/wheels PIP_NO_COMPILE=1"
 _NEXT, _OLD = "9.9.9", "0.0.1"
+_TCP = "claude-relay-api.service.d/postgres-tcp.conf"
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +135,7 @@ def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
         installed.systemctl("stop", PATH)  # as where the version before knew none
         old = installed.active(WORKER)
         result: list[subprocess.CompletedProcess[str]] = []
-        upgrade = threading.Thread(target=lambda: result.append(make(installed, "install", source)))
+        upgrade = threading.Thread(target=lambda: result.append(make(installed, "install POSTGRES=tcp", source)))
         upgrade.start()
         # Once the libraries are in their place, it is a matter of seconds.
         eventually(lambda: list(releases.glob(f"{_NEXT}-*/bin/claude-relay")), within=200)
@@ -152,6 +153,7 @@ def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
         ends = [installed.finished(name, within=60) for name in ("long-1", "long-2")]
 
     assert result[0].returncode == 0, result[0].stdout
+    assert "RELAY_STORE" in result[0].stdout and "systemctl restart" in result[0].stdout
     assert set(answers) == {202}
     assert claimed_by_new == "completed" and both_open == {"processing"}
     assert [(end["status"], end["attempts"]) for end in ends] == [("completed", 1)] * 2
@@ -163,6 +165,22 @@ def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
     now = kept(installed)
     assert now.pop("claude-relay.env").startswith(before.pop("claude-relay.env"))
     assert now == before
+
+
+def test_a_server_for_the_jobs_is_chosen_once(installed):
+    """POSTGRES= brought the library and the drop-ins with the upgrade above; one that says nothing keeps them."""
+    units = installed.root / "usr/local/lib/systemd/system"
+    laid = [units / path for path in ("claude-relay-.service.d/postgres.conf", _TCP)]
+    import_it = "$(readlink -m /opt/claude-relay/bin)/python -c 'import psycopg, psycopg_pool'"
+    assert all(path.exists() for path in laid) and command(installed, import_it).returncode == 0
+
+    wrong = make(installed, "install POSTGRES=yes")
+    assert wrong.returncode != 0 and "socket (a server on this machine), tcp" in wrong.stdout
+    assert "installing" not in wrong.stdout
+
+    again = make(installed, "install", "/srv/next")
+    assert again.returncode == 0 and "RELAY_STORE" not in again.stdout
+    assert all(path.exists() for path in laid) and command(installed, import_it).returncode == 0
 
 
 def test_an_old_version_is_refused_before_anything_is_replaced(installed):

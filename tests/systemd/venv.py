@@ -22,7 +22,17 @@ def make(folder: Path) -> Path:
     shutil.copytree(ROOT / "claude_relay", source / "claude_relay", ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", venv], check=True)
     subprocess.run(
-        [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install", "--quiet", "--quiet", source],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            venv / "bin" / "python",
+            "install",
+            "--quiet",
+            "--quiet",
+            f"{source}[postgres]",
+        ],
         check=True,
         timeout=600,
     )
@@ -38,6 +48,7 @@ def wheels(folder: Path) -> None:
     told = configparser.ConfigParser()
     told.read(ROOT / "setup.cfg")
     wanted = told["options"]["install_requires"].split("\n")
+    wanted += told["options.extras_require"]["postgres"].split("\n")
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     pip = [sys.executable, "-m", "pip", "--python", folder / "venv" / "bin" / "python"]
     wanted += ["setuptools", "wheel"]

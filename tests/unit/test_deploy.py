@@ -12,19 +12,30 @@ import yaml
 
 from claude_relay.api.app import ROUTES
 from claude_relay.cli.main import VERBS
-from claude_relay.config import OPTIONS, Settings
+from claude_relay.config import OPTIONS, Settings, load
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = (ROOT / "docs" / "DEPLOY.md").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
-SETTINGS = {row.name for row in OPTIONS}
+SETTINGS = {row.name for row in OPTIONS} | {f"{row.name}_FILE" for row in OPTIONS if row.in_file}
+
+
+def compose(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
 @pytest.fixture
 def services() -> dict[str, Any]:
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-    assert set(compose["volumes"]) == {"jobs"}
-    return compose["services"]
+    told = compose("docker-compose.yml")
+    assert set(told["volumes"]) == {"jobs"}
+    return told["services"]
+
+
+@pytest.fixture
+def with_postgres() -> dict[str, Any]:
+    told = compose("docker-compose.postgres.yml")
+    assert set(told["volumes"]) == {"database"}
+    return told["services"]
 
 
 def seconds(text: str) -> int:
@@ -46,6 +57,48 @@ def test_compose_leaves_the_port_to_a_proxy_and_gives_calls_time_to_come_home(se
     assert seconds(services["worker"]["stop_grace_period"]) > Settings().drain
 
 
+def test_compose_with_postgres_is_the_same_but_for_the_store(services, with_postgres):
+    server = with_postgres.pop("db")
+    for name, service in with_postgres.items():
+        other = services[name]
+        store = service["environment"].pop("RELAY_STORE")
+        read = load({"RELAY_STORE": re.sub(r"\$\{.*?\}", "correct-horse", store)}, dotenv=None, etc=None)
+        assert read.store_shown == f"postgresql://{server['environment']['POSTGRES_USER']}@db/relay"
+        assert read.secrets() == ("correct-horse",)
+        assert service["depends_on"]["db"] == {"condition": "service_healthy"}
+        assert "volumes" not in service and any("/var/lib/claude-relay" in one for one in service["tmpfs"])
+        same = {
+            "environment",
+            "command",
+            "read_only",
+            "cap_drop",
+            "security_opt",
+            "ports",
+            "stop_grace_period",
+            "image",
+        }
+        assert {key: service.get(key) for key in same} == {key: other.get(key) for key in same}
+    assert with_postgres["worker"]["deploy"] == {"replicas": 2} and "container_name" not in with_postgres["worker"]
+
+
+def test_compose_brings_a_server_that_is_up_before_the_daemons_and_keeps_its_data(with_postgres):
+    server = with_postgres["db"]
+
+    assert server["volumes"] == ["database:/var/lib/postgresql/data"]
+    assert server["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
+    assert "--host=127.0.0.1" in server["healthcheck"]["test"]
+    assert "--encoding=UTF8" in server["environment"]["POSTGRES_INITDB_ARGS"]
+    assert "ports" not in server
+
+
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.postgres.yml"])
+def test_no_compose_file_holds_a_secret(name):
+    for service in compose(name)["services"].values():
+        for key, value in service["environment"].items():
+            if "KEY" in key or "SECRET" in key or "PASSWORD" in key:
+                assert re.fullmatch(r"\$\{\w+(:[-?].*)?\}", value), key
+
+
 def test_railway_looks_at_an_address_that_there_is_and_gives_calls_time_to_come_home():
     told = json.loads((ROOT / "railway.json").read_text(encoding="utf-8"))
 
@@ -58,7 +111,8 @@ def test_railway_looks_at_an_address_that_there_is_and_gives_calls_time_to_come_
 def test_the_image_has_two_stages_on_a_base_that_can_be_chosen_and_no_compiler():
     assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}", "${BASE}"]
     assert re.search(r"^ARG BASE=python:3\.\d+-slim$", DOCKERFILE, re.MULTILINE)
-    assert not re.search(r"\b(gcc|build-essential|python3-dev)\b", DOCKERFILE)
+    assert not re.search(r"\b(gcc|build-essential|python3-dev|libpq-dev)\b", DOCKERFILE)
+    assert '".[postgres]"' in DOCKERFILE
 
 
 def test_the_image_runs_under_tini_as_nobody_in_particular_and_says_how_it_is():
