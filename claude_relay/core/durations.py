@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_HOW = "write a number and its unit, such as 90s, 5m, 2h or 1d"
+_SUCH = "such as 90s, 5m, 2h or 1d"
 
 # The digits are counted here, so nothing larger than the limit below ever becomes a number.
 _PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([dhms])", re.ASCII)
@@ -29,16 +29,16 @@ def parse_duration(text: str) -> float:
     if plain == "0":
         return 0.0
     if len(plain) > 64 or not _WHOLE.fullmatch(plain):
-        raise ValueError(f"name the unit: {_HOW}" if plain.isdecimal() else _HOW)
+        raise ValueError(f"{'needs its unit' if plain.isdecimal() else 'must be a number and its unit'}, {_SUCH}")
 
     parts = [(float(number), unit) for number, unit in _PART.findall(plain)]
     order = ["dhms".index(unit) for _, unit in parts]
     if order != sorted(set(order)):
-        raise ValueError("name each unit once, the largest first, such as 1h30m")
+        raise ValueError("must name each unit once, the largest first, such as 1h30m")
 
     seconds = sum(number * _UNITS[unit] for number, unit in parts)
     if seconds > LONGEST:
-        raise ValueError(f"that is too long: the longest is {format_duration(LONGEST)}")
+        raise ValueError(f"is too long: the longest is {format_duration(LONGEST)}")
 
     return round(seconds, 6)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -72,6 +73,29 @@ def test_a_worker_hands_over_in_mid_call(tmp_path: Path, above: Above) -> None:
 
         assert "RELOADING=1\nMONOTONIC_USEC=" in above.all()
         assert len(upstream.books) == 2
+
+
+def test_a_reload_reads_the_prices_anew(tmp_path: Path, above: Above) -> None:
+    """A price file is edited while all runs: from the reload on, what is asked costs what it says now."""
+    prices = tmp_path / "prices.json"
+
+    def priced(dollars: str) -> None:
+        row = {"input": dollars, "output": dollars}
+        prices.write_text(json.dumps({"dated": "2026-11-24", "models": {"claude-sonnet-5-5": row}}))
+
+    priced("1")
+    with (
+        FakeClaude() as upstream,
+        Rig(tmp_path, upstream=upstream.url, NOTIFY_SOCKET=above.path, RELAY_PRICES=str(prices)).start() as rig,
+    ):
+        rig.submit({"prompt": "x", "requestId": "before"})
+        before = rig.finished("before")
+        priced("100")
+        rig.worker.signal(signal.SIGHUP)
+        with ended(handed_to(above)):
+            assert rig.worker.wait(30) == 0
+            rig.submit({"prompt": "x", "requestId": "after"})
+            assert rig.finished("after")["costUsd"] == pytest.approx(100 * before["costUsd"])
 
 
 def test_an_api_hands_its_port_over(tmp_path: Path, above: Above) -> None:

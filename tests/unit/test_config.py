@@ -123,7 +123,7 @@ def test_a_good_value_is_read(name, text, value):
         ("RELAY_PUBLIC_URL", "https://[x", "brackets or its port"),
         ("ANTHROPIC_BASE_URL", "http://host:99999", "brackets or its port"),
         ("RELAY_RATE_LIMIT", "100", "100/15m, or off"),
-        ("RELAY_CALL_TIMEOUT", "30", "name the unit"),
+        ("RELAY_CALL_TIMEOUT", "30", "needs its unit"),
         ("RELAY_CALL_TIMEOUT", "0", "above nought"),
         ("RELAY_ACK_REMIND", "soon", "or off"),
         ("RELAY_WEBHOOK_SCHEDULE", "5s;10s", "such as 90s"),

@@ -41,7 +41,7 @@ def test_a_bare_number_is_asked_for_its_unit():
     """
     One reader means seconds by 30 and the next minutes.
     """
-    with pytest.raises(ValueError, match="name the unit"):
+    with pytest.raises(ValueError, match="needs its unit"):
         parse_duration("30")
 
 
