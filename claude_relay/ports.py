@@ -350,11 +350,12 @@ class BatchSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """One request as it goes into a batch: its bytes, and the betas that it asks for."""
+    """One request as it goes into a batch: its bytes, its betas, and a hash of each long beginning, by its place."""
 
     custom_id: str
     body: bytes = field(repr=False)
     betas: tuple[str, ...] = ()
+    begins: Mapping[str, str] = field(default_factory=dict)
 
 
 class BatchApi(Protocol):

@@ -15,7 +15,7 @@ from ..core.failure import Completion, ErrorType, Failure, Remedy
 from ..core.prices import PriceList
 from ..errors import InvalidRequest
 from ..ports import BatchSeen, Parcel, Prompt, ResultsAway
-from . import endings
+from . import caching, endings
 from .answer import Malformed
 from .attached import TooMuch
 from .budget import affordable, beyond
@@ -87,11 +87,11 @@ class Batches:
             log.exception("a request broke on a fault of the relay's own", extra={"job_id": prompt.job.id})
             return replace(_failure("the relay could not make sense of the request", "fault"), sent=False)
 
-        return Parcel(custom_id=custom_id, body=body, betas=plan.betas)
+        return Parcel(custom_id=custom_id, body=body, betas=plan.betas, begins=caching.shareable(params))
 
     def create(self, parcels: Sequence[Parcel], *, sending: Callable[[], None]) -> BatchSeen | Failure:
         """Have it made. `sending` is called just before the first byte goes out; an error there keeps it in."""
-        content = b'{"requests":[%s]}' % b",".join(parcel.body for parcel in parcels)
+        content = b'{"requests":[%s]}' % b",".join(_marked(parcels))
         betas = parcels[0].betas if parcels else ()
         watch = self._watch(_SEND, sending)
         found = self._asked("POST", _PATH, watch=watch, content=content, betas=betas)
@@ -210,6 +210,9 @@ class Batches:
         if failure.type is ErrorType.INVALID_REQUEST and self._reading(prompt).native:
             # It may be the schema that is refused. A live call finds out, and asks for it in words then.
             return replace(failure, remedy=Remedy.SOON, reason="schema_refused")
+        if failure.type is ErrorType.TOO_LARGE:
+            # A live call stores the files of a long conversation first, and names them by their ids.
+            return replace(failure, remedy=Remedy.SOON, reason="item_too_large")
 
         return failure
 
@@ -255,6 +258,18 @@ class Batches:
             limits=limits,
             clock=self._clock,
         )
+
+
+def _marked(parcels: Sequence[Parcel]) -> Iterator[bytes]:
+    """Their bytes, with a breakpoint behind each beginning that many of them share."""
+    common = caching.common([parcel.begins for parcel in parcels])
+    for parcel in parcels:
+        places = {place: begin for place, begin in parcel.begins.items() if begin in common}
+        if places:
+            whole = json.loads(parcel.body)
+            yield _encoded({**whole, "params": caching.with_marks(whole["params"], places)})
+        else:
+            yield parcel.body
 
 
 def _seen(body: Mapping[str, Any]) -> BatchSeen:

@@ -13,8 +13,8 @@ from . import endings, turning
 from .values import InBatch, Tools
 from .work import charge, hold_back, once_mended, unpark
 
-#: What is better asked live: a batch can neither go on after a pause, nor ask for a schema in words.
-LIVE_AFTER = ("pause_turn", "schema_refused")
+#: What is better asked live: no batch can go on after a pause, ask for a schema in words, or store its files first.
+LIVE_AFTER = ("pause_turn", "schema_refused", "item_too_large")
 
 
 def take_in(

@@ -100,12 +100,19 @@ def test_the_ledger_equals_the_sandboxes_books_caches_and_batches_included(tmp_p
             mode = "batch" if number in (5, 6) else "live"
             rig.submit({"prompt": f"invoice {number}", "requestId": f"r-{number}", "options": options, "mode": mode})
             rig.finished(f"r-{number}", within=60)
+        shared = {"model": MODELS[0], "systemPrompt": f"{long} All of one batch.", "maxTokens": 40}
+        for number in range(8, 13):
+            rig.submit({"prompt": str(number), "requestId": f"r-{number}", "options": shared, "mode": "batch"})
+        for number in range(8, 13):
+            rig.finished(f"r-{number}", within=60)
         found = re.search(r"http://127\.0\.0\.1:\d+", rig.worker.said())
         assert found is not None
         books = [call for call in rig.http.get(f"{found[0]}/sandbox/books", timeout=10).json() if call["message_id"]]
-        costs = sorted(rig.status(f"r-{number}")["costUsd"] for number in range(8))
+        costs = sorted(rig.status(f"r-{number}")["costUsd"] for number in range(13))
 
         assert costs == pytest.approx(sorted(call["usd"] for call in books), abs=1e-12)
         assert cost(rig)["total"]["costUsd"] == pytest.approx(sum(call["usd"] for call in books), abs=1e-9)
-        assert any(call["cache_read_tokens"] for call in books), "no cache was met: the test shows less than it says"
-        assert sum(call["batch_id"] is not None for call in books) == 2
+        for batched in (True, False):
+            read = [call["cache_read_tokens"] for call in books if (call["batch_id"] is not None) is batched]
+            assert any(read), "no cache was met: the test shows less than it says"
+        assert sum(call["batch_id"] is not None for call in books) == 7

@@ -102,6 +102,7 @@ def test_live_calls_hear_from_a_batch_that_the_line_is_down(relay: Relay) -> Non
     [
         a_failure(reason="pause_turn", usage={"input_tokens": 9}, cost_usd=0.25),
         a_failure(ErrorType.INVALID_REQUEST, reason="schema_refused", cost_usd=0.0),
+        a_failure(ErrorType.TOO_LARGE, reason="item_too_large", cost_usd=0.0),
     ],
 )
 def test_what_only_a_live_call_can_do_is_no_try_that_failed(tmp_path: Path, clock: Clock, failure: Failure) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -215,6 +216,46 @@ def test_a_schema_that_may_be_the_fault_is_asked_for_live(api: Batches) -> None:
     end = api.outcome(invalid, a_prompt(outputSchema={"type": "object", "properties": {"a": {"type": "integer"}}}))
 
     assert isinstance(end, Failure) and (end.reason, end.remedy) == ("schema_refused", Remedy.SOON)
+
+
+def test_what_is_too_large_for_a_batch_is_asked_for_live(api: Batches) -> None:
+    """There its files are stored first, and named by their ids."""
+    end = api.outcome({"type": "errored", "error": {"error": {"type": "request_too_large"}}}, a_prompt())
+
+    assert isinstance(end, Failure) and (end.type, end.reason) == (ErrorType.TOO_LARGE, "item_too_large")
+    assert (end.remedy, end.cost_usd) == (Remedy.SOON, 0.0)
+
+
+def test_what_many_of_a_batch_share_is_marked_for_the_cache(api: Batches, fake: FakeClaude) -> None:
+    """The same clerk reads another invoice each time; one of them has marks of its own, and one another clerk."""
+    clerk = "You read invoices with great care. " * 150
+    own = {"system": [{"type": "text", "text": clerk, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}
+    asked = [a_prompt(systemPrompt=clerk) for _ in range(4)] + [a_prompt(raw=own), a_prompt(systemPrompt="X" + clerk)]
+    parcels = [api.parcel(f"a-{number}", one) for number, one in enumerate(asked)]
+    assert all(isinstance(parcel, Parcel) for parcel in parcels)
+    fake.then(*body(SEEN))
+
+    api.create(parcels, sending=lambda: None)  # type: ignore[arg-type]
+    *alike, theirs, other = [one["params"]["system"] for one in fake.books[0].body["requests"]]
+
+    assert alike == [[{"type": "text", "text": clerk, "cache_control": {"type": "ephemeral"}}]] * 4
+    assert (theirs, other) == (own["system"], "X" + clerk)
+
+    fake.then(*body(SEEN))
+    api.create(parcels[:3], sending=lambda: None)  # type: ignore[arg-type]
+    assert [one["params"]["system"] for one in fake.books[1].body["requests"]] == [clerk] * 3
+
+
+def test_questions_about_the_same_document_share_it_in_a_batch(api: Batches, fake: FakeClaude) -> None:
+    file = {"data": base64.b64encode(b"%PDF-1.7 " * 2000).decode(), "mediaType": "application/pdf"}
+    asked = [replace(one := a_prompt(), request={**one.request, "prompt": f"{n}?", "files": [file]}) for n in range(4)]
+    fake.then(*body(SEEN))
+
+    api.create([api.parcel(f"a-{n}", one) for n, one in enumerate(asked)], sending=lambda: None)  # type: ignore[misc]
+
+    for one in fake.books[0].body["requests"]:
+        document, text = one["params"]["messages"][0]["content"]
+        assert document["cache_control"] == {"type": "ephemeral"} and "cache_control" not in text
 
 
 def test_a_schema_that_shows_its_fault_as_it_is_used_ends_its_own_job(api: Batches) -> None:
