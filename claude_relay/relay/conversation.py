@@ -18,6 +18,8 @@ from ..core.submission import Earlier, Exchanged, Submission
 from ..core.wire import timestamp
 from ..errors import Conflict, InvalidRequest, NotFound, Problem
 from ..ports import View
+from . import turning
+from .values import Tools
 
 _FIELD = "continueFrom"
 
@@ -33,7 +35,7 @@ class Joined:
     earlier: Earlier
 
 
-def join(view: View, submission: Submission, owner: str) -> Joined | None:
+def join(view: View, submission: Submission, owner: str, tools: Tools) -> Joined | None:
     """
     Find what `continueFrom` names among the owner's own jobs, and take over what the caller left out.
 
@@ -48,7 +50,7 @@ def join(view: View, submission: Submission, owner: str) -> Joined | None:
     earlier, warnings = _answered(view, job)
     _refuse_open_tools(view, earlier, submission, name)
     # A failed job is passed over, but what it was told to be (model, system prompt) is what the caller last wanted.
-    inherited = _inherit(submission, view.options(job.id))
+    inherited = _inherit(submission, view.options(job.id), tools, now=view.now)
 
     return Joined(submission=replace(inherited, warnings=(*inherited.warnings, *warnings)), earlier=earlier)
 
@@ -126,7 +128,7 @@ def _first_blocks(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [block for block in content if isinstance(block, Mapping)] if isinstance(content, list) else []
 
 
-def _inherit(submission: Submission, known: Mapping[str, Any]) -> Submission:
+def _inherit(submission: Submission, known: Mapping[str, Any], tools: Tools, *, now: float) -> Submission:
     options = dict(submission.request.get("options") or {})
     raw, before = dict(options.get("raw") or {}), known.get("raw") or {}
     own_system = "systemPrompt" in options or "system" in raw
@@ -137,11 +139,14 @@ def _inherit(submission: Submission, known: Mapping[str, Any]) -> Submission:
         options["systemPrompt"] = known["systemPrompt"]
     if lasting:
         options["raw"] = lasting | raw
-    model = submission.model
-    if not submission.chosen_model:
-        model = options["model"] = known.get("model", model)
+    model, said = submission.model, submission.warnings
+    if not submission.chosen_model and known.get("model", model) != model:
+        model, warnings = turning.named(known["model"], tools, now=now)
+        # The door has fitted them to another one.
+        options, dropped = turning.fitted_to(model, options, tools)
+        said = (*said, *warnings, *dropped)
 
-    return replace(submission, model=model, request={**submission.request, "options": options})
+    return replace(submission, model=model, request={**submission.request, "options": options}, warnings=said)
 
 
 def _exchanged(view: View, earlier: Earlier) -> Exchanged:

@@ -276,7 +276,7 @@ class Relay:
             return known, False
 
         try:
-            joined = join(unit, submission, owner)
+            joined = join(unit, submission, owner, self._tools)
         except RelayError as exc:
             return exc, False
         submission = joined.submission if joined else submission

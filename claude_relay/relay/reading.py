@@ -189,7 +189,7 @@ class Reading:
         """What a submission would go on from, if it were kept."""
 
         def look(view: View) -> tuple[Submission, Sequence[Exchanged]]:
-            found = join(view, submission, owner)
+            found = join(view, submission, owner, self._tools)
             return (submission, ()) if found is None else (found.submission, turns_up_to(view, found.earlier))
 
         return self._store.read(look)

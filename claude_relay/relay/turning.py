@@ -50,19 +50,32 @@ def waiting_too_long(view: View, patience: float) -> Sequence[tuple[Job, str]]:
 
 def up_to_date(unit: Unit, job: Job, tools: Tools) -> Job:
     """The job, turned to the default where its model was retired while it waited."""
-    known, default = tools.known(), tools.policy.model
-    if default is None or job.model == default:
+    if job.model == tools.policy.model:
         return job
-    try:
-        model, _ = resolve(job.model, default=default, catalogue=known, now=unit.now)
-    except ValueError:  # a gateway's name for it
-        return job
+    model, _ = named(job.model, tools, now=unit.now)
     if model == job.model:
         return job
     change = fallback.turn(job, model, why="retired", now=unit.now)
     unit.save(change)
 
     return change.job
+
+
+def named(model: str, tools: Tools, *, now: float) -> tuple[str, tuple[str, ...]]:
+    """The model to ask for one that was named earlier, and what to say of it: it may be gone by now."""
+    if tools.policy.model is None:
+        return model, ()
+    try:
+        return resolve(model, default=tools.policy.model, catalogue=tools.known(), now=now)
+    except ValueError:  # a gateway's name for it
+        return model, ()
+
+
+def fitted_to(model: str, options: dict[str, Any], tools: Tools) -> tuple[dict[str, Any], list[str]]:
+    """The options as that model takes them, and what was dropped."""
+    notes = Notes()
+
+    return fit({**options, "model": model}, tools.known().listed(model), notes), notes.warnings
 
 
 def fitted(request: Request, job: Job, tools: Tools) -> Request:
@@ -93,7 +106,5 @@ def _fit(request: Request, job: Job, tools: Tools) -> tuple[dict[str, Any] | Non
     if not job.model or options.get("model", job.model) == job.model:
         return None, []
     raw = {name: value for name, value in (options.get("raw") or {}).items() if name != "model"}
-    notes = Notes()
-    known = fit({**options, "model": job.model, "raw": raw}, tools.known().listed(job.model), notes)
 
-    return known, notes.warnings
+    return fitted_to(job.model, {**options, "raw": raw}, tools)

@@ -10,11 +10,12 @@ import pytest
 from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.fetching import KeptFile
 from claude_relay.core.job import Retain
-from claude_relay.core.policy import DAY
+from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import Conflict, InvalidRequest, RelayError
 from claude_relay.relay import Ref, Relay
 from claude_relay.relay.values import Claimed
-from tests.support.builders import Clock, a_completion, a_failure, a_submission
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 FOR_GOOD = a_failure(ErrorType.REFUSED, Remedy.FAIL)
 
@@ -174,6 +175,26 @@ def test_model_system_prompt_and_tools_hold_for_the_whole_conversation(relay: Re
         "systemPrompt": "Be brief.",
         "raw": {"tools": [{"name": "clock"}]},
     }
+
+
+def test_options_are_fitted_to_the_model_of_the_conversation(store: SqliteStore, clock: Clock) -> None:
+    """The door knew only the default one; and the conversation's may be gone by now. The 202 says both."""
+    relay = Relay(store, QuietBell(), Policy(model="claude-sonnet-5-5"))
+    plain = {"effort": {"supported": False}}
+    listed = [{"id": "claude-haiku-4-5", "line": "haiku", "capabilities": plain}, {"id": "claude-sonnet-5-5"}]
+    relay.upkeep.remember("models", {"fetchedAt": clock(), "models": listed})
+    options = {"model": "claude-haiku-4-5"}
+    told(relay, "one", model="claude-haiku-4-5", options=options)
+    [dropped] = hand_in(relay, "two", "one", options={"model": "claude-sonnet-5-5", "effort": "max"})
+    assert dropped == "options.effort max was ignored: claude-haiku-4-5 does not take it"
+    assert claim(relay).request.request["options"] == options
+
+    listed[0]["lifecycle"] = "retired"
+    relay.upkeep.remember("models", {"fetchedAt": clock(), "models": listed})
+    later = Relay(store, QuietBell(), Policy(model="claude-sonnet-5-5"))
+    [gone] = hand_in(later, "three", "one")
+    assert "claude-haiku-4-5 was retired" in gone and "claude-sonnet-5-5 is asked instead" in gone
+    assert claim(later).job.model == "claude-sonnet-5-5"
 
 
 def test_what_the_caller_names_is_taken_instead(relay: Relay) -> None:
