@@ -73,7 +73,8 @@ def estimate(
     tokens = _request(request, model, warnings)
     for one in before:
         said = one.answer if isinstance(one.answer, str) else json.dumps(one.answer, ensure_ascii=False)
-        tokens += _request({**one.request, "options": {}}, model, warnings) + _text(said, model)
+        turns = {"messages": ((one.request.get("options") or {}).get("raw") or {}).get("messages")}
+        tokens += _request({**one.request, "options": {"raw": turns}}, model, warnings) + _text(said, model)
     output = _output(options)
 
     return Estimate(
@@ -116,8 +117,10 @@ def _output(options: Mapping[str, Any]) -> int:
 def _request(request: Mapping[str, Any], model: str, warnings: list[str]) -> Span:
     options, total = request.get("options") or {}, _span(_A_TURN)
     raw = options.get("raw") or {}
-    total += _text(request.get("prompt") or "", model)
-    for turn in request.get("messages") or ():
+    # The turns of `raw` take the place of the others, as everything of `raw` does.
+    turns = _dicts(raw.get("messages")) or _dicts(request.get("messages"))
+    total += _text(request.get("prompt") or "", model) if not turns else Span()
+    for turn in turns:
         total += _span(_A_TURN) + _content(turn.get("content"), model)
     for number, file in enumerate(request.get("files") or ()):
         total += _file(file, f"files[{number}]", warnings)

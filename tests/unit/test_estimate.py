@@ -100,6 +100,16 @@ def test_everything_that_is_sent_counts() -> None:
     assert estimate(turns, model=SONNET, prices=PRICES).tokens.low > plain + 300
 
 
+def test_turns_of_raw_take_the_place_of_the_prompt() -> None:
+    """As they do in the call, and also in what was said before."""
+    long = [{"role": "user", "content": "word " * 2000}]
+
+    assert of("x" * 9000, raw={"messages": [{"role": "user", "content": "Hei"}]}).tokens.high < 100
+    assert of(raw={"messages": long}).tokens.low > 1900
+    earlier = Exchanged(request={"prompt": "", "options": {"raw": {"messages": long}}}, answer="Hei")
+    assert of(before=[earlier]).tokens.low > 1900
+
+
 def test_pages_and_pixels_are_counted() -> None:
     pdf = FAKTURA.read_bytes()
     assert pages_of(pdf) == tokens.pages(pdf) == 2
