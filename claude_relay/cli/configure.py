@@ -46,13 +46,14 @@ def show(output: Output, origin: bool) -> None:
 def check(output: Output, no_keys: bool) -> None:
     """Whether the daemons would start with these settings; exit 78 and a sentence for each fault if not."""
     from ..config import load_prices
+    from ..wiring import check_store
 
     output.all_keys = not no_keys
     settings = output.settings
     if not no_keys:
         needed = ["API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else [])]
         settings.require(*(name for name in needed if not _handed_over(name)))
-    settings.store_file()
+    check_store(settings)
     load_prices(settings.prices)
     output.say("The settings are good.")
 

@@ -11,7 +11,7 @@ from typing import Any
 import claude_relay
 from claude_relay.errors import ConfigError
 
-from .addresses import default_store
+from .addresses import default_store, store_path
 from .option import Option
 from .settings import Given, Settings
 from .sources import Source, credentials, env_file, with_key_files
@@ -60,9 +60,28 @@ def load(
 
     if faults:
         raise ConfigError(faults)
-    values.setdefault("store", default_store(Path(claude_relay.__file__).parent, Path.cwd()))
+    usual = default_store(Path(claude_relay.__file__).parent, Path.cwd())
+    values.setdefault("store", usual)
 
-    return Settings(**values, given=MappingProxyType(given), journal_stream=environ.get("JOURNAL_STREAM", ""))
+    return Settings(
+        **values,
+        given=MappingProxyType(given),
+        journal_stream=environ.get("JOURNAL_STREAM", ""),
+        state_directory=str(_state_folder(environ, usual)),
+    )
+
+
+def _state_folder(environ: Mapping[str, str], usual_store: str) -> Path:
+    """Where systemd says; else where a store that is a file would be; else, where that is not ours, at home."""
+    if told := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return Path(told)
+    path = store_path(usual_store)
+    assert path is not None  # a file, wherever one stands
+    folder = path.parent
+    if os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        return folder
+
+    return Path(environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/")) / ".local" / "state") / "claude-relay"
 
 
 def _sources(

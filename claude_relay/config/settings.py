@@ -41,6 +41,8 @@ class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
     given: Mapping[str, Given] = field(default_factory=lambda: MappingProxyType({}), compare=False)
     journal_stream: str = field(default="", compare=False)
     """What systemd says of the journal it reads our output with (`$JOURNAL_STREAM`); told, not set by anyone."""
+    state_directory: str = field(default="/var/lib/claude-relay", compare=False)
+    """Where state of this machine is kept that belongs to no store: found, not set by anyone."""
 
     @property
     def store_path(self) -> Path | None:
@@ -52,12 +54,15 @@ class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
         """Where the store is, for people: no password, whatever else is told."""
         return shown_store(self.store)
 
-    def store_file(self) -> Path:
-        """The store's file; ConfigError where the store is a server."""
-        if (path := self.store_path) is None:
-            raise ConfigError(["RELAY_STORE names a server (PostgreSQL), which this version cannot use: name a file."])
+    @property
+    def state_folder(self) -> Path:
+        """
+        Where this machine keeps what is its own, such as the locks of its workers: beside the store where that is a
+        file, in a folder of this machine where it is a server.
+        """
+        path = self.store_path
 
-        return path
+        return Path(self.state_directory) if path is None else path.parent
 
     @property
     def production(self) -> bool:

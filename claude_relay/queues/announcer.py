@@ -1,22 +1,29 @@
-"""Announces ready jobs after their commit: ids onto the disk queue, then a ring, in a thread, so that no 202 waits."""
+"""Announces ready jobs after their commit: ids onto the queue, then a ring, in a thread, so that no 202 waits."""
 
 from __future__ import annotations
 
 import queue
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
 from ..ports import ReadyQueue
-from .doorbell import Doorbell
 
 #: Between two announcements, in seconds.
 _GATHER = 0.05
 
 
+class Ringing(Protocol):
+    """What is rung once the ids are handed on."""
+
+    def ring(self) -> None: ...
+    def close(self) -> None: ...
+
+
 class Announcer:
     """Implements `ports.Bell`. What is still to be said at a crash is lost, and found by the sweep."""
 
-    def __init__(self, ready: ReadyQueue, doorbell: Doorbell) -> None:
+    def __init__(self, ready: ReadyQueue, doorbell: Ringing) -> None:
         self._ready = ready
         self._doorbell = doorbell
         self._said: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()

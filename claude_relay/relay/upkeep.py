@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..core import batched, fallback, machine
@@ -112,12 +113,12 @@ class Upkeep:
         self._store.forget()
 
     def seen(self, worker: WorkerSeen) -> None:
-        """A worker lives."""
-        self._store.write(lambda unit: unit.seen(worker))
+        """A worker lives: by the store's clock, which is one for all machines."""
+        self._store.write(lambda unit: unit.seen(replace(worker, seen_at=unit.now)))
 
-    def workers(self) -> Sequence[str]:
-        """The ids of those that have shown life and not said goodbye."""
-        return [worker.id for worker in self._store.read(lambda view: view.workers())]
+    def workers(self) -> Sequence[WorkerSeen]:
+        """Those that have shown life and not said goodbye."""
+        return self._store.read(lambda view: view.workers())
 
     def gone(self, worker_id: str) -> None:
         """A worker has stopped, or is known to be dead."""

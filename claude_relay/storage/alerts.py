@@ -34,11 +34,12 @@ class AlertReads(Asking):
     def latest_models(self, *, limit: int) -> dict[str, int]:
         """Which models the latest jobs name, and those that have waited longest; how many each."""
         sql = """SELECT model, count(*) FROM (
-                     SELECT id, model FROM (SELECT id, model FROM jobs ORDER BY id DESC LIMIT ?1)
-                     UNION SELECT id, model FROM
-                         (SELECT id, model FROM jobs INDEXED BY jobs_state WHERE state = 'queued' ORDER BY id LIMIT ?1)
-                 ) GROUP BY model ORDER BY count(*) DESC"""
-        return dict(self._run(sql, (limit,)))  # type: ignore[arg-type]
+                     SELECT id, model FROM (SELECT id, model FROM jobs ORDER BY id DESC LIMIT ?) AS newest
+                     UNION SELECT id, model FROM (
+                         SELECT id, model FROM jobs INDEXED BY jobs_state WHERE state = 'queued' ORDER BY id LIMIT ?
+                     ) AS oldest
+                 ) AS named GROUP BY model ORDER BY count(*) DESC"""
+        return dict(self._run(sql, (limit, limit)))  # type: ignore[arg-type]
 
 
 class AlertWrites(Asking):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from .sealed import Seal
@@ -32,3 +32,8 @@ def one_of(make: Callable[[Sequence[Any]], Any], found: Rows) -> Any:
 def all_of(make: Callable[[Sequence[Any]], Any], found: Rows) -> list[Any]:
     """Every row as a value."""
     return [make(row) for row in found]
+
+
+def marks(values: Collection[Any]) -> str:
+    """What stands in `IN (…)` for those values; of none, what is equal to nothing."""
+    return ", ".join("?" * len(values)) or "NULL"

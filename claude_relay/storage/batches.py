@@ -10,7 +10,7 @@ from ..core.job import Job
 from ..errors import Conflict
 from ..ports import Item
 from . import rows
-from .asking import Asking, all_of
+from .asking import Asking, all_of, marks
 
 _BATCH = (
     "id state version planned_at count next_at looks misses give_up_at upstream_id sent_at expires_at ended_at"
@@ -39,7 +39,7 @@ class BatchReads(Asking):
         where.append(f"j.give_up_at IS {'NOT ' if auto else ''}NULL")
         for column, skipped in (("grp", skip_groups), ("owner", skip_owners)):
             if skipped:
-                where.append(f"j.{column} NOT IN ({', '.join('?' * len(skipped))})")
+                where.append(f"j.{column} NOT IN ({marks(skipped)})")
                 args.extend(skipped)
         sql = f"{_JOB} INDEXED BY jobs_gather WHERE {' AND '.join(where)} ORDER BY j.due_at, j.id LIMIT ?"
         return all_of(rows.to_job, self._run(sql, (*args, limit)))
@@ -80,8 +80,7 @@ class BatchReads(Asking):
 
     def known_upstream(self, upstream_ids: Collection[str]) -> set[str]:
         """Which of those belong to batches of ours."""
-        marks = ", ".join("?" * len(upstream_ids))
-        sql = f"SELECT upstream_id FROM batches WHERE upstream_id IN ({marks})"
+        sql = f"SELECT upstream_id FROM batches WHERE upstream_id IN ({marks(upstream_ids)})"
         return {row[0] for row in self._run(sql, tuple(upstream_ids))}
 
     def items(self, batch_id: str) -> Sequence[Item]:
@@ -161,8 +160,8 @@ class BatchWrites(BatchReads):
 
     def warn(self, job_id: str, text: str) -> None:
         """One more warning for the callback."""
-        sql = """UPDATE requests SET warnings = json_insert(coalesce(warnings, '[]'), '$[#]', ?) WHERE job_id = ?"""
-        self._run(sql, (text, job_id))
+        known = rows.load(self._value("SELECT warnings FROM requests WHERE job_id = ?", (job_id,))) or []
+        self._run("UPDATE requests SET warnings = ? WHERE job_id = ?", (rows.dump([*known, text]), job_id))
 
     def purge_batches(self) -> None:
         """Forget settled batches of which no item is left."""

@@ -15,8 +15,8 @@ _SUMS = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_w
 _ADD = f"""
 INSERT INTO costs (day, owner, grp, model, mode, {", ".join(_SUMS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (day, owner, grp, model, mode) DO UPDATE SET
-    {", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS if name != "usd")},
-    usd = CASE WHEN usd IS NULL THEN excluded.usd ELSE usd + coalesce(excluded.usd, 0) END"""
+    {", ".join(f"{name} = costs.{name} + excluded.{name}" for name in _SUMS if name != "usd")},
+    usd = CASE WHEN costs.usd IS NULL THEN excluded.usd ELSE costs.usd + coalesce(excluded.usd, 0) END"""
 
 
 class LedgerReads:

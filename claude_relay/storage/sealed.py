@@ -1,8 +1,9 @@
 """
 Webhook headers, sealed: they hold keys of other people's systems, and copies of the store travel.
 
-The key lies in a file beside the store (`relay.db.key`), so that a backup, a dump or a lost disk image shows none of
-them. Only whoever is about to send a callback opens them.
+Beside a store that is a file the key lies in a file of its own (`relay.db.key`), so that a backup, a dump or a lost
+disk image shows none of them. A server's stands in the database, which all machines share: its dumps are as secret as
+it is itself. Only whoever is about to send a callback opens them.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ import contextlib
 import json
 import os
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
+
+
+def new_key() -> bytes:
+    """One that nobody knows."""
+    return urlsafe_b64encode(os.urandom(32))
 
 
 def key_path(path: Path) -> Path:
@@ -24,10 +31,10 @@ def key_path(path: Path) -> Path:
 
 
 class Seal:
-    """Closes and opens headers. The key is made when it is first needed."""
+    """Closes and opens headers. `key` answers with the key; where there is none, it makes one if it is asked to."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, key: Callable[[bool], bytes]) -> None:
+        self._key = key
         self._known: Fernet | None = None
 
     def close(self, headers: dict[str, str]) -> str | None:
@@ -55,10 +62,21 @@ class Seal:
         from cryptography.fernet import Fernet
 
         if self._known is None:
-            if make:
-                self._make()
-            self._known = Fernet(self._path.read_bytes().strip())
+            self._known = Fernet(self._key(make))
         return self._known
+
+
+class KeyFile:
+    """The key in a file, made when it is first needed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, make: bool) -> bytes:
+        """The key. Raises `OSError` where there is none."""
+        if make:
+            self._make()
+        return self._path.read_bytes().strip()
 
     def _make(self) -> None:
         """A new key, unless there is one. Whole or not at all, and the same for all who make one at once."""
@@ -67,7 +85,7 @@ class Seal:
         half = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
         with os.fdopen(handle, "wb") as file:
-            file.write(urlsafe_b64encode(os.urandom(32)) + b"\n")
+            file.write(new_key() + b"\n")
             file.flush()
             os.fsync(file.fileno())
         if os.geteuid() == 0:

@@ -23,7 +23,7 @@ from . import backup, gate, migrate
 from .asking import Rows, Run
 from .ballast import Ballast
 from .faults import plainly, translate
-from .sealed import Seal, key_path
+from .sealed import KeyFile, Seal, key_path
 from .view import Reads
 from .writer import Writer
 
@@ -48,7 +48,7 @@ class SqliteStore:
         self._path = path
         self._create = create
         self._clock = clock
-        self._seal = Seal(key_path(path))
+        self._seal = Seal(KeyFile(key_path(path)))
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         with plainly(path):
             self._writing = self._open()

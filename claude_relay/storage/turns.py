@@ -22,7 +22,7 @@ class TurnReads:
 
     def options(self, job_id: str) -> dict[str, Any]:
         """How that job asked: without reading its files, which may be dozens of megabytes in the same text."""
-        found = self._run("SELECT json_extract(request, '$.options') FROM requests WHERE job_id = ?", (job_id,))
+        found = self._run("SELECT request -> 'options' FROM requests WHERE job_id = ?", (job_id,))
         return rows.load(found[0][0]) or {} if found else {}
 
     def blocks(self, job_id: str, run: int) -> list[dict[str, Any]] | None:

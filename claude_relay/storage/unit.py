@@ -17,7 +17,7 @@ from ..ports import Group, Hold, Posted, WorkerSeen
 from . import rows, shift
 from .additions import Additions
 from .alerts import AlertWrites
-from .asking import Run
+from .asking import Run, marks
 from .batches import BatchWrites
 from .destinations import DestinationWrites
 from .ledger import LedgerWrites
@@ -126,7 +126,7 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
     def renew(self, worker: str, job_ids: Collection[str], expires_at: float) -> Sequence[tuple[str, str]]:
         """Extend that worker's leases on those jobs; answers which it has, as (job, token)."""
         sql = f"""UPDATE jobs SET lease_expires_at = ? WHERE state = 'running' AND lease_worker = ?
-                  AND id IN ({", ".join("?" * len(job_ids))}) RETURNING id, lease_token"""
+                  AND id IN ({marks(job_ids)}) RETURNING id, lease_token"""
         return [(row[0], row[1]) for row in self._run(sql, (expires_at, worker, *job_ids))]
 
     def save_request(self, request: Request) -> None:
@@ -166,7 +166,7 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
     def renew_deliveries(self, tokens: Sequence[str], expires_at: float) -> None:
         """Extend those leases."""
         sql = f"""UPDATE deliveries SET lease_expires_at = ?
-                  WHERE state = 'sending' AND lease_token IN ({", ".join("?" * len(tokens))})"""
+                  WHERE state = 'sending' AND lease_token IN ({marks(tokens)})"""
         self._run(sql, (expires_at, *tokens))
 
     def save_group(self, group: Group) -> None:
@@ -208,17 +208,18 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
         elif owner is not None:
             where, args = " AND owner = ?", [owner]
         elif besides:
-            where = f" AND grp NOT IN ({', '.join('?' * len(besides))})"
-        sql = f"""UPDATE jobs SET deadline_at = deadline_at + max(0, ? - max(?, run_started_at))
+            where = f" AND grp NOT IN ({marks(besides)})"
+        sql = f"""UPDATE jobs SET deadline_at = deadline_at
+                      + CASE WHEN run_started_at > ? THEN 0 WHEN run_started_at > ? THEN ? - run_started_at ELSE ? END
                   WHERE state = 'queued' AND deadline_asked = 0{where}"""
-        self._run(sql, (until, since, *args))
+        self._run(sql, (until, since, until, max(0.0, until - since), *args))
 
     def shift_times(self, seconds: float) -> None:
         """The calendar was set by so much: what is relative moves along."""
         for sql in shift.SHIFT:
-            self._run(sql, (seconds,))
+            self._run(sql, (seconds,) * sql.count("?"))
         for sql in shift.ENDED if seconds < 0 else ():
-            self._run(sql, (seconds, self.now))
+            self._run(sql, (self.now,) * sql.count("?"))
 
     def seen(self, worker: WorkerSeen) -> None:
         """A worker's sign of life."""
@@ -247,7 +248,7 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
         """Prompt, files and answer; what is left says that there was a job, and what it cost."""
         of_job = "(SELECT id FROM deliveries WHERE job_id = ?)"
         self._run("UPDATE requests SET request = '{}', webhook_headers = NULL WHERE job_id = ?", (job_id,))
-        self._run("UPDATE outcomes SET body = x'' WHERE job_id = ?", (job_id,))
+        self._run("UPDATE outcomes SET body = ? WHERE job_id = ?", (b"", job_id))
         self._run("UPDATE posts SET reply = '' WHERE delivery_id IN " + of_job, (job_id,))
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {of_job}", (job_id,))
         for table in ("partials", "fetched_files", "answers", "repairs"):

@@ -18,7 +18,7 @@ from ..ports import Group, Hold, JobFilter, Posted, WorkerSeen
 from . import rows
 from .acks import AckReads
 from .alerts import AlertReads
-from .asking import all_of, one_of
+from .asking import all_of, marks, one_of
 from .batches import BatchReads
 from .destinations import DestinationReads
 from .ledger import LedgerReads
@@ -77,8 +77,8 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, Uploa
         What had come at the last checkpoint. Where that was another request's, only the text: the rest is in the ledger
         already, with the entry that it belongs to.
         """
-        sql = """SELECT p.text, iif(p.number = j.calls, p.usage, NULL), p.model,
-                        iif(p.number = j.calls, p.upstream_request_id, NULL)
+        sql = """SELECT p.text, CASE WHEN p.number = j.calls THEN p.usage END, p.model,
+                        CASE WHEN p.number = j.calls THEN p.upstream_request_id END
                  FROM partials p JOIN jobs j ON j.id = p.job_id WHERE p.job_id = ?"""
         return one_of(rows.to_partial, self._run(sql, (job_id,)))
 
@@ -108,14 +108,14 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, Uploa
         where, args = ["j.state = 'queued' AND j.lane = 'live'", "j.due_at <= ?"], [self._now]
         for column, skipped in (("grp", skip_groups), ("family", skip_families), ("owner", skip_owners)):
             if skipped:
-                where.append(f"j.{column} NOT IN ({_marks(skipped)})")
+                where.append(f"j.{column} NOT IN ({marks(skipped)})")
                 args.extend(skipped)  # type: ignore[arg-type]
         sql = f"{_JOB} INDEXED BY jobs_due WHERE {' AND '.join(where)} ORDER BY j.rank, j.id LIMIT ?"
         return all_of(rows.to_job, self._run(sql, (*args, limit)))
 
     def turnable(self, families: Collection[str], *, limit: int) -> Sequence[Job]:
         """Waiting jobs of those families that may turn to another model."""
-        where = f"j.state = 'queued' AND j.fallbacks IS NOT NULL AND j.family IN ({_marks(families)})"
+        where = f"j.state = 'queued' AND j.fallbacks IS NOT NULL AND j.family IN ({marks(families)})"
         sql = f"{_JOB} INDEXED BY jobs_fallbacks WHERE {where} AND j.lane = 'live' ORDER BY j.rank LIMIT ?"
         return all_of(rows.to_job, self._run(sql, (*families, limit)))
 
@@ -142,7 +142,7 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, Uploa
         args: list[Any] = [self._now]
         for column, names in () if asked_only else (("grp", asked_only_in), ("owner", asked_only_of)):
             if names:
-                where += f" AND (j.deadline_asked = 1 OR j.{column} NOT IN ({_marks(names)}))"
+                where += f" AND (j.deadline_asked = 1 OR j.{column} NOT IN ({marks(names)}))"
                 args.extend(names)
         sql = f"{_JOB} INDEXED BY jobs_deadline WHERE {where} ORDER BY j.deadline_at LIMIT ?"
         return all_of(rows.to_job, self._run(sql, (*args, limit)))
@@ -169,10 +169,10 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, Uploa
         # A lane at a time: the index of each holds all that is asked for.
         sql = """SELECT min(at) FROM (
                      SELECT min(due_at) AS at FROM jobs INDEXED BY jobs_due
-                     WHERE state = 'queued' AND lane = 'live' AND due_at <= ?1
+                     WHERE state = 'queued' AND lane = 'live' AND due_at <= ?
                      UNION ALL SELECT min(due_at) FROM jobs INDEXED BY jobs_gather
-                     WHERE state = 'queued' AND lane = 'batch' AND due_at <= ?1)"""
-        return self._value(sql, (self._now,))
+                     WHERE state = 'queued' AND lane = 'batch' AND due_at <= ?) AS lanes"""
+        return self._value(sql, (self._now, self._now))
 
     def cancel_requested(self, worker: str) -> Sequence[str]:
         """Which of that worker's jobs someone wants stopped."""
@@ -220,7 +220,7 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, TurnReads, Uploa
 
     def latest_destinations(self, limit: int) -> Sequence[str]:
         """Where the latest deliveries went, newest first; by the last thousand of them."""
-        sql = """SELECT destination FROM (SELECT id, destination FROM deliveries ORDER BY id DESC LIMIT 1000)
+        sql = """SELECT destination FROM (SELECT id, destination FROM deliveries ORDER BY id DESC LIMIT 1000) AS latest
                  GROUP BY destination ORDER BY max(id) DESC LIMIT ?"""
         return [row[0] for row in self._run(sql, (limit,))]
 
@@ -297,7 +297,7 @@ def _conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
     if which.owner is not None:
         add("j.owner = ?", which.owner)
     if which.states:
-        add(f"j.state IN ({_marks(which.states)})", *(state.value for state in which.states))
+        add(f"j.state IN ({marks(which.states)})", *(state.value for state in which.states))
     if which.group is not None:
         add("j.grp = ?", which.group)
     if which.since is not None:
@@ -334,7 +334,3 @@ def _conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
         )
 
     return where, args
-
-
-def _marks(values: Collection[Any]) -> str:
-    return ", ".join("?" * len(values))

@@ -53,7 +53,8 @@ class Daemon:
     the way of its onInterrupt. `stop` twice: it is given up at once.
 
     A reload hands over: the next generation claims from then on, and this one brings its calls home however long they
-    take. `name` is what an instance is called, of which there is one at a time.
+    take. `name` is what an instance is called, of which there is one at a time on a machine. `shared`: there may be
+    workers on other machines, whose locks are not in `folder`.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Daemon:
         *,
         settings: Settings,
         folder: Path,
+        shared: bool = False,
         pacing: Pacing | None = None,
         name: str | None = None,
         supervisor: Supervisor | None = None,
@@ -82,11 +84,12 @@ class Daemon:
         self._name = Name(folder, name, inherited=self._above.handles.get("name"))
         self._started_at = time.time()
         self._in_hand = InHand()
-        self._locks = Locks(folder)
+        self._locks = Locks(folder, shared=shared)
         self._locks.hold(self.id)
         self._door = Door(folder, self.id)
         files = Files(relay, fetcher)
         self._caller = Caller(relay, claude, files, pacing=pacing, ending=self._ending)
+        self._ready = ready
         self._slots = Slots(
             relay,
             ready,
@@ -129,6 +132,7 @@ class Daemon:
         log.info(
             "worker started", extra={"worker": self.id, "slots": self._settings.concurrency, "version": __version__}
         )
+        self._ready.listen(self._door.knock)
         for part in (self._heart, self._upkeep, self._slots, self._batching, self._deliveries, self._alerts):
             part.start()
         if self._lookup is not None:

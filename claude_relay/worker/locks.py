@@ -12,10 +12,16 @@ _SUFFIX = ".lock"
 
 
 class Locks:
-    """The locks of the workers on this machine, as files in one folder."""
+    """
+    The locks of the workers on this machine, as files in one folder.
 
-    def __init__(self, folder: Path) -> None:
+    `shared`: there may be workers elsewhere, of which nothing is here. Machines are told apart by this and not by their
+    names, which containers may have in common.
+    """
+
+    def __init__(self, folder: Path, *, shared: bool = False) -> None:
         self._folder = folder
+        self.shared = shared
         self._mine: int | None = None
 
     def hold(self, worker: str) -> None:
@@ -33,11 +39,11 @@ class Locks:
             self._mine = None
 
     def dead(self, worker: str) -> bool:
-        """Whether nobody holds that worker's lock."""
+        """Whether it is certain that nobody holds that worker's lock; of one elsewhere its leases alone tell."""
         try:
             handle = os.open(self._path(worker), os.O_RDWR)
         except FileNotFoundError:
-            return True
+            return not self.shared
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

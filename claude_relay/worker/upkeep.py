@@ -12,6 +12,8 @@ from .loops import Loop
 
 log = logging.getLogger(__name__)
 
+#: A worker elsewhere that has shown no sign of life for this long is gone, in seconds. It comes back with its next one.
+AWAY = 120.0
 #: In seconds: how often to look for dead workers, deadlines, room on the disk, and what is past its time.
 REAP, EXPIRE, TIDY, PURGE, FIRST_PURGE = 2.0, 1.0, 60.0, 3600.0, 60.0
 
@@ -28,10 +30,14 @@ class LeaseWatch:
         self._lease = lease
         self._clock = clock
         self._since: dict[Hashable, tuple[float, float]] = {}
+        self._looked_at = clock()
 
     def stale(self, leases: Iterable[tuple[Hashable, float]]) -> set[Hashable]:
         """Given (token, expires_at) of every lease there is now."""
         now = self._clock()
+        if now - self._looked_at > self._lease / 2:
+            self._since = {}  # the store was away, and who could not look could not renew either
+        self._looked_at = now
         seen = {}
         for token, expires_at in leases:
             known = self._since.get(token)
@@ -60,6 +66,7 @@ class Upkeep:
         self._tidied_at = float("-inf")
         self._calls = LeaseWatch(lease, clock=clock)
         self._posts = LeaseWatch(delivery_lease, clock=clock)
+        self._signs = LeaseWatch(AWAY, clock=clock)
         self._reaped_at = float("-inf")
         self._purge_at = clock() + FIRST_PURGE
         self.loop = Loop("upkeep", self._round)
@@ -99,10 +106,16 @@ class Upkeep:
     def reap(self) -> None:
         """Take back what dead and frozen workers hold."""
         dead = self._locks.dead
-        for worker in self._relay.upkeep.workers():
-            if worker != self._worker and dead(worker):
-                self._relay.upkeep.gone(worker)
-                self._locks.remove(worker)
+        workers = self._relay.upkeep.workers()
+        away = self._signs.stale((worker.id, worker.seen_at) for worker in workers)
+        for worker in workers:
+            if worker.id == self._worker:
+                continue
+            if dead(worker.id):
+                self._relay.upkeep.gone(worker.id)
+                self._locks.remove(worker.id)
+            elif self._locks.shared and worker.id in away:
+                self._relay.upkeep.gone(worker.id)
 
         running = [(job, job.lease) for job in self._relay.work.leases() if job.lease is not None]
         frozen = self._calls.stale((lease.token, lease.expires_at) for _, lease in running)

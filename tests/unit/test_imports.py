@@ -26,8 +26,8 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "memory": (set(), set()),
     "ports": (_LEAVES, set()),
     "relay": (_LEAVES | {"ports", "failpoints"}, set()),
-    "storage": (_LEAVES | {"ports"}, {"apsw", "cryptography"}),
-    "queues": (_LEAVES | {"ports"}, {"persistqueue"}),
+    "storage": (_LEAVES | {"ports"}, {"apsw", "cryptography", "psycopg"}),
+    "queues": (_LEAVES | {"ports"}, {"persistqueue", "psycopg"}),
     "claude": (
         _LEAVES | {"ports"},
         {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing", "regex", "pypdf"},

@@ -1,5 +1,5 @@
 """
-Who answers for what: the one module that names concrete classes, and the only one that may import everything.
+Who answers for what: the one package that names concrete classes, and the only one that may import everything.
 
 Imported lazily, by verbs that open a store or start a daemon; and lazy itself, so that opening a store for `status`
 does not load the web server, nor the API process Anthropic's SDK.
@@ -13,28 +13,26 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import program
-from .config import Settings, load_prices
-from .core.policy import Policy
-from .errors import Busy, ConfigError, StoreRefused
+from .. import program
+from ..config import Settings, load_prices
+from ..errors import Busy, ConfigError, StoreRefused
+from .stores import House, check_store, open_house, open_relay
 
 if TYPE_CHECKING:
     import falcon
 
-    from .claude import Messages
-    from .core.intake import Defaults
-    from .ports import BatchApi, Catalogue, Claude, ReadyQueue, Sender
-    from .relay import Relay
-    from .storage.ballast import Ballast
-    from .systemd import Supervisor
-    from .webhooks.allow import Allow
-    from .worker.alerts import Alerts
-    from .worker.daemon import Daemon
-    from .worker.pacing import Pacing
+    from ..claude import Messages
+    from ..core.intake import Defaults
+    from ..ports import BatchApi, Catalogue, Claude, Sender
+    from ..relay import Relay
+    from ..storage.ballast import Ballast
+    from ..systemd import Supervisor
+    from ..webhooks.allow import Allow
+    from ..worker.alerts import Alerts
+    from ..worker.daemon import Daemon
+    from ..worker.pacing import Pacing
 
 #: How long a family rests that has no tokens left this minute, in seconds.
 _TOKENLESS = 5.0
@@ -43,129 +41,27 @@ _CHECK = 3600.0
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True)
-class House:
-    """An open relay and what must be closed with it."""
-
-    relay: Relay
-    ready: ReadyQueue
-    folder: Path  # where workers hold their locks and hang their bells
-
-    def close(self) -> None:
-        """Finish what was handed in, and close everything."""
-        self.relay.close()
-
-
-def policy(settings: Settings) -> Policy:
-    """The numbers that decisions depend on."""
-    return Policy(
-        model=settings.model,
-        fallback_after=settings.fallback_after,
-        call_attempts=settings.call_attempts,
-        interrupted_attempts=settings.interrupted_attempts,
-        call_timeout=settings.call_timeout,
-        backoff_max=settings.backoff_max,
-        lease=settings.lease,
-        batch_size=settings.batch_size,
-        batch_linger=settings.batch_linger,
-        batch_poll=settings.batch_poll,
-        batch_margin=settings.batch_margin,
-        batch_settle=settings.batch_settle,
-        max_queue=settings.max_queue,
-        webhook_schedule=settings.webhook_schedule,
-        webhook_lease=max(60.0, 2 * settings.webhook_timeout),
-        callback=settings.callback,
-        callback_max=settings.callback_max,
-        public_url=settings.public_url,
-        ack_remind=settings.ack_remind,
-        retention=settings.retention,
-        retention_failed=settings.retention_failed,
-        tombstones=settings.tombstones,
-    )
-
-
-def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | None = None) -> House:
-    """
-    Open the store of these settings.
-
-    With `create` (the daemons and `migrate`) it is made where there is none; without, a missing one is an error with
-    the next command in it.
-    """
-    from .queues.announcer import Announcer
-    from .queues.disk import DiskQueue
-    from .queues.doorbell import Doorbell
-    from .relay import Relay
-    from .relay.known import Known
-    from .relay.timekeeping import read_clocks
-    from .storage.ballast import Room
-    from .storage.sqlite import SqliteStore
-
-    prices = load_prices(settings.prices)
-    path = settings.store_file()
-    with as_owner(path.parent):
-        store = SqliteStore(path, create=create, ballast=ballast)
-        folder = path.parent / "workers"
-        folder.mkdir(mode=0o770, exist_ok=True)
-        ready = DiskQueue(path.with_name("ready.db"))
-        bell = Announcer(ready, Doorbell(folder))
-
-    known = Known(store, provider=settings.provider, prices=prices.output_prices())
-    relay = Relay(
-        store,
-        bell,
-        policy(settings),
-        room=Room(path.parent, settings.disk_floor),
-        known=known,
-        prices=prices,
-        read_clocks=read_clocks,
-        clock_was_set=lambda seconds: log.warning("the clock was set", extra={"seconds": round(seconds, 3)}),
-    )
-
-    return House(relay=relay, ready=ready, folder=folder)
-
-
-@contextlib.contextmanager
-def as_owner(folder: Path) -> Iterator[None]:
-    """
-    What root makes in `folder` belongs to the folder's owner, so that the daemons can still open it afterwards; and to
-    its group, where that may write there.
-    """
-    try:
-        owner = folder.stat() if os.geteuid() == 0 else None
-    except OSError:
-        owner = None
-    if owner is None or owner.st_uid == 0:
-        yield
-        return
-    group, mask = os.getegid(), os.umask(0o007 if owner.st_mode & 0o020 else 0o027)
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-            os.seteuid(0)  # it lies where its owner cannot go: root's own then
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.umask(mask)
-
-
-@contextlib.contextmanager
-def open_relay(settings: Settings, *, create: bool = False) -> Iterator[Relay]:
-    """An open relay for as long as the block lasts."""
-    house = open_house(settings, create=create)
-    try:
-        yield house.relay
-    finally:
-        house.close()
+__all__ = [
+    "House",
+    "check_store",
+    "executable",
+    "intake_defaults",
+    "make_app",
+    "make_worker",
+    "open_house",
+    "open_relay",
+    "serve",
+    "tell_alerts",
+    "unreachable",
+    "work",
+]
 
 
 def intake_defaults(settings: Settings, relay: Relay) -> Defaults:
     """What a submission is held against at the door; of the models, what `relay` knows just then."""
-    from .claude import schema
-    from .core.intake import Defaults
-    from .webhooks.guard import Allow, literal_problem
+    from ..claude import schema
+    from ..core.intake import Defaults
+    from ..webhooks.guard import Allow, literal_problem
 
     allow = Allow.parse(settings.allow_private_urls)
 
@@ -181,16 +77,16 @@ def intake_defaults(settings: Settings, relay: Relay) -> Defaults:
 
 def unreachable(settings: Settings, destination: str) -> str | None:
     """Why a callback would not arrive there, in words, or None. Nothing is sent."""
-    from .webhooks.allow import Allow
-    from .webhooks.reach import unreachable
+    from ..webhooks.allow import Allow
+    from ..webhooks.reach import unreachable
 
     return unreachable(destination, Allow.parse(settings.allow_private_urls))
 
 
 def make_app(settings: Settings, relay: Relay, leaving: threading.Event | None = None) -> falcon.App:
     """The HTTP side."""
-    from .api.app import make_app
-    from .storage.ballast import Room
+    from ..api.app import make_app
+    from ..storage.ballast import Room
 
     path = settings.store_path
     room = Room(path.parent, settings.disk_floor) if path else lambda: None
@@ -200,8 +96,8 @@ def make_app(settings: Settings, relay: Relay, leaving: threading.Event | None =
 
 def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
     """Run the API until it is told to stop; answers the exit code."""
-    from .api.serve import Server
-    from .memory import give_large_back
+    from ..api.serve import Server
+    from ..memory import give_large_back
 
     give_large_back()
     settings.require("API_SECRET_KEY")
@@ -222,7 +118,7 @@ def _watching(settings: Settings, relay: Relay) -> Iterator[None]:
     Without a network of its own (the unit's PrivateNetwork=) it leaves word for `claude-relay alerts` instead, also
     where it knows of no address: its unit need not have that secret.
     """
-    from .systemd import word
+    from ..systemd import word
 
     url = settings.alert_url if word.has_network() else None
     alerts = _alerts(settings, relay, url, word.leaving(os.environ))
@@ -240,8 +136,8 @@ def tell_alerts(settings: Settings) -> int:
 
 
 def _alerts(settings: Settings, relay: Relay, url: str | None, leave_word: Callable[[], None] | None = None) -> Alerts:
-    from .webhooks.allow import Allow
-    from .worker.alerts import Alerts
+    from ..webhooks.allow import Allow
+    from ..worker.alerts import Alerts
 
     sender = _alert_sender(settings, Allow.parse(settings.allow_private_urls))
     secrets, models = settings.webhook_secret, settings.models()
@@ -251,9 +147,9 @@ def _alerts(settings: Settings, relay: Relay, url: str | None, leave_word: Calla
 
 def work(settings: Settings, supervisor: Supervisor | None = None, name: str | None = None) -> int:
     """Run a worker until it is told to stop; answers the exit code."""
-    from .memory import give_large_back
-    from .storage.ballast import Ballast
-    from .worker.pacing import Pacing
+    from ..memory import give_large_back
+    from ..storage.ballast import Ballast
+    from ..worker.pacing import Pacing
 
     give_large_back()
     if settings.provider == "anthropic":
@@ -289,11 +185,11 @@ def make_worker(
     name: str | None = None,
 ) -> Daemon:
     """A worker, not yet running. `models` tells which there are; without, nobody asks."""
-    from .webhooks.allow import Allow
-    from .webhooks.fetcher import HttpFetcher
-    from .webhooks.sender import Http
-    from .worker.daemon import Daemon
-    from .worker.deliver import SENDERS
+    from ..webhooks.allow import Allow
+    from ..webhooks.fetcher import HttpFetcher
+    from ..webhooks.sender import Http
+    from ..worker.daemon import Daemon
+    from ..worker.deliver import SENDERS
 
     allow = Allow.parse(settings.allow_private_urls)
     # Room beyond the senders, for look-ups that hang longer than their POST was waited for.
@@ -310,6 +206,7 @@ def make_worker(
         house.ready,
         settings=settings,
         folder=house.folder,
+        shared=house.shared,
         pacing=pacing,
         name=name,
         supervisor=supervisor,
@@ -320,8 +217,8 @@ def make_worker(
 
 def _alert_sender(settings: Settings, allow: Allow) -> Sender:
     """Alerts go where the operator says, inside as well: no caller has a say in it."""
-    from .webhooks.sender import Http
-    from .webhooks.target import Unreadable
+    from ..webhooks.sender import Http
+    from ..webhooks.target import Unreadable
 
     try:
         return Http(timeout=settings.webhook_timeout, allow=allow.plus(settings.alert_url))
@@ -330,12 +227,12 @@ def _alert_sender(settings: Settings, allow: Allow) -> Sender:
 
 
 def _claude(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing, relay: Relay) -> Messages:
-    from .claude.messages import Limits, Messages
-    from .claude.ratelimits import RateLimits
+    from ..claude.messages import Limits, Messages
+    from ..claude.ratelimits import RateLimits
 
     key, base_url = settings.anthropic_api_key, settings.anthropic_base_url
     if settings.provider == "sandbox":
-        from .sandbox import Sandbox
+        from ..sandbox import Sandbox
 
         stand_in = stack.enter_context(Sandbox())
         # Any key will do; it is taken out of every message, so it must be no word of the language.

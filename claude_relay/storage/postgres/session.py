@@ -1,0 +1,167 @@
+"""
+The connection that writes. One transaction writes at a time, on all machines together.
+
+The rules of the house (find, then add; count, then claim) were made for a store with one writer. So every transaction
+that writes takes one lock first, and sees all that was committed before it; the lock goes with the commit. What many
+callers hand in meanwhile shares a transaction, as with SQLite (`writer`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from ...errors import RelayError, StoreUnavailable
+from ..asking import Rows
+from .dialect import safe, translate
+from .faults import said
+from .faults import translate as in_words
+from .link import Connection
+from .schema import LOCK
+
+log = logging.getLogger(__name__)
+
+#: For how long the server is asked what became of a commit that it did not answer, in seconds.
+_ASK = 10.0
+_ASK_EVERY = 0.2
+
+# One trip for all of it. The time is the server's, which is one for all machines; read once the lock is held.
+_BEGIN = (
+    "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+    f" SELECT pg_advisory_xact_lock({LOCK});"
+    " SELECT extract(epoch FROM clock_timestamp())::float8, pg_current_xact_id()::text"
+)
+
+
+class NotKept(psycopg.OperationalError):
+    """The server was lost before it had committed, and knows nothing of that transaction."""
+
+
+class Session:
+    """Implements `writer.Session`. `connect` answers with a new connection; `clock` is the server's where none is."""
+
+    refusals: tuple[type[BaseException], ...] = (psycopg.IntegrityError, psycopg.DataError)
+
+    def __init__(self, connect: Callable[[], Connection], where: str, clock: Callable[[], float] | None) -> None:
+        self._connect = connect
+        self._where = where
+        self._clock = clock
+        self._connection = connect()
+        self._xid = ""
+        self._at = self._read_at = 0.0
+
+    @property
+    def connection(self) -> Connection:
+        """The one that writes."""
+        return self._connection
+
+    def begin(self) -> None:
+        try:
+            cursor = self._connection.execute(_BEGIN)
+            while cursor.nextset():
+                pass
+            [(self._at, self._xid)] = cursor.fetchall()
+        except BaseException:
+            self.roll_back()
+            raise
+        self._read_at = time.monotonic()
+
+    def commit(self) -> None:
+        try:
+            cursor = self._connection.execute("COMMIT")
+        except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
+            if not self._connection.closed:
+                raise
+            self._find_out(exc)
+            return
+        if cursor.statusmessage != "COMMIT":  # a statement had failed, and somebody has hidden it
+            raise NotKept(f"the server undid the transaction: {cursor.statusmessage}")
+
+    def roll_back(self) -> None:
+        connection = self._connection
+        if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
+            with contextlib.suppress(psycopg.Error):
+                connection.execute("ROLLBACK")
+
+    def is_open(self) -> bool:
+        connection = self._connection
+        return not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE
+
+    def mark(self) -> None:
+        self._connection.execute("SAVEPOINT one")
+
+    def undo(self) -> None:
+        self._connection.execute("ROLLBACK TO SAVEPOINT one")
+
+    def keep(self) -> None:
+        self._connection.execute("RELEASE SAVEPOINT one")
+
+    def run(self, sql: str, args: Sequence[Any]) -> Rows:
+        return run(self._connection, sql, args)
+
+    def now(self) -> float:
+        return self._at + time.monotonic() - self._read_at if self._clock is None else self._clock()
+
+    def mend(self, fault: BaseException, *, paid: bool) -> bool:
+        """A connection that was lost before anything was committed is made anew: the server may have restarted."""
+        if isinstance(fault, NotKept):
+            return True
+        if isinstance(fault, RelayError) or not self._connection.closed:
+            return False
+        with contextlib.suppress(psycopg.Error):
+            self._connection = self._connect()
+
+        return not self._connection.closed
+
+    def translate(self, fault: BaseException) -> BaseException:
+        return in_words(fault, self._where)
+
+    def close(self) -> None:
+        """Let go of the server."""
+        self._connection.close()
+
+    def _find_out(self, lost: psycopg.Error) -> None:
+        """
+        Whether a commit was made whose answer was lost: the server is asked, over a new connection.
+
+        Returns if it was. Raises `NotKept` if it was not, so that it can be run again; `StoreUnavailable` where nobody
+        can tell in time: whoever asks again by the same requestId finds out.
+        """
+        give_up = time.monotonic() + _ASK
+        status = None
+        while time.monotonic() < give_up:
+            with contextlib.suppress(psycopg.Error):
+                if self._connection.closed:
+                    self._connection = self._connect()
+                # The backend that was to commit may still be at it: its status settles once it has ended.
+                sql = "SELECT pg_xact_status(%s::xid8)"
+                [(status,)] = self._connection.execute(sql, (self._xid,)).fetchall()
+                if status == "committed":
+                    log.warning("a commit was made whose answer was lost", extra={"error": said(lost)})
+                    return
+                if status == "aborted":
+                    raise _undone(lost)
+            time.sleep(_ASK_EVERY)
+
+        raise StoreUnavailable(
+            f"the store {self._where} was lost in the middle of a commit ({said(lost)}): it may be kept or not. "
+            f"Send the same requestId again.",
+            retry_after=5,
+        ) from lost
+
+
+def run(connection: Connection, sql: str, args: Sequence[Any]) -> Rows:
+    """One statement of the house."""
+    cursor = connection.execute(translate(sql), safe(args))
+
+    return cursor.fetchall() if cursor.description is not None else ()
+
+
+def _undone(lost: psycopg.Error) -> NotKept:
+    return NotKept(f"the server was lost before the commit: {said(lost)}")
