@@ -184,12 +184,25 @@ def test_config_init_writes_a_file_that_checks_but_for_the_key(env, tmp_path):
 
 @pytest.mark.parametrize("verb", [("config", "check", "--no-keys"), ("serve",), ("status",)])
 def test_a_store_that_no_daemon_can_use_is_refused_by_the_check_too(verb, env, tmp_path):
-    done = relay_command(
-        *verb, env={**env, "RELAY_STORE": "postgresql://db/relay", "API_SECRET_KEY": "k"}, cwd=tmp_path
-    )
+    """Without PostgreSQL's driver."""
+    (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError('No module named psycopg', name='psycopg')\n")
+    told = {"RELAY_STORE": "postgresql://db/relay", "API_SECRET_KEY": "k", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = relay_command(*verb, env={**env, **told}, cwd=tmp_path)
 
     assert done.returncode == 78
-    assert "RELAY_STORE names a server" in done.stderr
+    assert "pip install 'claude-relay[postgres]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", [("serve",), ("worker",), ("status",), ("submit", "Hei"), ("migrate",), ("purge",)])
+def test_a_server_that_is_away_is_told_of_in_a_sentence_without_its_password(verb, env, tmp_path):
+    url = "postgresql://relay:s3cret-word@127.0.0.1:1/relay"
+    told = {"RELAY_STORE": url, "API_SECRET_KEY": "k", "RELAY_PROVIDER": "sandbox", "STATE_DIRECTORY": str(tmp_path)}
+    done = relay_command(*verb, env={**env, **told}, cwd=tmp_path)
+
+    assert done.returncode == 69
+    assert "the store postgresql://relay@127.0.0.1:1/relay is out of reach" in done.stderr
+    assert "s3cret-word" not in done.stderr + done.stdout and "Traceback" not in done.stderr
 
 
 def test_config_init_makes_keys_that_nobody_guesses_and_nobody_shares(env, tmp_path):

@@ -24,11 +24,24 @@ def test_a_lease_that_is_renewed_is_never_stale() -> None:
 def test_a_lease_that_stands_still_for_its_length_is_stale() -> None:
     clock = Monotonic()
     watch = LeaseWatch(60.0, clock=clock)
-    watch.stale([("t", 5.0)])
-    clock.now += 59.9
-    assert watch.stale([("t", 5.0)]) == set()
-    clock.now += 0.2
+    for _ in range(4):
+        assert watch.stale([("t", 5.0)]) == set()
+        clock.now += 19.9
+    clock.now += 0.4
     assert watch.stale([("t", 5.0)]) == {"t"}
+
+
+def test_time_in_which_nobody_could_look_proves_nothing() -> None:
+    """The store was away: then a worker that lives could not renew either, and has an answer in hand."""
+    clock = Monotonic()
+    watch = LeaseWatch(60.0, clock=clock)
+    watch.stale([("t", 5.0)])
+    clock.now += 600
+    assert watch.stale([("t", 5.0)]) == set()
+    for _ in range(3):
+        clock.now += 20
+        stale = watch.stale([("t", 5.0)])
+    assert stale == {"t"}
 
 
 def test_a_clock_that_jumps_takes_no_lease() -> None:
