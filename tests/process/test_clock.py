@@ -46,7 +46,7 @@ def test_a_clock_that_is_set_ends_no_call_hastens_nothing_and_delays_nothing(tmp
             rig.submit({"prompt": "x", "requestId": "delayed", "webhookUrl": url, "delay": "8s", "deadline": "1h"})
             hook.wait_for(1, path="/busy", timeout=20)
             eventually(lambda: rig.get("/api/jobs/long")["partialResponse"] and tries)
-            clock.set(by)
+            clock.set(by, rig.api.pid, rig.worker.pid)
             set_at = time.monotonic()
 
             hook.wait_for(2, path="/hook", timeout=25)

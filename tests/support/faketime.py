@@ -3,11 +3,13 @@ A clock that a test sets while a process runs: `libfaketime` under it, its stead
 
     clock = FakeTime(tmp_path)
     with Rig(tmp_path, **clock.env) as rig:
-        clock.set(+7200)
+        clock.set(+7200, rig.api.pid, rig.worker.pid)
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -38,19 +40,30 @@ class FakeTime:
         self.env = {
             "LD_PRELOAD": str(found[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            # A machine has one calendar: all its processes see it set at the same moment, none a cached second later.
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "0",  # it is read once in each second
             "NO_FAKE_STAT": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "PYTHONPATH": f"{shim}:{_ROOT}",
         }
 
-    def set(self, by: float) -> None:
-        """At once, for every process that runs with it."""
-        self.by = by
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(f"{by:+.0f}\n")
-        fresh.rename(self._file)
+    def set(self, by: float, *pids: int) -> None:
+        """
+        For these processes at the same moment, as a machine has one calendar: one that still wrote by the old one, when
+        another has heard of the new, would do what no real clock brings about.
+        """
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            self.by = by
+            fresh = self._file.with_suffix(".new")
+            fresh.write_text(f"{by:+.0f}\n")
+            fresh.rename(self._file)
+            this = int(time.time())
+            while pids and int(time.time()) == this:  # then each reads it anew before it does anything else
+                time.sleep(0.01)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     def now(self) -> float:
         """What such a process takes the time to be."""
