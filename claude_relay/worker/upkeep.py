@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Iterable
 
+from ..errors import StoreUnavailable
 from ..relay import Relay
 from .locks import Locks
 from .loops import Loop
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 AWAY = 120.0
 #: In seconds: how often to look for dead workers, deadlines, room on the disk, and what is past its time.
 REAP, EXPIRE, TIDY, PURGE, FIRST_PURGE = 2.0, 1.0, 60.0, 3600.0, 60.0
+#: What is written only to see whether it can be.
+_WRITES = "lease_watch"
 
 
 class LeaseWatch:
@@ -23,28 +26,38 @@ class LeaseWatch:
     Which leases stand still, by our own clock.
 
     A lease is stale when its expiry has not moved for as long as we have watched it: a lease's length. No two clocks
-    are compared, so neither a clock that jumps nor one that is wrong takes a job from a living worker.
+    are compared, so neither a clock that jumps nor one that is wrong takes a job from a living worker. Nor does a pause
+    of the whole machine, or a store that was away: between two looks no more counts than a worker that lives takes to
+    renew.
     """
 
     def __init__(self, lease: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease = lease
         self._clock = clock
-        self._since: dict[Hashable, tuple[float, float]] = {}
         self._looked_at = clock()
+        self._watched: dict[Hashable, tuple[float, float]] = {}
 
     def stale(self, leases: Iterable[tuple[Hashable, float]]) -> set[Hashable]:
         """Given (token, expires_at) of every lease there is now."""
         now = self._clock()
-        if now - self._looked_at > self._lease / 2:
-            self._since = {}  # the store was away, and who could not look could not renew either
-        self._looked_at = now
+        passed, self._looked_at = min(now - self._looked_at, self._lease / 4), now
         seen = {}
         for token, expires_at in leases:
-            known = self._since.get(token)
-            seen[token] = known if known is not None and known[0] == expires_at else (expires_at, now)
-        self._since = seen
+            known = self._watched.get(token)
+            still = known[1] + passed if known is not None and known[0] == expires_at else 0.0
+            seen[token] = (expires_at, still)
+        self._watched = seen
 
-        return {token for token, (_, since) in seen.items() if now - since >= self._lease}
+        return {token for token, (_, still) in seen.items() if still >= self._lease}
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether one has stood still for so long that whoever holds it is dead, or cannot write."""
+        return any(still >= self._lease / 2 for _, still in self._watched.values())
+
+    def start_over(self) -> None:
+        """The store could not be written, so that none could be renewed: what stood still until now says nothing."""
+        self._watched.clear()
 
 
 class Upkeep:
@@ -104,7 +117,18 @@ class Upkeep:
         return EXPIRE
 
     def reap(self) -> None:
-        """Take back what dead and frozen workers hold."""
+        """Take back what dead and frozen workers hold. Nobody is taken for frozen who merely cannot write."""
+        watches = (self._calls, self._posts, self._signs)
+        try:
+            if any(watch.doubtful for watch in watches):
+                self._relay.upkeep.remember(_WRITES, True)
+            self._take_back()
+        except StoreUnavailable:
+            for watch in watches:
+                watch.start_over()
+            raise
+
+    def _take_back(self) -> None:
         dead = self._locks.dead
         workers = self._relay.upkeep.workers()
         away = self._signs.stale((worker.id, worker.seen_at) for worker in workers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,3 +95,33 @@ def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
         assert len(upstream.books) == 2
         assert rig.http.get(f"{rig.url}/api/result/r-1").content == delivered.body
         assert len(hook.received) == 1
+
+
+@pytest.mark.parametrize("kept_by", ["a lock on the store", "a pause of the worker"])
+def test_a_call_is_not_taken_from_who_could_not_renew_its_lease(
+    tmp_path: Path, upstream: FakeClaude, kept_by: str
+) -> None:
+    """For longer than a lease nobody could write, or the worker stood still as a whole: its call goes on, paid once."""
+    import apsw
+
+    go_on = threading.Event()
+    upstream.then(head(), started(), *written("half"), Wait(go_on), *written(" and half"), *stopped())
+    with Rig(tmp_path, upstream=upstream.url, RELAY_LEASE="2s").start() as rig:
+        rig.submit({"prompt": "x", "requestId": "r-1"})
+        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"], within=30)
+        if kept_by == "a lock on the store":
+            other = apsw.Connection(str(tmp_path / "store" / "relay.db"))
+            other.set_busy_timeout(5000)
+            other.execute("BEGIN IMMEDIATE")
+            time.sleep(7)  # three leases and more
+            other.execute("ROLLBACK")
+            other.close()
+        else:
+            rig.worker.signal(STOP)
+            time.sleep(7)
+            rig.worker.signal(CONT)
+        time.sleep(4)  # two looks at who stands still
+        go_on.set()
+
+        assert rig.finished("r-1")["status"] == "completed"
+        assert len(upstream.books) == len(rig.get("/api/jobs/r-1")["calls"]) == 1

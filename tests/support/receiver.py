@@ -113,7 +113,7 @@ class Receiver:
         with self._news:
             return list(self._received)
 
-    def wait_for(self, count: int, timeout: float = 10.0, path: str | None = None) -> list[Received]:
+    def wait_for(self, count: int, timeout: float = 30.0, path: str | None = None) -> list[Received]:
         """The requests, once there are `count` of them (of that path); a TimeoutError says how many came."""
 
         def found() -> list[Received]:

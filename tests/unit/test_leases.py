@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from claude_relay.worker.upkeep import LeaseWatch
 
 
@@ -19,6 +21,16 @@ def test_a_lease_that_is_renewed_is_never_stale() -> None:
     for step in range(20):
         assert watch.stale([("t", float(step))]) == set()
         clock.now += 15
+
+
+def looks(watch: LeaseWatch, clock: Monotonic, seconds: float, *leases: tuple[str, float]) -> set[Hashable]:
+    """What it says last, when it looks every two seconds."""
+    said: set[Hashable] = set()
+    for _ in range(int(seconds / 2)):
+        clock.now += 2
+        said = watch.stale(leases)
+
+    return said
 
 
 def test_a_lease_that_stands_still_for_its_length_is_stale() -> None:
@@ -42,6 +54,32 @@ def test_time_in_which_nobody_could_look_proves_nothing() -> None:
         clock.now += 20
         stale = watch.stale([("t", 5.0)])
     assert stale == {"t"}
+
+
+def test_who_was_frozen_itself_has_not_watched_meanwhile() -> None:
+    """The whole machine may have stood still, and whoever lives renews within a quarter of a lease."""
+    clock = Monotonic()
+    watch = LeaseWatch(60.0, clock=clock)
+    watch.stale([("t", 5.0)])
+    looks(watch, clock, 14, ("t", 5.0))
+    clock.now += 3600
+
+    assert watch.stale([("t", 5.0)]) == set()
+    assert looks(watch, clock, 16, ("t", 5.0)) == set()
+
+
+def test_while_nobody_can_write_nobody_can_renew() -> None:
+    """What stood still meanwhile is watched for another lease from then on."""
+    clock = Monotonic()
+    watch = LeaseWatch(60.0, clock=clock)
+    watch.stale([("t", 5.0)])
+    assert not watch.doubtful
+    looks(watch, clock, 30, ("t", 5.0))
+    assert watch.doubtful  # time to find out whether it can be written
+    watch.start_over()
+
+    assert not watch.doubtful
+    assert looks(watch, clock, 58, ("t", 5.0)) == set()
 
 
 def test_a_clock_that_jumps_takes_no_lease() -> None:
