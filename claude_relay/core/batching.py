@@ -9,8 +9,6 @@ from .policy import Policy
 
 #: Bytes of stored requests in one batch. Anthropic takes 256 MB; less is kept in a worker's memory this way.
 MOST_BYTES = 64_000_000
-#: Of the body that is sent: what must not be more, with room for what is wrapped around it.
-LARGEST_BODY = 240_000_000
 #: Jobs whose times to give up lie within so many seconds share a batch, as it can only be given up whole.
 TOGETHER = 300.0
 #: A batch is looked for among those that Anthropic made within so many seconds: clocks differ.

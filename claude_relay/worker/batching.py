@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ..core.batching import FORGOTTEN, LARGEST_BODY, MOST_BYTES, RESULTS_PATIENCE, SKEW, Batch, BatchState
+from ..core.batching import FORGOTTEN, MOST_BYTES, RESULTS_PATIENCE, SKEW, Batch, BatchState
 from ..core.failure import Completion, ErrorType, Failure, Remedy
 from ..core.job import Job
 from ..errors import Conflict, NotFound, StoreUnavailable
@@ -29,7 +29,7 @@ class Batching:
     """
     Sees batches through. All that it knows is in the store, so that it may end at any point and another goes on.
 
-    `news` is called when a result has come in: there may be something to deliver.
+    `news` is called when a result has come in: there may be something to deliver. `most`: bytes of requests in a batch.
     """
 
     def __init__(
@@ -41,9 +41,10 @@ class Batching:
         worker: str,
         news: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.time,
+        most: int = MOST_BYTES,
     ) -> None:
         self._relay, self._api, self._files, self._worker = relay, api, files, worker
-        self._news, self._clock = news, clock
+        self._news, self._clock, self._most = news, clock, most
         self._settle_time = relay.policy.batch_settle
         self._pool = ThreadPoolExecutor(max_workers=HANDS, thread_name_prefix="batch")
         self._lock = threading.Condition()
@@ -173,7 +174,11 @@ class Batching:
             batches.refused(sent, made)
 
     def _packed(self, contents: Sequence[InBatch]) -> tuple[list[Parcel], list[str]]:
-        """Requests made whole, as many as are kept in memory at once, and the names of the rest."""
+        """
+        Requests made whole, as many as fit into a batch, and the names of the rest.
+
+        What is stored is less than what is sent: files by address, and what was said before, come in here.
+        """
         parcels: list[Parcel] = []
         size = 0
         for number, one in enumerate(contents):
@@ -184,7 +189,7 @@ class Batching:
                 self._took_in(one, self._relay.batches.settle(one, parcel), parcel)
                 continue
             size += len(parcel.body)
-            if parcels and size > MOST_BYTES:
+            if parcels and size > self._most:
                 return parcels, [each.item.custom_id for each in contents[number:]]
             parcels.append(parcel)
 
@@ -316,16 +321,9 @@ def _prompt(one: InBatch) -> Prompt:
 
 
 def _together(parcels: Sequence[Parcel]) -> list[list[Parcel]]:
-    """In groups that may share a batch: the same betas, which hold for the whole of it, and no more than is taken."""
-    groups: list[list[Parcel]] = []
-    open_: dict[tuple[str, ...], tuple[list[Parcel], int]] = {}
+    """In groups that may share a batch: those with the same betas, which hold for the whole of it."""
+    groups: dict[tuple[str, ...], list[Parcel]] = {}
     for parcel in parcels:
-        betas = tuple(sorted(parcel.betas))
-        group, size = open_.get(betas, ([], 0))
-        if not group or size + len(parcel.body) > LARGEST_BODY:
-            group, size = [], 0
-            groups.append(group)
-        group.append(parcel)
-        open_[betas] = (group, size + len(parcel.body) + 1)
+        groups.setdefault(tuple(sorted(parcel.betas)), []).append(parcel)
 
-    return groups
+    return list(groups.values())

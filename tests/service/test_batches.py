@@ -47,8 +47,8 @@ class World:
         self.api = self.claude.batches()
         self.worker = self.another("w")
 
-    def another(self, name: str) -> Batching:
-        return Batching(self.relay, self.api, Files(self.relay, NoFetcher()), worker=name)
+    def another(self, name: str, **fields: Any) -> Batching:
+        return Batching(self.relay, self.api, Files(self.relay, NoFetcher()), worker=name, **fields)
 
     def submit(self, name: str, prompt: str | None = None, **fields: Any) -> None:
         request = {"prompt": prompt or f"job {name}", "options": {"model": "claude-sonnet-5-5", "maxTokens": 50}}
@@ -132,6 +132,33 @@ def test_a_batch_leaves_by_size_and_by_linger(tmp_path: Path) -> None:
         assert world.relay.read.status(Ref(request_id="c"))["waitingFor"] == "batch: gathering"
     finally:
         world.close()
+
+
+def test_what_is_too_much_for_one_batch_goes_into_several(world: World) -> None:
+    """By the bytes that are sent, which are more than those that are stored; and each job is sent once."""
+    world.worker = world.another("w", most=1000)
+    for name in ("a", "b", "c", "big", "d"):
+        world.submit(name, "x" * (2000 if name == "big" else 200))
+    world.ended("a", "b", "c", "big", "d")
+
+    sent = [
+        [len(one["params"]["messages"][0]["content"]) for one in seen.body["requests"]] for seen in creations(world)
+    ]
+    assert [2000] in sent and sum(len(batch) for batch in sent) == 5
+    assert max(len(batch) for batch in sent) == 2  # of some 350 bytes each
+    assert set(world.shelf.answered.values()) == {1}
+
+
+def test_requests_with_other_betas_do_not_share_a_batch(world: World) -> None:
+    """The header holds for the whole of it."""
+    for name, betas in (("a", None), ("b", ["x-2026"]), ("c", None)):
+        raw = {"raw": {"betas": betas}} if betas else {}
+        options = {"model": "claude-sonnet-5-5", "maxTokens": 50, **raw}
+        world.relay.submit(a_submission(name, request={"prompt": name, "options": options}, mode="batch"))
+    world.ended("a", "b", "c")
+
+    sent = {seen.headers.get("anthropic-beta"): len(seen.body["requests"]) for seen in creations(world)}
+    assert sent == {None: 2, "x-2026": 1}
 
 
 def test_a_bad_item_sinks_no_other(world: World) -> None:
