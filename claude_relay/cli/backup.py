@@ -22,6 +22,8 @@ def backup(output: Output, file: Path) -> None:
     from ..wiring import open_relay
 
     _here(output)
+    if output.settings.store_path is None:
+        raise ConfigError([by_the_server(output.settings.store_shown, file.absolute())])
     with open_relay(output.settings) as relay:
         relay.backup(file.absolute())
         relay.upkeep.remember("backup", {"at": time.time(), "file": str(file.absolute())})
@@ -40,7 +42,9 @@ def restore(output: Output, file: Path, yes: bool) -> None:
     """Put the backup FILE in the store's place. The daemons must be stopped; the old store is kept beside it."""
     from ..storage.restore import restore as put_back
 
-    path = _here(output)
+    _here(output)
+    if (path := output.settings.store_path) is None:
+        raise ConfigError([by_the_server(output.settings.store_shown, file.absolute())])
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(f"It takes the place of {path}: say --yes where nobody can be asked.")
@@ -51,9 +55,15 @@ def restore(output: Output, file: Path, yes: bool) -> None:
     output.say("Restored. What ran when the backup was made goes the way of its onInterrupt: start the daemons.")
 
 
-def _here(output: Output) -> Path:
-    path = output.settings.store_path
-    if output.settings.url or path is None:
-        raise ConfigError(["Backups are made on the relay's own machine: run this there, without --url or RELAY_URL."])
+def by_the_server(where: str, file: Path) -> str:
+    """How a server's store is copied and put back: by its own tools, which ask for the password or find it."""
+    return (
+        "The store is a PostgreSQL server, which makes and takes its own backups. A copy, while everything runs:"
+        f" pg_dump --format=custom --no-owner --file={file} '{where}' -- and back, the daemons stopped:"
+        f" pg_restore --clean --if-exists --no-owner --single-transaction --dbname='{where}' {file}"
+    )
 
-    return path
+
+def _here(output: Output) -> None:
+    if output.settings.url:
+        raise ConfigError(["Backups are made on the relay's own machine: run this there, without --url or RELAY_URL."])

@@ -30,7 +30,7 @@ class _Known(click.types.StringParamType):
         """Those that begin so. Whatever goes wrong: nothing, since the line that is typed must stay whole."""
         try:
             found = self._known(ctx, incomplete)
-        except (RelayError, OSError, ValueError):
+        except (RelayError, OSError, ValueError, ImportError):
             return []
         # bash takes an id apart at its colons, and would double what stands before them.
         apart = os.environ.get("_CLAUDE_RELAY_COMPLETE", "").startswith("bash")
@@ -60,36 +60,41 @@ def teach(command: click.Command, name: str | None) -> None:
 
 
 def _ids(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
-    from ..storage import glance
-
     settings = _settings(ctx)
     if settings.url:
         return [(job["requestId"], job["status"]) for job in _ask(settings, f"/api/jobs?limit={_MOST}")["jobs"]]
-    if settings.store_path is None:
-        return []
-
-    found = glance.request_ids(settings.store_path, text, _MOST)
+    glance, store = _store(settings)
+    found = glance.request_ids(store, text, _MOST)
 
     return [(request_id, _WORDS.get(state, state)) for request_id, state in found]
 
 
 def _groups(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
-    from ..storage import glance
-
     settings = _settings(ctx)
     if settings.url:
         names = {job["group"] for job in _ask(settings, "/api/jobs?limit=500")["jobs"]}
         return [(name, "") for name in sorted(names)]
 
-    return [(name, "") for name in glance.groups(settings.store_path)] if settings.store_path else []
+    glance, store = _store(settings)
+
+    return [(name, "") for name in glance.groups(store)]
 
 
 def _keys(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
+    glance, store = _store(_settings(ctx))
+
+    return [(name, "") for name in glance.key_names(store)]
+
+
+def _store(settings: Any) -> tuple[Any, Any]:
+    """Who takes a short look into such a store, and where."""
+    if settings.store_path is None:
+        from ..storage.postgres import glance as of_a_server
+
+        return of_a_server, settings.store
     from ..storage import glance
 
-    path = _settings(ctx).store_path
-
-    return [(name, "") for name in glance.key_names(path)] if path else []
+    return glance, settings.store_path
 
 
 def _models(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:

@@ -6,7 +6,6 @@ import faulthandler
 import logging
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,7 @@ import click
 from .output import Output, json_option, pass_output
 
 if TYPE_CHECKING:
+    from ..config import Settings
     from ..systemd import Supervisor
 
 
@@ -86,10 +86,10 @@ def migrate(output: Output, check: bool) -> None:
     from ..wiring import open_relay
 
     if check:
-        output.say(_fit(output.settings.store_path))
+        output.say(_fit(output.settings))
         return
     with open_relay(output.settings, create=True):
-        output.say(f"The store {output.settings.store_path} is ready.")
+        output.say(f"The store {output.settings.store_shown} is ready.")
 
 
 @click.command()
@@ -107,17 +107,35 @@ def purge(output: Output) -> None:
         output.say(f"{erased} jobs erased.")
 
 
-def _fit(path: Path | None) -> str:
-    from ..storage import glance, migrate
+def _fit(settings: Settings) -> str:
+    """Whether this version can use the store; a newer version's is refused. Nothing is changed, and none is made."""
+    from ..storage import migrate
 
-    if path is None or (have := glance.schema(path)) is None:
-        return "There is no store yet, or none that can be read." if path else "The store is a server."
-    todo = migrate.missing("sqlite", have, where=str(path))
+    where, engine = settings.store_shown, "sqlite" if settings.store_path else "postgres"
+    have = _schema(settings)
+    if have is None:
+        return f"There is no store at {where} yet, or none that can be read."
+    if todo := migrate.missing(engine, have, where=where):
+        return f"The store {where} is brought from schema {have} to {todo[-1].number} at the next start."
 
-    if todo:
-        return f"The store {path} is brought from schema {have} to {todo[-1].number} at the next start."
+    return f"The store {where} fits."
 
-    return f"The store {path} fits."
+
+def _schema(settings: Settings) -> int | None:
+    """The number of its schema; None where there is no store, or none that can be read."""
+    from ..errors import StoreUnavailable
+    from ..storage import glance
+    from ..wiring import check_store
+
+    if settings.store_path is not None:
+        return glance.schema(settings.store_path)
+    check_store(settings)
+    from ..storage.postgres.facts import look
+
+    try:
+        return look(settings.store, settings.store_shown).schema or None
+    except StoreUnavailable:
+        return None
 
 
 def _say_what_stays(output: Output, above: Supervisor) -> None:

@@ -97,7 +97,7 @@ def _where(output: Output) -> str:
     """Whose state it is, and when it was that."""
     settings = output.settings
 
-    return f"{settings.url or settings.store_path}, {time.strftime('%H:%M:%S UTC', time.gmtime())}"
+    return f"{settings.url or settings.store_shown}, {time.strftime('%H:%M:%S UTC', time.gmtime())}"
 
 
 def _age(seconds: float) -> str:

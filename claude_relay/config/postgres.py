@@ -69,6 +69,16 @@ def shown(url: str) -> str:
     return f"postgresql://{who}{'@' if who else ''}{where}/{named}"
 
 
+def names(url: str) -> tuple[str, str, str]:
+    """Its user, its database and its host; empty what libpq is left to fill in."""
+    net, name, given = _taken_apart(url)
+    user, _, hosts = net.rpartition("@")
+    who = given.get("user") or unquote(user.partition(":")[0])
+    host = re.sub(r":\d+$", "", unquote(hosts)) or given.get("host") or given.get("hostaddr") or ""
+
+    return who, unquote(name) or given.get("dbname") or "", host
+
+
 def passwords(url: str) -> tuple[str, ...]:
     """Whatever in it must never be shown: as it is written, and as it is meant."""
     net, _, _ = _taken_apart(url)

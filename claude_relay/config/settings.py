@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from claude_relay.errors import ConfigError
 
+from . import postgres
 from .addresses import shown_store, store_passwords, store_path
 from .option import Option
 from .sources import CREDENTIALS
@@ -53,6 +56,19 @@ class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
     def store_shown(self) -> str:
         """Where the store is, for people: no password, whatever else is told."""
         return shown_store(self.store)
+
+    @property
+    def store_is_remote(self) -> bool:
+        """Whether the store is a server that is reached over a network, be it this machine's own."""
+        return self.store_path is None and postgres.is_remote(self.store)
+
+    def store_names(self) -> dict[str, str]:
+        """A server's `user`, database (`name`) and `host`, and the `account` of this process, for mends."""
+        account = pwd.getpwuid(os.geteuid()).pw_name
+        user, name, host = postgres.names(self.store)
+        where = host if host and not host.startswith("/") else "this machine"
+
+        return {"account": account, "user": user or account, "name": name or user or account, "host": where}
 
     @property
     def state_folder(self) -> Path:

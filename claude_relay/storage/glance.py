@@ -11,33 +11,33 @@ import apsw
 #: Somebody has pressed a key and is looking at the screen: in milliseconds.
 _PATIENCE = 200
 
-_NEWEST = "SELECT request_id, state FROM jobs ORDER BY id DESC LIMIT ?"
-_BY_PREFIX = "SELECT request_id, state FROM jobs WHERE request_id >= ? AND request_id < ? LIMIT ?"
+NEWEST = "SELECT request_id, state FROM jobs ORDER BY id DESC LIMIT ?"
+BY_PREFIX = "SELECT request_id, state FROM jobs WHERE request_id >= ? AND request_id < ? LIMIT ?"
 # From one name to the next through the index: as many steps as there are groups, however many jobs they have.
-_GROUPS = """
+GROUPS = """
 WITH RECURSIVE used (name) AS (
     SELECT min(grp) FROM jobs UNION ALL SELECT (SELECT min(grp) FROM jobs WHERE grp > used.name) FROM used
     WHERE used.name IS NOT NULL
 ) SELECT name FROM used WHERE name IS NOT NULL UNION SELECT name FROM groups ORDER BY 1"""
-_KEYS = "SELECT name FROM keys WHERE revoked_at IS NULL ORDER BY name"
+KEYS = "SELECT name FROM keys WHERE revoked_at IS NULL ORDER BY name"
 
 
 def request_ids(path: Path, prefix: str, limit: int) -> Sequence[tuple[str, str]]:
     """RequestIds that begin so, and their job's state; the newest where nothing is written yet."""
     if not prefix:
-        return [(row[0], row[1]) for row in _look(path, _NEWEST, (limit,))]
+        return [(row[0], row[1]) for row in _look(path, NEWEST, (limit,))]
 
-    return [(row[0], row[1]) for row in _look(path, _BY_PREFIX, (prefix, prefix + "\U0010ffff", limit))]
+    return [(row[0], row[1]) for row in _look(path, BY_PREFIX, (prefix, prefix + "\U0010ffff", limit))]
 
 
 def groups(path: Path) -> Sequence[str]:
     """The groups that jobs are in, or that somebody has set."""
-    return [row[0] for row in _look(path, _GROUPS, ())]
+    return [row[0] for row in _look(path, GROUPS, ())]
 
 
 def key_names(path: Path) -> Sequence[str]:
     """The API keys that are not revoked."""
-    return [row[0] for row in _look(path, _KEYS, ())]
+    return [row[0] for row in _look(path, KEYS, ())]
 
 
 def schema(path: Path) -> int | None:

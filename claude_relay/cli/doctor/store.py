@@ -11,6 +11,7 @@ from ...config import Settings
 from ...core import catalogue
 from ...errors import RelayError, StoreRefused, StoreUnavailable
 from ...relay import Relay
+from . import server
 from .finding import Finding, fail, ok, warn
 from .machine import Machine
 
@@ -26,34 +27,38 @@ def check(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """Everything that only an open store can tell."""
     from ...wiring import open_relay
 
-    path = settings.store_path
-    if path is None:
-        return
+    if settings.store_path is None:
+        yield from (found := list(server.check(settings, machine)))
+        if any(one.check == "store" and one.result == "fail" for one in found):
+            return
     try:
         with open_relay(settings) as relay:
-            yield _whole(relay, path, machine)
+            yield _whole(relay, settings, machine)
             yield from _workers(relay, machine)
             yield from moving(relay.read.overview())
             yield from backup(relay.read.memo("backup"), machine.now())
             yield from models(relay.read.memo("models"), settings, machine)
     except RelayError as exc:
-        yield _closed(exc, path, machine)
+        yield _closed(exc, settings, machine)
 
 
-def _whole(relay: Relay, path: Path, machine: Machine) -> Finding:
+def _whole(relay: Relay, settings: Settings, machine: Machine) -> Finding:
     if (fault := relay.read.check()) is not None:
-        return fail("store", f"{path} is corrupt: {fault}", _restore(machine))
+        return fail("store", f"{settings.store_shown} is corrupt: {fault}", _restore(machine))
 
-    return ok("store", f"{path}, whole")
+    return ok("store", f"{settings.store_shown}, {'whole' if settings.store_path else 'at hand'}")
 
 
-def _closed(exc: RelayError, path: Path, machine: Machine) -> Finding:
+def _closed(exc: RelayError, settings: Settings, machine: Machine) -> Finding:
     """Why it could not be opened; the sentence of a refusal names its cure."""
-    if isinstance(exc, StoreRefused):
+    path, where = settings.store_path, settings.store_shown
+    if path is not None and isinstance(exc, StoreRefused):
         return fail("store", str(exc), _refused(str(exc), path, machine))
-    if isinstance(exc, StoreUnavailable) and not path.exists():
+    if isinstance(exc, StoreUnavailable) and (not path.exists() if path else "there is no store" in str(exc)):
         start = "systemctl start claude-relay.target" if machine.under_systemd else "claude-relay serve"
-        return fail("store", f"there is none at {path} yet", start)
+        return fail("store", f"there is none at {where} yet", start)
+    if path is None:
+        return fail("store", str(exc), f"look at the server's log, and: psql '{where}' -c 'SELECT 1'")
 
     return fail("store", str(exc), "sudo claude-relay doctor, as the store's owner or root")
 
