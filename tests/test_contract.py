@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from claude_relay.config import OPTIONS
-from claude_relay.core.failure import ErrorType
+from claude_relay.core.delivery import Reply
+from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.intake.body import KNOWN
 from claude_relay.core.intake.options import KNOWN as OPTIONS_KNOWN
+from claude_relay.core.policy import Policy
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import QuietBell, a_completion, a_failure, a_submission
 
 CONTRACT = (Path(__file__).parent.parent / "docs" / "CONTRACT.md").read_text(encoding="utf-8")
 
@@ -29,10 +36,10 @@ def section(number: int) -> str:
     return re.split(r"^## \d\. ", CONTRACT, flags=re.M)[number]
 
 
-def routes() -> set[tuple[str, str]]:
+def routes(number: int = 1) -> set[tuple[str, str]]:
     """The table's first column; `GET`/`POST /x`, `/pause` names three, `GET /ack/{token}` or `POST` two."""
     found = set()
-    for row in re.findall(r"^\| (`(?:GET|POST).*?) \|", section(1), flags=re.M):
+    for row in re.findall(r"^\| (`(?:GET|POST).*?) \|", section(number), flags=re.M):
         methods: list[str] = []
         path = ""
         for piece in re.findall(r"`([^`]+)`", row):
@@ -50,24 +57,22 @@ def routes() -> set[tuple[str, str]]:
     return found
 
 
-def verbs() -> set[str]:
+def verbs(table: str = section(6)) -> set[str]:
     """The verbs of §6's table."""
     names = set()
-    for row in re.findall(r"^\| (`.*?) \|", section(6), flags=re.M):
+    for row in re.findall(r"^\| (`.*?) \|", table, flags=re.M):
         for piece in re.findall(r"`([^`]+)`", row):
             names.add(piece.split()[0].rstrip(","))
 
     return {name for name in names if name[0].isalpha()}
 
 
-def settings() -> set[str]:
-    return set(re.findall(r"`((?:RELAY_|ANTHROPIC_|API_SECRET_|ALLOWED_|LOG_)[A-Z_]+|PORT|NODE_ENV)`", section(7)))
+def settings(number: int = 7) -> set[str]:
+    return set(re.findall(r"`((?:RELAY_|ANTHROPIC_|API_SECRET_|ALLOWED_|LOG_)[A-Z_]+|PORT|NODE_ENV)`", section(number)))
 
 
-def fields() -> set[str]:
+def fields(table: str = section(1).split("### Submit")[1]) -> set[str]:
     """The first column of the submit table."""
-    table = section(1).split("### Submit")[1]
-
     return {name for row in re.findall(r"^\| (`.*?) \|", table, flags=re.M) for name in re.findall(r"`([\w.]+)`", row)}
 
 
@@ -105,6 +110,62 @@ def test_every_setting_is_an_option(name: str) -> None:
 def test_every_field_is_taken_or_refused_in_words(name: str) -> None:
     """A field whose feature comes later is refused by name, never ignored: see `intake.NOT_YET`."""
     assert name in {*KNOWN, *(f"options.{option}" for option in OPTIONS_KNOWN)}
+
+
+ADDED = section(8)
+
+
+def test_every_other_route_is_an_addition() -> None:
+    """What a caller may rely on stands in the contract, be it in its tables or among the additions."""
+    from claude_relay.api.app import ROUTES
+
+    there = {(verb, template) for template, some in ROUTES.items() for verb in some}
+
+    assert routes(8) == there - routes()
+
+
+def test_every_other_verb_is_an_addition() -> None:
+    from claude_relay.cli.main import VERBS
+
+    assert verbs(ADDED.split("| verb | does |")[1]) == set(VERBS) - verbs()
+
+
+def test_every_other_setting_is_an_addition_with_its_default() -> None:
+    told = re.split(r"^Settings: ", ADDED, flags=re.M)[1]
+    others = {option.name: option for option in OPTIONS if option.name not in settings()}
+
+    assert set(re.findall(r"`(RELAY_\w+)`", told)) == set(others)
+    for name, option in others.items():
+        assert re.search(rf"`{name}` \({re.escape(str(option.default or 'none'))}[;)]", told), name
+
+
+def test_every_other_field_of_a_submit_is_an_addition() -> None:
+    taken = {*KNOWN, *(f"options.{option}" for option in OPTIONS_KNOWN)} - {"options"}
+    table = ADDED.split("| field | type and limits |")[1].split("\n\n")[0]
+
+    assert fields(table) == taken - fields()
+
+
+def test_every_field_that_is_answered_stands_in_the_contract(tmp_path: Path) -> None:
+    """Callbacks, status and record of a job that has been through it all: each name is there, in §1 to §4 or in §8."""
+    store = SqliteStore(tmp_path / "relay.db")
+    relay = Relay(store, QuietBell(), Policy(delivery_delay=0.0))
+    soon = dict(mode="auto", need_by=time.time() + 60)  # too soon for a batch
+    relay.submit_many([a_submission(name, webhook_url="https://hook.example/x", **soon) for name in ("r-1", "r-2")])
+    first, second = relay.work.claim("w", limit=2)
+    relay.work.complete(first, a_completion(content=[{"type": "tool_use"}]))
+    relay.work.fail(second, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+    for one in relay.post.claim("w", limit=2):
+        relay.post.settle(one, Reply(status=503))
+    record = relay.read.record(Ref(request_id="r-1"))
+    callbacks = [json.loads(relay.read.result(Ref(request_id=name)) or b"") for name in ("r-1", "r-2")]
+    store.close()
+
+    assert record["calls"] and record["deliveries"]
+    assert "savedUsd" in callbacks[0] and "content" in callbacks[0] and callbacks[1]["errorType"] == "refused"
+    answered = {name for body in (*callbacks, record, *record["calls"], *record["deliveries"]) for name in body}
+    named = set(re.findall(r"[`\"](\w+)[`\"]", CONTRACT))
+    assert answered - named == {"request"}  # which is the body of the submit
 
 
 def test_every_error_type_is_known() -> None:

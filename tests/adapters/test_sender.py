@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import logging
@@ -490,6 +491,23 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(hook, trust):
     sender = Http(allow=Allow.parse(["127.0.0.0/8"]), trust=trust, resolver=leading_to("127.0.0.9", "127.0.0.1"))
 
     assert sender.post(hook.url(host="hook.example.com"), BODY, {}).status == 200
+
+
+def test_the_time_is_shared_among_addresses_that_do_not_answer(hook, trust):
+    """
+    One that swallows the connection leaves enough for the next, and of hundreds only a few are tried.
+    """
+    with socket.create_server(("127.0.0.9", hook.port), backlog=0) as full, contextlib.ExitStack() as waiting:
+        for _ in range(3):  # nobody accepts: what comes now gets no answer at all
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(full.getsockname())
+        allow, url = Allow.parse(["127.0.0.0/8"]), hook.url(host="hook.example.com")
+        two = Http(allow=allow, trust=trust, timeout=2, resolver=leading_to("127.0.0.9", "127.0.0.1"))
+        many = Http(allow=allow, trust=trust, resolver=leading_to(*["127.0.0.8"] * 4, "127.0.0.1"))
+
+        assert two.post(url, BODY, {}).status == 200
+        assert "refused" in (many.post(url, BODY, {}).error or "")
 
 
 def test_an_ipv6_address_is_called(trust):

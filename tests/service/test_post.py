@@ -118,7 +118,7 @@ def test_a_destination_that_keeps_failing_waits_as_a_whole_and_loses_nothing(rel
 
 def test_the_probe_is_not_always_the_address_that_fails(relay: Relay, clock: Clock) -> None:
     """A new delivery to a good address of the same host is tried before the ones that failed again and again."""
-    answered(relay, *(f"bad-{n}" for n in range(10)))
+    answered(relay, *(f"bad-{n}" for n in range(40)))
     clock.advance(2)
     while not relay.read.overview()["destinations"]:
         send(relay, Reply(status=500))

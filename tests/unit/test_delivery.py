@@ -71,6 +71,7 @@ def test_jitter_makes_it_later_never_sooner() -> None:
 def test_never_sooner_than_retry_after() -> None:
     assert send(a_delivery(), Reply(status=429, retry_after=77.0), 0.0).due_at == 77.0
     assert send(a_delivery(), Reply(status=429, retry_after=1.0), 0.0).due_at == 5.0
+    assert send(a_delivery(), Reply(status=404, retry_after=77.0), 0.0).due_at == 77.0
 
 
 def test_a_wait_node_that_does_not_wait_yet_gets_two_minutes() -> None:
@@ -94,12 +95,22 @@ def test_only_whoever_holds_it_may_settle() -> None:
         moves.claim(claimed, lease=Lease(worker="v", token="u", expires_at=1.0), now=0.0)
 
 
+def test_an_outage_between_two_404s_takes_nothing_of_the_two_minutes() -> None:
+    delivery = send(a_delivery(), Reply(status=404), 0.0)
+    delivery = send(delivery, Reply(status=503), 100.0)
+    delivery = send(delivery, Reply(status=404), 200.0)
+
+    assert (delivery.state, delivery.since) == (DeliveryState.PENDING, 200.0)
+
+
 def test_redeliver_begins_the_schedule_anew_under_the_same_id() -> None:
-    dead = send(a_delivery(), Reply(status=410), 9.0)
+    dead = send(send(send(a_delivery(), Reply(status=503), 0.0), Reply(status=404), 9.0), Reply(status=410), 19.0)
     again = moves.redeliver(dead, now=50.0)
 
+    assert (dead.state, dead.tries) == (DeliveryState.DEAD, 1)
     assert (again.state, again.due_at, again.tries, again.webhook_id) == (DeliveryState.PENDING, 50.0, 0, "msg_d")
-    assert again.attempts == 1  # what was tried is not forgotten
+    assert (again.opened_at, again.since, again.finished_at) == (50.0, None, None)
+    assert again.attempts == 3  # what was tried is not forgotten
     assert moves.redeliver(dead, now=50.0, url="https://b.example/x").url == "https://b.example/x"
     with pytest.raises(Conflict):
         moves.redeliver(again, now=51.0)

@@ -100,6 +100,16 @@ def test_what_else_is_too_large_goes_too() -> None:
     assert (sent["status"], sent["requestId"], sent["resultUrl"]) == ("failed", "r-1", "/r")
 
 
+@pytest.mark.parametrize("letter", ["\n", "\x01", "\\", '"', "ø", "🎈"])
+def test_no_cut_goes_through_a_letter_or_its_escape(letter: str) -> None:
+    """At whatever byte it falls."""
+    text = f"a{letter}" * 5
+    cuts = [wire._beginning(text, room) for room in range(50)]
+
+    assert all(text.startswith(cut) for cut in cuts)
+    assert set(cuts) == {text[:length] for length in range(len(text) + 1)}
+
+
 @given(st.text(st.sampled_from('\\u0041"ø\n\x01🎈'), max_size=400), st.integers(0, 800))
 def test_a_beginning_is_a_beginning_and_fits(text: str, room: int) -> None:
     cut = wire._beginning(text, room)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import time
 
 import pytest
 import requests
@@ -44,6 +45,19 @@ def test_retry_after_is_seconds_or_a_date_within_a_day(value, seconds):
     Whatever a receiver writes there, the wait is between nothing and a day.
     """
     assert retry_after(value, now=NOW) == seconds
+
+
+def test_a_date_without_a_zone_is_utc_wherever_this_machine_is(monkeypatch):
+    """
+    As HTTP has it: the clock on the wall is nobody's business.
+    """
+    monkeypatch.setenv("TZ", "XXX-9")
+    time.tzset()
+    try:
+        assert retry_after("Thu Jan  1 00:00:30 2026", now=NOW) == 30.0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.text())
