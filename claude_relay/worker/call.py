@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import tenacity
 
-from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Step
+from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Repair, Step
 from ..core.job import Job
+from ..core.submission import Exchanged
 from ..errors import LeaseLost, NotFound, StoreUnavailable
 from ..ports import Claude, Prompt
 from ..relay import Claimed, Relay
-from .files import Files
+from .files import Files, patiently
 from .pacing import Pacing
 from .running import Running
 
@@ -57,21 +59,35 @@ class Caller:
 
         began = self._steady()
         running.late = self._when_late(claimed, began)
-        with self._files.whole(claimed, lambda: self._asked(running), lambda: self._pacing.aside(family)) as request:
-            end = request if isinstance(request, Failure) else self._call(running, request)
-        throttled = isinstance(end, Failure) and end.remedy is Remedy.WAIT
-        self._pacing.ended(family, throttled=throttled, well=isinstance(end, Completion))
+        end: Completion | Failure | None = None
+        try:
+            end = self._made(running)
+        finally:  # also of what broke: it takes no room any more
+            throttled = isinstance(end, Failure) and end.remedy is Remedy.WAIT
+            self._pacing.ended(family, throttled=throttled, well=isinstance(end, Completion))
         job = self._stored(running, lambda: self._settle(running, end))
         self._log(running, job, end, self._steady() - began)
 
         return job
 
-    def _call(self, running: Running, request: dict[str, Any]) -> Completion | Failure:
+    def _made(self, running: Running) -> Completion | Failure:
+        claimed, stop = running.claimed, lambda: self._asked(running)
+        with self._files.whole(claimed, stop, lambda: self._pacing.aside(claimed.job.family)) as request:
+            if isinstance(request, Failure):
+                return request
+            try:
+                told = patiently(lambda: (self._relay.work.before(claimed), self._relay.work.repair(claimed)), stop)
+            except NotFound as exc:
+                return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, sent=False)
+            if isinstance(told, Failure):
+                return replace(told, sent=False)
+
+            return self._call(running, request, *told)
+
+    def _call(
+        self, running: Running, request: dict[str, Any], before: Sequence[Exchanged], repair: Repair | None
+    ) -> Completion | Failure:
         claimed = running.claimed
-        try:
-            before, repair = self._relay.work.before(claimed), self._relay.work.repair(claimed)
-        except NotFound as exc:
-            return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, sent=False)
 
         return self._claude.call(
             Prompt(

@@ -79,11 +79,11 @@ class Files:
         if not share.take(sum(file.size for file in kept.values()), stop) and (ended := stop()) is not None:
             return ended
 
-        return _patiently(lambda: self._filled(claimed, files, kept), stop)
+        return patiently(lambda: self._filled(claimed, files, kept), stop)
 
     def _fetched(self, claimed: Claimed, files: Any, stop: Stop) -> dict[int, KeptFile] | Failure:
         """Every file by its number: those of an earlier try, and now the others."""
-        known = _patiently(lambda: self._relay.attachments.kept(claimed), stop)
+        known = patiently(lambda: self._relay.attachments.kept(claimed), stop)
         if isinstance(known, Failure):
             return known
         kept = {file.number: file for file in known}
@@ -114,7 +114,7 @@ class Files:
             if isinstance(one, Failure):
                 log.warning("file not fetched", extra={**told, "reason": one.reason})
                 return one
-            stored = _patiently(lambda: self._relay.attachments.keep(claimed, one, fetched.data, ms=ms), stop)
+            stored = patiently(lambda: self._relay.attachments.keep(claimed, one, fetched.data, ms=ms), stop)
             if isinstance(stored, Failure):
                 return stored
             log.info("file fetched", extra={**told, "bytes": one.size})
@@ -130,13 +130,13 @@ class Files:
         return {"data": data, "mediaType": file.media_type, **({"name": file.name} if file.name else {})}
 
 
-def _patiently(ask: Callable[[], T], stop: Stop) -> T | Failure:
-    """Keep asking: a disk that is full for a while does not have the file fetched again."""
+def patiently(ask: Callable[[], T], stop: Stop) -> T | Failure:
+    """Keep asking: nothing was sent yet, and a store that is away for a while costs no try and no second fetch."""
     while True:
         try:
             return ask()
         except StoreUnavailable as exc:
             if (ended := stop()) is not None:
                 return ended
-            log.error("a file waits for the store", extra={"error": str(exc)})
+            log.error("a call waits for the store", extra={"error": str(exc)})
             time.sleep(_PAUSE)

@@ -1,0 +1,80 @@
+"""A job's call where this side is in trouble: nothing is lost of it, and the room for the next ones is not either."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.core.failure import Completion
+from claude_relay.core.policy import Policy
+from claude_relay.errors import StoreUnavailable
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.worker.call import Caller
+from claude_relay.worker.files import Files
+from claude_relay.worker.pacing import FIRST_WINDOW, Pacing
+from claude_relay.worker.running import Running
+from tests.support.builders import QuietBell, a_completion, a_submission
+
+R = Ref(request_id="r")
+
+
+class Answers:
+    def call(self, prompt: Any, *, sending: Any, **_: Any) -> Completion:
+        sending()
+        return a_completion()
+
+
+class Breaks:
+    def call(self, prompt: Any, **_: Any) -> Completion:
+        raise RuntimeError("a fault of the relay's own")
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Relay]:
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietBell(), Policy())
+    relay.submit(a_submission("r", webhook_url=None))
+    yield relay
+    relay.close()
+
+
+def running(relay: Relay, pacing: Pacing) -> Running:
+    """Claimed as a slot does it."""
+    [claimed] = relay.work.claim("w", limit=1)
+    pacing.started("sonnet")
+    return Running(claimed)
+
+
+def a_caller(relay: Relay, claude: Any, pacing: Pacing) -> Caller:
+    return Caller(relay, claude, Files(relay, None), pacing=pacing, ending=threading.Event())  # type: ignore[arg-type]
+
+
+def test_a_store_that_cannot_be_read_before_the_call_is_read_again(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of file handles, say: a call of which nothing went out waits, rather than being left to its lease."""
+    answers: list[Any] = [StoreUnavailable("no handle to be had"), None]
+
+    def repair(claimed: Any) -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(relay.work, "repair", repair)
+    pacing = Pacing()
+    a_caller(relay, Answers(), pacing).run(running(relay, pacing))
+
+    assert relay.read.status(R)["status"] == "completed"
+    assert [call["outcome"] for call in relay.read.record(R)["calls"]] == ["completed"]
+
+
+def test_a_call_that_breaks_takes_no_room_from_those_after_it(relay: Relay) -> None:
+    """Or a family would stand still for good after a few."""
+    pacing = Pacing()
+    with pytest.raises(RuntimeError):
+        a_caller(relay, Breaks(), pacing).run(running(relay, pacing))
+
+    assert pacing.rooms() == {"sonnet": FIRST_WINDOW}
