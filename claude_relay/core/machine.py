@@ -157,7 +157,8 @@ def fail(
     )
 
     if job.cancel_requested_at is not None:
-        return replace(_cancelled(job, now=now, **known), call=ended)
+        came = dict(usage=failure.usage or job.usage, response_length=len(failure.partial))
+        return replace(_cancelled(job, now=now, **came, **known), call=ended)
     if failure.remedy is Remedy.FAIL:
         return replace(_failed(job, failure, now=now, **known), call=ended)
     if failure.remedy in (Remedy.WAIT, Remedy.PARK):
@@ -234,6 +235,7 @@ def interrupt(
     )
     if job.cancel_requested_at is not None:
         known = dict(ambiguous=job.ambiguous or job.sent, cost_usd=total(job.cost_usd, cost), **_IDLE)
+        known |= dict(usage=partial.usage or job.usage, response_length=len(partial.text))
         return replace(_cancelled(job, now=now, **known), call=ended)
     if not job.sent:
         tries = job.unsent + 1

@@ -199,6 +199,14 @@ def test_a_cancel_asked_for_in_mid_call_wins_over_another_try() -> None:
     assert MOVES["complete"](job).job.state is State.COMPLETED
 
 
+def test_who_cancels_in_mid_call_is_told_what_had_been_used() -> None:
+    job, used = a_job(State.RUNNING, cancel_requested_at=1.0, sent=True), {"input_tokens": 10, "output_tokens": 2}
+    failed = fail(job, a_failure(usage=used, partial="half")).job
+    killed = interrupt(job, Partial(text="half", usage=used)).job
+
+    assert (failed.usage, failed.response_length) == (killed.usage, killed.response_length) == (used, 4)
+
+
 def test_a_retry_begins_anew_and_leaves_what_was_spent_to_the_ledger() -> None:
     job = a_job(State.FAILED, attempt=3, failures=3, interruptions=1, ambiguous=True, cost_usd=0.5, calls=7, error="x",
                 error_type="upstream")  # fmt: skip
