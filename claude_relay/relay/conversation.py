@@ -32,15 +32,15 @@ class Joined:
     """A submission as it is once it knows what it goes on from."""
 
     submission: Submission
-    earlier: Earlier
+    earlier: Earlier | None  # None: nothing was answered until then, so that it begins anew
 
 
 def join(view: View, submission: Submission, owner: str, tools: Tools) -> Joined | None:
     """
     Find what `continueFrom` names among the owner's own jobs, and take over what the caller left out.
 
-    None where it names nothing. Raises `InvalidRequest` for a job that is not there, and `Conflict` for one that has no
-    answer to go on from; both with the cure.
+    None where it names nothing. Raises `InvalidRequest` for a job that is not there, and `Conflict` for one that has
+    not ended or of which nothing is kept; both with the cure.
     """
     name = submission.request.get(_FIELD)
     if not name:
@@ -48,7 +48,8 @@ def join(view: View, submission: Submission, owner: str, tools: Tools) -> Joined
 
     job = _found(view, name, owner)
     earlier, warnings = _answered(view, job)
-    _refuse_open_tools(view, earlier, submission, name)
+    if earlier is not None:
+        _refuse_open_tools(view, earlier, submission, name)
     # A failed job is passed over, but what it was told to be (model, system prompt) is what the caller last wanted.
     inherited = _inherit(submission, view.options(job.id), tools, now=view.now)
 
@@ -66,9 +67,9 @@ def turns_before(view: View, job_id: str) -> Sequence[Exchanged]:
     return said[::-1]
 
 
-def turns_up_to(view: View, earlier: Earlier) -> Sequence[Exchanged]:
+def turns_up_to(view: View, earlier: Earlier | None) -> Sequence[Exchanged]:
     """The same for a job that is not there yet and would go on from that run."""
-    return [*turns_before(view, earlier.job_id), _exchanged(view, earlier)]
+    return [] if earlier is None else [*turns_before(view, earlier.job_id), _exchanged(view, earlier)]
 
 
 def _found(view: View, name: str, owner: str) -> Job:
@@ -83,8 +84,8 @@ def _found(view: View, name: str, owner: str) -> Job:
     raise _refused(f"names job {name}, and there is no such job here: it may never have been accepted, or was purged")
 
 
-def _answered(view: View, job: Job) -> tuple[Earlier, tuple[str, ...]]:
-    """The run to go on from: the latest that was completed; of a failed job, the one before it."""
+def _answered(view: View, job: Job) -> tuple[Earlier | None, tuple[str, ...]]:
+    """The run to go on from: the latest that was completed; of a failed job, the one before it, if there is one."""
     name = job.request_id
     if not job.state.final:
         state = "running" if job.state is State.RUNNING else "waiting"
@@ -97,16 +98,13 @@ def _answered(view: View, job: Job) -> tuple[Earlier, tuple[str, ...]]:
     run = view.last_answered(job.id)
     if run is not None:
         return Earlier(job_id=job.id, run=run), ()
+    if job.state is State.COMPLETED:
+        raise Conflict(f"continueFrom: the answer of job {name} was erased: send the turns themselves in messages")
+    ended = f"job {name} {'failed' if job.state is State.FAILED else 'was cancelled'} and has no answer"
     earlier = view.earlier(job.id)
     if earlier is None:
-        raise Conflict(
-            f"continueFrom: job {name} {_ENDED[job.state]}, so that there is no answer to go on from: retry it first, "
-            "or leave continueFrom out to begin anew"
-        )
-    return earlier, (f"job {name} {_ENDED[job.state]} and has no answer: the conversation goes on from before it",)
-
-
-_ENDED = {State.FAILED: "failed", State.CANCELLED: "was cancelled", State.COMPLETED: "was erased"}
+        return None, (f"{ended}, and nothing was said before it: the conversation begins anew, without its prompt",)
+    return earlier, (f"{ended}: the conversation goes on from before it",)
 
 
 def _refuse_open_tools(view: View, earlier: Earlier, submission: Submission, name: str) -> None:

@@ -296,7 +296,7 @@ class Relay:
             warnings=submission.warnings,
         )
         unit.add(machine.submit(job, now=now), request)
-        if joined:
+        if joined and joined.earlier:
             unit.go_on_from(job.id, joined.earlier)
 
         return Accepted(job=job, warnings=submission.warnings), job.due_at <= now

@@ -114,11 +114,21 @@ def test_a_failed_job_that_was_retried_carries_the_conversation_on(relay: Relay)
     assert before(relay, "three", "two") == [("say one", "ONE"), ("say two", "TWO")]
 
 
-def test_a_first_job_that_failed_has_nothing_to_go_on_from(relay: Relay) -> None:
-    hand_in(relay, "one")
+def test_a_first_job_that_failed_is_passed_over_too_and_the_conversation_begins_anew(relay: Relay) -> None:
+    """Whoever wants its answer first retries it: then it counts, as every retried job does."""
+    hand_in(relay, "one", options={"systemPrompt": "Be brief."})
     relay.work.fail(claim(relay), FOR_GOOD)
+    warnings = hand_in(relay, "two", "one")
+    two = claim(relay)
 
-    assert "one failed" in (text := refused(relay, "one")) and "retry it first" in text
+    assert warnings == (
+        "job one failed and has no answer, and nothing was said before it: the conversation begins anew, "
+        "without its prompt",
+    )
+    assert list(relay.work.before(two)) == []
+    assert two.request.request["options"]["systemPrompt"] == "Be brief."
+    relay.work.complete(two, a_completion("TWO"))
+    assert before(relay, "three", "two") == [("say two", "TWO")]
 
 
 def test_what_has_not_ended_yet_is_a_conflict_with_the_cure(relay: Relay) -> None:
