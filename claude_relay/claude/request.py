@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..core.betas import read_betas
 from ..core.failure import Repair
 from ..core.submission import Exchanged
 from ..errors import InvalidRequest, Problem
@@ -81,7 +82,10 @@ def build(
         config["format"] = {"type": "json_schema", "schema": fit}
 
     raw = dict(options.get("raw") or {})
-    betas = raw.pop("betas", ())
+    try:
+        betas = read_betas(raw.pop("betas", None))
+    except ValueError as exc:
+        raise InvalidRequest(problems=[Problem(field="options.raw.betas", problem=str(exc))]) from exc
     raw.pop("messages", None)  # they are the turns already
     raw.pop("model", None)  # and this is the job's, which may have been turned to another one since
     if isinstance(raw.get("output_config"), Mapping):
@@ -91,7 +95,7 @@ def build(
 
     return Plan(
         body={**body, **raw, "stream": True},
-        betas=(betas,) if isinstance(betas, str) else tuple(betas),
+        betas=betas,
         schema=schema,
         native=fit is not None,
     )

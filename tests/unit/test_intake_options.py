@@ -31,6 +31,10 @@ def options(**given):
         ({"raw": {"stream": False}}, "options.raw.stream", "cannot be set"),
         ({"raw": {"model": 5}}, "options.raw.model", "the id of a model"),
         ({"raw": {"model": ""}}, "options.raw.model", "the id of a model"),
+        ({"raw": {"betas": 5}}, "options.raw.betas", "a list of names"),
+        ({"raw": {"betas": ["x-2026", 5]}}, "options.raw.betas", "a list of names"),
+        ({"raw": {"betas": ["a\r\nx-api-key: b"]}}, "options.raw.betas", "a list of names"),
+        ({"raw": {"betas": "blå"}}, "options.raw.betas", "a list of names"),
     ],
 )
 def test_a_wrong_option_is_named_with_its_cure(given, field, words):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..betas import read_betas
 from ..catalogue import resolve
 from ..json_values import shown
 from .defaults import Defaults
@@ -106,7 +107,7 @@ def _read_schema(fields: Fields, defaults: Defaults) -> dict[str, Any] | None:
 
 
 def _read_raw(fields: Fields) -> dict[str, Any] | None:
-    """Any field of the API is the caller's affair, except the one that the relay's own reading hangs on."""
+    """Any field of the API is the caller's affair, except those that the relay itself reads."""
     raw = fields.object("raw")
     if raw is None:
         return None
@@ -116,5 +117,9 @@ def _read_raw(fields: Fields) -> dict[str, Any] | None:
     model = raw.get("model", "")
     if "model" in raw and not (isinstance(model, str) and model.strip()):
         fields.problem("raw.model", f"must be the id of a model: this is {kind(model)}")
+    try:
+        read_betas(raw.get("betas"))
+    except ValueError as exc:
+        fields.problem("raw.betas", str(exc))
 
     return raw

@@ -185,6 +185,24 @@ def test_usage_is_flat_counts_and_the_last_word_stands(fake, caller):
     assert done.cost_usd == (12 * 2 + 5 * 10 + 40 * 4) / 1_000_000
 
 
+@pytest.mark.parametrize("betas", [5, [5], ["a\r\nx: y"], {"a": 1}])
+def test_betas_that_no_header_takes_are_the_jobs_fault_and_not_the_lines(fake, caller, betas):
+    """A call that seems not to reach Anthropic would hold up everybody else's."""
+    failure = caller(a_prompt({"prompt": "Hei", "options": {"raw": {"betas": betas}}}))
+
+    assert (failure.type, failure.remedy, failure.sent) == (ErrorType.INVALID_REQUEST, Remedy.FAIL, False)
+    assert "options.raw.betas must be a list of names" in failure.message
+    assert len(fake.books) == 0
+
+
+@pytest.mark.parametrize(("betas", "header"), [("a-1, b-2", "a-1,b-2"), (["a-1"], "a-1"), ([], None), (None, None)])
+def test_betas_travel_in_their_header(fake, caller, betas, header):
+    caller(a_prompt({"prompt": "Hei", "options": {"raw": {"betas": betas}}}))
+
+    assert fake.books[0].headers.get("anthropic-beta") == header
+    assert "betas" not in fake.books[0].body
+
+
 def test_an_unknown_model_has_no_cost(fake, caller):
     fake.then(*answer(model="claude-next-9"))
 
