@@ -127,6 +127,8 @@ def test_a_late_result_of_an_older_run_is_not_the_new_runs(relay: Relay) -> None
     late = batches.content(batch, one.item.custom_id)
     assert late is not None
     batches.settle(late, a_completion("late", cost_usd=0.5))
+    # Another worker had it in hand at the same time, and comes second.
+    assert batches.settle(late, a_completion("late", cost_usd=0.5)) is None
 
     assert relay.read.status(ref)["costUsd"] is None
     assert [call["costUsd"] for call in relay.read.record(ref)["calls"]] == [0.5]
