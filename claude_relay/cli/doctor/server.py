@@ -29,7 +29,7 @@ _REFUSALS = (
     (
         r"password authentication failed|no password supplied",
         "it refuses the password of {user}",
-        "sudo -u postgres psql -c '\\password {user}' on the server, and the same one into RELAY_STORE",
+        "runuser -u postgres -- psql -c '\\password {user}' on the server, and the same one into RELAY_STORE",
     ),
     (
         r"[Pp]eer authentication failed",
@@ -46,13 +46,13 @@ _REFUSALS = (
     (
         r'database ".*" does not exist',
         "it has no database {name}",
-        f"sudo -u postgres createdb --owner {{user}} {_TEMPLATE} {{name}}, on the server",
+        f"runuser -u postgres -- createdb --owner {{user}} {_TEMPLATE} {{name}}, on the server",
     ),
-    (r'role ".*" does not exist', "it knows no {user}", "sudo -u postgres createuser {user}, on the server"),
+    (r'role ".*" does not exist', "it knows no {user}", "runuser -u postgres -- createuser {user}, on the server"),
     (
         r"too many clients|connection slots|too many connections",
         "it has no connection left",
-        "sudo -u postgres psql -c 'ALTER SYSTEM SET max_connections = 300', on the server, then there:"
+        "runuser -u postgres -- psql -c 'ALTER SYSTEM SET max_connections = 300', on the server, then there:"
         " systemctl restart postgresql",
     ),
     (
@@ -177,7 +177,7 @@ def _alter(*changes: str) -> str:
     """By somebody who may; the server takes it without a restart."""
     commands = " ".join(f"-c 'ALTER SYSTEM SET {change}'" for change in (*changes,))
 
-    return f"sudo -u postgres psql {commands} -c 'SELECT pg_reload_conf()', on the server"
+    return f"runuser -u postgres -- psql {commands} -c 'SELECT pg_reload_conf()', on the server"
 
 
 def _kept(facts: Facts, settings: Settings) -> Iterator[Finding]:
@@ -192,7 +192,7 @@ def _kept(facts: Facts, settings: Settings) -> Iterator[Finding]:
         yield fail("store", found, f"{mend}, on the server")
     elif facts.encoding != "UTF8":
         found = f"{where} keeps its text as {facts.encoding}, which does not hold every language"
-        fresh = f"sudo -u postgres createdb --owner {facts.user} {_TEMPLATE} {facts.database}_utf8"
+        fresh = f"runuser -u postgres -- createdb --owner {facts.user} {_TEMPLATE} {facts.database}_utf8"
         yield fail("store", found, f"{fresh}, on the server, and name that one in RELAY_STORE")
     elif facts.schema > newest:
         found = f"{where} has schema {facts.schema}, this version knows up to {newest}"
@@ -200,7 +200,7 @@ def _kept(facts: Facts, settings: Settings) -> Iterator[Finding]:
     elif facts.schema == 0 and not facts.may_create:
         found = f"{facts.user} may make no tables in {where}"
         grant = f'ALTER DATABASE "{facts.database}" OWNER TO "{facts.user}"'
-        yield fail("store", found, f"sudo -u postgres psql -c '{grant}', on the server")
+        yield fail("store", found, f"runuser -u postgres -- psql -c '{grant}', on the server")
 
 
 def _clock(facts: Facts, machine: Machine) -> Iterator[Finding]:
@@ -223,7 +223,7 @@ def _room(facts: Facts) -> Iterator[Finding]:
         more = max(300, 2 * facts.most)
         yield warn(
             "server", found,
-            f"sudo -u postgres psql -c 'ALTER SYSTEM SET max_connections = {more}', on the server, then there:"
+            f"runuser -u postgres -- psql -c 'ALTER SYSTEM SET max_connections = {more}', on the server, then there:"
             " systemctl restart postgresql",
         )  # fmt: skip
 
