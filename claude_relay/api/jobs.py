@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import falcon
 
 from ..core.ids import REQUEST_ID
@@ -111,10 +113,7 @@ class Moves:
     def on_post_retry(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
         body = self._bodies.optional(req)
-        if unknown := sorted(set(body) - {"options"}):
-            raise InvalidRequest(
-                problems=[Problem(field=name, problem="cannot be changed by a retry") for name in unknown]
-            )
+        _only(body, "options", "cannot be changed by a retry")
         options = chosen_options(body.get("options"), self._defaults)
         self._relay.retry(ref, options=options, model=(options or {}).get("model"))
         resp.status = falcon.HTTP_202
@@ -122,10 +121,17 @@ class Moves:
 
     def on_post_redeliver(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
-        url = check_url(self._bodies.optional(req).get("url"), self._defaults.check_url)
-        self._relay.redeliver(ref, url=url)
+        body = self._bodies.optional(req)
+        _only(body, "url", "is not known here: url is")
+        self._relay.redeliver(ref, url=check_url(body.get("url"), self._defaults.check_url))
         resp.status = falcon.HTTP_202
         resp.media = self._relay.read.status(ref)
+
+
+def _only(body: dict[str, Any], known: str, otherwise: str) -> None:
+    """Another field than that one is refused: what it was meant to change would not be changed, in silence."""
+    if unknown := sorted(set(body) - {known}):
+        raise InvalidRequest(problems=[Problem(field=name, problem=otherwise) for name in unknown])
 
 
 class Redeliver:

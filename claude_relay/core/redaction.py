@@ -29,3 +29,13 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         return self._pattern.sub(REDACTED, text)
+
+    def cut_off(self, text: str) -> str:
+        """The same where only the beginning of a text was kept: it may end within a secret."""
+        text = self(text)
+        for secret in self.secrets:
+            for length in range(len(secret) - 1, _SHORTEST - 1, -1):
+                if text.endswith(secret[:length]):
+                    return text[:-length] + REDACTED
+
+        return text

@@ -133,7 +133,8 @@ class Deliveries:
         reply = self._sender.post(delivery.url, one.body, headers)
 
         # A receiver that echoes what it gets must not bring the caller's keys into the record.
-        return replace(reply, excerpt=Redactor(one.headers.values())(reply.excerpt)) if one.headers else reply
+        redact = Redactor(tuple(one.headers.values()))
+        return replace(reply, excerpt=redact.cut_off(reply.excerpt)) if one.headers else reply
 
     def _settled(self, one: ToSend, reply: Reply) -> Delivery:
         """

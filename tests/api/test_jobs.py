@@ -105,6 +105,10 @@ def test_redeliver_without_a_webhook_is_a_conflict_unless_one_is_named(client, r
 
     assert client.simulate_post("/api/jobs/r-1/redeliver").status_code == 409
     assert client.simulate_post("/api/jobs/r-1/redeliver", json={"url": "http://10.0.0.1/"}).status_code == 400
+    for misspelt in ("to", "webhookUrl"):
+        answer = client.simulate_post("/api/jobs/r-1/redeliver", json={misspelt: "https://a.example/x"})
+        assert answer.status_code == 400  # and is not sent to the old address in silence
+        assert answer.json["problems"] == [{"field": misspelt, "problem": "is not known here: url is"}]
     answer = client.simulate_post("/api/jobs/r-1/redeliver", json={"url": "https://a.example/x"})
     assert (answer.status_code, answer.json["delivery"]["status"]) == (202, "pending")
 

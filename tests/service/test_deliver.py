@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from claude_relay.core.delivery import Delivery, Reply
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
 from claude_relay.relay import Ref, Relay, ToSend
+from claude_relay.storage.sealed import key_path
 from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.webhooks.words import EXCERPT
 from claude_relay.worker import deliver
 from claude_relay.worker.deliver import Deliveries
 from tests.support.builders import QuietBell, a_completion, a_submission
@@ -34,6 +37,15 @@ class Echo:
         self.posts.append(headers["webhook-id"])
         self.hold.wait(20)
         return Reply(status=200, ms=1, excerpt=json.dumps(dict(headers)))
+
+
+class LongEcho(Echo):
+    """The same, with so much before it that what is kept ends within the key."""
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
+        whole = super().post(url, body, headers)
+        upto = whole.excerpt.index(KEY) + len(KEY) - 3
+        return replace(whole, excerpt=("." * EXCERPT + whole.excerpt[:upto])[-EXCERPT:])
 
 
 @pytest.fixture
@@ -99,6 +111,39 @@ def test_a_receivers_echo_brings_no_key_into_the_record(relay: Relay, echo: Echo
 
     assert "x-make-apikey" in post["reply"] and "[redacted]" in post["reply"]
     assert KEY not in str(relay.read.record(Ref(request_id="r-1")))
+
+
+def test_nor_does_an_echo_that_is_cut_off_within_the_key(relay: Relay) -> None:
+    senders = Deliveries(relay, LongEcho(), worker="w")
+    senders.start()
+    try:
+        answered(relay, "r-1", webhook_headers={"x-make-apikey": KEY})
+        eventually(lambda: delivered(relay, "r-1"))
+    finally:
+        senders.stop(5)
+    [post] = relay.read.record(Ref(request_id="r-1"))["deliveries"]
+
+    assert post["reply"].endswith('"x-make-apikey": "[redacted]')
+
+
+def test_without_its_headers_a_callback_is_not_sent_and_the_row_says_why(tmp_path: Path, echo: Echo) -> None:
+    """Their key is gone: sent without them it would be refused, or taken by somebody who should not have it."""
+    path = tmp_path / "other.db"
+    first = Relay(SqliteStore(path), QuietBell(), Policy(delivery_delay=0.0))
+    answered(first, "r-1", webhook_headers={"x-make-apikey": KEY})
+    first.close()
+    key_path(path).unlink()
+    relay = Relay(SqliteStore(path), QuietBell(), Policy(delivery_delay=0.0))
+    senders = Deliveries(relay, echo, worker="w")
+    senders.start()
+    try:
+        [post] = eventually(lambda: relay.read.record(Ref(request_id="r-1"))["deliveries"])
+    finally:
+        senders.stop(5)
+        relay.close()
+
+    assert echo.posts == []
+    assert "its webhookHeaders cannot be read" in post["reply"] and post["nextAttemptAt"] is not None
 
 
 def test_what_is_in_hand_is_renewed_for_as_long_as_it_takes(relay: Relay, echo: Echo) -> None:
