@@ -46,10 +46,10 @@ docs: $(READY) ## write .env.example and the README's settings anew from the opt
 	@$(PY) -m claude_relay.config
 
 install: ## put it on this server (as root): /opt, units, man pages, completion; again is the upgrade
-	@bin/install install
+	@bin/install-server install
 
 uninstall: ## take it off again; jobs, logs, settings and keys stay
-	@bin/install uninstall
+	@bin/install-server uninstall
 
 man: $(READY) ## write the man pages to build/man
 	@$(PY) -m claude_relay.cli.manual build/man

@@ -63,3 +63,11 @@ def test_nothing_of_the_directory_it_is_called_from_is_imported(checkout, tmp_pa
     (tmp_path / "json.py").write_text("raise SystemExit('a stranger')\n")
 
     assert run(checkout / "bin/claude-relay", cwd=tmp_path).returncode == 0
+
+
+def test_no_program_of_the_system_is_hidden_by_ours():
+    """The README puts this directory first on the PATH: whatever else is typed there must still mean what it did."""
+    ours = [file.name for file in BIN.iterdir() if file.is_file()]
+
+    assert "claude-relay" in ours
+    assert [name for name in ours if shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin")] == []
