@@ -79,6 +79,11 @@ class Change:
         return self.job.state == "queued" and self.job.due_at <= self.event.at
 
 
+def warned(change: Change, text: str) -> Change:
+    """The same move, with a warning for the callback of this run."""
+    return replace(change, event=replace(change.event, detail={**change.event.detail, "warning": text}))
+
+
 def step(job: Job, name: str, *, now: float, detail: dict[str, Any] | None = None, **fields: Any) -> Change:
     """The one way to a job's next version."""
     moved = replace(job, version=job.version + 1, updated_at=now, **fields)

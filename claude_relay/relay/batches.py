@@ -8,7 +8,7 @@ from dataclasses import replace
 from .. import failpoints
 from ..core import batched
 from ..core.batching import Batch, BatchState, custom_id, grace, next_look
-from ..core.change import Change
+from ..core.change import Change, warned
 from ..core.failure import Completion, Failure, Remedy, Repair
 from ..core.job import Job, State
 from ..core.submission import Exchanged
@@ -368,8 +368,8 @@ class Batches:
     def _not_made(self, unit: Unit, one: InBatch, failure: Failure) -> Change:
         if failure.remedy is not Remedy.FAIL:
             return results.fail(unit, one, replace(failure, ambiguous=False), self._tools)
-        unit.warn(one.job.id, f"the batch was refused, so it was called live, at the full price: {failure.message}")
         change = batched.ungather(one.job, call=one.call, now=unit.now, why=failure.message, live=True)
+        change = warned(change, f"the batch was refused, so it was called live, at the full price: {failure.message}")
         unit.save(change)
 
         return change

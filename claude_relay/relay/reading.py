@@ -15,6 +15,7 @@ from ..core.job import Job, State
 from ..core.submission import Exchanged, Submission
 from ..errors import InvalidRequest, NotFound, Problem
 from ..ports import JobFilter, View
+from . import turning
 from .conversation import join, turns_up_to
 from .costs import costs
 from .values import Page, Ref, Tools, found
@@ -101,7 +102,7 @@ class Reading:
                 "webhookUrl": request.webhook_url if request else None,
                 "failureWebhookUrl": request.failure_webhook_url if request else None,
                 "request": _without_bytes(request.request, view.files(job.id)) if request else None,
-                "warnings": list(request.warnings) if request else [],
+                "warnings": [*request.warnings, *turning.warnings(view, job, request, self._tools)] if request else [],
                 "calls": [wire.call_body(call) for call in view.calls(job.id)],
                 "deliveries": posts,
                 "events": [wire.event_body(event, request_id=job.request_id) for event in view.events(job.id)],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..core import batched, fallback, machine
-from ..core.change import Change
+from ..core.change import Change, warned
 from ..core.failure import Completion, ErrorType, Failure, Remedy, Repair
 from ..core.job import State
 from ..ports import Unit
@@ -60,7 +60,7 @@ def fail(unit: Unit, one: InBatch, failure: Failure, tools: Tools) -> Change:
     )
     if failure.reason in LIVE_AFTER and change.job.state is State.QUEUED:
         change = replace(change, job=replace(change.job, lane="live", due_at=unit.now))
-        unit.warn(one.job.id, f"it left its batch and was called live, at the full price: {end.message}")
+        change = warned(change, f"it left its batch and was called live, at the full price: {end.message}")
     if failure.shows_the_key_works:
         unpark(unit, one.call.started_at)
     if end.type is ErrorType.SCHEMA and not change.job.state.final:

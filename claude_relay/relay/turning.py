@@ -86,16 +86,18 @@ def fitted(request: Request, job: Job, tools: Tools) -> Request:
 
 
 def warnings(view: View, job: Job, request: Request, tools: Tools) -> list[str]:
-    """What the one who gets the answer should know of the models that were asked in this run."""
+    """What the one who gets the answer should know of this run: the models that were asked, a batch that it left."""
     options, dropped = _fit(request, job, tools)
-    if options is None:
-        return []
+    if options is None and job.mode == "live":
+        return []  # nothing to tell, as nearly always
     said: list[str] = []
     for event in view.events(job.id):
         if event.name == "retried":
             said = []
-        elif event.name == "turned":
+        elif event.name == "turned" and options is not None:
             said.append(fallback.told(event.detail))
+        elif "warning" in event.detail:
+            said.append(event.detail["warning"])
 
     return [*said, *dropped]
 

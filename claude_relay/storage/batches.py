@@ -158,11 +158,6 @@ class BatchWrites(BatchReads):
         """Someone should look at that batch at once."""
         self._run("UPDATE batches SET next_at = ? WHERE id = ? AND state <> 'settled'", (self._now, batch_id))
 
-    def warn(self, job_id: str, text: str) -> None:
-        """One more warning for the callback."""
-        known = rows.load(self._value("SELECT warnings FROM requests WHERE job_id = ?", (job_id,))) or []
-        self._run("UPDATE requests SET warnings = ? WHERE job_id = ?", (rows.dump([*known, text]), job_id))
-
     def purge_batches(self) -> None:
         """Forget settled batches of which no item is left."""
         self._run(

@@ -19,7 +19,7 @@ from claude_relay.relay import Ref, Relay
 from claude_relay.storage.sqlite import SqliteStore
 from claude_relay.worker.batching import Batching
 from claude_relay.worker.files import Files
-from tests.support.builders import QuietBell, a_failure, a_submission
+from tests.support.builders import QuietBell, a_completion, a_failure, a_submission
 from tests.support.eventually import eventually
 from tests.support.fake_batches import Shelf, live
 from tests.support.fake_claude import FakeClaude, Reset, refusal
@@ -358,6 +358,22 @@ def test_where_there_are_no_batches_it_is_called_live_with_a_warning(world: Worl
     world.until(lambda: world.job("a").lane == "live")
 
     assert "called live, at the full price" in world.record("a")["warnings"][0]
+    [claimed] = world.relay.work.claim("w", limit=1)
+    world.relay.work.complete(claimed, a_completion())
+    assert "called live, at the full price" in world.result("a")["warnings"][0]
+
+
+def test_what_one_run_had_to_warn_of_is_not_the_next_ones(world: World) -> None:
+    world.shelf.creations.append(refusal("404 Not Found", "not_found_error"))
+    world.submit("a")
+    world.until(lambda: world.job("a").lane == "live")
+    [claimed] = world.relay.work.claim("w", limit=1)
+    world.relay.work.complete(claimed, a_completion())
+    world.relay.retry(Ref(request_id="a"))
+    assert world.record("a")["warnings"] == []
+    world.ended("a")
+
+    assert (world.result("a")["warnings"], world.result("a")["mode"]) == ([], "batch")
 
 
 def test_an_asked_for_deadline_ends_a_job_in_its_batch(world: World) -> None:
