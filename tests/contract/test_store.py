@@ -1,8 +1,7 @@
-"""The Store port, as every engine must keep it; and what is SQLite's own: its files."""
+"""What is SQLite's own in the store that is a file. What every engine must keep: `test_every_engine`."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import stat
 import subprocess
@@ -10,14 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import apsw
 import pytest
 
 from claude_relay.core.policy import Policy
-from claude_relay.core.stored import StoredFile
 from claude_relay.errors import Conflict, NotFound, StoreRefused, StoreUnavailable
 from claude_relay.ports import JobFilter
 from claude_relay.relay import Ref, Relay
@@ -49,38 +46,6 @@ def store(path: Path, clock: Clock) -> Iterator[SqliteStore]:
 @pytest.fixture
 def relay(store: SqliteStore) -> Relay:
     return Relay(store, QuietBell(), Policy())
-
-
-def test_one_that_fails_undoes_only_itself(relay: Relay, store: SqliteStore) -> None:
-    """Whoever shares its transaction keeps what it wrote."""
-    started, results = threading.Event(), {}
-
-    def hold(unit):
-        started.set()
-        time.sleep(0.1)  # while the others queue up behind it
-
-    def bad(unit):
-        unit.remember("bad", 1)
-        raise ZeroDivisionError
-
-    def run(name, work):
-        try:
-            results[name] = store.write(work)
-        except ZeroDivisionError as exc:
-            results[name] = exc
-
-    threads = [threading.Thread(target=run, args=("hold", hold))]
-    threads[0].start()
-    started.wait(5)
-    works = {"a": lambda unit: unit.remember("a", 1), "bad": bad, "b": lambda unit: unit.remember("b", 1)}
-    threads += [threading.Thread(target=run, args=item) for item in works.items()]
-    for thread in threads[1:]:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-
-    assert isinstance(results["bad"], ZeroDivisionError)
-    assert [store.read(lambda view, key=key: view.memo(key)) for key in ("a", "b", "bad")] == [1, 1, None]
 
 
 def test_many_writes_share_a_commit(path: Path) -> None:
@@ -132,54 +97,6 @@ def test_a_failing_commit_leaves_no_open_transaction(store: SqliteStore, monkeyp
     store.write(lambda unit: unit.remember("b", 1))
 
     assert [store.read(lambda view, key=key: view.memo(key)) for key in ("a", "b")] == [None, 1]
-
-
-def test_a_look_is_consistent(store: SqliteStore) -> None:
-    """What is committed while someone reads does not show in the middle of it."""
-
-    def look(view):
-        before = view.memo("a")
-        store.write(lambda unit: unit.remember("a", 1))
-        return before, view.memo("a")
-
-    assert store.read(look) == (None, None)
-    assert store.read(lambda view: view.memo("a")) == 1
-
-
-def test_a_version_that_moved_is_a_conflict(relay: Relay, store: SqliteStore) -> None:
-    from claude_relay.core import machine
-
-    relay.submit(a_submission("r-1"))
-    job = store.read(lambda view: view.find("r-1", None)[0])
-    change = machine.cancel(job, now=1.0)
-    relay.cancel(Ref(request_id="r-1"))
-    with pytest.raises(Conflict):
-        store.write(lambda unit: unit.save(change))
-
-
-def _claim_all(path: Path, name: str, out: multiprocessing.Queue) -> None:
-    relay = Relay(SqliteStore(path), QuietBell(), Policy())
-    mine = []
-    while claimed := relay.work.claim(name, limit=7):
-        mine += [one.job.id for one in claimed]
-    relay.close()
-    out.put(mine)
-
-
-def test_four_processes_never_claim_one_job_twice(path: Path) -> None:
-    relay = Relay(SqliteStore(path), QuietBell(), Policy())
-    relay.submit_many([a_submission() for _ in range(400)])
-    relay.close()
-    context = multiprocessing.get_context("spawn")
-    out = context.Queue()
-    processes = [context.Process(target=_claim_all, args=(path, f"w{n}", out)) for n in range(4)]
-    for process in processes:
-        process.start()
-    taken = [job for _ in processes for job in out.get(timeout=60)]
-    for process in processes:
-        process.join(10)
-
-    assert len(taken) == len(set(taken)) == 400
 
 
 def test_every_question_uses_its_index(store: SqliteStore) -> None:
@@ -253,34 +170,6 @@ def test_a_long_queue_is_looked_over_within_its_index(store: SqliteStore, relay:
     assert (oldest, ahead) == (store.read(lambda view: view.find("live", "admin"))[0].due_at, 0)
     looks = [one for one in said if " jobs" in one]
     assert len(looks) == 3 and all("COVERING INDEX" in one for one in looks)
-
-
-def test_a_page_of_a_long_queue_walks_along_it_once(store: SqliteStore, relay: Relay, clock: Clock) -> None:
-    """Each job's place is right, whatever its head start, and none is counted anew from the front."""
-    for number, priority in enumerate((0, 30, 0, 500)):
-        clock.advance(1)
-        relay.submit(a_submission(f"r-{number}", priority=priority))
-    relay.submit(a_submission("batched", mode="batch"))
-    counted: list[tuple[float, float]] = []
-
-    class Spy(type(store)):  # type: ignore[misc]
-        def read(self, look):
-            def spied(view):
-                real = view.ahead
-                view.ahead = lambda job, after=None: (
-                    counted.append((after.rank if after else 0, job.rank)) or real(job, after)
-                )
-                return look(view)
-
-            return super().read(spied)
-
-    store.__class__ = Spy
-    jobs = relay.read.jobs(JobFilter(limit=50)).jobs
-
-    assert {job["requestId"]: job["position"] for job in jobs} == {
-        "r-3": 1, "r-1": 2, "r-0": 3, "r-2": 4, "batched": None
-    }  # fmt: skip
-    assert [begin for begin, _ in counted[1:]] == [end for _, end in counted[:-1]]
 
 
 # --- what is SQLite's own
@@ -433,33 +322,6 @@ def test_what_was_purged_is_gone_from_the_file_and_the_log(relay: Relay, path: P
     assert not relay.submit(again).duplicate
 
 
-def test_the_purge_lets_others_write_between_large_jobs(relay: Relay, clock: Clock) -> None:
-    """What is erased is overwritten: a step ends once enough bytes are gone, whatever the number of jobs."""
-    for number in range(4):
-        relay.submit(a_submission(f"r-{number}", request={"prompt": "x" * 2**20}, webhook_url=None))
-        [claimed] = relay.work.claim("w", limit=1)
-        relay.work.complete(claimed, a_completion())
-    for number in range(4):
-        relay.submit(a_submission(f"s-{number}", webhook_url=None))
-        [claimed] = relay.work.claim("w", limit=1)
-        relay.work.complete(claimed, a_completion())
-    clock.advance(25 * 3600)
-    steps: list[int] = []
-
-    assert relay.upkeep.purge(step_done=lambda: steps.append(relay.read.overview()["jobs"]["completed"])) == 8
-    assert steps == [7, 6, 5, 4, 0]
-
-
-def test_unfinished_and_undelivered_jobs_are_never_purged(relay: Relay, clock: Clock) -> None:
-    relay.submit(a_submission("waiting", deadline_at=clock() + 400 * 86400))
-    relay.submit(a_submission("undelivered"))
-    [claimed] = [one for one in relay.work.claim("w", limit=2) if one.job.request_id == "undelivered"]
-    relay.work.complete(claimed, a_completion())
-    clock.advance(365 * 86400)
-
-    assert relay.upkeep.purge() == 0
-
-
 def test_a_backup_is_whole_while_others_write_and_can_be_put_back(relay: Relay, path: Path, tmp_path: Path) -> None:
     """It holds all that was acknowledged before it began; the old store is kept."""
     relay.submit_many([a_submission(f"r-{n}") for n in range(50)])
@@ -538,25 +400,3 @@ def test_a_broken_disk_queue_is_made_anew(tmp_path: Path) -> None:
     assert queue.take(1) == ["a"]
     assert (tmp_path / "ready.db.broken").exists()
     queue.close()
-
-
-def test_a_file_that_is_stored_upstream_is_known_to_all_until_shortly_before_its_end(
-    relay: Relay, store: SqliteStore, path: Path, clock: Clock
-) -> None:
-    """Of one key alone; and what took its place meanwhile is not forgotten with it."""
-    old = StoredFile(account="a", sha256="s", file_id="f1", size=9, expires_at=clock() + 3600)
-    new = replace(old, file_id="f2")
-    relay.uploads.keep(old)
-    other = SqliteStore(path, clock=clock)
-    elsewhere = Relay(other, QuietBell(), Policy())
-
-    assert (elsewhere.uploads.find("a", "s"), elsewhere.uploads.find("b", "s")) == (old, None)
-    relay.uploads.keep(new)
-    elsewhere.uploads.drop(old)
-    assert relay.uploads.find("a", "s") == new
-    elsewhere.uploads.drop(new)
-    assert relay.uploads.find("a", "s") is None
-    relay.uploads.keep(new)
-    clock.advance(3000)
-    assert relay.uploads.find("a", "s") is None
-    other.close()

@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +14,11 @@ from claude_relay.claude.messages import Messages
 from claude_relay.config.pricelist import load_prices
 from claude_relay.core.job import Job, State
 from claude_relay.core.policy import Policy
+from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
 from claude_relay.worker.batching import Batching
 from claude_relay.worker.files import Files
+from tests.service.conftest import NewStore
 from tests.support.builders import QuietBell, a_completion, a_failure, a_submission
 from tests.support.eventually import eventually
 from tests.support.fake_batches import Shelf, live
@@ -35,13 +35,13 @@ class NoFetcher:
 class World:
     """A relay, an upstream, and as many workers as are asked for; time is real."""
 
-    def __init__(self, folder: Path, **policy: Any) -> None:
+    def __init__(self, store: Store, **policy: Any) -> None:
         self.fake = FakeClaude().start()
         self.shelf = Shelf()
         self.fake.otherwise = live(self.shelf)
         self.shelf.on(self.fake)
         known = dict(batch_linger=0.0, batch_poll=(0.01, 0.05), batch_settle=0.0, delivery_delay=0.0, backoff_base=0.0)
-        self.store = SqliteStore(folder / "relay.db")
+        self.store = store
         self.relay = Relay(self.store, QuietBell(), Policy(**(known | policy)))
         self.claude = Messages(api_key="sk-ant-x", prices=load_prices(None), base_url=self.fake.url)
         self.api = self.claude.batches()
@@ -92,8 +92,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
+def world(new_store: NewStore) -> Iterator[World]:
+    world = World(new_store())
     yield world
     world.close()
 
@@ -121,8 +121,8 @@ def test_jobs_share_a_batch_and_each_gets_its_own_outcome(world: World) -> None:
     assert set(world.shelf.answered.values()) == {1}
 
 
-def test_a_batch_leaves_by_size_and_by_linger(tmp_path: Path) -> None:
-    world = World(tmp_path, batch_size=2, batch_linger=3600.0)
+def test_a_batch_leaves_by_size_and_by_linger(new_store: NewStore) -> None:
+    world = World(new_store(), batch_size=2, batch_linger=3600.0)
     try:
         for name in "abc":
             world.submit(name)
@@ -229,8 +229,8 @@ def test_a_lost_batch_is_told_from_a_stranger_of_the_same_size(world: World) -> 
     assert max(world.shelf.answered.values()) == 1
 
 
-def test_two_lost_batches_of_one_size_are_told_apart(tmp_path: Path) -> None:
-    world = World(tmp_path, batch_size=1, batch_poll=(0.5, 0.5))  # both are sent before either is looked for
+def test_two_lost_batches_of_one_size_are_told_apart(new_store: NewStore) -> None:
+    world = World(new_store(), batch_size=1, batch_poll=(0.5, 0.5))  # both are sent before either is looked for
     try:
         world.shelf.creations += ["reset", "reset"]
         world.submit("a")
@@ -436,8 +436,8 @@ def test_auto_is_live_where_there_is_none(world: World) -> None:
 
 
 @pytest.fixture
-def hasty(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, batch_margin=0.4)
+def hasty(new_store: NewStore) -> Iterator[World]:
+    world = World(new_store(), batch_margin=0.4)
     yield world
     world.close()
 
@@ -519,9 +519,9 @@ def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World) -> None:
     assert not hasty.relay.work.claim("w", limit=1)
 
 
-def test_auto_that_was_not_even_sent_goes_live_in_time(tmp_path: Path) -> None:
+def test_auto_that_was_not_even_sent_goes_live_in_time(new_store: NewStore) -> None:
     """Throttled, or still gathering: what matters is when it is needed."""
-    world = World(tmp_path, batch_margin=0.4, batch_linger=3600.0)
+    world = World(new_store(), batch_margin=0.4, batch_linger=3600.0)
     try:
         world.submit("a", mode="auto", need_by=time.time() + 1.2)
         assert world.job("a").lane == "batch"
@@ -543,9 +543,9 @@ def test_one_schema_that_cannot_be_used_keeps_no_others_from_their_results(world
     assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
 
 
-def test_what_was_long_on_its_way_is_looked_for_as_long_as_any(tmp_path: Path) -> None:
+def test_what_was_long_on_its_way_is_looked_for_as_long_as_any(new_store: NewStore) -> None:
     """An upload may take ten minutes and then be made: who begins to look only then must not send it again at once."""
-    world = World(tmp_path, batch_settle=60.0)
+    world = World(new_store(), batch_settle=60.0)
     try:
         world.submit("a")
         world.relay.batches.plan("w")

@@ -10,8 +10,8 @@ from claude_relay.config import load_prices
 from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.keys import Scope
 from claude_relay.core.policy import DAY, Policy
+from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 #: A thousand tokens of Sonnet's answer cost a cent, and its prompt next to nothing.
@@ -24,7 +24,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def relay(store: SqliteStore) -> Relay:
+def relay(store: Store) -> Relay:
     relay = Relay(store, QuietBell(), Policy(), prices=load_prices(None))
     relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)
     return relay
@@ -103,7 +103,7 @@ def test_less_is_set_aside_for_a_job_with_a_limit_of_its_own(relay: Relay) -> No
 
 
 def test_a_default_deadline_stands_still_while_its_key_has_nothing_left(
-    relay: Relay, store: SqliteStore, clock: Clock
+    relay: Relay, store: Store, clock: Clock
 ) -> None:
     """A day that could not be used is given back; one that was asked for is absolute."""
     jobs(relay, 4)
@@ -161,7 +161,7 @@ def test_a_deadline_that_passes_while_its_key_has_nothing_left_ends_nothing(rela
     assert [job.request_id for job in relay.upkeep.expire()] == ["waits"]
 
 
-def test_what_was_meant_for_a_batch_and_is_called_live_sets_the_whole_price_aside(store: SqliteStore) -> None:
+def test_what_was_meant_for_a_batch_and_is_called_live_sets_the_whole_price_aside(store: Store) -> None:
     """At half of it, twice as many would start as the budget bears."""
     relay = Relay(store, QuietBell(), Policy(batch_linger=0.0), prices=load_prices(None))
     relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)

@@ -12,9 +12,9 @@ from claude_relay.core.fetching import KeptFile
 from claude_relay.core.job import Retain
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import Conflict, InvalidRequest, RelayError
+from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay
 from claude_relay.relay.values import Claimed
-from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 FOR_GOOD = a_failure(ErrorType.REFUSED, Remedy.FAIL)
@@ -187,7 +187,7 @@ def test_model_system_prompt_and_tools_hold_for_the_whole_conversation(relay: Re
     }
 
 
-def test_options_are_fitted_to_the_model_of_the_conversation(store: SqliteStore, clock: Clock) -> None:
+def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock: Clock) -> None:
     """The door knew only the default one; and the conversation's may be gone by now. The 202 says both."""
     relay = Relay(store, QuietBell(), Policy(model="claude-sonnet-5-5"))
     plain = {"effort": {"supported": False}}

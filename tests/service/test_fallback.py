@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
+from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 R = Ref(request_id="r")
@@ -25,10 +23,8 @@ def overloaded(**fields: Any) -> Any:
 
 
 @pytest.fixture
-def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
-    store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    yield Relay(store, QuietBell(), Policy(model=SONNET))
-    store.close()
+def relay(store: Store) -> Relay:
+    return Relay(store, QuietBell(), Policy(model=SONNET))
 
 
 def submit(relay: Relay, name: str = "r", fallbacks: tuple[str, ...] = (OPUS, HAIKU), **fields: Any) -> None:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from claude_relay.core.batching import Batch
 from claude_relay.core.failure import ErrorType, Failure
 from claude_relay.core.policy import Policy
+from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay
 from claude_relay.relay.gathering import AHEAD
-from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 DOWN = a_failure(sent=False, reason="connect")
 
 
 @pytest.fixture
-def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
+def relay(store: Store) -> Iterator[Relay]:
     policy = Policy(batch_linger=0.0, batch_size=5)
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), policy)
+    relay = Relay(store, QuietBell(), policy)
     yield relay
     relay.close()
 
@@ -105,10 +104,10 @@ def test_live_calls_hear_from_a_batch_that_the_line_is_down(relay: Relay) -> Non
         a_failure(ErrorType.TOO_LARGE, reason="item_too_large", cost_usd=0.0),
     ],
 )
-def test_what_only_a_live_call_can_do_is_no_try_that_failed(tmp_path: Path, clock: Clock, failure: Failure) -> None:
+def test_what_only_a_live_call_can_do_is_no_try_that_failed(store: Store, failure: Failure) -> None:
     """A live call goes on after a pause, and asks for a schema in words, within one try: so there must be one left."""
     policy = Policy(batch_linger=0.0, call_attempts=1)
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), policy)
+    relay = Relay(store, QuietBell(), policy)
     wait_for_a_batch(relay, 1)
     relay.batches.plan("w")
     batch = taken(relay)

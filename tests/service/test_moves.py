@@ -15,6 +15,7 @@ from claude_relay.core.job import Job, Retain, State
 from claude_relay.core.policy import DAY
 from claude_relay.core.wire import timestamp
 from claude_relay.errors import LeaseLost, StoreUnavailable
+from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay, standing
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, a_completion, a_failure, a_submission
@@ -38,7 +39,7 @@ def post(relay: Relay, clock: Clock, reply: Reply) -> list[bytes]:
     return [one.body for one in sent]
 
 
-def stored(store: SqliteStore, name: str) -> Job:
+def stored(store: Store, name: str) -> Job:
     return store.read(lambda view: view.find(name, None)[0])
 
 
@@ -84,9 +85,7 @@ def test_jobs_that_stand_still_hide_no_deadline_of_others(relay: Relay, clock: C
     assert relay.upkeep.expire() == []
 
 
-def test_time_that_was_paused_and_parked_at_once_is_given_back_once(
-    relay: Relay, store: SqliteStore, clock: Clock
-) -> None:
+def test_time_that_was_paused_and_parked_at_once_is_given_back_once(relay: Relay, store: Store, clock: Clock) -> None:
     relay.submit_many([a_submission("probe"), a_submission("r")])
     before = stored(store, "r").deadline_at
     relay.work.fail(claim(relay), a_failure(ErrorType.PERMISSION, Remedy.PARK))
@@ -97,7 +96,7 @@ def test_time_that_was_paused_and_parked_at_once_is_given_back_once(
     assert stored(store, "r").deadline_at == pytest.approx((before or 0) + 3600, abs=1)
 
 
-def test_a_clock_that_is_set_back_takes_no_time_from_a_deadline(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+def test_a_clock_that_is_set_back_takes_no_time_from_a_deadline(relay: Relay, store: Store, clock: Clock) -> None:
     relay.submit(a_submission("r"))
     before = stored(store, "r").deadline_at
     relay.pause()
@@ -117,7 +116,7 @@ def a_retried(relay: Relay, clock: Clock) -> Any:
 
 
 def test_a_delivery_of_an_old_run_erases_nothing_that_the_new_one_needs(
-    relay: Relay, store: SqliteStore, clock: Clock
+    relay: Relay, store: Store, clock: Clock
 ) -> None:
     claimed = a_retried(relay, clock)
     assert len(post(relay, clock, OK)) == 1
@@ -132,7 +131,7 @@ def test_a_delivery_of_an_old_run_erases_nothing_that_the_new_one_needs(
 
 @pytest.mark.parametrize("last", [OK, GONE])
 def test_nothing_is_erased_while_another_run_is_still_being_told(
-    relay: Relay, store: SqliteStore, clock: Clock, last: Reply
+    relay: Relay, store: Store, clock: Clock, last: Reply
 ) -> None:
     """And the last to settle, whichever way, takes the content with it."""
     claimed = a_retried(relay, clock)
@@ -239,7 +238,7 @@ def test_a_probe_that_fails_opens_the_queue_if_it_shows_that_the_key_works(
 
 @pytest.mark.parametrize("first", ["pause", "park"])
 def test_a_pause_and_a_park_that_end_apart_give_the_hours_they_share_back_once(
-    relay: Relay, store: SqliteStore, clock: Clock, first: str
+    relay: Relay, store: Store, clock: Clock, first: str
 ) -> None:
     """An hour of the one, an hour of both, an hour of the other: three hours, whichever began."""
     relay.submit_many([a_submission("probe"), a_submission("r")])
@@ -264,7 +263,7 @@ def test_a_pause_and_a_park_that_end_apart_give_the_hours_they_share_back_once(
     assert stored(store, "r").deadline_at == pytest.approx(before + 3 * 3600, abs=1)
 
 
-def test_a_groups_pause_inside_the_relays_is_given_back_once(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+def test_a_groups_pause_inside_the_relays_is_given_back_once(relay: Relay, store: Store, clock: Clock) -> None:
     relay.submit_many([a_submission("r", group="g"), a_submission("other")])
     before = stored(store, "r").deadline_at or 0
     relay.pause("g")
@@ -279,7 +278,7 @@ def test_a_groups_pause_inside_the_relays_is_given_back_once(relay: Relay, store
     assert stored(store, "other").deadline_at == pytest.approx(before + 1000, abs=1)
 
 
-def test_what_a_job_cost_is_what_its_latest_run_cost(relay: Relay, store: SqliteStore) -> None:
+def test_what_a_job_cost_is_what_its_latest_run_cost(relay: Relay, store: Store) -> None:
     """Status, result and callback show the run; the record's ledger keeps what was spent before it."""
     relay.submit(a_submission("r"))
     relay.work.complete(claim(relay), a_completion(cost_usd=0.5))

@@ -12,14 +12,14 @@ from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.job import Retain
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, NotFound, QueueFull, StoreUnavailable
+from claude_relay.ports import Store
 from claude_relay.relay import Accepted, Ref, Relay, Rooms
-from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 
 @pytest.fixture
-def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), Policy(max_queue=20))
+def relay(store: Store) -> Iterator[Relay]:
+    relay = Relay(store, QuietBell(), Policy(max_queue=20))
     yield relay
     relay.close()
 
@@ -185,13 +185,11 @@ def test_a_full_queue_takes_nothing_more(relay: Relay) -> None:
         submit(relay, "one-too-many")
 
 
-def test_a_repeat_of_what_was_accepted_is_known_again_in_a_full_house(tmp_path: Path, clock: Clock) -> None:
+def test_a_repeat_of_what_was_accepted_is_known_again_in_a_full_house(store: Store) -> None:
     """A caller that was cut off asks again: whether there is room for more is not what it asks."""
     full = "has 1 MiB left"
     room: list[str | None] = [None]
-    relay = Relay(
-        SqliteStore(tmp_path / "full.db", clock=clock), QuietBell(), Policy(max_queue=2), room=lambda: room[0]
-    )
+    relay = Relay(store, QuietBell(), Policy(max_queue=2), room=lambda: room[0])
     relay.submit_many([a_submission("a"), a_submission("b")])
 
     def again() -> list[object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +9,13 @@ import pytest
 from claude_relay.core import destination as rules
 from claude_relay.core.delivery import DeliveryState, Reply
 from claude_relay.core.policy import Policy
+from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay, ToSend
 from claude_relay.storage.sealed import key_path
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_submission
 
+SQLITE = pytest.mark.parametrize("engine", ["sqlite"])
 DEAD, LIVE = "https://dead.example", "https://live.example"
 
 
@@ -24,14 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path, clock: Clock) -> Iterator[SqliteStore]:
-    store = SqliteStore(path, clock=clock)
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def relay(store: SqliteStore) -> Relay:
+def relay(store: Store) -> Relay:
     return Relay(store, QuietBell(), Policy(webhook_schedule=(5.0, 30.0, 300.0)))
 
 
@@ -83,6 +77,7 @@ def test_no_callback_is_due_within_a_second_of_a_202_that_took_its_time(relay: R
     assert relay.post.claim("w", limit=1)
 
 
+@SQLITE  # thousands of transactions
 def test_a_destination_that_keeps_failing_waits_as_a_whole_and_loses_nothing(relay: Relay, clock: Clock) -> None:
     """A hundred deliveries, an hour of silence: a handful of POSTs; once it answers all arrive, at a bounded pace."""
     names = [f"r-{n}" for n in range(100)]
@@ -130,6 +125,7 @@ def test_the_probe_is_not_always_the_address_that_fails(relay: Relay, clock: Clo
     assert probe.request_id == "good"
 
 
+@SQLITE  # thousands of transactions
 def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clock: Clock) -> None:
     """When the schedule is long over and nothing answered for an hour they are dead: kept and free to redeliver."""
     answered(relay, *(f"r-{n}" for n in range(250)))
@@ -150,7 +146,7 @@ def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clo
     assert [one.request_id for one in relay.post.claim("w", limit=64)] == ["r-249"]
 
 
-def test_what_is_over_its_time_is_given_up_behind_any_backlog_of_younger_ones(store: SqliteStore, clock: Clock) -> None:
+def test_what_is_over_its_time_is_given_up_behind_any_backlog_of_younger_ones(store: Store, clock: Clock) -> None:
     relay = Relay(store, QuietBell(), Policy(webhook_schedule=(7200.0,)))
     old = [f"old-{n}" for n in range(rules.FAILURES)]
     answered(relay, *old)
@@ -202,6 +198,7 @@ def test_two_minutes_of_404_are_counted_from_the_first_404(relay: Relay, clock: 
 SECRET = "very-secret-make-key"
 
 
+@SQLITE
 def test_webhook_headers_are_nowhere_to_be_read(relay: Relay, clock: Clock, path: Path, tmp_path: Path) -> None:
     """Not in record, status and lists, and not in the bytes of the store or of a backup; the receiver gets them."""
     answered(relay, "r-1", webhook_headers={"x-make-apikey": SECRET})
@@ -218,6 +215,7 @@ def test_webhook_headers_are_nowhere_to_be_read(relay: Relay, clock: Clock, path
     assert key_path(path).stat().st_mode & 0o777 == 0o640
 
 
+@SQLITE
 def test_without_their_key_a_callback_is_not_sent_without_its_headers(relay: Relay, clock: Clock, path: Path) -> None:
     answered(relay, "r-1", webhook_headers={"x-make-apikey": SECRET})
     key_path(path).unlink()
@@ -260,7 +258,7 @@ def test_body_and_id_stay_the_same_whatever_happens_to_a_delivery(relay: Relay, 
     assert len(seen) == 1
 
 
-def test_only_what_is_in_hand_is_renewed(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+def test_only_what_is_in_hand_is_renewed(relay: Relay, store: Store, clock: Clock) -> None:
     """What a sender has lost hold of runs out, and is sent again, while the worker lives on."""
     answered(relay, "held", "lost")
     clock.advance(2)

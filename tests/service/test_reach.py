@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from claude_relay.core.policy import Policy
+from claude_relay.ports import Store
 from claude_relay.relay import Claimed, Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 DOWN = a_failure(sent=False, reason="connect")
 
 
 @pytest.fixture
-def relay(tmp_path: Path, clock: Clock) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), Policy())
+def relay(store: Store) -> Iterator[Relay]:
+    relay = Relay(store, QuietBell(), Policy())
     yield relay
     relay.close()
 

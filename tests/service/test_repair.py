@@ -10,16 +10,16 @@ from claude_relay.core.failure import ErrorType, Failure, Remedy, Repair, Step
 from claude_relay.core.job import Job, State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import LeaseLost
+from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay
 from claude_relay.relay.values import Claimed
-from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 R = Ref(request_id="r")
 
 
 @pytest.fixture
-def relay(store: SqliteStore) -> Relay:
+def relay(store: Store) -> Relay:
     relay = Relay(store, QuietBell(), Policy())
     relay.submit(a_submission("r", webhook_url=None))
     return relay
@@ -52,7 +52,7 @@ def test_one_repair_and_no_more(relay: Relay, clock: Clock) -> None:
     assert [call["outcome"] for call in relay.read.record(R)["calls"]] == ["schema", "schema"]
 
 
-def test_it_counts_against_the_tries_that_there_are(store: SqliteStore, clock: Clock) -> None:
+def test_it_counts_against_the_tries_that_there_are(store: Store, clock: Clock) -> None:
     relay = Relay(store, QuietBell(), Policy(call_attempts=1))
     relay.submit(a_submission("r", webhook_url=None))
 
@@ -105,7 +105,7 @@ def test_a_worker_that_lost_its_lease_goes_on_with_nothing(relay: Relay, clock: 
         relay.work.going_on(claimed, Step(outcome="paused"))
 
 
-def test_another_model_that_is_asked_instead_mends_the_answer_too(store: SqliteStore, clock: Clock) -> None:
+def test_another_model_that_is_asked_instead_mends_the_answer_too(store: Store, clock: Clock) -> None:
     """Its tries begin anew, and what is to be mended stays with the run."""
     relay = Relay(store, QuietBell(), Policy())
     options = {"model": "claude-sonnet-5-5", "maxTokens": 100, "fallbackModels": ["claude-opus-5-5"]}

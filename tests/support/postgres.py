@@ -20,12 +20,15 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .eventually import eventually
 from .needs import lacks, needs
+
+if TYPE_CHECKING:
+    from claude_relay.storage.postgres import PostgresStore
 
 
 class Cluster:
@@ -38,6 +41,7 @@ class Cluster:
         self._data = self._folder / "data"
         self._server: subprocess.Popen[bytes] | None = None
         self._count = 0
+        self._empty: list[str] = []
         self.password = secrets.token_hex(8)
         self.port = _free_port()
         self._account: dict[str, Any] = {}
@@ -87,6 +91,31 @@ class Cluster:
         self.run(f"CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8'")
         return self.url(name)
 
+    @contextlib.contextmanager
+    def store(self, *, clock: Callable[[], float] | None = None) -> Iterator[PostgresStore]:
+        """An open store in a database that nobody else uses meanwhile."""
+        from claude_relay.storage.postgres import PostgresStore
+
+        with self.place() as url:
+            store = PostgresStore(url, where="the test's", clock=clock)
+            try:
+                yield store
+            finally:
+                store.close()
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[str]:
+        """The address of an empty store that was used before: a new database takes longer."""
+        from claude_relay.storage.postgres import PostgresStore
+
+        if not self._empty:
+            self._empty.append(self.database())
+            PostgresStore(self._empty[-1], where="the test's").close()
+        url = self._empty.pop()
+        yield url
+        self._wipe(url)
+        self._empty.append(url)
+
     def drop(self, url: str) -> None:
         """Away with it, whoever is connected."""
         self.run(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
@@ -102,6 +131,12 @@ class Cluster:
         with psycopg.connect(url or self.url(), autocommit=True) as connection:
             cursor = connection.execute(sql, args or None)
             return cursor.fetchall() if cursor.description else []
+
+    def _wipe(self, url: str) -> None:
+        """Every row, in whatever order: much faster than TRUNCATE, which makes a hundred files anew."""
+        found = self.run("SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'meta'", url=url)
+        deletes = "; ".join(f"DELETE FROM {name}" for (name,) in found)
+        self.run(f"SET session_replication_role = replica; {deletes}", url=url)
 
     def _init(self) -> None:
         secret = self._folder / "password"

@@ -134,19 +134,13 @@ class Session:
         can tell in time: whoever asks again by the same requestId finds out.
         """
         give_up = time.monotonic() + _ASK
-        status = None
         while time.monotonic() < give_up:
-            with contextlib.suppress(psycopg.Error):
-                if self._connection.closed:
-                    self._connection = self._connect()
-                # The backend that was to commit may still be at it: its status settles once it has ended.
-                sql = "SELECT pg_xact_status(%s::xid8)"
-                [(status,)] = self._connection.execute(sql, (self._xid,)).fetchall()
-                if status == "committed":
-                    log.warning("a commit was made whose answer was lost", extra={"error": said(lost)})
-                    return
-                if status == "aborted":
-                    raise _undone(lost)
+            status = self._status()
+            if status == "committed":
+                log.warning("a commit was made whose answer was lost", extra={"error": said(lost)})
+                return
+            if status == "aborted":
+                raise NotKept(f"the server was lost before the commit: {said(lost)}")
             time.sleep(_ASK_EVERY)
 
         raise StoreUnavailable(
@@ -155,13 +149,20 @@ class Session:
             retry_after=5,
         ) from lost
 
+    def _status(self) -> str | None:
+        """What the server says of the transaction; the backend that was to commit may still be at it."""
+        try:
+            if self._connection.closed:
+                self._connection = self._connect()
+            found = self._connection.execute("SELECT pg_xact_status(%s::xid8)", (self._xid,)).fetchall()
+        except psycopg.Error:
+            return None
+
+        return str(found[0][0])
+
 
 def run(connection: Connection, sql: str, args: Sequence[Any]) -> Rows:
     """One statement of the house."""
     cursor = connection.execute(translate(sql), safe(args))
 
     return cursor.fetchall() if cursor.description is not None else ()
-
-
-def _undone(lost: psycopg.Error) -> NotKept:
-    return NotKept(f"the server was lost before the commit: {said(lost)}")

@@ -1,0 +1,422 @@
+"""What is PostgreSQL's own in the store of several machines: its lock, its faults, its schema."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from claude_relay.core.policy import Policy
+from claude_relay.errors import StoreRefused, StoreUnavailable
+from claude_relay.ports import JobFilter
+from claude_relay.queues.notify import Notices
+from claude_relay.relay import Ref, Relay
+from claude_relay.storage import migrate
+from claude_relay.storage.postgres import PostgresStore, link, session
+from claude_relay.storage.postgres.dialect import translate
+from claude_relay.storage.postgres.schema import LOCK
+from claude_relay.storage.sqlite import SqliteStore
+from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+from tests.support.cutting import CuttingWire
+from tests.support.eventually import eventually
+from tests.support.postgres import Cluster
+
+
+@pytest.fixture
+def url(postgres: Cluster) -> Iterator[str]:
+    with postgres.place() as url:
+        yield url
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[PostgresStore]:
+    store = PostgresStore(url, where="the test's")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def relay(store: PostgresStore) -> Relay:
+    return Relay(store, QuietBell(), Policy())
+
+
+def memos(store: PostgresStore, *keys: str) -> list[Any]:
+    return [store.read(lambda view, key=key: view.memo(key)) for key in keys]
+
+
+def writer(store: PostgresStore) -> int:
+    """The server's process that this store writes through."""
+    return store._session.connection.info.backend_pid
+
+
+def test_a_locked_store_is_said_within_seconds_on_every_thread(store: PostgresStore, url: str) -> None:
+    """And it goes on once the lock is gone."""
+    other = psycopg.connect(url)
+    other.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+    began, spent = time.monotonic(), []
+
+    def write() -> None:
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.write(lambda unit: unit.remember("a", 1))
+        spent.append(time.monotonic() - began)
+
+    threads = [threading.Thread(target=write) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    other.close()
+
+    assert len(spent) == 8 and max(spent) < 8
+    store.write(lambda unit: unit.remember("a", 2))
+    assert memos(store, "a") == [2]
+
+
+def test_a_machine_that_froze_with_the_lock_is_thrown_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had not committed is undone there, and done once it thaws."""
+    monkeypatch.setitem(link._SESSION, "idle_in_transaction_session_timeout", "300")
+    frozen, thaw = threading.Event(), threading.Event()
+    first = PostgresStore(url, where="the test's")
+    monkeypatch.undo()
+    second = PostgresStore(url, where="the test's")
+
+    def freeze(unit: Any) -> int:
+        unit.remember("first", 1)
+        if not frozen.is_set():
+            frozen.set()
+            thaw.wait(20)
+        return 7
+
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(first.write(freeze)))
+    thread.start()
+    frozen.wait(5)
+    second.write(lambda unit: unit.remember("second", 1))  # as soon as the first is out
+    assert memos(second, "first", "second") == [None, 1]
+    thaw.set()
+    thread.join(20)
+
+    assert answers == [7] and memos(second, "first", "second") == [1, 1]
+    first.close()
+    second.close()
+
+
+def test_a_connection_that_is_ended_in_mid_transaction_is_made_anew(store: PostgresStore, postgres: Cluster) -> None:
+    """Whoever had handed in work hears nothing of it."""
+    ended = []
+
+    def work(unit: Any) -> str:
+        unit.remember("before", 1)
+        if not ended:
+            ended.append(writer(store))
+            postgres.run("SELECT pg_terminate_backend(%s)", ended[0])
+        unit.remember("after", 1)
+        return "done"
+
+    assert store.write(work) == "done"
+    assert memos(store, "before", "after") == [1, 1]
+    assert writer(store) != ended[0]
+
+
+@pytest.mark.parametrize("lost", ["answer", "request"])
+def test_a_commit_that_was_cut_off_is_done_once(lost: str, url: str, postgres: Cluster) -> None:
+    """Whether the server had heard of it or not, it is found out; what was kept is not done twice."""
+    with CuttingWire(postgres.port) as wire:
+        store = PostgresStore(url.replace(f":{postgres.port}/", f":{wire.port}/"), where="the test's")
+        store.write(lambda unit: unit.remember("count", 0))
+        runs = []
+
+        def work(unit: Any) -> int:
+            runs.append(1)
+            count = int(unit.memo("count")) + 1
+            unit.remember("count", count)
+            return count
+
+        wire.lose(lost)
+        answer = store.write(work)
+        store.close()
+
+    assert wire.cut.is_set()
+    assert answer == 1 and len(runs) == (1 if lost == "answer" else 2)
+    assert postgres.run("SELECT value FROM memos WHERE key = 'count'", url=url) == [("1",)]
+
+
+def test_a_commit_of_which_nobody_can_tell_is_not_said_to_be_kept(
+    url: str, postgres: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No 202 then; and the same requestId again is the same job, or a new one where nothing was kept."""
+    monkeypatch.setattr(session, "_ASK", 0.5)
+    with CuttingWire(postgres.port) as wire:
+        store = PostgresStore(url.replace(f":{postgres.port}/", f":{wire.port}/"), where="the test's")
+        relay = Relay(store, QuietBell(), Policy())
+        wire.lose("answer", then_refuse=True)
+        with pytest.raises(StoreUnavailable, match="same requestId again"):
+            relay.submit(a_submission("r"))
+        with pytest.raises(StoreUnavailable, match="out of reach"):
+            relay.submit(a_submission("other"))
+        wire.refuses = False
+        again = relay.submit(a_submission("r"))
+        relay.close()
+
+    assert again.duplicate
+
+
+def test_what_the_server_undoes_behind_our_back_is_no_success(store: PostgresStore) -> None:
+    """A statement that failed, and somebody hid it: the commit would come back as a roll-back."""
+
+    def hides(unit: Any) -> None:
+        unit.remember("a", 1)
+        with contextlib.suppress(psycopg.Error):
+            unit._run("SELECT nothing FROM nowhere", ())
+
+    with pytest.raises(StoreUnavailable):
+        store.write(hides)
+    assert memos(store, "a") == [None]
+
+
+def test_a_server_that_restarts_is_used_again_at_once(url: str) -> None:
+    """Looks and writes that found it away are refused; none hangs, and none needs a restart here."""
+    with Cluster() as cluster:
+        store = PostgresStore(cluster.start().database(), where="the test's")
+        store.write(lambda unit: unit.remember("a", 1))
+        assert memos(store, "a") == [1]
+        cluster.restart("immediate")
+        store.write(lambda unit: unit.remember("b", 1))
+        assert memos(store, "a", "b") == [1, 1]
+        cluster.restart()
+        assert memos(store, "a", "b") == [1, 1]
+        cluster.stop()
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="out of reach"):
+            store.write(lambda unit: unit.remember("c", 1))
+        with pytest.raises(StoreUnavailable, match="out of reach"):
+            memos(store, "a")
+        assert time.monotonic() - began < 10
+        cluster.start()
+        store.write(lambda unit: unit.remember("d", 1))
+        assert memos(store, "c", "d") == [None, 1]
+        store.close()
+
+
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        ("user=nobody_known", "nobody_known"),
+        ("password=wrong-s3cret", "password authentication failed"),
+        ("dbname=not_there", "not_there"),
+        ("port=1", "refused"),
+    ],
+)
+def test_a_server_that_cannot_be_had_is_said_without_a_password(change: str, said: str, url: str) -> None:
+    with pytest.raises(StoreUnavailable, match="out of reach") as refused:
+        PostgresStore(f"{url}?{change}", where="the test's")
+
+    assert said in str(refused.value)
+    assert "wrong-s3cret" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_database_without_tables_is_filled_by_the_daemons_alone(database: str) -> None:
+    with pytest.raises(StoreUnavailable, match="there is no store at the test's yet"):
+        PostgresStore(database, where="the test's", create=False)
+    PostgresStore(database, where="the test's").close()
+    PostgresStore(database, where="the test's", create=False).close()
+
+
+def test_what_the_code_cannot_use_is_refused_in_words(database: str, postgres: Cluster) -> None:
+    """A newer version's store, a user without rights, a database that does not hold every letter."""
+    PostgresStore(database, where="the test's").close()
+    postgres.run("UPDATE meta SET value = '999' WHERE key = 'schema'", url=database)
+    with pytest.raises(StoreRefused, match="newer version"):
+        PostgresStore(database, where="the test's")
+
+    postgres.run("CREATE ROLE guest LOGIN PASSWORD 'g'")
+    other = postgres.database()
+    guest = other.replace(f"postgres:{postgres.password}@", "guest:g@")
+    with pytest.raises(StoreRefused, match="GRANT CREATE"):
+        PostgresStore(guest, where="the test's")
+    postgres.drop(other)
+
+    postgres.run("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    with pytest.raises(StoreRefused, match="ENCODING 'UTF8'"):
+        PostgresStore(postgres.url("latin"), where="the test's")
+
+
+def test_eight_openers_at_once_make_one_store(database: str, postgres: Cluster) -> None:
+    stores: list[PostgresStore] = []
+    threads = [
+        threading.Thread(target=lambda: stores.append(PostgresStore(database, where="the test's"))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for number, store in enumerate(stores):
+        store.write(lambda unit, number=number: unit.remember(f"k{number}", 1))
+
+    assert len(stores) == 8 and memos(stores[0], *(f"k{n}" for n in range(8))) == [1] * 8
+    assert len(postgres.run("SELECT value FROM meta WHERE key = 'identity'", url=database)) == 1
+    for store in stores:
+        store.close()
+
+
+def test_both_engines_have_the_same_tables(url: str, postgres: Cluster, tmp_path: Any) -> None:
+    """Whoever adds a column or an index to one adds it to the other."""
+    file = SqliteStore(tmp_path / "relay.db")
+    run = file._writing.execute
+    tables = [name for (name,) in run("SELECT name FROM sqlite_schema WHERE type = 'table'") if "sqlite_" not in name]
+    kinds = {"TEXT": "text", "INTEGER": "integer", "REAL": "double precision", "BLOB": "bytea"}
+    here = {
+        (table, name, kinds[kind], bool(needed or key))
+        for table in tables
+        for _, name, kind, needed, _, key in run(f"PRAGMA table_info({table})")
+    }
+    keys = {
+        (table, tuple(row[1] for row in sorted(run(f"PRAGMA table_info({table})"), key=lambda row: row[5]) if row[5]))
+        for table in tables
+    }
+    indexes = {name for (name,) in run("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")}
+    file.close()
+    columns = """SELECT table_name, column_name, replace(data_type, 'bigint', 'integer'), is_nullable = 'NO'
+                 FROM information_schema.columns WHERE table_schema = 'public'"""
+    primary = """SELECT t.relname, array_agg(a.attname::text ORDER BY array_position(i.indkey, a.attnum))
+                 FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace
+                 JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey)
+                 WHERE i.indisprimary AND n.nspname = 'public' GROUP BY t.relname"""
+    named = """SELECT indexname FROM pg_indexes WHERE schemaname = 'public'
+               AND indexname NOT LIKE '%%_pkey' AND indexname NOT LIKE '%%_key'"""
+
+    assert {tuple(row) for row in postgres.run(columns, url=url)} == here
+    assert {(name, tuple(key)) for name, key in postgres.run(primary, url=url)} == keys
+    assert {name for (name,) in postgres.run(named.replace("%%", "%"), url=url)} == indexes
+
+
+def test_texts_sort_byte_by_byte(url: str, postgres: Cluster) -> None:
+    """Whatever the language of the database: ids are told apart by it."""
+    other = """SELECT table_name, column_name FROM information_schema.columns
+               WHERE table_schema = 'public' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'"""
+
+    assert postgres.run(other, url=url) == []
+
+
+def test_a_fresh_schema_is_every_migration_applied() -> None:
+    steps = migrate.steps("postgres")
+
+    assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+
+
+def test_every_hot_question_can_use_an_index(store: PostgresStore) -> None:
+    """A million finished jobs must not slow a claim."""
+    said: list[str] = []
+
+    def explain(unit: Any) -> None:
+        run = unit._run
+        run("SET LOCAL enable_seqscan = off", ())
+
+        def spy(sql: str, args: Any) -> Any:
+            said.extend(f"{sql}: {row[0]}" for row in run("EXPLAIN " + sql, args))
+            return run(sql, args)
+
+        unit._run = spy
+        unit.find("x", "admin")
+        unit.due(limit=1, skip_groups=("a",), skip_families=("b",), skip_owners=("c",))
+        unit.overdue(limit=1, asked_only_in=("a", "b"))
+        unit.gatherable(limit=1, auto=True)
+        unit.oldest_waiting()
+        unit.running()
+        unit.running_by_group()
+        unit.cancel_requested("w")
+        unit.due_destinations()
+        unit.died_deliveries(since=0.0)
+        unit.due_deliveries("https://x", limit=1)
+        unit.sending()
+        unit.unacked()
+        unit.delivery("x")
+        unit.events("x")
+        unit.posts("x")
+        unit.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
+        unit.jobs(JobFilter(limit=1, group="g"))
+
+    store.write(explain)
+    large = ("jobs", "deliveries", "events", "posts", "calls", "requests", "outcomes")
+
+    assert said and not [one for one in said for table in large if f"Seq Scan on {table}" in one]
+
+
+@pytest.mark.parametrize(
+    "ours, theirs",
+    [
+        ("SELECT 1 WHERE a = ? AND b = '?'", "SELECT 1 WHERE a = %s AND b = '?'"),
+        ("SELECT '%://' || ? || ':%'", "SELECT '%%://' || %s || ':%%'"),
+        ("SELECT 1 FROM jobs j INDEXED BY jobs_due WHERE 1", "SELECT 1 FROM jobs j WHERE 1"),
+        ("a LIKE ? ESCAPE '\\'", "a ILIKE %s ESCAPE '\\'"),
+        ("SELECT request -> 'options' FROM r", "SELECT CAST(request AS json) -> 'options' FROM r"),
+        ("SELECT 'it''s ?' , ? % 2", "SELECT 'it''s ?' , %s %% 2"),
+    ],
+)
+def test_our_sql_in_their_words(ours: str, theirs: str) -> None:
+    assert translate(ours) == theirs
+
+
+def test_headers_are_sealed_with_a_key_that_all_machines_share(relay: Relay, url: str, postgres: Cluster) -> None:
+    relay.submit(a_submission("r", webhook_headers={"x-key": "s3cret-of-theirs"}))
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.complete(claimed, a_completion())
+    kept = postgres.run("SELECT webhook_headers FROM requests", url=url)
+    elsewhere = PostgresStore(url, where="the test's")
+    addressee = elsewhere.read(lambda view: view.addressee(claimed.job.id))
+    elsewhere.close()
+
+    assert "s3cret" not in str(kept) and kept[0][0]
+    assert addressee is not None and addressee.headers == {"x-key": "s3cret-of-theirs"}
+
+
+def test_the_time_is_the_servers(store: PostgresStore, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine whose clock is wrong writes no wrong time."""
+    monkeypatch.setattr(time, "time", Clock(5.0))
+    relay.submit(a_submission("r"))
+    monkeypatch.undo()
+    [job] = store.read(lambda view: view.find("r", None))
+
+    assert abs(job.created_at - time.time()) < 60
+
+
+def test_word_of_a_ready_job_reaches_every_listener_and_comes_back_by_itself(
+    store: PostgresStore, postgres: Cluster
+) -> None:
+    """Also after the server has thrown the listeners out; what was said meanwhile is lost, and nothing hangs."""
+    here, there = Notices(store.connect), Notices(store.connect)
+    woken = threading.Event()
+    there.listen(woken.set)
+    assert woken.wait(5)  # once it listens: something may have come before
+
+    def heard(*ids: str) -> bool:
+        here.put(ids)
+        here.ring()
+        return eventually(lambda: set(ids) <= set(there.take(1000)), within=5)
+
+    assert heard("a", "b")
+    assert heard(*(f"{number:026d}" for number in range(600)))
+    postgres.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+                 " AND backend_type = 'client backend'")  # fmt: skip
+    woken.clear()
+    assert woken.wait(10)
+    assert heard("c")
+    here.close()
+    there.close()
+
+
+def test_a_job_is_known_by_what_was_written_elsewhere(url: str) -> None:
+    """Two machines: one takes it in, the other answers for it."""
+    first, second = (Relay(PostgresStore(url, where="the test's"), QuietBell(), Policy()) for _ in range(2))
+    first.submit(a_submission("r"))
+    [claimed] = second.work.claim("w2", limit=1)
+    second.work.complete(claimed, a_completion())
+
+    assert first.read.status(Ref(request_id="r"))["status"] == "completed"
+    first.close()
+    second.close()
