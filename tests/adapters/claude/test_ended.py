@@ -12,18 +12,18 @@ from tests.support.fake_claude import Drip, Hang, Wait, chunk, event, head, stop
 
 
 @pytest.mark.parametrize(
-    ("steps", "reason"),
+    ("steps", "reason", "words"),
     [
-        ((Hang(),), "first_byte_timeout"),
-        ((b"HTTP/1.1 200 OK\r\n", Drip(b"x-a: b\r\n", 0.02)), "first_byte_timeout"),
-        ((head(), Hang()), "first_byte_timeout"),
-        ((head(), Drip(PING, 0.02)), "first_byte_timeout"),
-        ((*HALF, Hang()), "idle_timeout"),
-        ((*HALF, Drip(chunk(b"data: "), 0.02)), "idle_timeout"),
-        ((*HALF, Drip(PING, 0.02)), "idle_timeout"),
+        ((Hang(),), "first_byte_timeout", "did not begin to answer"),
+        ((b"HTTP/1.1 200 OK\r\n", Drip(b"x-a: b\r\n", 0.02)), "first_byte_timeout", "did not begin to answer"),
+        ((head(), Hang()), "first_byte_timeout", "did not begin to answer"),
+        ((head(), Drip(PING, 0.02)), "first_byte_timeout", "did not begin to answer"),
+        ((*HALF, Hang()), "idle_timeout", "stood still"),
+        ((*HALF, Drip(chunk(b"data: "), 0.02)), "idle_timeout", "stood still"),
+        ((*HALF, Drip(PING, 0.02)), "idle_timeout", "nothing but signs of life"),
     ],
 )
-def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason):
+def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason, words):
     """
     A read time-out would never fire against most of these. Claude may have worked, so it is marked.
     """
@@ -32,6 +32,7 @@ def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason):
     failure = hasty()
 
     assert (failure.type, failure.remedy, failure.reason) == (ErrorType.TIMEOUT, Remedy.SOON, reason)
+    assert words in failure.message
     assert (failure.sent, failure.ambiguous) == (True, True)
     assert hasty.seconds < 5
     eventually(lambda: fake.books and fake.books[0].outcome == "left")
