@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 
 from .change import Call
+from .tries import DIGITS
 
 #: By what spending can be told apart, and the default.
 BY = ("day", "key", "model", "group", "mode")
 _DAY = 86_400.0
-_DIGITS = 12  # of a dollar: finer than any price, coarser than what adding floats leaves behind
 #: How a try ends that may have cost something though nothing of it was told.
 _UNSEEN = ("interrupted", "timeout")
 
@@ -35,7 +35,7 @@ class Spent:
     @property
     def cost_usd(self) -> float | None:
         """What is known of it: nothing spent is 0, and nothing known is None."""
-        return None if self.usd is None and self.unpriced else round(self.usd or 0.0, _DIGITS)
+        return None if self.usd is None and self.unpriced else round(self.usd or 0.0, DIGITS)
 
 
 def spent_on(call: Call) -> Spent:

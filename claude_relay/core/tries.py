@@ -7,6 +7,9 @@ from dataclasses import replace
 from .change import Call
 from .failure import Failure, Partial
 
+#: Of a dollar: finer than any price of a token, coarser than what adding floats leaves behind.
+DIGITS = 12
+
 
 def ended_by(call: Call, failure: Failure, *, now: float) -> Call:
     """That entry, with the failure it ended with."""
@@ -31,5 +34,5 @@ def last_usage(end: Failure | Partial) -> dict[str, int] | None:
 
 
 def total(one: float | None, other: float | None) -> float | None:
-    """The sum of what is known."""
-    return other if one is None else one if other is None else one + other
+    """The sum of what is known, without what adding fractions leaves behind."""
+    return other if one is None else one if other is None else round(one + other, DIGITS)

@@ -217,6 +217,13 @@ def test_a_retry_begins_anew_and_leaves_what_was_spent_to_the_ledger() -> None:
     assert after.deadline_at == NOW + POLICY.deadline
 
 
+def test_a_sum_of_tries_has_no_dust_on_it() -> None:
+    """A callback said 0.0007019999999999999 dollars."""
+    paused, job = a_failure(cost_usd=0.000168), a_job(State.RUNNING, cost_usd=0.000534)
+
+    assert fail(job, paused).job.cost_usd == 0.000702
+
+
 REMEDIES = st.sampled_from(Remedy)
 
 
