@@ -7,12 +7,12 @@ again. Then the backlog follows, at a pace that does not knock it over once more
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from .backoff import exponential
-from .delivery import Reply, Verdict, judge
+from .delivery import Delivery, Reply, Verdict, judge
 
 #: POSTs at once to one destination, from all workers. A receiver of webhooks is seldom built for more.
 AT_ONCE = 4
@@ -100,7 +100,9 @@ def heard(known: Destination | None, name: str, reply: Reply, *, now: float, cha
         # One that was on its way before the slow-down is no probe.
         return after if now < before.not_before else _slowed(after, before.probes + 1, now=now, chance=chance)
     if before.recovering:
-        return _slowed(after, before.probes, now=now, chance=chance)
+        # One address that still fails does not undo what many others have shown.
+        undone = after.failures >= min(FAILURES, before.wins)
+        return _slowed(after, before.probes, now=now, chance=chance) if undone else after
 
     return _slowed(after, 0, now=now, chance=chance) if after.failures >= FAILURES else after
 
@@ -120,6 +122,22 @@ def room(known: Destination | None, *, busy: int, now: float, at_once: int = AT_
 def took(known: Destination, count: int, *, now: float) -> Destination:
     """After so many were claimed for one that has come back."""
     return replace(known, not_before=max(known.not_before, now) + count / PACE)
+
+
+def least_suspect(due: Iterable[Delivery], failing: Mapping[str, int]) -> list[Delivery]:
+    """
+    Those that are due, the best to try a destination with first.
+
+    A host may have an address for each of many scenarios, and one of them that always fails must not hide that the
+    others would be answered: so first what goes to addresses of which nothing has failed (`failing`: how often
+    something has, where that is not due yet). Of the same address the least tried, of the same the longest due.
+    """
+    due = list(due)
+    worst = dict(failing)
+    for one in due:
+        worst[one.url] = max(worst.get(one.url, 0), one.tries)
+
+    return sorted(due, key=lambda one: (worst[one.url], one.tries, one.due_at))
 
 
 def asked_for(known: Destination, *, now: float) -> Destination:

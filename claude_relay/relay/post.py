@@ -17,6 +17,8 @@ from .gone import GoneAddresses
 from .values import Tools, ToSend
 
 _STEP = 100
+#: How many of those longest and newest due are looked at, to find the best one to try a destination with.
+_END = 100
 
 
 class Post:
@@ -122,7 +124,8 @@ class Post:
         claimed: list[ToSend] = []
         for name, share in shares.items():
             there = known.get(name)
-            due = _probe(unit, name) if there is not None and there.slowed else unit.due_deliveries(name, limit=share)
+            trusted = there is None or not (there.slowed or there.recovering)
+            due = unit.due_deliveries(name, limit=share) if trusted else _least_suspect(unit, name, share)
             claimed.extend(self._take(unit, one, worker) for one in due)
             if there is not None and there.recovering:
                 unit.save_destination(destinations.took(there, len(due), now=unit.now))
@@ -149,15 +152,12 @@ def _by_name(view: View) -> dict[str, Destination]:
     return {one.name: one for one in view.destinations()}
 
 
-def _probe(unit: Unit, name: str) -> Sequence[Delivery]:
-    """
-    The one delivery that shows whether a destination answers again: the least tried of those longest and newest due.
+def _least_suspect(unit: Unit, name: str, count: int) -> Sequence[Delivery]:
+    """What to send to a destination of which it is not known whether it answers again."""
+    ends = (*unit.due_deliveries(name, limit=_END), *unit.due_deliveries(name, limit=_END, newest=True))
+    due = {one.id: one for one in ends}
 
-    Not simply the oldest: its address may be the one that always fails, and hide that the others would do.
-    """
-    ends = (*unit.due_deliveries(name, limit=20), *unit.due_deliveries(name, limit=20, newest=True))
-
-    return sorted(ends, key=lambda one: (one.attempts, -one.due_at))[:1]
+    return destinations.least_suspect(due.values(), unit.failing_addresses(name, limit=_END))[:count]
 
 
 def _note(unit: Unit, name: str, reply: Reply, chance: float) -> None:

@@ -51,6 +51,14 @@ class DestinationReads(Asking):
                   ORDER BY d.due_at {order} LIMIT ?"""
         return all_of(rows.to_delivery, self._run(sql, (destination, self._now, limit)))
 
+    def failing_addresses(self, destination: str, *, limit: int) -> dict[str, int]:
+        """The addresses there that are tried again soon, and how often one of theirs has failed: of the next ones."""
+        sql = """SELECT url, max(tries) FROM (
+                     SELECT url, tries FROM deliveries WHERE state = 'pending' AND destination = ? AND due_at > ?
+                     ORDER BY due_at LIMIT ?
+                 ) AS later GROUP BY url"""
+        return dict(self._run(sql, (destination, self._now, limit)))  # type: ignore[arg-type]
+
     def waiting_deliveries(self, destination: str, *, opened_before: float, limit: int) -> Sequence[Delivery]:
         """What has waited for it since before then."""
         sql = f"{_DELIVERY} WHERE d.state = 'pending' AND d.destination = ? AND d.opened_at <= ? LIMIT ?"

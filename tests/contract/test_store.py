@@ -126,6 +126,7 @@ def test_every_question_uses_its_index(store: SqliteStore) -> None:
         unit.died_deliveries(since=0.0)
         unit.due_deliveries("https://x", limit=1)
         unit.due_deliveries("https://x", limit=1, newest=True)
+        unit.failing_addresses("https://x", limit=1)
         unit.waiting_deliveries("https://x", opened_before=0.0, limit=1)
         unit.destination("https://x")
         unit.sending()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from claude_relay.core import destination as rules
 from claude_relay.core.delivery import DeliveryState, Reply
+from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay, ToSend
 from claude_relay.storage.sealed import key_path
 from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 SQLITE = pytest.mark.parametrize("engine", ["sqlite"])
 DEAD, LIVE = "https://dead.example", "https://live.example"
@@ -123,6 +125,76 @@ def test_the_probe_is_not_always_the_address_that_fails(relay: Relay, clock: Clo
     [probe] = relay.post.claim("w", limit=64)
 
     assert probe.request_id == "good"
+
+
+@SQLITE  # thousands of transactions
+def test_one_address_that_always_fails_does_not_starve_its_neighbours(relay: Relay, clock: Clock) -> None:
+    """
+    One scenario's queue at Make is full, and a job a second ends for it; all others have the same host.
+
+    Each of theirs arrives: at worst when it is the turn of the next probe.
+    """
+    due, came = {}, {}
+    for second in range(600):
+        answered(relay, f"full-{second}", url=f"{DEAD}/full")
+        if second % 30 == 0:
+            answered(relay, f"other-{second}", url=f"{DEAD}/{second}")
+            due[f"other-{second}"] = clock.now
+        for one in relay.post.claim("w", limit=64):
+            full = one.delivery.url.endswith("/full")
+            relay.post.settle(one, Reply(status=400, excerpt="Queue is full") if full else Reply(status=200))
+            came.setdefault(one.request_id, clock.now)
+        clock.advance(1)
+
+    assert relay.read.overview()["destinations"]
+    late = [came.get(name, clock.now) - at for name, at in due.items() if at < clock.now - 60]
+    assert len(late) == 18
+    assert max(late) <= rules.LONGEST_PAUSE + 2
+
+
+def test_a_failure_goes_to_its_own_address_where_there_is_one(relay: Relay, clock: Clock) -> None:
+    both = dict(webhook_url=f"{LIVE}/x", failure_webhook_url=f"{LIVE}/failed")
+    urls = {
+        "both": both,
+        "plain": dict(webhook_url=f"{LIVE}/x"),
+        "alone": {**both, "webhook_url": None},
+    }
+    for end in ("completed", "failed"):
+        for name, named in urls.items():
+            relay.submit(a_submission(f"{name}-{end}", **named))
+            [one] = relay.work.claim("w", limit=1)
+            if end == "completed":
+                relay.work.complete(one, a_completion())
+            else:
+                relay.work.fail(one, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+    clock.advance(2)
+    sent = {one.request_id: one.delivery.url.rpartition("/")[2] for one in relay.post.claim("w", limit=9, at_once=9)}
+
+    assert sent == {
+        "both-completed": "x",
+        "plain-completed": "x",
+        "both-failed": "failed",
+        "plain-failed": "x",
+        "alone-failed": "failed",
+    }
+
+
+def test_a_large_answer_is_cut_for_the_webhook_and_whole_at_the_address_it_names(
+    store: SqliteStore, clock: Clock
+) -> None:
+    policy = Policy(callback_max=1024, public_url="https://relay.example/base/")
+    relay = Relay(store, QuietBell(), policy)
+    relay.submit(a_submission("r-1", webhook_url=f"{DEAD}/x"))
+    [one] = relay.work.claim("w", limit=1)
+    relay.work.complete(one, a_completion("ø" * 4000))
+    clock.advance(2)
+    [sent] = relay.post.claim("w", limit=1)
+    told = json.loads(sent.body)
+
+    assert len(sent.body) <= 1024
+    assert (told["responseTruncated"], told["resultUrl"]) == (True, "https://relay.example/base/api/result/r-1")
+    assert 0 < len(told["response"]) < 4000 and told["ackUrl"].startswith("https://relay.example/base/ack/")
+    assert json.loads(relay.read.result(Ref(request_id="r-1")) or b"")["response"] == "ø" * 4000
 
 
 @SQLITE  # thousands of transactions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from claude_relay.core import destination as rules
-from claude_relay.core.delivery import Reply
+from claude_relay.core.delivery import Delivery, DeliveryState, Reply
 from claude_relay.core.destination import AT_ONCE, FAILURES, Destination, Due, Sign
 
 HERE = "https://hook.example"
@@ -118,6 +118,30 @@ def test_one_that_falls_back_is_probed_again_where_it_had_left_off() -> None:
     assert back is not None
     assert back.slowed and back.probes == known.probes
     assert back.not_before - 100.0 >= known.probes
+
+
+def test_one_failure_does_not_undo_what_many_answers_have_shown() -> None:
+    """As many in a row as there were answers before them, up to the usual number."""
+    known = slowed()
+    for answers in (1, 3, 20):
+        back = after([OK] * answers, known, now=100.0)
+        again = after([FAILED] * (min(answers, FAILURES) - 1), back, now=101.0)
+        assert again is not None and again.recovering
+        last = after([FAILED], again, now=102.0)
+        assert last is not None and last.slowed and last.probes == known.probes
+
+
+def test_what_goes_where_nothing_has_failed_is_sent_first() -> None:
+    def one(name: str, tries: int = 0, due_at: float = 0.0) -> Delivery:
+        return Delivery(
+            id=name, job_id="j", run=1, webhook_id="m", url=f"{HERE}/{name[0]}", state=DeliveryState.PENDING, version=1,
+            created_at=0.0, due_at=due_at, tries=tries,
+        )  # fmt: skip
+
+    due = [one("a1", due_at=1.0), one("a2", tries=2), one("b1", due_at=9.0), one("b2", due_at=8.0), one("c1")]
+    order = [each.id for each in rules.least_suspect(due, {f"{HERE}/c": 1, f"{HERE}/gone": 5})]
+
+    assert order == ["b2", "b1", "c1", "a1", "a2"]
 
 
 def test_no_destination_takes_all_senders() -> None:
