@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import time
@@ -91,10 +92,9 @@ class Batches:
 
     def create(self, parcels: Sequence[Parcel], *, sending: Callable[[], None]) -> BatchSeen | Failure:
         """Have it made. `sending` is called just before the first byte goes out; an error there keeps it in."""
-        content = b'{"requests":[%s]}' % b",".join(_marked(parcels))
         betas = parcels[0].betas if parcels else ()
         watch = self._watch(_SEND, sending)
-        found = self._asked("POST", _PATH, watch=watch, content=content, betas=betas)
+        found = self._asked("POST", _PATH, watch=watch, content=_body(parcels), betas=betas)
         if not isinstance(found, Failure) or not watch.sent:
             return found
 
@@ -258,6 +258,18 @@ class Batches:
             limits=limits,
             clock=self._clock,
         )
+
+
+def _body(parcels: Sequence[Parcel]) -> bytes:
+    """All of them, written one by one: they are too large to be there in several copies."""
+    body = io.BytesIO()
+    body.write(b'{"requests":[')
+    for number, one in enumerate(_marked(parcels)):
+        body.write(b"," if number else b"")
+        body.write(one)
+    body.write(b"]}")
+
+    return body.getvalue()
 
 
 def _marked(parcels: Sequence[Parcel]) -> Iterator[bytes]:
