@@ -54,10 +54,9 @@ def uuid7(now: float, entropy: bytes) -> str:
     The index of requestIds grows at its end then. Random ones would each touch a page of their own, and every page
     that a commit touches is written whole (*measured*: half of what a full group writes).
     """
-    text = f"{int(now * 1000) & (1 << 48) - 1:012x}{entropy[:10].hex()}"
-    variant = "89ab"[int(text[15], 16) & 3]
+    time, rest = int(now * 1000) & (1 << 48) - 1, entropy.hex()
 
-    return f"{text[:8]}-{text[8:12]}-7{text[12:15]}-{variant}{text[16:19]}-{text[19:31]}"
+    return f"{time >> 16:08x}-{time & 0xFFFF:04x}-7{rest[:3]}-{'89ab'[entropy[1] & 3]}{rest[4:7]}-{rest[7:19]}"
 
 
 def earliest_ulid(at: float) -> str:

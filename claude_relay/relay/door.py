@@ -33,6 +33,7 @@ from .alarms import Alarms
 from .attachments import Attachments
 from .batches import Batches
 from .conversation import join
+from .entropy import Entropy
 from .gone import GoneAddresses
 from .keys import Keys
 from .known import Known
@@ -68,7 +69,7 @@ class Relay:
         clock_was_set: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         """With `read_clocks`, a calendar that is set moves what is relative along, and `clock_was_set` hears of it."""
-        rng = rng or random.SystemRandom()
+        rng = rng or Entropy()
         # Of the store itself: it is asked in the middle of writes, where keeping the time, too, would wait for itself.
         self.known = known or Known(store)
         if read_clocks is not None:

@@ -8,10 +8,11 @@ jobs are worth a good deal more than ninety (*measured*: the accept path, at 16 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from . import rows
+from .asking import Rows, Run
 
 _EVENT = "job_id subject version at name detail".split()
 _TABLES = {"jobs": rows.JOB, "requests": rows.REQUEST, "events": _EVENT}
@@ -23,30 +24,39 @@ _MOST = 200
 class Additions:
     """Rows that are not written yet. Whoever is about to read or write anything else has them written first."""
 
-    def __init__(self, run: Callable[[str, Sequence[Any]], object]) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._rows: dict[str, list[Any]] = {}
+        self._jobs: list[Any] = []
+        self._requests: list[Any] = []
+        self._events: list[Any] = []
         self._count = 0
 
     def add(self, job: Sequence[Any], request: Sequence[Any], event: Sequence[Any]) -> None:
         """A job, what was asked, and that it was submitted."""
-        for table, row in zip(_TABLES, (job, request, event), strict=True):
-            self._rows.setdefault(table, []).extend(row)
+        self._jobs += job
+        self._requests += request
+        self._events += event
         self._count += 1
         if self._count >= _MOST:
             self.write()
 
     def drop(self) -> None:
         """Not at all: their move has failed."""
-        self._rows, self._count = {}, 0
+        self._jobs, self._requests, self._events, self._count = [], [], [], 0
 
     def write(self) -> None:
         """Now. Raises what the database says of any of them; then none is there."""
         if self._count:
-            kept, count = self._rows, self._count
-            self._rows, self._count = {}, 0
-            for table, values in kept.items():
+            kept, count = (self._jobs, self._requests, self._events), self._count
+            self.drop()
+            for table, values in zip(_TABLES, kept, strict=True):
                 self._run(_insert(table, count), values)
+
+    def then(self, sql: str, args: Sequence[Any]) -> Rows:
+        """Another statement, which may look for them or stand on them."""
+        self.write()
+
+        return self._run(sql, args)
 
 
 @functools.lru_cache(maxsize=3 * _MOST)

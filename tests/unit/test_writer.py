@@ -1,0 +1,133 @@
+"""Who writes at once shares a commit: how the writer's thread gathers, over an engine that only counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from claude_relay.storage import writer as module
+from claude_relay.storage.writer import Writer
+from tests.support.eventually import eventually
+
+_LONG = 30.0
+
+
+class Counts:
+    """An engine: knows how many works each commit held, and stops in the middle of one while told to."""
+
+    refusals = ()
+
+    def __init__(self) -> None:
+        self.commits: list[int] = []
+        self.open = threading.Event()
+        self.open.set()
+        self._works = 0
+
+    def begin(self) -> None:
+        self._works = 0
+
+    def commit(self) -> None:
+        assert self.open.wait(_LONG)
+        self.commits.append(self._works)
+
+    def now(self) -> float:
+        self._works += 1
+        return 0.0
+
+    def roll_back(self) -> None: ...
+
+    def run(self, sql: str, args: Any) -> Any: ...
+
+
+@pytest.fixture
+def engine() -> Counts:
+    return Counts()
+
+
+@pytest.fixture
+def writer(engine: Counts) -> Iterator[Writer]:
+    writer = Writer(engine, None)
+    yield writer
+    engine.open.set()
+    writer.close()
+
+
+def _come(writer: Writer, count: int) -> list[threading.Thread]:
+    """So many callers, each of whom waits for its answer in a thread of its own."""
+    callers = [threading.Thread(target=writer.write, args=(lambda unit: None,), daemon=True) for _ in range(count)]
+    for caller in callers:
+        caller.start()
+    return callers
+
+
+def _answered(callers: list[threading.Thread]) -> bool:
+    for caller in callers:
+        caller.join(_LONG)
+    return not any(caller.is_alive() for caller in callers)
+
+
+def _make_a_crowd(writer: Writer, engine: Counts, count: int) -> None:
+    """All but one of them come while the first one's commit is under way, and are written together."""
+    engine.open.clear()
+    callers = _come(writer, 1)
+    eventually(lambda: engine._works == 1)
+    callers += _come(writer, count - 1)
+    eventually(lambda: len(writer._handed_in) == count - 1)
+    engine.open.set()
+    assert _answered(callers)
+
+
+def test_a_crowd_that_comes_again_shares_one_commit(
+    writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever was answered, and whoever has come meanwhile: two halves that take turns become one."""
+    monkeypatch.setattr(module, "_GATHER", _LONG)
+    engine.open.clear()
+    first = _come(writer, 1)
+    eventually(lambda: engine._works == 1)
+    meanwhile = _come(writer, 2)
+    eventually(lambda: len(writer._handed_in) == 2)
+    engine.open.set()
+    assert _answered(first)  # and comes again, while the two who came meanwhile wait for it
+    again = _come(writer, 1)
+
+    assert _answered(meanwhile + again)
+    assert engine.commits == [1, 3]
+
+
+def test_a_crowd_that_has_gone_is_waited_for_once(
+    writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_GATHER", 0.01)
+    _make_a_crowd(writer, engine, 4)
+    assert _answered(_come(writer, 1))
+    monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
+
+    assert _answered(_come(writer, 1))
+    assert engine.commits[-2:] == [1, 1]
+
+
+def test_who_writes_alone_waits_for_nobody(writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
+    for _ in range(20):
+        assert _answered(_come(writer, 1))
+
+    assert engine.commits == [1] * 20
+
+
+def test_a_stop_waits_for_no_crowd_and_loses_nothing(
+    writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was handed in is written, though the others have not come."""
+    monkeypatch.setattr(module, "_GATHER", 0.01)
+    _make_a_crowd(writer, engine, 4)
+    monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
+    waiting = _come(writer, 1)
+    eventually(lambda: len(writer._handed_in) == 1)
+    writer.close()
+
+    assert _answered(waiting)
+    assert sum(engine.commits) == 5
