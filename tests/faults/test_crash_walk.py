@@ -23,6 +23,7 @@ from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
 from claude_relay.ports import BatchSeen
 from claude_relay.relay import Ref, Relay
+from claude_relay.storage import sqlite
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
@@ -57,7 +58,8 @@ class World:
         self.clock = Clock()
         self.store = SqliteStore(path, clock=self.clock)
         self.failing = Failing(self.store._writing)
-        self.store._writing = self.failing  # type: ignore[assignment]
+        session = self.store._session
+        session._connection, session.run = self.failing, sqlite._runner(self.failing)  # type: ignore[assignment,arg-type]
         self.relay = Relay(
             self.store, QuietBell(), Policy(batch_linger=0.0, public_url="https://relay.example", ack_remind=60.0)
         )
