@@ -12,7 +12,7 @@ from claude_relay.core.delivery import Reply
 from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.job import Job
 from claude_relay.core.policy import DAY, Policy
-from claude_relay.ports import WorkerSeen
+from claude_relay.ports import Hold, WorkerSeen
 from claude_relay.relay import Ref, Relay
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import QuietBell, a_completion, a_failure, a_submission
@@ -197,6 +197,25 @@ def test_nothing_is_kept_until_a_future_that_was_a_mistake(relay: Relay, machine
     assert relay.upkeep.purge() == 0
     machine.passes(2 * HOUR)
     assert relay.upkeep.purge() == 1
+
+
+@pytest.mark.parametrize("by", [2 * HOUR, -2 * HOUR])
+def test_a_clock_that_is_set_in_the_middle_of_a_write(
+    relay: Relay, machine: Machine, monkeypatch: pytest.MonkeyPatch, by: float
+) -> None:
+    """What is written has the time from before, and moves along with the rest."""
+    kept, read = relay._store, machine.clocks
+
+    def set_just_before() -> Clocks:
+        monkeypatch.setattr(kept, "_clocks", read)
+        machine.set(by)
+        return machine.clocks()
+
+    monkeypatch.setattr(kept, "_clocks", set_just_before)
+    kept.write(lambda unit: unit.save_hold(Hold(scope="family:opus", reason="x", since=unit.now, until=unit.now + 60)))
+    [hold] = kept.read(lambda view: view.holds())
+
+    assert hold.until == machine.wall + 60
 
 
 def test_of_two_processes_one_moves_the_rows(relay: Relay, machine: Machine, tmp_path: Path) -> None:
