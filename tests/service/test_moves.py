@@ -162,6 +162,19 @@ def test_a_job_is_not_purged_while_an_old_run_is_still_being_told(relay: Relay, 
     assert relay.upkeep.purge() == 1
 
 
+def test_who_lost_its_job_before_the_first_byte_sends_nothing(relay: Relay) -> None:
+    """It would be paid for beside the call of whoever has the job now, and in nobody's ledger."""
+    relay.submit(a_submission("r-1"))
+    [frozen] = relay.work.claim("w1", limit=1)
+    relay.work.reap(frozen.job.id, frozen.token, why="frozen")
+    [other] = relay.work.claim("w2", limit=1)
+
+    with pytest.raises(LeaseLost):
+        relay.work.sending(frozen)
+    assert [call["sent"] for call in relay.read.record(Ref(request_id="r-1"))["calls"]] == [False, False]
+    relay.work.sending(other)
+
+
 def test_one_lost_lease_sinks_no_other_answer(relay: Relay) -> None:
     """Answers stored together: whose lease was lost is said in its place, the rest is kept."""
     for name in "abc":
