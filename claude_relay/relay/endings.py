@@ -22,12 +22,24 @@ from .values import Tools
 def save(unit: Unit, change: Change, tools: Tools, *, done: Completion | None = None, partial: str = "") -> Change:
     """Save a move; if it ends the run, with the frozen body and the delivery that carries it."""
     if change.job.state.final:
+        if done is None and not partial:
+            change, partial = _with_what_had_come(unit, change)
         request = unit.request(change.job.id) or Request(job_id=change.job.id, request={})
         request = replace(request, warnings=(*request.warnings, *turning.warnings(unit, change.job, request, tools)))
         change = _ended(change, request, tools, ack_url(unit, change.job, tools), done=done, partial=partial)
     unit.save(change)
 
     return change
+
+
+def _with_what_had_come(unit: Unit, change: Change) -> tuple[Change, str]:
+    """A try before the last one may have brought some of an answer: it was paid for, and whoever waits gets it."""
+    came = unit.partial(change.job.id)
+    if came is None:
+        return change, ""
+    job = replace(change.job, response_length=len(came.text), usage=change.job.usage or came.usage)
+
+    return replace(change, job=job), came.text
 
 
 def _ended(

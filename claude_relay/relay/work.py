@@ -21,8 +21,9 @@ from .conversation import turns_before
 from .gate import Gate, Rooms
 from .values import Claimed, Tools
 
-#: A parked queue is probed with one job: this often, in seconds.
-PROBE_EVERY = 300.0
+#: A parked queue is probed with one job: this often, in seconds, and never less often than that, though Anthropic named
+#: a date at the end of the month: a limit can be raised before it ends.
+PROBE_EVERY, PROBE_LEAST = 300.0, 3600.0
 
 
 class Work:
@@ -351,7 +352,7 @@ def hold_back(unit: Unit, job: Job, change: Change, failure: Failure) -> None:
     now = unit.now
     if failure.remedy is Remedy.PARK:
         known = next((hold for hold in unit.holds() if hold.scope == "park"), None)
-        until = now + max(PROBE_EVERY, failure.retry_after or 0.0)
+        until = now + min(max(PROBE_EVERY, failure.retry_after or 0.0), PROBE_LEAST)
         reason = "spend_limit" if failure.type is ErrorType.BUDGET else "key_refused"
         unit.save_hold(Hold(scope="park", reason=reason, since=known.since if known else now, until=until))
     elif failure.remedy is Remedy.WAIT and change.job.due_at > now:

@@ -102,6 +102,8 @@ class Writes(BatchWrites, Reads, TurnWrites, UploadWrites, LedgerWrites, Destina
         sql, values = rows.job_update(change.before, job)
         if not self._run(sql, (*values, job.id, change.expects)):
             raise Conflict(f"job {job.request_id} moved at the same moment; look again")
+        if change.before is not None and job.run > change.before.run:
+            self._run("DELETE FROM partials WHERE job_id = ?", (job.id,))  # a held run's: a new one begins with nothing
         self._append(change)
 
     def mark_sent(self, job_id: str, token: str) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import ErrorType, Remedy
-from claude_relay.core.job import Retain
+from claude_relay.core.failure import ErrorType, Partial, Remedy
+from claude_relay.core.job import OnInterrupt, Retain
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, NotFound, QueueFull, StoreUnavailable
 from claude_relay.ports import Store
@@ -135,6 +136,35 @@ def test_a_job_past_its_deadline_fails_with_a_callback(relay: Relay, clock: Cloc
     assert b'"errorType":"deadline"' in one.body
 
 
+def test_who_fails_gets_what_an_earlier_try_had_brought(relay: Relay, clock: Clock) -> None:
+    """It was paid for: also where the deadline passes while the job waits for its next try."""
+    submit(relay, "late", deadline_at=clock() + 10)
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.sending(claimed)
+    relay.work.checkpoint(claimed, Partial(text="half", usage={"input_tokens": 10, "output_tokens": 1}))
+    relay.work.fail(claimed, a_failure(retry_after=60.0, partial="half", ambiguous=True))
+    clock.advance(11)
+    relay.upkeep.expire()
+    told = json.loads(relay.read.result(Ref(request_id="late")) or b"")
+
+    assert (told["errorType"], told["partialResponse"]) == ("deadline", "half")
+    assert told["usage"] == {"input_tokens": 10, "output_tokens": 1}
+    assert relay.read.status(Ref(request_id="late"))["responseLength"] == 4
+
+
+def test_a_new_run_of_a_held_job_begins_with_nothing(relay: Relay, clock: Clock) -> None:
+    submit(relay, "held", on_interrupt=OnInterrupt.HOLD)
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.sending(claimed)
+    relay.work.checkpoint(claimed, Partial(text="of the first run"))
+    relay.work.reap(claimed.job.id, claimed.token, why="killed")
+    assert relay.read.partial(Ref(request_id="held")) == "of the first run"
+    relay.retry(Ref(request_id="held"))
+    relay.cancel(Ref(request_id="held"))
+
+    assert json.loads(relay.read.result(Ref(request_id="held")) or b"")["partialResponse"] == ""
+
+
 def test_nothing_runs_before_its_time(relay: Relay, clock: Clock) -> None:
     submit(relay, "later", run_at=clock() + 600)
 
@@ -177,6 +207,18 @@ def test_a_parked_queue_is_probed_with_one_job_and_opens_by_itself(relay: Relay,
     relay.work.complete(probe, a_completion())
 
     assert len(claim(relay)) == 2
+
+
+def test_a_limit_that_is_raised_before_its_day_is_found_within_the_hour(relay: Relay, clock: Clock) -> None:
+    """Anthropic names the end of the month; whoever pays more at once need not come here to say so."""
+    submit(relay, "a", "b")
+    [claimed] = relay.work.claim("w", limit=1)
+    relay.work.fail(claimed, a_failure(ErrorType.BUDGET, Remedy.PARK, retry_after=20 * 86_400.0))
+    clock.advance(3500)
+    assert claim(relay) == []
+    clock.advance(200)
+
+    assert len(claim(relay)) == 1
 
 
 def test_a_full_queue_takes_nothing_more(relay: Relay) -> None:
