@@ -168,6 +168,14 @@ def test_every_field_that_is_answered_stands_in_the_contract(tmp_path: Path) -> 
     assert answered - named == {"request"}  # which is the body of the submit
 
 
+def test_the_readme_names_the_additions_too() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    named = {path for _, path in routes(8)} | {"savedUsd", "firstByteAt", "batch", "alerts"}
+
+    assert {name for name in named if name not in readme} == set()
+    assert {name for name in set(re.findall(r"`(RELAY_\w+)`", ADDED)) if f"`{name}`" not in readme} == set()
+
+
 def test_every_error_type_is_known() -> None:
     told = re.search(r"`errorType` is one of (.*?)\.\n", section(2), flags=re.S)
 

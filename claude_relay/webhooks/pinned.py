@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import requests
@@ -28,6 +28,8 @@ _SLACK = 1.0
 #: Bytes of an answer's head, and of all that is said before it. The library's own limit is a hundred lines of 64 kB:
 #: with that each receiver could take 50 MB of memory.
 HEAD = 65_536
+#: Bytes of the lines in and behind a body that comes in chunks. The library has no limit for them.
+_BETWEEN = 2**20
 
 # At warning and below they write URLs, and the path of a webhook is its secret.
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
@@ -143,18 +145,29 @@ class PinnedAdapter(HTTPAdapter):
         """Nothing to set: `trust` has it all, and loading a bundle for every connection takes longer than the POST."""
 
 
-class _Head:
-    """What an answer is read from for as long as its head lasts: so many bytes and no more."""
+class _Lines:
+    """The lines of an answer: together no more than so many bytes. What is no line is read past this."""
 
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._left = HEAD
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._file: Any = None
+
+    @contextlib.contextmanager
+    def count(self, answer: http.client.HTTPResponse) -> Iterator[None]:
+        """Stand in for the answer's file."""
+        self._file = answer.fp
+        answer.fp = self  # type: ignore[assignment]
+        try:
+            yield
+        finally:
+            if answer.fp is not None:  # it was not closed
+                answer.fp = self._file
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self._file.readline(min(limit, self._left + 1))
         self._left -= len(line)
         if self._left < 0:
-            raise http.client.LineTooLong("head")
+            raise http.client.LineTooLong("line")
         return line
 
     def close(self) -> None:
@@ -162,16 +175,12 @@ class _Head:
 
 
 class _Answer(http.client.HTTPResponse):
-    """An answer with a bounded head. 102 and 103 may come before it, as 100 may: they are not yet the answer."""
+    """An answer whose lines are bounded. 102 and 103 may come before it, as 100 may: they are not yet the answer."""
 
     def begin(self) -> None:
-        file = self.fp
-        self.fp = _Head(file)  # type: ignore[assignment]
-        try:
+        self._between = _Lines(_BETWEEN)
+        with _Lines(HEAD).count(self):
             super().begin()
-        finally:
-            if self.fp is not None:
-                self.fp = file
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:
@@ -179,6 +188,14 @@ class _Answer(http.client.HTTPResponse):
             if status not in (http.client.PROCESSING, http.client.EARLY_HINTS):
                 return version, status, reason
             http.client.parse_headers(self.fp)
+
+    def _read_next_chunk_size(self) -> int:
+        with self._between.count(self):
+            return super()._read_next_chunk_size()  # type: ignore[misc]
+
+    def _read_and_discard_trailer(self) -> None:
+        with self._between.count(self):
+            super()._read_and_discard_trailer()  # type: ignore[misc]
 
 
 class _Opened:

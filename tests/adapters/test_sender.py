@@ -317,6 +317,33 @@ def test_what_is_said_before_the_answer_is_not_the_answer(hook, sender, interim)
     assert (reply.status, reply.excerpt) == (200, "Accepted")
 
 
+@pytest.mark.parametrize(
+    "piece",
+    [b"X-A: b\r\n" * 8192, b"1;" + b"x" * 65_000 + b"\r\nz\r\n"],
+    ids=["trailers", "extensions"],
+)
+def test_what_is_no_body_is_not_read_for_ever_either(hook, sender, piece):
+    """
+    A hundred megabytes of lines around a small body are left unread; its status was said.
+    """
+    start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n"
+    end = b"0\r\n" if piece.startswith(b"X") else b""
+    read = itertools.count()
+
+    def flood():
+        yield start + end
+        for _ in range(HUNDRED_MB // len(piece)):
+            next(read)
+            yield piece
+
+    hook.answer("/", Answer(raw=flood))
+
+    reply = sender.post(hook.url(), BODY, {})
+
+    assert reply.status == 200 and reply.excerpt.startswith("only this")
+    assert next(read) * len(piece) < HUNDRED_MB // 4
+
+
 def _slowly(text: bytes):
     return lambda: (bytes([byte]) for byte in text)
 

@@ -45,6 +45,8 @@ def test_both_make_scenarios_carry_a_prompt_all_the_way_and_say_that_it_was_appl
     """Submit, callback, route by status, acknowledge; the key that was made for it may submit and nothing else."""
     with Receiver() as hook:
         made = written(rig, "make", "--with-key", "--group", "faktura", "--webhook", hook.url("/make"))
+        modes = {path.stat().st_mode & 0o777 for path in (rig.folder / "scenarios").iterdir()}
+        assert modes == {0o600}  # there is a key in them
         submit, receive = Player(made["make-submit.json"]), Player(made["make-receive.json"])
 
         said = submit.run({"prompt": PROMPT})
