@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 
-_COMMIT = b"COMMIT\x00"
+_COMMIT = b"; COMMIT\x00"  # of who writes
 
 
 class CuttingWire:
@@ -52,8 +52,7 @@ class CuttingWire:
     def _forth(self, pair: _Pair) -> None:
         with contextlib.suppress(OSError):
             while data := pair.client.recv(65536):
-                pair.writes = pair.writes or b"pg_advisory_xact_lock" in data
-                if self._lose is not None and pair.writes and data.endswith(_COMMIT):
+                if self._lose is not None and data.endswith(_COMMIT):
                     what, self._lose = self._lose, None
                     self.refuses = self._then_refuse
                     pair.deaf.set()
@@ -80,7 +79,6 @@ class _Pair:
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
-        self.writes = False
         self.deaf, self.answered = threading.Event(), threading.Event()
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from .link import Connection
 
 #: The one lock: whoever holds it writes. Of this database alone; any number would do that nobody else uses.
 LOCK = 0x636C_6175_6465
-#: `pg_xact_status` and what the statements use are as old as this.
+#: Older ones are not looked after by anyone any more.
 _OLDEST = 130000
 _SCHEMA = "SELECT value FROM meta WHERE key = 'schema'"
 

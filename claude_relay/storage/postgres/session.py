@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,8 +36,15 @@ _ASK_EVERY = 0.2
 _BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
     f" SELECT pg_advisory_xact_lock({LOCK});"
-    " SELECT extract(epoch FROM clock_timestamp())::float8, pg_current_xact_id()::text"
+    " SELECT extract(epoch FROM clock_timestamp())::float8"
 )
+# Also one trip. Whoever only looked leaves no trace, and costs no sync.
+_COMMIT = (
+    "INSERT INTO commits (session, turn, at) VALUES (%s, %s, %s)"
+    " ON CONFLICT (session) DO UPDATE SET turn = excluded.turn, at = excluded.at; COMMIT"
+)
+#: What a process that died has left in `commits` helps nobody after this long, in seconds.
+_OLD = 86_400.0
 
 
 class NotKept(psycopg.OperationalError):
@@ -53,7 +61,9 @@ class Session:
         self._where = where
         self._clock = clock
         self._connection = connect()
-        self._xid = ""
+        self._name = uuid.uuid4().hex
+        self._turn = 0
+        self._wrote = False
         self._at = self._read_at = 0.0
 
     @property
@@ -66,20 +76,24 @@ class Session:
             cursor = self._connection.execute(_BEGIN)
             while cursor.nextset():
                 pass
-            [(self._at, self._xid)] = cursor.fetchall()
+            [(self._at,)] = cursor.fetchall()
         except BaseException:
             self.roll_back()
             raise
         self._read_at = time.monotonic()
+        self._turn += 1
+        self._wrote = False
 
     def commit(self) -> None:
         try:
-            cursor = self._connection.execute("COMMIT")
+            cursor = self._commit()
         except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
             if not self._connection.closed:
                 raise
             self._find_out(exc)
             return
+        while cursor.nextset():
+            pass
         if cursor.statusmessage != "COMMIT":  # a statement had failed, and somebody has hidden it
             raise NotKept(f"the server undid the transaction: {cursor.statusmessage}")
 
@@ -103,6 +117,8 @@ class Session:
         self._connection.execute("RELEASE SAVEPOINT one")
 
     def run(self, sql: str, args: Sequence[Any]) -> Rows:
+        self._wrote = self._wrote or not sql.lstrip().startswith("SELECT")
+
         return run(self._connection, sql, args)
 
     def now(self) -> float:
@@ -123,23 +139,35 @@ class Session:
         return in_words(fault, self._where)
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Let go of the server, and leave nothing there."""
+        with contextlib.suppress(psycopg.Error):
+            if not self._connection.closed:
+                sql = "DELETE FROM commits WHERE session = %s OR at < extract(epoch FROM clock_timestamp()) - %s"
+                self._connection.execute(sql, (self._name, _OLD))
         self._connection.close()
+
+    def _commit(self) -> psycopg.Cursor[tuple[Any, ...]]:
+        if not self._wrote:
+            return self._connection.execute("COMMIT")
+
+        return self._connection.execute(_COMMIT, (self._name, self._turn, self._at))
 
     def _find_out(self, lost: psycopg.Error) -> None:
         """
-        Whether a commit was made whose answer was lost: the server is asked, over a new connection.
+        Whether a commit was made whose answer was lost: its trace is looked for, over a new connection.
 
         Returns if it was. Raises `NotKept` if it was not, so that it can be run again; `StoreUnavailable` where nobody
         can tell in time: whoever asks again by the same requestId finds out.
         """
+        if not self._wrote:
+            raise NotKept(f"the server was lost: {said(lost)}")
         give_up = time.monotonic() + _ASK
         while time.monotonic() < give_up:
-            status = self._status()
-            if status == "committed":
+            turn = self._last_turn()
+            if turn == self._turn:
                 log.warning("a commit was made whose answer was lost", extra={"error": said(lost)})
                 return
-            if status == "aborted":
+            if turn is not None:
                 raise NotKept(f"the server was lost before the commit: {said(lost)}")
             time.sleep(_ASK_EVERY)
 
@@ -149,16 +177,23 @@ class Session:
             retry_after=5,
         ) from lost
 
-    def _status(self) -> str | None:
-        """What the server says of the transaction; the backend that was to commit may still be at it."""
+    def _last_turn(self) -> int | None:
+        """
+        The last of this session's commits that was made; None where the server cannot be asked.
+
+        With the lock: the backend that was to commit may still be at it, and holds it until it has ended.
+        """
         try:
             if self._connection.closed:
                 self._connection = self._connect()
-            found = self._connection.execute("SELECT pg_xact_status(%s::xid8)", (self._xid,)).fetchall()
+            with self._connection.transaction():
+                self._connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+                sql = "SELECT coalesce(max(turn), 0) FROM commits WHERE session = %s"
+                found = self._connection.execute(sql, (self._name,)).fetchall()
         except psycopg.Error:
             return None
 
-        return str(found[0][0])
+        return int(found[0][0])
 
 
 def run(connection: Connection, sql: str, args: Sequence[Any]) -> Rows:

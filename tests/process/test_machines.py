@@ -1,0 +1,198 @@
+"""Several machines on one PostgreSQL, as processes that share no folder: what a death, a cut or a restart costs."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.support.eventually import eventually
+from tests.support.fake_claude import FakeClaude, Pause, Wait, answer, head, started, stopped, written
+from tests.support.postgres import Cluster
+from tests.support.receiver import Receiver
+from tests.support.rig import CONT, STOP, Process, Rig
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def upstream() -> Iterator[FakeClaude]:
+    with FakeClaude() as fake:
+        yield fake
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """A server of the test's own, which syncs as a real one does: it is to be pulled down."""
+    with Cluster(durable=True) as cluster:
+        yield cluster.start()
+
+
+def a_rig(folder: Path, url: str, upstream: FakeClaude, **settings: str) -> Rig:
+    known = {"RELAY_LEASE": "4s", "RELAY_STORE": url, "STATE_DIRECTORY": str(folder / "store")}
+    return Rig(folder, upstream=upstream.url, **(known | settings))
+
+
+def another_machine(rig: Rig, name: str = "machine-2") -> Process:
+    """A worker whose locks are nowhere the others could see them."""
+    worker = rig.start_worker(wait=False, STATE_DIRECTORY=str(rig.folder / name))
+    eventually(lambda: "worker started" in worker.said(), within=60)
+    return worker
+
+
+def test_a_worker_on_another_machine_is_judged_by_its_lease_alone(
+    tmp_path: Path, database: str, postgres: Cluster, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """While it lives nobody takes its call, however long; killed in mid-call, it costs one marked call and no job."""
+    go_on, never = threading.Event(), threading.Event()
+    upstream.when("living", head(), started(), *written("half "), Wait(go_on), *stopped())
+    dying = (head(), started(), *written("half "), Wait(never))
+    with a_rig(tmp_path, database, upstream).start() as rig:
+        first = rig.worker
+        rig.submit({"prompt": "living", "requestId": "living", "webhookUrl": hook.url("/a")})
+        eventually(lambda: rig.get("/api/jobs/living")["partialResponse"], within=30)
+        second = another_machine(rig)
+        began = time.monotonic()
+        eventually(lambda: time.monotonic() - began > 9 and rig.status("living")["status"] == "processing", within=30)
+        go_on.set()
+        hook.wait_for(1)
+        ledger = rig.get("/api/jobs/living")["calls"]
+        assert [call["outcome"] for call in ledger] == ["completed"] and len(upstream.books) == 1
+
+        upstream.then(*dying)
+        # Which of the two takes the next is open: whoever it is dies over it, and the other goes on.
+        rig.submit({"prompt": "dying", "requestId": "dying", "webhookUrl": hook.url("/a")})
+        eventually(lambda: rig.get("/api/jobs/dying")["partialResponse"], within=30)
+        [(holder,)] = postgres.run("SELECT lease_worker FROM jobs WHERE state = 'running'", url=database)
+        victim, heir = (first, second) if str(first.pid) in holder.split("-") else (second, first)
+        victim.kill()
+        [_, delivered] = hook.wait_for(2, timeout=60)
+
+        assert (delivered.json["status"], delivered.json["attempts"]) == ("completed", 2)
+        assert delivered.json["possibleDuplicateCharge"] is True
+        assert [call["outcome"] for call in rig.get("/api/jobs/dying")["calls"]] == ["interrupted", "completed"]
+        assert heir.alive
+
+
+def test_an_answer_that_was_paid_for_waits_for_the_server_longer_than_a_lease(
+    tmp_path: Path, cluster: Cluster, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """While the server is away the door says 503; neither machine runs the call again once it is back."""
+    go_on = threading.Event()
+    upstream.when("long", head(), started(), *written("half "), Wait(go_on), *stopped())
+    with a_rig(tmp_path, cluster.database(), upstream).start() as rig:
+        another_machine(rig)
+        rig.submit({"prompt": "long", "requestId": "r-1", "webhookUrl": hook.url("/a")})
+        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"], within=30)
+        cluster.stop("immediate")
+        go_on.set()
+        began = time.monotonic()
+        answers = set()
+        while time.monotonic() - began < 7:
+            refused = rig.submit({"prompt": "Hei", "requestId": "r-2"})
+            answers.add((refused.status_code, "Retry-After" in refused.headers))
+            assert cluster.password not in refused.text
+        cluster.start()
+        [delivered] = hook.wait_for(1, timeout=60)
+
+        assert answers == {(503, True)}
+        assert (delivered.json["status"], delivered.json["attempts"]) == ("completed", 1)
+        assert len(upstream.books) == 1
+        assert cluster.password not in rig.api.said() + rig.worker.said()
+        assert "Traceback" not in rig.api.said() + rig.worker.said()
+
+
+def test_a_machine_that_froze_loses_its_jobs_and_nothing_is_kept_twice(
+    tmp_path: Path, database: str, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """It thaws with an answer in hand that somebody else has given by then: it is refused."""
+    go_on = threading.Event()
+    upstream.then(head(), started(), *written("old "), Wait(go_on), *stopped())
+    with a_rig(tmp_path, database, upstream).start() as rig:
+        frozen = rig.worker
+        rig.submit({"prompt": "long", "requestId": "r-1", "webhookUrl": hook.url("/a")})
+        eventually(lambda: rig.get("/api/jobs/r-1")["partialResponse"], within=30)
+        frozen.signal(STOP)
+        another_machine(rig)
+        [delivered] = hook.wait_for(1, timeout=60)
+        go_on.set()
+        frozen.signal(CONT)
+        eventually(lambda: "lease was lost" in frozen.said() or "another worker has" in frozen.said(), within=30)
+
+        assert delivered.json["attempts"] == 2 and "old" not in delivered.json["response"]
+        assert rig.http.get(f"{rig.url}/api/result/r-1").content == delivered.body
+        assert len(hook.received) == 1
+
+
+def test_under_load_a_server_that_crashes_and_cuts_loses_and_doubles_nothing(
+    tmp_path: Path, cluster: Cluster, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """Every 202 is kept and delivered, no webhook-id has two bodies, and no call was made that no ledger knows."""
+    upstream.otherwise = lambda seen: (Pause(0.05), *answer(f"to {seen.body['messages'][-1]['content']}"))
+    url = cluster.database()
+    kept: list[str] = []
+    stop = threading.Event()
+    with a_rig(tmp_path, url, upstream, RELAY_LEASE="10s", RELAY_CONCURRENCY="8").start() as rig:
+        another_machine(rig)
+
+        def submit(door: int) -> None:
+            session = requests.Session()
+            session.headers["X-API-Key"] = rig.http.headers["X-API-Key"]
+            number = 0
+            while not stop.is_set():
+                number += 1
+                name = f"r-{door}-{number}"
+                body = {"prompt": name, "requestId": name, "webhookUrl": hook.url("/x")}
+                for _ in range(50):  # the same again, as callers do
+                    try:
+                        if session.post(f"{rig.url}/api/claude", json=body, timeout=20).status_code == 202:
+                            kept.append(name)
+                            break
+                    except requests.RequestException:
+                        pass
+                    if stop.wait(0.1):
+                        break
+
+        doors = [threading.Thread(target=submit, args=(door,)) for door in range(4)]
+        for door in doors:
+            door.start()
+        cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'relay%'"
+        for blow in range(4):
+            before = len(kept)
+            eventually(lambda before=before: len(kept) > before + 10, within=60)
+            if blow % 2:
+                cluster.restart("immediate")
+            else:
+                cluster.run(cut)
+        before = len(kept)
+        eventually(lambda: len(kept) > before + 10, within=60)
+        stop.set()
+        for door in doors:
+            door.join(30)
+        ended = {"completed"}
+        for name in kept:
+            assert rig.finished(name, within=60)["status"] in ended
+        eventually(lambda: {one.json["requestId"] for one in hook.received} >= set(kept), within=60)
+        calls = Counter(str(seen.body["messages"][-1]["content"]) for seen in upstream.books)
+        ledgers = {name: rig.get(f"/api/jobs/{name}")["calls"] for name in kept}
+
+    bodies: dict[str, set[bytes]] = defaultdict(set)
+    for one in hook.received:
+        bodies[one.headers["webhook-id"]].add(one.body)
+    assert len(kept) == len(set(kept)) >= 50
+    assert {len(each) for each in bodies.values()} == {1}
+    assert Counter(json.loads(next(iter(each)))["requestId"] for each in bodies.values()) == Counter(kept)
+    unknown = {name: calls[name] for name in kept if calls[name] != sum(call["sent"] for call in ledgers[name])}
+    assert not unknown
