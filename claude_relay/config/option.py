@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_PASSWORD = re.compile(r"(//[^/:@]*):.*@", re.IGNORECASE)
-# Without an @ what stands behind the colon is a port, or a password whose address is not whole; a file has neither.
-_HALF = re.compile(r"((?<!/)(?<!sqlite:)//(?!/)[^/:@?\[\s]*):(?!\d{1,5}(?:[/?,]|$)).*")
+# Between the first colon and the last @, whatever is wrong with the address; a file has neither.
+_PASSWORD = re.compile(r"((?<!/)(?<!sqlite:)//[^:]*):.*@")
+# What stands behind a colon without an @ is a port, or a password whose address is not whole.
+_HALF = re.compile(r"((?:(?<!/)(?<!sqlite:)//|\*\*\*@)[^/:?\[\s]*):(?!\*\*\*@|\d{1,5}(?:[/?,]|$)).*")
 _NAMED = re.compile(r"(password\s*=\s*)(?:'[^']*'|\"[^\"]*\"|[^&\s]*)", re.IGNORECASE)
 
 
@@ -45,9 +46,7 @@ class Option:
         if self.secret:
             return "[hidden]" if text else ""
 
-        hidden = _PASSWORD.sub(r"\1:***@", text)
-        if "***" not in hidden:
-            hidden = _HALF.sub(r"\1:***", hidden)
+        hidden = _HALF.sub(r"\1:***", _PASSWORD.sub(r"\1:***@", text))
 
         return _NAMED.sub(r"\1***", hidden)
 

@@ -36,7 +36,7 @@ def read(rest: str) -> str:
     """The address of which `rest` stands behind the scheme; a ValueError whose words do not quote it."""
     if not rest.isprintable() or re.search(r"\s", rest):
         raise ValueError("an address holds no spaces or control characters: in a password they are written %20")
-    if "#" in rest or re.search(r"%(?![0-9A-Fa-f]{2})|%00", rest):
+    if "#" in rest or re.search(r"%(?![0-9A-Fa-f]{2})|%00", rest) or "\ufffd" in unquote(rest):
         raise ValueError(_ESCAPED)
     parts = _PARTS.fullmatch(rest)
     net, name = (parts["net"], parts["name"] or "") if parts else ("", "")
@@ -108,7 +108,7 @@ def _parameters(query: str) -> dict[str, str]:
     found = {}
     for part in query.split("&") if query else ():
         key, equals, value = part.partition("=")
-        if not equals or key not in _PARAMETERS:
+        if not equals or "=" in value or key not in _PARAMETERS:
             known = "such as sslmode, sslrootcert, host, connect_timeout or target_session_attrs"
             raise ValueError(f"behind the ? stands what PostgreSQL does not know; it takes NAME=value, {known}")
         found[key] = unquote(value)

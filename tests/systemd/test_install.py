@@ -174,6 +174,14 @@ def test_a_server_for_the_jobs_is_chosen_once(installed):
     import_it = "$(readlink -m /opt/claude-relay/bin)/python -c 'import psycopg, psycopg_pool'"
     assert all(path.exists() for path in laid) and command(installed, import_it).returncode == 0
 
+    env = installed.root / ETC / "claude-relay.env"
+    settings = env.read_text()
+    env.write_text(settings + "RELAY_STORE=postgresql://relay@/relay?host=/run/postgresql\n")
+    without = make(installed, "install POSTGRES=no")
+    env.write_text(settings)
+    assert without.returncode != 0 and "make install POSTGRES=socket" in without.stdout
+    assert "installing" not in without.stdout
+
     wrong = make(installed, "install POSTGRES=yes")
     assert wrong.returncode != 0 and "socket (a server on this machine), tcp" in wrong.stdout
     assert "installing" not in wrong.stdout

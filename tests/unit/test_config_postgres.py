@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
 
 from claude_relay.config import OPTIONS, load
-from claude_relay.config.postgres import is_remote, passwords, shown
+from claude_relay.config.postgres import is_remote, names, passwords, shown
 from claude_relay.errors import ConfigError
 
 LOCAL = "postgresql://claude-relay@/claude-relay?host=/run/postgresql"
@@ -61,7 +66,14 @@ def test_an_address_is_taken_and_shown_without_what_opens_it(text, told):
         ("postgresql://relay:hunter2?hunter2@db/relay", "%3F"),
         ("postgresql://relay:hunter2#hunter2@db/relay", "%23"),
         ("postgresql://relay:hunter2@hunter2@db/relay", "%40"),
+        ("postgresql://anna@example.com:hunter2@db/relay", "%40"),
+        ("postgresql://anna@example.com:hunter2/relay", "its port is no number"),
+        ("postgresql://relay:p@ss:hunter2/relay", "its port is no number"),
+        ("postgresql://re/lay:hunter2@db/relay", "%2F"),
         ("postgresql://relay:hunter2%@db/relay", "%25"),
+        ("postgresql://relay:hunter2%DB@db/relay", "%25"),
+        ("postgresql://relay@db/relay?options=-c search_path=x", "no spaces"),
+        ("postgresql://relay@db/relay?options=-csearch_path=x", "NAME=value"),
         ("postgresql://relay:hunter2%00@db/relay", "%25"),
         ("postgresql://relay:hunter2 hunter2@db/relay", "no spaces"),
         ("postgresql://relay:hunter2@[::g]/relay", "an IPv6 address"),
@@ -102,6 +114,25 @@ def test_no_form_of_a_password_shows(text):
     assert not any("hunter2" in one or "hun%74er2" in one for one in everything)
     assert {"hunter2", "hun%74er2"} <= set(settings.secrets())
     assert set(passwords(text)) == {"hunter2", "hun%74er2"}
+
+
+_WORDS = st.text(st.sampled_from("ab5/?#@%:=&[]+ '\"\\é.,-_"), max_size=8)
+_ESCAPED = _WORDS.map(lambda text: quote(text, safe=""))
+
+
+@given(user=_ESCAPED | _WORDS, password=_ESCAPED | _WORDS, name=_ESCAPED | _WORDS, query=_WORDS, value=_ESCAPED)
+def test_what_is_taken_libpq_takes_too_and_with_the_same_password(user, password, name, query, value):
+    """Else its own complaint, which may quote what it could not read, would be what an operator sees."""
+    text = f"postgresql://{user}:{password}@db/{name}?{query}&application_name={value}"
+    try:
+        settings = read({"RELAY_STORE": text})
+    except ConfigError as exc:
+        assert len(password) < 5 or password.isalnum() or f":{password}@" not in str(exc)
+        return
+    told = conninfo_to_dict(settings.store)
+
+    assert told.get("password", "") in (*settings.secrets(), "")
+    assert (told.get("user", ""), told.get("dbname", "")) == (names(settings.store)[0], names(settings.store)[1])
 
 
 def test_a_file_is_shown_as_it_is():

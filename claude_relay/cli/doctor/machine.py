@@ -64,6 +64,13 @@ class Machine:
         """Whether systemd runs this machine and knows our units."""
         return self.booted.is_dir() and any((folder / UNITS[-1]).exists() for folder in self.unit_folders)
 
+    def has_credential(self, name: str) -> bool | None:
+        """Whether there is a file for that secret; None where this user may not look."""
+        try:
+            return (self.credentials / name).exists()
+        except PermissionError:
+            return None
+
     def put(self, line: str) -> str:
         """The command that gives a setting a value: of two lines in a file the last one counts."""
         name = line.partition("=")[0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...config import Settings
@@ -34,8 +33,9 @@ _REFUSALS = (
     (
         r"[Pp]eer authentication failed",
         "it takes {user} from the account of that name alone, and this is {account}",
-        "printf 'claude-relay %s {user}\\n' {user} {account} >> pg_ident.conf, with the line"
-        " 'local {name} {user} peer map=claude-relay' first in pg_hba.conf, then: systemctl reload postgresql",
+        "printf 'claude-relay %s {user}\\n' {user} {account} | tee -a /etc/postgresql/*/main/pg_ident.conf &&"
+        " sed -i '1i local {name} {user} peer map=claude-relay' /etc/postgresql/*/main/pg_hba.conf &&"
+        " systemctl reload postgresql",
     ),
     (
         r"no pg_hba.conf entry",
@@ -98,7 +98,7 @@ def units(settings: Settings, machine: Machine) -> Iterator[Finding]:
     if not machine.under_systemd:
         return
     credential = machine.credentials / "RELAY_STORE"
-    if _there(credential) and str(credential) not in settings.origin("RELAY_STORE"):
+    if machine.has_credential("RELAY_STORE") and str(credential) not in settings.origin("RELAY_STORE"):
         found = f"the daemons have RELAY_STORE from {credential}, and this command from elsewhere: two stores"
         yield fail("server", found, machine.put(f"RELAY_STORE_FILE={credential}"))
     told = machine.run(
@@ -108,13 +108,6 @@ def units(settings: Settings, machine: Machine) -> Iterator[Finding]:
         found = "RELAY_STORE is reached over a network, and the API's unit has none"
         mend = "make install POSTGRES=tcp, in the checkout, then: systemctl restart claude-relay-api"
         yield fail("server", found, mend)
-
-
-def _there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except PermissionError:
-        return False
 
 
 def _facts(settings: Settings, machine: Machine) -> Facts | Finding:

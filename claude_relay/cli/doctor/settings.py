@@ -84,8 +84,10 @@ def _keys(settings: Settings, machine: Machine) -> Iterator[Finding]:
 def _signing(settings: Settings, machine: Machine) -> Finding:
     if settings.webhook_secret:
         return ok("signing", f"{len(settings.webhook_secret)} secret(s)")
-    if machine.under_systemd and (machine.credentials / "RELAY_WEBHOOK_SECRET").exists():
-        return ok("signing", f"a secret in {machine.credentials}")
+    there = machine.has_credential("RELAY_WEBHOOK_SECRET") if machine.under_systemd else False
+    if there is not False:
+        told = f"a secret in {machine.credentials}"
+        return ok("signing", told if there else f"{told}, if there is one, is for root alone to see")
     found = "RELAY_WEBHOOK_SECRET is not set: receivers cannot tell a callback from a forgery"
     if machine.under_systemd:
         path = machine.credentials / "RELAY_WEBHOOK_SECRET"
