@@ -227,19 +227,21 @@ def test_what_is_too_large_for_a_batch_is_asked_for_live(api: Batches) -> None:
 
 
 def test_what_many_of_a_batch_share_is_marked_for_the_cache(api: Batches, fake: FakeClaude) -> None:
-    """The same clerk reads another invoice each time; one of them has marks of its own, and one another clerk."""
+    """The same clerk reads another invoice each time; some have marks of their own, and one another clerk."""
     clerk = "You read invoices with great care. " * 150
     own = {"system": [{"type": "text", "text": clerk, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}
-    asked = [a_prompt(systemPrompt=clerk) for _ in range(4)] + [a_prompt(raw=own), a_prompt(systemPrompt="X" + clerk)]
+    asked = [a_prompt(systemPrompt=clerk) for _ in range(4)] + [a_prompt(raw=own) for _ in range(4)]
+    asked.append(a_prompt(systemPrompt="X" + clerk))
     parcels = [api.parcel(f"a-{number}", one) for number, one in enumerate(asked)]
     assert all(isinstance(parcel, Parcel) for parcel in parcels)
     fake.then(*body(SEEN))
 
     api.create(parcels, sending=lambda: None)  # type: ignore[arg-type]
-    *alike, theirs, other = [one["params"]["system"] for one in fake.books[0].body["requests"]]
+    *systems, other = [one["params"]["system"] for one in fake.books[0].body["requests"]]
 
-    assert alike == [[{"type": "text", "text": clerk, "cache_control": {"type": "ephemeral"}}]] * 4
-    assert (theirs, other) == (own["system"], "X" + clerk)
+    assert systems[:4] == [[{"type": "text", "text": clerk, "cache_control": {"type": "ephemeral"}}]] * 4
+    assert systems[4:] == [own["system"]] * 4
+    assert other == "X" + clerk
 
     fake.then(*body(SEEN))
     api.create(parcels[:3], sending=lambda: None)  # type: ignore[arg-type]
