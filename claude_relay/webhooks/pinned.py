@@ -52,7 +52,7 @@ class Wire:
 
     def open(self, addresses: Sequence[Checked]) -> socket.socket:
         """Connect to the first that answers. The time that is left is shared among those not yet tried."""
-        tried = addresses[:_TRIED]
+        tried = _by_turns(addresses)[:_TRIED]
         error: OSError | None = None
         for left, (family, sockaddr) in zip(range(len(tried), 0, -1), tried, strict=True):
             try:
@@ -143,6 +143,17 @@ class PinnedAdapter(HTTPAdapter):
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Nothing to set: `trust` has it all, and loading a bundle for every connection takes longer than the POST."""
+
+
+def _by_turns(addresses: Sequence[Checked]) -> list[Checked]:
+    """The families by turns, each in its order: where one of them leads nowhere, the other is not far behind."""
+    ranks: dict[int, int] = {}
+    keyed = []
+    for place, one in enumerate(addresses):
+        ranks[one[0]] = rank = ranks.get(one[0], -1) + 1
+        keyed.append((rank, place))
+
+    return [addresses[place] for _, place in sorted(keyed)]
 
 
 class _Lines:

@@ -537,6 +537,20 @@ def test_the_time_is_shared_among_addresses_that_do_not_answer(hook, trust):
         assert "refused" in (many.post(url, BODY, {}).error or "")
 
 
+def test_of_two_families_both_are_tried(hook, trust):
+    """
+    Where one of them leads nowhere from here, its many addresses do not stand before the other's.
+    """
+
+    def resolver(host, port, type):
+        six = [(socket.AF_INET6, type, 6, "", (f"::ffff:127.0.0.{n}", port, 0, 0)) for n in range(2, 9)]
+        return [*six, (socket.AF_INET, type, 6, "", ("127.0.0.1", port))]
+
+    sender = Http(allow=Allow.parse(["127.0.0.0/8"]), trust=trust, resolver=resolver)
+
+    assert sender.post(hook.url(host="hook.example.com"), BODY, {}).status == 200
+
+
 def test_an_ipv6_address_is_called(trust):
     """
     The same road for the other family, brackets and all.
