@@ -120,6 +120,13 @@ def _huge(status: int) -> Iterable[bytes]:
         yield b"x" * 65536
 
 
+def _long_head() -> Iterable[bytes]:
+    yield b"HTTP/1.1 200 OK\r\n"
+    for _ in range(98):
+        yield b"X-A: " + b"x" * 65_000 + b"\r\n"
+    yield b"\r\n"
+
+
 def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
     """Forty of them, several at once: each ends as its status says, and the worker stays as small as it was."""
     with Receiver() as hook, Rig(tmp_path) as rig:
@@ -132,11 +139,15 @@ def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
         submit(rig, hook.url("/ok"), *(f"ok-{n}" for n in range(20)))
         submit(rig, hook.url("/no"), *(f"no-{n}" for n in range(20)))
         eventually(lambda: deliveries(rig)["delivered"] == 40 and deliveries(rig)["dead"] == 20, within=60)
+        hook.answer("/head", Answer(raw=_long_head))
+        submit(rig, hook.url("/head"), *(f"head-{n}" for n in range(4)))
+        eventually(lambda: all(rig.status(f"head-{n}")["delivery"]["attempts"] for n in range(4)), within=60)
 
         grown = of_process(rig.worker, "VmHWM") - before
         assert grown < 30_000, f"{grown} kB"
         [post] = rig.get("/api/jobs/no-1")["deliveries"]
         assert (post["statusCode"], post["reply"], post["nextAttemptAt"]) == (403, "x" * 2048, None)
+        assert "headers that are too long" in rig.get("/api/jobs/head-1")["deliveries"][0]["reply"]
         assert of_process(rig.worker, "Threads") < 200
 
 
