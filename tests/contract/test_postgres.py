@@ -446,6 +446,21 @@ def test_word_of_a_ready_job_reaches_every_listener_and_comes_back_by_itself(
     there.close()
 
 
+def test_what_the_server_has_by_default_makes_no_commit_less_lasting(url: str, postgres: Cluster) -> None:
+    """Nor does it let anybody hold the lock for ever."""
+    name = url.rpartition("/")[2]
+    for setting in ("synchronous_commit = off", "lock_timeout = 0", "idle_in_transaction_session_timeout = 0"):
+        postgres.run(f"ALTER DATABASE {name} SET {setting}")
+    store = PostgresStore(url, where="the test's")
+    show = store._session.connection.execute
+    said = [show(f"SHOW {one}").fetchall()[0][0] for one in ("synchronous_commit", "lock_timeout")]
+    idle = show("SHOW idle_in_transaction_session_timeout").fetchall()[0][0]
+    store.close()
+    postgres.run(f"ALTER DATABASE {name} RESET ALL")
+
+    assert said == ["on", "2500ms"] and idle == "10s"
+
+
 def test_a_job_is_known_by_what_was_written_elsewhere(url: str) -> None:
     """Two machines: one takes it in, the other answers for it."""
     first, second = (Relay(PostgresStore(url, where="the test's"), QuietBell(), Policy()) for _ in range(2))

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 import requests
 
@@ -86,6 +87,25 @@ def test_a_worker_on_another_machine_is_judged_by_its_lease_alone(
         assert heir.alive
 
 
+def test_word_of_a_job_goes_to_the_other_machines_at_once(
+    tmp_path: Path, database: str, postgres: Cluster, upstream: FakeClaude
+) -> None:
+    """A worker listens, and the API says what it has taken in: not only the sweep finds it."""
+    with a_rig(tmp_path, database, upstream).start() as rig:
+        said: list[str] = []
+        with psycopg.connect(database, autocommit=True) as other:
+            other.execute("LISTEN claude_relay_ready")
+            rig.submit({"prompt": "Hei", "requestId": "r-1"})
+            eventually(lambda: said.extend(one.payload for one in other.notifies(timeout=0.1)) or said)
+        [(job,)] = postgres.run("SELECT id FROM jobs", url=database)
+        listening = "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN claude_relay_ready' AND datname = %s"
+
+        assert said == [job]
+        assert postgres.run(listening, database.rpartition("/")[2]) == [(1,)]  # the worker
+        waited = rig.http.get(f"{rig.url}/api/result/r-1", headers={"Prefer": "wait=30"}, timeout=40)
+        assert waited.status_code == 200 and waited.json()["status"] == "completed"
+
+
 def test_an_answer_that_was_paid_for_waits_for_the_server_longer_than_a_lease(
     tmp_path: Path, cluster: Cluster, upstream: FakeClaude, hook: Receiver
 ) -> None:
@@ -103,7 +123,9 @@ def test_an_answer_that_was_paid_for_waits_for_the_server_longer_than_a_lease(
         while time.monotonic() - began < 7:
             refused = rig.submit({"prompt": "Hei", "requestId": "r-2"})
             answers.add((refused.status_code, "Retry-After" in refused.headers))
-            assert cluster.password not in refused.text
+            asked = rig.http.get(f"{rig.url}/api/status/r-1", timeout=20)
+            answers.add((asked.status_code, "Retry-After" in asked.headers))
+            assert cluster.password not in refused.text + asked.text
         cluster.start()
         [delivered] = hook.wait_for(1, timeout=60)
 
