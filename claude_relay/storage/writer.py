@@ -67,6 +67,9 @@ class Session(Protocol):
     def translate(self, fault: BaseException) -> BaseException:
         """What a fault means to whoever called."""
 
+    def tidy(self) -> None:
+        """What is left to do once all have their answers. Raises nothing."""
+
 
 class Writer:
     """Runs what it is handed, in groups, through one `Session`, in a thread of its own."""
@@ -114,6 +117,7 @@ class Writer:
         """The writer thread: until it is told to stop, and all that was handed in before is done."""
         while group := self._next():
             self._write_group(group)
+            self._session.tidy()
             self._crowd = len(group) + len(self._handed_in)
 
     def _next(self) -> Sequence[_Work]:

@@ -75,6 +75,60 @@ store.close()
     assert syncs < 200  # for 400 writes; one at a time would be 400 and more
 
 
+def test_nobody_waits_for_the_log(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer goes out before a long log is brought into the file, which takes two fsyncs and a thousand pages."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        """A connection that is told when to bring its log in."""
+
+        def wal_checkpoint(self, **asked):
+            begun.set()
+            assert go_on.wait(30)
+            return real.wal_checkpoint(**asked)
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    real = store._writing
+    monkeypatch.setattr(store._session, "_connection", Slow())
+    writing = threading.Thread(target=lambda: store.write(lambda unit: unit.remember("big", "x" * 5_000_000)))
+    writing.start()
+    assert begun.wait(30)
+    writing.join(30)
+    answered, shown = not writing.is_alive(), store.read(lambda view: view.memo("big"))
+    go_on.set()
+
+    assert answered
+    assert len(shown) == 5_000_000
+
+
+def test_the_log_stays_short(store: SqliteStore, path: Path) -> None:
+    """However much is written, while nobody reads: a start after a crash reads all of it."""
+    for number in range(40):
+        store.write(lambda unit, number=number: unit.remember("big", f"{number}" * 500_000))
+
+    assert path.with_name("relay.db-wal").stat().st_size < 12 * 2**20  # of 40 MB and more that went through it
+
+
+def test_a_log_that_cannot_be_brought_in_stops_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck:
+        """A connection whose log stays where it is."""
+
+        def wal_checkpoint(self, **asked):
+            raise apsw.BusyError("another process does it")
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    real = store._writing
+    monkeypatch.setattr(store._session, "_connection", Stuck())
+    for number in range(3):
+        store.write(lambda unit, number=number: unit.remember(f"k{number}", "x" * 5_000_000))
+
+    assert all(store.read(lambda view, number=number: view.memo(f"k{number}")) for number in range(3))
+
+
 def test_a_failing_commit_leaves_no_open_transaction(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken:
         """A connection whose next COMMIT fails."""

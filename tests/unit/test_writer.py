@@ -41,6 +41,8 @@ class Counts:
 
     def run(self, sql: str, args: Any) -> Any: ...
 
+    def tidy(self) -> None: ...
+
 
 @pytest.fixture
 def engine() -> Counts:

@@ -138,6 +138,9 @@ class Session:
     def translate(self, fault: BaseException) -> BaseException:
         return in_words(fault, self._where)
 
+    def tidy(self) -> None:
+        """Nothing: the server does so by itself."""
+
     def close(self) -> None:
         """Let go of the server, and leave nothing there."""
         with contextlib.suppress(psycopg.Error):
