@@ -72,7 +72,7 @@ class Slots:
         if free > 0 and self._behind:
             return 0.0
         # Without a free slot, the end of a call knocks.
-        self._door.wait(max(0.01, (self._sweep_by if free > 0 else self._swept_at + SWEEP) - time.monotonic()))
+        self._door.wait(max(0.01, self._sweep_by - time.monotonic()) if free > 0 else SWEEP)
 
         return 0.0
 
