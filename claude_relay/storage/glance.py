@@ -21,6 +21,10 @@ WITH RECURSIVE used (name) AS (
 ) SELECT name FROM used WHERE name IS NOT NULL UNION SELECT name FROM groups ORDER BY 1"""
 KEYS = "SELECT name FROM keys WHERE revoked_at IS NULL ORDER BY name"
 
+_OPEN = """
+SELECT (SELECT count(*) FROM jobs WHERE state IN ('queued', 'running', 'batched', 'held'))
+    + (SELECT count(*) FROM deliveries WHERE state IN ('pending', 'sending'))"""
+
 
 def request_ids(path: Path, prefix: str, limit: int) -> Sequence[tuple[str, str]]:
     """RequestIds that begin so, and their job's state; the newest where nothing is written yet."""
@@ -38,6 +42,13 @@ def groups(path: Path) -> Sequence[str]:
 def key_names(path: Path) -> Sequence[str]:
     """The API keys that are not revoked."""
     return [row[0] for row in _look(path, KEYS, ())]
+
+
+def unfinished(path: Path) -> int:
+    """How many jobs and callbacks are still to be done; 0 where there is no store, or none that can be read."""
+    found = _look(path, _OPEN, ())
+
+    return int(found[0][0]) if found else 0
 
 
 def schema(path: Path) -> int | None:

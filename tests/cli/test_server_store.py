@@ -21,6 +21,7 @@ from claude_relay.cli.doctor.machine import Machine
 from claude_relay.cli.main import main
 from claude_relay.config import load
 from claude_relay.core.keys import Scope
+from claude_relay.relay import Ref
 from tests.support.builders import a_submission
 from tests.support.postgres import Cluster
 
@@ -363,6 +364,21 @@ class TestUnderSystemd:
         assert "two stores" in fault.found and f"RELAY_STORE_FILE={secret}" in fault.mend
         machine.env_file.write_text(f"RELAY_STORE_FILE={secret}\n")
         assert list(server.units(load({}, dotenv=None, etc=machine.env_file), machine)) == []
+
+
+def test_jobs_that_wait_in_the_store_before_are_not_forgotten(filled, tmp_path):
+    machine = Machine(etc=tmp_path / "etc", dotenv=tmp_path / ".env", booted=tmp_path / "none", environ=())
+    settings = load({"RELAY_STORE": filled, "STATE_DIRECTORY": str(tmp_path)}, dotenv=None, etc=None)
+    assert list(server.left_behind(settings, machine)) == []
+
+    before = load({"RELAY_STORE": str(tmp_path / "relay.db")}, dotenv=None, etc=None)
+    with wiring.open_relay(before, create=True) as relay:
+        relay.submit(a_submission("r-1"))
+        [fault] = server.left_behind(settings, machine)
+        assert "1 jobs and callbacks wait in" in fault.found and "RELAY_STORE=sqlite:///" in fault.mend
+        relay.cancel(Ref(request_id="r-1"))
+
+    assert list(server.left_behind(settings, machine)) == []
 
 
 def look(url: str):

@@ -171,7 +171,7 @@ def test_a_server_for_the_jobs_is_chosen_once(installed):
     """POSTGRES= brought the library and the drop-ins with the upgrade above; one that says nothing keeps them."""
     units = installed.root / "usr/local/lib/systemd/system"
     laid = [units / path for path in ("claude-relay-.service.d/postgres.conf", _TCP)]
-    import_it = "$(readlink -m /opt/claude-relay/bin)/python -c 'import psycopg, psycopg_pool'"
+    import_it = "$(readlink -m /opt/claude-relay/bin)/python -c 'import psycopg'"
     assert all(path.exists() for path in laid) and command(installed, import_it).returncode == 0
 
     env = installed.root / ETC / "claude-relay.env"

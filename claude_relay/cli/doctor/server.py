@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...config import Settings
 from ...errors import ConfigError, RelayError
-from ...storage import migrate
+from ...storage import glance, migrate
 from .finding import Finding, fail, ok, warn
 from .machine import AGAIN, Machine
 
@@ -86,6 +87,7 @@ _REFUSALS = (
 def check(settings: Settings, machine: Machine) -> Iterator[Finding]:
     """The driver, the way there, then the server itself; whoever is shown a `fail` of `store` need not open it."""
     yield from units(settings, machine)
+    yield from left_behind(settings, machine)
     facts = _facts(settings, machine)
     if isinstance(facts, Finding):
         yield facts
@@ -108,6 +110,15 @@ def units(settings: Settings, machine: Machine) -> Iterator[Finding]:
         found = "RELAY_STORE is reached over a network, and the API's unit has none"
         mend = "make install POSTGRES=tcp, in the checkout, then: systemctl restart claude-relay-api"
         yield fail("server", found, mend)
+
+
+def left_behind(settings: Settings, machine: Machine) -> Iterator[Finding]:
+    """What was accepted into a file, before a server became the store: nobody works on it any more."""
+    path = Path(settings.state_directory) / "relay.db"
+    if count := glance.unfinished(path):
+        found = f"{count} jobs and callbacks wait in {path}, the store before this one, and nobody brings them home"
+        until = f"until RELAY_STORE={path} claude-relay status shows none"
+        yield warn("store", found, f"{machine.put(f'RELAY_STORE=sqlite:///{path}')}, {until}")
 
 
 def _facts(settings: Settings, machine: Machine) -> Facts | Finding:
