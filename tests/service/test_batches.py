@@ -63,7 +63,7 @@ class World:
     def result(self, name: str) -> dict[str, Any]:
         return json.loads(self.relay.read.result(Ref(request_id=name)) or b"null")
 
-    def until(self, condition: Any, within: float = 10.0) -> None:
+    def until(self, condition: Any, within: float = 30.0) -> None:
         """Turn the worker's wheel until that holds."""
 
         def turned() -> bool:
@@ -231,6 +231,21 @@ def test_a_lost_batch_is_told_from_a_stranger_of_the_same_size(world: World) -> 
     assert max(world.shelf.answered.values()) == 1
 
 
+def test_a_stranger_of_the_same_size_is_not_waited_for(world: World) -> None:
+    """Ours never arrived: theirs must not keep its jobs from going out again."""
+    import requests
+
+    params = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "theirs"}]}
+    body = {"requests": [{"custom_id": "theirs-1", "params": params}]}
+    requests.post(f"{world.fake.url}/v1/messages/batches", json=body, timeout=5)
+    world.shelf.creations.append((Reset(),))
+    world.submit("a")
+    world.ended("a")
+
+    assert world.result("a")["response"] == "batched answer to job a"
+    assert len(creations(world)) == 3
+
+
 def test_two_lost_batches_of_one_size_are_told_apart(new_store: NewStore) -> None:
     world = World(new_store(), batch_size=1, batch_poll=(0.5, 0.5))  # both are sent before either is looked for
     try:
@@ -328,6 +343,21 @@ def test_a_batch_that_upstream_forgot_is_admitted_as_a_double_charge(world: Worl
 
     assert world.result("a")["status"] == "completed"
     assert world.result("a")["possibleDuplicateCharge"] is True
+
+
+def test_a_batch_that_is_not_known_for_a_moment_is_not_believed_to_be_lost(world: World) -> None:
+    """A server that is behind the others: what is given up for that is paid twice."""
+    world.shelf.span = 3600.0
+    world.submit("a")
+    world.until(lambda: world.job("a").sent)
+    hidden = world.shelf.batches.pop("msgbatch_000001")
+    looks = len(world.fake.books)
+    world.until(lambda: len(world.fake.books) >= looks + 2)
+    world.shelf.batches[hidden.id] = replace(hidden, ready_at=0.0)
+    world.ended("a")
+
+    assert "possibleDuplicateCharge" not in world.result("a")
+    assert len(creations(world)) == 1
 
 
 def test_a_refused_key_parks_the_queue_and_one_batch_probes(world: World) -> None:

@@ -12,6 +12,7 @@ from claude_relay.core.failure import ErrorType, Failure
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
 from claude_relay.relay import Ref, Relay
+from claude_relay.relay.batches import HOLD
 from claude_relay.relay.gathering import AHEAD
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
@@ -38,6 +39,17 @@ def taken(relay: Relay) -> Batch:
     batch = relay.batches.take("w")
     assert batch is not None
     return batch
+
+
+def test_what_one_worker_has_in_hand_no_other_takes(relay: Relay, clock: Clock) -> None:
+    """Until that one is long overdue: it may be sending it."""
+    wait_for_a_batch(relay, 1)
+    relay.batches.plan("w")
+    taken(relay)
+
+    assert relay.batches.take("other") is None
+    clock.advance(HOLD)
+    assert relay.batches.take("other") is not None
 
 
 def test_a_long_queue_is_not_gathered_far_ahead_of_its_sending(relay: Relay) -> None:
