@@ -87,7 +87,10 @@ def heard(known: Destination | None, name: str, reply: Reply, *, now: float, cha
     if sign is Sign.ALIVE:
         if known is None or not (known.slowed or known.recovering):
             return None
-        return replace(known, failures=0, failing_since=None, slowed_at=None, wins=known.wins + 1)
+        wins = known.wins + 1
+        # An answer now and then, as by one address of many, does not end the trouble of the whole.
+        since = None if wins >= FAILURES else known.failing_since
+        return replace(known, failures=0, failing_since=since, slowed_at=None, wins=wins)
 
     before = known or Destination(name=name)
     after = replace(

@@ -183,7 +183,7 @@ def _give_up(unit: Unit, name: str, schedule: Sequence[float]) -> int:
         if destinations.may_be_given_up(known, opened_at=one.opened_at, schedule=schedule, now=unit.now)
     ]
     for one in old:
-        why = f"given up: {name} has not answered since {timestamp(known.failing_since)} ({known.last_error})"
+        why = f"given up: {name} keeps failing since {timestamp(known.failing_since)} ({known.last_error})"
         after = moves.give_up(one, why=why, now=unit.now)
         unit.save_delivery(after, one.version, _event(after, unit.now, Reply(error=why)))
         _erase_if_told(unit, one.job_id)

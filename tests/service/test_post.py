@@ -152,6 +152,28 @@ def test_one_address_that_always_fails_does_not_starve_its_neighbours(relay: Rel
     assert max(late) <= rules.LONGEST_PAUSE + 2
 
 
+@SQLITE  # thousands of transactions
+def test_what_goes_to_an_address_that_always_fails_ends_though_its_neighbours_answer(
+    relay: Relay, clock: Clock
+) -> None:
+    """Answers of others in between do not make it wait for ever: past its schedule it is given up."""
+    given_up = 0
+    for step in range(600):
+        answered(relay, f"full-{step}", url=f"{DEAD}/full")
+        if step % 6 == 0:
+            answered(relay, f"other-{step}", url=f"{DEAD}/{step}")
+        for one in relay.post.claim("w", limit=64):
+            full = one.delivery.url.endswith("/full")
+            relay.post.settle(one, Reply(status=400, excerpt="Queue is full") if full else Reply(status=200))
+        clock.advance(10)
+        if step % 30 == 29:
+            given_up += relay.post.give_up()
+
+    assert given_up > 50
+    assert {str(status(relay, f"full-{step}")["status"]) for step in range(200)} == {"dead"}
+    assert str(status(relay, "full-599")["status"]) == "pending"
+
+
 def test_a_failure_goes_to_its_own_address_where_there_is_one(relay: Relay, clock: Clock) -> None:
     both = dict(webhook_url=f"{LIVE}/x", failure_webhook_url=f"{LIVE}/failed")
     urls = {
@@ -212,7 +234,7 @@ def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clo
     told = [status(relay, f"r-{n}") for n in range(250)]
     assert {one["status"] for one in told} == {"dead"}
     event = relay.read.record(Ref(request_id="r-249"))["events"][-1]
-    assert event["event"] == "delivery_dead" and "has not answered since" in event["error"]
+    assert event["event"] == "delivery_dead" and "keeps failing since" in event["error"]
     relay.redeliver(Ref(request_id="r-249"))
     clock.advance(2)
     assert [one.request_id for one in relay.post.claim("w", limit=64)] == ["r-249"]

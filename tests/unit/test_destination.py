@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from claude_relay.core import destination as rules
@@ -129,6 +131,20 @@ def test_one_failure_does_not_undo_what_many_answers_have_shown() -> None:
         assert again is not None and again.recovering
         last = after([FAILED], again, now=102.0)
         assert last is not None and last.slowed and last.probes == known.probes
+
+
+def test_an_answer_now_and_then_does_not_end_the_trouble() -> None:
+    """Since when it fails is told from the first failure on, until as many answers have come as count for health."""
+    known = slowed(now=1000.0)
+    for moment in (2000.0, 3000.0):
+        back = after([OK] * (FAILURES - 1), known, now=moment)
+        again = after([FAILED] * FAILURES, back, now=moment + 1)
+        assert again is not None and again.slowed
+        assert again.failing_since == 1000.0
+        known = replace(again, wins=0)
+
+    well = after([OK] * FAILURES, known, now=4000.0)
+    assert well is not None and well.failing_since is None
 
 
 def test_what_goes_where_nothing_has_failed_is_sent_first() -> None:
