@@ -122,14 +122,16 @@ class Writer:
 
     def _next(self) -> Sequence[_Work]:
         """
-        What goes into the next commit, nothing once all is done: where a crowd writes, all of it in one.
+        What goes into the next commit, nothing once all is done: where a crowd writes, half of it or more.
 
         Callers that were answered together come again together, beside those who have come meanwhile. A commit has a
-        cost of its own, so all of them in one are cheaper than in three (*measured*: 16 connections, groups of 16
-        rather than 6, a tenth more 202s). Who writes alone never waits, and a crowd that has gone is waited for once.
+        cost of its own, so that few large ones are cheaper than many small ones; but while all wait for one, nobody's
+        request is read. So one half is written while the other is on its way (*measured*, 16 connections, 202s a
+        second: 1,163 where three quarters were waited for, 1,189 at two thirds, 1,252 at a half). Who writes alone
+        never waits, and a crowd that has gone is waited for once.
         """
         self._wait_for(1)
-        self._wait_for(self._crowd, at_most=_GATHER)
+        self._wait_for(math.ceil(self._crowd / 2), at_most=_GATHER)
         with self._door:
             group, self._handed_in = self._handed_in[:_GROUP], self._handed_in[_GROUP:]
 

@@ -82,22 +82,27 @@ def _make_a_crowd(writer: Writer, engine: Counts, count: int) -> None:
     assert _answered(callers)
 
 
-def test_a_crowd_that_comes_again_shares_one_commit(
-    writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever was answered, and whoever has come meanwhile: two halves that take turns become one."""
+def test_half_a_crowd_shares_a_commit(writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The crowd: whoever was answered last, and whoever came meanwhile. Its other half may still be on its way."""
     monkeypatch.setattr(module, "_GATHER", _LONG)
     engine.open.clear()
-    first = _come(writer, 1)
+    callers = _come(writer, 1)
     eventually(lambda: engine._works == 1)
-    meanwhile = _come(writer, 2)
-    eventually(lambda: len(writer._handed_in) == 2)
+    callers += _come(writer, 4)
+    eventually(lambda: len(writer._handed_in) == 4)
     engine.open.set()
-    assert _answered(first)  # and comes again, while the two who came meanwhile wait for it
-    again = _come(writer, 1)
+    assert _answered(callers[:1])
+    assert _answered(callers)
+    engine.open.clear()
+    callers = _come(writer, 2)  # half of the four
+    eventually(lambda: engine._works == 2)
+    meanwhile = _come(writer, 1)
+    eventually(lambda: len(writer._handed_in) == 1)
+    engine.open.set()
+    assert _answered(callers)
+    assert _answered(meanwhile + _come(writer, 1))  # half of these three
 
-    assert _answered(meanwhile + again)
-    assert engine.commits == [1, 3]
+    assert engine.commits == [1, 4, 2, 2]
 
 
 def test_a_crowd_that_has_gone_is_waited_for_once(
