@@ -13,7 +13,7 @@ from claude_relay.core.failure import ErrorType, Partial, Remedy
 from claude_relay.core.job import OnInterrupt, Retain
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, NotFound, QueueFull, StoreUnavailable
-from claude_relay.ports import Store
+from claude_relay.ports import JobFilter, Store
 from claude_relay.relay import Accepted, Ref, Relay, Rooms
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
@@ -270,6 +270,32 @@ def test_only_metadata_is_kept_once_it_is_delivered(relay: Relay, clock: Clock, 
     for move in (relay.retry, relay.redeliver):
         with pytest.raises(Conflict, match="erased"):
             move(ref)
+
+
+def test_what_failed_or_was_never_delivered_is_kept_for_longer(relay: Relay, clock: Clock) -> None:
+    """Somebody may still want to see why, or have it sent again: thirty days, where an answer that arrived has one."""
+    submit(relay, "arrived", "failed", "undelivered")
+    for one in relay.work.claim("w", limit=3):
+        if one.job.request_id == "failed":
+            relay.work.fail(one, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+        else:
+            relay.work.complete(one, a_completion())
+    clock.advance(2)
+    for sent in relay.post.claim("w", limit=3, at_once=3):
+        relay.post.settle(sent, Reply(status=410 if sent.request_id == "undelivered" else 200))
+
+    def kept() -> set[str]:
+        relay.upkeep.purge()
+        return {job["requestId"] for job in relay.read.jobs(JobFilter()).jobs}
+
+    clock.advance(86_400 - 10)
+    assert kept() == {"arrived", "failed", "undelivered"}
+    clock.advance(20)
+    assert kept() == {"failed", "undelivered"}
+    clock.advance(29 * 86_400 - 20)
+    assert kept() == {"failed", "undelivered"}
+    clock.advance(20)
+    assert kept() == set()
 
 
 def test_a_retry_is_a_run_of_its_own(relay: Relay, clock: Clock) -> None:
