@@ -373,7 +373,7 @@ def test_jobs_that_wait_in_the_store_before_are_not_forgotten(filled, tmp_path):
 
     before = load({"RELAY_STORE": str(tmp_path / "relay.db")}, dotenv=None, etc=None)
     with wiring.open_relay(before, create=True) as relay:
-        relay.submit(a_submission("r-1"))
+        relay.submit(a_submission("r-1", webhook_url=None))
         [fault] = server.left_behind(settings, machine)
         assert "1 jobs and callbacks wait in" in fault.found and "RELAY_STORE=sqlite:///" in fault.mend
         relay.cancel(Ref(request_id="r-1"))

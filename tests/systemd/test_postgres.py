@@ -16,8 +16,9 @@ import requests
 
 from tests.support.eventually import eventually
 from tests.support.needs import lacks
+from tests.support.receiver import Receiver
 
-from .machine import ALERTS, API, ETC, ROOT, STATE, TARGET, UNITS, WORKER, Machine
+from .machine import ALERTS, API, ETC, PATH, ROOT, STATE, TARGET, UNITS, WORKER, Machine
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one makes the box
 
@@ -283,6 +284,21 @@ def test_what_is_broken_is_mended_with_what_the_doctor_says(relay, server):
 
     machine.settings(RELAY_PROVIDER="sandbox", RELAY_STORE="postgresql://claude-relay@127.0.0.1/claude-relay")
     assert any("make install POSTGRES=tcp" in mend for _, _, mend in doctor(machine))
+
+
+def test_that_there_is_no_worker_is_told_by_the_unit_that_has_a_network(relay, server):
+    """Which opens the same store: the drop-in is its, too."""
+    server.patience(5)
+    with server.inside(Receiver) as hook:
+        server.key("RELAY_ALERT_URL", hook.url("/alert", host="localhost"))
+        machine = relay("socket")
+        machine.systemctl("stop", WORKER)
+        machine.submit(requestId="waits")
+        [told] = hook.wait_for(1, timeout=60)
+        machine.systemctl("stop", PATH)
+
+    assert told.json["alert"] == "no_worker"
+    assert "Alerts told: 1." in machine.said(ALERTS)
 
 
 def as_member(machine: Machine) -> tuple[str, ...]:
