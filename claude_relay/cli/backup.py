@@ -18,7 +18,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("file", type=_FILE)
 @pass_output
 def backup(output: Output, file: Path) -> None:
-    """Copy the store to FILE, whole and consistent, while everything runs."""
+    """Copy the store to FILE, whole and consistent, while everything runs. Of a server's: name its own commands."""
     from ..wiring import open_relay
 
     _here(output)

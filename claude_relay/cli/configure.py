@@ -127,6 +127,8 @@ def _settings(*, with_secrets: bool) -> str:
         "#   claude-relay config check && systemctl restart claude-relay-api && systemctl reload claude-relay-worker\n"
         "# The secrets are not here: each has a file of its own in credentials/, which only root can read. systemd\n"
         "# hands ANTHROPIC_API_KEY to the worker alone and API_SECRET_KEY to the API alone.\n"
+        "# PostgreSQL as the store: make install POSTGRES=socket (on this machine) or =tcp, and RELAY_STORE here;\n"
+        "# with a password in it better in credentials/RELAY_STORE, and the path of that as RELAY_STORE_FILE here.\n"
         "# Durations are 90s 5m 2h 1d, sizes 512KiB 4MiB, rates 100/15m, lists have commas between.\n"
     )
     text = head + text[text.index("\n# ---") :]
