@@ -42,7 +42,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 def a_rig(folder: Path, url: str, upstream: FakeClaude, **settings: str) -> Rig:
-    known = {"RELAY_LEASE": "4s", "RELAY_STORE": url, "STATE_DIRECTORY": str(folder / "store")}
+    known = {"RELAY_LEASE": "5s", "RELAY_STORE": url, "STATE_DIRECTORY": str(folder / "store")}
     return Rig(folder, upstream=upstream.url, **(known | settings))
 
 
@@ -66,7 +66,7 @@ def test_a_worker_on_another_machine_is_judged_by_its_lease_alone(
         eventually(lambda: rig.get("/api/jobs/living")["partialResponse"], within=30)
         second = another_machine(rig)
         began = time.monotonic()
-        eventually(lambda: time.monotonic() - began > 9 and rig.status("living")["status"] == "processing", within=30)
+        eventually(lambda: time.monotonic() - began > 11 and rig.status("living")["status"] == "processing", within=30)
         go_on.set()
         hook.wait_for(1)
         ledger = rig.get("/api/jobs/living")["calls"]
@@ -120,7 +120,7 @@ def test_an_answer_that_was_paid_for_waits_for_the_server_longer_than_a_lease(
         go_on.set()
         began = time.monotonic()
         answers = set()
-        while time.monotonic() - began < 7:
+        while time.monotonic() - began < 8:
             refused = rig.submit({"prompt": "Hei", "requestId": "r-2"})
             answers.add((refused.status_code, "Retry-After" in refused.headers))
             asked = rig.http.get(f"{rig.url}/api/status/r-1", timeout=20)
@@ -153,7 +153,8 @@ def test_a_machine_that_froze_loses_its_jobs_and_nothing_is_kept_twice(
         frozen.signal(CONT)
         eventually(lambda: "lease was lost" in frozen.said() or "another worker has" in frozen.said(), within=30)
 
-        assert delivered.json["attempts"] == 2 and "old" not in delivered.json["response"]
+        assert delivered.json["attempts"] >= 2 and "old" not in delivered.json["response"]
+        assert rig.get("/api/jobs/r-1")["calls"][0]["outcome"] == "interrupted"
         assert rig.http.get(f"{rig.url}/api/result/r-1").content == delivered.body
         assert len(hook.received) == 1
 
