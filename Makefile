@@ -22,7 +22,7 @@ demo: $(READY) ## send an invoice all the way, without a key or a cent, and show
 	@$(VENV)/bin/claude-relay demo $(ARGS)
 
 test: $(READY) ## run every test (ARGS='-k name' to choose; JOBS=0: one after the other)
-	@$(PY) -Im pytest -n $(JOBS) --dist loadgroup $(ARGS) || { \
+	@$(PY) -Im pytest -n $(JOBS) --dist loadscope $(ARGS) || { \
 		echo "What failed runs once more, with the machine to itself: only what fails again has failed."; \
 		$(PY) -Im pytest --last-failed --last-failed-no-failures none $(ARGS); }
 

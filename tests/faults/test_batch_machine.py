@@ -20,7 +20,7 @@ from claude_relay.errors import Conflict
 from claude_relay.ports import BatchSeen, JobFilter
 from claude_relay.relay import Ref, Relay
 from claude_relay.storage.sqlite import SqliteStore
-from tests.faults.test_crash_walk import World, legal
+from tests.faults.test_crash_walk import legal
 from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
 
 PRICE = 0.001
@@ -35,7 +35,8 @@ class Walk:
         self.rng = random.Random(seed)
         self.folder = tempfile.TemporaryDirectory()
         self.clock = Clock()
-        self.store = SqliteStore(Path(self.folder.name) / "relay.db", clock=self.clock)
+        self.path = Path(self.folder.name) / "relay.db"
+        self.store = SqliteStore(self.path, clock=self.clock)
         self.relay = Relay(self.store, QuietBell(), Policy(batch_size=3, batch_linger=5.0), rng=random.Random(1))
         self.numbers, self.ids = itertools.count(), itertools.count(1)
         self.accepted: list[str] = []
@@ -159,9 +160,7 @@ class Walk:
         self.relay.upkeep.expire()
 
     def rows_are_legal(self) -> None:
-        world = World.__new__(World)
-        world.failing = self.store._writing  # type: ignore[assignment]
-        legal(world)
+        legal(self.path)
 
     def the_ledger_has_what_upstream_was_paid(self) -> None:
         """Each answer that was taken in, once; also of jobs that no longer waited for it."""
