@@ -1,100 +1,27 @@
-"""What the house asks of the world outside: Protocols only. `wiring` says who answers."""
+"""The store: what is read, what is written, and what a transaction is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from .core.batching import Batch
-from .core.change import Call, Change, Event, Outcome
-from .core.delivery import Delivery, Reply
-from .core.destination import Destination, Due
-from .core.failure import Completion, Failure, Partial, Repair, Step
-from .core.fetching import Fetched, KeptFile
-from .core.job import Job, State
-from .core.keys import ApiKey
-from .core.ledger import Spent
-from .core.stored import StoredFile
-from .core.submission import Addressee, Earlier, Exchanged, Request
-from .core.tombstone import Tombstone
+from ..core.batching import Batch
+from ..core.change import Call, Change, Event, Outcome
+from ..core.delivery import Delivery
+from ..core.destination import Destination, Due
+from ..core.failure import Partial, Repair
+from ..core.fetching import KeptFile
+from ..core.job import Job, State
+from ..core.keys import ApiKey
+from ..core.ledger import Spent
+from ..core.stored import StoredFile
+from ..core.submission import Addressee, Earlier, Request
+from ..core.tombstone import Tombstone
+from .rows import Group, Hold, Item, JobFilter, Posted, WorkerSeen
 
 T = TypeVar("T")
 Names = Collection[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """What one group shares: None means no limit. `next_at` paces its rate: not before this time."""
-
-    name: str
-    concurrency: int | None = None
-    rate: float | None = None  # jobs a minute
-    paused_at: float | None = None
-    next_at: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hold:
-    """Why a part of the queue stands still: `scope` is `queue` or `family:opus`, until `until` (None: until told)."""
-
-    scope: str
-    reason: str
-    since: float
-    until: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerSeen:
-    """A worker's sign of life."""
-
-    id: str
-    host: str
-    pid: int
-    started_at: float
-    seen_at: float
-    slots: int
-    running: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Posted:
-    """One POST that was made for a delivery."""
-
-    delivery_id: str
-    number: int
-    at: float
-    url: str = field(repr=False)
-    reply: Reply
-    next_due: float | None = None  # None: it was the last
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobFilter:
-    """Which jobs to list, newest first. `before` is the last id of the page before (a keyset, never an offset)."""
-
-    owner: str | None = None  # None: every owner's
-    states: Collection[State] = ()
-    group: str | None = None
-    since: float | None = None
-    text: str | None = None  # in prompt, answer, requestId
-    dead: bool = False  # whose delivery is dead
-    unacked: bool = False
-    host: str | None = None  # whose delivery goes to that destination or host
-    before: str | None = None
-    limit: int = 50
-
-
-@dataclass(frozen=True, kw_only=True)
-class Item:
-    """One try of one job in a batch. `custom_id` is its name upstream; `done`: its result was taken in."""
-
-    custom_id: str
-    batch_id: str
-    job_id: str
-    number: int
-    done: bool = False
 
 
 class BatchView(Protocol):
@@ -266,135 +193,3 @@ class Store(Protocol):
     def forget(self) -> None: ...
     def backup(self, target: Path) -> None: ...
     def close(self) -> None: ...
-
-
-class ReadyQueue(Protocol):
-    """Carries ids of ready jobs to workers; may lose or repeat them. `wake` is called when some come from elsewhere."""
-
-    def put(self, job_ids: Sequence[str]) -> None: ...
-    def take(self, limit: int) -> Sequence[str]: ...
-    def listen(self, wake: Callable[[], None]) -> None: ...
-    def close(self) -> None: ...
-
-
-class Bell(Protocol):
-    """Tells whoever waits for work to look now. It may be lost."""
-
-    def ring(self, job_ids: Sequence[str] = ()) -> None: ...
-    def close(self) -> None: ...
-
-
-class Stop(Protocol):
-    """Asked at every stream event whether the call should end, and why: a Failure, or None to go on."""
-
-    def __call__(self) -> Failure | None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prompt:
-    """One call to make: the stored request, with the model that will be asked."""
-
-    job: Job
-    request: dict[str, Any] = field(repr=False)
-    before: Sequence[Exchanged] = field(default=(), repr=False)  # the conversation that it continues, oldest first
-    repair: Repair | None = None  # what it answered before, to be mended
-    max_cost_usd: float | None = None
-
-
-class Claude(Protocol):
-    """
-    Makes one call and sees it to its end.
-
-    Calls `sending` once, before the first byte goes out, and `progress` as text arrives (it throttles itself: call it
-    as often as you like). A call that takes several requests calls `going_on` before the first byte of each further
-    one, with how the one before ended. Never raises: whatever goes wrong is a `Failure`.
-    """
-
-    def call(
-        self,
-        prompt: Prompt,
-        *,
-        stop: Stop,
-        sending: Callable[[], None],
-        progress: Callable[[Partial], None],
-        going_on: Callable[[Step], None] = ...,
-    ) -> Completion | Failure: ...
-    def open(self) -> None: ...
-    def close(self) -> None: ...
-
-
-class Catalogue(Protocol):
-    """Knows which models there are: each as `core.models` reads it, or why the list cannot be had. Never raises."""
-
-    def models(self) -> Sequence[dict[str, Any]] | Failure: ...
-
-
-class Shelf(Protocol):
-    """Which files Anthropic has from us already, by content."""
-
-    def find(self, account: str, sha256: str) -> StoredFile | None: ...
-    def keep(self, file: StoredFile) -> None: ...
-    def drop(self, file: StoredFile) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSeen:
-    """What Anthropic says of one batch."""
-
-    id: str
-    ended: bool
-    count: int
-    created_at: float
-    expires_at: float | None = None
-    erased: bool = False  # its results are no longer kept
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parcel:
-    """One request as it goes into a batch: its bytes, its betas, and a hash of each long beginning, by its place."""
-
-    custom_id: str
-    body: bytes = field(repr=False)
-    betas: tuple[str, ...] = ()
-    begins: Mapping[str, str] = field(default_factory=dict)
-
-
-class BatchApi(Protocol):
-    """
-    Message Batches at Anthropic. Never raises, but for `results`: whatever goes wrong is a `Failure`.
-
-    A failed `create` is `ambiguous` where the batch may have been made all the same.
-    """
-
-    def parcel(self, custom_id: str, prompt: Prompt) -> Parcel | Failure: ...
-    def create(self, parcels: Sequence[Parcel], *, sending: Callable[[], None]) -> BatchSeen | Failure: ...
-    def look(self, upstream_id: str) -> BatchSeen | Failure: ...
-    def cancel(self, upstream_id: str) -> BatchSeen | Failure: ...
-    def recent(self, *, since: float) -> Sequence[BatchSeen] | Failure: ...
-    def results(self, upstream_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]: ...
-    def outcome(self, result: Mapping[str, Any], prompt: Prompt) -> Completion | Failure: ...
-
-
-class ResultsAway(Exception):
-    """The results of a batch cannot be had, or not all of them. `failure` says why."""
-
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-class Sender(Protocol):
-    """Makes one POST, within a time of its own, and says what came of it. Never raises."""
-
-    def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply: ...
-
-
-class Fetcher(Protocol):
-    """
-    Gets one file, within a time of its own, and says what came of it. Never raises; `stop` ends it early.
-
-    Asks `room` for as many bytes as are to come before it reads any of them, and reads none where that is refused. What
-    it waits there does not count.
-    """
-
-    def fetch(self, url: str, *, most: int, stop: Callable[[], object], room: Callable[[int], bool]) -> Fetched: ...
