@@ -92,7 +92,7 @@ def test_a_worker_out_of_file_handles_fails_no_job_for_it(tmp_path: Path) -> Non
 @pytest.mark.faults
 @pytest.mark.process
 def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
-    """What does not fit is a 500 in the one shape and leaves nothing behind; the next small one is taken."""
+    """What does not fit is refused in the one shape and leaves nothing behind; the next small one is taken."""
     with Rig(tmp_path) as rig:
         rig.start_api()
         size = int(Path(f"/proc/{rig.api.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
@@ -103,7 +103,8 @@ def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
             if answer.status_code == 202:
                 kept.append(f"big-{number}")
             else:
-                assert (answer.status_code, answer.json()["status"]) == (500, 500)
+                # 503 where it was the store that found no room.
+                assert answer.status_code == answer.json()["status"] in (500, 503)
                 refused += 1
         small = eventually(lambda: rig.submit({"prompt": "small", "requestId": "small"}), within=20)
 
