@@ -19,6 +19,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @pass_output
 def backup(output: Output, file: Path) -> None:
     """Copy the store to FILE, whole and consistent, while everything runs. Of a server's: name its own commands."""
+    from ..storage.backup import by_the_server
     from ..wiring import open_relay
 
     _here(output)
@@ -40,6 +41,7 @@ def backup(output: Output, file: Path) -> None:
 @pass_output
 def restore(output: Output, file: Path, yes: bool) -> None:
     """Put the backup FILE in the store's place. The daemons must be stopped; the old store is kept beside it."""
+    from ..storage.backup import by_the_server
     from ..storage.restore import restore as put_back
 
     _here(output)
@@ -53,15 +55,6 @@ def restore(output: Output, file: Path, yes: bool) -> None:
     if aside is not None:
         output.say(f"The store that was there is kept as {aside}.")
     output.say("Restored. What ran when the backup was made goes the way of its onInterrupt: start the daemons.")
-
-
-def by_the_server(where: str, file: Path) -> str:
-    """How a server's store is copied and put back: by its own tools, which ask for the password or find it."""
-    return (
-        "The store is a PostgreSQL server, which makes and takes its own backups. A copy, while everything runs:"
-        f" pg_dump --format=custom --no-owner --file={file} '{where}' -- and back, the daemons stopped:"
-        f" pg_restore --clean --if-exists --no-owner --single-transaction --dbname='{where}' {file}"
-    )
 
 
 def _here(output: Output) -> None:

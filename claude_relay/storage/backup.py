@@ -33,3 +33,12 @@ def write_copy(connection: apsw.Connection, target: Path) -> None:
             os.fsync(handle)
             os.close(handle)
         half.rename(target)
+
+
+def by_the_server(where: str, file: Path) -> str:
+    """How a server's store is copied and put back: by its own tools, which ask for the password or find it."""
+    return (
+        "The store is a PostgreSQL server, which makes and takes its own backups. A copy, while everything runs:"
+        f" pg_dump --format=custom --no-owner --file={file} '{where}' -- and back, the daemons stopped:"
+        f" pg_restore --clean --if-exists --no-owner --single-transaction --dbname='{where}' {file}"
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ from tests.support.pdfs import a_pdf
 from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture
-def upstream() -> Iterator[FakeClaude]:
-    with FakeClaude() as fake:
-        yield fake
 
 
 def test_a_conversation_of_three_reaches_the_upstream_whole(tmp_path: Path, upstream: FakeClaude) -> None:

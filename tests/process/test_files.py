@@ -19,12 +19,6 @@ PDF = b"%PDF-1.7\n" + bytes(range(256)) * 4096
 
 
 @pytest.fixture
-def upstream() -> Iterator[FakeClaude]:
-    with FakeClaude() as fake:
-        yield fake
-
-
-@pytest.fixture
 def shelf() -> Iterator[Receiver]:
     with Receiver() as receiver:
         yield receiver

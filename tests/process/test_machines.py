@@ -23,18 +23,6 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture
-def upstream() -> Iterator[FakeClaude]:
-    with FakeClaude() as fake:
-        yield fake
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def cluster() -> Iterator[Cluster]:
     """A server of the test's own, which syncs as a real one does: it is to be pulled down."""
     with Cluster(durable=True) as cluster:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,6 @@ from tests.support.receiver import Receiver
 from tests.support.rig import TERM, Rig
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture
-def upstream() -> Iterator[FakeClaude]:
-    with FakeClaude() as fake:
-        yield fake
-
-
-@pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
 
 
 def calls(upstream: FakeClaude, word: str) -> int:

@@ -18,12 +18,6 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture
-def hook() -> Iterator[Receiver]:
-    with Receiver() as receiver:
-        yield receiver
-
-
-@pytest.fixture
 def upstream() -> Iterator[FakeClaude]:
     """Begins every answer to a prompt with `long` in it, and does not end it."""
     with FakeClaude() as fake:

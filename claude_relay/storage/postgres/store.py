@@ -11,6 +11,7 @@ import psycopg
 
 from ...errors import ConfigError
 from ...ports import Unit, View
+from .. import backup
 from ..sealed import Seal
 from ..view import Reads
 from ..writer import Writer
@@ -82,7 +83,7 @@ class PostgresStore:
 
     def backup(self, target: Path) -> None:
         """Is the server's: raises `ConfigError` with the command."""
-        raise ConfigError([backup_hint(self._where, target)])
+        raise ConfigError([backup.by_the_server(self._where, target)])
 
     def close(self) -> None:
         """Finish what has been handed in, and close. May be called twice."""
@@ -122,11 +123,3 @@ class _Lost(Exception):
     def __init__(self, cause: psycopg.Error) -> None:
         super().__init__(str(cause))
         self.cause = cause
-
-
-def backup_hint(where: str, target: Path) -> str:
-    """How a server's store is copied, and put back."""
-    return (
-        f"The store is a PostgreSQL server, which makes its own backups: pg_dump --format=custom --file={target} "
-        f"'{where}' copies it while everything runs; pg_restore --clean --if-exists puts it back, the daemons stopped."
-    )
