@@ -36,14 +36,18 @@ class KeepsTime:
     ) -> None:
         self._store, self._clocks, self._told = store, read_clocks, told
         self._agreed: Noted | None = None
+        self._still_at: Unit | None = None  # the transaction for whose time nothing had to be looked up
 
     def write(self, work: Callable[[Unit], T], *, paid: bool = False) -> T:
         """As the store's own, with the calendar minded first."""
 
         def minded(unit: Unit) -> tuple[T, Noted | None, float]:
+            if unit is self._still_at:
+                return work(unit), None, 0.0  # whoever shares a transaction shares its time
             now = self._clocks()
             if self._still(now) or abs(now.wall - unit.now) > clock.LEAST:
                 # Set since `unit.now` was read: this is still written by the calendar that the rows know. The next one.
+                self._still_at = unit
                 return work(unit), None, 0.0
             moved, agreed = mind(unit, now)
             return work(unit), agreed, moved

@@ -19,7 +19,8 @@ import apsw
 
 from ..errors import StoreUnavailable
 from ..ports import Unit, View
-from . import backup, gate, migrate
+from . import backup, gate, migrate, together
+from .additions import New
 from .asking import Rows, Run
 from .ballast import Ballast
 from .faults import plainly, translate
@@ -134,6 +135,7 @@ class SqliteStore:
             _migrate(connection, path)
             known = connection.execute("SELECT value FROM meta WHERE key = 'identity'").get
             gate.match_identity(path, known)
+        together.prepare(connection)
 
         return connection
 
@@ -174,23 +176,34 @@ class _Session:
         self._path = path
         self._ballast = ballast
         self._in_file = 0  # pages written before the log was last brought in
+        self._begun = False
+        self._run = _runner(connection)
         self.now = clock
-        self.run = _runner(connection)
 
     def begin(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+        """
+        Nothing yet: where all that comes is new jobs, one statement is the whole transaction.
 
-    def commit(self) -> None:
-        self._connection.execute("COMMIT")
+        Their time was read before it has the lock, then: a calendar that another process minds in that moment is one
+        that they do not know of.
+        """
+        self._begun = False
+
+    def commit(self, rest: Sequence[New]) -> None:
+        if rest:
+            together.insert(self._connection, rest)
+        if self._begun:
+            self._connection.execute("COMMIT")
 
     def roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
 
     def is_open(self) -> bool:
-        return self._connection.in_transaction
+        return not self._begun or self._connection.in_transaction
 
     def mark(self) -> None:
+        self._begin()
         self._connection.execute("SAVEPOINT one")
 
     def undo(self) -> None:
@@ -198,6 +211,15 @@ class _Session:
 
     def keep(self) -> None:
         self._connection.execute("RELEASE one")
+
+    def run(self, sql: str, args: Sequence[Any]) -> Rows:
+        self._begin()
+
+        return self._run(sql, args)
+
+    def add(self, new: Sequence[New]) -> None:
+        self._begin()
+        together.insert(self._connection, new)
 
     def mend(self, fault: BaseException, *, paid: bool) -> bool:
         """Where the disk is full and an answer was paid for, the room that was kept for it."""
@@ -217,6 +239,11 @@ class _Session:
             self._in_file = written
             with contextlib.suppress(apsw.Error):  # whatever is in the way: with the next thousand
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._connection.execute("BEGIN IMMEDIATE")
 
 
 def sqlite_version() -> tuple[str, bool]:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from ..errors import StoreUnavailable
 from ..ports import Unit
-from .additions import Additions
+from .additions import Additions, New
 from .asking import Rows
 from .sealed import Seal
 from .unit import Writes
@@ -20,7 +20,7 @@ from .unit import Writes
 T = TypeVar("T")
 _Work = tuple[Callable[[Unit], Any], "_Done", bool]
 _Answer = tuple[Any, "BaseException | None"]
-_Write = Callable[[Callable[[Unit], Any], Additions], _Answer]
+_Write = Callable[[Callable[[Unit], Any], Unit, Additions], _Answer]
 
 #: How many writes share a commit at most.
 _GROUP = 256
@@ -35,10 +35,10 @@ class Session(Protocol):
     refusals: tuple[type[BaseException], ...]
 
     def begin(self) -> None:
-        """Open a transaction that nobody else writes beside."""
+        """From here on all belongs to one transaction, which nobody else writes beside once it has a statement."""
 
-    def commit(self) -> None:
-        """Returns once all of it is kept."""
+    def commit(self, rest: Sequence[New]) -> None:
+        """Write those new jobs, too; returns once all of it is kept."""
 
     def roll_back(self) -> None:
         """Undo it, if it is still open."""
@@ -57,6 +57,9 @@ class Session(Protocol):
 
     def run(self, sql: str, args: Sequence[Any]) -> Rows:
         """One statement."""
+
+    def add(self, new: Sequence[New]) -> None:
+        """New jobs, where more statements follow."""
 
     def now(self) -> float:
         """The time of what is written."""
@@ -187,32 +190,35 @@ class Writer:
         session = self._session
         session.begin()
         try:
-            additions = Additions(session.run)
-            answers = [write(work, additions) for work, _, _ in group]
+            additions = Additions(session.run, session.add)
+            unit = Writes(additions.then, session.now(), self._seal, additions)  # one time for all
+            answers = [write(work, unit, additions) for work, _, _ in group]
+            rest = additions.rest()
             try:
-                additions.write()
+                session.commit(rest)
             except session.refusals as exc:
+                if not rest:
+                    raise
                 raise _Undone from exc  # whose it is, the second run will tell
-            session.commit()
         except BaseException:
             session.roll_back()
             raise
 
         return answers
 
-    def _write_plainly(self, work: Callable[[Unit], Any], additions: Additions) -> _Answer:
+    def _write_plainly(self, work: Callable[[Unit], Any], unit: Unit, additions: Additions) -> _Answer:
         try:
-            return work(self._unit(additions)), None
+            return work(unit), None
         except Exception as exc:
             if not self._session.is_open():
                 raise  # the database gave the whole transaction up: a full disk, an I/O error, a lost server
             raise _Undone from exc
 
-    def _write_apart(self, work: Callable[[Unit], Any], additions: Additions) -> _Answer:
+    def _write_apart(self, work: Callable[[Unit], Any], unit: Unit, additions: Additions) -> _Answer:
         session = self._session
         session.mark()
         try:
-            answer = work(self._unit(additions))
+            answer = work(unit)
             additions.write()
         except Exception as exc:
             if not session.is_open():
@@ -224,9 +230,6 @@ class Writer:
         session.keep()
 
         return answer, None
-
-    def _unit(self, additions: Additions) -> Writes:
-        return Writes(additions.then, self._session.now(), self._seal, additions)
 
 
 class _Done:

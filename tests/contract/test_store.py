@@ -9,19 +9,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, NotFound, StoreRefused, StoreUnavailable
-from claude_relay.ports import JobFilter
+from claude_relay.ports import JobFilter, Unit
 from claude_relay.relay import Ref, Relay
 from claude_relay.storage import gate, migrate
 from claude_relay.storage.restore import restore
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+from tests.support.together import together
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +76,95 @@ store.close()
     syncs = trace.read_text().count("sync(")
 
     assert syncs < 200  # for 400 writes; one at a time would be 400 and more
+
+
+def test_new_jobs_alone_are_one_statement(store: SqliteStore, relay: Relay) -> None:
+    """That is what a 202 costs: any other statement would be another turn that the writer's thread waits for."""
+    relay.submit(a_submission())  # the clock is minded, the queue counted
+    said: list[str] = []
+    store._writing.exec_trace = lambda cursor, sql, values: not said.append(sql.split("(")[0].strip())
+    relay.submit_many([replace(a_submission(), request_id=None) for _ in range(30)])
+    store._writing.exec_trace = None
+
+    assert said == ["INSERT INTO new_jobs"]
+    assert len(relay.read.jobs(JobFilter()).jobs) == 31
+
+
+def test_a_bulk_of_many_statements_is_kept_whole_or_not_at_all(
+    store: SqliteStore, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Breaks:
+        """A connection that fails at its third INSERT."""
+
+        inserts = 0
+
+        def execute(self, sql, *args):
+            if sql.startswith("INSERT INTO new_jobs"):
+                self.inserts += 1
+                if self.inserts == 3:
+                    raise apsw.IOError("the disk is gone")
+            return real.execute(sql, *args)
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    real = store._writing
+    monkeypatch.setattr(store._session, "_connection", Breaks())
+    many = [replace(a_submission(), request_id=None) for _ in range(450)]
+    with pytest.raises(StoreUnavailable):
+        relay.submit_many(many)
+    assert relay.read.jobs(JobFilter()).jobs == []
+
+    relay.submit_many(many)
+    assert store.read(lambda view: view.waiting()) == 450
+
+
+def test_new_jobs_whose_ids_clash_sink_no_other(
+    store: SqliteStore, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose fault it was is found out where they shared a statement."""
+    first = relay.submit(a_submission("first")).job
+    ids = iter([first.id, "01J00000000000000000000001"] * 2)
+    monkeypatch.setattr(relay._tools.ids, "new", lambda now: next(ids))
+    new = replace(a_submission(), request_id=None)
+    clashed, other = together(store, lambda: relay.submit(new), lambda: relay.submit(new))
+
+    assert isinstance(clashed, apsw.ConstraintError)
+    assert other.job.id == "01J00000000000000000000001"
+    assert store.read(lambda view: view.job(first.id)).request_id == "first"
+
+
+def test_a_write_that_fails_before_its_first_statement_sinks_no_other(store: SqliteStore) -> None:
+    def refuse(unit: Unit) -> None:
+        raise NotFound("before anything was asked")
+
+    refused, kept = together(store, lambda: store.write(refuse), lambda: store.write(lambda unit: unit.now))
+
+    assert isinstance(refused, NotFound)
+    assert isinstance(kept, float)
+
+
+def test_new_jobs_wait_for_another_process_that_writes(store: SqliteStore, relay: Relay, path: Path) -> None:
+    other = apsw.Connection(str(path))
+    other.execute("BEGIN IMMEDIATE")
+    submitting = threading.Thread(target=relay.submit_many, args=([replace(a_submission(), request_id=None)],))
+    submitting.start()
+    submitting.join(0.3)
+    waited = submitting.is_alive()
+    other.execute("COMMIT")
+    submitting.join(30)
+    other.close()
+
+    assert waited
+    assert len(relay.read.jobs(JobFilter()).jobs) == 1
+
+
+@pytest.mark.parametrize("metadata", [{"n": 2**70}, {"1": [0.1, 1e22, None, True, "æøå"]}])
+def test_metadata_comes_back_as_it_was(store: SqliteStore, relay: Relay, metadata: dict[str, Any]) -> None:
+    """Also what strict JSON has no place for."""
+    job = relay.submit(a_submission(metadata=metadata)).job
+
+    assert store.read(lambda view: view.request(job.id)).metadata == metadata
 
 
 def test_nobody_waits_for_the_log(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,15 +408,22 @@ store = SqliteStore(Path({str(path)!r})); store.write(lambda unit: unit.remember
     store.close()
 
 
-def test_a_locked_store_is_said_within_seconds_on_every_thread(store: SqliteStore, path: Path) -> None:
+@pytest.mark.parametrize("what", ["anything", "new jobs"])
+def test_a_locked_store_is_said_within_seconds_on_every_thread(
+    store: SqliteStore, relay: Relay, path: Path, what: str
+) -> None:
     """And it goes on once the lock is gone."""
+    relay.submit(a_submission())
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
     began, spent = time.monotonic(), []
 
     def write():
         with pytest.raises(StoreUnavailable, match="locked"):
-            store.write(lambda unit: unit.remember("a", 1))
+            if what == "anything":
+                store.write(lambda unit: unit.remember("a", 1))
+            else:
+                relay.submit(replace(a_submission(), request_id=None))
         spent.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=write) for _ in range(8)]

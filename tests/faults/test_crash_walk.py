@@ -61,7 +61,7 @@ class World:
         self.store = SqliteStore(path, clock=self.clock)
         self.failing = Failing(self.store._writing)
         session = self.store._session
-        session._connection, session.run = self.failing, sqlite._runner(self.failing)  # type: ignore[assignment,arg-type]
+        session._connection, session._run = self.failing, sqlite._runner(self.failing)  # type: ignore[assignment,arg-type]
         self.relay = Relay(
             self.store, QuietBell(), Policy(batch_linger=0.0, public_url="https://relay.example", ack_remind=60.0)
         )

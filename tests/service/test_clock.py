@@ -12,10 +12,12 @@ from claude_relay.core.delivery import Reply
 from claude_relay.core.failure import ErrorType, Remedy
 from claude_relay.core.job import Job
 from claude_relay.core.policy import DAY, Policy
+from claude_relay.errors import NotFound
 from claude_relay.ports import Hold, WorkerSeen
 from claude_relay.relay import Ref, Relay
 from claude_relay.storage.sqlite import SqliteStore
 from tests.support.builders import QuietBell, a_completion, a_failure, a_submission
+from tests.support.together import together
 
 HOUR = 3600.0
 SET = pytest.mark.parametrize("by", [2 * HOUR, -2 * HOUR, 40 * DAY, -40 * DAY])
@@ -272,6 +274,23 @@ def test_a_move_that_is_undone_undoes_the_shift_and_the_next_one_makes_it(relay:
     relay.pause("x")
 
     assert stored(relay, "r").due_at == pytest.approx(machine.wall + 600)
+
+
+def test_a_shift_that_is_undone_with_its_move_is_made_by_whoever_shares_the_transaction(
+    relay: Relay, machine: Machine
+) -> None:
+    relay.submit(a_submission("delayed", run_at=machine.wall + 600))
+    due = stored(relay, "delayed").due_at
+    machine.set(HOUR)
+    missing, _ = together(
+        relay._store._store,
+        lambda: relay.cancel(Ref(request_id="nobody's")),
+        lambda: relay.submit(a_submission("beside it", run_at=machine.wall + 60)),
+    )
+
+    assert isinstance(missing, NotFound)
+    assert stored(relay, "delayed").due_at == due + HOUR
+    assert stored(relay, "beside it").due_at == machine.wall + 60
 
 
 def test_a_worker_that_lives_is_not_missed(relay: Relay, machine: Machine) -> None:

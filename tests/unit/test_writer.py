@@ -29,17 +29,22 @@ class Counts:
     def begin(self) -> None:
         self._works = 0
 
-    def commit(self) -> None:
+    def commit(self, rest: Any) -> None:
         assert self.open.wait(_LONG)
         self.commits.append(self._works)
 
-    def now(self) -> float:
+    def work(self, unit: Any) -> None:
+        """What each caller hands in."""
         self._works += 1
+
+    def now(self) -> float:
         return 0.0
 
     def roll_back(self) -> None: ...
 
     def run(self, sql: str, args: Any) -> Any: ...
+
+    def add(self, new: Any) -> None: ...
 
     def tidy(self) -> None: ...
 
@@ -57,9 +62,9 @@ def writer(engine: Counts) -> Iterator[Writer]:
     writer.close()
 
 
-def _come(writer: Writer, count: int) -> list[threading.Thread]:
+def _come(writer: Writer, engine: Counts, count: int) -> list[threading.Thread]:
     """So many callers, each of whom waits for its answer in a thread of its own."""
-    callers = [threading.Thread(target=writer.write, args=(lambda unit: None,), daemon=True) for _ in range(count)]
+    callers = [threading.Thread(target=writer.write, args=(engine.work,), daemon=True) for _ in range(count)]
     for caller in callers:
         caller.start()
     return callers
@@ -74,9 +79,9 @@ def _answered(callers: list[threading.Thread]) -> bool:
 def _make_a_crowd(writer: Writer, engine: Counts, count: int) -> None:
     """All but one of them come while the first one's commit is under way, and are written together."""
     engine.open.clear()
-    callers = _come(writer, 1)
+    callers = _come(writer, engine, 1)
     eventually(lambda: engine._works == 1)
-    callers += _come(writer, count - 1)
+    callers += _come(writer, engine, count - 1)
     eventually(lambda: len(writer._handed_in) == count - 1)
     engine.open.set()
     assert _answered(callers)
@@ -86,21 +91,21 @@ def test_half_a_crowd_shares_a_commit(writer: Writer, engine: Counts, monkeypatc
     """The crowd: whoever was answered last, and whoever came meanwhile. Its other half may still be on its way."""
     monkeypatch.setattr(module, "_GATHER", _LONG)
     engine.open.clear()
-    callers = _come(writer, 1)
+    callers = _come(writer, engine, 1)
     eventually(lambda: engine._works == 1)
-    callers += _come(writer, 4)
+    callers += _come(writer, engine, 4)
     eventually(lambda: len(writer._handed_in) == 4)
     engine.open.set()
     assert _answered(callers[:1])
     assert _answered(callers)
     engine.open.clear()
-    callers = _come(writer, 2)  # half of the four
+    callers = _come(writer, engine, 2)  # half of the four
     eventually(lambda: engine._works == 2)
-    meanwhile = _come(writer, 1)
+    meanwhile = _come(writer, engine, 1)
     eventually(lambda: len(writer._handed_in) == 1)
     engine.open.set()
     assert _answered(callers)
-    assert _answered(meanwhile + _come(writer, 1))  # half of these three
+    assert _answered(meanwhile + _come(writer, engine, 1))  # half of these three
 
     assert engine.commits == [1, 4, 2, 2]
 
@@ -110,17 +115,17 @@ def test_a_crowd_that_has_gone_is_waited_for_once(
 ) -> None:
     monkeypatch.setattr(module, "_GATHER", 0.01)
     _make_a_crowd(writer, engine, 4)
-    assert _answered(_come(writer, 1))
+    assert _answered(_come(writer, engine, 1))
     monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
 
-    assert _answered(_come(writer, 1))
+    assert _answered(_come(writer, engine, 1))
     assert engine.commits[-2:] == [1, 1]
 
 
 def test_who_writes_alone_waits_for_nobody(writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
     for _ in range(20):
-        assert _answered(_come(writer, 1))
+        assert _answered(_come(writer, engine, 1))
 
     assert engine.commits == [1] * 20
 
@@ -132,7 +137,7 @@ def test_a_stop_waits_for_no_crowd_and_loses_nothing(
     monkeypatch.setattr(module, "_GATHER", 0.01)
     _make_a_crowd(writer, engine, 4)
     monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
-    waiting = _come(writer, 1)
+    waiting = _come(writer, engine, 1)
     eventually(lambda: len(writer._handed_in) == 1)
     writer.close()
 

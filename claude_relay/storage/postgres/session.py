@@ -19,6 +19,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from ...errors import RelayError, StoreUnavailable
+from .. import additions
 from ..asking import Rows
 from .dialect import safe, translate
 from .faults import said
@@ -84,7 +85,9 @@ class Session:
         self._turn += 1
         self._wrote = False
 
-    def commit(self) -> None:
+    def commit(self, rest: Sequence[additions.New]) -> None:
+        if rest:
+            self.add(rest)
         try:
             self._commit()
         except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
@@ -115,6 +118,9 @@ class Session:
         self._wrote = self._wrote or not sql.lstrip().startswith("SELECT")
 
         return run(self._connection, sql, args)
+
+    def add(self, new: Sequence[additions.New]) -> None:
+        additions.insert(self.run, new)
 
     def now(self) -> float:
         return self._at + time.monotonic() - self._read_at if self._clock is None else self._clock()
