@@ -184,8 +184,8 @@ class _Session:
         """
         Nothing yet: where all that comes is new jobs, one statement is the whole transaction.
 
-        Their time was read before it has the lock, then: a calendar that another process minds in that moment is one
-        that they do not know of.
+        The time of a transaction is read before it has the lock, then. A calendar that is set, and minded by another
+        process, between the two (milliseconds; seconds where the other one writes for long) is not minded in it.
         """
         self._begun = False
 
