@@ -52,7 +52,7 @@ uninstall: ## take it off again; jobs, logs, settings and keys stay
 	@bin/install-server uninstall
 
 man: $(READY) ## write the man pages to build/man
-	@$(PY) -m claude_relay.cli.manual build/man
+	@$(PY) -m claude_relay.cli.man_pages build/man
 
 clean: ## remove .venv and all that can be made again; jobs and logs stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

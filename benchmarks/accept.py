@@ -85,4 +85,4 @@ def _address(process: subprocess.Popen[bytes], log: Path) -> str:
 
 def _rows(folder: Path) -> int:
     with wiring.open_relay(settings(folder)) as relay:
-        return sum(relay.read.overview()["jobs"].values())
+        return sum(relay.queries.overview()["jobs"].values())

@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from claude_relay.core.failure import Completion
+from claude_relay.core.jobs.failure import Completion
+from claude_relay.core.jobs.submission import Submission
 from claude_relay.core.policy import Policy
-from claude_relay.core.submission import Submission
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
 
 _SIZES = {"1k": 1_000, "100k": 100_000}
 _DONE = Completion(text="answer " * 40, model="claude-sonnet-5-5", stop_reason="end_turn", usage={"output_tokens": 40})
 
 
 class _Quiet:
-    def ring(self, job_ids: Any = ()) -> None: ...
+    def notify(self, job_ids: Any = ()) -> None: ...
 
     def close(self) -> None: ...
 
@@ -66,8 +66,8 @@ def _finish(relay: Relay, count: int) -> None:
     while made < count:
         some = min(1000, count - made)
         relay.submit_many([_submission(number) for number in range(some)])
-        while claimed := relay.work.claim("builder", limit=some):
-            relay.work.complete_many([(one, _DONE) for one in claimed])
+        while claimed := relay.execution.claim("builder", limit=some):
+            relay.execution.complete_many([(one, _DONE) for one in claimed])
         made += some
 
 
@@ -80,15 +80,15 @@ def _measure(relay: Relay, times: int) -> dict[str, float]:
         accepted.append(relay.submit(_submission(len(accepted))))
 
     def claim() -> None:
-        claimed.extend(relay.work.claim("bench", limit=1))
+        claimed.extend(relay.execution.claim("bench", limit=1))
 
     numbers = iter(range(times))
 
     def status() -> None:
-        relay.read.status(Ref(request_id=accepted[next(numbers)].job.request_id))
+        relay.queries.status(JobRef(request_id=accepted[next(numbers)].job.request_id))
 
     told = {name: _median(work, times) for name, work in (("submit", submit), ("claim", claim), ("status", status))}
-    relay.work.complete_many([(one, _DONE) for one in claimed])
+    relay.execution.complete_many([(one, _DONE) for one in claimed])
 
     return told
 

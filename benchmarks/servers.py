@@ -15,9 +15,9 @@ from pathlib import Path
 
 from claude_relay import wiring
 from claude_relay.config import Settings
-from claude_relay.core.job import Job
-from claude_relay.core.submission import Submission
-from claude_relay.relay import Accepted, Relay
+from claude_relay.core.jobs.job import Job
+from claude_relay.core.jobs.submission import Submission
+from claude_relay.services import Accepted, Relay
 
 KEY = "benchmark-key"
 

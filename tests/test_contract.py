@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from claude_relay.config import OPTIONS
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import ErrorType, Remedy
-from claude_relay.core.intake.body import KNOWN
-from claude_relay.core.intake.options import KNOWN as OPTIONS_KNOWN
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.intake.body import FIELDS
+from claude_relay.core.intake.options import OPTIONS as OPTIONS_KNOWN
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import QuietNotifier, a_completion, a_failure, a_submission
 
 CONTRACT = (Path(__file__).parent.parent / "docs" / "CONTRACT.md").read_text(encoding="utf-8")
 
@@ -109,7 +109,7 @@ def test_every_setting_is_an_option(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(fields()))
 def test_every_field_is_taken_or_refused_in_words(name: str) -> None:
     """A field whose feature comes later is refused by name, never ignored: see `intake.NOT_YET`."""
-    assert name in {*KNOWN, *(f"options.{option}" for option in OPTIONS_KNOWN)}
+    assert name in {*FIELDS, *(f"options.{option}" for option in OPTIONS_KNOWN)}
 
 
 ADDED = section(8)
@@ -140,7 +140,7 @@ def test_every_other_setting_is_an_addition_with_its_default() -> None:
 
 
 def test_every_other_field_of_a_submit_is_an_addition() -> None:
-    taken = {*KNOWN, *(f"options.{option}" for option in OPTIONS_KNOWN)} - {"options"}
+    taken = {*FIELDS, *(f"options.{option}" for option in OPTIONS_KNOWN)} - {"options"}
     table = ADDED.split("| field | type and limits |")[1].split("\n\n")[0]
 
     assert fields(table) == taken - fields()
@@ -149,16 +149,16 @@ def test_every_other_field_of_a_submit_is_an_addition() -> None:
 def test_every_field_that_is_answered_stands_in_the_contract(tmp_path: Path) -> None:
     """Callbacks, status and record of a job that has been through it all: each name is there, in §1 to §4 or in §8."""
     store = SqliteStore(tmp_path / "relay.db")
-    relay = Relay(store, QuietBell(), Policy(delivery_delay=0.0))
+    relay = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0))
     soon = dict(mode="auto", need_by=time.time() + 60)  # too soon for a batch
     relay.submit_many([a_submission(name, webhook_url="https://hook.example/x", **soon) for name in ("r-1", "r-2")])
-    first, second = relay.work.claim("w", limit=2)
-    relay.work.complete(first, a_completion(content=[{"type": "tool_use"}]))
-    relay.work.fail(second, a_failure(ErrorType.REFUSED, Remedy.FAIL))
-    for one in relay.post.claim("w", limit=2):
-        relay.post.settle(one, Reply(status=503))
-    record = relay.read.record(Ref(request_id="r-1"))
-    callbacks = [json.loads(relay.read.result(Ref(request_id=name)) or b"") for name in ("r-1", "r-2")]
+    first, second = relay.execution.claim("w", limit=2)
+    relay.execution.complete(first, a_completion(content=[{"type": "tool_use"}]))
+    relay.execution.fail(second, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+    for one in relay.deliveries.claim("w", limit=2):
+        relay.deliveries.record_attempt(one, Reply(status=503))
+    record = relay.queries.job_details(JobRef(request_id="r-1"))
+    callbacks = [json.loads(relay.queries.result(JobRef(request_id=name)) or b"") for name in ("r-1", "r-2")]
     store.close()
 
     assert record["calls"] and record["deliveries"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import falcon
 
 from ..core import wire
-from ..relay import Relay
+from ..services import Relay
 
 
 class Ack:

@@ -10,21 +10,21 @@ from typing import Any
 import falcon
 
 from ..config import Settings
-from ..core.intake import Defaults
-from ..relay import Relay
-from . import faults
+from ..core.intake import IntakeContext
+from ..services import Relay
+from . import error_handlers
 from .ack import Ack
-from .auth import AllKeys, Authority
-from .bodies import Bodies
-from .claude import Bulk, Claude
+from .auth import KeyVerifier, StoredKeys
 from .cost import Cost, Estimate
 from .groups import Groups
 from .health import Health, Ready
-from .jobs import Jobs, Moves, Record, Redeliver, Result, Status
-from .middleware import Guard, Headers
-from .waiting import Waiters
-from .whole import Moves as WholeMoves
-from .whole import Overview
+from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
+from .middleware import Authentication, ResponseHeaders
+from .overview import EventFeed as WholeMoves
+from .overview import Overview
+from .prefer_wait import WaitSlots
+from .request_bodies import Bodies
+from .submit import Submit, SubmitBulk
 
 #: Every address and what can be done there: read by the router below, by the documentation and by its test.
 ROUTES: Mapping[str, tuple[str, ...]] = {
@@ -60,8 +60,8 @@ def make_app(
     relay: Relay,
     settings: Settings,
     *,
-    defaults: Defaults,
-    authority: Authority | None = None,
+    defaults: IntakeContext,
+    authority: KeyVerifier | None = None,
     room: Callable[[], str | None] = lambda: None,
     leaving: threading.Event | None = None,
 ) -> falcon.App[Any, Any]:
@@ -71,23 +71,25 @@ def make_app(
     `defaults` is what a submission is held against, `authority` knows the keys, `room` says what is wrong with the
     disk. Once `leaving` is set, nobody waits here any longer.
     """
-    keys = authority or AllKeys(settings.api_secret_key or secrets.token_hex(), relay.keys)
+    keys = authority or StoredKeys(settings.api_secret_key or secrets.token_hex(), relay.keys)
     bodies = Bodies(settings.max_body)
-    waiters = Waiters(relay, settings.streams, leaving or threading.Event())
-    moves, groups = Moves(relay, bodies, defaults), Groups(relay, bodies)
+    waiters = WaitSlots(relay, settings.streams, leaving or threading.Event())
+    moves, groups = JobActions(relay, bodies, defaults), Groups(relay, bodies)
     whole, whole_moves = Overview(relay), WholeMoves(relay)
 
-    app: falcon.App[Any, Any] = falcon.App(middleware=[Headers(settings.allowed_origins), Guard(keys, settings)])
+    app: falcon.App[Any, Any] = falcon.App(
+        middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings)]
+    )
     app.req_options.strip_url_path_trailing_slash = True
-    faults.install(app)
+    error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
-        "/api/claude": (Claude(relay, bodies, defaults, waiters), None),
-        "/api/claude/bulk": (Bulk(relay, bodies, defaults), None),
+        "/api/claude": (Submit(relay, bodies, defaults, waiters), None),
+        "/api/claude/bulk": (SubmitBulk(relay, bodies, defaults), None),
         "/api/estimate": (Estimate(relay, bodies, defaults), None),
         "/api/status/{requestId}": (Status(relay), None),
         "/api/result/{requestId}": (Result(relay, waiters), None),
         "/api/jobs": (Jobs(relay), None),
-        "/api/jobs/{requestId}": (Record(relay), None),
+        "/api/jobs/{requestId}": (JobDetails(relay), None),
         "/api/jobs/{requestId}/cancel": (moves, "cancel"),
         "/api/jobs/{requestId}/retry": (moves, "retry"),
         "/api/jobs/{requestId}/redeliver": (moves, "redeliver"),

@@ -9,10 +9,10 @@ from typing import Protocol
 import falcon
 
 from ..core.keys import ADMIN, Scope, digest_of
-from ..core.rates import Rate
+from ..core.text.rates import Rate
 from ..errors import Forbidden, Unauthorized
-from ..relay import Ref
-from ..relay.keys import Keys
+from ..services import JobRef
+from ..services.keys import Keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +32,12 @@ class Caller:
         """The admin may everything."""
         return self.sees_all or scope in self.scopes
 
-    def ref(self, request_id: str, owner: str | None = None) -> Ref:
+    def ref(self, request_id: str, owner: str | None = None) -> JobRef:
         """The job that this caller means; the admin may name another owner."""
-        return Ref(request_id=request_id, owner=owner if self.sees_all else self.owner)
+        return JobRef(request_id=request_id, owner=owner if self.sees_all else self.owner)
 
 
-class Authority(Protocol):
+class KeyVerifier(Protocol):
     """Knows the keys."""
 
     def caller(self, key: str) -> Caller | None:
@@ -45,7 +45,7 @@ class Authority(Protocol):
         ...
 
 
-class AllKeys:
+class StoredKeys:
     """API_SECRET_KEY, which is the admin's, and the named keys of the store."""
 
     def __init__(self, secret: str, keys: Keys) -> None:
@@ -57,7 +57,7 @@ class AllKeys:
         """Compared by digest, so that neither length nor letters show in the time it takes."""
         if hmac.compare_digest(digest_of(key), self._digest):
             return self._admin
-        known = self._keys.known(key)
+        known = self._keys.find(key)
 
         return None if known is None else Caller(owner=known.name, scopes=known.scopes, rate=known.rate)
 
@@ -71,7 +71,7 @@ def key_of(req: falcon.Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def authenticate(req: falcon.Request, authority: Authority) -> Caller:
+def authenticate(req: falcon.Request, authority: KeyVerifier) -> Caller:
     """The caller, or `Unauthorized` without a key, `Forbidden` with a wrong one."""
     key = key_of(req)
     if key is None:

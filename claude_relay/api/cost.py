@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import falcon
 
-from ..core.intake import Defaults
-from ..relay import Relay
-from ..relay.asked import moment
-from ..relay.estimating import estimate_body
+from ..core.intake import IntakeContext
+from ..services import Relay
+from ..services.bulk import parse_time_or_age
+from ..services.estimates import estimate_body
 from .auth import Caller
-from .bodies import Bodies
+from .request_bodies import Bodies
 
 
 class Cost:
@@ -21,14 +21,14 @@ class Cost:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         owner = req.get_param("owner") if caller.sees_all else caller.owner
-        since = moment("since", req.get_param("since"))
-        resp.media = self._relay.read.cost(by=req.get_param("by") or "day", since=since, owner=owner)
+        since = parse_time_or_age("since", req.get_param("since"))
+        resp.media = self._relay.queries.cost(by=req.get_param("by") or "day", since=since, owner=owner)
 
 
 class Estimate:
     """`POST /api/estimate`: the body of a submit; nothing is kept, nothing is run, and nobody elsewhere is asked."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, defaults: Defaults) -> None:
+    def __init__(self, relay: Relay, bodies: Bodies, defaults: IntakeContext) -> None:
         self._relay, self._bodies, self._defaults = relay, bodies, defaults
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:

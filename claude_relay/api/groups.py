@@ -7,12 +7,12 @@ from typing import Any
 
 import falcon
 
-from ..core.ids import GROUP
-from ..core.json_values import shown
+from ..core.text.ids import GROUP
+from ..core.text.json_values import safe_quote
 from ..errors import InvalidRequest, NotFound, Problem
-from ..relay import Relay
-from .bodies import Bodies
-from .whole import admin
+from ..services import Relay
+from .overview import require_admin
+from .request_bodies import Bodies
 
 
 class Groups:
@@ -22,29 +22,29 @@ class Groups:
         self._relay, self._bodies = relay, bodies
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        resp.media = self._relay.read.group(_named(group))
+        resp.media = self._relay.queries.group(_named(group))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        admin(req)
-        known = self._relay.read.group(_named(group))
+        require_admin(req)
+        known = self._relay.queries.group(_named(group))
         body = self._bodies.optional(req)
         if unknown := sorted(set(body) - {"concurrency", "rate"}):
             known_ones = "is not known here: concurrency and rate are, and /pause and /resume"
-            raise InvalidRequest(problems=[Problem(field=shown(name), problem=known_ones) for name in unknown])
+            raise InvalidRequest(problems=[Problem(field=safe_quote(name), problem=known_ones) for name in unknown])
         concurrency = _number(body, "concurrency", known["concurrency"], whole=True)
         rate = _number(body, "rate", known["rate"])
         self._relay.set_group(group, concurrency=None if concurrency is None else int(concurrency), rate=rate)
-        resp.media = self._relay.read.group(group)
+        resp.media = self._relay.queries.group(group)
 
     def on_post_pause(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        admin(req)
+        require_admin(req)
         self._relay.pause(_named(group))
-        resp.media = self._relay.read.group(group)
+        resp.media = self._relay.queries.group(group)
 
     def on_post_resume(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        admin(req)
+        require_admin(req)
         self._relay.resume(_named(group))
-        resp.media = self._relay.read.group(group)
+        resp.media = self._relay.queries.group(group)
 
 
 def _named(group: str) -> str:

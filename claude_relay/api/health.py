@@ -9,7 +9,7 @@ import falcon
 
 from ..core import wire
 from ..errors import Problem, RelayError
-from ..relay import Relay
+from ..services import Relay
 
 
 class Health:
@@ -52,8 +52,8 @@ class Ready:
         if (full := self._room()) is not None:
             problems.append(Problem(field="disk", problem=full))
         try:
-            self._relay.upkeep.remember("ready", wire.timestamp(time.time()))
-            problems.extend(self._relay.read.unready())
+            self._relay.maintenance.set_shared("ready", wire.timestamp(time.time()))
+            problems.extend(self._relay.queries.readiness_problems())
         except RelayError as exc:
             problems.append(Problem(field="store", problem=f"cannot be written: {exc}"))
 

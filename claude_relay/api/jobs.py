@@ -6,18 +6,18 @@ from typing import Any
 
 import falcon
 
-from ..core.ids import REQUEST_ID
-from ..core.intake import Defaults
+from ..core.intake import IntakeContext
+from ..core.text.ids import REQUEST_ID
 from ..errors import InvalidRequest, NotFound, Problem, RelayError
 from ..ports import JobFilter
-from ..relay import Ref, Relay
-from ..relay.asked import check_url, chosen_options, job_filter, redeliver_many
+from ..services import JobRef, Relay
+from ..services.bulk import check_url, job_filter, parse_retry_options, redeliver_many
 from .auth import Caller
-from .bodies import MOST, Bodies
-from .waiting import Waiters, send_result
+from .prefer_wait import WaitSlots, send_result
+from .request_bodies import MOST, Bodies
 
 
-def ref_of(req: falcon.Request, request_id: str) -> Ref:
+def ref_of(req: falcon.Request, request_id: str) -> JobRef:
     """The job that an address names; an impossible id names none."""
     caller: Caller = req.context.caller
     if not REQUEST_ID.fullmatch(request_id):
@@ -35,13 +35,13 @@ class Status:
         self._relay = relay
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
-        resp.media = self._relay.read.status(ref_of(req, request_id))
+        resp.media = self._relay.queries.status(ref_of(req, request_id))
 
 
 class Result:
     """`GET /api/result/{requestId}`: the callback's bytes, or 202 with the status."""
 
-    def __init__(self, relay: Relay, waiters: Waiters) -> None:
+    def __init__(self, relay: Relay, waiters: WaitSlots) -> None:
         self._relay, self._waiters = relay, waiters
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
@@ -51,7 +51,7 @@ class Result:
             return
         resp.status = falcon.HTTP_202
         resp.set_header("Retry-After", "5")
-        resp.media = self._relay.read.status(ref)
+        resp.media = self._relay.queries.status(ref)
 
 
 class Jobs:
@@ -62,11 +62,11 @@ class Jobs:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
-        page = self._relay.read.jobs(listed(req, caller))
+        page = self._relay.queries.jobs(parse_filter(req, caller))
         resp.media = {"jobs": list(page.jobs), "cursor": page.cursor}
 
 
-def listed(req: falcon.Request, caller: Caller) -> JobFilter:
+def parse_filter(req: falcon.Request, caller: Caller) -> JobFilter:
     """The filters as the query names them."""
     limit, cursor = req.get_param("limit") or "50", req.get_param("cursor") or None
     if not (limit.isascii() and limit.isdigit()):
@@ -89,35 +89,35 @@ def listed(req: falcon.Request, caller: Caller) -> JobFilter:
     )
 
 
-class Record:
+class JobDetails:
     """`GET /api/jobs/{requestId}`: all that is known of it."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
-        resp.media = self._relay.read.record(ref_of(req, request_id))
+        resp.media = self._relay.queries.job_details(ref_of(req, request_id))
 
 
-class Moves:
+class JobActions:
     """`POST /api/jobs/{requestId}/cancel`, `/retry` and `/redeliver`."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, defaults: Defaults) -> None:
+    def __init__(self, relay: Relay, bodies: Bodies, defaults: IntakeContext) -> None:
         self._relay, self._bodies, self._defaults = relay, bodies, defaults
 
     def on_post_cancel(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
         self._relay.cancel(ref)
-        resp.media = self._relay.read.status(ref)
+        resp.media = self._relay.queries.status(ref)
 
     def on_post_retry(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
         body = self._bodies.optional(req)
         _only(body, "options", "cannot be changed by a retry")
-        options = chosen_options(body.get("options"), self._defaults)
+        options = parse_retry_options(body.get("options"), self._defaults)
         self._relay.retry(ref, options=options, model=(options or {}).get("model"))
         resp.status = falcon.HTTP_202
-        resp.media = self._relay.read.status(ref)
+        resp.media = self._relay.queries.status(ref)
 
     def on_post_redeliver(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
@@ -125,7 +125,7 @@ class Moves:
         _only(body, "url", "is not known here: url is")
         self._relay.redeliver(ref, url=check_url(body.get("url"), self._defaults.check_url))
         resp.status = falcon.HTTP_202
-        resp.media = self._relay.read.status(ref)
+        resp.media = self._relay.queries.status(ref)
 
 
 def _only(body: dict[str, Any], known: str, otherwise: str) -> None:
@@ -137,7 +137,7 @@ def _only(body: dict[str, Any], known: str, otherwise: str) -> None:
 class Redeliver:
     """`POST /api/redeliver`: up to 1,000 stored results sent again, a verdict each; it counts as one request."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, defaults: Defaults) -> None:
+    def __init__(self, relay: Relay, bodies: Bodies, defaults: IntakeContext) -> None:
         self._relay, self._bodies, self._defaults = relay, bodies, defaults
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -154,7 +154,7 @@ class Redeliver:
             raise InvalidRequest(problems=problems)
         url = check_url(body.get("url"), self._defaults.check_url)
 
-        def ref(name: str) -> Ref | RelayError:
+        def ref(name: str) -> JobRef | RelayError:
             try:
                 return ref_of(req, name)
             except NotFound as exc:

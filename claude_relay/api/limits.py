@@ -10,12 +10,12 @@ from limits import RateLimitItemPerSecond
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from ..core.clock import LEAST
-from ..core.rates import Rate
+from ..core.clock_step import MIN_STEP
+from ..core.text.rates import Rate
 from ..errors import RateLimited
 
 
-class Limit:
+class RateLimiter:
     """
     One rate for every client apart, over a moving window.
 
@@ -58,12 +58,12 @@ class Limit:
     def _forget_a_wrong_time(self) -> None:
         """Begin anew when the clock was set: what was counted in a future that was none would count until then."""
         clocks = time.time() - time.monotonic()
-        if abs(clocks - self._clocks) > LEAST:
+        if abs(clocks - self._clocks) > MIN_STEP:
             self._window = MovingWindowRateLimiter(MemoryStorage())
         self._clocks = clocks
 
 
-def address_of(req: falcon.Request) -> str:
+def client_address(req: falcon.Request) -> str:
     """The client's address; one IPv6 customer has a /64."""
     text = req.remote_addr
     try:

@@ -9,8 +9,8 @@ import falcon
 from ..config import Settings
 from ..core.keys import Scope
 from ..errors import Forbidden, Unauthorized
-from .auth import Authority, authenticate
-from .limits import Limit, address_of
+from .auth import KeyVerifier, authenticate
+from .limits import RateLimiter, client_address
 
 #: Open to everyone, and never limited.
 OPEN = ("/health", "/health/ready")
@@ -31,14 +31,14 @@ _EXPOSED = (
 _ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id"
 
 
-class Guard:
+class Authentication:
     """Lets a request in with a key, and counts it: by its key, or by its address where that was wrong."""
 
-    def __init__(self, authority: Authority, settings: Settings) -> None:
+    def __init__(self, authority: KeyVerifier, settings: Settings) -> None:
         self._authority = authority
-        self._submit = Limit("submit", settings.rate_limit_submit)
-        self._other = Limit("general", settings.rate_limit)
-        self._own: dict[str, Limit] = {}
+        self._submit = RateLimiter("submit", settings.rate_limit_submit)
+        self._other = RateLimiter("general", settings.rate_limit)
+        self._own: dict[str, RateLimiter] = {}
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Before routing, so that a stranger learns nothing of which addresses exist."""
@@ -48,18 +48,18 @@ class Guard:
         try:
             caller = authenticate(req, self._authority)
         except (Unauthorized, Forbidden):
-            self._other.spend(f"address {address_of(req)}", resp)
+            self._other.spend(f"address {client_address(req)}", resp)
             raise
         limit = self._submit if submits else self._other
         if submits and caller.rate is not None:
-            limit = self._own.setdefault(caller.owner, Limit("submit", caller.rate))
+            limit = self._own.setdefault(caller.owner, RateLimiter("submit", caller.rate))
         limit.spend(f"key {caller.owner}", resp)
         if not caller.may(needed := Scope.READ if req.method in ("GET", "HEAD") else Scope.SUBMIT):
             raise Forbidden(f"This key may not do that: it lacks the scope {needed.value}.")
         req.context.caller = caller
 
 
-class Headers:
+class ResponseHeaders:
     """CORS from ALLOWED_ORIGINS, security headers, and the caller's X-Request-Id said back."""
 
     def __init__(self, origins: tuple[str, ...]) -> None:

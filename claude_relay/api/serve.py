@@ -32,10 +32,10 @@ from waitress.task import ErrorTask, WSGITask
 from .. import __version__
 from ..config import Settings
 from ..core import wire
-from ..core.sizes import format_size
+from ..core.text.sizes import format_size
 from ..errors import ConfigError, InvalidRequest, RelayError, StoreUnavailable, TooLarge
-from ..relay import Relay
-from ..systemd import Keeper, Supervisor
+from ..services import Relay
+from ..systemd import ServiceLoop, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Server:
         for one in self._listeners:
             one.leaving = leaving
         self._where = _where(self._listeners, settings, told=bool(self._above.sockets))
-        self._keeper = Keeper(
+        self._keeper = ServiceLoop(
             self._above,
             silent=self._silent,
             status=self._status,
@@ -130,13 +130,13 @@ class Server:
         if not pool.done.wait(patience):
             return "the request threads"
         with contextlib.suppress(StoreUnavailable):  # locked or full, and it says so: it lives
-            self._relay.upkeep.answers()
+            self._relay.maintenance.ping_writer()
 
         return None
 
     def _status(self) -> str:
         try:
-            return f"listening on {self._where}, {self._relay.read.standing()}"
+            return f"listening on {self._where}, {self._relay.queries.queue_summary()}"
         except RelayError as exc:
             return f"listening on {self._where}; {exc}"
 

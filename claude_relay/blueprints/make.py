@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .words import Blank
+from .placeholders import Blank
 
 _STEP = 300  # between two modules on the canvas
 

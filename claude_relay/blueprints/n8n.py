@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .words import Blank
+from .placeholders import Blank
 
 # One expression: JSON.stringify escapes whatever stands in the prompt. The requestId is the same when the node is tried
 # again, so that nothing is paid twice.

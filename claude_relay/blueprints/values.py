@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import make, n8n
-from .words import KEY_PLACEHOLDER, WEBHOOK_PLACEHOLDER, Blank
+from .placeholders import KEY_PLACEHOLDER, WEBHOOK_PLACEHOLDER, Blank
 
 __all__ = ["KEY_PLACEHOLDER", "WEBHOOK_PLACEHOLDER", "Blank", "Scenario", "scenarios"]
 

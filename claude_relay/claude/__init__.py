@@ -4,8 +4,8 @@ The adapter to Anthropic's Messages API: a stored request in, a `Completion` or 
 Only this package imports the `anthropic` client, and not before the first call: the import costs seconds.
 """
 
-from .messages import Messages
-from .ratelimits import Quota, RateLimits
-from .watch import Limits
+from .deadlines import CallTimeouts
+from .messages import AnthropicMessages
+from .rate_limits import Quota, RateLimits
 
-__all__ = ["Limits", "Messages", "Quota", "RateLimits"]
+__all__ = ["AnthropicMessages", "CallTimeouts", "Quota", "RateLimits"]

@@ -12,19 +12,19 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from ..core.failure import Completion, ErrorType, Failure, Remedy
-from ..core.prices import PriceList
+from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy
+from ..core.money.prices import PriceList
 from ..errors import InvalidRequest
-from ..ports import BatchSeen, Parcel, Prompt, ResultsAway
-from . import caching, endings
-from .answer import Malformed
-from .attached import TooMuch
-from .budget import affordable, beyond
+from ..ports import BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
+from . import caching, stream_failures
+from .accumulator import MalformedStream
+from .call_session import CallSession
 from .classify import classify
-from .exchange import Exchange
+from .client import AnthropicClient, ConnectionBroken, StatusError
+from .deadlines import CallDeadlines, CallTimeouts, DeadlineThread
+from .files import FilesTooLarge
+from .max_cost import affordable, exceeds_limit
 from .request import Plan
-from .upstream import Broken, Refused, Upstream
-from .watch import Limits, Watch, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +33,15 @@ _PAGE = 100
 #: One line of results is a whole answer; longer than this it is none.
 _LONGEST_LINE = 64 * 1024 * 1024
 #: A short question to the API, and a batch's way there, in seconds.
-_ASK = Limits(call_timeout=60.0, first_byte=45.0, idle=30.0)
-_SEND = Limits(call_timeout=600.0, first_byte=180.0, idle=60.0)
-_READ = Limits(call_timeout=1200.0, first_byte=120.0, idle=120.0)
-_STOPPED = Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.SOON, reason="stopped")
+_ASK = CallTimeouts(call_timeout=60.0, first_byte=45.0, idle=30.0)
+_SEND = CallTimeouts(call_timeout=600.0, first_byte=180.0, idle=60.0)
+_READ = CallTimeouts(call_timeout=1200.0, first_byte=120.0, idle=120.0)
+_STOPPED = Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.RETRY, reason="stopped")
 #: Not in a batch: it is never streamed, and no faster for more money.
 _LEFT_OUT = ("stream", "speed")
 
 
-class Batches:
+class AnthropicBatches:
     """
     `plan` is how a live call would be asked; `parcel` takes that without what a batch does not know. `reading` is as
     much of a plan as the reading of an answer needs, which may come a day and a restart later.
@@ -52,17 +52,17 @@ class Batches:
 
     def __init__(
         self,
-        upstream: Upstream,
+        upstream: AnthropicClient,
         *,
-        plan: Callable[[Prompt], Plan],
-        reading: Callable[[Prompt], Plan],
+        plan: Callable[[CallRequest], Plan],
+        reading: Callable[[CallRequest], Plan],
         clock: Callable[[], float] = time.monotonic,
         prices: PriceList,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._prices = prices
         self._upstream, self._plan, self._reading, self._clock, self._wall = upstream, plan, reading, clock, wall
-        self._watchdog = Watchdog(every=_ASK.look)
+        self._watchdog = DeadlineThread(every=_ASK.look)
         self._closed = False
 
     def close(self) -> None:
@@ -70,16 +70,16 @@ class Batches:
         self._closed = True
         self._watchdog.close()
 
-    def parcel(self, custom_id: str, prompt: Prompt) -> Parcel | Failure:
+    def prepare(self, custom_id: str, prompt: CallRequest) -> BatchRequest | Failure:
         """The request as it goes into a batch."""
-        if (failure := beyond(prompt, self._prices)) is not None:
+        if (failure := exceeds_limit(prompt, self._prices)) is not None:
             return failure
         try:
             plan = self._plan(prompt)
             params = {key: value for key, value in plan.body.items() if key not in _LEFT_OUT}
             params["max_tokens"] = affordable(prompt, params["max_tokens"], self._prices)
             body = _encoded({"custom_id": custom_id, "params": params})
-        except TooMuch as exc:
+        except FilesTooLarge as exc:
             return exc.failure
         except (InvalidRequest, TypeError, ValueError) as exc:
             return replace(_unsendable(exc), sent=False)
@@ -88,9 +88,9 @@ class Batches:
             log.exception("a request broke on a fault of the relay's own", extra={"job_id": prompt.job.id})
             return replace(_failure("the relay could not make sense of the request", "fault"), sent=False)
 
-        return Parcel(custom_id=custom_id, body=body, betas=plan.betas, begins=caching.shareable(params))
+        return BatchRequest(custom_id=custom_id, body=body, betas=plan.betas, begins=caching.shareable(params))
 
-    def create(self, parcels: Sequence[Parcel], *, sending: Callable[[], None]) -> BatchSeen | Failure:
+    def create(self, parcels: Sequence[BatchRequest], *, sending: Callable[[], None]) -> BatchStatus | Failure:
         """Have it made. `sending` is called just before the first byte goes out; an error there keeps it in."""
         betas = parcels[0].betas if parcels else ()
         watch = self._watch(_SEND, sending)
@@ -98,22 +98,22 @@ class Batches:
         if not isinstance(found, Failure) or not watch.sent:
             return found
 
-        turned_away = found.remedy is Remedy.WAIT or (watch.status is not None and 400 <= watch.status < 500)
+        turned_away = found.remedy is Remedy.THROTTLE or (watch.status is not None and 400 <= watch.status < 500)
         return replace(found, sent=True, ambiguous=not turned_away)
 
-    def look(self, upstream_id: str) -> BatchSeen | Failure:
+    def status(self, upstream_id: str) -> BatchStatus | Failure:
         """How far it is."""
         return self._asked("GET", f"{_PATH}/{quote(upstream_id, safe='')}", watch=self._watch(_ASK))
 
-    def cancel(self, upstream_id: str) -> BatchSeen | Failure:
+    def cancel(self, upstream_id: str) -> BatchStatus | Failure:
         """Ask for its end. What Claude has begun with is still answered."""
         path = f"{_PATH}/{quote(upstream_id, safe='')}/cancel"
 
         return self._asked("POST", path, watch=self._watch(_ASK), content=b"{}")
 
-    def recent(self, *, since: float) -> Sequence[BatchSeen] | Failure:
+    def recent(self, *, since: float) -> Sequence[BatchStatus] | Failure:
         """All batches that were made since then, newest first."""
-        found: list[BatchSeen] = []
+        found: list[BatchStatus] = []
         after = ""
         while True:
             page = self._json("GET", f"{_PATH}?limit={_PAGE}{after}", watch=self._watch(_ASK))
@@ -135,15 +135,15 @@ class Batches:
         path = f"{_PATH}/{quote(upstream_id, safe='')}/results"
         watch = self._watch(_READ)
         try:
-            with self._watchdog.over(watch):
+            with self._watchdog.expired(watch):
                 for line in _lines(self._upstream.chunks("GET", path, watch=watch)):
                     yield _result(line)
-        except Refused as exc:
-            raise ResultsAway(self._classified(exc, watch)) from exc
-        except (Broken, Malformed) as exc:
-            raise ResultsAway(watch.verdict or endings.broken_off(exc, watch, open_=False)) from exc
+        except StatusError as exc:
+            raise ResultsUnavailable(self._classified(exc, watch)) from exc
+        except (ConnectionBroken, MalformedStream) as exc:
+            raise ResultsUnavailable(watch.verdict or stream_failures.connection_lost(exc, watch, open_=False)) from exc
 
-    def outcome(self, result: Mapping[str, Any], prompt: Prompt) -> Completion | Failure:
+    def outcome(self, result: Mapping[str, Any], prompt: CallRequest) -> Completion | Failure:
         """What one result amounts to; by the rules of a live answer, at half its price."""
         kind = result.get("type")
         if kind == "succeeded":
@@ -151,22 +151,22 @@ class Batches:
         if kind == "expired":
             message = "the batch expired before Claude came to this request"
             return Failure(
-                type=ErrorType.TIMEOUT, message=message, remedy=Remedy.SOON, cost_usd=0.0, reason="batch_expired"
+                type=ErrorType.TIMEOUT, message=message, remedy=Remedy.RETRY, cost_usd=0.0, reason="batch_expired"
             )
         if kind == "canceled":
             message = "the batch was canceled before Claude came to this request"
             return Failure(
-                type=ErrorType.UPSTREAM, message=message, remedy=Remedy.SOON, cost_usd=0.0, reason="batch_canceled"
+                type=ErrorType.UPSTREAM, message=message, remedy=Remedy.RETRY, cost_usd=0.0, reason="batch_canceled"
             )
         if kind == "errored":
             return self._errored(result, prompt)
 
         return _failure(f"Anthropic sent a result of an unknown kind ({str(kind)[:40]})", "batch_result")
 
-    def _answer(self, result: Mapping[str, Any], prompt: Prompt) -> Completion | Failure:
+    def _answer(self, result: Mapping[str, Any], prompt: CallRequest) -> Completion | Failure:
         watch = self._watch(_READ)
         watch.sent = watch.written = True
-        exchange = Exchange(
+        exchange = CallSession(
             self._upstream,
             watch,
             model=prompt.job.model,
@@ -182,7 +182,7 @@ class Batches:
         )
         try:
             done = exchange.read(self._reading(prompt), result["message"])
-        except (Malformed, KeyError) as exc:
+        except (MalformedStream, KeyError) as exc:
             return replace(_failure(f"a result of the batch makes no sense: {exc}", "batch_result"), ambiguous=True)
         except InvalidRequest as exc:  # the schema's own fault, which shows as an answer is held against it
             return exchange.failed(_unsendable(exc))
@@ -195,30 +195,30 @@ class Batches:
         if done.stop_reason == "pause_turn":
             message = "Claude paused, and a batch cannot go on after that: it is called live"
             return exchange.failed(
-                Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.SOON, reason="pause_turn")
+                Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.RETRY, reason="pause_turn")
             )
         full = self._prices.cost(done.model, done.usage)
         saved = None if full is None or done.cost_usd is None else full - done.cost_usd
 
         return replace(done, saved_usd=saved)
 
-    def _errored(self, result: Mapping[str, Any], prompt: Prompt) -> Failure:
-        told = self._upstream.error_of(result.get("error"))
+    def _errored(self, result: Mapping[str, Any], prompt: CallRequest) -> Failure:
+        told = self._upstream.error_details(result.get("error"))
         kind = told.get("kind") or "error"
         failure = classify(status=None, now=self._wall(), **told)
         failure = replace(failure, cost_usd=0.0, reason=told.get("code") or f"batch_{kind}")  # only answers are billed
         if failure.type is ErrorType.INVALID_REQUEST and self._reading(prompt).native:
             # It may be the schema that is refused. A live call finds out, and asks for it in words then.
-            return replace(failure, remedy=Remedy.SOON, reason="schema_refused")
+            return replace(failure, remedy=Remedy.RETRY, reason="schema_refused")
         if failure.type is ErrorType.TOO_LARGE:
             # A live call stores the files of a long conversation first, and names them by their ids.
-            return replace(failure, remedy=Remedy.SOON, reason="item_too_large")
+            return replace(failure, remedy=Remedy.RETRY, reason="item_too_large")
 
         return failure
 
     def _asked(
-        self, method: str, path: str, *, watch: Watch, content: bytes | None = None, betas: Sequence[str] = ()
-    ) -> BatchSeen | Failure:
+        self, method: str, path: str, *, watch: CallDeadlines, content: bytes | None = None, betas: Sequence[str] = ()
+    ) -> BatchStatus | Failure:
         found = self._json(method, path, watch=watch, content=content, betas=betas)
         if isinstance(found, Failure):
             return found
@@ -228,16 +228,16 @@ class Batches:
             return _strange()
 
     def _json(
-        self, method: str, path: str, *, watch: Watch, content: bytes | None = None, betas: Sequence[str] = ()
+        self, method: str, path: str, *, watch: CallDeadlines, content: bytes | None = None, betas: Sequence[str] = ()
     ) -> dict[str, Any] | Failure:
         try:
-            with self._watchdog.over(watch):
+            with self._watchdog.expired(watch):
                 chunks = self._upstream.chunks(method, path, watch=watch, content=content, betas=betas)
                 found = json.loads(b"".join(chunks))
-        except Refused as exc:
+        except StatusError as exc:
             return self._classified(exc, watch)
-        except Broken as exc:
-            return replace(watch.verdict or endings.broken_off(exc, watch, open_=False), sent=watch.sent)
+        except ConnectionBroken as exc:
+            return replace(watch.verdict or stream_failures.connection_lost(exc, watch, open_=False), sent=watch.sent)
         except (ValueError, RecursionError):
             return _strange()
         except Exception:
@@ -247,11 +247,11 @@ class Batches:
 
         return found if isinstance(found, dict) else _strange()
 
-    def _classified(self, refused: Refused, watch: Watch) -> Failure:
+    def _classified(self, refused: StatusError, watch: CallDeadlines) -> Failure:
         return classify(status=refused.status, headers=watch.headers, now=self._wall(), **refused.error)
 
-    def _watch(self, limits: Limits, sending: Callable[[], None] = lambda: None) -> Watch:
-        return Watch(
+    def _watch(self, limits: CallTimeouts, sending: Callable[[], None] = lambda: None) -> CallDeadlines:
+        return CallDeadlines(
             stop=lambda: _STOPPED if self._closed else None,
             sending=sending,
             going_on=lambda step: None,
@@ -260,7 +260,7 @@ class Batches:
         )
 
 
-def _body(parcels: Sequence[Parcel]) -> bytes:
+def _body(parcels: Sequence[BatchRequest]) -> bytes:
     """All of them, written one by one: they are too large to be there in several copies."""
     body = io.BytesIO()
     body.write(b'{"requests":[')
@@ -272,7 +272,7 @@ def _body(parcels: Sequence[Parcel]) -> bytes:
     return body.getvalue()
 
 
-def _marked(parcels: Sequence[Parcel]) -> Iterator[bytes]:
+def _marked(parcels: Sequence[BatchRequest]) -> Iterator[bytes]:
     """Their bytes, with a breakpoint behind each beginning that many of them share."""
     common = caching.common([parcel.begins for parcel in parcels])
     for parcel in parcels:
@@ -284,10 +284,10 @@ def _marked(parcels: Sequence[Parcel]) -> Iterator[bytes]:
             yield parcel.body
 
 
-def _seen(body: Mapping[str, Any]) -> BatchSeen:
+def _seen(body: Mapping[str, Any]) -> BatchStatus:
     counts = body.get("request_counts") or {}
 
-    return BatchSeen(
+    return BatchStatus(
         id=_text(body["id"]),
         ended=body["processing_status"] == "ended",
         count=sum(count for count in counts.values() if isinstance(count, int)),
@@ -315,7 +315,7 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
         *whole, rest = (rest + chunk).split(b"\n")
         yield from (line for line in whole if line.strip())
         if len(rest) > _LONGEST_LINE:
-            raise Malformed("a line of the results is endless")
+            raise MalformedStream("a line of the results is endless")
     if rest.strip():
         yield rest
 
@@ -327,7 +327,7 @@ def _result(line: bytes) -> tuple[str, Mapping[str, Any]]:
         if not isinstance(custom_id, str) or not isinstance(result, dict):
             raise TypeError("a name and an object were expected")
     except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise Malformed("a line of the results has not the shape it should have") from exc
+        raise MalformedStream("a line of the results has not the shape it should have") from exc
 
     return custom_id, result
 
@@ -345,4 +345,4 @@ def _unsendable(exc: Exception) -> Failure:
 
 
 def _failure(message: str, reason: str) -> Failure:
-    return Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.SOON, reason=reason)
+    return Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.RETRY, reason=reason)

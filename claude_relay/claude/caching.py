@@ -18,16 +18,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .recent import Recent
+from .ttl_set import TtlSet
 
 #: The life of Claude's shorter cache, from its last use, in seconds.
 LIFE = 300.0
 
 #: Less is not cached upstream: about 1,024 tokens, by the model.
-LEAST = 3500
+MIN_TOKENS = 3500
 
 #: So many of a batch must begin alike: of fewer, all may be at work at once and none finds anything.
-SHARED_BY = 4
+MIN_SHARED = 4
 
 _MARK = {"type": "ephemeral"}
 _SYSTEM, _FILES, _END = "system", "files", "end"
@@ -53,9 +53,9 @@ class Caching:
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
-        self._met = Recent(seconds=LIFE, clock=clock)
-        self._written = Recent(seconds=LIFE, clock=clock)
-        self._writing = Recent(seconds=60.0, clock=clock)
+        self._met = TtlSet(seconds=LIFE, clock=clock)
+        self._written = TtlSet(seconds=LIFE, clock=clock)
+        self._writing = TtlSet(seconds=60.0, clock=clock)
 
     def marked(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], None]]:
         """
@@ -102,7 +102,7 @@ def common(requests: Sequence[Mapping[str, str]]) -> set[str]:
     """Which of these beginnings are shared by enough requests to be worth writing."""
     counts = Counter(begin for begins in requests for begin in begins.values())
 
-    return {begin for begin, count in counts.items() if count >= SHARED_BY}
+    return {begin for begin, count in counts.items() if count >= MIN_SHARED}
 
 
 def prefixes(body: Mapping[str, Any]) -> Prefixes:
@@ -111,7 +111,7 @@ def prefixes(body: Mapping[str, Any]) -> Prefixes:
     said = hashlib.sha256(_text(head).encode("utf-8", "surrogatepass"))
     size = len(_text(body.get("tools") or "")) + len(_text(body.get("system") or ""))
     places: dict[str, str] = {}
-    if size >= LEAST:
+    if size >= MIN_TOKENS:
         places[_SYSTEM] = said.hexdigest()
 
     turns: list[str] = []
@@ -124,12 +124,12 @@ def prefixes(body: Mapping[str, Any]) -> Prefixes:
                 said.update(written.encode("utf-8", "surrogatepass"))
                 size += len(written)
             # How much is behind the id of a stored file cannot be seen; nobody stores a small one.
-            size += LEAST if _is_file(block) else 0
-            if number == len(messages) - 1 and at == last_file and size >= LEAST:
+            size += MIN_TOKENS if _is_file(block) else 0
+            if number == len(messages) - 1 and at == last_file and size >= MIN_TOKENS:
                 places[_FILES] = said.hexdigest()
         if number < len(messages) - 1:
             turns.append(said.hexdigest())
-    if size >= LEAST:
+    if size >= MIN_TOKENS:
         places[_END] = said.hexdigest()
 
     return Prefixes(places=places, turns=turns)

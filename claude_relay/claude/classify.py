@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ..core.failure import ErrorType, Failure, Remedy
-from ..core.redaction import Redactor
-from .ratelimits import RateLimits, retry_after
+from ..core.jobs.failure import ErrorType, Failure, Remedy
+from ..core.text.redaction import Redactor
+from .rate_limits import RateLimits, retry_after
 
 #: What an `error.type` is as a status: inside a 200 stream there is no other.
 _STATUS_OF = {
@@ -49,17 +49,17 @@ _RULES: dict[int, tuple[ErrorType, Remedy, str]] = {
     402: (ErrorType.BUDGET, Remedy.PARK, "Anthropic's billing stops the relay's key: see the plan and credit there"),
     403: (ErrorType.PERMISSION, Remedy.FAIL, "the relay's key may not do this at Anthropic"),
     404: (ErrorType.NOT_FOUND, Remedy.FAIL, "Anthropic does not know that model or file"),
-    408: (ErrorType.TIMEOUT, Remedy.SOON, "Anthropic gave up waiting for the request"),
-    409: (ErrorType.UPSTREAM, Remedy.SOON, "Anthropic was busy with a conflicting request"),
+    408: (ErrorType.TIMEOUT, Remedy.RETRY, "Anthropic gave up waiting for the request"),
+    409: (ErrorType.UPSTREAM, Remedy.RETRY, "Anthropic was busy with a conflicting request"),
     413: (ErrorType.TOO_LARGE, Remedy.FAIL, "the request is larger than Anthropic takes: send smaller or fewer files"),
     422: (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Claude refused the request as it is"),
-    429: (ErrorType.RATE_LIMIT, Remedy.WAIT, "Anthropic's rate limit is reached"),
-    504: (ErrorType.TIMEOUT, Remedy.SOON, "Claude took too long to answer"),
-    529: (ErrorType.OVERLOADED, Remedy.WAIT, "Claude is overloaded just now"),
+    429: (ErrorType.RATE_LIMIT, Remedy.THROTTLE, "Anthropic's rate limit is reached"),
+    504: (ErrorType.TIMEOUT, Remedy.RETRY, "Claude took too long to answer"),
+    529: (ErrorType.OVERLOADED, Remedy.THROTTLE, "Claude is overloaded just now"),
 }
-_SERVER = (ErrorType.UPSTREAM, Remedy.SOON, "Anthropic had an error of its own")
+_SERVER = (ErrorType.UPSTREAM, Remedy.RETRY, "Anthropic had an error of its own")
 _CLIENT = (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Anthropic refused the request")
-_STRANGE = (ErrorType.UPSTREAM, Remedy.SOON, "the address in ANTHROPIC_BASE_URL did not answer as Anthropic does")
+_STRANGE = (ErrorType.UPSTREAM, Remedy.RETRY, "the address in ANTHROPIC_BASE_URL did not answer as Anthropic does")
 _SPENT = (ErrorType.BUDGET, Remedy.PARK, "the spend limit of the relay's Anthropic account is reached")
 
 _REDACT = Redactor()
@@ -89,12 +89,12 @@ def classify(
     wait = None
     if remedy is Remedy.PARK:
         wait = _named_time(details or {}, now=now)
-    elif remedy in (Remedy.WAIT, Remedy.SOON):
+    elif remedy in (Remedy.THROTTLE, Remedy.RETRY):
         wait = retry_after(headers, now=now)
         if wait is None and meant == 429:
             wait = RateLimits.parse(headers, now=now).exhausted_for(now)
     if began and remedy is not Remedy.PARK:
-        remedy = Remedy.SOON
+        remedy = Remedy.RETRY
         words += " while it wrote the answer"
 
     return Failure(

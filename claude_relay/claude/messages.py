@@ -10,23 +10,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..core.failure import Completion, ErrorType, Failure, Partial, Remedy, Step
-from ..core.job import family_of
-from ..core.prices import PriceList
+from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
+from ..core.jobs.job import family_of
+from ..core.money.prices import PriceList
 from ..errors import InvalidRequest
-from ..ports import Prompt, Shelf, Stop
+from ..ports import CallRequest, Stop, UploadCache
 from . import models, request, schema
-from .attached import Attached, TooMuch
-from .batches import Batches
-from .budget import beyond
+from .batches import AnthropicBatches
 from .caching import Caching
+from .call_session import CallSession
 from .classify import classify
-from .exchange import Exchange
-from .inspector import Inspector
-from .ratelimits import RateLimits
-from .recent import Recent
-from .upstream import Broken, Refused, Upstream
-from .watch import Limits, Watch, Watchdog
+from .client import AnthropicClient, ConnectionBroken, StatusError
+from .deadlines import CallDeadlines, CallTimeouts, DeadlineThread
+from .files import FilesTooLarge, FileUploads
+from .max_cost import exceeds_limit
+from .pdf_inspector import PdfInspector
+from .rate_limits import RateLimits
+from .ttl_set import TtlSet
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _DAY = 86_400.0
 _FILE_GONE = ("http_404", "file_expired", "http_410")
 
 
-class Messages:
+class AnthropicMessages:
     """
     Calls Claude through Anthropic's Messages API. All threads share one of these.
 
@@ -49,20 +49,20 @@ class Messages:
         api_key: str,
         prices: PriceList,
         base_url: str | None = None,
-        limits: Limits | None = None,
+        limits: CallTimeouts | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         on_limits: Callable[[str, RateLimits], None] | None = None,
-        shelf: Shelf | None = None,
+        shelf: UploadCache | None = None,
         keep_files: float = _DAY,
         window: Callable[[str], int | None] = lambda model: None,
     ) -> None:
-        self._limits, self._prices = limits or Limits(), prices
+        self._limits, self._prices = limits or CallTimeouts(), prices
         self._clock, self._wall, self._on_limits = clock, wall, on_limits
-        self._upstream = Upstream(api_key=api_key, base_url=base_url, limits=self._limits)
-        self._watchdog = Watchdog(every=self._limits.look)
-        self._inspector = Inspector()
-        self._attached = Attached(
+        self._upstream = AnthropicClient(api_key=api_key, base_url=base_url, limits=self._limits)
+        self._watchdog = DeadlineThread(every=self._limits.look)
+        self._inspector = PdfInspector()
+        self._attached = FileUploads(
             self._upstream,
             self._inspector,
             shelf=shelf,
@@ -72,11 +72,11 @@ class Messages:
             wall=wall,
         )
         self._caching = Caching(clock=clock)
-        self._too_much = Recent(seconds=_DAY, clock=clock)
+        self._too_much = TtlSet(seconds=_DAY, clock=clock)
 
-    def batches(self) -> Batches:
+    def batches(self) -> AnthropicBatches:
         """Message Batches, through the same client and with the same plan of a call."""
-        return Batches(
+        return AnthropicBatches(
             self._upstream, plan=self._plan_once, reading=self._reading, prices=self._prices, wall=self._wall
         )
 
@@ -86,16 +86,16 @@ class Messages:
 
     def call(
         self,
-        prompt: Prompt,
+        prompt: CallRequest,
         *,
         stop: Stop,
         sending: Callable[[], None],
-        progress: Callable[[Partial], None],
-        going_on: Callable[[Step], None] = lambda step: None,
+        progress: Callable[[PartialResponse], None],
+        going_on: Callable[[RequestOutcome], None] = lambda step: None,
     ) -> Completion | Failure:
         """Make the call. Never raises."""
-        watch = Watch(stop=stop, sending=sending, going_on=going_on, limits=self._limits, clock=self._clock)
-        exchange = Exchange(
+        watch = CallDeadlines(stop=stop, sending=sending, going_on=going_on, limits=self._limits, clock=self._clock)
+        exchange = CallSession(
             self._upstream,
             watch,
             model=prompt.job.model,
@@ -109,7 +109,7 @@ class Messages:
             wall=self._wall,
         )
         try:
-            with self._watchdog.over(watch):
+            with self._watchdog.expired(watch):
                 return self._whole(exchange, prompt)
         except InvalidRequest as exc:
             failure = Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")
@@ -119,7 +119,7 @@ class Messages:
             failure = Failure(
                 type=ErrorType.INTERNAL,
                 message="the relay could not make sense of the call",
-                remedy=Remedy.SOON,
+                remedy=Remedy.RETRY,
                 ambiguous=watch.written,
                 reason="fault",
             )
@@ -135,13 +135,13 @@ class Messages:
         self._upstream.close()
         self._inspector.close()
 
-    def _whole(self, exchange: Exchange, prompt: Prompt) -> Completion | Failure:
+    def _whole(self, exchange: CallSession, prompt: CallRequest) -> Completion | Failure:
         """With its files checked, and stored where that is better; once more where one of them was gone from there."""
-        if (failure := beyond(prompt, self._prices)) is not None:
+        if (failure := exceeds_limit(prompt, self._prices)) is not None:
             return failure
         try:
             ready = self._attached.ready(prompt)
-        except (TooMuch, Refused, Broken) as exc:
+        except (FilesTooLarge, StatusError, ConnectionBroken) as exc:
             return self._not_ready(exc)
         done = self._run(exchange, ready.prompt)
         if not isinstance(done, Failure):
@@ -150,7 +150,7 @@ class Messages:
             gone = exchange.step(done.type.value, done.message)
             try:
                 return self._run(exchange, self._attached.ready(prompt).prompt, after=gone)
-            except (TooMuch, Refused, Broken) as exc:
+            except (FilesTooLarge, StatusError, ConnectionBroken) as exc:
                 return replace(self._not_ready(exc), sent=True)
         if done.reason == "http_400" and ready.broken:
             return replace(
@@ -159,21 +159,23 @@ class Messages:
 
         return done
 
-    def _not_ready(self, exc: TooMuch | Refused | Broken) -> Failure:
-        if isinstance(exc, TooMuch):
+    def _not_ready(self, exc: FilesTooLarge | StatusError | ConnectionBroken) -> Failure:
+        if isinstance(exc, FilesTooLarge):
             return exc.failure
-        if isinstance(exc, Refused):
+        if isinstance(exc, StatusError):
             failure = classify(status=exc.status, headers={}, now=self._wall(), **exc.error)
         else:
-            failure = Failure(type=ErrorType.UPSTREAM, message=str(exc), remedy=Remedy.SOON, reason=exc.reason)
+            failure = Failure(type=ErrorType.UPSTREAM, message=str(exc), remedy=Remedy.RETRY, reason=exc.reason)
         return replace(failure, message=f"a file could not be stored at Anthropic: {failure.message}", sent=False)
 
-    def _run(self, exchange: Exchange, prompt: Prompt, *, after: Step | None = None) -> Completion | Failure:
+    def _run(
+        self, exchange: CallSession, prompt: CallRequest, *, after: RequestOutcome | None = None
+    ) -> Completion | Failure:
         wanted = (prompt.request.get("options") or {}).get("outputSchema")
         if wanted is None:
             return self._send(exchange, self._plan(prompt, native=True), after=after)
 
-        schema.checked(wanted)
+        schema.validate(wanted)
         key = json.dumps(wanted, sort_keys=True)
         plan = self._plan(prompt, native=key not in self._too_much)
         done = self._send(exchange, plan, after=after)
@@ -190,34 +192,36 @@ class Messages:
 
         return again
 
-    def _plan_once(self, prompt: Prompt) -> request.Plan:
+    def _plan_once(self, prompt: CallRequest) -> request.Plan:
         """For a batch, where nothing can be asked twice: the schema as it is known to be taken."""
         self._attached.check(prompt)
         reading = self._reading(prompt)
         if reading.schema is not None:
-            schema.checked(reading.schema)
+            schema.validate(reading.schema)
 
         return self._plan(prompt, native=reading.schema is None or reading.native)
 
-    def _reading(self, prompt: Prompt) -> request.Plan:
+    def _reading(self, prompt: CallRequest) -> request.Plan:
         """What of a plan an answer is read by."""
         wanted = (prompt.request.get("options") or {}).get("outputSchema")
         if wanted is None:
             return request.Plan(body={})
-        native = json.dumps(wanted, sort_keys=True) not in self._too_much and schema.fitted(wanted) is not None
+        native = json.dumps(wanted, sort_keys=True) not in self._too_much and schema.adapt_schema(wanted) is not None
 
         return request.Plan(body={}, schema=wanted, native=native)
 
-    def _plan(self, prompt: Prompt, *, native: bool) -> request.Plan:
+    def _plan(self, prompt: CallRequest, *, native: bool) -> request.Plan:
         return request.build(
             prompt.request,
             model=prompt.job.model,
-            before=prompt.before,
+            before=prompt.history,
             repair=prompt.repair,
             native=native,
         )
 
-    def _send(self, exchange: Exchange, plan: request.Plan, *, after: Step | None = None) -> Completion | Failure:
+    def _send(
+        self, exchange: CallSession, plan: request.Plan, *, after: RequestOutcome | None = None
+    ) -> Completion | Failure:
         body, begun = self._caching.marked(plan.body)
 
         return exchange.run(replace(plan, body=body), after=after, begun=begun)

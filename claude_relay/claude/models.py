@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.failure import ErrorType, Failure, Remedy
-from .upstream import Broken, Refused, Upstream
+from ..core.jobs.failure import ErrorType, Failure, Remedy
+from .client import AnthropicClient, ConnectionBroken, StatusError
 
 #: Stored under our own names; what else an entry says is left where it is.
 _FIELDS = {
@@ -26,25 +26,25 @@ _PATH = "/v1/models"
 _MOST_PAGES = 20
 
 
-def fetch(upstream: Upstream) -> list[dict[str, Any]] | Failure:
+def fetch(upstream: AnthropicClient) -> list[dict[str, Any]] | Failure:
     """Every model, the latest first; a `Failure` where the list cannot be had."""
     try:
         return _all_pages(upstream)
-    except Refused as exc:
+    except StatusError as exc:
         message = exc.error.get("text") or f"Anthropic answered {exc.status} to the question for its models"
-        return Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.SOON, reason=f"http_{exc.status}")
-    except Broken as exc:
-        return Failure(type=ErrorType.UPSTREAM, message=str(exc), remedy=Remedy.SOON, reason=exc.reason)
+        return Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.RETRY, reason=f"http_{exc.status}")
+    except ConnectionBroken as exc:
+        return Failure(type=ErrorType.UPSTREAM, message=str(exc), remedy=Remedy.RETRY, reason=exc.reason)
 
 
-def _all_pages(upstream: Upstream) -> list[dict[str, Any]]:
+def _all_pages(upstream: AnthropicClient) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     params: dict[str, Any] = {"limit": 1000, "lifecycle": ["active", "deprecated", "retired"]}
     for _ in range(_MOST_PAGES):
         page = upstream.get(_PATH, params)
         entries = page.get("data")
         if not isinstance(entries, list):
-            raise Broken("the answer to the question for the models is not a list of them", "not_a_list")
+            raise ConnectionBroken("the answer to the question for the models is not a list of them", "not_a_list")
         found.extend(_told(entry) for entry in entries if isinstance(entry, Mapping))
         last = page.get("last_id")
         if not page.get("has_more") or not isinstance(last, str) or last == params.get("after_id"):

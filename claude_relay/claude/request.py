@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.betas import read_betas
-from ..core.failure import Repair
-from ..core.submission import Exchanged
+from ..core.jobs.failure import SchemaRepair
+from ..core.jobs.submission import Exchange
+from ..core.models.betas import read_betas
 from ..errors import InvalidRequest, Problem
-from .schema import fitted
+from .schema import adapt_schema
 
 DEFAULT_MAX_TOKENS = 4096
 
@@ -50,8 +50,8 @@ def build(
     request: Mapping[str, Any],
     *,
     model: str,
-    before: Sequence[Exchanged] = (),
-    repair: Repair | None = None,
+    before: Sequence[Exchange] = (),
+    repair: SchemaRepair | None = None,
     native: bool = True,
 ) -> Plan:
     """
@@ -63,7 +63,7 @@ def build(
     """
     options = request.get("options") or {}
     schema = options.get("outputSchema")
-    fit = fitted(schema) if schema is not None and native else None
+    fit = adapt_schema(schema) if schema is not None and native else None
 
     body: dict[str, Any] = {
         "model": model,
@@ -101,14 +101,14 @@ def build(
     )
 
 
-def resumed(body: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def with_continuation(body: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The same call, going on after a pause: what Claude has written so far, given back to it."""
     said = _sendable(blocks, thoughts=True)
 
     return {**body, "messages": [*body["messages"], *([{"role": "assistant", "content": said}] if said else ())]}
 
 
-def _conversation(before: Sequence[Exchanged], model: str) -> Iterator[dict[str, Any]]:
+def _conversation(before: Sequence[Exchange], model: str) -> Iterator[dict[str, Any]]:
     """What was said earlier, as it was sent and as it was answered."""
     for one in before:
         yield from _turns(one.request)
@@ -117,7 +117,7 @@ def _conversation(before: Sequence[Exchanged], model: str) -> Iterator[dict[str,
             yield {"role": "assistant", "content": answer}
 
 
-def _mending(repair: Repair | None) -> Iterator[dict[str, Any]]:
+def _mending(repair: SchemaRepair | None) -> Iterator[dict[str, Any]]:
     if repair is None:
         return
     if repair.text.strip():

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ..errors import InvalidRequest, Problem
-from . import bounded
+from . import safe_schema
 
 _FENCE = re.compile(r"\A\s*```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
 _FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
@@ -22,15 +22,15 @@ _TOO_MUCH = ("patternProperties", "prefixItems", "propertyNames", "additionalIte
 _UNUSABLE = "is not a JSON Schema that can be used: "
 
 
-class Unfit(Exception):
+class SchemaUnsupported(Exception):
     """The schema means more than structured output can say: a free-form object, a recursion, a tuple."""
 
 
-class Mismatch(Exception):
+class SchemaMismatch(Exception):
     """The answer is not what the schema asks for. Says where and which rule, never what the answer was."""
 
 
-def fitted(schema: Mapping[str, Any]) -> dict[str, Any] | None:
+def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """
     The same schema as Claude's structured output takes it, or None where it cannot say it.
 
@@ -41,11 +41,11 @@ def fitted(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     try:
         _no_recursion(schema)
         return _fit(schema)
-    except Unfit:
+    except SchemaUnsupported:
         return None
 
 
-def parsed(text: str, schema: Mapping[str, Any], *, seconds: float = bounded.LONGEST) -> Any:
+def parsed(text: str, schema: Mapping[str, Any], *, seconds: float = safe_schema.LONGEST) -> Any:
     """
     The answer's JSON, which satisfies the schema; `Mismatch` otherwise.
 
@@ -58,23 +58,25 @@ def parsed(text: str, schema: Mapping[str, Any], *, seconds: float = bounded.LON
         value = json.loads(fence.group(1) if fence else text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as exc:
         where = f" (line {exc.lineno}, column {exc.colno})" if isinstance(exc, json.JSONDecodeError) else ""
-        raise Mismatch(f"the answer is not JSON{where}") from None
+        raise SchemaMismatch(f"the answer is not JSON{where}") from None
     try:
-        with bounded.within(seconds):
-            error = exceptions.best_match(bounded.validator(schema).iter_errors(value))
-    except bounded.TooLong as exc:
+        with safe_schema.time_limit(seconds):
+            error = exceptions.best_match(safe_schema.validator(schema).iter_errors(value))
+    except safe_schema.ValidationTimeout as exc:
         raise InvalidRequest(problems=[_fault("checking the answer takes too long")]) from exc
     except Exception as exc:
         # An unknown `$ref`, an endless recursion: the caller's schema shows its faults only as it is used.
         raise InvalidRequest(problems=[_fault(type(exc).__name__)]) from exc
     if error is not None:
         rule = json.dumps({error.validator: error.validator_value}, ensure_ascii=False, default=str)
-        raise Mismatch(f"the answer does not fit outputSchema at {error.json_path}: {_short(rule)} is not satisfied")
+        raise SchemaMismatch(
+            f"the answer does not fit outputSchema at {error.json_path}: {_short(rule)} is not satisfied"
+        )
 
     return value
 
 
-def fault(schema: Mapping[str, Any]) -> str | None:
+def schema_problem(schema: Mapping[str, Any]) -> str | None:
     """What keeps a schema from being used, said before it costs a call; None where nothing does."""
     from jsonschema import Draft202012Validator, FormatChecker, exceptions, validators
 
@@ -84,7 +86,7 @@ def fault(schema: Mapping[str, Any]) -> str | None:
         kind.check_schema(dict(schema), format_checker=FormatChecker(formats=()))
     except exceptions.SchemaError as exc:
         return _UNUSABLE + f"at {exc.json_path}: {_short(exc.message)}"
-    if (said := bounded.pattern_fault(schema)) is not None:
+    if (said := safe_schema.pattern_problem(schema)) is not None:
         return _UNUSABLE + said
     if _has(schema, "patternProperties") and _has(schema, "unevaluatedProperties"):
         return _UNUSABLE + "patternProperties and unevaluatedProperties do not go together here"
@@ -92,9 +94,9 @@ def fault(schema: Mapping[str, Any]) -> str | None:
     return None
 
 
-def checked(schema: Mapping[str, Any]) -> None:
+def validate(schema: Mapping[str, Any]) -> None:
     """Refuse what is no JSON Schema, before it costs a call."""
-    if (said := fault(schema)) is not None:
+    if (said := schema_problem(schema)) is not None:
         raise InvalidRequest(problems=[Problem(field="options.outputSchema", problem=said)])
 
 
@@ -107,13 +109,13 @@ def _has(node: Any, keyword: str) -> bool:
 
 def _fit(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, Mapping) or any(key in schema for key in _TOO_MUCH):
-        raise Unfit
+        raise SchemaUnsupported
     if not any(key in schema for key in ("type", "enum", "const", *_SHAPES)):
-        raise Unfit
+        raise SchemaUnsupported
     if any(isinstance(value, (Mapping, list)) for value in (*schema.get("enum", ()), schema.get("const"))):
-        raise Unfit
+        raise SchemaUnsupported
     if any(key in schema for key in ("anyOf", "oneOf", "allOf")) and ("properties" in schema or "items" in schema):
-        raise Unfit
+        raise SchemaUnsupported
 
     fit: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
     notes: dict[str, Any] = {}
@@ -125,7 +127,7 @@ def _fit(schema: Any) -> dict[str, Any]:
         elif key == "allOf":
             # Closed objects exclude each other's fields, so that only one can be meant.
             if len(value) != 1:
-                raise Unfit
+                raise SchemaUnsupported
             fit["allOf"] = [_fit(value[0])]
         elif key == "properties":
             fit["properties"] = {name: _fit(one) for name, one in value.items()}
@@ -140,7 +142,7 @@ def _fit(schema: Any) -> dict[str, Any]:
     if "object" in types or "properties" in schema:
         _close(fit, schema)
     if "array" in types and "items" not in schema:
-        raise Unfit
+        raise SchemaUnsupported
     if description := _described(schema.get("description"), notes):
         fit["description"] = description
 
@@ -149,9 +151,9 @@ def _fit(schema: Any) -> dict[str, Any]:
 
 def _close(fit: dict[str, Any], schema: Mapping[str, Any]) -> None:
     if not fit.get("properties") or isinstance(schema.get("additionalProperties"), Mapping):
-        raise Unfit
+        raise SchemaUnsupported
     if not set(schema.get("required", ())) <= set(fit["properties"]):
-        raise Unfit
+        raise SchemaUnsupported
     fit.setdefault("type", "object")
     fit.setdefault("required", [])
     fit["additionalProperties"] = False
@@ -174,7 +176,7 @@ def _no_recursion(schema: Mapping[str, Any]) -> None:
             if isinstance(ref, str):
                 found = _LOCAL.match(ref)
                 if found is None or found.group(1) not in defs or found.group(1) in above:
-                    raise Unfit
+                    raise SchemaUnsupported
                 if found.group(1) not in done:
                     walk(defs[found.group(1)], (*above, found.group(1)))
                     done.add(found.group(1))

@@ -19,38 +19,38 @@ import click
 from .. import __version__
 from ..core import wire
 from ..errors import ConfigError, InvalidRequest, Problem, RelayError
-from .output import Output, PipeClosed
+from .render.output import Output, PipeClosed
 
 #: Verb by verb, in the order of the help: the module and its name there.
 VERBS = {
-    "serve": "daemons",
-    "worker": "daemons",
-    "demo": "demo",
-    "submit": "submit",
-    "status": "status",
-    "result": "result",
-    "wait": "result",
-    "list": "lists",
-    "search": "lists",
-    "tail": "tail",
-    "why": "why",
-    "cost": "cost",
-    "retry": "steer",
-    "redeliver": "steer",
-    "cancel": "steer",
-    "pause": "steer",
-    "resume": "steer",
-    "listen": "listen",
-    "blueprint": "blueprint",
+    "serve": "verbs.daemons",
+    "worker": "verbs.daemons",
+    "demo": "verbs.demo",
+    "submit": "verbs.submit",
+    "status": "verbs.status",
+    "result": "verbs.result",
+    "wait": "verbs.result",
+    "list": "verbs.list_jobs",
+    "search": "verbs.list_jobs",
+    "tail": "verbs.tail",
+    "why": "verbs.why",
+    "cost": "verbs.cost",
+    "retry": "verbs.job_actions",
+    "redeliver": "verbs.job_actions",
+    "cancel": "verbs.job_actions",
+    "pause": "verbs.job_actions",
+    "resume": "verbs.job_actions",
+    "listen": "verbs.listen",
+    "blueprint": "verbs.blueprint",
     "doctor": "doctor",
-    "alerts": "daemons",
-    "keys": "keys",
-    "backup": "backup",
-    "restore": "backup",
-    "purge": "daemons",
-    "migrate": "daemons",
-    "config": "configure",
-    "completion": "completion",
+    "alerts": "verbs.daemons",
+    "keys": "verbs.keys",
+    "backup": "verbs.backup",
+    "restore": "verbs.backup",
+    "purge": "verbs.daemons",
+    "migrate": "verbs.daemons",
+    "config": "verbs.configure",
+    "completion": "verbs.completion",
 }
 
 
@@ -72,9 +72,9 @@ class Verbs(click.Group):
         found = importlib.import_module(f".{module}", __package__)
         command: click.Command = getattr(found, f"{cmd_name}_" if cmd_name == "list" else cmd_name)
         if _COMPLETING in os.environ:
-            from .complete import teach
+            from .completion_values import add_completions
 
-            teach(command, cmd_name)
+            add_completions(command, cmd_name)
 
         return command
 

@@ -5,15 +5,15 @@ Settings: one table of options, read once into one frozen object.
     settings.call_timeout, settings.origin("RELAY_CALL_TIMEOUT")
 """
 
-from claude_relay.core.rates import Rate
+from claude_relay.core.text.rates import Rate
 
-from .addresses import store_passwords
 from .docs import write_env_example, write_table
 from .loader import load
 from .option import Option
-from .pricelist import load_prices
+from .price_file import load_prices
 from .settings import Settings
 from .table import OPTIONS
+from .urls import store_passwords
 
 __all__ = [
     "OPTIONS",

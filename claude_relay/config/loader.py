@@ -11,11 +11,11 @@ from typing import Any
 import claude_relay
 from claude_relay.errors import ConfigError
 
-from .addresses import default_store, store_path
 from .option import Option
-from .settings import Given, Settings
+from .settings import SettingOrigin, Settings
 from .sources import Source, credentials, env_file, with_key_files
 from .table import OPTIONS
+from .urls import default_store, store_path
 
 DOTENV = Path(".env")
 ETC = Path("/etc/claude-relay/claude-relay.env")
@@ -42,7 +42,7 @@ def load(
     sources = _sources(environ, dotenv, etc, overrides)
     faults = [fault for source in sources for fault in (*source.faults, *_strangers(source))]
     values: dict[str, Any] = {}
-    given: dict[str, Given] = {}
+    given: dict[str, SettingOrigin] = {}
 
     for row in OPTIONS:
         found = next(_found(row, sources), None)
@@ -56,7 +56,7 @@ def load(
             values[row.attribute] = row.parse(text)
         except ValueError as exc:
             faults.append(_fault(row, name, text, origin, exc))
-        given[row.name] = Given(row.show(text), origin)
+        given[row.name] = SettingOrigin(row.show(text), origin)
 
     if faults:
         raise ConfigError(faults)

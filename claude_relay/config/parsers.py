@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from claude_relay.core.durations import format_duration, parse_duration
-from claude_relay.core.sizes import format_size, parse_size
+from claude_relay.core.text.durations import format_duration, parse_duration
+from claude_relay.core.text.sizes import format_size, parse_size
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from .sources import env_file
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class SettingLocation:
     """A file that holds a secret: alone in it, or (`name`) as one of its settings. `text` is what stands there now."""
 
     path: Path
@@ -27,7 +27,7 @@ class Place:
     text: str = ""
 
 
-def find_place(name: str, environ: Mapping[str, str], *, dotenv: Path, etc: Path) -> Place:
+def find_place(name: str, environ: Mapping[str, str], *, dotenv: Path, etc: Path) -> SettingLocation:
     """
     Where the daemons get `name` from, or would; raises `ConfigError` where that is no file of ours to write.
 
@@ -51,13 +51,13 @@ def find_place(name: str, environ: Mapping[str, str], *, dotenv: Path, etc: Path
     if dotenv.exists():
         return known[0]
     if credential.parent.is_dir():
-        return Place(path=credential)
+        return SettingLocation(path=credential)
     if known:
         return known[0]
     raise ConfigError([f"there is no settings file to keep {name} in: claude-relay config init makes one."])
 
 
-def put(place: Place, text: str) -> None:
+def write_setting(place: SettingLocation, text: str) -> None:
     """Write it there. Raises `ConfigError`, with nothing changed, where that cannot be done."""
     try:
         path = place.path.resolve()
@@ -69,18 +69,18 @@ def put(place: Place, text: str) -> None:
         raise ConfigError([f"{place.path} cannot be written ({why})."]) from exc
 
 
-def _alone(path: Path) -> Place:
+def _alone(path: Path) -> SettingLocation:
     try:
-        return Place(path=path, text=path.read_text(encoding="utf-8").strip())
+        return SettingLocation(path=path, text=path.read_text(encoding="utf-8").strip())
     except FileNotFoundError:
-        return Place(path=path)
+        return SettingLocation(path=path)
     except (OSError, UnicodeDecodeError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8 text"
         raise ConfigError([f"{path} cannot be read ({why}): run this as one who may, such as root."]) from exc
 
 
-def _within(path: Path, name: str, text: str) -> Place:
-    return Place(path=path, name=name, text=text.strip())
+def _within(path: Path, name: str, text: str) -> SettingLocation:
+    return SettingLocation(path=path, name=name, text=text.strip())
 
 
 def _with(written: str, name: str, text: str) -> str:

@@ -13,10 +13,19 @@ from urllib.parse import unquote, urlsplit
 from claude_relay.errors import ConfigError
 
 from . import postgres
-from .addresses import shown_store, store_passwords, store_path
 from .option import Option
 from .sources import CREDENTIALS
-from .table import OPTIONS, Callbacks, Claude, CommandLine, Keeping, Keys, Running, Server
+from .table import (
+    OPTIONS,
+    CallbackSettings,
+    ClaudeSettings,
+    CliSettings,
+    LogSettings,
+    SecretSettings,
+    ServerSettings,
+    StoreSettings,
+)
+from .urls import shown_store, store_passwords, store_path
 
 _WHERE = "the environment, in .env or in /etc/claude-relay/claude-relay.env"
 
@@ -26,7 +35,7 @@ def _for_a_service(row: Option) -> str:
 
 
 @dataclass(frozen=True)
-class Given:
+class SettingOrigin:
     """A value somebody gave: as it may be shown, and where it came from."""
 
     shown: str
@@ -34,14 +43,16 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Settings(Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine):
+class Settings(
+    SecretSettings, ServerSettings, ClaudeSettings, CallbackSettings, StoreSettings, LogSettings, CliSettings
+):
     """
     Every setting under its name in lower case, without `RELAY_`.
 
     `Settings()` holds the defaults, `Settings(port=0)` all but one of them; `load` reads what the machine says.
     """
 
-    given: Mapping[str, Given] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    given: Mapping[str, SettingOrigin] = field(default_factory=lambda: MappingProxyType({}), compare=False)
     journal_stream: str = field(default="", compare=False)
     """What systemd says of the journal it reads our output with (`$JOURNAL_STREAM`); told, not set by anyone."""
     state_directory: str = field(default="/var/lib/claude-relay", compare=False)

@@ -12,15 +12,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from claude_relay.core.rates import Rate, parse_rate
+from claude_relay.core.text.rates import Rate, parse_rate
 
-from . import addresses as at
 from . import parsers as a
+from . import urls as at
 from .option import Option, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keys:
+class SecretSettings:
     """Keys"""
 
     anthropic_api_key: str | None = option(
@@ -45,7 +45,7 @@ class Keys:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Server:
+class ServerSettings:
     """The API"""
 
     port: int = option("PORT", "3000", a.integer(0, 65535), "The port that the API listens on; 0 picks a spare one.")
@@ -85,7 +85,7 @@ class Server:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claude:
+class ClaudeSettings:
     """Claude"""
 
     provider: str = option(
@@ -148,7 +148,7 @@ class Claude:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Callbacks:
+class CallbackSettings:
     """Callbacks"""
 
     webhook_timeout: float = option(
@@ -178,7 +178,7 @@ class Callbacks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keeping:
+class StoreSettings:
     """The store"""
 
     store: str = option(
@@ -204,7 +204,7 @@ class Keeping:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Running:
+class LogSettings:
     """Logs and alerts"""
 
     env: str = option(
@@ -226,14 +226,14 @@ class Running:
     alert_url: str | None = option(
         "RELAY_ALERT_URL",
         "",
-        a.absent(at.hook),
+        a.absent(at.webhook_url),
         "An address, private or not, that is told when the relay needs a person.",
         secret=True,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandLine:
+class CliSettings:
     """The command line"""
 
     url: str | None = option("RELAY_URL", "", a.absent(at.url), "Act on the relay there, not on this machine's store.")
@@ -242,7 +242,15 @@ class CommandLine:
     )
 
 
-SECTIONS: tuple[type, ...] = (Keys, Server, Claude, Callbacks, Keeping, Running, CommandLine)
+SECTIONS: tuple[type, ...] = (
+    SecretSettings,
+    ServerSettings,
+    ClaudeSettings,
+    CallbackSettings,
+    StoreSettings,
+    LogSettings,
+    CliSettings,
+)
 
 
 def rows(section: type) -> tuple[Option, ...]:

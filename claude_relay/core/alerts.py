@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from .destination import Destination
+from .deliveries.destination import Destination
 from .wire import timestamp
 
 #: Every kind of alert, and what it says: the README's table is held to this one.
@@ -25,20 +25,20 @@ KINDS: Mapping[str, str] = {
 }
 
 #: Deaths further apart than this are not one cause, in seconds.
-WAVE = 3600.0
+FAILURE_WAVE = 3600.0
 #: A worker that was not seen for so long is not counted on; nor is anybody missed before he could have come.
-SILENCE = 60.0
+WORKER_SILENCE = 60.0
 #: How long before its last day a model is worth an alert.
 NOTICE_DAYS = 30
 
 #: How long a cause must be away before it is over, in seconds, where it comes and goes around an edge.
-LINGER: Mapping[str, float] = {"disk_low": 300.0, "destination_unhealthy": 300.0}
+RESOLVE_AFTER: Mapping[str, float] = {"disk_low": 300.0, "destination_unhealthy": 300.0}
 
 #: More destinations at once than these are one cause, which lies on this side as likely as not.
-SEVERAL = 5
+MULTIPLE = 5
 
 #: Pauses between the tries to tell, in seconds; after the last one only the log has it.
-TELL_AGAIN = (60.0, 300.0, 1800.0, 7200.0)
+REPEAT_AFTER = (60.0, 300.0, 1800.0, 7200.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Alert:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Died:
+class DeadDeliveries:
     """Callbacks to one destination that were given up lately."""
 
     destination: str
@@ -64,7 +64,7 @@ class Died:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Used:
+class ModelUsage:
     """A model that is asked: by how many of the latest jobs, or by which setting; its last day and who may follow."""
 
     model: str
@@ -75,27 +75,29 @@ class Used:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class AlertFacts:
     """All that the rules look at."""
 
     now: float
-    watched_for: float  # how long this process has been looking on
+    uptime: float  # how long this process has been looking on
     waiting: int = 0
     parked: tuple[str, float] | None = None  # reason, since
-    slowed: Sequence[tuple[Destination, int]] = ()  # and how many wait for it
-    died: Sequence[Died] = ()
+    slowed_destinations: Sequence[tuple[Destination, int]] = ()  # and how many wait for it
+    dead_deliveries: Sequence[DeadDeliveries] = ()
     disk: str | None = None
     workers_seen: Sequence[float] = ()
     overdue_since: float | None = None  # work that could be done waits since then
-    models: Sequence[Used] = field(default=())
-    told: Collection[str] = ()  # the causes that were raised
+    models: Sequence[ModelUsage] = field(default=())
+    previous: Collection[str] = ()  # the causes that were raised
 
 
-def present(facts: Facts) -> list[Alert]:
+def evaluate(facts: AlertFacts) -> list[Alert]:
     """Every cause there is."""
     found = [_parked(facts), _disk(facts), _worker(facts)]
-    found += _some([_unhealthy(known, waiting) for known, waiting in facts.slowed], "keep failing", facts.told)
-    found += _some([_died(one) for one in facts.died], "had callbacks given up", facts.told)
+    found += _some(
+        [_unhealthy(known, waiting) for known, waiting in facts.slowed_destinations], "keep failing", facts.previous
+    )
+    found += _some([_died(one) for one in facts.dead_deliveries], "had callbacks given up", facts.previous)
     found += [_retiring(facts, used) for used in facts.models]
 
     return [alert for alert in found if alert is not None]
@@ -114,14 +116,14 @@ def body(alert: Alert, *, now: float) -> dict[str, Any]:
     }
 
 
-def attended(now: float, workers_seen: Iterable[float]) -> bool:
+def is_handled(now: float, workers_seen: Iterable[float]) -> bool:
     """Whether a worker is there to be counted on."""
-    return any(now - seen < SILENCE for seen in workers_seen)
+    return any(now - seen < WORKER_SILENCE for seen in workers_seen)
 
 
-def tell_again(tries: int) -> float | None:
+def repeat_at(tries: int) -> float | None:
     """Seconds until the next try after so many; None: that was the last."""
-    return TELL_AGAIN[tries - 1] if tries <= len(TELL_AGAIN) else None
+    return REPEAT_AFTER[tries - 1] if tries <= len(REPEAT_AFTER) else None
 
 
 def _some(alerts: Sequence[Alert], what: str, told: Collection[str]) -> list[Alert]:
@@ -130,7 +132,7 @@ def _some(alerts: Sequence[Alert], what: str, told: Collection[str]) -> list[Ale
 
     Those that were told by name stay what they are.
     """
-    if len(alerts) <= SEVERAL:
+    if len(alerts) <= MULTIPLE:
         return list(alerts)
     named = [alert for alert in alerts if alert.cause in told]
     others = [alert for alert in alerts if alert.cause not in told]
@@ -152,7 +154,7 @@ def _some(alerts: Sequence[Alert], what: str, told: Collection[str]) -> list[Ale
     return [*named, many]
 
 
-def _parked(facts: Facts) -> Alert | None:
+def _parked(facts: AlertFacts) -> Alert | None:
     if facts.parked is None:
         return None
     reason, since = facts.parked
@@ -168,7 +170,7 @@ def _parked(facts: Facts) -> Alert | None:
     )
 
 
-def _disk(facts: Facts) -> Alert | None:
+def _disk(facts: AlertFacts) -> Alert | None:
     if facts.disk is None:
         return None
     message = f"The disk {facts.disk}. Nothing is accepted until then; {facts.waiting} jobs that were go on."
@@ -183,12 +185,12 @@ def _disk(facts: Facts) -> Alert | None:
     )
 
 
-def _worker(facts: Facts) -> Alert | None:
-    if attended(facts.now, facts.workers_seen):
+def _worker(facts: AlertFacts) -> Alert | None:
+    if is_handled(facts.now, facts.workers_seen):
         return None
-    if facts.watched_for < SILENCE and "no_worker" not in facts.told:
+    if facts.uptime < WORKER_SILENCE and "no_worker" not in facts.previous:
         return None  # whoever has looked on for longer may have missed him already: that stands
-    overdue = facts.overdue_since is not None and facts.now - facts.overdue_since >= SILENCE
+    overdue = facts.overdue_since is not None and facts.now - facts.overdue_since >= WORKER_SILENCE
     if not overdue and not facts.workers_seen:
         return None  # nobody was there, and nobody is missed
     since = max(facts.workers_seen, default=facts.overdue_since or facts.now)
@@ -221,7 +223,7 @@ def _unhealthy(known: Destination, waiting: int) -> Alert:
     )
 
 
-def _died(one: Died) -> Alert:
+def _died(one: DeadDeliveries) -> Alert:
     host = one.destination.partition("://")[2]
     message = (
         f"{one.count} callbacks to {one.destination} were given up since {timestamp(one.since)} "
@@ -238,7 +240,7 @@ def _died(one: Died) -> Alert:
     )
 
 
-def _retiring(facts: Facts, used: Used) -> Alert | None:
+def _retiring(facts: AlertFacts, used: ModelUsage) -> Alert | None:
     left = (_day(used.last_day) - datetime.fromtimestamp(facts.now, tz=timezone.utc)).days
     if left > NOTICE_DAYS:
         return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..errors import InvalidRequest, Problem
-from .rates import Rate
+from .text.rates import Rate
 
 #: The owner that sees every job: API_SECRET_KEY, and the command line on the machine itself.
 ADMIN = "admin"
@@ -85,7 +85,7 @@ def key_id(text: str) -> str | None:
     return match[1] if match else None
 
 
-def fits(key: ApiKey | None, text: str) -> bool:
+def matches(key: ApiKey | None, text: str) -> bool:
     """Whether that text is that key, in the same time whether there is one or not."""
     same = hmac.compare_digest(digest_of(text), key.digest if key is not None else bytes(32))
 

@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import Problem, RelayError
-from .batching import Batch
-from .change import Call, Event
-from .delivery import Delivery, DeliveryState
-from .destination import Destination
-from .failure import Completion
-from .job import Job, State
+from .batches import Batch
+from .deliveries.delivery import Delivery, DeliveryState
+from .deliveries.destination import Destination
+from .jobs.change import Call, Event
+from .jobs.failure import Completion
+from .jobs.job import Job, State
 
 #: The seed's four words; scenarios compare them as text.
 STATUS = {
@@ -28,7 +28,7 @@ STATUS = {
 }
 
 #: The seed's keys, by the callback's status: all that `RELAY_CALLBACK=seed` sends.
-SEED_KEYS = {
+MINIMAL_KEYS = {
     "completed": ("requestId", "response", "status", "timestamp", "usage", "model", "stopReason"),
     "failed": ("requestId", "error", "status", "timestamp"),
 }
@@ -52,7 +52,7 @@ def timestamp(at: float) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{millis % 1000:03d}Z"
 
 
-def maybe_timestamp(at: float | None) -> str | None:
+def optional_timestamp(at: float | None) -> str | None:
     """The same, where there is a time."""
     return None if at is None else timestamp(at)
 
@@ -132,7 +132,7 @@ def failure_body(
     return _marked(body, job)
 
 
-def as_delivered(
+def callback_for_display(
     body: Mapping[str, Any], *, callback: str, limit: int, result_url: str | None
 ) -> dict[str, Any] | None:
     """
@@ -142,7 +142,7 @@ def as_delivered(
     """
     sent: Mapping[str, Any] = body
     if callback == "seed":
-        sent = {key: body[key] for key in SEED_KEYS[body["status"]] if key in body}
+        sent = {key: body[key] for key in MINIMAL_KEYS[body["status"]] if key in body}
     if len(encode(sent)) > limit:
         sent = _cut(sent, limit=limit, result_url=result_url)
 
@@ -174,7 +174,7 @@ def status_body(
         "waitingFor": waiting_for,
         "position": position,
         "delivery": delivery_status(delivery, destination),
-        "acked": maybe_timestamp(acked),
+        "acked": optional_timestamp(acked),
         "errorType": job.error_type,
         "error": job.error,
         "usage": job.usage,
@@ -200,12 +200,12 @@ def delivery_status(delivery: Delivery | None, destination: Destination | None =
             max(delivery.due_at, destination.not_before) if destination is not None and held else delivery.due_at
         )
         if destination is not None and held:
-            told["waitingFor"] = destination_words(destination)
+            told["waitingFor"] = destination_text(destination)
 
     return told
 
 
-def destination_words(destination: Destination) -> str:
+def destination_text(destination: Destination) -> str:
     """Why what goes there waits."""
     if destination.slowed and destination.failing_since is not None:
         return f"{destination.name}: failing since {timestamp(destination.failing_since)} ({destination.last_error})"
@@ -218,7 +218,7 @@ def destination_body(destination: Destination, *, waiting: int) -> dict[str, Any
     return {
         "destination": destination.name,
         "state": "slowed" if destination.slowed else "recovering",
-        "since": maybe_timestamp(destination.failing_since),
+        "since": optional_timestamp(destination.failing_since),
         "failures": destination.failures,
         "lastError": destination.last_error,
         "nextAttemptAt": timestamp(destination.not_before),
@@ -232,8 +232,8 @@ def call_body(call: Call) -> dict[str, Any]:
         "number": call.number,
         "run": call.run,
         "startedAt": timestamp(call.started_at),
-        "firstByteAt": maybe_timestamp(call.first_byte_at),
-        "endedAt": maybe_timestamp(call.ended_at),
+        "firstByteAt": optional_timestamp(call.first_byte_at),
+        "endedAt": optional_timestamp(call.ended_at),
         "sent": call.sent,
         "upstreamRequestId": call.upstream_request_id,
         "model": call.model,
@@ -252,9 +252,9 @@ def batch_body(batch: Batch) -> dict[str, Any]:
         "upstreamId": batch.upstream_id,
         "state": batch.state.value,
         "jobs": batch.count,
-        "sentAt": maybe_timestamp(batch.sent_at),
-        "expiresAt": maybe_timestamp(batch.expires_at),
-        "givenUpAt": maybe_timestamp(batch.give_up_at),
+        "sentAt": optional_timestamp(batch.sent_at),
+        "expiresAt": optional_timestamp(batch.expires_at),
+        "givenUpAt": optional_timestamp(batch.give_up_at),
         "nextLookAt": timestamp(batch.next_at),
         "note": batch.detail,
     }

@@ -17,11 +17,11 @@ import threading
 from pathlib import Path
 from typing import IO, Protocol
 
-from claude_relay.core.redaction import Redactor
+from claude_relay.core.text.redaction import Redactor
 from claude_relay.errors import ConfigError
 
-from .formats import LEVELS, ForPeople, JournalLines, JsonLines
-from .handlers import Console, Journal, LineFile, Quiet
+from .formats import LEVELS, ConsoleFormat, JournalFormat, JsonFormat
+from .handlers import ConsoleHandler, JournalHandler, LineFileHandler, SafeHandler
 
 __all__ = ["LogSettings", "setup"]
 
@@ -52,18 +52,20 @@ def setup(settings: LogSettings, service: str) -> None:
     """
     level = LEVELS[settings.log_level]
     redact = Redactor(settings.secrets())
-    lines = JsonLines(service, redact)
+    lines = JsonFormat(service, redact)
     handlers: list[logging.Handler] = []
 
     if settings.production:
-        handlers.append(_journal(JournalLines(service, redact), settings.journal_stream) or Console(sys.stdout, lines))
+        handlers.append(
+            _journal(JournalFormat(service, redact), settings.journal_stream) or ConsoleHandler(sys.stdout, lines)
+        )
     else:
-        handlers.append(Console(sys.stderr, ForPeople(redact)))
+        handlers.append(ConsoleHandler(sys.stderr, ConsoleFormat(redact)))
     if settings.log_dir is not None:
         handlers.extend(_files(settings.log_dir, lines))
 
     root = logging.getLogger()
-    for old in [handler for handler in root.handlers if isinstance(handler, Quiet)]:
+    for old in [handler for handler in root.handlers if isinstance(handler, SafeHandler)]:
         root.removeHandler(old)
         old.close()
     for handler in handlers:
@@ -79,18 +81,21 @@ def setup(settings: LogSettings, service: str) -> None:
 def _files(folder: Path, formatter: logging.Formatter) -> list[logging.Handler]:
     try:
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        return [LineFile(folder / "combined.log", formatter), LineFile(folder / "error.log", formatter, logging.ERROR)]
+        return [
+            LineFileHandler(folder / "combined.log", formatter),
+            LineFileHandler(folder / "error.log", formatter, logging.ERROR),
+        ]
     except OSError as exc:
         cure = "name a directory that this user may write to, or leave RELAY_LOG_DIR empty"
         raise ConfigError([f"RELAY_LOG_DIR {folder} cannot be written ({exc.strerror}): {cure}."]) from exc
 
 
-def _journal(formatter: JournalLines, journal_stream: str) -> logging.Handler | None:
+def _journal(formatter: JournalFormat, journal_stream: str) -> logging.Handler | None:
     """Where stdout goes to the journal: its own door, or stdout with priorities where that is shut."""
     if not _is_journal(sys.stdout, journal_stream):
         return None
 
-    return Journal(JOURNAL, formatter) if os.access(JOURNAL, os.W_OK) else Console(sys.stdout, formatter)
+    return JournalHandler(JOURNAL, formatter) if os.access(JOURNAL, os.W_OK) else ConsoleHandler(sys.stdout, formatter)
 
 
 def _is_journal(stream: IO[str], journal_stream: str) -> bool:

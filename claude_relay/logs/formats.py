@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from claude_relay.core.redaction import Redactor
+from claude_relay.core.text.redaction import Redactor
 
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
@@ -21,7 +21,7 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _OURS = ("timestamp", "level", "message", "service", "logger", "stack")
 
 
-class JsonLines(logging.Formatter):
+class JsonFormat(logging.Formatter):
     """One JSON object a line: our keys first, then the extras."""
 
     def __init__(self, service: str, redact: Redactor) -> None:
@@ -50,7 +50,7 @@ class JsonLines(logging.Formatter):
         return event
 
 
-class JournalLines(JsonLines):
+class JournalFormat(JsonFormat):
     """JSON with the priority in front, which the journal takes off again; or field by field."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -76,7 +76,7 @@ class JournalLines(JsonLines):
         return fields
 
 
-class ForPeople(logging.Formatter):
+class ConsoleFormat(logging.Formatter):
     """`10:42:07.123 info  job completed requestId=… ms=412`, and tracebacks indented below."""
 
     def __init__(self, redact: Redactor) -> None:

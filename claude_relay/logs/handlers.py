@@ -16,12 +16,12 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import IO
 
-from .formats import JournalLines
+from .formats import JournalFormat
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
-class Quiet(logging.Handler):
+class SafeHandler(logging.Handler):
     """Says on stderr that lines are being lost, at most once a minute, and goes on."""
 
     _said = float("-inf")
@@ -36,7 +36,7 @@ class Quiet(logging.Handler):
             sys.stderr.write(f"claude-relay: log lines are being lost: {sys.exc_info()[1]}\n")
 
 
-class Console(Quiet, logging.StreamHandler):
+class ConsoleHandler(SafeHandler, logging.StreamHandler):
     """Standard output or standard error."""
 
     def __init__(self, stream: IO[str], formatter: logging.Formatter) -> None:
@@ -44,14 +44,14 @@ class Console(Quiet, logging.StreamHandler):
         self.setFormatter(formatter)
 
 
-class Journal(Quiet):
+class JournalHandler(SafeHandler):
     """
     journald by its own protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/): each event with its fields.
 
     Written out here: systemd-python needs a compiler and libsystemd's headers on the server, for one `sendto`.
     """
 
-    def __init__(self, path: str, formatter: JournalLines) -> None:
+    def __init__(self, path: str, formatter: JournalFormat) -> None:
         super().__init__()
         self._path, self._lines = path, formatter
         self.setFormatter(formatter)
@@ -95,7 +95,7 @@ def _field(name: str, text: str) -> bytes:
     return b"%s=%s\n" % (name.encode(), value)
 
 
-class LineFile(Quiet, WatchedFileHandler):
+class LineFileHandler(SafeHandler, WatchedFileHandler):
     """
     A log file that several processes append to and logrotate moves away.
 

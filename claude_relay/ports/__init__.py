@@ -1,34 +1,44 @@
 """What the house asks of the world outside: Protocols only. `wiring` says who answers."""
 
-from .claude import BatchApi, BatchSeen, Catalogue, Claude, Parcel, Prompt, ResultsAway, Shelf, Stop
-from .rows import Group, Hold, Item, JobFilter, Posted, WorkerSeen
-from .store import BatchUnit, BatchView, Store, Unit, View
-from .waking import Bell, ReadyQueue
-from .web import Fetcher, Sender
+from .claude import (
+    BatchApi,
+    BatchRequest,
+    BatchStatus,
+    CallRequest,
+    Claude,
+    ModelLister,
+    ResultsUnavailable,
+    Stop,
+    UploadCache,
+)
+from .http import Fetcher, Sender
+from .notifier import Notifier, ReadyQueue
+from .records import BatchItem, DeliveryAttempt, Group, JobFilter, QueueHold, WorkerHeartbeat
+from .store import BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
     "BatchApi",
-    "BatchSeen",
-    "BatchUnit",
-    "BatchView",
-    "Bell",
-    "Catalogue",
+    "BatchItem",
+    "BatchReads",
+    "BatchRequest",
+    "BatchStatus",
+    "BatchWrites",
+    "CallRequest",
     "Claude",
+    "DeliveryAttempt",
     "Fetcher",
     "Group",
-    "Hold",
-    "Item",
     "JobFilter",
-    "Parcel",
-    "Posted",
-    "Prompt",
+    "ModelLister",
+    "Notifier",
+    "QueueHold",
+    "ReadTransaction",
     "ReadyQueue",
-    "ResultsAway",
+    "ResultsUnavailable",
     "Sender",
-    "Shelf",
     "Stop",
     "Store",
-    "Unit",
-    "View",
-    "WorkerSeen",
+    "Transaction",
+    "UploadCache",
+    "WorkerHeartbeat",
 ]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from ..core.failure import Completion, Failure, Partial, Repair, Step
-from ..core.job import Job
-from ..core.stored import StoredFile
-from ..core.submission import Exchanged
+from ..core.files.uploaded import UploadedFile
+from ..core.jobs.failure import Completion, Failure, PartialResponse, RequestOutcome, SchemaRepair
+from ..core.jobs.job import Job
+from ..core.jobs.submission import Exchange
 
 
 class Stop(Protocol):
@@ -19,13 +19,13 @@ class Stop(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompt:
+class CallRequest:
     """One call to make: the stored request, with the model that will be asked."""
 
     job: Job
     request: dict[str, Any] = field(repr=False)
-    before: Sequence[Exchanged] = field(default=(), repr=False)  # the conversation that it continues, oldest first
-    repair: Repair | None = None  # what it answered before, to be mended
+    history: Sequence[Exchange] = field(default=(), repr=False)  # the conversation that it continues, oldest first
+    repair: SchemaRepair | None = None  # what it answered before, to be mended
     max_cost_usd: float | None = None
 
 
@@ -40,33 +40,33 @@ class Claude(Protocol):
 
     def call(
         self,
-        prompt: Prompt,
+        prompt: CallRequest,
         *,
         stop: Stop,
         sending: Callable[[], None],
-        progress: Callable[[Partial], None],
-        going_on: Callable[[Step], None] = ...,
+        progress: Callable[[PartialResponse], None],
+        going_on: Callable[[RequestOutcome], None] = ...,
     ) -> Completion | Failure: ...
     def open(self) -> None: ...
     def close(self) -> None: ...
 
 
-class Catalogue(Protocol):
+class ModelLister(Protocol):
     """Knows which models there are: each as `core.models` reads it, or why the list cannot be had. Never raises."""
 
     def models(self) -> Sequence[dict[str, Any]] | Failure: ...
 
 
-class Shelf(Protocol):
+class UploadCache(Protocol):
     """Which files Anthropic has from us already, by content."""
 
-    def find(self, account: str, sha256: str) -> StoredFile | None: ...
-    def keep(self, file: StoredFile) -> None: ...
-    def drop(self, file: StoredFile) -> None: ...
+    def find(self, account: str, sha256: str) -> UploadedFile | None: ...
+    def save(self, file: UploadedFile) -> None: ...
+    def delete(self, file: UploadedFile) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchSeen:
+class BatchStatus:
     """What Anthropic says of one batch."""
 
     id: str
@@ -78,7 +78,7 @@ class BatchSeen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
+class BatchRequest:
     """One request as it goes into a batch: its bytes, its betas, and a hash of each long beginning, by its place."""
 
     custom_id: str
@@ -94,16 +94,16 @@ class BatchApi(Protocol):
     A failed `create` is `ambiguous` where the batch may have been made all the same.
     """
 
-    def parcel(self, custom_id: str, prompt: Prompt) -> Parcel | Failure: ...
-    def create(self, parcels: Sequence[Parcel], *, sending: Callable[[], None]) -> BatchSeen | Failure: ...
-    def look(self, upstream_id: str) -> BatchSeen | Failure: ...
-    def cancel(self, upstream_id: str) -> BatchSeen | Failure: ...
-    def recent(self, *, since: float) -> Sequence[BatchSeen] | Failure: ...
+    def prepare(self, custom_id: str, prompt: CallRequest) -> BatchRequest | Failure: ...
+    def create(self, parcels: Sequence[BatchRequest], *, sending: Callable[[], None]) -> BatchStatus | Failure: ...
+    def status(self, upstream_id: str) -> BatchStatus | Failure: ...
+    def cancel(self, upstream_id: str) -> BatchStatus | Failure: ...
+    def recent(self, *, since: float) -> Sequence[BatchStatus] | Failure: ...
     def results(self, upstream_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]: ...
-    def outcome(self, result: Mapping[str, Any], prompt: Prompt) -> Completion | Failure: ...
+    def outcome(self, result: Mapping[str, Any], prompt: CallRequest) -> Completion | Failure: ...
 
 
-class ResultsAway(Exception):
+class ResultsUnavailable(Exception):
     """The results of a batch cannot be had, or not all of them. `failure` says why."""
 
     def __init__(self, failure: Failure) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_relay.sandbox import tokens, words
+from claude_relay.sandbox import directives, tokens
 from claude_relay.sandbox.cache import NONE, Cached
-from claude_relay.sandbox.fill import fill
-from claude_relay.sandbox.request import Ask
+from claude_relay.sandbox.request import MessageRequest
+from claude_relay.sandbox.schema_faker import fake_value
 
 SIGNATURE = "This is the claude-relay sandbox speaking, not Claude."
 _TOPIC = 80
@@ -41,7 +41,7 @@ class Answer:
         return max(0, self.input_tokens - self.cached.read - self.cached.written)
 
 
-def answer(ask: Ask, *, message_id: str) -> Answer:
+def answer(ask: MessageRequest, *, message_id: str) -> Answer:
     """The answer to a request; the same request is always answered with the same text."""
     orders = ask.orders
     if orders.refuse:
@@ -87,17 +87,22 @@ def answer(ask: Ask, *, message_id: str) -> Answer:
     )
 
 
-def _tool_use(ask: Ask, tool: Mapping[str, Any], message_id: str) -> dict[str, Any]:
+def _tool_use(ask: MessageRequest, tool: Mapping[str, Any], message_id: str) -> dict[str, Any]:
     identity = message_id.replace("msg_", "toolu_")
-    return {"type": "tool_use", "id": identity, "name": tool["name"], "input": fill(tool["input_schema"], ask.digest)}
+    return {
+        "type": "tool_use",
+        "id": identity,
+        "name": tool["name"],
+        "input": fake_value(tool["input_schema"], ask.digest),
+    }
 
 
-def _text(ask: Ask) -> str:
+def _text(ask: MessageRequest) -> str:
     orders = ask.orders
     if ask.schema is not None:
         if orders.say is not None:
             return orders.say
-        made = json.dumps(fill(ask.schema, ask.digest), ensure_ascii=False)
+        made = json.dumps(fake_value(ask.schema, ask.digest), ensure_ascii=False)
         bad = orders.bad_json and not (ask.repairing and orders.bad_times == 1)
         return made[:-1] + ', "sandbox' if bad else made
     if orders.say is not None:
@@ -107,16 +112,16 @@ def _text(ask: Ask) -> str:
     return f"{SIGNATURE} {_about(ask)}"
 
 
-def _about(ask: Ask) -> str:
+def _about(ask: MessageRequest) -> str:
     """A sentence that shows what arrived: the beginning of the prompt, and the files."""
-    topic = words.without_orders(ask.prompt)
+    topic = directives.without_directives(ask.prompt)
     shown = topic if len(topic) <= _TOPIC else topic[:_TOPIC].rsplit(" ", 1)[0] + " …"
     asked = f"It was asked: “{shown}”" if shown else "It was asked nothing but to behave in a certain way"
     with_files = _files(ask)
     return f"{asked}{f', with {with_files}' if with_files else ''}. With a real key Claude's own answer stands here."
 
 
-def _files(ask: Ask) -> str:
+def _files(ask: MessageRequest) -> str:
     parts = []
     if ask.documents:
         pages = f" of {ask.pages} page{'s' * (ask.pages != 1)} in all" if ask.pages else ""

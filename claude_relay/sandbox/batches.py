@@ -17,13 +17,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from claude_relay.sandbox import play, request
+from claude_relay.sandbox import request, response_script
 from claude_relay.sandbox.answers import answer
-from claude_relay.sandbox.books import Books, Call
+from claude_relay.sandbox.call_log import Call, CallLog
 from claude_relay.sandbox.messages import message
 from claude_relay.sandbox.paging import paged
 from claude_relay.sandbox.problem import ApiError, invalid
-from claude_relay.sandbox.request import Ask
+from claude_relay.sandbox.request import MessageRequest
 
 SPAN = 2.0
 MOST_REQUESTS = 100_000
@@ -40,7 +40,7 @@ class Batch:
     id: str
     at: float
     ready_at: float
-    asks: dict[str, Ask | ApiError] = field(repr=False)
+    asks: dict[str, MessageRequest | ApiError] = field(repr=False)
     canceled_at: float | None = None
     ended_at: float | None = None
     results: list[dict[str, Any]] = field(default_factory=list, repr=False)
@@ -67,7 +67,7 @@ class Batch:
 class Batches:
     """All of them, oldest first; safe for the threads of a server. They live as long as the sandbox does."""
 
-    def __init__(self, books: Books, *, span: float = SPAN) -> None:
+    def __init__(self, books: CallLog, *, span: float = SPAN) -> None:
         self._books, self._span = books, span
         self._lock = threading.RLock()
         self._batches: dict[str, Batch] = {}
@@ -79,11 +79,13 @@ class Batches:
             for custom_id, params in _requests(body.get("requests"), version=version)
         }
         for ask in asks.values():
-            if isinstance(ask, Ask) and ask.orders.batch_error is not None:
+            if isinstance(ask, MessageRequest) and ask.orders.batch_error is not None:
                 attempt = self._books.attempt(f"batch {ask.digest}")
                 if ask.orders.batch_error.times is None or attempt <= ask.orders.batch_error.times:
                     raise ApiError(ask.orders.batch_error.status, "a prompt asked for an error of the whole batch.")
-        slowest = max((ask.orders.slow + ask.orders.hang for ask in asks.values() if isinstance(ask, Ask)), default=0.0)
+        slowest = max(
+            (ask.orders.slow + ask.orders.hang for ask in asks.values() if isinstance(ask, MessageRequest)), default=0.0
+        )
         made = Batch(
             id=f"msgbatch_sandbox_{uuid.uuid4().hex[:20]}",
             at=now,
@@ -150,7 +152,7 @@ class Batches:
         batch.results = results[1::2] + results[::2]
         batch.ended_at = now
 
-    def _result(self, batch: Batch, custom_id: str, ask: Ask | ApiError) -> dict[str, Any]:
+    def _result(self, batch: Batch, custom_id: str, ask: MessageRequest | ApiError) -> dict[str, Any]:
         call = self._books.open(
             Call(
                 time=time.time(),
@@ -169,14 +171,14 @@ class Batches:
             self._books.note(call, ended="expired")
             return {"type": "expired"}
         trouble = orders.trouble(attempt)
-        error = play.refusal(trouble, time.time()) if trouble else None
+        error = response_script.refusal(trouble, time.time()) if trouble else None
         if error is not None:
             return self._errored(call, error)
 
         found = answer(ask, message_id=f"msg_sandbox_{uuid.uuid4().hex[:24]}")
         # One after the other, so that all but the first find what is marked; upstream it is luck.
         found = replace(found, cached=self._books.cache.use(ask.beginnings, time.time()))
-        self._books.went_through(ask.digest)
+        self._books.record_success(ask.digest)
         self._books.note(
             call,
             status=200,
@@ -192,7 +194,7 @@ class Batches:
 
         return {"type": "succeeded", "message": {**whole, "usage": {**whole["usage"], "service_tier": "batch"}}}
 
-    def _understood(self, params: Mapping[str, Any], version: str) -> Ask | ApiError:
+    def _understood(self, params: Mapping[str, Any], version: str) -> MessageRequest | ApiError:
         for name in ("stream", "speed"):
             if params.get(name) not in (None, False, "standard"):
                 return invalid(name, "is not supported in a batch")

@@ -26,7 +26,7 @@ _MOST_ENTRIES = 10_000
 
 
 @dataclass(frozen=True)
-class Beginning:
+class Prefix:
     """A request up to the end of one block: its hash, its tokens, and the life of the breakpoint there, if any."""
 
     digest: str
@@ -53,7 +53,7 @@ class Cache:
         self._lock = threading.Lock()
         self._until: OrderedDict[str, float] = OrderedDict()
 
-    def use(self, found: Sequence[Beginning], now: float) -> Cached:
+    def use(self, found: Sequence[Prefix], now: float) -> Cached:
         """Read what is there, write what is marked."""
         marks = [index for index, one in enumerate(found) if one.life and one.tokens >= LEAST]
         if not marks:
@@ -73,7 +73,7 @@ class Cache:
         return Cached(read=read, written=max(0, last.tokens - read), life=last.life or "5m")
 
 
-def beginnings(body: Mapping[str, Any], turns: Sequence[blocks.Turn]) -> tuple[Beginning, ...]:
+def prefixes(body: Mapping[str, Any], turns: Sequence[blocks.Turn]) -> tuple[Prefix, ...]:
     """Every beginning of a request, shortest first: tools, system, then the turns; none where nothing is marked."""
     parts = list(_parts(body, turns))
     marks = sum(life is not None for _, _, life in parts)
@@ -88,7 +88,7 @@ def beginnings(body: Mapping[str, Any], turns: Sequence[blocks.Turn]) -> tuple[B
     for text, weight, life in parts:
         said.update(text.encode("utf-8", "surrogatepass"))
         total += weight
-        found.append(Beginning(said.hexdigest(), total, life))
+        found.append(Prefix(said.hexdigest(), total, life))
 
     return tuple(found)
 

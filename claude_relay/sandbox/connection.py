@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from claude_relay.sandbox import headers
-from claude_relay.sandbox.books import Call
-from claude_relay.sandbox.play import Ending, Score
+from claude_relay.sandbox.call_log import Call
 from claude_relay.sandbox.problem import ApiError
+from claude_relay.sandbox.response_script import ResponseScript, StreamEnd
 
 if TYPE_CHECKING:
     from claude_relay.sandbox.server import Server
@@ -116,7 +116,7 @@ class Connection(BaseHTTPRequestHandler):
         self.note(ended="finished" if status == 200 else "error")
         self.wfile.flush()
 
-    def play(self, score: Score) -> None:
+    def play(self, score: ResponseScript) -> None:
         """Send a score step by step; pieces without a pause between them share a packet."""
         chunked = score.length is None
         self._head(200, "text/event-stream; charset=utf-8" if chunked else "application/json", score.length)
@@ -124,14 +124,14 @@ class Connection(BaseHTTPRequestHandler):
             self.wait(step.after)
             if step.data:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(step.data), step.data) if chunked else step.data)
-        if score.ending in (Ending.CUT, Ending.STALLED):
+        if score.ending in (StreamEnd.CUT, StreamEnd.STALLED):
             self.close_connection = True
         elif chunked:
             self.wfile.write(b"0\r\n\r\n")
         # The books come first: whoever has read the answer to its end finds it there.
         self.note(ended=score.ending.value)
-        if score.ending is Ending.WHOLE and self.call.prompt_sha256:
-            self.server.books.went_through(self.call.prompt_sha256)
+        if score.ending is StreamEnd.WHOLE and self.call.prompt_sha256:
+            self.server.books.record_success(self.call.prompt_sha256)
         self.wfile.flush()
 
     def wait(self, seconds: float) -> None:

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from claude_relay.sandbox import models, play, request
+from claude_relay.sandbox import models, request, response_script
 from claude_relay.sandbox.answers import answer
 from claude_relay.sandbox.connection import Connection
 from claude_relay.sandbox.files import read_form
-from claude_relay.sandbox.problem import SPEAKER, ApiError
+from claude_relay.sandbox.problem import SANDBOX_NAME, ApiError
 
 _BATCHES = "/v1/messages/batches"
 _OWN = ("/", "/sandbox/books", "/sandbox/files")
@@ -47,7 +47,7 @@ class Handler(Connection):
             self.send_json(self.server.books.calls())
         elif method == "GET" and path == "/":
             self.send_json(
-                {"sandbox": f"{SPEAKER}: it stands in for the Messages API; its books are at /sandbox/books."}
+                {"sandbox": f"{SANDBOX_NAME}: it stands in for the Messages API; its books are at /sandbox/books."}
             )
         else:
             raise ApiError(404, f"{method} {path[:100]} is not here.")
@@ -66,7 +66,7 @@ class Handler(Connection):
         self.note(attempt=attempt)
         self.wait(orders.silence(attempt))
         trouble = orders.trouble(attempt)
-        error = play.refusal(trouble, time.time()) if trouble else None
+        error = response_script.refusal(trouble, time.time()) if trouble else None
         if error is not None:
             raise error
 
@@ -79,9 +79,11 @@ class Handler(Connection):
         )
         if ask.stream:
             delay, request_id = self.server.delay, self.call.request_id
-            score = play.streamed(found, over=orders.slow, delay=delay, trouble=trouble, request_id=request_id)
+            score = response_script.streamed(
+                found, over=orders.slow, delay=delay, trouble=trouble, request_id=request_id
+            )
         else:
-            score = play.plain(found, over=orders.slow, trouble=trouble)
+            score = response_script.plain(found, over=orders.slow, trouble=trouble)
         self.note(message_id=found.id, output_tokens=found.output_tokens)
         books.spend(time.time(), read=found.input_tokens, written=found.output_tokens)
         self.play(score)

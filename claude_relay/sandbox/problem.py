@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-SPEAKER = "claude-relay sandbox (not Anthropic)"
+SANDBOX_NAME = "claude-relay sandbox (not Anthropic)"
 
 TYPES = {
     400: "invalid_request_error",
@@ -42,7 +42,7 @@ class ApiError(Exception):
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The JSON that the client reads, in a response or in an `error` event."""
-        error: dict[str, Any] = {"type": self.kind, "message": f"{SPEAKER}: {self}"}
+        error: dict[str, Any] = {"type": self.kind, "message": f"{SANDBOX_NAME}: {self}"}
         if self.code:
             error["details"] = {"error_code": self.code}
         return {"type": "error", "error": error, "request_id": request_id}

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_relay.sandbox import blocks, cache, models, schema, tokens, words
-from claude_relay.sandbox.orders import Orders
+from claude_relay.sandbox import blocks, cache, directives, models, schema, tokens
+from claude_relay.sandbox.directive_types import Directives
 from claude_relay.sandbox.problem import ApiError, invalid
 
 VERSIONS = ("2026-10-21", "2023-06-01")
@@ -34,14 +34,14 @@ _CREATE_ONLY = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class MessageRequest:
     """One request, understood: what the answer is made from."""
 
     model: str
     max_tokens: int
     stream: bool
     prompt: str = field(repr=False)
-    orders: Orders = field(repr=False)
+    orders: Directives = field(repr=False)
     schema: Mapping[str, Any] | None = field(default=None, repr=False)
     stop_sequences: tuple[str, ...] = field(default=(), repr=False)
     input_tokens: int
@@ -51,7 +51,7 @@ class Ask:
     continuing: bool = False
     repairing: bool = False  # the relay shows an answer that did not fit, and asks once more
     tool: Mapping[str, Any] | None = field(default=None, repr=False)  # the one that the answer shall ask for
-    beginnings: tuple[cache.Beginning, ...] = field(default=(), repr=False)
+    beginnings: tuple[cache.Prefix, ...] = field(default=(), repr=False)
 
     @property
     def digest(self) -> str:
@@ -59,7 +59,9 @@ class Ask:
         return hashlib.sha256(self.prompt.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find: blocks.Find = blocks.no_files) -> Ask:
+def parse(
+    body: Mapping[str, Any], *, version: str, counting: bool = False, find: blocks.Find = blocks.no_files
+) -> MessageRequest:
     """Read the body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens`; `find` finds stored files."""
     check_version(version)
     _check_fields(body, version, counting)
@@ -73,7 +75,7 @@ def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find
     asked = [turn.text for turn in turns if turn.role == "user"]
     repairing = len(asked) > 1 and asked[-1].startswith(REPAIR)
     prompt = asked[-2] if repairing else asked[-1]
-    orders = Orders() if counting else _orders(prompt)
+    orders = Directives() if counting else _orders(prompt)
     continuing = turns[-1].role == "assistant"
     if continuing and not counting and not orders.pause_turn:
         raise ApiError(
@@ -81,7 +83,7 @@ def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find
             "This model does not support assistant message prefill. The conversation must end with a user message.",
         )
 
-    ask = Ask(
+    ask = MessageRequest(
         model=str(body["model"]),
         max_tokens=max_tokens,
         stream=_flag(body, "stream"),
@@ -96,7 +98,7 @@ def parse(body: Mapping[str, Any], *, version: str, counting: bool = False, find
         continuing=continuing,
         repairing=repairing,
         tool=None if orders.tool is None else _tool(body, orders.tool),
-        beginnings=() if counting else cache.beginnings(body, turns),
+        beginnings=() if counting else cache.prefixes(body, turns),
     )
     if ask.input_tokens > model.window:
         raise ApiError(400, f"prompt is too long: {ask.input_tokens} tokens > {model.window} maximum")
@@ -174,10 +176,10 @@ def _tool(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     raise invalid("tools", f"none of them is {name or 'a tool'} with an input_schema, and the prompt asks to use it")
 
 
-def _orders(prompt: str) -> Orders:
+def _orders(prompt: str) -> Directives:
     try:
-        return words.parse(prompt)
-    except words.NotUnderstood as exc:
+        return directives.parse(prompt)
+    except directives.InvalidDirective as exc:
         raise ApiError(400, str(exc)) from exc
 
 

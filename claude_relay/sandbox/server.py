@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from claude_relay.sandbox.batches import SPAN, Batches
-from claude_relay.sandbox.books import Books
+from claude_relay.sandbox.call_log import CallLog
 from claude_relay.sandbox.handler import Handler
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], *, books: Books, batches: Batches, delay: float) -> None:
+    def __init__(self, address: tuple[str, int], *, books: CallLog, batches: Batches, delay: float) -> None:
         super().__init__(address, Handler)
         self.books, self.batches = books, batches
         self.delay = delay
@@ -89,7 +89,7 @@ class Sandbox:
         self._delay = delay
         self._server: Server | None = None
         self._thread: threading.Thread | None = None
-        self.books = Books()
+        self.books = CallLog()
         self.batches = Batches(self.books, span=batch_time)
 
     @property

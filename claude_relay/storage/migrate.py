@@ -22,7 +22,7 @@ class Step:
 def steps(engine: str) -> Sequence[Step]:
     """The migrations of an engine, in order."""
     found = []
-    for file in resources.files(__package__).joinpath("migrations", engine).iterdir():
+    for file in resources.files(__package__).joinpath(engine, "migrations").iterdir():
         if match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name):
             found.append(Step(int(match[1]), match[2], file.read_text(encoding="utf-8")))
 

@@ -4,8 +4,8 @@ What systemd and a daemon say to each other: notifications, sockets handed down,
 A daemon started by hand has nobody above it; then all of this is silent and costs nothing.
 """
 
-from .keeper import Keeper
 from .notify import Notifier
+from .service_loop import ServiceLoop
 from .supervisor import Supervisor
 
-__all__ = ["Keeper", "Notifier", "Supervisor"]
+__all__ = ["Notifier", "ServiceLoop", "Supervisor"]

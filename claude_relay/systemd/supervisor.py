@@ -36,7 +36,7 @@ class Supervisor:
     _ready: int | None = None
 
     @classmethod
-    def of(cls, environ: MutableMapping[str, str]) -> Supervisor:
+    def from_environment(cls, environ: MutableMapping[str, str]) -> Supervisor:
         """
         What the environment says, taken out of it.
 

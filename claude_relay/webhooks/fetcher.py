@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 
 from .. import __version__
-from ..core.fetching import Fetched
-from .allow import Allow
-from .guard import Resolver
-from .line import Line, length_of, trusted
-from .words import retry_after
+from ..core.files.fetched import FetchResult
+from .allowlist import PrivateAllowlist
+from .error_text import retry_after
+from .http_client import GuardedHttpClient, content_length, tls_context
+from .ssrf_guard import Resolver
 
 _HEADERS = {
     "Accept": "application/pdf, image/png, image/jpeg, image/gif, image/webp, */*;q=0.1",
@@ -28,15 +28,19 @@ class HttpFetcher:
     def __init__(
         self,
         *,
-        allow: Allow | None = None,
+        allow: PrivateAllowlist | None = None,
         timeout: float = 60.0,
         limit: int = 16,
         trust: ssl.SSLContext | None = None,
         resolver: Resolver = socket.getaddrinfo,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._line = Line(
-            allow=allow or Allow(), timeout=timeout, limit=limit, trust=trust or trusted(), resolver=resolver
+        self._line = GuardedHttpClient(
+            allow=allow or PrivateAllowlist(),
+            timeout=timeout,
+            limit=limit,
+            trust=trust or tls_context(),
+            resolver=resolver,
         )
         self._clock = clock
 
@@ -47,7 +51,7 @@ class HttpFetcher:
         most: int,
         stop: Callable[[], object] = lambda: None,
         room: Callable[[int], bool] = lambda size: True,
-    ) -> Fetched:
+    ) -> FetchResult:
         """Never raises. Of a file of more than `most` bytes no more is read than that."""
 
         def admit(length: int | None) -> bool:
@@ -55,18 +59,18 @@ class HttpFetcher:
 
         # One byte more, to tell a file of that very size from a larger one.
         heard = self._line.call("GET", url, _HEADERS, most=most + 1, admit=admit, stop=stop)
-        declared = length_of(heard.headers) or 0
+        declared = content_length(heard.headers) or 0
 
-        return Fetched(
+        return FetchResult(
             host=heard.host,
             status=heard.status,
             data=heard.body,
-            whole=heard.whole,
+            complete=heard.complete,
             too_large=len(heard.body) > most or declared > most,
             encoding=heard.headers.get("content-encoding"),
             retry_after=retry_after(heard.headers.get("retry-after"), now=self._clock()),
             error=heard.error,
             blocked=heard.blocked,
-            late=heard.late,
+            timed_out=heard.timed_out,
             exhausted=heard.exhausted,
         )

@@ -8,29 +8,33 @@ import time
 from collections.abc import Callable, Mapping
 
 from .. import __version__
-from ..core.delivery import Reply
-from ..core.intake.webhook import SENDERS_OWN
-from .allow import Allow
-from .guard import Resolver
-from .line import Line, trusted
-from .words import excerpt, retry_after
+from ..core.deliveries.delivery import Reply
+from ..core.intake.webhook import SENDER_HEADERS
+from .allowlist import PrivateAllowlist
+from .error_text import excerpt, retry_after
+from .http_client import GuardedHttpClient, tls_context
+from .ssrf_guard import Resolver
 
 
-class Http:
+class HttpSender:
     """Sends over HTTP: `ports.Sender`."""
 
     def __init__(
         self,
         *,
-        allow: Allow | None = None,
+        allow: PrivateAllowlist | None = None,
         timeout: float = 30.0,
         limit: int = 64,
         trust: ssl.SSLContext | None = None,
         resolver: Resolver = socket.getaddrinfo,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._line = Line(
-            allow=allow or Allow(), timeout=timeout, limit=limit, trust=trust or trusted(), resolver=resolver
+        self._line = GuardedHttpClient(
+            allow=allow or PrivateAllowlist(),
+            timeout=timeout,
+            limit=limit,
+            trust=trust or tls_context(),
+            resolver=resolver,
         )
         self._clock = clock
 
@@ -40,7 +44,7 @@ class Http:
         heard = self._line.call("POST", url, _headers(headers), body)
         ms = round((time.monotonic() - started) * 1000)
         if heard.status is None:
-            return Reply(ms=ms, error=heard.error, blocked=heard.blocked, ours=heard.ours)
+            return Reply(ms=ms, error=heard.error, blocked=heard.blocked, local_fault=heard.local_fault)
 
         return Reply(
             status=heard.status,
@@ -52,7 +56,7 @@ class Http:
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:
     return {
-        **{name: value for name, value in given.items() if name.strip().lower() not in SENDERS_OWN},
+        **{name: value for name, value in given.items() if name.strip().lower() not in SENDER_HEADERS},
         "Content-Type": "application/json; charset=utf-8",
         "User-Agent": f"claude-relay/{__version__}",
         "Accept-Encoding": "identity",

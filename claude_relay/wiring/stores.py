@@ -15,17 +15,17 @@ from ..core.policy import Policy
 from ..errors import ConfigError
 
 if TYPE_CHECKING:
-    from ..core.clock import Clocks
-    from ..ports import Bell, ReadyQueue, Store
-    from ..relay import Relay
-    from ..storage.ballast import Ballast
+    from ..core.clock_step import Clocks
+    from ..ports import Notifier, ReadyQueue, Store
+    from ..services import Relay
     from ..storage.postgres import PostgresStore
+    from ..storage.sqlite.disk_reserve import DiskReserve
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class House:
+class OpenRelay:
     """An open relay and what must be closed with it."""
 
     relay: Relay
@@ -44,7 +44,7 @@ class _Opened:
 
     store: Store
     ready: ReadyQueue
-    bell: Bell
+    bell: Notifier
     room: Callable[[], str | None]
     clocks: Callable[[], Clocks] | None
 
@@ -77,20 +77,20 @@ def policy(settings: Settings) -> Policy:
     )
 
 
-def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | None = None) -> House:
+def open_worker_relay(settings: Settings, *, create: bool = False, ballast: DiskReserve | None = None) -> OpenRelay:
     """
     Open the store of these settings.
 
     With `create` (the daemons and `migrate`) it is made where there is none; without, a missing one is an error with
     the next command in it.
     """
-    from ..relay import Relay
-    from ..relay.known import Known
+    from ..services import Relay
+    from ..services.model_catalog import CachedModelCatalog
 
     prices = load_prices(settings.prices)
     path = settings.store_path
     opened = _server(settings, create) if path is None else _file(settings, path, create, ballast)
-    known = Known(opened.store, provider=settings.provider, prices=prices.output_prices())
+    known = CachedModelCatalog(opened.store, provider=settings.provider, prices=prices.output_prices())
     relay = Relay(
         opened.store,
         opened.bell,
@@ -102,13 +102,13 @@ def open_house(settings: Settings, *, create: bool = False, ballast: Ballast | N
         clock_was_set=lambda seconds: log.warning("the clock was set", extra={"seconds": round(seconds, 3)}),
     )
 
-    return House(relay=relay, ready=opened.ready, folder=settings.state_folder / "workers", shared=path is None)
+    return OpenRelay(relay=relay, ready=opened.ready, folder=settings.state_folder / "workers", shared=path is None)
 
 
 @contextlib.contextmanager
 def open_relay(settings: Settings, *, create: bool = False) -> Iterator[Relay]:
     """An open relay for as long as the block lasts."""
-    house = open_house(settings, create=create)
+    house = open_worker_relay(settings, create=create)
     try:
         yield house.relay
     finally:
@@ -121,22 +121,28 @@ def check_store(settings: Settings) -> None:
         _postgres()
 
 
-def _file(settings: Settings, path: Path, create: bool, ballast: Ballast | None) -> _Opened:
-    from ..queues.announcer import Announcer
-    from ..queues.disk import DiskQueue
-    from ..queues.doorbell import Doorbell
-    from ..relay.timekeeping import read_clocks
-    from ..storage.ballast import Room
-    from ..storage.sqlite import SqliteStore
+def _file(settings: Settings, path: Path, create: bool, ballast: DiskReserve | None) -> _Opened:
+    from ..notify.background import BackgroundNotifier
+    from ..notify.disk_queue import DiskQueue
+    from ..notify.wakeup_socket import WakeupSender
+    from ..services.clock_step import read_clocks
+    from ..storage.sqlite.disk_reserve import DiskSpaceCheck
+    from ..storage.sqlite.store import SqliteStore
 
     with as_owner(path.parent):
         store = SqliteStore(path, create=create, ballast=ballast)
         folder = path.parent / "workers"
         folder.mkdir(mode=0o770, exist_ok=True)
         ready = DiskQueue(path.with_name("ready.db"))
-        bell = Announcer(ready, Doorbell(folder))
+        notifier = BackgroundNotifier(ready, WakeupSender(folder))
 
-    return _Opened(store=store, ready=ready, bell=bell, room=Room(path.parent, settings.disk_floor), clocks=read_clocks)
+    return _Opened(
+        store=store,
+        ready=ready,
+        bell=notifier,
+        room=DiskSpaceCheck(path.parent, settings.disk_floor),
+        clocks=read_clocks,
+    )
 
 
 def _server(settings: Settings, create: bool) -> _Opened:
@@ -145,13 +151,15 @@ def _server(settings: Settings, create: bool) -> _Opened:
     keeping it right is the business of whoever keeps the server.
     """
     engine = _postgres()
-    from ..queues.announcer import Announcer
-    from ..queues.notify import Notices
+    from ..notify.background import BackgroundNotifier
+    from ..notify.postgres_notify import PostgresNotifier
 
     store = engine(settings.store, where=settings.store_shown, create=create)
-    notices = Notices(store.connect)
+    notices = PostgresNotifier(store.connect)
 
-    return _Opened(store=store, ready=notices, bell=Announcer(notices, notices), room=lambda: None, clocks=None)
+    return _Opened(
+        store=store, ready=notices, bell=BackgroundNotifier(notices, notices), room=lambda: None, clocks=None
+    )
 
 
 def _postgres() -> type[PostgresStore]:

@@ -17,23 +17,23 @@ from types import FrameType
 from .. import __version__
 from ..config import Settings
 from ..errors import RelayError
-from ..ports import BatchApi, Catalogue, Claude, Fetcher, ReadyQueue, Sender, WorkerSeen
-from ..queues.doorbell import Door
-from ..relay import Relay
-from ..systemd import Keeper, Supervisor
-from .alerts import Alerts
-from .batching import Batching
-from .call import Caller
-from .deliver import Deliveries
+from ..notify.wakeup_socket import WakeupListener
+from ..ports import BatchApi, Claude, Fetcher, ModelLister, ReadyQueue, Sender, WorkerHeartbeat
+from ..services import Relay
+from ..systemd import ServiceLoop, Supervisor
+from .alert_sender import AlertSender
+from .batch_runner import BatchRunner
+from .delivery_sender import DeliverySender
+from .dispatcher import Dispatcher
+from .executor import CallExecutor
 from .files import Files
-from .heart import Heart
-from .locks import Locks, Name
-from .lookup import Lookup
-from .loops import PATIENCE
+from .heartbeat import Heartbeat
+from .inflight import InFlightCall, InFlightCalls
+from .locks import InstanceLock, InstanceLocks
+from .maintenance import MaintenanceThread
+from .model_refresher import ModelRefresher
 from .pacing import Pacing
-from .running import InHand, Running
-from .slots import Slots
-from .upkeep import Upkeep
+from .periodic import JOIN_TIMEOUT
 
 log = logging.getLogger(__name__)
 
@@ -74,23 +74,23 @@ class Daemon:
         name: str | None = None,
         supervisor: Supervisor | None = None,
         keep_room: Callable[[], None] = lambda: None,
-        models: Catalogue | None = None,
+        models: ModelLister | None = None,
     ) -> None:
         pacing = pacing or Pacing()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._relay, self._claude, self._settings = relay, claude, settings
         self._stopping, self._ending, self._look = threading.Event(), threading.Event(), threading.Event()
         self._above = supervisor or Supervisor()
-        self._name = Name(folder, name, inherited=self._above.handles.get("name"))
+        self._name = InstanceLock(folder, name, inherited=self._above.handles.get("name"))
         self._started_at = time.time()
-        self._in_hand = InHand()
-        self._locks = Locks(folder, shared=shared)
+        self._in_hand = InFlightCalls()
+        self._locks = InstanceLocks(folder, shared=shared)
         self._locks.hold(self.id)
-        self._door = Door(folder, self.id)
+        self._door = WakeupListener(folder, self.id)
         files = Files(relay, fetcher)
-        self._caller = Caller(relay, claude, files, pacing=pacing, ending=self._ending)
+        self._caller = CallExecutor(relay, claude, files, pacing=pacing, ending=self._ending)
         self._ready = ready
-        self._slots = Slots(
+        self._slots = Dispatcher(
             relay,
             ready,
             self._door,
@@ -100,10 +100,10 @@ class Daemon:
             in_hand=self._in_hand,
             pacing=pacing,
         )
-        self._heart = Heart(relay, self._in_hand, seen=self._seen, worker=self.id, lease=settings.lease)
-        self._deliveries = Deliveries(relay, sender, worker=self.id, secrets=settings.webhook_secret)
-        self._batching = Batching(relay, batches, files, worker=self.id, news=self._deliveries.wake)
-        self._upkeep = Upkeep(
+        self._heart = Heartbeat(relay, self._in_hand, seen=self._seen, worker=self.id, lease=settings.lease)
+        self._deliveries = DeliverySender(relay, sender, worker=self.id, secrets=settings.webhook_secret)
+        self._batching = BatchRunner(relay, batches, files, worker=self.id, news=self._deliveries.wake)
+        self._upkeep = MaintenanceThread(
             relay,
             self._locks,
             worker=self.id,
@@ -111,11 +111,11 @@ class Daemon:
             delivery_lease=relay.policy.webhook_lease,
             keep_room=keep_room,
         )
-        self._alerts = Alerts(
+        self._alerts = AlertSender(
             relay, alert_sender, url=settings.alert_url, secrets=settings.webhook_secret, models=settings.models()
         )
-        self._lookup = Lookup(relay, models, provider=settings.provider) if models is not None else None
-        self._keeper = Keeper(
+        self._lookup = ModelRefresher(relay, models, provider=settings.provider) if models is not None else None
+        self._keeper = ServiceLoop(
             self._above,
             silent=self._silent,
             status=self._status,
@@ -132,7 +132,7 @@ class Daemon:
         log.info(
             "worker started", extra={"worker": self.id, "slots": self._settings.concurrency, "version": __version__}
         )
-        self._ready.listen(self._door.knock)
+        self._ready.listen(self._door.wake_self)
         for part in (self._heart, self._upkeep, self._slots, self._batching, self._deliveries, self._alerts):
             part.start()
         if self._lookup is not None:
@@ -194,26 +194,26 @@ class Daemon:
         self._upkeep.stop()
         self._heart.stop()
         self._slots.close()
-        self._relay.upkeep.gone(self.id)
+        self._relay.maintenance.deregister(self.id)
         self._door.close()
         self._locks.release(self.id)
         self._name.let_go()
         log.info("worker stopped", extra={"worker": self.id})
 
-    def _run_one(self, running: Running) -> None:
+    def _run_one(self, running: InFlightCall) -> None:
         job = self._caller.run(running)
         if job is not None and job.state.final:
             self._deliveries.wake()
 
     def _silent(self) -> str | None:
         """What has shown no life for too long."""
-        now, patience = time.monotonic(), min(PATIENCE, (self._above.watchdog or math.inf) / 2)
+        now, patience = time.monotonic(), min(JOIN_TIMEOUT, (self._above.watchdog or math.inf) / 2)
         rounds = (self._slots.loop, self._heart.loop, self._upkeep.loop, self._batching.loop, self._alerts.watch)
         for loop in (*rounds, *self._deliveries.loops):
             if not loop.alive(now, patience):
                 return loop.name
         settings = self._settings
-        stuck = self._in_hand.stuck(
+        stuck = self._in_hand.stalled(
             now,
             longest=settings.call_timeout + _GRACE,
             silence=max(settings.idle_timeout, settings.first_byte_timeout) + _GRACE,
@@ -224,12 +224,12 @@ class Daemon:
     def _status(self) -> str:
         """One line for `systemctl status`."""
         try:
-            return f"{len(self._in_hand)} in flight, {self._relay.read.standing()}"
+            return f"{len(self._in_hand)} in flight, {self._relay.queries.queue_summary()}"
         except RelayError as exc:
             return f"{len(self._in_hand)} in flight; {exc}"
 
-    def _seen(self) -> WorkerSeen:
-        return WorkerSeen(
+    def _seen(self) -> WorkerHeartbeat:
+        return WorkerHeartbeat(
             id=self.id,
             host=socket.gethostname(),
             pid=os.getpid(),

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from ..core.failure import ErrorType, Failure, Remedy
-from ..core.fetching import MOST_BYTES, KeptFile, judge
+from ..core.files.fetched import MOST_BYTES, FetchedFile, classify_fetch
+from ..core.jobs.failure import ErrorType, Failure, Remedy
 from ..errors import LeaseLost, StoreUnavailable
 from ..ports import Fetcher
-from ..relay import Claimed, Relay
-from .room import Room, Share
+from ..services import ClaimedJob, Relay
+from .memory_budget import ByteSemaphore, Reservation
 
 T = TypeVar("T")
 Stop = Callable[[], Failure | None]
@@ -45,12 +45,12 @@ class Files:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._relay, self._fetcher, self._most, self._clock = relay, fetcher, most, clock
-        self._room = Room(in_hand)
+        self._room = ByteSemaphore(in_hand)
 
     @contextlib.contextmanager
     def whole(
         self,
-        claimed: Claimed,
+        claimed: ClaimedJob,
         stop: Stop,
         aside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> Iterator[dict[str, Any] | Failure]:
@@ -64,26 +64,26 @@ class Files:
             yield request
             return
 
-        with self._room.share() as share:
+        with self._room.reserve() as share:
             with aside():
                 files = self._made(claimed, request["files"], share, stop)
             yield replace(files, sent=False) if isinstance(files, Failure) else {**request, "files": files}
 
-    def _made(self, claimed: Claimed, files: Any, share: Share, stop: Stop) -> list[dict[str, Any]] | Failure:
+    def _made(self, claimed: ClaimedJob, files: Any, share: Reservation, stop: Stop) -> list[dict[str, Any]] | Failure:
         try:
             kept = self._fetched(claimed, files, stop)
         except LeaseLost:
-            return Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.SOON)
+            return Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.RETRY)
         if isinstance(kept, Failure):
             return kept
-        if not share.take(sum(file.size for file in kept.values()), stop) and (ended := stop()) is not None:
+        if not share.grow(sum(file.size for file in kept.values()), stop) and (ended := stop()) is not None:
             return ended
 
-        return patiently(lambda: self._filled(claimed, files, kept), stop)
+        return retry_while_unavailable(lambda: self._filled(claimed, files, kept), stop)
 
-    def _fetched(self, claimed: Claimed, files: Any, stop: Stop) -> dict[int, KeptFile] | Failure:
+    def _fetched(self, claimed: ClaimedJob, files: Any, stop: Stop) -> dict[int, FetchedFile] | Failure:
         """Every file by its number: those of an earlier try, and now the others."""
-        known = patiently(lambda: self._relay.attachments.kept(claimed), stop)
+        known = retry_while_unavailable(lambda: self._relay.fetched_files.list(claimed), stop)
         if isinstance(known, Failure):
             return known
         kept = {file.number: file for file in known}
@@ -101,36 +101,38 @@ class Files:
         return kept
 
     def _fetch(
-        self, claimed: Claimed, file: Mapping[str, Any], number: int, most: int, stop: Stop
-    ) -> KeptFile | Failure:
-        with self._room.share() as share:
+        self, claimed: ClaimedJob, file: Mapping[str, Any], number: int, most: int, stop: Stop
+    ) -> FetchedFile | Failure:
+        with self._room.reserve() as share:
             began = time.monotonic()
-            fetched = self._fetcher.fetch(file["url"], most=most, stop=stop, room=lambda size: share.take(size, stop))
+            fetched = self._fetcher.fetch(file["url"], most=most, stop=stop, room=lambda size: share.grow(size, stop))
             ms = round((time.monotonic() - began) * 1000)
             if (ended := stop()) is not None:
                 return ended
-            one = judge(fetched, file, number=number, now=self._clock())
+            one = classify_fetch(fetched, file, number=number, now=self._clock())
             told = {"requestId": claimed.job.request_id, "host": fetched.host, "statusCode": fetched.status, "ms": ms}
             if isinstance(one, Failure):
                 log.warning("file not fetched", extra={**told, "reason": one.reason})
                 return one
-            stored = patiently(lambda: self._relay.attachments.keep(claimed, one, fetched.data, ms=ms), stop)
+            stored = retry_while_unavailable(
+                lambda: self._relay.fetched_files.keep(claimed, one, fetched.data, ms=ms), stop
+            )
             if isinstance(stored, Failure):
                 return stored
             log.info("file fetched", extra={**told, "bytes": one.size})
 
             return one
 
-    def _filled(self, claimed: Claimed, files: Any, kept: Mapping[int, KeptFile]) -> list[dict[str, Any]]:
+    def _filled(self, claimed: ClaimedJob, files: Any, kept: Mapping[int, FetchedFile]) -> list[dict[str, Any]]:
         return [self._with_data(claimed, kept[number]) if number in kept else file for number, file in enumerate(files)]
 
-    def _with_data(self, claimed: Claimed, file: KeptFile) -> dict[str, Any]:
-        data = base64.b64encode(self._relay.attachments.data(claimed, file)).decode()
+    def _with_data(self, claimed: ClaimedJob, file: FetchedFile) -> dict[str, Any]:
+        data = base64.b64encode(self._relay.fetched_files.data(claimed, file)).decode()
 
         return {"data": data, "mediaType": file.media_type, **({"name": file.name} if file.name else {})}
 
 
-def patiently(ask: Callable[[], T], stop: Stop) -> T | Failure:
+def retry_while_unavailable(ask: Callable[[], T], stop: Stop) -> T | Failure:
     """Keep asking: nothing was sent yet, and a store that is away for a while costs no try and no second fetch."""
     while True:
         try:

@@ -11,7 +11,7 @@ from ..errors import Conflict
 _SUFFIX = ".lock"
 
 
-class Locks:
+class InstanceLocks:
     """
     The locks of the workers on this machine, as files in one folder.
 
@@ -62,7 +62,7 @@ class Locks:
         return self._folder / f"{worker}{_SUFFIX}"
 
 
-class Name:
+class InstanceLock:
     """
     What an instance is called, as a lock for life: there is one worker of a name at a time.
 

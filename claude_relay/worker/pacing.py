@@ -97,7 +97,7 @@ class Pacing:
         self._lock = threading.Lock()
         self._families: dict[str, _Family] = {}
 
-    def rooms(self) -> dict[str, int]:
+    def capacities(self) -> dict[str, int]:
         """How many more calls each known family takes now; another takes FIRST_WINDOW."""
         with self._lock:
             now = self._clock()
@@ -109,7 +109,7 @@ class Pacing:
             now = self._clock()
             return min((one.next_in(now) for one in self._families.values() if one.room(now) == 0), default=math.inf)
 
-    def started(self, name: str) -> None:
+    def record_start(self, name: str) -> None:
         """A call of that family was claimed."""
         with self._lock:
             family = self._family(name)
@@ -117,7 +117,7 @@ class Pacing:
             if family.quota is not None:
                 family.quota.take(1, self._clock())
 
-    def heard(
+    def record_limits(
         self,
         name: str,
         *,
@@ -149,7 +149,7 @@ class Pacing:
                 limit=limit, left=left, per_second=even if bucket else 0.0, at=now, reset=now + until + 0.05
             )
 
-    def ended(self, name: str, *, throttled: bool, well: bool) -> None:
+    def record_end(self, name: str, *, throttled: bool, well: bool) -> None:
         """A call of that family is over."""
         with self._lock:
             family = self._family(name)
@@ -163,7 +163,7 @@ class Pacing:
             family.flying = max(0, family.flying - 1)
 
     @contextlib.contextmanager
-    def aside(self, name: str) -> Iterator[None]:
+    def record_throttle(self, name: str) -> Iterator[None]:
         """
         For the block, a call that was claimed takes no room: it fetches files first, from whoever is slow.
 

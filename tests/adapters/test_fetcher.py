@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import trustme
 
-from claude_relay.webhooks.allow import Allow
+from claude_relay.webhooks.allowlist import PrivateAllowlist
 from claude_relay.webhooks.fetcher import HttpFetcher
 from tests.support.receiver import Answer, Receiver
 
-LOOPBACK = Allow.parse(["127.0.0.1"])
+LOOPBACK = PrivateAllowlist.parse(["127.0.0.1"])
 SECRET = "query-secret"
 PDF = b"%PDF-1.7\n" + b"x" * 300_000
 
@@ -52,7 +52,7 @@ def test_a_file_is_fetched_whole(shelf: Receiver, fetcher: HttpFetcher) -> None:
 
     got = fetcher.fetch(shelf.url("/a.pdf?x=1"), most=len(PDF))
 
-    assert (got.status, bytes(got.data), got.whole, got.too_large) == (200, PDF, True, False)
+    assert (got.status, bytes(got.data), got.complete, got.too_large) == (200, PDF, True, False)
     [request] = shelf.received
     assert (request.method, request.path, request.body) == ("GET", "/a.pdf?x=1", b"")
     assert request.headers["accept-encoding"] == "identity"
@@ -68,7 +68,7 @@ def test_a_chunked_file_without_a_length_is_fetched_whole(shelf: Receiver, fetch
 
     got = fetcher.fetch(shelf.url("/a"), most=1_000_000)
 
-    assert (bytes(got.data), got.whole) == (b"y" * 4096 * 50, True)
+    assert (bytes(got.data), got.complete) == (b"y" * 4096 * 50, True)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_half_a_file_is_no_file(shelf: Receiver, fetcher: HttpFetcher, raw: byte
 
     got = fetcher.fetch(shelf.url("/a"), most=10_000)
 
-    assert (got.status, got.whole) == (200, False)
+    assert (got.status, got.complete) == (200, False)
 
 
 def test_of_a_file_that_says_it_is_too_large_nothing_is_read(shelf: Receiver, fetcher: HttpFetcher) -> None:
@@ -111,7 +111,7 @@ def test_a_file_without_end_is_left_at_the_limit(shelf: Receiver, fetcher: HttpF
     finally:
         tracemalloc.stop()
 
-    assert (got.too_large, got.whole) == (True, False)
+    assert (got.too_large, got.complete) == (True, False)
     assert peak < 8_000_000
 
 
@@ -128,7 +128,7 @@ def test_room_is_asked_for_before_anything_is_read(shelf: Receiver, fetcher: Htt
 
     for path in ("/told", "/untold", "/gone"):
         got = fetcher.fetch(shelf.url(path), most=400_000, room=refuse)
-        assert not got.whole and (got.status == 404 or got.data == b"")
+        assert not got.complete and (got.status == 404 or got.data == b"")
 
     assert asked == [len(PDF), 400_000]
 
@@ -143,11 +143,11 @@ def test_what_is_waited_for_room_does_not_count(shelf: Receiver) -> None:
         return True
 
     got = fetcher.fetch(shelf.url("/a"), most=400_000, room=slow)
-    assert (bytes(got.data), got.whole, got.late) == (PDF, True, False)
+    assert (bytes(got.data), got.complete, got.timed_out) == (PDF, True, False)
 
     began = time.monotonic()
     got = fetcher.fetch(shelf.url("/a"), most=400_000, room=slow, stop=lambda: time.monotonic() - began > 0.3)
-    assert not got.whole and time.monotonic() - began < 1.4
+    assert not got.complete and time.monotonic() - began < 1.4
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_garbage_ends_in_words_or_as_no_whole_file(shelf: Receiver, fetcher: Htt
 
     got = fetcher.fetch(shelf.url(f"/a?{SECRET}"), most=1000)
 
-    assert got.error or not got.whole or len(got.data) <= 5
+    assert got.error or not got.complete or len(got.data) <= 5
     assert SECRET not in (got.error or "")
 
 
@@ -218,7 +218,7 @@ def test_a_drip_ends_with_the_time(shelf: Receiver, hasty: HttpFetcher) -> None:
 
     got = hasty.fetch(shelf.url("/a"), most=1_000_000)
 
-    assert (got.status, got.whole, got.late) == (200, False, True)
+    assert (got.status, got.complete, got.timed_out) == (200, False, True)
     assert time.monotonic() - began < 5
 
 
@@ -227,7 +227,7 @@ def test_silence_ends_with_the_time(shelf: Receiver, hasty: HttpFetcher) -> None
 
     got = hasty.fetch(shelf.url(f"/a?{SECRET}"), most=1_000_000)
 
-    assert (got.status, got.late) == (None, True)
+    assert (got.status, got.timed_out) == (None, True)
     assert got.error == "127.0.0.1 gave no answer within 0.4 s"
 
 

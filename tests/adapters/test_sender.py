@@ -19,14 +19,14 @@ import trustme
 from standardwebhooks import Webhook
 
 from claude_relay import __version__
-from claude_relay.core.delivery import Verdict, judge
-from claude_relay.core.signing import secret_of, sign
-from claude_relay.webhooks.allow import Allow
-from claude_relay.webhooks.sender import Http
+from claude_relay.core.deliveries.delivery import ReplyClass, classify_reply
+from claude_relay.core.deliveries.signing import encode_secret, sign
+from claude_relay.webhooks.allowlist import PrivateAllowlist
+from claude_relay.webhooks.sender import HttpSender
 from tests.support.receiver import Answer, Receiver
 
 BODY = '{"requestId":"faktura-1","response":"Blåbær"}'.encode()
-LOOPBACK = Allow.parse(["127.0.0.1"])
+LOOPBACK = PrivateAllowlist.parse(["127.0.0.1"])
 SECRET = "query-secret"
 
 
@@ -50,13 +50,13 @@ def trust(authority):
 
 @pytest.fixture
 def sender(trust):
-    return Http(allow=LOOPBACK, timeout=10, trust=trust)
+    return HttpSender(allow=LOOPBACK, timeout=10, trust=trust)
 
 
 @pytest.fixture
 def hasty(trust):
     """A sender with a small budget."""
-    return Http(allow=LOOPBACK, timeout=0.4, trust=trust)
+    return HttpSender(allow=LOOPBACK, timeout=0.4, trust=trust)
 
 
 def leading_to(*addresses):
@@ -128,7 +128,7 @@ def test_a_signed_post_verifies_with_the_library(hook, sender):
     """
     The bytes that were signed are the bytes that arrive.
     """
-    secret = secret_of(bytes(range(32)))
+    secret = encode_secret(bytes(range(32)))
     sender.post(hook.url(), BODY, sign("wh_1", time.time(), BODY, [secret]))
 
     [received] = hook.received
@@ -150,16 +150,16 @@ def test_headers_that_cannot_be_sent_are_an_error_and_nothing_goes_out(hook, sen
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [
-        (Answer(status=200), Verdict.DELIVERED),
-        (Answer(status=204, body=b""), Verdict.DELIVERED),
-        (Answer(status=302, headers={"Location": "/elsewhere"}), Verdict.DEAD),
-        (Answer(status=400, body=b"Queue is full."), Verdict.AGAIN),
-        (Answer(status=400), Verdict.DEAD),
-        (Answer(status=404), Verdict.NOT_READY),
-        (Answer(status=410), Verdict.DEAD),
-        (Answer(status=429, headers={"Retry-After": "7"}), Verdict.AGAIN),
-        (Answer(status=503), Verdict.AGAIN),
-        (Answer(reset=True), Verdict.AGAIN),
+        (Answer(status=200), ReplyClass.DELIVERED),
+        (Answer(status=204, body=b""), ReplyClass.DELIVERED),
+        (Answer(status=302, headers={"Location": "/elsewhere"}), ReplyClass.DEAD),
+        (Answer(status=400, body=b"Queue is full."), ReplyClass.RETRY),
+        (Answer(status=400), ReplyClass.DEAD),
+        (Answer(status=404), ReplyClass.NOT_READY),
+        (Answer(status=410), ReplyClass.DEAD),
+        (Answer(status=429, headers={"Retry-After": "7"}), ReplyClass.RETRY),
+        (Answer(status=503), ReplyClass.RETRY),
+        (Answer(reset=True), ReplyClass.RETRY),
     ],
     ids=lambda value: getattr(value, "value", None) or str(value.status),
 )
@@ -171,7 +171,7 @@ def test_each_answer_comes_back_as_the_table_has_it(hook, sender, answer, verdic
 
     reply = sender.post(hook.url(), BODY, {})
 
-    assert judge(reply) is verdict
+    assert classify_reply(reply) is verdict
     assert len(hook.received) == 1
 
 
@@ -278,7 +278,7 @@ def test_what_is_no_answer_is_an_error_to_try_again(hook, sender, pieces, words)
 
     assert reply.status is None
     assert any(one in reply.error for one in words.split("|")), reply.error
-    assert judge(reply) is Verdict.AGAIN
+    assert classify_reply(reply) is ReplyClass.RETRY
     assert SECRET not in reply.error
 
 
@@ -371,7 +371,7 @@ def test_a_drip_does_not_outlast_the_deadline(hook, hasty, answer, status):
     assert reply.status == status
     if status is None:
         assert "gave no answer within 0.4 s" in reply.error
-        assert judge(reply) is Verdict.AGAIN
+        assert classify_reply(reply) is ReplyClass.RETRY
     else:
         assert reply.excerpt.startswith("yyy")
     assert _posting_threads_end()
@@ -407,7 +407,7 @@ def test_a_lookup_that_hangs_ends_at_the_deadline_and_calls_nobody_later(hook):
         back.set()
         return [(socket.AF_INET, type, 6, "", ("127.0.0.1", port))]
 
-    sender = Http(allow=LOOPBACK, timeout=0.2, limit=1, resolver=stuck)
+    sender = HttpSender(allow=LOOPBACK, timeout=0.2, limit=1, resolver=stuck)
     url = hook.url(host="hook.example.com")
 
     first, second = sender.post(url, BODY, {}), sender.post(url, BODY, {})
@@ -415,7 +415,7 @@ def test_a_lookup_that_hangs_ends_at_the_deadline_and_calls_nobody_later(hook):
 
     assert "could not be looked up within 0.2 s" in first.error
     assert "take up all the room" in second.error
-    assert first.ours and second.ours
+    assert first.local_fault and second.local_fault
     assert back.wait(5)
     assert _posting_threads_end()
     assert hook.connections == 0
@@ -431,7 +431,7 @@ def test_nobody_listening_is_said_so(sender):
 
     reply = sender.post(f"http://127.0.0.1:{port}/?key={SECRET}", BODY, {})
 
-    assert (reply.status, reply.error, reply.ours) == (None, "127.0.0.1 refused the connection", False)
+    assert (reply.status, reply.error, reply.local_fault) == (None, "127.0.0.1 refused the connection", False)
 
 
 def test_a_name_that_does_not_exist_is_said_so(trust):
@@ -442,10 +442,10 @@ def test_a_name_that_does_not_exist_is_said_so(trust):
     def unknown(host, port, type):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    reply = Http(trust=trust, resolver=unknown).post(f"https://nobody.example.com/?key={SECRET}", BODY, {})
+    reply = HttpSender(trust=trust, resolver=unknown).post(f"https://nobody.example.com/?key={SECRET}", BODY, {})
 
     assert reply.error == "nobody.example.com could not be looked up: no such name"
-    assert judge(reply) is Verdict.AGAIN
+    assert classify_reply(reply) is ReplyClass.RETRY
 
 
 @pytest.mark.parametrize(
@@ -466,10 +466,10 @@ def test_a_fault_of_this_machine_is_told_apart_from_the_receivers(trust, fault, 
     def faulty(host, port, type):
         raise fault
 
-    reply = Http(trust=trust, resolver=faulty).post("https://hook.example.com/", BODY, {})
+    reply = HttpSender(trust=trust, resolver=faulty).post("https://hook.example.com/", BODY, {})
 
-    assert (reply.status, reply.ours) == (None, ours)
-    assert judge(reply) is Verdict.AGAIN
+    assert (reply.status, reply.local_fault) == (None, ours)
+    assert classify_reply(reply) is ReplyClass.RETRY
 
 
 @pytest.mark.parametrize("path", [f"http://127.0.0.1:%d/?key={SECRET}", "http://localhost:%d/", "http://127.1:%d/"])
@@ -477,10 +477,10 @@ def test_a_forbidden_url_is_not_called(hook, trust, path):
     """
     What the door refuses is refused here too: the rules may have changed since, and others come in by `redeliver`.
     """
-    reply = Http(trust=trust).post(path % hook.port, BODY, {})
+    reply = HttpSender(trust=trust).post(path % hook.port, BODY, {})
 
     assert reply.blocked
-    assert judge(reply) is Verdict.DEAD
+    assert classify_reply(reply) is ReplyClass.DEAD
     assert SECRET not in reply.error
     assert hook.connections == 0
 
@@ -489,7 +489,7 @@ def test_a_name_that_leads_inside_is_not_called(hook, trust):
     """
     The address counts, not the name, and one bad address among good ones is enough.
     """
-    reply = Http(trust=trust, resolver=leading_to("8.8.8.8", "127.0.0.1")).post(
+    reply = HttpSender(trust=trust, resolver=leading_to("8.8.8.8", "127.0.0.1")).post(
         hook.url(host="hook.example.com"), BODY, {}
     )
 
@@ -504,7 +504,7 @@ def test_a_name_is_looked_up_once_and_the_checked_address_is_called(hook, trust,
     """
     resolver = leading_to("127.0.0.1")
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a second lookup"))
-    sender = Http(allow=LOOPBACK, trust=trust, resolver=resolver)
+    sender = HttpSender(allow=LOOPBACK, trust=trust, resolver=resolver)
 
     assert sender.post(hook.url(host="hook.example.com"), BODY, {}).status == 200
     assert resolver.asked == ["hook.example.com"]
@@ -515,7 +515,9 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(hook, trust):
     """
     A name with a dead address and a live one is delivered to.
     """
-    sender = Http(allow=Allow.parse(["127.0.0.0/8"]), trust=trust, resolver=leading_to("127.0.0.9", "127.0.0.1"))
+    sender = HttpSender(
+        allow=PrivateAllowlist.parse(["127.0.0.0/8"]), trust=trust, resolver=leading_to("127.0.0.9", "127.0.0.1")
+    )
 
     assert sender.post(hook.url(host="hook.example.com"), BODY, {}).status == 200
 
@@ -529,9 +531,9 @@ def test_the_time_is_shared_among_addresses_that_do_not_answer(hook, trust):
             one = waiting.enter_context(socket.socket())
             one.setblocking(False)
             one.connect_ex(full.getsockname())
-        allow, url = Allow.parse(["127.0.0.0/8"]), hook.url(host="hook.example.com")
-        two = Http(allow=allow, trust=trust, timeout=2, resolver=leading_to("127.0.0.9", "127.0.0.1"))
-        many = Http(allow=allow, trust=trust, resolver=leading_to(*["127.0.0.8"] * 4, "127.0.0.1"))
+        allow, url = PrivateAllowlist.parse(["127.0.0.0/8"]), hook.url(host="hook.example.com")
+        two = HttpSender(allow=allow, trust=trust, timeout=2, resolver=leading_to("127.0.0.9", "127.0.0.1"))
+        many = HttpSender(allow=allow, trust=trust, resolver=leading_to(*["127.0.0.8"] * 4, "127.0.0.1"))
 
         assert two.post(url, BODY, {}).status == 200
         assert "refused" in (many.post(url, BODY, {}).error or "")
@@ -546,7 +548,7 @@ def test_of_two_families_both_are_tried(hook, trust):
         six = [(socket.AF_INET6, type, 6, "", (f"::ffff:127.0.0.{n}", port, 0, 0)) for n in range(2, 9)]
         return [*six, (socket.AF_INET, type, 6, "", ("127.0.0.1", port))]
 
-    sender = Http(allow=Allow.parse(["127.0.0.0/8"]), trust=trust, resolver=resolver)
+    sender = HttpSender(allow=PrivateAllowlist.parse(["127.0.0.0/8"]), trust=trust, resolver=resolver)
 
     assert sender.post(hook.url(host="hook.example.com"), BODY, {}).status == 200
 
@@ -562,7 +564,7 @@ def test_an_ipv6_address_is_called(trust):
     with listening:
         answered = threading.Thread(target=_answer_once, args=(listening,))
         answered.start()
-        reply = Http(allow=Allow.parse(["::1"]), trust=trust).post(
+        reply = HttpSender(allow=PrivateAllowlist.parse(["::1"]), trust=trust).post(
             f"http://[0:0::1]:{listening.getsockname()[1]}/", BODY, {}
         )
         answered.join()
@@ -615,7 +617,7 @@ def secure(authority):
 
 
 def _calling(trust, timeout=10.0):
-    return Http(allow=LOOPBACK, timeout=timeout, trust=trust, resolver=leading_to("127.0.0.1"))
+    return HttpSender(allow=LOOPBACK, timeout=timeout, trust=trust, resolver=leading_to("127.0.0.1"))
 
 
 def test_tls_is_checked_against_the_name(authority, secure, trust):
@@ -659,7 +661,7 @@ def test_a_wrong_certificate_gets_nothing(authority, secure, trust, issue, words
     assert reply.error.startswith("hook.example.com has a TLS certificate that is not valid: ")
     assert words in reply.error
     assert SECRET not in reply.error
-    assert judge(reply) is Verdict.AGAIN
+    assert classify_reply(reply) is ReplyClass.RETRY
     assert hook.received == []
 
 

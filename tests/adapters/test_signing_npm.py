@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.signing import secret_of, sign
+from claude_relay.core.deliveries.signing import encode_secret, sign
 from tests.support.needs import lacks, needs
 
 SUPPORT = Path(__file__).parents[1] / "support"
-NEW, OLD, OTHER = (secret_of(bytes([number]) * 32) for number in (1, 2, 3))
+NEW, OLD, OTHER = (encode_secret(bytes([number]) * 32) for number in (1, 2, 3))
 BODY = '{"requestId":"r-1","response":"Blåbær \\n 🎈","status":"completed"}'.encode()
 
 

@@ -12,16 +12,16 @@ from claude_relay import wiring
 from claude_relay.api.app import make_app
 from claude_relay.config import Settings
 from claude_relay.core.policy import Policy
-from claude_relay.relay import Relay
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import QuietBell
+from claude_relay.services import Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import QuietNotifier
 
 KEY = "the-key-of-these-tests"
 
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietBell(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy())
     yield relay
     relay.close()
 

@@ -10,17 +10,17 @@ import pytest
 from falcon.testing import TestClient
 
 from claude_relay.core.policy import Policy
-from claude_relay.core.rates import Rate
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import QuietBell, a_completion, a_submission
+from claude_relay.core.text.rates import Rate
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import QuietNotifier, a_completion, a_submission
 
 PUBLIC = "https://relay.example.com"
 
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietBell(), Policy(public_url=PUBLIC))
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy(public_url=PUBLIC))
     yield relay
     relay.close()
 
@@ -29,9 +29,9 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 def path(relay: Relay) -> str:
     """Where the result of job r is acknowledged."""
     relay.submit(a_submission("r", webhook_url=None))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
-    body = json.loads(relay.read.result(Ref(request_id="r")) or b"")
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
+    body = json.loads(relay.queries.result(JobRef(request_id="r")) or b"")
 
     return str(body["ackUrl"].removeprefix(PUBLIC))
 
@@ -42,7 +42,7 @@ def stranger(make) -> TestClient:  # type: ignore[no-untyped-def]
 
 
 def acked(relay: Relay) -> str | None:
-    told: str | None = relay.read.status(Ref(request_id="r"))["acked"]
+    told: str | None = relay.queries.status(JobRef(request_id="r"))["acked"]
     return told
 
 

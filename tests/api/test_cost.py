@@ -6,7 +6,7 @@ import pytest
 from falcon.testing import TestClient
 
 from claude_relay.core.keys import Scope
-from claude_relay.relay import Relay
+from claude_relay.services import Relay
 from tests.support.builders import a_completion, a_submission
 
 
@@ -15,9 +15,9 @@ def spent(relay: Relay) -> str:
     """Two keys have spent something; the text of one of them."""
     for owner in ("make", "n8n"):
         relay.submit(a_submission(), owner=owner)
-        [claimed] = relay.work.claim("w", limit=1)
-        relay.work.sending(claimed)
-        relay.work.complete(claimed, a_completion(cost_usd=0.5))
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.sending(claimed)
+        relay.execution.complete(claimed, a_completion(cost_usd=0.5))
     return relay.keys.add("make", frozenset({Scope.READ}))[1]
 
 

@@ -6,7 +6,7 @@ import pytest
 from falcon.testing import TestClient
 
 from claude_relay.api.app import ROUTES
-from claude_relay.core.rates import Rate
+from claude_relay.core.text.rates import Rate
 
 from .conftest import KEY
 
@@ -91,7 +91,7 @@ def test_a_fault_of_ours_is_a_500_with_an_id_and_nothing_else(make, relay, monke
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a secret detail")
 
-    monkeypatch.setattr(relay.read, "status", broken)
+    monkeypatch.setattr(relay.queries, "status", broken)
     answer = make().simulate_get("/api/status/x")
 
     assert answer.status_code == 500

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from claude_relay.core.failure import Remedy
+from claude_relay.core.jobs.failure import Remedy
 from tests.support.builders import a_completion, a_failure, a_submission
 
 
 def finish(relay, request_id, end=None):
     relay.submit(a_submission(request_id))
-    [claimed] = relay.work.claim("w", limit=1)
+    [claimed] = relay.execution.claim("w", limit=1)
     if end is None:
-        relay.work.complete(claimed, a_completion())
+        relay.execution.complete(claimed, a_completion())
     else:
-        relay.work.fail(claimed, end)
+        relay.execution.fail(claimed, end)
 
 
 def test_status_begins_with_the_seeds_keys(client, relay):
@@ -29,8 +29,8 @@ def test_status_begins_with_the_seeds_keys(client, relay):
 def test_a_result_is_202_before_and_the_frozen_bytes_after(client, relay):
     relay.submit(a_submission("r-1"))
     before = client.simulate_get("/api/result/r-1")
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion("Svar med æøå"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion("Svar med æøå"))
     after = client.simulate_get("/api/result/r-1")
 
     assert (before.status_code, before.json["status"]) == (202, "pending")
@@ -68,9 +68,9 @@ def test_lists_filter(client, relay):
 
 def test_the_record_shows_the_ledger_and_never_the_webhook_headers(client, relay):
     relay.submit(a_submission("r-1", webhook_headers={"x-make-apikey": "very-secret"}))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.sending(claimed)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    relay.execution.complete(claimed, a_completion())
     answer = client.simulate_get("/api/jobs/r-1")
     [call] = answer.json["calls"]
 
@@ -100,8 +100,8 @@ def test_cancel_retry_redeliver(client, relay):
 
 def test_redeliver_without_a_webhook_is_a_conflict_unless_one_is_named(client, relay):
     relay.submit(a_submission("r-1", webhook_url=None))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
 
     assert client.simulate_post("/api/jobs/r-1/redeliver").status_code == 409
     assert client.simulate_post("/api/jobs/r-1/redeliver", json={"url": "http://10.0.0.1/"}).status_code == 400

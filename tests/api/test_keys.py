@@ -6,9 +6,9 @@ import pytest
 from falcon.testing import TestClient
 
 from claude_relay.core.keys import Scope
-from claude_relay.core.rates import Rate
+from claude_relay.core.text.rates import Rate
 from claude_relay.errors import Conflict, InvalidRequest
-from claude_relay.relay import Ref
+from claude_relay.services import JobRef
 from tests.support.builders import a_completion
 
 BOTH = frozenset((Scope.SUBMIT, Scope.READ))
@@ -58,7 +58,7 @@ def test_no_key_goes_on_from_anothers_conversation(key, relay):
     submit(one, "r-1")
     for ended in (False, True):
         if ended:
-            relay.work.complete(relay.work.claim("w", limit=1)[0], a_completion())
+            relay.execution.complete(relay.execution.claim("w", limit=1)[0], a_completion())
         foreign, unknown = submit(other, "x", continueFrom="r-1"), submit(other, "x", continueFrom="r-9")
         own = submit(one, "y", continueFrom="r-1")
 
@@ -111,7 +111,7 @@ def test_a_revoked_key_is_refused_at_once_and_its_name_stays_taken(key, relay):
     assert client.simulate_get("/api/status/r-1").status_code == 403
     with pytest.raises(Conflict):
         relay.keys.add("one", BOTH)
-    assert relay.read.status(Ref(request_id="r-1"))["status"] == "pending"
+    assert relay.queries.status(JobRef(request_id="r-1"))["status"] == "pending"
 
 
 def test_a_key_has_a_rate_of_its_own(key):
@@ -123,12 +123,12 @@ def test_a_key_has_a_rate_of_its_own(key):
 def test_a_spent_budget_parks_that_keys_jobs_and_no_others(key, relay):
     poor, rich = key("poor", daily_budget_usd=0.01), key("rich")
     submit(poor, "r-1")
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion(cost_usd=0.02))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion(cost_usd=0.02))
     submit(poor, "r-2")
     submit(rich, "r-3")
 
-    assert [one.job.request_id for one in relay.work.claim("w", limit=9)] == ["r-3"]
+    assert [one.job.request_id for one in relay.execution.claim("w", limit=9)] == ["r-3"]
     assert "budget" in poor.simulate_get("/api/status/r-2").json["waitingFor"]
 
 

@@ -157,7 +157,7 @@ def test_one_request_id_from_many_at_once_is_one_job(address, relay) -> None:
 
     assert [one.status_code for one in answers] == [202] * 32
     assert sum("duplicate" not in one.json() for one in answers) == 1
-    assert sum(relay.read.overview()["jobs"].values()) == 1
+    assert sum(relay.queries.overview()["jobs"].values()) == 1
 
 
 @pytest.mark.parametrize("path", ["/health", "/api/jobs", "/api/status/r-1", "/api/jobs/r-1", "/api/groups/g"])

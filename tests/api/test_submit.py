@@ -8,12 +8,12 @@ import json
 import pytest
 from falcon.testing import TestClient
 
-from claude_relay.relay import Relay
+from claude_relay.services import Relay
 from tests.support.builders import a_completion
 
 
 def stored(relay: Relay) -> int:
-    return sum(relay.read.overview()["jobs"].values())
+    return sum(relay.queries.overview()["jobs"].values())
 
 
 def submit(client: TestClient, **body: object):
@@ -214,8 +214,8 @@ def test_bulk_takes_a_thousand_and_no_more(client, relay):
 def test_prefer_wait_answers_with_the_callbacks_body(client, relay):
     """A job that ends in time is 200 with the bytes that the webhook gets."""
     submit(client, requestId="r-1")
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
     answer = client.simulate_post(
         "/api/claude", json={"prompt": "Hei", "requestId": "r-1"}, headers={"Prefer": "wait=5"}
     )

@@ -13,7 +13,7 @@ from claude_relay import wiring
 from claude_relay.api.app import make_app
 from claude_relay.cli.main import main
 from claude_relay.config import Settings
-from claude_relay.relay import Relay
+from claude_relay.services import Relay
 
 KEY = "the-key-of-these-tests"
 

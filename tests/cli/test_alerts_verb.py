@@ -7,7 +7,7 @@ import base64
 import pytest
 import standardwebhooks
 
-from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 from tests.support.builders import a_failure, a_submission
 from tests.support.receiver import Answer, Receiver
 
@@ -18,8 +18,8 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode
 def park(relay):
     """A cause that needs a person."""
     relay.submit(a_submission("r-1"))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
 
 
 @pytest.mark.usefixtures("park")

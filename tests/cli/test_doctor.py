@@ -19,9 +19,9 @@ import pytest
 import trustme
 
 from claude_relay import wiring
-from claude_relay.cli.doctor import host, outside, rights, settings, store, units
+from claude_relay.cli.doctor import host, network, permissions, settings, store, units
 from claude_relay.cli.doctor.finding import Finding
-from claude_relay.cli.doctor.machine import Machine
+from claude_relay.cli.doctor.system import System
 from claude_relay.cli.main import main
 from claude_relay.config import Settings, load
 from claude_relay.errors import ConfigError
@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Machine:
+def server(tmp_path: Path) -> System:
     """A machine whose systemd knows the units, all of them well."""
     for folder in ("booted", "units", "etc/credentials"):
         (tmp_path / folder).mkdir(parents=True)
@@ -46,11 +46,11 @@ def server(tmp_path: Path) -> Machine:
     return a_machine(tmp_path)
 
 
-def a_machine(folder: Path, said: dict[str, str] | None = None) -> Machine:
+def a_machine(folder: Path, said: dict[str, str] | None = None) -> System:
     def run(command: Sequence[str]) -> str | None:
         return (said or {}).get(command[0])
 
-    return Machine(
+    return System(
         etc=folder / "etc",
         dotenv=folder / ".env",
         booted=folder / "booted",
@@ -104,7 +104,7 @@ class TestSettings:
         [fault] = faults(settings.check(Settings(**{**well, **given}), server, environ={}))
 
         assert fault.check == check
-        assert cure in fault.mend and "systemctl" in fault.mend
+        assert cure in fault.fix and "systemctl" in fault.fix
 
     def test_what_the_environment_says_is_mended_there(self, tmp_path):
         """A line in .env would lose against it."""
@@ -113,18 +113,18 @@ class TestSettings:
 
         [told] = [one for one in settings.check(given, desk, environ={}) if one.check == "public url"]
 
-        assert "RELAY_PUBLIC_URL=https://r.example in the environment" in told.mend and ".env" not in told.mend
+        assert "RELAY_PUBLIC_URL=https://r.example in the environment" in told.fix and ".env" not in told.fix
 
     def test_keys_are_missed_where_no_systemd_hands_them_out(self, tmp_path):
         found = {one.check: one for one in faults(settings.check(Settings(), a_machine(tmp_path), environ={}))}
 
         assert found["upstream"].result == found["api key"].result == "fail"
-        assert found["api key"].mend == "claude-relay config init"
+        assert found["api key"].fix == "claude-relay config init"
 
     def test_a_proxy_of_the_environment_is_told(self, server):
         found = faults(settings.check(Settings(), server, environ={"HTTPS_PROXY": "http://p:3128"}))
 
-        assert "unset HTTPS_PROXY" in next(one.mend for one in found if one.check == "outgoing proxy")
+        assert "unset HTTPS_PROXY" in next(one.fix for one in found if one.check == "outgoing proxy")
 
     @pytest.mark.parametrize(
         ("line", "found", "mend"),
@@ -146,15 +146,15 @@ class TestSettings:
 
         [fault] = faults(settings.faults(caught.value.problems, server))
 
-        assert found in fault.found
-        assert fault.mend.startswith(mend.format(file=server.env_file))
+        assert found in fault.detail
+        assert fault.fix.startswith(mend.format(file=server.env_file))
 
     def test_the_command_mends_a_misspelt_name(self, server):
         server.env_file.write_text("PORT=3000\nRELAY_LEASSE=90s\n")
         with pytest.raises(ConfigError) as caught:
             load({}, dotenv=None, etc=server.env_file)
         [fault] = faults(settings.faults(caught.value.problems, server))
-        os.system(fault.mend.split(" && ")[0])
+        os.system(fault.fix.split(" && ")[0])
 
         assert load({}, dotenv=None, etc=server.env_file).lease == 90.0
 
@@ -163,7 +163,7 @@ class TestSettings:
             load({"PORT": "x", "RELAY_LEASSE": "1s"}, dotenv=None, etc=None)
         found = faults(settings.faults(caught.value.problems, server))
 
-        assert {one.mend.split(",")[0] for one in found} == {
+        assert {one.fix.split(",")[0] for one in found} == {
             "write a whole number from 0 to 65535",
             "unset RELAY_LEASSE",
         }
@@ -171,7 +171,7 @@ class TestSettings:
 
 class TestRights:
     def test_a_server_as_it_should_be(self, server):
-        assert faults(rights.check(None, server)) == []
+        assert faults(permissions.check(None, server)) == []
 
     @pytest.mark.parametrize(
         ("do", "found", "mend"),
@@ -186,30 +186,30 @@ class TestRights:
     def test_what_is_wrong_with_a_credential(self, server, do, found, mend):
         do(server.credentials / "ANTHROPIC_API_KEY")
 
-        told = faults(rights.check(None, server))
+        told = faults(permissions.check(None, server))
 
-        assert any(found in one.found and mend in one.mend for one in told)
+        assert any(found in one.detail and mend in one.fix for one in told)
 
     def test_the_sandbox_needs_no_key_of_anthropics(self, server):
         (server.credentials / "ANTHROPIC_API_KEY").unlink()
 
-        assert faults(rights.check(Settings(provider="sandbox"), server)) == []
+        assert faults(permissions.check(Settings(provider="sandbox"), server)) == []
 
     def test_an_encrypted_credential_is_one_too(self, server):
         plain = server.credentials / "ANTHROPIC_API_KEY"
         plain.rename(plain.with_name("ANTHROPIC_API_KEY.cred"))
 
-        assert faults(rights.check(None, server)) == []
-        assert any("ANTHROPIC_API_KEY (encrypted)" in one.found for one in rights.check(None, server))
+        assert faults(permissions.check(None, server)) == []
+        assert any("ANTHROPIC_API_KEY (encrypted)" in one.detail for one in permissions.check(None, server))
 
     def test_no_credentials_at_all(self, server):
         for path in server.credentials.iterdir():
             path.unlink()
         server.credentials.rmdir()
 
-        [fault] = faults(rights.check(None, server))
+        [fault] = faults(permissions.check(None, server))
 
-        assert fault.mend == "claude-relay config init --system"
+        assert fault.fix == "claude-relay config init --system"
 
     def test_a_file_with_secrets_that_everyone_reads(self, server):
         server.dotenv.write_text("API_SECRET_KEY=x\n#RELAY_WEBHOOK_SECRET=y\n")
@@ -217,31 +217,31 @@ class TestRights:
         server.env_file.write_text("PORT=1\n")
         server.env_file.chmod(0o644)
 
-        [fault] = faults(rights.check(None, server))
+        [fault] = faults(permissions.check(None, server))
 
-        assert "API_SECRET_KEY" in fault.found and "RELAY_WEBHOOK_SECRET" not in fault.found
-        assert fault.mend == f"chmod 600 {server.dotenv}"
+        assert "API_SECRET_KEY" in fault.detail and "RELAY_WEBHOOK_SECRET" not in fault.detail
+        assert fault.fix == f"chmod 600 {server.dotenv}"
 
     def test_the_command_moves_a_secret_out_of_the_settings(self, server):
         """It is run as it stands, but for the restart."""
         server.env_file.write_text("PORT=3000\nANTHROPIC_API_KEY=sk-ant-new\n")
         server.env_file.chmod(0o640)
 
-        [fault] = faults(rights.check(None, server))
-        os.system(fault.mend.split(" && systemctl")[0])
+        [fault] = faults(permissions.check(None, server))
+        os.system(fault.fix.split(" && systemctl")[0])
 
         assert server.env_file.read_text() == "PORT=3000\n"
         assert (server.credentials / "ANTHROPIC_API_KEY").read_text() == "sk-ant-new\n"
-        assert faults(rights.check(None, server)) == []
+        assert faults(permissions.check(None, server)) == []
 
     def test_a_store_that_everyone_reads(self, server, tmp_path):
         path = tmp_path / "relay.db"
         path.touch(0o644)
         path.chmod(0o644)
 
-        [fault] = faults(rights.check(Settings(store=f"sqlite:///{path}"), server))
+        [fault] = faults(permissions.check(Settings(store=f"sqlite:///{path}"), server))
 
-        assert fault.mend == f"chmod 640 {path}"
+        assert fault.fix == f"chmod 640 {path}"
 
 
 class TestUnits:
@@ -280,7 +280,7 @@ class TestUnits:
     def test_a_unit_that_is_not_well(self, name, unit, found, mend):
         [fault] = faults(units.judge(name, {**self.WELL, **unit}))
 
-        assert name in fault.found and found in fault.found and mend in fault.mend
+        assert name in fault.detail and found in fault.detail and mend in fault.fix
 
     def test_all_up(self, server, tmp_path):
         blocks = [
@@ -300,7 +300,7 @@ class TestUnits:
 
         [fault] = faults(units.check(a_machine(tmp_path)))
 
-        assert "make install" in fault.mend
+        assert "make install" in fault.fix
 
 
 class TestHost:
@@ -315,11 +315,11 @@ class TestHost:
         ],
     )
     def test_the_clock(self, tmp_path, now, said, result, mend):
-        machine = Machine(run=lambda command: said or None, now=lambda: now)
+        machine = System(run=lambda command: said or None, now=lambda: now)
 
         finding = host.clock(machine)
 
-        assert finding.result == result and finding.mend.startswith(mend)
+        assert finding.result == result and finding.fix.startswith(mend)
 
     @pytest.mark.parametrize(("share", "result"), [(2.0, "fail"), (0.9, "warn"), (0.01, "ok")])
     def test_the_disk(self, tmp_path, share, result):
@@ -328,11 +328,11 @@ class TestHost:
         free = shutil.disk_usage(tmp_path).free
         finding = host.disk(tmp_path / "no" / "relay.db", int(free * share))
 
-        assert finding.result == result and bool(finding.mend) == (result != "ok")
+        assert finding.result == result and bool(finding.fix) == (result != "ok")
 
     def test_a_missing_folder_for_logs(self, tmp_path):
         assert host.log_dir(tmp_path).result == "ok"
-        assert "install -d" in host.log_dir(tmp_path / "no").mend
+        assert "install -d" in host.log_dir(tmp_path / "no").fix
 
 
 class TestStore:
@@ -343,7 +343,7 @@ class TestStore:
 
         [fault] = faults(store.check(given, server))
 
-        assert (fault.check, fault.result, fault.mend) == ("worker", "fail", "systemctl restart claude-relay-worker")
+        assert (fault.check, fault.result, fault.fix) == ("worker", "fail", "systemctl restart claude-relay-worker")
 
     def test_a_store_that_is_no_more(self, server, tmp_path):
         path = tmp_path / "relay.db"
@@ -355,8 +355,8 @@ class TestStore:
         path.write_bytes(b"")
         [truncated] = faults(store.check(given, server))
 
-        assert none_yet.mend == "systemctl start claude-relay.target"
-        assert "claude-relay restore" in truncated.mend and "systemctl start" in truncated.mend
+        assert none_yet.fix == "systemctl start claude-relay.target"
+        assert "claude-relay restore" in truncated.fix and "systemctl start" in truncated.fix
 
     def test_what_does_not_move(self):
         overview = {
@@ -365,7 +365,7 @@ class TestStore:
             "paused": ["night"],
             "deliveries": {"pending": 0, "sending": 0, "dead": 2},
         }
-        found = {one.check: one.mend for one in faults(store.moving(overview))}
+        found = {one.check: one.fix for one in faults(store.moving(overview))}
 
         assert set(found) == {"queue", "held", "groups", "deliveries"}
         assert found["groups"] == "claude-relay resume night"
@@ -375,7 +375,7 @@ class TestStore:
         assert list(store.backup(None, NOW)) == []
         assert [one.result for one in store.backup({"at": NOW - 86400, "file": "/b/x.db"}, NOW)] == ["ok"]
         [old] = faults(store.backup({"at": NOW - 30 * 86400, "file": "/b/x.db"}, NOW))
-        assert "claude-relay backup /b/relay-" in old.mend
+        assert "claude-relay backup /b/relay-" in old.fix
 
     def test_a_model_that_goes_away(self, server):
         memo = {
@@ -389,7 +389,7 @@ class TestStore:
         }
 
         def told(memo=memo, **given):
-            return [(one.result, one.mend) for one in faults(store.models(memo, Settings(**given), server))]
+            return [(one.result, one.fix) for one in faults(store.models(memo, Settings(**given), server))]
 
         assert told(model="claude-sonnet-5-5") == []
         [(result, mend)] = told(model="claude-opus-4-9")
@@ -411,11 +411,11 @@ class TestOutside:
         with socket.create_server(("127.0.0.1", 0)) as door:
             here = f"http://127.0.0.1:{door.getsockname()[1]}"
 
-            assert wiring.unreachable(allowed, here) is None
-            assert "not public" in (wiring.unreachable(Settings(), here) or "")
+            assert wiring.probe_problem(allowed, here) is None
+            assert "not public" in (wiring.probe_problem(Settings(), here) or "")
 
-        assert "no connection" in (wiring.unreachable(allowed, here) or "")
-        assert "looked up" in (wiring.unreachable(allowed, "https://nowhere.invalid") or "")
+        assert "no connection" in (wiring.probe_problem(allowed, here) or "")
+        assert "looked up" in (wiring.probe_problem(allowed, "https://nowhere.invalid") or "")
 
     def test_a_certificate_that_nobody_knows_is_told(self):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -428,7 +428,7 @@ class TestOutside:
         with socket.create_server(("127.0.0.1", 0)) as door:
             thread = threading.Thread(target=greet, args=(door,))
             thread.start()
-            told = wiring.unreachable(
+            told = wiring.probe_problem(
                 Settings(allow_private_urls=("127.0.0.1",)), f"https://127.0.0.1:{door.getsockname()[1]}"
             )
             thread.join(5)
@@ -440,23 +440,23 @@ class TestOutside:
         with wiring.open_relay(given, create=True) as relay:
             for host_name in ("one", "two", "one"):
                 relay.submit(a_submission(webhook_url=f"http://{host_name}.invalid/hook"))
-                [claimed] = relay.work.claim("w", limit=1)
-                relay.work.sending(claimed)
-                relay.work.complete(claimed, a_completion())
-            assert relay.read.latest_destinations() == ["http://one.invalid", "http://two.invalid"]
+                [claimed] = relay.execution.claim("w", limit=1)
+                relay.execution.sending(claimed)
+                relay.execution.complete(claimed, a_completion())
+            assert relay.queries.latest_destinations() == ["http://one.invalid", "http://two.invalid"]
 
-        found = faults(outside.webhooks(given))
+        found = faults(network.webhooks(given))
 
-        assert [one.found.partition(": ")[0] for one in found] == ["http://one.invalid", "http://two.invalid"]
-        assert all("redeliver --dead --host" in one.mend for one in found)
+        assert [one.detail.partition(": ")[0] for one in found] == ["http://one.invalid", "http://two.invalid"]
+        assert all("redeliver --dead --host" in one.fix for one in found)
 
     @pytest.mark.parametrize(
         ("status", "result"), [(200, "ok"), (401, "fail"), (403, "fail"), (429, "warn"), (529, "warn"), (404, "fail")]
     )
     def test_what_anthropic_says_of_the_key(self, server, status, result):
-        finding = outside.judge(status, "https://api.anthropic.com", server.credentials / "ANTHROPIC_API_KEY", server)
+        finding = network.judge(status, "https://api.anthropic.com", server.credentials / "ANTHROPIC_API_KEY", server)
 
-        assert finding.result == result and bool(finding.mend) == (result != "ok")
+        assert finding.result == result and bool(finding.fix) == (result != "ok")
 
 
 @pytest.fixture

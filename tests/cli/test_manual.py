@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from claude_relay.cli import manual
+from claude_relay.cli import man_pages
 from claude_relay.cli.main import cli
 from claude_relay.config import OPTIONS
 from tests.support.needs import needs
@@ -20,7 +20,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("man")
-    manual.write(folder)
+    man_pages.write(folder)
     return folder
 
 
@@ -79,17 +79,17 @@ def test_the_first_page_has_settings_files_and_exit_codes(folder):
     text = shown(folder / "claude-relay.1")
 
     assert all(f"{row.name} {row.sentence}" in text for row in OPTIONS)
-    assert all(path in text for path in manual.FILES)
+    assert all(path in text for path in man_pages.FILES)
     assert "78 wrong settings" in text
 
 
 def test_the_readme_has_the_same_exit_codes():
     table = README.split("### Exit codes")[1].split("##")[0]
 
-    assert {int(code): words for code, words in re.findall(r"\| (\d+) \| ([^|]+?) (?=\|)", table)} == manual.EXITS
+    assert {int(code): words for code, words in re.findall(r"\| (\d+) \| ([^|]+?) (?=\|)", table)} == man_pages.EXITS
 
 
 @pytest.mark.parametrize("text", [".TH at the start", "'quoted", r"a\nb", "--a-b"])
 def test_nothing_in_a_text_is_taken_for_a_request(text):
-    assert manual._text(text)[:1] not in (".", "'")
-    assert not re.search(r"\\(?![e&-])", manual._text(text))
+    assert man_pages._text(text)[:1] not in (".", "'")
+    assert not re.search(r"\\(?![e&-])", man_pages._text(text))

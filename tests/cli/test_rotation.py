@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from claude_relay.core.signing import secret_of
+from claude_relay.core.deliveries.signing import encode_secret
 from tests.support.receiver import Received, Receiver
 from tests.support.rig import Rig
 
-OLD = secret_of(b"o" * 32)
+OLD = encode_secret(b"o" * 32)
 
 
 def verified_by(received: Received, secrets: Sequence[str]) -> list[bool]:

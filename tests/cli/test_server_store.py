@@ -16,12 +16,12 @@ from types import SimpleNamespace
 import pytest
 
 from claude_relay import wiring
-from claude_relay.cli.doctor import server
-from claude_relay.cli.doctor.machine import Machine
+from claude_relay.cli.doctor import postgres
+from claude_relay.cli.doctor.system import System
 from claude_relay.cli.main import main
 from claude_relay.config import load
 from claude_relay.core.keys import Scope
-from claude_relay.relay import Ref
+from claude_relay.services import JobRef
 from tests.support.builders import a_submission
 from tests.support.postgres import Cluster
 
@@ -213,8 +213,8 @@ class TestDoctor:
             assert facts.synchronous_commit == "on"
         finally:
             mend(cluster, "-c 'ALTER SYSTEM RESET synchronous_commit' -c 'SELECT pg_reload_conf()'")
-        [fault] = server._durable(SimpleNamespace(**{**vars(facts), "synchronous_commit": "off"}))
-        assert "synchronous_commit" in fault.found and fault.result == "fail"
+        [fault] = postgres._durable(SimpleNamespace(**{**vars(facts), "synchronous_commit": "off"}))
+        assert "synchronous_commit" in fault.detail and fault.result == "fail"
 
     def test_a_standby_takes_no_jobs_until_it_is_promoted(self, monkeypatch, doctor):
         with Cluster() as other:
@@ -236,10 +236,10 @@ class TestDoctor:
         cluster.run("DROP DATABASE latin WITH (FORCE)")
 
     def test_clocks_that_differ_are_told(self, store, doctor, monkeypatch):
-        from claude_relay.storage.postgres import facts
+        from claude_relay.storage.postgres import server_info
 
         for behind, result in ((10, "warn"), (-300, "fail")):
-            monkeypatch.setattr(facts, "time", SimpleNamespace(time=lambda behind=behind: time.time() - behind))
+            monkeypatch.setattr(server_info, "time", SimpleNamespace(time=lambda behind=behind: time.time() - behind))
             found, cure = doctor()["clock"]
             assert f"{abs(behind)} s {'ahead of' if behind > 0 else 'behind'}" in found and "timedatectl" in cure
             assert ("signatures" in found) == (result == "fail")
@@ -339,52 +339,52 @@ class TestUnderSystemd:
     """The drop-ins, and that the daemons and this command mean one store."""
 
     @pytest.fixture
-    def machine(self, tmp_path) -> Machine:
+    def machine(self, tmp_path) -> System:
         for folder in ("booted", "units", "etc/credentials"):
             (tmp_path / folder).mkdir(parents=True)
         (tmp_path / "units" / "claude-relay-worker.service").touch()
-        return Machine(
+        return System(
             etc=tmp_path / "etc", booted=tmp_path / "booted", unit_folders=(tmp_path / "units",), environ=(),
             run=lambda command: "PrivateNetwork=yes\nRestrictAddressFamilies=AF_UNIX\n",
         )  # fmt: skip
 
     def test_a_server_over_the_network_needs_the_drop_in_for_it(self, machine):
-        [fault] = server.units(load({"RELAY_STORE": "postgresql://u@db/relay"}, dotenv=None, etc=None), machine)
-        assert "the API's unit has none" in fault.found and "make install POSTGRES=tcp" in fault.mend
+        [fault] = postgres.units(load({"RELAY_STORE": "postgresql://u@db/relay"}, dotenv=None, etc=None), machine)
+        assert "the API's unit has none" in fault.detail and "make install POSTGRES=tcp" in fault.fix
 
         local = load({"RELAY_STORE": "postgresql://u@/relay?host=/run/postgresql"}, dotenv=None, etc=None)
-        assert list(server.units(local, machine)) == []
+        assert list(postgres.units(local, machine)) == []
 
     def test_a_credential_that_this_command_does_not_use_is_told(self, machine, tmp_path):
         secret = machine.credentials / "RELAY_STORE"
         secret.write_text("postgresql://u:secret-of-the-store@/relay?host=/run/postgresql")
         other = load({"RELAY_STORE": "postgresql://u@/other?host=/run/postgresql"}, dotenv=None, etc=None)
 
-        [fault] = server.units(other, machine)
-        assert "two stores" in fault.found and f"RELAY_STORE_FILE={secret}" in fault.mend
+        [fault] = postgres.units(other, machine)
+        assert "two stores" in fault.detail and f"RELAY_STORE_FILE={secret}" in fault.fix
         machine.env_file.write_text(f"RELAY_STORE_FILE={secret}\n")
-        assert list(server.units(load({}, dotenv=None, etc=machine.env_file), machine)) == []
+        assert list(postgres.units(load({}, dotenv=None, etc=machine.env_file), machine)) == []
 
 
 def test_jobs_that_wait_in_the_store_before_are_not_forgotten(filled, tmp_path):
-    machine = Machine(etc=tmp_path / "etc", dotenv=tmp_path / ".env", booted=tmp_path / "none", environ=())
+    machine = System(etc=tmp_path / "etc", dotenv=tmp_path / ".env", booted=tmp_path / "none", environ=())
     settings = load({"RELAY_STORE": filled, "STATE_DIRECTORY": str(tmp_path)}, dotenv=None, etc=None)
-    assert list(server.left_behind(settings, machine)) == []
+    assert list(postgres.left_behind(settings, machine)) == []
 
     before = load({"RELAY_STORE": str(tmp_path / "relay.db")}, dotenv=None, etc=None)
     with wiring.open_relay(before, create=True) as relay:
         relay.submit(a_submission("r-1", webhook_url=None))
-        [fault] = server.left_behind(settings, machine)
-        assert "1 jobs and callbacks wait in" in fault.found and "RELAY_STORE=sqlite:///" in fault.mend
-        relay.cancel(Ref(request_id="r-1"))
+        [fault] = postgres.left_behind(settings, machine)
+        assert "1 jobs and callbacks wait in" in fault.detail and "RELAY_STORE=sqlite:///" in fault.fix
+        relay.cancel(JobRef(request_id="r-1"))
 
-    assert list(server.left_behind(settings, machine)) == []
+    assert list(postgres.left_behind(settings, machine)) == []
 
 
 def look(url: str):
-    from claude_relay.storage.postgres.facts import look
+    from claude_relay.storage.postgres.server_info import inspect
 
-    return look(url, "there")
+    return inspect(url, "there")
 
 
 def as_user(url: str, cluster: Cluster, user: str, password: str = "whatever-it-is") -> str:

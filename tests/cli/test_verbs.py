@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from claude_relay.core.change import Event
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import Remedy
-from claude_relay.relay import Ref
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.change import Event
+from claude_relay.core.jobs.failure import Remedy
+from claude_relay.services import JobRef
 from tests.support.builders import a_completion, a_failure, a_submission
 
 pytestmark = pytest.mark.usefixtures("where")
@@ -19,34 +19,34 @@ pytestmark = pytest.mark.usefixtures("where")
 
 def finish(relay, request_id, end=None, began=False, **fields):
     relay.submit(a_submission(request_id, **fields))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.sending(claimed)
-    relay.work.fail(claimed, end) if end else relay.work.complete(
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    relay.execution.fail(claimed, end) if end else relay.execution.complete(
         claimed, a_completion(first_byte_at=time.time() if began else None)
     )
 
 
 def deliver(relay, reply):
 
-    tried = relay.post.claim("w", limit=10, at_once=10)
+    tried = relay.deliveries.claim("w", limit=10, at_once=10)
     for one in tried:
-        relay.post.settle(one, reply)
+        relay.deliveries.record_attempt(one, reply)
     return len(tried)
 
 
 def make_due(relay):
     """Whatever waits to be delivered is due now, as the clock would have it a second later."""
 
-    def move(unit):
+    def move(tx):
         waiting = [
             one
-            for due in unit.due_destinations()
-            for one in unit.waiting_deliveries(due.destination, opened_before=unit.now, limit=100)
+            for due in tx.due_destinations()
+            for one in tx.waiting_deliveries(due.destination, opened_before=tx.now, limit=100)
         ]
         for one in waiting:
             due = dataclasses.replace(one, due_at=0.0, version=one.version + 1)
             event = Event(job_id=due.job_id, subject=due.id, version=due.version, at=0.0, name="moved")
-            unit.save_delivery(due, one.version, event)
+            tx.save_delivery(due, one.version, event)
 
     relay._store.write(move)
 
@@ -56,7 +56,7 @@ def test_submit_prints_the_id_alone(run, relay):
     code, out, _ = run("submit", "Hei", "der", "--id", "r-1", "--meta", "a=b", "-o", "maxTokens", "7", "--group", "g")
 
     assert (code, out) == (0, "r-1\n")
-    record = relay.read.record(Ref(request_id="r-1"))
+    record = relay.queries.record(JobRef(request_id="r-1"))
     assert record["request"]["prompt"] == "Hei der"
     assert (record["metadata"], record["group"]) == ({"a": "b"}, "g")
     assert record["request"]["options"]["maxTokens"] == 7
@@ -236,7 +236,7 @@ def test_many_are_redelivered_at_once_and_one_that_cannot_sinks_no_other(run, re
     assert (code, out) == (3, "r-1\tcompleted\tpending\nr-2\tcompleted\tpending\n")
     assert err.startswith("nobody: There is no job nobody")
     assert run("list", "--dead")[1].split("\t")[0] == "r-3"
-    assert [one.delivery.url for one in relay.post.claim("w", limit=10)] == ["https://other.example/x"] * 2
+    assert [one.delivery.url for one in relay.deliveries.claim("w", limit=10)] == ["https://other.example/x"] * 2
 
     assert run("redeliver", "--dead", "--host", "other.example")[0] == 9
     assert run("redeliver", "r-3", "r-3", "--to", "http://127.0.0.1/x")[0] == 65

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.core import machine
-from claude_relay.core.failure import Partial
+from claude_relay.core.files.uploaded import UploadedFile
+from claude_relay.core.jobs import transitions
+from claude_relay.core.jobs.failure import PartialResponse
 from claude_relay.core.policy import Policy
-from claude_relay.core.stored import StoredFile
 from claude_relay.errors import Conflict
 from claude_relay.ports import JobFilter, Store
-from claude_relay.relay import Ref, Relay
+from claude_relay.services import JobRef, Relay
 from claude_relay.storage.postgres import PostgresStore
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 
 #: A file, or a server's address.
 Place = Path | str
@@ -57,13 +57,13 @@ def store(place: Place, clock: Clock) -> Iterator[Store]:
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietBell(), Policy())
+    return Relay(store, QuietNotifier(), Policy())
 
 
 def _claim_all(place: Place, name: str, out: multiprocessing.Queue) -> None:
-    relay = Relay(open_at(place), QuietBell(), Policy())
+    relay = Relay(open_at(place), QuietNotifier(), Policy())
     mine = []
-    while claimed := relay.work.claim(name, limit=7):
+    while claimed := relay.execution.claim(name, limit=7):
         mine += [one.job.id for one in claimed]
     relay.close()
     out.put(mine)
@@ -73,12 +73,12 @@ def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
     """Whoever shares its transaction keeps what it wrote."""
     started, results = threading.Event(), {}
 
-    def hold(unit):
+    def hold(tx):
         started.set()
         time.sleep(0.1)  # while the others queue up behind it
 
-    def bad(unit):
-        unit.remember("bad", 1)
+    def bad(tx):
+        tx.remember("bad", 1)
         raise ZeroDivisionError
 
     def run(name, work):
@@ -90,7 +90,7 @@ def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
     threads = [threading.Thread(target=run, args=("hold", hold))]
     threads[0].start()
     started.wait(5)
-    works = {"a": lambda unit: unit.remember("a", 1), "bad": bad, "b": lambda unit: unit.remember("b", 1)}
+    works = {"a": lambda tx: tx.remember("a", 1), "bad": bad, "b": lambda tx: tx.remember("b", 1)}
     threads += [threading.Thread(target=run, args=item) for item in works.items()]
     for thread in threads[1:]:
         thread.start()
@@ -98,33 +98,33 @@ def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
         thread.join(10)
 
     assert isinstance(results["bad"], ZeroDivisionError)
-    assert [store.read(lambda view, key=key: view.memo(key)) for key in ("a", "b", "bad")] == [1, 1, None]
+    assert [store.read(lambda tx, key=key: tx.memo(key)) for key in ("a", "b", "bad")] == [1, 1, None]
 
 
 def test_a_look_is_consistent(store: Store) -> None:
     """What is committed while someone reads does not show in the middle of it."""
 
-    def look(view):
-        before = view.memo("a")
-        store.write(lambda unit: unit.remember("a", 1))
-        return before, view.memo("a")
+    def look(tx):
+        before = tx.shared_value("a")
+        store.write(lambda tx: tx.set_shared_value("a", 1))
+        return before, tx.shared_value("a")
 
     assert store.read(look) == (None, None)
-    assert store.read(lambda view: view.memo("a")) == 1
+    assert store.read(lambda tx: tx.shared_value("a")) == 1
 
 
 def test_a_version_that_moved_is_a_conflict(relay: Relay, store: Store) -> None:
 
     relay.submit(a_submission("r-1"))
-    job = store.read(lambda view: view.find("r-1", None)[0])
-    change = machine.cancel(job, now=1.0)
-    relay.cancel(Ref(request_id="r-1"))
+    job = store.read(lambda tx: tx.find("r-1", None)[0])
+    change = transitions.cancel(job, now=1.0)
+    relay.cancel(JobRef(request_id="r-1"))
     with pytest.raises(Conflict):
-        store.write(lambda unit: unit.save(change))
+        store.write(lambda tx: tx.save(change))
 
 
 def test_four_processes_never_claim_one_job_twice(place: Place) -> None:
-    relay = Relay(open_at(place), QuietBell(), Policy())
+    relay = Relay(open_at(place), QuietNotifier(), Policy())
     relay.submit_many([a_submission() for _ in range(400)])
     relay.close()
     context = multiprocessing.get_context("spawn")
@@ -149,17 +149,17 @@ def test_a_page_of_a_long_queue_walks_along_it_once(store: Store, relay: Relay, 
 
     class Spy(type(store)):  # type: ignore[misc]
         def read(self, look):
-            def spied(view):
-                real = view.ahead
-                view.ahead = lambda job, after=None: (
+            def spied(tx):
+                real = tx.count_ahead
+                tx.ahead = lambda job, after=None: (
                     counted.append((after.rank if after else 0, job.rank)) or real(job, after)
                 )
-                return look(view)
+                return look(tx)
 
             return super().read(spied)
 
     store.__class__ = Spy
-    jobs = relay.read.jobs(JobFilter(limit=50)).jobs
+    jobs = relay.queries.jobs(JobFilter(limit=50)).jobs
 
     assert {job["requestId"]: job["position"] for job in jobs} == {
         "r-3": 1, "r-1": 2, "r-0": 3, "r-2": 4, "batched": None
@@ -171,56 +171,56 @@ def test_the_purge_lets_others_write_between_large_jobs(relay: Relay, clock: Clo
     """What is erased is overwritten: a step ends once enough bytes are gone, whatever the number of jobs."""
     for number in range(4):
         relay.submit(a_submission(f"r-{number}", request={"prompt": "x" * 2**20}, webhook_url=None))
-        [claimed] = relay.work.claim("w", limit=1)
-        relay.work.complete(claimed, a_completion())
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.complete(claimed, a_completion())
         clock.advance(1)
     for number in range(4):
         relay.submit(a_submission(f"s-{number}", webhook_url=None))
-        [claimed] = relay.work.claim("w", limit=1)
-        relay.work.complete(claimed, a_completion())
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.complete(claimed, a_completion())
     clock.advance(25 * 3600)
     steps: list[int] = []
 
-    assert relay.upkeep.purge(step_done=lambda: steps.append(relay.read.overview()["jobs"]["completed"])) == 8
+    assert relay.maintenance.purge(step_done=lambda: steps.append(relay.queries.overview()["jobs"]["completed"])) == 8
     assert steps == [7, 6, 5, 4, 0]
 
 
 def test_unfinished_and_undelivered_jobs_are_never_purged(relay: Relay, clock: Clock) -> None:
     relay.submit(a_submission("waiting", deadline_at=clock() + 400 * 86400))
     relay.submit(a_submission("undelivered"))
-    [claimed] = [one for one in relay.work.claim("w", limit=2) if one.job.request_id == "undelivered"]
-    relay.work.complete(claimed, a_completion())
+    [claimed] = [one for one in relay.execution.claim("w", limit=2) if one.job.request_id == "undelivered"]
+    relay.execution.complete(claimed, a_completion())
     clock.advance(365 * 86400)
 
-    assert relay.upkeep.purge() == 0
+    assert relay.maintenance.purge() == 0
 
 
 def test_a_file_that_is_stored_upstream_is_known_to_all_until_shortly_before_its_end(
     relay: Relay, store: Store, place: Place, clock: Clock
 ) -> None:
     """Of one key alone; and what took its place meanwhile is not forgotten with it."""
-    old = StoredFile(account="a", sha256="s", file_id="f1", size=9, expires_at=clock() + 3600)
+    old = UploadedFile(account="a", sha256="s", file_id="f1", size=9, expires_at=clock() + 3600)
     new = replace(old, file_id="f2")
-    relay.uploads.keep(old)
+    relay.uploaded_files.save(old)
     other = open_at(place, clock)
-    elsewhere = Relay(other, QuietBell(), Policy())
+    elsewhere = Relay(other, QuietNotifier(), Policy())
 
-    assert (elsewhere.uploads.find("a", "s"), elsewhere.uploads.find("b", "s")) == (old, None)
-    relay.uploads.keep(new)
-    elsewhere.uploads.drop(old)
-    assert relay.uploads.find("a", "s") == new
-    elsewhere.uploads.drop(new)
-    assert relay.uploads.find("a", "s") is None
-    relay.uploads.keep(new)
+    assert (elsewhere.uploaded_files.find("a", "s"), elsewhere.uploaded_files.find("b", "s")) == (old, None)
+    relay.uploaded_files.save(new)
+    elsewhere.uploaded_files.delete(old)
+    assert relay.uploaded_files.find("a", "s") == new
+    elsewhere.uploaded_files.delete(new)
+    assert relay.uploaded_files.find("a", "s") is None
+    relay.uploaded_files.save(new)
     clock.advance(3000)
-    assert relay.uploads.find("a", "s") is None
+    assert relay.uploaded_files.find("a", "s") is None
     other.close()
 
 
 def test_moves_are_numbered_in_the_order_in_which_they_can_be_seen(place: Place) -> None:
     """Whoever follows the cursor misses none, however many write at once through how many stores."""
     stores = [open_at(place) for _ in range(3)]
-    relays = [Relay(store, QuietBell(), Policy()) for store in stores]
+    relays = [Relay(store, QuietNotifier(), Policy()) for store in stores]
     seen: list[str] = []
     done = threading.Event()
 
@@ -228,7 +228,7 @@ def test_moves_are_numbered_in_the_order_in_which_they_can_be_seen(place: Place)
         cursor = 0
         while True:
             last = done.is_set()
-            moves, cursor = relays[0].read.events_after(cursor, limit=50)
+            moves, cursor = relays[0].queries.events_after(cursor, limit=50)
             seen.extend(move["requestId"] for move in moves)
             if last and not moves:
                 return
@@ -254,7 +254,7 @@ def test_moves_are_numbered_in_the_order_in_which_they_can_be_seen(place: Place)
 
 def test_one_request_id_through_many_doors_at_once_is_one_job(place: Place) -> None:
     stores = [open_at(place) for _ in range(4)]
-    relays = [Relay(store, QuietBell(), Policy()) for store in stores]
+    relays = [Relay(store, QuietNotifier(), Policy()) for store in stores]
     same = a_submission("once")
     answers = []
     threads = [
@@ -277,11 +277,11 @@ def test_a_search_finds_letters_large_and_small_in_what_was_asked_and_answered(r
     """And takes what has a meaning in SQL for what it is."""
     relay.submit(a_submission("first", request={"prompt": "Was kostet 100% Wolle?"}))
     relay.submit(a_submission("second", request={"prompt": "a_b c:\\d 'quoted'"}))
-    [one] = [one for one in relay.work.claim("w", limit=2) if one.job.request_id == "first"]
-    relay.work.complete(one, a_completion("Zwölf Euro je METER"))
+    [one] = [one for one in relay.execution.claim("w", limit=2) if one.job.request_id == "first"]
+    relay.execution.complete(one, a_completion("Zwölf Euro je METER"))
 
     def found(text: str) -> list[str]:
-        return sorted(job["requestId"] for job in relay.read.jobs(JobFilter(text=text)).jobs)
+        return sorted(job["requestId"] for job in relay.queries.jobs(JobFilter(text=text)).jobs)
 
     assert found("100%") == found("wolle") == found("zwölf euro JE meter") == ["first"]
     assert found("a_B") == found("'QUOTED'") == found("seCond") == ["second"]
@@ -292,11 +292,11 @@ def test_any_text_comes_back_as_far_as_it_can_be_kept(relay: Relay) -> None:
     """Answers hold whatever a model writes, also a zero byte; nothing of it fails the job that was paid for."""
     text = "a\x00b \u00e6 \U0001f600 ' \\ % ? \ufffd"
     relay.submit(a_submission("r", metadata={"odd": text}))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.checkpoint(claimed, Partial(text=text))
-    partial = relay.read.status(Ref(request_id="r")).get("partialResponse")
-    relay.work.complete(claimed, a_completion(text))
-    result = json.loads(relay.read.result(Ref(request_id="r")) or b"")
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.checkpoint(claimed, PartialResponse(text=text))
+    partial = relay.queries.status(JobRef(request_id="r")).get("partialResponse")
+    relay.execution.complete(claimed, a_completion(text))
+    result = json.loads(relay.queries.result(JobRef(request_id="r")) or b"")
 
     assert result["response"] == text and result["metadata"] == {"odd": text}
     assert partial in (None, text, text.replace("\x00", "\ufffd"))

@@ -13,15 +13,15 @@ import pytest
 
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreRefused, StoreUnavailable
+from claude_relay.notify.postgres_notify import PostgresNotifier
 from claude_relay.ports import JobFilter
-from claude_relay.queues.notify import Notices
-from claude_relay.relay import Ref, Relay
+from claude_relay.services import JobRef, Relay
 from claude_relay.storage import migrate
-from claude_relay.storage.postgres import PostgresStore, link, session
+from claude_relay.storage.postgres import PostgresStore, connection, session
 from claude_relay.storage.postgres.dialect import translate
 from claude_relay.storage.postgres.schema import LOCK
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 from tests.support.cutting import CuttingWire
 from tests.support.eventually import eventually
 from tests.support.postgres import Cluster
@@ -42,11 +42,11 @@ def store(url: str) -> Iterator[PostgresStore]:
 
 @pytest.fixture
 def relay(store: PostgresStore) -> Relay:
-    return Relay(store, QuietBell(), Policy())
+    return Relay(store, QuietNotifier(), Policy())
 
 
 def memos(store: PostgresStore, *keys: str) -> list[Any]:
-    return [store.read(lambda view, key=key: view.memo(key)) for key in keys]
+    return [store.read(lambda tx, key=key: tx.shared_value(key)) for key in keys]
 
 
 def writer(store: PostgresStore) -> int:
@@ -62,7 +62,7 @@ def test_a_locked_store_is_said_within_seconds_on_every_thread(store: PostgresSt
 
     def write() -> None:
         with pytest.raises(StoreUnavailable, match="locked"):
-            store.write(lambda unit: unit.remember("a", 1))
+            store.write(lambda tx: tx.set_shared_value("a", 1))
         spent.append(time.monotonic() - began)
 
     threads = [threading.Thread(target=write) for _ in range(8)]
@@ -73,20 +73,20 @@ def test_a_locked_store_is_said_within_seconds_on_every_thread(store: PostgresSt
     other.close()
 
     assert len(spent) == 8 and max(spent) < 8
-    store.write(lambda unit: unit.remember("a", 2))
+    store.write(lambda tx: tx.set_shared_value("a", 2))
     assert memos(store, "a") == [2]
 
 
 def test_a_machine_that_froze_with_the_lock_is_thrown_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it had not committed is undone there, and done once it thaws."""
-    monkeypatch.setitem(link._SESSION, "idle_in_transaction_session_timeout", "300")
+    monkeypatch.setitem(connection._SESSION, "idle_in_transaction_session_timeout", "300")
     frozen, thaw = threading.Event(), threading.Event()
     first = PostgresStore(url, where="the test's")
     monkeypatch.undo()
     second = PostgresStore(url, where="the test's")
 
-    def freeze(unit: Any) -> int:
-        unit.remember("first", 1)
+    def freeze(tx: Any) -> int:
+        tx.remember("first", 1)
         if not frozen.is_set():
             frozen.set()
             thaw.wait(20)
@@ -96,7 +96,7 @@ def test_a_machine_that_froze_with_the_lock_is_thrown_out(url: str, monkeypatch:
     thread = threading.Thread(target=lambda: answers.append(first.write(freeze)))
     thread.start()
     frozen.wait(5)
-    second.write(lambda unit: unit.remember("second", 1))  # as soon as the first is out
+    second.write(lambda tx: tx.set_shared_value("second", 1))  # as soon as the first is out
     assert memos(second, "first", "second") == [None, 1]
     thaw.set()
     thread.join(20)
@@ -110,12 +110,12 @@ def test_a_connection_that_is_ended_in_mid_transaction_is_made_anew(store: Postg
     """Whoever had handed in work hears nothing of it."""
     ended = []
 
-    def work(unit: Any) -> str:
-        unit.remember("before", 1)
+    def work(tx: Any) -> str:
+        tx.set_shared_value("before", 1)
         if not ended:
             ended.append(writer(store))
             postgres.run("SELECT pg_terminate_backend(%s)", ended[0])
-        unit.remember("after", 1)
+        tx.set_shared_value("after", 1)
         return "done"
 
     assert store.write(work) == "done"
@@ -128,13 +128,13 @@ def test_a_commit_that_was_cut_off_is_done_once(lost: str, url: str, postgres: C
     """Whether the server had heard of it or not, it is found out; what was kept is not done twice."""
     with CuttingWire(postgres.port) as wire:
         store = PostgresStore(url.replace(f":{postgres.port}/", f":{wire.port}/"), where="the test's")
-        store.write(lambda unit: unit.remember("count", 0))
+        store.write(lambda tx: tx.set_shared_value("count", 0))
         runs = []
 
-        def work(unit: Any) -> int:
+        def work(tx: Any) -> int:
             runs.append(1)
-            count = int(unit.memo("count")) + 1
-            unit.remember("count", count)
+            count = int(tx.shared_value("count")) + 1
+            tx.set_shared_value("count", count)
             return count
 
         wire.lose(lost)
@@ -153,8 +153,8 @@ def test_a_commit_that_a_crash_has_swallowed_is_told_from_another_of_the_same_nu
         store = PostgresStore(url, where="the test's")
         runs = []
 
-        def work(unit: Any) -> None:
-            unit.remember("a", 1)
+        def work(tx: Any) -> None:
+            tx.set_shared_value("a", 1)
             runs.append(1)
             if len(runs) == 1:
                 cluster.restart("immediate")
@@ -174,7 +174,7 @@ def test_a_commit_of_which_nobody_can_tell_is_not_said_to_be_kept(
     monkeypatch.setattr(session, "_ASK", 0.5)
     with CuttingWire(postgres.port) as wire:
         store = PostgresStore(url.replace(f":{postgres.port}/", f":{wire.port}/"), where="the test's")
-        relay = Relay(store, QuietBell(), Policy())
+        relay = Relay(store, QuietNotifier(), Policy())
         wire.lose("answer", then_refuse=True)
         with pytest.raises(StoreUnavailable, match="same requestId again"):
             relay.submit(a_submission("r"))
@@ -189,11 +189,11 @@ def test_a_commit_of_which_nobody_can_tell_is_not_said_to_be_kept(
 
 def test_looking_costs_the_server_no_commit(store: PostgresStore, url: str, postgres: Cluster) -> None:
     """Workers look for work all the time: who finds none leaves no trace, and waits for no disk."""
-    store.write(lambda unit: unit.remember("a", 1))
+    store.write(lambda tx: tx.set_shared_value("a", 1))
     count = "SELECT turn FROM commits"
     before = postgres.run(count, url=url)
     for _ in range(5):
-        store.write(lambda unit: unit.due(limit=1))
+        store.write(lambda tx: tx.due(limit=1))
 
     assert postgres.run(count, url=url) == before != []
     store.close()
@@ -203,10 +203,10 @@ def test_looking_costs_the_server_no_commit(store: PostgresStore, url: str, post
 def test_what_the_server_undoes_behind_our_back_is_no_success(store: PostgresStore) -> None:
     """A statement that failed, and somebody hid it: the commit would come back as a roll-back."""
 
-    def hides(unit: Any) -> None:
-        unit.remember("a", 1)
+    def hides(tx: Any) -> None:
+        tx.set_shared_value("a", 1)
         with contextlib.suppress(psycopg.Error):
-            unit._run("SELECT nothing FROM nowhere", ())
+            tx._run("SELECT nothing FROM nowhere", ())
 
     with pytest.raises(StoreUnavailable):
         store.write(hides)
@@ -217,22 +217,22 @@ def test_a_server_that_restarts_is_used_again_at_once(url: str) -> None:
     """Looks and writes that found it away are refused; none hangs, and none needs a restart here."""
     with Cluster() as cluster:
         store = PostgresStore(cluster.start().database(), where="the test's")
-        store.write(lambda unit: unit.remember("a", 1))
+        store.write(lambda tx: tx.set_shared_value("a", 1))
         assert memos(store, "a") == [1]
         cluster.restart("immediate")
-        store.write(lambda unit: unit.remember("b", 1))
+        store.write(lambda tx: tx.set_shared_value("b", 1))
         assert memos(store, "a", "b") == [1, 1]
         cluster.restart()
         assert memos(store, "a", "b") == [1, 1]
         cluster.stop()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable, match="out of reach"):
-            store.write(lambda unit: unit.remember("c", 1))
+            store.write(lambda tx: tx.set_shared_value("c", 1))
         with pytest.raises(StoreUnavailable, match="out of reach"):
             memos(store, "a")
         assert time.monotonic() - began < 10
         cluster.start()
-        store.write(lambda unit: unit.remember("d", 1))
+        store.write(lambda tx: tx.set_shared_value("d", 1))
         assert memos(store, "c", "d") == [None, 1]
         store.close()
 
@@ -290,7 +290,7 @@ def test_eight_openers_at_once_make_one_store(database: str, postgres: Cluster) 
     for thread in threads:
         thread.join(60)
     for number, store in enumerate(stores):
-        store.write(lambda unit, number=number: unit.remember(f"k{number}", 1))
+        store.write(lambda tx, number=number: tx.set_shared_value(f"k{number}", 1))
 
     assert len(stores) == 8 and memos(stores[0], *(f"k{n}" for n in range(8))) == [1] * 8
     assert len(postgres.run("SELECT value FROM meta WHERE key = 'identity'", url=database)) == 1
@@ -348,33 +348,33 @@ def test_every_hot_question_can_use_an_index(store: PostgresStore) -> None:
     """A million finished jobs must not slow a claim."""
     said: list[str] = []
 
-    def explain(unit: Any) -> None:
-        run = unit._run
+    def explain(tx: Any) -> None:
+        run = tx._run
         run("SET LOCAL enable_seqscan = off", ())
 
         def spy(sql: str, args: Any) -> Any:
             said.extend(f"{sql}: {row[0]}" for row in run("EXPLAIN " + sql, args))
             return run(sql, args)
 
-        unit._run = spy
-        unit.find("x", "admin")
-        unit.due(limit=1, skip_groups=("a",), skip_families=("b",), skip_owners=("c",))
-        unit.overdue(limit=1, asked_only_in=("a", "b"))
-        unit.gatherable(limit=1, auto=True)
-        unit.oldest_waiting()
-        unit.running()
-        unit.running_by_group()
-        unit.cancel_requested("w")
-        unit.due_destinations()
-        unit.died_deliveries(since=0.0)
-        unit.due_deliveries("https://x", limit=1)
-        unit.sending()
-        unit.unacked()
-        unit.delivery("x")
-        unit.events("x")
-        unit.posts("x")
-        unit.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
-        unit.jobs(JobFilter(limit=1, group="g"))
+        tx._run = spy
+        tx.find("x", "admin")
+        tx.due(limit=1, skip_groups=("a",), skip_families=("b",), skip_owners=("c",))
+        tx.past_deadline(limit=1, asked_only_in=("a", "b"))
+        tx.batch_candidates(limit=1, auto=True)
+        tx.oldest_waiting()
+        tx.running()
+        tx.running_by_group()
+        tx.cancel_requested("w")
+        tx.due_destinations()
+        tx.dead_deliveries(since=0.0)
+        tx.due_deliveries("https://x", limit=1)
+        tx.sending()
+        tx.unacked()
+        tx.delivery("x")
+        tx.events("x")
+        tx.posts("x")
+        tx.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
+        tx.jobs(JobFilter(limit=1, group="g"))
 
     store.write(explain)
     large = ("jobs", "deliveries", "events", "posts", "calls", "requests", "outcomes")
@@ -399,11 +399,11 @@ def test_our_sql_in_their_words(ours: str, theirs: str) -> None:
 
 def test_headers_are_sealed_with_a_key_that_all_machines_share(relay: Relay, url: str, postgres: Cluster) -> None:
     relay.submit(a_submission("r", webhook_headers={"x-key": "s3cret-of-theirs"}))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
     kept = postgres.run("SELECT webhook_headers FROM requests", url=url)
     elsewhere = PostgresStore(url, where="the test's")
-    addressee = elsewhere.read(lambda view: view.addressee(claimed.job.id))
+    addressee = elsewhere.read(lambda tx: tx.addressee(claimed.job.id))
     elsewhere.close()
 
     assert "s3cret" not in str(kept) and kept[0][0]
@@ -415,7 +415,7 @@ def test_the_time_is_the_servers(store: PostgresStore, relay: Relay, monkeypatch
     monkeypatch.setattr(time, "time", Clock(5.0))
     relay.submit(a_submission("r"))
     monkeypatch.undo()
-    [job] = store.read(lambda view: view.find("r", None))
+    [job] = store.read(lambda tx: tx.find("r", None))
 
     assert abs(job.created_at - time.time()) < 60
 
@@ -424,14 +424,14 @@ def test_word_of_a_ready_job_reaches_every_listener_and_comes_back_by_itself(
     store: PostgresStore, postgres: Cluster
 ) -> None:
     """Also after the server has thrown the listeners out; what was said meanwhile is lost, and nothing hangs."""
-    here, there = Notices(store.connect), Notices(store.connect)
+    here, there = PostgresNotifier(store.connect), PostgresNotifier(store.connect)
     woken = threading.Event()
     there.listen(woken.set)
     assert woken.wait(5)  # once it listens: something may have come before
 
     def heard(*ids: str) -> bool:
         here.put(ids)
-        here.ring()
+        here.notify()
         came: set[str] = set()  # many come in several notices
         return eventually(lambda: came.update(there.take(1000)) or set(ids) <= came, within=10)
 
@@ -463,11 +463,11 @@ def test_what_the_server_has_by_default_makes_no_commit_less_lasting(url: str, p
 
 def test_a_job_is_known_by_what_was_written_elsewhere(url: str) -> None:
     """Two machines: one takes it in, the other answers for it."""
-    first, second = (Relay(PostgresStore(url, where="the test's"), QuietBell(), Policy()) for _ in range(2))
+    first, second = (Relay(PostgresStore(url, where="the test's"), QuietNotifier(), Policy()) for _ in range(2))
     first.submit(a_submission("r"))
-    [claimed] = second.work.claim("w2", limit=1)
-    second.work.complete(claimed, a_completion())
+    [claimed] = second.execution.claim("w2", limit=1)
+    second.execution.complete(claimed, a_completion())
 
-    assert first.read.status(Ref(request_id="r"))["status"] == "completed"
+    assert first.queries.status(JobRef(request_id="r"))["status"] == "completed"
     first.close()
     second.close()

@@ -18,12 +18,13 @@ import pytest
 
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, NotFound, StoreRefused, StoreUnavailable
-from claude_relay.ports import JobFilter, Unit
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage import gate, migrate
-from claude_relay.storage.restore import restore
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+from claude_relay.ports import JobFilter, Transaction
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage import migrate
+from claude_relay.storage.sqlite import integrity
+from claude_relay.storage.sqlite.restore import restore
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 from tests.support.together import together
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ def store(path: Path, clock: Clock) -> Iterator[SqliteStore]:
 
 @pytest.fixture
 def relay(store: SqliteStore) -> Relay:
-    return Relay(store, QuietBell(), Policy())
+    return Relay(store, QuietNotifier(), Policy())
 
 
 def test_many_writes_share_a_commit(path: Path) -> None:
@@ -87,7 +88,7 @@ def test_new_jobs_alone_are_one_statement(store: SqliteStore, relay: Relay) -> N
     store._writing.exec_trace = None
 
     assert said == ["INSERT INTO new_jobs"]
-    assert len(relay.read.jobs(JobFilter()).jobs) == 31
+    assert len(relay.queries.jobs(JobFilter()).jobs) == 31
 
 
 def test_a_bulk_of_many_statements_is_kept_whole_or_not_at_all(
@@ -113,10 +114,10 @@ def test_a_bulk_of_many_statements_is_kept_whole_or_not_at_all(
     many = [replace(a_submission(), request_id=None) for _ in range(450)]
     with pytest.raises(StoreUnavailable):
         relay.submit_many(many)
-    assert relay.read.jobs(JobFilter()).jobs == []
+    assert relay.queries.jobs(JobFilter()).jobs == []
 
     relay.submit_many(many)
-    assert store.read(lambda view: view.waiting()) == 450
+    assert store.read(lambda tx: tx.waiting()) == 450
 
 
 def test_new_jobs_whose_ids_clash_sink_no_other(
@@ -125,20 +126,20 @@ def test_new_jobs_whose_ids_clash_sink_no_other(
     """Whose fault it was is found out where they shared a statement."""
     first = relay.submit(a_submission("first")).job
     ids = iter([first.id, "01J00000000000000000000001"] * 2)
-    monkeypatch.setattr(relay._tools.ids, "new", lambda now: next(ids))
+    monkeypatch.setattr(relay._context.id_factory, "new", lambda now: next(ids))
     new = replace(a_submission(), request_id=None)
     clashed, other = together(store, lambda: relay.submit(new), lambda: relay.submit(new))
 
     assert isinstance(clashed, apsw.ConstraintError)
     assert other.job.id == "01J00000000000000000000001"
-    assert store.read(lambda view: view.job(first.id)).request_id == "first"
+    assert store.read(lambda tx: tx.job(first.id)).request_id == "first"
 
 
 def test_a_write_that_fails_before_its_first_statement_sinks_no_other(store: SqliteStore) -> None:
-    def refuse(unit: Unit) -> None:
+    def refuse(tx: Transaction) -> None:
         raise NotFound("before anything was asked")
 
-    refused, kept = together(store, lambda: store.write(refuse), lambda: store.write(lambda unit: unit.now))
+    refused, kept = together(store, lambda: store.write(refuse), lambda: store.write(lambda tx: tx.now))
 
     assert isinstance(refused, NotFound)
     assert isinstance(kept, float)
@@ -156,7 +157,7 @@ def test_new_jobs_wait_for_another_process_that_writes(store: SqliteStore, relay
     other.close()
 
     assert waited
-    assert len(relay.read.jobs(JobFilter()).jobs) == 1
+    assert len(relay.queries.jobs(JobFilter()).jobs) == 1
 
 
 @pytest.mark.parametrize("metadata", [{"n": 2**70}, {"1": [0.1, 1e22, None, True, "æøå"]}])
@@ -164,7 +165,7 @@ def test_metadata_comes_back_as_it_was(store: SqliteStore, relay: Relay, metadat
     """Also what strict JSON has no place for."""
     job = relay.submit(a_submission(metadata=metadata)).job
 
-    assert store.read(lambda view: view.request(job.id)).metadata == metadata
+    assert store.read(lambda tx: tx.request(job.id)).metadata == metadata
 
 
 def test_nobody_waits_for_the_log(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,11 +185,11 @@ def test_nobody_waits_for_the_log(store: SqliteStore, monkeypatch: pytest.Monkey
 
     real = store._writing
     monkeypatch.setattr(store._session, "_connection", Slow())
-    writing = threading.Thread(target=lambda: store.write(lambda unit: unit.remember("big", "x" * 5_000_000)))
+    writing = threading.Thread(target=lambda: store.write(lambda tx: tx.set_shared_value("big", "x" * 5_000_000)))
     writing.start()
     assert begun.wait(30)
     writing.join(30)
-    answered, shown = not writing.is_alive(), store.read(lambda view: view.memo("big"))
+    answered, shown = not writing.is_alive(), store.read(lambda tx: tx.shared_value("big"))
     go_on.set()
 
     assert answered
@@ -198,7 +199,7 @@ def test_nobody_waits_for_the_log(store: SqliteStore, monkeypatch: pytest.Monkey
 def test_the_log_stays_short(store: SqliteStore, path: Path) -> None:
     """However much is written, while nobody reads: a start after a crash reads all of it."""
     for number in range(40):
-        store.write(lambda unit, number=number: unit.remember("big", f"{number}" * 500_000))
+        store.write(lambda tx, number=number: tx.set_shared_value("big", f"{number}" * 500_000))
 
     assert path.with_name("relay.db-wal").stat().st_size < 12 * 2**20  # of 40 MB and more that went through it
 
@@ -216,9 +217,9 @@ def test_a_log_that_cannot_be_brought_in_stops_nothing(store: SqliteStore, monke
     real = store._writing
     monkeypatch.setattr(store._session, "_connection", Stuck())
     for number in range(3):
-        store.write(lambda unit, number=number: unit.remember(f"k{number}", "x" * 5_000_000))
+        store.write(lambda tx, number=number: tx.set_shared_value(f"k{number}", "x" * 5_000_000))
 
-    assert all(store.read(lambda view, number=number: view.memo(f"k{number}")) for number in range(3))
+    assert all(store.read(lambda tx, number=number: tx.shared_value(f"k{number}")) for number in range(3))
 
 
 def test_a_failing_commit_leaves_no_open_transaction(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,51 +240,51 @@ def test_a_failing_commit_leaves_no_open_transaction(store: SqliteStore, monkeyp
 
     monkeypatch.setattr(store._session, "_connection", Broken(store._writing))
     with pytest.raises(StoreUnavailable):
-        store.write(lambda unit: unit.remember("a", 1))
-    store.write(lambda unit: unit.remember("b", 1))
+        store.write(lambda tx: tx.set_shared_value("a", 1))
+    store.write(lambda tx: tx.set_shared_value("b", 1))
 
-    assert [store.read(lambda view, key=key: view.memo(key)) for key in ("a", "b")] == [None, 1]
+    assert [store.read(lambda tx, key=key: tx.shared_value(key)) for key in ("a", "b")] == [None, 1]
 
 
 def test_every_question_uses_its_index(store: SqliteStore) -> None:
     """A million finished jobs must not slow a claim: no hot question scans a table."""
     said: list[str] = []
 
-    def explain(unit):
-        run = unit._run
+    def explain(tx):
+        run = tx._run
 
         def spy(sql, args):
             if sql.lstrip().startswith(("SELECT", "UPDATE")):
                 said.extend(f"{sql}: {row[3]}" for row in run("EXPLAIN QUERY PLAN " + sql, args))
             return run(sql, args)
 
-        unit._run = spy
-        job = unit.find("x", "admin"), unit.find("x", None), unit.job("x")
-        unit.due(limit=1, skip_groups=("a",), skip_families=("b",), skip_owners=("c",))
-        unit.overdue(limit=1)
-        unit.overdue(limit=1, asked_only=True)
-        unit.overdue(limit=1, asked_only_in=("a", "b"))
-        unit.deliveries("x")
-        unit.running()
-        unit.running_by_group()
-        unit.cancel_requested("w")
-        unit.renew("w", [], 1.0)
-        unit.due_destinations()
-        unit.died_deliveries(since=0.0)
-        unit.due_deliveries("https://x", limit=1)
-        unit.due_deliveries("https://x", limit=1, newest=True)
-        unit.failing_addresses("https://x", limit=1)
-        unit.waiting_deliveries("https://x", opened_before=0.0, limit=1)
-        unit.destination("https://x")
-        unit.sending()
-        unit.waiting()
-        unit.delivery("x")
-        unit.calls("x")
-        unit.events("x")
-        unit.posts("x")
-        unit.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
-        unit.jobs(JobFilter(limit=1))
-        unit.jobs(JobFilter(limit=1, group="g"))
+        tx._run = spy
+        job = tx.find("x", "admin"), tx.find("x", None), tx.job("x")
+        tx.due(limit=1, skip_groups=("a",), skip_families=("b",), skip_owners=("c",))
+        tx.past_deadline(limit=1)
+        tx.past_deadline(limit=1, asked_only=True)
+        tx.past_deadline(limit=1, asked_only_in=("a", "b"))
+        tx.deliveries("x")
+        tx.running()
+        tx.running_by_group()
+        tx.cancel_requested("w")
+        tx.renew("w", [], 1.0)
+        tx.due_destinations()
+        tx.died_deliveries(since=0.0)
+        tx.due_deliveries("https://x", limit=1)
+        tx.due_deliveries("https://x", limit=1, newest=True)
+        tx.failing_addresses("https://x", limit=1)
+        tx.waiting_deliveries("https://x", opened_before=0.0, limit=1)
+        tx.destination("https://x")
+        tx.sending()
+        tx.waiting()
+        tx.delivery("x")
+        tx.calls("x")
+        tx.events("x")
+        tx.posts("x")
+        tx.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
+        tx.jobs(JobFilter(limit=1))
+        tx.jobs(JobFilter(limit=1, group="g"))
         return job
 
     store.write(explain)
@@ -301,20 +302,20 @@ def test_a_long_queue_is_looked_over_within_its_index(store: SqliteStore, relay:
     relay.submit(a_submission("batch", mode="batch"))
     said: list[str] = []
 
-    def explain(unit):
-        run = unit._run
+    def explain(tx):
+        run = tx._run
 
         def spy(sql, args):
             said.extend(row[3] for row in run("EXPLAIN QUERY PLAN " + sql, args))
             return run(sql, args)
 
-        live = unit.find("live", "admin")[0]
-        unit._run = spy
-        return unit.oldest_waiting(), unit.ahead(live)
+        live = tx.find("live", "admin")[0]
+        tx._run = spy
+        return tx.oldest_waiting(), tx.count_ahead(live)
 
     oldest, ahead = store.write(explain)
 
-    assert (oldest, ahead) == (store.read(lambda view: view.find("live", "admin"))[0].due_at, 0)
+    assert (oldest, ahead) == (store.read(lambda tx: tx.find("live", "admin"))[0].due_at, 0)
     looks = [one for one in said if " jobs" in one]
     assert len(looks) == 3 and all("COVERING INDEX" in one for one in looks)
 
@@ -323,7 +324,7 @@ def test_a_long_queue_is_looked_over_within_its_index(store: SqliteStore, relay:
 
 
 def test_files_are_for_the_group_and_nobody_else(store: SqliteStore, path: Path) -> None:
-    store.write(lambda unit: unit.remember("a", 1))
+    store.write(lambda tx: tx.set_shared_value("a", 1))
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
 
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
@@ -342,7 +343,7 @@ def test_it_is_as_durable_as_it_says(store: SqliteStore) -> None:
      ("3.51.0", False), ("3.51.2", False), ("3.51.3", True), ("3.54.1", True), ("4.0", True)],
 )  # fmt: skip
 def test_the_gate_knows_which_sqlite_has_the_bug(version: str, safe: bool) -> None:
-    assert gate.wal_is_safe(version) is safe
+    assert integrity.wal_is_safe(version) is safe
 
 
 def test_where_the_bug_is_a_rollback_journal_is_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +358,7 @@ def test_where_the_bug_is_a_rollback_journal_is_used(path: Path, monkeypatch: py
 @pytest.mark.parametrize("fault", ["header", "truncated", "empty", "missing", "foreign", "newer", "page"])
 def test_a_store_that_is_wrong_is_refused_and_left_as_it_is(path: Path, fault: str) -> None:
     """Never a silent empty store in its place."""
-    relay = Relay(SqliteStore(path), QuietBell(), Policy())
+    relay = Relay(SqliteStore(path), QuietNotifier(), Policy())
     relay.submit_many([a_submission() for _ in range(200)])
     relay.close()
     data = bytearray(path.read_bytes())
@@ -370,7 +371,7 @@ def test_a_store_that_is_wrong_is_refused_and_left_as_it_is(path: Path, fault: s
     elif fault == "page":
         data[8192:12288] = os.urandom(4096)
     elif fault == "foreign":
-        gate.identity_path(path).write_text("another\n")
+        integrity.identity_path(path).write_text("another\n")
     elif fault == "newer":
         data[60:64] = (999).to_bytes(4, "big")
     if fault == "missing":
@@ -404,7 +405,7 @@ store = SqliteStore(Path({str(path)!r})); store.write(lambda unit: unit.remember
         assert opener.returncode == 0, said.decode()
     store = SqliteStore(path)
 
-    assert [store.read(lambda view, n=n: view.memo(f"k{n}")) for n in range(8)] == [1] * 8
+    assert [store.read(lambda tx, n=n: tx.memo(f"k{n}")) for n in range(8)] == [1] * 8
     store.close()
 
 
@@ -421,7 +422,7 @@ def test_a_locked_store_is_said_within_seconds_on_every_thread(
     def write():
         with pytest.raises(StoreUnavailable, match="locked"):
             if what == "anything":
-                store.write(lambda unit: unit.remember("a", 1))
+                store.write(lambda tx: tx.set_shared_value("a", 1))
             else:
                 relay.submit(replace(a_submission(), request_id=None))
         spent.append(time.monotonic() - began)
@@ -435,7 +436,7 @@ def test_a_locked_store_is_said_within_seconds_on_every_thread(
     other.close()
 
     assert len(spent) == 8 and max(spent) < 6
-    store.write(lambda unit: unit.remember("a", 2))
+    store.write(lambda tx: tx.set_shared_value("a", 2))
 
 
 def test_a_fresh_schema_is_every_migration_applied(path: Path) -> None:
@@ -456,23 +457,23 @@ def test_what_was_purged_is_gone_from_the_file_and_the_log(relay: Relay, path: P
     secret = "canary-4f1c"
     again = a_submission("r-1", request={"prompt": secret * 50}, webhook_url=None)
     relay.submit(again)
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion(secret * 50))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion(secret * 50))
     files = list(path.parent.glob("relay.db*"))
     assert any(secret.encode() in file.read_bytes() for file in files)
     clock.advance(25 * 3600)
 
-    assert relay.upkeep.purge() == 1
+    assert relay.maintenance.purge() == 1
     assert not any(secret.encode() in file.read_bytes() for file in files)
     with pytest.raises(NotFound, match="purged at"):
-        relay.read.status(Ref(request_id="r-1"))
+        relay.queries.status(JobRef(request_id="r-1"))
     assert relay.submit(again).duplicate
     with pytest.raises(Conflict):
         relay.submit(a_submission("r-1", body_hash="other"))
-    assert relay.work.claim("w", limit=1) == []
+    assert relay.execution.claim("w", limit=1) == []
 
     clock.advance(31 * 86400)
-    relay.upkeep.purge()
+    relay.maintenance.purge()
     assert not relay.submit(again).duplicate
 
 
@@ -501,8 +502,8 @@ def test_a_backup_is_whole_while_others_write_and_can_be_put_back(relay: Relay, 
     aside = restore(tmp_path / "copy.db", path)
 
     assert aside is not None and aside.read_bytes() == b"rubbish"
-    back = Relay(SqliteStore(path), QuietBell(), Policy())
-    assert all(back.read.status(Ref(request_id=f"r-{n}"))["status"] == "pending" for n in range(50))
+    back = Relay(SqliteStore(path), QuietNotifier(), Policy())
+    assert all(back.queries.status(JobRef(request_id=f"r-{n}"))["status"] == "pending" for n in range(50))
     back.close()
 
 
@@ -523,7 +524,7 @@ def test_the_disk_queue_runs_nothing_that_lies_in_its_file(tmp_path: Path) -> No
     import pickle
     import sqlite3
 
-    from claude_relay.queues.disk import DiskQueue
+    from claude_relay.notify.disk_queue import DiskQueue
 
     class Evil:
         def __reduce__(self):
@@ -545,7 +546,7 @@ def test_the_disk_queue_runs_nothing_that_lies_in_its_file(tmp_path: Path) -> No
 
 
 def test_a_broken_disk_queue_is_made_anew(tmp_path: Path) -> None:
-    from claude_relay.queues.disk import DiskQueue
+    from claude_relay.notify.disk_queue import DiskQueue
 
     (tmp_path / "ready.db").write_bytes(b"rubbish" * 1000)
     queue = DiskQueue(tmp_path / "ready.db")

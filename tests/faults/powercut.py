@@ -23,24 +23,24 @@ _CHILD = """
 import os, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from claude_relay.core.delivery import Reply
+from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.policy import Policy
-from claude_relay.relay import Relay
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import QuietBell, a_completion, a_submission
+from claude_relay.services import Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import QuietNotifier, a_completion, a_submission
 store = SqliteStore(Path({store!r}))
 if {weak!r}:
     store._writing.pragma("synchronous", {weak!r})
-relay = Relay(store, QuietBell(), Policy(delivery_delay=0.0))
+relay = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0))
 def ack(what):
     os.write(1, f"ACK {{what}}".encode())  # one call, in its place among the others
 for n in range({jobs}):
     relay.submit(a_submission(f"r-{{n}}", request={{"prompt": "x" * 3000}})); ack(f"submitted r-{{n}}")
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.sending(claimed); ack(f"sent r-{{n}}")
-    relay.work.complete(claimed, a_completion("y" * 3000)); ack(f"completed r-{{n}}")
-    [one] = relay.post.claim("w", limit=1, at_once=1)
-    relay.post.settle(one, Reply(status=200)); ack(f"delivered r-{{n}}")
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed); ack(f"sent r-{{n}}")
+    relay.execution.complete(claimed, a_completion("y" * 3000)); ack(f"completed r-{{n}}")
+    [one] = relay.deliveries.claim("w", limit=1, at_once=1)
+    relay.deliveries.record_attempt(one, Reply(status=200)); ack(f"delivered r-{{n}}")
     if n % 3 == 2:
         store.forget()
 store.close()

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.batching import Batch, BatchState
-from claude_relay.core.failure import ErrorType, Remedy
-from claude_relay.core.job import State
+from claude_relay.core.batches import Batch, BatchState
+from claude_relay.core.jobs.failure import ErrorType, Remedy
+from claude_relay.core.jobs.job import State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict
-from claude_relay.ports import BatchSeen, JobFilter
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.ports import BatchStatus, JobFilter
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
 from tests.faults.test_crash_walk import legal
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 PRICE = 0.001
 ENDS = ("answered", "answered", "made", "lost", "bad", "throttled", "no batches", "split")
@@ -37,7 +37,7 @@ class Walk:
         self.clock = Clock()
         self.path = Path(self.folder.name) / "relay.db"
         self.store = SqliteStore(self.path, clock=self.clock)
-        self.relay = Relay(self.store, QuietBell(), Policy(batch_size=3, batch_linger=5.0), rng=random.Random(1))
+        self.relay = Relay(self.store, QuietNotifier(), Policy(batch_size=3, batch_linger=5.0), rng=random.Random(1))
         self.numbers, self.ids = itertools.count(), itertools.count(1)
         self.accepted: list[str] = []
         self.hands: list[Batch] = []  # what some worker believes to have in hand
@@ -65,7 +65,7 @@ class Walk:
     def take(self) -> None:
         """Whatever is next, once it is due."""
         self.clock.advance(max(0.0, min(60.0, (self.relay.batches.next_at() or 0.0) - self.clock())))
-        if (batch := self.relay.batches.take(self._worker())) is not None:
+        if (batch := self.relay.batches.claim_due(self._worker())) is not None:
             self.hands.append(batch)
 
     def go_on(self) -> None:
@@ -79,19 +79,21 @@ class Walk:
             elif batch.state is BatchState.CREATING:
                 self._search(batch)
             elif batch.state is BatchState.CREATED:
-                self._read(self.relay.batches.ended(batch)) if end != "lost" else self.relay.batches.looked(batch)
+                self._read(
+                    self.relay.batches.mark_ended(batch)
+                ) if end != "lost" else self.relay.batches.reschedule_poll(batch)
             else:
                 self._read(batch)
 
     def _send(self, batch: Batch, end: str) -> None:
         names = [one.item.custom_id for one in self.relay.batches.contents(batch)]
         if not names:
-            return self.relay.batches.dropped(batch)
+            return self.relay.batches.mark_empty(batch)
         if end == "split" and len(names) > 1:
             batch, names = self.relay.batches.split(batch, [names[:1], names[1:]]), names[:1]
         if self.rng.random() < 0.2:  # someone cancels one while the batch is packed
             with contextlib.suppress(Conflict):
-                self.relay.cancel(Ref(request_id=self.rng.choice(self.accepted)))
+                self.relay.cancel(JobRef(request_id=self.rng.choice(self.accepted)))
         batch = self.relay.batches.sending(batch, names)
         if end in ("answered", "made", "split"):
             upstream = f"msgbatch_{next(self.ids)}"
@@ -99,20 +101,20 @@ class Walk:
         if end in ("answered", "split"):
             self._created(batch)
         elif end in ("made", "lost"):
-            self.relay.batches.unanswered(batch, a_failure(ambiguous=True))
+            self.relay.batches.mark_create_unknown(batch, a_failure(ambiguous=True))
         else:
-            remedy = Remedy.WAIT if end == "throttled" else Remedy.FAIL
+            remedy = Remedy.THROTTLE if end == "throttled" else Remedy.FAIL
             reason = "http_404" if end == "no batches" else "http_400"
-            self.relay.batches.refused(batch, a_failure(ErrorType.UPSTREAM, remedy, reason=reason))
+            self.relay.batches.mark_create_refused(batch, a_failure(ErrorType.UPSTREAM, remedy, reason=reason))
         return None
 
     def _created(self, batch: Batch) -> None:
         upstream = self.of[batch.id]
-        seen = BatchSeen(id=upstream, ended=False, count=len(self.made[upstream]), created_at=self.clock())
-        self.relay.batches.created(batch, seen)
+        seen = BatchStatus(id=upstream, ended=False, count=len(self.made[upstream]), created_at=self.clock())
+        self.relay.batches.mark_created(batch, seen)
 
     def _search(self, batch: Batch) -> None:
-        self._created(batch) if batch.id in self.of else self.relay.batches.never_made(batch)
+        self._created(batch) if batch.id in self.of else self.relay.batches.mark_not_created(batch)
 
     def _read(self, batch: Batch) -> None:
         """Some of the results; the worker may die before the rest."""
@@ -129,27 +131,27 @@ class Walk:
                 "canceled": a_failure(cost_usd=0.0),
                 "invalid": a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL, cost_usd=0.0),
             }[kind]
-            self.relay.batches.settle(one, end, canceled=kind == "canceled")  # type: ignore[arg-type]
+            self.relay.batches.record_result(one, end, canceled=kind == "canceled")  # type: ignore[arg-type]
             self.taken_in[name] += 1
-        self.relay.batches.settled(batch) or self.relay.batches.looked(batch)
+        self.relay.batches.finish_if_complete(batch) or self.relay.batches.reschedule_poll(batch)
 
     def die(self) -> None:
         """Others may take what it had; it does not know, and may go on with it."""
-        self.relay.upkeep.gone(self._worker())
+        self.relay.maintenance.deregister(self._worker())
 
     def live(self) -> None:
-        for claimed in self.relay.work.claim("w1", limit=1):
-            self.relay.work.sending(claimed)
+        for claimed in self.relay.execution.claim("w1", limit=1):
+            self.relay.execution.sending(claimed)
             if self.rng.random() < 0.5:
-                self.relay.work.complete(claimed, a_completion(cost_usd=0.0))
+                self.relay.execution.complete(claimed, a_completion(cost_usd=0.0))
             else:
-                self.relay.work.fail(claimed, a_failure(cost_usd=0.0))
+                self.relay.execution.fail(claimed, a_failure(cost_usd=0.0))
 
     def ask(self) -> None:
         if not self.accepted:
             return
         with contextlib.suppress(Conflict):
-            getattr(self.relay, self.rng.choice(("cancel", "retry")))(Ref(request_id=self.rng.choice(self.accepted)))
+            getattr(self.relay, self.rng.choice(("cancel", "retry")))(JobRef(request_id=self.rng.choice(self.accepted)))
 
     def pause(self) -> None:
         self.relay.pause() if self.rng.random() < 0.3 else self.relay.resume()
@@ -157,7 +159,7 @@ class Walk:
     def time_passes(self) -> None:
         self.clock.advance(self.rng.choice((1.0, 6.0, 100.0, 1500.0)))
         self.relay.batches.promote()
-        self.relay.upkeep.expire()
+        self.relay.maintenance.expire()
 
     def rows_are_legal(self) -> None:
         legal(self.path)
@@ -165,9 +167,7 @@ class Walk:
     def the_ledger_has_what_upstream_was_paid(self) -> None:
         """Each answer that was taken in, once; also of jobs that no longer waited for it."""
         paid = sum(self.results[name] == "succeeded" for name in self.taken_in) * PRICE
-        calls = self.store.read(
-            lambda view: [call for job in view.jobs(JobFilter(limit=500)) for call in view.calls(job.id)]
-        )
+        calls = self.store.read(lambda tx: [call for job in tx.jobs(JobFilter(limit=500)) for call in tx.calls(job.id)])
         assert abs(sum(call.cost_usd or 0.0 for call in calls if call.mode == "batch") - paid) < 1e-9
 
     def what_upstream_has_is_admitted(self) -> None:
@@ -175,10 +175,10 @@ class Walk:
         known = {upstream for ours, upstream in self.of.items() if self._state(ours) is not BatchState.PLANNED}
         names = {name for upstream in known for name in self.made[upstream]}
         sent = self.store.read(
-            lambda view: {
+            lambda tx: {
                 f"{job.id}-{call.number}"
-                for job in view.jobs(JobFilter(limit=500))
-                for call in view.calls(job.id)
+                for job in tx.jobs(JobFilter(limit=500))
+                for call in tx.calls(job.id)
                 if call.sent
             }
         )
@@ -186,11 +186,11 @@ class Walk:
 
     def nobody_waits_for_nothing(self) -> None:
         """A job in a batch has an item in one that is still seen to; `legal` looks at that. And none is in two."""
-        batched = self.store.read(lambda view: view.jobs(JobFilter(states=(State.BATCHED,), limit=500)))
+        batched = self.store.read(lambda tx: tx.jobs(JobFilter(states=(State.BATCHED,), limit=500)))
         open_items = [
             item.job_id
             for job in batched
-            if (item := self.store.read(lambda view, job=job: view.item_of(job.id, job.calls))) and not item.done
+            if (item := self.store.read(lambda tx, job=job: tx.item_of(job.id, job.calls))) and not item.done
         ]
         assert sorted(open_items) == sorted(job.id for job in batched)
 
@@ -198,7 +198,7 @@ class Walk:
         return self.rng.choice(("w1", "w2"))
 
     def _state(self, batch_id: str) -> BatchState | None:
-        batch = self.store.read(lambda view: view.batch(batch_id))
+        batch = self.store.read(lambda tx: tx.batch(batch_id))
         return batch.state if batch else None
 
 

@@ -16,19 +16,19 @@ from typing import Any
 import apsw
 import pytest
 
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import Partial, Remedy
-from claude_relay.core.fetching import KeptFile
-from claude_relay.core.job import OnInterrupt
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.files.fetched import FetchedFile
+from claude_relay.core.jobs.failure import PartialResponse, Remedy
+from claude_relay.core.jobs.job import OnInterrupt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
-from claude_relay.ports import BatchSeen
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage import sqlite
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.ports import BatchStatus
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite import store
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
-R = Ref(request_id="r")
+R = JobRef(request_id="r")
 
 
 class Failing:
@@ -61,24 +61,24 @@ class World:
         self.store = SqliteStore(path, clock=self.clock)
         self.failing = Failing(self.store._writing)
         session = self.store._session
-        session._connection, session._run = self.failing, sqlite._runner(self.failing)  # type: ignore[assignment,arg-type]
+        session._connection, session._run = self.failing, store._runner(self.failing)  # type: ignore[assignment,arg-type]
         self.relay = Relay(
-            self.store, QuietBell(), Policy(batch_linger=0.0, public_url="https://relay.example", ack_remind=60.0)
+            self.store, QuietNotifier(), Policy(batch_linger=0.0, public_url="https://relay.example", ack_remind=60.0)
         )
 
     def claimed(self, **fields: Any) -> Any:
         self.relay.submit(a_submission("r", **fields))
-        [claimed] = self.relay.work.claim("w", limit=1)
-        self.relay.work.sending(claimed)
+        [claimed] = self.relay.execution.claim("w", limit=1)
+        self.relay.execution.sending(claimed)
         return claimed
 
     def finished(self, **fields: Any) -> Any:
-        self.relay.work.complete(self.claimed(**fields), a_completion())
+        self.relay.execution.complete(self.claimed(**fields), a_completion())
 
     def to_send(self) -> Any:
         self.finished()
         self.clock.advance(2)
-        [one] = self.relay.post.claim("w", limit=1, at_once=1)
+        [one] = self.relay.deliveries.claim("w", limit=1, at_once=1)
         return one
 
     def dump(self) -> list[Any]:
@@ -150,14 +150,14 @@ def _legal(run: Callable[[str], Any]) -> None:
 
 def _held(world: World) -> None:
     claimed = world.claimed(on_interrupt=OnInterrupt.HOLD)
-    world.relay.work.interrupt(claimed, Partial(text="half"), why="x")
+    world.relay.execution.interrupt(claimed, PartialResponse(text="half"), why="x")
 
 
 def _planned(world: World, **fields: Any) -> Any:
     for name in ("r", "s"):
         world.relay.submit(a_submission(name, **({"mode": "batch"} | fields)))
     world.relay.batches.plan("w")
-    batch = world.relay.batches.take("w")
+    batch = world.relay.batches.claim_due("w")
     assert batch is not None
     return batch
 
@@ -172,12 +172,12 @@ def _sent(world: World, **fields: Any) -> Any:
 
 
 def _created(world: World, **fields: Any) -> Any:
-    seen = BatchSeen(id="msgbatch_1", ended=False, count=2, created_at=world.clock())
-    return world.relay.batches.created(_sent(world, **fields), seen)
+    seen = BatchStatus(id="msgbatch_1", ended=False, count=2, created_at=world.clock())
+    return world.relay.batches.mark_created(_sent(world, **fields), seen)
 
 
 def _result(world: World) -> Any:
-    batch = world.relay.batches.ended(_created(world))
+    batch = world.relay.batches.mark_ended(_created(world))
     return world.relay.batches.contents(batch)[0]
 
 
@@ -203,11 +203,11 @@ def _due(world: World) -> None:
 
 
 def _token(world: World) -> str:
-    return str(json.loads(world.relay.read.result(R) or b"")["ackUrl"].rpartition("/")[2])
+    return str(json.loads(world.relay.queries.result(R) or b"")["ackUrl"].rpartition("/")[2])
 
 
 def _delivered(world: World) -> str:
-    world.relay.post.settle(world.to_send(), Reply(status=200))
+    world.relay.deliveries.record_attempt(world.to_send(), Reply(status=200))
     return _token(world)
 
 
@@ -215,14 +215,14 @@ def _forgotten(world: World) -> None:
     """Delivered and not acknowledged, in a group where another one was."""
     _delivered(world)
     world.relay.submit(a_submission("s"))
-    [claimed] = world.relay.work.claim("w", limit=1)
-    world.relay.work.complete(claimed, a_completion())
-    other = json.loads(world.relay.read.result(Ref(request_id="s")) or b"")
+    [claimed] = world.relay.execution.claim("w", limit=1)
+    world.relay.execution.complete(claimed, a_completion())
+    other = json.loads(world.relay.queries.result(JobRef(request_id="s")) or b"")
     world.relay.acks.ack(other["ackUrl"].rpartition("/")[2])
     world.clock.advance(61)
 
 
-_PDF = KeptFile(number=0, media_type="application/pdf", size=5, sha256="0" * 64, at=1.0)
+_PDF = FetchedFile(number=0, media_type="application/pdf", size=5, sha256="0" * 64, at=1.0)
 
 
 def _late(world: World) -> Any:
@@ -233,31 +233,31 @@ def _late(world: World) -> Any:
 CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
     "submit": (lambda w: None, lambda w, _: w.relay.submit(a_submission("r"))),
     "bulk": (lambda w: None, lambda w, _: w.relay.submit_many([a_submission("r"), a_submission("s")])),
-    "claim": (lambda w: w.relay.submit(a_submission("r")), lambda w, _: w.relay.work.claim("w", limit=1)),
-    "sending": (World.claimed, lambda w, c: w.relay.work.sending(c)),
-    "checkpoint": (World.claimed, lambda w, c: w.relay.work.checkpoint(c, Partial(text="x"))),
-    "complete": (World.claimed, lambda w, c: w.relay.work.complete(c, a_completion())),
-    "fail, again": (World.claimed, lambda w, c: w.relay.work.fail(c, a_failure())),
-    "fail, for good": (World.claimed, lambda w, c: w.relay.work.fail(c, a_failure(remedy=Remedy.FAIL))),
-    "fail, throttled": (World.claimed, lambda w, c: w.relay.work.fail(c, a_failure(remedy=Remedy.WAIT))),
-    "fail, parked": (World.claimed, lambda w, c: w.relay.work.fail(c, a_failure(remedy=Remedy.PARK))),
-    "release": (World.claimed, lambda w, c: w.relay.work.release(c)),
-    "interrupt": (World.claimed, lambda w, c: w.relay.work.interrupt(c, Partial(text="half"), why="x")),
-    "reap": (World.claimed, lambda w, c: w.relay.work.reap(c.job.id, c.token, why="x")),
+    "claim": (lambda w: w.relay.submit(a_submission("r")), lambda w, _: w.relay.execution.claim("w", limit=1)),
+    "sending": (World.claimed, lambda w, c: w.relay.execution.sending(c)),
+    "checkpoint": (World.claimed, lambda w, c: w.relay.execution.checkpoint(c, PartialResponse(text="x"))),
+    "complete": (World.claimed, lambda w, c: w.relay.execution.complete(c, a_completion())),
+    "fail, again": (World.claimed, lambda w, c: w.relay.execution.fail(c, a_failure())),
+    "fail, for good": (World.claimed, lambda w, c: w.relay.execution.fail(c, a_failure(remedy=Remedy.FAIL))),
+    "fail, throttled": (World.claimed, lambda w, c: w.relay.execution.fail(c, a_failure(remedy=Remedy.THROTTLE))),
+    "fail, parked": (World.claimed, lambda w, c: w.relay.execution.fail(c, a_failure(remedy=Remedy.PARK))),
+    "release": (World.claimed, lambda w, c: w.relay.execution.release(c)),
+    "interrupt": (World.claimed, lambda w, c: w.relay.execution.interrupt(c, PartialResponse(text="half"), why="x")),
+    "reap": (World.claimed, lambda w, c: w.relay.execution.reap(c.job.id, c.token, why="x")),
     "cancel, waiting": (lambda w: w.relay.submit(a_submission("r")), lambda w, _: w.relay.cancel(R)),
     "cancel, running": (World.claimed, lambda w, _: w.relay.cancel(R)),
-    "expire": (_late, lambda w, _: w.relay.upkeep.expire()),
+    "expire": (_late, lambda w, _: w.relay.maintenance.expire()),
     "retry": (World.finished, lambda w, _: w.relay.retry(R)),
     "retry, held": (_held, lambda w, _: w.relay.retry(R)),
-    "keep a file": (World.claimed, lambda w, c: w.relay.attachments.keep(c, _PDF, b"%PDF-", ms=1)),
+    "keep a file": (World.claimed, lambda w, c: w.relay.fetched_files.keep(c, _PDF, b"%PDF-", ms=1)),
     "ack": (_delivered, lambda w, token: w.relay.acks.ack(token)),
     "remind": (_forgotten, lambda w, _: w.relay.acks.remind()),
-    "deliver": (_due, lambda w, _: w.relay.post.claim("w", limit=1, at_once=1)),
-    "delivered": (World.to_send, lambda w, one: w.relay.post.settle(one, Reply(status=200))),
-    "not delivered": (World.to_send, lambda w, one: w.relay.post.settle(one, Reply(status=500))),
-    "delivery reaped": (World.to_send, lambda w, one: w.relay.post.release(one)),
+    "deliver": (_due, lambda w, _: w.relay.deliveries.claim("w", limit=1, at_once=1)),
+    "delivered": (World.to_send, lambda w, one: w.relay.deliveries.record_attempt(one, Reply(status=200))),
+    "not delivered": (World.to_send, lambda w, one: w.relay.deliveries.record_attempt(one, Reply(status=500))),
+    "delivery reaped": (World.to_send, lambda w, one: w.relay.deliveries.release(one)),
     "redeliver": (
-        lambda w: w.relay.post.settle(w.to_send(), Reply(status=410)),
+        lambda w: w.relay.deliveries.record_attempt(w.to_send(), Reply(status=410)),
         lambda w, _: w.relay.redeliver(R),
     ),
     "gather": (
@@ -266,26 +266,26 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
     ),
     "batch in hand": (
         lambda w: (w.relay.submit(a_submission("r", mode="batch")), w.relay.batches.plan("w")),
-        lambda w, _: w.relay.batches.take("w"),
+        lambda w, _: w.relay.batches.claim_due("w"),
     ),
     "batch split": (_planned, lambda w, b: w.relay.batches.split(b, [[name] for name in _names(w, b)])),
     "batch about to be sent": (_planned, lambda w, b: w.relay.batches.sending(b, _names(w, b))),
     "batch created": (
         _sent,
-        lambda w, b: w.relay.batches.created(
-            b, BatchSeen(id="msgbatch_1", ended=False, count=2, created_at=w.clock())
+        lambda w, b: w.relay.batches.mark_created(
+            b, BatchStatus(id="msgbatch_1", ended=False, count=2, created_at=w.clock())
         ),
     ),
-    "batch refused, halved": (_sent, lambda w, b: w.relay.batches.refused(b, a_failure(remedy=Remedy.FAIL))),
-    "batch refused, throttled": (_sent, lambda w, b: w.relay.batches.refused(b, a_failure(remedy=Remedy.WAIT))),
-    "batch refused, parked": (_sent, lambda w, b: w.relay.batches.refused(b, a_failure(remedy=Remedy.PARK))),
-    "batch not made": (_sent, lambda w, b: w.relay.batches.never_made(b)),
-    "batch forgotten": (_created, lambda w, b: w.relay.batches.forgotten(b, a_failure())),
-    "batch result": (_result, lambda w, one: w.relay.batches.settle(one, a_completion())),
-    "batch result, failed": (_result, lambda w, one: w.relay.batches.settle(one, a_failure())),
-    "batch result, late": (_late_result, lambda w, one: w.relay.batches.settle(one, a_completion())),
+    "batch refused, halved": (_sent, lambda w, b: w.relay.batches.mark_create_refused(b, a_failure(remedy=Remedy.FAIL))),
+    "batch refused, throttled": (_sent, lambda w, b: w.relay.batches.mark_create_refused(b, a_failure(remedy=Remedy.THROTTLE))),
+    "batch refused, parked": (_sent, lambda w, b: w.relay.batches.mark_create_refused(b, a_failure(remedy=Remedy.PARK))),
+    "batch not made": (_sent, lambda w, b: w.relay.batches.mark_not_created(b)),
+    "batch forgotten": (_created, lambda w, b: w.relay.batches.mark_results_lost(b, a_failure())),
+    "batch result": (_result, lambda w, one: w.relay.batches.record_result(one, a_completion())),
+    "batch result, failed": (_result, lambda w, one: w.relay.batches.record_result(one, a_failure())),
+    "batch result, late": (_late_result, lambda w, one: w.relay.batches.record_result(one, a_completion())),
     "cancel, in a batch": (_created, lambda w, _: w.relay.cancel(R)),
-    "expire, in a batch": (_late_in_batch, lambda w, _: w.relay.upkeep.expire()),
+    "expire, in a batch": (_late_in_batch, lambda w, _: w.relay.maintenance.expire()),
     "promote": (_too_slow, lambda w, _: w.relay.batches.promote()),
     "pause": (lambda w: None, lambda w, _: w.relay.pause("g")),
     "resume": (lambda w: w.relay.pause(), lambda w, _: w.relay.resume()),

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import requests
 
-from claude_relay.core.delivery import Reply
+from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.policy import Policy
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
-from claude_relay.worker.deliver import Deliveries
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from claude_relay.worker.delivery_sender import DeliverySender
+from claude_relay.worker.dispatcher import Dispatcher
+from claude_relay.worker.inflight import InFlightCalls
 from claude_relay.worker.pacing import Pacing
-from claude_relay.worker.running import InHand
-from claude_relay.worker.slots import Slots
-from tests.support.builders import Clock, QuietBell, a_completion, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude
 from tests.support.receiver import Receiver
@@ -131,33 +131,33 @@ class NoDoor:
 def test_a_worker_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
     """Else it would hold the job for ever: its lease is renewed as long as it is in hand."""
     clock = Clock()
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), Policy())
-    in_hand, nothing = InHand(), NoDoor()
-    slots = Slots(relay, nothing, None, print, worker="w", limit=2, in_hand=in_hand, pacing=Pacing())
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy())
+    in_hand, nothing = InFlightCalls(), NoDoor()
+    slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_hand=in_hand, pacing=Pacing())
     slots._pool = NoThreads()
     relay.submit_many([a_submission("r-1", webhook_url=None), a_submission("r-2")])
     with pytest.raises(RuntimeError):
         slots._round()
 
     assert len(in_hand) == 0
-    claimed, _ = relay.work.claim("w", limit=2)
-    assert relay.read.status(Ref(request_id="r-1"))["attempts"] == 1
-    relay.work.complete(claimed, a_completion())
+    claimed, _ = relay.execution.claim("w", limit=2)
+    assert relay.queries.status(JobRef(request_id="r-1"))["attempts"] == 1
+    relay.execution.complete(claimed, a_completion())
     relay.close()
 
 
 def test_a_sender_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
     clock = Clock()
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietBell(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy())
     relay.submit(a_submission("r-1"))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
     clock.advance(5)
-    deliveries = Deliveries(relay, None, worker="w", clock=clock)
+    deliveries = DeliverySender(relay, None, worker="w", clock=clock)
     deliveries._pool = NoThreads()
     with pytest.raises(RuntimeError):
         deliveries._round()
-    [one] = relay.post.claim("w", limit=1)
+    [one] = relay.deliveries.claim("w", limit=1)
 
-    assert relay.post.settle(one, Reply(status=200)).attempts == 1
+    assert relay.deliveries.record_attempt(one, Reply(status=200)).attempts == 1
     relay.close()

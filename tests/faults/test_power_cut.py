@@ -8,10 +8,10 @@ import pytest
 
 from claude_relay.core.policy import Policy
 from claude_relay.errors import NotFound, StoreRefused
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
 from tests.faults import powercut
-from tests.support.builders import QuietBell
+from tests.support.builders import QuietNotifier
 from tests.support.needs import needs
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
@@ -30,11 +30,11 @@ def recovered(folder: Path, number: int, files: dict[str, bytes], acknowledged: 
     try:
         if (fault := store.check()) is not None:
             return f"corrupt: {fault}"
-        relay = Relay(store, QuietBell(), Policy())
+        relay = Relay(store, QuietNotifier(), Policy())
         for word in sorted(acknowledged):
             what, name = word.split()
             try:
-                record = relay.read.record(Ref(request_id=name))
+                record = relay.queries.job_details(JobRef(request_id=name))
             except NotFound:
                 return f"lost: {word}"
             if what == "sent" and not record["calls"][0]["sent"]:

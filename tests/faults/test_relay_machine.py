@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import ErrorType, Partial, Remedy
-from claude_relay.core.job import OnInterrupt
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
+from claude_relay.core.jobs.job import OnInterrupt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
 from tests.faults.test_crash_walk import legal
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 WORKERS = st.sampled_from(("w1", "w2", "w3"))
 
@@ -35,7 +35,7 @@ class Moves(RuleBasedStateMachine):
         self.clock = Clock()
         self.path = Path(self.folder.name) / "relay.db"
         self.store = SqliteStore(self.path, clock=self.clock)
-        self.relay = Relay(self.store, QuietBell(), Policy(), rng=random.Random(1))
+        self.relay = Relay(self.store, QuietNotifier(), Policy(), rng=random.Random(1))
         self.numbers = itertools.count()
         self.accepted: list[str] = []
         self.held: list[Any] = []  # claims that some worker believes to have
@@ -58,7 +58,7 @@ class Moves(RuleBasedStateMachine):
 
     @rule(worker=WORKERS, limit=st.integers(1, 3))
     def claim(self, worker: str, limit: int) -> None:
-        self.held += self.relay.work.claim(worker, limit=limit)
+        self.held += self.relay.execution.claim(worker, limit=limit)
 
     def _pick(self, data: st.DataObject) -> Any:
         return data.draw(st.sampled_from(self.held))
@@ -73,7 +73,7 @@ class Moves(RuleBasedStateMachine):
 
     def _send(self, claimed: Any) -> None:
         """The first byte goes out, where the lease still stands."""
-        self.relay.work.sending(claimed)
+        self.relay.execution.sending(claimed)
         self.on_the_way.add(claimed.token)
         self.sent[claimed.job.request_id] = self.sent.get(claimed.job.request_id, 0) + 1
 
@@ -86,9 +86,9 @@ class Moves(RuleBasedStateMachine):
             if claimed.token not in self.on_the_way:
                 self._send(claimed)  # nothing ends that was never sent
             if remedy is None:
-                self.relay.work.complete(claimed, a_completion())
+                self.relay.execution.complete(claimed, a_completion())
             else:
-                self.relay.work.fail(claimed, a_failure(ErrorType.UPSTREAM, remedy))
+                self.relay.execution.fail(claimed, a_failure(ErrorType.UPSTREAM, remedy))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), how=st.sampled_from(("reap", "interrupt", "release")))
@@ -96,16 +96,16 @@ class Moves(RuleBasedStateMachine):
         claimed = self._pick(data)
         with contextlib.suppress(Conflict):
             if how == "reap":  # the worker does not know, and may try to end it later
-                self.relay.work.reap(claimed.job.id, claimed.token, why="died")
+                self.relay.execution.reap(claimed.job.id, claimed.token, why="died")
             elif how == "interrupt":
-                self.relay.work.interrupt(claimed, Partial(text="half"), why="stopped")
+                self.relay.execution.interrupt(claimed, PartialResponse(text="half"), why="stopped")
             else:
-                self.relay.work.release(claimed)
+                self.relay.execution.release(claimed)
 
     @precondition(lambda self: self.accepted)
     @rule(data=st.data(), move=st.sampled_from(("cancel", "retry", "redeliver")))
     def ask(self, data: st.DataObject, move: str) -> None:
-        ref = Ref(request_id=data.draw(st.sampled_from(self.accepted)))
+        ref = JobRef(request_id=data.draw(st.sampled_from(self.accepted)))
         with contextlib.suppress(Conflict):
             getattr(self.relay, move)(ref)
 
@@ -115,7 +115,7 @@ class Moves(RuleBasedStateMachine):
 
     @rule()
     def deliver(self) -> None:
-        self.posts += self.relay.post.claim("w1", limit=3, at_once=3)
+        self.posts += self.relay.deliveries.claim("w1", limit=3, at_once=3)
 
     @precondition(lambda self: self.posts)
     @rule(status=st.sampled_from((200, 404, 410, 503)))
@@ -125,12 +125,12 @@ class Moves(RuleBasedStateMachine):
         assert known == one.delivery.webhook_id
         body = self.outcomes.setdefault((one.request_id, one.delivery.run), one.body)
         assert body == one.body  # frozen
-        self.relay.post.settle(one, Reply(status=status))
+        self.relay.deliveries.record_attempt(one, Reply(status=status))
 
     @rule(seconds=st.sampled_from((0.5, 5.0, 61.0, 500.0, 90_000.0)))
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        self.relay.upkeep.expire()
+        self.relay.maintenance.expire()
 
     @invariant()
     def rows_are_legal(self) -> None:
@@ -139,12 +139,12 @@ class Moves(RuleBasedStateMachine):
     @invariant()
     def everything_accepted_is_there(self) -> None:
         for name in self.accepted:
-            self.relay.read.status(Ref(request_id=name))
+            self.relay.queries.status(JobRef(request_id=name))
 
     @invariant()
     def the_ledger_admits_every_byte_sent(self) -> None:
         for name, times in self.sent.items():
-            calls = self.relay.read.record(Ref(request_id=name))["calls"]
+            calls = self.relay.queries.job_details(JobRef(request_id=name))["calls"]
             assert sum(call["sent"] for call in calls) >= 1
             assert sum(call["sent"] for call in calls) <= times
 

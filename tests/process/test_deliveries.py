@@ -14,7 +14,7 @@ import pytest
 import trustme
 from standardwebhooks import Webhook
 
-from claude_relay.core.signing import secret_of
+from claude_relay.core.deliveries.signing import encode_secret
 from tests.support.eventually import eventually
 from tests.support.receiver import Answer, Receiver
 from tests.support.rig import Process, Rig
@@ -211,7 +211,7 @@ def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tl
 
 def test_one_signed_alert_for_many_dead_callbacks_though_three_processes_watch(tmp_path: Path) -> None:
     """Two workers and the API see the same cause; the first try finds the alert URL hanging, and holds up nobody."""
-    secret = secret_of(b"s" * 32)
+    secret = encode_secret(b"s" * 32)
     with Receiver() as hook, Receiver() as ops, Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
         ops.answer("/", Answer(delay=20))
         rig.env["RELAY_ALERT_URL"] = ops.url("/")
@@ -237,7 +237,7 @@ def test_one_signed_alert_for_many_dead_callbacks_though_three_processes_watch(t
 
 def test_listen_shows_that_signatures_hold(tmp_path: Path) -> None:
     """A callback of a real worker, and one that somebody else sends."""
-    secret = secret_of(b"s" * 32)
+    secret = encode_secret(b"s" * 32)
     with Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
         rig.start()
         listener = rig._run("listen", RELAY_WEBHOOK_SECRET=secret)

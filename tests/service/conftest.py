@@ -11,9 +11,9 @@ import pytest
 
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
-from claude_relay.relay import Relay
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell
+from claude_relay.services import Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import Clock, QuietNotifier
 
 #: What these promise is promised on every engine; the others ask the same statements for less.
 _EVERYWHERE = {
@@ -66,4 +66,4 @@ def store(new_store: NewStore, clock: Clock) -> Store:
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietBell(), Policy())
+    return Relay(store, QuietNotifier(), Policy())

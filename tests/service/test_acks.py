@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import Remedy
-from claude_relay.core.job import Retain
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.failure import Remedy
+from claude_relay.core.jobs.job import Retain
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import NotFound
 from claude_relay.ports import JobFilter, Store
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage import acks as reminders
-from claude_relay.storage import view as queries
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sql import acks as reminders
+from claude_relay.storage.sql import reads as queries
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 PUBLIC = "https://relay.example.com/base"
 REMIND = Policy(public_url=PUBLIC, ack_remind=1800.0)
@@ -27,27 +27,27 @@ REMIND = Policy(public_url=PUBLIC, ack_remind=1800.0)
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietBell(), REMIND)
+    return Relay(store, QuietNotifier(), REMIND)
 
 
 def finished(relay: Relay, name: str, **fields: Any) -> dict[str, Any]:
     """A job that was run; its result."""
     relay.submit(a_submission(name, **fields))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
     return result(relay, name)
 
 
 def result(relay: Relay, name: str) -> dict[str, Any]:
-    return json.loads(relay.read.result(Ref(request_id=name)) or b"{}")
+    return json.loads(relay.queries.result(JobRef(request_id=name)) or b"{}")
 
 
 def deliver(relay: Relay, clock: Clock, status: int = 200) -> list[tuple[str, bytes]]:
     """Send what is due; the ids and bodies that went out."""
     clock.advance(5)
-    sent = relay.post.claim("w", limit=100, at_once=100)
+    sent = relay.deliveries.claim("w", limit=100, at_once=100)
     for one in sent:
-        relay.post.settle(one, Reply(status=status))
+        relay.deliveries.record_attempt(one, Reply(status=status))
     return [(one.delivery.webhook_id, one.body) for one in sent]
 
 
@@ -58,11 +58,11 @@ def token(body: dict[str, Any]) -> str:
 
 
 def status(relay: Relay, name: str) -> dict[str, Any]:
-    return relay.read.status(Ref(request_id=name))
+    return relay.queries.status(JobRef(request_id=name))
 
 
 def unacked(relay: Relay, **which: Any) -> list[str]:
-    return [job["requestId"] for job in relay.read.jobs(JobFilter(unacked=True, **which)).jobs]
+    return [job["requestId"] for job in relay.queries.jobs(JobFilter(unacked=True, **which)).jobs]
 
 
 def test_an_ack_is_kept_with_its_time_and_said_again_changes_nothing(relay: Relay, clock: Clock) -> None:
@@ -75,7 +75,7 @@ def test_an_ack_is_kept_with_its_time_and_said_again_changes_nothing(relay: Rela
 
     assert first == again and first.request_id == "a"
     assert status(relay, "a")["acked"] == "2027-01-15T08:00:05.000Z"
-    acks = [event for event in relay.read.record(Ref(request_id="a"))["events"] if event["event"] == "acked"]
+    acks = [event for event in relay.queries.job_details(JobRef(request_id="a"))["events"] if event["event"] == "acked"]
     assert len(acks) == 1
 
 
@@ -83,8 +83,8 @@ def test_success_and_failure_carry_the_address_in_what_is_sent(relay: Relay, clo
     """In the frozen bytes, after `warnings`; not where the seed's keys alone are sent."""
     good = finished(relay, "good")
     relay.submit(a_submission("bad"))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.fail(claimed, a_failure(remedy=Remedy.FAIL))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(claimed, a_failure(remedy=Remedy.FAIL))
     bodies = [json.loads(body) for _, body in deliver(relay, clock)]
 
     assert [body["ackUrl"] for body in bodies] == [good["ackUrl"], result(relay, "bad")["ackUrl"]]
@@ -93,7 +93,7 @@ def test_success_and_failure_carry_the_address_in_what_is_sent(relay: Relay, clo
 
 
 def test_the_seed_callback_has_no_address(store: Store, clock: Clock) -> None:
-    relay = Relay(store, QuietBell(), Policy(public_url=PUBLIC, callback="seed"))
+    relay = Relay(store, QuietNotifier(), Policy(public_url=PUBLIC, callback="seed"))
     body = finished(relay, "a")
     [(_, sent)] = deliver(relay, clock)
 
@@ -101,7 +101,7 @@ def test_the_seed_callback_has_no_address(store: Store, clock: Clock) -> None:
 
 
 def test_without_a_public_url_there_is_no_address(store: Store) -> None:
-    relay = Relay(store, QuietBell(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy())
 
     assert finished(relay, "a")["ackUrl"] is None
 
@@ -109,10 +109,10 @@ def test_without_a_public_url_there_is_no_address(store: Store) -> None:
 def test_a_run_is_acked_alone(relay: Relay, clock: Clock) -> None:
     """What was applied of one run says nothing of the next."""
     first = finished(relay, "a")
-    relay.retry(Ref(request_id="a"))
+    relay.retry(JobRef(request_id="a"))
     assert status(relay, "a")["acked"] is None
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion("Nytt svar"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion("Nytt svar"))
     second = result(relay, "a")
 
     relay.acks.ack(token(first))
@@ -125,12 +125,12 @@ def test_a_token_outlives_the_process(relay: Relay, store: Store) -> None:
     """Another process on the same store honours what this one handed out."""
     body = finished(relay, "a")
 
-    assert Relay(store, QuietBell(), Policy()).acks.ack(token(body)).request_id == "a"
+    assert Relay(store, QuietNotifier(), Policy()).acks.ack(token(body)).request_id == "a"
 
 
 def test_another_relays_token_is_unknown(relay: Relay, tmp_path: Path) -> None:
     other = SqliteStore(tmp_path / "other.db")
-    made = token(finished(Relay(other, QuietBell(), REMIND), "a"))
+    made = token(finished(Relay(other, QuietNotifier(), REMIND), "a"))
     other.close()
     with pytest.raises(NotFound):
         relay.acks.ack(made)  # before there is a secret here
@@ -143,7 +143,7 @@ def test_a_purged_jobs_token_is_unknown_in_the_same_words(relay: Relay, clock: C
     made = token(finished(relay, "a", webhook_url=None))
     relay.acks.ack(made)
     clock.advance(2 * DAY)
-    assert relay.upkeep.purge() == 1
+    assert relay.maintenance.purge() == 1
 
     with pytest.raises(NotFound) as purged:
         relay.acks.ack(made)
@@ -156,7 +156,7 @@ def test_a_result_that_was_read_can_be_acked_too(relay: Relay, clock: Clock) -> 
     """Without a webhook; and one that is sent somewhere later stays acked."""
     body = finished(relay, "a", webhook_url=None)
     relay.acks.ack(token(body))
-    relay.redeliver(Ref(request_id="a"), url="https://hook.example/later")
+    relay.redeliver(JobRef(request_id="a"), url="https://hook.example/later")
     deliver(relay, clock)
 
     assert status(relay, "a")["acked"] is not None
@@ -171,22 +171,24 @@ def test_unacked_is_what_was_delivered_and_never_applied(relay: Relay, clock: Cl
     finished(relay, "elsewhere", group="other")
     deliver(relay, clock)
     finished(relay, "not delivered")
-    assert unacked(relay) == [] and relay.read.overview()["unacked"] == 0
+    assert unacked(relay) == [] and relay.queries.overview()["unacked"] == 0
     relay.acks.ack(made)
 
-    assert unacked(relay) == ["two", "one"] and relay.read.overview()["unacked"] == 2
+    assert unacked(relay) == ["two", "one"] and relay.queries.overview()["unacked"] == 2
     assert unacked(relay, group="other") == []
-    told = {name: relay.read.record(Ref(request_id=name))["unacked"] for name in ("acked", "one", "elsewhere")}
+    told = {
+        name: relay.queries.job_details(JobRef(request_id=name))["unacked"] for name in ("acked", "one", "elsewhere")
+    }
     assert told == {"acked": False, "one": True, "elsewhere": False}
-    relay.retry(Ref(request_id="one"))
-    assert unacked(relay) == ["two"] and relay.read.overview()["unacked"] == 1
-    assert relay.read.record(Ref(request_id="one"))["unacked"] is False
+    relay.retry(JobRef(request_id="one"))
+    assert unacked(relay) == ["two"] and relay.queries.overview()["unacked"] == 1
+    assert relay.queries.job_details(JobRef(request_id="one"))["unacked"] is False
 
 
 def test_a_group_is_remembered_when_its_acked_jobs_are_gone(relay: Relay, clock: Clock) -> None:
     relay.acks.ack(token(finished(relay, "acked", webhook_url=None)))
     clock.advance(2 * DAY)
-    relay.upkeep.purge()
+    relay.maintenance.purge()
     finished(relay, "new")
     deliver(relay, clock)
 
@@ -208,8 +210,8 @@ def test_a_reminder_is_the_same_delivery_once(relay: Relay, store: Store, clock:
     [(webhook_id, body)] = deliver(relay, clock)
     assert sent[webhook_id] == body and json.loads(body)["requestId"] == "forgotten"
     clock.advance(DAY)
-    assert Relay(store, QuietBell(), REMIND).acks.remind() == 0
-    events = [event["event"] for event in relay.read.record(Ref(request_id="forgotten"))["events"]]
+    assert Relay(store, QuietNotifier(), REMIND).acks.remind() == 0
+    events = [event["event"] for event in relay.queries.job_details(JobRef(request_id="forgotten"))["events"]]
     assert events.count("ack_reminded") == 1 and events.count("delivered") == 2
     assert unacked(relay) == ["forgotten"]
 
@@ -223,7 +225,7 @@ def test_who_is_reminded_of_nothing(relay: Relay, store: Store, clock: Clock) ->
     deliver(relay, clock)
     finished(relay, "dead")
     deliver(relay, clock, status=400)
-    relay.retry(Ref(request_id="run again"))
+    relay.retry(JobRef(request_id="run again"))
     for one in made:
         relay.acks.ack(one)
     clock.advance(3600)
@@ -232,7 +234,7 @@ def test_who_is_reminded_of_nothing(relay: Relay, store: Store, clock: Clock) ->
 
 
 def test_nobody_is_reminded_unless_it_was_asked_for(store: Store, clock: Clock) -> None:
-    relay = Relay(store, QuietBell(), Policy(public_url=PUBLIC))
+    relay = Relay(store, QuietNotifier(), Policy(public_url=PUBLIC))
     made = token(finished(relay, "acked"))
     finished(relay, "forgotten")
     deliver(relay, clock)
@@ -246,9 +248,9 @@ def test_an_ack_that_comes_during_the_post_counts(relay: Relay, clock: Clock) ->
     """A receiver may apply the result before it answers."""
     body = finished(relay, "a")
     clock.advance(5)
-    [sent] = relay.post.claim("w", limit=1, at_once=1)
+    [sent] = relay.deliveries.claim("w", limit=1, at_once=1)
     relay.acks.ack(token(body))
-    relay.post.settle(sent, Reply(status=200))
+    relay.deliveries.record_attempt(sent, Reply(status=200))
 
     assert status(relay, "a")["acked"] is not None
     assert unacked(relay) == []
@@ -261,7 +263,7 @@ def test_what_lacks_an_ack_is_found_without_looking_at_the_rest(store: Store) ->
     listed = f"{queries._JOB} WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT 50"
 
     for sql, values in ((listed, tuple(args)), (reminders.UNREMINDED, (0.0, 100))):
-        steps = store.read(lambda view, sql=sql, values=values: view._run(f"EXPLAIN QUERY PLAN {sql}", values))
+        steps = store.read(lambda tx, sql=sql, values=values: tx._run(f"EXPLAIN QUERY PLAN {sql}", values))
         plan = [str(step[3]) for step in steps]
         assert any("deliveries_unacked (grp=?" in step for step in plan), plan
         assert not any(step.startswith("SCAN") and "LIST" not in step for step in plan), plan

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.core import destination as destinations
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.deliveries import destination as destinations
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
-from claude_relay.ports import WorkerSeen
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
-from claude_relay.worker.alerts import Alerts
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.ports import WorkerHeartbeat
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from claude_relay.worker.alert_sender import AlertSender
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 
 @pytest.fixture
@@ -28,29 +28,29 @@ def disk() -> list[str]:
 @pytest.fixture
 def relay(tmp_path: Path, clock: Clock, disk: list[str]) -> Iterator[Relay]:
     store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    relay = Relay(store, QuietBell(), Policy(), room=lambda: disk[0] if disk else None)
-    relay.alarms._clock = clock
+    relay = Relay(store, QuietNotifier(), Policy(), room=lambda: disk[0] if disk else None)
+    relay.alerts._clock = clock
     yield relay
     relay.close()
 
 
 def raised(relay: Relay, **how: object) -> list[str]:
-    return [alert.kind for alert in relay.alarms.look(**how)]  # type: ignore[arg-type]
+    return [alert.kind for alert in relay.alerts.evaluate(**how)]  # type: ignore[arg-type]
 
 
 def answered(relay: Relay, *names: str, url: str = "https://dead.example/x") -> None:
     relay.submit_many([a_submission(name, webhook_url=url) for name in names])
-    relay.work.complete_many([(one, a_completion()) for one in relay.work.claim("w", limit=len(names))])
+    relay.execution.complete_many([(one, a_completion()) for one in relay.execution.claim("w", limit=len(names))])
 
 
 def send(relay: Relay, reply: Reply) -> None:
-    for one in relay.post.claim("w", limit=64):
-        relay.post.settle(one, reply)
+    for one in relay.deliveries.claim("w", limit=64):
+        relay.deliveries.record_attempt(one, reply)
 
 
 def park(relay: Relay) -> None:
-    [one] = relay.work.claim("w", limit=1)
-    relay.work.fail(one, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    [one] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(one, a_failure(ErrorType.PERMISSION, Remedy.PARK))
 
 
 def test_a_cause_that_ends_and_comes_back_is_told_again(relay: Relay, clock: Clock) -> None:
@@ -71,7 +71,7 @@ def test_what_was_told_survives_a_restart(relay: Relay, clock: Clock, tmp_path: 
     raised(relay)
     store = SqliteStore(tmp_path / "relay.db", clock=clock)
     try:
-        assert raised(Relay(store, QuietBell(), Policy())) == []
+        assert raised(Relay(store, QuietNotifier(), Policy())) == []
     finally:
         store.close()
 
@@ -91,7 +91,7 @@ def test_a_hundred_dead_callbacks_are_one_alert_and_next_days_another(relay: Rel
     answered(relay, "later")
     clock.advance(2)
     send(relay, Reply(status=403))
-    [alert] = relay.alarms.look()
+    [alert] = relay.alerts.evaluate()
     assert (alert.count, alert.command) == (1, "claude-relay redeliver --dead --host dead.example")
     assert "it answered 403" in alert.message
 
@@ -110,7 +110,7 @@ def test_a_destination_that_fails_is_told_of_once_and_again_after_it_was_back(re
     for _ in range(1000):
         send(relay, Reply(status=200))
         clock.advance(30)
-    assert (raised(relay), relay.read.overview()["destinations"]) == ([], [])
+    assert (raised(relay), relay.queries.overview()["destinations"]) == ([], [])
     clock.advance(301)
     assert raised(relay) == []
     answered(relay, *(f"s-{n}" for n in range(50)))
@@ -127,9 +127,9 @@ def test_a_destination_that_answers_now_and_then_is_one_cause(relay: Relay, cloc
     clock.advance(2)
     told, posts = [], 0
     for _ in range(900):
-        for one in relay.post.claim("w", limit=64):
+        for one in relay.deliveries.claim("w", limit=64):
             posts += 1
-            relay.post.settle(one, Reply(status=200 if posts % 10 == 0 else 503))
+            relay.deliveries.record_attempt(one, Reply(status=200 if posts % 10 == 0 else 503))
         told += raised(relay)
         clock.advance(2)
     assert posts > 40
@@ -160,11 +160,13 @@ def test_no_worker_is_told_by_whoever_is_there_to_see_it(relay: Relay, clock: Cl
     clock.advance(61)
     assert raised(relay, watched_for=30.0) == []
     assert raised(relay, watched_for=90.0) == ["no_worker"]
-    told = relay.alarms.take()
+    told = relay.alerts.claim()
     assert told is not None
     assert json.loads(told.body)["count"] == 1
 
-    relay.upkeep.seen(WorkerSeen(id="w", host="h", pid=1, started_at=clock.now, seen_at=clock.now, slots=1, running=0))
+    relay.maintenance.heartbeat(
+        WorkerHeartbeat(id="w", host="h", pid=1, started_at=clock.now, seen_at=clock.now, slots=1, running=0)
+    )
     assert raised(relay, watched_for=90.0) == []
     clock.advance(61)
     assert raised(relay, watched_for=90.0) == ["no_worker"]
@@ -180,10 +182,10 @@ def test_a_model_that_retires_is_told_of_by_setting_and_by_job(relay: Relay, clo
         {"id": "claude-sonnet-5-5"},
         "rubbish",
     ]
-    relay.upkeep.remember("models", {"fetchedAt": clock.now, "models": models})
+    relay.maintenance.set_shared("models", {"fetchedAt": clock.now, "models": models})
     relay.submit(a_submission("r-1", model="claude-old-4-5"))
     relay.submit(a_submission("r-2", model="claude-far-4-5"))
-    found = relay.alarms.look(settings=[("RELAY_MODEL", "claude-set-4-5")])
+    found = relay.alerts.evaluate(settings=[("RELAY_MODEL", "claude-set-4-5")])
 
     assert {alert.cause for alert in found} == {"model_retiring claude-old-4-5", "model_retiring claude-set-4-5"}
     assert any("RELAY_MODEL names it" in alert.message for alert in found)
@@ -195,36 +197,36 @@ def test_of_several_processes_one_tells_and_a_failing_url_gets_a_few_tries(relay
     relay.submit(a_submission("r-1"))
     park(relay)
     raised(relay)
-    first = relay.alarms.take()
+    first = relay.alerts.claim()
     assert first is not None
-    assert relay.alarms.take() is None  # another process, the same moment
+    assert relay.alerts.claim() is None  # another process, the same moment
     clock.advance(121)
-    again = relay.alarms.take()  # the first one never came back
+    again = relay.alerts.claim()  # the first one never came back
     assert again is not None
     assert (again.id, again.body) == (first.id, first.body)
 
     tries = 2
-    while relay.alarms.settle(again, taken=False):
+    while relay.alerts.record_sent(again, taken=False):
         clock.advance(7201)
-        later = relay.alarms.take()
+        later = relay.alerts.claim()
         assert later is not None and later.id == first.id
         again, tries = later, tries + 1
     assert tries == 5
     clock.advance(10**6)
-    assert relay.alarms.take() is None
+    assert relay.alerts.claim() is None
 
 
 def test_what_was_taken_is_not_told_again(relay: Relay, clock: Clock) -> None:
     relay.submit(a_submission("r-1"))
     park(relay)
     raised(relay)
-    told = relay.alarms.take()
+    told = relay.alerts.claim()
     assert told is not None
-    relay.alarms.settle(told, taken=True)
+    relay.alerts.record_sent(told, taken=True)
     clock.advance(10**5)
 
-    assert relay.alarms.take() is None
-    assert relay.read.status(Ref(request_id="r-1"))["status"] == "pending"
+    assert relay.alerts.claim() is None
+    assert relay.queries.status(JobRef(request_id="r-1"))["status"] == "pending"
 
 
 class Out:
@@ -246,12 +248,14 @@ def missed(relay: Relay, clock: Clock) -> None:
 
 
 def seen(relay: Relay, clock: Clock) -> None:
-    relay.upkeep.seen(WorkerSeen(id="w", host="h", pid=1, started_at=clock.now, seen_at=clock.now, slots=1, running=0))
+    relay.maintenance.heartbeat(
+        WorkerHeartbeat(id="w", host="h", pid=1, started_at=clock.now, seen_at=clock.now, slots=1, running=0)
+    )
 
 
 def test_who_cannot_tell_leaves_word_once_a_minute_for_as_long_as_it_takes(relay: Relay, clock: Clock) -> None:
     left: list[float] = []
-    shut_in = Alerts(relay, Out(Reply()), url=None, leave_word=lambda: left.append(clock.now), clock=clock)
+    shut_in = AlertSender(relay, Out(Reply()), url=None, leave_word=lambda: left.append(clock.now), clock=clock)
     shut_in._ask()
     assert left == []  # all is well
     missed(relay, clock)
@@ -261,7 +265,7 @@ def test_who_cannot_tell_leaves_word_once_a_minute_for_as_long_as_it_takes(relay
         clock.advance(2)
     assert [round(at - began) for at in left] == [0, 60, 120]
 
-    free = Alerts(relay, Out(Reply(status=204)), url="https://ops.example/", clock=clock)
+    free = AlertSender(relay, Out(Reply(status=204)), url="https://ops.example/", clock=clock)
     assert free.once() == 1
     clock.advance(61)
     shut_in._ask()
@@ -271,7 +275,7 @@ def test_who_cannot_tell_leaves_word_once_a_minute_for_as_long_as_it_takes(relay
 def test_no_word_is_left_while_a_worker_is_there_to_tell(relay: Relay, clock: Clock) -> None:
     """Also where no address is set, and nobody ever will."""
     left: list[float] = []
-    shut_in = Alerts(relay, Out(Reply()), url=None, leave_word=lambda: left.append(clock.now), clock=clock)
+    shut_in = AlertSender(relay, Out(Reply()), url=None, leave_word=lambda: left.append(clock.now), clock=clock)
     relay.submit(a_submission("r-1"))
     park(relay)
     seen(relay, clock)
@@ -291,7 +295,7 @@ def test_word_that_cannot_be_left_is_tried_again_within_a_minute(relay: Relay, c
         tries.append(clock.now)
         raise PermissionError("alerts.due")
 
-    shut_in = Alerts(relay, Out(Reply()), url=None, leave_word=leave, clock=clock)
+    shut_in = AlertSender(relay, Out(Reply()), url=None, leave_word=leave, clock=clock)
     missed(relay, clock)
     shut_in._ask()
     shut_in._ask()
@@ -305,20 +309,20 @@ def test_who_only_comes_to_tell_takes_no_alert_back_and_tells_it_once(relay: Rel
     """It has looked on for no time at all, and believes whoever has."""
     missed(relay, clock)
     url = Out(Reply(status=503))
-    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 0
-    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 0  # it is not due yet
+    assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 0
+    assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 0  # it is not due yet
     clock.advance(61)
     url.reply = Reply(status=204)
-    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 1
+    assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 1
     clock.advance(10**5)
-    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 0
+    assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 0
     assert len(url.ids) == 2 and len(set(url.ids)) == 1
 
     seen(relay, clock)
     assert raised(relay) == []  # it is over
     clock.advance(61)
     assert raised(relay, watched_for=90.0) == ["no_worker"]
-    assert Alerts(relay, url, url="https://ops.example/", clock=clock).once() == 1
+    assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 1
     assert len(set(url.ids)) == 2
 
 
@@ -330,8 +334,8 @@ def test_who_only_comes_to_tell_does_not_stay(relay: Relay, clock: Clock) -> Non
     relay.submit_many(missed_too)
     clock.advance(61)
     assert sorted(raised(relay, watched_for=90.0)) == ["no_worker", "queue_parked"]
-    shut_in = Out(Reply(error="network is unreachable", ours=True))
-    assert Alerts(relay, shut_in, url="https://ops.example/", clock=clock).once() == 0
+    shut_in = Out(Reply(error="network is unreachable", local_fault=True))
+    assert AlertSender(relay, shut_in, url="https://ops.example/", clock=clock).once() == 0
     assert len(shut_in.ids) == 1
 
     class Slow(Out):
@@ -340,7 +344,7 @@ def test_who_only_comes_to_tell_does_not_stay(relay: Relay, clock: Clock) -> Non
             return super().post(url, body, headers)
 
     slow = Slow(Reply(status=204))
-    assert Alerts(relay, slow, url="https://ops.example/", clock=clock).once() == 1
+    assert AlertSender(relay, slow, url="https://ops.example/", clock=clock).once() == 1
     assert len(slow.ids) == 1
 
 
@@ -349,13 +353,13 @@ def test_a_process_without_a_network_uses_up_nobodys_tries(relay: Relay) -> None
     relay.submit(a_submission("r-1"))
     park(relay)
     raised(relay)
-    shut_in, free = Out(Reply(error="network is unreachable", ours=True)), Out(Reply(status=204))
+    shut_in, free = Out(Reply(error="network is unreachable", local_fault=True)), Out(Reply(status=204))
     for _ in range(3):
-        assert Alerts(relay, shut_in, url="https://ops.example/")._tell() >= 60
-    told = relay.alarms.take()
-    assert told is not None and told.tries == 1
-    relay.alarms.hand_back(told)
-    Alerts(relay, free, url="https://ops.example/")._tell()
+        assert AlertSender(relay, shut_in, url="https://ops.example/")._tell() >= 60
+    told = relay.alerts.claim()
+    assert told is not None and told.attempts == 1
+    relay.alerts.release(told)
+    AlertSender(relay, free, url="https://ops.example/")._tell()
 
     assert free.ids == shut_in.ids[:1] and len(set(shut_in.ids)) == 1
-    assert relay.alarms.take() is None
+    assert relay.alerts.claim() is None

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from claude_relay.claude.messages import Messages
-from claude_relay.config.pricelist import load_prices
-from claude_relay.core.job import Job, State
+from claude_relay.claude.messages import AnthropicMessages
+from claude_relay.config.price_file import load_prices
+from claude_relay.core.jobs.job import Job, State
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
-from claude_relay.relay import Ref, Relay
-from claude_relay.worker.batching import Batching
+from claude_relay.services import JobRef, Relay
+from claude_relay.worker.batch_runner import BatchRunner
 from claude_relay.worker.files import Files
 from tests.service.conftest import NewStore
-from tests.support.builders import QuietBell, a_completion, a_failure, a_submission
+from tests.support.builders import QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.eventually import eventually
 from tests.support.fake_batches import Shelf, live
 from tests.support.fake_claude import FakeClaude, Reset, refusal
@@ -42,26 +42,26 @@ class World:
         self.shelf.on(self.fake)
         known = dict(batch_linger=0.0, batch_poll=(0.01, 0.05), batch_settle=0.0, delivery_delay=0.0, backoff_base=0.0)
         self.store = store
-        self.relay = Relay(self.store, QuietBell(), Policy(**(known | policy)))
-        self.claude = Messages(api_key="sk-ant-x", prices=load_prices(None), base_url=self.fake.url)
+        self.relay = Relay(self.store, QuietNotifier(), Policy(**(known | policy)))
+        self.claude = AnthropicMessages(api_key="sk-ant-x", prices=load_prices(None), base_url=self.fake.url)
         self.api = self.claude.batches()
         self.worker = self.another("w")
 
-    def another(self, name: str, **fields: Any) -> Batching:
-        return Batching(self.relay, self.api, Files(self.relay, NoFetcher()), worker=name, **fields)
+    def another(self, name: str, **fields: Any) -> BatchRunner:
+        return BatchRunner(self.relay, self.api, Files(self.relay, NoFetcher()), worker=name, **fields)
 
     def submit(self, name: str, prompt: str | None = None, **fields: Any) -> None:
         request = {"prompt": prompt or f"job {name}", "options": {"model": "claude-sonnet-5-5", "maxTokens": 50}}
         self.relay.submit(a_submission(name, request=request, **({"mode": "batch"} | fields)))
 
     def job(self, name: str) -> Job:
-        return self.store.read(lambda view: view.find(name, None)[0])
+        return self.store.read(lambda tx: tx.find(name, None)[0])
 
     def record(self, name: str) -> dict[str, Any]:
-        return self.relay.read.record(Ref(request_id=name))
+        return self.relay.queries.job_details(JobRef(request_id=name))
 
     def result(self, name: str) -> dict[str, Any]:
-        return json.loads(self.relay.read.result(Ref(request_id=name)) or b"null")
+        return json.loads(self.relay.queries.result(JobRef(request_id=name)) or b"null")
 
     def until(self, condition: Any, within: float = 30.0) -> None:
         """Turn the worker's wheel until that holds."""
@@ -76,13 +76,13 @@ class World:
         self.until(lambda: all(self.job(name).state.final for name in names))
 
     def ledger(self) -> float:
-        calls = self.store.read(lambda view: [view.calls(job.id) for job in self._all(view)])
+        calls = self.store.read(lambda tx: [tx.calls(job.id) for job in self._all(tx)])
         return sum(call.cost_usd or 0.0 for each in calls for call in each)
 
-    def _all(self, view: Any) -> Any:
+    def _all(self, tx: Any) -> Any:
         from claude_relay.ports import JobFilter
 
-        return view.jobs(JobFilter(limit=500))
+        return tx.jobs(JobFilter(limit=500))
 
     def close(self) -> None:
         self.api.close()
@@ -129,7 +129,7 @@ def test_a_batch_leaves_by_size_and_by_linger(new_store: NewStore) -> None:
         world.ended("a", "b")
         world.worker.turn()
         assert world.job("c").state is State.QUEUED
-        assert world.relay.read.status(Ref(request_id="c"))["waitingFor"] == "batch: gathering"
+        assert world.relay.queries.status(JobRef(request_id="c"))["waitingFor"] == "batch: gathering"
     finally:
         world.close()
 
@@ -276,7 +276,7 @@ def test_nobody_reads_results_twice(world: World) -> None:
     for name in "abcdef":
         world.submit(name)
     world.until(lambda: world.shelf.batches)
-    read, real = [], world.relay.batches.settle
+    read, real = [], world.relay.batches.record_result
 
     def dies(one: Any, end: Any, **more: Any) -> Any:
         if len(read) == 3:
@@ -284,11 +284,11 @@ def test_nobody_reads_results_twice(world: World) -> None:
         read.append(one.item.custom_id)
         return real(one, end, **more)
 
-    world.relay.batches.settle = dies  # type: ignore[method-assign]
+    world.relay.batches.record_result = dies  # type: ignore[method-assign]
     with pytest.raises(SystemExit):
         world.until(lambda: False)
-    world.relay.batches.settle = real  # type: ignore[method-assign]
-    world.relay.upkeep.gone("w")
+    world.relay.batches.record_result = real  # type: ignore[method-assign]
+    world.relay.maintenance.deregister("w")
     world.worker = world.another("w2")
     world.ended(*"abcdef")
 
@@ -302,7 +302,7 @@ def test_a_cancelled_job_ends_at_once_and_its_late_result_is_booked(world: World
     world.submit("a")
     world.submit("b")
     world.until(lambda: world.job("a").state is State.BATCHED and world.job("a").sent)
-    world.relay.cancel(Ref(request_id="a"))
+    world.relay.cancel(JobRef(request_id="a"))
 
     assert world.result("a")["errorType"] == "cancelled"
     assert world.result("a")["possibleDuplicateCharge"] is True
@@ -316,7 +316,7 @@ def test_a_batch_that_nobody_waits_for_is_cancelled_upstream(world: World) -> No
     world.submit("a", "slow-batch")
     world.until(lambda: world.shelf.batches)
     world.until(lambda: world.job("a").sent)
-    world.relay.cancel(Ref(request_id="a"))
+    world.relay.cancel(JobRef(request_id="a"))
     world.until(lambda: next(iter(world.shelf.batches.values())).canceling)
     world.until(lambda: world.relay.batches.next_at() is None)
 
@@ -363,7 +363,7 @@ def test_a_batch_that_is_not_known_for_a_moment_is_not_believed_to_be_lost(world
 def test_a_refused_key_parks_the_queue_and_one_batch_probes(world: World) -> None:
     world.shelf.creations.append(refusal("401 Unauthorized", "authentication_error"))
     world.submit("a")
-    world.until(lambda: world.relay.read.overview()["holds"])
+    world.until(lambda: world.relay.queries.overview()["holds"])
     assert world.job("a").state is State.QUEUED
     for _ in range(3):
         world.worker.turn()
@@ -390,8 +390,8 @@ def test_where_there_are_no_batches_it_is_called_live_with_a_warning(world: Worl
     world.until(lambda: world.job("a").lane == "live")
 
     assert "called live, at the full price" in world.record("a")["warnings"][0]
-    [claimed] = world.relay.work.claim("w", limit=1)
-    world.relay.work.complete(claimed, a_completion())
+    [claimed] = world.relay.execution.claim("w", limit=1)
+    world.relay.execution.complete(claimed, a_completion())
     assert "called live, at the full price" in world.result("a")["warnings"][0]
 
 
@@ -399,9 +399,9 @@ def test_what_one_run_had_to_warn_of_is_not_the_next_ones(world: World) -> None:
     world.shelf.creations.append(refusal("404 Not Found", "not_found_error"))
     world.submit("a")
     world.until(lambda: world.job("a").lane == "live")
-    [claimed] = world.relay.work.claim("w", limit=1)
-    world.relay.work.complete(claimed, a_completion())
-    world.relay.retry(Ref(request_id="a"))
+    [claimed] = world.relay.execution.claim("w", limit=1)
+    world.relay.execution.complete(claimed, a_completion())
+    world.relay.retry(JobRef(request_id="a"))
     assert world.record("a")["warnings"] == []
     world.ended("a")
 
@@ -412,7 +412,7 @@ def test_an_asked_for_deadline_ends_a_job_in_its_batch(world: World) -> None:
     world.shelf.span = 1.0
     world.submit("a", deadline_at=time.time() + 0.4)
     world.until(lambda: world.job("a").sent)
-    world.until(lambda: world.relay.upkeep.expire())
+    world.until(lambda: world.relay.maintenance.expire())
 
     assert world.result("a")["errorType"] == "deadline"
 
@@ -441,7 +441,7 @@ def test_what_a_job_may_cost_bounds_its_answer(world: World) -> None:
 def test_the_wire_says_where_it_is(world: World) -> None:
     world.shelf.span = 3600.0
     world.submit("a")
-    assert world.relay.read.status(Ref(request_id="a"))["status"] == "pending"
+    assert world.relay.queries.status(JobRef(request_id="a"))["status"] == "pending"
     world.until(lambda: world.job("a").sent)
     record = world.record("a")
 
@@ -463,7 +463,7 @@ def test_auto_is_live_where_there_is_none(world: World) -> None:
     world.submit("a", mode="auto", need_by=time.time() + 60)
 
     assert world.job("a").lane == "live"
-    assert world.relay.work.claim("w", limit=1)
+    assert world.relay.execution.claim("w", limit=1)
     assert world.relay.batches.plan("w") is None
 
 
@@ -476,13 +476,13 @@ def hasty(new_store: NewStore) -> Iterator[World]:
 
 def called_live(world: World) -> Any:
     """What a slot does, once there is something for it."""
-    [claimed] = eventually(lambda: world.relay.work.claim("w", limit=1))
-    from claude_relay.ports import Prompt
+    [claimed] = eventually(lambda: world.relay.execution.claim("w", limit=1))
+    from claude_relay.ports import CallRequest
 
-    world.relay.work.sending(claimed)
-    prompt = Prompt(job=claimed.job, request=claimed.request.request)
+    world.relay.execution.sending(claimed)
+    prompt = CallRequest(job=claimed.job, request=claimed.request.request)
     done = world.claude.call(prompt, stop=lambda: None, sending=lambda: None, progress=lambda partial: None)
-    return world.relay.work.complete(claimed, done)  # type: ignore[arg-type]
+    return world.relay.execution.complete(claimed, done)  # type: ignore[arg-type]
 
 
 def test_auto_that_is_not_back_in_time_is_given_up_and_called_live(hasty: World) -> None:
@@ -520,15 +520,15 @@ def test_a_job_that_leaves_while_its_batch_is_packed_does_not_go_along(world: Wo
     """Else it would be paid for although nobody waits for it, and the ledger would not know."""
     world.submit("a")
     world.submit("b")
-    packed, real = [], world.api.parcel
+    packed, real = [], world.api.prepare
 
     def parcel(custom_id: str, prompt: Any) -> Any:
         if not packed:
-            world.relay.cancel(Ref(request_id="a"))
+            world.relay.cancel(JobRef(request_id="a"))
         packed.append(custom_id)
         return real(custom_id, prompt)
 
-    world.api.parcel = parcel  # type: ignore[method-assign]
+    world.api.prepare = parcel  # type: ignore[method-assign]
     world.ended("b")
 
     assert [len(batch.requests) for batch in world.shelf.batches.values()] == [1]
@@ -548,7 +548,7 @@ def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World) -> None:
     hasty.ended("a")
 
     assert hasty.result("a")["mode"] == "batch"
-    assert not hasty.relay.work.claim("w", limit=1)
+    assert not hasty.relay.execution.claim("w", limit=1)
 
 
 def test_auto_that_was_not_even_sent_goes_live_in_time(new_store: NewStore) -> None:
@@ -581,13 +581,13 @@ def test_what_was_long_on_its_way_is_looked_for_as_long_as_any(new_store: NewSto
     try:
         world.submit("a")
         world.relay.batches.plan("w")
-        batch = world.relay.batches.take("w")
+        batch = world.relay.batches.claim_due("w")
         assert batch is not None
         [one] = world.relay.batches.contents(batch)
         sent = world.relay.batches.sending(batch, [one.item.custom_id])
         assert sent.sent_at is not None
         began = replace(sent, sent_at=sent.sent_at - 600)
-        world.relay.batches.unanswered(began, a_failure(ambiguous=True))
+        world.relay.batches.mark_create_unknown(began, a_failure(ambiguous=True))
         looked_at = world.relay.batches.next_at()
         world.until(lambda: world.relay.batches.next_at() != looked_at)
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from claude_relay.config import load_prices
-from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.keys import Scope
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.ports import Store
-from claude_relay.relay import Ref, Relay
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import JobRef, Relay
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 #: A thousand tokens of Sonnet's answer cost a cent, and its prompt next to nothing.
 CENT = {"prompt": "Hei", "options": {"model": "claude-sonnet-5-5", "maxTokens": 1000}}
@@ -25,7 +25,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    relay = Relay(store, QuietBell(), Policy(), prices=load_prices(None))
+    relay = Relay(store, QuietNotifier(), Policy(), prices=load_prices(None))
     relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)
     return relay
 
@@ -35,9 +35,9 @@ def jobs(relay: Relay, count: int, owner: str = "make", **fields: Any) -> None:
 
 
 def claim(relay: Relay, limit: int = 100) -> list[Any]:
-    claimed = list(relay.work.claim("w", limit=limit))
+    claimed = list(relay.execution.claim("w", limit=limit))
     for one in claimed:
-        relay.work.sending(one)
+        relay.execution.sending(one)
     return claimed
 
 
@@ -46,37 +46,37 @@ def test_many_at_once_do_not_run_over_a_budget(relay: Relay) -> None:
     jobs(relay, 20)
     first = claim(relay)
     assert len(first) == 5
-    assert relay.work.claim("w", limit=100) == []
+    assert relay.execution.claim("w", limit=100) == []
 
     for one in first:
-        relay.work.complete(one, a_completion(cost_usd=0.002))
+        relay.execution.complete(one, a_completion(cost_usd=0.002))
     second = claim(relay)  # they cost a cent in all: the four left over bear four more
     assert len(second) == 4
     for one in second:
-        relay.work.complete(one, a_completion(cost_usd=0.01))
-    assert relay.work.claim("w", limit=100) == []
+        relay.execution.complete(one, a_completion(cost_usd=0.01))
+    assert relay.execution.claim("w", limit=100) == []
 
 
 def test_nobody_elses_jobs_wait_for_it_and_whoever_waits_is_told_why(relay: Relay) -> None:
     jobs(relay, 6)
     relay.submit(a_submission("waits", request=CENT), owner="make")
     first = claim(relay)
-    told = relay.read.status(Ref(request_id="waits", owner="make"))["waitingFor"]
+    told = relay.queries.status(JobRef(request_id="waits", owner="make"))["waitingFor"]
     assert told == "daily budget of its key: its calls under way may use up the rest"
 
     jobs(relay, 3, "n8n")
     assert [one.job.owner for one in claim(relay)] == ["n8n"] * 3
     for one in first:
-        relay.work.complete(one, a_completion(cost_usd=0.01))
-    told = relay.read.status(Ref(request_id="waits", owner="make"))["waitingFor"]
+        relay.execution.complete(one, a_completion(cost_usd=0.01))
+    told = relay.queries.status(JobRef(request_id="waits", owner="make"))["waitingFor"]
     assert told == "daily budget of its key until 2027-01-16T00:00:00Z"
-    assert relay.work.claim("w", limit=9) == []
+    assert relay.execution.claim("w", limit=9) == []
 
 
 def test_the_next_day_begins_anew(relay: Relay, clock: Clock) -> None:
     jobs(relay, 7)
     for one in claim(relay):
-        relay.work.complete(one, a_completion(cost_usd=0.02))
+        relay.execution.complete(one, a_completion(cost_usd=0.02))
     assert claim(relay) == []
     clock.advance(DAY)
 
@@ -86,11 +86,11 @@ def test_the_next_day_begins_anew(relay: Relay, clock: Clock) -> None:
 def test_a_call_that_ends_early_gives_back_what_was_set_aside(relay: Relay, clock: Clock) -> None:
     """Handed back, failed for nothing, or its worker dead: the budget holds it no longer."""
     jobs(relay, 5)
-    handed_back, failed, dead = relay.work.claim("w", limit=3)
-    relay.work.release(handed_back)
-    relay.work.sending(failed)
-    relay.work.fail(failed, a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL))
-    relay.work.reap(dead.job.id, dead.token, why="the worker died")
+    handed_back, failed, dead = relay.execution.claim("w", limit=3)
+    relay.execution.release(handed_back)
+    relay.execution.sending(failed)
+    relay.execution.fail(failed, a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL))
+    relay.execution.reap(dead.job.id, dead.token, why="the worker died")
     jobs(relay, 10)
 
     assert len(claim(relay)) == 5
@@ -110,36 +110,36 @@ def test_a_default_deadline_stands_still_while_its_key_has_nothing_left(
     relay.submit(a_submission("asked", request=CENT, deadline_at=clock() + DAY - 60), owner="make")
     relay.submit(a_submission("default", request=CENT), owner="make")
     for one in claim(relay, 4):
-        relay.work.complete(one, a_completion(cost_usd=0.02))
-    before = store.read(lambda view: view.find("default", "make")[0].deadline_at)
-    assert relay.upkeep.expire() == []
-    [hold] = relay.read.overview()["holds"]
+        relay.execution.complete(one, a_completion(cost_usd=0.02))
+    before = store.read(lambda tx: tx.find("default", "make")[0].deadline_at)
+    assert relay.maintenance.expire() == []
+    [hold] = relay.queries.overview()["holds"]
     assert (hold["scope"], hold["until"]) == ("budget:make", "2027-01-16T00:00:00.000Z")
 
     clock.advance(DAY - 3600 + 30)  # the next day has begun
-    assert relay.upkeep.expire() == []
-    assert relay.read.overview()["holds"] == []
-    after = store.read(lambda view: view.find("default", "make")[0].deadline_at)
+    assert relay.maintenance.expire() == []
+    assert relay.queries.overview()["holds"] == []
+    after = store.read(lambda tx: tx.find("default", "make")[0].deadline_at)
     assert after is not None and before is not None and after - before == DAY - 3600 + 30
     clock.advance(3600)
-    assert [job.request_id for job in relay.upkeep.expire()] == ["asked"]
+    assert [job.request_id for job in relay.maintenance.expire()] == ["asked"]
 
 
 def test_a_key_that_is_always_out_loses_no_job_to_its_default_deadline(relay: Relay, clock: Clock) -> None:
     jobs(relay, 6)
     for one in claim(relay):
-        relay.work.complete(one, a_completion(cost_usd=0.5))
+        relay.execution.complete(one, a_completion(cost_usd=0.5))
     for _ in range(3):
-        relay.upkeep.expire()
+        relay.maintenance.expire()
         clock.advance(DAY - 7200)
-        assert relay.upkeep.expire() == []
+        assert relay.maintenance.expire() == []
         clock.advance(7200)
         jobs(relay, 1, request=CENT, priority=86_400.0)
         for one in claim(relay, 1):
-            relay.work.complete(one, a_completion(cost_usd=0.5))
+            relay.execution.complete(one, a_completion(cost_usd=0.5))
 
-    assert relay.read.overview()["jobs"]["queued"] >= 1
-    assert relay.read.overview()["jobs"]["failed"] == 0
+    assert relay.queries.overview()["jobs"]["queued"] >= 1
+    assert relay.queries.overview()["jobs"]["failed"] == 0
 
 
 def test_a_deadline_that_passes_while_its_key_has_nothing_left_ends_nothing(relay: Relay, clock: Clock) -> None:
@@ -148,29 +148,29 @@ def test_a_deadline_that_passes_while_its_key_has_nothing_left_ends_nothing(rela
     clock.advance(DAY - 1800)
     jobs(relay, 1, priority=2 * DAY)
     [first] = claim(relay, 1)
-    relay.work.complete(first, a_completion(cost_usd=0.06))
-    assert relay.upkeep.expire() == []
+    relay.execution.complete(first, a_completion(cost_usd=0.06))
+    assert relay.maintenance.expire() == []
     clock.advance(3600)
-    assert relay.upkeep.expire() == []
+    assert relay.maintenance.expire() == []
 
     clock.advance(DAY - 3600 - 1800)  # into the next day
-    assert relay.upkeep.expire() == []
+    assert relay.maintenance.expire() == []
     clock.advance(1700)
-    assert relay.upkeep.expire() == []
+    assert relay.maintenance.expire() == []
     clock.advance(200)
-    assert [job.request_id for job in relay.upkeep.expire()] == ["waits"]
+    assert [job.request_id for job in relay.maintenance.expire()] == ["waits"]
 
 
 def test_what_was_meant_for_a_batch_and_is_called_live_sets_the_whole_price_aside(store: Store) -> None:
     """At half of it, twice as many would start as the budget bears."""
-    relay = Relay(store, QuietBell(), Policy(batch_linger=0.0), prices=load_prices(None))
+    relay = Relay(store, QuietNotifier(), Policy(batch_linger=0.0), prices=load_prices(None))
     relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)
     jobs(relay, 12, mode="batch")
     batch = relay.batches.plan("w")
     assert batch is not None and batch.count == 10
-    batch = relay.batches.take("w")
+    batch = relay.batches.claim_due("w")
     assert batch is not None
-    relay.batches.refused(batch, a_failure(ErrorType.NOT_FOUND, Remedy.FAIL, reason="http_404"))
+    relay.batches.mark_create_refused(batch, a_failure(ErrorType.NOT_FOUND, Remedy.FAIL, reason="http_404"))
 
     assert len(claim(relay)) == 5
 
@@ -180,7 +180,7 @@ def test_what_was_said_before_in_a_conversation_is_set_aside_too(relay: Relay) -
     relay.submit(a_submission("first", request=CENT), owner="make")
     [first] = claim(relay)
     told = {"input_tokens": 1000, "cache_read_input_tokens": 8000, "output_tokens": 1000}
-    relay.work.complete(first, a_completion(usage=told, cost_usd=0.0))
+    relay.execution.complete(first, a_completion(usage=told, cost_usd=0.0))
     jobs(relay, 5, request={**CENT, "continueFrom": "first"})
 
     assert len(claim(relay)) == 2  # at three cents each

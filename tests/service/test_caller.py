@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.failure import Completion
+from claude_relay.core.jobs.failure import Completion
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
-from claude_relay.worker.call import Caller
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from claude_relay.worker.executor import CallExecutor
 from claude_relay.worker.files import Files
+from claude_relay.worker.inflight import InFlightCall
 from claude_relay.worker.pacing import FIRST_WINDOW, Pacing
-from claude_relay.worker.running import Running
-from tests.support.builders import QuietBell, a_completion, a_submission
+from tests.support.builders import QuietNotifier, a_completion, a_submission
 
-R = Ref(request_id="r")
+R = JobRef(request_id="r")
 
 
 class Answers:
@@ -36,21 +36,21 @@ class Breaks:
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietBell(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy())
     relay.submit(a_submission("r", webhook_url=None))
     yield relay
     relay.close()
 
 
-def running(relay: Relay, pacing: Pacing) -> Running:
+def running(relay: Relay, pacing: Pacing) -> InFlightCall:
     """Claimed as a slot does it."""
-    [claimed] = relay.work.claim("w", limit=1)
-    pacing.started("sonnet")
-    return Running(claimed)
+    [claimed] = relay.execution.claim("w", limit=1)
+    pacing.record_start("sonnet")
+    return InFlightCall(claimed)
 
 
-def a_caller(relay: Relay, claude: Any, pacing: Pacing) -> Caller:
-    return Caller(relay, claude, Files(relay, None), pacing=pacing, ending=threading.Event())  # type: ignore[arg-type]
+def a_caller(relay: Relay, claude: Any, pacing: Pacing) -> CallExecutor:
+    return CallExecutor(relay, claude, Files(relay, None), pacing=pacing, ending=threading.Event())  # type: ignore[arg-type]
 
 
 def test_a_store_that_cannot_be_read_before_the_call_is_read_again(
@@ -63,12 +63,12 @@ def test_a_store_that_cannot_be_read_before_the_call_is_read_again(
         if (answer := answers.pop(0)) is not None:
             raise answer
 
-    monkeypatch.setattr(relay.work, "repair", repair)
+    monkeypatch.setattr(relay.execution, "repair", repair)
     pacing = Pacing()
     a_caller(relay, Answers(), pacing).run(running(relay, pacing))
 
-    assert relay.read.status(R)["status"] == "completed"
-    assert [call["outcome"] for call in relay.read.record(R)["calls"]] == ["completed"]
+    assert relay.queries.status(R)["status"] == "completed"
+    assert [call["outcome"] for call in relay.queries.job_details(R)["calls"]] == ["completed"]
 
 
 def test_a_call_that_breaks_takes_no_room_from_those_after_it(relay: Relay) -> None:
@@ -77,4 +77,4 @@ def test_a_call_that_breaks_takes_no_room_from_those_after_it(relay: Relay) -> N
     with pytest.raises(RuntimeError):
         a_caller(relay, Breaks(), pacing).run(running(relay, pacing))
 
-    assert pacing.rooms() == {"sonnet": FIRST_WINDOW}
+    assert pacing.capacities() == {"sonnet": FIRST_WINDOW}

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.core.clock import Clocks
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import ErrorType, Remedy
-from claude_relay.core.job import Job
+from claude_relay.core.clock_step import Clocks
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.failure import ErrorType, Remedy
+from claude_relay.core.jobs.job import Job
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import NotFound
-from claude_relay.ports import Hold, WorkerSeen
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import QuietBell, a_completion, a_failure, a_submission
+from claude_relay.ports import QueueHold, WorkerHeartbeat
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.together import together
 
 HOUR = 3600.0
@@ -52,23 +52,23 @@ def machine() -> Machine:
 
 def a_relay(path: Path, machine: Machine) -> Relay:
     store = SqliteStore(path, clock=lambda: machine.wall)
-    return Relay(store, QuietBell(), Policy(), read_clocks=machine.clocks)
+    return Relay(store, QuietNotifier(), Policy(), read_clocks=machine.clocks)
 
 
 @pytest.fixture
 def relay(tmp_path: Path, machine: Machine) -> Iterator[Relay]:
     relay = a_relay(tmp_path / "relay.db", machine)
-    relay.work.claim("w", limit=1)  # any write: the time is noted
+    relay.execution.claim("w", limit=1)  # any write: the time is noted
     yield relay
     relay.close()
 
 
 def claim(relay: Relay) -> list[str]:
-    return [one.job.request_id for one in relay.work.claim("w", limit=99)]
+    return [one.job.request_id for one in relay.execution.claim("w", limit=99)]
 
 
 def stored(relay: Relay, name: str) -> Job:
-    return relay._store.read(lambda view: view.find(name, None)[0])
+    return relay._store.read(lambda tx: tx.find(name, None)[0])
 
 
 @SET
@@ -76,8 +76,8 @@ def test_waiting_and_backing_off_jobs_wait_as_long_as_they_would_have(
     relay: Relay, machine: Machine, by: float
 ) -> None:
     relay.submit(a_submission("backing off"))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.fail(claimed, a_failure(retry_after=600.0))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(claimed, a_failure(retry_after=600.0))
     relay.submit(a_submission("delayed", run_at=machine.wall + 600))
     relay.submit(a_submission("due"))
     machine.set(by)
@@ -100,9 +100,9 @@ def test_no_deadline_but_one_that_is_a_point_in_time_comes_sooner_or_later(
     relay.submit(a_submission("moment", run_at=machine.wall + 99 * DAY, deadline_at=moment, deadline_fixed=True))
     machine.set(by)
     machine.passes(HOUR - 2)
-    early = [job.request_id for job in relay.upkeep.expire()]
+    early = [job.request_id for job in relay.maintenance.expire()]
     machine.passes(3)
-    then = [job.request_id for job in relay.upkeep.expire()]
+    then = [job.request_id for job in relay.maintenance.expire()]
 
     assert (early, then) == ((["moment"], ["length"]) if by > 0 else ([], ["length"]))
     assert stored(relay, "default").deadline_at == pytest.approx(machine.wall + 100 * DAY - HOUR, abs=2)
@@ -128,8 +128,8 @@ def test_groups_throttles_and_a_park_hold_as_long_as_they_would_have(relay: Rela
     relay.submit_many([a_submission(name, group="g", model="claude-opus-5-5") for name in ("g1", "g2")])
     assert claim(relay) == ["g1"]
     relay.submit_many([a_submission("s1"), a_submission("s2", run_at=machine.wall + 5)])
-    [throttled] = relay.work.claim("w", limit=1)
-    relay.work.fail(throttled, a_failure(ErrorType.RATE_LIMIT, Remedy.WAIT, retry_after=50.0))
+    [throttled] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(throttled, a_failure(ErrorType.RATE_LIMIT, Remedy.THROTTLE, retry_after=50.0))
     machine.set(by)
     machine.passes(48)
     assert claim(relay) == []
@@ -142,17 +142,17 @@ def test_groups_throttles_and_a_park_hold_as_long_as_they_would_have(relay: Rela
 @SET
 def test_a_parked_queue_is_told_of_once_and_probed_in_its_time(relay: Relay, machine: Machine, by: float) -> None:
     relay.submit_many([a_submission("a"), a_submission("b")])
-    [refused] = relay.work.claim("w", limit=1)
-    relay.work.fail(refused, a_failure(ErrorType.PERMISSION, Remedy.PARK))
-    assert len(relay.alarms.look()) == 1
+    [refused] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(refused, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    assert len(relay.alerts.evaluate()) == 1
     before = stored(relay, "b").deadline_at or 0
     machine.set(by)
     machine.passes(290)
     assert claim(relay) == []
-    assert relay.alarms.look() == []
+    assert relay.alerts.evaluate() == []
     machine.passes(11)
-    [probe] = relay.work.claim("w", limit=9)
-    relay.work.complete(probe, a_completion())
+    [probe] = relay.execution.claim("w", limit=9)
+    relay.execution.complete(probe, a_completion())
 
     assert len(claim(relay)) == 1
     assert stored(relay, "b").deadline_at == pytest.approx(before + by + 301, abs=1)
@@ -161,44 +161,44 @@ def test_a_parked_queue_is_told_of_once_and_probed_in_its_time(relay: Relay, mac
 @SET
 def test_a_delivery_keeps_its_schedule(relay: Relay, machine: Machine, by: float) -> None:
     relay.submit(a_submission("r"))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
     machine.passes(2)
-    [one] = relay.post.claim("w", limit=9, at_once=9)
-    relay.post.settle(one, Reply(status=503, retry_after=100.0))
+    [one] = relay.deliveries.claim("w", limit=9, at_once=9)
+    relay.deliveries.record_attempt(one, Reply(status=503, retry_after=100.0))
     machine.set(by)
     machine.passes(98)
-    assert relay.post.claim("w", limit=9, at_once=9) == []
+    assert relay.deliveries.claim("w", limit=9, at_once=9) == []
     machine.passes(3)
 
-    assert len(relay.post.claim("w", limit=9, at_once=9)) == 1
+    assert len(relay.deliveries.claim("w", limit=9, at_once=9)) == 1
 
 
 def test_nothing_is_purged_before_it_was_kept_for_its_time(relay: Relay, machine: Machine) -> None:
     relay.submit(a_submission("r", webhook_url=None))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
     machine.passes(HOUR)
     machine.set(400 * DAY)
-    assert relay.upkeep.purge() == 0
+    assert relay.maintenance.purge() == 0
     machine.passes(22 * HOUR)
-    assert relay.upkeep.purge() == 0
+    assert relay.maintenance.purge() == 0
     machine.passes(2 * HOUR)
-    assert relay.upkeep.purge() == 1
+    assert relay.maintenance.purge() == 1
 
 
 def test_nothing_is_kept_until_a_future_that_was_a_mistake(relay: Relay, machine: Machine) -> None:
     machine.set(400 * DAY)
     relay.submit(a_submission("r", webhook_url=None))
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
     machine.set(-400 * DAY)
-    relay.upkeep.expire()
+    relay.maintenance.expire()
     machine.passes(23 * HOUR)
 
-    assert relay.upkeep.purge() == 0
+    assert relay.maintenance.purge() == 0
     machine.passes(2 * HOUR)
-    assert relay.upkeep.purge() == 1
+    assert relay.maintenance.purge() == 1
 
 
 @pytest.mark.parametrize("by", [2 * HOUR, -2 * HOUR])
@@ -214,15 +214,15 @@ def test_a_clock_that_is_set_in_the_middle_of_a_write(
         return machine.clocks()
 
     monkeypatch.setattr(kept, "_clocks", set_just_before)
-    kept.write(lambda unit: unit.save_hold(Hold(scope="family:opus", reason="x", since=unit.now, until=unit.now + 60)))
-    [hold] = kept.read(lambda view: view.holds())
+    kept.write(lambda tx: tx.save_hold(QueueHold(scope="family:opus", reason="x", since=tx.now, until=tx.now + 60)))
+    [hold] = kept.read(lambda tx: tx.holds())
 
     assert hold.until == machine.wall + 60
 
 
 def test_of_two_processes_one_moves_the_rows(relay: Relay, machine: Machine, tmp_path: Path) -> None:
     other = a_relay(tmp_path / "relay.db", machine)
-    other.work.claim("v", limit=1)
+    other.execution.claim("v", limit=1)
     relay.submit(a_submission("r", run_at=machine.wall + 600))
     machine.set(2 * HOUR)
     for _ in range(3):
@@ -259,7 +259,7 @@ def test_a_machine_without_a_battery_starts_in_1970_and_hears_the_time_later(mac
     machine.passes(60)
     machine.set(then + HOUR - machine.wall)
     assert claim(second) == []
-    assert [job.request_id for job in second.upkeep.expire()] == []
+    assert [job.request_id for job in second.maintenance.expire()] == []
     machine.passes(560)
 
     assert claim(second) == ["later"]
@@ -270,7 +270,7 @@ def test_a_move_that_is_undone_undoes_the_shift_and_the_next_one_makes_it(relay:
     relay.submit(a_submission("r", run_at=machine.wall + 600))
     machine.set(2 * HOUR)
     with pytest.raises(ZeroDivisionError):
-        relay._store.write(lambda unit: 1 / 0)
+        relay._store.write(lambda tx: 1 / 0)
     relay.pause("x")
 
     assert stored(relay, "r").due_at == pytest.approx(machine.wall + 600)
@@ -284,7 +284,7 @@ def test_a_shift_that_is_undone_with_its_move_is_made_by_whoever_shares_the_tran
     machine.set(HOUR)
     missing, _ = together(
         relay._store._store,
-        lambda: relay.cancel(Ref(request_id="nobody's")),
+        lambda: relay.cancel(JobRef(request_id="nobody's")),
         lambda: relay.submit(a_submission("beside it", run_at=machine.wall + 60)),
     )
 
@@ -294,11 +294,11 @@ def test_a_shift_that_is_undone_with_its_move_is_made_by_whoever_shares_the_tran
 
 
 def test_a_worker_that_lives_is_not_missed(relay: Relay, machine: Machine) -> None:
-    seen = WorkerSeen(id="w", host="h", pid=1, started_at=machine.wall, seen_at=machine.wall, slots=1, running=0)
-    relay.upkeep.seen(seen)
+    seen = WorkerHeartbeat(id="w", host="h", pid=1, started_at=machine.wall, seen_at=machine.wall, slots=1, running=0)
+    relay.maintenance.heartbeat(seen)
     machine.set(2 * HOUR)
 
-    assert relay.read.overview()["workers"][0]["alive"]
+    assert relay.queries.overview()["workers"][0]["alive"]
 
 
 def test_a_status_tells_the_new_time(relay: Relay, machine: Machine) -> None:
@@ -307,4 +307,4 @@ def test_a_status_tells_the_new_time(relay: Relay, machine: Machine) -> None:
     due = stored(relay, "r").due_at
 
     assert due == pytest.approx(machine.wall + 600)
-    assert str(relay.read.status(Ref(request_id="r"))["waitingFor"]).startswith("due ")
+    assert str(relay.queries.status(JobRef(request_id="r"))["waitingFor"]).startswith("due ")

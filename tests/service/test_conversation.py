@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.failure import ErrorType, Remedy
-from claude_relay.core.fetching import KeptFile
-from claude_relay.core.job import Retain
+from claude_relay.core.files.fetched import FetchedFile
+from claude_relay.core.jobs.failure import ErrorType, Remedy
+from claude_relay.core.jobs.job import Retain
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import Conflict, InvalidRequest, RelayError
 from claude_relay.ports import Store
-from claude_relay.relay import Ref, Relay
-from claude_relay.relay.values import Claimed
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import JobRef, Relay
+from claude_relay.services.context import ClaimedJob
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 FOR_GOOD = a_failure(ErrorType.REFUSED, Remedy.FAIL)
 
@@ -29,13 +29,13 @@ def hand_in(relay: Relay, name: str, earlier: str | None = None, *, owner: str =
     return relay.submit(a_submission(name, request=request, webhook_url=None, **fields), owner=owner).warnings
 
 
-def claim(relay: Relay) -> Claimed:
-    [claimed] = relay.work.claim("w", limit=1)
+def claim(relay: Relay) -> ClaimedJob:
+    [claimed] = relay.execution.claim("w", limit=1)
     return claimed
 
 
 def answer(relay: Relay, text: str, **fields: Any) -> None:
-    relay.work.complete(claim(relay), a_completion(text, **fields))
+    relay.execution.complete(claim(relay), a_completion(text, **fields))
 
 
 def told(relay: Relay, name: str, earlier: str | None = None, **fields: Any) -> None:
@@ -47,7 +47,7 @@ def told(relay: Relay, name: str, earlier: str | None = None, **fields: Any) -> 
 def before(relay: Relay, name: str, earlier: str, **fields: Any) -> list[tuple[str, Any]]:
     """Submit, claim, and see what was said before; the job stays claimed."""
     hand_in(relay, name, earlier, **fields)
-    return [(one.request.get("prompt", ""), one.answer) for one in relay.work.before(claim(relay))]
+    return [(one.request.get("prompt", ""), one.answer) for one in relay.execution.history(claim(relay))]
 
 
 def refused(relay: Relay, earlier: str, *, owner: str = "a", **fields: Any) -> str:
@@ -74,22 +74,22 @@ def test_a_conversation_may_fork(relay: Relay) -> None:
 def test_a_failed_job_is_passed_over_with_a_warning(relay: Relay) -> None:
     told(relay, "one")
     hand_in(relay, "two", "one")
-    relay.work.fail(claim(relay), FOR_GOOD)
+    relay.execution.fail(claim(relay), FOR_GOOD)
 
     [warning] = hand_in(relay, "three", "two")
 
     assert "two failed" in warning
-    assert [one.answer for one in relay.work.before(claim(relay))] == ["ONE"]
+    assert [one.answer for one in relay.execution.history(claim(relay))] == ["ONE"]
 
 
 def test_a_retried_job_counts_with_its_latest_answer(relay: Relay) -> None:
     """Also where a later run failed; and what was linked before stays what it was."""
     told(relay, "one")
     hand_in(relay, "early", "one", run_at=1_900_000_000.0)
-    relay.retry(Ref(request_id="one"))
+    relay.retry(JobRef(request_id="one"))
     answer(relay, "ONE, AGAIN")
-    relay.retry(Ref(request_id="one"))
-    relay.work.fail(claim(relay), FOR_GOOD)
+    relay.retry(JobRef(request_id="one"))
+    relay.execution.fail(claim(relay), FOR_GOOD)
 
     assert before(relay, "two", "one") == [("say one", "ONE, AGAIN")]
 
@@ -97,18 +97,18 @@ def test_a_retried_job_counts_with_its_latest_answer(relay: Relay) -> None:
 def test_the_link_holds_the_run_that_was_accepted(relay: Relay, clock: Clock) -> None:
     told(relay, "one")
     hand_in(relay, "two", "one", run_at=clock() + 100)
-    relay.retry(Ref(request_id="one"))
+    relay.retry(JobRef(request_id="one"))
     answer(relay, "ONE, AGAIN")
     clock.advance(101)
 
-    assert [one.answer for one in relay.work.before(claim(relay))] == ["ONE"]
+    assert [one.answer for one in relay.execution.history(claim(relay))] == ["ONE"]
 
 
 def test_a_failed_job_that_was_retried_carries_the_conversation_on(relay: Relay) -> None:
     told(relay, "one")
     hand_in(relay, "two", "one")
-    relay.work.fail(claim(relay), FOR_GOOD)
-    relay.retry(Ref(request_id="two"))
+    relay.execution.fail(claim(relay), FOR_GOOD)
+    relay.retry(JobRef(request_id="two"))
     answer(relay, "TWO")
 
     assert before(relay, "three", "two") == [("say one", "ONE"), ("say two", "TWO")]
@@ -117,7 +117,7 @@ def test_a_failed_job_that_was_retried_carries_the_conversation_on(relay: Relay)
 def test_a_first_job_that_failed_is_passed_over_too_and_the_conversation_begins_anew(relay: Relay) -> None:
     """Whoever wants its answer first retries it: then it counts, as every retried job does."""
     hand_in(relay, "one", options={"systemPrompt": "Be brief."})
-    relay.work.fail(claim(relay), FOR_GOOD)
+    relay.execution.fail(claim(relay), FOR_GOOD)
     warnings = hand_in(relay, "two", "one")
     two = claim(relay)
 
@@ -125,9 +125,9 @@ def test_a_first_job_that_failed_is_passed_over_too_and_the_conversation_begins_
         "job one failed and has no answer, and nothing was said before it: the conversation begins anew, "
         "without its prompt",
     )
-    assert list(relay.work.before(two)) == []
+    assert list(relay.execution.history(two)) == []
     assert two.request.request["options"]["systemPrompt"] == "Be brief."
-    relay.work.complete(two, a_completion("TWO"))
+    relay.execution.complete(two, a_completion("TWO"))
     assert before(relay, "three", "two") == [("say two", "TWO")]
 
 
@@ -155,14 +155,14 @@ def test_earlier_turns_outlive_the_retention_as_long_as_someone_goes_on_from_the
     hand_in(relay, "three", "two", run_at=clock() + 3 * DAY)
     clock.advance(2 * DAY)
 
-    assert relay.upkeep.purge() == 0
+    assert relay.maintenance.purge() == 0
     clock.advance(2 * DAY)
     claimed = claim(relay)
-    assert [one.answer for one in relay.work.before(claimed)] == ["ONE", "TWO"]
+    assert [one.answer for one in relay.execution.history(claimed)] == ["ONE", "TWO"]
 
-    relay.work.complete(claimed, a_completion())
+    relay.execution.complete(claimed, a_completion())
     clock.advance(2 * DAY)
-    assert [relay.upkeep.purge() for _ in range(4)] == [1, 1, 1, 0]
+    assert [relay.maintenance.purge() for _ in range(4)] == [1, 1, 1, 0]
     assert "was purged at" in refused(relay, "two")
 
 
@@ -189,10 +189,10 @@ def test_model_system_prompt_and_tools_hold_for_the_whole_conversation(relay: Re
 
 def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock: Clock) -> None:
     """The door knew only the default one; and the conversation's may be gone by now. The 202 says both."""
-    relay = Relay(store, QuietBell(), Policy(model="claude-sonnet-5-5"))
+    relay = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"))
     plain = {"effort": {"supported": False}}
     listed = [{"id": "claude-haiku-4-5", "line": "haiku", "capabilities": plain}, {"id": "claude-sonnet-5-5"}]
-    relay.upkeep.remember("models", {"fetchedAt": clock(), "models": listed})
+    relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
     options = {"model": "claude-haiku-4-5"}
     told(relay, "one", model="claude-haiku-4-5", options=options)
     [dropped] = hand_in(relay, "two", "one", options={"model": "claude-sonnet-5-5", "effort": "max"})
@@ -200,8 +200,8 @@ def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock
     assert claim(relay).request.request["options"] == options
 
     listed[0]["lifecycle"] = "retired"
-    relay.upkeep.remember("models", {"fetchedAt": clock(), "models": listed})
-    later = Relay(store, QuietBell(), Policy(model="claude-sonnet-5-5"))
+    relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
+    later = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"))
     [gone] = hand_in(later, "three", "one")
     assert "claude-haiku-4-5 was retired" in gone and "claude-sonnet-5-5 is asked instead" in gone
     assert claim(later).job.model == "claude-sonnet-5-5"
@@ -229,12 +229,12 @@ def test_a_file_by_address_goes_along_as_it_was_fetched_then(relay: Relay) -> No
     """The address may be gone by now: nothing of an earlier turn is fetched again."""
     hand_in(relay, "one", request={"files": [{"url": "https://a.example/f.pdf"}]})
     claimed = claim(relay)
-    file = KeptFile(number=0, media_type="application/pdf", size=5, sha256="s", at=0.0, name="f.pdf")
-    relay.attachments.keep(claimed, file, b"%PDF-", ms=1)
-    relay.work.complete(claimed, a_completion("ONE"))
+    file = FetchedFile(number=0, media_type="application/pdf", size=5, sha256="s", at=0.0, name="f.pdf")
+    relay.fetched_files.keep(claimed, file, b"%PDF-", ms=1)
+    relay.execution.complete(claimed, a_completion("ONE"))
     hand_in(relay, "two", "one")
 
-    [earlier] = relay.work.before(claim(relay))
+    [earlier] = relay.execution.history(claim(relay))
     [sent] = earlier.request["files"]
     assert (base64.b64decode(sent["data"]), sent["mediaType"], sent["name"]) == (b"%PDF-", "application/pdf", "f.pdf")
 
@@ -244,7 +244,7 @@ def test_a_repeat_is_known_although_its_conversation_is_gone(relay: Relay, clock
     told(relay, "one")
     told(relay, "two", "one")
     clock.advance(2 * DAY)
-    while relay.upkeep.purge():
+    while relay.maintenance.purge():
         pass
     submission = a_submission("two", request={"prompt": "say two", "continueFrom": "one"})
 
@@ -257,4 +257,4 @@ def test_one_that_is_refused_sinks_no_other(relay: Relay) -> None:
     verdicts = relay.submit_many([lost, a_submission("y")], owner="a")
 
     assert [isinstance(verdict, RelayError) for verdict in verdicts] == [True, False]
-    assert relay.read.status(Ref(request_id="y"))["status"] == "pending"
+    assert relay.queries.status(JobRef(request_id="y"))["status"] == "pending"

@@ -8,29 +8,29 @@ from typing import Any
 import apsw
 import pytest
 
-from claude_relay.core.failure import ErrorType, Partial, Remedy
+from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import InvalidRequest
-from claude_relay.relay import Ref, Relay
+from claude_relay.services import JobRef, Relay
 from claude_relay.storage import migrate
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 
 def claim(relay: Relay, *, sent: bool = True) -> Any:
-    [claimed] = relay.work.claim("w", limit=1)
+    [claimed] = relay.execution.claim("w", limit=1)
     if sent:
-        relay.work.sending(claimed)
+        relay.execution.sending(claimed)
     return claimed
 
 
 def a_job(relay: Relay, owner: str = "admin", usd: float | None = 0.25, **fields: Any) -> None:
     relay.submit(a_submission(**fields), owner=owner)
-    relay.work.complete(claim(relay), a_completion(cost_usd=usd))
+    relay.execution.complete(claim(relay), a_completion(cost_usd=usd))
 
 
 def rows(relay: Relay, by: str, **which: Any) -> dict[str, tuple[int, float | None, int]]:
-    told = relay.read.cost(by=by, **which)["rows"]
+    told = relay.queries.cost(by=by, **which)["rows"]
     return {row[by]: (row["calls"], row["costUsd"], row["unpricedCalls"]) for row in told}
 
 
@@ -47,7 +47,7 @@ def test_spending_is_told_by_key_group_model_day_and_mode(relay: Relay, clock: C
     assert rows(relay, "mode") == {"live": (3, 1.0, 0)}
     assert rows(relay, "key", since=clock(), owner="make") == {"make": (1, 0.5, 0)}
     with pytest.raises(InvalidRequest, match="day, key, model, group, mode"):
-        relay.read.cost(by="colour")
+        relay.queries.cost(by="colour")
 
 
 def test_a_sum_has_no_more_digits_than_what_was_added(relay: Relay) -> None:
@@ -55,30 +55,30 @@ def test_a_sum_has_no_more_digits_than_what_was_added(relay: Relay) -> None:
     for _ in range(3):
         a_job(relay, usd=0.1)
 
-    assert [relay.read.cost(by="day")[part]["costUsd"] for part in ("total",)] == [0.3]
+    assert [relay.queries.cost(by="day")[part]["costUsd"] for part in ("total",)] == [0.3]
     assert rows(relay, "key") == {"admin": (3, 0.3, 0)}
 
 
 def test_every_try_counts_once_and_what_was_never_sent_is_none(relay: Relay, clock: Clock) -> None:
     """A failed try that cost something, an interrupted one by its last checkpoint, one handed back, and the answer."""
     relay.submit(a_submission("r"))
-    failed = a_failure(ErrorType.UPSTREAM, Remedy.SOON, usage={"input_tokens": 7}, cost_usd=0.125)
-    relay.work.fail(claim(relay), failed)
+    failed = a_failure(ErrorType.UPSTREAM, Remedy.RETRY, usage={"input_tokens": 7}, cost_usd=0.125)
+    relay.execution.fail(claim(relay), failed)
     clock.advance(100)
-    relay.work.release(claim(relay, sent=False))
+    relay.execution.release(claim(relay, sent=False))
     dying = claim(relay)
-    relay.work.checkpoint(dying, Partial(text="half", usage={"input_tokens": 7}, cost_usd=0.25))
-    relay.work.reap(dying.job.id, dying.token, why="the worker died")
-    relay.work.complete(claim(relay), a_completion(cost_usd=0.5))
+    relay.execution.checkpoint(dying, PartialResponse(text="half", usage={"input_tokens": 7}, cost_usd=0.25))
+    relay.execution.reap(dying.job.id, dying.token, why="the worker died")
+    relay.execution.complete(claim(relay), a_completion(cost_usd=0.5))
 
     assert rows(relay, "day").popitem()[1] == (3, 0.875, 0)
-    assert relay.read.status(Ref(request_id="r"))["costUsd"] == 0.875
+    assert relay.queries.status(JobRef(request_id="r"))["costUsd"] == 0.875
 
 
 def test_a_price_that_is_not_known_is_said_and_never_taken_for_nothing(relay: Relay) -> None:
     """Free tries are 0, unknown ones null, and a sum of both says how many it lacks."""
     relay.submit(a_submission("r"))
-    relay.work.fail(claim(relay), a_failure(ErrorType.OVERLOADED, Remedy.FAIL))
+    relay.execution.fail(claim(relay), a_failure(ErrorType.OVERLOADED, Remedy.FAIL))
     assert rows(relay, "key") == {"admin": (1, 0.0, 0)}
 
     a_job(relay, "odd", None)
@@ -91,7 +91,7 @@ def test_a_price_that_is_not_known_is_said_and_never_taken_for_nothing(relay: Re
 def test_the_sums_outlive_the_jobs(relay: Relay, clock: Clock) -> None:
     a_job(relay, webhook_url=None)
     clock.advance(2 * DAY)
-    assert relay.upkeep.purge() == 1
+    assert relay.maintenance.purge() == 1
 
     assert rows(relay, "model") == {"claude-sonnet-5-5": (1, 0.25, 0)}
 
@@ -128,7 +128,7 @@ def test_a_store_of_before_brings_its_ledger_along(tmp_path: Path) -> None:
     old.pragma("user_version", costs.number - 1)
     old.close()
     store = SqliteStore(path)
-    relay = Relay(store, QuietBell(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy())
 
     assert rows(relay, "model") == {"m": (2, 0.5, 1), "purged": (0, 3.25, 0)}
     assert rows(relay, "day") == {"1970-01-01": (0, 3.0, 0), "1970-01-02": (2, 0.75, 1)}

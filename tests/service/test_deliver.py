@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.core.delivery import Delivery, Reply
+from claude_relay.core.deliveries.delivery import Delivery, Reply
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
-from claude_relay.relay import Ref, Relay, ToSend
-from claude_relay.storage.sealed import key_path
-from claude_relay.storage.sqlite import SqliteStore
-from claude_relay.webhooks.words import EXCERPT
-from claude_relay.worker import deliver
-from claude_relay.worker.deliver import Deliveries
-from tests.support.builders import QuietBell, a_completion, a_submission
+from claude_relay.services import ClaimedDelivery, JobRef, Relay
+from claude_relay.storage.header_encryption import key_path
+from claude_relay.storage.sqlite.store import SqliteStore
+from claude_relay.webhooks.error_text import EXCERPT
+from claude_relay.worker import delivery_sender
+from claude_relay.worker.delivery_sender import DeliverySender
+from tests.support.builders import QuietNotifier, a_completion, a_submission
 from tests.support.eventually import eventually
 
 KEY = "very-secret-make-key"
@@ -50,8 +50,8 @@ class LongEcho(Echo):
 
 @pytest.fixture
 def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
-    monkeypatch.setattr(deliver, "_STORE_PAUSE", 0.05)
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietBell(), Policy(delivery_delay=0.0, webhook_lease=1.0))
+    monkeypatch.setattr(delivery_sender, "_STORE_PAUSE", 0.05)
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy(delivery_delay=0.0, webhook_lease=1.0))
     yield relay
     relay.close()
 
@@ -60,7 +60,7 @@ def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
 def echo(relay: Relay) -> Iterator[Echo]:
     """Its worker runs."""
     echo = Echo()
-    senders = Deliveries(relay, echo, worker="w")
+    senders = DeliverySender(relay, echo, worker="w")
     senders.start()
     yield echo
     echo.hold.set()
@@ -69,18 +69,18 @@ def echo(relay: Relay) -> Iterator[Echo]:
 
 def answered(relay: Relay, name: str, **fields: object) -> None:
     relay.submit(a_submission(name, **fields))
-    [one] = relay.work.claim("w", limit=1)
-    relay.work.complete(one, a_completion())
+    [one] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(one, a_completion())
 
 
 def delivered(relay: Relay, name: str) -> bool:
-    status: dict[str, dict[str, object]] = relay.read.status(Ref(request_id=name))
+    status: dict[str, dict[str, object]] = relay.queries.status(JobRef(request_id=name))
     return status["delivery"]["status"] == "delivered"
 
 
 def expiry(relay: Relay) -> float:
     """When the one lease that there is would run out."""
-    [lease] = [one.lease for one in relay.post.leases()]
+    [lease] = [one.lease for one in relay.deliveries.sending()]
     assert lease is not None
     return lease.expires_at
 
@@ -89,14 +89,14 @@ def test_a_reply_is_not_forgotten_while_the_store_cannot_be_written(
     relay: Relay, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk for a while: one POST all the same, and it is known that it was taken."""
-    settle, failures = relay.post.settle, [StoreUnavailable("the disk is full")] * 5
+    settle, failures = relay.deliveries.record_attempt, [StoreUnavailable("the disk is full")] * 5
 
-    def full(sent: ToSend, reply: Reply) -> Delivery:
+    def full(sent: ClaimedDelivery, reply: Reply) -> Delivery:
         if failures:
             raise failures.pop()
         return settle(sent, reply)
 
-    monkeypatch.setattr(relay.post, "settle", full)
+    monkeypatch.setattr(relay.deliveries, "record_attempt", full)
     answered(relay, "r-1")
     eventually(lambda: delivered(relay, "r-1"))
 
@@ -107,21 +107,21 @@ def test_a_reply_is_not_forgotten_while_the_store_cannot_be_written(
 def test_a_receivers_echo_brings_no_key_into_the_record(relay: Relay, echo: Echo) -> None:
     answered(relay, "r-1", webhook_headers={"x-make-apikey": KEY})
     eventually(lambda: delivered(relay, "r-1"))
-    [post] = relay.read.record(Ref(request_id="r-1"))["deliveries"]
+    [post] = relay.queries.job_details(JobRef(request_id="r-1"))["deliveries"]
 
     assert "x-make-apikey" in post["reply"] and "[redacted]" in post["reply"]
-    assert KEY not in str(relay.read.record(Ref(request_id="r-1")))
+    assert KEY not in str(relay.queries.job_details(JobRef(request_id="r-1")))
 
 
 def test_nor_does_an_echo_that_is_cut_off_within_the_key(relay: Relay) -> None:
-    senders = Deliveries(relay, LongEcho(), worker="w")
+    senders = DeliverySender(relay, LongEcho(), worker="w")
     senders.start()
     try:
         answered(relay, "r-1", webhook_headers={"x-make-apikey": KEY})
         eventually(lambda: delivered(relay, "r-1"))
     finally:
         senders.stop(5)
-    [post] = relay.read.record(Ref(request_id="r-1"))["deliveries"]
+    [post] = relay.queries.job_details(JobRef(request_id="r-1"))["deliveries"]
 
     assert post["reply"].endswith('"x-make-apikey": "[redacted]')
 
@@ -129,15 +129,15 @@ def test_nor_does_an_echo_that_is_cut_off_within_the_key(relay: Relay) -> None:
 def test_without_its_headers_a_callback_is_not_sent_and_the_row_says_why(tmp_path: Path, echo: Echo) -> None:
     """Their key is gone: sent without them it would be refused, or taken by somebody who should not have it."""
     path = tmp_path / "other.db"
-    first = Relay(SqliteStore(path), QuietBell(), Policy(delivery_delay=0.0))
+    first = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0))
     answered(first, "r-1", webhook_headers={"x-make-apikey": KEY})
     first.close()
     key_path(path).unlink()
-    relay = Relay(SqliteStore(path), QuietBell(), Policy(delivery_delay=0.0))
-    senders = Deliveries(relay, echo, worker="w")
+    relay = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0))
+    senders = DeliverySender(relay, echo, worker="w")
     senders.start()
     try:
-        [post] = eventually(lambda: relay.read.record(Ref(request_id="r-1"))["deliveries"])
+        [post] = eventually(lambda: relay.queries.job_details(JobRef(request_id="r-1"))["deliveries"])
     finally:
         senders.stop(5)
         relay.close()
@@ -162,21 +162,21 @@ def test_what_is_in_hand_is_renewed_for_as_long_as_it_takes(relay: Relay, echo: 
 def test_what_a_sender_lost_hold_of_is_not_renewed(relay: Relay, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of ours in mid-settle: its lease stands still, so that upkeep sees it and has it sent again."""
 
-    def broken(sent: ToSend, reply: Reply) -> Delivery:
+    def broken(sent: ClaimedDelivery, reply: Reply) -> Delivery:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(relay.post, "settle", broken)
+    monkeypatch.setattr(relay.deliveries, "record_attempt", broken)
     answered(relay, "r-1")
     eventually(lambda: echo.posts)
     renewed: list[int] = []
-    renew = relay.post.renew
+    renew = relay.deliveries.renew
 
-    def counted(sent: list[ToSend]) -> None:
+    def counted(sent: list[ClaimedDelivery]) -> None:
         renewed.append(len(sent))
         renew(sent)
 
-    monkeypatch.setattr(relay.post, "renew", counted)
+    monkeypatch.setattr(relay.deliveries, "renew", counted)
     eventually(lambda: len(renewed) >= 3)
 
     assert renewed[-1] == 0
-    assert len(relay.post.leases()) == 1  # nobody has taken it back yet
+    assert len(relay.deliveries.sending()) == 1  # nobody has taken it back yet

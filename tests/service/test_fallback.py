@@ -7,24 +7,24 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
-from claude_relay.relay import Ref, Relay
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import JobRef, Relay
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
-R = Ref(request_id="r")
+R = JobRef(request_id="r")
 SONNET, OPUS, HAIKU = "claude-sonnet-5-5", "claude-opus-5-5", "claude-haiku-5-5"
 REFUSED = a_failure(ErrorType.REFUSED, Remedy.FAIL)
 
 
 def overloaded(**fields: Any) -> Any:
-    return a_failure(ErrorType.OVERLOADED, Remedy.WAIT, **({"retry_after": 30.0} | fields))
+    return a_failure(ErrorType.OVERLOADED, Remedy.THROTTLE, **({"retry_after": 30.0} | fields))
 
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietBell(), Policy(model=SONNET))
+    return Relay(store, QuietNotifier(), Policy(model=SONNET))
 
 
 def submit(relay: Relay, name: str = "r", fallbacks: tuple[str, ...] = (OPUS, HAIKU), **fields: Any) -> None:
@@ -33,28 +33,28 @@ def submit(relay: Relay, name: str = "r", fallbacks: tuple[str, ...] = (OPUS, HA
 
 
 def claim(relay: Relay) -> Any:
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.sending(claimed)
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
     return claimed
 
 
-def outcome(relay: Relay, ref: Ref = R) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(relay.read.result(ref) or b"{}")
+def outcome(relay: Relay, ref: JobRef = R) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(relay.queries.result(ref) or b"{}")
     return body
 
 
 def test_what_one_declines_another_is_asked(relay: Relay) -> None:
     """At once, as a try of its own; the answer names its model and says what became of the first."""
     submit(relay)
-    relay.work.fail(claim(relay), REFUSED)
+    relay.execution.fail(claim(relay), REFUSED)
     second = claim(relay)
     assert second.request.request["options"]["model"] == OPUS == second.job.model
-    relay.work.complete(second, a_completion(model=OPUS))
+    relay.execution.complete(second, a_completion(model=OPUS))
 
     body = outcome(relay)
     assert (body["status"], body["model"], body["attempts"]) == ("completed", OPUS, 2)
     assert body["warnings"] == [f"{SONNET} declined to answer; {OPUS} was asked instead"]
-    ledger = relay.read.record(R)["calls"]
+    ledger = relay.queries.job_details(R)["calls"]
     assert [(call["model"], call["outcome"]) for call in ledger] == [(SONNET, "refused"), (OPUS, "completed")]
 
 
@@ -65,11 +65,11 @@ def test_a_list_that_all_decline_comes_to_its_end(relay: Relay) -> None:
     for _ in range(3):
         claimed = claim(relay)
         asked.append(claimed.job.model)
-        relay.work.fail(claimed, REFUSED)
+        relay.execution.fail(claimed, REFUSED)
 
     assert asked == [SONNET, OPUS, HAIKU]
     assert (outcome(relay)["errorType"], len(outcome(relay)["warnings"])) == ("refused", 2)
-    assert relay.work.claim("w", limit=1) == []
+    assert relay.execution.claim("w", limit=1) == []
 
 
 @pytest.mark.parametrize(
@@ -87,17 +87,17 @@ def test_what_would_fail_anywhere_is_not_tried_elsewhere(relay: Relay, failure: 
     """And neither is an answer that was declined half-way: that one was paid for."""
     submit(relay)
 
-    assert relay.work.fail(claim(relay), failure).state == "failed"
+    assert relay.execution.fail(claim(relay), failure).state == "failed"
 
 
 def test_without_a_word_of_it_a_job_keeps_to_its_model(relay: Relay, clock: Clock) -> None:
     submit(relay, fallbacks=())
-    assert relay.work.fail(claim(relay), REFUSED).state == "failed"
+    assert relay.execution.fail(claim(relay), REFUSED).state == "failed"
 
     submit(relay, "other", fallbacks=())
-    relay.work.fail(claim(relay), overloaded(retry_after=900.0))
+    relay.execution.fail(claim(relay), overloaded(retry_after=900.0))
     clock.advance(300)
-    assert relay.upkeep.turn() == []
+    assert relay.maintenance.apply_fallbacks() == []
 
 
 def test_long_overload_lets_all_who_wait_turn_and_who_was_never_tried_too(relay: Relay, clock: Clock) -> None:
@@ -107,67 +107,71 @@ def test_long_overload_lets_all_who_wait_turn_and_who_was_never_tried_too(relay:
     submit(relay, "later", run_at=clock() + 5000)
     submit(relay, "keeps", fallbacks=())
     for _ in range(4):
-        relay.work.fail(claim(relay), overloaded())
-        assert relay.upkeep.turn() == []
+        relay.execution.fail(claim(relay), overloaded())
+        assert relay.maintenance.apply_fallbacks() == []
         clock.advance(31)
-    relay.work.fail(claim(relay), overloaded())
-    assert [job.model for job in relay.upkeep.turn()] == [OPUS, OPUS]
+    relay.execution.fail(claim(relay), overloaded())
+    assert [job.model for job in relay.maintenance.apply_fallbacks()] == [OPUS, OPUS]
 
     held = claim(relay)
     assert held.job.model == OPUS
-    relay.work.complete(held, a_completion(model=OPUS))
+    relay.execution.complete(held, a_completion(model=OPUS))
     assert f"{SONNET} was overloaded for long; {OPUS} was asked instead" in outcome(relay)["warnings"]
-    assert {relay.read.status(Ref(request_id=name))["model"] for name in ("later", "keeps")} == {SONNET}
+    assert {relay.queries.status(JobRef(request_id=name))["model"] for name in ("later", "keeps")} == {SONNET}
 
 
 def test_a_family_that_is_held_itself_is_passed_over(relay: Relay, clock: Clock) -> None:
     submit(relay, "opus", fallbacks=())
     relay.submit(a_submission("o", model=OPUS, request={"prompt": "x", "options": {"model": OPUS}}, priority=60.0))
-    relay.work.fail(claim(relay), overloaded(retry_after=600.0))
+    relay.execution.fail(claim(relay), overloaded(retry_after=600.0))
     submit(relay)
-    relay.cancel(Ref(request_id="opus"))
+    relay.cancel(JobRef(request_id="opus"))
     for _ in range(5):
-        relay.work.fail(claim(relay), overloaded())
+        relay.execution.fail(claim(relay), overloaded())
         clock.advance(31)
-    relay.work.fail(claim(relay), overloaded())
+    relay.execution.fail(claim(relay), overloaded())
 
-    assert [job.model for job in relay.upkeep.turn()] == [HAIKU]
+    assert [job.model for job in relay.maintenance.apply_fallbacks()] == [HAIKU]
 
 
 def test_an_overload_of_long_ago_is_not_this_one(relay: Relay, clock: Clock) -> None:
     """Patience begins anew with each trouble."""
     submit(relay, "first", fallbacks=())
-    relay.work.fail(claim(relay), overloaded())
+    relay.execution.fail(claim(relay), overloaded())
     clock.advance(31)
-    relay.work.complete(claim(relay), a_completion())
+    relay.execution.complete(claim(relay), a_completion())
     clock.advance(3600)
     submit(relay)
-    relay.work.fail(claim(relay), overloaded())
+    relay.execution.fail(claim(relay), overloaded())
 
-    assert relay.upkeep.turn() == []
+    assert relay.maintenance.apply_fallbacks() == []
 
 
 def test_what_this_machine_lacks_sends_nobody_to_another_model(relay: Relay, clock: Clock) -> None:
     """No file handle to spare is no trouble of the model's, and another one would be asked from the same machine."""
     submit(relay)
     for _ in range(5):
-        relay.work.fail(claim(relay), a_failure(ErrorType.INTERNAL, Remedy.WAIT, retry_after=30.0, reason="exhausted"))
+        relay.execution.fail(
+            claim(relay), a_failure(ErrorType.INTERNAL, Remedy.THROTTLE, retry_after=30.0, reason="exhausted")
+        )
         clock.advance(31)
-    relay.work.fail(claim(relay), a_failure(ErrorType.INTERNAL, Remedy.WAIT, retry_after=30.0, reason="exhausted"))
+    relay.execution.fail(
+        claim(relay), a_failure(ErrorType.INTERNAL, Remedy.THROTTLE, retry_after=30.0, reason="exhausted")
+    )
     submit(relay, "behind")
 
-    assert relay.upkeep.turn() == []
+    assert relay.maintenance.apply_fallbacks() == []
 
 
 def test_a_retry_begins_with_the_model_that_was_named(relay: Relay) -> None:
     """And with the whole list; what an earlier run was told stays with that one."""
     submit(relay)
-    relay.work.fail(claim(relay), REFUSED)
-    relay.work.complete(claim(relay), a_completion(model=OPUS))
+    relay.execution.fail(claim(relay), REFUSED)
+    relay.execution.complete(claim(relay), a_completion(model=OPUS))
     relay.retry(R)
     again = claim(relay)
     assert (again.job.model, again.job.fallbacks) == (SONNET, (OPUS, HAIKU))
-    relay.work.complete(again, a_completion())
+    relay.execution.complete(again, a_completion())
 
     assert outcome(relay)["warnings"] == []
 
@@ -184,12 +188,12 @@ def test_a_model_that_was_retired_while_its_job_waited_becomes_the_default(
         {"id": old, "lifecycle": "retired", "retiresAt": "2027-01-15T00:00:00Z"},
         {"id": SONNET, "line": "sonnet", "capabilities": {"effort": {"supported": False}}},
     ]
-    relay.upkeep.remember("models", {"fetchedAt": clock(), "models": listed})
+    relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
     claimed = claim(relay)
 
     assert claimed.job.model == claimed.request.request["options"]["model"] == SONNET
     assert "effort" not in claimed.request.request["options"]
-    relay.work.complete(claimed, a_completion())
+    relay.execution.complete(claimed, a_completion())
     assert outcome(relay)["warnings"] == [
         f"{old} was retired before the call was made; {SONNET} was asked instead",
         f"options.effort xhigh was ignored: {SONNET} does not take it",
@@ -202,7 +206,7 @@ def test_a_batch_asks_a_model_that_is_there_too(relay: Relay, clock: Clock) -> N
     request = {"prompt": "Hei", "options": {"model": old, "raw": {"model": old}, "fallbackModels": [HAIKU]}}
     relay.submit(a_submission("r", model=old, request=request, mode="batch"))
     listed = [{"id": old, "lifecycle": "retired"}, {"id": SONNET, "line": "sonnet"}]
-    relay.upkeep.remember("models", {"fetchedAt": clock(), "models": listed})
+    relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
     clock.advance(60)
     batch = relay.batches.plan("w")
     assert batch is not None

@@ -11,24 +11,24 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import ErrorType, Failure, Remedy
-from claude_relay.core.fetching import Fetched
-from claude_relay.core.job import Retain
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.files.fetched import FetchResult
+from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
+from claude_relay.core.jobs.job import Retain
 from claude_relay.core.policy import DAY
 from claude_relay.errors import StoreUnavailable
-from claude_relay.relay import Ref, Relay
-from claude_relay.storage.sqlite import SqliteStore
-from claude_relay.worker.call import Caller
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from claude_relay.worker.executor import CallExecutor
 from claude_relay.worker.files import Files
+from claude_relay.worker.inflight import InFlightCall, InFlightCalls
 from claude_relay.worker.pacing import Pacing
-from claude_relay.worker.running import InHand, Running
 from tests.support.builders import Clock, a_completion, a_submission
 
 PDF = b"%PDF-1.7\nHei"
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00"
 URLS = [{"url": "https://a.example/1.pdf"}, {"url": "https://a.example/2.png", "name": "bilde.png"}]
-R = Ref(request_id="r")
+R = JobRef(request_id="r")
 
 
 def go_on() -> None:
@@ -43,19 +43,21 @@ class Shelf:
         self.found = {"1.pdf": PDF, "2.png": PNG, **found}
         self.before: Callable[[], None] = lambda: None
 
-    def fetch(self, url: str, *, most: int, stop: Any, room: Any) -> Fetched:
+    def fetch(self, url: str, *, most: int, stop: Any, room: Any) -> FetchResult:
         name = url.rpartition("/")[2]
         self.asked.append(name)
         self.before()
         found = self.found[name]
         if isinstance(found, int):
-            return Fetched(host="a.example", status=found)
-        return Fetched(host="a.example", status=200, data=found[: most + 1], whole=True, too_large=len(found) > most)
+            return FetchResult(host="a.example", status=found)
+        return FetchResult(
+            host="a.example", status=200, data=found[: most + 1], complete=True, too_large=len(found) > most
+        )
 
 
 def submit(relay: Relay, files: Any = URLS, **fields: Any) -> Any:
     relay.submit(a_submission("r", request={"prompt": "Hei", "options": {}, "files": files}, **fields))
-    [claimed] = relay.work.claim("w", limit=1)
+    [claimed] = relay.execution.claim("w", limit=1)
     return claimed
 
 
@@ -74,7 +76,7 @@ def test_the_request_gets_the_bytes_and_the_record_the_hash(relay: Relay, clock:
         {"data": base64.b64encode(PDF).decode(), "mediaType": "application/pdf", "name": "1.pdf"},
         {"data": base64.b64encode(PNG).decode(), "mediaType": "image/png", "name": "bilde.png"},
     ]
-    record = relay.read.record(R)
+    record = relay.queries.job_details(R)
     assert record["request"]["files"][0] == {
         "url": "https://a.example/1.pdf",
         "name": "1.pdf",
@@ -105,20 +107,20 @@ def test_what_was_fetched_is_not_fetched_again(relay: Relay, clock: Clock) -> No
     claimed = submit(relay)
     failure = whole(Files(relay, shelf), claimed)
     assert isinstance(failure, Failure)
-    assert (failure.remedy, failure.sent) == (Remedy.SOON, False)
-    relay.work.fail(claimed, failure)
-    assert relay.read.record(R)["calls"][0]["sent"] is False
+    assert (failure.remedy, failure.sent) == (Remedy.RETRY, False)
+    relay.execution.fail(claimed, failure)
+    assert relay.queries.job_details(R)["calls"][0]["sent"] is False
     clock.advance(60)
     shelf.found["2.png"] = PNG
 
-    [claimed] = relay.work.claim("another", limit=1)
+    [claimed] = relay.execution.claim("another", limit=1)
     assert [file["mediaType"] for file in whole(Files(relay, shelf), claimed)["files"]] == [
         "application/pdf",
         "image/png",
     ]
-    relay.work.complete(claimed, a_completion())
+    relay.execution.complete(claimed, a_completion())
     relay.retry(R)
-    [claimed] = relay.work.claim("w", limit=1)
+    [claimed] = relay.execution.claim("w", limit=1)
     assert len(whole(Files(relay, shelf), claimed)["files"]) == 2
 
     assert shelf.asked == ["1.pdf", "2.png", "2.png"]
@@ -127,9 +129,9 @@ def test_what_was_fetched_is_not_fetched_again(relay: Relay, clock: Clock) -> No
 def test_a_file_that_is_not_there_fails_the_job_at_once(relay: Relay) -> None:
     claimed = submit(relay)
 
-    relay.work.fail(claimed, whole(Files(relay, Shelf(**{"1.pdf": 404})), claimed))
+    relay.execution.fail(claimed, whole(Files(relay, Shelf(**{"1.pdf": 404})), claimed))
 
-    status = relay.read.status(R)
+    status = relay.queries.status(R)
     assert (status["status"], status["errorType"], status["attempts"]) == ("failed", "invalid_request", 1)
     assert status["error"].startswith("files[0] could not be fetched: a.example answered 404")
 
@@ -139,11 +141,11 @@ def test_a_server_in_trouble_is_asked_as_often_as_claude(relay: Relay, clock: Cl
     shelf = Shelf(**{"1.pdf": 500})
     claimed = submit(relay)
     for _ in range(3):
-        relay.work.fail(claimed, whole(Files(relay, shelf), claimed))
+        relay.execution.fail(claimed, whole(Files(relay, shelf), claimed))
         clock.advance(100)
-        [claimed] = relay.work.claim("w", limit=1) or [claimed]
+        [claimed] = relay.execution.claim("w", limit=1) or [claimed]
 
-    status = relay.read.status(R)
+    status = relay.queries.status(R)
     assert (status["status"], status["errorType"], status["attempts"]) == ("failed", "upstream", 3)
     assert len(shelf.asked) == 3
 
@@ -167,17 +169,17 @@ def test_a_cancel_ends_the_fetching(relay: Relay, clock: Clock) -> None:
 
     failure = whole(Files(relay, shelf), claimed, lambda: why if cancelled.is_set() else None)
     relay.cancel(R)
-    relay.work.fail(claimed, failure)
+    relay.execution.fail(claimed, failure)
 
     assert shelf.asked == ["1.pdf"]
-    assert relay.read.status(R)["errorType"] == "cancelled"
-    assert relay.read.record(R)["calls"][0]["sent"] is False
+    assert relay.queries.status(R)["errorType"] == "cancelled"
+    assert relay.queries.job_details(R)["calls"][0]["sent"] is False
 
 
 def test_a_full_disk_does_not_fetch_again(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
     """The bytes in hand wait for the store."""
     claimed, shelf = submit(relay, files=URLS[:1]), Shelf()
-    keep, tries = relay.attachments.keep, []
+    keep, tries = relay.fetched_files.keep, []
 
     def full(*args: Any, **kwargs: Any) -> None:
         tries.append(1)
@@ -185,7 +187,7 @@ def test_a_full_disk_does_not_fetch_again(relay: Relay, monkeypatch: pytest.Monk
             raise StoreUnavailable("the disk is full")
         keep(*args, **kwargs)
 
-    monkeypatch.setattr(relay.attachments, "keep", full)
+    monkeypatch.setattr(relay.fetched_files, "keep", full)
     monkeypatch.setattr("claude_relay.worker.files._PAUSE", 0.01)
 
     assert len(whole(Files(relay, shelf), claimed)["files"]) == 1
@@ -194,12 +196,12 @@ def test_a_full_disk_does_not_fetch_again(relay: Relay, monkeypatch: pytest.Monk
 
 def test_a_worker_that_lost_the_job_keeps_nothing(relay: Relay) -> None:
     claimed = submit(relay)
-    relay.work.reap(claimed.job.id, claimed.token, why="the worker fell silent")
+    relay.execution.reap(claimed.job.id, claimed.token, why="the worker fell silent")
 
     failure = whole(Files(relay, Shelf()), claimed)
 
     assert (failure.type, failure.sent) == (ErrorType.INTERRUPTED, False)
-    assert relay.attachments.kept(claimed) == []
+    assert relay.fetched_files.list(claimed) == []
 
 
 def test_metadata_alone_is_retained_where_that_was_asked_for(relay: Relay, store: SqliteStore, clock: Clock) -> None:
@@ -207,32 +209,32 @@ def test_metadata_alone_is_retained_where_that_was_asked_for(relay: Relay, store
     secret = b"%PDF-1.7 " + b"personal " * 100
     claimed = submit(relay, files=URLS[:1], retain=Retain.METADATA)
     whole(Files(relay, Shelf(**{"1.pdf": secret})), claimed)
-    relay.work.complete(claimed, a_completion())
+    relay.execution.complete(claimed, a_completion())
     clock.advance(5)
-    [sent] = relay.post.claim("w", limit=1, at_once=1)
-    assert relay.attachments.kept(claimed)
-    relay.post.settle(sent, Reply(status=200))
-    relay.upkeep.forget()
+    [sent] = relay.deliveries.claim("w", limit=1, at_once=1)
+    assert relay.fetched_files.list(claimed)
+    relay.deliveries.record_attempt(sent, Reply(status=200))
+    relay.maintenance.scrub()
 
-    assert relay.attachments.kept(claimed) == []
+    assert relay.fetched_files.list(claimed) == []
     assert all(b"personal personal" not in path.read_bytes() for path in store._path.parent.glob("relay.db*"))
 
 
 def test_the_purge_takes_the_files_along(relay: Relay, store: SqliteStore, clock: Clock) -> None:
     claimed = submit(relay, webhook_url=None)
     whole(Files(relay, Shelf()), claimed)
-    relay.work.complete(claimed, a_completion())
+    relay.execution.complete(claimed, a_completion())
     clock.advance(2 * DAY)
 
-    assert relay.upkeep.purge() == 1
-    assert store.read(lambda view: view.files(claimed.job.id)) == []
+    assert relay.maintenance.purge() == 1
+    assert store.read(lambda tx: tx.files(claimed.job.id)) == []
 
 
 def test_the_files_in_hand_are_never_more_than_fit(relay: Relay) -> None:
     """A second job's files wait until the first one's call has ended."""
     relay.submit(a_submission("r", request={"prompt": "1", "files": URLS[:1]}))
     relay.submit(a_submission("s", request={"prompt": "2", "files": URLS[:1]}))
-    first, second = relay.work.claim("w", limit=2)
+    first, second = relay.execution.claim("w", limit=2)
     files, done = Files(relay, Shelf(), most=1000, in_hand=len(PDF)), threading.Event()
 
     def run() -> None:
@@ -250,18 +252,18 @@ def test_the_files_in_hand_are_never_more_than_fit(relay: Relay) -> None:
 
 def test_a_job_that_waits_for_its_files_is_not_stuck(relay: Relay) -> None:
     """Room for them may be taken by calls of half an hour: a worker that waits for it is well, and is not shot."""
-    in_hand = InHand()
+    in_hand = InFlightCalls()
     running = in_hand.add(submit(relay))
-    running.began_at = running.moved_at = time.monotonic() - 4000
-    found: list[Running | None] = []
+    running.started_at = running.progress_at = time.monotonic() - 4000
+    found: list[InFlightCall | None] = []
 
     class Waits(Shelf):
-        def fetch(self, url: str, *, most: int, stop: Any, room: Any) -> Fetched:
+        def fetch(self, url: str, *, most: int, stop: Any, room: Any) -> FetchResult:
             assert stop() is None
-            found.append(in_hand.stuck(time.monotonic(), longest=1920, silence=300))
-            return Fetched(host="a.example", status=404)
+            found.append(in_hand.stalled(time.monotonic(), longest=1920, silence=300))
+            return FetchResult(host="a.example", status=404)
 
-    caller = Caller(relay, None, Files(relay, Waits()), pacing=Pacing(), ending=threading.Event())  # type: ignore[arg-type]
+    caller = CallExecutor(relay, None, Files(relay, Waits()), pacing=Pacing(), ending=threading.Event())  # type: ignore[arg-type]
     caller.run(running)
 
     assert found == [None]

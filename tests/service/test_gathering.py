@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from claude_relay.core.batching import Batch
-from claude_relay.core.failure import ErrorType, Failure
+from claude_relay.core.batches import Batch
+from claude_relay.core.jobs.failure import ErrorType, Failure
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
-from claude_relay.relay import Ref, Relay
-from claude_relay.relay.batches import HOLD
-from claude_relay.relay.gathering import AHEAD
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import JobRef, Relay
+from claude_relay.services.batch_planner import MAX_UNSENT
+from claude_relay.services.batches import BATCH_LEASE
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 DOWN = a_failure(sent=False, reason="connect")
 
@@ -22,7 +22,7 @@ DOWN = a_failure(sent=False, reason="connect")
 @pytest.fixture
 def relay(store: Store) -> Iterator[Relay]:
     policy = Policy(batch_linger=0.0, batch_size=5)
-    relay = Relay(store, QuietBell(), policy)
+    relay = Relay(store, QuietNotifier(), policy)
     yield relay
     relay.close()
 
@@ -36,7 +36,7 @@ def send(relay: Relay, batch: Batch) -> None:
 
 
 def taken(relay: Relay) -> Batch:
-    batch = relay.batches.take("w")
+    batch = relay.batches.claim_due("w")
     assert batch is not None
     return batch
 
@@ -47,9 +47,9 @@ def test_what_one_worker_has_in_hand_no_other_takes(relay: Relay, clock: Clock) 
     relay.batches.plan("w")
     taken(relay)
 
-    assert relay.batches.take("other") is None
-    clock.advance(HOLD)
-    assert relay.batches.take("other") is not None
+    assert relay.batches.claim_due("other") is None
+    clock.advance(BATCH_LEASE)
+    assert relay.batches.claim_due("other") is not None
 
 
 def test_a_long_queue_is_not_gathered_far_ahead_of_its_sending(relay: Relay) -> None:
@@ -58,7 +58,7 @@ def test_a_long_queue_is_not_gathered_far_ahead_of_its_sending(relay: Relay) -> 
     planned = 0
     while relay.batches.plan("w") is not None:
         planned += 1
-    assert planned == AHEAD
+    assert planned == MAX_UNSENT
 
     send(relay, taken(relay))
     assert relay.batches.plan("w") is not None
@@ -74,20 +74,20 @@ def test_an_outage_of_minutes_fails_no_job_that_waits_for_a_batch(relay: Relay, 
     tries = 0
     for _ in range(600):
         relay.batches.plan("w")
-        while (batch := relay.batches.take("w")) is not None:
-            relay.batches.refused(batch, DOWN)
+        while (batch := relay.batches.claim_due("w")) is not None:
+            relay.batches.mark_create_refused(batch, DOWN)
             tries += 1
         clock.advance(1)
 
     assert tries < 40
-    assert relay.read.overview()["jobs"]["failed"] == 0
-    assert str(relay.read.status(Ref(request_id="r-99"))["waitingFor"]).startswith("unreachable until ")
+    assert relay.queries.overview()["jobs"]["failed"] == 0
+    assert str(relay.queries.status(JobRef(request_id="r-99"))["waitingFor"]).startswith("unreachable until ")
 
 
 def test_once_the_line_is_up_all_go_on_at_once(relay: Relay, clock: Clock) -> None:
     wait_for_a_batch(relay, 20)
     assert relay.batches.plan("w") is not None
-    relay.batches.refused(taken(relay), DOWN)
+    relay.batches.mark_create_refused(taken(relay), DOWN)
     assert relay.batches.plan("w") is None
     clock.advance(2)
     probe = relay.batches.plan("w")
@@ -102,10 +102,10 @@ def test_once_the_line_is_up_all_go_on_at_once(relay: Relay, clock: Clock) -> No
 def test_live_calls_hear_from_a_batch_that_the_line_is_down(relay: Relay) -> None:
     wait_for_a_batch(relay, 1)
     relay.batches.plan("w")
-    relay.batches.refused(taken(relay), DOWN)
+    relay.batches.mark_create_refused(taken(relay), DOWN)
     relay.submit(a_submission("live"))
 
-    assert relay.work.claim("w", limit=1) == []
+    assert relay.execution.claim("w", limit=1) == []
 
 
 @pytest.mark.parametrize(
@@ -119,16 +119,16 @@ def test_live_calls_hear_from_a_batch_that_the_line_is_down(relay: Relay) -> Non
 def test_what_only_a_live_call_can_do_is_no_try_that_failed(store: Store, failure: Failure) -> None:
     """A live call goes on after a pause, and asks for a schema in words, within one try: so there must be one left."""
     policy = Policy(batch_linger=0.0, call_attempts=1)
-    relay = Relay(store, QuietBell(), policy)
+    relay = Relay(store, QuietNotifier(), policy)
     wait_for_a_batch(relay, 1)
     relay.batches.plan("w")
     batch = taken(relay)
     [one] = relay.batches.contents(batch)
     send(relay, batch)
-    relay.batches.settle(one, failure)
-    [claimed] = relay.work.claim("w", limit=1)
+    relay.batches.record_result(one, failure)
+    [claimed] = relay.execution.claim("w", limit=1)
 
-    assert relay.work.complete(claimed, a_completion(cost_usd=0.5)).attempt == 1
-    assert "called live" in json.loads(relay.read.result(Ref(request_id="r-0")) or b"")["warnings"][0]
-    assert relay.read.cost(by="key")["total"]["costUsd"] == 0.5 + (failure.cost_usd or 0.0)
+    assert relay.execution.complete(claimed, a_completion(cost_usd=0.5)).attempt == 1
+    assert "called live" in json.loads(relay.queries.result(JobRef(request_id="r-0")) or b"")["warnings"][0]
+    assert relay.queries.cost(by="key")["total"]["costUsd"] == 0.5 + (failure.cost_usd or 0.0)
     relay.close()

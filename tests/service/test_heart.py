@@ -7,24 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from claude_relay.core.failure import Failure
-from claude_relay.core.job import State
-from claude_relay.ports import WorkerSeen
-from claude_relay.relay import Relay
-from claude_relay.relay.values import Claimed
-from claude_relay.worker.call import Caller
+from claude_relay.core.jobs.failure import Failure
+from claude_relay.core.jobs.job import State
+from claude_relay.ports import WorkerHeartbeat
+from claude_relay.services import Relay
+from claude_relay.services.context import ClaimedJob
+from claude_relay.worker.executor import CallExecutor
 from claude_relay.worker.files import Files
-from claude_relay.worker.heart import Heart
+from claude_relay.worker.heartbeat import Heartbeat
+from claude_relay.worker.inflight import InFlightCalls
 from claude_relay.worker.pacing import Pacing
-from claude_relay.worker.running import InHand
 from tests.support.builders import Clock, a_completion, a_submission
 from tests.support.eventually import eventually
 
 
 @contextmanager
-def beating(relay: Relay, in_hand: InHand) -> Iterator[None]:
-    seen = WorkerSeen(id="w", host="h", pid=1, started_at=0.0, seen_at=0.0, slots=2, running=2)
-    heart = Heart(relay, in_hand, seen=lambda: seen, worker="w", lease=0.1)
+def beating(relay: Relay, in_hand: InFlightCalls) -> Iterator[None]:
+    seen = WorkerHeartbeat(id="w", host="h", pid=1, started_at=0.0, seen_at=0.0, slots=2, running=2)
+    heart = Heartbeat(relay, in_hand, seen=lambda: seen, worker="w", lease=0.1)
     heart.start()
     try:
         yield
@@ -32,21 +32,21 @@ def beating(relay: Relay, in_hand: InHand) -> Iterator[None]:
         heart.stop()
 
 
-def two(relay: Relay) -> tuple[Claimed, Claimed]:
+def two(relay: Relay) -> tuple[ClaimedJob, ClaimedJob]:
     relay.submit_many([a_submission("a"), a_submission("b")])
-    one, other = sorted(relay.work.claim("w", limit=2), key=lambda each: each.job.request_id)
-    relay.work.sending(one)
+    one, other = sorted(relay.execution.claim("w", limit=2), key=lambda each: each.job.request_id)
+    relay.execution.sending(one)
     return one, other
 
 
-def taken_over(relay: Relay, claimed: Claimed) -> Claimed:
-    relay.work.reap(claimed.job.id, claimed.token, why="its lease ran out")
-    [again] = relay.work.claim("other", limit=1)
+def taken_over(relay: Relay, claimed: ClaimedJob) -> ClaimedJob:
+    relay.execution.reap(claimed.job.id, claimed.token, why="its lease ran out")
+    [again] = relay.execution.claim("other", limit=1)
     return again
 
 
 def test_who_has_lost_a_job_hears_it_and_keeps_the_others(relay: Relay, clock: Clock) -> None:
-    in_hand = InHand()
+    in_hand = InFlightCalls()
     lost, kept = (in_hand.add(claimed) for claimed in two(relay))
     taken_over(relay, lost.claimed)
     clock.advance(10)
@@ -54,7 +54,7 @@ def test_who_has_lost_a_job_hears_it_and_keeps_the_others(relay: Relay, clock: C
         eventually(lost.lost.is_set)
         assert not kept.lost.is_set()
 
-    leases = {job.request_id: job.lease for job in relay.work.leases() if job.lease is not None}
+    leases = {job.request_id: job.lease for job in relay.execution.running() if job.lease is not None}
     assert leases["b"].expires_at == clock() + relay.policy.lease
     assert leases["a"].worker == "other"
 
@@ -70,10 +70,10 @@ class WritesUntilStopped:
 
 def test_a_call_whose_job_another_worker_has_is_stopped_and_writes_nothing(relay: Relay) -> None:
     """Its tokens would be paid for nothing; the other one's answer is the job's."""
-    in_hand = InHand()
+    in_hand = InFlightCalls()
     running = in_hand.add(two(relay)[0])
     again = taken_over(relay, running.claimed)
-    caller = Caller(
+    caller = CallExecutor(
         relay,
         WritesUntilStopped(),  # type: ignore[arg-type]
         Files(relay, None),  # type: ignore[arg-type]
@@ -83,4 +83,4 @@ def test_a_call_whose_job_another_worker_has_is_stopped_and_writes_nothing(relay
     with beating(relay, in_hand):
         assert caller.run(running) is None
 
-    assert relay.work.complete(again, a_completion("theirs")).state is State.COMPLETED
+    assert relay.execution.complete(again, a_completion("theirs")).state is State.COMPLETED

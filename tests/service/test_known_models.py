@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from claude_relay.claude import Limits, Messages
-from claude_relay.core.catalogue import BUILT_IN
-from claude_relay.core.failure import ErrorType, Failure, Remedy
-from claude_relay.core.prices import PriceList
-from claude_relay.relay import Relay
-from claude_relay.relay.known import FRESH, Known
-from claude_relay.storage.sqlite import SqliteStore
-from claude_relay.worker.lookup import FIRST_PAUSE, REFRESH, Lookup
+from claude_relay.claude import AnthropicMessages, CallTimeouts
+from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
+from claude_relay.core.models.catalog import BUILT_IN
+from claude_relay.core.money.prices import PriceList
+from claude_relay.services import Relay
+from claude_relay.services.model_catalog import MAX_AGE, CachedModelCatalog
+from claude_relay.storage.sqlite.store import SqliteStore
+from claude_relay.worker.model_refresher import FIRST_PAUSE, REFRESH, ModelRefresher
 from tests.support.builders import Clock
 from tests.support.fake_claude import FakeClaude, listed
 
-DOWN = Failure(type=ErrorType.UPSTREAM, message="no", remedy=Remedy.SOON)
+DOWN = Failure(type=ErrorType.UPSTREAM, message="no", remedy=Remedy.RETRY)
 
 
 class Scripted:
@@ -44,11 +44,13 @@ def test_every_page_is_fetched_and_stored_with_the_retired_ones(relay: Relay, st
     """Through the real client: pages are followed, unknown fields do no harm, and it is no call in the books."""
     with FakeClaude() as fake:
         fake.page = 2
-        messages = Messages(api_key="sk-ant-test", prices=PriceList(dated=""), base_url=fake.url, limits=Limits())
-        assert Lookup(relay, messages, provider="anthropic").look() == REFRESH
+        messages = AnthropicMessages(
+            api_key="sk-ant-test", prices=PriceList(dated=""), base_url=fake.url, limits=CallTimeouts()
+        )
+        assert ModelRefresher(relay, messages, provider="anthropic").refresh() == REFRESH
         messages.close()
 
-    memo = store.read(lambda view: view.memo("models"))
+    memo = store.read(lambda tx: tx.shared_value("models"))
     assert [one["id"] for one in memo["models"]] == [one["id"] for one in fake.models or ()]
     assert memo["fetchedAt"] == pytest.approx(time.time(), abs=60)
     assert memo["models"][-1]["lifecycle"] == "retired"
@@ -59,11 +61,11 @@ def test_every_page_is_fetched_and_stored_with_the_retired_ones(relay: Relay, st
 def test_a_list_that_cannot_be_had_is_asked_for_more_and_more_seldom(relay: Relay, store: SqliteStore) -> None:
     """What was known before stands, and a list that names nothing counts as none."""
     one = [{"id": "claude-sonnet-6", "line": "sonnet"}]
-    lookup = Lookup(relay, Scripted(one, DOWN, [], DOWN, one, DOWN), provider="anthropic")
+    lookup = ModelRefresher(relay, Scripted(one, DOWN, [], DOWN, one, DOWN), provider="anthropic")
 
-    pauses = [lookup.look() for _ in range(6)]
+    pauses = [lookup.refresh() for _ in range(6)]
     assert pauses == [REFRESH, FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, REFRESH, FIRST_PAUSE]
-    assert store.read(lambda view: view.memo("models"))["models"] == one
+    assert store.read(lambda tx: tx.shared_value("models"))["models"] == one
 
 
 @pytest.mark.parametrize("broken", [None, []])
@@ -71,7 +73,9 @@ def test_an_upstream_without_a_list_is_a_failure_and_no_crash(broken: Any) -> No
     """A gateway may not have one."""
     with FakeClaude() as fake:
         fake.models = broken
-        messages = Messages(api_key="sk-ant-test", prices=PriceList(dated=""), base_url=fake.url, limits=Limits())
+        messages = AnthropicMessages(
+            api_key="sk-ant-test", prices=PriceList(dated=""), base_url=fake.url, limits=CallTimeouts()
+        )
         found = messages.models()
         messages.close()
 
@@ -81,22 +85,22 @@ def test_an_upstream_without_a_list_is_a_failure_and_no_crash(broken: Any) -> No
 def test_the_door_learns_of_a_new_list_while_it_runs(relay: Relay, store: SqliteStore) -> None:
     """Within seconds, and without asking the store for each job."""
     clock = Clock(0.0)
-    known = Known(store, clock=clock)
+    known = CachedModelCatalog(store, clock=clock)
     assert known() is BUILT_IN
 
-    Lookup(relay, Scripted([{"id": "claude-opus-6", "line": "opus"}]), provider="anthropic").look()
+    ModelRefresher(relay, Scripted([{"id": "claude-opus-6", "line": "opus"}]), provider="anthropic").refresh()
     assert known() is BUILT_IN
-    clock.advance(FRESH)
+    clock.advance(MAX_AGE)
     assert known().aliases["smart"] == "claude-opus-6"
     assert known() is known()
 
 
 def test_the_list_of_another_upstream_says_nothing(relay: Relay, store: SqliteStore) -> None:
     """Whoever goes from the sandbox to Anthropic does not take its scenery along."""
-    Lookup(relay, Scripted([{"id": "claude-opus-6", "line": "opus"}]), provider="sandbox").look()
+    ModelRefresher(relay, Scripted([{"id": "claude-opus-6", "line": "opus"}]), provider="sandbox").refresh()
 
-    assert Known(store, provider="anthropic")() is BUILT_IN
-    assert Known(store, provider="sandbox")().aliases["smart"] == "claude-opus-6"
+    assert CachedModelCatalog(store, provider="anthropic")() is BUILT_IN
+    assert CachedModelCatalog(store, provider="sandbox")().aliases["smart"] == "claude-opus-6"
 
 
 @pytest.mark.parametrize(
@@ -104,6 +108,6 @@ def test_the_list_of_another_upstream_says_nothing(relay: Relay, store: SqliteSt
     [None, 7, {}, {"models": []}, {"models": [1, {"id": ""}], "fetchedAt": 1.0}, {"models": [listed("claude-opus-6")]}],
 )
 def test_a_memo_that_makes_no_sense_leaves_the_built_in_list(store: SqliteStore, memo: Any) -> None:
-    store.write(lambda unit: unit.remember("models", memo))
+    store.write(lambda tx: tx.set_shared_value("models", memo))
 
-    assert Known(store)() is BUILT_IN
+    assert CachedModelCatalog(store)() is BUILT_IN

@@ -7,12 +7,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from claude_relay.core.job import State
+from claude_relay.core.jobs.job import State
 from claude_relay.core.policy import Policy
-from claude_relay.relay import Ref, Relay
+from claude_relay.services import JobRef, Relay
 from claude_relay.storage import migrate
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import QuietBell, a_completion
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import QuietNotifier, a_completion
 
 _JOB = """
 INSERT INTO jobs SELECT ?, 'admin', ?, 'hash', ?, 2, 1, 1, 1, 0, 1, 'default', 'claude-sonnet-5-5', 'sonnet', 'live',
@@ -54,13 +54,13 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_store_of_the_first_release_goes_on(old: Path) -> None:
     """Every row is there, what points to it is held to it, and its jobs run."""
     store = SqliteStore(old)
-    relay = Relay(store, QuietBell(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy())
     try:
-        assert relay.read.result(Ref(request_id="r-1")) == b"{}"
-        record = relay.read.record(Ref(request_id="r-0"))
+        assert relay.queries.result(JobRef(request_id="r-1")) == b"{}"
+        record = relay.queries.job_details(JobRef(request_id="r-0"))
         assert (record["costUsd"], record["calls"][0]["mode"], record["events"][0]["event"]) == (0.5, "live", "x")
-        [claimed] = relay.work.claim("w", limit=5)
-        assert relay.work.complete(claimed, a_completion()).state is State.COMPLETED
+        [claimed] = relay.execution.claim("w", limit=5)
+        assert relay.execution.complete(claimed, a_completion()).state is State.COMPLETED
     finally:
         store.close()
     connection = apsw.Connection(str(old))

@@ -9,38 +9,38 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import ErrorType, Partial, Remedy
-from claude_relay.core.job import Job, Retain, State
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
+from claude_relay.core.jobs.job import Job, Retain, State
 from claude_relay.core.policy import DAY
 from claude_relay.core.wire import timestamp
 from claude_relay.errors import LeaseLost, StoreUnavailable
 from claude_relay.ports import Store
-from claude_relay.relay import Ref, Relay, standing
-from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.services import JobRef, Relay, holds
+from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, a_completion, a_failure, a_submission
 
-R = Ref(request_id="r")
+R = JobRef(request_id="r")
 OK = Reply(status=200)
 GONE = Reply(status=410)
 
 
 def claim(relay: Relay, limit: int = 1) -> Any:
-    found = relay.work.claim("w", limit=limit)
+    found = relay.execution.claim("w", limit=limit)
     return found[0] if limit == 1 else found
 
 
 def post(relay: Relay, clock: Clock, reply: Reply) -> list[bytes]:
     """Send what is due, all with the same answer; what was sent."""
     clock.advance(5)
-    sent = relay.post.claim("w", limit=10, at_once=10)
+    sent = relay.deliveries.claim("w", limit=10, at_once=10)
     for one in sent:
-        relay.post.settle(one, reply)
+        relay.deliveries.record_attempt(one, reply)
     return [one.body for one in sent]
 
 
 def stored(store: Store, name: str) -> Job:
-    return store.read(lambda view: view.find(name, None)[0])
+    return store.read(lambda tx: tx.find(name, None)[0])
 
 
 def test_a_job_that_is_handed_back_with_a_cancel_asked_for_is_cancelled(relay: Relay) -> None:
@@ -49,8 +49,8 @@ def test_a_job_that_is_handed_back_with_a_cancel_asked_for_is_cancelled(relay: R
     claimed = claim(relay)
     relay.cancel(R)
 
-    assert relay.work.release(claimed).state is State.CANCELLED
-    assert relay.read.status(R)["errorType"] == "cancelled"
+    assert relay.execution.release(claimed).state is State.CANCELLED
+    assert relay.queries.status(R)["errorType"] == "cancelled"
 
 
 def test_an_answer_that_began_before_the_park_says_nothing_of_it(relay: Relay, clock: Clock) -> None:
@@ -59,13 +59,13 @@ def test_an_answer_that_began_before_the_park_says_nothing_of_it(relay: Relay, c
         relay.submit(a_submission(name))
     early, refused = claim(relay, 2)
     clock.advance(1)
-    relay.work.fail(refused, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    relay.execution.fail(refused, a_failure(ErrorType.PERMISSION, Remedy.PARK))
     clock.advance(1)
-    relay.work.complete(early, a_completion())
-    assert relay.work.claim("w", limit=5) == []
+    relay.execution.complete(early, a_completion())
+    assert relay.execution.claim("w", limit=5) == []
 
     clock.advance(301)
-    relay.work.complete(claim(relay), a_completion())
+    relay.execution.complete(claim(relay), a_completion())
     assert len(claim(relay, 5)) == 1
 
 
@@ -76,19 +76,19 @@ def test_jobs_that_stand_still_hide_no_deadline_of_others(relay: Relay, clock: C
     clock.advance(DAY + 60)
     relay.submit(a_submission("late", deadline_at=clock() + 1))
     clock.advance(2)
-    assert [job.request_id for job in relay.upkeep.expire()] == ["late"]
+    assert [job.request_id for job in relay.maintenance.expire()] == ["late"]
 
     relay.pause()
     relay.submit(a_submission("later", deadline_at=clock() + 1))
     clock.advance(2)
-    assert [job.request_id for job in relay.upkeep.expire()] == ["later"]
-    assert relay.upkeep.expire() == []
+    assert [job.request_id for job in relay.maintenance.expire()] == ["later"]
+    assert relay.maintenance.expire() == []
 
 
 def test_time_that_was_paused_and_parked_at_once_is_given_back_once(relay: Relay, store: Store, clock: Clock) -> None:
     relay.submit_many([a_submission("probe"), a_submission("r")])
     before = stored(store, "r").deadline_at
-    relay.work.fail(claim(relay), a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    relay.execution.fail(claim(relay), a_failure(ErrorType.PERMISSION, Remedy.PARK))
     relay.pause()
     clock.advance(3600)
     relay.resume()
@@ -109,7 +109,7 @@ def test_a_clock_that_is_set_back_takes_no_time_from_a_deadline(relay: Relay, st
 def a_retried(relay: Relay, clock: Clock) -> Any:
     """`retain: metadata`; its first run has failed and is still being told, its second is in a worker's hands."""
     relay.submit(a_submission("r", retain=Retain.METADATA))
-    relay.work.fail(claim(relay), a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL))
+    relay.execution.fail(claim(relay), a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL))
     clock.advance(0.5)
     relay.retry(R)
     return claim(relay)
@@ -120,12 +120,12 @@ def test_a_delivery_of_an_old_run_erases_nothing_that_the_new_one_needs(
 ) -> None:
     claimed = a_retried(relay, clock)
     assert len(post(relay, clock, OK)) == 1
-    prompt = store.read(lambda view: view.request(claimed.job.id))
+    prompt = store.read(lambda tx: tx.request(claimed.job.id))
     assert prompt is not None and prompt.request["prompt"] == "Hei"
 
-    relay.work.complete(claimed, a_completion())
+    relay.execution.complete(claimed, a_completion())
     assert b"Svar" in post(relay, clock, OK)[0]
-    erased = store.read(lambda view: view.request(claimed.job.id))
+    erased = store.read(lambda tx: tx.request(claimed.job.id))
     assert erased is not None and erased.request == {}
 
 
@@ -135,44 +135,44 @@ def test_nothing_is_erased_while_another_run_is_still_being_told(
 ) -> None:
     """And the last to settle, whichever way, takes the content with it."""
     claimed = a_retried(relay, clock)
-    relay.work.complete(claimed, a_completion())
+    relay.execution.complete(claimed, a_completion())
     clock.advance(5)
-    old, new = sorted(relay.post.claim("w", limit=2, at_once=2), key=lambda one: one.delivery.run)
-    relay.post.settle(new, OK)
-    outcome = store.read(lambda view: view.outcome(claimed.job.id, 1))
+    old, new = sorted(relay.deliveries.claim("w", limit=2, at_once=2), key=lambda one: one.delivery.run)
+    relay.deliveries.record_attempt(new, OK)
+    outcome = store.read(lambda tx: tx.outcome(claimed.job.id, 1))
     assert outcome is not None and outcome.body == old.body
 
-    relay.post.settle(old, last)
-    gone = store.read(lambda view: view.outcome(claimed.job.id, 1))
+    relay.deliveries.record_attempt(old, last)
+    gone = store.read(lambda tx: tx.outcome(claimed.job.id, 1))
     assert gone is not None and gone.body == b""
 
 
 def test_a_job_is_not_purged_while_an_old_run_is_still_being_told(relay: Relay, clock: Clock) -> None:
     relay.submit(a_submission("r"))
-    relay.work.complete(claim(relay), a_completion())
+    relay.execution.complete(claim(relay), a_completion())
     relay.retry(R)
-    relay.work.complete(claim(relay), a_completion())
+    relay.execution.complete(claim(relay), a_completion())
     clock.advance(5)
-    old, new = sorted(relay.post.claim("w", limit=2, at_once=2), key=lambda one: one.delivery.run)
-    relay.post.settle(new, OK)
+    old, new = sorted(relay.deliveries.claim("w", limit=2, at_once=2), key=lambda one: one.delivery.run)
+    relay.deliveries.record_attempt(new, OK)
     clock.advance(2 * DAY)
-    assert relay.upkeep.purge() == 0
+    assert relay.maintenance.purge() == 0
 
-    relay.post.settle(old, OK)
-    assert relay.upkeep.purge() == 1
+    relay.deliveries.record_attempt(old, OK)
+    assert relay.maintenance.purge() == 1
 
 
 def test_who_lost_its_job_before_the_first_byte_sends_nothing(relay: Relay) -> None:
     """It would be paid for beside the call of whoever has the job now, and in nobody's ledger."""
     relay.submit(a_submission("r-1"))
-    [frozen] = relay.work.claim("w1", limit=1)
-    relay.work.reap(frozen.job.id, frozen.token, why="frozen")
-    [other] = relay.work.claim("w2", limit=1)
+    [frozen] = relay.execution.claim("w1", limit=1)
+    relay.execution.reap(frozen.job.id, frozen.token, why="frozen")
+    [other] = relay.execution.claim("w2", limit=1)
 
     with pytest.raises(LeaseLost):
-        relay.work.sending(frozen)
-    assert [call["sent"] for call in relay.read.record(Ref(request_id="r-1"))["calls"]] == [False, False]
-    relay.work.sending(other)
+        relay.execution.sending(frozen)
+    assert [call["sent"] for call in relay.queries.job_details(JobRef(request_id="r-1"))["calls"]] == [False, False]
+    relay.execution.sending(other)
 
 
 def test_one_lost_lease_sinks_no_other_answer(relay: Relay) -> None:
@@ -180,11 +180,11 @@ def test_one_lost_lease_sinks_no_other_answer(relay: Relay) -> None:
     for name in "abc":
         relay.submit(a_submission(name))
     claimed = claim(relay, 3)
-    relay.work.reap(claimed[1].job.id, claimed[1].token, why="its worker died")
-    done = relay.work.complete_many([(one, a_completion()) for one in claimed])
+    relay.execution.reap(claimed[1].job.id, claimed[1].token, why="its worker died")
+    done = relay.execution.complete_many([(one, a_completion()) for one in claimed])
 
     assert [isinstance(one, LeaseLost) or one.state.value for one in done] == ["completed", True, "completed"]
-    assert [relay.read.status(Ref(request_id=name))["status"] for name in "abc"] == [
+    assert [relay.queries.status(JobRef(request_id=name))["status"] for name in "abc"] == [
         "completed",
         "pending",
         "completed",
@@ -200,7 +200,7 @@ def test_a_store_that_is_closed_leaves_nobody_waiting(tmp_path: Path) -> None:
         def write(store: SqliteStore = store, told: list[object] = told) -> None:
             try:
                 while True:
-                    store.write(lambda unit: None)
+                    store.write(lambda tx: None)
             except StoreUnavailable as exc:
                 told.append(exc)
 
@@ -216,7 +216,7 @@ def test_a_store_that_is_closed_leaves_nobody_waiting(tmp_path: Path) -> None:
 def parked(relay: Relay, clock: Clock) -> Any:
     """The key was refused; a probe is in a worker's hands, five minutes later."""
     relay.submit_many([a_submission(name) for name in "abc"])
-    relay.work.fail(claim(relay), a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    relay.execution.fail(claim(relay), a_failure(ErrorType.PERMISSION, Remedy.PARK))
     clock.advance(301)
     return claim(relay)
 
@@ -226,7 +226,7 @@ def parked(relay: Relay, clock: Clock) -> Any:
     [
         (a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL), True),
         (a_failure(ErrorType.NOT_FOUND, Remedy.FAIL), True),
-        (a_failure(ErrorType.RATE_LIMIT, Remedy.WAIT, retry_after=1.0), True),
+        (a_failure(ErrorType.RATE_LIMIT, Remedy.THROTTLE, retry_after=1.0), True),
         (a_failure(ErrorType.REFUSED, Remedy.FAIL, usage={"input_tokens": 9}), True),
         (a_failure(ErrorType.UPSTREAM, usage={"input_tokens": 9}, ambiguous=True), True),
         (a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL, sent=False), False),
@@ -234,7 +234,7 @@ def parked(relay: Relay, clock: Clock) -> Any:
         (a_failure(ErrorType.TOO_LARGE, Remedy.FAIL), False),
         (a_failure(ErrorType.UPSTREAM), False),
         (a_failure(ErrorType.TIMEOUT), False),
-        (a_failure(ErrorType.OVERLOADED, Remedy.WAIT, retry_after=1.0), False),
+        (a_failure(ErrorType.OVERLOADED, Remedy.THROTTLE, retry_after=1.0), False),
         (a_failure(ErrorType.BUDGET, Remedy.PARK, usage={"input_tokens": 9}), False),
     ],
     ids=lambda value: f"{value.type.value}-{value.remedy.value}-{bool(value.usage)}" if hasattr(value, "type") else "",
@@ -243,7 +243,7 @@ def test_a_probe_that_fails_opens_the_queue_if_it_shows_that_the_key_works(
     relay: Relay, clock: Clock, failure: Any, opens: bool
 ) -> None:
     """What only an accepted key is answered does; what the edge says, or nobody, proves nothing."""
-    relay.work.fail(parked(relay, clock), failure)
+    relay.execution.fail(parked(relay, clock), failure)
     clock.advance(2)
 
     assert (len(claim(relay, 9)) >= 2) is opens
@@ -259,17 +259,17 @@ def test_a_pause_and_a_park_that_end_apart_give_the_hours_they_share_back_once(
     probe = claim(relay)
     refusal = a_failure(ErrorType.PERMISSION, Remedy.PARK)
     if first == "park":
-        relay.work.fail(probe, refusal)
+        relay.execution.fail(probe, refusal)
     else:
         relay.pause()
     clock.advance(3600)
     if first == "park":
         relay.pause()
     else:
-        relay.work.fail(probe, refusal)
+        relay.execution.fail(probe, refusal)
     clock.advance(3600)
     ended = "pause" if first == "pause" else "park"
-    store.write(lambda unit: standing.lift(unit, ended))
+    store.write(lambda tx: holds.release(tx, ended))
     clock.advance(3600)
     relay.resume()
 
@@ -294,31 +294,31 @@ def test_a_groups_pause_inside_the_relays_is_given_back_once(relay: Relay, store
 def test_what_a_job_cost_is_what_its_latest_run_cost(relay: Relay, store: Store) -> None:
     """Status, result and callback show the run; the record's ledger keeps what was spent before it."""
     relay.submit(a_submission("r"))
-    relay.work.complete(claim(relay), a_completion(cost_usd=0.5))
+    relay.execution.complete(claim(relay), a_completion(cost_usd=0.5))
     relay.retry(R)
-    assert relay.read.status(R)["costUsd"] is None
-    relay.work.fail(claim(relay), a_failure(cost_usd=0.25, usage={"input_tokens": 9}))
-    waits = store.read(lambda view: view.find("r", None)[0])
+    assert relay.queries.status(R)["costUsd"] is None
+    relay.execution.fail(claim(relay), a_failure(cost_usd=0.25, usage={"input_tokens": 9}))
+    waits = store.read(lambda tx: tx.find("r", None)[0])
     assert waits.cost_usd == 0.25
     relay.cancel(R)
 
-    assert relay.read.status(R)["costUsd"] == 0.25
-    assert b'"costUsd":0.25' in (relay.read.result(R) or b"")
-    assert [call["costUsd"] for call in relay.read.record(R)["calls"]] == [0.5, 0.25]
+    assert relay.queries.status(R)["costUsd"] == 0.25
+    assert b'"costUsd":0.25' in (relay.queries.result(R) or b"")
+    assert [call["costUsd"] for call in relay.queries.job_details(R)["calls"]] == [0.5, 0.25]
 
 
 def test_the_ledger_keeps_how_far_a_call_came_whose_worker_died(relay: Relay, clock: Clock) -> None:
     """The first byte's time, tokens and what they cost: counted as spent, since they were."""
     relay.submit(a_submission("r"))
     claimed = claim(relay)
-    relay.work.sending(claimed)
-    came = Partial(text="Sv", usage={"input_tokens": 9}, cost_usd=0.125, first_byte_at=clock() + 1)
-    relay.work.checkpoint(claimed, came)
-    relay.work.checkpoint(claimed, replace(came, text="Svar", first_byte_at=clock() + 2))
+    relay.execution.sending(claimed)
+    came = PartialResponse(text="Sv", usage={"input_tokens": 9}, cost_usd=0.125, first_byte_at=clock() + 1)
+    relay.execution.checkpoint(claimed, came)
+    relay.execution.checkpoint(claimed, replace(came, text="Svar", first_byte_at=clock() + 2))
     clock.advance(30)
-    relay.work.reap(claimed.job.id, claimed.token, why="the worker died")
+    relay.execution.reap(claimed.job.id, claimed.token, why="the worker died")
 
-    [call] = relay.read.record(R)["calls"]
+    [call] = relay.queries.job_details(R)["calls"]
     assert call["firstByteAt"] == timestamp(clock() - 29)
     assert (call["costUsd"], call["responseLength"], call["outcome"]) == (0.125, 4, "interrupted")
-    assert relay.read.status(R)["costUsd"] == 0.125
+    assert relay.queries.status(R)["costUsd"] == 0.125

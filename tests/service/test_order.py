@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.core.delivery import Reply
-from claude_relay.core.failure import ErrorType, Partial, Remedy
-from claude_relay.core.job import OnInterrupt, Retain
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
+from claude_relay.core.jobs.job import OnInterrupt, Retain
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, NotFound, QueueFull, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
-from claude_relay.relay import Accepted, Ref, Relay, Rooms
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import Accepted, FamilyCapacity, JobRef, Relay
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 
 @pytest.fixture
 def relay(store: Store) -> Iterator[Relay]:
-    relay = Relay(store, QuietBell(), Policy(max_queue=20))
+    relay = Relay(store, QuietNotifier(), Policy(max_queue=20))
     yield relay
     relay.close()
 
@@ -31,11 +31,11 @@ def submit(relay: Relay, *names: str, **fields: object) -> None:
 
 
 def claim(relay: Relay, limit: int = 99, **how: object) -> list[str]:
-    return [one.job.request_id for one in relay.work.claim("w", limit=limit, **how)]  # type: ignore[arg-type]
+    return [one.job.request_id for one in relay.execution.claim("w", limit=limit, **how)]  # type: ignore[arg-type]
 
 
 def waiting(relay: Relay, name: str) -> str | None:
-    return relay.read.status(Ref(request_id=name))["waitingFor"]  # type: ignore[no-any-return]
+    return relay.queries.status(JobRef(request_id=name))["waitingFor"]  # type: ignore[no-any-return]
 
 
 def test_a_head_start_is_a_head_start_and_nothing_starves(relay: Relay, clock: Clock) -> None:
@@ -55,14 +55,14 @@ def test_a_group_runs_no_more_than_its_concurrency_and_holds_up_nobody_else(rela
 
     assert claim(relay) == ["g1", "g2", "other"]
     assert waiting(relay, "g3") == "concurrency"
-    relay.cancel(Ref(request_id="g3"))
+    relay.cancel(JobRef(request_id="g3"))
 
 
 def test_a_freed_place_is_the_next_ones(relay: Relay) -> None:
     relay.set_group("g", concurrency=1, rate=None)
     submit(relay, "g1", "g2", group="g")
-    [first] = relay.work.claim("w", limit=9)
-    relay.work.complete(first, a_completion())
+    [first] = relay.execution.claim("w", limit=9)
+    relay.execution.complete(first, a_completion())
 
     assert claim(relay) == ["g2"]
 
@@ -95,19 +95,19 @@ def test_a_start_that_comes_a_little_late_shifts_none_after_it(relay: Relay, clo
 
 def test_who_waits_for_room_is_told_from_who_cannot_have_any(relay: Relay, clock: Clock) -> None:
     """By it a worker knows whether the end of a call, or a moment, makes room for those that are due."""
-    assert relay.work.held_back() is None
+    assert relay.execution.seconds_until_capacity() is None
     relay.set_group("full", concurrency=1, rate=None)
     submit(relay, "f1", "f2", group="full")
     claim(relay)
-    assert relay.work.held_back() == float("inf")
+    assert relay.execution.seconds_until_capacity() == float("inf")
     relay.set_group("slow", concurrency=None, rate=30)
     submit(relay, "s1", "s2", group="slow")
     claim(relay)
-    assert relay.work.held_back() == pytest.approx(2.0)
+    assert relay.execution.seconds_until_capacity() == pytest.approx(2.0)
     relay.pause("full"), relay.pause("slow")
-    assert relay.work.held_back() is None
+    assert relay.execution.seconds_until_capacity() is None
     relay.resume("full"), relay.pause()
-    assert relay.work.held_back() is None
+    assert relay.execution.seconds_until_capacity() is None
 
 
 def test_a_pause_takes_nothing_and_gives_the_time_back(relay: Relay, clock: Clock) -> None:
@@ -117,20 +117,20 @@ def test_a_pause_takes_nothing_and_gives_the_time_back(relay: Relay, clock: Cloc
     relay.pause("g")
     clock.advance(3 * 86400)
     assert claim(relay) == []
-    expired = [job.request_id for job in relay.upkeep.expire()]
+    expired = [job.request_id for job in relay.maintenance.expire()]
     relay.resume("g")
 
     assert expired == ["asked"]
-    assert relay.upkeep.expire() == []
+    assert relay.maintenance.expire() == []
     assert claim(relay) == ["default"]
 
 
 def test_a_job_past_its_deadline_fails_with_a_callback(relay: Relay, clock: Clock) -> None:
     submit(relay, "late", deadline_at=clock() + 10)
     clock.advance(11)
-    [job] = relay.upkeep.expire()
+    [job] = relay.maintenance.expire()
     clock.advance(2)
-    [one] = relay.post.claim("w", limit=1, at_once=1)
+    [one] = relay.deliveries.claim("w", limit=1, at_once=1)
 
     assert (job.state.value, job.error_type) == ("failed", "deadline")
     assert b'"errorType":"deadline"' in one.body
@@ -139,30 +139,30 @@ def test_a_job_past_its_deadline_fails_with_a_callback(relay: Relay, clock: Cloc
 def test_who_fails_gets_what_an_earlier_try_had_brought(relay: Relay, clock: Clock) -> None:
     """It was paid for: also where the deadline passes while the job waits for its next try."""
     submit(relay, "late", deadline_at=clock() + 10)
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.sending(claimed)
-    relay.work.checkpoint(claimed, Partial(text="half", usage={"input_tokens": 10, "output_tokens": 1}))
-    relay.work.fail(claimed, a_failure(retry_after=60.0, partial="half", ambiguous=True))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    relay.execution.checkpoint(claimed, PartialResponse(text="half", usage={"input_tokens": 10, "output_tokens": 1}))
+    relay.execution.fail(claimed, a_failure(retry_after=60.0, partial="half", ambiguous=True))
     clock.advance(11)
-    relay.upkeep.expire()
-    told = json.loads(relay.read.result(Ref(request_id="late")) or b"")
+    relay.maintenance.expire()
+    told = json.loads(relay.queries.result(JobRef(request_id="late")) or b"")
 
     assert (told["errorType"], told["partialResponse"]) == ("deadline", "half")
     assert told["usage"] == {"input_tokens": 10, "output_tokens": 1}
-    assert relay.read.status(Ref(request_id="late"))["responseLength"] == 4
+    assert relay.queries.status(JobRef(request_id="late"))["responseLength"] == 4
 
 
 def test_a_new_run_of_a_held_job_begins_with_nothing(relay: Relay, clock: Clock) -> None:
     submit(relay, "held", on_interrupt=OnInterrupt.HOLD)
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.sending(claimed)
-    relay.work.checkpoint(claimed, Partial(text="of the first run"))
-    relay.work.reap(claimed.job.id, claimed.token, why="killed")
-    assert relay.read.partial(Ref(request_id="held")) == "of the first run"
-    relay.retry(Ref(request_id="held"))
-    relay.cancel(Ref(request_id="held"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    relay.execution.checkpoint(claimed, PartialResponse(text="of the first run"))
+    relay.execution.reap(claimed.job.id, claimed.token, why="killed")
+    assert relay.queries.partial(JobRef(request_id="held")) == "of the first run"
+    relay.retry(JobRef(request_id="held"))
+    relay.cancel(JobRef(request_id="held"))
 
-    assert json.loads(relay.read.result(Ref(request_id="held")) or b"")["partialResponse"] == ""
+    assert json.loads(relay.queries.result(JobRef(request_id="held")) or b"")["partialResponse"] == ""
 
 
 def test_nothing_runs_before_its_time(relay: Relay, clock: Clock) -> None:
@@ -176,8 +176,8 @@ def test_nothing_runs_before_its_time(relay: Relay, clock: Clock) -> None:
 
 def test_a_throttled_family_waits_and_another_does_not(relay: Relay, clock: Clock) -> None:
     submit(relay, "s1")
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.fail(claimed, a_failure(ErrorType.RATE_LIMIT, Remedy.WAIT, retry_after=30.0))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(claimed, a_failure(ErrorType.RATE_LIMIT, Remedy.THROTTLE, retry_after=30.0))
     submit(relay, "s2")
     submit(relay, "o1", model="claude-opus-5-5")
 
@@ -191,20 +191,20 @@ def test_a_worker_claims_no_more_of_a_family_than_it_would_call_now(relay: Relay
     submit(relay, "s1", "s2", "s3")
     submit(relay, "o1", "o2", model="claude-opus-5-5")
 
-    assert claim(relay, rooms=Rooms({"sonnet": 1}, other=2)) == ["s1", "o1", "o2"]
-    assert claim(relay, rooms=Rooms({"sonnet": 0})) == []
+    assert claim(relay, rooms=FamilyCapacity({"sonnet": 1}, other=2)) == ["s1", "o1", "o2"]
+    assert claim(relay, rooms=FamilyCapacity({"sonnet": 0})) == []
 
 
 def test_a_parked_queue_is_probed_with_one_job_and_opens_by_itself(relay: Relay, clock: Clock) -> None:
     submit(relay, "a", "b", "c")
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
     assert claim(relay) == []
-    assert len(relay.alarms.look()) == 1 and relay.alarms.look() == []
+    assert len(relay.alerts.evaluate()) == 1 and relay.alerts.evaluate() == []
     clock.advance(301)
-    [probe] = relay.work.claim("w", limit=9)
+    [probe] = relay.execution.claim("w", limit=9)
     assert claim(relay) == []
-    relay.work.complete(probe, a_completion())
+    relay.execution.complete(probe, a_completion())
 
     assert len(claim(relay)) == 2
 
@@ -212,8 +212,8 @@ def test_a_parked_queue_is_probed_with_one_job_and_opens_by_itself(relay: Relay,
 def test_a_limit_that_is_raised_before_its_day_is_found_within_the_hour(relay: Relay, clock: Clock) -> None:
     """Anthropic names the end of the month; whoever pays more at once need not come here to say so."""
     submit(relay, "a", "b")
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.fail(claimed, a_failure(ErrorType.BUDGET, Remedy.PARK, retry_after=20 * 86_400.0))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(claimed, a_failure(ErrorType.BUDGET, Remedy.PARK, retry_after=20 * 86_400.0))
     clock.advance(3500)
     assert claim(relay) == []
     clock.advance(200)
@@ -231,7 +231,7 @@ def test_a_repeat_of_what_was_accepted_is_known_again_in_a_full_house(store: Sto
     """A caller that was cut off asks again: whether there is room for more is not what it asks."""
     full = "has 1 MiB left"
     room: list[str | None] = [None]
-    relay = Relay(store, QuietBell(), Policy(max_queue=2), room=lambda: room[0])
+    relay = Relay(store, QuietNotifier(), Policy(max_queue=2), room=lambda: room[0])
     relay.submit_many([a_submission("a"), a_submission("b")])
 
     def again() -> list[object]:
@@ -253,20 +253,20 @@ def test_only_metadata_is_kept_once_it_is_delivered(relay: Relay, clock: Clock, 
     """Prompt and answer are erased; status and ledger stay; what needs them says so in words."""
     secret = "canary-77aa"
     submit(relay, "r", retain=Retain.METADATA, request={"prompt": secret * 20})
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion(secret * 20))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion(secret * 20))
     clock.advance(2)
-    [one] = relay.post.claim("w", limit=1, at_once=1)
+    [one] = relay.deliveries.claim("w", limit=1, at_once=1)
     assert secret.encode() in one.body
-    relay.post.settle(one, Reply(status=200, excerpt=secret))
-    relay.upkeep.forget()
-    ref = Ref(request_id="r")
+    relay.deliveries.record_attempt(one, Reply(status=200, excerpt=secret))
+    relay.maintenance.scrub()
+    ref = JobRef(request_id="r")
 
-    assert relay.read.status(ref)["status"] == "completed"
-    assert relay.read.record(ref)["calls"][0]["usage"] == {"input_tokens": 10, "output_tokens": 5}
+    assert relay.queries.status(ref)["status"] == "completed"
+    assert relay.queries.job_details(ref)["calls"][0]["usage"] == {"input_tokens": 10, "output_tokens": 5}
     assert not any(secret.encode() in file.read_bytes() for file in tmp_path.glob("relay.db*"))
     with pytest.raises(NotFound, match="erased"):
-        relay.read.result(ref)
+        relay.queries.result(ref)
     for move in (relay.retry, relay.redeliver):
         with pytest.raises(Conflict, match="erased"):
             move(ref)
@@ -275,18 +275,18 @@ def test_only_metadata_is_kept_once_it_is_delivered(relay: Relay, clock: Clock, 
 def test_what_failed_or_was_never_delivered_is_kept_for_longer(relay: Relay, clock: Clock) -> None:
     """Somebody may still want to see why, or have it sent again: thirty days, where an answer that arrived has one."""
     submit(relay, "arrived", "failed", "undelivered")
-    for one in relay.work.claim("w", limit=3):
+    for one in relay.execution.claim("w", limit=3):
         if one.job.request_id == "failed":
-            relay.work.fail(one, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+            relay.execution.fail(one, a_failure(ErrorType.REFUSED, Remedy.FAIL))
         else:
-            relay.work.complete(one, a_completion())
+            relay.execution.complete(one, a_completion())
     clock.advance(2)
-    for sent in relay.post.claim("w", limit=3, at_once=3):
-        relay.post.settle(sent, Reply(status=410 if sent.request_id == "undelivered" else 200))
+    for sent in relay.deliveries.claim("w", limit=3, at_once=3):
+        relay.deliveries.record_attempt(sent, Reply(status=410 if sent.request_id == "undelivered" else 200))
 
     def kept() -> set[str]:
-        relay.upkeep.purge()
-        return {job["requestId"] for job in relay.read.jobs(JobFilter()).jobs}
+        relay.maintenance.purge()
+        return {job["requestId"] for job in relay.queries.jobs(JobFilter()).jobs}
 
     clock.advance(86_400 - 10)
     assert kept() == {"arrived", "failed", "undelivered"}
@@ -303,37 +303,37 @@ def test_a_retry_is_a_run_of_its_own(relay: Relay, clock: Clock) -> None:
     submit(relay, "r")
     ids = []
     for text in ("first", "second"):
-        [claimed] = relay.work.claim("w", limit=1)
-        relay.work.complete(claimed, a_completion(text))
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.complete(claimed, a_completion(text))
         clock.advance(2)
-        [one] = relay.post.claim("w", limit=1, at_once=1)
-        relay.post.settle(one, Reply(status=200))
+        [one] = relay.deliveries.claim("w", limit=1, at_once=1)
+        relay.deliveries.record_attempt(one, Reply(status=200))
         ids.append(one.delivery.webhook_id)
         if text == "first":
-            relay.retry(Ref(request_id="r"))
-            assert relay.read.result(Ref(request_id="r")) is None
+            relay.retry(JobRef(request_id="r"))
+            assert relay.queries.result(JobRef(request_id="r")) is None
 
-    record = relay.read.record(Ref(request_id="r"))
+    record = relay.queries.job_details(JobRef(request_id="r"))
     assert len(set(ids)) == 2
-    assert b"second" in (relay.read.result(Ref(request_id="r")) or b"")
+    assert b"second" in (relay.queries.result(JobRef(request_id="r")) or b"")
     assert (record["run"], len(record["calls"]), len(record["deliveries"])) == (2, 2, 2)
 
 
 def test_no_delivery_within_a_second_of_the_202(relay: Relay, clock: Clock) -> None:
     submit(relay, "r")
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.complete(claimed, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
     clock.advance(1.0)
-    assert relay.post.claim("w", limit=1, at_once=1) == []
+    assert relay.deliveries.claim("w", limit=1, at_once=1) == []
     clock.advance(0.3)
-    assert len(relay.post.claim("w", limit=1, at_once=1)) == 1
+    assert len(relay.deliveries.claim("w", limit=1, at_once=1)) == 1
 
 
 def test_whoever_is_throttled_waits_for_the_rate_limit(relay: Relay) -> None:
     """The one that met it and those behind it say the same; it is no time of their own that they wait for."""
     submit(relay, "met", "behind")
-    [met] = relay.work.claim("w", limit=1)
-    relay.work.fail(met, a_failure(ErrorType.RATE_LIMIT, Remedy.WAIT, retry_after=30.0, reason="http_429"))
+    [met] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(met, a_failure(ErrorType.RATE_LIMIT, Remedy.THROTTLE, retry_after=30.0, reason="http_429"))
 
     assert str(waiting(relay, "met")).startswith("rate_limit until 20")
     assert str(waiting(relay, "behind")).startswith("rate_limit until 20")
@@ -352,9 +352,9 @@ def test_whoever_waits_in_a_parked_queue_is_told_in_a_word(
 ) -> None:
     """The upstream's own code stays in the job's events."""
     submit(relay, "met", "behind")
-    [met] = relay.work.claim("w", limit=1)
-    relay.work.fail(met, a_failure(why, Remedy.PARK, reason=reason))
+    [met] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(met, a_failure(why, Remedy.PARK, reason=reason))
 
     assert str(waiting(relay, "met")).startswith(f"{word} until 20")
     assert str(waiting(relay, "behind")).startswith(f"{word} until 20")
-    assert f"({word})" in str(relay.read.unready())
+    assert f"({word})" in str(relay.queries.readiness_problems())

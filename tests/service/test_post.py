@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.core import destination as rules
-from claude_relay.core.delivery import DeliveryState, Reply
-from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.deliveries import destination as rules
+from claude_relay.core.deliveries.delivery import DeliveryState, Reply
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
-from claude_relay.relay import Ref, Relay, ToSend
-from claude_relay.storage.sealed import key_path
-from claude_relay.storage.sqlite import SqliteStore
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import ClaimedDelivery, JobRef, Relay
+from claude_relay.storage.header_encryption import key_path
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 SQLITE = pytest.mark.parametrize("engine", ["sqlite"])
 DEAD, LIVE = "https://dead.example", "https://live.example"
@@ -28,25 +28,25 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietBell(), Policy(webhook_schedule=(5.0, 30.0, 300.0)))
+    return Relay(store, QuietNotifier(), Policy(webhook_schedule=(5.0, 30.0, 300.0)))
 
 
 def answered(relay: Relay, *names: str, url: str = f"{DEAD}/x", **fields: object) -> None:
     """Jobs that have ended and are to be delivered there."""
     relay.submit_many([a_submission(name, webhook_url=url, **fields) for name in names])
-    relay.work.complete_many([(one, a_completion()) for one in relay.work.claim("w", limit=len(names))])
+    relay.execution.complete_many([(one, a_completion()) for one in relay.execution.claim("w", limit=len(names))])
 
 
-def send(relay: Relay, reply: Reply, limit: int = 64) -> list[ToSend]:
+def send(relay: Relay, reply: Reply, limit: int = 64) -> list[ClaimedDelivery]:
     """Whatever may be sent now gets that answer."""
-    sent = list(relay.post.claim("w", limit=limit))
+    sent = list(relay.deliveries.claim("w", limit=limit))
     for one in sent:
-        relay.post.settle(one, reply)
+        relay.deliveries.record_attempt(one, reply)
     return sent
 
 
 def status(relay: Relay, name: str) -> dict[str, object]:
-    return relay.read.status(Ref(request_id=name))["delivery"]  # type: ignore[no-any-return]
+    return relay.queries.status(JobRef(request_id=name))["delivery"]  # type: ignore[no-any-return]
 
 
 def test_every_try_is_a_row_with_what_came_back_and_what_is_next(relay: Relay, clock: Clock) -> None:
@@ -58,7 +58,7 @@ def test_every_try_is_a_row_with_what_came_back_and_what_is_next(relay: Relay, c
     clock.advance(40)
     send(relay, Reply(status=200, ms=4, excerpt="Accepted"))
 
-    first, second, third = relay.read.record(Ref(request_id="r-1"))["deliveries"]
+    first, second, third = relay.queries.job_details(JobRef(request_id="r-1"))["deliveries"]
     assert (first["statusCode"], first["ms"], first["reply"]) == (503, 12, "x" * 2048)
     assert (second["statusCode"], second["reply"]) == (None, "dead.example refused the connection")
     assert first["at"] < first["nextAttemptAt"] < second["at"] < second["nextAttemptAt"] < third["at"]
@@ -69,14 +69,14 @@ def test_no_callback_is_due_within_a_second_of_a_202_that_took_its_time(relay: R
     """A large bulk is seconds on its way to the disk: nobody has its 202 before a worker can see its jobs."""
     relay.submit(a_submission("r-1", webhook_url=f"{DEAD}/x"))
     clock.advance(3)  # until it was written, and answered
-    [one] = relay.work.claim("w", limit=1)
+    [one] = relay.execution.claim("w", limit=1)
     clock.advance(0.1)
-    relay.work.complete(one, a_completion())
+    relay.execution.complete(one, a_completion())
 
     clock.advance(0.9)
-    assert not relay.post.claim("w", limit=1)
+    assert not relay.deliveries.claim("w", limit=1)
     clock.advance(0.3)
-    assert relay.post.claim("w", limit=1)
+    assert relay.deliveries.claim("w", limit=1)
 
 
 @SQLITE  # thousands of transactions
@@ -88,9 +88,9 @@ def test_a_destination_that_keeps_failing_waits_as_a_whole_and_loses_nothing(rel
     clock.advance(2)
     posts = 0
     for _ in range(3500):
-        for one in relay.post.claim("w", limit=64):
+        for one in relay.deliveries.claim("w", limit=64):
             posts += one.delivery.destination == DEAD
-            relay.post.settle(one, Reply(status=200 if one.delivery.destination == LIVE else 503))
+            relay.deliveries.record_attempt(one, Reply(status=200 if one.delivery.destination == LIVE else 503))
         clock.advance(1)
 
     assert posts < 150
@@ -99,7 +99,7 @@ def test_a_destination_that_keeps_failing_waits_as_a_whole_and_loses_nothing(rel
     assert len(waiting) >= 60  # the others have had all the tries of their schedule
     told = status(relay, waiting[-1])
     assert str(told["waitingFor"]).startswith(f"{DEAD}: failing since ")
-    [seen] = relay.read.overview()["destinations"]
+    [seen] = relay.queries.overview()["destinations"]
     assert (seen["destination"], seen["state"], seen["waiting"]) == (DEAD, "slowed", len(waiting))
 
     clock.advance(rules.LONGEST_PAUSE)
@@ -108,21 +108,21 @@ def test_a_destination_that_keeps_failing_waits_as_a_whole_and_loses_nothing(rel
         delivered += len(send(relay, Reply(status=200)))
         clock.advance(0.05)
         assert clock.now - began < 60
-    assert (clock.now - began) >= len(waiting) / rules.PACE * 0.8
+    assert (clock.now - began) >= len(waiting) / rules.RECOVERY_RATE * 0.8
     assert all(status(relay, name)["status"] == "delivered" for name in waiting)
-    assert relay.read.overview()["destinations"] == []
+    assert relay.queries.overview()["destinations"] == []
 
 
 def test_the_probe_is_not_always_the_address_that_fails(relay: Relay, clock: Clock) -> None:
     """A new delivery to a good address of the same host is tried before the ones that failed again and again."""
     answered(relay, *(f"bad-{n}" for n in range(40)))
     clock.advance(2)
-    while not relay.read.overview()["destinations"]:
+    while not relay.queries.overview()["destinations"]:
         send(relay, Reply(status=500))
         clock.advance(1)
     answered(relay, "good", url=f"{DEAD}/good")
     clock.advance(3)
-    [probe] = relay.post.claim("w", limit=64)
+    [probe] = relay.deliveries.claim("w", limit=64)
 
     assert probe.request_id == "good"
 
@@ -140,13 +140,15 @@ def test_one_address_that_always_fails_does_not_starve_its_neighbours(relay: Rel
         if second % 30 == 0:
             answered(relay, f"other-{second}", url=f"{DEAD}/{second}")
             due[f"other-{second}"] = clock.now
-        for one in relay.post.claim("w", limit=64):
+        for one in relay.deliveries.claim("w", limit=64):
             full = one.delivery.url.endswith("/full")
-            relay.post.settle(one, Reply(status=400, excerpt="Queue is full") if full else Reply(status=200))
+            relay.deliveries.record_attempt(
+                one, Reply(status=400, excerpt="Queue is full") if full else Reply(status=200)
+            )
             came.setdefault(one.request_id, clock.now)
         clock.advance(1)
 
-    assert relay.read.overview()["destinations"]
+    assert relay.queries.overview()["destinations"]
     late = [came.get(name, clock.now) - at for name, at in due.items() if at < clock.now - 60]
     assert len(late) == 18
     assert max(late) <= rules.LONGEST_PAUSE + 2
@@ -162,12 +164,14 @@ def test_what_goes_to_an_address_that_always_fails_ends_though_its_neighbours_an
         answered(relay, f"full-{step}", url=f"{DEAD}/full")
         if step % 6 == 0:
             answered(relay, f"other-{step}", url=f"{DEAD}/{step}")
-        for one in relay.post.claim("w", limit=64):
+        for one in relay.deliveries.claim("w", limit=64):
             full = one.delivery.url.endswith("/full")
-            relay.post.settle(one, Reply(status=400, excerpt="Queue is full") if full else Reply(status=200))
+            relay.deliveries.record_attempt(
+                one, Reply(status=400, excerpt="Queue is full") if full else Reply(status=200)
+            )
         clock.advance(10)
         if step % 30 == 29:
-            given_up += relay.post.give_up()
+            given_up += relay.deliveries.expire_stalled()
 
     assert given_up > 50
     assert {str(status(relay, f"full-{step}")["status"]) for step in range(200)} == {"dead"}
@@ -184,13 +188,15 @@ def test_a_failure_goes_to_its_own_address_where_there_is_one(relay: Relay, cloc
     for end in ("completed", "failed"):
         for name, named in urls.items():
             relay.submit(a_submission(f"{name}-{end}", **named))
-            [one] = relay.work.claim("w", limit=1)
+            [one] = relay.execution.claim("w", limit=1)
             if end == "completed":
-                relay.work.complete(one, a_completion())
+                relay.execution.complete(one, a_completion())
             else:
-                relay.work.fail(one, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+                relay.execution.fail(one, a_failure(ErrorType.REFUSED, Remedy.FAIL))
     clock.advance(2)
-    sent = {one.request_id: one.delivery.url.rpartition("/")[2] for one in relay.post.claim("w", limit=9, at_once=9)}
+    sent = {
+        one.request_id: one.delivery.url.rpartition("/")[2] for one in relay.deliveries.claim("w", limit=9, at_once=9)
+    }
 
     assert sent == {
         "both-completed": "x",
@@ -205,18 +211,18 @@ def test_a_large_answer_is_cut_for_the_webhook_and_whole_at_the_address_it_names
     store: SqliteStore, clock: Clock
 ) -> None:
     policy = Policy(callback_max=1024, public_url="https://relay.example/base/")
-    relay = Relay(store, QuietBell(), policy)
+    relay = Relay(store, QuietNotifier(), policy)
     relay.submit(a_submission("r-1", webhook_url=f"{DEAD}/x"))
-    [one] = relay.work.claim("w", limit=1)
-    relay.work.complete(one, a_completion("ø" * 4000))
+    [one] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(one, a_completion("ø" * 4000))
     clock.advance(2)
-    [sent] = relay.post.claim("w", limit=1)
+    [sent] = relay.deliveries.claim("w", limit=1)
     told = json.loads(sent.body)
 
     assert len(sent.body) <= 1024
     assert (told["responseTruncated"], told["resultUrl"]) == (True, "https://relay.example/base/api/result/r-1")
     assert 0 < len(told["response"]) < 4000 and told["ackUrl"].startswith("https://relay.example/base/ack/")
-    assert json.loads(relay.read.result(Ref(request_id="r-1")) or b"")["response"] == "ø" * 4000
+    assert json.loads(relay.queries.result(JobRef(request_id="r-1")) or b"")["response"] == "ø" * 4000
 
 
 @SQLITE  # thousands of transactions
@@ -228,31 +234,31 @@ def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clo
     for _ in range(400):
         posts += len(send(relay, Reply(error="dead.example refused the connection")))
         clock.advance(10)
-    assert relay.post.give_up() >= 200
+    assert relay.deliveries.expire_stalled() >= 200
 
     assert posts < 200
     told = [status(relay, f"r-{n}") for n in range(250)]
     assert {one["status"] for one in told} == {"dead"}
-    event = relay.read.record(Ref(request_id="r-249"))["events"][-1]
+    event = relay.queries.job_details(JobRef(request_id="r-249"))["events"][-1]
     assert event["event"] == "delivery_dead" and "keeps failing since" in event["error"]
-    relay.redeliver(Ref(request_id="r-249"))
+    relay.redeliver(JobRef(request_id="r-249"))
     clock.advance(2)
-    assert [one.request_id for one in relay.post.claim("w", limit=64)] == ["r-249"]
+    assert [one.request_id for one in relay.deliveries.claim("w", limit=64)] == ["r-249"]
 
 
 def test_what_is_over_its_time_is_given_up_behind_any_backlog_of_younger_ones(store: Store, clock: Clock) -> None:
-    relay = Relay(store, QuietBell(), Policy(webhook_schedule=(7200.0,)))
+    relay = Relay(store, QuietNotifier(), Policy(webhook_schedule=(7200.0,)))
     old = [f"old-{n}" for n in range(rules.FAILURES)]
     answered(relay, *old)
     clock.advance(2)
-    while not any(one["state"] == "slowed" for one in relay.read.overview()["destinations"]):
+    while not any(one["state"] == "slowed" for one in relay.queries.overview()["destinations"]):
         send(relay, Reply(status=503))
     clock.advance(2000)
     young = [f"young-{n}" for n in range(150)]
     answered(relay, *young)
     clock.advance(rules.lifetime((7200.0,)) - 1000)
 
-    assert relay.post.give_up() == len(old)
+    assert relay.deliveries.expire_stalled() == len(old)
     assert {str(status(relay, name)["status"]) for name in old} == {"dead"}
     assert {str(status(relay, name)["status"]) for name in young} == {"pending"}
 
@@ -271,7 +277,7 @@ def test_a_gone_address_is_dead_at_once_and_warned_about_until_it_takes_somethin
     assert [len(each.warnings) for each in (one, other)] == [1, 0]  # type: ignore[union-attr]
     assert "webhookUrl answered 410 (gone) at 2027-" in one.warnings[0]  # type: ignore[union-attr]
 
-    relay.redeliver(Ref(request_id="r-1"))
+    relay.redeliver(JobRef(request_id="r-1"))
     send(relay, Reply(status=200))
     relay._gone._asked_at = float("-inf")
     assert relay.submit(a_submission("r-4", webhook_url=f"{DEAD}/x")).warnings == ()
@@ -298,10 +304,14 @@ def test_webhook_headers_are_nowhere_to_be_read(relay: Relay, clock: Clock, path
     answered(relay, "r-1", webhook_headers={"x-make-apikey": SECRET})
     clock.advance(2)
     relay.backup(tmp_path / "copy.db")
-    [one] = relay.post.claim("w", limit=1)
+    [one] = relay.deliveries.claim("w", limit=1)
     assert one.headers == {"x-make-apikey": SECRET}
 
-    shown = [relay.read.record(Ref(request_id="r-1")), relay.read.status(Ref(request_id="r-1")), repr(one)]
+    shown = [
+        relay.queries.job_details(JobRef(request_id="r-1")),
+        relay.queries.status(JobRef(request_id="r-1")),
+        repr(one),
+    ]
     assert SECRET not in str(shown)
     files = [file for file in tmp_path.iterdir() if file != key_path(path)]
     assert {path.name, "copy.db"} <= {file.name for file in files}
@@ -316,7 +326,7 @@ def test_without_their_key_a_callback_is_not_sent_without_its_headers(relay: Rel
     clock.advance(2)
     store = SqliteStore(path, clock=clock)
     try:
-        [one] = Relay(store, QuietBell(), Policy()).post.claim("w", limit=1)
+        [one] = Relay(store, QuietNotifier(), Policy()).deliveries.claim("w", limit=1)
         assert one.headers is None
     finally:
         store.close()
@@ -327,12 +337,12 @@ def test_headers_go_to_the_receiver_they_were_given_for_and_to_no_other(relay: R
     answered(relay, "r-1", webhook_headers={"x-make-apikey": SECRET})
     clock.advance(2)
     send(relay, Reply(status=200))
-    relay.redeliver(Ref(request_id="r-1"), url="https://other.example/x")
-    [one] = relay.post.claim("w", limit=1)
+    relay.redeliver(JobRef(request_id="r-1"), url="https://other.example/x")
+    [one] = relay.deliveries.claim("w", limit=1)
     assert one.headers == {}
-    relay.post.settle(one, Reply(status=200))
-    relay.redeliver(Ref(request_id="r-1"), url=f"{DEAD}/elsewhere")
-    [one] = relay.post.claim("w", limit=1)
+    relay.deliveries.record_attempt(one, Reply(status=200))
+    relay.redeliver(JobRef(request_id="r-1"), url=f"{DEAD}/elsewhere")
+    [one] = relay.deliveries.claim("w", limit=1)
 
     assert one.headers == {"x-make-apikey": SECRET}
 
@@ -345,8 +355,8 @@ def test_body_and_id_stay_the_same_whatever_happens_to_a_delivery(relay: Relay, 
         [one] = send(relay, reply)
         seen.add((one.delivery.webhook_id, one.body))
         if one.delivery.state is not DeliveryState.PENDING and status(relay, "r-1")["status"] in ("dead", "delivered"):
-            relay.redeliver(Ref(request_id="r-1"), url=f"{LIVE}/other")
-    [one] = relay.post.claim("w", limit=1)
+            relay.redeliver(JobRef(request_id="r-1"), url=f"{LIVE}/other")
+    [one] = relay.deliveries.claim("w", limit=1)
     seen.add((one.delivery.webhook_id, one.body))
 
     assert len(seen) == 1
@@ -356,9 +366,9 @@ def test_only_what_is_in_hand_is_renewed(relay: Relay, store: Store, clock: Cloc
     """What a sender has lost hold of runs out, and is sent again, while the worker lives on."""
     answered(relay, "held", "lost")
     clock.advance(2)
-    held, lost = sorted(relay.post.claim("w", limit=2), key=lambda one: one.request_id)
+    held, lost = sorted(relay.deliveries.claim("w", limit=2), key=lambda one: one.request_id)
     clock.advance(30)
-    relay.post.renew([held])
-    expiry = {one.id: one.lease.expires_at for one in relay.post.leases() if one.lease}
+    relay.deliveries.renew([held])
+    expiry = {one.id: one.lease.expires_at for one in relay.deliveries.sending() if one.lease}
 
     assert expiry[held.delivery.id] == expiry[lost.delivery.id] + 30

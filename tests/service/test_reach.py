@@ -8,21 +8,21 @@ import pytest
 
 from claude_relay.core.policy import Policy
 from claude_relay.ports import Store
-from claude_relay.relay import Claimed, Ref, Relay
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import ClaimedJob, JobRef, Relay
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 DOWN = a_failure(sent=False, reason="connect")
 
 
 @pytest.fixture
 def relay(store: Store) -> Iterator[Relay]:
-    relay = Relay(store, QuietBell(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy())
     yield relay
     relay.close()
 
 
-def claim(relay: Relay) -> list[Claimed]:
-    return list(relay.work.claim("w", limit=9))
+def claim(relay: Relay) -> list[ClaimedJob]:
+    return list(relay.execution.claim("w", limit=9))
 
 
 def test_an_outage_of_minutes_fails_few_of_many(relay: Relay, clock: Clock) -> None:
@@ -31,10 +31,10 @@ def test_an_outage_of_minutes_fails_few_of_many(relay: Relay, clock: Clock) -> N
     tries = 0
     for _ in range(600):
         for one in claim(relay):
-            relay.work.fail(one, DOWN)
+            relay.execution.fail(one, DOWN)
             tries += 1
         clock.advance(1)
-    states = relay.read.overview()["jobs"]
+    states = relay.queries.overview()["jobs"]
 
     assert tries < 40
     assert states["failed"] == 0 and states["queued"] == 100
@@ -45,24 +45,24 @@ def test_once_the_line_is_up_all_go_on_at_once(relay: Relay, clock: Clock) -> No
     relay.submit_many([a_submission(f"r-{number}") for number in range(5)])
     [first, *rest] = claim(relay)
     for one in rest:
-        relay.work.release(one)
-    relay.work.fail(first, DOWN)
+        relay.execution.release(one)
+    relay.execution.fail(first, DOWN)
     assert claim(relay) == []
-    assert str(relay.read.status(Ref(request_id="r-4"))["waitingFor"]).startswith("unreachable until ")
+    assert str(relay.queries.status(JobRef(request_id="r-4"))["waitingFor"]).startswith("unreachable until ")
     clock.advance(2)
     [probe] = claim(relay)
     assert claim(relay) == []
-    relay.work.sending(probe)
+    relay.execution.sending(probe)
 
     assert len(claim(relay)) == 4
-    relay.work.complete(probe, a_completion())
+    relay.execution.complete(probe, a_completion())
 
 
 def test_a_look_that_comes_to_nothing_is_repeated(relay: Relay, clock: Clock) -> None:
     relay.submit_many([a_submission("a"), a_submission("b")])
     [a, b] = claim(relay)
-    relay.work.release(b)
-    relay.work.fail(a, DOWN)
+    relay.execution.release(b)
+    relay.execution.fail(a, DOWN)
     clock.advance(2)
     assert len(claim(relay)) == 1  # and nothing is heard of it
     assert claim(relay) == []
@@ -74,9 +74,9 @@ def test_a_look_that_comes_to_nothing_is_repeated(relay: Relay, clock: Clock) ->
 def test_who_resumes_does_not_wait(relay: Relay, clock: Clock) -> None:
     relay.submit_many([a_submission("a"), a_submission("b"), a_submission("c")])
     [a, b, c] = claim(relay)
-    relay.work.release(b)
-    relay.work.release(c)
-    relay.work.fail(a, DOWN)
+    relay.execution.release(b)
+    relay.execution.release(c)
+    relay.execution.fail(a, DOWN)
     relay.resume()
 
     assert [one.job.request_id for one in claim(relay)] == ["b", "c"]
@@ -85,7 +85,7 @@ def test_who_resumes_does_not_wait(relay: Relay, clock: Clock) -> None:
 def test_a_failure_that_was_answered_holds_up_nobody(relay: Relay) -> None:
     relay.submit_many([a_submission("a"), a_submission("b")])
     [a, b] = claim(relay)
-    relay.work.release(b)
-    relay.work.fail(a, a_failure(reason="http_500"))
+    relay.execution.release(b)
+    relay.execution.fail(a, a_failure(reason="http_500"))
 
     assert [one.job.request_id for one in claim(relay)] == ["b"]

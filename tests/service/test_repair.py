@@ -6,54 +6,54 @@ import json
 
 import pytest
 
-from claude_relay.core.failure import ErrorType, Failure, Remedy, Repair, Step
-from claude_relay.core.job import Job, State
+from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy, RequestOutcome, SchemaRepair
+from claude_relay.core.jobs.job import Job, State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import LeaseLost
 from claude_relay.ports import Store
-from claude_relay.relay import Ref, Relay
-from claude_relay.relay.values import Claimed
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from claude_relay.services import JobRef, Relay
+from claude_relay.services.context import ClaimedJob
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
-R = Ref(request_id="r")
+R = JobRef(request_id="r")
 
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    relay = Relay(store, QuietBell(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy())
     relay.submit(a_submission("r", webhook_url=None))
     return relay
 
 
-def claim(relay: Relay, clock: Clock) -> Claimed:
+def claim(relay: Relay, clock: Clock) -> ClaimedJob:
     clock.advance(120)
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.sending(claimed)
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
     return claimed
 
 
-def unfit(relay: Relay, claimed: Claimed, text: str) -> Job:
+def unfit(relay: Relay, claimed: ClaimedJob, text: str) -> Job:
     fields = dict(partial=text, usage={"input_tokens": 9, "output_tokens": 1}, cost_usd=0.01)
-    failure = Failure(type=ErrorType.SCHEMA, message=f"{text} does not fit", remedy=Remedy.SOON, **fields)
-    return relay.work.fail(claimed, failure)
+    failure = Failure(type=ErrorType.SCHEMA, message=f"{text} does not fit", remedy=Remedy.RETRY, **fields)
+    return relay.execution.fail(claimed, failure)
 
 
 def test_one_repair_and_no_more(relay: Relay, clock: Clock) -> None:
     """Each an entry in the ledger and a try; the end is failed with the raw text, and the callback says schema."""
-    assert relay.work.repair(first := claim(relay, clock)) is None
+    assert relay.execution.repair(first := claim(relay, clock)) is None
     assert unfit(relay, first, "one").state is State.QUEUED
     second = claim(relay, clock)
 
-    assert relay.work.repair(second) == Repair(text="one", problem="one does not fit")
+    assert relay.execution.repair(second) == SchemaRepair(text="one", problem="one does not fit")
     assert unfit(relay, second, "two").state is State.FAILED
-    body = json.loads(relay.read.result(R) or b"")
+    body = json.loads(relay.queries.result(R) or b"")
     assert (body["errorType"], body["attempts"], body["partialResponse"]) == ("schema", 2, "two")
     assert body["costUsd"] == 0.02 and "asked to mend" in body["error"]
-    assert [call["outcome"] for call in relay.read.record(R)["calls"]] == ["schema", "schema"]
+    assert [call["outcome"] for call in relay.queries.job_details(R)["calls"]] == ["schema", "schema"]
 
 
 def test_it_counts_against_the_tries_that_there_are(store: Store, clock: Clock) -> None:
-    relay = Relay(store, QuietBell(), Policy(call_attempts=1))
+    relay = Relay(store, QuietNotifier(), Policy(call_attempts=1))
     relay.submit(a_submission("r", webhook_url=None))
 
     assert unfit(relay, claim(relay, clock), "one").state is State.FAILED
@@ -63,13 +63,13 @@ def test_a_crash_in_between_loses_nothing_of_it(relay: Relay, clock: Clock) -> N
     """The repair is made by whoever takes the job next, also after a worker died with it or Claude was overloaded."""
     unfit(relay, claim(relay, clock), "one")
     died = claim(relay, clock)
-    relay.work.reap(died.job.id, died.token, why="killed")
-    relay.work.fail(throttled := claim(relay, clock), a_failure(ErrorType.OVERLOADED, Remedy.WAIT))
+    relay.execution.reap(died.job.id, died.token, why="killed")
+    relay.execution.fail(throttled := claim(relay, clock), a_failure(ErrorType.OVERLOADED, Remedy.THROTTLE))
     assert throttled.job.failures == 1
     last = claim(relay, clock)
 
-    assert relay.work.repair(last) == Repair(text="one", problem="one does not fit")
-    assert relay.work.complete(last, a_completion()).state is State.COMPLETED
+    assert relay.execution.repair(last) == SchemaRepair(text="one", problem="one does not fit")
+    assert relay.execution.complete(last, a_completion()).state is State.COMPLETED
 
 
 def test_a_new_run_begins_without_the_faults_of_the_old_one(relay: Relay, clock: Clock) -> None:
@@ -78,7 +78,7 @@ def test_a_new_run_begins_without_the_faults_of_the_old_one(relay: Relay, clock:
     relay.retry(R)
     again = claim(relay, clock)
 
-    assert relay.work.repair(again) is None
+    assert relay.execution.repair(again) is None
     assert unfit(relay, again, "three").state is State.QUEUED
 
 
@@ -86,12 +86,14 @@ def test_every_request_of_a_call_is_in_the_ledger_and_the_sums_agree(relay: Rela
     """What the callback says is the whole; what the ledger says adds up to it."""
     claimed = claim(relay, clock)
     one = {"input_tokens": 10, "output_tokens": 5}
-    relay.work.going_on(claimed, Step(outcome="paused", usage=one, cost_usd=0.25, upstream_request_id="req_1"))
+    relay.execution.start_followup(
+        claimed, RequestOutcome(outcome="paused", usage=one, cost_usd=0.25, upstream_request_id="req_1")
+    )
     both = {"input_tokens": 20, "output_tokens": 10}
     done = a_completion(usage=both, last_usage=one, cost_usd=0.5, upstream_request_id="req_2")
-    relay.work.complete(claimed, done)
+    relay.execution.complete(claimed, done)
 
-    body, record = json.loads(relay.read.result(R) or b""), relay.read.record(R)
+    body, record = json.loads(relay.queries.result(R) or b""), relay.queries.job_details(R)
     assert (body["usage"], body["costUsd"], body["attempts"]) == (both, 0.75, 1)
     told = [(call["outcome"], call["usage"], call["costUsd"], call["upstreamRequestId"]) for call in record["calls"]]
     assert told == [("paused", one, 0.25, "req_1"), ("completed", one, 0.5, "req_2")]
@@ -99,20 +101,20 @@ def test_every_request_of_a_call_is_in_the_ledger_and_the_sums_agree(relay: Rela
 
 def test_a_worker_that_lost_its_lease_goes_on_with_nothing(relay: Relay, clock: Clock) -> None:
     claimed = claim(relay, clock)
-    relay.work.reap(claimed.job.id, claimed.token, why="killed")
+    relay.execution.reap(claimed.job.id, claimed.token, why="killed")
 
     with pytest.raises(LeaseLost):
-        relay.work.going_on(claimed, Step(outcome="paused"))
+        relay.execution.start_followup(claimed, RequestOutcome(outcome="paused"))
 
 
 def test_another_model_that_is_asked_instead_mends_the_answer_too(store: Store, clock: Clock) -> None:
     """Its tries begin anew, and what is to be mended stays with the run."""
-    relay = Relay(store, QuietBell(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy())
     options = {"model": "claude-sonnet-5-5", "maxTokens": 100, "fallbackModels": ["claude-opus-5-5"]}
     relay.submit(a_submission("r", webhook_url=None, request={"prompt": "Hei", "options": options}))
     unfit(relay, claim(relay, clock), "one")
-    relay.work.fail(claim(relay, clock), a_failure(ErrorType.REFUSED, Remedy.FAIL))
+    relay.execution.fail(claim(relay, clock), a_failure(ErrorType.REFUSED, Remedy.FAIL))
     other = claim(relay, clock)
 
     assert other.job.model == "claude-opus-5-5"
-    assert relay.work.repair(other) == Repair(text="one", problem="one does not fit")
+    assert relay.execution.repair(other) == SchemaRepair(text="one", problem="one does not fit")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from claude_relay.core.policy import Policy
-from claude_relay.relay import Relay
-from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.services import Relay
+from claude_relay.storage.sqlite.store import SqliteStore
+from claude_relay.worker.dispatcher import SWEEP, Dispatcher
+from claude_relay.worker.inflight import InFlightCalls
 from claude_relay.worker.pacing import Pacing
-from claude_relay.worker.running import InHand
-from claude_relay.worker.slots import SWEEP, Slots
-from tests.support.builders import QuietBell, a_submission
+from tests.support.builders import QuietNotifier, a_submission
 
 
 class Door:
@@ -41,15 +41,15 @@ class Pool:
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietBell(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy())
     yield relay
     relay.close()
 
 
-def slots(relay: Relay, limit: int) -> tuple[Slots, Door]:
+def slots(relay: Relay, limit: int) -> tuple[Dispatcher, Door]:
     door = Door()
-    made = Slots(
-        relay, NothingReady(), door, print, worker="w", limit=limit, in_hand=InHand(), pacing=Pacing()  # type: ignore[arg-type]
+    made = Dispatcher(
+        relay, NothingReady(), door, print, worker="w", limit=limit, in_hand=InFlightCalls(), pacing=Pacing()  # type: ignore[arg-type]
     )  # fmt: skip
     made._pool = Pool()  # type: ignore[assignment]
     return made, door

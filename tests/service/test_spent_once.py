@@ -10,68 +10,68 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.failure import ErrorType, Failure, Partial, Remedy, Step
+from claude_relay.core.jobs.failure import ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
 from claude_relay.core.policy import Policy
-from claude_relay.relay import Ref, Relay
-from claude_relay.relay.values import Claimed
-from claude_relay.storage.sqlite import SqliteStore
-from claude_relay.worker.call import Caller
+from claude_relay.services import JobRef, Relay
+from claude_relay.services.context import ClaimedJob
+from claude_relay.storage.sqlite.store import SqliteStore
+from claude_relay.worker.executor import CallExecutor
 from claude_relay.worker.files import Files
+from claude_relay.worker.inflight import InFlightCall
 from claude_relay.worker.pacing import Pacing
-from claude_relay.worker.running import Running
-from tests.support.builders import Clock, QuietBell, a_completion, a_failure, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
-R = Ref(request_id="r")
+R = JobRef(request_id="r")
 FIRST = {"input_tokens": 10, "output_tokens": 5}
-PAUSED = Step(outcome="paused", usage=FIRST, cost_usd=0.25, text_length=4)
+PAUSED = RequestOutcome(outcome="paused", usage=FIRST, cost_usd=0.25, text_length=4)
 #: As a call ends whose second request brought nothing: the whole's tokens, and none of the last request's.
 NOTHING_CAME: dict[str, Any] = dict(usage=FIRST, last_usage={}, cost_usd=None, partial="Half", ambiguous=True)
 
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=Clock()), QuietBell(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=Clock()), QuietNotifier(), Policy())
     relay.submit(a_submission("r", webhook_url=None))
     yield relay
     relay.close()
 
 
-def claim(relay: Relay) -> Claimed:
-    [claimed] = relay.work.claim("w", limit=1)
-    relay.work.sending(claimed)
+def claim(relay: Relay) -> ClaimedJob:
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
     return claimed
 
 
-def paused(relay: Relay) -> Claimed:
+def paused(relay: Relay) -> ClaimedJob:
     """Claude's own tools took long: what it has written was seen, and it was asked to go on."""
     claimed = claim(relay)
-    relay.work.checkpoint(claimed, Partial(text="Half", usage=FIRST, cost_usd=0.25))
-    relay.work.going_on(claimed, PAUSED)
+    relay.execution.checkpoint(claimed, PartialResponse(text="Half", usage=FIRST, cost_usd=0.25))
+    relay.execution.start_followup(claimed, PAUSED)
     return claimed
 
 
 def the_first_alone_was_paid(relay: Relay) -> None:
-    first, second = relay.read.record(R)["calls"]
+    first, second = relay.queries.job_details(R)["calls"]
     assert (first["usage"], first["costUsd"]) == (FIRST, 0.25)
     assert (second["usage"], second["costUsd"]) == (None, None)
-    total = relay.read.cost(by="key")["total"]
+    total = relay.queries.cost(by="key")["total"]
     assert (total["inputTokens"], total["outputTokens"], total["costUsd"], total["calls"]) == (10, 5, 0.25, 2)
-    assert relay.read.status(R)["costUsd"] == 0.25
+    assert relay.queries.status(R)["costUsd"] == 0.25
 
 
 def test_a_pause_that_is_followed_by_a_refusal(relay: Relay) -> None:
-    relay.work.fail(paused(relay), a_failure(ErrorType.UPSTREAM, Remedy.FAIL, **NOTHING_CAME))
+    relay.execution.fail(paused(relay), a_failure(ErrorType.UPSTREAM, Remedy.FAIL, **NOTHING_CAME))
 
     the_first_alone_was_paid(relay)
-    assert json.loads(relay.read.result(R) or b"")["usage"] == FIRST
+    assert json.loads(relay.queries.result(R) or b"")["usage"] == FIRST
 
 
 def test_a_pause_whose_worker_dies(relay: Relay) -> None:
     claimed = paused(relay)
-    relay.work.reap(claimed.job.id, claimed.token, why="killed")
+    relay.execution.reap(claimed.job.id, claimed.token, why="killed")
 
     the_first_alone_was_paid(relay)
-    assert relay.read.partial(R) == "Half"
+    assert relay.queries.partial(R) == "Half"
 
 
 class PausesThenHangs:
@@ -79,7 +79,7 @@ class PausesThenHangs:
 
     def call(self, prompt: Any, *, stop: Any, sending: Any, progress: Any, going_on: Any) -> Failure:
         sending()
-        progress(Partial(text="Half", usage=FIRST, cost_usd=0.25))
+        progress(PartialResponse(text="Half", usage=FIRST, cost_usd=0.25))
         going_on(PAUSED)
         why: Failure = stop()
         return Failure(type=why.type, message=why.message, remedy=why.remedy, **NOTHING_CAME)
@@ -88,26 +88,26 @@ class PausesThenHangs:
 def test_a_pause_that_is_cut_by_a_planned_stop(relay: Relay) -> None:
     ending = threading.Event()
     claude = PausesThenHangs()
-    caller = Caller(relay, claude, Files(relay, None), pacing=Pacing(), ending=ending)  # type: ignore[arg-type]
-    [claimed] = relay.work.claim("w", limit=1)
-    pause = relay.work.going_on
+    caller = CallExecutor(relay, claude, Files(relay, None), pacing=Pacing(), ending=ending)  # type: ignore[arg-type]
+    [claimed] = relay.execution.claim("w", limit=1)
+    pause = relay.execution.start_followup
 
-    def going_on(claimed: Claimed, step: Step) -> None:
+    def going_on(claimed: ClaimedJob, step: RequestOutcome) -> None:
         pause(claimed, step)
         ending.set()
 
-    relay.work.going_on = going_on  # type: ignore[method-assign]
-    caller.run(Running(claimed))
+    relay.execution.start_followup = going_on  # type: ignore[method-assign]
+    caller.run(InFlightCall(claimed))
 
     the_first_alone_was_paid(relay)
 
 
 def test_a_worker_that_dies_before_a_word_came_pays_nothing_of_the_try_before(relay: Relay) -> None:
     claimed = claim(relay)
-    relay.work.checkpoint(claimed, Partial(text="Half", usage=FIRST, cost_usd=0.25))
-    relay.work.reap(claimed.job.id, claimed.token, why="killed")
+    relay.execution.checkpoint(claimed, PartialResponse(text="Half", usage=FIRST, cost_usd=0.25))
+    relay.execution.reap(claimed.job.id, claimed.token, why="killed")
     again = claim(relay)
-    relay.work.reap(again.job.id, again.token, why="killed")
+    relay.execution.reap(again.job.id, again.token, why="killed")
 
     the_first_alone_was_paid(relay)
 
@@ -115,43 +115,43 @@ def test_a_worker_that_dies_before_a_word_came_pays_nothing_of_the_try_before(re
 def test_a_late_result_of_an_older_run_is_not_the_new_runs(relay: Relay) -> None:
     """It is in the ledger and in the sums; the new run's callback, and what it may cost, know nothing of it."""
     relay.submit(a_submission("b", webhook_url=None, mode="batch"))
-    relay = Relay(relay._store, QuietBell(), Policy(batch_linger=0.0, batch_settle=0.0))
+    relay = Relay(relay._store, QuietNotifier(), Policy(batch_linger=0.0, batch_settle=0.0))
     batches = relay.batches
     batch = batches.plan("w")
     assert batch is not None
     [one] = batches.contents(batch)
     batches.sending(batch, [one.item.custom_id])
-    ref = Ref(request_id="b")
+    ref = JobRef(request_id="b")
     relay.cancel(ref)
     relay.retry(ref)
     late = batches.content(batch, one.item.custom_id)
     assert late is not None
-    batches.settle(late, a_completion("late", cost_usd=0.5))
+    batches.record_result(late, a_completion("late", cost_usd=0.5))
     # Another worker had it in hand at the same time, and comes second.
-    assert batches.settle(late, a_completion("late", cost_usd=0.5)) is None
+    assert batches.record_result(late, a_completion("late", cost_usd=0.5)) is None
 
-    assert relay.read.status(ref)["costUsd"] is None
-    assert [call["costUsd"] for call in relay.read.record(ref)["calls"]] == [0.5]
-    assert relay.read.cost(by="mode")["total"]["costUsd"] == 0.5
+    assert relay.queries.status(ref)["costUsd"] is None
+    assert [call["costUsd"] for call in relay.queries.job_details(ref)["calls"]] == [0.5]
+    assert relay.queries.cost(by="mode")["total"]["costUsd"] == 0.5
 
 
 def test_a_job_is_not_purged_before_its_late_result_is_booked(tmp_path: Path) -> None:
     """However short its retention: what a cancelled job's item costs belongs into the sums."""
     clock = Clock()
     policy = Policy(batch_linger=0.0, retention=60.0, retention_failed=60.0)
-    relay = Relay(SqliteStore(tmp_path / "other.db", clock=clock), QuietBell(), policy)
+    relay = Relay(SqliteStore(tmp_path / "other.db", clock=clock), QuietNotifier(), policy)
     relay.submit(a_submission("b", webhook_url=None, mode="batch"))
     batch = relay.batches.plan("w")
     assert batch is not None
     [one] = relay.batches.contents(batch)
     relay.batches.sending(batch, [one.item.custom_id])
-    relay.cancel(Ref(request_id="b"))
+    relay.cancel(JobRef(request_id="b"))
     clock.advance(3600)
-    assert relay.upkeep.purge() == 0
+    assert relay.maintenance.purge() == 0
 
     late = relay.batches.content(batch, one.item.custom_id)
     assert late is not None
-    relay.batches.settle(late, a_completion("late", cost_usd=0.5))
-    assert relay.upkeep.purge() == 1
-    assert relay.read.cost(by="mode")["total"]["costUsd"] == 0.5
+    relay.batches.record_result(late, a_completion("late", cost_usd=0.5))
+    assert relay.maintenance.purge() == 1
+    assert relay.queries.cost(by="mode")["total"]["costUsd"] == 0.5
     relay.close()

@@ -6,19 +6,19 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from claude_relay.core.failure import Completion, ErrorType, Failure, Remedy
-from claude_relay.core.submission import Submission
+from claude_relay.core.jobs.failure import Completion, ErrorType, Failure, Remedy
+from claude_relay.core.jobs.submission import Submission
 
 _number = itertools.count(1)
 
 
-class QuietBell:
+class QuietNotifier:
     """Counts who would have been told."""
 
     def __init__(self) -> None:
         self.rung: list[tuple[str, ...]] = []
 
-    def ring(self, job_ids: Sequence[str] = ()) -> None:
+    def notify(self, job_ids: Sequence[str] = ()) -> None:
         self.rung.append(tuple(job_ids))
 
     def close(self) -> None: ...
@@ -64,6 +64,6 @@ def a_completion(text: str = "Svar", **fields: Any) -> Completion:
     return Completion(**(known | fields))
 
 
-def a_failure(kind: ErrorType = ErrorType.UPSTREAM, remedy: Remedy = Remedy.SOON, **fields: Any) -> Failure:
+def a_failure(kind: ErrorType = ErrorType.UPSTREAM, remedy: Remedy = Remedy.RETRY, **fields: Any) -> Failure:
     """A try that did not work."""
     return Failure(type=kind, message=f"it was {kind.value}", remedy=remedy, **fields)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 
-from claude_relay.claude import Limits, Messages
+from claude_relay.claude import AnthropicMessages, CallTimeouts
 from claude_relay.config import load_prices
-from claude_relay.core.failure import Failure
-from claude_relay.core.job import Job, State
-from claude_relay.ports import Prompt
+from claude_relay.core.jobs.failure import Failure
+from claude_relay.core.jobs.job import Job, State
+from claude_relay.ports import CallRequest
 from tests.support.fake_claude import event, head, started, written
 
 SONNET = "claude-sonnet-5-5"
-QUICK = Limits(call_timeout=20, first_byte=10, idle=10, connect=2, checkpoint=0, look=0.02)
-SHORT = Limits(call_timeout=20, first_byte=0.3, idle=0.3, patience=2, connect=2, checkpoint=0, look=0.02)
+QUICK = CallTimeouts(call_timeout=20, first_byte=10, idle=10, connect=2, checkpoint=0, look=0.02)
+SHORT = CallTimeouts(call_timeout=20, first_byte=0.3, idle=0.3, patience=2, connect=2, checkpoint=0, look=0.02)
 TEXT = "Hello from the fake."
 PING = event("ping")
 #: What is known of it when it breaks off: its three tokens are told by its letters.
@@ -27,14 +27,16 @@ def a_prompt(request=None, *, prompt="Hei", model=SONNET, **fields):
     job = Job(
         id="j1", owner="admin", request_id="r1", body_hash="", state=State.RUNNING, version=2, model=model, **times
     )
-    return Prompt(job=job, request=request, **fields)
+    return CallRequest(job=job, request=request, **fields)
 
 
 class Caller:
     """Makes calls, and notes what the port was told meanwhile."""
 
     def __init__(self, url, limits=QUICK, *, api_key="sk-ant-test", **fields):
-        self.messages = Messages(api_key=api_key, prices=load_prices(None), base_url=url, limits=limits, **fields)
+        self.messages = AnthropicMessages(
+            api_key=api_key, prices=load_prices(None), base_url=url, limits=limits, **fields
+        )
         self.sent: list[float] = []
         self.went_on: list = []
         self.told: list = []

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.intake import Defaults, parse
-from claude_relay.core.submission import Submission
+from claude_relay.core.intake import IntakeContext, parse
+from claude_relay.core.jobs.submission import Submission
 from claude_relay.errors import InvalidRequest
 
 NOW = 1_795_305_600.0  # 2026-11-22T00:00:00Z
@@ -20,25 +20,25 @@ GIF = base64.b64encode(b"GIF89a\x01\x00").decode()
 WEBP = base64.b64encode(b"RIFF\x24\x00\x00\x00WEBPVP8 ").decode()
 
 
-def defaults(**fields: Any) -> Defaults:
+def defaults(**fields: Any) -> IntakeContext:
     """What the door is told."""
     known: dict[str, Any] = dict(
         model="claude-sonnet-5-5", check_url=lambda url: None, check_schema=lambda schema: None
     )
-    return Defaults(**(known | fields))
+    return IntakeContext(**(known | fields))
 
 
-def everything(**fields: Any) -> Defaults:
+def everything(**fields: Any) -> IntakeContext:
     """The same in a version where nothing is still to come."""
     return defaults(not_yet={}, **fields)
 
 
-def taken(body: Any, *, told: Defaults | None = None, **how: Any) -> Submission:
+def taken(body: Any, *, told: IntakeContext | None = None, **how: Any) -> Submission:
     """The submission; a body that is not even a prompt gets one."""
     return parse(_with_prompt(body), now=NOW, defaults=told or defaults(), **how)
 
 
-def refused(body: Any, *, told: Defaults | None = None, **how: Any) -> dict[str, str]:
+def refused(body: Any, *, told: IntakeContext | None = None, **how: Any) -> dict[str, str]:
     """The problems by field."""
     with pytest.raises(InvalidRequest) as caught:
         parse(_with_prompt(body), now=NOW, defaults=told or defaults(), **how)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.storage.sqlite.store import SqliteStore
 
 from .eventually import eventually
 
@@ -22,7 +22,7 @@ def together(store: SqliteStore, *writes: Callable[[], Any]) -> Sequence[Any]:
         except Exception as exc:
             answers[number] = exc
 
-    threads = [threading.Thread(target=store.write, args=(lambda unit: busy.set() or go_on.wait(30),))]
+    threads = [threading.Thread(target=store.write, args=(lambda tx: busy.set() or go_on.wait(30),))]
     threads[0].start()
     assert busy.wait(30)
     for number in range(len(writes)):

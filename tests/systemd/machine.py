@@ -143,8 +143,8 @@ class Machine:
 
     def upgrade(self, version: str, *, migration: str = "") -> None:
         """Other code on the disk, and another step of the schema, until the next `fresh`."""
-        step = f"{_PACKAGE}/storage/migrations/sqlite/9999_more.sql"
-        self.run("sh", "-c", f"echo '{migration}' > $(echo {_PACKAGE})/storage/migrations/sqlite/9999_more.sql")
+        step = f"{_PACKAGE}/storage/sqlite/migrations/9999_more.sql"
+        self.run("sh", "-c", f"echo '{migration}' > $(echo {_PACKAGE})/storage/sqlite/migrations/9999_more.sql")
         if not migration:
             self.run("sh", "-c", f"rm {step}")
         self.run("sh", "-c", f"sed -i 's/^__version__ = .*/__version__ = \"{version}\"/' {_PACKAGE}/__init__.py")

@@ -196,7 +196,7 @@ def test_a_server_for_the_jobs_is_chosen_once(installed):
 def test_an_old_version_is_refused_before_anything_is_replaced(installed):
     """Its code does not know the schema that the store has by now."""
     last = f"{migrate.steps('sqlite')[-1].number:04d}"
-    source = checkout(installed, "old", _OLD, f"rm claude_relay/storage/migrations/sqlite/{last}_*.sql")
+    source = checkout(installed, "old", _OLD, f"rm claude_relay/storage/sqlite/migrations/{last}_*.sql")
     before, pids = release(installed), [installed.main_pid(unit) for unit in (API, WORKER)]
 
     refused = make(installed, "install", source)

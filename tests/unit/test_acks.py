@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.acks import make_token, read_token
-from claude_relay.core.ids import ulid
+from claude_relay.core.deliveries.ack_token import make_token, read_token
+from claude_relay.core.text.ids import ulid
 
 SECRET = bytes(range(32))
 JOB = ulid(1_800_000_000.0, b"0123456789")

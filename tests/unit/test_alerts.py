@@ -9,23 +9,23 @@ from pathlib import Path
 import pytest
 
 from claude_relay.core import alerts as rules
-from claude_relay.core.alerts import Alert, Died, Facts, Used
-from claude_relay.core.destination import Destination
+from claude_relay.core.alerts import Alert, AlertFacts, DeadDeliveries, ModelUsage
+from claude_relay.core.deliveries.destination import Destination
 
 NOW = 1_800_000_000.0  # 2027-01-15
-QUIET = Facts(now=NOW, watched_for=3600.0, workers_seen=(NOW - 1,))
+QUIET = AlertFacts(now=NOW, uptime=3600.0, workers_seen=(NOW - 1,))
 SICK = Destination(
     name="https://hook.example:8443", failures=12, failing_since=NOW - 90, slowed_at=NOW - 60, last_error="x"
 )
 
 
-def one(facts: Facts) -> Alert:
-    [alert] = rules.present(facts)
+def one(facts: AlertFacts) -> Alert:
+    [alert] = rules.evaluate(facts)
     return alert
 
 
 def test_all_is_quiet() -> None:
-    assert rules.present(QUIET) == []
+    assert rules.evaluate(QUIET) == []
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,18 @@ def test_all_is_quiet() -> None:
             "resume",
         ),
         ("disk_low", replace(QUIET, disk="has 3 MiB left"), ("3 MiB",), "purge"),
-        ("destination_unhealthy", replace(QUIET, slowed=[(SICK, 480)]), ("480", "12 times", "https://hook"), "status"),
+        (
+            "destination_unhealthy",
+            replace(QUIET, slowed_destinations=[(SICK, 480)]),
+            ("480", "12 times", "https://hook"),
+            "status",
+        ),
         (
             "delivery_dead",
-            replace(QUIET, died=[Died(destination=SICK.name, count=3, since=NOW - 9, last="it answered 403")]),
+            replace(
+                QUIET,
+                dead_deliveries=[DeadDeliveries(destination=SICK.name, count=3, since=NOW - 9, last="it answered 403")],
+            ),
             ("3 callbacks", "403"),
             "redeliver --dead --host hook.example:8443",
         ),
@@ -49,7 +57,8 @@ def test_all_is_quiet() -> None:
         (
             "model_retiring",
             replace(
-                QUIET, models=[Used(model="claude-a-4-5", last_day="2027-01-31", setting="RELAY_MODEL", successor="b")]
+                QUIET,
+                models=[ModelUsage(model="claude-a-4-5", last_day="2027-01-31", setting="RELAY_MODEL", successor="b")],
             ),
             ("2027-01-31", "set RELAY_MODEL to b"),
             "config show",
@@ -57,7 +66,7 @@ def test_all_is_quiet() -> None:
     ],
 )
 def test_each_says_what_since_when_how_many_and_what_mends_it(
-    kind: str, facts: Facts, told: tuple[str, ...], command: str
+    kind: str, facts: AlertFacts, told: tuple[str, ...], command: str
 ) -> None:
     alert = one(facts)
     body = rules.body(alert, now=NOW)
@@ -71,26 +80,26 @@ def test_each_says_what_since_when_how_many_and_what_mends_it(
 
 def test_one_alert_a_cause_however_many_jobs() -> None:
     """The cause's name stays while its numbers grow."""
-    few, many = (one(replace(QUIET, slowed=[(SICK, count)])) for count in (1, 9999))
+    few, many = (one(replace(QUIET, slowed_destinations=[(SICK, count)])) for count in (1, 9999))
 
     assert few.cause == many.cause
     other = replace(SICK, name="https://other.example")
-    assert len(rules.present(replace(QUIET, slowed=[(SICK, 1), (other, 1)]))) == 2
+    assert len(rules.evaluate(replace(QUIET, slowed_destinations=[(SICK, 1), (other, 1)]))) == 2
 
 
 def test_many_destinations_at_once_are_one_cause_that_may_be_ours() -> None:
     """Those that were told by name stay; the others are told together, and by name when they have become few."""
     sick = [(replace(SICK, name=f"https://h{n}.example"), 2) for n in range(100)]
-    few = rules.present(replace(QUIET, slowed=sick[:3]))
+    few = rules.evaluate(replace(QUIET, slowed_destinations=sick[:3]))
     assert len(few) == 3
 
     told = {alert.cause for alert in few}
-    more = rules.present(replace(QUIET, slowed=sick, told=told))
+    more = rules.evaluate(replace(QUIET, slowed_destinations=sick, previous=told))
     assert {alert.cause for alert in more} == told | {"destination_unhealthy several"}
     [many] = [alert for alert in more if alert.cause not in told]
     assert (many.count, many.command) == (194, "claude-relay doctor")
     assert "97 destinations keep failing" in many.message
-    assert {alert.cause for alert in rules.present(replace(QUIET, slowed=sick[:4], told=told))} > told
+    assert {alert.cause for alert in rules.evaluate(replace(QUIET, slowed_destinations=sick[:4], previous=told))} > told
 
 
 @pytest.mark.parametrize(
@@ -101,26 +110,26 @@ def test_many_destinations_at_once_are_one_cause_that_may_be_ours() -> None:
         (replace(QUIET, workers_seen=(), overdue_since=NOW - 61), True),
         (replace(QUIET, workers_seen=(NOW - 61,)), True),  # one had been there, and never said goodbye
         (replace(QUIET, workers_seen=(NOW - 61, NOW - 1)), False),
-        (replace(QUIET, workers_seen=(NOW - 9999,), watched_for=59.0), False),  # we have only just come ourselves
-        (replace(QUIET, workers_seen=(NOW - 61,), watched_for=0.0, told={"no_worker"}), True),  # others have looked on
-        (replace(QUIET, workers_seen=(NOW - 1,), watched_for=0.0, told={"no_worker"}), False),
+        (replace(QUIET, workers_seen=(NOW - 9999,), uptime=59.0), False),  # we have only just come ourselves
+        (replace(QUIET, workers_seen=(NOW - 61,), uptime=0.0, previous={"no_worker"}), True),  # others have looked on
+        (replace(QUIET, workers_seen=(NOW - 1,), uptime=0.0, previous={"no_worker"}), False),
     ],
 )
-def test_a_worker_is_missed_where_there_is_something_to_miss(facts: Facts, raised: bool) -> None:
-    assert [alert.kind for alert in rules.present(facts)] == (["no_worker"] if raised else [])
+def test_a_worker_is_missed_where_there_is_something_to_miss(facts: AlertFacts, raised: bool) -> None:
+    assert [alert.kind for alert in rules.evaluate(facts)] == (["no_worker"] if raised else [])
 
 
 @pytest.mark.parametrize(
     "last_day, raised", [("2027-02-14", True), ("2027-02-16", False), ("2027-01-15", True), ("2026-06-01", True)]
 )
 def test_a_model_is_worth_a_word_a_month_ahead(last_day: str, raised: bool) -> None:
-    used = Used(model="claude-a-4-5", last_day=last_day, jobs=3)
+    used = ModelUsage(model="claude-a-4-5", last_day=last_day, jobs=3)
 
-    assert bool(rules.present(replace(QUIET, models=[used]))) is raised
+    assert bool(rules.evaluate(replace(QUIET, models=[used]))) is raised
 
 
 def test_telling_is_tried_a_few_times_and_then_left_to_the_log() -> None:
-    pauses = [rules.tell_again(tries) for tries in range(1, 7)]
+    pauses = [rules.repeat_at(tries) for tries in range(1, 7)]
 
     assert pauses == [60.0, 300.0, 1800.0, 7200.0, None, None]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core import batched, machine
-from claude_relay.core.change import Call, Change
-from claude_relay.core.failure import Remedy
-from claude_relay.core.job import Job, Lease, State
+from claude_relay.core.jobs import batch_transitions, transitions
+from claude_relay.core.jobs.change import Call, Change
+from claude_relay.core.jobs.failure import Remedy
+from claude_relay.core.jobs.job import Job, Lease, State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict
 from tests.support.builders import a_completion, a_failure
@@ -34,12 +34,12 @@ def a_job(state: State = State.BATCHED, **fields: Any) -> Job:
 
 CALL = Call(job_id="j", number=2, run=1, started_at=NOW - 40, worker="w", mode="batch", sent=True)
 MOVES: dict[str, Callable[[Job], Change]] = {
-    "gather": lambda job: batched.gather(job, worker="w", now=NOW),
-    "ungather": lambda job: batched.ungather(job, call=CALL, now=NOW, why="x"),
-    "promote": lambda job: batched.promote(job, call=CALL, now=NOW),
-    "withdraw": lambda job: batched.withdraw(job, call=CALL, now=NOW),
-    "complete": lambda job: machine.complete(job, a_completion(), token=None, call=CALL, now=NOW),
-    "fail": lambda job: machine.fail(
+    "gather": lambda job: batch_transitions.enter_batch(job, worker="w", now=NOW),
+    "ungather": lambda job: batch_transitions.leave_batch(job, call=CALL, now=NOW, why="x"),
+    "promote": lambda job: batch_transitions.promote(job, call=CALL, now=NOW),
+    "withdraw": lambda job: batch_transitions.end_in_batch(job, call=CALL, now=NOW),
+    "complete": lambda job: transitions.complete(job, a_completion(), token=None, call=CALL, now=NOW),
+    "fail": lambda job: transitions.fail(
         job, a_failure(), token=None, call=CALL, policy=Policy(), now=NOW, chance=0.5
     ),
 }  # fmt: skip
@@ -100,7 +100,7 @@ def test_promoted_it_has_the_place_of_a_live_job_from_the_start() -> None:
 
     assert change.job.rank == NOW - 60
     assert (change.job.lane, change.job.ambiguous) == ("live", False)
-    assert batched.promote(a_job(), call=CALL, now=NOW, paid=True).job.ambiguous
+    assert batch_transitions.promote(a_job(), call=CALL, now=NOW, paid=True).job.ambiguous
 
 
 def test_a_default_deadline_gets_the_time_in_the_batch_back() -> None:
@@ -118,7 +118,9 @@ def test_withdrawn_after_it_was_sent_it_may_be_paid_for() -> None:
 def test_a_late_answer_is_booked_whatever_became_of_its_job() -> None:
     for state in State:
         job = a_job(state, cost_usd=0.5)
-        change = batched.book(job, call=CALL, usage={"input_tokens": 1}, cost_usd=0.25, model="m", now=NOW)
+        change = batch_transitions.record_late_cost(
+            job, call=CALL, usage={"input_tokens": 1}, cost_usd=0.25, model="m", now=NOW
+        )
 
         assert replace(change.job, version=3, updated_at=job.updated_at, cost_usd=0.5) == job
         assert change.job.cost_usd == 0.75
@@ -127,6 +129,6 @@ def test_a_late_answer_is_booked_whatever_became_of_its_job() -> None:
 
 def test_a_permanent_failure_ends_it() -> None:
     failure = a_failure(remedy=Remedy.FAIL)
-    change = machine.fail(a_job(), failure, token=None, call=CALL, policy=Policy(), now=NOW, chance=0.5)
+    change = transitions.fail(a_job(), failure, token=None, call=CALL, policy=Policy(), now=NOW, chance=0.5)
 
     assert change.job.state is State.FAILED

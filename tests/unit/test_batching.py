@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from claude_relay.core.batching import Batch, BatchState, custom_id, leaves, next_look, road
+from claude_relay.core.batches import Batch, BatchState, choose_lane, custom_id, is_ready, next_poll_at
 from claude_relay.core.policy import Policy
 
 NOW = 1_800_000_000.0
@@ -17,7 +17,7 @@ BATCH = Batch(id="b", state=BatchState.CREATED, version=1, planned_at=NOW, count
 
 def the_road(mode: str, need_by: float | None = None, deadline: float | None = None) -> tuple[str, float | None]:
     at = [None if span is None else NOW + span for span in (need_by, deadline)]
-    return road(mode, need_by=at[0], deadline_at=at[1], now=NOW, policy=POLICY)
+    return choose_lane(mode, need_by=at[0], deadline_at=at[1], now=NOW, policy=POLICY)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_deadline_counts_as_a_time_to_be_ready_by() -> None:
 
 def test_a_batch_leaves_when_it_is_full_or_has_lingered() -> None:
     def told(count: int, since: float) -> bool:
-        return leaves(count, 50, waiting_since=since, now=NOW, linger=15)
+        return is_ready(count, 50, waiting_since=since, now=NOW, linger=15)
 
     assert not told(49, NOW - 14)
     assert told(50, NOW)
@@ -54,15 +54,15 @@ def test_a_batch_leaves_when_it_is_full_or_has_lingered() -> None:
 
 
 def test_looks_become_rarer() -> None:
-    spans = [next_look(replace(BATCH, looks=looks), now=NOW, policy=POLICY) - NOW for looks in range(40)]
+    spans = [next_poll_at(replace(BATCH, looks=looks), now=NOW, policy=POLICY) - NOW for looks in range(40)]
 
     assert spans[0] == 5 and spans[-1] == 60
     assert spans == sorted(spans)
 
 
 def test_it_is_looked_at_when_it_is_to_be_given_up() -> None:
-    assert next_look(replace(BATCH, looks=20, give_up_at=NOW + 7), now=NOW, policy=POLICY) == NOW + 7
-    assert next_look(replace(BATCH, looks=20, cancelled_at=NOW), now=NOW, policy=POLICY) == NOW + 5
+    assert next_poll_at(replace(BATCH, looks=20, give_up_at=NOW + 7), now=NOW, policy=POLICY) == NOW + 7
+    assert next_poll_at(replace(BATCH, looks=20, cancelled_at=NOW), now=NOW, policy=POLICY) == NOW + 5
 
 
 def test_an_items_name_fits_upstream() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from claude_relay.core.calendar import fault
+from claude_relay.core.clock_check import find_clock_problem
 
 _2026, _2056 = 1_780_000_000.0, 2_727_000_000.0
 
@@ -16,9 +16,9 @@ _2026, _2056 = 1_780_000_000.0, 2_727_000_000.0
     ],
 )
 def test_a_clock_far_from_the_truth_is_named(now, newest, words):
-    assert words in fault(now, newest)
+    assert words in find_clock_problem(now, newest)
 
 
 @pytest.mark.parametrize("newest", [None, _2026, _2026 + 86_400 * 30, _2026 - 86_400 * 3000])
 def test_hours_and_days_prove_nothing(newest):
-    assert fault(_2026, newest) is None
+    assert find_clock_problem(_2026, newest) is None

@@ -4,7 +4,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from claude_relay.core.catalogue import BUILT_IN, Catalogue, from_memo, resolve
+from claude_relay.core.models.catalog import BUILT_IN, ModelCatalog, from_memo, resolve
 
 DEFAULT = "claude-sonnet-5-5"
 NOVEMBER = datetime(2026, 11, 22, tzinfo=timezone.utc).timestamp()
@@ -96,7 +96,7 @@ def test_the_operators_default_is_never_second_guessed():
 
 def test_a_catalogue_from_the_api_knows_names_that_are_no_claude():
     """What the upstream lists can be asked."""
-    gateway = Catalogue(as_of="2026-11-22", aliases={"smart": "house-large"}, current=frozenset({"house-large"}))
+    gateway = ModelCatalog(as_of="2026-11-22", aliases={"smart": "house-large"}, current=frozenset({"house-large"}))
 
     assert asked("smart", catalogue=gateway)[0] == "house-large"
 
@@ -104,7 +104,7 @@ def test_a_catalogue_from_the_api_knows_names_that_are_no_claude():
 def test_the_built_in_catalogue_agrees_with_itself():
     """Aliases name current models, and nothing current has an end."""
     assert set(BUILT_IN.aliases.values()) <= BUILT_IN.current
-    assert not BUILT_IN.current & set(BUILT_IN.ends)
+    assert not BUILT_IN.current & set(BUILT_IN.retirements)
 
 
 OCTOBER = datetime(2026, 10, 1, tzinfo=timezone.utc).timestamp()

@@ -5,8 +5,8 @@ import email.utils
 import pytest
 
 from claude_relay.claude.classify import classify, presentable
-from claude_relay.claude.ratelimits import Quota, RateLimits, retry_after
-from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.claude.rate_limits import Quota, RateLimits, retry_after
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 
 NOW = 1_800_000_000.0
 
@@ -74,7 +74,7 @@ def test_once_text_has_come_an_error_counts_and_is_marked(kind):
     """
     failure = classify(status=None, kind=kind, began=True, now=NOW)
 
-    assert (failure.remedy, failure.ambiguous) == (Remedy.SOON, True)
+    assert (failure.remedy, failure.ambiguous) == (Remedy.RETRY, True)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_type_that_concerns_more_than_one_job_is_believed_over_the_status(stat
     """
     An overload said with a 500 must slow the family down, a billing error said with a 400 must not fail job after job.
     """
-    assert classify(status=status, kind=kind, now=NOW).remedy in (Remedy.WAIT, Remedy.PARK)
+    assert classify(status=status, kind=kind, now=NOW).remedy in (Remedy.THROTTLE, Remedy.PARK)
 
 
 @pytest.mark.parametrize("status", [400, 402, 429])
@@ -163,7 +163,7 @@ def test_a_ramp_limit_waits_as_its_header_says():
         status=429, kind="rate_limit_error", code="ramp_limit_exceeded", headers={"retry-after": "7"}, now=NOW
     )
 
-    assert (failure.remedy, failure.retry_after, failure.reason) == (Remedy.WAIT, 7.0, "ramp_limit_exceeded")
+    assert (failure.remedy, failure.retry_after, failure.reason) == (Remedy.THROTTLE, 7.0, "ramp_limit_exceeded")
 
 
 def test_without_retry_after_a_used_up_limit_says_when():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.claude.answer import Answer, Malformed, at_list_price, flat_usage
+from claude_relay.claude.accumulator import MalformedStream, MessageAccumulator, at_list_price, flat_usage
 
 KINDS = (
     "message_start",
@@ -47,11 +47,11 @@ def test_no_stream_however_strange_breaks_more_than_itself(stream):
     """
     The only error is `Malformed`, and what had come until then stays readable.
     """
-    answer = Answer()
+    answer = MessageAccumulator()
     for event in stream:
         try:
             answer.feed(event)
-        except Malformed:
+        except MalformedStream:
             break
 
     assert isinstance(answer.text, str)
@@ -60,7 +60,7 @@ def test_no_stream_however_strange_breaks_more_than_itself(stream):
 
 
 def test_input_that_was_cut_off_is_no_input():
-    answer = Answer()
+    answer = MessageAccumulator()
     answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "input": {}}})
     answer.feed(
         {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"a'}}
@@ -70,7 +70,7 @@ def test_input_that_was_cut_off_is_no_input():
 
 
 def test_citations_and_text_that_came_with_the_start_are_kept():
-    answer = Answer()
+    answer = MessageAccumulator()
     answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "One "}})
     answer.feed({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "two"}})
     answer.feed({"type": "content_block_delta", "index": 0, "delta": {"type": "citations_delta", "citation": {"n": 1}}})

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from claude_relay.claude.caching import LEAST, LIFE, Caching
+from claude_relay.claude.caching import LIFE, MIN_TOKENS, Caching
 from tests.support.builders import Clock
 
 MARK = {"type": "ephemeral"}
-LONG = "Be brief. " * (LEAST // 10 + 1)
-PDF = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0" * LEAST}}
+LONG = "Be brief. " * (MIN_TOKENS // 10 + 1)
+PDF = {
+    "type": "document",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0" * MIN_TOKENS},
+}
 
 
 @pytest.fixture

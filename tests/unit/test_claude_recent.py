@@ -1,11 +1,11 @@
 """A small memory that forgets."""
 
-from claude_relay.claude.recent import Recent
+from claude_relay.claude.ttl_set import TtlSet
 
 
 def test_what_was_met_is_known_for_a_while():
     now = [0.0]
-    recent = Recent(seconds=10, clock=lambda: now[0])
+    recent = TtlSet(seconds=10, clock=lambda: now[0])
 
     assert "a" not in recent
     recent.add("a")
@@ -16,7 +16,7 @@ def test_what_was_met_is_known_for_a_while():
 
 
 def test_the_oldest_is_forgotten_when_it_is_full():
-    recent = Recent(seconds=10, clock=lambda: 0.0, size=2)
+    recent = TtlSet(seconds=10, clock=lambda: 0.0, size=2)
     for text in ("a", "b", "a", "c"):
         recent.add(text)
 

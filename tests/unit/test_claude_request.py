@@ -6,8 +6,8 @@ import json
 import pytest
 
 from claude_relay.claude import schema
-from claude_relay.claude.request import build, resumed
-from claude_relay.core.submission import Exchanged
+from claude_relay.claude.request import build, with_continuation
+from claude_relay.core.jobs.submission import Exchange
 from claude_relay.errors import InvalidRequest
 
 MODEL = "claude-sonnet-5-5"
@@ -48,8 +48,8 @@ def test_options_go_where_the_api_has_them():
 def test_the_conversation_so_far_comes_first():
     """Turns, files and answers as they were; an empty answer is left out, as Claude takes none."""
     before = [
-        Exchanged(request={"prompt": "A", "files": [{"data": PNG}]}, answer="B"),
-        Exchanged(request={"messages": [{"role": "user", "content": "C"}]}, answer=" "),
+        Exchange(request={"prompt": "A", "files": [{"data": PNG}]}, answer="B"),
+        Exchange(request={"messages": [{"role": "user", "content": "C"}]}, answer=" "),
     ]
     source = {"type": "base64", "media_type": "image/png", "data": PNG}
 
@@ -66,7 +66,7 @@ def test_thoughts_go_back_to_the_model_that_had_them_and_to_no_other(earlier_mod
     thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
     call = {"type": "tool_use", "id": "t1", "name": "clock", "input": {}}
     request = {"prompt": "A", "options": {"model": earlier_model}}
-    before = [Exchanged(request=request, answer=[thought, {"type": "text", "text": ""}, call])]
+    before = [Exchange(request=request, answer=[thought, {"type": "text", "text": ""}, call])]
 
     answer = body({"prompt": "B"}, before=before)["messages"][1]["content"]
 
@@ -76,7 +76,7 @@ def test_thoughts_go_back_to_the_model_that_had_them_and_to_no_other(earlier_mod
 def test_turns_of_raw_are_the_turns():
     """They stand where messages would, after the conversation so far."""
     raw = {"messages": [{"role": "user", "content": "C"}]}
-    before = [Exchanged(request={"prompt": "A"}, answer="B")]
+    before = [Exchange(request={"prompt": "A"}, answer="B")]
 
     assert [turn["content"] for turn in body({"options": {"raw": raw}}, before=before)["messages"]] == ["A", "B", "C"]
     with pytest.raises(InvalidRequest, match=r"raw\.messages must be a list of turns"):
@@ -153,8 +153,10 @@ def test_a_pause_is_resumed_with_what_claude_had_written():
     blocks = [{"type": "text", "text": "so far"}]
     sent = body({"prompt": "Hei"})
 
-    assert resumed(sent, blocks)["messages"][1:] == [{"role": "assistant", "content": blocks}]
-    assert resumed(sent, [{"type": "text", "text": ""}, *blocks]) == resumed(sent, blocks)  # Claude takes no empty text
+    assert with_continuation(sent, blocks)["messages"][1:] == [{"role": "assistant", "content": blocks}]
+    assert with_continuation(sent, [{"type": "text", "text": ""}, *blocks]) == with_continuation(
+        sent, blocks
+    )  # Claude takes no empty text
     assert len(sent["messages"]) == 1
 
 
@@ -197,7 +199,7 @@ def test_every_object_inside_a_schema_is_closed():
         "$defs": {"party": {"properties": {"name": {"type": "string", "description": "Legal name"}}}},
     }
 
-    assert schema.fitted(wanted) == {
+    assert schema.adapt_schema(wanted) == {
         "type": "object",
         "properties": {
             "lines": {
@@ -295,7 +297,7 @@ def test_an_answer_is_read_with_or_without_a_fence(text):
     ],
 )
 def test_an_answer_that_does_not_fit_says_where_and_not_what(text, said):
-    with pytest.raises(schema.Mismatch) as caught:
+    with pytest.raises(schema.SchemaMismatch) as caught:
         schema.parsed(text, INVOICE)
 
     assert said in str(caught.value)
@@ -303,7 +305,7 @@ def test_an_answer_that_does_not_fit_says_where_and_not_what(text, said):
 
 def test_what_is_no_schema_is_refused_before_it_costs_a_call():
     with pytest.raises(InvalidRequest, match=r"options\.outputSchema is not a JSON Schema"):
-        schema.checked({"type": "number", "minimum": "low"})
+        schema.validate({"type": "number", "minimum": "low"})
 
 
 def test_a_schema_never_fetches_anything():

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from claude_relay.core.clock import LONG_GAP, Clocks, Noted, as_memo, from_memo, judge, kept_since
+from claude_relay.core.clock_step import (
+    LONG_GAP,
+    ClockReference,
+    Clocks,
+    as_memo,
+    detect_step,
+    from_memo,
+    retention_cutoff,
+)
 
 HOUR, DAY = 3600.0, 86_400.0
 START = 1_800_000_000.0
@@ -14,10 +22,10 @@ def at(wall: float, steady: float, boot: str = "a") -> Clocks:
     return Clocks(wall=wall, steady=steady, boot=boot)
 
 
-def noted(*readings: Clocks) -> Noted:
-    _, known = judge(None, readings[0])
+def noted(*readings: Clocks) -> ClockReference:
+    _, known = detect_step(None, readings[0])
     for reading in readings[1:]:
-        _, known = judge(known, reading)
+        _, known = detect_step(known, reading)
     return known
 
 
@@ -25,7 +33,7 @@ def noted(*readings: Clocks) -> Noted:
 def test_a_calendar_that_is_set_is_told_from_time_that_passes(moved: float) -> None:
     known = noted(at(START, 100.0), at(START + 10 * DAY, 100.0 + 10 * DAY))
 
-    assert judge(known, at(START + 10 * DAY + moved + 1, 101.0 + 10 * DAY))[0] == pytest.approx(moved)
+    assert detect_step(known, at(START + 10 * DAY + moved + 1, 101.0 + 10 * DAY))[0] == pytest.approx(moved)
 
 
 def test_small_corrections_are_taken_as_they_come() -> None:
@@ -33,7 +41,7 @@ def test_small_corrections_are_taken_as_they_come() -> None:
     known, wall = noted(at(START, 0.0)), START
     for day in range(365):
         wall += DAY + 4.0
-        moved, known = judge(known, at(wall, (day + 1) * DAY))
+        moved, known = detect_step(known, at(wall, (day + 1) * DAY))
         assert moved == 0.0
 
 
@@ -41,23 +49,23 @@ def test_a_clock_that_stands_still_adds_up() -> None:
     """Looked at every second, it is never far from what it was; it is not agreed to for that."""
     known, told = noted(at(START, 0.0)), 0.0
     for second in range(1, 21):
-        moved, known = judge(known, at(START, float(second)))
+        moved, known = detect_step(known, at(START, float(second)))
         told += moved
-    back, known = judge(known, at(START + 20, 20.0))
+    back, known = detect_step(known, at(START + 20, 20.0))
 
     assert told == pytest.approx(-18, abs=2)
     assert told + back == pytest.approx(0, abs=5)
 
 
 def test_a_machine_that_was_off_was_off() -> None:
-    assert judge(noted(at(START, 500.0)), at(START + 3 * DAY, 5.0, "b"))[0] == 0.0
+    assert detect_step(noted(at(START, 500.0)), at(START + 3 * DAY, 5.0, "b"))[0] == 0.0
 
 
 def test_a_machine_that_starts_in_1970_has_its_clock_set_back_and_forth_again() -> None:
     """Without a battery: what is relative waits no longer than the time that is seen to pass."""
     known = noted(at(START, 500.0))
-    back, known = judge(known, at(30.0, 5.0, "b"))
-    forth, known = judge(known, at(START + HOUR, 65.0, "b"))
+    back, known = detect_step(known, at(30.0, 5.0, "b"))
+    forth, known = detect_step(known, at(START + HOUR, 65.0, "b"))
 
     assert back == pytest.approx(30.0 - START)
     assert back + forth == pytest.approx(HOUR - 60.0 + 30.0, abs=60)
@@ -68,16 +76,16 @@ def test_what_is_kept_is_kept_for_time_that_passes() -> None:
     leapt = noted(at(START, 0.0), at(START + 10 * DAY, 0.0))
     now = START + 10 * DAY + 3600
 
-    assert kept_since(leapt, now=now, keep=DAY) == pytest.approx(START + HOUR - DAY)
-    assert kept_since(leapt, now=now + 2 * DAY, keep=DAY) == now + DAY
-    assert kept_since(None, now=now, keep=DAY) == now - DAY
+    assert retention_cutoff(leapt, now=now, keep=DAY) == pytest.approx(START + HOUR - DAY)
+    assert retention_cutoff(leapt, now=now + 2 * DAY, keep=DAY) == now + DAY
+    assert retention_cutoff(None, now=now, keep=DAY) == now - DAY
 
 
 def test_a_mistaken_leap_that_is_taken_back_leaves_no_trace() -> None:
     known = noted(at(START, 0.0), at(START + 10 * DAY, 0.0), at(START + 60, 60.0))
 
     assert known.leaps == ()
-    assert kept_since(known, now=START + 60, keep=DAY) == START + 60 - DAY
+    assert retention_cutoff(known, now=START + 60, keep=DAY) == START + 60 - DAY
 
 
 def test_a_long_gap_between_two_starts_is_not_taken_on_trust() -> None:
@@ -85,7 +93,7 @@ def test_a_long_gap_between_two_starts_is_not_taken_on_trust() -> None:
     gap = LONG_GAP * 700
     known = noted(at(START, 500.0), at(START + gap, 5.0, "b"))
 
-    assert kept_since(known, now=START + gap + HOUR, keep=DAY) == pytest.approx(START + HOUR - DAY)
+    assert retention_cutoff(known, now=START + gap + HOUR, keep=DAY) == pytest.approx(START + HOUR - DAY)
 
 
 def test_what_is_noted_survives_the_store() -> None:

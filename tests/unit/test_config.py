@@ -10,7 +10,7 @@ import pytest
 import claude_relay
 from claude_relay.config import OPTIONS, Rate, Settings
 from claude_relay.config import load as load_settings
-from claude_relay.config.addresses import default_store
+from claude_relay.config.urls import default_store
 from claude_relay.errors import ConfigError
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()

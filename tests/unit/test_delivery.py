@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from claude_relay.core import delivery as moves
-from claude_relay.core.delivery import Delivery, DeliveryState, Reply, Verdict
-from claude_relay.core.job import Lease
+from claude_relay.core.deliveries import delivery as moves
+from claude_relay.core.deliveries.delivery import Delivery, DeliveryState, Reply, ReplyClass
+from claude_relay.core.jobs.job import Lease
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, LeaseLost
 
@@ -26,29 +26,29 @@ def a_delivery(**fields: object) -> Delivery:
 def send(delivery: Delivery, reply: Reply, now: float, chance: float = 0.0) -> Delivery:
     lease = Lease(worker="w", token="t", expires_at=now + 60)
     claimed = moves.claim(delivery, lease=lease, now=now)
-    return moves.settle(claimed, reply, token="t", policy=POLICY, now=now, chance=chance)
+    return moves.record_attempt(claimed, reply, token="t", policy=POLICY, now=now, chance=chance)
 
 
 @pytest.mark.parametrize(
     "status, verdict",
     [
-        *((status, Verdict.DELIVERED) for status in (200, 201, 202, 204, 299)),
-        *((status, Verdict.AGAIN) for status in (408, 425, 429, 500, 502, 503, 504, 599, None)),
-        *((status, Verdict.NOT_READY) for status in (404, 409)),
-        *((status, Verdict.DEAD) for status in (300, 301, 302, 307, 308, 400, 401, 403, 405, 410, 413, 415, 422)),
+        *((status, ReplyClass.DELIVERED) for status in (200, 201, 202, 204, 299)),
+        *((status, ReplyClass.RETRY) for status in (408, 425, 429, 500, 502, 503, 504, 599, None)),
+        *((status, ReplyClass.NOT_READY) for status in (404, 409)),
+        *((status, ReplyClass.DEAD) for status in (300, 301, 302, 307, 308, 400, 401, 403, 405, 410, 413, 415, 422)),
     ],
 )
-def test_the_table_of_answers(status: int | None, verdict: Verdict) -> None:
-    assert moves.judge(Reply(status=status)) is verdict
+def test_the_table_of_answers(status: int | None, verdict: ReplyClass) -> None:
+    assert moves.classify_reply(Reply(status=status)) is verdict
 
 
 def test_makes_full_queue_is_worth_another_try() -> None:
-    assert moves.judge(Reply(status=400, excerpt="Queue is full.")) is Verdict.AGAIN
-    assert moves.judge(Reply(status=400, excerpt="Bad request")) is Verdict.DEAD
+    assert moves.classify_reply(Reply(status=400, excerpt="Queue is full.")) is ReplyClass.RETRY
+    assert moves.classify_reply(Reply(status=400, excerpt="Bad request")) is ReplyClass.DEAD
 
 
 def test_what_the_guard_refuses_is_dead() -> None:
-    assert moves.judge(Reply(error="private", blocked=True)) is Verdict.DEAD
+    assert moves.classify_reply(Reply(error="private", blocked=True)) is ReplyClass.DEAD
 
 
 def test_a_schedule_of_n_delays_is_n_plus_one_tries() -> None:
@@ -84,13 +84,13 @@ def test_a_wait_node_that_does_not_wait_yet_gets_two_minutes() -> None:
 
     assert delivery.state is DeliveryState.DEAD
     assert 120 <= now <= 130
-    assert (delivery.tries, delivery.attempts > 10) == (0, True)
+    assert (delivery.schedule_index, delivery.attempts > 10) == (0, True)
 
 
 def test_only_whoever_holds_it_may_settle() -> None:
     claimed = moves.claim(a_delivery(), lease=Lease(worker="w", token="t", expires_at=1.0), now=0.0)
     with pytest.raises(LeaseLost):
-        moves.settle(claimed, Reply(status=200), token="other", policy=POLICY, now=0.0, chance=0.0)
+        moves.record_attempt(claimed, Reply(status=200), token="other", policy=POLICY, now=0.0, chance=0.0)
     with pytest.raises(Conflict):
         moves.claim(claimed, lease=Lease(worker="v", token="u", expires_at=1.0), now=0.0)
 
@@ -100,16 +100,21 @@ def test_an_outage_between_two_404s_takes_nothing_of_the_two_minutes() -> None:
     delivery = send(delivery, Reply(status=503), 100.0)
     delivery = send(delivery, Reply(status=404), 200.0)
 
-    assert (delivery.state, delivery.since) == (DeliveryState.PENDING, 200.0)
+    assert (delivery.state, delivery.not_ready_since) == (DeliveryState.PENDING, 200.0)
 
 
 def test_redeliver_begins_the_schedule_anew_under_the_same_id() -> None:
     dead = send(send(send(a_delivery(), Reply(status=503), 0.0), Reply(status=404), 9.0), Reply(status=410), 19.0)
     again = moves.redeliver(dead, now=50.0)
 
-    assert (dead.state, dead.tries) == (DeliveryState.DEAD, 1)
-    assert (again.state, again.due_at, again.tries, again.webhook_id) == (DeliveryState.PENDING, 50.0, 0, "msg_d")
-    assert (again.opened_at, again.since, again.finished_at) == (50.0, None, None)
+    assert (dead.state, dead.schedule_index) == (DeliveryState.DEAD, 1)
+    assert (again.state, again.due_at, again.schedule_index, again.webhook_id) == (
+        DeliveryState.PENDING,
+        50.0,
+        0,
+        "msg_d",
+    )
+    assert (again.opened_at, again.not_ready_since, again.finished_at) == (50.0, None, None)
     assert again.attempts == 3  # what was tried is not forgotten
     assert moves.redeliver(dead, now=50.0, url="https://b.example/x").url == "https://b.example/x"
     with pytest.raises(Conflict):

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from claude_relay.core import destination as rules
-from claude_relay.core.delivery import Delivery, DeliveryState, Reply
-from claude_relay.core.destination import AT_ONCE, FAILURES, Destination, Due, Sign
+from claude_relay.core.deliveries import destination as rules
+from claude_relay.core.deliveries.delivery import Delivery, DeliveryState, Reply
+from claude_relay.core.deliveries.destination import FAILURES, MAX_CONCURRENT, Destination, DueDestination, HealthSignal
 
 HERE = "https://hook.example"
 FAILED = Reply(status=503)
@@ -17,7 +17,7 @@ OK = Reply(status=200)
 
 def after(replies: list[Reply], known: Destination | None = None, *, now: float = 0.0) -> Destination | None:
     for reply in replies:
-        known = rules.heard(known, HERE, reply, now=now, chance=0.0)
+        known = rules.record_reply(known, HERE, reply, now=now, chance=0.0)
     return known
 
 
@@ -30,17 +30,17 @@ def slowed(now: float = 0.0) -> Destination:
 @pytest.mark.parametrize(
     "reply, sign",
     [
-        *((Reply(status=status), Sign.ALIVE) for status in (200, 204, 301, 400, 401, 404, 409, 410, 422)),
-        *((Reply(status=status), Sign.FAILING) for status in (408, 425, 429, 500, 502, 503, 504)),
-        (Reply(status=400, excerpt="Queue is full"), Sign.FAILING),
-        (Reply(error="refused the connection"), Sign.FAILING),
-        (Reply(error="could not be looked up: its name servers gave no answer", ours=True), Sign.NONE),
-        (Reply(error="points at 10.0.0.1", blocked=True), Sign.NONE),
+        *((Reply(status=status), HealthSignal.ALIVE) for status in (200, 204, 301, 400, 401, 404, 409, 410, 422)),
+        *((Reply(status=status), HealthSignal.FAILING) for status in (408, 425, 429, 500, 502, 503, 504)),
+        (Reply(status=400, excerpt="Queue is full"), HealthSignal.FAILING),
+        (Reply(error="refused the connection"), HealthSignal.FAILING),
+        (Reply(error="could not be looked up: its name servers gave no answer", local_fault=True), HealthSignal.NONE),
+        (Reply(error="points at 10.0.0.1", blocked=True), HealthSignal.NONE),
     ],
 )
-def test_what_a_reply_says_of_the_whole_destination(reply: Reply, sign: Sign) -> None:
+def test_what_a_reply_says_of_the_whole_destination(reply: Reply, sign: HealthSignal) -> None:
     """Whatever it thinks of one address, it answers; and a fault of ours is not the receiver's."""
-    assert rules.sign_of(reply) is sign
+    assert rules.health_signal(reply) is sign
 
 
 def test_a_few_failures_change_nothing_and_one_answer_ends_the_row() -> None:
@@ -48,22 +48,22 @@ def test_a_few_failures_change_nothing_and_one_answer_ends_the_row() -> None:
     known = after([FAILED] * (FAILURES - 1))
 
     assert known is not None and not known.slowed
-    assert rules.room(known, busy=0, now=0.0) == AT_ONCE
+    assert rules.capacity(known, busy=0, now=0.0) == MAX_CONCURRENT
     assert after([OK], known) is None
     assert after([*[FAILED] * (FAILURES - 1), OK] * 5) is None
 
 
 def test_our_own_faults_never_count() -> None:
-    assert after([Reply(error="no resolver", ours=True)] * 100) is None
+    assert after([Reply(error="no resolver", local_fault=True)] * 100) is None
 
 
 def test_after_repeated_failures_there_is_one_probe_at_a_time() -> None:
     """Nothing until the pause is over; then one, and no other while it is under way."""
     known = slowed()
 
-    assert rules.room(known, busy=0, now=known.not_before - 0.01) == 0
-    assert rules.room(known, busy=0, now=known.not_before) == 1
-    assert rules.room(known, busy=1, now=known.not_before) == 0
+    assert rules.capacity(known, busy=0, now=known.not_before - 0.01) == 0
+    assert rules.capacity(known, busy=0, now=known.not_before) == 1
+    assert rules.capacity(known, busy=1, now=known.not_before) == 0
 
 
 def test_the_pauses_between_probes_grow_up_to_the_longest() -> None:
@@ -92,21 +92,21 @@ def test_once_it_answers_the_backlog_follows_at_a_bounded_pace() -> None:
     """First one at a time, then two, up to the usual number; so many a second at most."""
     known = after([OK], slowed(), now=10.0)
     assert known is not None and known.recovering and not known.slowed
-    known = rules.took(known, 1, now=10.0)
+    known = rules.spend_pace(known, 1, now=10.0)
 
-    assert rules.room(known, busy=0, now=10.0) == 0
-    assert rules.room(known, busy=0, now=10.0 + 1 / rules.PACE) == 1
+    assert rules.capacity(known, busy=0, now=10.0) == 0
+    assert rules.capacity(known, busy=0, now=10.0 + 1 / rules.RECOVERY_RATE) == 1
     sent, now = 1, 10.0
     while sent < 200:
         now = max(now, known.not_before)
-        count = rules.room(known, busy=0, now=now)
-        assert 1 <= count <= AT_ONCE
-        taken = rules.took(known, count, now=now)
+        count = rules.capacity(known, busy=0, now=now)
+        assert 1 <= count <= MAX_CONCURRENT
+        taken = rules.spend_pace(known, count, now=now)
         answered = after([OK] * count, taken, now=now)
         assert answered is not None
         known, sent = answered, sent + count
 
-    assert (now - 10.0) * rules.PACE >= sent - 2 * AT_ONCE
+    assert (now - 10.0) * rules.RECOVERY_RATE >= sent - 2 * MAX_CONCURRENT
 
 
 def test_one_that_falls_back_is_probed_again_where_it_had_left_off() -> None:
@@ -141,7 +141,7 @@ def test_an_answer_now_and_then_does_not_end_the_trouble() -> None:
         again = after([FAILED] * FAILURES, back, now=moment + 1)
         assert again is not None and again.slowed
         assert again.failing_since == 1000.0
-        known = replace(again, wins=0)
+        known = replace(again, successes=0)
 
     well = after([OK] * FAILURES, known, now=4000.0)
     assert well is not None and well.failing_since is None
@@ -151,61 +151,66 @@ def test_what_goes_where_nothing_has_failed_is_sent_first() -> None:
     def one(name: str, tries: int = 0, due_at: float = 0.0) -> Delivery:
         return Delivery(
             id=name, job_id="j", run=1, webhook_id="m", url=f"{HERE}/{name[0]}", state=DeliveryState.PENDING, version=1,
-            created_at=0.0, due_at=due_at, tries=tries,
+            created_at=0.0, due_at=due_at, schedule_index=tries,
         )  # fmt: skip
 
     due = [one("a1", due_at=1.0), one("a2", tries=2), one("b1", due_at=9.0), one("b2", due_at=8.0), one("c1")]
-    order = [each.id for each in rules.least_suspect(due, {f"{HERE}/c": 1, f"{HERE}/gone": 5})]
+    order = [each.id for each in rules.order_for_probe(due, {f"{HERE}/c": 1, f"{HERE}/gone": 5})]
 
     assert order == ["b2", "b1", "c1", "a1", "a2"]
 
 
 def test_no_destination_takes_all_senders() -> None:
     """Those that are free are dealt out one by one, the longest waiting first."""
-    dues = [Due(destination=f"https://{n}", due_at=float(n)) for n in range(100)]
+    dues = [DueDestination(destination=f"https://{n}", due_at=float(n)) for n in range(100)]
 
-    assert rules.shares(dues[:2], {}, free=64, senders=64, now=99.0) == {
-        "https://0": AT_ONCE,
-        "https://1": AT_ONCE,
+    assert rules.allocate(dues[:2], {}, free=64, senders=64, now=99.0) == {
+        "https://0": MAX_CONCURRENT,
+        "https://1": MAX_CONCURRENT,
     }
-    few = rules.shares(dues, {}, free=10, senders=10, now=99.0)
+    few = rules.allocate(dues, {}, free=10, senders=10, now=99.0)
     assert few == {f"https://{n}": 1 for n in range(10)}
-    assert rules.shares(dues, {}, free=64, senders=64, now=-1.0) == {}
+    assert rules.allocate(dues, {}, free=64, senders=64, now=-1.0) == {}
 
 
 def test_with_half_of_the_senders_taken_each_destination_gets_one() -> None:
     """So that sixteen destinations that hang do not take what is left to the others."""
-    dues = [Due(destination="https://hangs", due_at=0.0, busy=1), Due(destination="https://new", due_at=1.0)]
+    dues = [
+        DueDestination(destination="https://hangs", due_at=0.0, busy=1),
+        DueDestination(destination="https://new", due_at=1.0),
+    ]
 
-    assert rules.shares(dues, {}, free=32, senders=64, now=2.0) == {"https://new": 1}
+    assert rules.allocate(dues, {}, free=32, senders=64, now=2.0) == {"https://new": 1}
 
 
 def test_the_next_look_waits_for_no_one_that_may_not_be_called() -> None:
     known = slowed()
-    dues = [Due(destination=HERE, due_at=0.0), Due(destination="https://other", due_at=50.0)]
+    dues = [DueDestination(destination=HERE, due_at=0.0), DueDestination(destination="https://other", due_at=50.0)]
 
-    assert rules.next_look(dues, {HERE: known}) == known.not_before
-    assert rules.next_look(dues[1:], {HERE: known}) == 50.0
-    assert rules.next_look([Due(destination="https://full", due_at=0.0, busy=AT_ONCE)], {}) is None
+    assert rules.next_check_at(dues, {HERE: known}) == known.not_before
+    assert rules.next_check_at(dues[1:], {HERE: known}) == 50.0
+    assert (
+        rules.next_check_at([DueDestination(destination="https://full", due_at=0.0, busy=MAX_CONCURRENT)], {}) is None
+    )
 
 
 def test_a_delivery_outlives_its_schedule_only_as_long_as_there_is_hope() -> None:
     """Given up when it waited longer than its schedule, and for a destination that was silent for an hour."""
     known = slowed(now=1000.0)
-    late = 1000.0 + rules.PATIENCE
+    late = 1000.0 + rules.SLOW_AFTER
 
     def given_up(opened_at: float, now: float, schedule: tuple[float, ...] = (5.0,)) -> bool:
-        return rules.may_be_given_up(known, opened_at=opened_at, schedule=schedule, now=now)
+        return rules.may_expire(known, opened_at=opened_at, schedule=schedule, now=now)
 
     assert given_up(1000.0, late)
     assert not given_up(1001.0, late)  # not waited long enough
     assert not given_up(0.0, late - 1)  # it may come back
     assert not given_up(1000.0, late, schedule=(3600.0,))  # jitter and all, its schedule is not over
-    assert not rules.may_be_given_up(Destination(name=HERE, failing_since=0.0), opened_at=0.0, schedule=(), now=late)
+    assert not rules.may_expire(Destination(name=HERE, failing_since=0.0), opened_at=0.0, schedule=(), now=late)
 
 
 def test_someone_who_mended_it_need_not_wait_a_minute() -> None:
     far = Destination(name=HERE, slowed_at=0.0, failing_since=0.0, failures=99, probes=9, not_before=60.0)
 
-    assert rules.asked_for(far, now=10.0).not_before == 11.0
-    assert rules.asked_for(far, now=59.5).not_before == 60.0
+    assert rules.probe_soon(far, now=10.0).not_before == 11.0
+    assert rules.probe_soon(far, now=59.5).not_before == 60.0

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from claude_relay.core.durations import LONGEST, format_duration, parse_duration
-from claude_relay.core.rates import Rate, parse_rate
-from claude_relay.core.sizes import LARGEST, format_size, parse_size
+from claude_relay.core.text.durations import LONGEST, format_duration, parse_duration
+from claude_relay.core.text.rates import Rate, parse_rate
+from claude_relay.core.text.sizes import LARGEST, format_size, parse_size
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,17 @@ import threading
 
 import pytest
 
-from claude_relay.relay import entropy
-from claude_relay.relay.entropy import Entropy
+from claude_relay.services import random_source
+from claude_relay.services.random_source import BufferedSystemRandom
 
 
 def test_every_byte_is_given_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the order in which the system gave them, across fetches, and for whoever asks for more than one fetch."""
     counter = iter(range(2**32))
-    monkeypatch.setattr(entropy.os, "urandom", lambda n: b"".join(next(counter).to_bytes(4, "big") for _ in range(n)))
-    source = Entropy()
+    monkeypatch.setattr(
+        random_source.os, "urandom", lambda n: b"".join(next(counter).to_bytes(4, "big") for _ in range(n))
+    )
+    source = BufferedSystemRandom()
     taken = [source.randbytes(n) for n in (16, 4092, 8, 40_000, 12)]
     words = [part[at : at + 4] for part in taken for at in range(0, len(part), 4)]
 
@@ -24,7 +26,7 @@ def test_every_byte_is_given_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_threads_share_no_bytes() -> None:
-    source, taken = Entropy(), []
+    source, taken = BufferedSystemRandom(), []
     threads = [
         threading.Thread(target=lambda: taken.extend([source.randbytes(10) for _ in range(2000)])) for _ in range(8)
     ]
@@ -37,7 +39,7 @@ def test_threads_share_no_bytes() -> None:
 
 
 def test_a_forked_process_gives_out_others() -> None:
-    source = Entropy()
+    source = BufferedSystemRandom()
     source.randbytes(10)
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
@@ -50,8 +52,8 @@ def test_a_forked_process_gives_out_others() -> None:
 
 def test_the_system_is_asked_once_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(entropy.os, "urandom", lambda n: asked.append(n) or bytes(n))
-    source = Entropy()
+    monkeypatch.setattr(random_source.os, "urandom", lambda n: asked.append(n) or bytes(n))
+    source = BufferedSystemRandom()
     for _ in range(400):
         source.randbytes(10)
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_relay.config import load_prices
-from claude_relay.core.estimate import estimate
-from claude_relay.core.pictures import pages_of, size_of
-from claude_relay.core.prices import PriceList
-from claude_relay.core.submission import Exchanged
+from claude_relay.core.files.media_size import count_pages, image_size
+from claude_relay.core.jobs.submission import Exchange
+from claude_relay.core.money.estimate import estimate
+from claude_relay.core.money.prices import PriceList
 from claude_relay.sandbox import tokens
 
 SONNET = "claude-sonnet-5-5"
@@ -90,7 +90,7 @@ def test_everything_that_is_sent_counts() -> None:
     """System prompt, schema, tools, earlier turns and blocks of messages: each makes it more."""
     long = "Some words that count. " * 100
     plain = of("Hei").tokens.low
-    earlier = (Exchanged(request={"prompt": long}, answer=long),)
+    earlier = (Exchange(request={"prompt": long}, answer=long),)
     turns = {"messages": [{"role": "user", "content": [{"type": "text", "text": long}]}], "options": {}}
 
     assert of("Hei", systemPrompt=long).tokens.low > plain + 300
@@ -106,19 +106,19 @@ def test_turns_of_raw_take_the_place_of_the_prompt() -> None:
 
     assert of("x" * 9000, raw={"messages": [{"role": "user", "content": "Hei"}]}).tokens.high < 100
     assert of(raw={"messages": long}).tokens.low > 1900
-    earlier = Exchanged(request={"prompt": "", "options": {"raw": {"messages": long}}}, answer="Hei")
+    earlier = Exchange(request={"prompt": "", "options": {"raw": {"messages": long}}}, answer="Hei")
     assert of(before=[earlier]).tokens.low > 1900
 
 
 def test_pages_and_pixels_are_counted() -> None:
     pdf = FAKTURA.read_bytes()
-    assert pages_of(pdf) == tokens.pages(pdf) == 2
+    assert count_pages(pdf) == tokens.pages(pdf) == 2
     pages = of(files=[(pdf, "application/pdf")]).tokens
     assert pages.low <= 2 * 2000 <= pages.high
 
     for width, height in ((100, 100), (1000, 800), (8000, 8000)):
         picture = png(width, height)
-        assert size_of(picture) == (width, height)
+        assert image_size(picture) == (width, height)
         span = of(files=[(picture, "image/png")]).tokens
         assert span.low <= tokens.of_image(picture) <= span.high
 
@@ -136,7 +136,7 @@ def test_pages_and_pixels_are_counted() -> None:
     ],
 )
 def test_sizes_are_read_from_every_kind_of_picture(data: bytes, size: tuple[int, int] | None) -> None:
-    assert size_of(data) == size
+    assert image_size(data) == size
 
 
 def test_what_cannot_be_counted_is_said() -> None:

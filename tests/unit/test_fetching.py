@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 
-from claude_relay.core.failure import ErrorType, Failure, Remedy
-from claude_relay.core.fetching import Fetched, KeptFile, judge, name_of
+from claude_relay.core.files.fetched import FetchedFile, FetchResult, classify_fetch, file_name
+from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
 
 PDF = b"%PDF-1.7\n1 0 obj"
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00"
 
 
-def judged(file: dict[str, Any] | None = None, **fetched: Any) -> KeptFile | Failure:
-    known = dict(host="files.example.com", status=200, data=PDF, whole=True)
+def judged(file: dict[str, Any] | None = None, **fetched: Any) -> FetchedFile | Failure:
+    known = dict(host="files.example.com", status=200, data=PDF, complete=True)
     file = {"url": "https://files.example.com/a/faktura%201.pdf?sig=query-secret", **(file or {})}
 
-    return judge(Fetched(**{**known, **fetched}), file, number=3, now=5.0)
+    return classify_fetch(FetchResult(**{**known, **fetched}), file, number=3, now=5.0)
 
 
 def test_a_good_file_is_kept_with_type_size_hash_and_name() -> None:
     """The type is told by the bytes, the name by the address where the caller gives none."""
-    assert judged() == KeptFile(
+    assert judged() == FetchedFile(
         number=3,
         media_type="application/pdf",
         size=len(PDF),
@@ -48,7 +48,7 @@ GIVEN_UP = [
     ({}, {"data": b"\n<!DOCTYPE html><html>"}, ErrorType.INVALID_REQUEST, "it is a web page"),
     ({"mediaType": "image/png"}, {}, ErrorType.INVALID_REQUEST, "is a PDF, but mediaType says image/png"),
     ({}, {"encoding": "gzip", "data": b"\x1f\x8b"}, ErrorType.INVALID_REQUEST, "compressed"),
-    ({}, {"too_large": True, "whole": False}, ErrorType.TOO_LARGE, "24 MB"),
+    ({}, {"too_large": True, "complete": False}, ErrorType.TOO_LARGE, "24 MB"),
 ]
 
 
@@ -69,9 +69,9 @@ PASSING = [
     ({"status": 429}, ErrorType.UPSTREAM),
     ({"status": 408}, ErrorType.UPSTREAM),
     ({"status": None, "error": "files.example.com refused the connection"}, ErrorType.UPSTREAM),
-    ({"status": None, "error": "files.example.com gave no answer", "late": True}, ErrorType.TIMEOUT),
-    ({"whole": False}, ErrorType.UPSTREAM),
-    ({"whole": False, "late": True}, ErrorType.TIMEOUT),
+    ({"status": None, "error": "files.example.com gave no answer", "timed_out": True}, ErrorType.TIMEOUT),
+    ({"complete": False}, ErrorType.UPSTREAM),
+    ({"complete": False, "timed_out": True}, ErrorType.TIMEOUT),
 ]
 
 
@@ -81,7 +81,7 @@ def test_what_may_pass_is_tried_again(fetched: Any, kind: ErrorType) -> None:
     failure = judged(**fetched)
 
     assert isinstance(failure, Failure)
-    assert (failure.type, failure.remedy, failure.sent) == (kind, Remedy.SOON, False)
+    assert (failure.type, failure.remedy, failure.sent) == (kind, Remedy.RETRY, False)
     assert failure.retry_after == fetched.get("retry_after")
 
 
@@ -90,7 +90,7 @@ def test_what_this_machine_lacks_counts_as_no_try() -> None:
     failure = judged(status=None, error="files.example.com could not be reached", exhausted=True)
 
     assert isinstance(failure, Failure)
-    assert (failure.type, failure.remedy, failure.sent) == (ErrorType.INTERNAL, Remedy.WAIT, False)
+    assert (failure.type, failure.remedy, failure.sent) == (ErrorType.INTERNAL, Remedy.THROTTLE, False)
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_what_this_machine_lacks_counts_as_no_try() -> None:
     ],
 )
 def test_a_name_is_taken_from_the_address_where_it_says_one(url: str, name: str | None) -> None:
-    assert name_of(url) == name
+    assert file_name(url) == name

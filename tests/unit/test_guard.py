@@ -8,13 +8,15 @@ import socket
 import pytest
 
 from claude_relay.errors import ConfigError
-from claude_relay.webhooks.allow import Allow
-from claude_relay.webhooks.guard import Blocked, is_public, literal_problem, resolve
-from claude_relay.webhooks.target import read_target
+from claude_relay.webhooks.allowlist import PrivateAllowlist
+from claude_relay.webhooks.ssrf_guard import Blocked, is_public, literal_problem, resolve
+from claude_relay.webhooks.url import parse_url
 from tests.support.addresses import REFUSED, TAKEN
 
-NOBODY = Allow()
-SOMEBODY = Allow.parse(("n8n", "make.internal:5678", "10.0.0.0/8", "127.0.0.1:5678", "[fd00::]:443", "fd12::/16", ""))
+NOBODY = PrivateAllowlist()
+SOMEBODY = PrivateAllowlist.parse(
+    ("n8n", "make.internal:5678", "10.0.0.0/8", "127.0.0.1:5678", "[fd00::]:443", "fd12::/16", "")
+)
 
 
 @pytest.mark.parametrize("url", TAKEN)
@@ -68,7 +70,7 @@ def test_a_mapped_address_is_named_by_either_of_its_names(entry):
     """
     To the kernel they are one.
     """
-    allow = Allow.parse([entry])
+    allow = PrivateAllowlist.parse([entry])
 
     assert literal_problem("http://10.0.0.1/", allow) is None
     assert literal_problem("http://[::ffff:10.0.0.1]/", allow) is None
@@ -78,10 +80,10 @@ def test_with_networks_alone_a_name_waits_for_its_lookup():
     """
     A container's name can lead into an allowed network; the door cannot know, so the attempt decides.
     """
-    docker = Allow.parse(["172.16.0.0/12"])
+    docker = PrivateAllowlist.parse(["172.16.0.0/12"])
 
     assert literal_problem("http://n8n:5678/", docker) is None
-    assert literal_problem("http://n8n:5678/", Allow.parse(["other"])) is not None
+    assert literal_problem("http://n8n:5678/", PrivateAllowlist.parse(["other"])) is not None
 
 
 @pytest.mark.parametrize(
@@ -100,8 +102,8 @@ def test_the_operators_own_address_is_open_to_his_alerts(alert, url, taken):
     """
     RELAY_ALERT_URL names its host and port, and nothing beside them.
     """
-    assert taken is (literal_problem(url, NOBODY.plus(alert)) is None)
-    assert NOBODY == Allow()
+    assert taken is (literal_problem(url, NOBODY.with_url(alert)) is None)
+    assert NOBODY == PrivateAllowlist()
 
 
 def test_bad_entries_are_all_named():
@@ -109,7 +111,7 @@ def test_bad_entries_are_all_named():
     A setting that cannot be read stops the start with one sentence a fault.
     """
     with pytest.raises(ConfigError) as caught:
-        Allow.parse(["n8n", "10.0.0.1/8", "http://n8n", "*", "2130706433", "n8n:x", "[::1"])
+        PrivateAllowlist.parse(["n8n", "10.0.0.1/8", "http://n8n", "*", "2130706433", "n8n:x", "[::1"])
 
     assert len(caught.value.problems) == 6
     assert all(one.startswith("RELAY_ALLOW_PRIVATE_URLS: '") for one in caught.value.problems)
@@ -119,11 +121,11 @@ def test_the_url_that_is_called_has_the_host_that_was_checked():
     """
     The host is written as the guard read it, so that no later reader can take it for another.
     """
-    target = read_target("HTTPS://\uff22\uff2aØRN.no.:443/Ø?q=1")
+    target = parse_url("HTTPS://\uff22\uff2aØRN.no.:443/Ø?q=1")
 
     assert (target.host, target.port) == ("xn--bjrn-hra.no", 443)
     assert target.url == "https://xn--bjrn-hra.no/Ø?q=1"
-    assert read_target("http://[0:0::1]:8080/").url == "http://[::1]:8080/"
+    assert parse_url("http://[0:0::1]:8080/").url == "http://[::1]:8080/"
 
 
 def lookup(*addresses):

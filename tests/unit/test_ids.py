@@ -8,7 +8,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.ids import uuid7
+from claude_relay.core.text.ids import uuid7
 
 MOMENTS = st.integers(0, 2**41).map(lambda millis: millis / 1000)
 

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "claude_relay"
 
 _LEAVES = {"core", "errors"}
-_OUTER = {"relay", "core", "ports", "errors", "logs", "config", "failpoints", "systemd", "__init__"}
+_OUTER = {"services", "core", "ports", "errors", "logs", "config", "failpoints", "systemd", "__init__"}
 _CLI = _OUTER | {"cli", "wiring", "demo", "blueprints", "__init__"}
 
 #: layer: (what of ours it may import beside itself, whose libraries)
@@ -22,12 +22,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "core": (_LEAVES, set()),
     "errors": (set(), set()),
     "failpoints": ({"errors"}, set()),
-    "program": (set(), set()),
-    "memory": (set(), set()),
+    "self_command": (set(), set()),
+    "malloc": (set(), set()),
     "ports": (_LEAVES, set()),
-    "relay": (_LEAVES | {"ports", "failpoints"}, set()),
+    "services": (_LEAVES | {"ports", "failpoints"}, set()),
     "storage": (_LEAVES | {"ports"}, {"apsw", "cryptography", "psycopg"}),
-    "queues": (_LEAVES | {"ports"}, {"persistqueue", "psycopg"}),
+    "notify": (_LEAVES | {"ports"}, {"persistqueue", "psycopg"}),
     "claude": (
         _LEAVES | {"ports"},
         {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing", "regex", "pypdf"},
@@ -36,12 +36,12 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "sandbox": ({"__init__"}, {"regex"}),
     "demo": (set(), set()),
     "blueprints": (set(), set()),
-    "worker": (_OUTER | {"queues"}, {"tenacity"}),
+    "worker": (_OUTER | {"notify"}, {"tenacity"}),
     "api": (_OUTER, {"falcon", "limits", "waitress"}),
     "cli": (_CLI | {"storage"}, {"click", "rich", "requests", "tenacity"}),
     "config": (_LEAVES | {"__init__"}, {"dotenv"}),
     "logs": (_LEAVES, set()),
-    "systemd": ({"program"}, set()),
+    "systemd": ({"self_command"}, set()),
     "wiring": ({path.stem for path in PACKAGE.iterdir()}, {"jsonschema", "falcon"}),
 }
 

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.intake import NOT_YET, parse, parse_options
-from claude_relay.core.intake.body import KNOWN
-from claude_relay.core.intake.options import KNOWN as OPTIONS
-from claude_relay.core.job import OnInterrupt, Retain
+from claude_relay.core.intake.body import FIELDS
+from claude_relay.core.intake.options import OPTIONS
+from claude_relay.core.jobs.job import OnInterrupt, Retain
 from claude_relay.errors import InvalidRequest
 from tests.support.intake import NOW, PDF, defaults, everything, refused, taken
 
@@ -98,7 +98,7 @@ def test_a_prompt_is_a_text_with_something_in_it(prompt, words):
 
 
 @pytest.mark.parametrize("empty", ["", " ", None, [], {}])
-@pytest.mark.parametrize("name", [name for name in KNOWN if name != "prompt"])
+@pytest.mark.parametrize("name", [name for name in FIELDS if name != "prompt"])
 def test_an_empty_field_is_an_absent_one(name, empty):
     """Make sends what was left blank as "" or null."""
     assert taken({"prompt": "Hei", name: empty}) == taken({"prompt": "Hei"})
@@ -320,7 +320,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
     max_leaves=15,
 )
-FIELD = st.sampled_from([*KNOWN, *OPTIONS, "data", "url", "role", "content", "mediaType"]) | st.text(max_size=12)
+FIELD = st.sampled_from([*FIELDS, *OPTIONS, "data", "url", "role", "content", "mediaType"]) | st.text(max_size=12)
 NEAR = st.recursive(
     JSON | st.sampled_from(["live", "batch", "user", "10m", "2027-01-01T00:00:00Z", "https://a.example", PDF, "smart"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(FIELD, inner, max_size=6),

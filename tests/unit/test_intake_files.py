@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.filetypes import sniff
+from claude_relay.core.files.types import sniff
 from tests.support.intake import GIF, JPEG, PDF, PNG, WEBP, defaults, everything, refused, taken
 
 

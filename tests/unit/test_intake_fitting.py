@@ -2,7 +2,7 @@
 
 import pytest
 
-from claude_relay.core.catalogue import from_memo
+from claude_relay.core.models.catalog import from_memo
 from tests.support.intake import NOW, PDF, PNG, defaults, refused, taken
 
 YES, NO = {"supported": True}, {"supported": False}
@@ -25,7 +25,7 @@ ALWAYS_THINKS = {
 }
 OPUS_5 = {"id": "claude-opus-5", "line": "opus", "capabilities": {"effort": {**YES, "max": YES, "high": YES}}}
 BARE = {"id": "claude-sonnet-6", "line": "sonnet", "capabilities": {"effort": NO, "image_input": NO}}
-TOLD = defaults(known=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE, ALWAYS_THINKS, OPUS_5]}))
+TOLD = defaults(model_catalog=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE, ALWAYS_THINKS, OPUS_5]}))
 
 
 def asked(model="claude-haiku-4-5", **options):

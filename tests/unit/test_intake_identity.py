@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.intake import from_form, parse
-from claude_relay.core.intake.identity import unquoted
+from claude_relay.core.intake.idempotency import unquoted
 from tests.support.intake import NOW, PDF, defaults, everything, refused, taken
 
 BODY = {

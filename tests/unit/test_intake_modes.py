@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from claude_relay.core.intake.modes import MODES
+from claude_relay.core.intake.mode import MODES
 from tests.support.intake import everything, taken
 from tests.unit.test_catalogue import fetched
 
 
 def told_of(batch: bool):
     model = {"id": "claude-sonnet-5-5", "line": "sonnet", "capabilities": {"batch": {"supported": batch}}}
-    return everything(known=lambda: fetched([model]))
+    return everything(model_catalog=lambda: fetched([model]))
 
 
 def test_every_mode_is_taken_as_it_is():

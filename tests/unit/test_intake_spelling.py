@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.intake.body import KNOWN
-from claude_relay.core.intake.options import KNOWN as OPTIONS
-from claude_relay.core.intake.spelling import distance, meant
+from claude_relay.core.intake.body import FIELDS
+from claude_relay.core.intake.options import OPTIONS
+from claude_relay.core.intake.suggestions import distance, suggest
 
 
 @pytest.mark.parametrize(
@@ -28,21 +28,21 @@ from claude_relay.core.intake.spelling import distance, meant
     ],
 )
 def test_a_slip_is_recognised(slip, name):
-    assert meant(slip, KNOWN) == name
+    assert suggest(slip, FIELDS) == name
 
 
 @pytest.mark.parametrize("name", ["note", "code", "node", "date", "user", "type", "id", "x", "", "color", "w" * 5000])
 def test_a_word_of_its_own_is_left_alone(name):
     """Short words have many neighbours."""
-    assert meant(name, KNOWN) is None
+    assert suggest(name, FIELDS) is None
 
 
-@pytest.mark.parametrize("name", [*KNOWN, *OPTIONS])
+@pytest.mark.parametrize("name", [*FIELDS, *OPTIONS])
 def test_no_known_name_is_near_another_of_its_object(name):
     """Or a right field would be a slip of its neighbour."""
-    siblings = KNOWN if name in KNOWN else OPTIONS
+    siblings = FIELDS if name in FIELDS else OPTIONS
 
-    assert meant(name, [each for each in siblings if each != name]) is None
+    assert suggest(name, [each for each in siblings if each != name]) is None
 
 
 @pytest.mark.parametrize(

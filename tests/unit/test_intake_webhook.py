@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.intake.webhook import RESERVED, url_fault
+from claude_relay.core.intake.webhook import RESERVED, url_problem
 from tests.support.intake import defaults, refused, taken
 
 
@@ -71,7 +71,7 @@ def test_an_address_that_cannot_be_called_is_refused_in_words(url, words):
 
 @given(st.text() | st.text(alphabet="htps:/[]@.%\\a1 ").map(lambda rest: "https://" + rest))
 def test_any_text_is_an_address_or_not(text):
-    assert url_fault(text) is None or url_fault(text)
+    assert url_problem(text) is None or url_problem(text)
 
 
 def test_the_guard_has_its_say_about_what_is_well_formed():

@@ -17,10 +17,10 @@ import pytest
 
 from claude_relay import logs
 from claude_relay.config import Settings
-from claude_relay.core.redaction import Redactor
+from claude_relay.core.text.redaction import Redactor
 from claude_relay.errors import ConfigError
-from claude_relay.logs.formats import JsonLines
-from claude_relay.logs.handlers import LineFile, Quiet
+from claude_relay.logs.formats import JsonFormat
+from claude_relay.logs.handlers import LineFileHandler, SafeHandler
 
 log = logging.getLogger("claude_relay.test")
 
@@ -39,7 +39,7 @@ def root():
     root = logging.getLogger()
     level, hook = root.level, threading.excepthook
     yield root
-    for handler in [handler for handler in root.handlers if isinstance(handler, Quiet)]:
+    for handler in [handler for handler in root.handlers if isinstance(handler, SafeHandler)]:
         root.removeHandler(handler)
         handler.close()
     root.setLevel(level)
@@ -181,7 +181,7 @@ def test_what_json_cannot_carry_becomes_text(capsys):
 def test_a_message_whose_arguments_do_not_fit_is_logged_all_the_same():
     record = logging.LogRecord("claude_relay", logging.INFO, __file__, 1, "%d jobs", ("many",), None)
 
-    assert json.loads(JsonLines("api", Redactor()).format(record))["message"] == "%d jobs ('many',)"
+    assert json.loads(JsonFormat("api", Redactor()).format(record))["message"] == "%d jobs ('many',)"
 
 
 def test_a_thread_that_dies_is_an_event(capsys):
@@ -355,7 +355,7 @@ class TestFiles:
 
 class TestTrouble:
     def test_a_full_disk_hurts_nobody_and_shows_no_secret(self, capsys):
-        full = LineFile(Path("/dev/full"), logging.Formatter())
+        full = LineFileHandler(Path("/dev/full"), logging.Formatter())
         record = logging.makeLogRecord({"msg": "sk-ant-1", "args": ()})
         try:
             full.handle(record)
@@ -367,7 +367,7 @@ class TestTrouble:
         assert err == "claude-relay: log lines are being lost: [Errno 28] No space left on device\n"
 
     def test_half_a_line_is_not_continued_by_the_next(self, tmp_path, monkeypatch):
-        handler = LineFile(tmp_path / "x.log", logging.Formatter("%(message)s"))
+        handler = LineFileHandler(tmp_path / "x.log", logging.Formatter("%(message)s"))
         whole = os.write
         monkeypatch.setattr(os, "write", lambda fd, line: whole(fd, line[:3]))
         handler.handle(logging.makeLogRecord({"msg": "torn apart"}))
@@ -380,7 +380,7 @@ class TestTrouble:
     def test_a_folder_that_vanished_is_written_again_once_it_is_back(self, tmp_path, capsys):
         folder = tmp_path / "logs"
         folder.mkdir()
-        handler = LineFile(folder / "x.log", logging.Formatter("%(message)s"))
+        handler = LineFileHandler(folder / "x.log", logging.Formatter("%(message)s"))
         (folder / "x.log").unlink()
         folder.rmdir()
         handler.handle(logging.makeLogRecord({"msg": "lost"}))

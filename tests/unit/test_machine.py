@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core import machine
-from claude_relay.core.change import Call, Change
-from claude_relay.core.failure import ErrorType, Failure, Partial, Remedy, Step
-from claude_relay.core.job import Job, Lease, OnInterrupt, State
+from claude_relay.core.jobs import transitions
+from claude_relay.core.jobs.change import Call, Change
+from claude_relay.core.jobs.failure import ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
+from claude_relay.core.jobs.job import Job, Lease, OnInterrupt, State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict
 from tests.support.builders import a_completion, a_failure
@@ -35,23 +35,27 @@ def a_job(state: State = State.QUEUED, **fields: object) -> Job:
 
 
 def fail(job: Job, failure: Failure, policy: Policy = POLICY, chance: float = 0.5) -> Change:
-    return machine.fail(job, failure, token="t", call=CALL, policy=policy, now=NOW, chance=chance)
+    return transitions.fail(job, failure, token="t", call=CALL, policy=policy, now=NOW, chance=chance)
 
 
-def interrupt(job: Job, partial: Partial | None = None) -> Change:
-    return machine.interrupt(job, partial or Partial(), call=CALL, why="killed", policy=POLICY, now=NOW, chance=0.5)
+def interrupt(job: Job, partial: PartialResponse | None = None) -> Change:
+    return transitions.interrupt(
+        job, partial or PartialResponse(), call=CALL, why="killed", policy=POLICY, now=NOW, chance=0.5
+    )
 
 
 MOVES: dict[str, Callable[[Job], Change]] = {
-    "claim": lambda job: machine.claim(job, lease=Lease(worker="w", token="t", expires_at=1.0), now=NOW),
-    "complete": lambda job: machine.complete(job, a_completion(), token="t", call=CALL, now=NOW),
-    "go_on": lambda job: machine.go_on(job, Step(outcome="paused", cost_usd=0.5), token="t", call=CALL, now=NOW),
+    "claim": lambda job: transitions.claim(job, lease=Lease(worker="w", token="t", expires_at=1.0), now=NOW),
+    "complete": lambda job: transitions.complete(job, a_completion(), token="t", call=CALL, now=NOW),
+    "go_on": lambda job: transitions.continue_call(
+        job, RequestOutcome(outcome="paused", cost_usd=0.5), token="t", call=CALL, now=NOW
+    ),
     "fail": lambda job: fail(job, a_failure()),
-    "release": lambda job: machine.release(job, token="t", call=CALL, now=NOW),
+    "release": lambda job: transitions.release(job, token="t", call=CALL, now=NOW),
     "interrupt": interrupt,
-    "cancel": lambda job: machine.cancel(job, now=NOW),
-    "expire": lambda job: machine.expire(job, now=NOW),
-    "retry": lambda job: machine.retry(job, policy=POLICY, now=NOW),
+    "cancel": lambda job: transitions.cancel(job, now=NOW),
+    "expire": lambda job: transitions.expire(job, now=NOW),
+    "retry": lambda job: transitions.retry(job, policy=POLICY, now=NOW),
 }
 
 #: Where each move leads; what is not here is refused.
@@ -135,7 +139,7 @@ def test_real_failures_count_and_back_off_until_they_are_spent() -> None:
 
 @pytest.mark.parametrize("kind", [ErrorType.RATE_LIMIT, ErrorType.OVERLOADED])
 def test_being_throttled_counts_nothing_and_waits_as_it_was_told(kind: ErrorType) -> None:
-    job = fail(a_job(State.RUNNING, failures=2), a_failure(kind, Remedy.WAIT, retry_after=30.0)).job
+    job = fail(a_job(State.RUNNING, failures=2), a_failure(kind, Remedy.THROTTLE, retry_after=30.0)).job
 
     assert (job.state, job.attempt, job.failures, job.ambiguous) == (State.QUEUED, 0, 2, False)
     assert job.due_at == NOW + 30.0
@@ -182,8 +186,8 @@ def test_a_call_that_was_never_sent_goes_back_free_of_charge() -> None:
 def test_an_interrupted_call_goes_the_way_of_its_policy(policy: OnInterrupt, first: State, second: State) -> None:
     """Once more by default, marked; then failed with what had come. A job that kills its worker never loops."""
     job = a_job(State.RUNNING, sent=True, on_interrupt=policy)
-    one = interrupt(job, Partial(text="half")).job
-    two = interrupt(replace(job, interruptions=1, ambiguous=True), Partial(text="half")).job
+    one = interrupt(job, PartialResponse(text="half")).job
+    two = interrupt(replace(job, interruptions=1, ambiguous=True), PartialResponse(text="half")).job
 
     assert (one.state, two.state) == (first, second)
     assert one.ambiguous and (one.interruptions, two.interruptions) == (1, 2)
@@ -202,7 +206,7 @@ def test_a_cancel_asked_for_in_mid_call_wins_over_another_try() -> None:
 def test_who_cancels_in_mid_call_is_told_what_had_been_used() -> None:
     job, used = a_job(State.RUNNING, cancel_requested_at=1.0, sent=True), {"input_tokens": 10, "output_tokens": 2}
     failed = fail(job, a_failure(usage=used, partial="half")).job
-    killed = interrupt(job, Partial(text="half", usage=used)).job
+    killed = interrupt(job, PartialResponse(text="half", usage=used)).job
 
     assert (failed.usage, failed.response_length) == (killed.usage, killed.response_length) == (used, 4)
 
@@ -235,7 +239,7 @@ def test_no_row_of_failures_outlives_its_attempts(row: list[tuple[Remedy, bool]]
         if job.state is not State.QUEUED:
             break
         lease = Lease(worker="w", token="t", expires_at=0.0)
-        job = machine.claim(replace(job, due_at=NOW), lease=lease, now=NOW).job
+        job = transitions.claim(replace(job, due_at=NOW), lease=lease, now=NOW).job
         job = fail(job, a_failure(remedy=remedy, ambiguous=ambiguous), chance=chance).job
         marked = marked or ambiguous
 

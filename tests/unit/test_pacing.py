@@ -55,21 +55,21 @@ def simulate(upstream: Bucket, *, minutes: float, seconds: float, slots: int = 6
     served = refused = number = 0
 
     while clock[0] < minutes * 60:
-        room = min(pacing.rooms().get("opus", FIRST_WINDOW), slots - len(events))
+        room = min(pacing.capacities().get("opus", FIRST_WINDOW), slots - len(events))
         for _ in range(room):
-            pacing.started("opus")
+            pacing.record_start("opus")
             taken = upstream.ask(clock[0])
             number += 1
             heapq.heappush(events, (clock[0] + (seconds * rng.uniform(0.5, 1.5) if taken else 0.05), number, taken))
             if taken:
-                pacing.heard("opus", **upstream.told(clock[0]))  # type: ignore[arg-type]
+                pacing.record_limits("opus", **upstream.told(clock[0]))  # type: ignore[arg-type]
         step = min(1.0, max(0.01, pacing.next_in()))
         if events and events[0][0] <= clock[0] + step:
             clock[0], _, taken = heapq.heappop(events)
             served, refused = served + taken, refused + (not taken)
-            pacing.ended("opus", throttled=not taken, well=taken)
+            pacing.record_end("opus", throttled=not taken, well=taken)
             if not taken:
-                pacing.heard("opus", limit=None, remaining=None, reset=None, exhausted_for=60 / upstream.limit)
+                pacing.record_limits("opus", limit=None, remaining=None, reset=None, exhausted_for=60 / upstream.limit)
         else:
             clock[0] += step
 
@@ -99,9 +99,9 @@ def test_an_upstream_without_headers_is_found_out_gently():
 def test_a_family_begins_small_and_another_is_not_its_business():
     pacing = Pacing(clock=lambda: 0.0, wall=lambda: 0.0)
     for _ in range(FIRST_WINDOW):
-        pacing.started("opus")
+        pacing.record_start("opus")
 
-    assert pacing.rooms() == {"opus": 0}
+    assert pacing.capacities() == {"opus": 0}
 
 
 def test_a_throttle_is_followed_by_one_probe():
@@ -109,27 +109,27 @@ def test_a_throttle_is_followed_by_one_probe():
     now = [0.0]
     pacing = Pacing(clock=lambda: now[0], wall=lambda: now[0])
     for _ in range(20):
-        pacing.started("opus")
-        pacing.ended("opus", throttled=False, well=True)
+        pacing.record_start("opus")
+        pacing.record_end("opus", throttled=False, well=True)
     for _ in range(8):
-        pacing.started("opus")
-    pacing.ended("opus", throttled=True, well=False)
+        pacing.record_start("opus")
+    pacing.record_end("opus", throttled=True, well=False)
     for _ in range(7):
-        pacing.ended("opus", throttled=False, well=False)
+        pacing.record_end("opus", throttled=False, well=False)
 
-    assert pacing.rooms() == {"opus": 1}
-    pacing.started("opus")
-    assert pacing.rooms() == {"opus": 0}
-    pacing.ended("opus", throttled=False, well=True)
-    assert pacing.rooms()["opus"] == 2
+    assert pacing.capacities() == {"opus": 1}
+    pacing.record_start("opus")
+    assert pacing.capacities() == {"opus": 0}
+    pacing.record_end("opus", throttled=False, well=True)
+    assert pacing.capacities()["opus"] == 2
 
 
 def test_used_up_tokens_hold_the_family_until_they_are_back():
     now = [100.0]
     pacing = Pacing(clock=lambda: now[0], wall=lambda: now[0])
-    pacing.heard("opus", limit=None, remaining=None, reset=None, exhausted_for=30.0)
+    pacing.record_limits("opus", limit=None, remaining=None, reset=None, exhausted_for=30.0)
 
-    assert pacing.rooms() == {"opus": 0}
+    assert pacing.capacities() == {"opus": 0}
     assert pacing.next_in() == 30.0
     now[0] = 130.0
-    assert pacing.rooms() == {"opus": FIRST_WINDOW}
+    assert pacing.capacities() == {"opus": FIRST_WINDOW}

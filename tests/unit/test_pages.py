@@ -12,7 +12,7 @@ import click
 import pytest
 
 from claude_relay.api.app import ROUTES
-from claude_relay.claude.schema import fault as schema_fault
+from claude_relay.claude.schema import schema_problem as schema_fault
 from claude_relay.cli.main import VERBS, cli
 from claude_relay.config import OPTIONS
 from claude_relay.core.intake import parse

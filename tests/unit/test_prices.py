@@ -4,8 +4,8 @@ from datetime import date
 
 import pytest
 
-from claude_relay.config.pricelist import load_prices, shipped
-from claude_relay.core.prices import KINDS
+from claude_relay.config.price_file import load_prices, shipped
+from claude_relay.core.money.prices import KINDS
 from claude_relay.errors import ConfigError
 
 

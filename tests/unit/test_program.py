@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from claude_relay import program
+from claude_relay import self_command
 
 
 def test_a_checkout_starts_itself():
-    assert program.command("/home/me/relay/.venv/bin/python") == [
+    assert self_command.self_command("/home/me/relay/.venv/bin/python") == [
         "/home/me/relay/.venv/bin/python",
         "-m",
         "claude_relay",
@@ -20,4 +20,4 @@ def test_an_installed_one_starts_the_newest(tmp_path):
         (folder / "claude-relay").touch()
     (tmp_path / "bin").symlink_to(new)
 
-    assert program.command(str(old / "python")) == [str(tmp_path / "bin" / "claude-relay")]
+    assert self_command.self_command(str(old / "python")) == [str(tmp_path / "bin" / "claude-relay")]

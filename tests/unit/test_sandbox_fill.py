@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from claude_relay.sandbox import schema
-from claude_relay.sandbox.fill import fill
 from claude_relay.sandbox.problem import ApiError
+from claude_relay.sandbox.schema_faker import fake_value
 
 
 def an_object(**properties):
@@ -25,7 +25,7 @@ def an_object(**properties):
 
 def filled(node, seed="a prompt"):
     schema.check(node, where="schema")
-    value = fill(node, seed)
+    value = fake_value(node, seed)
     Draft202012Validator(node, format_checker=Draft202012Validator.FORMAT_CHECKER).validate(value)
     return value
 
@@ -189,6 +189,6 @@ def test_a_pattern_that_runs_for_ever_stops_nobody():
     schema_ = an_object(text={"type": "string", "pattern": r"^(\w|\w\w)+$(?!x)\b!", "minLength": 60})
     began = time.monotonic()
     with pytest.raises(ApiError):
-        fill(schema_, "a prompt")
+        fake_value(schema_, "a prompt")
 
     assert time.monotonic() - began < 30

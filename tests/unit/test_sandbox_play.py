@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from claude_relay.sandbox import play, request, tokens
+from claude_relay.sandbox import request, response_script, tokens
 from claude_relay.sandbox.answers import SIGNATURE, answer
-from claude_relay.sandbox.books import MOST_CALLS, Books, Call
+from claude_relay.sandbox.call_log import MOST_CALLS, Call, CallLog
+from claude_relay.sandbox.directive_types import Fault, Kind
 from claude_relay.sandbox.headers import rate_limits
 from claude_relay.sandbox.messages import events, message
-from claude_relay.sandbox.orders import Kind, Trouble
-from claude_relay.sandbox.play import Ending
 from claude_relay.sandbox.problem import ApiError
+from claude_relay.sandbox.response_script import StreamEnd
 
 SCHEMA = {"type": "object", "properties": {"kid": {"type": "string"}}, "additionalProperties": False}
 
@@ -31,7 +31,7 @@ def structured(prompt):
 
 
 def the_score(found, *, over=0.0, delay=0.0, trouble=None):
-    return play.streamed(found, over=over, delay=delay, trouble=trouble, request_id="req_1")
+    return response_script.streamed(found, over=over, delay=delay, trouble=trouble, request_id="req_1")
 
 
 def the_events(score):
@@ -54,7 +54,7 @@ def test_a_stream_has_the_events_of_the_real_one():
     assert found[:3] == ["message_start", "content_block_start", "ping"]
     assert set(found[3:-3]) == {"content_block_delta"}
     assert found[-3:] == ["content_block_stop", "message_delta", "message_stop"]
-    assert score.ending is Ending.WHOLE
+    assert score.ending is StreamEnd.WHOLE
 
 
 def test_a_text_says_that_it_is_the_sandbox_and_echoes_the_topic():
@@ -131,18 +131,19 @@ def test_slow_spreads_the_text_over_the_time():
 def test_a_long_pause_is_filled_with_pings():
     score = the_score(answered(), over=600.0)
 
-    assert max(step.after for step in score.steps) <= play.PING_EVERY
+    assert max(step.after for step in score.steps) <= response_script.PING_EVERY
     assert sum(step.after for step in score.steps) == pytest.approx(600.0)
     assert types(score).count("ping") > 10
 
 
 @pytest.mark.parametrize(
-    ("kind", "ending"), [(Kind.BREAK, Ending.CUT), (Kind.END_EARLY, Ending.EARLY), (Kind.STALL, Ending.STALLED)]
+    ("kind", "ending"),
+    [(Kind.BREAK, StreamEnd.CUT), (Kind.END_EARLY, StreamEnd.EARLY), (Kind.STALL, StreamEnd.STALLED)],
 )
 @pytest.mark.parametrize("prompt", ["What?", "[sandbox: long 500]"])
 def test_a_broken_stream_has_some_text_and_no_end(kind, ending, prompt):
     found = answered(prompt)
-    score = the_score(found, trouble=Trouble(kind=kind))
+    score = the_score(found, trouble=Fault(kind=kind))
 
     assert 0 < len(the_text(score)) < len(found.text)
     assert not {"message_delta", "message_stop"} & set(types(score))
@@ -150,24 +151,24 @@ def test_a_broken_stream_has_some_text_and_no_end(kind, ending, prompt):
 
 
 def test_a_stall_is_silent_for_its_time():
-    score = the_score(answered(), trouble=Trouble(kind=Kind.STALL, wait=7.0))
+    score = the_score(answered(), trouble=Fault(kind=Kind.STALL, wait=7.0))
 
     assert (score.steps[-1].after, score.steps[-1].data) == (7.0, b"")
 
 
 @pytest.mark.parametrize(("early", "some"), [(True, False), (False, True)])
 def test_an_error_event_comes_in_mid_text_or_before_it(early, some):
-    score = the_score(answered(), trouble=Trouble(kind=Kind.STREAM_ERROR, error="api_error", early=early))
+    score = the_score(answered(), trouble=Fault(kind=Kind.STREAM_ERROR, error="api_error", early=early))
     last = the_events(score)[-1]
 
     assert (last["type"], last["error"]["type"], last["request_id"]) == ("error", "api_error", "req_1")
     assert bool(the_text(score)) is some
-    assert score.ending is Ending.ERROR_EVENT
+    assert score.ending is StreamEnd.ERROR_EVENT
 
 
 def test_a_plain_answer_breaks_in_the_middle_of_its_body():
-    whole = play.plain(answered(), over=0.0, trouble=None)
-    broken = play.plain(answered(), over=0.0, trouble=Trouble(kind=Kind.BREAK))
+    whole = response_script.plain(answered(), over=0.0, trouble=None)
+    broken = response_script.plain(answered(), over=0.0, trouble=Fault(kind=Kind.BREAK))
 
     assert whole.length == len(whole.steps[0].data)
     assert broken.length == whole.length > len(broken.steps[0].data)
@@ -176,17 +177,17 @@ def test_a_plain_answer_breaks_in_the_middle_of_its_body():
 @pytest.mark.parametrize(
     ("trouble", "status", "kind", "code", "retry_after"),
     [
-        (Trouble(kind=Kind.ERROR), 529, "overloaded_error", None, None),
-        (Trouble(kind=Kind.ERROR, status=402), 402, "billing_error", None, None),
-        (Trouble(kind=Kind.ERROR, status=503), 503, "api_error", None, None),
-        (Trouble(kind=Kind.ERROR, status=418), 418, "invalid_request_error", None, None),
-        (Trouble(kind=Kind.RATE_LIMIT), 429, "rate_limit_error", None, "1"),
-        (Trouble(kind=Kind.RATE_LIMIT, wait=0.25), 429, "rate_limit_error", None, "0.25"),
-        (Trouble(kind=Kind.SPEND_LIMIT), 429, "rate_limit_error", "enforced_spend_limit_reached", None),
+        (Fault(kind=Kind.ERROR), 529, "overloaded_error", None, None),
+        (Fault(kind=Kind.ERROR, status=402), 402, "billing_error", None, None),
+        (Fault(kind=Kind.ERROR, status=503), 503, "api_error", None, None),
+        (Fault(kind=Kind.ERROR, status=418), 418, "invalid_request_error", None, None),
+        (Fault(kind=Kind.RATE_LIMIT), 429, "rate_limit_error", None, "1"),
+        (Fault(kind=Kind.RATE_LIMIT, wait=0.25), 429, "rate_limit_error", None, "0.25"),
+        (Fault(kind=Kind.SPEND_LIMIT), 429, "rate_limit_error", "enforced_spend_limit_reached", None),
     ],
 )
 def test_an_error_status_has_its_type(trouble, status, kind, code, retry_after):
-    error = play.refusal(trouble, now=0.0)
+    error = response_script.refusal(trouble, now=0.0)
 
     assert (error.status, error.kind, error.code) == (status, kind, code)
     assert error.headers.get("retry-after") == retry_after
@@ -195,7 +196,7 @@ def test_an_error_status_has_its_type(trouble, status, kind, code, retry_after):
 def test_a_spend_limit_names_the_date_it_lifts():
     december = 1797000000.0  # 2026-12-11
 
-    assert "2027-01-01" in str(play.refusal(Trouble(kind=Kind.SPEND_LIMIT), now=december))
+    assert "2027-01-01" in str(response_script.refusal(Fault(kind=Kind.SPEND_LIMIT), now=december))
 
 
 def test_rate_limit_headers_show_what_is_left_and_when_it_comes_back():
@@ -209,15 +210,15 @@ def test_rate_limit_headers_show_what_is_left_and_when_it_comes_back():
 
 
 def test_tries_start_again_once_a_prompt_went_through():
-    books = Books()
+    books = CallLog()
 
     assert [books.attempt("a"), books.attempt("a"), books.attempt("b")] == [1, 2, 1]
-    books.went_through("a")
+    books.record_success("a")
     assert books.attempt("a") == 1
 
 
 def test_a_minute_s_use_is_forgotten_with_the_minute():
-    books = Books()
+    books = CallLog()
     books.spend(0.0, calls=1, read=10)
 
     assert books.spend(59.0, calls=1, written=5) == (2, 10, 5)
@@ -225,7 +226,7 @@ def test_a_minute_s_use_is_forgotten_with_the_minute():
 
 
 def test_the_books_are_bounded():
-    books = Books()
+    books = CallLog()
     for number in range(MOST_CALLS + 5):
         books.open(Call(time=number, path="/", request_id=str(number)))
 

@@ -6,9 +6,9 @@ import hashlib
 import pytest
 
 from claude_relay.claude import request as relay_request
-from claude_relay.core.failure import Repair
+from claude_relay.core.jobs.failure import SchemaRepair
 from claude_relay.sandbox import request
-from claude_relay.sandbox.problem import SPEAKER, ApiError
+from claude_relay.sandbox.problem import SANDBOX_NAME, ApiError
 
 NOW = "2026-10-21"
 PDF = base64.b64encode(b"%PDF-1.7\n1 0 obj << /Type /Pages /Count 2 >>\n<< /Type /Page >>\n<</Type/Page>>").decode()
@@ -164,13 +164,13 @@ def test_every_error_says_who_speaks():
     body = refused(a_body(max_tokens=...)).body("req_1")
 
     assert body["request_id"] == "req_1"
-    assert body["error"]["message"].startswith(SPEAKER)
+    assert body["error"]["message"].startswith(SANDBOX_NAME)
 
 
 def test_a_repair_is_still_about_what_was_asked_before():
     """In the relay's own words, so that an order of the prompt holds for it, too."""
     turns = [a_turn(text("Hi [sandbox: badjson]")), a_turn(text("{"), role="assistant")]
-    mend = relay_request.build({"prompt": "Hi"}, model="m", repair=Repair(text="{", problem="it is no JSON"))
+    mend = relay_request.build({"prompt": "Hi"}, model="m", repair=SchemaRepair(text="{", problem="it is no JSON"))
     repair, other = (
         request.parse(a_body(messages=[*turns, last]), version=NOW)
         for last in (mend.body["messages"][-1], a_turn(text("Go on")))

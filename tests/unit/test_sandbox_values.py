@@ -5,12 +5,12 @@ from random import Random
 
 import pytest
 
-from claude_relay.sandbox import patterns, values
+from claude_relay.sandbox import regex_faker, value_faker
 
 
 def named(name, seed="s"):
-    words = values.plain(name)
-    return values.text(values.Name(words, Random(f"{seed}/{name}"), seed))
+    words = value_faker.plain(name)
+    return value_faker.text(value_faker.Name(words, Random(f"{seed}/{name}"), seed))
 
 
 @pytest.mark.parametrize(
@@ -62,24 +62,24 @@ def test_a_name_hints_at_its_value(name, pattern):
     ],
 )
 def test_a_name_hints_at_its_number(name, low, high):
-    assert all(low <= values.number(values.plain(name), Random(seed)) <= high for seed in range(50))
+    assert all(low <= value_faker.number(value_faker.plain(name), Random(seed)) <= high for seed in range(50))
 
 
 def test_a_postal_code_and_its_town_belong_together():
     for seed in map(str, range(20)):
-        assert (named("selgerPostnr", seed), named("selgerPoststed", seed)) in values._PLACES
+        assert (named("selgerPostnr", seed), named("selgerPoststed", seed)) in value_faker._PLACES
 
 
 def test_a_kid_passes_the_luhn_test():
     for seed in range(50):
-        number = values.mod10(values.digits(Random(seed), 11))
+        number = value_faker.mod10(value_faker.digits(Random(seed), 11))
         doubled = [int(c) * (2 if i % 2 else 1) for i, c in enumerate(reversed(number))]
         assert sum(n // 10 + n % 10 for n in doubled) % 10 == 0
 
 
 @pytest.mark.parametrize(
     ("make", "weights"),
-    [(values.account, (5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1)), (values.organisation, (3, 2, 7, 6, 5, 4, 3, 2, 1))],
+    [(value_faker.account, (5, 4, 3, 2, 7, 6, 5, 4, 3, 2, 1)), (value_faker.organisation, (3, 2, 7, 6, 5, 4, 3, 2, 1))],
 )
 def test_account_and_organisation_numbers_pass_modulus_11(make, weights):
     for seed in range(50):
@@ -89,7 +89,7 @@ def test_account_and_organisation_numbers_pass_modulus_11(make, weights):
 
 
 def test_an_iban_passes_modulus_97():
-    number = values.iban(Random(1))
+    number = value_faker.iban(Random(1))
     turned = number[4:] + "2324" + number[2:4]
 
     assert int(turned) % 97 == 1
@@ -100,14 +100,14 @@ def test_an_iban_passes_modulus_97():
     [r"^\d{2}\.\d{2}\.\d{4}$", r"^(?:a|b)+$", r"^(\w)\1$", r"^[^a-z]{5}$", r"^\S+@\S+$", r"^.{3,}?z\b", r"^$"],
 )
 def test_a_pattern_is_met(pattern):
-    text = patterns.example(pattern, Random(1))
+    text = regex_faker.example(pattern, Random(1))
 
     assert text is not None
     assert re.search(pattern, text)
 
 
 def test_a_pattern_is_met_within_lengths():
-    text = patterns.example(r"^[a-z]+$", Random(1), least=30, most=40)
+    text = regex_faker.example(r"^[a-z]+$", Random(1), least=30, most=40)
 
     assert text is not None
     assert 30 <= len(text) <= 40
@@ -115,4 +115,4 @@ def test_a_pattern_is_met_within_lengths():
 
 @pytest.mark.parametrize("pattern", [r"(?=a)b", r"a{999999}", r"[", r"^abc$(?<=d)"])
 def test_a_pattern_that_is_not_feasible_gives_nothing(pattern):
-    assert patterns.example(pattern, Random(1)) is None
+    assert regex_faker.example(pattern, Random(1)) is None

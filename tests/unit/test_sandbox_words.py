@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.sandbox import words
-from claude_relay.sandbox.orders import Kind, Orders
+from claude_relay.sandbox import directives
+from claude_relay.sandbox.directive_types import Directives, Kind
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_a_prompt_without_orders_asks_for_nothing():
-    assert words.parse("Summarise [this] invoice: [1, 2]") == Orders()
+    assert directives.parse("Summarise [this] invoice: [1, 2]") == Directives()
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_prompt_without_orders_asks_for_nothing():
     ],
 )
 def test_a_word_sets_what_it_says(text, field, value):
-    assert getattr(words.parse(f"before {text} after"), field) == value
+    assert getattr(directives.parse(f"before {text} after"), field) == value
 
 
 @pytest.mark.parametrize(
@@ -49,20 +49,20 @@ def test_a_word_sets_what_it_says(text, field, value):
     ],
 )
 def test_a_trouble_knows_its_times(text, kind, times, status, wait):
-    [trouble] = words.parse(f"[sandbox: {text}]").troubles
+    [trouble] = directives.parse(f"[sandbox: {text}]").troubles
 
     assert (trouble.kind, trouble.times, trouble.status, trouble.wait) == (kind, times, status, wait)
 
 
 def test_a_stream_error_names_its_type_and_its_moment():
-    first, second = words.parse("[sandbox: stream-error api_error early 1][sandbox: stream-error]").troubles
+    first, second = directives.parse("[sandbox: stream-error api_error early 1][sandbox: stream-error]").troubles
 
     assert (first.error, first.early, first.times) == ("api_error", True, 1)
     assert (second.error, second.early, second.times) == ("overloaded_error", False, None)
 
 
 def test_troubles_queue_up_in_the_order_written():
-    orders = words.parse("[sandbox: overloaded 2] hello [sandbox: break 1]")
+    orders = directives.parse("[sandbox: overloaded 2] hello [sandbox: break 1]")
 
     kinds = [trouble and trouble.kind for trouble in map(orders.trouble, range(1, 5))]
 
@@ -70,13 +70,13 @@ def test_troubles_queue_up_in_the_order_written():
 
 
 def test_a_trouble_without_a_number_never_ends():
-    orders = words.parse("[sandbox: error 500]")
+    orders = directives.parse("[sandbox: error 500]")
 
     assert orders.trouble(999) is not None
 
 
 def test_silence_lasts_for_its_tries_only():
-    orders = words.parse("[sandbox: hang 3s 1]")
+    orders = directives.parse("[sandbox: hang 3s 1]")
 
     assert [orders.silence(1), orders.silence(2)] == [3.0, 0.0]
     assert orders.counted
@@ -98,19 +98,21 @@ def test_silence_lasts_for_its_tries_only():
     ],
 )
 def test_what_is_not_understood_is_refused_with_the_cure(text, says):
-    with pytest.raises(words.NotUnderstood) as caught:
-        words.parse(text)
+    with pytest.raises(directives.InvalidDirective) as caught:
+        directives.parse(text)
 
     assert says in str(caught.value)
 
 
 def test_a_bracket_that_was_never_closed_ends_with_the_prompt():
-    assert words.parse("Hi [sandbox: break 1").troubles[0].times == 1
+    assert directives.parse("Hi [sandbox: break 1").troubles[0].times == 1
 
 
 def test_orders_are_no_part_of_the_topic():
-    assert words.without_orders("Read  [sandbox: slow 5s] the\ninvoice [sandbox: say [1]]") == "Read the invoice"
+    assert (
+        directives.without_directives("Read  [sandbox: slow 5s] the\ninvoice [sandbox: say [1]]") == "Read the invoice"
+    )
 
 
 def test_the_documented_table_is_the_vocabulary():
-    assert words.table() in (ROOT / "docs" / "SANDBOX.md").read_text(encoding="utf-8")
+    assert directives.table() in (ROOT / "docs" / "SANDBOX.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.config.secret_file import Place, find_place, put
+from claude_relay.config.secret_file import SettingLocation, find_place, write_setting
 from claude_relay.errors import ConfigError
 
 NAME = "RELAY_WEBHOOK_SECRET"
@@ -32,7 +32,7 @@ def test_one_setting_is_changed_and_all_else_stays(tmp_path: Path, before: str, 
     file = tmp_path / ".env"
     file.write_bytes(before.encode())
     file.chmod(0o640)
-    put(Place(path=file, name=NAME), "new")
+    write_setting(SettingLocation(path=file, name=NAME), "new")
 
     assert file.read_bytes().decode() == after
     assert file.stat().st_mode & 0o777 == 0o640
@@ -41,7 +41,7 @@ def test_one_setting_is_changed_and_all_else_stays(tmp_path: Path, before: str, 
 
 def test_a_file_of_its_own_is_made_readable_to_its_owner_alone(tmp_path: Path) -> None:
     file = tmp_path / NAME
-    put(Place(path=file), "new,old")
+    write_setting(SettingLocation(path=file), "new,old")
 
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("new,old\n", 0o600)
 
@@ -50,17 +50,17 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.write_text("old\n")
     (tmp_path / "link").symlink_to(real)
-    put(Place(path=tmp_path / "link"), "new")
+    write_setting(SettingLocation(path=tmp_path / "link"), "new")
 
     assert (tmp_path / "link").is_symlink() and real.read_text() == "new\n"
 
 
 def test_what_cannot_be_written_is_left_as_it_was_and_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be written"):
-        put(Place(path=tmp_path / "missing" / "file"), "new")
+        write_setting(SettingLocation(path=tmp_path / "missing" / "file"), "new")
 
 
-def place(tmp_path: Path, **environ: str) -> Place:
+def place(tmp_path: Path, **environ: str) -> SettingLocation:
     return find_place(NAME, environ, dotenv=tmp_path / ".env", etc=tmp_path / "etc" / "claude-relay.env")
 
 
@@ -73,14 +73,14 @@ def test_the_place_is_where_the_daemons_get_it_from(tmp_path: Path) -> None:
     assert place(tmp_path).path == etc / "credentials" / NAME
 
     (etc / "claude-relay.env").write_text(f"{NAME}=in-etc\n")
-    assert place(tmp_path) == Place(path=etc / "claude-relay.env", name=NAME, text="in-etc")
+    assert place(tmp_path) == SettingLocation(path=etc / "claude-relay.env", name=NAME, text="in-etc")
     (etc / "credentials" / NAME).write_text("credential\n")
-    assert place(tmp_path) == Place(path=etc / "credentials" / NAME, text="credential")
+    assert place(tmp_path) == SettingLocation(path=etc / "credentials" / NAME, text="credential")
     dotenv.write_text(f"{NAME}=here\n")
-    assert place(tmp_path) == Place(path=dotenv, name=NAME, text="here")
+    assert place(tmp_path) == SettingLocation(path=dotenv, name=NAME, text="here")
     (tmp_path / "pointed").write_text("pointed")
     dotenv.write_text(f"{NAME}_FILE={tmp_path / 'pointed'}\n")
-    assert place(tmp_path) == Place(path=tmp_path / "pointed", text="pointed")
+    assert place(tmp_path) == SettingLocation(path=tmp_path / "pointed", text="pointed")
 
 
 def test_without_any_file_the_next_command_is_said(tmp_path: Path) -> None:

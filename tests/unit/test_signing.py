@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from claude_relay.core.signing import NotVerified, key_of, secret_of, sign, verify
+from claude_relay.core.deliveries.signing import InvalidSignature, decode_secret, encode_secret, sign, verify
 from claude_relay.errors import ConfigError
 
-OLD = secret_of(bytes(range(32)))
-NEW = secret_of(bytes(range(32, 64)))
-OTHER = secret_of(bytes(range(64, 96)))
+OLD = encode_secret(bytes(range(32)))
+NEW = encode_secret(bytes(range(32, 64)))
+OTHER = encode_secret(bytes(range(64, 96)))
 BODY = '{"requestId":"faktura-1","response":"Blåbær"}'.encode()
 NOW = 1767225600.0
 VECTORS = json.loads(Path(__file__).parents[1].joinpath("vectors/signatures.json").read_text("utf-8"))
@@ -54,7 +54,7 @@ def test_any_text_and_key_verify_with_the_library(body, key):
     Whatever is sent, the library agrees with us; it wants the time of now, so that is what it gets.
     """
     data = body.encode("utf-8", "replace")
-    headers = sign("wh_1", time.time(), data, [secret_of(key)])
+    headers = sign("wh_1", time.time(), data, [encode_secret(key)])
 
     Webhook(key).verify(data, headers, json_parse=False)
 
@@ -93,7 +93,7 @@ def test_what_is_not_vouched_for_is_refused(headers, body, secrets, now, why):
     """
     Another secret, body, id or time is refused, and the refusal says which it was.
     """
-    with pytest.raises(NotVerified, match=why):
+    with pytest.raises(InvalidSignature, match=why):
         verify(headers, body, secrets, now=now)
 
 
@@ -125,7 +125,12 @@ def test_a_secret_reads_as_it_was_written():
     key = bytes(range(25))
     bare = base64.b64encode(key).decode()
 
-    assert {key_of(f"whsec_{bare}"), key_of(bare.rstrip("=")), key_of(f" {bare}\n"), key_of(secret_of(key))} == {key}
+    assert {
+        decode_secret(f"whsec_{bare}"),
+        decode_secret(bare.rstrip("=")),
+        decode_secret(f" {bare}\n"),
+        decode_secret(encode_secret(key)),
+    } == {key}
 
 
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_c2hvcnQ=", "whsec_not base64!", "whsec_é", OLD + OLD[6:]])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.json_values import faults, shown, spelled
-from claude_relay.core.strict_json import MAX_VALUES, loads
+from claude_relay.core.text.json_values import find_problems, json_path, safe_quote
+from claude_relay.core.text.strict_json import MAX_VALUES, loads
 from claude_relay.errors import InvalidRequest
 
 
@@ -145,13 +145,13 @@ def test_any_bytes_are_a_value_or_a_refusal(data):
 )
 def test_values_from_elsewhere_are_held_to_the_same(value, field):
     """A form or a command line can bring what JSON cannot."""
-    [problem] = faults(value)
+    [problem] = find_problems(value)
 
     assert field == problem.field
 
 
 def test_names_in_sentences_are_short_and_printable():
     """A caller's own word never breaks a log line or fills one."""
-    assert shown("a\nb") == "a\ufffdb"
-    assert len(shown("x" * 1000)) == 65
-    assert spelled(["files", 0, "data"]) == "files[0].data"
+    assert safe_quote("a\nb") == "a\ufffdb"
+    assert len(safe_quote("x" * 1000)) == 65
+    assert json_path(["files", 0, "data"]) == "files[0].data"

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from claude_relay.errors import Conflict
-from claude_relay.systemd import Keeper, Notifier, Supervisor, word
-from claude_relay.worker.locks import Name
-from claude_relay.worker.loops import Loop
-from claude_relay.worker.running import InHand
+from claude_relay.systemd import Notifier, ServiceLoop, Supervisor, alert_trigger
+from claude_relay.worker.inflight import InFlightCalls
+from claude_relay.worker.locks import InstanceLock
+from claude_relay.worker.periodic import PeriodicThread
 from tests.support.eventually import eventually
 from tests.support.notified import Above
 
@@ -34,7 +34,7 @@ class Clock:
 
 def keeper(above: Above, clock: Clock, *, watchdog: float = 40.0, silent: str | None = None, status: str = "well"):
     made = Supervisor(notifier=Notifier(above.path), watchdog=watchdog)
-    return Keeper(made, silent=lambda: silent, status=lambda: status, clock=clock)
+    return ServiceLoop(made, silent=lambda: silent, status=lambda: status, clock=clock)
 
 
 def test_a_message_is_one_datagram_of_lines(above: Above) -> None:
@@ -99,18 +99,18 @@ def test_while_stopping_more_time_is_asked_for(above: Above) -> None:
 def test_what_is_meant_for_another_process_is_not_taken() -> None:
     """A child that inherits the environment has neither the sockets nor the watchdog."""
     environ = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}
-    made = Supervisor.of(environ)
+    made = Supervisor.from_environment(environ)
     assert (made.sockets, made.watchdog) == ([], None)
     assert "LISTEN_FDS" not in environ
 
 
 def test_a_watchdog_of_this_process_is_heeded() -> None:
-    assert Supervisor.of({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": str(os.getpid())}).watchdog == 2.0
+    assert Supervisor.from_environment({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": str(os.getpid())}).watchdog == 2.0
 
 
 def test_a_loop_lives_while_it_goes_round() -> None:
     stuck = threading.Event()
-    loop = Loop("some", lambda: 0.01 if not stuck.is_set() else threading.Event().wait() or 0.0)
+    loop = PeriodicThread("some", lambda: 0.01 if not stuck.is_set() else threading.Event().wait() or 0.0)
     assert loop.alive(time.monotonic())  # not started: not missed
     loop.start()
     eventually(lambda: loop.alive(time.monotonic()))
@@ -128,7 +128,7 @@ def test_a_loop_that_rests_until_its_next_round_is_alive() -> None:
         rested.set()
         return 300.0
 
-    loop = Loop("rests", step)
+    loop = PeriodicThread("rests", step)
     loop.start()
     try:
         assert rested.wait(10)
@@ -140,38 +140,38 @@ def test_a_loop_that_rests_until_its_next_round_is_alive() -> None:
 
 def test_a_call_is_stuck_past_its_deadline_and_in_silence() -> None:
     """Past its deadline alone is not enough: its answer may be waiting for a full disk."""
-    in_hand = InHand()
+    in_hand = InFlightCalls()
 
     class Some:
         class job:
             id = "j"
 
     running = in_hand.add(Some)
-    now = running.began_at
-    assert in_hand.stuck(now + 99, longest=100, silence=10) is None
-    assert in_hand.stuck(now + 101, longest=100, silence=10) is running
-    running.moved_at = now + 95
-    assert in_hand.stuck(now + 101, longest=100, silence=10) is None
+    now = running.started_at
+    assert in_hand.stalled(now + 99, longest=100, silence=10) is None
+    assert in_hand.stalled(now + 101, longest=100, silence=10) is running
+    running.progress_at = now + 95
+    assert in_hand.stalled(now + 101, longest=100, silence=10) is None
 
 
 def test_one_worker_of_a_name_at_a_time(tmp_path: Path) -> None:
-    first = Name(tmp_path, "main")
+    first = InstanceLock(tmp_path, "main")
     with pytest.raises(Conflict, match=rf"called main runs already \(process {os.getpid()}\).*--name"):
-        Name(tmp_path, "main")
-    Name(tmp_path, "other").let_go()
-    Name(tmp_path, None).let_go()
+        InstanceLock(tmp_path, "main")
+    InstanceLock(tmp_path, "other").let_go()
+    InstanceLock(tmp_path, None).let_go()
 
-    next_one = Name(tmp_path, "main", inherited=os.dup(first.handle))
+    next_one = InstanceLock(tmp_path, "main", inherited=os.dup(first.handle))
     first.let_go()
     with pytest.raises(Conflict):
-        Name(tmp_path, "main")  # the next generation has it
+        InstanceLock(tmp_path, "main")  # the next generation has it
     next_one.let_go()
-    Name(tmp_path, "main").let_go()
+    InstanceLock(tmp_path, "main").let_go()
 
 
 def test_word_is_left_in_the_file_that_the_path_unit_watches(tmp_path):
     """In the state directory that systemd names, however often, and nowhere where it names none."""
-    leave = word.leaving({"STATE_DIRECTORY": f"{tmp_path}:/elsewhere"})
+    leave = alert_trigger.leaving({"STATE_DIRECTORY": f"{tmp_path}:/elsewhere"})
     assert leave is not None
     leave()
     leave()
@@ -179,4 +179,4 @@ def test_word_is_left_in_the_file_that_the_path_unit_watches(tmp_path):
     unit = (Path(__file__).parents[2] / "systemd" / "claude-relay-alerts.path").read_text(encoding="utf-8")
     [watched] = [line for line in unit.splitlines() if line.startswith("PathChanged=")]
     assert [path.name for path in tmp_path.iterdir()] == [Path(watched).name]
-    assert word.leaving({}) is None
+    assert alert_trigger.leaving({}) is None

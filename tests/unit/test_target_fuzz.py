@@ -9,7 +9,7 @@ import urllib3
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from claude_relay.webhooks.target import Target, Unreadable, read_target
+from claude_relay.webhooks.url import InvalidUrl, WebhookUrl, parse_url
 
 _HOSTS = st.sampled_from(
     [
@@ -44,10 +44,10 @@ _URLS = st.one_of(
 )
 
 
-def read(url: str) -> Target | None:
+def read(url: str) -> WebhookUrl | None:
     try:
-        return read_target(url)
-    except Unreadable:
+        return parse_url(url)
+    except InvalidUrl:
         return None
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import wire
-from claude_relay.core.job import Job, State
+from claude_relay.core.jobs.job import Job, State
 from tests.support.builders import a_completion
 
 JOB = Job(
@@ -64,18 +64,18 @@ def test_a_cost_is_never_rounded_to_nothing() -> None:
 
 
 def test_what_fits_is_sent_as_it_is() -> None:
-    assert wire.as_delivered(success(), callback="full", limit=10_000, result_url=None) is None
+    assert wire.callback_for_display(success(), callback="full", limit=10_000, result_url=None) is None
 
 
 def test_the_seeds_callback_has_the_seeds_keys_alone() -> None:
-    sent = wire.as_delivered(success(), callback="seed", limit=10_000, result_url=None)
+    sent = wire.callback_for_display(success(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
     assert list(sent) == ["requestId", "response", "status", "timestamp", "usage", "model", "stopReason"]
 
 
 def test_the_seeds_failure_has_the_seeds_keys_alone() -> None:
-    sent = wire.as_delivered(failure(), callback="seed", limit=10_000, result_url=None)
+    sent = wire.callback_for_display(failure(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
     assert list(sent) == ["requestId", "error", "status", "timestamp"]
@@ -84,7 +84,7 @@ def test_the_seeds_failure_has_the_seeds_keys_alone() -> None:
 def test_no_more_of_an_answer_is_cut_off_than_must_be() -> None:
     """The limit is used up, whatever the letters take in JSON."""
     for letter in ("x", "ø", "\n", "\x01", "\\", '"', "🎈"):
-        sent = wire.as_delivered(success(letter * 5000), callback="full", limit=4000, result_url="/r")
+        sent = wire.callback_for_display(success(letter * 5000), callback="full", limit=4000, result_url="/r")
 
         assert sent is not None
         assert 4000 - 7 < len(wire.encode(sent)) <= 4000
@@ -93,7 +93,7 @@ def test_no_more_of_an_answer_is_cut_off_than_must_be() -> None:
 def test_what_else_is_too_large_goes_too() -> None:
     """Metadata, warnings and a long error are no reason to pass a receiver's limit."""
     body = {**failure(), "metadata": {"a": "x" * 5000}, "warnings": ["y" * 5000], "error": "z" * 5000}
-    sent = wire.as_delivered(body, callback="full", limit=1024, result_url="/r")
+    sent = wire.callback_for_display(body, callback="full", limit=1024, result_url="/r")
 
     assert sent is not None
     assert len(wire.encode(sent)) <= 1024
@@ -121,7 +121,7 @@ def test_a_beginning_is_a_beginning_and_fits(text: str, room: int) -> None:
 def test_what_is_too_large_is_cut_to_fit_and_says_where_the_rest_is(text: str, limit: int) -> None:
     """Whatever the letters: never over the limit, always valid JSON, never half a letter."""
     body = success(text + "x" * limit, json={"big": "y" * limit})
-    sent = wire.as_delivered(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")
+    sent = wire.callback_for_display(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")
 
     assert sent is not None
     raw = wire.encode(sent)

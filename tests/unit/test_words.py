@@ -11,7 +11,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.webhooks.words import EXCERPT, excerpt, in_words, retry_after
+from claude_relay.webhooks.error_text import EXCERPT, describe, excerpt, retry_after
 
 NOW = 1767225600.0  # Thu, 01 Jan 2026 00:00:00 GMT
 
@@ -119,7 +119,7 @@ def test_errors_are_told_in_words_with_the_host_alone(exc, words):
     """
     However deeply a library has wrapped it, the cause is named, and the URL is not.
     """
-    told = in_words("hook.example.com", _wrapped(exc))
+    told = describe("hook.example.com", _wrapped(exc))
 
     assert words in told
     assert "hook.example.com" in told
@@ -130,4 +130,4 @@ def test_an_unknown_error_is_told_by_its_name():
     """
     Even a bug of ours ends as a sentence.
     """
-    assert in_words("h", KeyError("secret")) == "the POST to h failed unexpectedly (KeyError)"
+    assert describe("h", KeyError("secret")) == "the POST to h failed unexpectedly (KeyError)"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from claude_relay.storage import writer as module
-from claude_relay.storage.writer import Writer
+from claude_relay.storage import group_commit as module
+from claude_relay.storage.group_commit import GroupCommitWriter
 from tests.support.eventually import eventually
 
 _LONG = 30.0
@@ -18,7 +18,7 @@ _LONG = 30.0
 class Counts:
     """An engine: knows how many works each commit held, and stops in the middle of one while told to."""
 
-    refusals = ()
+    constraint_errors = ()
 
     def __init__(self) -> None:
         self.commits: list[int] = []
@@ -33,20 +33,20 @@ class Counts:
         assert self.open.wait(_LONG)
         self.commits.append(self._works)
 
-    def work(self, unit: Any) -> None:
+    def work(self, tx: Any) -> None:
         """What each caller hands in."""
         self._works += 1
 
     def now(self) -> float:
         return 0.0
 
-    def roll_back(self) -> None: ...
+    def rollback(self) -> None: ...
 
     def run(self, sql: str, args: Any) -> Any: ...
 
     def add(self, new: Any) -> None: ...
 
-    def tidy(self) -> None: ...
+    def after_commit(self) -> None: ...
 
 
 @pytest.fixture
@@ -55,14 +55,14 @@ def engine() -> Counts:
 
 
 @pytest.fixture
-def writer(engine: Counts) -> Iterator[Writer]:
-    writer = Writer(engine, None)
+def writer(engine: Counts) -> Iterator[GroupCommitWriter]:
+    writer = GroupCommitWriter(engine, None)
     yield writer
     engine.open.set()
     writer.close()
 
 
-def _come(writer: Writer, engine: Counts, count: int) -> list[threading.Thread]:
+def _come(writer: GroupCommitWriter, engine: Counts, count: int) -> list[threading.Thread]:
     """So many callers, each of whom waits for its answer in a thread of its own."""
     callers = [threading.Thread(target=writer.write, args=(engine.work,), daemon=True) for _ in range(count)]
     for caller in callers:
@@ -76,7 +76,7 @@ def _answered(callers: list[threading.Thread]) -> bool:
     return not any(caller.is_alive() for caller in callers)
 
 
-def _make_a_crowd(writer: Writer, engine: Counts, count: int) -> None:
+def _make_a_crowd(writer: GroupCommitWriter, engine: Counts, count: int) -> None:
     """All but one of them come while the first one's commit is under way, and are written together."""
     engine.open.clear()
     callers = _come(writer, engine, 1)
@@ -87,7 +87,9 @@ def _make_a_crowd(writer: Writer, engine: Counts, count: int) -> None:
     assert _answered(callers)
 
 
-def test_half_a_crowd_shares_a_commit(writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_a_crowd_shares_a_commit(
+    writer: GroupCommitWriter, engine: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The crowd: whoever was answered last, and whoever came meanwhile. Its other half may still be on its way."""
     monkeypatch.setattr(module, "_GATHER", _LONG)
     engine.open.clear()
@@ -111,7 +113,7 @@ def test_half_a_crowd_shares_a_commit(writer: Writer, engine: Counts, monkeypatc
 
 
 def test_a_crowd_that_has_gone_is_waited_for_once(
-    writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch
+    writer: GroupCommitWriter, engine: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_GATHER", 0.01)
     _make_a_crowd(writer, engine, 4)
@@ -122,7 +124,9 @@ def test_a_crowd_that_has_gone_is_waited_for_once(
     assert engine.commits[-2:] == [1, 1]
 
 
-def test_who_writes_alone_waits_for_nobody(writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_writes_alone_waits_for_nobody(
+    writer: GroupCommitWriter, engine: Counts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
     for _ in range(20):
         assert _answered(_come(writer, engine, 1))
@@ -131,7 +135,7 @@ def test_who_writes_alone_waits_for_nobody(writer: Writer, engine: Counts, monke
 
 
 def test_a_stop_waits_for_no_crowd_and_loses_nothing(
-    writer: Writer, engine: Counts, monkeypatch: pytest.MonkeyPatch
+    writer: GroupCommitWriter, engine: Counts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was handed in is written, though the others have not come."""
     monkeypatch.setattr(module, "_GATHER", 0.01)

@@ -11,8 +11,8 @@ class Finding:
 
     check: str
     result: str
-    found: str
-    mend: str = ""
+    detail: str
+    fix: str = ""
 
 
 def ok(check: str, found: str) -> Finding:
@@ -20,11 +20,11 @@ def ok(check: str, found: str) -> Finding:
     return Finding(check, "ok", found)
 
 
-def warn(check: str, found: str, mend: str) -> Finding:
+def warning(check: str, found: str, mend: str) -> Finding:
     """It works, but not as well as it could, or not for long."""
     return Finding(check, "warn", found, mend)
 
 
-def fail(check: str, found: str, mend: str) -> Finding:
+def failure(check: str, found: str, mend: str) -> Finding:
     """Something does not work."""
     return Finding(check, "fail", found, mend)

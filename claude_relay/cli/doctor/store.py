@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ...config import Settings
-from ...core import catalogue
+from ...core.models import catalog
 from ...errors import RelayError, StoreRefused, StoreUnavailable
-from ...relay import Relay
-from . import server
-from .finding import Finding, fail, ok, warn
-from .machine import Machine
+from ...services import Relay
+from . import postgres
+from .finding import Finding, failure, ok, warning
+from .system import System
 
 #: A job that has been due for this long is worth a word, in seconds.
 _LONG = 600.0
@@ -23,47 +23,47 @@ _OLD = 8 * 86400.0
 _SOON = 60 * 86400.0
 
 
-def check(settings: Settings, machine: Machine) -> Iterator[Finding]:
+def check(settings: Settings, machine: System) -> Iterator[Finding]:
     """Everything that only an open store can tell."""
     from ...wiring import open_relay
 
     if settings.store_path is None:
-        yield from (found := list(server.check(settings, machine)))
+        yield from (found := list(postgres.check(settings, machine)))
         if any(one.check == "store" and one.result == "fail" for one in found):
             return
     try:
         with open_relay(settings) as relay:
             yield _whole(relay, settings, machine)
             yield from _workers(relay, machine)
-            yield from moving(relay.read.overview())
-            yield from backup(relay.read.memo("backup"), machine.now())
-            yield from models(relay.read.memo("models"), settings, machine)
+            yield from moving(relay.queries.overview())
+            yield from backup(relay.queries.shared_value("backup"), machine.now())
+            yield from models(relay.queries.shared_value("models"), settings, machine)
     except RelayError as exc:
         yield _closed(exc, settings, machine)
 
 
-def _whole(relay: Relay, settings: Settings, machine: Machine) -> Finding:
-    if (fault := relay.read.check()) is not None:
-        return fail("store", f"{settings.store_shown} is corrupt: {fault}", _restore(machine))
+def _whole(relay: Relay, settings: Settings, machine: System) -> Finding:
+    if (fault := relay.queries.check()) is not None:
+        return failure("store", f"{settings.store_shown} is corrupt: {fault}", _restore(machine))
 
     return ok("store", f"{settings.store_shown}, {'whole' if settings.store_path else 'at hand'}")
 
 
-def _closed(exc: RelayError, settings: Settings, machine: Machine) -> Finding:
+def _closed(exc: RelayError, settings: Settings, machine: System) -> Finding:
     """Why it could not be opened; the sentence of a refusal names its cure."""
     path, where = settings.store_path, settings.store_shown
     if path is not None and isinstance(exc, StoreRefused):
-        return fail("store", str(exc), _refused(str(exc), path, machine))
+        return failure("store", str(exc), _refused(str(exc), path, machine))
     if isinstance(exc, StoreUnavailable) and (not path.exists() if path else "there is no store" in str(exc)):
         start = "systemctl start claude-relay.target" if machine.under_systemd else "claude-relay serve"
-        return fail("store", f"there is none at {where} yet", start)
+        return failure("store", f"there is none at {where} yet", start)
     if path is None:
-        return fail("store", str(exc), f"look at the server's log, and: psql '{where}' -c 'SELECT 1'")
+        return failure("store", str(exc), f"look at the server's log, and: psql '{where}' -c 'SELECT 1'")
 
-    return fail("store", str(exc), "sudo claude-relay doctor, as the store's owner or root")
+    return failure("store", str(exc), "sudo claude-relay doctor, as the store's owner or root")
 
 
-def _refused(said: str, path: Path, machine: Machine) -> str:
+def _refused(said: str, path: Path, machine: System) -> str:
     if "newer version" in said:
         return "make install, in a checkout of the newer version"
     if "is not the one" in said:
@@ -72,7 +72,7 @@ def _refused(said: str, path: Path, machine: Machine) -> str:
     return _restore(machine)
 
 
-def _restore(machine: Machine) -> str:
+def _restore(machine: System) -> str:
     """Put the latest backup back; what was there is kept beside it."""
     put_back = "claude-relay restore /path/of/the/latest/backup"
     if not machine.under_systemd:
@@ -82,14 +82,14 @@ def _restore(machine: Machine) -> str:
     return f"systemctl stop {units}; {put_back} && systemctl reset-failed 'claude-relay*'; systemctl start {units}"
 
 
-def _workers(relay: Relay, machine: Machine) -> Iterator[Finding]:
-    unready = relay.read.unready()
+def _workers(relay: Relay, machine: System) -> Iterator[Finding]:
+    unready = relay.queries.readiness_problems()
     for problem in unready:
         if problem.field == "worker":
             start = "systemctl restart claude-relay-worker" if machine.under_systemd else "claude-relay worker"
-            yield fail("worker", str(problem).partition(":")[0], start)
+            yield failure("worker", str(problem).partition(":")[0], start)
         else:
-            yield warn(problem.field, str(problem).rpartition(":")[0], "claude-relay resume")
+            yield warning(problem.field, str(problem).rpartition(":")[0], "claude-relay resume")
     if not any(problem.field == "worker" for problem in unready):
         yield ok("worker", "seen lately")
 
@@ -99,15 +99,17 @@ def moving(overview: dict[str, Any]) -> Iterator[Finding]:
     jobs, deliveries, oldest = overview["jobs"], overview["deliveries"], overview["oldestWaitingSeconds"]
     if oldest is not None and oldest > _LONG:
         found = f"{jobs['queued']} jobs wait, the oldest of those that are due for {oldest / 60:.0f} minutes"
-        yield warn("queue", found, "claude-relay status, and claude-relay why ID of the oldest says what it waits for")
+        yield warning(
+            "queue", found, "claude-relay status, and claude-relay why ID of the oldest says what it waits for"
+        )
     if jobs["held"]:
         found = f"{jobs['held']} jobs are held: a crash broke off their call and they asked to wait for a person"
-        yield warn("held", found, "claude-relay list --status pending, then: claude-relay retry ID, or cancel ID")
+        yield warning("held", found, "claude-relay list --status pending, then: claude-relay retry ID, or cancel ID")
     for group in overview["paused"]:
-        yield warn("groups", f"the group {group} is paused", f"claude-relay resume {group}")
+        yield warning("groups", f"the group {group} is paused", f"claude-relay resume {group}")
     if deliveries["dead"]:
         found = f"{deliveries['dead']} callbacks were given up; the answers are kept"
-        yield warn("deliveries", found, "claude-relay list --dead, then: claude-relay redeliver --dead")
+        yield warning("deliveries", found, "claude-relay list --dead, then: claude-relay redeliver --dead")
     else:
         yield ok("deliveries", f"{deliveries['pending'] + deliveries['sending']} under way, none given up")
 
@@ -120,15 +122,15 @@ def backup(last: Any, now: float) -> Iterator[Finding]:
     days = (now - at) / 86400
     if now - at > _OLD:
         fresh = f"{Path(file).parent}/relay-$(date +%F).db"
-        yield warn("backup", f"the last one is {days:.0f} days old ({file})", f"claude-relay backup {fresh}")
+        yield warning("backup", f"the last one is {days:.0f} days old ({file})", f"claude-relay backup {fresh}")
     else:
         yield ok("backup", f"{days:.1f} days old ({file})")
 
 
-def models(memo: Any, settings: Settings, machine: Machine) -> Iterator[Finding]:
+def models(memo: Any, settings: Settings, machine: System) -> Iterator[Finding]:
     """Whether a model that the settings name is going away: by the list of the upstream, else by what we know."""
     other = isinstance(memo, dict) and memo.get("provider", settings.provider) != settings.provider
-    known = catalogue.BUILT_IN if other else catalogue.from_memo(memo)
+    known = catalog.BUILT_IN if other else catalog.from_memo(memo)
     today, soon = (_day(at) for at in (machine.now(), machine.now() + _SOON))
     named = {"RELAY_MODEL": (settings.model,), "RELAY_FALLBACK_MODELS": settings.fallback_models}
     for setting, names in named.items():
@@ -140,15 +142,15 @@ def models(memo: Any, settings: Settings, machine: Machine) -> Iterator[Finding]
             found = (
                 f"{name} ({setting}) {'is gone' if gone else 'goes away'}{f': its last day is {last}' if last else ''}"
             )
-            yield (fail if gone else warn)("models", found, machine.put(f"{setting}={others}"))
+            yield (failure if gone else warning)("models", found, machine.put(f"{setting}={others}"))
 
 
-def _instead(name: str, known: catalogue.Catalogue) -> str:
+def _instead(name: str, known: catalog.ModelCatalog) -> str:
     """The newest of its family that stays."""
     family = next((word for word in ("opus", "sonnet", "haiku") if word in name), "sonnet")
     word = {"opus": "smart", "haiku": "cheap"}.get(family, "fast")
 
-    return known.aliases.get(word) or catalogue.BUILT_IN.aliases[word]
+    return known.aliases.get(word) or catalog.BUILT_IN.aliases[word]
 
 
 def _day(at: float) -> str:

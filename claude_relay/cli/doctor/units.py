@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .finding import Finding, fail, ok, warn
-from .machine import UNITS, Machine
+from .finding import Finding, failure, ok, warning
+from .system import UNITS, System
 
 _ASKED = (
     "Id",
@@ -23,21 +23,21 @@ _ASKED = (
 _RESTARTS = 5
 
 
-def check(machine: Machine) -> Iterator[Finding]:
+def check(machine: System) -> Iterator[Finding]:
     """Nothing where systemd does not run this machine: there somebody else keeps the daemons up."""
     if not machine.booted.is_dir():
         return
     if not machine.under_systemd:
         found = "systemd does not know claude-relay: nothing starts it at boot"
-        yield warn("units", found, "sudo make install, in the checkout")
+        yield warning("units", found, "sudo make install, in the checkout")
         return
     told = machine.run(("systemctl", "show", f"--property={','.join(_ASKED)}", *UNITS))
     if told is None:
-        yield warn("units", "systemctl does not answer", "systemctl status claude-relay.target")
+        yield warning("units", "systemctl does not answer", "systemctl status claude-relay.target")
         return
     units = {one.get("Id", ""): one for one in map(_properties, told.strip().split("\n\n"))}
     if all(units.get(name, {}).get("ActiveState") == "inactive" for name in UNITS):
-        yield fail("units", "claude-relay is not running", "systemctl start claude-relay.target")
+        yield failure("units", "claude-relay is not running", "systemctl start claude-relay.target")
         return
     findings = [finding for name in UNITS for finding in judge(name, units.get(name, {}))]
     yield from findings or [ok("units", "all are up and start at boot")]
@@ -49,24 +49,24 @@ def judge(name: str, unit: dict[str, str]) -> Iterator[Finding]:
     """What is wrong with one of them, by what `systemctl show` says of it."""
     load, state = unit.get("LoadState", "not-found"), unit.get("ActiveState", "")
     if load == "masked":
-        yield fail(
+        yield failure(
             "units", f"{name} is masked: it cannot be started", f"systemctl unmask {name} && systemctl start {name}"
         )
         return
     if load != "loaded":
-        yield fail("units", f"{name} is not installed ({load})", "sudo make install, in the checkout")
+        yield failure("units", f"{name} is not installed ({load})", "sudo make install, in the checkout")
         return
     if unit.get("NeedDaemonReload") == "yes":
-        yield warn("units", f"the file of {name} has changed since systemd read it", "systemctl daemon-reload")
+        yield warning("units", f"the file of {name} has changed since systemd read it", "systemctl daemon-reload")
     if state == "failed":
         yield _failed(name, unit)
     elif state in ("inactive", "deactivating"):
-        yield fail("units", f"{name} is not running", f"systemctl start {name}")
+        yield failure("units", f"{name} is not running", f"systemctl start {name}")
     elif int(unit.get("NRestarts") or 0) >= _RESTARTS:
         found = f"{name} has been started again {unit['NRestarts']} times"
-        yield warn("units", found, f"journalctl -u {name} -p warning -n 50, then: systemctl reset-failed {name}")
+        yield warning("units", found, f"journalctl -u {name} -p warning -n 50, then: systemctl reset-failed {name}")
     if name.endswith(".target") and unit.get("UnitFileState") in ("disabled", ""):
-        yield warn("units", f"{name} does not start at boot", f"systemctl enable {name}")
+        yield warning("units", f"{name} does not start at boot", f"systemctl enable {name}")
 
 
 def _failed(name: str, unit: dict[str, str]) -> Finding:
@@ -74,13 +74,15 @@ def _failed(name: str, unit: dict[str, str]) -> Finding:
     again = f"systemctl reset-failed {name} && systemctl start {name}"
     if name.endswith(".socket"):
         found = f"{name} cannot listen: another program has its address, most likely"
-        return fail("units", found, f"systemctl status {name} and ss -ltnp show whose it is; stop that, then: {again}")
+        return failure(
+            "units", found, f"systemctl status {name} and ss -ltnp show whose it is; stop that, then: {again}"
+        )
     if status == "78":
         found = f"{name} ended with 78: settings, secrets or store are not good"
-        return fail("units", found, f"mend what stands above (or: journalctl -u {name} -n 20), then: {again}")
+        return failure("units", found, f"mend what stands above (or: journalctl -u {name} -n 20), then: {again}")
     if status == "243":
         found = f"{name} has not got its credentials (243)"
-        return fail("units", found, f"mend the credentials that stand above, then: {again}")
+        return failure("units", found, f"mend the credentials that stand above, then: {again}")
     why = {
         "watchdog": "systemd shot it, as it hung",
         "oom-kill": "the kernel shot it for its memory",
@@ -88,7 +90,7 @@ def _failed(name: str, unit: dict[str, str]) -> Finding:
         "timeout": "it did not start or stop in time",
     }.get(result, f"{result or 'it failed'}, status {status}")
 
-    return fail("units", f"{name} has failed: {why}", f"journalctl -u {name} -n 50, then: {again}")
+    return failure("units", f"{name} has failed: {why}", f"journalctl -u {name} -n 50, then: {again}")
 
 
 def _properties(block: str) -> dict[str, str]:

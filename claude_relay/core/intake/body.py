@@ -6,24 +6,23 @@ import json
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
-from ..ids import GROUP, REQUEST_ID
-from ..job import OnInterrupt, Retain
-from ..json_values import faults
-from ..submission import Submission
-from .defaults import Defaults
-from .fields import Fields, Notes, kind
+from ..jobs.job import OnInterrupt, Retain
+from ..jobs.submission import Submission
+from ..models.capabilities import unreadable_file
+from ..text.ids import GROUP, REQUEST_ID
+from ..text.json_values import find_problems
+from .context import IntakeContext
+from .fields import Diagnostics, Fields, kind
 from .files import read_files
-from .fitting import unreadable
-from .identity import RULE, hash_of, read_request_id
-from .modes import read_mode
-from .money import hold
-from .options import ALSO, read_options
-from .options import KNOWN as OPTIONS
-from .times import is_moment, read_end, read_start
-from .turns import read_turns
+from .idempotency import REQUEST_ID_RULE, body_hash, read_request_id
+from .max_cost import check_max_cost
+from .messages import read_messages
+from .mode import read_mode
+from .options import CHECK_ONLY, OPTIONS, read_options
+from .times import is_timestamp, read_end, read_start
 from .webhook import read_headers, read_url
 
-KNOWN = (
+FIELDS = (
     "prompt",
     "messages",
     "webhookUrl",
@@ -48,11 +47,11 @@ KNOWN = (
 LARGEST_METADATA = 16 * 1024
 
 _OPTIONS_OF = {name: f"options.{name}" for name in OPTIONS}
-_BESIDE_OPTIONS = {name: f"{name}, outside options" for name in KNOWN if name != "options"}
+_BESIDE_OPTIONS = {name: f"{name}, outside options" for name in FIELDS if name != "options"}
 
 
 def parse(
-    body: object, *, now: float, defaults: Defaults, idempotency_key: str | None = None, form: bool = False
+    body: object, *, now: float, defaults: IntakeContext, idempotency_key: str | None = None, form: bool = False
 ) -> Submission:
     """
     What the caller asks for, or `InvalidRequest` with all that is wrong with it.
@@ -64,9 +63,9 @@ def parse(
         more = "; a list of requests goes to /api/claude/bulk" if isinstance(body, list) else ""
         raise _refused("body", f'must be an object such as {{"prompt": "…"}}: this is {kind(body)}{more}')
 
-    notes = Notes(form=form)
+    notes = Diagnostics(form=form)
     fields = Fields(body, notes)
-    turns, letters = read_turns(fields)
+    turns, letters = read_messages(fields)
     webhook_url = read_url(fields, "webhookUrl", defaults)
     failure_webhook_url = read_url(fields, "failureWebhookUrl", defaults)
     webhook_headers = read_headers(fields)
@@ -74,9 +73,11 @@ def parse(
     options = _read_options(fields, defaults, now=now)
     files = read_files(fields, defaults)
     model = options["model"]
-    for index, problem in unreadable(files, defaults.catalogue.listed(model)):
+    for index, problem in unreadable_file(files, defaults.catalogue.listed(model)):
         fields.problem(f"files[{index}]", problem)
-    earlier = _unless_lacking(fields, "continueFrom", defaults) and fields.name("continueFrom", REQUEST_ID, RULE)
+    earlier = _unless_lacking(fields, "continueFrom", defaults) and fields.name(
+        "continueFrom", REQUEST_ID, REQUEST_ID_RULE
+    )
     mode, need_by = read_mode(fields, defaults, model=model, options=options, now=now)
     run_at = read_start(fields, now=now)
     deadline_at = _read_deadline(fields, run_at, now=now)
@@ -86,7 +87,7 @@ def parse(
     max_cost_usd = _read_max_cost(fields) if _unless_lacking(fields, "maxCostUsd", defaults) else None
     on_interrupt = fields.word("onInterrupt", [each.value for each in OnInterrupt])
     retain = fields.word("retain", [each.value for each in Retain])
-    fields.unknown(KNOWN, elsewhere=_OPTIONS_OF)
+    fields.unknown(FIELDS, elsewhere=_OPTIONS_OF)
 
     request: dict[str, Any] = {**turns, "options": options}
     if files:
@@ -94,13 +95,13 @@ def parse(
     if earlier:
         request["continueFrom"] = earlier
     if defaults.prices is not None and not notes.problems:
-        hold(request, model=model, mode=mode, limit=max_cost_usd, prices=defaults.prices, notes=notes)
+        check_max_cost(request, model=model, mode=mode, limit=max_cost_usd, prices=defaults.prices, notes=notes)
     if notes.problems:
         raise InvalidRequest(problems=notes.problems)
 
     return Submission(
         request_id=request_id,
-        body_hash=hash_of(fields.clean),
+        body_hash=body_hash(fields.clean),
         request=request,
         model=options["model"],
         prompt_length=letters,
@@ -111,9 +112,9 @@ def parse(
         mode=mode,
         need_by=need_by,
         run_at=run_at,
-        run_at_fixed=is_moment(fields.clean.get("runAt")),
+        run_at_fixed=is_timestamp(fields.clean.get("runAt")),
         deadline_at=deadline_at,
-        deadline_fixed=is_moment(fields.clean.get("deadline")),
+        deadline_fixed=is_timestamp(fields.clean.get("deadline")),
         priority=float(priority or 0),
         group=group or "default",
         max_cost_usd=max_cost_usd,
@@ -125,11 +126,11 @@ def parse(
 
 
 def parse_options(
-    options: object, *, now: float, defaults: Defaults, form: bool = False
+    options: object, *, now: float, defaults: IntakeContext, form: bool = False
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The options alone, as a retry may replace them, and the warnings that go with them."""
     _must_be_whole(options)
-    notes = Notes(form=form)
+    notes = Diagnostics(form=form)
     read = _read_options(Fields({"options": options}, notes), defaults, now=now)
     if notes.problems:
         raise InvalidRequest(problems=notes.problems)
@@ -137,9 +138,9 @@ def parse_options(
     return read, tuple(notes.warnings)
 
 
-def _read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str, Any]:
+def _read_options(fields: Fields, defaults: IntakeContext, *, now: float) -> dict[str, Any]:
     inner = Fields(fields.object("options") or {}, fields.notes, at="options")
-    inner.unknown((*OPTIONS, *ALSO), elsewhere=_BESIDE_OPTIONS)
+    inner.unknown((*OPTIONS, *CHECK_ONLY), elsewhere=_BESIDE_OPTIONS)
     options = read_options(inner, defaults, now=now)
     fields.clean["options"] = inner.clean
 
@@ -172,7 +173,7 @@ def _read_max_cost(fields: Fields) -> float | None:
     return cost
 
 
-def _unless_lacking(fields: Fields, name: str, defaults: Defaults) -> bool:
+def _unless_lacking(fields: Fields, name: str, defaults: IntakeContext) -> bool:
     """Whether to read a field at all; asking for what is not built yet is a problem, never silence."""
     lacking = defaults.lacks(name) if fields.given(name) is not None else None
     if lacking:
@@ -183,7 +184,7 @@ def _unless_lacking(fields: Fields, name: str, defaults: Defaults) -> bool:
 
 def _must_be_whole(value: object) -> None:
     """Nothing below recurses into, hashes or encodes what could not be."""
-    problems = faults(value)
+    problems = find_problems(value)
     if problems:
         raise InvalidRequest(problems=problems)
 

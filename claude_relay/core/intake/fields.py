@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ...errors import Problem
-from ..json_values import shown
-from .spelling import meant
+from ..text.json_values import safe_quote
+from .suggestions import suggest
 
 #: More than these help nobody, and a hostile body could have a million.
 MOST_PROBLEMS = 100
@@ -19,7 +19,7 @@ _LARGEST = 10**12
 _NUMBER = re.compile(r"[+-]?[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
 
 
-class Notes:
+class Diagnostics:
     """What is found along the way: problems refuse the body, warnings go out with the 202."""
 
     def __init__(self, *, form: bool = False) -> None:
@@ -46,7 +46,7 @@ class Fields:
     read ends up in `clean`: the caller's own values, for the hash by which a repeat is known.
     """
 
-    def __init__(self, values: Mapping[str, Any], notes: Notes, *, at: str = "") -> None:
+    def __init__(self, values: Mapping[str, Any], notes: Diagnostics, *, at: str = "") -> None:
         self.notes = notes
         self.clean: dict[str, Any] = {}
         self._values = values
@@ -92,7 +92,7 @@ class Fields:
         """One word of a closed set."""
         value = self.text(name)
         if value is not None and value not in words:
-            return self._wrong(name, f"must be one of {', '.join(words)}, not “{shown(value)}”")
+            return self._wrong(name, f"must be one of {', '.join(words)}, not “{safe_quote(value)}”")
 
         return value
 
@@ -133,10 +133,10 @@ class Fields:
         names = tuple(known)
         others = [name for name in self._values if name not in names]
         for name in others[:MOST_WARNINGS]:
-            here = self.path(shown(name))
-            place = meant(name, tuple(elsewhere or ()), slips=False)
+            here = self.path(safe_quote(name))
+            place = suggest(name, tuple(elsewhere or ()), slips=False)
             # `model` beside the prompt is options.model in the wrong place, not `mode` misspelt.
-            close = meant(name, names, slips=place is None)
+            close = suggest(name, names, slips=place is None)
             if close:
                 self.notes.problem(here, f"is not a field here; did you mean {self.path(close)}?")
             elif place and elsewhere:
@@ -160,7 +160,7 @@ class Fields:
         if not _NUMBER.fullmatch(text.strip()):
             return text
         if not self.notes.form:
-            self.notes.warn(f"{self.path(name)} was a text (“{shown(text)}”) and was taken as a number")
+            self.notes.warn(f"{self.path(name)} was a text (“{safe_quote(text)}”) and was taken as a number")
 
         return float(text) if re.search(r"[.eE]", text) else int(text)
 

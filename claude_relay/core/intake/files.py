@@ -7,9 +7,9 @@ import binascii
 import re
 from typing import Any
 
-from ..filetypes import ENOUGH, IN_WORDS, JPEG, PDF, TAKEN, sniff, type_fault
-from ..json_values import shown
-from .defaults import Defaults
+from ..files.types import ACCEPTED, ACCEPTED_TEXT, JPEG, PDF, SNIFF_BYTES, sniff, type_problem
+from ..text.json_values import safe_quote
+from .context import IntakeContext
 from .fields import Fields, kind
 from .webhook import read_url
 
@@ -25,7 +25,7 @@ _FILE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 
 
-def read_files(fields: Fields, defaults: Defaults) -> list[dict[str, Any]]:
+def read_files(fields: Fields, defaults: IntakeContext) -> list[dict[str, Any]]:
     """Each as `{"data" | "url" | "fileId", "mediaType", "name"}`, the data as plain base64."""
     given = fields.array("files")
     if given is None:
@@ -40,7 +40,7 @@ def read_files(fields: Fields, defaults: Defaults) -> list[dict[str, Any]]:
     return files
 
 
-def _read(entry: object, parent: Fields, at: str, defaults: Defaults) -> dict[str, Any]:
+def _read(entry: object, parent: Fields, at: str, defaults: IntakeContext) -> dict[str, Any]:
     if not isinstance(entry, dict):
         parent.problem(at, f'must be an object such as {{"data": "…", "name": "faktura.pdf"}}: this is {kind(entry)}')
         return {}
@@ -81,8 +81,8 @@ def _declared(fields: Fields) -> str | None:
     fields.clean.pop("mediaType")
     if plain in _UNTOLD:
         return None
-    if plain not in IN_WORDS:
-        fields.problem("mediaType", f"is {shown(plain)}, which Claude does not read: {TAKEN} taken")
+    if plain not in ACCEPTED_TEXT:
+        fields.problem("mediaType", f"is {safe_quote(plain)}, which Claude does not read: {ACCEPTED} taken")
         return None
 
     fields.clean["mediaType"] = plain
@@ -105,12 +105,12 @@ def _read_data(fields: Fields, declared: str | None) -> None:
 
     data = "".join(text.split())
     try:
-        start = base64.b64decode(data, validate=True)[:ENOUGH]
+        start = base64.b64decode(data, validate=True)[:SNIFF_BYTES]
     except (binascii.Error, ValueError):
         return fields.problem("data", _base64_fault(data))
 
     found = sniff(start)
-    problem = type_fault(found, declared if declared in IN_WORDS else None, empty=not start)
+    problem = type_problem(found, declared if declared in ACCEPTED_TEXT else None, empty=not start)
     if problem:
         return fields.problem("data", problem)
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import InvalidRequest
-from ..json_values import shown
-from ..strict_json import loads
-from .fields import Notes
+from ..text.json_values import safe_quote
+from ..text.strict_json import loads
+from .fields import Diagnostics
 
 #: Fields whose text is JSON when it is given whole.
 _JSON = ("options", "webhookHeaders", "metadata", "files", "messages", "options.outputSchema", "options.raw")
@@ -26,16 +26,16 @@ _Node = dict[Any, Any]
 
 def from_form(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The body that the pairs spell, for `parse(…, form=True)`; `InvalidRequest` where they contradict each other."""
-    notes = Notes()
+    notes = Diagnostics()
     body: _Node = {}
     for name, text in pairs:
         steps = _steps(name) if len(name) <= _LONGEST_NAME else []
         if not steps or len(steps) > _DEEPEST:
-            notes.problem(shown(name) or "body", "is not the name of a field")
+            notes.problem(safe_quote(name) or "body", "is not the name of a field")
             continue
         problem = _put(body, steps, _value(name, steps, text, notes))
         if problem:
-            notes.problem(shown(name), problem)
+            notes.problem(safe_quote(name), problem)
 
     if notes.problems:
         raise InvalidRequest(problems=notes.problems)
@@ -57,14 +57,14 @@ def _steps(name: str) -> list[str | int]:
     return [first[0], *(int(word) if word.isdecimal() and len(word) <= 4 else word for word in words)]
 
 
-def _value(name: str, steps: list[str | int], text: str, notes: Notes) -> Any:
+def _value(name: str, steps: list[str | int], text: str, notes: Diagnostics) -> Any:
     if ".".join(map(str, steps)) not in _JSON or not text.strip():
         return text
     try:
         return loads(text.encode("utf-8", "surrogatepass"))
     except InvalidRequest as exc:
         for one in exc.problems:
-            notes.problem(shown(name), one.problem if one.field == "body" else f"{one.problem} ({one.field})")
+            notes.problem(safe_quote(name), one.problem if one.field == "body" else f"{one.problem} ({one.field})")
 
     return None
 

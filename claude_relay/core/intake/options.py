@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..betas import read_betas
-from ..catalogue import resolve
-from ..json_values import shown
-from .defaults import Defaults
+from ..models.betas import read_betas
+from ..models.capabilities import fit_request
+from ..models.catalog import resolve
+from ..text.json_values import safe_quote
+from .context import IntakeContext
 from .fields import Fields, kind
-from .fitting import fit
-from .passed import CAMEL, GONE, PASSED, read_passed
+from .passthrough import CAMEL_CASE, PASSTHROUGH, REMOVED, read_passthrough
 
 MOST_FALLBACKS = 5
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
-KNOWN = ("model", "maxTokens", "temperature", "systemPrompt", "outputSchema", "effort", "fallbackModels", *CAMEL, "raw")
+OPTIONS = (
+    "model",
+    "maxTokens",
+    "temperature",
+    "systemPrompt",
+    "outputSchema",
+    "effort",
+    "fallbackModels",
+    *CAMEL_CASE,
+    "raw",
+)
 #: Other spellings, and what is of the past: taken all the same.
-ALSO = (*(name for name in PASSED if name not in CAMEL), *GONE)
+CHECK_ONLY = (*(name for name in PASSTHROUGH if name not in CAMEL_CASE), *REMOVED)
 
 
-def read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str, Any]:
+def read_options(fields: Fields, defaults: IntakeContext, *, now: float) -> dict[str, Any]:
     """What is stored for the call: the model resolved, limits filled in, and nothing that the API no longer takes."""
-    raw = read_passed(fields) | (_read_raw(fields) or {})
+    raw = read_passthrough(fields) | (_read_raw(fields) or {})
     options: dict[str, Any] = {
         "model": _read_model(fields, raw, defaults, now=now),
         "maxTokens": fields.number("maxTokens", low=1, whole=True) or defaults.max_tokens,
@@ -39,10 +49,10 @@ def read_options(fields: Fields, defaults: Defaults, *, now: float) -> dict[str,
     if others := _read_fallbacks(fields, defaults, model, now=now):
         given["fallbackModels"] = others
 
-    return fit(given, defaults.catalogue.listed(model), fields.notes)
+    return fit_request(given, defaults.catalogue.listed(model), fields.notes)
 
 
-def _read_model(fields: Fields, raw: Mapping[str, Any], defaults: Defaults, *, now: float) -> str:
+def _read_model(fields: Fields, raw: Mapping[str, Any], defaults: IntakeContext, *, now: float) -> str:
     """
     The one that `raw` names, as that is merged last, else `options.model`.
 
@@ -67,7 +77,7 @@ def _read_model(fields: Fields, raw: Mapping[str, Any], defaults: Defaults, *, n
     return model
 
 
-def _read_fallbacks(fields: Fields, defaults: Defaults, model: str, *, now: float) -> list[str]:
+def _read_fallbacks(fields: Fields, defaults: IntakeContext, model: str, *, now: float) -> list[str]:
     """The models to turn to, resolved like the first one; what comes twice is asked once."""
     value = fields.given("fallbackModels")
     if isinstance(value, str):  # as a form has it
@@ -86,7 +96,7 @@ def _read_fallbacks(fields: Fields, defaults: Defaults, model: str, *, now: floa
                 fields.problem(f"fallbackModels[{index}]", str(exc))
             else:
                 fields.notes.warn(
-                    f"RELAY_FALLBACK_MODELS names {shown(name)}, which is no known model: it is not asked"
+                    f"RELAY_FALLBACK_MODELS names {safe_quote(name)}, which is no known model: it is not asked"
                 )
             continue
         if other != model and other not in found:
@@ -97,7 +107,7 @@ def _read_fallbacks(fields: Fields, defaults: Defaults, model: str, *, now: floa
     return found[:MOST_FALLBACKS]
 
 
-def _read_schema(fields: Fields, defaults: Defaults) -> dict[str, Any] | None:
+def _read_schema(fields: Fields, defaults: IntakeContext) -> dict[str, Any] | None:
     schema = fields.object("outputSchema")
     fault = None if schema is None else defaults.check_schema(schema)
     if fault:

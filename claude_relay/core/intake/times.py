@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 
-from ..durations import parse_duration
+from ..text.durations import parse_duration
 from .fields import Fields
 
 #: Nobody plans further ahead than this; a year typed wrong does.
-FURTHEST = 366 * 86_400.0
+MAX_AHEAD = 366 * 86_400.0
 
 _RFC_3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?"
@@ -47,7 +47,7 @@ def read_end(fields: Fields, name: str, *, now: float) -> float | None:
     return end
 
 
-def is_moment(text: str | None) -> bool:
+def is_timestamp(text: str | None) -> bool:
     """Whether a time was written as a point in time, rather than as a length of time from now."""
     return text is not None and _DATE.match(text) is not None
 
@@ -112,7 +112,7 @@ def _read(fields: Fields, name: str, reader: Callable[..., float], *, now: float
     except ValueError as exc:
         fields.problem(name, str(exc))
         return None
-    if at > now + FURTHEST:
+    if at > now + MAX_AHEAD:
         fields.problem(name, "is too far ahead: at most 366 days")
         return None
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from ..json_values import shown
-from .defaults import Defaults
+from ..text.json_values import safe_quote
+from .context import IntakeContext
 from .fields import Fields, kind
 
 LONGEST_URL = 2048
@@ -17,7 +17,7 @@ _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 
 #: Headers that the sender sets by itself or not at all, and why. A caller's are refused at the door, not dropped later.
-SENDERS_OWN = {
+SENDER_HEADERS = {
     **dict.fromkeys(
         (
             "connection",
@@ -40,18 +40,18 @@ SENDERS_OWN = {
 }
 #: Those that a caller may not set.
 RESERVED = {
-    **SENDERS_OWN,
+    **SENDER_HEADERS,
     **dict.fromkeys(("webhook-id", "webhook-timestamp", "webhook-signature"), "is the relay's own signature"),
 }
 
 
-def read_url(fields: Fields, name: str, defaults: Defaults) -> str | None:
+def read_url(fields: Fields, name: str, defaults: IntakeContext) -> str | None:
     """An http(s) address that may be called, as far as can be said without asking the network."""
     text = fields.text(name)
     if text is None:
         return None
 
-    problem = url_fault(text) or defaults.check_url(text)
+    problem = url_problem(text) or defaults.check_url(text)
     if problem:
         fields.problem(name, problem)
         return None
@@ -59,7 +59,7 @@ def read_url(fields: Fields, name: str, defaults: Defaults) -> str | None:
     return text
 
 
-def url_fault(text: str) -> str | None:
+def url_problem(text: str) -> str | None:
     """What keeps `text` from being an address that can be called; None where nothing does."""
     if len(text) > LONGEST_URL:
         return f"is too long for an address: at most {LONGEST_URL:,} characters, this has {len(text):,}"
@@ -101,7 +101,7 @@ def read_headers(fields: Fields) -> dict[str, str]:
         if not problem and name.lower() in (other.lower() for other in headers):
             problem = "is given twice, in different letters; which one is meant?"
         if problem:
-            at.problem(shown(name) or "(no name)", problem)
+            at.problem(safe_quote(name) or "(no name)", problem)
         elif value is not None:
             headers[name] = value.strip(" \t")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from psycopg import errors
 
 from ...errors import StoreRefused, StoreUnavailable
-from .. import gate, migrate
-from ..sealed import new_key
-from .link import Connection
+from .. import migrate
+from ..header_encryption import new_key
+from ..sqlite import integrity
+from .connection import Connection
 
 #: The one lock: whoever holds it writes. Of this database alone; any number would do that nobody else uses.
 LOCK = 0x636C_6175_6465
@@ -61,7 +62,7 @@ def _migrate(connection: Connection, where: str) -> None:
         todo = migrate.missing("postgres", have, where=where)
         migrate.apply(todo, lambda sql: _run_script(connection, sql), lambda number: _stamp(connection, number))
         if have == 0:
-            for key, value in (("identity", gate.new_identity()), ("seal", new_key().decode())):
+            for key, value in (("identity", integrity.new_identity()), ("seal", new_key().decode())):
                 connection.execute("INSERT INTO meta (key, value) VALUES (%s, %s)", (key, value))
 
 

@@ -19,12 +19,12 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from ...errors import RelayError, StoreUnavailable
-from .. import additions
-from ..asking import Rows
+from ..sql import insert_buffer
+from ..sql.query import Rows
+from .connection import Connection
 from .dialect import safe, translate
-from .faults import said
-from .faults import translate as in_words
-from .link import Connection
+from .errors import server_message
+from .errors import translate as in_words
 from .schema import LOCK
 
 log = logging.getLogger(__name__)
@@ -48,14 +48,14 @@ _COMMIT = (
 _OLD = 86_400.0
 
 
-class NotKept(psycopg.OperationalError):
+class CommitNotApplied(psycopg.OperationalError):
     """The server was lost before it had committed, and knows nothing of that transaction."""
 
 
 class Session:
     """Implements `writer.Session`. `connect` answers with a new connection; `clock` is the server's where none is."""
 
-    refusals: tuple[type[BaseException], ...] = (psycopg.IntegrityError, psycopg.DataError)
+    constraint_errors: tuple[type[BaseException], ...] = (psycopg.IntegrityError, psycopg.DataError)
 
     def __init__(self, connect: Callable[[], Connection], where: str, clock: Callable[[], float] | None) -> None:
         self._connect = connect
@@ -79,13 +79,13 @@ class Session:
                 pass
             [(self._at,)] = cursor.fetchall()
         except BaseException:
-            self.roll_back()
+            self.rollback()
             raise
         self._read_at = time.monotonic()
         self._turn += 1
         self._wrote = False
 
-    def commit(self, rest: Sequence[additions.New]) -> None:
+    def commit(self, rest: Sequence[insert_buffer.NewRows]) -> None:
         if rest:
             self.add(rest)
         try:
@@ -95,7 +95,7 @@ class Session:
                 raise
             self._find_out(exc)
 
-    def roll_back(self) -> None:
+    def rollback(self) -> None:
         connection = self._connection
         if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
             with contextlib.suppress(psycopg.Error):
@@ -105,13 +105,13 @@ class Session:
         connection = self._connection
         return not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE
 
-    def mark(self) -> None:
+    def savepoint(self) -> None:
         self._connection.execute("SAVEPOINT one")
 
-    def undo(self) -> None:
+    def rollback_to(self) -> None:
         self._connection.execute("ROLLBACK TO SAVEPOINT one")
 
-    def keep(self) -> None:
+    def release(self) -> None:
         self._connection.execute("RELEASE SAVEPOINT one")
 
     def run(self, sql: str, args: Sequence[Any]) -> Rows:
@@ -119,15 +119,15 @@ class Session:
 
         return run(self._connection, sql, args)
 
-    def add(self, new: Sequence[additions.New]) -> None:
-        additions.insert(self.run, new)
+    def add(self, new: Sequence[insert_buffer.NewRows]) -> None:
+        insert_buffer.insert(self.run, new)
 
     def now(self) -> float:
         return self._at + time.monotonic() - self._read_at if self._clock is None else self._clock()
 
-    def mend(self, fault: BaseException, *, paid: bool) -> bool:
+    def try_recover(self, fault: BaseException, *, paid: bool) -> bool:
         """A connection that was lost before anything was committed is made anew: the server may have restarted."""
-        if isinstance(fault, NotKept):
+        if isinstance(fault, CommitNotApplied):
             return True
         if isinstance(fault, RelayError) or not self._connection.closed:
             return False
@@ -139,7 +139,7 @@ class Session:
     def translate(self, fault: BaseException) -> BaseException:
         return in_words(fault, self._where)
 
-    def tidy(self) -> None:
+    def after_commit(self) -> None:
         """Nothing: the server does so by itself."""
 
     def close(self) -> None:
@@ -165,19 +165,19 @@ class Session:
         can tell in time: whoever asks again by the same requestId finds out.
         """
         if not self._wrote:
-            raise NotKept(f"the server was lost: {said(lost)}")
+            raise CommitNotApplied(f"the server was lost: {server_message(lost)}")
         give_up = time.monotonic() + _ASK
         while time.monotonic() < give_up:
             turn = self._last_turn()
             if turn == self._turn:
-                log.warning("a commit was made whose answer was lost", extra={"error": said(lost)})
+                log.warning("a commit was made whose answer was lost", extra={"error": server_message(lost)})
                 return
             if turn is not None:
-                raise NotKept(f"the server was lost before the commit: {said(lost)}")
+                raise CommitNotApplied(f"the server was lost before the commit: {server_message(lost)}")
             time.sleep(_ASK_EVERY)
 
         raise StoreUnavailable(
-            f"the store {self._where} was lost in the middle of a commit ({said(lost)}): it may be kept or not. "
+            f"the store {self._where} was lost in the middle of a commit ({server_message(lost)}): it may be kept or not. "
             f"Send the same requestId again.",
             retry_after=5,
         ) from lost

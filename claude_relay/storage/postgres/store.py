@@ -10,15 +10,15 @@ from typing import TypeVar
 import psycopg
 
 from ...errors import ConfigError
-from ...ports import Unit, View
-from .. import backup
-from ..sealed import Seal
-from ..view import Reads
-from ..writer import Writer
-from . import link, schema
-from .faults import translate
-from .link import Connection
-from .readers import Readers
+from ...ports import ReadTransaction, Transaction
+from ..group_commit import GroupCommitWriter
+from ..header_encryption import HeaderCipher
+from ..sql.reads import Reads
+from ..sqlite import backup
+from . import connection, schema
+from .connection import Connection
+from .errors import translate
+from .pool import ReadPool
 from .session import Session, run
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ class PostgresStore:
 
     def __init__(self, url: str, *, where: str, create: bool = True, clock: Callable[[], float] | None = None) -> None:
         self._url, self._where, self._clock = url, where, clock
-        self._readers = Readers(self.connect)
+        self._readers = ReadPool(self.connect)
         with self._plainly():
             self._session = Session(self.connect, where, clock)
             try:
@@ -44,14 +44,14 @@ class PostgresStore:
             except BaseException:
                 self._session.close()
                 raise
-        self._seal = Seal(lambda make: key)
-        self._writer = Writer(self._session, self._seal)
+        self._seal = HeaderCipher(lambda make: key)
+        self._writer = GroupCommitWriter(self._session, self._seal)
 
     def connect(self) -> Connection:
         """A new connection to the same server: for whoever listens there."""
-        return link.connect(self._url)
+        return connection.connect(self._url)
 
-    def write(self, work: Callable[[Unit], T], *, paid: bool = False) -> T:
+    def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
         """
         Run `work` in a transaction and answer what it answers, once the server has it on disk.
 
@@ -60,7 +60,7 @@ class PostgresStore:
         """
         return self._writer.write(work, paid=paid)
 
-    def read(self, look: Callable[[View], T]) -> T:
+    def read(self, look: Callable[[ReadTransaction], T]) -> T:
         """Run `look` on a consistent view of what is committed. Once more where the connection was lost over it."""
         with self._plainly():
             try:
@@ -78,12 +78,12 @@ class PostgresStore:
 
         return None
 
-    def forget(self) -> None:
+    def scrub(self) -> None:
         """The server clears away by itself what was erased (autovacuum)."""
 
     def backup(self, target: Path) -> None:
         """Is the server's: raises `ConfigError` with the command."""
-        raise ConfigError([backup.by_the_server(self._where, target)])
+        raise ConfigError([backup.backup_with_pg_dump(self._where, target)])
 
     def close(self) -> None:
         """Finish what has been handed in, and close. May be called twice."""
@@ -91,7 +91,7 @@ class PostgresStore:
         self._readers.close()
         self._session.close()
 
-    def _read(self, look: Callable[[View], T]) -> T:
+    def _read(self, look: Callable[[ReadTransaction], T]) -> T:
         with self._readers.one() as connection:
             try:
                 cursor = connection.execute(_LOOK)

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from claude_relay.claude.attached import INSIDE, LARGE
-from claude_relay.core.failure import Completion, ErrorType, Remedy
-from claude_relay.core.job import Retain
-from claude_relay.core.submission import Exchanged
+from claude_relay.claude.files import LARGE, MAX_INLINE
+from claude_relay.core.jobs.failure import Completion, ErrorType, Remedy
+from claude_relay.core.jobs.job import Retain
+from claude_relay.core.jobs.submission import Exchange
 from tests.support.claude_caller import QUICK, Caller, a_prompt
 from tests.support.fake_claude import refusal
 from tests.support.pdfs import a_file, a_pdf
@@ -86,9 +86,9 @@ def test_many_at_once_upload_it_once(fake, caller):
 
 
 def test_a_file_of_an_earlier_turn_is_not_sent_again_either(fake, caller):
-    earlier = Exchanged(request={"prompt": "A", "files": [a_file(BIG)]}, answer="B")
+    earlier = Exchange(request={"prompt": "A", "files": [a_file(BIG)]}, answer="B")
     caller(with_files(a_file(BIG)))
-    caller(a_prompt({"prompt": "C"}, before=[earlier]))
+    caller(a_prompt({"prompt": "C"}, history=[earlier]))
 
     assert len(fake.file_books) == 1
     assert fake.books[1].body["messages"][0]["content"][0]["source"]["type"] == "file"
@@ -97,7 +97,7 @@ def test_a_file_of_an_earlier_turn_is_not_sent_again_either(fake, caller):
 def test_what_does_not_fit_into_one_request_is_stored_the_largest_first(fake, caller):
     """Nothing is large by itself here; together they are more than a request may have."""
     small = LARGE - 50_000
-    files = [a_file(a_pdf(padding=small - number)) for number in range(INSIDE * 3 // 4 // small + 1)]
+    files = [a_file(a_pdf(padding=small - number)) for number in range(MAX_INLINE * 3 // 4 // small + 1)]
     caller(with_files(*files))
 
     assert len(fake.file_books) == 1
@@ -148,8 +148,8 @@ def test_where_no_files_are_stored_they_travel_inside(fake, caller):
 @pytest.mark.parametrize(
     ("status", "kind", "remedy"),
     [
-        ("529 Overloaded", "overloaded_error", Remedy.WAIT),
-        ("500 Oops", "api_error", Remedy.SOON),
+        ("529 Overloaded", "overloaded_error", Remedy.THROTTLE),
+        ("500 Oops", "api_error", Remedy.RETRY),
         ("401 No", "authentication_error", Remedy.PARK),
     ],
 )
@@ -179,8 +179,8 @@ def test_what_goes_into_a_batch_is_checked_likewise_and_travels_inside(fake, cal
     batches = caller.messages.batches()
     fine, locked = with_files(a_file(BIG)), with_files(a_file(a_pdf(password="secret")))
 
-    assert b'"type":"base64"' in batches.parcel("a", fine).body
-    assert "password" in batches.parcel("b", locked).message
+    assert b'"type":"base64"' in batches.prepare("a", fine).body
+    assert "password" in batches.prepare("b", locked).message
     assert fake.file_books == []
     batches.close()
 

@@ -86,7 +86,7 @@ def test_what_ends_is_judged_as_it_should_be(asked: dict[str, object], text: str
     if fits:
         schema.parsed(text, asked)
     else:
-        with pytest.raises(schema.Mismatch):
+        with pytest.raises(schema.SchemaMismatch):
             schema.parsed(text, asked)
 
 
@@ -101,12 +101,12 @@ def test_what_ends_is_judged_as_it_should_be(asked: dict[str, object], text: str
     ],
 )
 def test_a_schema_that_cannot_be_used_is_said_at_the_door(asked: dict[str, object], said: str) -> None:
-    assert said in (schema.fault(asked) or "")
+    assert said in (schema.schema_problem(asked) or "")
 
 
 def test_letters_of_every_language_may_be_asked_for() -> None:
-    assert schema.fault({"type": "string", "pattern": r"^\p{Lu}\p{Ll}+$"}) is None
+    assert schema.schema_problem({"type": "string", "pattern": r"^\p{Lu}\p{Ll}+$"}) is None
 
 
 def test_a_property_called_pattern_is_no_pattern() -> None:
-    assert schema.fault({"type": "object", "properties": {"pattern": {"type": "string"}}}) is None
+    assert schema.schema_problem({"type": "object", "properties": {"pattern": {"type": "string"}}}) is None

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from claude_relay.claude import Limits
-from claude_relay.core.failure import ErrorType, Failure, Remedy
+from claude_relay.claude import CallTimeouts
+from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
 from tests.support.claude_caller import HALF, TEXT, Caller, a_prompt
 from tests.support.eventually import eventually
 from tests.support.fake_claude import END, Hang, Reset, answer, chunk, event, head, started, stopped, written
@@ -44,7 +44,7 @@ def test_what_is_not_seen_to_its_end_is_never_a_success(fake, caller, steps, rea
     failure = caller()
 
     assert isinstance(failure, Failure)
-    assert (failure.type, failure.remedy, failure.sent) == (ErrorType.UPSTREAM, Remedy.SOON, True)
+    assert (failure.type, failure.remedy, failure.sent) == (ErrorType.UPSTREAM, Remedy.RETRY, True)
     assert (failure.ambiguous, failure.reason) == (True, reason)
     assert failure.partial in ("", "Half an ", "Half an x")
 
@@ -93,7 +93,7 @@ def test_a_connection_refused_is_sure_to_cost_nothing():
     failure = caller()
     caller.messages.close()
 
-    assert (failure.type, failure.remedy, failure.reason) == (ErrorType.UPSTREAM, Remedy.SOON, "connect")
+    assert (failure.type, failure.remedy, failure.reason) == (ErrorType.UPSTREAM, Remedy.RETRY, "connect")
     assert (failure.sent, failure.ambiguous, caller.sent) == (False, False, [])
     assert "could not be reached" in failure.message
 
@@ -111,7 +111,7 @@ def test_a_failed_handshake_is_sure_to_cost_nothing(fake):
     """
     The far side speaks no TLS: not a byte of the request went out.
     """
-    caller = Caller(fake.url.replace("http:", "https:"), Limits(connect=0.3, look=0.02))
+    caller = Caller(fake.url.replace("http:", "https:"), CallTimeouts(connect=0.3, look=0.02))
 
     failure = caller()
     caller.messages.close()

@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from claude_relay.claude import Limits
-from claude_relay.core.failure import Completion, ErrorType, Failure, Remedy
+from claude_relay.claude import CallTimeouts
+from claude_relay.core.jobs.failure import Completion, ErrorType, Failure, Remedy
 from tests.support.claude_caller import HALF, HALF_USAGE, PING, SONNET, TEXT, Caller, a_prompt
 from tests.support.eventually import eventually
 from tests.support.fake_claude import Drip, Hang, Wait, chunk, event, head, stopped, written
@@ -31,7 +31,7 @@ def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason, w
 
     failure = hasty()
 
-    assert (failure.type, failure.remedy, failure.reason) == (ErrorType.TIMEOUT, Remedy.SOON, reason)
+    assert (failure.type, failure.remedy, failure.reason) == (ErrorType.TIMEOUT, Remedy.RETRY, reason)
     assert words in failure.message
     assert (failure.sent, failure.ambiguous) == (True, True)
     assert hasty.seconds < 5
@@ -48,7 +48,7 @@ def test_pings_are_signs_of_life_for_a_while(fake, hasty):
 
 
 def test_the_whole_call_has_a_limit_however_lively_it_is(fake):
-    caller = Caller(fake.url, Limits(call_timeout=0.4, look=0.02))
+    caller = Caller(fake.url, CallTimeouts(call_timeout=0.4, look=0.02))
     piece = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"})
     fake.then(*HALF, Drip(piece, 0.02))
 
@@ -94,7 +94,7 @@ def test_a_stop_is_seen_at_the_next_event(fake):
     """
     Without the watchdog's help: it looks once a minute here.
     """
-    caller = Caller(fake.url, Limits(look=60, checkpoint=0))
+    caller = Caller(fake.url, CallTimeouts(look=60, checkpoint=0))
     go = threading.Event()
     fake.then(*HALF, Wait(go), *written("more", 1), Hang())
 
@@ -122,7 +122,7 @@ def test_a_stop_that_comes_with_the_end_comes_too_late(fake):
     """
     What was seen to its end stands.
     """
-    caller = Caller(fake.url, Limits(look=60, checkpoint=0))
+    caller = Caller(fake.url, CallTimeouts(look=60, checkpoint=0))
 
     def progress(partial):
         if partial.text and "estimated_output_tokens" not in partial.usage:  # `message_delta` has told; now the stop

@@ -2,7 +2,7 @@
 
 import pytest
 
-from claude_relay.core.failure import ErrorType, Remedy
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 from tests.support.claude_caller import HALF, HALF_USAGE, PING, SONNET, Caller
 from tests.support.fake_claude import END, Hang, answer, chunk, event, head, refusal, started
 
@@ -59,7 +59,7 @@ def test_an_error_answer_with_a_strange_body_is_classed_by_its_status(fake, call
 def test_an_error_answer_whose_body_never_ends_is_classed_by_its_status(fake, hasty):
     fake.then(head("529 Overloaded", kind="application/json"), chunk(b'{"type"'), Hang())
 
-    assert hasty().remedy is Remedy.WAIT
+    assert hasty().remedy is Remedy.THROTTLE
 
 
 def test_a_redirect_is_not_followed(fake, caller):
@@ -104,7 +104,7 @@ def test_an_overload_before_any_text_is_a_throttle(fake, caller, before):
 
     failure = caller()
 
-    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.OVERLOADED, Remedy.WAIT, False)
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.OVERLOADED, Remedy.THROTTLE, False)
 
 
 def test_an_overload_after_text_counts_and_is_marked(fake, caller):
@@ -112,7 +112,7 @@ def test_an_overload_after_text_counts_and_is_marked(fake, caller):
 
     failure = caller()
 
-    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.OVERLOADED, Remedy.SOON, True)
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.OVERLOADED, Remedy.RETRY, True)
     assert (failure.partial, failure.usage) == ("Half an ", HALF_USAGE)
     assert (failure.model, failure.cost_usd) == (SONNET, 0.00005)
 
@@ -122,7 +122,7 @@ def test_another_error_after_the_start_is_marked_too(fake, caller):
 
     failure = caller()
 
-    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.UPSTREAM, Remedy.SOON, True)
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.UPSTREAM, Remedy.RETRY, True)
 
 
 def test_a_key_that_upstream_repeats_is_not_passed_on(fake):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.claude.inspector import Inspector, Look
+from claude_relay.claude.pdf_inspector import PdfInfo, PdfInspector
 from tests.support.pdfs import a_pdf
 
 INVOICE = Path(__file__).parents[3] / "examples" / "faktura" / "faktura.pdf"
@@ -18,7 +18,7 @@ INVOICE = Path(__file__).parents[3] / "examples" / "faktura" / "faktura.pdf"
 
 @pytest.fixture
 def inspector():
-    inspector = Inspector()
+    inspector = PdfInspector()
     yield inspector
     inspector.close()
 
@@ -33,11 +33,11 @@ def a_bomb() -> bytes:
 
 
 def test_what_it_sees(inspector):
-    assert inspector.look(INVOICE.read_bytes()) == Look(pages=2)
-    assert inspector.look(a_pdf(77)) == Look(pages=77)
-    assert inspector.look(a_pdf(password="x")) == Look(locked=True)
-    assert inspector.look(a_pdf(3, password="")) == Look(pages=3)  # it opens without one
-    assert inspector.look(b"%PDF-1.7\nno more") == Look(broken=True)
+    assert inspector.look(INVOICE.read_bytes()) == PdfInfo(pages=2)
+    assert inspector.look(a_pdf(77)) == PdfInfo(pages=77)
+    assert inspector.look(a_pdf(password="x")) == PdfInfo(locked=True)
+    assert inspector.look(a_pdf(3, password="")) == PdfInfo(pages=3)  # it opens without one
+    assert inspector.look(b"%PDF-1.7\nno more") == PdfInfo(broken=True)
 
 
 def test_a_bomb_costs_the_process_at_most_and_the_next_one_is_seen_again(inspector):
@@ -45,24 +45,24 @@ def test_a_bomb_costs_the_process_at_most_and_the_next_one_is_seen_again(inspect
 
     assert inspector.look(a_bomb()).pages is None
     assert time.monotonic() - began < 20
-    assert inspector.look(a_pdf(5)) == Look(pages=5)
+    assert inspector.look(a_pdf(5)) == PdfInfo(pages=5)
 
 
 def test_one_that_takes_too_long_is_given_up(tmp_path):
-    slow = Inspector(patience=0.3, command=[sys.executable, "-c", "import time; time.sleep(60)"])
+    slow = PdfInspector(patience=0.3, command=[sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        assert slow.look(a_pdf()) == Look()
+        assert slow.look(a_pdf()) == PdfInfo()
     finally:
         slow.close()
 
 
 def test_a_process_that_was_lost_is_started_again(inspector):
-    assert inspector.look(a_pdf(1)) == Look(pages=1)
+    assert inspector.look(a_pdf(1)) == PdfInfo(pages=1)
     inspector._process.kill()
     inspector._process.wait()
     inspector.look(a_pdf(2))
 
-    assert inspector.look(a_pdf(3)) == Look(pages=3)
+    assert inspector.look(a_pdf(3)) == PdfInfo(pages=3)
 
 
 def test_threads_take_turns(inspector):

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from claude_relay.claude import Limits
-from claude_relay.core.failure import Completion, ErrorType, Remedy
+from claude_relay.claude import CallTimeouts
+from claude_relay.core.jobs.failure import Completion, ErrorType, Remedy
 from tests.support.claude_caller import HALF, SONNET, TEXT, Caller, a_prompt
 from tests.support.eventually import eventually
 from tests.support.fake_claude import Hang, answer, chunk, event, head, refusal, started, stopped, written
@@ -109,7 +109,7 @@ def test_progress_tells_the_request_id_first_and_then_the_text(fake, caller):
 
 
 def test_progress_is_throttled_to_its_interval(fake):
-    caller = Caller(fake.url, Limits(checkpoint=60, look=0.02))
+    caller = Caller(fake.url, CallTimeouts(checkpoint=60, look=0.02))
     caller()
     caller.messages.close()
 
@@ -287,7 +287,7 @@ def test_a_further_request_that_cannot_be_written_down_is_not_made(fake, caller)
         a_prompt(), stop=lambda: None, sending=lambda: None, progress=lambda partial: None, going_on=full
     )
 
-    assert (failure.type, failure.remedy, failure.reason) == (ErrorType.INTERNAL, Remedy.SOON, "not_recorded_on")
+    assert (failure.type, failure.remedy, failure.reason) == (ErrorType.INTERNAL, Remedy.RETRY, "not_recorded_on")
     assert (failure.sent, failure.partial, len(fake.books)) == (True, "First, ", 1)
     # The entry that is open in the ledger is the first request's.
     assert (failure.usage, failure.last_usage) == ({"input_tokens": 10, "output_tokens": 5}, None)
@@ -312,7 +312,7 @@ def test_a_throttle_after_a_pause_is_no_throttle_any_more(fake, caller):
 
     failure = caller()
 
-    assert (failure.remedy, failure.ambiguous, failure.partial) == (Remedy.SOON, True, "First, ")
+    assert (failure.remedy, failure.ambiguous, failure.partial) == (Remedy.RETRY, True, "First, ")
 
 
 def test_a_refusal_is_no_completion(fake, caller):

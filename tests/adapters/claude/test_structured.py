@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from claude_relay.core.failure import ErrorType, Remedy, Repair
+from claude_relay.core.jobs.failure import ErrorType, Remedy, SchemaRepair
 from tests.support.claude_caller import a_prompt
 from tests.support.fake_claude import head, refusal, started, stopped, written
 
@@ -38,7 +38,7 @@ def test_an_answer_that_does_not_fit_is_no_success(fake, caller, text):
 
     failure = caller(a_structured_prompt())
 
-    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.SCHEMA, Remedy.SOON, False)
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.SCHEMA, Remedy.RETRY, False)
     assert (failure.partial, failure.cost_usd) == (text, 0.00007)
     assert "even" not in failure.message
 
@@ -72,7 +72,7 @@ def test_a_schema_that_claude_refuses_is_asked_for_in_words(fake, caller):
 
 def test_claude_is_shown_what_it_has_to_mend(fake, caller):
     fake.then(*structured('{"n": 7}'))
-    prompt = replace(a_structured_prompt(), repair=Repair(text='{"n": "seven"}', problem="n is no number"))
+    prompt = replace(a_structured_prompt(), repair=SchemaRepair(text='{"n": "seven"}', problem="n is no number"))
 
     assert caller(prompt).json == {"n": 7}
     asked, answered, again = fake.books[0].body["messages"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.claude import Limits
-from claude_relay.core.failure import Completion
+from claude_relay.claude import CallTimeouts
+from claude_relay.core.jobs.failure import Completion
 from claude_relay.sandbox import Sandbox
 from tests.support.claude_caller import Caller, a_prompt
 
@@ -21,7 +21,7 @@ def sandbox():
 
 @pytest.fixture
 def caller(sandbox):
-    caller = Caller(sandbox.url, Limits(first_byte=5, idle=0.5, checkpoint=0, look=0.02))
+    caller = Caller(sandbox.url, CallTimeouts(first_byte=5, idle=0.5, checkpoint=0, look=0.02))
     yield caller
     caller.messages.close()
 

@@ -1,0 +1,233 @@
+"""One message as it streams in: the raw events of the Messages API, put together. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Which field of a block a delta adds to; what is not named here is new to us and left alone.
+_TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+
+#: What costs what the list says; anything else is dearer or cheaper by a factor that the list does not know.
+_PLAIN = {
+    "speed": (None, "standard"),
+    "service_tier": (None, "standard", "batch"),
+    "inference_geo": (None, "", "global", "not_available"),
+}
+
+#: Roughly how many letters make a token of an answer.
+CHARACTERS_A_TOKEN = 3.5
+
+
+class MalformedStream(Exception):
+    """The stream said something that is not in the protocol."""
+
+
+@dataclass
+class _Block:
+    start: dict[str, Any]
+    pieces: list[str] = field(default_factory=list)
+    citations: list[Any] = field(default_factory=list)
+    signature: str | None = None
+
+    def whole(self) -> dict[str, Any]:
+        block, text = dict(self.start), "".join(self.pieces)
+        if self.citations:
+            block["citations"] = self.citations
+        if self.signature is not None:
+            block["signature"] = self.signature
+        if block.get("type") in ("text", "thinking"):
+            block[block["type"]] = text
+        elif text:
+            block["input"] = _parsed(text)
+
+        return block
+
+
+class MessageAccumulator:
+    """
+    What has come so far.
+
+    `started`: `message_start` was seen, so that the input is paid for; `began`: Claude has written something, so that
+    trying again may pay for it twice; `counted`: its output was told, at the end; `ended`: `message_stop` was seen.
+    """
+
+    def __init__(self) -> None:
+        self.message_id = ""
+        self.model = ""
+        self.stop_reason: str | None = None
+        self.stop_details: Mapping[str, Any] = {}
+        self.usage: dict[str, int] = {}
+        self.extra_price = False
+        self.counted = False
+        self.started = self.began = self.ended = False
+        self.length = 0
+        self._texts: list[str] = []
+        self._blocks: dict[int, _Block] = {}
+
+    @classmethod
+    def parse(cls, message: Mapping[str, Any]) -> MessageAccumulator:
+        """A message that came as a whole, as if it had been streamed."""
+        answer = cls()
+        try:
+            blocks, usage = list(message["content"]), message.get("usage") or {}
+        except (KeyError, TypeError, AttributeError) as exc:
+            raise MalformedStream("a message has not the shape it should have") from exc
+        answer.feed({"type": "message_start", "message": message})
+        for index, block in enumerate(blocks):
+            answer.feed({"type": "content_block_start", "index": index, "content_block": block})
+        answer.feed({"type": "message_delta", "delta": message, "usage": usage})
+        answer.feed({"type": "message_stop"})
+
+        return answer
+
+    def feed(self, event: Mapping[str, Any]) -> None:
+        """Take one event in. Unknown events, blocks and deltas are left alone: the API may add them any day."""
+        try:
+            self._feed(event)
+        except (KeyError, TypeError, AttributeError, ValueError) as exc:
+            raise MalformedStream(
+                f"an event of the type {str(event.get('type'))[:40]!r} has not the shape it should have"
+            ) from exc
+
+    def _feed(self, event: Mapping[str, Any]) -> None:
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            self._delta(self._blocks[event["index"]], event["delta"])
+        elif kind == "content_block_start":
+            self._blocks[event["index"]] = block = _Block(start=dict(event["content_block"]))
+            if block.start.get("type") in ("text", "thinking"):
+                piece = _string(block.start.pop(block.start["type"], ""))
+                if piece:
+                    self._write(block, piece)
+        elif kind == "message_start":
+            message = event["message"]
+            self.message_id, self.model = _string(message["id"]), _string(message["model"])
+            self._count(message.get("usage") or {})
+            self.started = True
+        elif kind == "message_delta":
+            delta = event["delta"]
+            self.stop_reason = _string(delta.get("stop_reason") or "") or self.stop_reason
+            self.stop_details = dict(delta.get("stop_details") or self.stop_details)
+            self._count(event.get("usage") or {})
+            self.counted = "output_tokens" in (event.get("usage") or {})
+        elif kind == "message_stop":
+            self.ended = True
+
+    def _delta(self, block: _Block, delta: Mapping[str, Any]) -> None:
+        self.began = True
+        kind = delta.get("type")
+        if kind in _TEXTS:
+            self._write(block, _string(delta[_TEXTS[kind]]))
+        elif kind == "citations_delta":
+            block.citations.append(delta["citation"])
+        elif kind == "signature_delta":
+            block.signature = _string(delta["signature"])
+
+    def _write(self, block: _Block, piece: str) -> None:
+        self.began = True
+        self.length += len(piece)
+        block.pieces.append(piece)
+        if block.start.get("type") == "text":
+            self._texts.append(piece)
+
+    def _count(self, usage: Mapping[str, Any]) -> None:
+        # The counts are cumulative, so the last word on each stands.
+        self.usage |= flat_usage(usage)
+        self.extra_price = self.extra_price or not at_list_price(usage)
+
+    @property
+    def known_usage(self) -> dict[str, int]:
+        """
+        The counts, as far as they are told.
+
+        How much was written is only told at the end; of an answer that is still under way, or that broke off, its
+        letters tell roughly, and `estimated_output_tokens` says that they did.
+        """
+        written = math.ceil(self.length / CHARACTERS_A_TOKEN)
+        if self.counted or not self.started or written <= self.usage.get("output_tokens", 0):
+            return self.usage
+
+        return self.usage | {"output_tokens": written, "estimated_output_tokens": written}
+
+    @property
+    def text(self) -> str:
+        """The text of all text blocks."""
+        if len(self._texts) > 1:
+            self._texts = ["".join(self._texts)]
+
+        return self._texts[0] if self._texts else ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it was seen to its end: nothing less is a success."""
+        return bool(self.ended and self.stop_reason and self.message_id and "output_tokens" in self.usage)
+
+    def blocks(self) -> list[dict[str, Any]]:
+        """Every block, in order, as it may be sent back."""
+        return [block.whole() for block in self._blocks.values()]
+
+
+def at_list_price(usage: Mapping[str, Any]) -> bool:
+    """
+    Whether the prices of the list are what it costs.
+
+    Not where it was faster, nearer or on another tier; nor where the counts leave something out, as they do with what
+    another model or a compaction has used, or were repriced.
+    """
+    if any(usage.get(name) not in words for name, words in _PLAIN.items()) or usage.get("fallback_credit") is not None:
+        return False
+    parts = usage.get("iterations")
+
+    return not isinstance(parts, list) or all(
+        isinstance(part, Mapping) and part.get("type") == "message" for part in parts
+    )
+
+
+def flat_usage(usage: Mapping[str, Any]) -> dict[str, int]:
+    """The counts alone: nested ones under their own names, where they are not nothing."""
+    flat: dict[str, int] = {}
+    for key, value in usage.items():
+        if isinstance(value, Mapping):
+            flat |= {name: count for name, count in flat_usage(value).items() if count}
+        elif isinstance(value, int) and not isinstance(value, bool):
+            flat[key] = value
+
+    return flat
+
+
+def content_for_callback(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """
+    The blocks besides text.
+
+    Thoughts only beside a tool call, whose result must be sent back together with them.
+    """
+    others = [block for block in blocks if block.get("type") != "text"]
+    if any(block.get("type") == "tool_use" for block in others):
+        return others
+
+    return [block for block in others if block.get("type") not in ("thinking", "redacted_thinking")]
+
+
+def worth_keeping(blocks: list[dict[str, Any]]) -> bool:
+    """Whether an answer is more than its text: a later turn of the conversation must send it back whole."""
+    return any(block.get("type") != "text" or block.get("citations") for block in blocks)
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a string was expected, not {type(value).__name__}")
+
+    return value
+
+
+def _parsed(text: str) -> Any:
+    # Input that was cut off with the answer is no input.
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}

@@ -1,0 +1,187 @@
+"""
+The man pages, from what click knows of the verbs: one a verb, and one for the whole.
+
+`python -m claude_relay.cli.man_pages FOLDER` writes them (`make man`). click-man would be the library for this, but it
+cannot see verbs that are found by name, cuts NAME at 45 letters and leaves dots and backslashes as they are.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from .. import __version__
+from ..config import OPTIONS
+from .main import cli
+
+NAME = "claude-relay"
+
+#: What the command's exit code tells a script; the README has the same.
+EXITS = {
+    0: "done",
+    1: "unexpected",
+    2: "wrong usage",
+    3: "not found",
+    4: "key refused",
+    5: "the job failed",
+    6: "answered, not delivered",
+    9: "nothing to do, or conflict",
+    65: "bad input",
+    69: "relay or store out of reach",
+    75: "try again later",
+    78: "wrong settings",
+    124: "timed out waiting",
+    130: "Ctrl-C",
+    141: "the reader of a pipe went away",
+}
+
+FILES = {
+    "/etc/claude-relay/claude-relay.env": "The settings of this machine.",
+    "/etc/claude-relay/credentials/": "The secrets, one file each, which systemd hands to the daemon that needs it.",
+    ".env": "Settings of the folder one stands in; they go before the machine's.",
+    "/var/lib/claude-relay/relay.db": "The store: every job, answer and callback.",
+    "/var/log/claude-relay/": "error.log and combined.log, where RELAY_LOG_DIR names it.",
+}
+
+#: For the eyes: what people do first.
+EXAMPLES = {
+    "One prompt, and its answer alone:": "claude-relay submit 'What is 2+2?' --wait",
+    "Everything at once, without a key and for nothing:": "claude-relay demo",
+    "What is wrong here, and how to mend it:": "claude-relay doctor",
+    "The answers whose webhook was down, once more:": "claude-relay redeliver --dead --host hook.eu1.make.com",
+    "A copy of the store while everything runs:": "claude-relay backup /var/backups/relay.db",
+}
+
+
+def pages() -> dict[str, str]:
+    """Every page by its file's name, such as `claude-relay-submit.1`."""
+    root = click.Context(cli, info_name=NAME, **cli.context_settings)
+
+    return {f"{name}.1": text for name, text in _pages(root)}
+
+
+def _pages(ctx: click.Context) -> Iterator[tuple[str, str]]:
+    name = ctx.command_path.replace(" ", "-")
+    yield name, _page(name, ctx)
+    if isinstance(ctx.command, click.Group):
+        for verb in ctx.command.list_commands(ctx):
+            command = ctx.command.get_command(ctx, verb)
+            if command is not None and not command.hidden:
+                yield from _pages(click.Context(command, info_name=verb, parent=ctx, **command.context_settings))
+
+
+def _page(name: str, ctx: click.Context) -> str:
+    whole = ctx.parent is None
+    day = time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))))
+    first, *rest = re.split(r"\n{2,}", inspect.cleandoc(ctx.command.help or ""), maxsplit=1)
+    lines = [f'.TH {_quoted(name.upper())} 1 {day} {_quoted(f"{NAME} {__version__}")} "User Commands"', ".nh", ".ad l"]
+    lines += [".SH NAME", f"{_text(name)} \\- {_text(_summary(first))}"]
+    lines += [".SH SYNOPSIS", f".B {_text(ctx.command_path)}", _text(" ".join(ctx.command.collect_usage_pieces(ctx)))]
+    lines += [".SH DESCRIPTION", *_paragraphs("\n\n".join((first, *rest)))]
+    lines += _section("OPTIONS", _options(ctx))
+    if isinstance(ctx.command, click.Group):
+        lines += _section("COMMANDS", _verbs(name, ctx))
+    if whole:
+        lines += _section("EXIT STATUS", [(str(code), meaning) for code, meaning in EXITS.items()])
+        lines += _section("ENVIRONMENT", [(row.name, f"{row.sentence} {_default(row.default)}") for row in OPTIONS])
+        lines += _section("FILES", list(FILES.items()))
+        lines.append(".SH EXAMPLES")
+        for number, (told, command) in enumerate(EXAMPLES.items()):
+            lines += [*([".PP"] if number else []), _text(told), ".PP", ".nf", ".RS", _text(command), ".RE", ".fi"]
+    lines += [".SH SEE ALSO", _see_also(name, ctx)]
+
+    return "\n".join(lines) + "\n"
+
+
+def _options(ctx: click.Context) -> list[tuple[str, str]]:
+    found = [param.get_help_record(ctx) for param in ctx.command.get_params(ctx)]
+
+    return [record for record in found if record is not None]
+
+
+def _verbs(name: str, ctx: click.Context) -> list[tuple[str, str]]:
+    assert isinstance(ctx.command, click.Group)
+    found = []
+    for verb in ctx.command.list_commands(ctx):
+        command = ctx.command.get_command(ctx, verb)
+        if command is not None and not command.hidden:
+            first = re.split(r"\n{2,}", inspect.cleandoc(command.help or ""))[0]
+            found.append((verb, f"{_line(first)} See {name}-{verb}(1)."))
+
+    return found
+
+
+def _see_also(name: str, ctx: click.Context) -> str:
+    if ctx.parent is None:
+        return ", ".join(_reference(each) for each in ("systemctl", "journalctl"))
+    above = ctx.parent.command_path.replace(" ", "-")
+
+    return ", ".join(_reference(each) for each in dict.fromkeys((above, NAME)))
+
+
+def _reference(name: str) -> str:
+    return f"\\fB{_text(name)}\\fR(1)"
+
+
+def _section(title: str, told: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [f".SH {title}"] if told else []
+    for term, meaning in told:
+        lines += [".TP", f".B {_text(term)}", _text(_line(meaning))]
+
+    return lines
+
+
+def _paragraphs(text: str) -> list[str]:
+    lines: list[str] = []
+    for part in re.split(r"\n{2,}", text):
+        lines += [".PP", *textwrap.wrap(_text(_line(part)), 100, break_long_words=False, break_on_hyphens=False)]
+
+    return [_guarded(line) for line in lines[1:]] if lines else []
+
+
+def _default(default: str) -> str:
+    return f"Default: {default}." if default else ""
+
+
+def _summary(text: str) -> str:
+    """Its first clause, for NAME and for apropos(1)."""
+    return re.split(r"[.;:](?: |$)", _line(text), maxsplit=1)[0]
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _text(text: str) -> str:
+    """As roff reads it: hyphens that can be copied, and nothing at a line's start that would be taken for a request."""
+    return _guarded(text.replace("\\", "\\e").replace("-", "\\-"))
+
+
+def _guarded(line: str) -> str:
+    return f"\\&{line}" if line[:1] in (".", "'") and line != ".PP" else line
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', "'").replace("-", "\\-") + '"'
+
+
+def write(folder: Path) -> int:
+    """All pages into `folder`; answers how many."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = pages()
+    for name, text in found.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+    return len(found)
+
+
+if __name__ == "__main__":
+    sys.stderr.write(f"{write(Path(sys.argv[1]))} man pages in {sys.argv[1]}\n")

@@ -1,0 +1,66 @@
+"""`list` and `search`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..client import JobQuery, open_client
+from ..render.output import F, Output, json_option, pass_output
+
+
+def _filters(command: F) -> F:
+    for option in reversed(
+        (
+            click.option(
+                "--status", multiple=True, metavar="WORD", help="pending, processing, completed or failed; repeatable."
+            ),
+            click.option("--group", help="Only this group."),
+            click.option("--since", metavar="TIME", help="Only newer than this: 2h, or a time."),
+            click.option("--dead", is_flag=True, help="Only those whose delivery was given up."),
+            click.option("--unacked", is_flag=True, help="Only those delivered and never acknowledged."),
+            click.option("--host", help="Only those whose callback goes to this host."),
+            click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many."),
+        )
+    ):
+        command = option(command)
+
+    return json_option(command)
+
+
+@click.command("list")
+@_filters
+@pass_output
+def list_(output: Output, **filters: Any) -> None:
+    """The jobs, newest first."""
+    _print(output, JobQuery(**filters))
+
+
+@click.command()
+@click.argument("text")
+@_filters
+@pass_output
+def search(output: Output, text: str, **filters: Any) -> None:
+    """The jobs with that text in their prompt, answer or id."""
+    _print(output, JobQuery(text=text, **filters))
+
+
+def _print(output: Output, which: JobQuery) -> None:
+    columns: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
+        ("ID", lambda job: job["requestId"]),
+        ("STATUS", lambda job: job["status"]),
+        ("CREATED", lambda job: job["createdAt"]),
+        ("GROUP", lambda job: job["group"]),
+        ("MODEL", lambda job: job["model"]),
+        ("DELIVERY", lambda job: job["delivery"]["status"]),
+        ("NOTE", lambda job: job["errorType"] or job["waitingFor"] or ""),
+    )
+    with open_client(output) as desk:
+        found = desk.jobs(which)
+        if output.json:
+            for job in found:
+                output.record(job)
+            return
+        output.table([title for title, _ in columns], ([cell(job) for _, cell in columns] for job in found))

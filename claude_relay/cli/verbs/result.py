@@ -1,0 +1,89 @@
+"""`result` and `wait`."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ...core.text.durations import parse_duration
+from ..client import open_client
+from ..render.output import Output, json_option, pass_output
+from ..render.result import code_block, print_answer
+
+
+@click.command()
+@click.argument("request_id", metavar="ID")
+@click.option("-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file.")
+@click.option("-x", "--extract", is_flag=True, help="Only its first code block.")
+@json_option
+@pass_output
+def result(output: Output, request_id: str, file: Path | None, extract: bool) -> int:
+    """The answer; with --json the callback's body. Exit 5 if the job failed, 75 if it has not ended yet."""
+    with open_client(output) as desk:
+        raw = desk.result(request_id)
+        if raw is None:
+            status = desk.status(request_id)
+            output.message(f"Job {request_id} is {status['status']}: claude-relay wait {request_id}")
+            return 75
+    body = json.loads(raw)
+    if file is not None and body.get("status") == "completed":
+        text = body["response"]
+        file.write_bytes(raw if output.json else (code_block(text) if extract else text).encode())
+        output.message(f"Written to {file}.")
+        return 0
+    if output.json:
+        output.line(raw.decode())
+        return 0 if body.get("status") == "completed" else 5
+
+    return print_answer(output, body, narrow=code_block if extract else None)
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option(
+    "--for", "goal", type=click.Choice(("finished", "delivered", "acked")), default="finished", show_default=True
+)
+@click.option("--timeout", default="30m", show_default=True, help="How long, such as 90s or 2h.")
+@json_option
+@pass_output
+def wait(output: Output, ids: tuple[str, ...], goal: str, timeout: str) -> int:
+    """Wait for jobs. Exit 5 if one failed, 6 if one is dead instead of delivered, 124 when the time is over."""
+    try:
+        give_up = time.monotonic() + parse_duration(timeout)
+    except ValueError as exc:
+        raise click.UsageError(f"--timeout {exc}") from exc
+    worst = 0
+    with open_client(output) as desk:
+        for request_id in ids:
+            while (code := _reached(status := desk.status(request_id), goal)) is None:
+                if time.monotonic() >= give_up:
+                    output.message(f"Job {request_id} is not {goal} yet; it goes on.")
+                    return 124
+                time.sleep(0.1)
+            worst = max(worst, code)
+            if output.json:
+                output.record(status)
+            else:
+                output.line(f"{request_id}\t{status['status']}\t{status['delivery']['status']}")
+
+    return worst
+
+
+def _reached(status: dict[str, Any], goal: str) -> int | None:
+    """The exit code once the goal is reached or out of reach; None before."""
+    if status["status"] not in ("completed", "failed"):
+        return None
+    failed = 5 if status["status"] == "failed" else 0
+    delivery = status["delivery"]["status"]
+    if goal == "finished" or (goal == "acked" and status["acked"] is not None):
+        return failed
+    if delivery == "dead":
+        return 6
+    if goal == "acked":
+        return None  # without a webhook, too: whoever reads the result finds its ackUrl there
+
+    return failed if delivery in ("delivered", "none") else None

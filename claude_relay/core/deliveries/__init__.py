@@ -1,0 +1,1 @@
+"""The life of a delivery: its values, transitions, signature and acknowledgement."""

@@ -1,0 +1,1 @@
+"""Files of a request: types, uploads and fetches."""

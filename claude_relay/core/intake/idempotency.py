@@ -1,0 +1,52 @@
+"""By what a request is known again: the caller's id for it, and a hash of everything that it asks for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..text.ids import REQUEST_ID
+from .fields import Fields
+
+REQUEST_ID_RULE = "1 to 128 of A-Z a-z 0-9 . _ : - and begin with a letter or digit"
+
+
+def read_request_id(fields: Fields, header: str | None) -> str | None:
+    """`requestId`, or the `Idempotency-Key` header, which is the same thing."""
+    named = fields.name("requestId", REQUEST_ID, REQUEST_ID_RULE)
+    key = unquoted(header or "")
+    if not key:
+        return named
+    if not REQUEST_ID.fullmatch(key):
+        fields.notes.problem("Idempotency-Key", f"must be {REQUEST_ID_RULE}")
+    elif named is not None and named != key:
+        fields.problem("requestId", "differs from the Idempotency-Key header: they are the same thing, so give one")
+
+    return key
+
+
+def unquoted(header: str) -> str:
+    """
+    The header's value: a quoted string as the standard has it, or bare as most clients send it.
+
+    https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+    """
+    plain = header.strip()
+    if len(plain) < 2 or plain[0] != '"' or plain[-1] != '"':
+        return plain
+
+    return plain[1:-1].replace('\\"', '"').replace("\\\\", "\\")
+
+
+def body_hash(clean: Mapping[str, Any]) -> str:
+    """
+    The same for the same request, whether it came as JSON or as a form and in whatever order; without its id.
+
+    Made of what the caller wrote, not of what became of it: the same body later, or under other defaults, is a repeat.
+    """
+    asked = {name: value for name, value in clean.items() if name != "requestId"}
+    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+    return hashlib.sha256(text.encode()).hexdigest()

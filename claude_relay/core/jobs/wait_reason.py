@@ -1,0 +1,86 @@
+"""Why a job is not running, in the words of `waitingFor`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from ..batches import Batch, BatchState
+from .failure import ErrorType
+from .job import Job, State
+
+#: A job that was throttled waits for its model, not for a time of its own.
+_THROTTLES = (ErrorType.RATE_LIMIT.value, ErrorType.OVERLOADED.value)
+
+
+def wait_reason(
+    job: Job,
+    *,
+    now: float,
+    holds: dict[str, tuple[str, float | None]],
+    group_paused: bool,
+    group_full: bool,
+    budget: str | None = None,
+    batch: Batch | None = None,
+) -> str | None:
+    """
+    The first reason that stands, or None where only a free slot is missing or nothing is waited for.
+
+    `holds` by scope: (reason, until). `budget`: what its key's daily budget says. `batch`: the one that the job is in.
+    """
+    if job.state is State.HELD:
+        return job.waiting_for or "held"
+    if job.state is State.BATCHED:
+        return _in_batch(batch, now)
+    if job.state is not State.QUEUED:
+        return None
+    if "pause" in holds:
+        return "paused"
+    if "park" in holds:
+        return _until(*holds["park"])
+    if group_paused:
+        return "group paused"
+    if "unreachable" in holds and (holds["unreachable"][1] or 0.0) > now:
+        return _until(*holds["unreachable"])
+    if job.due_at > now:
+        if (cause := (job.waiting_for or "").partition(":")[0]) in _THROTTLES:
+            return _until(cause, max(job.due_at, holds.get(f"family:{job.family}", ("", None))[1] or 0.0))
+        return f"due {_clock(job.due_at, now)}" + (f" ({job.waiting_for})" if job.waiting_for else "")
+    if job.lane == "batch":
+        if budget:
+            return budget
+        if "batches" in holds and (holds["batches"][1] or 0.0) > now:
+            return f"batch: {_until(*holds['batches'])}"
+        return "batch: gathering"
+    if (family := f"family:{job.family}") in holds and (holds[family][1] or 0.0) > now:
+        return _until(*holds[family])
+    if budget:
+        return budget
+    if group_full:
+        return "concurrency"
+
+    return None
+
+
+def _in_batch(batch: Batch | None, now: float) -> str:
+    if batch is None or batch.state is BatchState.PLANNED:
+        return "batch: gathering"
+    if batch.state is BatchState.CREATING:
+        return "batch: being sent"
+    if batch.state is BatchState.CREATED:
+        return f"batch: with Claude since {_clock(batch.sent_at or batch.planned_at, now)}"
+
+    return "batch: reading its results"
+
+
+def _until(reason: str, until: float | None) -> str:
+    return (
+        reason
+        if until is None
+        else f"{reason} until {datetime.fromtimestamp(until, tz=timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    )
+
+
+def _clock(at: float, now: float) -> str:
+    """Hours and minutes, in UTC as every time here; with the date where that is another day."""
+    moment, today = (datetime.fromtimestamp(each, tz=timezone.utc) for each in (at, now))
+    return f"{moment:%H:%M}" if moment.date() == today.date() else f"{moment:%Y-%m-%d %H:%M}"

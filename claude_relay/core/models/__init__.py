@@ -1,0 +1,1 @@
+"""Models: the catalog, upstream listings and capabilities."""

@@ -1,0 +1,200 @@
+"""
+Which model is asked, whatever the caller called it.
+
+The relay never lags the API: a name it does not know goes through as it is. Names of models that are gone become the
+relay's default with a warning, since the scenarios that carry them were written once and are never looked at again.
+What the worker has fetched from the upstream comes first; the table below serves until it has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from typing import Any
+
+from ..text.json_values import safe_quote
+from .listing import Model, aliases_of, newest, read_models, undated
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,127}")
+
+#: The ids of old: `claude-2.1`, `claude-instant-1.2`, `claude-3-5-sonnet-20241022`.
+_FIRST_GENERATIONS = re.compile(r"claude-(?:v?[123](?:[.-]|$)|instant)")
+
+#: `claude-opus-4-1-20250805`: family, major and minor; a number of more than two digits is a date.
+_VERSIONED = re.compile(r"claude-[a-z]+-([0-9]{1,2})(?:-([0-9]{1,2}))?(?:-(?:[0-9]{8}|latest))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCatalog:
+    """
+    What is known of the models on one day. `ends` holds the last day of a model, where one is announced.
+
+    `models` is what the upstream listed; empty where nothing was fetched yet.
+    """
+
+    as_of: str
+    aliases: Mapping[str, str]
+    current: frozenset[str]
+    retirements: Mapping[str, str] = field(default_factory=dict)
+    oldest: tuple[int, int] = (4, 5)  # every version before this one is gone
+    models: tuple[Model, ...] = ()
+
+    def listed(self, model: str) -> Model | None:
+        """What the upstream says of it, with a date in its id or without."""
+        by_id = self._by_id
+        return by_id.get(model) or by_id.get(undated(model))
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Model]:
+        """Asked for every job at the door, so it is looked up rather than searched."""
+        return {undated(model.id): model for model in reversed(self.models)} | {
+            model.id: model for model in self.models
+        }
+
+    def end_of(self, model: str) -> str | None:
+        """Its last day (`2026-11-30`), where one is known; a date in the id makes no difference."""
+        listed = self.listed(model)
+        if listed is not None and not (listed.retired and listed.retires_at is None):
+            return None if listed.retires_at is None else _day(listed.retires_at)
+
+        return self.retirements.get(model) or self.retirements.get(undated(model))
+
+    def is_gone(self, model: str, *, today: str) -> bool:
+        """Whether a call for it could only fail."""
+        listed = self.listed(model)
+        if listed is not None:
+            # A date that has passed does not mean that it is gone, unless the list is older than that date.
+            last_day = self.end_of(model)
+            return listed.retired or (last_day is not None and self.as_of <= last_day < today)
+        if model in self.current:
+            return False
+        last_day = self.end_of(model)
+        if last_day is not None:
+            return last_day < today
+        if _FIRST_GENERATIONS.match(model):
+            return True
+        version = _VERSIONED.fullmatch(model)
+
+        return version is not None and (int(version[1]), int(version[2] or 0)) < self.oldest
+
+    def successor(self, model: str) -> str | None:
+        """What takes the place of a model that the upstream lists as retired: the newest of its line."""
+        listed = self.listed(model)
+        if listed is None or not listed.retired:
+            return None
+        heir = newest(self.models, listed.line or "")
+
+        return heir.id if heir is not None else self.aliases.get("fast")
+
+
+#: From Anthropic's model pages and the `anthropic` package 2.12.0; used until the list from `GET /v1/models` is stored.
+BUILT_IN = ModelCatalog(
+    as_of="2026-11-22",
+    aliases={"smart": "claude-opus-5-5", "fast": "claude-sonnet-5-5", "cheap": "claude-haiku-5-5"},
+    current=frozenset(
+        (
+            "claude-fable-5-2",
+            "claude-fable-5-1",
+            "claude-fable-5",
+            "claude-mythos-5-2",
+            "claude-mythos-5-1",
+            "claude-mythos-5",
+            "claude-opus-5-5",
+            "claude-opus-5",
+            "claude-opus-4-8",
+            "claude-opus-4-7",
+            "claude-opus-4-6",
+            "claude-opus-4-5",
+            "claude-sonnet-5-5",
+            "claude-sonnet-5",
+            "claude-sonnet-4-6",
+            "claude-haiku-5-5",
+            "claude-haiku-4-5",
+        )
+    ),
+    retirements={
+        "claude-instant-1.2": "2024-11-06",
+        "claude-2.0": "2025-07-21",
+        "claude-2.1": "2025-07-21",
+        "claude-3-sonnet": "2025-07-21",
+        "claude-3-opus": "2026-01-05",
+        "claude-3-5-haiku": "2026-02-19",
+        "claude-3-7-sonnet": "2026-02-19",
+        "claude-opus-4": "2026-06-15",
+        "claude-opus-4-0": "2026-06-15",
+        "claude-sonnet-4": "2026-06-15",
+        "claude-sonnet-4-0": "2026-06-15",
+        "claude-mythos-preview": "2026-06-30",
+        "claude-sonnet-4-5": "2026-11-30",
+    },
+)
+
+
+def from_memo(memo: Any, *, prices: Mapping[str, float] | None = None) -> ModelCatalog:
+    """The catalogue that the worker's stored list makes; the built-in one where there is none to speak of."""
+    models = read_models(memo.get("models")) if isinstance(memo, Mapping) else ()
+    fetched_at = memo.get("fetchedAt") if isinstance(memo, Mapping) else None
+    if not models or isinstance(fetched_at, bool) or not isinstance(fetched_at, (int, float)):
+        return BUILT_IN
+
+    return replace(
+        BUILT_IN,
+        as_of=_day(fetched_at),
+        aliases=aliases_of(models, prices or {}) or BUILT_IN.aliases,
+        current=frozenset(model.id for model in models if not model.retired),
+        models=models,
+    )
+
+
+def resolve(
+    name: str | None, *, default: str, catalogue: ModelCatalog, now: float, field: str = "options.model"
+) -> tuple[str, tuple[str, ...]]:
+    """
+    The model to ask, and what the caller should know about that; ValueError where the name cannot be a Claude model.
+
+    `field` is where it was named. `default` is the operator's choice and is not second-guessed, unless the upstream
+    itself lists it as retired.
+    """
+    warnings: tuple[str, ...] = ()
+    if (heir := catalogue.successor(default)) is not None:
+        warnings = (f"the relay's own model {default} was retired; {heir} is asked instead",)
+    fallen_back = heir or default
+    if name is None or name.strip() in ("", default):
+        return fallen_back, warnings
+
+    asked = name.strip()
+    asked = asked.lower() if asked.lower().startswith("claude-") else asked
+    asked = catalogue.aliases.get(asked.lower(), asked)
+    if not _plausible(asked, catalogue):
+        words = ", ".join(sorted(catalogue.aliases))
+        raise ValueError(f"is not a Claude model: use one of {words}, or an id such as {default}")
+    if asked == default:
+        return fallen_back, warnings
+
+    last_day, today = catalogue.end_of(asked), _day(now)
+    if catalogue.is_gone(asked, today=today):
+        since = f" on {last_day}" if last_day else ""
+        return fallen_back, (f"{field} {safe_quote(asked)} was retired{since}; {fallen_back} is asked instead",)
+    if last_day is not None:
+        when = f"is retired on {last_day}" if last_day >= today else f"was to be retired on {last_day}"
+        return asked, (f"{field} {asked} {when}; after that {fallen_back} is asked instead",)
+    listed = catalogue.listed(asked)
+    if listed is not None and listed.lifecycle == "deprecated":
+        return asked, (f"{field} {asked} is deprecated: Anthropic will retire it, and names no day yet",)
+    if listed is None and catalogue.models:
+        return asked, (f"{field} {safe_quote(asked)} is not on Anthropic's list of {catalogue.as_of}; asked as it is",)
+
+    return asked, ()
+
+
+def _day(at: float) -> str:
+    """The UTC day of a moment."""
+    return datetime.fromtimestamp(at, tz=timezone.utc).date().isoformat()
+
+
+def _plausible(model: str, catalogue: ModelCatalog) -> bool:
+    """A gateway may write its ids with a prefix (`anthropic/claude-…`), so the word is enough."""
+    return model in catalogue.current or (_ID.fullmatch(model) is not None and "claude" in model.lower())

@@ -1,0 +1,109 @@
+"""What belongs to the end of a run: its outcome and, where someone waits, the delivery, in the same transaction."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from ..core import wire
+from ..core.deliveries.delivery import Delivery, DeliveryState
+from ..core.jobs.change import Change, Outcome
+from ..core.jobs.failure import Completion
+from ..core.jobs.job import Job, State
+from ..core.jobs.submission import StoredRequest
+from ..errors import NotFound
+from ..ports import Transaction
+from . import model_fallback
+from .acks import ack_url
+from .context import Context
+
+
+def save_transition(
+    tx: Transaction, change: Change, context: Context, *, done: Completion | None = None, partial: str = ""
+) -> Change:
+    """Save a move; if it ends the run, with the frozen body and the delivery that carries it."""
+    if change.job.state.final:
+        if done is None and not partial:
+            change, partial = _with_what_had_come(tx, change)
+        request = tx.request(change.job.id) or StoredRequest(job_id=change.job.id, request={})
+        request = replace(
+            request, warnings=(*request.warnings, *model_fallback.warnings(tx, change.job, request, context))
+        )
+        change = _ended(change, request, context, ack_url(tx, change.job, context), done=done, partial=partial)
+    tx.save(change)
+
+    return change
+
+
+def _with_what_had_come(tx: Transaction, change: Change) -> tuple[Change, str]:
+    """A try before the last one may have brought some of an answer: it was paid for, and whoever waits gets it."""
+    came = tx.partial(change.job.id)
+    if came is None:
+        return change, ""
+    job = replace(change.job, response_length=len(came.text), usage=change.job.usage or came.usage)
+
+    return replace(change, job=job), came.text
+
+
+def _ended(
+    change: Change, request: StoredRequest, context: Context, ack: str | None, *, done: Completion | None, partial: str
+) -> Change:
+    job, now = change.job, change.event.at
+    common = dict(metadata=request.metadata, warnings=request.warnings, ack_url=ack, now=now)
+    if job.state is State.COMPLETED and done is not None:
+        body = wire.success_body(job, done, **common)  # type: ignore[arg-type]
+    else:
+        body = wire.failure_body(job, partial=partial, **common)  # type: ignore[arg-type]
+
+    blocks = done.blocks if done is not None else None
+    outcome = Outcome(job_id=job.id, run=job.run, at=now, status=body["status"], body=wire.encode(body), blocks=blocks)
+    url = request.webhook_url
+    if body["status"] == "failed":
+        url = request.failure_webhook_url or url
+    if url is None:
+        return replace(change, outcome=outcome)
+
+    # The 202 goes out once the job is on the disk, which takes long for a large bulk; nobody can claim it before that.
+    began = max(job.run_started_at, change.call.started_at if change.call is not None else 0.0)
+    due_at = max(now, began + context.policy.delivery_delay)
+
+    return replace(change, outcome=outcome, delivery=_delivery(job, body, url, context, now=now, due_at=due_at))
+
+
+def create_delivery(tx: Transaction, job: Job, url: str, context: Context) -> Delivery:
+    """A delivery for a run that had ended without one: to the address that someone names now."""
+    outcome = tx.outcome(job.id, job.run)
+    if outcome is None:
+        raise NotFound(f"the result of job {job.request_id} was erased after its time")
+    delivery = _delivery(job, json.loads(outcome.body), url, context, now=tx.now, due_at=tx.now)
+    delivery = replace(delivery, acked_at=tx.acked_at(job.id, job.run))
+    tx.add_delivery(delivery)
+
+    return delivery
+
+
+def _delivery(job: Job, body: dict[str, Any], url: str, context: Context, *, now: float, due_at: float) -> Delivery:
+    policy = context.policy
+    result = f"/api/result/{job.request_id}"
+    sent = wire.callback_for_display(
+        body,
+        callback=policy.callback,
+        limit=policy.callback_max,
+        result_url=f"{policy.public_url.rstrip('/')}{result}" if policy.public_url else result,
+    )
+    identity = context.new_id(now)
+    return Delivery(
+        id=identity,
+        job_id=job.id,
+        run=job.run,
+        group=job.group,
+        webhook_id=f"msg_{identity}",
+        url=url,
+        state=DeliveryState.PENDING,
+        version=1,
+        created_at=now,
+        opened_at=now,
+        due_at=due_at,
+        body=None if sent is None else wire.encode(sent),
+    )

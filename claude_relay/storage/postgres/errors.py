@@ -1,0 +1,50 @@
+"""The server's faults, in the words of the house. None of them quotes the address with its password."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import errors
+
+from ...errors import RelayError, StoreRefused, StoreUnavailable
+
+
+def translate(exc: BaseException, where: str) -> BaseException:
+    """What the fault means to whoever called; faults that are not the store's own come back as they are."""
+    if isinstance(exc, RelayError) or not isinstance(exc, psycopg.Error):
+        return exc
+    if isinstance(exc, errors.LockNotAvailable):
+        return StoreUnavailable("the store is locked by another process; try again", retry_after=5)
+    if isinstance(exc, errors.DiskFull):
+        return StoreUnavailable(
+            "the disk of the store's server is full: make room there, nothing that was accepted is lost", retry_after=30
+        )
+    if isinstance(exc, errors.QueryCanceled):
+        return StoreUnavailable("the store's server took too long; try again", retry_after=10)
+    if isinstance(exc, errors.ReadOnlySqlTransaction):
+        return StoreUnavailable(
+            f"the store {where} takes no writes just now: it is a standby, or was set to read only", retry_after=10
+        )
+    if isinstance(exc, errors.InsufficientPrivilege):
+        return StoreRefused(
+            f"the store {where} may not be used by this user ({server_message(exc)}). Let the user own the database, or: "
+            f"GRANT CREATE, USAGE ON SCHEMA public TO the user."
+        )
+    if isinstance(exc, errors.DataCorrupted | errors.IndexCorrupted):
+        return StoreRefused(
+            f"the store {where} is corrupt ({server_message(exc)}). Look at the server's log first of all."
+        )
+    if isinstance(exc, errors.UndefinedTable | errors.UndefinedColumn):
+        return StoreRefused(
+            f"the store {where} is not whole ({server_message(exc)}). Restore a dump, or name another database."
+        )
+    if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | psycopg.InternalError):
+        return StoreUnavailable(f"the store {where} is out of reach ({server_message(exc)})", retry_after=5)
+
+    return exc
+
+
+def server_message(exc: BaseException) -> str:
+    """The first line of what it says, as one sentence goes on."""
+    lines = str(exc).strip().splitlines() or [type(exc).__name__]
+
+    return lines[0].strip().rstrip(".:")

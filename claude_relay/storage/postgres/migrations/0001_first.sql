@@ -1,0 +1,404 @@
+-- The first schema: as SQLite has it after its migrations 0001 to 0014. Texts are compared byte by byte (COLLATE "C"), so
+-- that ids sort as they do there whatever the language of the database. Hot rows stay small: prompts, answers and frozen
+-- bodies live in tables of their own, by job.
+
+CREATE TABLE meta (
+    key   TEXT COLLATE "C" PRIMARY KEY,
+    value TEXT COLLATE "C" NOT NULL
+);
+
+CREATE TABLE jobs (
+    id                  TEXT COLLATE "C" PRIMARY KEY,
+    owner               TEXT COLLATE "C" NOT NULL,
+    request_id          TEXT COLLATE "C" NOT NULL,
+    body_hash           TEXT COLLATE "C" NOT NULL,
+    state               TEXT COLLATE "C" NOT NULL CHECK (
+        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled')
+    ),
+    version             INTEGER NOT NULL CHECK (version >= 1),
+    created_at          DOUBLE PRECISION NOT NULL,
+    updated_at          DOUBLE PRECISION NOT NULL,
+    due_at              DOUBLE PRECISION NOT NULL,
+    priority            DOUBLE PRECISION NOT NULL,
+    rank                DOUBLE PRECISION NOT NULL,  -- due_at less the head start: the order of claiming
+    grp                 TEXT COLLATE "C" NOT NULL,
+    model               TEXT COLLATE "C" NOT NULL,
+    family              TEXT COLLATE "C" NOT NULL,
+    mode                TEXT COLLATE "C" NOT NULL,
+    on_interrupt        TEXT COLLATE "C" NOT NULL,
+    retain              TEXT COLLATE "C" NOT NULL,
+    deadline_at         DOUBLE PRECISION,
+    deadline_asked      INTEGER NOT NULL,
+    deadline_fixed      INTEGER NOT NULL,
+    run_at              DOUBLE PRECISION,
+    has_webhook         INTEGER NOT NULL,
+    run                 INTEGER NOT NULL,
+    run_started_at      DOUBLE PRECISION NOT NULL,
+    calls               INTEGER NOT NULL,
+    attempt             INTEGER NOT NULL,
+    failures            INTEGER NOT NULL,
+    interruptions       INTEGER NOT NULL,
+    unsent              INTEGER NOT NULL,
+    ambiguous           INTEGER NOT NULL,
+    lease_worker        TEXT COLLATE "C",
+    lease_token         TEXT COLLATE "C",
+    lease_expires_at    DOUBLE PRECISION,
+    sent                INTEGER NOT NULL,
+    cancel_requested_at DOUBLE PRECISION,
+    waiting_for         TEXT COLLATE "C",
+    finished_at         DOUBLE PRECISION,
+    error_type          TEXT COLLATE "C",
+    error               TEXT COLLATE "C",
+    prompt_length       INTEGER NOT NULL,
+    response_length     INTEGER NOT NULL,
+    usage               TEXT COLLATE "C",
+    cost_usd            DOUBLE PRECISION,
+    lane                TEXT COLLATE "C" NOT NULL CHECK (lane IN ('live', 'batch')),
+    give_up_at          DOUBLE PRECISION,
+    fallbacks           TEXT COLLATE "C",
+    -- The machine never asks for these; the database refuses them all the same.
+    CHECK ((state = 'running') = (lease_token IS NOT NULL)),
+    CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
+);
+-- Idempotency by owner, and the look-up by requestId alone that the owner of the machine makes.
+CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
+-- What to claim next for a live call; covers the filters, so that a long queue is never read row by row.
+CREATE INDEX jobs_due ON jobs (rank, id, due_at, grp, family) WHERE state = 'queued' AND lane = 'live';
+-- What to gather next for a batch, and what is to be given up as a batch is too slow for it.
+CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
+CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
+    WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
+CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
+CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND deadline_asked = 1;
+-- Leases to renew and to reap, and how many a group has running.
+CREATE INDEX jobs_running ON jobs (lease_worker, grp) WHERE state = 'running';
+-- Lists by state and by group, newest first; counts by state.
+CREATE INDEX jobs_state ON jobs (state, id);
+CREATE INDEX jobs_group ON jobs (grp, id);
+-- What the purge looks through.
+CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+-- Who may turn while a family of models is held; nearly always empty.
+CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
+
+CREATE TABLE requests (
+    job_id              TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
+    request             TEXT COLLATE "C" NOT NULL,
+    webhook_url         TEXT COLLATE "C",
+    failure_webhook_url TEXT COLLATE "C",
+    webhook_headers     TEXT COLLATE "C",
+    metadata            TEXT COLLATE "C",
+    max_cost_usd        DOUBLE PRECISION,
+    need_by             DOUBLE PRECISION,
+    warnings            TEXT COLLATE "C"
+);
+
+CREATE TABLE outcomes (
+    job_id TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    run    INTEGER NOT NULL,
+    at     DOUBLE PRECISION NOT NULL,
+    status TEXT COLLATE "C" NOT NULL,
+    body   BYTEA NOT NULL,
+    PRIMARY KEY (job_id, run)  -- one outcome a run
+);
+
+-- The ledger: one row a try, written before its first byte goes out.
+CREATE TABLE calls (
+    job_id              TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    number              INTEGER NOT NULL,
+    run                 INTEGER NOT NULL,
+    started_at          DOUBLE PRECISION NOT NULL,
+    ended_at            DOUBLE PRECISION,
+    worker              TEXT COLLATE "C" NOT NULL,
+    model               TEXT COLLATE "C" NOT NULL,
+    sent                INTEGER NOT NULL,
+    upstream_request_id TEXT COLLATE "C",
+    outcome             TEXT COLLATE "C",
+    detail              TEXT COLLATE "C",
+    usage               TEXT COLLATE "C",
+    cost_usd            DOUBLE PRECISION,
+    text_length         INTEGER NOT NULL,
+    first_byte_at       DOUBLE PRECISION,
+    mode                TEXT COLLATE "C" NOT NULL DEFAULT 'live',
+    reserved_usd        DOUBLE PRECISION,
+    PRIMARY KEY (job_id, number)
+);
+
+-- The text of running calls, as far as it had come at the last checkpoint.
+CREATE TABLE partials (
+    job_id              TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
+    number              INTEGER NOT NULL,
+    text                TEXT COLLATE "C" NOT NULL,
+    usage               TEXT COLLATE "C",
+    model               TEXT COLLATE "C",
+    upstream_request_id TEXT COLLATE "C"
+);
+
+CREATE TABLE deliveries (
+    id               TEXT COLLATE "C" PRIMARY KEY,
+    job_id           TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    run              INTEGER NOT NULL,
+    webhook_id       TEXT COLLATE "C" NOT NULL UNIQUE,
+    url              TEXT COLLATE "C" NOT NULL,
+    destination      TEXT COLLATE "C" NOT NULL,
+    state            TEXT COLLATE "C" NOT NULL CHECK (state IN ('pending', 'sending', 'delivered', 'dead')),
+    version          INTEGER NOT NULL,
+    created_at       DOUBLE PRECISION NOT NULL,
+    due_at           DOUBLE PRECISION NOT NULL,
+    attempts         INTEGER NOT NULL,
+    schedule_index   INTEGER NOT NULL,
+    not_ready_since  DOUBLE PRECISION,
+    lease_worker     TEXT COLLATE "C",
+    lease_token      TEXT COLLATE "C",
+    lease_expires_at DOUBLE PRECISION,
+    last_status      INTEGER,
+    last_error       TEXT COLLATE "C",
+    finished_at      DOUBLE PRECISION,
+    acked_at         DOUBLE PRECISION,
+    grp              TEXT COLLATE "C" NOT NULL DEFAULT 'default',
+    reminded_at      DOUBLE PRECISION,
+    opened_at        DOUBLE PRECISION NOT NULL DEFAULT 0,
+    UNIQUE (job_id, run),  -- one delivery a run
+    CHECK ((state = 'sending') = (lease_token IS NOT NULL))
+);
+-- The next of each destination is one step in this index, however many wait behind it.
+CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
+CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
+CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
+-- What was delivered and never acknowledged, and of that what nobody was reminded of yet.
+CREATE INDEX deliveries_unacked ON deliveries (grp, reminded_at, finished_at, job_id, run)
+WHERE state = 'delivered' AND acked_at IS NULL;
+-- What has died lately, without looking at what died long ago.
+CREATE INDEX deliveries_died ON deliveries (finished_at, destination) WHERE state = 'dead';
+
+-- Bodies that differ from the outcome's own bytes.
+CREATE TABLE delivery_bodies (
+    delivery_id TEXT COLLATE "C" PRIMARY KEY REFERENCES deliveries (id),
+    body        BYTEA NOT NULL
+);
+
+CREATE TABLE posts (
+    delivery_id TEXT COLLATE "C" NOT NULL REFERENCES deliveries (id),
+    number      INTEGER NOT NULL,
+    at          DOUBLE PRECISION NOT NULL,
+    url         TEXT COLLATE "C" NOT NULL,
+    status      INTEGER,
+    ms          INTEGER NOT NULL,
+    reply       TEXT COLLATE "C" NOT NULL,
+    error       TEXT COLLATE "C",
+    next_due    DOUBLE PRECISION,
+    PRIMARY KEY (delivery_id, number)
+);
+
+-- One writes at a time, so that these numbers are in the order of the commits. Gaps mean nothing.
+CREATE TABLE events (
+    seq     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    job_id  TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    subject TEXT COLLATE "C" NOT NULL,
+    version INTEGER NOT NULL,
+    at      DOUBLE PRECISION NOT NULL,
+    name    TEXT COLLATE "C" NOT NULL,
+    detail  TEXT COLLATE "C",
+    UNIQUE (job_id, subject, version)  -- one move a version
+);
+
+CREATE TABLE groups (
+    name        TEXT COLLATE "C" PRIMARY KEY,
+    concurrency INTEGER,
+    rate        DOUBLE PRECISION,
+    paused_at   DOUBLE PRECISION,
+    next_at     DOUBLE PRECISION NOT NULL
+);
+
+-- Parts of the queue that stand still: the whole of it, or a family of models.
+CREATE TABLE holds (
+    scope  TEXT COLLATE "C" PRIMARY KEY,
+    reason TEXT COLLATE "C" NOT NULL,
+    since  DOUBLE PRECISION NOT NULL,
+    until  DOUBLE PRECISION
+);
+
+CREATE TABLE workers (
+    id         TEXT COLLATE "C" PRIMARY KEY,
+    host       TEXT COLLATE "C" NOT NULL,
+    pid        INTEGER NOT NULL,
+    started_at DOUBLE PRECISION NOT NULL,
+    seen_at    DOUBLE PRECISION NOT NULL,
+    slots      INTEGER NOT NULL,
+    running    INTEGER NOT NULL
+);
+
+-- Named API keys: the digest of each, never the key. A revoked name stays, so that no other key inherits its jobs.
+CREATE TABLE keys (
+    id               TEXT COLLATE "C" PRIMARY KEY,
+    name             TEXT COLLATE "C" NOT NULL UNIQUE,
+    digest           BYTEA NOT NULL,
+    scopes           TEXT COLLATE "C" NOT NULL,
+    rate_count       INTEGER,
+    rate_seconds     DOUBLE PRECISION,
+    daily_budget_usd DOUBLE PRECISION,
+    created_at       DOUBLE PRECISION NOT NULL,
+    revoked_at       DOUBLE PRECISION
+);
+
+-- Destinations that have failed lately; those that answer have no row.
+CREATE TABLE destinations (
+    name          TEXT COLLATE "C" PRIMARY KEY,
+    failures      INTEGER NOT NULL,
+    failing_since DOUBLE PRECISION,
+    slowed_at     DOUBLE PRECISION,
+    probes        INTEGER NOT NULL,
+    successes     INTEGER NOT NULL,
+    not_before    DOUBLE PRECISION NOT NULL,
+    last_error    TEXT COLLATE "C"
+);
+
+-- What the worker has learnt for the others: models, prices, limits.
+CREATE TABLE memos (
+    key   TEXT COLLATE "C" PRIMARY KEY,
+    value TEXT COLLATE "C" NOT NULL
+);
+
+-- What remains of a purged job: enough to keep its requestId from running twice.
+CREATE TABLE tombstones (
+    request_id  TEXT COLLATE "C" NOT NULL,
+    owner       TEXT COLLATE "C" NOT NULL,
+    job_id      TEXT COLLATE "C" NOT NULL,
+    body_hash   TEXT COLLATE "C" NOT NULL,
+    state       TEXT COLLATE "C" NOT NULL,
+    created_at  DOUBLE PRECISION NOT NULL,
+    finished_at DOUBLE PRECISION,
+    purged_at   DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (request_id, owner)
+);
+CREATE INDEX tombstones_purged ON tombstones (purged_at);
+
+-- Files that jobs name by their address: fetched once, and kept so that no later try fetches again.
+CREATE TABLE fetched_files (
+    job_id     TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    number     INTEGER NOT NULL,  -- its place among the job's files, from 0
+    media_type TEXT COLLATE "C" NOT NULL,
+    size       BIGINT NOT NULL,
+    sha256     TEXT COLLATE "C" NOT NULL,
+    at         DOUBLE PRECISION NOT NULL,
+    name       TEXT COLLATE "C",
+    data       BYTEA NOT NULL,
+    PRIMARY KEY (job_id, number)
+);
+
+-- Which job goes on from which. A link keeps the earlier job from the purge.
+CREATE TABLE continuations (
+    job_id      TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
+    earlier_id  TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    earlier_run INTEGER NOT NULL
+);
+CREATE INDEX continuations_earlier ON continuations (earlier_id);
+
+-- Claude's answer block by block, as it must be sent back; only where the text alone does not say it.
+CREATE TABLE answers (
+    job_id TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    run    INTEGER NOT NULL,
+    blocks TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (job_id, run)
+);
+
+-- Results that were applied: one row for each run whose ackUrl was called.
+CREATE TABLE acks (
+    job_id TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    run    INTEGER NOT NULL,
+    at     DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (job_id, run)
+);
+
+-- The groups where an ack has ever been seen. It stays when the jobs are purged.
+CREATE TABLE ack_groups (
+    name  TEXT COLLATE "C" PRIMARY KEY,
+    since DOUBLE PRECISION NOT NULL
+);
+
+-- An answer that did not fit outputSchema, kept until Claude has been shown it once, across restarts.
+CREATE TABLE repairs (
+    job_id  TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
+    run     INTEGER NOT NULL,
+    text    TEXT COLLATE "C" NOT NULL,
+    problem TEXT COLLATE "C" NOT NULL
+);
+
+-- What was spent, by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged.
+-- `usd` is NULL where no try of that row had a known price.
+CREATE TABLE costs (
+    day                TEXT COLLATE "C" NOT NULL,
+    owner              TEXT COLLATE "C" NOT NULL,
+    grp                TEXT COLLATE "C" NOT NULL,
+    model              TEXT COLLATE "C" NOT NULL,
+    mode               TEXT COLLATE "C" NOT NULL,
+    calls              INTEGER NOT NULL,
+    input_tokens       BIGINT NOT NULL,
+    output_tokens      BIGINT NOT NULL,
+    cache_read_tokens  BIGINT NOT NULL,
+    cache_write_tokens BIGINT NOT NULL,
+    usd                DOUBLE PRECISION,
+    unpriced           INTEGER NOT NULL,  -- tries that cost something nobody knows
+    PRIMARY KEY (day, owner, grp, model, mode)
+);
+
+-- Addresses that have answered 410.
+CREATE TABLE gone (
+    url TEXT COLLATE "C" PRIMARY KEY,
+    at  DOUBLE PRECISION NOT NULL
+);
+
+-- Message Batches.
+CREATE TABLE batches (
+    id           TEXT COLLATE "C" PRIMARY KEY,
+    state        TEXT COLLATE "C" NOT NULL CHECK (state IN ('planned', 'creating', 'created', 'ended', 'settled')),
+    version      INTEGER NOT NULL,
+    planned_at   DOUBLE PRECISION NOT NULL,
+    count        INTEGER NOT NULL,
+    next_at      DOUBLE PRECISION NOT NULL,
+    looks        INTEGER NOT NULL,
+    misses       INTEGER NOT NULL,
+    give_up_at   DOUBLE PRECISION,
+    upstream_id  TEXT COLLATE "C" UNIQUE,
+    sent_at      DOUBLE PRECISION,
+    expires_at   DOUBLE PRECISION,
+    ended_at     DOUBLE PRECISION,
+    cancelled_at DOUBLE PRECISION,
+    worker       TEXT COLLATE "C",
+    held_until   DOUBLE PRECISION,
+    detail       TEXT COLLATE "C",
+    CHECK (state NOT IN ('created', 'ended') OR upstream_id IS NOT NULL),
+    CHECK (state = 'planned' OR state = 'settled' OR sent_at IS NOT NULL)
+);
+CREATE INDEX batches_next ON batches (next_at) WHERE state <> 'settled';
+
+-- One row for each item, until its batch is purged with its jobs; `done`: its result was taken in.
+CREATE TABLE batch_items (
+    custom_id TEXT COLLATE "C" PRIMARY KEY,
+    batch_id  TEXT COLLATE "C" NOT NULL REFERENCES batches (id),
+    job_id    TEXT COLLATE "C" NOT NULL,
+    number    INTEGER NOT NULL,
+    done      INTEGER NOT NULL,
+    UNIQUE (job_id, number)
+);
+CREATE INDEX batch_items_batch ON batch_items (batch_id, done);
+
+-- What an operator was told, by cause. `due_at` is the next try to tell; NULL: told, or given up.
+CREATE TABLE alerts (
+    cause   TEXT COLLATE "C" PRIMARY KEY,
+    kind    TEXT COLLATE "C" NOT NULL,
+    name    TEXT COLLATE "C" NOT NULL,
+    body    BYTEA NOT NULL,
+    tries   INTEGER NOT NULL,
+    due_at  DOUBLE PRECISION,
+    gone_at DOUBLE PRECISION
+);
+
+-- Files that Anthropic stores for this relay, by what is in them: uploaded once, used until they expire there.
+CREATE TABLE uploads (
+    account    TEXT COLLATE "C" NOT NULL,  -- whose key they belong to, as a hash
+    sha256     TEXT COLLATE "C" NOT NULL,
+    file_id    TEXT COLLATE "C" NOT NULL,
+    size       BIGINT NOT NULL,
+    expires_at DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (account, sha256)
+);

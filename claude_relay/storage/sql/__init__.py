@@ -1,0 +1,1 @@
+"""Statements and record mappings that both engines share."""

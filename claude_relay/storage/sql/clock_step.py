@@ -1,0 +1,32 @@
+"""What moves along when the calendar is set: each ? of `SHIFT` is by how many seconds, of `ENDED` the time now."""
+
+from __future__ import annotations
+
+#: A start that was asked for as a point in time stays, and so does such a deadline.
+SHIFT_TIMES = (
+    """UPDATE jobs SET due_at = due_at + CASE WHEN due_at = run_at THEN 0 ELSE ? END,
+           rank = rank + CASE WHEN due_at = run_at THEN 0 ELSE ? END,
+           deadline_at = deadline_at + CASE WHEN deadline_fixed = 1 THEN 0 ELSE ? END,
+           run_started_at = run_started_at + ?
+       WHERE state IN ('queued', 'running', 'batched')""",
+    """UPDATE calls SET started_at = started_at + ?, first_byte_at = first_byte_at + ?
+       WHERE ended_at IS NULL AND job_id IN (SELECT id FROM jobs WHERE state IN ('running', 'batched'))""",
+    """UPDATE deliveries SET due_at = due_at + ?, not_ready_since = not_ready_since + ?, opened_at = opened_at + ?
+       WHERE state IN ('pending', 'sending')""",
+    """UPDATE destinations SET failing_since = failing_since + ?, slowed_at = slowed_at + ?,
+           not_before = not_before + ?""",
+    "UPDATE alerts SET due_at = due_at + ?, gone_at = gone_at + ?",
+    "UPDATE groups SET paused_at = paused_at + ?, next_at = next_at + ?",
+    "UPDATE holds SET since = since + ?, until = until + ?",
+    """UPDATE batches SET planned_at = planned_at + ?, next_at = next_at + ?, sent_at = sent_at + ?,
+           ended_at = ended_at + ?, cancelled_at = cancelled_at + ?, held_until = held_until + ?
+       WHERE state <> 'settled'""",
+    "UPDATE workers SET seen_at = seen_at + ?",
+)
+#: Back from a future that was a mistake: what ended there has ended now, or it would be kept until then.
+CLAMP_END_TIMES = (
+    "UPDATE jobs SET finished_at = ? WHERE finished_at > ?",
+    "UPDATE deliveries SET finished_at = ? WHERE finished_at > ?",
+    "UPDATE tombstones SET purged_at = ? WHERE purged_at > ?",
+    "UPDATE gone SET at = ? WHERE at > ?",
+)

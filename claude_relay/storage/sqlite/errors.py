@@ -1,0 +1,41 @@
+"""SQLite's and the system's faults, in the words of the house."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from ...errors import RelayError, StoreRefused, StoreUnavailable
+
+
+@contextmanager
+def translating(path: Path) -> Iterator[None]:
+    """Whatever is raised in the block comes out translated."""
+    try:
+        yield
+    except (apsw.Error, OSError) as exc:
+        raise translate(exc, path) from exc
+
+
+def translate(exc: BaseException, path: Path) -> BaseException:
+    """What the fault means to whoever called; faults that are not the store's own come back as they are."""
+    if isinstance(exc, RelayError):
+        return exc
+    if isinstance(exc, apsw.CorruptError | apsw.NotADBError):
+        return StoreRefused(
+            f"the store {path} is corrupt ({exc}). Nothing more is written to it. Keep the file, then: "
+            f"claude-relay restore FILE with the latest backup."
+        )
+    if isinstance(exc, apsw.FullError):
+        return StoreUnavailable("the disk is full: make room, nothing that was accepted is lost", retry_after=30)
+    if isinstance(exc, apsw.BusyError | apsw.LockedError):
+        return StoreUnavailable("the store is locked by another process; try again", retry_after=5)
+    if isinstance(exc, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | PermissionError):
+        return StoreUnavailable(f"the store {path} cannot be opened or written: look at its owner and mode ({exc})")
+    if isinstance(exc, apsw.IOError | OSError):
+        return StoreUnavailable(f"the disk under {path} answers with errors ({exc})", retry_after=30)
+
+    return exc

@@ -1,0 +1,110 @@
+"""A backup back in its place: checked before anything is moved, and what was there is kept."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import apsw
+
+from ...errors import Conflict, InvalidRequest, NotFound, Problem
+from .. import migrate
+from . import integrity
+
+
+def restore(backup: Path, store: Path) -> Path | None:
+    """
+    Put `backup` in the place of `store`; answers where the old one is kept, if there was one.
+
+    Raises `Conflict` while a worker is alive or the old store is in use, `InvalidRequest` for a file that is no good
+    backup, `StoreRefused` for one of a newer version.
+    """
+    if not backup.exists():
+        raise NotFound(f"There is no file {backup}.")
+    identity = _checked(backup)
+    _must_be_still(store)
+    store.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+    half = store.with_name(store.name + ".part")
+    shutil.copyfile(backup, half)
+    folder = store.parent.stat()
+    mode = 0o660 if folder.st_mode & 0o020 else 0o640  # whoever may write in the folder may write in the store
+    half.chmod(mode)
+    _sync(half)
+
+    aside = None
+    if store.exists():
+        aside = store.with_name(store.name + ".before-restore")
+        store.replace(aside)
+    for suffix in ("-wal", "-shm", "-journal"):  # they belong to the old one
+        store.with_name(store.name + suffix).unlink(missing_ok=True)
+    integrity.identity_path(store).unlink(missing_ok=True)
+    half.replace(store)
+    integrity.match_identity(store, identity)
+    if os.geteuid() == 0:  # the daemons' user must be able to open what root has put back
+        for path in (store, integrity.identity_path(store)):
+            os.chown(path, folder.st_uid, folder.st_gid)
+            path.chmod(mode)
+    _sync(store.parent)
+
+    return aside
+
+
+def _checked(backup: Path) -> str:
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    try:
+        connection = apsw.Connection(f"file:{backup}?immutable=1", flags=flags)
+        try:
+            said = connection.execute("PRAGMA integrity_check(1)").get
+            if said != "ok":
+                raise _no_backup(backup, str(said))
+            migrate.missing("sqlite", connection.pragma("user_version"), where=str(backup))
+            identity = connection.execute("SELECT value FROM meta WHERE key = 'identity'").get
+        finally:
+            connection.close()
+    except apsw.Error as exc:
+        raise _no_backup(backup, str(exc)) from exc
+    if not identity:
+        raise _no_backup(backup, "it holds no relay's store")
+
+    return str(identity)
+
+
+def _no_backup(backup: Path, why: str) -> InvalidRequest:
+    problem = f"is no good backup: {why}. Nothing was changed."
+
+    return InvalidRequest(problems=[Problem(field=str(backup), problem=problem)])
+
+
+def _must_be_still(store: Path) -> None:
+    """No worker alive, and nobody who has the store open."""
+    for lock in (store.parent / "workers").glob("*.lock"):
+        with lock.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise Conflict("a worker is running: stop the daemons first (systemctl stop claude-relay)") from None
+    if not store.exists():
+        return
+    try:
+        connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READWRITE)
+    except apsw.Error:
+        return  # it is broken: that is why somebody restores
+    try:
+        # Alone, or not at all: whoever has the file open in WAL mode holds a shared lock on it.
+        connection.pragma("locking_mode", "exclusive")
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("ROLLBACK")
+    except (apsw.BusyError, apsw.LockedError):
+        raise Conflict("the store is in use: stop the daemons first (systemctl stop claude-relay)") from None
+    except apsw.Error:
+        return
+    finally:
+        connection.close()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
