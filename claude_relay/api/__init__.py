@@ -1,1 +1,1 @@
-"""The HTTP side: resources hold a `Relay` and nothing deeper."""
+"""The HTTP API: falcon resources over a `Relay`."""

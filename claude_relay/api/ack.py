@@ -1,4 +1,4 @@
-"""The receiver says that a result was applied. No key: the token is the right to say so."""
+"""Acknowledgement of a result by its receiver. Needs no key: the token in the URL is the credential."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Ack:
     """
     `GET` or `POST /ack/{token}`: 200, the first time and every other.
 
-    HEAD is refused: those who look at an address without meaning it, such as previews of links, ask by it.
+    HEAD is refused: link previews and other scanners use it on URLs that they do not mean to act on.
     """
 
     def __init__(self, relay: Relay) -> None:

@@ -1,4 +1,4 @@
-"""The table of contents of the HTTP side."""
+"""The WSGI app: routes and their resources."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
 from .middleware import Authentication, ResponseHeaders
-from .overview import EventFeed as WholeMoves
-from .overview import Overview
+from .overview import EventFeed, Overview
 from .prefer_wait import WaitSlots
 from .request_bodies import Bodies
 from .submit import Submit, SubmitBulk
 
-#: Every address and what can be done there: read by the router below, by the documentation and by its test.
+#: Every path and its methods: used by the router below, by the documentation and by its test.
 ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/claude": ("POST",),
     "/api/claude/bulk": ("POST",),
@@ -52,30 +51,28 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/health/ready": ("GET",),
 }
 
-#: Where a GET is more than a look, or has no end.
-_GET_ACTS = ("/ack/{token}", "/api/events", "/api/jobs/{requestId}/events")
+#: Paths where a GET has an effect, so that HEAD is not offered.
+_NO_HEAD = ("/ack/{token}",)
 
 
 def make_app(
     relay: Relay,
     settings: Settings,
     *,
-    defaults: IntakeContext,
-    authority: KeyVerifier | None = None,
-    room: Callable[[], str | None] = lambda: None,
-    leaving: threading.Event | None = None,
+    intake: IntakeContext,
+    verifier: KeyVerifier | None = None,
+    disk_problem: Callable[[], str | None] = lambda: None,
+    stopping: threading.Event | None = None,
 ) -> falcon.App[Any, Any]:
     """
-    The WSGI app.
+    Build the WSGI app.
 
-    `defaults` is what a submission is held against, `authority` knows the keys, `room` says what is wrong with the
-    disk. Once `leaving` is set, nobody waits here any longer.
+    `disk_problem` returns a fault of the disk, or None. Once `stopping` is set, waiting requests return at once.
     """
-    keys = authority or StoredKeys(settings.api_secret_key or secrets.token_hex(), relay.keys)
+    keys = verifier or StoredKeys(settings.api_secret_key or secrets.token_hex(), relay.keys)
     bodies = Bodies(settings.max_body)
-    waiters = WaitSlots(relay, settings.streams, leaving or threading.Event())
-    moves, groups = JobActions(relay, bodies, defaults), Groups(relay, bodies)
-    whole, whole_moves = Overview(relay), WholeMoves(relay)
+    wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
+    actions, groups, overview = JobActions(relay, bodies, intake), Groups(relay, bodies), Overview(relay)
 
     app: falcon.App[Any, Any] = falcon.App(
         middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings)]
@@ -83,38 +80,38 @@ def make_app(
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
-        "/api/claude": (Submit(relay, bodies, defaults, waiters), None),
-        "/api/claude/bulk": (SubmitBulk(relay, bodies, defaults), None),
-        "/api/estimate": (Estimate(relay, bodies, defaults), None),
+        "/api/claude": (Submit(relay, bodies, intake, wait_slots), None),
+        "/api/claude/bulk": (SubmitBulk(relay, bodies, intake), None),
+        "/api/estimate": (Estimate(relay, bodies, intake), None),
         "/api/status/{requestId}": (Status(relay), None),
-        "/api/result/{requestId}": (Result(relay, waiters), None),
+        "/api/result/{requestId}": (Result(relay, wait_slots), None),
         "/api/jobs": (Jobs(relay), None),
         "/api/jobs/{requestId}": (JobDetails(relay), None),
-        "/api/jobs/{requestId}/cancel": (moves, "cancel"),
-        "/api/jobs/{requestId}/retry": (moves, "retry"),
-        "/api/jobs/{requestId}/redeliver": (moves, "redeliver"),
-        "/api/redeliver": (Redeliver(relay, bodies, defaults), None),
+        "/api/jobs/{requestId}/cancel": (actions, "cancel"),
+        "/api/jobs/{requestId}/retry": (actions, "retry"),
+        "/api/jobs/{requestId}/redeliver": (actions, "redeliver"),
+        "/api/redeliver": (Redeliver(relay, bodies, intake), None),
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
         "/api/cost": (Cost(relay), None),
-        "/api/overview": (whole, None),
-        "/api/moves": (whole_moves, None),
-        "/api/pause": (whole, "pause"),
-        "/api/resume": (whole, "resume"),
+        "/api/overview": (overview, None),
+        "/api/moves": (EventFeed(relay), None),
+        "/api/pause": (overview, "pause"),
+        "/api/resume": (overview, "resume"),
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
-        "/health/ready": (Ready(relay, room), None),
+        "/health/ready": (Ready(relay, disk_problem), None),
     }
     for path in ROUTES:
         resource, suffix = resources[path]
-        _answer_head(path, resource)
+        _add_head(path, resource)
         app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
 
     return app
 
 
-def _answer_head(path: str, resource: Any) -> None:
-    """HEAD wherever GET is, as HTTP has it; not where a GET does something, so that a link's preview does nothing."""
-    if path not in _GET_ACTS and hasattr(resource, "on_get") and not hasattr(resource, "on_head"):
+def _add_head(path: str, resource: Any) -> None:
+    """Answer HEAD wherever GET is answered, as HTTP requires, unless the GET has an effect."""
+    if path not in _NO_HEAD and hasattr(resource, "on_get") and not hasattr(resource, "on_head"):
         resource.on_head = resource.on_get

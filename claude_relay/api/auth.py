@@ -1,4 +1,4 @@
-"""Who asks: the key that came with a request, and what it may do."""
+"""Authentication: the API key of a request, and the scopes of its caller."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import falcon
 from ..core.keys import ADMIN, Scope, digest_of
 from ..core.text.rates import Rate
 from ..errors import Forbidden, Unauthorized
-from ..services import JobRef
-from ..services.keys import Keys
+from ..services import JobRef, Keys
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """The owner of what is submitted with a key, and what that key may do."""
+    """The owner of the jobs that are submitted with a key, and the scopes of that key."""
 
     owner: str
     scopes: frozenset[Scope]
@@ -25,23 +24,23 @@ class Caller:
 
     @property
     def sees_all(self) -> bool:
-        """Whether everyone's jobs are its business."""
+        """Whether it may see the jobs of every owner."""
         return Scope.ADMIN in self.scopes
 
     def may(self, scope: Scope) -> bool:
-        """The admin may everything."""
+        """Whether it has that scope; the admin has all of them."""
         return self.sees_all or scope in self.scopes
 
     def ref(self, request_id: str, owner: str | None = None) -> JobRef:
-        """The job that this caller means; the admin may name another owner."""
+        """A reference to a job of this caller; the admin may name another owner."""
         return JobRef(request_id=request_id, owner=owner if self.sees_all else self.owner)
 
 
 class KeyVerifier(Protocol):
-    """Knows the keys."""
+    """Finds the caller of a key."""
 
     def caller(self, key: str) -> Caller | None:
-        """Whose key that is; None for a wrong one. Takes the same time for any."""
+        """The caller; None for a wrong key. Takes the same time for any key."""
         ...
 
 
@@ -54,16 +53,16 @@ class StoredKeys:
         self._admin = Caller(owner=ADMIN, scopes=frozenset(Scope))
 
     def caller(self, key: str) -> Caller | None:
-        """Compared by digest, so that neither length nor letters show in the time it takes."""
+        """Compare by digest, so that the time taken shows neither the length nor any character of a key."""
         if hmac.compare_digest(digest_of(key), self._digest):
             return self._admin
-        known = self._keys.find(key)
+        stored = self._keys.find(key)
 
-        return None if known is None else Caller(owner=known.name, scopes=known.scopes, rate=known.rate)
+        return None if stored is None else Caller(owner=stored.name, scopes=stored.scopes, rate=stored.rate)
 
 
 def key_of(req: falcon.Request) -> str | None:
-    """The key as it came: `X-API-Key`, or `Authorization: Bearer`."""
+    """The key of a request: `X-API-Key`, or `Authorization: Bearer`."""
     if key := req.get_header("X-API-Key"):
         return key
     scheme, _, token = (req.get_header("Authorization") or "").partition(" ")
@@ -71,12 +70,12 @@ def key_of(req: falcon.Request) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def authenticate(req: falcon.Request, authority: KeyVerifier) -> Caller:
-    """The caller, or `Unauthorized` without a key, `Forbidden` with a wrong one."""
+def authenticate(req: falcon.Request, verifier: KeyVerifier) -> Caller:
+    """The caller; raises `Unauthorized` without a key, `Forbidden` for a wrong one."""
     key = key_of(req)
     if key is None:
         raise Unauthorized()
-    caller = authority.caller(key)
+    caller = verifier.caller(key)
     if caller is None:
         raise Forbidden(
             "The API key is not valid: it is neither API_SECRET_KEY of this relay nor one of its named keys."

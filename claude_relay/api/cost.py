@@ -1,19 +1,20 @@
-"""Money: what was spent, and what something would cost."""
+"""Costs: the spend so far, and an estimate for one request."""
 
 from __future__ import annotations
+
+import time
 
 import falcon
 
 from ..core.intake import IntakeContext
+from ..core.intake.query import parse_time_or_age
 from ..services import Relay
-from ..services.bulk import parse_time_or_age
-from ..services.estimates import estimate_body
 from .auth import Caller
 from .request_bodies import Bodies
 
 
 class Cost:
-    """`GET /api/cost?by=&since=&owner=`: the admin sees what all have spent, a key what it has spent itself."""
+    """`GET /api/cost?by=&since=&owner=`: the admin sees the spend of all owners, a key its own."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
@@ -21,17 +22,17 @@ class Cost:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         owner = req.get_param("owner") if caller.sees_all else caller.owner
-        since = parse_time_or_age("since", req.get_param("since"))
+        since = parse_time_or_age("since", req.get_param("since"), now=time.time())
         resp.media = self._relay.queries.cost(by=req.get_param("by") or "day", since=since, owner=owner)
 
 
 class Estimate:
-    """`POST /api/estimate`: the body of a submit; nothing is kept, nothing is run, and nobody elsewhere is asked."""
+    """`POST /api/estimate`: the body of a submit; nothing is stored or run, and no other service is called."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, defaults: IntakeContext) -> None:
-        self._relay, self._bodies, self._defaults = relay, bodies, defaults
+    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext) -> None:
+        self._relay, self._bodies, self._intake = relay, bodies, intake
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         body, form = self._bodies.object(req)
-        resp.media = estimate_body(self._relay, body, self._defaults, owner=caller.owner, form=form)
+        resp.media = self._relay.estimates.estimate(body, self._intake, now=time.time(), owner=caller.owner, form=form)

@@ -1,4 +1,4 @@
-"""Health: the process lives; and whether what it accepts will be worked on."""
+"""Liveness of the API process, and readiness of the relay to run the jobs that it accepts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..services import Relay
 
 
 class Health:
-    """`GET /health`: 200 as long as the process lives. The worker may be down: jobs are accepted all the same."""
+    """`GET /health`: 200 as long as the process lives. Jobs are accepted even while no worker runs."""
 
     def __init__(self, environment: str) -> None:
         self._environment = environment
@@ -33,8 +33,8 @@ class Health:
 class Ready:
     """`GET /health/ready`: 200, or 503 with a reason each."""
 
-    def __init__(self, relay: Relay, room: Callable[[], str | None]) -> None:
-        self._relay, self._room = relay, room
+    def __init__(self, relay: Relay, disk_problem: Callable[[], str | None]) -> None:
+        self._relay, self._disk_problem = relay, disk_problem
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         problems = self._problems()
@@ -49,8 +49,8 @@ class Ready:
 
     def _problems(self) -> Sequence[Problem]:
         problems = []
-        if (full := self._room()) is not None:
-            problems.append(Problem(field="disk", problem=full))
+        if (disk := self._disk_problem()) is not None:
+            problems.append(Problem(field="disk", problem=disk))
         try:
             self._relay.maintenance.set_shared("ready", wire.timestamp(time.time()))
             problems.extend(self._relay.queries.readiness_problems())

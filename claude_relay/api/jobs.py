@@ -1,24 +1,26 @@
-"""Jobs: where they stand, what came of them, and the moves that a caller may ask for."""
+"""Jobs: list, status, result, details, and the actions on one job."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Collection
 from typing import Any
 
 import falcon
 
 from ..core.intake import IntakeContext
+from ..core.intake.query import job_filter, parse_redeliver_url, parse_retry_options
+from ..core.jobs.job_filter import JobFilter
 from ..core.text.ids import REQUEST_ID
 from ..errors import InvalidRequest, NotFound, Problem, RelayError
-from ..ports import JobFilter
 from ..services import JobRef, Relay
-from ..services.bulk import check_url, job_filter, parse_retry_options, redeliver_many
 from .auth import Caller
 from .prefer_wait import WaitSlots, send_result
-from .request_bodies import MOST, Bodies
+from .request_bodies import MAX_ITEMS, Bodies
 
 
 def ref_of(req: falcon.Request, request_id: str) -> JobRef:
-    """The job that an address names; an impossible id names none."""
+    """The job that a path names; raises `NotFound` for an id that no job can have."""
     caller: Caller = req.context.caller
     if not REQUEST_ID.fullmatch(request_id):
         raise NotFound(
@@ -41,12 +43,12 @@ class Status:
 class Result:
     """`GET /api/result/{requestId}`: the callback's bytes, or 202 with the status."""
 
-    def __init__(self, relay: Relay, waiters: WaitSlots) -> None:
-        self._relay, self._waiters = relay, waiters
+    def __init__(self, relay: Relay, wait_slots: WaitSlots) -> None:
+        self._relay, self._wait_slots = relay, wait_slots
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
-        if (result := self._waiters.result(req, resp, ref)) is not None:
+        if (result := self._wait_slots.result(req, resp, ref)) is not None:
             send_result(resp, result)
             return
         resp.status = falcon.HTTP_202
@@ -67,15 +69,14 @@ class Jobs:
 
 
 def parse_filter(req: falcon.Request, caller: Caller) -> JobFilter:
-    """The filters as the query names them."""
-    limit, cursor = req.get_param("limit") or "50", req.get_param("cursor") or None
-    if not (limit.isascii() and limit.isdigit()):
-        raise InvalidRequest(problems=[Problem(field="limit", problem="must be a whole number from 1 to 500")])
+    """The filter in the query string."""
+    cursor = req.get_param("cursor") or None
     if cursor and not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
-        problem = "must be the cursor of the page before, as it was given"
+        problem = "must be the cursor of the previous page, unchanged"
         raise InvalidRequest(problems=[Problem(field="cursor", problem=problem)])
 
     return job_filter(
+        now=time.time(),
         owner=req.get_param("owner") if caller.sees_all else caller.owner,
         status=[word for word in (req.get_param("status") or "").split(",") if word],
         group=req.get_param("group") or None,
@@ -85,12 +86,12 @@ def parse_filter(req: falcon.Request, caller: Caller) -> JobFilter:
         unacked=req.get_param_as_bool("unacked") or False,
         host=req.get_param("host") or None,
         before=cursor,
-        limit=int(limit[:6]),
+        limit=req.get_param("limit"),
     )
 
 
 class JobDetails:
-    """`GET /api/jobs/{requestId}`: all that is known of it."""
+    """`GET /api/jobs/{requestId}`: status, request, calls, deliveries and events."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
@@ -102,8 +103,8 @@ class JobDetails:
 class JobActions:
     """`POST /api/jobs/{requestId}/cancel`, `/retry` and `/redeliver`."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, defaults: IntakeContext) -> None:
-        self._relay, self._bodies, self._defaults = relay, bodies, defaults
+    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext) -> None:
+        self._relay, self._bodies, self._intake = relay, bodies, intake
 
     def on_post_cancel(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
@@ -113,8 +114,8 @@ class JobActions:
     def on_post_retry(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
         body = self._bodies.optional(req)
-        _only(body, "options", "cannot be changed by a retry")
-        options = parse_retry_options(body.get("options"), self._defaults)
+        _raise_for(_unknown_fields(body, ("options",), "cannot be changed by a retry"))
+        options = parse_retry_options(body.get("options"), self._intake, now=time.time())
         self._relay.retry(ref, options=options, model=(options or {}).get("model"))
         resp.status = falcon.HTTP_202
         resp.media = self._relay.queries.status(ref)
@@ -122,43 +123,45 @@ class JobActions:
     def on_post_redeliver(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
         body = self._bodies.optional(req)
-        _only(body, "url", "is not known here: url is")
-        self._relay.redeliver(ref, url=check_url(body.get("url"), self._defaults.check_url))
+        _raise_for(_unknown_fields(body, ("url",), "is not a field here: only url is"))
+        self._relay.redeliver(ref, url=parse_redeliver_url(body.get("url"), self._intake.check_url))
         resp.status = falcon.HTTP_202
         resp.media = self._relay.queries.status(ref)
 
 
-def _only(body: dict[str, Any], known: str, otherwise: str) -> None:
-    """Another field than that one is refused: what it was meant to change would not be changed, in silence."""
-    if unknown := sorted(set(body) - {known}):
-        raise InvalidRequest(problems=[Problem(field=name, problem=otherwise) for name in unknown])
-
-
 class Redeliver:
-    """`POST /api/redeliver`: up to 1,000 stored results sent again, a verdict each; it counts as one request."""
+    """`POST /api/redeliver`: up to 1,000 stored results sent again, a result each; it counts as one request."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, defaults: IntakeContext) -> None:
-        self._relay, self._bodies, self._defaults = relay, bodies, defaults
+    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext) -> None:
+        self._relay, self._bodies, self._intake = relay, bodies, intake
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         body = self._bodies.optional(req)
         given = body.get("requestIds")
-        names = [one for one in given if isinstance(one, str)] if isinstance(given, list) else []
-        problems = [
-            Problem(field=name, problem="is not known here: requestIds and url are")
-            for name in sorted(set(body) - {"requestIds", "url"})
-        ]
-        if not 1 <= len(names) <= MOST or names != given:
-            problems.append(Problem(field="requestIds", problem=f"must be a list of 1 to {MOST:,} requestIds"))
-        if problems:
-            raise InvalidRequest(problems=problems)
-        url = check_url(body.get("url"), self._defaults.check_url)
-
-        def ref(name: str) -> JobRef | RelayError:
-            try:
-                return ref_of(req, name)
-            except NotFound as exc:
-                return exc
+        names = [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
+        problems = _unknown_fields(body, ("requestIds", "url"), "is not a field here: only requestIds and url are")
+        if not 1 <= len(names) <= MAX_ITEMS or names != given:
+            problems.append(Problem(field="requestIds", problem=f"must be a list of 1 to {MAX_ITEMS:,} requestIds"))
+        _raise_for(problems)
+        url = parse_redeliver_url(body.get("url"), self._intake.check_url)
+        refs = [_ref_or_error(req, name) for name in names]
 
         resp.status = "207 Multi-Status"
-        resp.media = redeliver_many(self._relay, [ref(name) for name in names], url)
+        resp.media = self._relay.bulk.redeliver_many(refs, url, now=time.time())
+
+
+def _ref_or_error(req: falcon.Request, request_id: str) -> JobRef | RelayError:
+    try:
+        return ref_of(req, request_id)
+    except NotFound as exc:
+        return exc
+
+
+def _unknown_fields(body: dict[str, Any], fields: Collection[str], problem: str) -> list[Problem]:
+    """A problem for each other field, which would otherwise be ignored in silence."""
+    return [Problem(field=name, problem=problem) for name in sorted(set(body) - set(fields))]
+
+
+def _raise_for(problems: list[Problem]) -> None:
+    if problems:
+        raise InvalidRequest(problems=problems)

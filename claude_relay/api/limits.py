@@ -1,4 +1,4 @@
-"""Rate limits: how often one client may ask. Counted in this process, forgotten at a restart."""
+"""Rate limits per client, counted in this process and lost at a restart."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from ..errors import RateLimited
 
 class RateLimiter:
     """
-    One rate for every client apart, over a moving window.
+    One rate for each client, over a moving window.
 
-    Tells in headers what is left: the draft's pair (draft-ietf-httpapi-ratelimit-headers-11) and the older trio.
+    Sends the remaining count in two sets of headers: draft-ietf-httpapi-ratelimit-headers-11, and the older
+    `X-RateLimit-*`.
     """
 
     def __init__(self, name: str, rate: Rate | None) -> None:
         self._name = name
         self._rate = rate
-        self._clocks = time.time() - time.monotonic()
+        self._clock_offset = time.time() - time.monotonic()
         if rate is not None:
             self._window = MovingWindowRateLimiter(MemoryStorage())
             self._item = RateLimitItemPerSecond(rate.count, int(rate.seconds))
             self._policy = f'"{name}";q={rate.count};w={int(rate.seconds)}'
 
     def spend(self, client: str, resp: falcon.Response) -> None:
-        """Count one request; raises `RateLimited` when that is one too many."""
+        """Count one request; raises `RateLimited` above the limit."""
         if self._rate is None:
             return
-        self._forget_a_wrong_time()
-        taken = self._window.hit(self._item, self._name, client)
+        self._reset_after_clock_step()
+        allowed = self._window.hit(self._item, self._name, client)
         stats = self._window.get_window_stats(self._item, self._name, client)
         left, wait = max(0, stats.remaining), max(1, int(stats.reset_time - time.time()) + 1)
         resp.set_headers(
@@ -48,23 +49,23 @@ class RateLimiter:
                 "X-RateLimit-Reset": str(int(stats.reset_time)),
             }
         )
-        if not taken:
+        if not allowed:
             raise RateLimited(
                 f"Too many requests: at most {self._rate.count} in {int(self._rate.seconds)} seconds; "
                 f"again in {wait} s.",
                 retry_after=wait,
             )
 
-    def _forget_a_wrong_time(self) -> None:
-        """Begin anew when the clock was set: what was counted in a future that was none would count until then."""
-        clocks = time.time() - time.monotonic()
-        if abs(clocks - self._clocks) > MIN_STEP:
+    def _reset_after_clock_step(self) -> None:
+        """Empty the window when the wall clock was set: hits with a time in the future would count until then."""
+        offset = time.time() - time.monotonic()
+        if abs(offset - self._clock_offset) > MIN_STEP:
             self._window = MovingWindowRateLimiter(MemoryStorage())
-        self._clocks = clocks
+        self._clock_offset = offset
 
 
 def client_address(req: falcon.Request) -> str:
-    """The client's address; one IPv6 customer has a /64."""
+    """The client's IP address; for IPv6 its /64, which is what one customer has."""
     text = req.remote_addr
     try:
         address = ipaddress.ip_address(text)

@@ -1,4 +1,4 @@
-"""What holds for every request: the key, the limits, CORS and the security headers."""
+"""Middleware for every request: authentication, rate limits, CORS and security headers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..errors import Forbidden, Unauthorized
 from .auth import KeyVerifier, authenticate
 from .limits import RateLimiter, client_address
 
-#: Open to everyone, and never limited.
+#: Paths without a key or a limit.
 OPEN = ("/health", "/health/ready")
-#: Open to whoever has a token, and never limited: a wrong one costs a hash and no look into the store.
+#: Paths whose token is the credential, without a limit: a wrong token costs a hash and no read of the store.
 ACK = "/ack/"
 _SUBMIT = ("/api/claude", "/api/claude/bulk")
 _HEADERS = {
@@ -32,54 +32,55 @@ _ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-R
 
 
 class Authentication:
-    """Lets a request in with a key, and counts it: by its key, or by its address where that was wrong."""
+    """Requires a key, and counts the request by its key, or by the client's IP address if the key is wrong."""
 
-    def __init__(self, authority: KeyVerifier, settings: Settings) -> None:
-        self._authority = authority
+    def __init__(self, verifier: KeyVerifier, settings: Settings) -> None:
+        self._verifier = verifier
         self._submit = RateLimiter("submit", settings.rate_limit_submit)
         self._other = RateLimiter("general", settings.rate_limit)
-        self._own: dict[str, RateLimiter] = {}
+        self._per_owner: dict[str, RateLimiter] = {}
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Before routing, so that a stranger learns nothing of which addresses exist."""
+        """Authenticate before routing, so that a client without a key cannot find out which paths exist."""
         if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
             return
         submits = req.path in _SUBMIT and req.method == "POST"
         try:
-            caller = authenticate(req, self._authority)
+            caller = authenticate(req, self._verifier)
         except (Unauthorized, Forbidden):
             self._other.spend(f"address {client_address(req)}", resp)
             raise
-        limit = self._submit if submits else self._other
+        limiter = self._submit if submits else self._other
         if submits and caller.rate is not None:
-            limit = self._own.setdefault(caller.owner, RateLimiter("submit", caller.rate))
-        limit.spend(f"key {caller.owner}", resp)
-        if not caller.may(needed := Scope.READ if req.method in ("GET", "HEAD") else Scope.SUBMIT):
-            raise Forbidden(f"This key may not do that: it lacks the scope {needed.value}.")
+            limiter = self._per_owner.setdefault(caller.owner, RateLimiter("submit", caller.rate))
+        limiter.spend(f"key {caller.owner}", resp)
+        scope = Scope.READ if req.method in ("GET", "HEAD") else Scope.SUBMIT
+        if not caller.may(scope):
+            raise Forbidden(f"This key may not do that: it lacks the scope {scope.value}.")
         req.context.caller = caller
 
 
 class ResponseHeaders:
-    """CORS from ALLOWED_ORIGINS, security headers, and the caller's X-Request-Id said back."""
+    """CORS headers from ALLOWED_ORIGINS, security headers, and the caller's X-Request-Id."""
 
     def __init__(self, origins: tuple[str, ...]) -> None:
         self._any = "*" in origins
         self._origins = frozenset(origins)
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """A preflight is answered here: it carries no key."""
+        """Answer a preflight request here: it carries no key."""
         if req.method == "OPTIONS" and req.get_header("Access-Control-Request-Method"):
             resp.status = falcon.HTTP_204
             resp.complete = True
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: Any, succeeded: bool) -> None:
-        """On every answer, errors too."""
+        """Set the headers of every response, errors included."""
         resp.set_headers(_HEADERS)
         if resp.get_header("Cache-Control") is None:
             resp.set_header("Cache-Control", "no-store")
-        known = req.get_header("X-Request-Id")
-        if known and len(known) <= 128 and known.isascii() and known.isprintable():
-            resp.set_header("X-Request-Id", known)
+        request_id = req.get_header("X-Request-Id")
+        if request_id and len(request_id) <= 128 and request_id.isascii() and request_id.isprintable():
+            resp.set_header("X-Request-Id", request_id)
         origin = req.get_header("Origin")
         if origin is None or not (self._any or origin in self._origins):
             return

@@ -1,16 +1,17 @@
-"""The whole relay: how it stands, what moves, and its pause. For the admin key alone."""
+"""The complete relay: its state, its event feed, and its pause."""
 
 from __future__ import annotations
 
 import falcon
 
+from ..core.intake.query import parse_limit
 from ..errors import Forbidden, InvalidRequest, Problem
 from ..services import Relay
 from .auth import Caller
 
 
 class Overview:
-    """`GET /api/overview`."""
+    """`GET /api/overview`, `POST /api/pause` and `/api/resume`: for the admin key."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
@@ -31,32 +32,30 @@ class Overview:
 
 
 class EventFeed:
-    """`GET /api/moves?cursor=&limit=`: what has moved since, oldest first; without a cursor the latest."""
+    """`GET /api/moves?cursor=&limit=`: events after the cursor, oldest first; without a cursor the latest."""
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
-        cursor, limit = _number(req, "cursor"), _number(req, "limit")
+        cursor, limit = _parse_cursor(req.get_param("cursor")), parse_limit(req.get_param("limit"), default=100)
         owner = req.get_param("owner") if caller.sees_all else caller.owner
-        limit = 100 if limit is None else min(max(limit, 1), 500)
-        moves, last = self._relay.queries.events_after(cursor, limit=limit, owner=owner)
-        resp.media = {"moves": list(moves), "cursor": last}
+        events, last = self._relay.queries.events_after(cursor, limit=limit, owner=owner)
+        resp.media = {"moves": list(events), "cursor": last}
 
 
 def require_admin(req: falcon.Request) -> None:
-    """Refuse everyone else."""
+    """Raise `Forbidden` for every key but the admin's."""
     caller: Caller = req.context.caller
     if not caller.sees_all:
-        raise Forbidden("Only the admin key may do this: it concerns the jobs of all.")
+        raise Forbidden("Only the admin key may do this: it concerns the jobs of all owners.")
 
 
-def _number(req: falcon.Request, name: str) -> int | None:
-    text = req.get_param(name)
+def _parse_cursor(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise InvalidRequest(problems=[Problem(field=name, problem="must be a whole number")])
+        raise InvalidRequest(problems=[Problem(field="cursor", problem="must be a whole number")])
 
     return int(text)

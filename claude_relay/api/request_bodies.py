@@ -1,4 +1,4 @@
-"""Bodies as they come in: their size, their kind and their text, before any rule about fields."""
+"""Request bodies: size limit, content type and decoding, before any rule about fields."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ..errors import InvalidRequest, Problem, RelayError, TooLarge, UnsupportedM
 
 _FORM = "application/x-www-form-urlencoded"
 _NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
-MOST = 1_000
+#: Items of one bulk request.
+MAX_ITEMS = 1_000
 
 
 class Bodies:
@@ -25,16 +26,18 @@ class Bodies:
         self._limit = limit
 
     def object(self, req: falcon.Request) -> tuple[Any, bool]:
-        """The body's value, and whether it came as a form."""
-        kind = _kind(req)
+        """The decoded body, and whether it was a form."""
+        kind = _content_type(req)
         if kind == _FORM:
-            return from_form(_pairs(self._read(req))), True
+            return from_form(_form_fields(self._read(req))), True
         if kind in ("application/json", "") or kind.endswith("+json"):
             return strict_json.loads(self._read(req)), False
-        raise UnsupportedMedia(f"Content-Type {kind} is not taken: send JSON (application/json) or a form ({_FORM}).")
+        raise UnsupportedMedia(
+            f"Content-Type {kind} is not accepted: send JSON (application/json) or a form ({_FORM})."
+        )
 
     def optional(self, req: falcon.Request) -> dict[str, Any]:
-        """The same where a body may be missing: an object."""
+        """The body as an object; empty if there is none."""
         if not req.content_length and (req.get_header("Transfer-Encoding") or "").lower() != "chunked":
             return {}
         value, _ = self.object(req)
@@ -44,22 +47,22 @@ class Bodies:
         return value
 
     def many(self, req: falcon.Request) -> Sequence[Any | RelayError]:
-        """The items of a JSON array or of NDJSON; a line that is no JSON is an error in its place."""
-        kind = _kind(req)
+        """The items of a JSON array or of NDJSON; an invalid line is an error in its place."""
+        kind = _content_type(req)
         if kind in _NDJSON:
             lines = [(number, line) for number, line in enumerate(self._read(req).splitlines()) if line.strip()]
-            _at_most(len(lines))
-            return [_line(line, above=number) for number, line in lines]
+            _check_count(len(lines))
+            return [_parse_line(line, preceding=number) for number, line in lines]
         items, _ = self.object(req)
         if not isinstance(items, list):
             raise InvalidRequest(problems=[Problem(field="body", problem="must be a JSON array, or NDJSON")])
-        _at_most(len(items))
+        _check_count(len(items))
 
         return items
 
     def _read(self, req: falcon.Request) -> bytes:
         if (coding := req.get_header("Content-Encoding")) and coding.lower() != "identity":
-            raise UnsupportedMedia(f"Content-Encoding {coding} is not taken: send the body as it is.")
+            raise UnsupportedMedia(f"Content-Encoding {coding} is not accepted: send the body uncompressed.")
         if (req.content_length or 0) > self._limit:
             raise self._too_large()
         data: bytes = (
@@ -74,30 +77,32 @@ class Bodies:
         return TooLarge(f"The body is too large: at most {format_size(self._limit)} (RELAY_MAX_BODY).")
 
 
-def _kind(req: falcon.Request) -> str:
+def _content_type(req: falcon.Request) -> str:
     return (req.content_type or "").partition(";")[0].strip().lower()
 
 
-def _pairs(data: bytes) -> list[tuple[str, str]]:
+def _form_fields(data: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(data.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:
         raise InvalidRequest(
-            problems=[Problem(field="body", problem="is no form in UTF-8, or has more than 1,000 fields")]
+            problems=[Problem(field="body", problem="is not a form in UTF-8, or has more than 1,000 fields")]
         ) from None
 
 
-def _line(line: bytes, *, above: int) -> Any | RelayError:
-    """`above`: how many lines stand above it in the body, whose lines an error counts."""
+def _parse_line(line: bytes, *, preceding: int) -> Any | RelayError:
+    """Parse one line; an error gives its line number in the body, after `preceding` lines."""
     try:
         return strict_json.loads(line)
     except InvalidRequest:
         try:
-            return strict_json.loads(b"\n" * above + line)
+            return strict_json.loads(b"\n" * preceding + line)
         except InvalidRequest as exc:
             return exc
 
 
-def _at_most(count: int) -> None:
-    if not 1 <= count <= MOST:
-        raise InvalidRequest(problems=[Problem(field="body", problem=f"must hold 1 to {MOST:,} jobs, not {count:,}")])
+def _check_count(count: int) -> None:
+    if not 1 <= count <= MAX_ITEMS:
+        raise InvalidRequest(
+            problems=[Problem(field="body", problem=f"must have 1 to {MAX_ITEMS:,} jobs, not {count:,}")]
+        )

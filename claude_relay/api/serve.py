@@ -1,8 +1,9 @@
 """
-waitress, set up on purpose.
+The waitress server: settings, graceful stop and error bodies.
 
-`send_bytes` above a usual answer's size lets it leave in one send by the main loop: with the default each thread sends
-headers and body itself while the main loop spins (*measured*: 988 requests/s against 1,946 at 16 connections).
+`send_bytes` is above the size of a usual response, so that the main loop sends it in one call: with the default each
+thread sends headers and body itself while the main loop spins (*measured*: 988 requests/s against 1,946 at 16
+connections).
 """
 
 from __future__ import annotations
@@ -40,21 +41,21 @@ from ..systemd import ServiceLoop, Supervisor
 log = logging.getLogger(__name__)
 
 _SEND_BYTES = 65_536
-#: Requests under way when the stop comes have this long to end, in seconds.
+#: Requests in flight at a stop have this long to end, in seconds.
 _GRACE = 10.0
-#: A connection that is silent when the stop comes is kept this long: its client may be about to ask again.
+#: An idle connection is kept open this long at a stop, in seconds: its client may be about to send a request.
 _LINGER = 1.0
-#: How often the supervisor is looked after, and how long a part may be silent before it is missed, in seconds.
+#: Interval of the supervisor's checks, and the longest silence of a part before it counts as hung, in seconds.
 _TICK, _PATIENCE = 0.5, 20.0
 
 
 class Server:
     """
-    The API's process: serves until SIGTERM, SIGINT or a hand-over.
+    The API process: serves until SIGTERM, SIGINT or a hand-over.
 
-    Then it stops listening, and whoever is connected is still answered: requests under way are finished, and each
-    answer says that the connection ends. Connections that come meanwhile wait in the socket for the next process,
-    where one was handed down (systemd's socket activation), so that a restart refuses nobody.
+    Then it stops listening and answers the connected clients: requests in flight are finished, and each response closes
+    its connection. New connections wait in the socket for the next process, where the socket was inherited (systemd's
+    socket activation), so that a restart refuses none.
     """
 
     def __init__(
@@ -62,95 +63,96 @@ class Server:
         app: falcon.App[Any, Any],
         settings: Settings,
         relay: Relay,
-        leaving: threading.Event,
+        stopping: threading.Event,
         supervisor: Supervisor | None = None,
     ) -> None:
-        self._relay, self._leaving, self._above = relay, leaving, supervisor or Supervisor()
+        self._relay, self._stopping, self._supervisor = relay, stopping, supervisor or Supervisor()
         self._map: dict[int, Any] = {}
-        self._listening = listen(app, settings, sockets=self._above.sockets, map=self._map)
-        self._listeners = [one for one in self._map.values() if isinstance(one, BaseWSGIServer)]
-        for one in self._listeners:
-            one.leaving = leaving
-        self._where = _where(self._listeners, settings, told=bool(self._above.sockets))
-        self._keeper = ServiceLoop(
-            self._above,
-            silent=self._silent,
+        self._server = listen(app, settings, sockets=self._supervisor.sockets, map=self._map)
+        self._listeners = [each for each in self._map.values() if isinstance(each, BaseWSGIServer)]
+        for listener in self._listeners:
+            listener.stopping = stopping
+        self._url = _listening_url(self._listeners, settings, inherited=bool(self._supervisor.sockets))
+        self._service_loop = ServiceLoop(
+            self._supervisor,
+            silent=self._hung_part,
             status=self._status,
-            sockets=[one.socket.fileno() for one in self._listeners],
+            sockets=[listener.socket.fileno() for listener in self._listeners],
         )
-        self._watch = threading.Thread(target=self._look_after, name="keeper", daemon=True)
+        self._service_thread = threading.Thread(target=self._run_service_loop, name="keeper", daemon=True)
 
     def run(self) -> int:
-        """Answers the exit code."""
+        """Serve until stopped; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        self._keeper.listen()
-        self._watch.start()
-        print(f"claude-relay API on {self._where}", file=sys.stderr, flush=True)  # noqa: T201
-        log.info("api started", extra={"url": self._where, "version": __version__})
-        self._above.ready(f"listening on {self._where}")
-        while not self._leaving.is_set():
-            self._turn(1.0)
+        self._service_loop.listen()
+        self._service_thread.start()
+        print(f"claude-relay API on {self._url}", file=sys.stderr, flush=True)  # noqa: T201
+        log.info("api started", extra={"url": self._url, "version": __version__})
+        self._supervisor.ready(f"listening on {self._url}")
+        while not self._stopping.is_set():
+            self._poll(1.0)
         self._drain()
-        self._listening.task_dispatcher.shutdown(cancel_pending=False, timeout=_GRACE)
+        self._server.task_dispatcher.shutdown(cancel_pending=False, timeout=_GRACE)
         log.info("api stopped")
 
         return 0
 
-    def _turn(self, timeout: float) -> None:
+    def _poll(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
 
     def _drain(self) -> None:
-        """Until nobody is waiting for an answer or about to ask; bounded."""
-        for one in self._listeners:
-            one.del_channel(self._map)
-            one.socket.close()
-        began = time.monotonic()
-        while (spent := time.monotonic() - began) < _GRACE:
-            channels = [channel for one in self._listeners for channel in list(one.active_channels.values())]
-            if not any(_busy(channel) for channel in channels) and (spent > _LINGER or not channels):
+        """Serve the connected clients until none waits for a response or is about to send a request; bounded."""
+        for listener in self._listeners:
+            listener.del_channel(self._map)
+            listener.socket.close()
+        started = time.monotonic()
+        while (spent := time.monotonic() - started) < _GRACE:
+            channels = [channel for listener in self._listeners for channel in list(listener.active_channels.values())]
+            if not any(_is_busy(channel) for channel in channels) and (spent > _LINGER or not channels):
                 break
-            self._turn(0.05)
-        for one in self._listeners:
-            for channel in list(one.active_channels.values()):
+            self._poll(0.05)
+        for listener in self._listeners:
+            for channel in list(listener.active_channels.values()):
                 channel.handle_close()
 
-    def _look_after(self) -> None:
-        while not self._leaving.wait(_TICK):
-            if self._keeper.tick():
-                self._leave()
+    def _run_service_loop(self) -> None:
+        while not self._stopping.wait(_TICK):
+            if self._service_loop.tick():
+                self._stop()
 
-    def _silent(self) -> str | None:
-        """Whether a request would be answered: by the main loop, by a thread of the pool and by the store's writer."""
-        main, pool, patience = threading.Event(), _Probe(), min(_PATIENCE, (self._above.watchdog or math.inf) / 4)
+    def _hung_part(self) -> str | None:
+        """The part that would not serve a request: the main loop, the thread pool or the store's writer; or None."""
+        main, pool = threading.Event(), _Probe()
+        patience = min(_PATIENCE, (self._supervisor.watchdog or math.inf) / 4)
         self._listeners[0].trigger.pull_trigger(main.set)
         if not main.wait(patience):
             return "the main loop"
-        self._listening.task_dispatcher.add_task(pool)
+        self._server.task_dispatcher.add_task(pool)
         if not pool.done.wait(patience):
             return "the request threads"
-        with contextlib.suppress(StoreUnavailable):  # locked or full, and it says so: it lives
+        with contextlib.suppress(StoreUnavailable):  # locked or full, but it answers
             self._relay.maintenance.ping_writer()
 
         return None
 
     def _status(self) -> str:
         try:
-            return f"listening on {self._where}, {self._relay.queries.queue_summary()}"
+            return f"listening on {self._url}, {self._relay.queries.queue_summary()}"
         except RelayError as exc:
-            return f"listening on {self._where}; {exc}"
+            return f"listening on {self._url}; {exc}"
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._above.notifier.tell("STOPPING=1", "STATUS=answering whoever is connected")
-        self._leave()
+        self._supervisor.notifier.tell("STOPPING=1", "STATUS=answering the connected clients")
+        self._stop()
 
-    def _leave(self) -> None:
-        self._leaving.set()
+    def _stop(self) -> None:
+        self._stopping.set()
         self._listeners[0].pull_trigger()
 
 
 class _Probe:
-    """A task for the pool that shows that it is taken up."""
+    """A task that shows that the thread pool runs tasks."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -162,28 +164,28 @@ class _Probe:
         self.done.set()
 
 
-def _busy(channel: HTTPChannel) -> bool:
-    """Whether its client waits for an answer, or has begun to ask."""
+def _is_busy(channel: HTTPChannel) -> bool:
+    """Whether its client waits for a response, or has begun to send a request."""
     return bool(channel.requests or channel.request is not None or channel.total_outbufs_len or channel.will_close)
 
 
-def _where(listeners: Sequence[Any], settings: Settings, *, told: bool) -> str:
-    """The first address that is listened on."""
+def _listening_url(listeners: Sequence[Any], settings: Settings, *, inherited: bool) -> str:
+    """The URL of the first listener."""
     name = listeners[0].socket.getsockname()
     if not isinstance(name, tuple):
         return f"unix:{name}"
-    if told and settings.port not in (0, name[1]):
+    if inherited and settings.port not in (0, name[1]):
         log.warning(
-            "PORT is not what the socket listens on: that is said by claude-relay-api.socket, and needs its restart",
+            "PORT differs from the port of the inherited socket: change claude-relay-api.socket and restart it",
             extra={"listening": name[1], "PORT": settings.port},
         )
-    host = settings.host if not told else f"[{name[0]}]" if ":" in name[0] else name[0]
+    host = settings.host if not inherited else f"[{name[0]}]" if ":" in name[0] else name[0]
 
     return f"http://{host}:{name[1]}"
 
 
-class _SaidInOurShape(ErrorTask):
-    """What waitress refuses before the app sees it (a body too large, a broken request), in the one shape of errors."""
+class JsonErrorTask(ErrorTask):
+    """Sends errors that waitress raises before the app runs (too large, malformed) in the shape of all errors."""
 
     def execute(self) -> None:
         fault = self.request.error
@@ -195,37 +197,43 @@ class _SaidInOurShape(ErrorTask):
             error = InvalidRequest(f"The request cannot be read: {fault.reason.lower()}.")
         body = wire.encode({**wire.error_body(error, now=time.time()), "status": fault.code})
         self.status = f"{fault.code} {fault.reason}"
-        told = {"Content-Type": "application/json", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        self.response_headers.extend([*told.items(), ("Connection", "close")])
+        self.response_headers.extend(
+            [
+                ("Content-Type", "application/json"),
+                ("Cache-Control", "no-store"),
+                ("X-Content-Type-Options", "nosniff"),
+                ("Connection", "close"),
+            ]
+        )
         self.close_on_finish = True
         self.content_length = len(body)
         self.write(body)
 
 
-class _Strict(HTTPRequestParser):
-    """Refuses requests whose end two readers may see in different places, which is how one is smuggled in another."""
+class StrictRequestParser(HTTPRequestParser):
+    """Refuses requests whose end is ambiguous, which allows request smuggling (RFC 9112 §6.3, §11.2)."""
 
     def parse_header(self, header_plus: bytes) -> None:
         super().parse_header(header_plus)
-        heads = [line.lower() for line in header_plus.split(b"\r\n")[1:]]
-        codings = [line.partition(b":")[2].strip() for line in heads if line.startswith(b"transfer-encoding:")]
-        if codings and (codings != [b"chunked"] or any(line.startswith(b"content-length:") for line in heads)):
+        headers = [line.lower() for line in header_plus.split(b"\r\n")[1:]]
+        codings = [line.partition(b":")[2].strip() for line in headers if line.startswith(b"transfer-encoding:")]
+        if codings and (codings != [b"chunked"] or any(line.startswith(b"content-length:") for line in headers)):
             raise ParsingError("the end of the request is ambiguous")
 
 
 class _Task(WSGITask):
     def build_response_header(self) -> bytes:
-        leaving = getattr(self.channel.server, "leaving", None)
-        if leaving is not None and leaving.is_set():
+        stopping = getattr(self.channel.server, "stopping", None)
+        if stopping is not None and stopping.is_set():
             self.set_close_on_finish()
-        head: bytes = super().build_response_header()
-        return head
+        header: bytes = super().build_response_header()
+        return header
 
 
 class _Channel(HTTPChannel):
     task_class = _Task
-    error_task_class = _SaidInOurShape
-    parser_class = _Strict
+    error_task_class = JsonErrorTask
+    parser_class = StrictRequestParser
 
 
 def listen(
@@ -235,8 +243,8 @@ def listen(
     sockets: Sequence[socket.socket] = (),
     map: dict[int, Any] | None = None,
 ) -> Any:
-    """A waitress that listens: on `sockets` that were handed down, else on RELAY_HOST and PORT."""
-    where: dict[str, Any] = {"sockets": list(sockets)} if sockets else {"host": settings.host, "port": settings.port}
+    """Create a waitress server on the inherited `sockets`, or on RELAY_HOST and PORT."""
+    address: dict[str, Any] = {"sockets": list(sockets)} if sockets else {"host": settings.host, "port": settings.port}
     proxy: dict[str, Any] = {}
     if settings.trusted_proxy:
         proxy = {
@@ -250,7 +258,7 @@ def listen(
             server = waitress.create_server(
                 app,
                 map=map,
-                **where,
+                **address,
                 threads=settings.threads + settings.streams,
                 ident=None,
                 max_request_body_size=settings.max_body,
@@ -266,14 +274,16 @@ def listen(
                 send_bytes=_SEND_BYTES,
                 **proxy,
             )
-        for one in (server, *(map or {}).values()):
-            one.channel_class = _Channel
+        for listener in (server, *(map or {}).values()):
+            listener.channel_class = _Channel
         return server
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:
-            told = f"PORT {settings.port} is in use already: stop what listens there, or set PORT to another."
+            problem = (
+                f"PORT {settings.port} is already in use: stop the program that listens there, or set PORT to another."
+            )
         elif exc.errno == errno.EACCES:
-            told = f"PORT {settings.port} needs more rights than this user has: set PORT to 1024 or more."
+            problem = f"PORT {settings.port} needs more rights than this user has: set PORT to 1024 or more."
         else:
-            told = f"RELAY_HOST {settings.host} cannot be listened on: {exc.strerror or exc}."
-        raise ConfigError([told]) from exc
+            problem = f"RELAY_HOST {settings.host} cannot be listened on: {exc.strerror or exc}."
+        raise ConfigError([problem]) from exc

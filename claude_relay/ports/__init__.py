@@ -1,5 +1,6 @@
 """What the house asks of the world outside: Protocols only. `wiring` says who answers."""
 
+from ..core.jobs.job_filter import JobFilter
 from .claude import (
     BatchApi,
     BatchRequest,
@@ -12,8 +13,8 @@ from .claude import (
     UploadCache,
 )
 from .http import Fetcher, Sender
-from .notifier import Notifier, ReadyQueue
-from .records import BatchItem, DeliveryAttempt, Group, JobFilter, QueueHold, WorkerHeartbeat
+from .notifier import Listener, Notifier, ReadyQueue
+from .records import BatchItem, DeliveryAttempt, Group, QueueHold, WorkerHeartbeat
 from .store import BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Fetcher",
     "Group",
     "JobFilter",
+    "Listener",
     "ModelLister",
     "Notifier",
     "QueueHold",

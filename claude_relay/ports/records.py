@@ -1,12 +1,10 @@
-"""What is kept besides the values of `core`, and how jobs are chosen."""
+"""Rows of the store besides the values of `core`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ..core.deliveries.delivery import Reply
-from ..core.jobs.job import State
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,22 +51,6 @@ class DeliveryAttempt:
     url: str = field(repr=False)
     reply: Reply
     next_due: float | None = None  # None: it was the last
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobFilter:
-    """Which jobs to list, newest first. `before` is the last id of the page before (a keyset, never an offset)."""
-
-    owner: str | None = None  # None: every owner's
-    states: Collection[State] = ()
-    group: str | None = None
-    since: float | None = None
-    text: str | None = None  # in prompt, answer, requestId
-    dead: bool = False  # whose delivery is dead
-    unacked: bool = False
-    host: str | None = None  # whose delivery goes to that destination or host
-    before: str | None = None
-    limit: int = 50
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,11 +14,12 @@ from ..core.files.uploaded import UploadedFile
 from ..core.jobs.change import Call, Change, Event, Outcome
 from ..core.jobs.failure import PartialResponse, SchemaRepair
 from ..core.jobs.job import Job, State
+from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
 from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import SpendSummary
-from .records import BatchItem, DeliveryAttempt, Group, JobFilter, QueueHold, WorkerHeartbeat
+from .records import BatchItem, DeliveryAttempt, Group, QueueHold, WorkerHeartbeat
 
 T = TypeVar("T")
 Names = Collection[str]

@@ -1,7 +1,22 @@
-"""The use cases: each opens a transaction, loads, asks the machine and saves. `Relay` is the one door to them."""
+"""
+The use cases: each opens a transaction, loads, decides by a rule of `core` and saves.
+
+`Relay` is the only entry for `api`, `cli` and `worker`; the values beside it are what it takes and returns.
+"""
 
 from .claim_limits import FamilyCapacity
-from .context import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
+from .keys import Keys
 from .relay import Relay
+from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
 
-__all__ = ["Accepted", "BatchEntry", "ClaimedDelivery", "ClaimedJob", "FamilyCapacity", "JobRef", "Page", "Relay"]
+__all__ = [
+    "Accepted",
+    "BatchEntry",
+    "ClaimedDelivery",
+    "ClaimedJob",
+    "FamilyCapacity",
+    "JobRef",
+    "Keys",
+    "Page",
+    "Relay",
+]

@@ -1,4 +1,4 @@
-"""Whether there is room for another job: asked at the door, before anything is written."""
+"""Admission control: refuses new jobs while the disk is nearly full or the queue is at its limit."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from collections.abc import Callable
 
 from ..core.policy import Policy
 from ..errors import QueueFull, RelayError, StoreUnavailable
-from ..ports import Store
+from ..ports import ReadTransaction, Store
+from .transactions import query
+
+#: The queue is counted at most this often, in seconds.
+_COUNT_EVERY = 1.0
 
 
 class Admission:
     """
-    Knows how long the queue is.
+    Keeps the length of the queue.
 
-    The count is looked up at most once a second and kept up in between, so that a burst does not pay for it: the limit
-    may be passed by what other processes accept within that second.
+    The queue is counted at most once a second, and each accepted job is added in between, so that a burst does not pay
+    for counting: other processes may exceed the limit by what they accept within that second.
     """
 
     def __init__(
@@ -24,31 +28,35 @@ class Admission:
         store: Store,
         policy: Policy,
         *,
-        room: Callable[[], str | None] = lambda: None,
+        disk_problem: Callable[[], str | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._room = room
+        self._disk_problem = disk_problem
         self._store = store
         self._limit = policy.max_queue
         self._clock = clock
         self._lock = threading.Lock()
-        self._asked_at = float("-inf")
+        self._counted_at = float("-inf")
         self._waiting = 0
 
-    def refusal(self, more: int) -> RelayError | None:
-        """Why that many more jobs cannot be kept now: the disk is nearly full, or the queue is; None where they can."""
-        if (fault := self._room()) is not None:
-            return StoreUnavailable(f"The disk {fault}. Nothing is lost; try again later.", retry_after=60)
+    def refusal(self, count: int) -> RelayError | None:
+        """The reason why that many more jobs cannot be stored now (disk or queue full), or None."""
+        if (problem := self._disk_problem()) is not None:
+            return StoreUnavailable(f"The disk {problem}. Nothing is lost; try again later.", retry_after=60)
         with self._lock:
             now = self._clock()
-            if now - self._asked_at >= 1.0:
-                self._waiting = self._store.read(lambda tx: tx.waiting())
-                self._asked_at = now
-            if self._waiting + more > self._limit:
+            if now - self._counted_at >= _COUNT_EVERY:
+                self._waiting = self._count_waiting()
+                self._counted_at = now
+            if self._waiting + count > self._limit:
                 return QueueFull(
                     f"the queue is full: {self._waiting} jobs wait (RELAY_MAX_QUEUE {self._limit}); try again later",
                     retry_after=30,
                 )
-            self._waiting += more
+            self._waiting += count
 
         return None
+
+    @query
+    def _count_waiting(self, tx: ReadTransaction) -> int:
+        return tx.waiting()

@@ -1,4 +1,4 @@
-"""What an operator is told: once for each cause, by one process of several, until the alert URL has taken it."""
+"""Alerts for the operator: raised once per cause, sent by one of several processes until the alert URL accepts them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from ..core.alerts import Alert, AlertFacts, DeadDeliveries, ModelUsage
 from ..core.models.catalog import ModelCatalog
 from ..ports import ReadTransaction, Transaction
 from .context import Context
+from .transactions import query, transaction
 
-#: Models change by the month: they are looked at once in so many seconds.
+#: Models change by the month: their usage is read once in this many seconds.
 _MODELS_EVERY = 60.0
-#: Jobs whose models are looked at.
+#: Number of the latest jobs whose models count as used.
 _LATEST = 1000
-#: A process that took it upon itself to tell, and is not back by then, has died over it.
-_TELLING = 120.0
+#: A process that claimed an alert and has not settled it after this many seconds is considered dead.
+_SENDING_TIMEOUT = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PendingAlert:
-    """An alert in the hands of whoever tells it. Its id and bytes are the same at every try."""
+    """An alert that this process sends. Its id and bytes are the same at every attempt."""
 
     cause: str
     id: str
@@ -31,93 +32,100 @@ class PendingAlert:
     attempts: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Observations:
+    """Facts from outside the transaction."""
+
+    disk: str | None
+    models: Sequence[ModelUsage]
+    uptime: float
+
+
 class Alerts:
-    """The use cases of whoever watches."""
+    """Use cases of the alert sender."""
 
     def __init__(
         self,
         context: Context,
         *,
-        known: Callable[[], ModelCatalog],
-        room: Callable[[], str | None],
+        disk_problem: Callable[[], str | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._context, self._store, self._known, self._room = context, context.store, known, room
+        self._context, self._store, self._disk_problem = context, context.store, disk_problem
         self._clock = clock
         self._models_at = float("-inf")
         self._models: Sequence[ModelUsage] = ()
 
     def evaluate(self, *, settings: Sequence[tuple[str, str]] = (), watched_for: float = 0.0) -> Sequence[Alert]:
         """
-        Hold what is told against what there is; answers the alerts that are new.
+        Compare the stored alerts with the current causes; returns the new ones.
 
-        `settings` are the models that are set, by the names of their settings.
+        `settings` are pairs of a setting and the model it names, `watched_for` the uptime of this process in seconds.
         """
-        models = self._retiring(settings)
-        disk = self._room()
+        seen = _Observations(disk=self._disk_problem(), models=self._retiring(settings), uptime=watched_for)
 
-        def causes(tx: ReadTransaction) -> dict[str, Alert]:
-            facts = _facts(tx, disk=disk, models=models, watched_for=watched_for)
-            found = rules.evaluate(facts)
-            return {alert.cause: alert for alert in found}
-
-        def differ(tx: ReadTransaction) -> bool:
-            known = tx.alerts()
-            present = set(causes(tx))
-            return present != set(known) or any(gone_at is not None for _, gone_at in known.values())
-
-        # Most looks find nothing new: they only read.
-        return self._store.write(lambda tx: self._note(tx, causes(tx))) if self._store.read(differ) else []
+        # Most evaluations find no change: they only read.
+        return self._update(seen) if self._has_changes(seen) else []
 
     def claim(self) -> PendingAlert | None:
-        """One that is to be told now; nobody else has it until it is settled."""
-        if not self._store.read(lambda tx: tx.alert_due()):
+        """An alert that is due, for this process alone until it is settled."""
+        return self._claim() if self._is_due() else None
+
+    @query
+    def has_unsent(self, tx: ReadTransaction) -> bool:
+        """Whether an alert is due and there is no worker to send it."""
+        seen = [worker.seen_at for worker in tx.workers()]
+
+        return tx.alert_due() is not None and not rules.is_handled(tx.now, seen)
+
+    def record_sent(self, alert: PendingAlert, *, taken: bool) -> bool:
+        """Record an attempt; returns whether there will be another one."""
+        delay = None if taken else rules.repeat_at(alert.attempts)
+        self._record_sent(alert, delay)
+
+        return delay is not None
+
+    @transaction
+    def release(self, tx: Transaction, alert: PendingAlert) -> None:
+        """Return an alert that could not be sent from here: another process may, and the attempt does not count."""
+        tx.save_alert_sending(alert.cause, tries=alert.attempts - 1, due_at=tx.now)
+
+    @query
+    def _is_due(self, tx: ReadTransaction) -> bool:
+        return tx.alert_due() is not None
+
+    @transaction
+    def _claim(self, tx: Transaction) -> PendingAlert | None:
+        if (due := tx.alert_due()) is None:
             return None
+        cause, name, body, attempts = due
+        tx.save_alert_sending(cause, tries=attempts + 1, due_at=tx.now + _SENDING_TIMEOUT)
 
-        def claim(tx: Transaction) -> PendingAlert | None:
-            if (due := tx.alert_due()) is None:
-                return None
-            cause, name, body, tries = due
-            tx.save_alert_sending(cause, tries=tries + 1, due_at=tx.now + _TELLING)
-            return PendingAlert(cause=cause, id=name, body=body, attempts=tries + 1)
+        return PendingAlert(cause=cause, id=name, body=body, attempts=attempts + 1)
 
-        return self._store.write(claim)
+    @transaction
+    def _record_sent(self, tx: Transaction, alert: PendingAlert, delay: float | None) -> None:
+        due_at = None if delay is None else tx.now + delay
+        tx.save_alert_sending(alert.cause, tries=alert.attempts, due_at=due_at)
 
-    def has_unsent(self) -> bool:
-        """Whether one is to be told now and no worker is there to do it."""
+    @query
+    def _has_changes(self, tx: ReadTransaction, seen: _Observations) -> bool:
+        stored = tx.alerts()
 
-        def left_alone(tx: ReadTransaction) -> bool:
-            seen = [worker.seen_at for worker in tx.workers()]
-            return tx.alert_due() is not None and not rules.is_handled(tx.now, seen)
+        return set(_current(tx, seen)) != set(stored) or any(gone_at is not None for _, gone_at in stored.values())
 
-        return self._store.read(left_alone)
-
-    def record_sent(self, told: PendingAlert, *, taken: bool) -> bool:
-        """It was taken, or will be tried again a little later; answers whether there is a next try."""
-        pause = None if taken else rules.repeat_at(told.attempts)
-
-        def move(tx: Transaction) -> None:
-            tx.save_alert_sending(told.cause, tries=told.attempts, due_at=None if pause is None else tx.now + pause)
-
-        self._store.write(move)
-
-        return pause is not None
-
-    def release(self, told: PendingAlert) -> None:
-        """It could not be tried from here: another process may, and the try does not count."""
-        self._store.write(lambda tx: tx.save_alert_sending(told.cause, tries=told.attempts - 1, due_at=tx.now))
-
-    def _note(self, tx: Transaction, present: dict[str, Alert]) -> Sequence[Alert]:
-        known = tx.alerts()
-        for cause, (kind, gone_at) in known.items():
-            if cause in present:
+    @transaction
+    def _update(self, tx: Transaction, seen: _Observations) -> Sequence[Alert]:
+        current, stored = _current(tx, seen), tx.alerts()
+        for cause, (kind, gone_at) in stored.items():
+            if cause in current:
                 if gone_at is not None:
                     tx.mark_alert(cause, gone_at=None)
             elif tx.now - (tx.now if gone_at is None else gone_at) >= rules.RESOLVE_AFTER.get(kind, 0.0):
                 tx.delete_alert(cause)
             elif gone_at is None:
                 tx.mark_alert(cause, gone_at=tx.now)
-        new = [alert for cause, alert in present.items() if cause not in known]
+        new = [alert for cause, alert in current.items() if cause not in stored]
         for alert in new:
             body = wire.encode(rules.body(alert, now=tx.now))
             tx.add_alert(alert.cause, alert.kind, name=f"alert_{self._context.new_id(tx.now)}", body=body)
@@ -125,58 +133,63 @@ class Alerts:
         return new
 
     def _retiring(self, settings: Sequence[tuple[str, str]]) -> Sequence[ModelUsage]:
-        """The models in use that have a last day."""
+        """Models in use that have a retirement date."""
         if (now := self._clock()) - self._models_at < _MODELS_EVERY:
             return self._models
-        catalogue = self._known()
+        catalog = self._context.model_catalog()
         by_jobs = self._store.read(lambda tx: tx.latest_models(limit=_LATEST))
-        named = {model: setting for setting, model in reversed(settings)}
+        by_setting = {model: setting for setting, model in reversed(settings)}
         self._models = [
             ModelUsage(
                 model=model,
                 last_day=last_day,
                 jobs=by_jobs.get(model, 0),
-                setting=named.get(model),
-                successor=_successor(catalogue, model),
+                setting=by_setting.get(model),
+                successor=_successor(catalog, model),
             )
-            for model in dict.fromkeys((*named, *by_jobs))
-            if (last_day := catalogue.end_of(model)) is not None
+            for model in dict.fromkeys((*by_setting, *by_jobs))
+            if (last_day := catalog.end_of(model)) is not None
         ]
         self._models_at = now
 
         return self._models
 
 
-def _facts(tx: ReadTransaction, *, disk: str | None, models: Sequence[ModelUsage], watched_for: float) -> AlertFacts:
+def _current(tx: ReadTransaction, seen: _Observations) -> dict[str, Alert]:
+    """The alerts that the current facts call for, by cause."""
+    return {alert.cause: alert for alert in rules.evaluate(_facts(tx, seen))}
+
+
+def _facts(tx: ReadTransaction, seen: _Observations) -> AlertFacts:
     park = next((hold for hold in tx.holds() if hold.scope == "park"), None)
-    slowed = [one for one in tx.destinations() if one.slowed]
-    names = {one.name for one in slowed}
+    slowed = [destination for destination in tx.destinations() if destination.slowed]
+    names = {destination.name for destination in slowed}
     waits = [due.due_at for due in tx.due_destinations() if due.due_at <= tx.now and due.destination not in names]
     if (oldest := tx.oldest_waiting()) is not None:
         waits.append(oldest)
-    died = [
+    dead = [
         DeadDeliveries(destination=destination, count=count, since=since, last=last)
         for destination, count, since, last in tx.dead_deliveries(since=tx.now - rules.FAILURE_WAVE)
     ]
 
     return AlertFacts(
         now=tx.now,
-        uptime=watched_for,
+        uptime=seen.uptime,
         waiting=tx.waiting(),
         parked=None if park is None else (park.reason, park.since),
-        slowed_destinations=[(one, tx.waiting_for(one.name)) for one in slowed],
-        dead_deliveries=died,
-        disk=disk,
+        slowed_destinations=[(destination, tx.waiting_for(destination.name)) for destination in slowed],
+        dead_deliveries=dead,
+        disk=seen.disk,
         workers_seen=[worker.seen_at for worker in tx.workers()],
         overdue_since=min(waits, default=None),
-        models=models,
+        models=seen.models,
         previous=tx.alerts().keys(),
     )
 
 
-def _successor(catalogue: ModelCatalog, model: str) -> str | None:
-    """The newest of its line, where an alias names one."""
+def _successor(catalog: ModelCatalog, model: str) -> str | None:
+    """The newest model of the same line, where an alias names one."""
     line = next((word for word in ("opus", "sonnet", "haiku") if word in model), None)
-    found = (name for name in catalogue.aliases.values() if line is not None and line in name and name != model)
+    newer = (name for name in catalog.aliases.values() if line is not None and line in name and name != model)
 
-    return next(found, None)
+    return next(newer, None)

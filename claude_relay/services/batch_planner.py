@@ -13,8 +13,9 @@ from ..core.policy import Policy
 from ..ports import BatchItem, ReadTransaction, Transaction
 from . import model_fallback, upstream_circuit
 from .budgets import Budgets
-from .context import BatchEntry, Context
+from .context import Context
 from .execution import PROBE_EVERY
+from .types import BatchEntry
 
 #: So many batches may wait to be sent. What is in none yet can still be paused, held to a budget, or called live.
 MAX_UNSENT = 4

@@ -10,8 +10,9 @@ from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, SchemaRe
 from ..core.jobs.job import State
 from ..ports import Transaction
 from . import model_fallback, outcomes
-from .context import BatchEntry, Context
+from .context import Context
 from .execution import apply_backpressure, limit_schema_repair, record_spend, resume_if_parked
+from .types import BatchEntry
 
 #: What is better asked live: no batch can go on after a pause, ask for a schema in words, or store its files first.
 LIVE_AFTER_ERRORS = ("pause_turn", "schema_refused", "item_too_large")

@@ -17,9 +17,10 @@ from ..ports import BatchItem, BatchStatus, QueueHold, ReadTransaction, Transact
 from . import batch_results, upstream_circuit
 from .batch_planner import add_to_batch, is_awaited, load_entry, mark_probe, next_jobs
 from .budgets import Budgets
-from .context import BatchEntry, Context
+from .context import Context
 from .conversation import turns_before
 from .execution import resume_if_parked
+from .types import BatchEntry
 
 #: How long a worker may have a batch in hand, in seconds: longer than anything it does with one may take.
 BATCH_LEASE = 1800.0

@@ -1,157 +1,83 @@
-"""What callers write and what they are answered, the same over HTTP and on the command line."""
+"""Many submissions or redeliveries in one request, each with its own result."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..core import wire
-from ..core.intake import IntakeContext, parse, parse_options
-from ..core.intake.passthrough import PASSTHROUGH
-from ..core.intake.times import rfc_3339
-from ..core.intake.webhook import url_problem
-from ..core.jobs.job import State
+from ..core.intake import IntakeContext, parse
 from ..core.jobs.submission import Submission
 from ..core.keys import ADMIN
-from ..core.text.durations import parse_duration
-from ..errors import InvalidRequest, Problem, RelayError
-from ..ports import JobFilter
-from .context import Accepted, JobRef
-from .relay import Relay
-
-_STATES = {
-    "pending": (State.QUEUED, State.HELD),
-    "processing": (State.RUNNING, State.BATCHED),
-    "completed": (State.COMPLETED,),
-    "failed": (State.FAILED, State.CANCELLED),
-}
+from ..errors import InvalidRequest, RelayError
+from .context import Context
+from .job_actions import JobActions
+from .queries import Queries
+from .submit import Submitter
+from .types import Accepted, JobRef
 
 
-def accepted_body(relay: Relay, accepted: Accepted, *, base: str | None = None) -> dict[str, Any]:
-    """The 202. `base` is how the caller came here, where RELAY_PUBLIC_URL does not say it."""
-    return wire.accepted(
-        accepted.job,
-        now=time.time(),
-        warnings=accepted.warnings,
-        base=relay.policy.public_url or base,
-        duplicate=accepted.duplicate,
-    )
+class BulkRequests:
+    """Wire bodies for accepted submissions, single or in bulk: the same over HTTP and on the command line."""
 
+    def __init__(self, context: Context, submitter: Submitter, job_actions: JobActions, queries: Queries) -> None:
+        self._public_url = context.policy.public_url
+        self._submitter, self._job_actions, self._queries = submitter, job_actions, queries
 
-def submit_bodies(
-    relay: Relay,
-    bodies: Sequence[Any | RelayError],
-    defaults: IntakeContext,
-    *,
-    owner: str = ADMIN,
-    base: str | None = None,
-) -> Sequence[dict[str, Any]]:
-    """Many at once, in one commit: a verdict for each in its place, `statusCode` as it would be answered alone."""
+    def accepted_body(self, accepted: Accepted, *, now: float, base: str | None = None) -> dict[str, Any]:
+        """The body of the 202. `base` is the URL that the caller used, for a relay without RELAY_PUBLIC_URL."""
+        return wire.accepted(
+            accepted.job,
+            now=now,
+            warnings=accepted.warnings,
+            base=self._public_url or base,
+            duplicate=accepted.duplicate,
+        )
 
-    def read(body: Any | RelayError) -> Submission | RelayError:
-        if isinstance(body, RelayError):
-            return body
-        try:
-            return parse(body, now=time.time(), defaults=defaults)
-        except InvalidRequest as exc:
-            return exc
+    def submit_bodies(
+        self,
+        bodies: Sequence[Any | RelayError],
+        intake: IntakeContext,
+        *,
+        now: float,
+        owner: str = ADMIN,
+        base: str | None = None,
+    ) -> Sequence[dict[str, Any]]:
+        """Submit many bodies in one commit; each result has the `statusCode` that its body would get alone."""
+        parsed = [_parse(body, intake, now=now) for body in bodies]
+        valid = [item for item in parsed if isinstance(item, Submission)]
+        accepted = iter(self._submitter.submit_many(valid, owner=owner) if valid else ())
+        results = [next(accepted) if isinstance(item, Submission) else item for item in parsed]
 
-    items = [read(body) for body in bodies]
-    good = [item for item in items if isinstance(item, Submission)]
-    answers = iter(relay.submit_many(good, owner=owner) if good else ())
-    verdicts = [next(answers) if isinstance(item, Submission) else item for item in items]
+        return [self._item(index, result, now=now, base=base) for index, result in enumerate(results)]
 
-    return [_verdict(relay, index, verdict, base) for index, verdict in enumerate(verdicts)]
+    def redeliver_many(
+        self, refs: Sequence[JobRef | RelayError], url: str | None, *, now: float
+    ) -> Sequence[dict[str, Any]]:
+        """Send stored results again; each job has its own result, and a failed one does not stop the others."""
+        return [{"index": index, **self._redeliver(ref, url, now=now)} for index, ref in enumerate(refs)]
 
-
-def redeliver_many(relay: Relay, refs: Sequence[JobRef | RelayError], url: str | None) -> Sequence[dict[str, Any]]:
-    """Stored results sent again: a verdict for each in its place; one that cannot be sinks no other."""
-
-    def again(ref: JobRef | RelayError) -> dict[str, Any]:
+    def _redeliver(self, ref: JobRef | RelayError, url: str | None, *, now: float) -> dict[str, Any]:
         try:
             if isinstance(ref, RelayError):
                 raise ref
-            relay.redeliver(ref, url=url)
-            return {"statusCode": 202, **relay.queries.status(ref)}
+            self._job_actions.redeliver(ref, url=url)
+            return {"statusCode": 202, **self._queries.status(ref)}
         except RelayError as exc:
-            return {"statusCode": exc.status, **wire.error_body(exc, now=time.time())}
+            return {"statusCode": exc.status, **wire.error_body(exc, now=now)}
 
-    return [{"index": index, **again(ref)} for index, ref in enumerate(refs)]
-
-
-def parse_retry_options(options: Any, defaults: IntakeContext) -> dict[str, Any] | None:
-    """Those that a retry names, parsed; what it does not name keeps its value."""
-    if not options:
-        return None
-    read, _ = parse_options(options, now=time.time(), defaults=defaults)
-
-    chosen = {name: value for name, value in read.items() if name in options}
-    if any(name in options for name in PASSTHROUGH) and "raw" in read:
-        chosen["raw"] = read["raw"]
-    if "raw" in options:
-        chosen.setdefault("raw", {})  # nothing of it was left, and it takes the place of what was there
-        if "model" in (options["raw"] or {}):
-            chosen["model"] = read["model"]
-
-    return chosen
+    def _item(self, index: int, result: Accepted | RelayError, *, now: float, base: str | None) -> dict[str, Any]:
+        if isinstance(result, RelayError):
+            body = wire.error_body(result, problems=getattr(result, "problems", ()), now=now)
+            return {"index": index, "statusCode": result.status, **body}
+        # The item's HTTP status has a field of its own: `status` is the status of the job, a word.
+        return {"index": index, "statusCode": 202, **self.accepted_body(result, now=now, base=base)}
 
 
-def check_url(url: Any, check: Callable[[str], str | None]) -> str | None:
-    """An address to send to instead, or `InvalidRequest`."""
-    if url is None:
-        return None
-    problem = (url_problem(url) or check(url)) if isinstance(url, str) else "must be an http(s) URL"
-    if problem:
-        raise InvalidRequest(problems=[Problem(field="url", problem=problem)])
-
-    return str(url)
-
-
-def job_filter(*, status: Sequence[str] = (), since: str | None = None, limit: int = 50, **rest: Any) -> JobFilter:
-    """
-    Which jobs to list. `status`: the four words of the wire; `since`: a time or a duration; the rest as in `JobFilter`.
-
-    Raises `InvalidRequest` with all that is wrong.
-    """
-    problems = []
-    states: list[State] = []
-    for word in status:
-        if word in _STATES:
-            states.extend(_STATES[word])
-        else:
-            problems.append(Problem(field="status", problem=f"must be one of {', '.join(_STATES)}"))
-    began = None
+def _parse(body: Any | RelayError, intake: IntakeContext, *, now: float) -> Submission | RelayError:
+    if isinstance(body, RelayError):
+        return body
     try:
-        began = parse_time_or_age("since", since)
+        return parse(body, now=now, defaults=intake)
     except InvalidRequest as exc:
-        problems.extend(exc.problems)
-    if not 1 <= limit <= 500:
-        problems.append(Problem(field="limit", problem="must be a whole number from 1 to 500"))
-    if problems:
-        raise InvalidRequest(problems=problems)
-
-    return JobFilter(states=states, since=began, limit=limit, **rest)
-
-
-def parse_time_or_age(field: str, text: str | None) -> float | None:
-    """A time, or how long ago; None where nothing is said, and `InvalidRequest` for what is neither."""
-    if not text:
-        return None
-    try:
-        return time.time() - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        return rfc_3339(text)
-    except ValueError:
-        words = "must be a time such as 2026-01-15T10:30:00Z, or a duration such as 2h"
-        raise InvalidRequest(problems=[Problem(field=field, problem=words)]) from None
-
-
-def _verdict(relay: Relay, index: int, verdict: Accepted | RelayError, base: str | None) -> dict[str, Any]:
-    if isinstance(verdict, RelayError):
-        body = wire.error_body(verdict, problems=getattr(verdict, "problems", ()), now=time.time())
-        return {"index": index, "statusCode": verdict.status, **body}
-    # The item's own HTTP status stands apart: `status` is the job's, in words.
-    return {"index": index, "statusCode": 202, **accepted_body(relay, verdict, base=base)}
+        return exc

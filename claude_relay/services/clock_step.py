@@ -1,4 +1,4 @@
-"""A store that minds the clock: when the calendar is set, what is relative moves along before anything is written."""
+"""A store that detects a step of the wall clock and moves relative times along before the next write."""
 
 from __future__ import annotations
 
@@ -17,51 +17,56 @@ from ..ports import ReadTransaction, Store, Transaction
 T = TypeVar("T")
 
 STATE_KEY = "clock"
-#: How often the time is noted in the store, in seconds: for the next start of the machine.
-_NOTE = 60.0
+#: The reference is stored this often, in seconds: for the next boot of the machine.
+_STORE_EVERY = 60.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-_STEADY = getattr(time, "CLOCK_BOOTTIME", None)  # runs on while the machine sleeps, as the calendar does
+_STEADY = getattr(time, "CLOCK_BOOTTIME", None)  # runs on while the machine sleeps, as the wall clock does
 
 
 class ClockStepStore:
     """
-    Implements `ports.Store` over another.
+    Implements `ports.Store` over another store.
 
-    Every process looks at both clocks whenever it writes, so that no row is ever written by a calendar that the rows
-    beside it do not know yet. The store holds what was agreed: of several processes one moves the rows.
+    Every process compares both clocks at each write, so that all rows use the same time base. The store holds the
+    agreed reference: of several processes, one moves the rows.
     """
 
     def __init__(
-        self, store: Store, read_clocks: Callable[[], Clocks], *, told: Callable[[float], None] = lambda seconds: None
+        self,
+        store: Store,
+        read_clocks: Callable[[], Clocks],
+        *,
+        on_step: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        self._store, self._clocks, self._told = store, read_clocks, told
+        self._store, self._clocks, self._on_step = store, read_clocks, on_step
         self._agreed: ClockReference | None = None
-        self._still_at: Transaction | None = None  # the transaction for whose time nothing had to be looked up
+        self._unstepped: Transaction | None = None  # the transaction for whose time no step had to be checked
 
     def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
-        """As the store's own, with the calendar minded first."""
+        """As the store's own, after a check for a clock step."""
 
-        def minded(tx: Transaction) -> tuple[T, ClockReference | None, float]:
-            if tx is self._still_at:
-                return work(tx), None, 0.0  # whoever shares a transaction shares its time
+        def checked(tx: Transaction) -> tuple[T, ClockReference | None, float]:
+            if tx is self._unstepped:
+                return work(tx), None, 0.0  # writes that share a transaction share its time
             now = self._clocks()
-            if self._still(now) or abs(now.wall - tx.now) > clock_step.MIN_STEP:
-                # Set since `unit.now` was read: this is still written by the calendar that the rows know. The next one.
-                self._still_at = tx
+            if self._is_fresh(now) or abs(now.wall - tx.now) > clock_step.MIN_STEP:
+                # A clock set after `tx.now` was read: this write still uses the old time base, and the next one moves
+                # the rows.
+                self._unstepped = tx
                 return work(tx), None, 0.0
             moved, agreed = apply_step(tx, now)
             return work(tx), agreed, moved
 
-        answer, agreed, moved = self._store.write(minded, paid=paid)
+        result, agreed, moved = self._store.write(checked, paid=paid)
         if agreed is not None:
-            self._agreed = agreed  # only now: what was undone was not agreed
+            self._agreed = agreed  # only after the commit: a rollback agrees to nothing
         if moved:
-            self._told(moved)
+            self._on_step(moved)
 
-        return answer
+        return result
 
     def read(self, look: Callable[[ReadTransaction], T]) -> T:
-        """As the store's own; a calendar that was set since the last write is minded first, if that can be done."""
+        """As the store's own, after a clock step since the last write was applied, if the store can be written."""
         if self._agreed is not None and clock_step.was_set(self._agreed, self._clocks()):
             with contextlib.suppress(StoreUnavailable):
                 self.write(lambda tx: None)
@@ -84,19 +89,19 @@ class ClockStepStore:
         """As the store's own."""
         self._store.close()
 
-    def _still(self, now: Clocks) -> bool:
-        """Whether nothing has to be looked up: the clocks run side by side, and the last note is fresh."""
-        known = self._agreed
-        if known is None or now.steady - known.steady > _NOTE:
+    def _is_fresh(self, now: Clocks) -> bool:
+        """Whether the store need not be read: the clocks run in step, and the stored reference is recent."""
+        agreed = self._agreed
+        if agreed is None or now.steady - agreed.steady > _STORE_EVERY:
             return False
 
-        return not clock_step.was_set(known, now)
+        return not clock_step.was_set(agreed, now)
 
 
 def apply_step(tx: Transaction, now: Clocks) -> tuple[float, ClockReference]:
-    """Hold the clocks against what the store knows; answers by how much the calendar was set, the rows with it."""
-    noted = clock_step.from_memo(tx.shared_value(STATE_KEY))
-    moved, agreed = clock_step.detect_step(noted, now)
+    """Compare the clocks with the stored reference and shift the rows; returns the seconds and the new reference."""
+    stored = clock_step.from_memo(tx.shared_value(STATE_KEY))
+    moved, agreed = clock_step.detect_step(stored, now)
     if moved:
         tx.shift_times(moved)
     tx.set_shared_value(STATE_KEY, clock_step.as_memo(agreed))
@@ -105,18 +110,18 @@ def apply_step(tx: Transaction, now: Clocks) -> tuple[float, ClockReference]:
 
 
 def cutoff(tx: ReadTransaction, seconds: float) -> float:
-    """What the calendar said so long ago, of time that was seen to pass."""
+    """The wall-clock time that many seconds ago, not counting the jumps of a clock that was set ahead."""
     return clock_step.retention_cutoff(clock_step.from_memo(tx.shared_value(STATE_KEY)), now=tx.now, keep=seconds)
 
 
 def read_clocks() -> Clocks:
-    """This machine's clocks, read close together: a process that is held up in between reads again."""
+    """Both clocks of this machine at one moment: a process that is suspended in between reads again."""
     while True:
-        before = _steady()
+        started = _steady()
         wall = time.time()
-        after = _steady()
-        if after - before < 0.1:
-            return Clocks(wall=wall, steady=after, boot=_BOOT)
+        steady = _steady()
+        if steady - started < 0.1:
+            return Clocks(wall=wall, steady=steady, boot=_BOOT)
 
 
 def _steady() -> float:
@@ -127,7 +132,7 @@ def _boot() -> str:
     try:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
-        return f"process {uuid.uuid4()}"  # nothing tells one start of this machine from another
+        return f"process {uuid.uuid4()}"  # two boots of this machine cannot be told apart
 
 
 _BOOT = _boot()

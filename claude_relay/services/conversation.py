@@ -1,8 +1,8 @@
 """
-Conversations: a job that goes on from another one, whose turns come first.
+Conversations: a job that continues another one, whose turns come first.
 
-What it goes on from is decided when it is accepted and linked to it, run by run. The link keeps the earlier jobs from
-the purge, so that no turn is copied, at any depth, and none can be gone by the time of the call.
+The earlier run is chosen when the job is accepted, and linked to it. The link keeps the earlier jobs from the purge, so
+that no turn is copied, at any depth, and none can be missing at the time of the call.
 """
 
 from __future__ import annotations
@@ -23,76 +23,76 @@ from .context import Context
 
 _FIELD = "continueFrom"
 
-#: What of the earlier `options.raw` holds for the whole of a conversation, besides model and system prompt.
-_LASTING = ("system", "tools", "mcp_servers", "betas")
+#: Fields of the earlier `options.raw` that hold for a complete conversation, besides model and system prompt.
+_INHERITED_RAW = ("system", "tools", "mcp_servers", "betas")
 
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedConversation:
-    """A submission as it is once it knows what it goes on from."""
+    """A submission with the options that it inherits, and the run that it continues."""
 
     submission: Submission
-    earlier: Continuation | None  # None: nothing was answered until then, so that it begins anew
+    earlier: Continuation | None  # None: no turn has an answer yet, so the conversation starts again
 
 
 def join(tx: ReadTransaction, submission: Submission, owner: str, context: Context) -> JoinedConversation | None:
     """
-    Find what `continueFrom` names among the owner's own jobs, and take over what the caller left out.
+    Find the job of `continueFrom` among the owner's own, and inherit the options that the caller left out.
 
-    None where it names nothing. Raises `InvalidRequest` for a job that is not there, and `Conflict` for one that has
-    not ended or of which nothing is kept; both with the cure.
+    None without `continueFrom`. Raises `InvalidRequest` for a job that does not exist, and `Conflict` for one that has
+    not ended or whose content is not kept; both with the cure.
     """
     name = submission.request.get(_FIELD)
     if not name:
         return None
 
-    job = _found(tx, name, owner)
-    earlier, warnings = _answered(tx, job)
+    job = _find_job(tx, name, owner)
+    earlier, warnings = _answered_run(tx, job)
     if earlier is not None:
         _refuse_open_tools(tx, earlier, submission, name)
-    # A failed job is passed over, but what it was told to be (model, system prompt) is what the caller last wanted.
+    # A failed job is skipped, but its options (model, system prompt) are what the caller wanted last.
     inherited = _inherit(submission, tx.options(job.id), context, now=tx.now)
 
     return JoinedConversation(submission=replace(inherited, warnings=(*inherited.warnings, *warnings)), earlier=earlier)
 
 
 def turns_before(tx: ReadTransaction, job_id: str) -> Sequence[Exchange]:
-    """All that was said before in that job's conversation, oldest first. Raises `NotFound` if any of it is gone."""
-    said: list[Exchange] = []
+    """The earlier turns of a job's conversation, oldest first. Raises `NotFound` if any of them was erased."""
+    turns: list[Exchange] = []
     earlier = tx.earlier(job_id)
     while earlier is not None:
-        said.append(_exchanged(tx, earlier))
+        turns.append(_exchange(tx, earlier))
         earlier = tx.earlier(earlier.job_id)
 
-    return said[::-1]
+    return turns[::-1]
 
 
 def turns_up_to(tx: ReadTransaction, earlier: Continuation | None) -> Sequence[Exchange]:
-    """The same for a job that is not there yet and would go on from that run."""
-    return [] if earlier is None else [*turns_before(tx, earlier.job_id), _exchanged(tx, earlier)]
+    """The turns of a conversation up to and including that run, oldest first."""
+    return [] if earlier is None else [*turns_before(tx, earlier.job_id), _exchange(tx, earlier)]
 
 
-def _found(tx: ReadTransaction, name: str, owner: str) -> Job:
-    """The owner's own job of that name: another owner's is as unknown as one that never was."""
+def _find_job(tx: ReadTransaction, name: str, owner: str) -> Job:
+    """The owner's own job of that name; another owner's job gives the same error as none."""
     if jobs := tx.find(name, owner):
         return jobs[0]
-    for gone in tx.tombstones(name, owner):
-        raise _refused(
-            f"names job {name}, which was purged at {timestamp(gone.purged_at)}, after its retention: "
-            "send the turns themselves in messages, or leave continueFrom out to begin anew"
+    for tombstone in tx.tombstones(name, owner):
+        raise _invalid(
+            f"names job {name}, which was purged at {timestamp(tombstone.purged_at)}, after its retention: "
+            "send the turns themselves in messages, or leave out continueFrom to start a new conversation"
         )
-    raise _refused(f"names job {name}, and there is no such job here: it may never have been accepted, or was purged")
+    raise _invalid(f"names job {name}, and there is no such job here: it may never have been accepted, or was purged")
 
 
-def _answered(tx: ReadTransaction, job: Job) -> tuple[Continuation | None, tuple[str, ...]]:
-    """The run to go on from: the latest that was completed; of a failed job, the one before it, if there is one."""
+def _answered_run(tx: ReadTransaction, job: Job) -> tuple[Continuation | None, tuple[str, ...]]:
+    """The latest completed run of the job; for a failed job the run that it continued itself, with a warning."""
     name = job.request_id
     if not job.state.final:
         state = "running" if job.state is State.RUNNING else "waiting"
         raise Conflict(f"continueFrom: job {name} is still {state}: send this again once it has its answer")
     if job.retain is Retain.METADATA:
         raise Conflict(
-            f"continueFrom: job {name} was sent with retain: metadata, so that its content is not kept to go on from: "
+            f"continueFrom: job {name} was sent with retain: metadata, so its content is not kept: "
             "send the turns themselves in messages"
         )
     run = tx.last_answered(job.id)
@@ -103,17 +103,17 @@ def _answered(tx: ReadTransaction, job: Job) -> tuple[Continuation | None, tuple
     ended = f"job {name} {'failed' if job.state is State.FAILED else 'was cancelled'} and has no answer"
     earlier = tx.earlier(job.id)
     if earlier is None:
-        return None, (f"{ended}, and nothing was said before it: the conversation begins anew, without its prompt",)
-    return earlier, (f"{ended}: the conversation goes on from before it",)
+        return None, (f"{ended}, and there is no earlier turn: the conversation starts again, without its prompt",)
+    return earlier, (f"{ended}: the conversation continues from the turn before it",)
 
 
 def _refuse_open_tools(tx: ReadTransaction, earlier: Continuation, submission: Submission, name: str) -> None:
-    """A tool that Claude asked for must have its result first: upstream would refuse anything else, after the wait."""
+    """Require a result for each tool that Claude asked for: upstream would refuse anything else, after the wait."""
     blocks = tx.blocks(earlier.job_id, earlier.run) or []
-    asked = [str(block.get("id")) for block in blocks if block.get("type") == "tool_use"]
+    requested = [str(block.get("id")) for block in blocks if block.get("type") == "tool_use"]
     given = {block.get("tool_use_id") for block in _first_blocks(submission.request)}
-    if missing := [one for one in asked if one not in given]:
-        raise _refused(
+    if missing := [tool_id for tool_id in requested if tool_id not in given]:
+        raise _invalid(
             f"names job {name}, whose answer asks for a tool: the first turn in messages must carry a tool_result for "
             f"{', '.join(missing)}"
         )
@@ -126,46 +126,47 @@ def _first_blocks(request: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [block for block in content if isinstance(block, Mapping)] if isinstance(content, list) else []
 
 
-def _inherit(submission: Submission, known: Mapping[str, Any], context: Context, *, now: float) -> Submission:
+def _inherit(submission: Submission, earlier: Mapping[str, Any], context: Context, *, now: float) -> Submission:
+    """The submission with the options of the earlier job that it does not set itself."""
     options = dict(submission.request.get("options") or {})
-    raw, before = dict(options.get("raw") or {}), known.get("raw") or {}
-    own_system = "systemPrompt" in options or "system" in raw
-    lasting = {name: before[name] for name in _LASTING if name in before and name not in raw}
-    if own_system:
-        lasting.pop("system", None)
-    elif "systemPrompt" in known:
-        options["systemPrompt"] = known["systemPrompt"]
-    if lasting:
-        options["raw"] = lasting | raw
-    model, said = submission.model, submission.warnings
-    if not submission.chosen_model and known.get("model", model) != model:
-        model, warnings = model_fallback.resolve_model(known["model"], context, now=now)
-        # The door has fitted them to another one.
+    raw, earlier_raw = dict(options.get("raw") or {}), earlier.get("raw") or {}
+    has_system = "systemPrompt" in options or "system" in raw
+    inherited = {name: earlier_raw[name] for name in _INHERITED_RAW if name in earlier_raw and name not in raw}
+    if has_system:
+        inherited.pop("system", None)
+    elif "systemPrompt" in earlier:
+        options["systemPrompt"] = earlier["systemPrompt"]
+    if inherited:
+        options["raw"] = inherited | raw
+    model, warnings = submission.model, submission.warnings
+    if not submission.chosen_model and earlier.get("model", model) != model:
+        model, notes = model_fallback.resolve_model(earlier["model"], context, now=now)
+        # Intake has fitted the options to another model.
         options, dropped = model_fallback.adapt_options(model, options, context)
-        said = (*said, *warnings, *dropped)
+        warnings = (*warnings, *notes, *dropped)
 
-    return replace(submission, model=model, request={**submission.request, "options": options}, warnings=said)
+    return replace(submission, model=model, request={**submission.request, "options": options}, warnings=warnings)
 
 
-def _exchanged(tx: ReadTransaction, earlier: Continuation) -> Exchange:
-    request, outcome = tx.request(earlier.job_id), tx.outcome(earlier.job_id, earlier.run)
+def _exchange(tx: ReadTransaction, run: Continuation) -> Exchange:
+    request, outcome = tx.request(run.job_id), tx.outcome(run.job_id, run.run)
     if request is None or not request.request or outcome is None or not outcome.body:
-        raise NotFound("an earlier turn of the conversation is gone: send the turns themselves in messages")
-    blocks = tx.blocks(earlier.job_id, earlier.run)
+        raise NotFound("an earlier turn of the conversation was erased: send the turns themselves in messages")
+    blocks = tx.blocks(run.job_id, run.run)
     answer = json.loads(outcome.body)["response"] if blocks is None else blocks
 
-    return Exchange(request=_with_fetched(tx, earlier.job_id, request.request), answer=answer)
+    return Exchange(request=_with_fetched(tx, run.job_id, request.request), answer=answer)
 
 
 def _with_fetched(tx: ReadTransaction, job_id: str, request: dict[str, Any]) -> dict[str, Any]:
-    """The request with the bytes of its files by address, as they were fetched for it then."""
+    """The request with the bytes of its files from URLs, as they were fetched for that job."""
     files = list(request.get("files") or ())
-    for kept in tx.files(job_id) if any("url" in file for file in files) else ():
-        data = base64.b64encode(tx.file_data(job_id, kept.number)).decode()
-        files[kept.number] = {"data": data, "mediaType": kept.media_type, "name": kept.name}
+    for fetched in tx.files(job_id) if any("url" in file for file in files) else ():
+        data = base64.b64encode(tx.file_data(job_id, fetched.number)).decode()
+        files[fetched.number] = {"data": data, "mediaType": fetched.media_type, "name": fetched.name}
 
     return {**request, "files": files} if files else request
 
 
-def _refused(problem: str) -> InvalidRequest:
+def _invalid(problem: str) -> InvalidRequest:
     return InvalidRequest(problems=[Problem(field=_FIELD, problem=problem)])

@@ -1,8 +1,8 @@
-"""What was spent, in the words of the wire."""
+"""Cost report: spend by day, key, model, group or mode, as a wire body."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from ..core.money.spend import GROUPINGS, SpendSummary, day_of
@@ -10,43 +10,40 @@ from ..errors import InvalidRequest, Problem
 from ..ports import ReadTransaction
 
 
-def costs(*, by: str, since: float | None, owner: str | None) -> Callable[[ReadTransaction], dict[str, Any]]:
+def cost_report(tx: ReadTransaction, *, by: str, since: float | None, owner: str | None) -> dict[str, Any]:
     """
-    The look that answers: sums by `by` since then, of one owner or of all.
+    Sums by `by` since that time, of one owner or (None) of all.
 
-    Days are whole ones in UTC, so that the day of `since` counts from its beginning.
+    Days are complete days in UTC: the day of `since` counts from its beginning.
     """
     if by not in GROUPINGS:
         raise InvalidRequest(problems=[Problem(field="by", problem=f"must be one of {', '.join(GROUPINGS)}")])
     first = None if since is None else day_of(since)
+    rows = tx.costs(by=by, since=first, owner=owner)
 
-    def look(tx: ReadTransaction) -> dict[str, Any]:
-        rows = tx.costs(by=by, since=first, owner=owner)
-        return {
-            "by": by,
-            "since": first,
-            "rows": [{by: row.name, **_told(row)} for row in rows],
-            "total": _told(_sum(rows)),
-        }
-
-    return look
-
-
-def _told(spent: SpendSummary) -> dict[str, Any]:
     return {
-        "calls": spent.calls,
-        "inputTokens": spent.input_tokens,
-        "outputTokens": spent.output_tokens,
-        "cacheReadTokens": spent.cache_read_tokens,
-        "cacheWriteTokens": spent.cache_write_tokens,
-        "costUsd": spent.cost_usd,
-        "unpricedCalls": spent.unpriced,
+        "by": by,
+        "since": first,
+        "rows": [{by: row.name, **_summary_body(row)} for row in rows],
+        "total": _summary_body(_total(rows)),
     }
 
 
-def _sum(rows: Any) -> SpendSummary:
-    known = [row.usd for row in rows if row.usd is not None]
-    names = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "unpriced")
-    total = {name: sum(getattr(row, name) for row in rows) for name in names}
+def _summary_body(summary: SpendSummary) -> dict[str, Any]:
+    return {
+        "calls": summary.calls,
+        "inputTokens": summary.input_tokens,
+        "outputTokens": summary.output_tokens,
+        "cacheReadTokens": summary.cache_read_tokens,
+        "cacheWriteTokens": summary.cache_write_tokens,
+        "costUsd": summary.cost_usd,
+        "unpricedCalls": summary.unpriced,
+    }
 
-    return SpendSummary(name="total", usd=sum(known) if known else None, **total)
+
+def _total(rows: Sequence[SpendSummary]) -> SpendSummary:
+    priced = [row.usd for row in rows if row.usd is not None]
+    names = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "unpriced")
+    counts = {name: sum(getattr(row, name) for row in rows) for name in names}
+
+    return SpendSummary(name="total", usd=sum(priced) if priced else None, **counts)

@@ -13,8 +13,9 @@ from ..core.jobs.job import Retain
 from ..core.wire import timestamp
 from ..errors import LeaseLost
 from ..ports import DeliveryAttempt, ReadTransaction, Transaction
-from .context import ClaimedDelivery, Context
+from .context import Context
 from .gone_endpoints import GoneEndpoints
+from .types import ClaimedDelivery
 
 _STEP = 100
 #: How many of those longest and newest due are looked at, to find the best one to try a destination with.

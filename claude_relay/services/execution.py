@@ -18,8 +18,9 @@ from ..ports import QueueHold, ReadTransaction, Transaction
 from . import holds, model_fallback, outcomes, upstream_circuit
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter, FamilyCapacity
-from .context import ClaimedJob, Context
+from .context import Context
 from .conversation import turns_before
+from .types import ClaimedJob
 
 #: A parked queue is probed with one job: this often, in seconds, and never less often than that, though Anthropic named
 #: a date at the end of the month: a limit can be raised before it ends.

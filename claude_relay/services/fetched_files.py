@@ -1,51 +1,54 @@
-"""The files that a worker has fetched for a job: kept with it, until its content is erased."""
+"""Files that a worker has fetched for a job; stored with the job until its content is erased."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..core.files.fetched import FetchedFile
-from ..core.jobs import transitions
 from ..core.jobs.change import Event
+from ..core.jobs.fencing import fence_attempt
 from ..errors import LeaseLost
-from ..ports import Transaction
-from .context import ClaimedJob, Context
+from ..ports import ReadTransaction, Transaction
+from .context import Context
+from .transactions import query, transaction
+from .types import ClaimedJob
 
 
 class FetchedFiles:
-    """The use cases of whoever makes a job's request whole."""
+    """Use cases of the code that loads a job's attachments."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.store
 
-    def list(self, claimed: ClaimedJob) -> Sequence[FetchedFile]:
-        """What has been fetched, in this run or an earlier one."""
-        return self._store.read(lambda tx: tx.files(claimed.job.id))
+    @query
+    def list(self, tx: ReadTransaction, claimed: ClaimedJob) -> Sequence[FetchedFile]:
+        """Files that were fetched for the job, in this run or an earlier one."""
+        return tx.files(claimed.job.id)
 
-    def data(self, claimed: ClaimedJob, file: FetchedFile) -> bytes:
-        """The bytes of one of them."""
-        return self._store.read(lambda tx: tx.file_data(claimed.job.id, file.number))
+    @query
+    def data(self, tx: ReadTransaction, claimed: ClaimedJob, file: FetchedFile) -> bytes:
+        """The bytes of a file."""
+        return tx.file_data(claimed.job.id, file.number)
 
-    def keep(self, claimed: ClaimedJob, file: FetchedFile, data: bytes | bytearray, *, ms: int) -> None:
-        """On disk when this returns. Raises `LeaseLost` if another worker has the job by now."""
-
-        def add(tx: Transaction) -> None:
-            job = tx.job(claimed.job.id)
-            if job is None:
-                raise LeaseLost()
-            transitions.fence_attempt(job, claimed.token or None, claimed.call)
-            if any(known.number == file.number for known in tx.files(job.id)):
-                return
-            detail = {
-                "file": file.number,
-                "mediaType": file.media_type,
-                "size": file.size,
-                "sha256": file.sha256,
-                "ms": ms,
-            }
-            subject = f"file:{file.number}"
-            event = Event(job_id=job.id, subject=subject, version=1, at=tx.now, name="file_fetched", detail=detail)
-            tx.add_file(job.id, file, data, event)
-
-        self._store.write(add)
+    @transaction
+    def keep(
+        self, tx: Transaction, claimed: ClaimedJob, file: FetchedFile, data: bytes | bytearray, *, ms: int
+    ) -> None:
+        """Store a file: it is on disk when this returns. Raises `LeaseLost` if another worker has the job by now."""
+        job = tx.job(claimed.job.id)
+        if job is None:
+            raise LeaseLost()
+        fence_attempt(job, claimed.token or None, claimed.call)
+        if any(stored.number == file.number for stored in tx.files(job.id)):
+            return
+        detail = {
+            "file": file.number,
+            "mediaType": file.media_type,
+            "size": file.size,
+            "sha256": file.sha256,
+            "ms": ms,
+        }
+        subject = f"file:{file.number}"
+        event = Event(job_id=job.id, subject=subject, version=1, at=tx.now, name="file_fetched", detail=detail)
+        tx.add_file(job.id, file, data, event)

@@ -1,4 +1,4 @@
-"""What keeps the house in order: deadlines, signs of life, the purge."""
+"""Housekeeping: deadlines, model fallback, worker heartbeats and the purge."""
 
 from __future__ import annotations
 
@@ -14,125 +14,162 @@ from . import model_fallback, outcomes
 from .budgets import Budgets, changed, release_reservation
 from .clock_step import cutoff
 from .context import Context
+from .transactions import query, transaction
 
 _STEP = 100
-#: A step of the purge ends after so many jobs, or so many bytes: it holds the writer for some hundredths of a second.
-_PURGED, _PURGED_SIZE = 25, 2**20
-_LONGEST_PAUSE = 2.0  # seconds
+#: A step of the purge ends after this many jobs or bytes: it occupies the writer for some hundredths of a second.
+_PURGE_JOBS, _PURGE_BYTES = 25, 2**20
+_MAX_PAUSE = 2.0  # seconds
 
 
 class Maintenance:
-    """The use cases of a worker's housekeeping. Each works in small steps, so that nobody waits for it."""
+    """Housekeeping of a worker. Works in small steps, so that other writers wait only briefly."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._context = context
         self._store = context.store
+        self._clock, self._sleep = clock, sleep
 
     def expire(self) -> Sequence[Job]:
-        """End waiting jobs whose deadline has passed. A default deadline stands still while its job cannot run."""
-        prices = self._context.prices
-
-        def late(tx: ReadTransaction, limit: int) -> Sequence[Job]:
-            stopped = any(hold.scope in ("pause", "park") for hold in tx.holds())
-            paused = [group.name for group in tx.groups() if group.paused_at is not None]
-            return tx.past_deadline(
-                limit=limit, asked_only=stopped, asked_only_in=paused, asked_only_of=Budgets(tx, prices).out
-            )
-
-        def move(tx: Transaction) -> list[Job]:
-            return [
-                outcomes.save_transition(tx, transitions.expire(job, now=tx.now), self._context).job
-                for job in late(tx, _STEP)
-            ]
-
-        def end(tx: Transaction) -> list[Job]:
-            return [self._end_batched(tx, job) for job in tx.batched_past_deadline(limit=_STEP)]
-
-        if self._store.read(lambda tx: changed(tx, prices)):
-            self._store.write(lambda tx: release_reservation(tx, prices))
+        """End waiting jobs whose deadline has passed. A default deadline does not run while its job is blocked."""
+        if self._budgets_changed():
+            self._release_reservations()
         ended: list[Job] = []
-        if self._store.read(lambda tx: late(tx, 1)):
-            ended += self._store.write(move)
-        if self._store.read(lambda tx: tx.batched_past_deadline(limit=1)):
-            ended += self._store.write(end)
+        if self._has_overdue():
+            ended += self._expire_overdue()
+        if self._has_overdue_in_batch():
+            ended += self._expire_in_batch()
 
         return ended
 
     def apply_fallbacks(self) -> Sequence[Job]:
-        """Let jobs ask another model whose own has been overloaded for long, where they may."""
-        patience = self._context.policy.fallback_after
-
-        def move(tx: Transaction) -> list[Job]:
-            turned = []
-            for job, model in model_fallback.due_for_fallback(tx, patience):
-                change = fallback.switch_model(job, model, why="overloaded", now=tx.now)
-                tx.save(change)
-                turned.append(change.job)
-            return turned
-
-        if not self._store.read(lambda tx: model_fallback.due_for_fallback(tx, patience)):
+        """Switch jobs whose model has been overloaded for long to their next fallback model."""
+        if not self._has_fallbacks_due():
             return []
-        jobs = self._store.write(move)
+        jobs = self._switch_models()
         self._context.notifier.notify([job.id for job in jobs])
 
         return jobs
 
-    def _end_batched(self, tx: Transaction, job: Job) -> Job:
-        call = tx.call(job.id, job.calls)
-        assert call is not None  # opened in the transaction that put the job into its batch
-        return outcomes.save_transition(
-            tx, batch_transitions.end_in_batch(job, call=call, now=tx.now, deadline=True), self._context
-        ).job
-
     def purge(self, *, step_done: Callable[[], None] = lambda: None) -> int:
-        """Erase what is past its time; answers how many jobs that were. `step_done` is called between small steps."""
-        policy, erased, more = self._context.policy, 0, True
-
+        """Erase what is past its retention; returns the number of jobs. `step_done` is called between small steps."""
+        erased, more = 0, True
         while more:
-            began = time.monotonic()
-            step, more = self._store.write(
-                lambda tx: tx.purge(
-                    done_before=cutoff(tx, policy.retention),
-                    failed_before=cutoff(tx, policy.retention_failed),
-                    limit=_PURGED,
-                    size=_PURGED_SIZE,
-                )
-            )
-            erased += step
+            started = self._clock()
+            count, more = self._purge_step()
+            erased += count
             step_done()
-            if more:  # the others have as much of the writer as we had
-                time.sleep(min(time.monotonic() - began, _LONGEST_PAUSE))
-        self._store.write(self._purge_rest)
+            if more:  # other writers get as much time as this step took
+                self._sleep(min(self._clock() - started, _MAX_PAUSE))
+        self._purge_rest()
         if erased:
             self._store.scrub()
 
         return erased
 
-    def _purge_rest(self, tx: Transaction) -> None:
-        tx.purge_tombstones(cutoff(tx, self._context.policy.tombstones))
-        tx.delete_gone_addresses(before=cutoff(tx, self._context.policy.tombstones))
-        tx.purge_batches()
-
     def scrub(self) -> None:
-        """What was erased is gone from the disk, too."""
+        """Remove erased data from the disk, too."""
         self._store.scrub()
 
-    def heartbeat(self, worker: WorkerHeartbeat) -> None:
-        """A worker lives: by the store's clock, which is one for all machines."""
-        self._store.write(lambda tx: tx.save_heartbeat(replace(worker, seen_at=tx.now)))
+    @transaction
+    def heartbeat(self, tx: Transaction, worker: WorkerHeartbeat) -> None:
+        """Record that a worker lives, by the store's clock, which is the same for all machines."""
+        tx.save_heartbeat(replace(worker, seen_at=tx.now))
 
-    def workers(self) -> Sequence[WorkerHeartbeat]:
-        """Those that have shown life and not said goodbye."""
-        return self._store.read(lambda tx: tx.workers())
+    @query
+    def workers(self, tx: ReadTransaction) -> Sequence[WorkerHeartbeat]:
+        """Workers that are registered, dead ones included."""
+        return tx.workers()
 
-    def deregister(self, worker_id: str) -> None:
-        """A worker has stopped, or is known to be dead."""
-        self._store.write(lambda tx: tx.delete_worker(worker_id))
+    @transaction
+    def deregister(self, tx: Transaction, worker_id: str) -> None:
+        """Remove a worker that has stopped or is dead."""
+        tx.delete_worker(worker_id)
 
-    def ping_writer(self) -> None:
-        """Returns once the writer has answered: nothing is written. Raises `StoreUnavailable` where it cannot."""
-        self._store.write(lambda tx: None)
+    @transaction
+    def ping_writer(self, tx: Transaction) -> None:
+        """Return once the writer has answered; writes nothing. Raises `StoreUnavailable` where it cannot."""
 
-    def set_shared(self, key: str, value: Any) -> None:
-        """Keep a small value for the other processes."""
-        self._store.write(lambda tx: tx.set_shared_value(key, value))
+    @transaction
+    def set_shared(self, tx: Transaction, key: str, value: Any) -> None:
+        """Store a small value for the other processes."""
+        tx.set_shared_value(key, value)
+
+    @query
+    def _budgets_changed(self, tx: ReadTransaction) -> bool:
+        return changed(tx, self._context.prices)
+
+    @transaction
+    def _release_reservations(self, tx: Transaction) -> None:
+        release_reservation(tx, self._context.prices)
+
+    @query
+    def _has_overdue(self, tx: ReadTransaction) -> bool:
+        return bool(self._overdue(tx, 1))
+
+    @transaction
+    def _expire_overdue(self, tx: Transaction) -> Sequence[Job]:
+        return [
+            outcomes.save_transition(tx, transitions.expire(job, now=tx.now), self._context).job
+            for job in self._overdue(tx, _STEP)
+        ]
+
+    def _overdue(self, tx: ReadTransaction, limit: int) -> Sequence[Job]:
+        stopped = any(hold.scope in ("pause", "park") for hold in tx.holds())
+        paused = [group.name for group in tx.groups() if group.paused_at is not None]
+        spent = Budgets(tx, self._context.prices).out
+
+        return tx.past_deadline(limit=limit, asked_only=stopped, asked_only_in=paused, asked_only_of=spent)
+
+    @query
+    def _has_overdue_in_batch(self, tx: ReadTransaction) -> bool:
+        return bool(tx.batched_past_deadline(limit=1))
+
+    @transaction
+    def _expire_in_batch(self, tx: Transaction) -> Sequence[Job]:
+        return [self._end_in_batch(tx, job) for job in tx.batched_past_deadline(limit=_STEP)]
+
+    def _end_in_batch(self, tx: Transaction, job: Job) -> Job:
+        call = tx.call(job.id, job.calls)
+        assert call is not None  # opened in the transaction that put the job into its batch
+        change = batch_transitions.end_in_batch(job, call=call, now=tx.now, deadline=True)
+
+        return outcomes.save_transition(tx, change, self._context).job
+
+    @query
+    def _has_fallbacks_due(self, tx: ReadTransaction) -> bool:
+        return bool(model_fallback.due_for_fallback(tx, self._context.policy.fallback_after))
+
+    @transaction
+    def _switch_models(self, tx: Transaction) -> Sequence[Job]:
+        switched = []
+        for job, model in model_fallback.due_for_fallback(tx, self._context.policy.fallback_after):
+            change = fallback.switch_model(job, model, why="overloaded", now=tx.now)
+            tx.save(change)
+            switched.append(change.job)
+
+        return switched
+
+    @transaction
+    def _purge_step(self, tx: Transaction) -> tuple[int, bool]:
+        policy = self._context.policy
+
+        return tx.purge(
+            done_before=cutoff(tx, policy.retention),
+            failed_before=cutoff(tx, policy.retention_failed),
+            limit=_PURGE_JOBS,
+            size=_PURGE_BYTES,
+        )
+
+    @transaction
+    def _purge_rest(self, tx: Transaction) -> None:
+        oldest = cutoff(tx, self._context.policy.tombstones)
+        tx.purge_tombstones(oldest)
+        tx.delete_gone_addresses(before=oldest)
+        tx.purge_batches()

@@ -1,23 +1,25 @@
-"""What is known of the models, in any process: the list that a worker has stored, looked up now and then."""
+"""The model catalog of any process: the list that a worker has stored, cached for some seconds."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from ..core.models import catalog
 from ..core.models.catalog import ModelCatalog
 from ..errors import RelayError
-from ..ports import Store
+from ..ports import ReadTransaction, Store
+from .transactions import query
 
-#: The store is asked no more often than this, in seconds: every job at the door needs the answer.
+#: The store is read at most this often, in seconds: every submission needs the catalog.
 MAX_AGE = 5.0
 STATE_KEY = "models"
 
 
 class CachedModelCatalog:
-    """Answers with what it knows while the store is out of reach: a door must not close for that."""
+    """Returns the cached catalog while the store is unavailable, so that submissions can still be parsed."""
 
     def __init__(
         self,
@@ -29,24 +31,28 @@ class CachedModelCatalog:
     ) -> None:
         self._store, self._provider, self._prices, self._clock = store, provider, prices, clock
         self._lock = threading.Lock()
-        self._asked_at = float("-inf")
-        self._catalogue = catalog.BUILT_IN
+        self._read_at = float("-inf")
+        self._catalog = catalog.BUILT_IN
 
     def __call__(self) -> ModelCatalog:
-        """What is known just now."""
+        """The current catalog."""
         with self._lock:
             now = self._clock()
-            if now - self._asked_at >= MAX_AGE:
-                self._asked_at = now
-                self._catalogue = self._look()
-            return self._catalogue
+            if now - self._read_at >= MAX_AGE:
+                self._read_at = now
+                self._catalog = self._load()
+            return self._catalog
 
-    def _look(self) -> ModelCatalog:
+    def _load(self) -> ModelCatalog:
         try:
-            memo = self._store.read(lambda tx: tx.shared_value(STATE_KEY))
+            memo = self._read_memo()
         except RelayError:
-            return self._catalogue
+            return self._catalog
         if isinstance(memo, Mapping) and memo.get("provider", self._provider) != self._provider:
-            return catalog.BUILT_IN  # the list of another upstream: the sandbox's is scenery
+            return catalog.BUILT_IN  # stored for another provider, such as the sandbox: ignore it
 
         return catalog.from_memo(memo, prices=self._prices)
+
+    @query
+    def _read_memo(self, tx: ReadTransaction) -> Any:
+        return tx.shared_value(STATE_KEY)

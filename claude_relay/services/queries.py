@@ -1,4 +1,4 @@
-"""Every question about jobs, answered in the words of the wire."""
+"""Read-only queries about jobs, groups, costs and the relay itself, as wire bodies."""
 
 from __future__ import annotations
 
@@ -12,252 +12,252 @@ from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
 from ..core.jobs.change import Event
 from ..core.jobs.job import Job, State
+from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Exchange, Submission
-from ..errors import InvalidRequest, NotFound, Problem
-from ..ports import JobFilter, ReadTransaction
+from ..errors import NotFound, Problem
+from ..ports import ReadTransaction
 from . import model_fallback
-from .context import Context, JobRef, Page, get_job
+from .context import Context, get_job
 from .conversation import join, turns_up_to
-from .cost_report import costs
+from .cost_report import cost_report
+from .transactions import query
+from .types import JobRef, Page
 from .wait_reasons import WaitReasons, batch_of
 
-#: A worker that has not been seen for this long is not counted on, in seconds.
+#: A worker counts as dead after this many seconds without a heartbeat.
 WORKER_SILENCE = 60.0
 
 
 class Queries:
-    """Nothing here writes."""
+    """Queries of callers and operators; none of them writes."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._context = context
         self._store = context.store
+        self._clock, self._sleep = clock, sleep
 
-    def status(self, ref: JobRef) -> dict[str, Any]:
-        """Where a job stands (`CONTRACT.md` §4)."""
-        return self._store.read(lambda tx: self._one(tx, get_job(tx, ref)))
+    @query
+    def status(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:
+        """The status of a job (`CONTRACT.md` §4)."""
+        return self._status_body(tx, get_job(tx, ref))
 
-    def result(self, ref: JobRef) -> bytes | None:
-        """The callback's body once the run has ended, byte for byte; before that None."""
+    @query
+    def result(self, tx: ReadTransaction, ref: JobRef) -> bytes | None:
+        """The body of the callback, byte for byte; None until the run has ended."""
+        job = get_job(tx, ref)
+        outcome = tx.outcome(job.id, job.run) if job.state.final else None
+        if job.state.final and (outcome is None or not outcome.body):
+            raise NotFound(f"The result of job {job.request_id} was erased on delivery (retain: metadata).")
 
-        def look(tx: ReadTransaction) -> bytes | None:
-            job = get_job(tx, ref)
-            outcome = tx.outcome(job.id, job.run) if job.state.final else None
-            if job.state.final and (outcome is None or not outcome.body):
-                raise NotFound(f"The result of job {job.request_id} was erased on delivery (retain: metadata).")
-            return outcome.body if outcome else None
-
-        return self._store.read(look)
+        return outcome.body if outcome else None
 
     def wait(
         self, ref: JobRef, *, timeout: float, until: Callable[[dict[str, Any]], bool] | None = None, every: float = 0.1
     ) -> dict[str, Any]:
         """
-        The status, as soon as `until` holds of it (by default: once the run has ended), or after `timeout` seconds.
+        Poll the status until `until` is true of it (default: the run has ended), for at most `timeout` seconds.
         """
         done = until or (lambda status: status["status"] in ("completed", "failed"))
-        give_up = time.monotonic() + timeout
-        while not done(status := self.status(ref)) and (left := give_up - time.monotonic()) > 0:
-            time.sleep(min(every, left))
+        give_up = self._clock() + timeout
+        while not done(status := self.status(ref)) and (left := give_up - self._clock()) > 0:
+            self._sleep(min(every, left))
 
         return status
 
-    def jobs(self, which: JobFilter) -> Page:
+    @query
+    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
         """A page of jobs, newest first."""
+        rows = tx.jobs(replace(which, limit=which.limit + 1))
+        shown = rows[: which.limit]
+        cursor = shown[-1].id if len(rows) > which.limit else None
+        waits = WaitReasons(tx, shown, self._context.prices)
 
-        def look(tx: ReadTransaction) -> Page:
-            listed = tx.jobs(replace(which, limit=which.limit + 1))
-            shown = listed[: which.limit]
-            cursor = shown[-1].id if len(listed) > which.limit else None
-            waits = WaitReasons(tx, shown, self._context.prices)
-            return Page(jobs=[_status(tx, job, waits) for job in shown], cursor=cursor)
+        return Page(jobs=[_status(tx, job, waits) for job in shown], cursor=cursor)
 
-        return self._store.read(look)
-
-    def job_details(self, ref: JobRef) -> dict[str, Any]:
-        """Everything that is known of a job: status, request, ledger, deliveries, events. Never its webhook headers."""
-
-        def look(tx: ReadTransaction) -> dict[str, Any]:
-            job = get_job(tx, ref)
-            request = tx.request(job.id)
-            partial = tx.partial(job.id)
-            posts = [
-                {
-                    "at": wire.timestamp(post.at),
-                    "url": post.url,
-                    "statusCode": post.reply.status,
-                    "ms": post.reply.ms,
-                    "reply": post.reply.excerpt or post.reply.error or "",
-                    "nextAttemptAt": wire.optional_timestamp(post.next_due),
-                }
-                for post in tx.delivery_attempts(job.id)
-            ]
-            return {
-                **self._one(tx, job),
-                "owner": job.owner,
-                "run": job.run,
-                "possibleDuplicateCharge": job.ambiguous,
-                "unacked": _unacked(tx, job),
-                "batch": wire.batch_body(batch) if (batch := batch_of(tx, job)) else None,
-                "partialResponse": partial.text if partial else None,
-                "webhookUrl": request.webhook_url if request else None,
-                "failureWebhookUrl": request.failure_webhook_url if request else None,
-                "request": _without_bytes(request.request, tx.files(job.id)) if request else None,
-                "warnings": [*request.warnings, *model_fallback.warnings(tx, job, request, self._context)]
-                if request
-                else [],
-                "calls": [wire.call_body(call) for call in tx.calls(job.id)],
-                "deliveries": posts,
-                "events": [wire.event_body(event, request_id=job.request_id) for event in tx.events(job.id)],
+    @query
+    def job_details(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:
+        """Status, request, ledger, deliveries and events of a job. Never its webhook headers."""
+        job = get_job(tx, ref)
+        request = tx.request(job.id)
+        partial = tx.partial(job.id)
+        batch = batch_of(tx, job)
+        attempts = [
+            {
+                "at": wire.timestamp(attempt.at),
+                "url": attempt.url,
+                "statusCode": attempt.reply.status,
+                "ms": attempt.reply.ms,
+                "reply": attempt.reply.excerpt or attempt.reply.error or "",
+                "nextAttemptAt": wire.optional_timestamp(attempt.next_due),
             }
+            for attempt in tx.delivery_attempts(job.id)
+        ]
+        warnings: list[str] = []
+        if request is not None:
+            warnings = [*request.warnings, *model_fallback.warnings(tx, job, request, self._context)]
 
-        return self._store.read(look)
+        return {
+            **self._status_body(tx, job),
+            "owner": job.owner,
+            "run": job.run,
+            "possibleDuplicateCharge": job.ambiguous,
+            "unacked": _unacked(tx, job),
+            "batch": wire.batch_body(batch) if batch else None,
+            "partialResponse": partial.text if partial else None,
+            "webhookUrl": request.webhook_url if request else None,
+            "failureWebhookUrl": request.failure_webhook_url if request else None,
+            "request": _without_file_data(request.request, tx.files(job.id)) if request else None,
+            "warnings": warnings,
+            "calls": [wire.call_body(call) for call in tx.calls(job.id)],
+            "deliveries": attempts,
+            "events": [wire.event_body(event, request_id=job.request_id) for event in tx.events(job.id)],
+        }
 
-    def partial(self, ref: JobRef) -> str:
-        """The text of the running call, as far as its last checkpoint; the answer, once there is one."""
+    @query
+    def partial(self, tx: ReadTransaction, ref: JobRef) -> str:
+        """The text of the running call up to its last checkpoint; the answer, once it is complete."""
+        partial = tx.partial(get_job(tx, ref).id)
 
-        def look(tx: ReadTransaction) -> str:
-            partial = tx.partial(get_job(tx, ref).id)
-            return partial.text if partial else ""
+        return partial.text if partial else ""
 
-        return self._store.read(look)
-
+    @query
     def events_after(
-        self, cursor: int | None, *, limit: int = 500, owner: str | None = None
+        self, tx: ReadTransaction, cursor: int | None, *, limit: int = 500, owner: str | None = None
     ) -> tuple[Sequence[dict[str, Any]], int]:
-        """Moves after `cursor` (None: the last `limit`) in the words of the wire, and the cursor to go on from."""
+        """Events after `cursor` (None: the last `limit`), oldest first, and the cursor for the next call."""
+        rows, last = tx.events_after(cursor, limit=limit, owner=owner)
 
-        def look(tx: ReadTransaction) -> tuple[Sequence[dict[str, Any]], int]:
-            moves, last = tx.events_after(cursor, limit=limit, owner=owner)
-            return [_move(seq, request_id, event) for seq, request_id, event in moves], last
+        return [_event_body(seq, request_id, event) for seq, request_id, event in rows], last
 
-        return self._store.read(look)
+    @query
+    def group(self, tx: ReadTransaction, name: str) -> dict[str, Any]:
+        """The limits of a group and the number of its running jobs."""
+        group = tx.group(name)
 
-    def group(self, name: str) -> dict[str, Any]:
-        """A group's limits and what of it runs."""
+        return {
+            "group": name,
+            "concurrency": group.concurrency,
+            "rate": group.rate,
+            "paused": group.paused_at is not None,
+            "running": tx.running_by_group().get(name, 0),
+        }
 
-        def look(tx: ReadTransaction) -> dict[str, Any]:
-            group = tx.group(name)
-            return {
-                "group": name,
-                "concurrency": group.concurrency,
-                "rate": group.rate,
-                "paused": group.paused_at is not None,
-                "running": tx.running_by_group().get(name, 0),
-            }
+    @query
+    def overview(self, tx: ReadTransaction) -> dict[str, Any]:
+        """The state of the complete relay on one screen."""
+        counts = tx.counts()
+        oldest = tx.oldest_waiting()
 
-        return self._store.read(look)
+        return {
+            "timestamp": wire.timestamp(tx.now),
+            "jobs": {state.value: counts.get(state, 0) for state in State},
+            "oldestWaitingSeconds": None if oldest is None else round(max(0.0, tx.now - oldest), 3),
+            "paused": [group.name for group in tx.groups() if group.paused_at is not None],
+            "groups": _groups(tx),
+            "holds": [
+                {"scope": hold.scope, "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
+                for hold in tx.holds()
+                if hold.until is None or hold.until > tx.now or hold.scope == "park"
+            ],
+            "workers": [
+                {
+                    "id": worker.id,
+                    "host": worker.host,
+                    "pid": worker.pid,
+                    "slots": worker.slots,
+                    "running": worker.running,
+                    "seenAt": wire.timestamp(worker.seen_at),
+                    "alive": tx.now - worker.seen_at < WORKER_SILENCE,
+                }
+                for worker in tx.workers()
+            ],
+            "deliveries": tx.delivery_counts(),
+            "unacked": tx.unacked(),
+            "batches": tx.batch_counts(),
+            "destinations": [
+                wire.destination_body(destination, waiting=tx.waiting_for(destination.name))
+                for destination in tx.destinations()
+                if destination.slowed or destination.recovering
+            ],
+        }
 
-    def overview(self) -> dict[str, Any]:
-        """The whole relay on one screen."""
+    @query
+    def resolve_conversation(
+        self, tx: ReadTransaction, submission: Submission, owner: str
+    ) -> tuple[Submission, Sequence[Exchange]]:
+        """A submission with the options it would inherit by `continueFrom`, and the turns before it."""
+        conversation = join(tx, submission, owner, self._context)
+        if conversation is None:
+            return submission, ()
 
-        def look(tx: ReadTransaction) -> dict[str, Any]:
-            counts = tx.counts()
-            oldest = tx.oldest_waiting()
-            return {
-                "timestamp": wire.timestamp(tx.now),
-                "jobs": {state.value: counts.get(state, 0) for state in State},
-                "oldestWaitingSeconds": None if oldest is None else round(max(0.0, tx.now - oldest), 3),
-                "paused": [group.name for group in tx.groups() if group.paused_at is not None],
-                "groups": _groups(tx),
-                "holds": [
-                    {"scope": hold.scope, "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
-                    for hold in tx.holds()
-                    if hold.until is None or hold.until > tx.now or hold.scope == "park"
-                ],
-                "workers": [
-                    {
-                        "id": worker.id,
-                        "host": worker.host,
-                        "pid": worker.pid,
-                        "slots": worker.slots,
-                        "running": worker.running,
-                        "seenAt": wire.timestamp(worker.seen_at),
-                        "alive": tx.now - worker.seen_at < WORKER_SILENCE,
-                    }
-                    for worker in tx.workers()
-                ],
-                "deliveries": tx.delivery_counts(),
-                "unacked": tx.unacked(),
-                "batches": tx.batch_counts(),
-                "destinations": [
-                    wire.destination_body(one, waiting=tx.waiting_for(one.name))
-                    for one in tx.destinations()
-                    if one.slowed or one.recovering
-                ],
-            }
+        return conversation.submission, turns_up_to(tx, conversation.earlier)
 
-        return self._store.read(look)
+    @query
+    def cost(
+        self, tx: ReadTransaction, *, by: str, since: float | None = None, owner: str | None = None
+    ) -> dict[str, Any]:
+        """Spend by day, key, model, group or mode; `owner` None: of all owners."""
+        return cost_report(tx, by=by, since=since, owner=owner)
 
-    def resolve_conversation(self, submission: Submission, owner: str) -> tuple[Submission, Sequence[Exchange]]:
-        """What a submission would go on from, if it were kept."""
+    @query
+    def readiness_problems(self, tx: ReadTransaction) -> Sequence[Problem]:
+        """Reasons why jobs would be accepted but not run; empty if there are none."""
+        problems = []
+        if not any(tx.now - worker.seen_at < WORKER_SILENCE for worker in tx.workers()):
+            problems.append(Problem(field="worker", problem="has not been seen lately: start claude-relay worker"))
+        for hold in tx.holds():
+            if hold.scope in ("pause", "park"):
+                state = "is paused" if hold.scope == "pause" else f"is parked ({hold.reason})"
+                problems.append(Problem(field="queue", problem=f"{state}: claude-relay resume"))
 
-        def look(tx: ReadTransaction) -> tuple[Submission, Sequence[Exchange]]:
-            found = join(tx, submission, owner, self._context)
-            return (submission, ()) if found is None else (found.submission, turns_up_to(tx, found.earlier))
+        return problems
 
-        return self._store.read(look)
+    @query
+    def latest_destinations(self, tx: ReadTransaction, limit: int = 20) -> Sequence[str]:
+        """Destinations of the latest callbacks, as `https://host`, newest first."""
+        return tx.latest_destinations(limit)
 
-    def cost(self, *, by: str, since: float | None = None, owner: str | None = None) -> dict[str, Any]:
-        """What was spent, by day, key, model, group or mode; `owner` None: by all."""
-        return self._store.read(costs(by=by, since=since, owner=owner))
+    @query
+    def queue_summary(self, tx: ReadTransaction) -> str:
+        """The queue in a few words: the number of waiting jobs, and whether it is paused or parked."""
+        waiting = f"{tx.waiting()} waiting"
+        words = {"pause": "paused", "park": "parked"}
+        stopped = [f"{words[hold.scope]} ({hold.reason})" for hold in tx.holds() if hold.scope in words]
 
-    def readiness_problems(self) -> Sequence[Problem]:
-        """Why jobs would be accepted but not run, one sentence each; nothing where all is well."""
+        return ", ".join([waiting, *stopped])
 
-        def look(tx: ReadTransaction) -> list[Problem]:
-            found = []
-            if not any(tx.now - worker.seen_at < WORKER_SILENCE for worker in tx.workers()):
-                found.append(Problem(field="worker", problem="has not been seen lately: start claude-relay worker"))
-            for hold in tx.holds():
-                if hold.scope in ("pause", "park"):
-                    word = "is paused" if hold.scope == "pause" else f"is parked ({hold.reason})"
-                    found.append(Problem(field="queue", problem=f"{word}: claude-relay resume"))
-            return found
+    @query
+    def clock_problem(self, tx: ReadTransaction) -> str | None:
+        """A fault of the wall clock, as far as the store shows it; or None."""
+        newest = tx.jobs(JobFilter(limit=1))
 
-        return self._store.read(look)
-
-    def latest_destinations(self, limit: int = 20) -> Sequence[str]:
-        """Where the latest callbacks went, as `https://host`, newest first."""
-        return self._store.read(lambda tx: tx.latest_destinations(limit))
-
-    def queue_summary(self) -> str:
-        """The queue in a few words: how much waits, and whether all of it stands still."""
-
-        def look(tx: ReadTransaction) -> str:
-            waiting = f"{tx.waiting()} waiting"
-            words = {"pause": "paused", "park": "parked"}
-            stopped = [f"{words[hold.scope]} ({hold.reason})" for hold in tx.holds() if hold.scope in words]
-            return ", ".join([waiting, *stopped])
-
-        return self._store.read(look)
-
-    def clock_problem(self) -> str | None:
-        """What is wrong with this machine's clock, as far as the store can tell; or None."""
-
-        def look(tx: ReadTransaction) -> str | None:
-            newest = tx.jobs(JobFilter(limit=1))
-            return clock_check.find_clock_problem(tx.now, newest[0].created_at if newest else None)
-
-        return self._store.read(look)
+        return clock_check.find_clock_problem(tx.now, newest[0].created_at if newest else None)
 
     def check(self) -> str | None:
-        """What is wrong with the store's file, or None. Reads all of it."""
+        """A fault of the store's file, or None. Reads the complete file."""
         return self._store.check()
 
-    def shared_value(self, key: str) -> Any:
-        """What the worker has remembered for the others."""
-        return self._store.read(lambda tx: tx.shared_value(key))
+    @query
+    def shared_value(self, tx: ReadTransaction, key: str) -> Any:
+        """A value that another process has stored for all of them (`Maintenance.set_shared`)."""
+        return tx.shared_value(key)
 
-    def _one(self, tx: ReadTransaction, job: Job) -> dict[str, Any]:
+    def _status_body(self, tx: ReadTransaction, job: Job) -> dict[str, Any]:
         return _status(tx, job, WaitReasons(tx, [job], self._context.prices))
 
 
 def _unacked(tx: ReadTransaction, job: Job) -> bool:
-    """Whether its result was delivered, and not acknowledged though its group's usually are."""
+    """Whether its result was delivered but not acknowledged, in a group whose results usually are."""
     delivery = tx.delivery(job.id) if job.state.final else None
-    arrived = delivery is not None and delivery.run == job.run and delivery.state is DeliveryState.DELIVERED
+    delivered = delivery is not None and delivery.run == job.run and delivery.state is DeliveryState.DELIVERED
 
-    return arrived and tx.acked_at(job.id, job.run) is None and tx.acks_expected(job.group)
+    return delivered and tx.acked_at(job.id, job.run) is None and tx.acks_expected(job.group)
 
 
 def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
         delivery = None
 
     acked = tx.acked_at(job.id, job.run) if job.state.final else None
-    there = tx.destination(delivery.destination) if delivery is not None and not delivery.state.final else None
+    destination = tx.destination(delivery.destination) if delivery is not None and not delivery.state.final else None
 
     return wire.status_body(
         job,
@@ -275,54 +275,55 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
         position=waits.position(job),
         delivery=delivery,
         acked=acked,
-        destination=there,
+        destination=destination,
     )
 
 
 def _groups(tx: ReadTransaction) -> list[dict[str, Any]]:
-    """Those of which something runs, or that somebody has set."""
+    """Groups that have running jobs or limits of their own."""
     running = tx.running_by_group()
-    known = {group.name: group for group in tx.groups()}
+    stored = {group.name: group for group in tx.groups()}
 
     return [
         {
             "group": name,
             "running": running.get(name, 0),
-            "concurrency": known[name].concurrency if name in known else None,
-            "rate": known[name].rate if name in known else None,
-            "paused": name in known and known[name].paused_at is not None,
+            "concurrency": stored[name].concurrency if name in stored else None,
+            "rate": stored[name].rate if name in stored else None,
+            "paused": name in stored and stored[name].paused_at is not None,
         }
-        for name in sorted({*running, *known})
+        for name in sorted({*running, *stored})
     ]
 
 
-def _move(seq: int, request_id: str, event: Event) -> dict[str, Any]:
+def _event_body(seq: int, request_id: str, event: Event) -> dict[str, Any]:
     return {"cursor": seq, **wire.event_body(event, request_id=request_id)}
 
 
-def _without_bytes(request: dict[str, Any], fetched: Sequence[FetchedFile]) -> dict[str, Any]:
-    """Files by name, type and size, those from an address with the hash of what was there: nobody reads base64."""
+def _without_file_data(request: dict[str, Any], fetched: Sequence[FetchedFile]) -> dict[str, Any]:
+    """The request with its files by name, type and size instead of base64, and the hash of those from a URL."""
     if not request.get("files"):
         return request
-    known = {file.number: file for file in fetched}
+    by_number = {file.number: file for file in fetched}
 
-    return {**request, "files": [_shown(file, known.get(number)) for number, file in enumerate(request["files"])]}
+    return {
+        **request,
+        "files": [_file_body(file, by_number.get(number)) for number, file in enumerate(request["files"])],
+    }
 
 
-def _shown(file: dict[str, Any], fetched: FetchedFile | None) -> dict[str, Any]:
-    shown = {key: value for key, value in file.items() if key != "data"}
+def _file_body(file: dict[str, Any], fetched: FetchedFile | None) -> dict[str, Any]:
+    body = {key: value for key, value in file.items() if key != "data"}
     if fetched is not None:
-        told = {"mediaType": fetched.media_type, "size": fetched.size, "sha256": fetched.sha256}
-        return {**shown, "name": fetched.name, **told, "fetchedAt": wire.timestamp(fetched.at)}
+        return {
+            **body,
+            "name": fetched.name,
+            "mediaType": fetched.media_type,
+            "size": fetched.size,
+            "sha256": fetched.sha256,
+            "fetchedAt": wire.timestamp(fetched.at),
+        }
     if "data" in file:
-        return {**shown, "size": len(file["data"]) * 3 // 4}
+        return {**body, "size": len(file["data"]) * 3 // 4}
 
-    return shown
-
-
-def page_limit(limit: int) -> int:
-    """Between 1 and 500, or an `InvalidRequest`."""
-    if not 1 <= limit <= 500:
-        raise InvalidRequest(problems=[Problem(field="limit", problem="must be a whole number from 1 to 500")])
-
-    return limit
+    return body

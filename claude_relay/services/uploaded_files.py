@@ -1,31 +1,31 @@
-"""Which files Anthropic has from us already: `ports.Shelf`, over the store, for all workers and across restarts."""
+"""Files uploaded to Anthropic: `ports.UploadCache` over the store, for all workers and across restarts."""
 
 from __future__ import annotations
 
 from ..core.files.uploaded import UploadedFile
-from ..ports import Transaction
+from ..ports import ReadTransaction, Transaction
 from .context import Context
+from .transactions import query, transaction
 
 
 class UploadedFiles:
-    """Rows only: who uploads, and when that is worth it, is decided in `claude`."""
+    """Rows only: when an upload is worth it is decided in `claude`."""
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
 
-    def find(self, account: str, sha256: str) -> UploadedFile | None:
-        """The file with that content, if it is there for a while yet."""
-        return self._store.read(lambda tx: tx.upload(account, sha256))
+    @query
+    def find(self, tx: ReadTransaction, account: str, sha256: str) -> UploadedFile | None:
+        """The uploaded file with that content, unless it expires soon."""
+        return tx.upload(account, sha256)
 
-    def save(self, file: UploadedFile) -> None:
-        """It is there now; what has expired is forgotten on the way."""
+    @transaction
+    def save(self, tx: Transaction, file: UploadedFile) -> None:
+        """Record an upload, and delete the rows of expired ones."""
+        tx.delete_expired_uploads()
+        tx.save_upload(file)
 
-        def save(tx: Transaction) -> None:
-            tx.delete_expired_uploads()
-            tx.save_upload(file)
-
-        self._store.write(save)
-
-    def delete(self, file: UploadedFile) -> None:
-        """It is not there any more."""
-        self._store.write(lambda tx: tx.delete_upload(file))
+    @transaction
+    def delete(self, tx: Transaction, file: UploadedFile) -> None:
+        """Remove a file that no longer exists upstream."""
+        tx.delete_upload(file)

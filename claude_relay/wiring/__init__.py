@@ -91,7 +91,7 @@ def make_app(settings: Settings, relay: Relay, leaving: threading.Event | None =
     path = settings.store_path
     room = DiskSpaceCheck(path.parent, settings.disk_floor) if path else lambda: None
 
-    return make_app(relay, settings, defaults=intake_defaults(settings, relay), room=room, leaving=leaving)
+    return make_app(relay, settings, intake=intake_defaults(settings, relay), disk_problem=room, stopping=leaving)
 
 
 def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
@@ -187,6 +187,7 @@ def make_worker(
     name: str | None = None,
 ) -> Daemon:
     """A worker, not yet running. `models` tells which there are; without, nobody asks."""
+    from ..notify.wakeup_socket import WakeupListener
     from ..webhooks.allowlist import PrivateAllowlist
     from ..webhooks.fetcher import HttpFetcher
     from ..webhooks.sender import HttpSender
@@ -206,6 +207,7 @@ def make_worker(
         fetcher,
         _alert_sender(settings, allow),
         house.ready,
+        lambda worker: WakeupListener(house.folder, worker),
         settings=settings,
         folder=house.folder,
         shared=house.shared,

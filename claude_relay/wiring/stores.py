@@ -95,11 +95,11 @@ def open_worker_relay(settings: Settings, *, create: bool = False, ballast: Disk
         opened.store,
         opened.bell,
         policy(settings),
-        room=opened.room,
-        known=known,
+        disk_problem=opened.room,
+        model_catalog=known,
         prices=prices,
         read_clocks=opened.clocks,
-        clock_was_set=lambda seconds: log.warning("the clock was set", extra={"seconds": round(seconds, 3)}),
+        on_clock_step=lambda seconds: log.warning("the clock was set", extra={"seconds": round(seconds, 3)}),
     )
 
     return OpenRelay(relay=relay, ready=opened.ready, folder=settings.state_folder / "workers", shared=path is None)

@@ -17,8 +17,7 @@ from types import FrameType
 from .. import __version__
 from ..config import Settings
 from ..errors import RelayError
-from ..notify.wakeup_socket import WakeupListener
-from ..ports import BatchApi, Claude, Fetcher, ModelLister, ReadyQueue, Sender, WorkerHeartbeat
+from ..ports import BatchApi, Claude, Fetcher, Listener, ModelLister, ReadyQueue, Sender, WorkerHeartbeat
 from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
 from .alert_sender import AlertSender
@@ -66,6 +65,7 @@ class Daemon:
         fetcher: Fetcher,
         alert_sender: Sender,
         ready: ReadyQueue,
+        open_listener: Callable[[str], Listener],
         *,
         settings: Settings,
         folder: Path,
@@ -86,7 +86,7 @@ class Daemon:
         self._in_hand = InFlightCalls()
         self._locks = InstanceLocks(folder, shared=shared)
         self._locks.hold(self.id)
-        self._door = WakeupListener(folder, self.id)
+        self._door = open_listener(self.id)
         files = Files(relay, fetcher)
         self._caller = CallExecutor(relay, claude, files, pacing=pacing, ending=self._ending)
         self._ready = ready

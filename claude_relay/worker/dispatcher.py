@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ..notify.wakeup_socket import WakeupListener
-from ..ports import ReadyQueue
+from ..ports import Listener, ReadyQueue
 from ..services import ClaimedJob, FamilyCapacity, Relay
 from .inflight import InFlightCall, InFlightCalls
 from .pacing import FIRST_WINDOW, Pacing
@@ -33,7 +32,7 @@ class Dispatcher:
         self,
         relay: Relay,
         ready: ReadyQueue,
-        door: WakeupListener,
+        door: Listener,
         run: Callable[[InFlightCall], object],
         *,
         worker: str,

@@ -1,4 +1,4 @@
-"""The HTTP side on a real store, without a socket."""
+"""The HTTP API over a real store, without a socket."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 
 @pytest.fixture
 def make(relay: Relay):
-    """A client of an app with these settings."""
+    """A factory of clients of an app with the given settings, over `relay` or another one."""
 
-    def make(**fields: object) -> TestClient:
-        known = {"api_secret_key": KEY, "rate_limit": None, "rate_limit_submit": None}
-        settings = Settings(**{**known, **fields})
-        app = make_app(relay, settings, defaults=wiring.intake_defaults(settings, relay))
+    def make(other: Relay | None = None, **fields: object) -> TestClient:
+        defaults = {"api_secret_key": KEY, "rate_limit": None, "rate_limit_submit": None}
+        settings, served = Settings(**{**defaults, **fields}), other or relay
+        app = make_app(served, settings, intake=wiring.intake_defaults(settings, served))
         return TestClient(app, headers={"X-API-Key": KEY})
 
     return make

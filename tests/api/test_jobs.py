@@ -108,7 +108,7 @@ def test_redeliver_without_a_webhook_is_a_conflict_unless_one_is_named(client, r
     for misspelt in ("to", "webhookUrl"):
         answer = client.simulate_post("/api/jobs/r-1/redeliver", json={misspelt: "https://a.example/x"})
         assert answer.status_code == 400  # and is not sent to the old address in silence
-        assert answer.json["problems"] == [{"field": misspelt, "problem": "is not known here: url is"}]
+        assert answer.json["problems"] == [{"field": misspelt, "problem": "is not a field here: only url is"}]
     answer = client.simulate_post("/api/jobs/r-1/redeliver", json={"url": "https://a.example/x"})
     assert (answer.status_code, answer.json["delivery"]["status"]) == (202, "pending")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 import pytest
 from falcon.testing import TestClient
 
+from claude_relay.core.policy import Policy
 from claude_relay.services import Relay
-from tests.support.builders import a_completion
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import QuietNotifier, a_completion
 
 
 def stored(relay: Relay) -> int:
@@ -71,12 +72,14 @@ def test_where_to_look_is_where_the_caller_came(client, host, base):
     assert answer.json["statusUrl"] == f"{base}/api/status/r-1"
 
 
-def test_where_to_look_is_the_public_address_where_there_is_one(make, relay):
-    client = make()
-    relay.policy = dataclasses.replace(relay.policy, public_url="https://relay.example.com/")
-    [one] = client.simulate_post("/api/claude/bulk", json=[{"prompt": "Hei", "requestId": "r-1"}]).json
+def test_the_status_url_begins_with_the_public_url_if_one_is_set(make, tmp_path):
+    policy = Policy(public_url="https://relay.example.com/")
+    relay = Relay(SqliteStore(tmp_path / "public.db"), QuietNotifier(), policy)
+    client = make(relay)
+    [item] = client.simulate_post("/api/claude/bulk", json=[{"prompt": "Hei", "requestId": "r-1"}]).json
+    relay.close()
 
-    assert one["statusUrl"] == "https://relay.example.com/api/status/r-1"
+    assert item["statusUrl"] == "https://relay.example.com/api/status/r-1"
 
 
 def test_the_idempotency_key_is_the_request_id(client):

@@ -109,7 +109,7 @@ def test_a_store_that_is_not_there_and_settings_that_are_wrong_offer_nothing(bas
 def test_a_relay_elsewhere_is_asked(bash, settings):
     with wiring.open_relay(settings) as relay:
         server = waitress.create_server(
-            make_app(relay, settings, defaults=wiring.intake_defaults(settings, relay)),
+            make_app(relay, settings, intake=wiring.intake_defaults(settings, relay)),
             host="127.0.0.1",
             port=0,
             threads=2,

@@ -28,7 +28,7 @@ def disk() -> list[str]:
 @pytest.fixture
 def relay(tmp_path: Path, clock: Clock, disk: list[str]) -> Iterator[Relay]:
     store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    relay = Relay(store, QuietNotifier(), Policy(), room=lambda: disk[0] if disk else None)
+    relay = Relay(store, QuietNotifier(), Policy(), disk_problem=lambda: disk[0] if disk else None)
     relay.alerts._clock = clock
     yield relay
     relay.close()

@@ -13,8 +13,7 @@ from claude_relay.core.jobs.job import Retain
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import Conflict, InvalidRequest, RelayError
 from claude_relay.ports import Store
-from claude_relay.services import JobRef, Relay
-from claude_relay.services.context import ClaimedJob
+from claude_relay.services import ClaimedJob, JobRef, Relay
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 FOR_GOOD = a_failure(ErrorType.REFUSED, Remedy.FAIL)
@@ -122,8 +121,8 @@ def test_a_first_job_that_failed_is_passed_over_too_and_the_conversation_begins_
     two = claim(relay)
 
     assert warnings == (
-        "job one failed and has no answer, and nothing was said before it: the conversation begins anew, "
-        "without its prompt",
+        "job one failed and has no answer, and there is no earlier turn: the conversation starts again, without its "
+        "prompt",
     )
     assert list(relay.execution.history(two)) == []
     assert two.request.request["options"]["systemPrompt"] == "Be brief."

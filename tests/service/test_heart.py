@@ -10,8 +10,7 @@ from typing import Any
 from claude_relay.core.jobs.failure import Failure
 from claude_relay.core.jobs.job import State
 from claude_relay.ports import WorkerHeartbeat
-from claude_relay.services import Relay
-from claude_relay.services.context import ClaimedJob
+from claude_relay.services import ClaimedJob, Relay
 from claude_relay.worker.executor import CallExecutor
 from claude_relay.worker.files import Files
 from claude_relay.worker.heartbeat import Heartbeat

@@ -231,7 +231,7 @@ def test_a_repeat_of_what_was_accepted_is_known_again_in_a_full_house(store: Sto
     """A caller that was cut off asks again: whether there is room for more is not what it asks."""
     full = "has 1 MiB left"
     room: list[str | None] = [None]
-    relay = Relay(store, QuietNotifier(), Policy(max_queue=2), room=lambda: room[0])
+    relay = Relay(store, QuietNotifier(), Policy(max_queue=2), disk_problem=lambda: room[0])
     relay.submit_many([a_submission("a"), a_submission("b")])
 
     def again() -> list[object]:

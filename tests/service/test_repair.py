@@ -11,8 +11,7 @@ from claude_relay.core.jobs.job import Job, State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import LeaseLost
 from claude_relay.ports import Store
-from claude_relay.services import JobRef, Relay
-from claude_relay.services.context import ClaimedJob
+from claude_relay.services import ClaimedJob, JobRef, Relay
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 R = JobRef(request_id="r")

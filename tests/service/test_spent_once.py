@@ -12,8 +12,7 @@ import pytest
 
 from claude_relay.core.jobs.failure import ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
 from claude_relay.core.policy import Policy
-from claude_relay.services import JobRef, Relay
-from claude_relay.services.context import ClaimedJob
+from claude_relay.services import ClaimedJob, JobRef, Relay
 from claude_relay.storage.sqlite.store import SqliteStore
 from claude_relay.worker.executor import CallExecutor
 from claude_relay.worker.files import Files

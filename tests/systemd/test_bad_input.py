@@ -136,7 +136,7 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
         )
         assert by_hand.returncode == 78
         assert by_hand.stderr == (
-            "claude-relay: PORT 3000 is in use already: stop what listens there, or set PORT to another.\n"
+            "claude-relay: PORT 3000 is already in use: stop the program that listens there, or set PORT to another.\n"
         )
 
 

@@ -1,4 +1,4 @@
-"""Holds the house's import table: which layer may know which, and which library belongs to whom."""
+"""The import table: the layers that each layer may import, and the libraries of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LEAVES = {"core", "errors"}
 _OUTER = {"services", "core", "ports", "errors", "logs", "config", "failpoints", "systemd", "__init__"}
 _CLI = _OUTER | {"cli", "wiring", "demo", "blueprints", "__init__"}
 
-#: layer: (what of ours it may import beside itself, whose libraries)
+#: layer: (other layers it may import, third-party libraries)
 TABLE: dict[str, tuple[set[str], set[str]]] = {
     "__init__": (set(), set()),
     "__main__": ({"cli"}, set()),
@@ -36,7 +36,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "sandbox": ({"__init__"}, {"regex"}),
     "demo": (set(), set()),
     "blueprints": (set(), set()),
-    "worker": (_OUTER | {"notify"}, {"tenacity"}),
+    "worker": (_OUTER, {"tenacity"}),
     "api": (_OUTER, {"falcon", "limits", "waitress"}),
     "cli": (_CLI | {"storage"}, {"click", "rich", "requests", "tenacity"}),
     "config": (_LEAVES | {"__init__"}, {"dotenv"}),
@@ -55,7 +55,7 @@ def layer_of(path: Path) -> str:
 
 
 def imported(path: Path) -> Iterator[tuple[str, str]]:
-    """("ours", layer) or ("theirs", library) for each import, wherever in the file it stands."""
+    """("ours", layer) or ("theirs", library) for each import anywhere in the file."""
     package = ("claude_relay", *path.relative_to(PACKAGE).parts[:-1])
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[tuple[str, ...]] = []
@@ -73,8 +73,13 @@ def imported(path: Path) -> Iterator[tuple[str, str]]:
                 yield "theirs", name[0]
 
 
+#: Modules of the use cases, and the files that may import them only through their package.
+SERVICE_MODULES = {path.stem for path in (PACKAGE / "services").glob("*.py")} - {"__init__"}
+OUTSIDE_SERVICES = [path for path in modules() if layer_of(path) in ("api", "cli", "worker")]
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_what_its_layer_may(path: Path) -> None:
+def test_a_module_imports_only_allowed_layers_and_libraries(path: Path) -> None:
     layer = layer_of(path)
     ours, theirs = TABLE[layer]
     for kind, name in imported(path):
@@ -84,13 +89,31 @@ def test_a_module_imports_what_its_layer_may(path: Path) -> None:
             assert name in theirs, f"{layer} may not import {name}"
 
 
-def test_only_the_adapter_knows_the_sdk() -> None:
-    """Nobody else imports anthropic, not even lazily."""
+@pytest.mark.parametrize("path", OUTSIDE_SERVICES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_outer_layers_import_services_only_as_a_package(path: Path) -> None:
+    """`Relay` is the one entry: the modules of `services` are its implementation."""
+    relative = path.relative_to(PACKAGE)
+    package = ("claude_relay", *relative.parts[:-1])
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules_named = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            stem = ".".join((*start, *(node.module.split(".") if node.module else ())))
+            modules_named = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in modules_named:
+            module = name.removeprefix("claude_relay.services.")
+            assert module == name or module not in SERVICE_MODULES, f"line {node.lineno} imports services.{module}"
+
+
+def test_only_the_adapter_imports_the_sdk() -> None:
+    """No other layer imports anthropic, not even lazily."""
     assert {layer_of(path) for path in modules() if ("theirs", "anthropic") in imported(path)} == {"claude"}
 
 
-def test_no_file_is_a_house_of_its_own() -> None:
-    """Split by 400 lines."""
+def test_no_file_is_longer_than_400_lines() -> None:
     long = {str(path): lines for path in modules() if (lines := len(path.read_text().splitlines())) > 400}
 
     assert not long

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from claude_relay.core.intake import parse_options
-from claude_relay.services.bulk import parse_retry_options
+from claude_relay.core.intake.query import parse_retry_options
 from tests.support.intake import NOW, defaults, refused, taken
 
 SEARCH = {"type": "web_search_20260209", "name": "web_search"}
@@ -82,4 +82,4 @@ def test_a_retry_may_name_them_too() -> None:
 def test_a_retry_replaces_raw_whole_and_takes_its_model() -> None:
     given = {"raw": {"model": "smart", "temperature": 1}}
 
-    assert parse_retry_options(given, defaults()) == {"model": "claude-opus-5-5", "raw": {}}
+    assert parse_retry_options(given, defaults(), now=NOW) == {"model": "claude-opus-5-5", "raw": {}}

@@ -8,17 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.intake import IntakeContext, parse
-from ...services import JobRef, Relay
-from ...services.bulk import (
-    accepted_body,
-    check_url,
+from ...core.intake.query import (
     job_filter,
+    parse_limit,
+    parse_redeliver_url,
     parse_retry_options,
     parse_time_or_age,
-    redeliver_many,
-    submit_bodies,
 )
-from ...services.estimates import estimate_body
+from ...services import JobRef, Relay
 from . import JobQuery
 
 _PAGE = 200
@@ -33,15 +30,15 @@ class LocalClient:
     def submit(self, body: Any) -> dict[str, Any]:
         """The body of the 202."""
         submission = parse(body, now=time.time(), defaults=self._defaults())
-        return accepted_body(self._relay, self._relay.submit(submission))
+        return self._relay.bulk.accepted_body(self._relay.submit(submission), now=time.time())
 
     def estimate(self, body: Any) -> dict[str, Any]:
         """What it would come to."""
-        return estimate_body(self._relay, body, self._defaults())
+        return self._relay.estimates.estimate(body, self._defaults(), now=time.time())
 
     def submit_many(self, bodies: Sequence[Any]) -> Sequence[dict[str, Any]]:
         """A verdict each."""
-        return submit_bodies(self._relay, bodies, self._defaults())
+        return self._relay.bulk.submit_bodies(bodies, self._defaults(), now=time.time())
 
     def status(self, request_id: str) -> dict[str, Any]:
         """Where it stands."""
@@ -58,6 +55,7 @@ class LocalClient:
     def jobs(self, which: JobQuery) -> Iterator[dict[str, Any]]:
         """Newest first, page by page."""
         wanted = job_filter(
+            now=time.time(),
             owner=self._owner,
             status=which.status,
             group=which.group,
@@ -82,11 +80,12 @@ class LocalClient:
 
     def cost(self, by: str, since: str | None) -> dict[str, Any]:
         """What was spent."""
-        return self._relay.queries.cost(by=by, since=parse_time_or_age("since", since), owner=self._owner)
+        since_at = parse_time_or_age("since", since, now=time.time())
+        return self._relay.queries.cost(by=by, since=since_at, owner=self._owner)
 
     def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
         """What moved after `cursor`."""
-        return self._relay.queries.events_after(cursor, limit=limit, owner=self._owner)
+        return self._relay.queries.events_after(cursor, limit=parse_limit(limit, default=100), owner=self._owner)
 
     def cancel(self, request_id: str) -> dict[str, Any]:
         """Its status afterwards."""
@@ -95,20 +94,21 @@ class LocalClient:
 
     def retry(self, request_id: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
         """Its status afterwards."""
-        chosen = parse_retry_options(options, self._defaults())
+        chosen = parse_retry_options(options, self._defaults(), now=time.time())
         self._relay.retry(self._ref(request_id), options=chosen, model=(chosen or {}).get("model"))
         return self.status(request_id)
 
     def redeliver(self, request_id: str, url: str | None = None) -> dict[str, Any]:
         """Its status afterwards."""
-        check_url(url, self._defaults().check_url)
+        parse_redeliver_url(url, self._defaults().check_url)
         self._relay.redeliver(self._ref(request_id), url=url)
         return self.status(request_id)
 
     def redeliver_many(self, request_ids: Sequence[str], url: str | None = None) -> Sequence[dict[str, Any]]:
         """A verdict each."""
-        check_url(url, self._defaults().check_url)
-        return redeliver_many(self._relay, [self._ref(request_id) for request_id in request_ids], url)
+        parse_redeliver_url(url, self._defaults().check_url)
+        refs = [self._ref(request_id) for request_id in request_ids]
+        return self._relay.bulk.redeliver_many(refs, url, now=time.time())
 
     def pause(self, group: str | None) -> None:
         """A group, or all."""

@@ -14,6 +14,7 @@ from ..text.json_values import find_problems
 from .context import IntakeContext
 from .fields import Diagnostics, Fields, kind
 from .files import read_files
+from .group import GROUP_RULE
 from .idempotency import REQUEST_ID_RULE, body_hash, read_request_id
 from .max_cost import check_max_cost
 from .messages import read_messages
@@ -82,7 +83,7 @@ def parse(
     run_at = read_start(fields, now=now)
     deadline_at = _read_deadline(fields, run_at, now=now)
     priority = fields.number("priority", low=0, high=86_400)
-    group = fields.name("group", GROUP, "1 to 64 of A-Z a-z 0-9 . _ -")
+    group = fields.name("group", GROUP, GROUP_RULE)
     metadata = _read_metadata(fields)
     max_cost_usd = _read_max_cost(fields) if _unless_lacking(fields, "maxCostUsd", defaults) else None
     on_interrupt = fields.word("onInterrupt", [each.value for each in OnInterrupt])

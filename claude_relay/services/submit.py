@@ -1,0 +1,173 @@
+"""Submit: admission, duplicates, and storing new jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import failpoints
+from ..core.batches import choose_lane
+from ..core.jobs import transitions
+from ..core.jobs.job import Job, State
+from ..core.jobs.submission import StoredRequest, Submission
+from ..core.jobs.tombstone import Tombstone
+from ..core.keys import ADMIN
+from ..core.text.ids import uuid7
+from ..errors import Conflict, RelayError
+from ..ports import ReadTransaction, Transaction
+from .admission import Admission
+from .context import Context
+from .conversation import join
+from .gone_endpoints import GoneEndpoints
+from .transactions import query, transaction
+from .types import Accepted
+
+_REUSED = "requestId {} was used before, for another body; use a new one"
+_PURGED = "this job ran before and was purged after its retention: nothing runs again; use a new requestId for that"
+
+
+class Submitter:
+    """Stores submissions as jobs."""
+
+    def __init__(self, context: Context, admission: Admission, gone_endpoints: GoneEndpoints) -> None:
+        self._context = context
+        self._store = context.store
+        self._admission = admission
+        self._gone_endpoints = gone_endpoints
+
+    def submit(self, submission: Submission, *, owner: str = ADMIN) -> Accepted:
+        """Store one job; see `Relay.submit`."""
+        [result] = self.submit_many([submission], owner=owner)
+        if isinstance(result, RelayError):
+            raise result
+
+        return result
+
+    def submit_many(self, submissions: Sequence[Submission], *, owner: str = ADMIN) -> Sequence[Accepted | RelayError]:
+        """Store several jobs in one commit; see `Relay.submit_many`."""
+        submissions = [self._gone_endpoints.with_warnings(submission) for submission in submissions]
+        refusal = self._admission.refusal(len(submissions))
+        if refusal is not None:
+            return [existing or refusal for existing in self._existing_jobs(submissions, owner)]
+
+        results = self._add_all(submissions, owner)
+        failpoints.hit("submit.after_commit")
+        ready = [result.job.id for result, is_due in results if is_due and isinstance(result, Accepted)]
+        if ready:
+            # Notify after the commit: a worker that wakes earlier would look for a row it cannot see yet.
+            self._context.notifier.notify(ready)
+
+        return [result for result, _ in results]
+
+    @query
+    def _existing_jobs(
+        self, tx: ReadTransaction, submissions: Sequence[Submission], owner: str
+    ) -> Sequence[Accepted | Conflict | None]:
+        return [_existing_job(tx, submission, owner) for submission in submissions]
+
+    @transaction
+    def _add_all(
+        self, tx: Transaction, submissions: Sequence[Submission], owner: str
+    ) -> Sequence[tuple[Accepted | RelayError, bool]]:
+        results = [self._add(tx, submission, owner) for submission in submissions]
+        failpoints.hit("submit.before_commit")
+
+        return results
+
+    def _add(self, tx: Transaction, submission: Submission, owner: str) -> tuple[Accepted | RelayError, bool]:
+        """Add a job unless it exists; returns the result, and whether a new job may start at once."""
+        if (existing := _existing_job(tx, submission, owner)) is not None:
+            return existing, False
+
+        try:
+            conversation = join(tx, submission, owner, self._context)
+        except RelayError as exc:
+            return exc, False
+        submission = conversation.submission if conversation else submission
+
+        now = tx.now
+        request_id = submission.request_id or uuid7(now, self._context.rng.randbytes(10))
+        job = self._new_job(submission, owner=owner, request_id=request_id, now=now)
+        request = StoredRequest(
+            job_id=job.id,
+            request=submission.request,
+            webhook_url=submission.webhook_url,
+            failure_webhook_url=submission.failure_webhook_url,
+            webhook_headers=submission.webhook_headers,
+            metadata=submission.metadata,
+            max_cost_usd=submission.max_cost_usd,
+            need_by=submission.need_by,
+            warnings=submission.warnings,
+        )
+        tx.add(transitions.submit(job, now=now), request)
+        if conversation and conversation.earlier:
+            tx.add_continuation(job.id, conversation.earlier)
+
+        return Accepted(job=job, warnings=submission.warnings), job.due_at <= now
+
+    def _new_job(self, submission: Submission, *, owner: str, request_id: str, now: float) -> Job:
+        policy = self._context.policy
+        due_at = max(now, submission.run_at or now)
+        deadline = submission.deadline_at
+        lane, give_up_at = choose_lane(
+            submission.mode, need_by=submission.need_by, deadline_at=deadline, now=due_at, policy=policy
+        )
+
+        return Job(
+            id=self._context.new_id(now),
+            owner=owner,
+            request_id=request_id,
+            body_hash=submission.body_hash,
+            state=State.QUEUED,
+            version=1,
+            created_at=now,
+            updated_at=now,
+            run_started_at=now,
+            due_at=due_at,
+            priority=submission.priority,
+            group=submission.group,
+            model=submission.model,
+            fallbacks=tuple(submission.request.get("options", {}).get("fallbackModels", ())),
+            mode=submission.mode,
+            lane=lane,
+            give_up_at=give_up_at,
+            on_interrupt=submission.on_interrupt,
+            retain=submission.retain,
+            deadline_at=due_at + policy.deadline if deadline is None else deadline,
+            deadline_asked=deadline is not None,
+            deadline_fixed=submission.deadline_fixed,
+            run_at=submission.run_at if submission.run_at_fixed else None,
+            has_webhook=submission.webhook_url is not None,
+            prompt_length=submission.prompt_length,
+        )
+
+
+def _existing_job(tx: ReadTransaction, submission: Submission, owner: str) -> Accepted | Conflict | None:
+    """The job that already has this requestId, or a `Conflict` if its body differs; None for a new requestId."""
+    request_id, warnings = submission.request_id, submission.warnings
+    if not request_id:
+        return None  # a new one is generated for it
+    for job in tx.find(request_id, owner):
+        if job.body_hash == submission.body_hash:
+            return Accepted(job=job, warnings=warnings, duplicate=True)
+        return Conflict(_REUSED.format(request_id))
+    for tombstone in tx.tombstones(request_id, owner):
+        if tombstone.body_hash == submission.body_hash:
+            return Accepted(job=_purged_job(tombstone), warnings=(*warnings, _PURGED), duplicate=True)
+        return Conflict(_REUSED.format(request_id))
+
+    return None
+
+
+def _purged_job(tombstone: Tombstone) -> Job:
+    """A purged job, as far as its tombstone describes it."""
+    return Job(
+        id=tombstone.job_id,
+        owner=tombstone.owner,
+        request_id=tombstone.request_id,
+        body_hash=tombstone.body_hash,
+        state=tombstone.state,
+        version=1,
+        created_at=tombstone.created_at,
+        updated_at=tombstone.finished_at or tombstone.created_at,
+        due_at=tombstone.created_at,
+    )

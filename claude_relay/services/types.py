@@ -1,0 +1,84 @@
+"""Values that the use cases take and return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..core.deliveries.delivery import Delivery
+from ..core.jobs.change import Call
+from ..core.jobs.job import Job, State
+from ..core.jobs.submission import StoredRequest
+from ..ports import BatchItem
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRef:
+    """A job by the requestId that its caller knows. `owner` None: of any owner, for the admin."""
+
+    request_id: str
+    owner: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A submission that is on disk. `duplicate`: it had been submitted before."""
+
+    job: Job
+    warnings: tuple[str, ...] = ()
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedJob:
+    """A job that is leased to a worker, with the call that the worker makes for it."""
+
+    job: Job
+    call: Call
+    request: StoredRequest = field(repr=False)
+
+    @property
+    def token(self) -> str:
+        """The lease token, which proves that the worker still owns the job."""
+        return self.job.lease.token if self.job.lease else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchEntry:
+    """One item of a batch, with the current state of its job and the ledger entry of its call."""
+
+    item: BatchItem
+    job: Job
+    call: Call
+    request: StoredRequest | None = field(repr=False)
+
+    @property
+    def as_claimed(self) -> ClaimedJob:
+        """The item as a `ClaimedJob` without a lease, for code that loads attachments."""
+        return ClaimedJob(
+            job=self.job, call=self.call, request=self.request or StoredRequest(job_id=self.job.id, request={})
+        )
+
+    @property
+    def awaited(self) -> bool:
+        """Whether the job still waits for this very item."""
+        return self.job.state is State.BATCHED and self.job.calls == self.call.number
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimedDelivery:
+    """A delivery that is leased to a sender."""
+
+    delivery: Delivery
+    request_id: str
+    body: bytes = field(repr=False)
+    headers: dict[str, str] | None = field(repr=False)  # None: they can no longer be decrypted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Jobs, newest first, and the cursor of the next page (None: this is the last one)."""
+
+    jobs: Sequence[dict[str, Any]]
+    cursor: str | None
