@@ -1,4 +1,4 @@
-"""`/ack/{token}`: no key, no limit, no way to learn anything."""
+"""`/ack/{token}`: no key, no rate limit, no information for guesses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 
 @pytest.fixture
 def path(relay: Relay) -> str:
-    """Where the result of job r is acknowledged."""
+    """The path that acknowledges the result of job r."""
     relay.submit(a_submission("r", webhook_url=None))
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.complete(claimed, a_completion())
@@ -42,15 +42,15 @@ def stranger(make) -> TestClient:  # type: ignore[no-untyped-def]
 
 
 def acked(relay: Relay) -> str | None:
-    told: str | None = relay.queries.status(JobRef(request_id="r"))["acked"]
-    return told
+    acked: str | None = relay.queries.status(JobRef(request_id="r"))["acked"]
+    return acked
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_calling_it_acknowledges_and_again_is_200_too(
+def test_get_and_post_acknowledge_and_are_200_every_time(
     relay: Relay, stranger: TestClient, path: str, method: str
 ) -> None:
-    """With whatever body a tool sends along, and without counting against a limit."""
+    """With any body, and without counting against a rate limit."""
     answers = [stranger.simulate_request(method, path, body="anything") for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [200, 200, 200]
@@ -59,8 +59,8 @@ def test_calling_it_acknowledges_and_again_is_200_too(
     assert not [name for name in answers[0].headers if "ratelimit" in name.lower()]
 
 
-def test_looking_at_it_acknowledges_nothing(relay: Relay, stranger: TestClient, path: str) -> None:
-    """Link previews ask by HEAD."""
+def test_other_methods_acknowledge_nothing(relay: Relay, stranger: TestClient, path: str) -> None:
+    """Link previews send HEAD."""
     for method in ("HEAD", "OPTIONS", "PUT", "DELETE"):
         assert stranger.simulate_request(method, path).status_code == (200 if method == "OPTIONS" else 405)
 
@@ -68,23 +68,23 @@ def test_looking_at_it_acknowledges_nothing(relay: Relay, stranger: TestClient, 
 
 
 @pytest.mark.parametrize("made_up", ["x", "A" * 52, "%00", "%F0%9F%92%A9", "..", "a/b", "A" * 5000])
-def test_what_was_not_handed_out_is_404_in_the_one_shape(stranger: TestClient, path: str, made_up: str) -> None:
+def test_an_invalid_token_is_404(stranger: TestClient, path: str, made_up: str) -> None:
     answer = stranger.simulate_get(f"/ack/{made_up}")
 
     assert (answer.status_code, answer.json["type"], answer.json["status"]) == (404, "not_found", 404)
 
 
-def test_one_letter_off_is_404_and_acknowledges_nothing(relay: Relay, stranger: TestClient, path: str) -> None:
+def test_one_wrong_character_is_404_and_acknowledges_nothing(relay: Relay, stranger: TestClient, path: str) -> None:
     other = path[:-1] + ("A" if path[-1] != "A" else "B")
 
     assert stranger.simulate_post(other).status_code == 404
     assert acked(relay) is None
 
 
-def test_a_guess_does_not_reach_the_store(
+def test_a_wrong_token_does_not_reach_the_store(
     relay: Relay, stranger: TestClient, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unlimited as it is, it must cost next to nothing."""
+    """It has no rate limit, so it must cost next to nothing."""
     assert stranger.simulate_get("/ack/" + "A" * 52).status_code == 404
 
     def refuse(*_: object) -> None:
@@ -96,7 +96,7 @@ def test_a_guess_does_not_reach_the_store(
         assert stranger.simulate_get("/ack/" + "A" * 52).status_code == 404
 
 
-def test_a_fault_of_ours_tells_the_log_no_token(
+def test_the_log_of_a_bug_does_not_contain_the_token(
     stranger: TestClient, path: str, relay: Relay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(token: str) -> None:
@@ -105,6 +105,6 @@ def test_a_fault_of_ours_tells_the_log_no_token(
     monkeypatch.setattr(relay.acks, "ack", broken)
     assert stranger.simulate_post(path).status_code == 500
 
-    [said] = [record for record in caplog.records if record.message == "request failed"]
-    assert said.path == "/ack/{token}"  # type: ignore[attr-defined]
-    assert path.removeprefix("/ack/") not in repr(vars(said))
+    [logged] = [record for record in caplog.records if record.message == "request failed"]
+    assert logged.path == "/ack/{token}"  # type: ignore[attr-defined]
+    assert path.removeprefix("/ack/") not in repr(vars(logged))

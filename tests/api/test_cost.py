@@ -1,4 +1,4 @@
-"""What was spent, over HTTP: the admin sees all, a key its own."""
+"""Costs over HTTP: the admin sees all owners, a key its own."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ def spent(relay: Relay) -> str:
     return relay.keys.add("make", frozenset({Scope.READ}))[1]
 
 
-def test_the_admin_sees_what_all_have_spent(client: TestClient, spent: str) -> None:
-    told = client.simulate_get("/api/cost", params={"by": "key"}).json
+def test_the_admin_sees_the_spend_of_all_owners(client: TestClient, spent: str) -> None:
+    report = client.simulate_get("/api/cost", params={"by": "key"}).json
 
-    assert [(row["key"], row["costUsd"]) for row in told["rows"]] == [("make", 0.5), ("n8n", 0.5)]
-    assert told["total"]["costUsd"] == 1.0
+    assert [(row["key"], row["costUsd"]) for row in report["rows"]] == [("make", 0.5), ("n8n", 0.5)]
+    assert report["total"]["costUsd"] == 1.0
     assert client.simulate_get("/api/cost", params={"owner": "n8n"}).json["total"]["costUsd"] == 0.5
 
 
-def test_a_key_sees_its_own_alone(client: TestClient, spent: str) -> None:
-    """Whoever else it asks for."""
-    told = client.simulate_get("/api/cost", params={"by": "key", "owner": "n8n"}, headers={"X-API-Key": spent}).json
+def test_a_key_sees_only_its_own_spend(client: TestClient, spent: str) -> None:
+    """Also if it names another owner."""
+    report = client.simulate_get("/api/cost", params={"by": "key", "owner": "n8n"}, headers={"X-API-Key": spent}).json
 
-    assert [row["key"] for row in told["rows"]] == ["make"]
-    assert told["total"]["costUsd"] == 0.5
+    assert [row["key"] for row in report["rows"]] == ["make"]
+    assert report["total"]["costUsd"] == 0.5
 
 
 @pytest.mark.parametrize("params", [{"by": "colour"}, {"since": "yesterday"}])
-def test_a_wrong_question_is_a_400_that_names_it(client: TestClient, params: dict[str, str]) -> None:
+def test_an_invalid_parameter_is_a_400_that_names_it(client: TestClient, params: dict[str, str]) -> None:
     answer = client.simulate_get("/api/cost", params=params)
 
     assert answer.status_code == 400

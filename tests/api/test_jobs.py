@@ -1,4 +1,4 @@
-"""Jobs over HTTP: status, result, lists and moves."""
+"""Jobs over HTTP: status, result, lists and actions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def finish(relay, request_id, end=None):
         relay.execution.fail(claimed, end)
 
 
-def test_status_begins_with_the_seeds_keys(client, relay):
+def test_status_begins_with_the_keys_of_the_contract(client, relay):
     relay.submit(a_submission("r-1", metadata={"row": 7}))
     body = client.simulate_get("/api/status/r-1").json
 
@@ -26,16 +26,16 @@ def test_status_begins_with_the_seeds_keys(client, relay):
     assert body["delivery"] == {"status": "none", "attempts": 0, "lastStatusCode": None, "nextAttemptAt": None}
 
 
-def test_a_result_is_202_before_and_the_frozen_bytes_after(client, relay):
+def test_a_result_is_202_until_the_run_has_ended_and_then_the_callback_bytes(client, relay):
     relay.submit(a_submission("r-1"))
-    before = client.simulate_get("/api/result/r-1")
+    pending = client.simulate_get("/api/result/r-1")
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.complete(claimed, a_completion("Svar med æøå"))
-    after = client.simulate_get("/api/result/r-1")
+    ended = client.simulate_get("/api/result/r-1")
 
-    assert (before.status_code, before.json["status"]) == (202, "pending")
-    assert (after.status_code, after.json["response"]) == (200, "Svar med æøå")
-    assert after.headers["cache-control"] == "no-store"
+    assert (pending.status_code, pending.json["status"]) == (202, "pending")
+    assert (ended.status_code, ended.json["response"]) == (200, "Svar med æøå")
+    assert ended.headers["cache-control"] == "no-store"
 
 
 def test_lists_are_newest_first_and_paged_by_keyset(client, relay):
@@ -66,7 +66,7 @@ def test_lists_filter(client, relay):
     assert set() == names(since="2999-01-01T00:00:00Z")
 
 
-def test_the_record_shows_the_ledger_and_never_the_webhook_headers(client, relay):
+def test_job_details_show_the_ledger_and_never_the_webhook_headers(client, relay):
     relay.submit(a_submission("r-1", webhook_headers={"x-make-apikey": "very-secret"}))
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.sending(claimed)
@@ -81,7 +81,7 @@ def test_the_record_shows_the_ledger_and_never_the_webhook_headers(client, relay
 
 
 def test_cancel_retry_redeliver(client, relay):
-    """Each where it can be done, 409 where it cannot, and it costs what it says."""
+    """Each action is 409 in a state that does not allow it."""
     relay.submit(a_submission("r-1"))
     post = client.simulate_post
 
@@ -114,8 +114,8 @@ def test_redeliver_without_a_webhook_is_a_conflict_unless_one_is_named(client, r
 
 
 def test_groups_are_set_read_paused_and_resumed(client):
-    made = client.simulate_post("/api/groups/g", json={"concurrency": 2, "rate": 30})
-    assert made.json == {"group": "g", "concurrency": 2, "rate": 30.0, "paused": False, "running": 0}
+    answer = client.simulate_post("/api/groups/g", json={"concurrency": 2, "rate": 30})
+    assert answer.json == {"group": "g", "concurrency": 2, "rate": 30.0, "paused": False, "running": 0}
     assert client.simulate_post("/api/groups/g/pause").json["paused"]
     assert not client.simulate_post("/api/groups/g/resume").json["paused"]
     assert client.simulate_post("/api/groups/g", json={"concurrency": None}).json["concurrency"] is None
@@ -128,8 +128,8 @@ def test_groups_are_set_read_paused_and_resumed(client):
     [{"concurrency": 0}, {"concurrency": 1.5}, {"concurrency": "inf"}, {"concurrency": True}, {"rate": 0},
      {"rate": "nan"}, {"rate": "inf"}, {"rate": []}, {"concurency": 2}, {"paused": True}],
 )  # fmt: skip
-def test_a_group_that_cannot_be_is_left_as_it_was(client, body):
-    """A name misspelt, too: nothing would be limited, and nobody told."""
+def test_invalid_group_limits_leave_the_group_unchanged(client, body):
+    """A misspelt field is refused, too: otherwise it would limit nothing, in silence."""
     client.simulate_post("/api/groups/g", json={"concurrency": 2, "rate": 30})
     refused = client.simulate_post("/api/groups/g", json=body)
 

@@ -1,4 +1,4 @@
-"""Named keys: each sees its own jobs alone, and does what its scopes say."""
+"""Named keys: their own jobs only, and their scopes."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def submit(client, request_id, **body):
         ("POST", "/api/jobs/r-1/redeliver"),
     ],
 )
-def test_anothers_job_is_like_one_that_never_was(key, client, method, path):
-    """Not 403 but 404, in the words of an unknown one; the admin sees it."""
+def test_the_job_of_another_owner_is_404_like_an_unknown_one(key, client, method, path):
+    """Not 403, and with the same message as an unknown job; the admin sees it."""
     one, other = key("one"), key("other")
     submit(one, "r-1")
     foreign = other.simulate_request(method, path)
@@ -52,8 +52,8 @@ def test_anothers_job_is_like_one_that_never_was(key, client, method, path):
     assert client.simulate_get("/api/status/r-1").status_code == 200
 
 
-def test_no_key_goes_on_from_anothers_conversation(key, relay):
-    """In the words of an unknown job, whether it has ended or not; one's own that has not ended is a conflict."""
+def test_a_key_cannot_continue_the_conversation_of_another_owner(key, relay):
+    """The same message as for an unknown job, ended or not; an own job that has not ended is a conflict."""
     one, other = key("one"), key("other")
     submit(one, "r-1")
     for ended in (False, True):
@@ -67,8 +67,8 @@ def test_no_key_goes_on_from_anothers_conversation(key, relay):
         assert foreign.json["error"] == unknown.json["error"].replace("r-9", "r-1")
 
 
-def test_one_request_id_may_be_used_by_two_owners(key, client):
-    """Each has its own; the admin is asked whose is meant."""
+def test_two_owners_may_use_the_same_request_id(key, client):
+    """The admin must name the owner."""
     one, other = key("one"), key("other")
     submit(one, "r-1", group="a")
     assert "duplicate" not in submit(other, "r-1", group="b").json
@@ -81,7 +81,7 @@ def test_one_request_id_may_be_used_by_two_owners(key, client):
     assert one.simulate_get("/api/status/r-1", params={"owner": "other"}).json["group"] == "a"
 
 
-def test_lists_and_moves_hold_ones_own_alone(key):
+def test_lists_and_events_show_own_jobs_only(key):
     one, other = key("one"), key("other")
     submit(one, "r-1")
 
@@ -91,7 +91,7 @@ def test_lists_and_moves_hold_ones_own_alone(key):
 
 
 def test_scopes(key):
-    """A submit-only key cannot read, a reader cannot spend, neither may touch what concerns all."""
+    """A submit-only key cannot read, a reader cannot spend, neither may pause the relay."""
     writer, reader, chief = key("w", Scope.SUBMIT), key("r", Scope.READ), key("c", Scope.ADMIN)
     submit(writer, "r-1")
 
@@ -103,7 +103,7 @@ def test_scopes(key):
     assert reader.simulate_get("/api/overview").status_code == 403
 
 
-def test_a_revoked_key_is_refused_at_once_and_its_name_stays_taken(key, relay):
+def test_a_revoked_key_is_refused_at_once_and_its_name_cannot_be_reused(key, relay):
     client = key("one")
     submit(client, "r-1")
     relay.keys.revoke("one")
@@ -114,13 +114,13 @@ def test_a_revoked_key_is_refused_at_once_and_its_name_stays_taken(key, relay):
     assert relay.queries.status(JobRef(request_id="r-1"))["status"] == "pending"
 
 
-def test_a_key_has_a_rate_of_its_own(key):
+def test_a_key_may_have_its_own_rate(key):
     client = key("one", rate=Rate(1, 900))
 
     assert [submit(client, f"r-{n}").status_code for n in range(2)] == [202, 429]
 
 
-def test_a_spent_budget_parks_that_keys_jobs_and_no_others(key, relay):
+def test_a_spent_budget_blocks_only_the_jobs_of_that_key(key, relay):
     poor, rich = key("poor", daily_budget_usd=0.01), key("rich")
     submit(poor, "r-1")
     [claimed] = relay.execution.claim("w", limit=1)
@@ -128,11 +128,11 @@ def test_a_spent_budget_parks_that_keys_jobs_and_no_others(key, relay):
     submit(poor, "r-2")
     submit(rich, "r-3")
 
-    assert [one.job.request_id for one in relay.execution.claim("w", limit=9)] == ["r-3"]
+    assert [claimed.job.request_id for claimed in relay.execution.claim("w", limit=9)] == ["r-3"]
     assert "budget" in poor.simulate_get("/api/status/r-2").json["waitingFor"]
 
 
-def test_the_store_holds_no_key(relay, tmp_path):
+def test_the_store_does_not_contain_a_key(relay, tmp_path):
     _, text = relay.keys.add("one", BOTH)
 
     assert text.startswith("crk_")
@@ -142,6 +142,6 @@ def test_the_store_holds_no_key(relay, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["", "admin", "a b", "-x", "x" * 65])
-def test_a_bad_name_is_refused_in_words(relay, name):
+def test_an_invalid_key_name_is_refused(relay, name):
     with pytest.raises(InvalidRequest, match="name"):
         relay.keys.add(name, BOTH)

@@ -1,4 +1,4 @@
-"""The door: what is taken, what is refused, and in which words. Nothing is stored of what is refused."""
+"""Submit over HTTP: accepted and refused bodies. A refused body is never stored."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def submit(client: TestClient, **body: object):
     return client.simulate_post("/api/claude", json={"prompt": "Hei", **body})
 
 
-def test_a_prompt_is_accepted_as_the_seed_says(client, relay):
-    """202, the seed's four keys, and where to look."""
+def test_a_prompt_is_accepted_with_the_keys_of_the_contract(client, relay):
+    """202, its four keys, and the URL of the status."""
     answer = submit(client, requestId="r-1")
 
     assert answer.status_code == 202
@@ -37,8 +37,8 @@ def test_a_prompt_is_accepted_as_the_seed_says(client, relay):
     assert stored(relay) == 1
 
 
-def test_the_same_body_again_is_the_same_job_and_another_is_a_conflict(client, relay):
-    """One row, one job, whatever is repeated; JSON and form alike."""
+def test_a_repeated_body_is_the_same_job_and_another_body_is_a_conflict(client, relay):
+    """JSON and form alike."""
     submit(client, requestId="r-1")
     again = submit(client, requestId="r-1")
     as_form = client.simulate_post(
@@ -49,7 +49,7 @@ def test_the_same_body_again_is_the_same_job_and_another_is_a_conflict(client, r
     )
     other = submit(client, requestId="r-1", prompt="Hallo")
 
-    assert [(one.status_code, one.json["duplicate"]) for one in (again, as_form)] == [(202, True), (202, True)]
+    assert [(answer.status_code, answer.json["duplicate"]) for answer in (again, as_form)] == [(202, True), (202, True)]
     assert again.headers["idempotency-replayed"] == "true"
     assert (other.status_code, other.json["type"]) == (409, "conflict")
     assert stored(relay) == 1
@@ -65,8 +65,8 @@ def test_the_same_body_again_is_the_same_job_and_another_is_a_conflict(client, r
         ("a b", ""),
     ],
 )
-def test_where_to_look_is_where_the_caller_came(client, host, base):
-    """A host that cannot be one is not said back."""
+def test_the_status_url_has_the_host_of_the_request(client, host, base):
+    """An invalid host is not echoed."""
     answer = client.simulate_post("/api/claude", json={"prompt": "Hei", "requestId": "r-1"}, headers={"Host": host})
 
     assert answer.json["statusUrl"] == f"{base}/api/status/r-1"
@@ -121,20 +121,20 @@ def test_the_idempotency_key_is_the_request_id(client):
         ({"prompt": "x", "continueFrom": "r-0"}, "continueFrom"),
     ],
 )  # fmt: skip
-def test_a_wrong_field_is_named_with_its_cure(client, relay, body, field):
+def test_an_invalid_field_is_named_in_the_problems(client, relay, body, field):
     answer = client.simulate_post("/api/claude", json=body)
 
     assert answer.status_code == 400
     assert isinstance(answer.json["error"], str) and answer.json["error"]
-    assert any(one["field"].startswith(field) for one in answer.json["problems"]), answer.json["problems"]
+    assert any(problem["field"].startswith(field) for problem in answer.json["problems"]), answer.json["problems"]
     assert stored(relay) == 0
 
 
-def test_all_problems_come_at_once(client):
+def test_all_problems_are_reported_at_once(client):
     body = {"prompt": "", "requestId": "/", "priority": -1, "group": "?"}
     answer = client.simulate_post("/api/claude", json=body)
 
-    assert {"prompt", "requestId", "priority", "group"} == {one["field"] for one in answer.json["problems"]}
+    assert {"prompt", "requestId", "priority", "group"} == {problem["field"] for problem in answer.json["problems"]}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_all_problems_come_at_once(client):
     ],
 )
 def test_broken_json_is_explained(client, relay, raw, words):
-    """As Make produces it, and worse: a sentence with a place in it, never a traceback, nothing stored."""
+    """As Make produces it, and worse: a message with the position, never a traceback, nothing stored."""
     answer = client.simulate_post("/api/claude", body=raw, headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 400
@@ -160,13 +160,13 @@ def test_broken_json_is_explained(client, relay, raw, words):
     assert stored(relay) == 0
 
 
-def test_what_is_sloppy_is_taken_with_a_warning(client):
+def test_sloppy_fields_are_accepted_with_a_warning(client):
     options = {"maxTokens": "4096", "temperature": 1, "model": "claude-3-5-sonnet-20241022"}
     answer = submit(client, webhookUrl="", group=None, options=options, colour="red")
 
-    told = " ".join(answer.json["warnings"])
+    warnings = " ".join(answer.json["warnings"])
     assert answer.status_code == 202
-    assert all(word in told for word in ("maxTokens", "temperature", "claude-3-5-sonnet-20241022", "colour"))
+    assert all(word in warnings for word in ("maxTokens", "temperature", "claude-3-5-sonnet-20241022", "colour"))
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "application/xml"])
@@ -193,28 +193,28 @@ def test_a_body_over_the_limit_is_413_and_one_at_it_is_not(make, relay):
     assert stored(relay) == 1
 
 
-def test_bulk_gives_one_verdict_per_item(client, relay):
-    """One bad item sinks no other; NDJSON and arrays alike."""
+def test_bulk_returns_a_result_per_item(client, relay):
+    """An invalid item does not stop the others; NDJSON and arrays alike."""
     answer = client.simulate_post("/api/claude/bulk", json=[{"prompt": "a"}, {"prompt": ""}, 7, {"prompt": "b"}])
     lines = client.simulate_post(
         "/api/claude/bulk", body=b'{"prompt": "c"}\n\n{"prompt": \n{"prompt": "d"}\n',
         headers={"Content-Type": "application/x-ndjson"},
     )  # fmt: skip
 
-    assert (answer.status_code, [one["statusCode"] for one in answer.json]) == (207, [202, 400, 400, 202])
-    assert [one["index"] for one in answer.json] == [0, 1, 2, 3]
-    assert [one["statusCode"] for one in lines.json] == [202, 400, 202]
+    assert (answer.status_code, [item["statusCode"] for item in answer.json]) == (207, [202, 400, 400, 202])
+    assert [item["index"] for item in answer.json] == [0, 1, 2, 3]
+    assert [item["statusCode"] for item in lines.json] == [202, 400, 202]
     assert "at line 3, column 12" in lines.json[1]["error"]
     assert stored(relay) == 4
 
 
-def test_bulk_takes_a_thousand_and_no_more(client, relay):
+def test_bulk_accepts_at_most_a_thousand_items(client, relay):
     assert client.simulate_post("/api/claude/bulk", json=[{"prompt": "a"}] * 1000).status_code == 207
     assert client.simulate_post("/api/claude/bulk", json=[{"prompt": "a"}] * 1001).status_code == 400
     assert stored(relay) == 1000
 
 
-def test_prefer_wait_answers_with_the_callbacks_body(client, relay):
+def test_prefer_wait_returns_the_body_of_the_callback(client, relay):
     """A job that ends in time is 200 with the bytes that the webhook gets."""
     submit(client, requestId="r-1")
     [claimed] = relay.execution.claim("w", limit=1)

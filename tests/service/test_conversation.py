@@ -1,4 +1,4 @@
-"""Conversations: what a job goes on from, whose it is, and how long it is kept."""
+"""Conversations: the earlier turns of a job, their owner and their retention."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOR_GOOD = a_failure(ErrorType.REFUSED, Remedy.FAIL)
 
 
 def hand_in(relay: Relay, name: str, earlier: str | None = None, *, owner: str = "a", **fields: Any) -> tuple[str, ...]:
-    """Submit “say NAME”; the warnings."""
+    """Submit “say NAME”; returns the warnings."""
     request = {"prompt": f"say {name}", "options": fields.pop("options", {"model": "claude-sonnet-5-5"})}
     if earlier:
         request["continueFrom"] = earlier
@@ -37,16 +37,16 @@ def answer(relay: Relay, text: str, **fields: Any) -> None:
     relay.execution.complete(claim(relay), a_completion(text, **fields))
 
 
-def told(relay: Relay, name: str, earlier: str | None = None, **fields: Any) -> None:
-    """A job that was answered with its name in capitals."""
+def answered(relay: Relay, name: str, earlier: str | None = None, **fields: Any) -> None:
+    """Submit a job and answer it with its name in capitals."""
     hand_in(relay, name, earlier, **fields)
     answer(relay, name.upper())
 
 
-def before(relay: Relay, name: str, earlier: str, **fields: Any) -> list[tuple[str, Any]]:
-    """Submit, claim, and see what was said before; the job stays claimed."""
+def history(relay: Relay, name: str, earlier: str, **fields: Any) -> list[tuple[str, Any]]:
+    """Submit and claim a job, and return its earlier turns."""
     hand_in(relay, name, earlier, **fields)
-    return [(one.request.get("prompt", ""), one.answer) for one in relay.execution.history(claim(relay))]
+    return [(turn.request.get("prompt", ""), turn.answer) for turn in relay.execution.history(claim(relay))]
 
 
 def refused(relay: Relay, earlier: str, *, owner: str = "a", **fields: Any) -> str:
@@ -56,65 +56,65 @@ def refused(relay: Relay, earlier: str, *, owner: str = "a", **fields: Any) -> s
 
 
 def test_every_turn_comes_first_at_any_depth(relay: Relay) -> None:
-    told(relay, "n0")
+    answered(relay, "n0")
     for number in range(1, 60):
-        told(relay, f"n{number}", f"n{number - 1}")
+        answered(relay, f"n{number}", f"n{number - 1}")
 
-    assert before(relay, "last", "n59") == [(f"say n{number}", f"N{number}") for number in range(60)]
+    assert history(relay, "last", "n59") == [(f"say n{number}", f"N{number}") for number in range(60)]
 
 
 def test_a_conversation_may_fork(relay: Relay) -> None:
-    told(relay, "root")
-    told(relay, "left", "root")
+    answered(relay, "root")
+    answered(relay, "left", "root")
 
-    assert before(relay, "right", "root") == [("say root", "ROOT")]
+    assert history(relay, "right", "root") == [("say root", "ROOT")]
 
 
-def test_a_failed_job_is_passed_over_with_a_warning(relay: Relay) -> None:
-    told(relay, "one")
+def test_a_failed_job_is_skipped_with_a_warning(relay: Relay) -> None:
+    answered(relay, "one")
     hand_in(relay, "two", "one")
     relay.execution.fail(claim(relay), FOR_GOOD)
 
     [warning] = hand_in(relay, "three", "two")
 
     assert "two failed" in warning
-    assert [one.answer for one in relay.execution.history(claim(relay))] == ["ONE"]
+    assert [turn.answer for turn in relay.execution.history(claim(relay))] == ["ONE"]
 
 
 def test_a_retried_job_counts_with_its_latest_answer(relay: Relay) -> None:
-    """Also where a later run failed; and what was linked before stays what it was."""
-    told(relay, "one")
+    """Also if a later run failed."""
+    answered(relay, "one")
     hand_in(relay, "early", "one", run_at=1_900_000_000.0)
     relay.retry(JobRef(request_id="one"))
     answer(relay, "ONE, AGAIN")
     relay.retry(JobRef(request_id="one"))
     relay.execution.fail(claim(relay), FOR_GOOD)
 
-    assert before(relay, "two", "one") == [("say one", "ONE, AGAIN")]
+    assert history(relay, "two", "one") == [("say one", "ONE, AGAIN")]
 
 
-def test_the_link_holds_the_run_that_was_accepted(relay: Relay, clock: Clock) -> None:
-    told(relay, "one")
+def test_the_link_keeps_the_run_of_the_time_of_acceptance(relay: Relay, clock: Clock) -> None:
+    answered(relay, "one")
     hand_in(relay, "two", "one", run_at=clock() + 100)
     relay.retry(JobRef(request_id="one"))
     answer(relay, "ONE, AGAIN")
     clock.advance(101)
 
-    assert [one.answer for one in relay.execution.history(claim(relay))] == ["ONE"]
+    assert [turn.answer for turn in relay.execution.history(claim(relay))] == ["ONE"]
 
 
-def test_a_failed_job_that_was_retried_carries_the_conversation_on(relay: Relay) -> None:
-    told(relay, "one")
+def test_a_failed_job_that_was_retried_is_a_turn(relay: Relay) -> None:
+    answered(relay, "one")
     hand_in(relay, "two", "one")
     relay.execution.fail(claim(relay), FOR_GOOD)
     relay.retry(JobRef(request_id="two"))
     answer(relay, "TWO")
 
-    assert before(relay, "three", "two") == [("say one", "ONE"), ("say two", "TWO")]
+    assert history(relay, "three", "two") == [("say one", "ONE"), ("say two", "TWO")]
 
 
-def test_a_first_job_that_failed_is_passed_over_too_and_the_conversation_begins_anew(relay: Relay) -> None:
-    """Whoever wants its answer first retries it: then it counts, as every retried job does."""
+def test_a_failed_first_job_is_skipped_and_the_conversation_starts_again(relay: Relay) -> None:
+    """To get its answer, retry it: then it counts as any retried job."""
     hand_in(relay, "one", options={"systemPrompt": "Be brief."})
     relay.execution.fail(claim(relay), FOR_GOOD)
     warnings = hand_in(relay, "two", "one")
@@ -127,10 +127,10 @@ def test_a_first_job_that_failed_is_passed_over_too_and_the_conversation_begins_
     assert list(relay.execution.history(two)) == []
     assert two.request.request["options"]["systemPrompt"] == "Be brief."
     relay.execution.complete(two, a_completion("TWO"))
-    assert before(relay, "three", "two") == [("say two", "TWO")]
+    assert history(relay, "three", "two") == [("say two", "TWO")]
 
 
-def test_what_has_not_ended_yet_is_a_conflict_with_the_cure(relay: Relay) -> None:
+def test_a_job_that_has_not_ended_is_a_conflict(relay: Relay) -> None:
     hand_in(relay, "one")
 
     assert "still waiting: send this again" in refused(relay, "one")
@@ -138,26 +138,26 @@ def test_what_has_not_ended_yet_is_a_conflict_with_the_cure(relay: Relay) -> Non
     assert "still running" in refused(relay, "one")
 
 
-def test_another_owners_job_is_as_unknown_as_one_that_never_was(relay: Relay) -> None:
-    """The same words for both, and for the admin as for anyone: a conversation has one owner."""
-    told(relay, "one")
+def test_the_job_of_another_owner_is_refused_like_an_unknown_one(relay: Relay) -> None:
+    """With the same message, for the admin, too: a conversation has one owner."""
+    answered(relay, "one")
 
     for owner in ("b", "admin"):
-        mine, nobodys = refused(relay, "one", owner=owner), refused(relay, "two", owner=owner)
-        assert mine.replace("one", "two") == nobodys
+        foreign, unknown = refused(relay, "one", owner=owner), refused(relay, "two", owner=owner)
+        assert foreign.replace("one", "two") == unknown
 
 
-def test_earlier_turns_outlive_the_retention_as_long_as_someone_goes_on_from_them(relay: Relay, clock: Clock) -> None:
-    """What a job goes on from is part of its prompt: it goes when that job goes, and not before."""
-    told(relay, "one")
-    told(relay, "two", "one")
+def test_earlier_turns_are_kept_as_long_as_a_job_continues_them(relay: Relay, clock: Clock) -> None:
+    """Earlier turns are part of a job's prompt: they are purged with it."""
+    answered(relay, "one")
+    answered(relay, "two", "one")
     hand_in(relay, "three", "two", run_at=clock() + 3 * DAY)
     clock.advance(2 * DAY)
 
     assert relay.maintenance.purge() == 0
     clock.advance(2 * DAY)
     claimed = claim(relay)
-    assert [one.answer for one in relay.execution.history(claimed)] == ["ONE", "TWO"]
+    assert [turn.answer for turn in relay.execution.history(claimed)] == ["ONE", "TWO"]
 
     relay.execution.complete(claimed, a_completion())
     clock.advance(2 * DAY)
@@ -165,16 +165,16 @@ def test_earlier_turns_outlive_the_retention_as_long_as_someone_goes_on_from_the
     assert "was purged at" in refused(relay, "two")
 
 
-def test_what_is_not_to_be_kept_is_not_gone_on_from(relay: Relay) -> None:
-    told(relay, "one", retain=Retain.METADATA)
+def test_a_job_whose_content_is_not_kept_cannot_be_continued(relay: Relay) -> None:
+    answered(relay, "one", retain=Retain.METADATA)
 
     assert "retain: metadata" in refused(relay, "one")
 
 
-def test_model_system_prompt_and_tools_hold_for_the_whole_conversation(relay: Relay) -> None:
+def test_model_system_prompt_and_tools_are_inherited(relay: Relay) -> None:
     raw = {"tools": [{"name": "clock"}], "max_tokens": 5}
     options = {"model": "claude-opus-5-5", "systemPrompt": "Be brief.", "effort": "low", "raw": raw}
-    told(relay, "one", model="claude-opus-5-5", options=options)
+    answered(relay, "one", model="claude-opus-5-5", options=options)
     hand_in(relay, "two", "one")
     two = claim(relay)
 
@@ -187,13 +187,13 @@ def test_model_system_prompt_and_tools_hold_for_the_whole_conversation(relay: Re
 
 
 def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock: Clock) -> None:
-    """The door knew only the default one; and the conversation's may be gone by now. The 202 says both."""
+    """Intake fitted them to the default model, and the inherited model may be retired. The 202 warns of both."""
     relay = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"))
     plain = {"effort": {"supported": False}}
     listed = [{"id": "claude-haiku-4-5", "line": "haiku", "capabilities": plain}, {"id": "claude-sonnet-5-5"}]
     relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
     options = {"model": "claude-haiku-4-5"}
-    told(relay, "one", model="claude-haiku-4-5", options=options)
+    answered(relay, "one", model="claude-haiku-4-5", options=options)
     [dropped] = hand_in(relay, "two", "one", options={"model": "claude-sonnet-5-5", "effort": "max"})
     assert dropped == "options.effort max was ignored: claude-haiku-4-5 does not take it"
     assert claim(relay).request.request["options"] == options
@@ -201,31 +201,31 @@ def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock
     listed[0]["lifecycle"] = "retired"
     relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
     later = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"))
-    [gone] = hand_in(later, "three", "one")
-    assert "claude-haiku-4-5 was retired" in gone and "claude-sonnet-5-5 is asked instead" in gone
+    [retired] = hand_in(later, "three", "one")
+    assert "claude-haiku-4-5 was retired" in retired and "claude-sonnet-5-5 is asked instead" in retired
     assert claim(later).job.model == "claude-sonnet-5-5"
 
 
-def test_what_the_caller_names_is_taken_instead(relay: Relay) -> None:
-    told(relay, "one", options={"model": "claude-opus-5-5", "systemPrompt": "Be brief.", "raw": {"system": "old"}})
+def test_options_of_the_caller_replace_inherited_ones(relay: Relay) -> None:
+    answered(relay, "one", options={"model": "claude-opus-5-5", "systemPrompt": "Be brief.", "raw": {"system": "old"}})
     own = {"model": "claude-haiku-5-5", "systemPrompt": "Be long."}
     hand_in(relay, "two", "one", model="claude-haiku-5-5", chosen_model=True, options=own)
 
     assert claim(relay).request.request["options"] == own
 
 
-def test_an_answer_of_more_than_text_goes_back_block_by_block(relay: Relay) -> None:
+def test_an_answer_with_tool_calls_is_sent_back_block_by_block(relay: Relay) -> None:
     blocks = [{"type": "text", "text": "Look."}, {"type": "tool_use", "id": "t1", "name": "clock", "input": {}}]
     hand_in(relay, "one")
     answer(relay, "Look.", blocks=blocks, stop_reason="tool_use")
     result = [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "noon"}]}]
 
     assert "tool_result for t1" in refused(relay, "one")
-    assert before(relay, "two", "one", request={"messages": result}) == [("say one", blocks)]
+    assert history(relay, "two", "one", request={"messages": result}) == [("say one", blocks)]
 
 
-def test_a_file_by_address_goes_along_as_it_was_fetched_then(relay: Relay) -> None:
-    """The address may be gone by now: nothing of an earlier turn is fetched again."""
+def test_a_file_from_a_url_is_sent_as_it_was_fetched(relay: Relay) -> None:
+    """Files of earlier turns are not fetched again: the URL may no longer exist."""
     hand_in(relay, "one", request={"files": [{"url": "https://a.example/f.pdf"}]})
     claimed = claim(relay)
     file = FetchedFile(number=0, media_type="application/pdf", size=5, sha256="s", at=0.0, name="f.pdf")
@@ -238,10 +238,10 @@ def test_a_file_by_address_goes_along_as_it_was_fetched_then(relay: Relay) -> No
     assert (base64.b64decode(sent["data"]), sent["mediaType"], sent["name"]) == (b"%PDF-", "application/pdf", "f.pdf")
 
 
-def test_a_repeat_is_known_although_its_conversation_is_gone(relay: Relay, clock: Clock) -> None:
-    """Idempotency comes first: what was accepted once is not refused for what has become of its past."""
-    told(relay, "one")
-    told(relay, "two", "one")
+def test_a_duplicate_is_accepted_although_its_conversation_was_purged(relay: Relay, clock: Clock) -> None:
+    """Idempotency comes first: a job that was accepted once is not refused later."""
+    answered(relay, "one")
+    answered(relay, "two", "one")
     clock.advance(2 * DAY)
     while relay.maintenance.purge():
         pass
@@ -250,10 +250,10 @@ def test_a_repeat_is_known_although_its_conversation_is_gone(relay: Relay, clock
     assert relay.submit(submission, owner="a").duplicate
 
 
-def test_one_that_is_refused_sinks_no_other(relay: Relay) -> None:
+def test_a_refused_submission_does_not_stop_the_others(relay: Relay) -> None:
     lost = a_submission("x", request={"prompt": "x", "options": {}, "continueFrom": "nothing"})
 
-    verdicts = relay.submit_many([lost, a_submission("y")], owner="a")
+    results = relay.submit_many([lost, a_submission("y")], owner="a")
 
-    assert [isinstance(verdict, RelayError) for verdict in verdicts] == [True, False]
+    assert [isinstance(result, RelayError) for result in results] == [True, False]
     assert relay.queries.status(JobRef(request_id="y"))["status"] == "pending"

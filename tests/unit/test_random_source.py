@@ -1,4 +1,4 @@
-"""Random bytes that are fetched many at once are as good as fetched one by one."""
+"""Random bytes from buffered blocks: each byte is used once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from claude_relay.services import random_source
 from claude_relay.services.random_source import BufferedSystemRandom
 
 
-def test_every_byte_is_given_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the order in which the system gave them, across fetches, and for whoever asks for more than one fetch."""
+def test_every_byte_is_returned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Across blocks, and for requests larger than a block."""
     counter = iter(range(2**32))
     monkeypatch.setattr(
         random_source.os, "urandom", lambda n: b"".join(next(counter).to_bytes(4, "big") for _ in range(n))
@@ -38,7 +38,7 @@ def test_threads_share_no_bytes() -> None:
     assert len(set(taken)) == 16_000
 
 
-def test_a_forked_process_gives_out_others() -> None:
+def test_a_forked_process_returns_other_bytes() -> None:
     source = BufferedSystemRandom()
     source.randbytes(10)
     reading, writing = os.pipe()
@@ -50,7 +50,7 @@ def test_a_forked_process_gives_out_others() -> None:
     assert os.read(reading, 10) != source.randbytes(10)
 
 
-def test_the_system_is_asked_once_for_many(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_requests_need_one_system_call(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(random_source.os, "urandom", lambda n: asked.append(n) or bytes(n))
     source = BufferedSystemRandom()

@@ -1,4 +1,4 @@
-"""The list of models: fetched by the worker, stored, and what the door makes of it."""
+"""The model list: fetched and stored by a worker, cached by every process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOWN = Failure(type=ErrorType.UPSTREAM, message="no", remedy=Remedy.RETRY)
 
 
 class Scripted:
-    """A source of lists."""
+    """A model lister with fixed answers."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 
 def test_every_page_is_fetched_and_stored_with_the_retired_ones(relay: Relay, store: SqliteStore) -> None:
-    """Through the real client: pages are followed, unknown fields do no harm, and it is no call in the books."""
+    """Through the real client: pages are followed, unknown fields are ignored, and it is not a call in the ledger."""
     with FakeClaude() as fake:
         fake.page = 2
         messages = AnthropicMessages(
@@ -51,52 +51,52 @@ def test_every_page_is_fetched_and_stored_with_the_retired_ones(relay: Relay, st
         messages.close()
 
     memo = store.read(lambda tx: tx.shared_value("models"))
-    assert [one["id"] for one in memo["models"]] == [one["id"] for one in fake.models or ()]
+    assert [model["id"] for model in memo["models"]] == [model["id"] for model in fake.models or ()]
     assert memo["fetchedAt"] == pytest.approx(time.time(), abs=60)
     assert memo["models"][-1]["lifecycle"] == "retired"
     assert (len(fake.looks), fake.books) == (4, [])
     assert all(seen.headers["authorization"] == "Bearer sk-ant-test" for seen in fake.looks)
 
 
-def test_a_list_that_cannot_be_had_is_asked_for_more_and_more_seldom(relay: Relay, store: SqliteStore) -> None:
-    """What was known before stands, and a list that names nothing counts as none."""
-    one = [{"id": "claude-sonnet-6", "line": "sonnet"}]
-    lookup = ModelRefresher(relay, Scripted(one, DOWN, [], DOWN, one, DOWN), provider="anthropic")
+def test_a_failing_fetch_backs_off(relay: Relay, store: SqliteStore) -> None:
+    """The stored list is kept, and an empty list counts as a failure."""
+    models = [{"id": "claude-sonnet-6", "line": "sonnet"}]
+    lookup = ModelRefresher(relay, Scripted(models, DOWN, [], DOWN, models, DOWN), provider="anthropic")
 
     pauses = [lookup.refresh() for _ in range(6)]
     assert pauses == [REFRESH, FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, REFRESH, FIRST_PAUSE]
-    assert store.read(lambda tx: tx.shared_value("models"))["models"] == one
+    assert store.read(lambda tx: tx.shared_value("models"))["models"] == models
 
 
 @pytest.mark.parametrize("broken", [None, []])
-def test_an_upstream_without_a_list_is_a_failure_and_no_crash(broken: Any) -> None:
+def test_an_upstream_without_a_list_is_a_failure(broken: Any) -> None:
     """A gateway may not have one."""
     with FakeClaude() as fake:
         fake.models = broken
         messages = AnthropicMessages(
             api_key="sk-ant-test", prices=PriceList(dated=""), base_url=fake.url, limits=CallTimeouts()
         )
-        found = messages.models()
+        models = messages.models()
         messages.close()
 
-    assert found == [] or (isinstance(found, Failure) and found.reason == "http_500")
+    assert models == [] or (isinstance(models, Failure) and models.reason == "http_500")
 
 
-def test_the_door_learns_of_a_new_list_while_it_runs(relay: Relay, store: SqliteStore) -> None:
-    """Within seconds, and without asking the store for each job."""
+def test_a_new_list_is_used_without_a_restart(relay: Relay, store: SqliteStore) -> None:
+    """Within seconds, and without reading the store for each job."""
     clock = Clock(0.0)
-    known = CachedModelCatalog(store, clock=clock)
-    assert known() is BUILT_IN
+    catalog = CachedModelCatalog(store, clock=clock)
+    assert catalog() is BUILT_IN
 
     ModelRefresher(relay, Scripted([{"id": "claude-opus-6", "line": "opus"}]), provider="anthropic").refresh()
-    assert known() is BUILT_IN
+    assert catalog() is BUILT_IN
     clock.advance(MAX_AGE)
-    assert known().aliases["smart"] == "claude-opus-6"
-    assert known() is known()
+    assert catalog().aliases["smart"] == "claude-opus-6"
+    assert catalog() is catalog()
 
 
-def test_the_list_of_another_upstream_says_nothing(relay: Relay, store: SqliteStore) -> None:
-    """Whoever goes from the sandbox to Anthropic does not take its scenery along."""
+def test_the_list_of_another_provider_is_ignored(relay: Relay, store: SqliteStore) -> None:
+    """A relay that switches from the sandbox to Anthropic does not use the models of the sandbox."""
     ModelRefresher(relay, Scripted([{"id": "claude-opus-6", "line": "opus"}]), provider="sandbox").refresh()
 
     assert CachedModelCatalog(store, provider="anthropic")() is BUILT_IN
@@ -107,7 +107,7 @@ def test_the_list_of_another_upstream_says_nothing(relay: Relay, store: SqliteSt
     "memo",
     [None, 7, {}, {"models": []}, {"models": [1, {"id": ""}], "fetchedAt": 1.0}, {"models": [listed("claude-opus-6")]}],
 )
-def test_a_memo_that_makes_no_sense_leaves_the_built_in_list(store: SqliteStore, memo: Any) -> None:
+def test_an_invalid_stored_list_leaves_the_built_in_one(store: SqliteStore, memo: Any) -> None:
     store.write(lambda tx: tx.set_shared_value("models", memo))
 
     assert CachedModelCatalog(store)() is BUILT_IN

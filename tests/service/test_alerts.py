@@ -1,4 +1,4 @@
-"""Alerts on a real store: once a cause, by one of several, until it is taken; and again when it comes back."""
+"""Alerts on a real store: once per cause, sent by one process, and again when the cause returns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure
 
 @pytest.fixture
 def disk() -> list[str]:
-    """What is wrong with the disk, if anything."""
+    """The fault of the disk, if any."""
     return []
 
 
@@ -40,20 +40,22 @@ def raised(relay: Relay, **how: object) -> list[str]:
 
 def answered(relay: Relay, *names: str, url: str = "https://dead.example/x") -> None:
     relay.submit_many([a_submission(name, webhook_url=url) for name in names])
-    relay.execution.complete_many([(one, a_completion()) for one in relay.execution.claim("w", limit=len(names))])
+    relay.execution.complete_many(
+        [(claimed, a_completion()) for claimed in relay.execution.claim("w", limit=len(names))]
+    )
 
 
 def send(relay: Relay, reply: Reply) -> None:
-    for one in relay.deliveries.claim("w", limit=64):
-        relay.deliveries.record_attempt(one, reply)
+    for claimed in relay.deliveries.claim("w", limit=64):
+        relay.deliveries.record_attempt(claimed, reply)
 
 
 def park(relay: Relay) -> None:
-    [one] = relay.execution.claim("w", limit=1)
-    relay.execution.fail(one, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
 
 
-def test_a_cause_that_ends_and_comes_back_is_told_again(relay: Relay, clock: Clock) -> None:
+def test_a_cause_that_returns_is_alerted_again(relay: Relay, clock: Clock) -> None:
     relay.submit(a_submission("r-1"))
     park(relay)
     assert (raised(relay), raised(relay)) == (["queue_parked"], [])
@@ -65,7 +67,7 @@ def test_a_cause_that_ends_and_comes_back_is_told_again(relay: Relay, clock: Clo
     assert raised(relay) == ["queue_parked"]
 
 
-def test_what_was_told_survives_a_restart(relay: Relay, clock: Clock, tmp_path: Path) -> None:
+def test_a_restart_repeats_no_alert(relay: Relay, clock: Clock, tmp_path: Path) -> None:
     relay.submit(a_submission("r-1"))
     park(relay)
     raised(relay)
@@ -76,15 +78,15 @@ def test_what_was_told_survives_a_restart(relay: Relay, clock: Clock, tmp_path: 
         store.close()
 
 
-def test_a_hundred_dead_callbacks_are_one_alert_and_next_days_another(relay: Relay, clock: Clock) -> None:
+def test_a_hundred_dead_callbacks_are_one_alert_and_the_next_day_is_another(relay: Relay, clock: Clock) -> None:
     answered(relay, *(f"r-{n}" for n in range(100)))
     clock.advance(2)
-    told = []
+    kinds = []
     for _ in range(40):
         send(relay, Reply(status=403))
-        told += raised(relay)
+        kinds += raised(relay)
         clock.advance(1)
-    assert told == ["delivery_dead"]
+    assert kinds == ["delivery_dead"]
 
     clock.advance(24 * 3600)
     assert raised(relay) == []
@@ -96,15 +98,15 @@ def test_a_hundred_dead_callbacks_are_one_alert_and_next_days_another(relay: Rel
     assert "it answered 403" in alert.message
 
 
-def test_a_destination_that_fails_is_told_of_once_and_again_after_it_was_back(relay: Relay, clock: Clock) -> None:
+def test_a_failing_destination_is_alerted_once_and_again_after_it_recovered(relay: Relay, clock: Clock) -> None:
     answered(relay, *(f"r-{n}" for n in range(50)))
     clock.advance(2)
-    told = []
+    kinds = []
     for _ in range(60):
         send(relay, Reply(status=503))
-        told += raised(relay)
+        kinds += raised(relay)
         clock.advance(1)
-    assert told == ["destination_unhealthy"]
+    assert kinds == ["destination_unhealthy"]
 
     clock.advance(destinations.LONGEST_PAUSE)
     for _ in range(1000):
@@ -121,32 +123,32 @@ def test_a_destination_that_fails_is_told_of_once_and_again_after_it_was_back(re
     assert raised(relay) == ["destination_unhealthy"]
 
 
-def test_a_destination_that_answers_now_and_then_is_one_cause(relay: Relay, clock: Clock) -> None:
-    """It takes one callback in ten: back for a moment, slowed down again, for as long as anybody looks."""
+def test_a_flapping_destination_is_one_cause(relay: Relay, clock: Clock) -> None:
+    """It accepts one callback in ten: it recovers for a moment and is slowed again."""
     answered(relay, *(f"r-{n}" for n in range(400)))
     clock.advance(2)
-    told, posts = [], 0
+    kinds, posts = [], 0
     for _ in range(900):
-        for one in relay.deliveries.claim("w", limit=64):
+        for claimed in relay.deliveries.claim("w", limit=64):
             posts += 1
-            relay.deliveries.record_attempt(one, Reply(status=200 if posts % 10 == 0 else 503))
-        told += raised(relay)
+            relay.deliveries.record_attempt(claimed, Reply(status=200 if posts % 10 == 0 else 503))
+        kinds += raised(relay)
         clock.advance(2)
     assert posts > 40
 
-    assert told == ["destination_unhealthy"]
+    assert kinds == ["destination_unhealthy"]
 
 
-def test_a_disk_around_its_floor_does_not_chatter(relay: Relay, clock: Clock, disk: list[str]) -> None:
-    told = []
+def test_a_disk_around_its_limit_is_one_alert(relay: Relay, clock: Clock, disk: list[str]) -> None:
+    kinds = []
     for _ in range(10):
         disk.append("has 3 MiB left")
-        told += raised(relay)
+        kinds += raised(relay)
         clock.advance(10)
         disk.clear()
-        told += raised(relay)
+        kinds += raised(relay)
         clock.advance(10)
-    assert told == ["disk_low"]
+    assert kinds == ["disk_low"]
 
     clock.advance(301)
     raised(relay)
@@ -154,15 +156,15 @@ def test_a_disk_around_its_floor_does_not_chatter(relay: Relay, clock: Clock, di
     assert raised(relay) == ["disk_low"]
 
 
-def test_no_worker_is_told_by_whoever_is_there_to_see_it(relay: Relay, clock: Clock) -> None:
+def test_a_missing_worker_is_alerted_by_a_process_that_ran_long_enough(relay: Relay, clock: Clock) -> None:
     relay.submit(a_submission("r-1"))
     assert raised(relay, watched_for=999.0) == []
     clock.advance(61)
     assert raised(relay, watched_for=30.0) == []
     assert raised(relay, watched_for=90.0) == ["no_worker"]
-    told = relay.alerts.claim()
-    assert told is not None
-    assert json.loads(told.body)["count"] == 1
+    alert = relay.alerts.claim()
+    assert alert is not None
+    assert json.loads(alert.body)["count"] == 1
 
     relay.maintenance.heartbeat(
         WorkerHeartbeat(id="w", host="h", pid=1, started_at=clock.now, seen_at=clock.now, slots=1, running=0)
@@ -172,7 +174,7 @@ def test_no_worker_is_told_by_whoever_is_there_to_see_it(relay: Relay, clock: Cl
     assert raised(relay, watched_for=90.0) == ["no_worker"]
 
 
-def test_a_model_that_retires_is_told_of_by_setting_and_by_job(relay: Relay, clock: Clock) -> None:
+def test_a_retiring_model_is_alerted_by_setting_and_by_job(relay: Relay, clock: Clock) -> None:
     day = "2027-01-31T00:00:00Z"
     models = [
         {"id": "claude-old-4-5", "retiresAt": day},
@@ -185,15 +187,15 @@ def test_a_model_that_retires_is_told_of_by_setting_and_by_job(relay: Relay, clo
     relay.maintenance.set_shared("models", {"fetchedAt": clock.now, "models": models})
     relay.submit(a_submission("r-1", model="claude-old-4-5"))
     relay.submit(a_submission("r-2", model="claude-far-4-5"))
-    found = relay.alerts.evaluate(settings=[("RELAY_MODEL", "claude-set-4-5")])
+    alerts = relay.alerts.evaluate(settings=[("RELAY_MODEL", "claude-set-4-5")])
 
-    assert {alert.cause for alert in found} == {"model_retiring claude-old-4-5", "model_retiring claude-set-4-5"}
-    assert any("RELAY_MODEL names it" in alert.message for alert in found)
-    assert any("1 of the latest jobs name it" in alert.message for alert in found)
+    assert {alert.cause for alert in alerts} == {"model_retiring claude-old-4-5", "model_retiring claude-set-4-5"}
+    assert any("RELAY_MODEL names it" in alert.message for alert in alerts)
+    assert any("1 of the latest jobs name it" in alert.message for alert in alerts)
 
 
-def test_of_several_processes_one_tells_and_a_failing_url_gets_a_few_tries(relay: Relay, clock: Clock) -> None:
-    """The same id and the same bytes at every try; one who dies over it is replaced."""
+def test_one_process_sends_an_alert_and_a_failing_url_gets_a_few_attempts(relay: Relay, clock: Clock) -> None:
+    """With the same id and bytes at every attempt; a process that dies is replaced."""
     relay.submit(a_submission("r-1"))
     park(relay)
     raised(relay)
@@ -216,21 +218,21 @@ def test_of_several_processes_one_tells_and_a_failing_url_gets_a_few_tries(relay
     assert relay.alerts.claim() is None
 
 
-def test_what_was_taken_is_not_told_again(relay: Relay, clock: Clock) -> None:
+def test_a_sent_alert_is_not_sent_again(relay: Relay, clock: Clock) -> None:
     relay.submit(a_submission("r-1"))
     park(relay)
     raised(relay)
-    told = relay.alerts.claim()
-    assert told is not None
-    relay.alerts.record_sent(told, taken=True)
+    alert = relay.alerts.claim()
+    assert alert is not None
+    relay.alerts.record_sent(alert, taken=True)
     clock.advance(10**5)
 
     assert relay.alerts.claim() is None
     assert relay.queries.status(JobRef(request_id="r-1"))["status"] == "pending"
 
 
-class Out:
-    """Answers what it is told to, in the place of RELAY_ALERT_URL."""
+class FakeSender:
+    """A sender with a fixed reply."""
 
     def __init__(self, reply: Reply) -> None:
         self.reply, self.ids = reply, []
@@ -240,75 +242,79 @@ class Out:
         return self.reply
 
 
-def missed(relay: Relay, clock: Clock) -> None:
-    """A job waits, and no worker has come in a minute."""
+def without_worker(relay: Relay, clock: Clock) -> None:
+    """A job waits, and there has been no worker for a minute."""
     relay.submit(a_submission("r-1"))
     clock.advance(61)
     assert raised(relay, watched_for=90.0) == ["no_worker"]
 
 
-def seen(relay: Relay, clock: Clock) -> None:
+def with_worker(relay: Relay, clock: Clock) -> None:
     relay.maintenance.heartbeat(
         WorkerHeartbeat(id="w", host="h", pid=1, started_at=clock.now, seen_at=clock.now, slots=1, running=0)
     )
 
 
-def test_who_cannot_tell_leaves_word_once_a_minute_for_as_long_as_it_takes(relay: Relay, clock: Clock) -> None:
-    left: list[float] = []
-    shut_in = AlertSender(relay, Out(Reply()), url=None, leave_word=lambda: left.append(clock.now), clock=clock)
-    shut_in._ask()
-    assert left == []  # all is well
-    missed(relay, clock)
+def test_a_process_without_network_sets_the_trigger_once_a_minute(relay: Relay, clock: Clock) -> None:
+    set_at: list[float] = []
+    offline = AlertSender(
+        relay, FakeSender(Reply()), url=None, leave_word=lambda: set_at.append(clock.now), clock=clock
+    )
+    offline._ask()
+    assert set_at == []  # all is well
+    without_worker(relay, clock)
     began = clock.now
     for _ in range(65):
-        shut_in._ask()
+        offline._ask()
         clock.advance(2)
-    assert [round(at - began) for at in left] == [0, 60, 120]
+    assert [round(at - began) for at in set_at] == [0, 60, 120]
 
-    free = AlertSender(relay, Out(Reply(status=204)), url="https://ops.example/", clock=clock)
-    assert free.once() == 1
+    online = AlertSender(relay, FakeSender(Reply(status=204)), url="https://ops.example/", clock=clock)
+    assert online.once() == 1
     clock.advance(61)
-    shut_in._ask()
-    assert len(left) == 3
+    offline._ask()
+    assert len(set_at) == 3
 
 
-def test_no_word_is_left_while_a_worker_is_there_to_tell(relay: Relay, clock: Clock) -> None:
-    """Also where no address is set, and nobody ever will."""
-    left: list[float] = []
-    shut_in = AlertSender(relay, Out(Reply()), url=None, leave_word=lambda: left.append(clock.now), clock=clock)
+def test_the_trigger_is_not_set_while_a_worker_can_send(relay: Relay, clock: Clock) -> None:
+    """Also without RELAY_ALERT_URL."""
+    set_at: list[float] = []
+    offline = AlertSender(
+        relay, FakeSender(Reply()), url=None, leave_word=lambda: set_at.append(clock.now), clock=clock
+    )
     relay.submit(a_submission("r-1"))
     park(relay)
-    seen(relay, clock)
+    with_worker(relay, clock)
     assert raised(relay) == ["queue_parked"]
-    shut_in._ask()
-    assert left == []
+    offline._ask()
+    assert set_at == []
 
     clock.advance(61)
-    shut_in._ask()
-    assert len(left) == 1
+    offline._ask()
+    assert len(set_at) == 1
 
 
-def test_word_that_cannot_be_left_is_tried_again_within_a_minute(relay: Relay, clock: Clock) -> None:
+def test_a_trigger_that_fails_is_set_again_within_a_minute(relay: Relay, clock: Clock) -> None:
     tries: list[float] = []
 
     def leave() -> None:
         tries.append(clock.now)
         raise PermissionError("alerts.due")
 
-    shut_in = AlertSender(relay, Out(Reply()), url=None, leave_word=leave, clock=clock)
-    missed(relay, clock)
-    shut_in._ask()
-    shut_in._ask()
+    offline = AlertSender(relay, FakeSender(Reply()), url=None, leave_word=leave, clock=clock)
+    without_worker(relay, clock)
+    offline._ask()
+    offline._ask()
     clock.advance(61)
-    shut_in._ask()
+    offline._ask()
 
     assert len(tries) == 2
 
 
-def test_who_only_comes_to_tell_takes_no_alert_back_and_tells_it_once(relay: Relay, clock: Clock) -> None:
-    """It has looked on for no time at all, and believes whoever has."""
-    missed(relay, clock)
-    url = Out(Reply(status=503))
+def test_a_single_run_resolves_no_alert_and_sends_it_once(relay: Relay, clock: Clock) -> None:
+    """Its uptime is 0, so it keeps the alerts of processes that ran longer."""
+    without_worker(relay, clock)
+    url = FakeSender(Reply(status=503))
     assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 0
     assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 0  # it is not due yet
     clock.advance(61)
@@ -318,7 +324,7 @@ def test_who_only_comes_to_tell_takes_no_alert_back_and_tells_it_once(relay: Rel
     assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 0
     assert len(url.ids) == 2 and len(set(url.ids)) == 1
 
-    seen(relay, clock)
+    with_worker(relay, clock)
     assert raised(relay) == []  # it is over
     clock.advance(61)
     assert raised(relay, watched_for=90.0) == ["no_worker"]
@@ -326,19 +332,19 @@ def test_who_only_comes_to_tell_takes_no_alert_back_and_tells_it_once(relay: Rel
     assert len(set(url.ids)) == 2
 
 
-def test_who_only_comes_to_tell_does_not_stay(relay: Relay, clock: Clock) -> None:
-    """Neither without a network, nor where every try takes long."""
+def test_a_single_run_ends_soon(relay: Relay, clock: Clock) -> None:
+    """Also without a network, and where every attempt takes long."""
     relay.submit(a_submission("r-1"))
     park(relay)
-    missed_too = [a_submission(f"r-{number}") for number in range(2, 4)]
-    relay.submit_many(missed_too)
+    more = [a_submission(f"r-{number}") for number in range(2, 4)]
+    relay.submit_many(more)
     clock.advance(61)
     assert sorted(raised(relay, watched_for=90.0)) == ["no_worker", "queue_parked"]
-    shut_in = Out(Reply(error="network is unreachable", local_fault=True))
-    assert AlertSender(relay, shut_in, url="https://ops.example/", clock=clock).once() == 0
-    assert len(shut_in.ids) == 1
+    offline = FakeSender(Reply(error="network is unreachable", local_fault=True))
+    assert AlertSender(relay, offline, url="https://ops.example/", clock=clock).once() == 0
+    assert len(offline.ids) == 1
 
-    class Slow(Out):
+    class Slow(FakeSender):
         def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
             clock.advance(61)
             return super().post(url, body, headers)
@@ -348,18 +354,18 @@ def test_who_only_comes_to_tell_does_not_stay(relay: Relay, clock: Clock) -> Non
     assert len(slow.ids) == 1
 
 
-def test_a_process_without_a_network_uses_up_nobodys_tries(relay: Relay) -> None:
-    """It hands the alert back and stands aside; the next one tells it, under the same id."""
+def test_a_process_without_a_network_uses_up_no_attempts(relay: Relay) -> None:
+    """It releases the alert, and the next process sends it with the same id."""
     relay.submit(a_submission("r-1"))
     park(relay)
     raised(relay)
-    shut_in, free = Out(Reply(error="network is unreachable", local_fault=True)), Out(Reply(status=204))
+    offline, online = FakeSender(Reply(error="network is unreachable", local_fault=True)), FakeSender(Reply(status=204))
     for _ in range(3):
-        assert AlertSender(relay, shut_in, url="https://ops.example/")._tell() >= 60
-    told = relay.alerts.claim()
-    assert told is not None and told.attempts == 1
-    relay.alerts.release(told)
-    AlertSender(relay, free, url="https://ops.example/")._tell()
+        assert AlertSender(relay, offline, url="https://ops.example/")._tell() >= 60
+    alert = relay.alerts.claim()
+    assert alert is not None and alert.attempts == 1
+    relay.alerts.release(alert)
+    AlertSender(relay, online, url="https://ops.example/")._tell()
 
-    assert free.ids == shut_in.ids[:1] and len(set(shut_in.ids)) == 1
+    assert online.ids == offline.ids[:1] and len(set(offline.ids)) == 1
     assert relay.alerts.claim() is None

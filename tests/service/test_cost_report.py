@@ -1,4 +1,4 @@
-"""What was spent: summed up in the transaction that ends a try, and still there when the job is not."""
+"""Costs: summed in the transaction that ends an attempt, and kept longer than the job."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def a_job(relay: Relay, owner: str = "admin", usd: float | None = 0.25, **fields
 
 
 def rows(relay: Relay, by: str, **which: Any) -> dict[str, tuple[int, float | None, int]]:
-    told = relay.queries.cost(by=by, **which)["rows"]
-    return {row[by]: (row["calls"], row["costUsd"], row["unpricedCalls"]) for row in told}
+    report = relay.queries.cost(by=by, **which)["rows"]
+    return {row[by]: (row["calls"], row["costUsd"], row["unpricedCalls"]) for row in report}
 
 
-def test_spending_is_told_by_key_group_model_day_and_mode(relay: Relay, clock: Clock) -> None:
+def test_costs_are_grouped_by_key_group_model_day_and_mode(relay: Relay, clock: Clock) -> None:
     a_job(relay, "make", group="a")
     a_job(relay, "n8n", group="b")
     clock.advance(DAY)
@@ -50,8 +50,8 @@ def test_spending_is_told_by_key_group_model_day_and_mode(relay: Relay, clock: C
         relay.queries.cost(by="colour")
 
 
-def test_a_sum_has_no_more_digits_than_what_was_added(relay: Relay) -> None:
-    """Adding floats leaves 0.30000000000000004 behind."""
+def test_a_sum_has_no_rounding_errors(relay: Relay) -> None:
+    """Adding floats gives 0.30000000000000004."""
     for _ in range(3):
         a_job(relay, usd=0.1)
 
@@ -59,8 +59,8 @@ def test_a_sum_has_no_more_digits_than_what_was_added(relay: Relay) -> None:
     assert rows(relay, "key") == {"admin": (3, 0.3, 0)}
 
 
-def test_every_try_counts_once_and_what_was_never_sent_is_none(relay: Relay, clock: Clock) -> None:
-    """A failed try that cost something, an interrupted one by its last checkpoint, one handed back, and the answer."""
+def test_every_sent_attempt_counts_once(relay: Relay, clock: Clock) -> None:
+    """A failed attempt with a cost, an interrupted one by its last checkpoint, a released one, and the answer."""
     relay.submit(a_submission("r"))
     failed = a_failure(ErrorType.UPSTREAM, Remedy.RETRY, usage={"input_tokens": 7}, cost_usd=0.125)
     relay.execution.fail(claim(relay), failed)
@@ -75,8 +75,8 @@ def test_every_try_counts_once_and_what_was_never_sent_is_none(relay: Relay, clo
     assert relay.queries.status(JobRef(request_id="r"))["costUsd"] == 0.875
 
 
-def test_a_price_that_is_not_known_is_said_and_never_taken_for_nothing(relay: Relay) -> None:
-    """Free tries are 0, unknown ones null, and a sum of both says how many it lacks."""
+def test_an_unknown_price_is_never_counted_as_zero(relay: Relay) -> None:
+    """Free attempts are 0, unknown prices null, and a sum of both counts the unpriced calls."""
     relay.submit(a_submission("r"))
     relay.execution.fail(claim(relay), a_failure(ErrorType.OVERLOADED, Remedy.FAIL))
     assert rows(relay, "key") == {"admin": (1, 0.0, 0)}
@@ -88,7 +88,7 @@ def test_a_price_that_is_not_known_is_said_and_never_taken_for_nothing(relay: Re
     assert rows(relay, "key")["odd"] == (3, 0.5, 2)
 
 
-def test_the_sums_outlive_the_jobs(relay: Relay, clock: Clock) -> None:
+def test_sums_survive_the_purge(relay: Relay, clock: Clock) -> None:
     a_job(relay, webhook_url=None)
     clock.advance(2 * DAY)
     assert relay.maintenance.purge() == 1
@@ -96,8 +96,8 @@ def test_the_sums_outlive_the_jobs(relay: Relay, clock: Clock) -> None:
     assert rows(relay, "model") == {"claude-sonnet-5-5": (1, 0.25, 0)}
 
 
-def test_a_store_of_before_brings_its_ledger_along(tmp_path: Path) -> None:
-    """What stands in its ledger is summed up; of purged jobs each key's daily sum is all there was, and it is kept."""
+def test_the_migration_sums_up_the_ledger(tmp_path: Path) -> None:
+    """The ledger is summed; of purged jobs each key's daily sum is all that exists, and it is kept."""
     path = tmp_path / "relay.db"
     [costs] = [step for step in migrate.steps("sqlite") if step.name == "costs"]
     old = apsw.Connection(str(path))

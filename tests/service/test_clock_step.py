@@ -1,4 +1,4 @@
-"""The calendar is set, by hours and both ways: what is relative goes on as if nothing had been."""
+"""The wall clock is set, by hours, ahead and back: relative times are not affected."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ SET = pytest.mark.parametrize("by", [2 * HOUR, -2 * HOUR, 40 * DAY, -40 * DAY])
 
 
 class Machine:
-    """Its two clocks."""
+    """The two clocks of a machine."""
 
     def __init__(self) -> None:
         self.wall, self.steady, self.boot = 1_800_000_000.0, 1000.0, "first"
 
     def passes(self, seconds: float) -> None:
-        """Time goes by."""
+        """Let time pass."""
         self.wall += seconds
         self.steady += seconds
 
     def set(self, by: float) -> None:
-        """Someone sets the calendar."""
+        """Set the wall clock."""
         self.wall += by
 
     def starts_again(self, wall: float) -> None:
@@ -58,13 +58,13 @@ def a_relay(path: Path, machine: Machine) -> Relay:
 @pytest.fixture
 def relay(tmp_path: Path, machine: Machine) -> Iterator[Relay]:
     relay = a_relay(tmp_path / "relay.db", machine)
-    relay.execution.claim("w", limit=1)  # any write: the time is noted
+    relay.execution.claim("w", limit=1)  # any write: it stores the reference
     yield relay
     relay.close()
 
 
 def claim(relay: Relay) -> list[str]:
-    return [one.job.request_id for one in relay.execution.claim("w", limit=99)]
+    return [claimed.job.request_id for claimed in relay.execution.claim("w", limit=99)]
 
 
 def stored(relay: Relay, name: str) -> Job:
@@ -72,9 +72,7 @@ def stored(relay: Relay, name: str) -> Job:
 
 
 @SET
-def test_waiting_and_backing_off_jobs_wait_as_long_as_they_would_have(
-    relay: Relay, machine: Machine, by: float
-) -> None:
+def test_delays_and_backoffs_keep_their_length(relay: Relay, machine: Machine, by: float) -> None:
     relay.submit(a_submission("backing off"))
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.fail(claimed, a_failure(retry_after=600.0))
@@ -91,9 +89,7 @@ def test_waiting_and_backing_off_jobs_wait_as_long_as_they_would_have(
 
 
 @SET
-def test_no_deadline_but_one_that_is_a_point_in_time_comes_sooner_or_later(
-    relay: Relay, machine: Machine, by: float
-) -> None:
+def test_only_a_deadline_given_as_a_time_is_not_shifted(relay: Relay, machine: Machine, by: float) -> None:
     moment = machine.wall + HOUR
     relay.submit(a_submission("default", run_at=machine.wall + 99 * DAY))
     relay.submit(a_submission("length", run_at=machine.wall + 99 * DAY, deadline_at=moment))
@@ -109,7 +105,7 @@ def test_no_deadline_but_one_that_is_a_point_in_time_comes_sooner_or_later(
     assert stored(relay, "moment").deadline_at == moment
 
 
-def test_a_start_that_is_a_point_in_time_stays_one(relay: Relay, machine: Machine) -> None:
+def test_a_run_at_given_as_a_time_is_not_shifted(relay: Relay, machine: Machine) -> None:
     at = machine.wall + HOUR
     relay.submit(a_submission("r", run_at=at, run_at_fixed=True))
     machine.set(-2 * HOUR)
@@ -123,7 +119,7 @@ def test_a_start_that_is_a_point_in_time_stays_one(relay: Relay, machine: Machin
 
 
 @SET
-def test_groups_throttles_and_a_park_hold_as_long_as_they_would_have(relay: Relay, machine: Machine, by: float) -> None:
+def test_group_rates_and_throttles_keep_their_length(relay: Relay, machine: Machine, by: float) -> None:
     relay.set_group("g", concurrency=None, rate=1)
     relay.submit_many([a_submission(name, group="g", model="claude-opus-5-5") for name in ("g1", "g2")])
     assert claim(relay) == ["g1"]
@@ -140,12 +136,12 @@ def test_groups_throttles_and_a_park_hold_as_long_as_they_would_have(relay: Rela
 
 
 @SET
-def test_a_parked_queue_is_told_of_once_and_probed_in_its_time(relay: Relay, machine: Machine, by: float) -> None:
+def test_a_parked_queue_is_alerted_once_and_probed_on_time(relay: Relay, machine: Machine, by: float) -> None:
     relay.submit_many([a_submission("a"), a_submission("b")])
     [refused] = relay.execution.claim("w", limit=1)
     relay.execution.fail(refused, a_failure(ErrorType.PERMISSION, Remedy.PARK))
     assert len(relay.alerts.evaluate()) == 1
-    before = stored(relay, "b").deadline_at or 0
+    deadline = stored(relay, "b").deadline_at or 0
     machine.set(by)
     machine.passes(290)
     assert claim(relay) == []
@@ -155,7 +151,7 @@ def test_a_parked_queue_is_told_of_once_and_probed_in_its_time(relay: Relay, mac
     relay.execution.complete(probe, a_completion())
 
     assert len(claim(relay)) == 1
-    assert stored(relay, "b").deadline_at == pytest.approx(before + by + 301, abs=1)
+    assert stored(relay, "b").deadline_at == pytest.approx(deadline + by + 301, abs=1)
 
 
 @SET
@@ -164,8 +160,8 @@ def test_a_delivery_keeps_its_schedule(relay: Relay, machine: Machine, by: float
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.complete(claimed, a_completion())
     machine.passes(2)
-    [one] = relay.deliveries.claim("w", limit=9, at_once=9)
-    relay.deliveries.record_attempt(one, Reply(status=503, retry_after=100.0))
+    [claimed] = relay.deliveries.claim("w", limit=9, at_once=9)
+    relay.deliveries.record_attempt(claimed, Reply(status=503, retry_after=100.0))
     machine.set(by)
     machine.passes(98)
     assert relay.deliveries.claim("w", limit=9, at_once=9) == []
@@ -174,7 +170,7 @@ def test_a_delivery_keeps_its_schedule(relay: Relay, machine: Machine, by: float
     assert len(relay.deliveries.claim("w", limit=9, at_once=9)) == 1
 
 
-def test_nothing_is_purged_before_it_was_kept_for_its_time(relay: Relay, machine: Machine) -> None:
+def test_a_clock_set_ahead_does_not_shorten_retention(relay: Relay, machine: Machine) -> None:
     relay.submit(a_submission("r", webhook_url=None))
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.complete(claimed, a_completion())
@@ -187,7 +183,7 @@ def test_nothing_is_purged_before_it_was_kept_for_its_time(relay: Relay, machine
     assert relay.maintenance.purge() == 1
 
 
-def test_nothing_is_kept_until_a_future_that_was_a_mistake(relay: Relay, machine: Machine) -> None:
+def test_a_clock_set_ahead_by_mistake_does_not_prolong_retention(relay: Relay, machine: Machine) -> None:
     machine.set(400 * DAY)
     relay.submit(a_submission("r", webhook_url=None))
     [claimed] = relay.execution.claim("w", limit=1)
@@ -202,10 +198,10 @@ def test_nothing_is_kept_until_a_future_that_was_a_mistake(relay: Relay, machine
 
 
 @pytest.mark.parametrize("by", [2 * HOUR, -2 * HOUR])
-def test_a_clock_that_is_set_in_the_middle_of_a_write(
+def test_a_clock_that_is_set_during_a_write(
     relay: Relay, machine: Machine, monkeypatch: pytest.MonkeyPatch, by: float
 ) -> None:
-    """What is written has the time from before, and moves along with the rest."""
+    """The write uses the old time, and its rows are shifted with the others."""
     kept, read = relay._store, machine.clocks
 
     def set_just_before() -> Clocks:
@@ -220,7 +216,7 @@ def test_a_clock_that_is_set_in_the_middle_of_a_write(
     assert hold.until == machine.wall + 60
 
 
-def test_of_two_processes_one_moves_the_rows(relay: Relay, machine: Machine, tmp_path: Path) -> None:
+def test_one_of_two_processes_shifts_the_rows(relay: Relay, machine: Machine, tmp_path: Path) -> None:
     other = a_relay(tmp_path / "relay.db", machine)
     other.execution.claim("v", limit=1)
     relay.submit(a_submission("r", run_at=machine.wall + 600))
@@ -233,7 +229,7 @@ def test_of_two_processes_one_moves_the_rows(relay: Relay, machine: Machine, tmp
     other.close()
 
 
-def test_what_was_set_while_nothing_ran_is_seen_at_the_start(machine: Machine, tmp_path: Path) -> None:
+def test_a_clock_set_while_no_process_ran_is_detected_at_the_start(machine: Machine, tmp_path: Path) -> None:
     first = a_relay(tmp_path / "relay.db", machine)
     first.submit(a_submission("r", run_at=machine.wall + 600))
     first.close()
@@ -247,8 +243,8 @@ def test_what_was_set_while_nothing_ran_is_seen_at_the_start(machine: Machine, t
     second.close()
 
 
-def test_a_machine_without_a_battery_starts_in_1970_and_hears_the_time_later(machine: Machine, tmp_path: Path) -> None:
-    """Nothing waits for fifty years, and nothing is late by as many."""
+def test_a_machine_without_a_battery_starts_in_1970_and_gets_the_time_later(machine: Machine, tmp_path: Path) -> None:
+    """No job waits for fifty years, and none is overdue by as many."""
     then = machine.wall
     first = a_relay(tmp_path / "relay.db", machine)
     first.submit_many([a_submission("due"), a_submission("later", run_at=then + 600)])
@@ -266,7 +262,7 @@ def test_a_machine_without_a_battery_starts_in_1970_and_hears_the_time_later(mac
     second.close()
 
 
-def test_a_move_that_is_undone_undoes_the_shift_and_the_next_one_makes_it(relay: Relay, machine: Machine) -> None:
+def test_a_rollback_undoes_the_shift_and_the_next_write_repeats_it(relay: Relay, machine: Machine) -> None:
     relay.submit(a_submission("r", run_at=machine.wall + 600))
     machine.set(2 * HOUR)
     with pytest.raises(ZeroDivisionError):
@@ -276,7 +272,7 @@ def test_a_move_that_is_undone_undoes_the_shift_and_the_next_one_makes_it(relay:
     assert stored(relay, "r").due_at == pytest.approx(machine.wall + 600)
 
 
-def test_a_shift_that_is_undone_with_its_move_is_made_by_whoever_shares_the_transaction(
+def test_a_write_that_shares_the_transaction_repeats_a_shift_that_was_rolled_back(
     relay: Relay, machine: Machine
 ) -> None:
     relay.submit(a_submission("delayed", run_at=machine.wall + 600))
@@ -284,7 +280,7 @@ def test_a_shift_that_is_undone_with_its_move_is_made_by_whoever_shares_the_tran
     machine.set(HOUR)
     missing, _ = together(
         relay._store._store,
-        lambda: relay.cancel(JobRef(request_id="nobody's")),
+        lambda: relay.cancel(JobRef(request_id="unknown")),
         lambda: relay.submit(a_submission("beside it", run_at=machine.wall + 60)),
     )
 
@@ -293,7 +289,7 @@ def test_a_shift_that_is_undone_with_its_move_is_made_by_whoever_shares_the_tran
     assert stored(relay, "beside it").due_at == machine.wall + 60
 
 
-def test_a_worker_that_lives_is_not_missed(relay: Relay, machine: Machine) -> None:
+def test_a_live_worker_stays_alive(relay: Relay, machine: Machine) -> None:
     seen = WorkerHeartbeat(id="w", host="h", pid=1, started_at=machine.wall, seen_at=machine.wall, slots=1, running=0)
     relay.maintenance.heartbeat(seen)
     machine.set(2 * HOUR)
@@ -301,7 +297,7 @@ def test_a_worker_that_lives_is_not_missed(relay: Relay, machine: Machine) -> No
     assert relay.queries.overview()["workers"][0]["alive"]
 
 
-def test_a_status_tells_the_new_time(relay: Relay, machine: Machine) -> None:
+def test_the_status_shows_the_shifted_time(relay: Relay, machine: Machine) -> None:
     relay.submit(a_submission("r", run_at=machine.wall + 600))
     machine.set(-2 * HOUR)
     due = stored(relay, "r").due_at

@@ -1,4 +1,4 @@
-"""What holds for every address: keys, limits, errors, headers, CORS."""
+"""Rules for every path: keys, rate limits, errors, headers, CORS."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def concrete(template: str) -> str:
 
 
 @pytest.mark.parametrize("path, method", [(path, verb) for path, verbs in ROUTES.items() for verb in verbs])
-def test_every_address_asks_for_a_key(make, path, method):
-    """No key is 401, a wrong one 403, whatever its letters; health is open to all, and an ack's token is its key."""
+def test_every_path_requires_a_key(make, path, method):
+    """No key is 401, a wrong one 403, whatever its characters; health is open, and an ack URL has a token instead."""
     stranger = TestClient(make().app)
     url = concrete(path)
     none = stranger.simulate_request(method, url)
@@ -65,9 +65,11 @@ def test_a_bearer_token_is_a_key(make):
         ("GET", "/api/jobs?dead=perhaps", 400),
         ("GET", "/api/groups/a%20b", 404),
         ("GET", "/api/moves?cursor=-1", 400),
+        ("GET", "/api/moves?limit=0", 400),
+        ("GET", "/api/moves?limit=501", 400),
     ],
 )
-def test_every_error_has_the_one_shape(client, method, path, status):
+def test_every_error_has_the_same_shape(client, method, path, status):
     answer = client.simulate_request(method, path)
 
     assert status == answer.status_code
@@ -80,14 +82,14 @@ def test_every_error_has_the_one_shape(client, method, path, status):
         assert answer.headers["allow"]
 
 
-def test_problem_json_where_it_is_asked_for(client):
+def test_problem_json_is_sent_if_the_client_accepts_it(client):
     answer = client.simulate_get("/api/status/nobody", headers={"Accept": "application/problem+json"})
 
     assert answer.headers["content-type"] == "application/problem+json"
     assert {"title", "detail", "instance", "error"} <= set(answer.json)
 
 
-def test_a_fault_of_ours_is_a_500_with_an_id_and_nothing_else(make, relay, monkeypatch, caplog):
+def test_a_bug_is_a_500_with_an_id_and_no_details(make, relay, monkeypatch, caplog):
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a secret detail")
 
@@ -100,11 +102,11 @@ def test_a_fault_of_ours_is_a_500_with_an_id_and_nothing_else(make, relay, monke
     assert any(getattr(record, "errorId", "") == answer.json["errorId"] for record in caplog.records)
 
 
-def test_limits_count_by_key_and_say_so(make):
+def test_rate_limits_count_by_key_and_are_sent_in_headers(make):
     client = make(rate_limit_submit=Rate(2, 900), rate_limit=Rate(3, 900))
     answers = [client.simulate_post("/api/claude", json={"prompt": "x"}) for _ in range(3)]
 
-    assert [one.status_code for one in answers] == [202, 202, 429]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert answers[0].headers["ratelimit-policy"] == '"submit";q=2;w=900'
     assert tuple(answers[0].headers[f"x-ratelimit-{name}"] for name in ("limit", "remaining")) == ("2", "1")
     assert 1 <= int(answers[2].headers["retry-after"]) <= 901
@@ -112,13 +114,13 @@ def test_limits_count_by_key_and_say_so(make):
     assert [client.simulate_get("/health").status_code for _ in range(5)] == [200] * 5
 
 
-def test_wrong_keys_are_counted_by_address(make):
+def test_wrong_keys_are_counted_by_ip_address(make):
     stranger = TestClient(make(rate_limit=Rate(2, 900)).app, headers={"X-API-Key": "guess"})
 
     assert [stranger.simulate_get("/api/jobs").status_code for _ in range(3)] == [403, 403, 429]
 
 
-def test_security_headers_stand_on_every_answer(client):
+def test_every_response_has_the_security_headers(client):
     for path in ("/health", "/api/jobs", "/nowhere"):
         headers = client.simulate_get(path).headers
 
@@ -128,27 +130,27 @@ def test_security_headers_stand_on_every_answer(client):
         assert "server" not in headers
 
 
-def test_pages_of_named_origins_may_call(make):
-    """A preflight carries no key; a stranger's origin gets no leave."""
+def test_cors_allows_the_configured_origins(make):
+    """A preflight carries no key; other origins are not allowed."""
     client = TestClient(make(allowed_origins=("https://a.example",)).app)
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
-    known = client.simulate_options("/api/claude", headers={"Origin": "https://a.example", **asked})
+    allowed = client.simulate_options("/api/claude", headers={"Origin": "https://a.example", **asked})
     stranger = client.simulate_options("/api/claude", headers={"Origin": "https://b.example", **asked})
 
-    assert known.status_code == 204
-    assert known.headers["access-control-allow-origin"] == "https://a.example"
-    assert "X-API-Key" in known.headers["access-control-allow-headers"]
+    assert allowed.status_code == 204
+    assert allowed.headers["access-control-allow-origin"] == "https://a.example"
+    assert "X-API-Key" in allowed.headers["access-control-allow-headers"]
     assert "access-control-allow-origin" not in stranger.headers
 
 
-def test_health_is_the_seeds(client):
+def test_the_health_body_has_the_keys_of_the_contract(client):
     body = client.simulate_get("/health").json
 
     assert list(body) == ["status", "timestamp", "uptime", "environment"]
     assert body["status"] == "healthy"
 
 
-def test_ready_says_why_not(client):
+def test_readiness_gives_a_reason_each(client):
     answer = client.simulate_get("/health/ready")
 
     assert answer.status_code == 503

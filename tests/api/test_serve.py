@@ -1,4 +1,4 @@
-"""Over a real socket: what the server in front of the app makes of bodies and of broken requests."""
+"""The waitress server over a real socket: bodies and malformed requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def address(make) -> Iterator[tuple[str, int]]:
 
 
 def raw(address: tuple[str, int], request: bytes) -> tuple[bytes, dict[str, object]]:
-    """The head and the JSON of whatever comes back."""
+    """The header and the JSON body of the response."""
     with socket.create_connection(address, timeout=10) as client:
         client.sendall(request)
         answer = b""
@@ -50,26 +50,26 @@ def post(address: tuple[str, int], body: object) -> requests.Response:
 
 
 def test_a_body_over_the_limit_is_refused_by_its_length_alone(address) -> None:
-    """Before a byte of it came, in the one shape of errors."""
+    """Before a byte of the body arrived, with the usual error body."""
     head = f"POST /api/claude HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {LIMIT + 1}\r\n\r\n"
-    told, body = raw(address, head.encode())
+    header, body = raw(address, head.encode())
 
-    assert told.startswith(b"HTTP/1.1 413 ")
+    assert header.startswith(b"HTTP/1.1 413 ")
     assert (body["type"], body["status"]) == ("too_large", 413)
     assert "RELAY_MAX_BODY" in str(body["error"])
-    assert b"Server:" not in told
+    assert b"Server:" not in header
 
 
-def test_chunks_over_the_limit_are_refused_and_others_taken(address) -> None:
-    whole = json.dumps({"prompt": "Hei"}).encode()
+def test_chunks_over_the_limit_are_refused_and_smaller_ones_accepted(address) -> None:
+    body = json.dumps({"prompt": "Hei"}).encode()
 
-    assert post(address, iter([whole[:5], whole[5:]])).status_code == 202
+    assert post(address, iter([body[:5], body[5:]])).status_code == 202
     assert post(address, (b"x" * 4096 for _ in range(17))).status_code == 413
 
 
 _GET = f"GET %s HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nConnection: close\r\n\r\n".encode()
 _POST = f"POST /api/claude HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Type: application/json\r\n".encode()
-#: What must not be taken for a second request.
+#: Bytes that must not be parsed as a second request.
 _NEXT = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 BROKEN = {
     "rubbish": b"RUBBISH\r\n\r\n",
@@ -103,7 +103,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("request_", BROKEN.values(), ids=BROKEN)
-def test_a_broken_request_is_answered_in_the_one_shape(address, request_: bytes) -> None:
+def test_a_malformed_request_gets_the_usual_error_body(address, request_: bytes) -> None:
     head, body = raw(address, request_)
 
     assert head.startswith(b"HTTP/1.") and b" 400 " in head.splitlines()[0]
@@ -111,7 +111,7 @@ def test_a_broken_request_is_answered_in_the_one_shape(address, request_: bytes)
 
 
 @pytest.mark.parametrize(("request_", "status"), OTHERS.values(), ids=OTHERS)
-def test_an_odd_request_is_answered_in_the_one_shape(address, request_: bytes, status: int) -> None:
+def test_an_unusual_request_gets_the_usual_error_body(address, request_: bytes, status: int) -> None:
     head, body = raw(address, request_)
 
     assert int(head.split()[1]) == body["status"] == status
@@ -119,23 +119,23 @@ def test_an_odd_request_is_answered_in_the_one_shape(address, request_: bytes, s
     assert "Traceback" not in str(body)
 
 
-def test_requests_behind_each_other_are_answered_in_their_order(address) -> None:
-    """And an address written whole is read."""
-    one = b"GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n"
+def test_pipelined_requests_are_answered_in_order(address) -> None:
+    """An absolute URL in the request line is accepted, too."""
+    request = b"GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n"
     with socket.create_connection(address, timeout=10) as client:
-        client.sendall(one * 3 + _GET % b"/api/status/none")
+        client.sendall(request * 3 + _GET % b"/api/status/none")
         answer = b"".join(iter(lambda: client.recv(65536), b""))
 
     assert [int(part[:3]) for part in answer.split(b"HTTP/1.1 ")[1:]] == [200, 200, 200, 404]
 
 
-def test_who_sends_drop_by_drop_keeps_nobody_waiting(address) -> None:
+def test_slow_clients_do_not_block_others(address) -> None:
     """More connections that never finish their request than there are threads: the others are answered at once."""
     drops = [socket.create_connection(address, timeout=10) for _ in range(100)]
     try:
         for number, drop in enumerate(drops):
-            whole = (b"GET /health HTTP/1.1\r\nX-", _POST + b"Content-Length: 1000\r\n\r\n{")[number % 2]
-            drop.sendall(whole)
+            part = (b"GET /health HTTP/1.1\r\nX-", _POST + b"Content-Length: 1000\r\n\r\n{")[number % 2]
+            drop.sendall(part)
         began = time.monotonic()
         for _ in range(5):
             assert requests.get(f"http://127.0.0.1:{address[1]}/health", timeout=5).status_code == 200
@@ -146,7 +146,7 @@ def test_who_sends_drop_by_drop_keeps_nobody_waiting(address) -> None:
             drop.close()
 
 
-def test_one_request_id_from_many_at_once_is_one_job(address, relay) -> None:
+def test_concurrent_submits_of_one_request_id_are_one_job(address, relay) -> None:
     body = json.dumps({"prompt": "Hei", "requestId": "r-1"})
     answers: list[requests.Response] = []
     threads = [threading.Thread(target=lambda: answers.append(post(address, body))) for _ in range(32)]
@@ -155,13 +155,13 @@ def test_one_request_id_from_many_at_once_is_one_job(address, relay) -> None:
     for thread in threads:
         thread.join(20)
 
-    assert [one.status_code for one in answers] == [202] * 32
-    assert sum("duplicate" not in one.json() for one in answers) == 1
+    assert [answer.status_code for answer in answers] == [202] * 32
+    assert sum("duplicate" not in answer.json() for answer in answers) == 1
     assert sum(relay.queries.overview()["jobs"].values()) == 1
 
 
 @pytest.mark.parametrize("path", ["/health", "/api/jobs", "/api/status/r-1", "/api/jobs/r-1", "/api/groups/g"])
-def test_one_may_ask_with_head_wherever_one_may_get(address, relay, path: str) -> None:
+def test_head_is_answered_wherever_get_is(address, relay, path: str) -> None:
     relay.submit(a_submission("r-1"))
     answer = requests.head(f"http://127.0.0.1:{address[1]}{path}", headers={"X-API-Key": KEY}, timeout=10)
 
@@ -169,6 +169,6 @@ def test_one_may_ask_with_head_wherever_one_may_get(address, relay, path: str) -
     assert "Server" not in answer.headers
 
 
-def test_a_look_at_an_ack_address_applies_nothing(address) -> None:
-    """HEAD is what previews of links send."""
+def test_head_is_refused_on_an_ack_url(address) -> None:
+    """Link previews send HEAD."""
     assert requests.head(f"http://127.0.0.1:{address[1]}/ack/x", timeout=10).status_code == 405

@@ -1,0 +1,67 @@
+"""Query parameters that the HTTP API and the command line share: limits, times, filters, group names."""
+
+from __future__ import annotations
+
+import pytest
+
+from claude_relay.core.intake.group import GROUP_RULE, check_group_name
+from claude_relay.core.intake.query import job_filter, parse_limit, parse_redeliver_url, parse_time_or_age
+from claude_relay.errors import InvalidRequest
+from tests.support.intake import NOW
+
+
+def problems(error: pytest.ExceptionInfo[InvalidRequest]) -> dict[str, str]:
+    return {problem.field: problem.problem for problem in error.value.problems}
+
+
+@pytest.mark.parametrize(
+    ("limit", "size"), [(None, 50), ("", 50), ("1", 1), ("500", 500), (1, 1), (500, 500), ("007", 7)]
+)
+def test_a_limit_is_1_to_500(limit: str | int | None, size: int) -> None:
+    assert parse_limit(limit, default=50) == size
+
+
+@pytest.mark.parametrize("limit", ["0", "501", "x", "-1", "1.5", "٣", "9" * 5000, 0, 501, -1])
+def test_any_other_limit_is_refused(limit: str | int) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_limit(limit, default=50)
+
+    assert problems(caught) == {"limit": "must be a whole number from 1 to 500"}
+
+
+def test_since_is_a_time_or_an_age() -> None:
+    assert parse_time_or_age("since", "2h", now=NOW) == NOW - 7200
+    assert parse_time_or_age("since", "1970-01-01T00:01:00Z", now=NOW) == 60.0
+    assert parse_time_or_age("since", "", now=NOW) is None
+    with pytest.raises(InvalidRequest) as caught:
+        parse_time_or_age("since", "yesterday", now=NOW)
+    assert list(problems(caught)) == ["since"]
+
+
+def test_a_filter_reports_every_problem_at_once() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        job_filter(now=NOW, status=["happy"], since="then", limit="0")
+
+    assert list(problems(caught)) == ["status", "since", "limit"]
+
+
+def test_a_filter_without_parameters_lists_fifty_jobs_of_any_state() -> None:
+    which = job_filter(now=NOW, owner="a")
+
+    assert (which.owner, list(which.states), which.since, which.limit) == ("a", [], None, 50)
+
+
+@pytest.mark.parametrize("url", ["ftp://a.example/", 7, "http://10.0.0.1/"])
+def test_an_invalid_redeliver_url_is_refused(url: object) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_redeliver_url(url, lambda text: "is private" if "10.0.0.1" in text else None)
+
+    assert list(problems(caught)) == ["url"]
+
+
+def test_a_group_name_that_no_job_can_have_is_refused() -> None:
+    assert check_group_name("a.B-c_9") == "a.B-c_9"
+    for name in ("", "a b", "é", "x" * 65):
+        with pytest.raises(InvalidRequest) as caught:
+            check_group_name(name)
+        assert problems(caught) == {"group": f"must be {GROUP_RULE}"}
