@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -63,6 +64,7 @@ def make_app(
     verifier: KeyVerifier | None = None,
     disk_problem: Callable[[], str | None] = lambda: None,
     stopping: threading.Event | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> falcon.App[Any, Any]:
     """
     Build the WSGI app.
@@ -72,7 +74,7 @@ def make_app(
     keys = verifier or StoredKeys(settings.api_secret_key or secrets.token_hex(), relay.keys)
     bodies = Bodies(settings.max_body)
     wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
-    actions, groups, overview = JobActions(relay, bodies, intake), Groups(relay, bodies), Overview(relay)
+    actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay)
 
     app: falcon.App[Any, Any] = falcon.App(
         middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings)]
@@ -80,21 +82,21 @@ def make_app(
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
-        "/api/claude": (Submit(relay, bodies, intake, wait_slots), None),
-        "/api/claude/bulk": (SubmitBulk(relay, bodies, intake), None),
-        "/api/estimate": (Estimate(relay, bodies, intake), None),
+        "/api/claude": (Submit(relay, bodies, intake, wait_slots, clock), None),
+        "/api/claude/bulk": (SubmitBulk(relay, bodies, intake, clock), None),
+        "/api/estimate": (Estimate(relay, bodies, intake, clock), None),
         "/api/status/{requestId}": (Status(relay), None),
         "/api/result/{requestId}": (Result(relay, wait_slots), None),
-        "/api/jobs": (Jobs(relay), None),
+        "/api/jobs": (Jobs(relay, clock), None),
         "/api/jobs/{requestId}": (JobDetails(relay), None),
         "/api/jobs/{requestId}/cancel": (actions, "cancel"),
         "/api/jobs/{requestId}/retry": (actions, "retry"),
         "/api/jobs/{requestId}/redeliver": (actions, "redeliver"),
-        "/api/redeliver": (Redeliver(relay, bodies, intake), None),
+        "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
-        "/api/cost": (Cost(relay), None),
+        "/api/cost": (Cost(relay, clock), None),
         "/api/overview": (overview, None),
         "/api/moves": (EventFeed(relay), None),
         "/api/pause": (overview, "pause"),

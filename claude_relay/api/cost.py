@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import falcon
 
@@ -16,23 +16,25 @@ from .request_bodies import Bodies
 class Cost:
     """`GET /api/cost?by=&since=&owner=`: the admin sees the spend of all owners, a key its own."""
 
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
+    def __init__(self, relay: Relay, clock: Callable[[], float]) -> None:
+        self._relay, self._clock = relay, clock
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         owner = req.get_param("owner") if caller.sees_all else caller.owner
-        since = parse_time_or_age("since", req.get_param("since"), now=time.time())
+        since = parse_time_or_age("since", req.get_param("since"), now=self._clock())
         resp.media = self._relay.queries.cost(by=req.get_param("by") or "day", since=since, owner=owner)
 
 
 class Estimate:
     """`POST /api/estimate`: the body of a submit; nothing is stored or run, and no other service is called."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext) -> None:
-        self._relay, self._bodies, self._intake = relay, bodies, intake
+    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float]) -> None:
+        self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         body, form = self._bodies.object(req)
-        resp.media = self._relay.estimates.estimate(body, self._intake, now=time.time(), owner=caller.owner, form=form)
+        resp.media = self._relay.estimates.estimate(
+            body, self._intake, now=self._clock(), owner=caller.owner, form=form
+        )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import falcon
@@ -59,16 +58,16 @@ class Result:
 class Jobs:
     """`GET /api/jobs`: newest first, by keyset."""
 
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
+    def __init__(self, relay: Relay, clock: Callable[[], float]) -> None:
+        self._relay, self._clock = relay, clock
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
-        page = self._relay.queries.jobs(parse_filter(req, caller))
+        page = self._relay.queries.jobs(parse_filter(req, caller, now=self._clock()))
         resp.media = {"jobs": list(page.jobs), "cursor": page.cursor}
 
 
-def parse_filter(req: falcon.Request, caller: Caller) -> JobFilter:
+def parse_filter(req: falcon.Request, caller: Caller, *, now: float) -> JobFilter:
     """The filter in the query string."""
     cursor = req.get_param("cursor") or None
     if cursor and not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
@@ -76,7 +75,7 @@ def parse_filter(req: falcon.Request, caller: Caller) -> JobFilter:
         raise InvalidRequest(problems=[Problem(field="cursor", problem=problem)])
 
     return job_filter(
-        now=time.time(),
+        now=now,
         owner=req.get_param("owner") if caller.sees_all else caller.owner,
         status=[word for word in (req.get_param("status") or "").split(",") if word],
         group=req.get_param("group") or None,
@@ -103,8 +102,8 @@ class JobDetails:
 class JobActions:
     """`POST /api/jobs/{requestId}/cancel`, `/retry` and `/redeliver`."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext) -> None:
-        self._relay, self._bodies, self._intake = relay, bodies, intake
+    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float]) -> None:
+        self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
 
     def on_post_cancel(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
@@ -115,7 +114,7 @@ class JobActions:
         ref = ref_of(req, request_id)
         body = self._bodies.optional(req)
         _raise_for(_unknown_fields(body, ("options",), "cannot be changed by a retry"))
-        options = parse_retry_options(body.get("options"), self._intake, now=time.time())
+        options = parse_retry_options(body.get("options"), self._intake, now=self._clock())
         self._relay.retry(ref, options=options, model=(options or {}).get("model"))
         resp.status = falcon.HTTP_202
         resp.media = self._relay.queries.status(ref)
@@ -132,8 +131,8 @@ class JobActions:
 class Redeliver:
     """`POST /api/redeliver`: up to 1,000 stored results sent again, a result each; it counts as one request."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext) -> None:
-        self._relay, self._bodies, self._intake = relay, bodies, intake
+    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float]) -> None:
+        self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         body = self._bodies.optional(req)
@@ -147,7 +146,7 @@ class Redeliver:
         refs = [_ref_or_error(req, name) for name in names]
 
         resp.status = "207 Multi-Status"
-        resp.media = self._relay.bulk.redeliver_many(refs, url, now=time.time())
+        resp.media = self._relay.bulk.redeliver_many(refs, url, now=self._clock())
 
 
 def _ref_or_error(req: falcon.Request, request_id: str) -> JobRef | RelayError:

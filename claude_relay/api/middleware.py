@@ -32,7 +32,7 @@ _ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-R
 
 
 class Authentication:
-    """Requires a key, and counts the request by its key, or by the client's IP address if the key is wrong."""
+    """Requires a key, and counts each request by its key, or by IP address if the key is wrong."""
 
     def __init__(self, verifier: KeyVerifier, settings: Settings) -> None:
         self._verifier = verifier

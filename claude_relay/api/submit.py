@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
+from collections.abc import Callable
 
 import falcon
 
@@ -19,14 +19,22 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{
 class Submit:
     """`POST /api/claude`: 202 once the job is on disk."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext, wait_slots: WaitSlots) -> None:
+    def __init__(
+        self,
+        relay: Relay,
+        bodies: Bodies,
+        intake: IntakeContext,
+        wait_slots: WaitSlots,
+        clock: Callable[[], float],
+    ) -> None:
         self._relay, self._bodies, self._intake, self._wait_slots = relay, bodies, intake, wait_slots
+        self._clock = clock
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         body, form = self._bodies.object(req)
         key = req.get_header("Idempotency-Key")
-        submission = parse(body, now=time.time(), defaults=self._intake, idempotency_key=key, form=form)
+        submission = parse(body, now=self._clock(), defaults=self._intake, idempotency_key=key, form=form)
         accepted = self._relay.submit(submission, owner=caller.owner)
 
         if preferred_wait(req) is not None:
@@ -35,7 +43,7 @@ class Submit:
                 send_result(resp, result)
                 return
         resp.status = falcon.HTTP_202
-        resp.media = answer = self._relay.bulk.accepted_body(accepted, now=time.time(), base=base_url(req))
+        resp.media = answer = self._relay.bulk.accepted_body(accepted, now=self._clock(), base=base_url(req))
         resp.set_headers({"Location": answer["statusUrl"], "Retry-After": "5"})
         if accepted.duplicate:
             resp.set_header("Idempotency-Replayed", "true")
@@ -44,17 +52,17 @@ class Submit:
 class SubmitBulk:
     """`POST /api/claude/bulk`: 207 with a result for each item; all share one commit, and an invalid one stops none."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext) -> None:
-        self._relay, self._bodies, self._intake = relay, bodies, intake
+    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float]) -> None:
+        self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         resp.status = "207 Multi-Status"
         bodies, base = self._bodies.many(req), base_url(req)
-        results = self._relay.bulk.submit_bodies(bodies, self._intake, now=time.time(), owner=caller.owner, base=base)
+        results = self._relay.bulk.submit_bodies(bodies, self._intake, now=self._clock(), owner=caller.owner, base=base)
         resp.media = list(results)
 
 
 def base_url(req: falcon.Request) -> str | None:
-    """Scheme and host as the caller or a trusted proxy wrote them; None where they cannot be part of a URL."""
+    """Scheme and host of the request, or of a trusted proxy's header; None if they cannot form a URL."""
     return f"{req.scheme}://{req.netloc}" if _HOST.fullmatch(req.netloc) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..core import alerts as rules
@@ -132,12 +132,16 @@ class Alerts:
 
         return new
 
+    @query
+    def _latest_models(self, tx: ReadTransaction) -> Mapping[str, int]:
+        return tx.latest_models(limit=_LATEST)
+
     def _retiring(self, settings: Sequence[tuple[str, str]]) -> Sequence[ModelUsage]:
         """Models in use that have a retirement date."""
         if (now := self._clock()) - self._models_at < _MODELS_EVERY:
             return self._models
         catalog = self._context.model_catalog()
-        by_jobs = self._store.read(lambda tx: tx.latest_models(limit=_LATEST))
+        by_jobs = self._latest_models()
         by_setting = {model: setting for setting, model in reversed(settings)}
         self._models = [
             ModelUsage(

@@ -301,7 +301,7 @@ def _event_body(seq: int, request_id: str, event: Event) -> dict[str, Any]:
 
 
 def _without_file_data(request: dict[str, Any], fetched: Sequence[FetchedFile]) -> dict[str, Any]:
-    """The request with its files by name, type and size instead of base64, and the hash of those from a URL."""
+    """The request without base64: files by name, type and size, and those from a URL by hash, too."""
     if not request.get("files"):
         return request
     by_number = {file.number: file for file in fetched}

@@ -24,21 +24,28 @@ _PAGE = 200
 class LocalClient:
     """Implements `Desk` over an open `Relay`."""
 
-    def __init__(self, relay: Relay, *, defaults: Callable[[], IntakeContext], owner: str | None = None) -> None:
-        self._relay, self._defaults, self._owner = relay, defaults, owner
+    def __init__(
+        self,
+        relay: Relay,
+        *,
+        defaults: Callable[[], IntakeContext],
+        owner: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._relay, self._defaults, self._owner, self._clock = relay, defaults, owner, clock
 
     def submit(self, body: Any) -> dict[str, Any]:
         """The body of the 202."""
-        submission = parse(body, now=time.time(), defaults=self._defaults())
-        return self._relay.bulk.accepted_body(self._relay.submit(submission), now=time.time())
+        submission = parse(body, now=self._clock(), defaults=self._defaults())
+        return self._relay.bulk.accepted_body(self._relay.submit(submission), now=self._clock())
 
     def estimate(self, body: Any) -> dict[str, Any]:
         """What it would come to."""
-        return self._relay.estimates.estimate(body, self._defaults(), now=time.time())
+        return self._relay.estimates.estimate(body, self._defaults(), now=self._clock())
 
     def submit_many(self, bodies: Sequence[Any]) -> Sequence[dict[str, Any]]:
         """A verdict each."""
-        return self._relay.bulk.submit_bodies(bodies, self._defaults(), now=time.time())
+        return self._relay.bulk.submit_bodies(bodies, self._defaults(), now=self._clock())
 
     def status(self, request_id: str) -> dict[str, Any]:
         """Where it stands."""
@@ -55,7 +62,7 @@ class LocalClient:
     def jobs(self, which: JobQuery) -> Iterator[dict[str, Any]]:
         """Newest first, page by page."""
         wanted = job_filter(
-            now=time.time(),
+            now=self._clock(),
             owner=self._owner,
             status=which.status,
             group=which.group,
@@ -80,7 +87,7 @@ class LocalClient:
 
     def cost(self, by: str, since: str | None) -> dict[str, Any]:
         """What was spent."""
-        since_at = parse_time_or_age("since", since, now=time.time())
+        since_at = parse_time_or_age("since", since, now=self._clock())
         return self._relay.queries.cost(by=by, since=since_at, owner=self._owner)
 
     def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
@@ -94,7 +101,7 @@ class LocalClient:
 
     def retry(self, request_id: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
         """Its status afterwards."""
-        chosen = parse_retry_options(options, self._defaults(), now=time.time())
+        chosen = parse_retry_options(options, self._defaults(), now=self._clock())
         self._relay.retry(self._ref(request_id), options=chosen, model=(chosen or {}).get("model"))
         return self.status(request_id)
 
@@ -108,7 +115,7 @@ class LocalClient:
         """A verdict each."""
         parse_redeliver_url(url, self._defaults().check_url)
         refs = [self._ref(request_id) for request_id in request_ids]
-        return self._relay.bulk.redeliver_many(refs, url, now=time.time())
+        return self._relay.bulk.redeliver_many(refs, url, now=self._clock())
 
     def pause(self, group: str | None) -> None:
         """A group, or all."""
