@@ -10,7 +10,6 @@ from ..core import wire
 from ..core.intake import IntakeContext, parse, parse_options
 from ..core.intake.passthrough import PASSTHROUGH
 from ..core.intake.times import rfc_3339
-from ..core.intake.webhook import url_problem
 from ..core.jobs.job import State
 from ..core.jobs.submission import Submission
 from ..core.keys import ADMIN
@@ -101,7 +100,7 @@ def check_url(url: Any, check: Callable[[str], str | None]) -> str | None:
     """An address to send to instead, or `InvalidRequest`."""
     if url is None:
         return None
-    problem = (url_problem(url) or check(url)) if isinstance(url, str) else "must be an http(s) URL"
+    problem = check(url) if isinstance(url, str) else "must be an http(s) URL"
     if problem:
         raise InvalidRequest(problems=[Problem(field="url", problem=problem)])
 

@@ -29,10 +29,10 @@ class Memory:
     def find(self, account, sha256):
         return self.rows.get((account, sha256))
 
-    def keep(self, file):
+    def save(self, file):
         self.rows[file.account, file.sha256] = file
 
-    def drop(self, file):
+    def delete(self, file):
         self.rows.pop((file.account, file.sha256))
 
 
