@@ -264,7 +264,7 @@ def test_a_hundred_megabytes_are_cut_short(hook, sender, answer):
         ([b"HTTP/1.1 OK 200\r\n\r\n"], "not HTTP"),
         ([], "without an answer"),
         ([b"HTTP/1.1 103 Early Hints\r\n\r\n"], "without an answer"),
-        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"], "nothing final"),
+        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"], "no final response"),
     ],
     ids="headers header head flood line ssh bytes status silence interim switch".split(),
 )
@@ -378,10 +378,10 @@ def test_a_drip_does_not_outlast_the_deadline(hook, hasty, answer, status):
 
 
 def _posting_threads_end(within: float = 3.0) -> bool:
-    for thread in [one for one in threading.enumerate() if one.name == "line-post"]:
+    for thread in [one for one in threading.enumerate() if one.name == "http-post"]:
         thread.join(within)
 
-    return not any(one.name == "line-post" for one in threading.enumerate())
+    return not any(one.name == "http-post" for one in threading.enumerate())
 
 
 def test_a_receiver_that_never_reads_is_cut_off(hasty):
@@ -414,7 +414,7 @@ def test_a_lookup_that_hangs_ends_at_the_deadline_and_calls_nobody_later(hook):
     go.set()
 
     assert "could not be looked up within 0.2 s" in first.error
-    assert "take up all the room" in second.error
+    assert "take up all threads" in second.error
     assert first.local_fault and second.local_fault
     assert back.wait(5)
     assert _posting_threads_end()
@@ -680,7 +680,7 @@ def test_plain_http_where_tls_was_expected_is_said_so(hook, trust):
     """
     url = hook.url(host="hook.example.com").replace("http:", "https:")
 
-    assert "speaks no TLS" in _calling(trust).post(url, BODY, {}).error
+    assert "TLS that is not supported" in _calling(trust).post(url, BODY, {}).error
 
 
 def test_a_handshake_that_never_ends_is_cut_off(trust):

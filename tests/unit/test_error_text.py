@@ -107,7 +107,7 @@ def _wrapped(inner: Exception) -> Exception:
         (socket.gaierror(socket.EAI_NONAME, "x"), "could not be looked up: no such name"),
         (socket.gaierror(socket.EAI_AGAIN, "x"), "could not be looked up: its name servers gave no answer"),
         (ConnectionRefusedError(111, "x"), "refused the connection"),
-        (ConnectionResetError(104, "x"), "broke the connection off"),
+        (ConnectionResetError(104, "x"), "dropped the connection"),
         (http.client.RemoteDisconnected("x"), "closed the connection without an answer"),
         (http.client.BadStatusLine("/secret?key=1"), "answered with something that is not HTTP"),
         (OSError(101, "x"), "could not be reached: network is unreachable"),
