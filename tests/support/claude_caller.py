@@ -12,8 +12,8 @@ from claude_relay.ports import CallRequest
 from tests.support.fake_claude import event, head, started, written
 
 SONNET = "claude-sonnet-5-5"
-QUICK = CallTimeouts(call_timeout=20, first_byte=10, idle=10, connect=2, checkpoint=0, look=0.02)
-SHORT = CallTimeouts(call_timeout=20, first_byte=0.3, idle=0.3, patience=2, connect=2, checkpoint=0, look=0.02)
+QUICK = CallTimeouts(call_timeout=20, first_byte=10, idle=10, connect=2, checkpoint=0, check_interval=0.02)
+SHORT = CallTimeouts(call_timeout=20, first_byte=0.3, idle=0.3, patience=2, connect=2, checkpoint=0, check_interval=0.02)
 TEXT = "Hello from the fake."
 PING = event("ping")
 #: What is known of it when it breaks off: its three tokens are told by its letters.

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from claude_relay.claude.caching import LIFE, MIN_TOKENS, Caching
+from claude_relay.claude.caching import LIFETIME, MIN_LENGTH, Caching
 from tests.support.builders import Clock
 
 MARK = {"type": "ephemeral"}
-LONG = "Be brief. " * (MIN_TOKENS // 10 + 1)
+LONG = "Be brief. " * (MIN_LENGTH // 10 + 1)
 PDF = {
     "type": "document",
-    "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0" * MIN_TOKENS},
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0" * MIN_LENGTH},
 }
 
 
@@ -74,7 +74,7 @@ def test_what_is_short_is_never_marked(caching: Caching) -> None:
 
 def test_the_cache_forgets_and_so_does_this(caching: Caching, clock: Clock) -> None:
     send(caching, ask(system=LONG))
-    clock.advance(LIFE)
+    clock.advance(LIFETIME)
 
     assert marks(send(caching, ask(system=LONG))) == 0
 

@@ -47,13 +47,13 @@ def test_options_go_where_the_api_has_them():
 
 def test_the_conversation_so_far_comes_first():
     """Turns, files and answers as they were; an empty answer is left out, as Claude takes none."""
-    before = [
+    history = [
         Exchange(request={"prompt": "A", "files": [{"data": PNG}]}, answer="B"),
         Exchange(request={"messages": [{"role": "user", "content": "C"}]}, answer=" "),
     ]
     source = {"type": "base64", "media_type": "image/png", "data": PNG}
 
-    assert body({"prompt": "D"}, before=before)["messages"] == [
+    assert body({"prompt": "D"}, history=history)["messages"] == [
         {"role": "user", "content": [{"type": "image", "source": source}, {"type": "text", "text": "A"}]},
         {"role": "assistant", "content": "B"},
         {"role": "user", "content": "C"},
@@ -66,9 +66,9 @@ def test_thoughts_go_back_to_the_model_that_had_them_and_to_no_other(earlier_mod
     thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
     call = {"type": "tool_use", "id": "t1", "name": "clock", "input": {}}
     request = {"prompt": "A", "options": {"model": earlier_model}}
-    before = [Exchange(request=request, answer=[thought, {"type": "text", "text": ""}, call])]
+    history = [Exchange(request=request, answer=[thought, {"type": "text", "text": ""}, call])]
 
-    answer = body({"prompt": "B"}, before=before)["messages"][1]["content"]
+    answer = body({"prompt": "B"}, history=history)["messages"][1]["content"]
 
     assert answer == ([thought, call] if thought_of else [call])
 
@@ -76,9 +76,9 @@ def test_thoughts_go_back_to_the_model_that_had_them_and_to_no_other(earlier_mod
 def test_turns_of_raw_are_the_turns():
     """They stand where messages would, after the conversation so far."""
     raw = {"messages": [{"role": "user", "content": "C"}]}
-    before = [Exchange(request={"prompt": "A"}, answer="B")]
+    history = [Exchange(request={"prompt": "A"}, answer="B")]
 
-    assert [turn["content"] for turn in body({"options": {"raw": raw}}, before=before)["messages"]] == ["A", "B", "C"]
+    assert [turn["content"] for turn in body({"options": {"raw": raw}}, history=history)["messages"]] == ["A", "B", "C"]
     with pytest.raises(InvalidRequest, match=r"raw\.messages must be a list of turns"):
         body({"options": {"raw": {"messages": ["C"]}}})
 

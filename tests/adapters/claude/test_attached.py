@@ -159,7 +159,7 @@ def test_an_upload_that_fails_has_sent_nothing_to_claude(fake, caller, status, k
     failure = caller(with_files(a_file(BIG)))
 
     assert (failure.remedy, failure.sent, fake.books) == (remedy, False, [])
-    assert "could not be stored" in failure.message
+    assert "could not be uploaded" in failure.message
 
 
 @pytest.mark.parametrize(("model", "most"), [("claude-sonnet-5-5", 600), ("claude-haiku-4-5", 100)])
@@ -170,7 +170,7 @@ def test_pages_are_counted_before_a_cent_is_spent(fake, caller, model, most):
     failure = caller(with_files(half, half, a_file(a_pdf()), model=model))
 
     assert (failure.type, failure.remedy, failure.sent) == (ErrorType.TOO_LARGE, Remedy.FAIL, False)
-    assert f"{most + 1} pages in all" in failure.message and f"at most {most}" in failure.message
+    assert f"{most + 1} pages in total" in failure.message and f"at most {most}" in failure.message
     assert len(fake.books) == 1
 
 
@@ -189,7 +189,7 @@ def test_a_locked_pdf_is_told_of_by_name(fake, caller):
     failure = caller(with_files(a_file(a_pdf()), a_file(a_pdf(password="secret"))))
 
     assert (failure.type, failure.sent, fake.books) == (ErrorType.INVALID_REQUEST, False, [])
-    assert "files[1] opens with a password only" in failure.message
+    assert "files[1] requires a password" in failure.message
 
 
 def test_a_broken_pdf_is_left_to_claude_and_named_if_refused(fake, caller):
@@ -198,7 +198,7 @@ def test_a_broken_pdf_is_left_to_claude_and_named_if_refused(fake, caller):
     assert isinstance(caller(with_files(broken)), Completion)
     fake.then(*refusal("400 Bad Request", "invalid_request_error", text="The PDF specified was not valid."))
 
-    assert "files[0] could not be read as a PDF here" in caller(with_files(broken)).message
+    assert "files[0] could not be parsed as a PDF here" in caller(with_files(broken)).message
 
 
 def test_an_image_of_too_many_pixels_is_refused_in_words(fake, caller):

@@ -94,10 +94,10 @@ def test_what_ends_is_judged_as_it_should_be(asked: dict[str, object], text: str
     ("asked", "said"),
     [
         ({"type": "strin"}, "at "),
-        ({"properties": {"a": {"pattern": "("}}}, "is no regular expression"),
-        ({"patternProperties": {"[": {}}}, "is no regular expression"),
+        ({"properties": {"a": {"pattern": "("}}}, "is not a regular expression"),
+        ({"patternProperties": {"[": {}}}, "is not a regular expression"),
         ({"pattern": "a" * 10_001}, "too long"),
-        ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "do not go together"),
+        ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "cannot be combined"),
     ],
 )
 def test_a_schema_that_cannot_be_used_is_said_at_the_door(asked: dict[str, object], said: str) -> None:

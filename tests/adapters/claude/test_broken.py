@@ -111,7 +111,7 @@ def test_a_failed_handshake_is_sure_to_cost_nothing(fake):
     """
     The far side speaks no TLS: not a byte of the request went out.
     """
-    caller = Caller(fake.url.replace("http:", "https:"), CallTimeouts(connect=0.3, look=0.02))
+    caller = Caller(fake.url.replace("http:", "https:"), CallTimeouts(connect=0.3, check_interval=0.02))
 
     failure = caller()
     caller.messages.close()

@@ -18,9 +18,9 @@ from tests.support.fake_claude import Drip, Hang, Wait, chunk, event, head, stop
         ((b"HTTP/1.1 200 OK\r\n", Drip(b"x-a: b\r\n", 0.02)), "first_byte_timeout", "did not begin to answer"),
         ((head(), Hang()), "first_byte_timeout", "did not begin to answer"),
         ((head(), Drip(PING, 0.02)), "first_byte_timeout", "did not begin to answer"),
-        ((*HALF, Hang()), "idle_timeout", "stood still"),
-        ((*HALF, Drip(chunk(b"data: "), 0.02)), "idle_timeout", "stood still"),
-        ((*HALF, Drip(PING, 0.02)), "idle_timeout", "nothing but signs of life"),
+        ((*HALF, Hang()), "idle_timeout", "stalled"),
+        ((*HALF, Drip(chunk(b"data: "), 0.02)), "idle_timeout", "stalled"),
+        ((*HALF, Drip(PING, 0.02)), "idle_timeout", "nothing but pings"),
     ],
 )
 def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason, words):
@@ -48,7 +48,7 @@ def test_pings_are_signs_of_life_for_a_while(fake, hasty):
 
 
 def test_the_whole_call_has_a_limit_however_lively_it_is(fake):
-    caller = Caller(fake.url, CallTimeouts(call_timeout=0.4, look=0.02))
+    caller = Caller(fake.url, CallTimeouts(call_timeout=0.4, check_interval=0.02))
     piece = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"})
     fake.then(*HALF, Drip(piece, 0.02))
 
@@ -94,7 +94,7 @@ def test_a_stop_is_seen_at_the_next_event(fake):
     """
     Without the watchdog's help: it looks once a minute here.
     """
-    caller = Caller(fake.url, CallTimeouts(look=60, checkpoint=0))
+    caller = Caller(fake.url, CallTimeouts(check_interval=60, checkpoint=0))
     go = threading.Event()
     fake.then(*HALF, Wait(go), *written("more", 1), Hang())
 
@@ -122,7 +122,7 @@ def test_a_stop_that_comes_with_the_end_comes_too_late(fake):
     """
     What was seen to its end stands.
     """
-    caller = Caller(fake.url, CallTimeouts(look=60, checkpoint=0))
+    caller = Caller(fake.url, CallTimeouts(check_interval=60, checkpoint=0))
 
     def progress(partial):
         if partial.text and "estimated_output_tokens" not in partial.usage:  # `message_delta` has told; now the stop
@@ -154,7 +154,7 @@ def test_a_stop_flag_that_breaks_ends_no_other_call(fake, caller, caplog):
         daemon=True,
     )
     first.start()
-    eventually(lambda: "could not be looked at" in caplog.text)
+    eventually(lambda: "deadline check failed" in caplog.text)
     threading.Timer(0.1, lambda: setattr(caller, "verdict", CANCEL)).start()
 
     assert caller(prompt="second").type is ErrorType.CANCELLED

@@ -109,7 +109,7 @@ def test_progress_tells_the_request_id_first_and_then_the_text(fake, caller):
 
 
 def test_progress_is_throttled_to_its_interval(fake):
-    caller = Caller(fake.url, CallTimeouts(checkpoint=60, look=0.02))
+    caller = Caller(fake.url, CallTimeouts(checkpoint=60, check_interval=0.02))
     caller()
     caller.messages.close()
 
@@ -224,7 +224,7 @@ def test_what_has_no_price_beside_the_tokens_is_no_guess_and_said(fake, caller, 
 
     assert done.cost_usd is None
     [warning] = done.warnings
-    assert warning.startswith("costUsd leaves out what is not billed by the list of prices")
+    assert warning.startswith("costUsd leaves out parts that are not billed by the price list")
 
 
 def test_what_has_no_price_before_a_pause_is_said_at_the_end(fake, caller):

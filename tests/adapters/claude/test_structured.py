@@ -64,7 +64,7 @@ def test_a_schema_that_claude_refuses_is_asked_for_in_words(fake, caller):
     first, second = caller(a_structured_prompt()), caller(a_structured_prompt())
 
     assert (first.json, second.json) == ({"n": 7}, {"n": 8})
-    assert "in words" in first.warnings[0]
+    assert "put into the prompt" in first.warnings[0]
     assert ["output_config" in seen.body for seen in fake.books] == [True, False, False]
     assert json.dumps(SCHEMA) in fake.books[1].body["system"]
     assert [(step.outcome, step.cost_usd) for step in caller.went_on] == [("invalid_request", None)]

@@ -21,7 +21,7 @@ def sandbox():
 
 @pytest.fixture
 def caller(sandbox):
-    caller = Caller(sandbox.url, CallTimeouts(first_byte=5, idle=0.5, checkpoint=0, look=0.02))
+    caller = Caller(sandbox.url, CallTimeouts(first_byte=5, idle=0.5, checkpoint=0, check_interval=0.02))
     yield caller
     caller.messages.close()
 
