@@ -65,13 +65,8 @@ class CallDeadlines:
         self.sent = False
         self.unrecorded: Exception | None = None
         self.verdict: Failure | None = None
-        self._stop, self._sending, self._on_followup, self._limits, self._clock = (
-            stop,
-            sending,
-            on_followup,
-            limits,
-            clock,
-        )
+        self._stop, self._sending, self._on_followup = stop, sending, on_followup
+        self._limits, self._clock = limits, clock
         self._lock = threading.Lock()
         self._started_at = clock()
         self.begin_request()

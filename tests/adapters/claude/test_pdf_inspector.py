@@ -1,4 +1,4 @@
-"""PDFs are looked into by a process that may be lost: whatever a PDF does to it, the worker goes on."""
+"""PDF inspection in a separate process, whose death does not affect the worker."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def a_bomb() -> bytes:
     return body + b"startxref\n9\n%%EOF\n"
 
 
-def test_what_it_sees(inspector):
+def test_pages_locked_and_broken_pdfs_are_reported(inspector):
     assert inspector.inspect(INVOICE.read_bytes()) == PdfInfo(pages=2)
     assert inspector.inspect(a_pdf(77)) == PdfInfo(pages=77)
     assert inspector.inspect(a_pdf(password="x")) == PdfInfo(locked=True)
@@ -40,7 +40,7 @@ def test_what_it_sees(inspector):
     assert inspector.inspect(b"%PDF-1.7\nno more") == PdfInfo(broken=True)
 
 
-def test_a_bomb_costs_the_process_at_most_and_the_next_one_is_seen_again(inspector):
+def test_a_bomb_kills_only_the_process(inspector):
     began = time.monotonic()
 
     assert inspector.inspect(a_bomb()).pages is None
@@ -48,7 +48,7 @@ def test_a_bomb_costs_the_process_at_most_and_the_next_one_is_seen_again(inspect
     assert inspector.inspect(a_pdf(5)) == PdfInfo(pages=5)
 
 
-def test_one_that_takes_too_long_is_given_up(tmp_path):
+def test_an_inspection_times_out(tmp_path):
     slow = PdfInspector(timeout=0.3, command=[sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         assert slow.inspect(a_pdf()) == PdfInfo()
@@ -56,7 +56,7 @@ def test_one_that_takes_too_long_is_given_up(tmp_path):
         slow.close()
 
 
-def test_a_process_that_was_lost_is_started_again(inspector):
+def test_a_killed_process_is_started_again(inspector):
     assert inspector.inspect(a_pdf(1)) == PdfInfo(pages=1)
     inspector._process.kill()
     inspector._process.wait()
