@@ -176,8 +176,8 @@ def at_list_price(usage: Mapping[str, Any]) -> bool:
     """
     Whether the request is billed at list price.
 
-    False for another speed, region or service tier, and if the counts are incomplete: they leave out the usage of
-    another model or of a compaction, and credits.
+    False for another speed, region or service tier; if the counts are incomplete, as they leave out the usage of
+    another model or of a compaction; and if the request was repriced (`fallback_credit`).
     """
     if (
         any(usage.get(name) not in values for name, values in _LIST_PRICED.items())
@@ -216,7 +216,7 @@ def content_for_callback(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [block for block in others if block.get("type") not in ("thinking", "redacted_thinking")]
 
 
-def worth_keeping(blocks: list[dict[str, Any]]) -> bool:
+def has_more_than_text(blocks: list[dict[str, Any]]) -> bool:
     """Whether an answer is more than its text, so that a later turn must send back all its blocks."""
     return any(block.get("type") != "text" or block.get("citations") for block in blocks)
 

@@ -23,7 +23,7 @@ from .classify import classify
 from .client import AnthropicClient, ConnectionBroken, StatusError
 from .deadlines import CallDeadlines, CallTimeouts, DeadlineThread
 from .files import FilesTooLarge
-from .max_cost import affordable, exceeds_limit
+from .max_cost import affordable, cost_failure
 from .request import Plan
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class AnthropicBatches:
 
     def prepare(self, custom_id: str, prompt: CallRequest) -> BatchRequest | Failure:
         """Build the request of one job for a batch."""
-        if (failure := exceeds_limit(prompt, self._prices)) is not None:
+        if (failure := cost_failure(prompt, self._prices)) is not None:
             return failure
         try:
             plan = self._plan(prompt)
@@ -91,7 +91,7 @@ class AnthropicBatches:
             log.exception("batch request failed with an internal error", extra={"job_id": prompt.job.id})
             return replace(_failure("the relay failed to build the request", "fault"), sent=False)
 
-        return BatchRequest(custom_id=custom_id, body=body, betas=plan.betas, begins=caching.shareable(params))
+        return BatchRequest(custom_id=custom_id, body=body, betas=plan.betas, begins=caching.shareable_prefixes(params))
 
     def create(self, parcels: Sequence[BatchRequest], *, sending: Callable[[], None]) -> BatchStatus | Failure:
         """Create a batch. `sending` is called just before the first byte goes out; an error there prevents that."""
@@ -190,16 +190,16 @@ class AnthropicBatches:
         except (MalformedStream, KeyError) as exc:
             return replace(_failure(f"a result of the batch is malformed: {exc}", "batch_result"), ambiguous=True)
         except InvalidRequest as exc:  # a fault of the schema that shows only in validation
-            return session.failed(_invalid_request(exc))
+            return session.complete_failure(_invalid_request(exc))
         except Exception:
             # The port never raises here, and an exception would keep the other results from being read.
             log.exception("batch result failed with an internal error", extra={"job_id": prompt.job.id})
-            return session.failed(_failure("the relay failed to process the answer", "fault"))
+            return session.complete_failure(_failure("the relay failed to process the answer", "fault"))
         if isinstance(done, Failure):
             return done
         if done.stop_reason == "pause_turn":
             message = "Claude paused, which a batch cannot continue: the job is called live"
-            return session.failed(
+            return session.complete_failure(
                 Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.RETRY, reason="pause_turn")
             )
         full = self._prices.cost(done.model, done.usage)
@@ -294,12 +294,12 @@ def _body(parcels: Sequence[BatchRequest]) -> bytes:
 
 def _with_breakpoints(parcels: Sequence[BatchRequest]) -> Iterator[bytes]:
     """The bytes of each request, with a cache breakpoint after each prefix that many of them share."""
-    common = caching.common([parcel.begins for parcel in parcels])
+    common = caching.shared_prefixes([parcel.begins for parcel in parcels])
     for parcel in parcels:
         places = {place: prefix for place, prefix in parcel.begins.items() if prefix in common}
         if places:
             item = json.loads(parcel.body)
-            yield _encode({**item, "params": caching.with_marks(item["params"], places)})
+            yield _encode({**item, "params": caching.with_breakpoints(item["params"], places)})
         else:
             yield parcel.body
 

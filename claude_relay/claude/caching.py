@@ -59,7 +59,7 @@ class Caching:
         self._written = TtlSet(seconds=LIFETIME, clock=clock)
         self._writing = TtlSet(seconds=60.0, clock=clock)
 
-    def marked(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], None]]:
+    def mark(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], None]]:
         """
         Return the body with breakpoints, and a callback for the start of the answer, when the cache is written.
 
@@ -80,7 +80,7 @@ class Caching:
             for prefix in chosen.values():
                 self._written.add(prefix)
 
-        return with_marks(body, chosen), on_answer
+        return with_breakpoints(body, chosen), on_answer
 
     def _may_mark(self, prefix: str) -> bool:
         """Whether to mark the prefix: it is in the cache, or no other call is writing it at the moment."""
@@ -92,7 +92,7 @@ class Caching:
         return True
 
 
-def shareable(body: Mapping[str, Any]) -> Mapping[str, str]:
+def shareable_prefixes(body: Mapping[str, Any]) -> Mapping[str, str]:
     """The prefixes that other requests of a batch may share; none if the caller has set breakpoints."""
     if _has_own_breakpoints(body):
         return {}
@@ -100,7 +100,7 @@ def shareable(body: Mapping[str, Any]) -> Mapping[str, str]:
     return {place: prefix for place, prefix in prefixes(body).places.items() if place != _END}
 
 
-def common(requests: Sequence[Mapping[str, str]]) -> set[str]:
+def shared_prefixes(requests: Sequence[Mapping[str, str]]) -> set[str]:
     """The prefixes that enough requests share to make a cache write worthwhile."""
     counts = Counter(prefix for places in requests for prefix in places.values())
 
@@ -137,7 +137,7 @@ def prefixes(body: Mapping[str, Any]) -> Prefixes:
     return Prefixes(places=places, turns=turns)
 
 
-def with_marks(body: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+def with_breakpoints(body: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
     """A copy of the body with a breakpoint at each of those places."""
     marked = dict(body)
     if _SYSTEM in places:

@@ -11,7 +11,7 @@ from typing import Any
 from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
 from ..core.money.prices import PriceList, unpriced
 from . import request, schema, stream_failures
-from .accumulator import MalformedStream, MessageAccumulator, content_for_callback, worth_keeping
+from .accumulator import MalformedStream, MessageAccumulator, content_for_callback, has_more_than_text
 from .classify import classify
 from .client import AnthropicClient, ConnectionBroken, StatusError
 from .deadlines import CallDeadlines
@@ -82,16 +82,18 @@ class CallSession:
         for _ in range(MAX_PAUSES + 1):
             failure = self._send(body, plan.betas, previous)
             if failure is not None:
-                return self.failed(failure)
+                return self.complete_failure(failure)
             if self._turns[-1].stop_reason != "pause_turn":
                 return self._finish(plan)
-            previous = self.step("paused")
+            previous = self.last_outcome("paused")
             body = request.with_continuation(body, self._turns[-1].blocks())
 
         message = f"Claude paused {MAX_PAUSES + 1} times without finishing"
-        return self.failed(Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.FAIL, reason="pauses"))
+        return self.complete_failure(
+            Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.FAIL, reason="pauses")
+        )
 
-    def step(self, outcome: str, detail: str | None = None) -> RequestOutcome:
+    def last_outcome(self, outcome: str, detail: str | None = None) -> RequestOutcome:
         """Outcome of the request that has just ended, for the ledger."""
         turn = self._turns[-1]
 
@@ -111,11 +113,11 @@ class CallSession:
         answer = MessageAccumulator.parse(message)
         self._turns[:] = [answer]
         if not answer.complete:
-            return self.failed(stream_failures.incomplete_stream(answer, self._deadlines))
+            return self.complete_failure(stream_failures.incomplete_stream(answer, self._deadlines))
 
         return self._finish(plan)
 
-    def failed(self, failure: Failure) -> Failure:
+    def complete_failure(self, failure: Failure) -> Failure:
         """Complete a failure with the partial answer, usage and cost."""
         if len(self._turns) > 1 and not self._deadlines.request_started:
             # This request was never sent: the open ledger entry is the previous one, which closes with its own cost.
@@ -187,7 +189,7 @@ class CallSession:
     def _finish(self, plan: request.Plan) -> Completion | Failure:
         answer, value = self._turns[-1], None
         if answer.stop_reason == "refusal":
-            return self.failed(stream_failures.refusal(answer))
+            return self.complete_failure(stream_failures.refusal(answer))
 
         blocks = [block for turn in self._turns for block in turn.blocks()]
         warnings = self._price_warnings()
@@ -200,7 +202,7 @@ class CallSession:
             message_id=answer.message_id,
             upstream_request_id=self._request_id,
             content=content_for_callback(blocks),
-            blocks=blocks if worth_keeping(blocks) else None,
+            blocks=blocks if has_more_than_text(blocks) else None,
             cost_usd=self._cost(self._last_usage()),
             first_byte_at=self._first_byte_at,
             warnings=warnings,
@@ -213,10 +215,10 @@ class CallSession:
             warnings = (*warnings, _TRUNCATED)
         elif answer.stop_reason != "tool_use":
             try:
-                value = schema.parsed(done.text, plan.schema)
+                value = schema.parse_answer(done.text, plan.schema)
             except schema.SchemaMismatch as exc:
                 failure = Failure(type=ErrorType.SCHEMA, message=str(exc), remedy=Remedy.RETRY, reason="schema")
-                return self.failed(failure)
+                return self.complete_failure(failure)
 
         return replace(done, json=value, warnings=warnings)
 

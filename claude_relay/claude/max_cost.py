@@ -8,7 +8,7 @@ from ..core.money.prices import PriceList
 from ..ports import CallRequest
 
 
-def exceeds_limit(prompt: CallRequest, prices: PriceList) -> Failure | None:
+def cost_failure(prompt: CallRequest, prices: PriceList) -> Failure | None:
     """The failure of a job whose next call certainly costs more than is left, for example after earlier attempts."""
     limit = prompt.max_cost_usd
     if limit is None:

@@ -23,7 +23,7 @@ from .classify import classify
 from .client import AnthropicClient, ConnectionBroken, StatusError
 from .deadlines import CallDeadlines, CallTimeouts, DeadlineThread
 from .files import FilesTooLarge, FileUploads
-from .max_cost import exceeds_limit
+from .max_cost import cost_failure
 from .pdf_inspector import PdfInspector
 from .rate_limits import RateLimits
 from .ttl_set import TtlSet
@@ -130,7 +130,7 @@ class AnthropicMessages:
                 ambiguous=deadlines.written,
                 reason="fault",
             )
-        return session.failed(failure)
+        return session.complete_failure(failure)
 
     def models(self) -> list[dict[str, Any]] | Failure:
         """All pages of `GET /v1/models`. Never raises."""
@@ -144,7 +144,7 @@ class AnthropicMessages:
 
     def _run_with_files(self, session: CallSession, prompt: CallRequest) -> Completion | Failure:
         """Check the files and upload the large ones; run again once if an uploaded file is no longer stored."""
-        if (failure := exceeds_limit(prompt, self._prices)) is not None:
+        if (failure := cost_failure(prompt, self._prices)) is not None:
             return failure
         try:
             ready = self._files.prepare(prompt)
@@ -154,7 +154,7 @@ class AnthropicMessages:
         if not isinstance(done, Failure):
             return done
         if done.reason in _FILE_MISSING and self._files.forget_missing(ready.used):
-            expired = session.step(done.type.value, done.message)
+            expired = session.last_outcome(done.type.value, done.message)
             try:
                 return self._run(session, self._files.prepare(prompt).prompt, previous=expired)
             except (FilesTooLarge, StatusError, ConnectionBroken) as exc:
@@ -191,7 +191,7 @@ class AnthropicMessages:
 
         # The schema may be the cause: Claude's structured output has undocumented limits of size and structure. A
         # rejection is free, so the call is repeated with the schema in the prompt; the answer is validated as usual.
-        rejected = session.step(done.type.value, done.message)
+        rejected = session.last_outcome(done.type.value, done.message)
         second = self._send(session, self._plan(prompt, native=False), previous=rejected)
         if isinstance(second, Failure) and second.reason == "http_400":
             return replace(second, message=done.message)
@@ -232,7 +232,7 @@ class AnthropicMessages:
     def _send(
         self, session: CallSession, plan: request.Plan, *, previous: RequestOutcome | None = None
     ) -> Completion | Failure:
-        body, on_answer = self._caching.marked(plan.body)
+        body, on_answer = self._caching.mark(plan.body)
 
         return session.run(replace(plan, body=body), previous=previous, on_answer=on_answer)
 

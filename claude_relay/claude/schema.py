@@ -45,7 +45,7 @@ def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
 
 
-def parsed(text: str, schema: Mapping[str, Any], *, seconds: float = safe_schema.TIME_LIMIT) -> Any:
+def parse_answer(text: str, schema: Mapping[str, Any], *, seconds: float = safe_schema.TIME_LIMIT) -> Any:
     """
     Parse the answer's JSON and validate it; raises `SchemaMismatch`.
 

@@ -425,7 +425,7 @@ def test_a_name_that_does_not_exist_is_reported(trust):
     ],
 )
 def test_a_local_fault_is_distinguished_from_the_receivers(trust, fault, ours):
-    """A resolver that is down, or no free socket, must not open the receiver's circuit."""
+    """A resolver that is down, or no free socket, must not slow down deliveries to the receiver."""
 
     def faulty(host, port, type):
         raise fault

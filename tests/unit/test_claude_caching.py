@@ -39,7 +39,7 @@ def text(words: str) -> dict[str, Any]:
 def send(caching: Caching, body: dict[str, Any], *, answered: bool = True) -> dict[str, Any]:
     """The body as it goes out; and Claude begins to answer."""
     original = json.dumps(body)
-    marked, begun = caching.marked(body)
+    marked, begun = caching.mark(body)
     if answered:
         begun()
     assert json.dumps(body) == original  # nothing of the caller's is changed
@@ -89,7 +89,7 @@ def test_a_prefix_counts_only_once_answered(caching: Caching) -> None:
 def test_only_one_of_several_concurrent_calls_writes(caching: Caching) -> None:
     """The others could not read it yet, and would all pay for a write."""
     send(caching, ask(system=LONG))
-    waves = [caching.marked(ask(system=LONG)) for _ in range(5)]
+    waves = [caching.mark(ask(system=LONG)) for _ in range(5)]
     for _, begun in waves:
         begun()
 

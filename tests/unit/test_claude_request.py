@@ -274,7 +274,7 @@ def test_an_unsupported_schema_is_put_into_the_prompt(wanted):
     ],
 )
 def test_an_answer_is_read_with_or_without_a_fence(text):
-    assert schema.parsed(text, INVOICE) == {"number": "7"}
+    assert schema.parse_answer(text, INVOICE) == {"number": "7"}
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_an_answer_is_read_with_or_without_a_fence(text):
 )
 def test_a_mismatch_names_the_place_but_not_the_value(text, words):
     with pytest.raises(schema.SchemaMismatch) as caught:
-        schema.parsed(text, INVOICE)
+        schema.parse_answer(text, INVOICE)
 
     assert words in str(caught.value)
 
@@ -305,4 +305,4 @@ def test_an_invalid_schema_is_refused_before_the_call():
 def test_a_schema_never_fetches_anything():
     """A `$ref` to a URL is a fault of the schema, never a request from this machine."""
     with pytest.raises(InvalidRequest, match="outputSchema"):
-        schema.parsed("{}", {"$ref": "http://169.254.169.254/latest/meta-data"})
+        schema.parse_answer("{}", {"$ref": "http://169.254.169.254/latest/meta-data"})

@@ -49,7 +49,7 @@ def test_endless_validation_times_out(evil: dict[str, object]) -> None:
     began = time.monotonic()
     try:
         with pytest.raises(InvalidRequest, match="takes too long"):
-            schema.parsed('"' + "a" * 200 + '!"', evil, seconds=0.5)
+            schema.parse_answer('"' + "a" * 200 + '!"', evil, seconds=0.5)
     finally:
         over.set()
         ticking.join()
@@ -62,7 +62,7 @@ def test_endless_validation_times_out(evil: dict[str, object]) -> None:
 def test_property_names_are_matched_with_the_time_limit(at: str) -> None:
     evil = {"type": "object", "patternProperties": {EVIL: {}}, "additionalProperties": at == "patternProperties"}
     with pytest.raises(InvalidRequest, match="takes too long"):
-        schema.parsed('{"' + "a" * 200 + '!": 1}', evil, seconds=0.3)
+        schema.parse_answer('{"' + "a" * 200 + '!": 1}', evil, seconds=0.3)
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_property_names_are_matched_with_the_time_limit(at: str) -> None:
 )
 def test_validation_results_are_correct(asked: dict[str, object], text: str, fits: bool) -> None:
     if fits:
-        schema.parsed(text, asked)
+        schema.parse_answer(text, asked)
     else:
         with pytest.raises(schema.SchemaMismatch):
-            schema.parsed(text, asked)
+            schema.parse_answer(text, asked)
 
 
 @pytest.mark.parametrize(
