@@ -28,7 +28,7 @@ def probe_problem(destination: str, allow: PrivateAllowlist, *, timeout: float =
     except (Blocked, InvalidUrl) as exc:
         return str(exc)
     except socket.gaierror as exc:
-        return f"the name cannot be resolved ({exc.strerror})"
+        return f"the name cannot be looked up ({exc.strerror})"
     except ssl.SSLCertVerificationError as exc:
         return f"its certificate is not valid: {exc.verify_message}"
     except OSError as exc:
