@@ -87,7 +87,11 @@ def parse_url(url: str) -> WebhookUrl:
 
 
 def parse_host_name(text: str) -> str:
-    """A host name in the form used for comparison: lower case, ASCII (`bjørn.no` is `xn--bjrn-hra.no`)."""
+    """
+    Convert a host name to the form used for comparison: lower case, ASCII (`bjørn.no` is `xn--bjrn-hra.no`).
+
+    Raises `InvalidUrl`.
+    """
     name = text
     if not name.isascii():
         try:
