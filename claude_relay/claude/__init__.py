@@ -1,7 +1,7 @@
 """
-The adapter to Anthropic's Messages API: a stored request in, a `Completion` or a `Failure` out.
+Adapter for Anthropic's Messages API: a stored request in, a `Completion` or a `Failure` out.
 
-Only this package imports the `anthropic` client, and not before the first call: the import costs seconds.
+Only this package imports the `anthropic` client, and not before the first call: the import takes seconds.
 """
 
 from .deadlines import CallTimeouts

@@ -1,4 +1,4 @@
-"""One message as it streams in: the raw events of the Messages API, put together. Pure."""
+"""Assembly of one streamed message from the raw events of the Messages API. Pure."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Which field of a block a delta adds to; what is not named here is new to us and left alone.
+#: Delta type: the block field that it extends. Other delta types are unknown and ignored.
 _TEXTS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
 
-#: What costs what the list says; anything else is dearer or cheaper by a factor that the list does not know.
-_PLAIN = {
+#: Values billed at list price; any other is billed by a factor that the price list does not have.
+_LIST_PRICED = {
     "speed": (None, "standard"),
     "service_tier": (None, "standard", "batch"),
     "inference_geo": (None, "", "global", "not_available"),
 }
 
-#: Roughly how many letters make a token of an answer.
-CHARACTERS_A_TOKEN = 3.5
+#: Approximate number of characters per output token.
+CHARACTERS_PER_TOKEN = 3.5
 
 
 class MalformedStream(Exception):
-    """The stream said something that is not in the protocol."""
+    """The stream violates the protocol."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class _Block:
     citations: list[Any] = field(default_factory=list)
     signature: str | None = None
 
-    def whole(self) -> dict[str, Any]:
+    def assembled(self) -> dict[str, Any]:
         block, text = dict(self.start), "".join(self.pieces)
         if self.citations:
             block["citations"] = self.citations
@@ -50,10 +50,10 @@ class _Block:
 
 class MessageAccumulator:
     """
-    What has come so far.
+    The message received so far.
 
-    `started`: `message_start` was seen, so that the input is paid for; `began`: Claude has written something, so that
-    trying again may pay for it twice; `counted`: its output was told, at the end; `ended`: `message_stop` was seen.
+    `started`: `message_start` was received, so the input is billed; `began`: Claude has written something, so another
+    attempt may be billed twice; `counted`: its final output tokens were reported; `ended`: `message_stop` was received.
     """
 
     def __init__(self) -> None:
@@ -71,12 +71,12 @@ class MessageAccumulator:
 
     @classmethod
     def parse(cls, message: Mapping[str, Any]) -> MessageAccumulator:
-        """A message that came as a whole, as if it had been streamed."""
+        """Read a complete message as if it had been streamed."""
         answer = cls()
         try:
             blocks, usage = list(message["content"]), message.get("usage") or {}
         except (KeyError, TypeError, AttributeError) as exc:
-            raise MalformedStream("a message has not the shape it should have") from exc
+            raise MalformedStream("a message does not have the expected structure") from exc
         answer.feed({"type": "message_start", "message": message})
         for index, block in enumerate(blocks):
             answer.feed({"type": "content_block_start", "index": index, "content_block": block})
@@ -86,12 +86,12 @@ class MessageAccumulator:
         return answer
 
     def feed(self, event: Mapping[str, Any]) -> None:
-        """Take one event in. Unknown events, blocks and deltas are left alone: the API may add them any day."""
+        """Process one event. Unknown events, blocks and deltas are ignored: the API may add new ones at any time."""
         try:
             self._feed(event)
         except (KeyError, TypeError, AttributeError, ValueError) as exc:
             raise MalformedStream(
-                f"an event of the type {str(event.get('type'))[:40]!r} has not the shape it should have"
+                f"an event of the type {str(event.get('type'))[:40]!r} does not have the expected structure"
             ) from exc
 
     def _feed(self, event: Mapping[str, Any]) -> None:
@@ -136,19 +136,19 @@ class MessageAccumulator:
             self._texts.append(piece)
 
     def _count(self, usage: Mapping[str, Any]) -> None:
-        # The counts are cumulative, so the last word on each stands.
+        # The counts are cumulative, so the latest value of each counts.
         self.usage |= flat_usage(usage)
         self.extra_price = self.extra_price or not at_list_price(usage)
 
     @property
-    def known_usage(self) -> dict[str, int]:
+    def estimated_usage(self) -> dict[str, int]:
         """
-        The counts, as far as they are told.
+        The token counts, with output estimated from the text where it was not reported.
 
-        How much was written is only told at the end; of an answer that is still under way, or that broke off, its
-        letters tell roughly, and `estimated_output_tokens` says that they did.
+        Output tokens are reported at the end only. For an answer that is in progress or broke off they are estimated
+        from its characters, and also given as `estimated_output_tokens`.
         """
-        written = math.ceil(self.length / CHARACTERS_A_TOKEN)
+        written = math.ceil(self.length / CHARACTERS_PER_TOKEN)
         if self.counted or not self.started or written <= self.usage.get("output_tokens", 0):
             return self.usage
 
@@ -156,30 +156,33 @@ class MessageAccumulator:
 
     @property
     def text(self) -> str:
-        """The text of all text blocks."""
+        """Text of all text blocks."""
         if len(self._texts) > 1:
             self._texts = ["".join(self._texts)]
 
         return self._texts[0] if self._texts else ""
 
     @property
-    def whole(self) -> bool:
-        """Whether it was seen to its end: nothing less is a success."""
+    def complete(self) -> bool:
+        """Whether the message was received to its end; only then is the call a success."""
         return bool(self.ended and self.stop_reason and self.message_id and "output_tokens" in self.usage)
 
     def blocks(self) -> list[dict[str, Any]]:
-        """Every block, in order, as it may be sent back."""
-        return [block.whole() for block in self._blocks.values()]
+        """All blocks, in order, in the form in which they may be sent back."""
+        return [block.assembled() for block in self._blocks.values()]
 
 
 def at_list_price(usage: Mapping[str, Any]) -> bool:
     """
-    Whether the prices of the list are what it costs.
+    Whether the request is billed at list price.
 
-    Not where it was faster, nearer or on another tier; nor where the counts leave something out, as they do with what
-    another model or a compaction has used, or were repriced.
+    False for another speed, region or service tier; if the counts are incomplete, as they leave out the usage of
+    another model or of a compaction; and if the request was repriced (`fallback_credit`).
     """
-    if any(usage.get(name) not in words for name, words in _PLAIN.items()) or usage.get("fallback_credit") is not None:
+    if (
+        any(usage.get(name) not in values for name, values in _LIST_PRICED.items())
+        or usage.get("fallback_credit") is not None
+    ):
         return False
     parts = usage.get("iterations")
 
@@ -189,7 +192,7 @@ def at_list_price(usage: Mapping[str, Any]) -> bool:
 
 
 def flat_usage(usage: Mapping[str, Any]) -> dict[str, int]:
-    """The counts alone: nested ones under their own names, where they are not nothing."""
+    """Flatten usage to its counts; nested counts keep their own names and are dropped if zero."""
     flat: dict[str, int] = {}
     for key, value in usage.items():
         if isinstance(value, Mapping):
@@ -202,9 +205,9 @@ def flat_usage(usage: Mapping[str, Any]) -> dict[str, int]:
 
 def content_for_callback(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """
-    The blocks besides text.
+    The blocks other than text.
 
-    Thoughts only beside a tool call, whose result must be sent back together with them.
+    Includes thinking blocks only with a tool call, whose result must be sent back together with them.
     """
     others = [block for block in blocks if block.get("type") != "text"]
     if any(block.get("type") == "tool_use" for block in others):
@@ -213,8 +216,8 @@ def content_for_callback(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [block for block in others if block.get("type") not in ("thinking", "redacted_thinking")]
 
 
-def worth_keeping(blocks: list[dict[str, Any]]) -> bool:
-    """Whether an answer is more than its text: a later turn of the conversation must send it back whole."""
+def has_more_than_text(blocks: list[dict[str, Any]]) -> bool:
+    """Whether an answer is more than its text, so that a later turn must send back all its blocks."""
     return any(block.get("type") != "text" or block.get("citations") for block in blocks)
 
 
@@ -226,7 +229,7 @@ def _string(value: Any) -> str:
 
 
 def _parsed(text: str) -> Any:
-    # Input that was cut off with the answer is no input.
+    # Truncated JSON input is dropped.
     try:
         return json.loads(text)
     except ValueError:

@@ -1,12 +1,12 @@
 """
-Prompt caching without thinking of it: what repeats within the cache's life gets its breakpoint.
+Automatic prompt caching: prefixes that repeat within the cache's lifetime get a breakpoint.
 
-A write costs a quarter more than reading the same afresh, a hit nine tenths less: so the first of its kind is sent
-plain, the second is written, and from the third on Claude reads it from its cache. Whoever places breakpoints
-themselves (`cache_control` anywhere in their request) is left alone.
+A cache write costs a quarter more than uncached input, a hit nine tenths less: so the first request with a prefix is
+sent without a breakpoint, the second writes the cache, and from the third on Claude reads from it. Requests with their
+own breakpoints (`cache_control` anywhere) are not changed.
 
-In a batch nothing comes first, and whether a request finds what another one has written is luck: between 30 and 98 in
-a hundred do, says Anthropic. A write pays from 22 on, so what many of a batch share is marked in all of them.
+The requests of a batch have no order, and whether one hits the cache entry of another is luck: 30 to 98 percent do,
+says Anthropic. A write pays off from 22 percent on, so a prefix that many of a batch share is marked in all of them.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any
 
 from .ttl_set import TtlSet
 
-#: The life of Claude's shorter cache, from its last use, in seconds.
-LIFE = 300.0
+#: Lifetime of Claude's shorter cache since its last use, in seconds.
+LIFETIME = 300.0
 
-#: Less is not cached upstream: about 1,024 tokens, by the model.
-MIN_TOKENS = 3500
+#: Minimum length of a cacheable prefix in characters: about 1,024 tokens; the actual limit depends on the model.
+MIN_LENGTH = 3500
 
-#: So many of a batch must begin alike: of fewer, all may be at work at once and none finds anything.
+#: Minimum number of requests of a batch that share a prefix: fewer may all run at once, without a hit.
 MIN_SHARED = 4
 
 _MARK = {"type": "ephemeral"}
@@ -36,8 +36,10 @@ _SYSTEM, _FILES, _END = "system", "files", "end"
 @dataclass(frozen=True, kw_only=True)
 class Prefixes:
     """
-    The beginnings of one request, by hash, where they are long enough: tools and system prompt; that, the earlier turns
-    and the files of the last one; all of it. `turns` are the ends of the earlier turns: an earlier call's whole, maybe.
+    Hashes of the prefixes of one request that are long enough to cache.
+
+    `places`: tools and system prompt; these plus the earlier turns and the files of the last turn; the complete
+    request. `turns`: the prefixes up to each earlier turn, any of which may be the complete request of an earlier call.
     """
 
     places: Mapping[str, str] = field(default_factory=dict)
@@ -46,42 +48,42 @@ class Prefixes:
 
 class Caching:
     """
-    What was sent lately, and which of it is in Claude's cache. All threads share one of these.
+    Prefixes that were sent recently, and those in Claude's cache. Shared by all threads.
 
-    It is the worker's own memory: another worker, or this one after a restart, learns it anew for the price of one call
-    that is not marked.
+    Kept in memory per worker: another worker, or this one after a restart, starts empty, at the cost of one call
+    without a breakpoint.
     """
 
     def __init__(self, *, clock: Callable[[], float]) -> None:
-        self._met = TtlSet(seconds=LIFE, clock=clock)
-        self._written = TtlSet(seconds=LIFE, clock=clock)
+        self._sent = TtlSet(seconds=LIFETIME, clock=clock)
+        self._written = TtlSet(seconds=LIFETIME, clock=clock)
         self._writing = TtlSet(seconds=60.0, clock=clock)
 
-    def marked(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], None]]:
+    def mark(self, body: Mapping[str, Any]) -> tuple[dict[str, Any], Callable[[], None]]:
         """
-        The body with its breakpoints, and whom to tell when Claude has begun to answer: by then it is in the cache.
+        Return the body with breakpoints, and a callback for the start of the answer, when the cache is written.
 
-        Of many that begin at once only one writes: the others could not read yet, and would all pay for writing.
+        Of several calls that start at once only one writes: the others cannot read yet, and would all pay for a write.
         """
-        if _has_own(body):
+        if _has_own_breakpoints(body):
             return dict(body), lambda: None
 
-        found = prefixes(body)
-        wanted = {place for place in (_SYSTEM, _FILES) if found.places.get(place, "") in self._met}
-        if _END in found.places and any(turn in self._met for turn in found.turns):
+        current = prefixes(body)
+        wanted = {place for place in (_SYSTEM, _FILES) if current.places.get(place, "") in self._sent}
+        if _END in current.places and any(turn in self._sent for turn in current.turns):
             wanted.add(_END)
-        chosen = {place: found.places[place] for place in wanted if self._take(found.places[place])}
+        chosen = {place: current.places[place] for place in wanted if self._may_mark(current.places[place])}
 
-        def begun() -> None:
-            for prefix in found.places.values():
-                self._met.add(prefix)
+        def on_answer() -> None:
+            for prefix in current.places.values():
+                self._sent.add(prefix)
             for prefix in chosen.values():
                 self._written.add(prefix)
 
-        return with_marks(body, chosen), begun
+        return with_breakpoints(body, chosen), on_answer
 
-    def _take(self, prefix: str) -> bool:
-        """Whether to mark it: it is in the cache, or nobody is writing it there just now."""
+    def _may_mark(self, prefix: str) -> bool:
+        """Whether to mark the prefix: it is in the cache, or no other call is writing it at the moment."""
         if prefix in self._written:
             return True
         if prefix in self._writing:
@@ -90,29 +92,29 @@ class Caching:
         return True
 
 
-def shareable(body: Mapping[str, Any]) -> Mapping[str, str]:
-    """The beginnings that other requests of a batch may have, too; none where the caller has set breakpoints."""
-    if _has_own(body):
+def shareable_prefixes(body: Mapping[str, Any]) -> Mapping[str, str]:
+    """The prefixes that other requests of a batch may share; none if the caller has set breakpoints."""
+    if _has_own_breakpoints(body):
         return {}
 
-    return {place: begin for place, begin in prefixes(body).places.items() if place != _END}
+    return {place: prefix for place, prefix in prefixes(body).places.items() if place != _END}
 
 
-def common(requests: Sequence[Mapping[str, str]]) -> set[str]:
-    """Which of these beginnings are shared by enough requests to be worth writing."""
-    counts = Counter(begin for begins in requests for begin in begins.values())
+def shared_prefixes(requests: Sequence[Mapping[str, str]]) -> set[str]:
+    """The prefixes that enough requests share to make a cache write worthwhile."""
+    counts = Counter(prefix for places in requests for prefix in places.values())
 
-    return {begin for begin, count in counts.items() if count >= MIN_SHARED}
+    return {prefix for prefix, count in counts.items() if count >= MIN_SHARED}
 
 
 def prefixes(body: Mapping[str, Any]) -> Prefixes:
-    """The places in a body where a breakpoint may be worth something."""
+    """The prefixes of a body at which a breakpoint may be worthwhile."""
     head = {name: body.get(name) for name in ("model", "tools", "system", "thinking", "output_config", "tool_choice")}
-    said = hashlib.sha256(_text(head).encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(_text(head).encode("utf-8", "surrogatepass"))
     size = len(_text(body.get("tools") or "")) + len(_text(body.get("system") or ""))
     places: dict[str, str] = {}
-    if size >= MIN_TOKENS:
-        places[_SYSTEM] = said.hexdigest()
+    if size >= MIN_LENGTH:
+        places[_SYSTEM] = digest.hexdigest()
 
     turns: list[str] = []
     messages = body["messages"]
@@ -120,26 +122,26 @@ def prefixes(body: Mapping[str, Any]) -> Prefixes:
         blocks = message["content"] if isinstance(message["content"], list) else [{"text": message["content"]}]
         last_file = max((n for n, block in enumerate(blocks) if _is_file(block)), default=None)
         for at, block in enumerate(blocks):
-            for written in _pieces(message["role"], block):
-                said.update(written.encode("utf-8", "surrogatepass"))
-                size += len(written)
-            # How much is behind the id of a stored file cannot be seen; nobody stores a small one.
-            size += MIN_TOKENS if _is_file(block) else 0
-            if number == len(messages) - 1 and at == last_file and size >= MIN_TOKENS:
-                places[_FILES] = said.hexdigest()
+            for piece in _pieces(message["role"], block):
+                digest.update(piece.encode("utf-8", "surrogatepass"))
+                size += len(piece)
+            # The size of a stored file is not visible here; only large files are stored.
+            size += MIN_LENGTH if _is_file(block) else 0
+            if number == len(messages) - 1 and at == last_file and size >= MIN_LENGTH:
+                places[_FILES] = digest.hexdigest()
         if number < len(messages) - 1:
-            turns.append(said.hexdigest())
-    if size >= MIN_TOKENS:
-        places[_END] = said.hexdigest()
+            turns.append(digest.hexdigest())
+    if size >= MIN_LENGTH:
+        places[_END] = digest.hexdigest()
 
     return Prefixes(places=places, turns=turns)
 
 
-def with_marks(body: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
-    """The body with a breakpoint at each of those places; nothing of the caller's is changed."""
+def with_breakpoints(body: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, Any]:
+    """A copy of the body with a breakpoint at each of those places."""
     marked = dict(body)
     if _SYSTEM in places:
-        # Tools come first: a mark on the system prompt is on both.
+        # Tools precede the system prompt, so a mark there covers both.
         name = "system" if body.get("system") else "tools"
         given = body[name]
         blocks = [{"type": "text", "text": given}] if isinstance(given, str) else list(given)
@@ -147,7 +149,7 @@ def with_marks(body: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, 
     if not {_FILES, _END} & set(places):
         return marked
 
-    *before, last = body["messages"]
+    *earlier, last = body["messages"]
     content = last["content"]
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
     ends = [len(blocks) - 1] if _END in places else []
@@ -155,26 +157,26 @@ def with_marks(body: Mapping[str, Any], places: Mapping[str, str]) -> dict[str, 
         ends.append(max(n for n, block in enumerate(blocks) if _is_file(block)))
     for end in ends:
         blocks[end] = {**blocks[end], "cache_control": _MARK}
-    marked["messages"] = [*before, {**last, "content": blocks}]
+    marked["messages"] = [*earlier, {**last, "content": blocks}]
 
     return marked
 
 
-def _has_own(body: Mapping[str, Any]) -> bool:
-    """Whether the caller has set breakpoints, wherever; what is not as it should be is left alone, too."""
+def _has_own_breakpoints(body: Mapping[str, Any]) -> bool:
+    """Whether the caller has set breakpoints anywhere; also True for a malformed body, which is not changed."""
     parts = [body.get("tools") or [], body.get("system") or [], *(turn.get("content") for turn in body["messages"])]
     if "cache_control" in body or not all(isinstance(part, (str, list)) for part in parts) or not all(parts[2:]):
         return True
 
-    return any(_carries(block) if isinstance(block, Mapping) else True for block in _blocks(body))
+    return any(_has_breakpoint(block) if isinstance(block, Mapping) else True for block in _blocks(body))
 
 
-def _carries(value: Any) -> bool:
-    """Whether there is a breakpoint in it, at any depth: one inside of a tool's result counts, too."""
+def _has_breakpoint(value: Any) -> bool:
+    """Whether `value` contains a breakpoint at any depth, also inside a tool result."""
     if isinstance(value, Mapping):
-        return "cache_control" in value or any(_carries(each) for each in value.values())
+        return "cache_control" in value or any(_has_breakpoint(item) for item in value.values())
 
-    return isinstance(value, list) and any(_carries(each) for each in value)
+    return isinstance(value, list) and any(_has_breakpoint(item) for item in value)
 
 
 def _blocks(body: Mapping[str, Any]) -> Iterator[Any]:
@@ -184,7 +186,7 @@ def _blocks(body: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _pieces(role: str, block: Mapping[str, Any]) -> Iterator[str]:
-    """A block in writing; a file's data as it is, since writing out dozens of megabytes would stop every other call."""
+    """A block as JSON; a file's data is taken as is, as encoding dozens of megabytes would stop all other calls."""
     source = block.get("source")
     data = source.get("data") if isinstance(source, Mapping) else None
     if isinstance(source, Mapping) and isinstance(data, str):

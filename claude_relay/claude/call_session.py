@@ -1,4 +1,4 @@
-"""One call, from its first byte to its outcome: more than one request only where Claude paused and is to go on."""
+"""One call from first byte to outcome: one request, and further ones if Claude pauses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
 from ..core.money.prices import PriceList, unpriced
 from . import request, schema, stream_failures
-from .accumulator import MalformedStream, MessageAccumulator, content_for_callback, worth_keeping
+from .accumulator import MalformedStream, MessageAccumulator, content_for_callback, has_more_than_text
 from .classify import classify
 from .client import AnthropicClient, ConnectionBroken, StatusError
 from .deadlines import CallDeadlines
@@ -19,74 +19,82 @@ from .rate_limits import RateLimits
 
 log = logging.getLogger(__name__)
 
-#: How often Claude may pause (a long run of its own tools) and be asked to go on.
-PAUSES = 10
+#: Maximum number of pauses (`pause_turn`, a long run of Claude's own tools) after which a call is continued.
+MAX_PAUSES = 10
 
-_TRUNCATED = "the answer was cut at its token limit, so that there is no json: raise options.maxTokens"
+_TRUNCATED = "the answer was cut at its token limit, so there is no json: raise options.maxTokens"
 _EXTRA = (
-    "costUsd leaves out what is not billed by the list of prices (a tool of Claude's own, another tier or place, "
-    "another model's part): see RELAY_PRICES"
+    "costUsd leaves out parts that are not billed by the price list (Claude's own tools, another tier or region, "
+    "the share of another model): see RELAY_PRICES"
 )
-_UNFIT = "outputSchema is more than Claude's structured output can hold to: it was asked for in words, and checked"
+_NOT_NATIVE = (
+    "outputSchema is beyond Claude's structured output: it was put into the prompt, and the answer was validated"
+)
 
 
 class CallSession:
-    """What has been sent and heard for one call, and what that amounts to."""
+    """Requests and responses of one call, and its outcome."""
 
     def __init__(
         self,
         upstream: AnthropicClient,
-        watch: CallDeadlines,
+        deadlines: CallDeadlines,
         *,
         model: str,
         prices: PriceList,
         max_cost_usd: float | None,
         spent: float,
         progress: Callable[[PartialResponse], None],
-        heard_limits: Callable[[str, RateLimits], None],
+        on_limits: Callable[[str, RateLimits], None],
         checkpoint: float,
         clock: Callable[[], float],
         wall: Callable[[], float],
         batch: bool = False,
     ) -> None:
         self._batch = batch
-        self._upstream, self._watch, self._model = upstream, watch, model
+        self._upstream, self._deadlines, self._model = upstream, deadlines, model
         self._prices, self._max_cost, self._spent = prices, max_cost_usd, spent
-        self._progress, self._heard_limits = progress, heard_limits
+        self._progress, self._on_limits = progress, on_limits
         self._checkpoint, self._clock, self._wall = checkpoint, clock, wall
         self._turns: list[MessageAccumulator] = []
-        self._begun: Callable[[], None] = lambda: None
-        self._told_at = 0.0
-        self._told_words = False
+        self._on_answer: Callable[[], None] = lambda: None
+        self._reported_at = 0.0
+        self._text_reported = False
         self._request_id: str | None = None
-        self._heard: dict[str, str] | None = None
+        self._read_headers: dict[str, str] | None = None
         self._first_byte_at: float | None = None
 
     def run(
-        self, plan: request.Plan, *, after: RequestOutcome | None = None, begun: Callable[[], None] = lambda: None
+        self,
+        plan: request.Plan,
+        *,
+        previous: RequestOutcome | None = None,
+        on_answer: Callable[[], None] = lambda: None,
     ) -> Completion | Failure:
         """
-        Send it, and go on after each pause, to the end.
+        Send the request, and a continuation after each pause, until the call ends.
 
-        `after`: how another request ended that this one follows. `begun` is called when Claude begins to answer.
+        `previous`: outcome of an earlier request of the same call. `on_answer` is called when the answer begins.
         """
-        self._begun = begun
+        self._on_answer = on_answer
         self._turns.clear()
         body = plan.body
-        for _ in range(PAUSES + 1):
-            failure = self._turn(body, plan.betas, after)
+        for _ in range(MAX_PAUSES + 1):
+            failure = self._send(body, plan.betas, previous)
             if failure is not None:
-                return self.failed(failure)
+                return self.complete_failure(failure)
             if self._turns[-1].stop_reason != "pause_turn":
-                return self._ended(plan)
-            after = self.step("paused")
+                return self._finish(plan)
+            previous = self.last_outcome("paused")
             body = request.with_continuation(body, self._turns[-1].blocks())
 
-        message = f"Claude paused {PAUSES + 1} times and did not come to an end"
-        return self.failed(Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.FAIL, reason="pauses"))
+        message = f"Claude paused {MAX_PAUSES + 1} times without finishing"
+        return self.complete_failure(
+            Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.FAIL, reason="pauses")
+        )
 
-    def step(self, outcome: str, detail: str | None = None) -> RequestOutcome:
-        """The request that has just ended, as the ledger has it."""
+    def last_outcome(self, outcome: str, detail: str | None = None) -> RequestOutcome:
+        """Outcome of the request that has just ended, for the ledger."""
         turn = self._turns[-1]
 
         return RequestOutcome(
@@ -101,24 +109,24 @@ class CallSession:
         )
 
     def read(self, plan: request.Plan, message: Mapping[str, Any]) -> Completion | Failure:
-        """A message that came as a whole, by the same rules as one that was streamed."""
+        """Evaluate a complete message by the same rules as a streamed one."""
         answer = MessageAccumulator.parse(message)
         self._turns[:] = [answer]
-        if not answer.whole:
-            return self.failed(stream_failures.incomplete_stream(answer, self._watch))
+        if not answer.complete:
+            return self.complete_failure(stream_failures.incomplete_stream(answer, self._deadlines))
 
-        return self._ended(plan)
+        return self._finish(plan)
 
-    def failed(self, failure: Failure) -> Failure:
-        """The failure, with all that had come and what it cost."""
-        if len(self._turns) > 1 and not self._watch.on_its_way:
-            # This request never went out: what is open in the ledger is the one before, and ends with its own cost.
+    def complete_failure(self, failure: Failure) -> Failure:
+        """Complete a failure with the partial answer, usage and cost."""
+        if len(self._turns) > 1 and not self._deadlines.request_started:
+            # This request was never sent: the open ledger entry is the previous one, which closes with its own cost.
             self._turns.pop()
         usage, last = self._usage(), self._last_usage()
 
         return replace(
             failure,
-            sent=self._watch.sent,
+            sent=self._deadlines.sent,
             partial=self._text(),
             usage=usage or None,
             last_usage=last if len(self._turns) > 1 else None,
@@ -128,63 +136,63 @@ class CallSession:
             first_byte_at=self._first_byte_at,
         )
 
-    def _turn(self, body: dict[str, Any], betas: tuple[str, ...], after: RequestOutcome | None) -> Failure | None:
-        watch = self._watch
-        watch.begin_request(after)
+    def _send(self, body: dict[str, Any], betas: tuple[str, ...], previous: RequestOutcome | None) -> Failure | None:
+        deadlines = self._deadlines
+        deadlines.begin_request(previous)
         self._first_byte_at = self._request_id = None
         answer = MessageAccumulator()
         self._turns.append(answer)
         failure = None
-        events = self._upstream.events(body, betas=betas, watch=watch)
+        events = self._upstream.events(body, betas=betas, deadlines=deadlines)
         try:
             for event in events:
-                failure = self._take(event, answer)
+                failure = self._process(event, answer)
                 if failure is not None or answer.ended:
                     break
             else:
-                failure = self._stopped()
+                failure = self._stop_failure()
         except StatusError as exc:
             failure = self._classified(exc.status, exc.error)
         except (ConnectionBroken, MalformedStream) as exc:
-            failure = self._stopped() or stream_failures.connection_lost(exc, watch, open_=self._open())
+            failure = self._stop_failure() or stream_failures.connection_lost(exc, deadlines, open_=self._open())
         finally:
             events.close()
-            self._headers()
+            self._note_headers()
 
-        return failure or (None if answer.whole else stream_failures.incomplete_stream(answer, watch))
+        return failure or (None if answer.complete else stream_failures.incomplete_stream(answer, deadlines))
 
-    def _take(self, event: dict[str, Any], answer: MessageAccumulator) -> Failure | None:
+    def _process(self, event: dict[str, Any], answer: MessageAccumulator) -> Failure | None:
         kind = event.get("type")
         self._first_byte_at = self._first_byte_at or self._wall()
         if kind == "error":
             return self._classified(None, self._upstream.error_details(event))
-        self._watch.record_event(content=kind != "ping")
+        self._deadlines.record_event(content=kind != "ping")
         answer.feed(event)
         if answer.ended:
             return None
-        if self._watch.check() is not None:
-            return self._stopped()
+        if self._deadlines.check() is not None:
+            return self._stop_failure()
 
         now = self._clock()
-        # The first words at once: whoever follows the answer sees that it has begun.
-        first_words = not self._told_words and answer.length > 0
+        # The first text is reported at once, so that a follower sees that the answer has begun.
+        first_text = not self._text_reported and answer.length > 0
         if kind == "message_start":
-            self._begun()
-        if kind == "message_start" or first_words or now - self._told_at >= self._checkpoint:
-            self._told_at = now
-            self._told_words = answer.length > 0
-            self._headers()
-            self._tell()
+            self._on_answer()
+        if kind == "message_start" or first_text or now - self._reported_at >= self._checkpoint:
+            self._reported_at = now
+            self._text_reported = answer.length > 0
+            self._note_headers()
+            self._report_progress()
 
         return self._over_budget()
 
-    def _ended(self, plan: request.Plan) -> Completion | Failure:
+    def _finish(self, plan: request.Plan) -> Completion | Failure:
         answer, value = self._turns[-1], None
         if answer.stop_reason == "refusal":
-            return self.failed(stream_failures.refusal(answer))
+            return self.complete_failure(stream_failures.refusal(answer))
 
         blocks = [block for turn in self._turns for block in turn.blocks()]
-        warnings = self._unpriced()
+        warnings = self._price_warnings()
         done = Completion(
             text=self._text(),
             model=answer.model,
@@ -194,7 +202,7 @@ class CallSession:
             message_id=answer.message_id,
             upstream_request_id=self._request_id,
             content=content_for_callback(blocks),
-            blocks=blocks if worth_keeping(blocks) else None,
+            blocks=blocks if has_more_than_text(blocks) else None,
             cost_usd=self._cost(self._last_usage()),
             first_byte_at=self._first_byte_at,
             warnings=warnings,
@@ -202,53 +210,53 @@ class CallSession:
         if plan.schema is None:
             return done
 
-        warnings = warnings if plan.native else (*warnings, _UNFIT)
+        warnings = warnings if plan.native else (*warnings, _NOT_NATIVE)
         if done.truncated:
             warnings = (*warnings, _TRUNCATED)
         elif answer.stop_reason != "tool_use":
             try:
-                value = schema.parsed(done.text, plan.schema)
+                value = schema.parse_answer(done.text, plan.schema)
             except schema.SchemaMismatch as exc:
                 failure = Failure(type=ErrorType.SCHEMA, message=str(exc), remedy=Remedy.RETRY, reason="schema")
-                return self.failed(failure)
+                return self.complete_failure(failure)
 
         return replace(done, json=value, warnings=warnings)
 
-    def _stopped(self) -> Failure | None:
-        """Why the watch ended it, if it did."""
-        verdict = self._watch.verdict
+    def _stop_failure(self) -> Failure | None:
+        """The failure if the deadlines or `stop` ended the call."""
+        verdict = self._deadlines.verdict
 
         return verdict and replace(verdict, ambiguous=verdict.ambiguous or self._open())
 
     def _classified(self, status: int | None, error: dict[str, Any]) -> Failure:
         began = any(turn.began for turn in self._turns)
-        failure = classify(status=status, headers=self._watch.headers, began=began, now=self._wall(), **error)
-        # What was throttled was turned away. Anything else after `message_start` may be on the bill.
+        failure = classify(status=status, headers=self._deadlines.headers, began=began, now=self._wall(), **error)
+        # A throttled request was rejected. Anything else after `message_start` may be billed.
         started = any(turn.started for turn in self._turns) and failure.remedy is not Remedy.THROTTLE
 
         return replace(failure, ambiguous=failure.ambiguous or started)
 
     def _over_budget(self) -> Failure | None:
-        if self._max_cost is None or self._turns[-1].counted:  # it is whole, and paid for
+        if self._max_cost is None or self._turns[-1].counted:  # complete, and billed
             return None
 
-        cost = self._at_least()
+        cost = self._minimum_cost()
         if cost is None or self._spent + cost <= self._max_cost:
             return None
 
-        before = " with what earlier tries had cost" if self._spent else ""
-        message = f"the answer was stopped as it came to more than maxCostUsd ({self._max_cost:g}){before}"
+        earlier = " with the cost of earlier attempts" if self._spent else ""
+        message = f"the answer was stopped because it cost more than maxCostUsd ({self._max_cost:g}){earlier}"
         return Failure(
             type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, ambiguous=self._open(), reason="max_cost"
         )
 
     def _open(self) -> bool:
-        """Whether Claude may have been at work on something of which the end was not seen."""
-        watch = self._watch
+        """Whether Claude may have worked on something whose end was not received."""
+        deadlines = self._deadlines
 
-        return len(self._turns) > 1 or (watch.written and (watch.status is None or watch.status < 300))
+        return len(self._turns) > 1 or (deadlines.written and (deadlines.status is None or deadlines.status < 300))
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         usage, model = self._last_usage(), self._turns[-1].model
         partial = PartialResponse(
             text=self._text(),
@@ -261,22 +269,22 @@ class CallSession:
         try:
             self._progress(partial)
         except Exception:
-            # A checkpoint that cannot be written costs half an answer at most; ending the call would cost a whole one.
-            log.warning("a call's progress could not be kept", exc_info=True)
+            # A lost checkpoint costs half an answer at most; ending the call would cost a complete one.
+            log.warning("checkpoint failed", exc_info=True)
 
-    def _headers(self) -> None:
-        """Hear a response's headers, once."""
-        headers, status = self._watch.headers, self._watch.status
-        if not headers or headers is self._heard:
+    def _note_headers(self) -> None:
+        """Read the headers of the current response, once."""
+        headers, status = self._deadlines.headers, self._deadlines.status
+        if not headers or headers is self._read_headers:
             return
 
-        self._heard = headers
+        self._read_headers = headers
         self._first_byte_at = self._first_byte_at or self._wall()
         self._request_id = headers.get("request-id") or self._request_id
         try:
-            self._heard_limits(self._model, RateLimits.parse(headers, now=self._wall(), status=status))
+            self._on_limits(self._model, RateLimits.parse(headers, now=self._wall(), status=status))
         except Exception:
-            log.warning("rate limits could not be told", exc_info=True)
+            log.warning("rate limits could not be recorded", exc_info=True)
 
     def _text(self) -> str:
         return "".join(turn.text for turn in self._turns)
@@ -284,41 +292,41 @@ class CallSession:
     def _usage(self) -> dict[str, int]:
         total: Counter[str] = Counter()
         for turn in self._turns:
-            total.update(turn.known_usage)
+            total.update(turn.estimated_usage)
 
         return dict(total)
 
     def _last_usage(self) -> dict[str, int]:
-        return dict(self._turns[-1].known_usage) if self._turns else {}
+        return dict(self._turns[-1].estimated_usage) if self._turns else {}
 
     def _cost(self, usage: dict[str, int]) -> float | None:
         if any(turn.extra_price for turn in self._turns):
             return None
 
-        return self._prices.cost(self._answering(), usage, batch=self._batch)
+        return self._prices.cost(self._answering_model(), usage, batch=self._batch)
 
-    def _at_least(self) -> float | None:
+    def _minimum_cost(self) -> float | None:
         """
-        What has come so far costs at least, each request by itself, as a long input is dearer as a whole.
+        Minimum cost of the answer so far, priced per request, because long inputs have a higher price per token.
 
-        The tokens alone: what is billed beside them may have no price, and must not let the limit go.
+        Tokens only: other billed items may have no price, and the limit must hold all the same.
         """
         costs = []
         for turn in self._turns:
-            tokens = {kind: count for kind, count in turn.known_usage.items() if not kind.endswith("_requests")}
-            costs.append(self._prices.cost(self._answering(), tokens, batch=self._batch))
+            tokens = {kind: count for kind, count in turn.estimated_usage.items() if not kind.endswith("_requests")}
+            costs.append(self._prices.cost(self._answering_model(), tokens, batch=self._batch))
 
         return None if None in costs else sum(cost or 0.0 for cost in costs)
 
-    def _answering(self) -> str:
-        """The model that answers, as it says itself."""
+    def _answering_model(self) -> str:
+        """The model that answers, as named in the response."""
         return next((turn.model for turn in reversed(self._turns) if turn.model), self._model)
 
-    def _unpriced(self) -> tuple[str, ...]:
-        """What there is to say where not all of it has a price."""
-        model = self._answering()
+    def _price_warnings(self) -> tuple[str, ...]:
+        """Warnings if some of the usage has no price."""
+        model = self._answering_model()
         if self._prices.of(model) is None:
             return (unpriced(self._model),)
-        whole = all(not turn.extra_price and self._prices.cost(model, turn.usage) is not None for turn in self._turns)
+        priced = all(not turn.extra_price and self._prices.cost(model, turn.usage) is not None for turn in self._turns)
 
-        return () if whole else (_EXTRA,)
+        return () if priced else (_EXTRA,)

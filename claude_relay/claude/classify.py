@@ -1,7 +1,7 @@
 """
-What an upstream error means for the job (the table of `CONTRACT.md` §5), as a pure function.
+Classification of upstream errors (the table of `CONTRACT.md` §5), as a pure function.
 
-By status, `error.type` and `error.details.error_code`, never by message text: its wording can change.
+By status, `error.type` and `error.details.error_code`, never by message text, whose wording can change.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..core.jobs.failure import ErrorType, Failure, Remedy
 from ..core.text.redaction import Redactor
 from .rate_limits import RateLimits, retry_after
 
-#: What an `error.type` is as a status: inside a 200 stream there is no other.
+#: Status of each `error.type`, for errors inside a 200 stream.
 _STATUS_OF = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -29,10 +29,10 @@ _STATUS_OF = {
     "overloaded_error": 529,
 }
 
-#: Kinds that are believed over the status they came with: they stop more than one job.
+#: Error types that take precedence over the HTTP status, because they affect more than one job.
 _STRONG = frozenset(("authentication_error", "billing_error", "rate_limit_error", "overloaded_error"))
 
-#: Causes that lie with the key or its budget, whatever the status: every other job would meet them too.
+#: Error codes of the key or its budget, whatever the status: every other job would fail with them, too.
 _PARKING = frozenset(
     (
         "enforced_spend_limit_reached",
@@ -55,15 +55,15 @@ _RULES: dict[int, tuple[ErrorType, Remedy, str]] = {
     422: (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Claude refused the request as it is"),
     429: (ErrorType.RATE_LIMIT, Remedy.THROTTLE, "Anthropic's rate limit is reached"),
     504: (ErrorType.TIMEOUT, Remedy.RETRY, "Claude took too long to answer"),
-    529: (ErrorType.OVERLOADED, Remedy.THROTTLE, "Claude is overloaded just now"),
+    529: (ErrorType.OVERLOADED, Remedy.THROTTLE, "Claude is overloaded at the moment"),
 }
 _SERVER = (ErrorType.UPSTREAM, Remedy.RETRY, "Anthropic had an error of its own")
 _CLIENT = (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Anthropic refused the request")
-_STRANGE = (ErrorType.UPSTREAM, Remedy.RETRY, "the address in ANTHROPIC_BASE_URL did not answer as Anthropic does")
+_NOT_ANTHROPIC = (ErrorType.UPSTREAM, Remedy.RETRY, "the server at ANTHROPIC_BASE_URL did not answer as Anthropic does")
 _SPENT = (ErrorType.BUDGET, Remedy.PARK, "the spend limit of the relay's Anthropic account is reached")
 
 _REDACT = Redactor()
-_LONGEST = 500
+_MAX_LENGTH = 500
 
 
 def classify(
@@ -78,20 +78,20 @@ def classify(
     now: float,
 ) -> Failure:
     """
-    The failure an error amounts to.
+    Return the `Failure` for an error.
 
-    `status` is the HTTP status of an error answer, None for an error event inside a stream. `began`: Claude had begun
-    to write, so that trying again may pay twice. `now` is wall-clock time, for dates in headers.
+    `status` is the HTTP status of an error response, None for an error event inside a stream. `began`: Claude had begun
+    to write, so that another attempt may be billed twice. `now` is wall-clock time, for dates in headers.
     """
     headers = headers or {}
-    meant = _STATUS_OF[kind] if kind in _STRONG or (status is None and kind in _STATUS_OF) else status or 500
-    type_, remedy, words = _SPENT if code in _PARKING else _rule(meant)
+    effective = _STATUS_OF[kind] if kind in _STRONG or (status is None and kind in _STATUS_OF) else status or 500
+    type_, remedy, words = _SPENT if code in _PARKING else _rule(effective)
     wait = None
     if remedy is Remedy.PARK:
-        wait = _named_time(details or {}, now=now)
+        wait = _reset_delay(details or {}, now=now)
     elif remedy in (Remedy.THROTTLE, Remedy.RETRY):
         wait = retry_after(headers, now=now)
-        if wait is None and meant == 429:
+        if wait is None and effective == 429:
             wait = RateLimits.parse(headers, now=now).exhausted_for(now)
     if began and remedy is not Remedy.PARK:
         remedy = Remedy.RETRY
@@ -99,7 +99,7 @@ def classify(
 
     return Failure(
         type=type_,
-        message=f"{words}: {said}" if (said := presentable(text)) else words,
+        message=f"{words}: {detail}" if (detail := presentable(text)) else words,
         remedy=remedy,
         retry_after=wait,
         ambiguous=began,
@@ -108,10 +108,10 @@ def classify(
 
 
 def presentable(text: str) -> str:
-    """Upstream's own words on one line, short, and without anything that looks like a key."""
+    """The upstream's message on one line, shortened, with anything that looks like a key redacted."""
     line = _REDACT(" ".join(text.split()))
 
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return line if len(line) <= _MAX_LENGTH else line[: _MAX_LENGTH - 1] + "…"
 
 
 def _rule(status: int) -> tuple[ErrorType, Remedy, str]:
@@ -120,19 +120,19 @@ def _rule(status: int) -> tuple[ErrorType, Remedy, str]:
     if status >= 500:
         return _SERVER
 
-    return _CLIENT if status >= 400 else _STRANGE
+    return _CLIENT if status >= 400 else _NOT_ANTHROPIC
 
 
-def _named_time(details: Mapping[str, Any], *, now: float) -> float | None:
-    """Seconds until the date that an error names, under whatever key: when a spend limit starts anew."""
+def _reset_delay(details: Mapping[str, Any], *, now: float) -> float | None:
+    """Seconds until the date in an error's details, under any key: the time when a spend limit resets."""
     for value in details.values():
         if not isinstance(value, str) or "T" not in value:
             continue
         try:
-            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            resets_at = datetime.fromisoformat(value.replace("Z", "+00:00"))
         except ValueError:
             continue
-        if moment.tzinfo is not None and moment.timestamp() > now:
-            return moment.timestamp() - now
+        if resets_at.tzinfo is not None and resets_at.timestamp() > now:
+            return resets_at.timestamp() - now
 
     return None

@@ -1,4 +1,4 @@
-"""The wire: one POST through the `anthropic` client, its events read raw. The only module that imports it, lazily."""
+"""HTTP access to Anthropic through the `anthropic` SDK. The only module that imports it, lazily."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from .deadlines import CallDeadlines, CallTimeouts
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 DEFAULT_URL = "https://api.anthropic.com"
-#: A question without a model's answer, in seconds.
+#: Timeout of a GET, in seconds.
 _GET_TIMEOUT = 30.0
 
-#: A file on its way there, in seconds.
+#: Timeout of a file upload, in seconds.
 _UPLOAD_TIMEOUT = 300.0
 
 
 class StatusError(Exception):
-    """An error answer: a status, and what its body says."""
+    """An error response: the status and the parsed error of its body."""
 
     def __init__(self, status: int, error: dict[str, Any]) -> None:
         super().__init__(f"HTTP {status}")
@@ -31,7 +31,7 @@ class StatusError(Exception):
 
 
 class ConnectionBroken(Exception):
-    """The connection, or what came over it, broke. Its text is for people."""
+    """The connection broke, or its data was invalid. The message is meant for people."""
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
@@ -39,34 +39,34 @@ class ConnectionBroken(Exception):
 
 
 class AnthropicClient:
-    """Anthropic's API at one address, with one key, through the SDK's sync client without its retries."""
+    """Anthropic's API at one base URL, with one key, through the SDK's sync client with its retries disabled."""
 
     def __init__(self, *, api_key: str, base_url: str | None, limits: CallTimeouts) -> None:
         self._api_key, self._base_url, self._limits = api_key, base_url or DEFAULT_URL, limits
-        # A gateway's key need not look like one.
+        # Redacted explicitly: the key of a gateway may not have the format of an Anthropic key.
         self._redact = Redactor((api_key,))
         self._opening = threading.Lock()
         self._client: Any = None
         self._current = threading.local()
 
     def open(self) -> None:
-        """Import the SDK and set the client up: seconds, once."""
+        """Import the SDK and create the client, once. Takes seconds."""
         with self._opening:
             if self._client is None:
                 self._client = self._connect()
 
     def events(
-        self, body: Mapping[str, Any], *, betas: Sequence[str], watch: CallDeadlines
+        self, body: Mapping[str, Any], *, betas: Sequence[str], deadlines: CallDeadlines
     ) -> Generator[dict[str, Any], None, None]:
-        """Send it and yield the stream's events; `Refused` for an error answer, `Broken` for a broken connection."""
+        """Send a request and yield the stream's events; raises `StatusError` and `ConnectionBroken`."""
         self.open()
         from anthropic import Stream
 
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         response = None
-        with self._plainly(watch):
+        with self._translated_errors(deadlines):
             try:
-                response = self._send("POST", "/v1/messages", content, betas, watch)
+                response = self._send("POST", "/v1/messages", content, betas, deadlines)
                 for event in Stream.raw_events(response):
                     if event.data:
                         yield _event(event.data)
@@ -75,23 +75,29 @@ class AnthropicClient:
                     response.close()
 
     def chunks(
-        self, method: str, path: str, *, watch: CallDeadlines, content: bytes | None = None, betas: Sequence[str] = ()
+        self,
+        method: str,
+        path: str,
+        *,
+        deadlines: CallDeadlines,
+        content: bytes | None = None,
+        betas: Sequence[str] = (),
     ) -> Generator[bytes, None, None]:
-        """Send it and yield the answer's bytes as they come, decoded; `Refused` and `Broken` as for `events`."""
+        """Send a request and yield the decoded bytes of the response; raises like `events`."""
         self.open()
         response = None
-        with self._plainly(watch):
+        with self._translated_errors(deadlines):
             try:
-                response = self._send(method, path, content, betas, watch)
+                response = self._send(method, path, content, betas, deadlines)
                 for chunk in response.iter_bytes():
-                    watch.record_event(content=True)
+                    deadlines.record_event(content=True)
                     yield chunk
             finally:
                 if response is not None:
                     response.close()
 
     @contextmanager
-    def _plainly(self, watch: CallDeadlines) -> Iterator[None]:
+    def _translated_errors(self, deadlines: CallDeadlines) -> Iterator[None]:
         from anthropic import APIStatusError
 
         try:
@@ -101,14 +107,14 @@ class AnthropicClient:
         except ConnectionBroken:
             raise
         except Exception as exc:
-            # Whatever the SDK and httpx2 raise, bare or wrapped: how far the call came is in the watch.
-            if watch.status is not None and not 200 <= watch.status < 300:
-                raise StatusError(watch.status, {}) from exc
-            reason = "exhausted" if _is_ours(exc) else "stream_cut" if watch.status else "connection"
+            # Any exception of the SDK and httpx2, bare or wrapped: `deadlines` has the progress of the call.
+            if deadlines.status is not None and not 200 <= deadlines.status < 300:
+                raise StatusError(deadlines.status, {}) from exc
+            reason = "exhausted" if _is_exhausted(exc) else "stream_cut" if deadlines.status else "connection"
             raise ConnectionBroken(self._redact(_root(exc)), reason) from exc
 
     def get(self, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """The JSON object at `path`; `Refused` or `Broken` like a call."""
+        """Fetch the JSON object at `path`; raises like `events`."""
         self.open()
         import httpx2
         from anthropic import APIStatusError
@@ -123,12 +129,12 @@ class AnthropicClient:
         except Exception as exc:
             raise ConnectionBroken(self._redact(_root(exc)), "connection") from exc
         if not isinstance(value, dict):
-            raise ConnectionBroken("the answer is not a JSON object", "not_an_object")
+            raise ConnectionBroken("the response is not a JSON object", "not_an_object")
 
         return value
 
     def upload(self, name: str, data: bytes, *, media_type: str, expires_in_seconds: int) -> str:
-        """Store a file there; answers its id. `Refused` or `Broken` like a call."""
+        """Upload a file and return its id; raises like `events`."""
         self.open()
         from anthropic import APIStatusError
 
@@ -141,12 +147,12 @@ class AnthropicClient:
         except Exception as exc:
             raise ConnectionBroken(self._redact(_root(exc)), "connection") from exc
         if not isinstance(file_id := getattr(stored, "id", None), str):
-            raise ConnectionBroken("the answer to an upload names no file", "not_a_file")
+            raise ConnectionBroken("the response to an upload has no file id", "not_a_file")
 
         return file_id
 
     def has_file(self, file_id: str) -> bool:
-        """Whether it is still stored there. Where that cannot be learnt, it is taken to be."""
+        """Whether the file is still stored; also True if that cannot be determined."""
         try:
             self.get(f"/v1/files/{file_id}", {})
         except StatusError as exc:
@@ -157,7 +163,7 @@ class AnthropicClient:
         return True
 
     def error_details(self, body: Any) -> dict[str, Any]:
-        """The `error` of an error's body as keywords of `classify`, whatever the body is."""
+        """Keyword arguments for `classify` from an error body of any shape."""
         error = body.get("error") if isinstance(body, Mapping) else None
         if not isinstance(error, Mapping):
             return {}
@@ -177,37 +183,39 @@ class AnthropicClient:
         if self._client is not None:
             self._client.close()
 
-    def _send(self, method: str, path: str, content: bytes | None, betas: Sequence[str], watch: CallDeadlines) -> Any:
+    def _send(
+        self, method: str, path: str, content: bytes | None, betas: Sequence[str], deadlines: CallDeadlines
+    ) -> Any:
         import httpx2
         from anthropic import Stream
 
-        self._current.watch = watch
+        self._current.deadlines = deadlines
         headers = _beta_header(betas) | ({"content-type": "application/json"} if content is not None else {})
-        told: dict[str, Any] = {"cast_to": httpx2.Response, "stream": True, "stream_cls": Stream[Any]}
+        request: dict[str, Any] = {"cast_to": httpx2.Response, "stream": True, "stream_cls": Stream[Any]}
         try:
             if method == "GET":
-                return self._client.get(path, options={"headers": headers}, **told)
-            # `messages.create` takes only the fields it knows and walks through every file: `raw` may know more.
-            return self._client.post(path, content=content, options={"headers": headers}, **told)
+                return self._client.get(path, options={"headers": headers}, **request)
+            # Not `messages.create`, which accepts only its own fields (`raw` may have others) and walks all file data.
+            return self._client.post(path, content=content, options={"headers": headers}, **request)
         finally:
-            self._current.watch = None
+            self._current.deadlines = None
 
     def _connect(self) -> Any:
         import anthropic
         import httpx2
 
-        # After the import, as it sets the levels by ANTHROPIC_LOG; at `debug` they would write prompts into the log.
+        # After the import, which sets the levels by ANTHROPIC_LOG: at `debug` they would log prompts.
         for name in ("anthropic", "httpx2", "httpcore2"):
             logging.getLogger(name).setLevel(logging.WARNING)
         limits = self._limits
         timeout = httpx2.Timeout(connect=limits.connect, read=limits.call_timeout, write=limits.write, pool=None)
         http = anthropic.DefaultHttpxClient(
             timeout=timeout,
-            # A connection of its own for each call. A kept one may die as the request goes out, and nobody knows then
-            # whether it is being paid for; a handshake costs milliseconds, a call seconds.
+            # A new connection for each call. A kept-alive one may die while the request is sent, which leaves unknown
+            # whether the call is billed; a handshake takes milliseconds, a call seconds.
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=0),
             follow_redirects=False,
-            # A proxy of the environment cannot know what this machine's own addresses are.
+            # A proxy from the environment cannot reach this machine's loopback addresses.
             mounts=dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
             event_hooks={"request": [self._trace]},
         )
@@ -221,9 +229,9 @@ class AnthropicClient:
         )
 
     def _trace(self, request: Any) -> None:
-        # Only calls are watched; a question that costs nothing has nothing to tell.
-        if (watch := getattr(self._current, "watch", None)) is not None:
-            request.extensions["trace"] = watch.trace
+        # Only calls are traced; other requests cost nothing.
+        if (deadlines := getattr(self._current, "deadlines", None)) is not None:
+            request.extensions["trace"] = deadlines.trace
 
 
 def _event(data: str) -> dict[str, Any]:
@@ -241,8 +249,8 @@ def _beta_header(betas: Sequence[str]) -> dict[str, str]:
     return {"anthropic-beta": ",".join(betas)} if betas else {}
 
 
-def _is_ours(exc: BaseException | None) -> bool:
-    """Whether this machine had no file handle or memory to spare: it says nothing of the call."""
+def _is_exhausted(exc: BaseException | None) -> bool:
+    """Whether this machine was out of file handles or memory, which is no evidence against the upstream."""
     while exc is not None:
         if isinstance(exc, MemoryError) or (isinstance(exc, OSError) and exc.errno in _EXHAUSTED):
             return True

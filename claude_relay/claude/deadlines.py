@@ -1,8 +1,8 @@
 """
-One call under watch, and the one thread that watches them all.
+Deadlines of running calls, and the thread that enforces them.
 
-Read time-outs never fire against a drip, as every byte restarts them, so the deadlines are ours: when a call is overdue
-or is told to stop, its socket is shut down, which wakes whoever reads from it.
+Read timeouts never fire against a slow drip, because every byte restarts them, so the deadlines are kept here: when a
+call is overdue or is to stop, its socket is shut down, which wakes the thread that reads from it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, kw_only=True)
 class CallTimeouts:
     """
-    How long to wait, in seconds.
+    Time limits of a call, in seconds.
 
-    `first_byte` ends with Claude's first event, from when the request is out. `idle` is silence between events. Pings
-    are signs of life, but they do not count for ever: after `patience` times `idle` without anything else they do not
-    help. `checkpoint`: how often progress is told. `look`: how often the watchdog looks.
+    `first_byte` is the time from the end of the request to Claude's first event. `idle` is the time between events.
+    Pings count as events, but not for ever: after `patience` times `idle` with pings only, the call has timed out.
+    `checkpoint`: interval between progress reports. `check_interval`: interval between checks of the deadlines.
     """
 
     call_timeout: float = 1800.0
@@ -38,19 +38,19 @@ class CallTimeouts:
     connect: float = 10.0
     write: float = 60.0
     checkpoint: float = 1.0
-    look: float = 0.25
+    check_interval: float = 0.25
 
 
 class DeadlineExceeded(Exception):
-    """The call was told to end before anything was sent."""
+    """The call was to end before anything was sent."""
 
 
 class CallDeadlines:
     """
-    What is known about one call on the wire.
+    Progress and deadlines of one call.
 
-    `sent`: the first byte went out, and `sending` was called just before. `written`: all of the request did, so that
-    Claude may be at work on it. `status` and `headers` are the answer's.
+    `sent`: the first byte went out, and `sending` was called just before. `written`: the complete request went out, so
+    that Claude may be working on it. `status` and `headers` are those of the response.
     """
 
     def __init__(
@@ -58,42 +58,43 @@ class CallDeadlines:
         *,
         stop: Stop,
         sending: Callable[[], None],
-        going_on: Callable[[RequestOutcome], None],
+        on_followup: Callable[[RequestOutcome], None],
         limits: CallTimeouts,
         clock: Callable[[], float],
     ) -> None:
         self.sent = False
         self.unrecorded: Exception | None = None
         self.verdict: Failure | None = None
-        self._stop, self._sending, self._going_on, self._limits, self._clock = stop, sending, going_on, limits, clock
+        self._stop, self._sending, self._on_followup = stop, sending, on_followup
+        self._limits, self._clock = limits, clock
         self._lock = threading.Lock()
-        self._began = clock()
+        self._started_at = clock()
         self.begin_request()
 
-    def begin_request(self, before: RequestOutcome | None = None) -> None:
+    def begin_request(self, previous: RequestOutcome | None = None) -> None:
         """
-        Another request of the same call begins: the whole of the call keeps its one deadline.
+        Start another request of the same call; the call keeps its overall deadline.
 
-        `before`: how the one before ended; it is told as the first byte is about to go out.
+        `previous`: outcome of the previous request, reported just before the first byte goes out.
         """
-        self._before = before
+        self._previous = previous
         self.written = False
         self.status: int | None = None
         self.headers: dict[str, str] = {}
-        self.on_its_way = False
+        self.request_started = False
         self._socket: socket.socket | None = None
         self._waiting_since: float | None = None
-        self._heard: float | None = None
-        self._content: float | None = None
+        self._last_event_at: float | None = None
+        self._last_content_at: float | None = None
 
     def record_event(self, *, content: bool) -> None:
-        """An event came; a ping is none with content."""
-        self._heard = now = self._clock()
+        """Note an event; pings are without content."""
+        self._last_event_at = now = self._clock()
         if content:
-            self._content = now
+            self._last_content_at = now
 
     def check(self) -> Failure | None:
-        """Why the call should end, if it should; from then on its connection is dead."""
+        """Why the call should end, or None; shuts its connection down if it should."""
         if self.verdict is None:
             verdict = self._stop() or self._overdue()
             if verdict is not None:
@@ -104,73 +105,73 @@ class CallDeadlines:
         return self.verdict
 
     def trace(self, name: str, info: dict[str, Any]) -> None:
-        """What httpx tells while it works: the one place that knows when the first byte goes out."""
+        """Trace callback of httpx, which alone reports when the first byte goes out."""
         if name.endswith(("connect_tcp.complete", "start_tls.complete")):
             with self._lock:
                 self._socket = info["return_value"].get_extra_info("socket")
                 if self.verdict is not None:
                     self._shut()
         elif name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-            self._go()
-        elif self.on_its_way and name.endswith(("send_request_body.complete", "send_request_body.failed")):
+            self._before_first_byte()
+        elif self.request_started and name.endswith(("send_request_body.complete", "send_request_body.failed")):
             self.written = name.endswith("complete")
             self._waiting_since = self._clock()
-        elif self.on_its_way and name.endswith("receive_response_headers.complete"):
+        elif self.request_started and name.endswith("receive_response_headers.complete"):
             _, self.status, _, headers = info["return_value"]
             self.headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in headers}
 
-    def _go(self) -> None:
+    def _before_first_byte(self) -> None:
         if self.check() is not None:
             raise DeadlineExceeded
         try:
             if not self.sent:
                 self._sending()
-            elif self._before is not None:
-                self._going_on(self._before)
+            elif self._previous is not None:
+                self._on_followup(self._previous)
         except Exception as exc:
             self.unrecorded = exc
             raise DeadlineExceeded from exc
-        self.sent = self.on_its_way = True
+        self.sent = self.request_started = True
 
     def _overdue(self) -> Failure | None:
         now, limits = self._clock(), self._limits
-        if now - self._began >= limits.call_timeout:
+        if now - self._started_at >= limits.call_timeout:
             return _timeout(f"the call took longer than {_span(limits.call_timeout)}", "call_timeout")
-        if self._heard is None or self._content is None:
+        if self._last_event_at is None or self._last_content_at is None:
             if self._waiting_since is not None and now - self._waiting_since >= limits.first_byte:
                 return _timeout(
                     f"Claude did not begin to answer within {_span(limits.first_byte)}", "first_byte_timeout"
                 )
-        elif now - self._heard >= limits.idle:
-            return _timeout(f"Claude's answer stood still for {_span(limits.idle)}", "idle_timeout")
-        elif now - self._content >= limits.idle * limits.patience:
+        elif now - self._last_event_at >= limits.idle:
+            return _timeout(f"Claude's answer stalled for {_span(limits.idle)}", "idle_timeout")
+        elif now - self._last_content_at >= limits.idle * limits.patience:
             silence = _span(limits.idle * limits.patience)
-            return _timeout(f"Claude sent nothing but signs of life for {silence}", "idle_timeout")
+            return _timeout(f"Claude sent nothing but pings for {silence}", "idle_timeout")
 
         return None
 
     def _shut(self) -> None:
         if self._socket is not None:
-            # The plain socket's shutdown, under TLS too: SSLSocket's own one would pull the rug from under the reader.
+            # The plain socket's shutdown, under TLS too: SSLSocket.shutdown drops the TLS state that the reader uses.
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 class DeadlineThread:
-    """The thread that looks at every call a few times a second, and sleeps while there is none."""
+    """Thread that checks every running call a few times a second, and sleeps while there are none."""
 
     def __init__(self, *, every: float) -> None:
         self._every = every
-        self._watches: set[CallDeadlines] = set()
+        self._watched: set[CallDeadlines] = set()
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
-    def expired(self, watch: CallDeadlines) -> Iterator[None]:
-        """Watch it for as long as the block runs."""
+    def watch(self, deadlines: CallDeadlines) -> Iterator[None]:
+        """Enforce the deadlines while the block runs."""
         with self._changed:
-            self._watches.add(watch)
+            self._watched.add(deadlines)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="claude-watchdog", daemon=True)
                 self._thread.start()
@@ -179,37 +180,37 @@ class DeadlineThread:
             yield
         finally:
             with self._changed:
-                self._watches.discard(watch)
+                self._watched.discard(deadlines)
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
-            watches = list(self._watches)
-        for watch in watches:  # whose stop may say so by now
-            self._look(watch)
+            watched = list(self._watched)
+        for deadlines in watched:  # their `stop` may be set by now
+            self._check(deadlines)
         if self._thread is not None:
             self._thread.join()
 
     def _run(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._closed or self._watches)
+                self._changed.wait_for(lambda: self._closed or self._watched)
                 if not self._closed:
                     self._changed.wait_for(lambda: self._closed, timeout=self._every)
                 if self._closed:
                     return
-                watches = list(self._watches)
-            for watch in watches:
-                self._look(watch)
+                watched = list(self._watched)
+            for deadlines in watched:
+                self._check(deadlines)
 
-    def _look(self, watch: CallDeadlines) -> None:
+    def _check(self, deadlines: CallDeadlines) -> None:
         try:
-            watch.check()
+            deadlines.check()
         except Exception:
-            # One call whose stop flag cannot be read must not leave all the others without a watch.
-            log.exception("a call could not be looked at")
+            # A call whose stop flag cannot be read must not leave the others without deadlines.
+            log.exception("deadline check failed")
 
 
 def _timeout(message: str, reason: str) -> Failure:

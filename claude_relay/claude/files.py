@@ -1,8 +1,8 @@
 """
-The files of one call: held against Anthropic's limits before anything is sent, and stored there where that is better.
+Files of a call: checked against Anthropic's limits before anything is sent, and uploaded if large.
 
-What is large is uploaded once and named by its id from then on, so that retries, other jobs and later turns do not send
-it again. It expires there by itself, after the time that this relay would keep it.
+A large file is uploaded once and referred to by its id from then on, so that retries, other jobs and later turns do not
+send it again. It expires at Anthropic after this relay's own retention.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from .pdf_inspector import PdfInspector
 
 log = logging.getLogger(__name__)
 
-#: Larger files are stored at Anthropic, in bytes.
+#: Files of at least this size, in bytes, are uploaded.
 LARGE = 4_000_000
 
-#: What may travel inside of one request, of the 32 MB that it may have: the rest is for the texts.
+#: Base64 characters of files in one request, out of its limit of 32 MB; the rest is for the text.
 MAX_INLINE = 30_000_000
 
 #: Anthropic keeps a file for at least an hour and at most ninety days.
-_SHORTEST, _LONGEST = 3600, 7_776_000
+_MIN_LIFETIME, _MAX_LIFETIME = 3600, 7_776_000
 
-#: Answers of an upstream that stores no files; it is asked again after an hour.
-_UNABLE, _AGAIN = (400, 403, 404, 405, 501), 3600.0
+#: Statuses of an upstream without file storage, and the seconds until uploads are attempted again.
+_UNSUPPORTED, _RETRY_SECONDS = (400, 403, 404, 405, 501), 3600.0
 
 _SMALL_WINDOW = 200_000
-_MOST = {True: 100, False: 600}  # pages, and images, by whether the model's window is a small one
-#: Letters of base64, a multiple of four, in which an image says how large it is.
-_START = 350_000
-_MOST_PIXELS, _MOST_PIXELS_OF_MANY, _MANY = 8000, 2000, 20
+_MAX_COUNT = {True: 100, False: 600}  # pages, and images, by whether the context window is small
+#: Base64 characters, a multiple of four, that contain the header of an image with its size.
+_IMAGE_HEADER = 350_000
+_MAX_PIXELS, _MAX_PIXELS_OF_MANY, _MANY = 8000, 2000, 20
 _EXTENSIONS = {"application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 
 
 class FilesTooLarge(Exception):
-    """The files are not what Claude takes; the failure says so."""
+    """Claude does not accept the files; `failure` has the reason."""
 
     def __init__(self, message: str, *, kind: ErrorType = ErrorType.TOO_LARGE, reason: str) -> None:
         super().__init__(message)
@@ -57,7 +57,7 @@ class FilesTooLarge(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedRequest:
-    """A prompt as it can be sent, the files at Anthropic that it names, and what its PDFs may be refused for."""
+    """A prompt ready to send. `used`: the uploaded files; `broken`: PDFs that could not be parsed."""
 
     prompt: CallRequest
     used: Sequence[UploadedFile] = ()
@@ -66,12 +66,12 @@ class PreparedRequest:
 
 @dataclass
 class _File:
-    """One file with its bytes: `turn` counts the requests of the conversation, `number` its files."""
+    """One inline file. `turn`: index of its request in the conversation; `number`: index in that request."""
 
     turn: int
     number: int
     entry: Mapping[str, Any] = field(repr=False)
-    last: bool  # of the request itself rather than of an earlier turn
+    last: bool  # belongs to the request itself, not to an earlier turn
 
     @property
     def at(self) -> str:
@@ -88,9 +88,9 @@ class _File:
 
 class FileUploads:
     """
-    Makes prompts ready. All threads share one of these.
+    Prepares the files of prompts. Shared by all threads.
 
-    `window` tells how many tokens a model reads, where that is known; `keep` is how long files stay at Anthropic.
+    `window` returns the context window of a model, if known; `keep` is the lifetime of files at Anthropic.
     """
 
     def __init__(
@@ -98,26 +98,26 @@ class FileUploads:
         upstream: AnthropicClient,
         inspector: PdfInspector,
         *,
-        shelf: UploadCache | None,
+        cache: UploadCache | None,
         account: str,
         keep: float,
         window: Callable[[str], int | None],
         wall: Callable[[], float],
         large: int = LARGE,
     ) -> None:
-        self._upstream, self._inspector, self._shelf, self._account = upstream, inspector, shelf, account
+        self._upstream, self._inspector, self._cache, self._account = upstream, inspector, cache, account
         self._keep, self._window, self._wall, self._large = keep, window, wall, large
-        self._unable_until = float("-inf")
+        self._unsupported_until = float("-inf")
         self._lock = threading.Lock()
         self._uploading: dict[str, threading.Lock] = {}
 
-    def ready(self, prompt: CallRequest) -> PreparedRequest:
+    def prepare(self, prompt: CallRequest) -> PreparedRequest:
         """
-        The prompt, checked, its large files replaced by their ids.
+        Check the files and replace the large ones by the ids of their uploads.
 
-        Raises `TooMuch`; and `Refused` or `Broken` where a file could not be stored.
+        Raises `FilesTooLarge`, and `StatusError` or `ConnectionBroken` if an upload failed.
         """
-        requests = [*(one.request for one in prompt.history), prompt.request]
+        requests = [*(exchange.request for exchange in prompt.history), prompt.request]
         files = list(_files(requests))
         if not files:
             return PreparedRequest(prompt=prompt)
@@ -125,135 +125,139 @@ class FileUploads:
         broken = self._check(files, prompt.job.model)
         private = prompt.job.retain is Retain.METADATA
         used: list[UploadedFile] = []
-        for file in self._chosen(files, private=private):
+        for file in self._to_upload(files, private=private):
             try:
-                stored = self._stored(file, private=private)
+                stored = self._uploaded(file, private=private)
             except StatusError as exc:
-                if exc.status not in _UNABLE or sum(len(one.entry["data"]) for one in files) > MAX_INLINE:
+                if exc.status not in _UNSUPPORTED or _inline_size(files) > MAX_INLINE:
                     raise
-                # A gateway, or a key, that stores no files: they have room inside of the request, as ever.
-                log.warning("files cannot be stored upstream", extra={"statusCode": exc.status})
-                self._unable_until = self._wall() + _AGAIN
+                # A gateway or key without file storage: the files fit into the request.
+                log.warning("files cannot be uploaded", extra={"statusCode": exc.status})
+                self._unsupported_until = self._wall() + _RETRY_SECONDS
                 return PreparedRequest(prompt=prompt, broken=broken)
             used.append(stored)
-            named = {name: value for name, value in file.entry.items() if name != "data"}
+            metadata = {name: value for name, value in file.entry.items() if name != "data"}
             request = requests[file.turn]
-            listed = list(request["files"])
-            listed[file.number] = {**named, "fileId": stored.file_id}
-            requests[file.turn] = {**request, "files": listed}
-        before = [
-            Exchange(request=dict(request), answer=one.answer)
-            for one, request in zip(prompt.history, requests, strict=False)
+            entries = list(request["files"])
+            entries[file.number] = {**metadata, "fileId": stored.file_id}
+            requests[file.turn] = {**request, "files": entries}
+        history = [
+            Exchange(request=dict(request), answer=exchange.answer)
+            for exchange, request in zip(prompt.history, requests, strict=False)
         ]
 
         return PreparedRequest(
-            prompt=replace(prompt, request=dict(requests[-1]), history=before), used=used, broken=broken
+            prompt=replace(prompt, request=dict(requests[-1]), history=history), used=used, broken=broken
         )
 
     def check(self, prompt: CallRequest) -> None:
-        """Raises `TooMuch` for what would surely be refused. Nothing is stored anywhere."""
-        files = list(_files([*(one.request for one in prompt.history), prompt.request]))
+        """Raise `FilesTooLarge` for files that Claude certainly refuses. Uploads nothing."""
+        files = list(_files([*(exchange.request for exchange in prompt.history), prompt.request]))
         if files:
             self._check(files, prompt.job.model)
 
     def forget_missing(self, used: Sequence[UploadedFile]) -> bool:
-        """Of these files, forget those that Anthropic does not have any more; whether there were any."""
+        """Remove uploads from the cache that Anthropic no longer stores; returns whether there were any."""
         missing = [file for file in used if not self._upstream.has_file(file.file_id)]
         for file in missing:
-            log.info("a stored file is gone upstream", extra={"file": file.file_id})
-            if self._shelf is not None:
-                self._shelf.delete(file)
+            log.info("uploaded file no longer stored upstream", extra={"file": file.file_id})
+            if self._cache is not None:
+                self._cache.delete(file)
 
         return bool(missing)
 
     def _check(self, files: Sequence[_File], model: str) -> list[str]:
-        """Refuse what would surely be refused; answers which PDFs could not be read here, which proves nothing yet."""
+        """Raise `FilesTooLarge` for certain refusals; returns the unparsable PDFs, which Claude may still accept."""
         window = self._window(model)
-        most = _MOST[window is not None and window <= _SMALL_WINDOW]
+        limit = _MAX_COUNT[window is not None and window <= _SMALL_WINDOW]
         pages, broken, images = 0, [], 0
         for file in files:
             if _is_image(file):
                 images += 1
             elif file.entry.get("mediaType") == "application/pdf":
-                look = self._inspector.look(file.data)
-                if look.locked:
-                    message = f"{file.at} opens with a password only: save it without one, and send that"
+                info = self._inspector.inspect(file.data)
+                if info.locked:
+                    message = f"{file.at} requires a password: save it without one and send that"
                     raise FilesTooLarge(message, kind=ErrorType.INVALID_REQUEST, reason="pdf_locked")
-                if look.broken:
+                if info.broken:
                     broken.append(file.at)
-                pages += look.pages or 0
-        if pages > most:
-            message = f"the PDFs have {pages} pages in all, and {model} takes at most {most} in one request: send fewer"
+                pages += info.pages or 0
+        if pages > limit:
+            message = (
+                f"the PDFs have {pages} pages in total, but {model} accepts at most {limit} per request: send fewer"
+            )
             raise FilesTooLarge(message, reason="too_many_pages")
-        if images > most:
-            message = f"there are {images} images, and {model} takes at most {most} in one request: send fewer"
+        if images > limit:
+            message = f"there are {images} images, but {model} accepts at most {limit} per request: send fewer"
             raise FilesTooLarge(message, reason="too_many_images")
-        limit = _MOST_PIXELS_OF_MANY if images > _MANY else _MOST_PIXELS
+        max_pixels = _MAX_PIXELS_OF_MANY if images > _MANY else _MAX_PIXELS
         for file in files:
-            size = image_size(base64.b64decode(file.entry["data"][:_START])) if _is_image(file) else None
-            if size is not None and max(size) > limit:
-                many = f" where there are more than {_MANY}" if images > _MANY else ""
-                message = f"{file.at} is {size[0]} × {size[1]} pixels; Claude takes at most {limit} each way{many}"
+            size = image_size(base64.b64decode(file.entry["data"][:_IMAGE_HEADER])) if _is_image(file) else None
+            if size is not None and max(size) > max_pixels:
+                many = f" with more than {_MANY} images" if images > _MANY else ""
+                message = (
+                    f"{file.at} is {size[0]} × {size[1]} pixels; Claude accepts at most {max_pixels} each way{many}"
+                )
                 raise FilesTooLarge(message, reason="too_many_pixels")
 
         return broken
 
-    def _chosen(self, files: Sequence[_File], *, private: bool) -> list[_File]:
+    def _to_upload(self, files: Sequence[_File], *, private: bool) -> list[_File]:
         """
-        Which to store: the large ones, and then the largest until the rest has room inside of the request.
+        Select the files to upload: the large ones, then the largest until the rest fits into the request.
 
-        What is to be erased on delivery (`private`) is stored only where there is no room for it.
+        Files to be erased on delivery (`private`) are uploaded only if they do not fit.
         """
-        if self._shelf is None or self._wall() < self._unable_until:
+        if self._cache is None or self._wall() < self._unsupported_until:
             return []
         by_size = sorted(files, key=lambda file: -file.size)
-        inside = sum(len(file.entry["data"]) for file in files)
+        inline = _inline_size(files)
         chosen: list[_File] = []
         for file in by_size:
-            if inside <= MAX_INLINE and (private or file.size < self._large):
+            if inline <= MAX_INLINE and (private or file.size < self._large):
                 break
             chosen.append(file)
-            inside -= len(file.entry["data"])
+            inline -= len(file.entry["data"])
 
         return chosen
 
-    def _stored(self, file: _File, *, private: bool) -> UploadedFile:
-        assert self._shelf is not None
+    def _uploaded(self, file: _File, *, private: bool) -> UploadedFile:
+        assert self._cache is not None
         data = file.data
         digest = hashlib.sha256(data).hexdigest()
         with self._lock:
-            mine = self._uploading.setdefault(digest, threading.Lock())
-        # Of several jobs with the same file, one uploads it and the others wait for that.
-        with mine:
+            upload_lock = self._uploading.setdefault(digest, threading.Lock())
+        # Of several jobs with the same file, one uploads it and the others wait.
+        with upload_lock:
             try:
-                found = self._shelf.find(self._account, digest)
-                if found is None:
-                    found = self._upload(file, data, digest, private=private)
-                    self._keep_in_mind(found)
+                uploaded = self._cache.find(self._account, digest)
+                if uploaded is None:
+                    uploaded = self._upload(file, data, digest, private=private)
+                    self._remember(uploaded)
             finally:
                 with self._lock:
                     self._uploading.pop(digest, None)
 
-        return found
+        return uploaded
 
-    def _keep_in_mind(self, file: UploadedFile) -> None:
-        assert self._shelf is not None
+    def _remember(self, file: UploadedFile) -> None:
+        assert self._cache is not None
         try:
-            self._shelf.save(file)
+            self._cache.save(file)
         except StoreUnavailable as exc:
-            # The next job uploads it once more; this one has it.
-            log.warning("a stored file could not be noted", extra={"file": file.file_id, "error": str(exc)})
+            # The next job uploads the file again; this one has its id.
+            log.warning("upload could not be recorded", extra={"file": file.file_id, "error": str(exc)})
 
     def _upload(self, file: _File, data: bytes, digest: str, *, private: bool) -> UploadedFile:
-        life = _SHORTEST if private else int(min(max(self._keep, _SHORTEST), _LONGEST))
+        lifetime = _MIN_LIFETIME if private else int(min(max(self._keep, _MIN_LIFETIME), _MAX_LIFETIME))
         kind = str(file.entry.get("mediaType") or "application/pdf")
-        # Not the caller's name for it, which may say more than the content.
+        # Not the caller's file name, which may be more revealing than the content.
         name = f"{digest[:16]}.{_EXTENSIONS.get(kind, 'webp')}"
-        file_id = self._upstream.upload(name, data, media_type=kind, expires_in_seconds=life)
-        log.info("a file was stored upstream", extra={"file": file_id, "bytes": len(data), "seconds": life})
+        file_id = self._upstream.upload(name, data, media_type=kind, expires_in_seconds=lifetime)
+        log.info("file uploaded", extra={"file": file_id, "bytes": len(data), "seconds": lifetime})
 
         return UploadedFile(
-            account=self._account, sha256=digest, file_id=file_id, size=len(data), expires_at=self._wall() + life
+            account=self._account, sha256=digest, file_id=file_id, size=len(data), expires_at=self._wall() + lifetime
         )
 
 
@@ -262,6 +266,10 @@ def _files(requests: Sequence[Mapping[str, Any]]) -> Iterator[_File]:
         for number, entry in enumerate(request.get("files") or ()):
             if isinstance(entry.get("data"), str):
                 yield _File(turn, number, entry, last=turn == len(requests) - 1)
+
+
+def _inline_size(files: Sequence[_File]) -> int:
+    return sum(len(file.entry["data"]) for file in files)
 
 
 def _is_image(file: _File) -> bool:

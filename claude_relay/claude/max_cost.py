@@ -1,4 +1,4 @@
-"""Whether a call can still fit what its job may cost: asked before the first byte. Pure."""
+"""Check of `maxCostUsd` before a call's first byte. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from ..core.money.prices import PriceList
 from ..ports import CallRequest
 
 
-def exceeds_limit(prompt: CallRequest, prices: PriceList) -> Failure | None:
-    """The end of a job whose next try would surely come to more than is left; the door could not know of all of it."""
+def cost_failure(prompt: CallRequest, prices: PriceList) -> Failure | None:
+    """The failure of a job whose next call certainly costs more than is left, for example after earlier attempts."""
     limit = prompt.max_cost_usd
     if limit is None:
         return None
 
-    left = limit - (prompt.job.cost_usd or 0.0)
+    budget = limit - (prompt.job.cost_usd or 0.0)
     least = estimate(
         prompt.request, model=prompt.job.model, prices=prices, before=prompt.history, mode=prompt.job.lane
     ).least
-    if least is None or least <= left:
+    if least is None or least <= budget:
         return None
 
     spent = f", and {prompt.job.cost_usd:.6g} is spent" if prompt.job.cost_usd else ""
@@ -28,18 +28,19 @@ def exceeds_limit(prompt: CallRequest, prices: PriceList) -> Failure | None:
 
 
 def affordable(prompt: CallRequest, max_tokens: int, prices: PriceList) -> int:
-    """How long an answer in a batch may be, where nothing can be stopped in the middle: what is left pays for it."""
+    """`max_tokens` that the remaining budget pays for: an answer in a batch cannot be stopped midway."""
     limit = prompt.max_cost_usd
     if limit is None:
         return max_tokens
 
     model = prompt.job.model
     tokens = estimate(prompt.request, model=model, prices=prices, before=prompt.history).tokens.likely
-    read = prices.cost(model, {"input_tokens": tokens}, batch=True)
-    # Together, as output may be dearer after a long input.
-    whole = prices.cost(model, {"input_tokens": tokens, "output_tokens": 1_000_000}, batch=True)
-    if read is None or whole is None or whole <= read:
+    input_cost = prices.cost(model, {"input_tokens": tokens}, batch=True)
+    # Both together, because output may be more expensive after a long input.
+    total = prices.cost(model, {"input_tokens": tokens, "output_tokens": 1_000_000}, batch=True)
+    if input_cost is None or total is None or total <= input_cost:
         return max_tokens
-    written, left = whole - read, limit - (prompt.job.cost_usd or 0.0) - read
+    per_million = total - input_cost
+    budget = limit - (prompt.job.cost_usd or 0.0) - input_cost
 
-    return min(max_tokens, max(1, int(left / written * 1_000_000)))
+    return min(max_tokens, max(1, int(budget / per_million * 1_000_000)))

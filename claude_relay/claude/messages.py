@@ -1,4 +1,4 @@
-"""The `Claude` port: one streamed call, seen to its end or told why not."""
+"""`ports.Claude` over the Messages API: one streamed call to its completion or failure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .classify import classify
 from .client import AnthropicClient, ConnectionBroken, StatusError
 from .deadlines import CallDeadlines, CallTimeouts, DeadlineThread
 from .files import FilesTooLarge, FileUploads
-from .max_cost import exceeds_limit
+from .max_cost import cost_failure
 from .pdf_inspector import PdfInspector
 from .rate_limits import RateLimits
 from .ttl_set import TtlSet
@@ -32,15 +32,16 @@ log = logging.getLogger(__name__)
 
 _DAY = 86_400.0
 
-#: How Anthropic says that a file is not there (any more): in the words of a `Failure.reason`.
-_FILE_GONE = ("http_404", "file_expired", "http_410")
+#: Values of `Failure.reason` for a file that is no longer stored at Anthropic.
+_FILE_MISSING = ("http_404", "file_expired", "http_410")
 
 
 class AnthropicMessages:
     """
-    Calls Claude through Anthropic's Messages API. All threads share one of these.
+    Calls Claude through Anthropic's Messages API. Shared by all threads.
 
-    `on_limits(family, limits)` hears what each answer's headers say about the rate limits of a model family.
+    `on_limits(family, limits)` is called with the rate limits of a model family from each response's headers. `shelf`
+    caches which files are uploaded; `window` returns the context window of a model, if known.
     """
 
     def __init__(
@@ -60,28 +61,32 @@ class AnthropicMessages:
         self._limits, self._prices = limits or CallTimeouts(), prices
         self._clock, self._wall, self._on_limits = clock, wall, on_limits
         self._upstream = AnthropicClient(api_key=api_key, base_url=base_url, limits=self._limits)
-        self._watchdog = DeadlineThread(every=self._limits.look)
+        self._watchdog = DeadlineThread(every=self._limits.check_interval)
         self._inspector = PdfInspector()
-        self._attached = FileUploads(
+        self._files = FileUploads(
             self._upstream,
             self._inspector,
-            shelf=shelf,
+            cache=shelf,
             account=hashlib.sha256(f"{base_url}\0{api_key}".encode()).hexdigest()[:16],
             keep=keep_files,
             window=window,
             wall=wall,
         )
         self._caching = Caching(clock=clock)
-        self._too_much = TtlSet(seconds=_DAY, clock=clock)
+        self._rejected_schemas = TtlSet(seconds=_DAY, clock=clock)
 
     def batches(self) -> AnthropicBatches:
-        """Message Batches, through the same client and with the same plan of a call."""
+        """Message Batches through the same client, built like live calls."""
         return AnthropicBatches(
-            self._upstream, plan=self._plan_once, reading=self._reading, prices=self._prices, wall=self._wall
+            self._upstream,
+            plan=self._plan_for_batch,
+            response_plan=self._response_plan,
+            prices=self._prices,
+            wall=self._wall,
         )
 
     def open(self) -> None:
-        """Import the SDK now, which takes seconds, rather than at the first call."""
+        """Import the SDK now, which takes seconds, instead of at the first call."""
         self._upstream.open()
 
     def call(
@@ -94,138 +99,143 @@ class AnthropicMessages:
         going_on: Callable[[RequestOutcome], None] = lambda step: None,
     ) -> Completion | Failure:
         """Make the call. Never raises."""
-        watch = CallDeadlines(stop=stop, sending=sending, going_on=going_on, limits=self._limits, clock=self._clock)
-        exchange = CallSession(
+        deadlines = CallDeadlines(
+            stop=stop, sending=sending, on_followup=going_on, limits=self._limits, clock=self._clock
+        )
+        session = CallSession(
             self._upstream,
-            watch,
+            deadlines,
             model=prompt.job.model,
             prices=self._prices,
             max_cost_usd=prompt.max_cost_usd,
             spent=prompt.job.cost_usd or 0.0,
             progress=progress,
-            heard_limits=self._heard_limits,
+            on_limits=self._record_limits,
             checkpoint=self._limits.checkpoint,
             clock=self._clock,
             wall=self._wall,
         )
         try:
-            with self._watchdog.expired(watch):
-                return self._whole(exchange, prompt)
+            with self._watchdog.watch(deadlines):
+                return self._run_with_files(session, prompt)
         except InvalidRequest as exc:
             failure = Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")
         except Exception:
-            # The port's promise: whatever goes wrong is a Failure.
-            log.exception("a call broke on a fault of the relay's own", extra={"job_id": prompt.job.id})
+            # The port never raises: any error becomes a Failure.
+            log.exception("call failed with an internal error", extra={"job_id": prompt.job.id})
             failure = Failure(
                 type=ErrorType.INTERNAL,
-                message="the relay could not make sense of the call",
+                message="the relay failed to process the call",
                 remedy=Remedy.RETRY,
-                ambiguous=watch.written,
+                ambiguous=deadlines.written,
                 reason="fault",
             )
-        return exchange.failed(failure)
+        return session.complete_failure(failure)
 
     def models(self) -> list[dict[str, Any]] | Failure:
-        """What `GET /v1/models` lists, all pages. Never raises."""
+        """All pages of `GET /v1/models`. Never raises."""
         return models.fetch(self._upstream)
 
     def close(self) -> None:
-        """End the watchdog and close every connection."""
+        """Stop the watchdog and close every connection."""
         self._watchdog.close()
         self._upstream.close()
         self._inspector.close()
 
-    def _whole(self, exchange: CallSession, prompt: CallRequest) -> Completion | Failure:
-        """With its files checked, and stored where that is better; once more where one of them was gone from there."""
-        if (failure := exceeds_limit(prompt, self._prices)) is not None:
+    def _run_with_files(self, session: CallSession, prompt: CallRequest) -> Completion | Failure:
+        """Check the files and upload the large ones; run again once if an uploaded file is no longer stored."""
+        if (failure := cost_failure(prompt, self._prices)) is not None:
             return failure
         try:
-            ready = self._attached.ready(prompt)
+            ready = self._files.prepare(prompt)
         except (FilesTooLarge, StatusError, ConnectionBroken) as exc:
-            return self._not_ready(exc)
-        done = self._run(exchange, ready.prompt)
+            return self._upload_failure(exc)
+        done = self._run(session, ready.prompt)
         if not isinstance(done, Failure):
             return done
-        if done.reason in _FILE_GONE and self._attached.forget_missing(ready.used):
-            gone = exchange.step(done.type.value, done.message)
+        if done.reason in _FILE_MISSING and self._files.forget_missing(ready.used):
+            expired = session.last_outcome(done.type.value, done.message)
             try:
-                return self._run(exchange, self._attached.ready(prompt).prompt, after=gone)
+                return self._run(session, self._files.prepare(prompt).prompt, previous=expired)
             except (FilesTooLarge, StatusError, ConnectionBroken) as exc:
-                return replace(self._not_ready(exc), sent=True)
+                return replace(self._upload_failure(exc), sent=True)
         if done.reason == "http_400" and ready.broken:
             return replace(
-                done, message=f"{done.message} ({' and '.join(ready.broken)} could not be read as a PDF here)"
+                done, message=f"{done.message} ({' and '.join(ready.broken)} could not be parsed as a PDF here)"
             )
 
         return done
 
-    def _not_ready(self, exc: FilesTooLarge | StatusError | ConnectionBroken) -> Failure:
+    def _upload_failure(self, exc: FilesTooLarge | StatusError | ConnectionBroken) -> Failure:
         if isinstance(exc, FilesTooLarge):
             return exc.failure
         if isinstance(exc, StatusError):
             failure = classify(status=exc.status, headers={}, now=self._wall(), **exc.error)
         else:
             failure = Failure(type=ErrorType.UPSTREAM, message=str(exc), remedy=Remedy.RETRY, reason=exc.reason)
-        return replace(failure, message=f"a file could not be stored at Anthropic: {failure.message}", sent=False)
+        return replace(failure, message=f"a file could not be uploaded to Anthropic: {failure.message}", sent=False)
 
     def _run(
-        self, exchange: CallSession, prompt: CallRequest, *, after: RequestOutcome | None = None
+        self, session: CallSession, prompt: CallRequest, *, previous: RequestOutcome | None = None
     ) -> Completion | Failure:
-        wanted = (prompt.request.get("options") or {}).get("outputSchema")
-        if wanted is None:
-            return self._send(exchange, self._plan(prompt, native=True), after=after)
+        output_schema = (prompt.request.get("options") or {}).get("outputSchema")
+        if output_schema is None:
+            return self._send(session, self._plan(prompt, native=True), previous=previous)
 
-        schema.validate(wanted)
-        key = json.dumps(wanted, sort_keys=True)
-        plan = self._plan(prompt, native=key not in self._too_much)
-        done = self._send(exchange, plan, after=after)
+        schema.validate(output_schema)
+        key = json.dumps(output_schema, sort_keys=True)
+        plan = self._plan(prompt, native=key not in self._rejected_schemas)
+        done = self._send(session, plan, previous=previous)
         if not (plan.native and isinstance(done, Failure) and done.reason == "http_400"):
             return done
 
-        # It may be the schema that is refused: Claude's structured output has limits of size and shape that it does not
-        # tell beforehand. A refusal is free, so it is asked for once more in words, and checked here as ever.
-        refused = exchange.step(done.type.value, done.message)
-        again = self._send(exchange, self._plan(prompt, native=False), after=refused)
-        if isinstance(again, Failure) and again.reason == "http_400":
-            return replace(again, message=done.message)
-        self._too_much.add(key)
+        # The schema may be the cause: Claude's structured output has undocumented limits of size and structure. A
+        # rejection is free, so the call is repeated with the schema in the prompt; the answer is validated as usual.
+        rejected = session.last_outcome(done.type.value, done.message)
+        second = self._send(session, self._plan(prompt, native=False), previous=rejected)
+        if isinstance(second, Failure) and second.reason == "http_400":
+            return replace(second, message=done.message)
+        self._rejected_schemas.add(key)
 
-        return again
+        return second
 
-    def _plan_once(self, prompt: CallRequest) -> request.Plan:
-        """For a batch, where nothing can be asked twice: the schema as it is known to be taken."""
-        self._attached.check(prompt)
-        reading = self._reading(prompt)
-        if reading.schema is not None:
-            schema.validate(reading.schema)
+    def _plan_for_batch(self, prompt: CallRequest) -> request.Plan:
+        """Plan a request in a batch, which cannot be repeated: rejected schemas go into the prompt at once."""
+        self._files.check(prompt)
+        expected = self._response_plan(prompt)
+        if expected.schema is not None:
+            schema.validate(expected.schema)
 
-        return self._plan(prompt, native=reading.schema is None or reading.native)
+        return self._plan(prompt, native=expected.schema is None or expected.native)
 
-    def _reading(self, prompt: CallRequest) -> request.Plan:
-        """What of a plan an answer is read by."""
-        wanted = (prompt.request.get("options") or {}).get("outputSchema")
-        if wanted is None:
+    def _response_plan(self, prompt: CallRequest) -> request.Plan:
+        """The part of a plan that is needed to read its answer."""
+        output_schema = (prompt.request.get("options") or {}).get("outputSchema")
+        if output_schema is None:
             return request.Plan(body={})
-        native = json.dumps(wanted, sort_keys=True) not in self._too_much and schema.adapt_schema(wanted) is not None
+        native = (
+            json.dumps(output_schema, sort_keys=True) not in self._rejected_schemas
+            and schema.adapt_schema(output_schema) is not None
+        )
 
-        return request.Plan(body={}, schema=wanted, native=native)
+        return request.Plan(body={}, schema=output_schema, native=native)
 
     def _plan(self, prompt: CallRequest, *, native: bool) -> request.Plan:
         return request.build(
             prompt.request,
             model=prompt.job.model,
-            before=prompt.history,
+            history=prompt.history,
             repair=prompt.repair,
             native=native,
         )
 
     def _send(
-        self, exchange: CallSession, plan: request.Plan, *, after: RequestOutcome | None = None
+        self, session: CallSession, plan: request.Plan, *, previous: RequestOutcome | None = None
     ) -> Completion | Failure:
-        body, begun = self._caching.marked(plan.body)
+        body, on_answer = self._caching.mark(plan.body)
 
-        return exchange.run(replace(plan, body=body), after=after, begun=begun)
+        return session.run(replace(plan, body=body), previous=previous, on_answer=on_answer)
 
-    def _heard_limits(self, model: str, limits: RateLimits) -> None:
+    def _record_limits(self, model: str, limits: RateLimits) -> None:
         if self._on_limits is not None:
             self._on_limits(family_of(model), limits)

@@ -1,4 +1,4 @@
-"""The list of models, as the API has it: every page, retired ones too, in the words that the relay stores."""
+"""Model list from the API: all pages, retired models included, with the field names that the relay stores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from ..core.jobs.failure import ErrorType, Failure, Remedy
 from .client import AnthropicClient, ConnectionBroken, StatusError
 
-#: Stored under our own names; what else an entry says is left where it is.
+#: Stored field name: API field name. Other fields of an entry are ignored.
 _FIELDS = {
     "id": "id",
     "displayName": "display_name",
@@ -22,37 +22,37 @@ _FIELDS = {
     "capabilities": "capabilities",
 }
 _PATH = "/v1/models"
-#: 1,000 to a page: more pages than these are a server that goes round in circles.
-_MOST_PAGES = 20
+#: Limit for a server whose pages never end; a page has 1,000 models.
+_MAX_PAGES = 20
 
 
 def fetch(upstream: AnthropicClient) -> list[dict[str, Any]] | Failure:
-    """Every model, the latest first; a `Failure` where the list cannot be had."""
+    """All models, the latest first, or a `Failure`."""
     try:
         return _all_pages(upstream)
     except StatusError as exc:
-        message = exc.error.get("text") or f"Anthropic answered {exc.status} to the question for its models"
+        message = exc.error.get("text") or f"Anthropic answered {exc.status} to the request for its models"
         return Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.RETRY, reason=f"http_{exc.status}")
     except ConnectionBroken as exc:
         return Failure(type=ErrorType.UPSTREAM, message=str(exc), remedy=Remedy.RETRY, reason=exc.reason)
 
 
 def _all_pages(upstream: AnthropicClient) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    models: list[dict[str, Any]] = []
     params: dict[str, Any] = {"limit": 1000, "lifecycle": ["active", "deprecated", "retired"]}
-    for _ in range(_MOST_PAGES):
+    for _ in range(_MAX_PAGES):
         page = upstream.get(_PATH, params)
         entries = page.get("data")
         if not isinstance(entries, list):
-            raise ConnectionBroken("the answer to the question for the models is not a list of them", "not_a_list")
-        found.extend(_told(entry) for entry in entries if isinstance(entry, Mapping))
+            raise ConnectionBroken("the reply to the request for models is not a list", "not_a_list")
+        models.extend(_stored_fields(entry) for entry in entries if isinstance(entry, Mapping))
         last = page.get("last_id")
         if not page.get("has_more") or not isinstance(last, str) or last == params.get("after_id"):
             break
         params["after_id"] = last
 
-    return found
+    return models
 
 
-def _told(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {ours: entry[theirs] for ours, theirs in _FIELDS.items() if theirs in entry}
+def _stored_fields(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: entry[api_name] for name, api_name in _FIELDS.items() if api_name in entry}

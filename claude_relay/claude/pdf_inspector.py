@@ -1,9 +1,9 @@
 """
-Looks into PDFs, in a process of its own: theirs is the one format here that can be made to cost memory and time.
+PDF inspection in a separate process: a PDF can be crafted to use up memory and time, unlike the other formats.
 
-As a program it reads PDFs from stdin, each after its length in eight bytes, and answers each with a line of JSON. The
-`Inspector` keeps one such process, and ends it when a PDF takes too long or too much: then nothing is known of that
-one, and Anthropic is left to judge it.
+As a program it reads PDFs from stdin, each preceded by its length in eight bytes, and writes a line of JSON for each.
+`PdfInspector` keeps one such process, and kills it when a PDF takes too much time or memory: nothing is known about
+that PDF then, and the decision is left to Anthropic.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from dataclasses import dataclass
 log = logging.getLogger(__name__)
 
 _MEMORY = 1 << 30  # bytes, for one PDF and the program itself
-_MOST_KNOWN = 1000
+_CACHE_SIZE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class PdfInfo:
-    """What was seen: pages where they could be counted; `locked`: it opens with a password only."""
+    """Result of an inspection. `pages`: None if they could not be counted; `locked`: it requires a password."""
 
     pages: int | None = None
     locked: bool = False
@@ -35,42 +35,42 @@ class PdfInfo:
 
 
 class PdfInspector:
-    """Remembers what it has seen, by content. All threads share one of these; they wait for each other."""
+    """Inspects PDFs and caches the results by content. Shared by all threads, one at a time."""
 
-    def __init__(self, *, patience: float = 10.0, command: list[str] | None = None) -> None:
-        self._patience = patience
+    def __init__(self, *, timeout: float = 10.0, command: list[str] | None = None) -> None:
+        self._timeout = timeout
         self._command = command or [sys.executable, "-m", __name__]
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._known: OrderedDict[bytes, PdfInfo] = OrderedDict()
+        self._cache: OrderedDict[bytes, PdfInfo] = OrderedDict()
 
-    def look(self, pdf: bytes) -> PdfInfo:
-        """Never raises: of what cannot be looked into, nothing is known."""
+    def inspect(self, pdf: bytes) -> PdfInfo:
+        """Inspect a PDF. Never raises: the result is empty if inspection fails."""
         key = hashlib.sha256(pdf).digest()
         with self._lock:
-            if (known := self._known.get(key)) is not None:
-                return known
+            if (cached := self._cache.get(key)) is not None:
+                return cached
             try:
-                told = json.loads(self._ask(pdf))
-                found = PdfInfo(
-                    pages=told.get("pages"), locked=told.get("locked", False), broken=told.get("broken", False)
+                report = json.loads(self._request(pdf))
+                info = PdfInfo(
+                    pages=report.get("pages"), locked=report.get("locked", False), broken=report.get("broken", False)
                 )
             except (OSError, ValueError) as exc:
-                log.warning("a PDF could not be looked into", extra={"bytes": len(pdf), "error": str(exc)})
-                self._end()
-                found = PdfInfo()
-            self._known[key] = found
-            while len(self._known) > _MOST_KNOWN:
-                self._known.popitem(last=False)
+                log.warning("PDF inspection failed", extra={"bytes": len(pdf), "error": str(exc)})
+                self._kill()
+                info = PdfInfo()
+            self._cache[key] = info
+            while len(self._cache) > _CACHE_SIZE:
+                self._cache.popitem(last=False)
 
-        return found
+        return info
 
     def close(self) -> None:
-        """End the process."""
+        """Kill the process."""
         with self._lock:
-            self._end()
+            self._kill()
 
-    def _ask(self, pdf: bytes) -> bytes:
+    def _request(self, pdf: bytes) -> bytes:
         if self._process is None:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -80,14 +80,14 @@ class PdfInspector:
         process.stdin.write(len(pdf).to_bytes(8, "big"))
         process.stdin.write(pdf)
         process.stdin.flush()
-        if not select.select([process.stdout], [], [], self._patience)[0]:
-            raise TimeoutError(f"it took longer than {self._patience:g} seconds")
+        if not select.select([process.stdout], [], [], self._timeout)[0]:
+            raise TimeoutError(f"inspection took longer than {self._timeout:g} seconds")
         if not (line := process.stdout.readline()):
-            raise OSError("it took too much memory")
+            raise OSError("inspection took too much memory")
 
         return line
 
-    def _end(self) -> None:
+    def _kill(self) -> None:
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -98,7 +98,7 @@ class PdfInspector:
 
 
 def main() -> None:
-    """The program."""
+    """Run the inspection program."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
@@ -106,11 +106,11 @@ def main() -> None:
     logging.disable()
     while len(length := sys.stdin.buffer.read(8)) == 8:
         pdf = sys.stdin.buffer.read(int.from_bytes(length, "big"))
-        sys.stdout.write(json.dumps(_seen(pdf)) + "\n")
+        sys.stdout.write(json.dumps(_inspect(pdf)) + "\n")
         sys.stdout.flush()
 
 
-def _seen(pdf: bytes) -> dict[str, object]:
+def _inspect(pdf: bytes) -> dict[str, object]:
     import io
 
     from pypdf import PdfReader

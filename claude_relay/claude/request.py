@@ -1,4 +1,4 @@
-"""The stored request as a body for the Messages API. Pure: nothing is read, nothing of the request is changed."""
+"""Conversion of a stored request to a Messages API body. Pure; the stored request is not changed."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .schema import adapt_schema
 
 DEFAULT_MAX_TOKENS = 4096
 
-_SIGNS = {
+_BASE64_PREFIXES = {
     "JVBERi0": "application/pdf",
     "iVBORw0KGgo": "image/png",
     "/9j/": "image/jpeg",
     "R0lGOD": "image/gif",
     "UklGR": "image/webp",
 }
-_IN_WORDS = (
+_SCHEMA_PROMPT = (
     "Answer with one JSON value and nothing else: no explanation, no code fence. "
     "It must be valid against this JSON Schema:\n"
 )
-_MEND = (
+_REPAIR_PROMPT = (
     "That answer could not be used: {problem}. Answer once more, to what was asked before, with the whole JSON value "
     "corrected and nothing else."
 )
@@ -35,9 +35,9 @@ _MEND = (
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """
-    One call to make. `betas` travel in a header; `schema` is the caller's own, which the answer is checked against.
+    One call to make. `betas` are sent in a header; `schema` is the caller's own, for validating the answer.
 
-    `native`: Claude's structured output holds to the schema. Otherwise it was asked for in words.
+    `native`: Claude's structured output enforces the schema. Otherwise the prompt asks for it.
     """
 
     body: dict[str, Any] = field(repr=False)
@@ -50,44 +50,44 @@ def build(
     request: Mapping[str, Any],
     *,
     model: str,
-    before: Sequence[Exchange] = (),
+    history: Sequence[Exchange] = (),
     repair: SchemaRepair | None = None,
     native: bool = True,
 ) -> Plan:
     """
-    The body to send: the conversation so far, the turns with the files in the last user turn, then the options.
+    Build the body: the conversation so far, the turns with the files in the last user turn, then the options.
 
-    `repair`: what Claude answered to this before, and what was wrong with it, are shown to it after its turns.
-    `raw` is merged last: its fields replace ours, except that `output_config` is merged field by field, that its
-    `messages` are the turns, and that every call streams.
+    `repair`: Claude's previous answer and its problem are appended to the turns. `raw` is merged last: its fields
+    replace ours, except that `output_config` is merged field by field, its `messages` are the turns, its `model` is
+    ignored, and every call streams.
     """
     options = request.get("options") or {}
     schema = options.get("outputSchema")
-    fit = adapt_schema(schema) if schema is not None and native else None
+    adapted = adapt_schema(schema) if schema is not None and native else None
 
     body: dict[str, Any] = {
         "model": model,
         "max_tokens": options.get("maxTokens", DEFAULT_MAX_TOKENS),
-        "messages": [*_conversation(before, model), *_turns(request), *_mending(repair)],
+        "messages": [*_conversation(history, model), *_turns(request), *_repair_turns(repair)],
     }
     system = options.get("systemPrompt") or ""
-    if schema is not None and fit is None:
-        system = "\n\n".join(part for part in (system, _IN_WORDS + json.dumps(schema, ensure_ascii=False)) if part)
+    if schema is not None and adapted is None:
+        system = "\n\n".join(part for part in (system, _SCHEMA_PROMPT + json.dumps(schema, ensure_ascii=False)) if part)
     if system:
         body["system"] = system
     config: dict[str, Any] = {}
     if options.get("effort"):
         config["effort"] = options["effort"]
-    if fit is not None:
-        config["format"] = {"type": "json_schema", "schema": fit}
+    if adapted is not None:
+        config["format"] = {"type": "json_schema", "schema": adapted}
 
     raw = dict(options.get("raw") or {})
     try:
         betas = read_betas(raw.pop("betas", None))
     except ValueError as exc:
         raise InvalidRequest(problems=[Problem(field="options.raw.betas", problem=str(exc))]) from exc
-    raw.pop("messages", None)  # they are the turns already
-    raw.pop("model", None)  # and this is the job's, which may have been turned to another one since
+    raw.pop("messages", None)  # already used as the turns
+    raw.pop("model", None)  # the job's model counts, which a fallback may have changed
     if isinstance(raw.get("output_config"), Mapping):
         config |= raw.pop("output_config")
     if config:
@@ -97,36 +97,37 @@ def build(
         body={**body, **raw, "stream": True},
         betas=betas,
         schema=schema,
-        native=fit is not None,
+        native=adapted is not None,
     )
 
 
 def with_continuation(body: Mapping[str, Any], blocks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The same call, going on after a pause: what Claude has written so far, given back to it."""
-    said = _sendable(blocks, thoughts=True)
+    """The body that continues a call after a pause: it includes Claude's answer so far."""
+    content = _sendable(blocks, thoughts=True)
+    turns = [{"role": "assistant", "content": content}] if content else []
 
-    return {**body, "messages": [*body["messages"], *([{"role": "assistant", "content": said}] if said else ())]}
+    return {**body, "messages": [*body["messages"], *turns]}
 
 
-def _conversation(before: Sequence[Exchange], model: str) -> Iterator[dict[str, Any]]:
-    """What was said earlier, as it was sent and as it was answered."""
-    for one in before:
-        yield from _turns(one.request)
-        same = (one.request.get("options") or {}).get("model") == model
-        if answer := _sendable(one.answer, thoughts=same):
+def _conversation(history: Sequence[Exchange], model: str) -> Iterator[dict[str, Any]]:
+    """The turns of earlier exchanges, as sent and as answered."""
+    for exchange in history:
+        yield from _turns(exchange.request)
+        same_model = (exchange.request.get("options") or {}).get("model") == model
+        if answer := _sendable(exchange.answer, thoughts=same_model):
             yield {"role": "assistant", "content": answer}
 
 
-def _mending(repair: SchemaRepair | None) -> Iterator[dict[str, Any]]:
+def _repair_turns(repair: SchemaRepair | None) -> Iterator[dict[str, Any]]:
     if repair is None:
         return
     if repair.text.strip():
         yield {"role": "assistant", "content": repair.text}
-    yield {"role": "user", "content": _MEND.format(problem=repair.problem)}
+    yield {"role": "user", "content": _REPAIR_PROMPT.format(problem=repair.problem)}
 
 
 def _sendable(answer: str | Sequence[Mapping[str, Any]], *, thoughts: bool) -> str | list[dict[str, Any]]:
-    """An answer as a turn: without empty texts, which Claude sends and does not take, and another model's thoughts."""
+    """Content of an answer's turn, without another model's thoughts and empty texts, which Claude refuses."""
     if isinstance(answer, str):
         return answer if answer.strip() else ""
 
@@ -155,7 +156,9 @@ def _turns(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     last = next((turn for turn in reversed(turns) if turn.get("role") == "user"), None)
     if last is None:
-        raise InvalidRequest(problems=[Problem(field="messages", problem="need a user turn for the files to go into")])
+        raise InvalidRequest(
+            problems=[Problem(field="messages", problem="must include a user turn, to which the files can be added")]
+        )
     content = last.get("content") or []
     last["content"] = [*files, *([{"type": "text", "text": content}] if isinstance(content, str) else content)]
 
@@ -169,11 +172,13 @@ def _block(file: Mapping[str, Any], number: int) -> dict[str, Any]:
         block: dict[str, Any] = {"type": kind, "source": {"type": "file", "file_id": file["fileId"]}}
         return block | ({"title": file["name"]} if file.get("name") and kind == "document" else {})
     if not isinstance(data, str):
-        raise InvalidRequest(problems=[Problem(field=f"files[{number}]", problem="has no data that could be sent")])
+        raise InvalidRequest(problems=[Problem(field=f"files[{number}]", problem="has no data to send")])
 
-    media_type = media_type or next((kind for sign, kind in _SIGNS.items() if data.startswith(sign)), None)
+    media_type = media_type or next(
+        (kind for prefix, kind in _BASE64_PREFIXES.items() if data.startswith(prefix)), None
+    )
     if media_type is None:
-        problem = "is needed: the data does not look like a PDF, PNG, JPEG, GIF or WebP"
+        problem = "is required: the data does not look like a PDF, PNG, JPEG, GIF or WebP"
         raise InvalidRequest(problems=[Problem(field=f"files[{number}].mediaType", problem=problem)])
     source = {"type": "base64", "media_type": media_type, "data": data}
     if media_type.startswith("image/"):

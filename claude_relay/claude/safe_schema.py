@@ -1,9 +1,9 @@
 """
-JSON Schemas that come to an end: a caller's patterns and references may be written so that checking takes for ever.
+JSON Schema validation with a time limit: a caller's patterns and references can make validation take for ever.
 
-Patterns are matched by `regex`, which can be given a time and lets other threads run meanwhile; the standard library's
-`re` can do neither, and one unlucky pattern would stop the whole process. Every keyword looks at the clock, too, since
-references that double themselves thirty times need no pattern.
+Patterns are matched by `regex`, which has a timeout and lets other threads run meanwhile; the standard library's `re`
+has neither, and a single bad pattern would stop the whole process. Every keyword checks the clock, too, since
+references that double thirty times need no pattern.
 """
 
 from __future__ import annotations
@@ -15,49 +15,49 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-#: How long one answer may be checked, in seconds.
-LONGEST = 5.0
-_LONGEST_PATTERN = 10_000
+#: Time limit for validating one answer, in seconds.
+TIME_LIMIT = 5.0
+_MAX_PATTERN = 10_000
 _DATA = ("enum", "const", "default", "examples")
 
-_now = threading.local()
+_limit = threading.local()
 
 
 class ValidationTimeout(Exception):
-    """The check was given up."""
+    """Validation took longer than its time limit."""
 
 
 def validator(schema: Mapping[str, Any]) -> Any:
-    """A validator for that schema, of the draft that it names; to be used `within` a time."""
+    """A validator for the schema, of the draft that it names; use it inside `time_limit`."""
     from jsonschema import Draft202012Validator, validators
     from referencing import Registry
 
     kind = validators.validator_for(schema, default=Draft202012Validator)
-    # With a registry of its own it never fetches a `$ref` from the network, as it would by default.
-    return _bounded(kind)(_of_one_draft(schema), registry=Registry())
+    # With its own registry it never fetches a `$ref` over the network, as it does by default.
+    return _bounded(kind)(_without_schema_keyword(schema), registry=Registry())
 
 
 @contextmanager
-def time_limit(seconds: float = LONGEST) -> Iterator[None]:
-    """Whatever is checked in the block in this thread raises `TooLong` once the time is up."""
-    _now.ends = time.monotonic() + seconds
+def time_limit(seconds: float = TIME_LIMIT) -> Iterator[None]:
+    """Limit validation in the block and in this thread; it raises `ValidationTimeout` after `seconds`."""
+    _limit.ends_at = time.monotonic() + seconds
     try:
         yield
     finally:
-        _now.ends = None
+        _limit.ends_at = None
 
 
 def pattern_problem(schema: Any) -> str | None:
-    """What is wrong with the schema's patterns; None where nothing is."""
+    """Why a pattern of the schema cannot be used; None if all can."""
     import regex
 
     for pattern in _patterns(schema):
-        if len(pattern) > _LONGEST_PATTERN:
-            return f"a pattern of {len(pattern):,} characters is too long: at most {_LONGEST_PATTERN:,}"
+        if len(pattern) > _MAX_PATTERN:
+            return f"a pattern of {len(pattern):,} characters is too long: at most {_MAX_PATTERN:,}"
         try:
             regex.compile(pattern)
         except (regex.error, RecursionError, OverflowError) as exc:
-            return f"the pattern {_shown(pattern)} is no regular expression ({exc})"
+            return f"the pattern {_shortened(pattern)} is not a regular expression ({exc})"
 
     return None
 
@@ -76,16 +76,16 @@ def _patterns(node: Any) -> Iterator[str]:
             yield from _patterns(value)
 
 
-def _of_one_draft(node: Any) -> Any:
-    """Without `$schema` further down: there it would bring back a validator that knows no time."""
+def _without_schema_keyword(node: Any) -> Any:
+    """Remove nested `$schema`, which would switch to a validator without the time limit."""
     if isinstance(node, Mapping):
         return {
-            key: value if key in _DATA else _of_one_draft(value)
+            key: value if key in _DATA else _without_schema_keyword(value)
             for key, value in node.items()
             if key != "$schema" or not isinstance(value, str)
         }
 
-    return [_of_one_draft(value) for value in node] if isinstance(node, list) else node
+    return [_without_schema_keyword(value) for value in node] if isinstance(node, list) else node
 
 
 @functools.cache
@@ -97,40 +97,41 @@ def _bounded(kind: Any) -> Any:
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
     }
-    return validators.extend(kind, {name: _timed(own.get(name, check)) for name, check in kind.VALIDATORS.items()})
+    extend: Any = validators.extend
+    return extend(kind, {name: _timed(own.get(name, check)) for name, check in kind.VALIDATORS.items()})
 
 
 def _timed(check: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
     def timed(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        _left()
+        _remaining()
         yield from check(validator, value, instance, schema) or ()
 
     return timed
 
 
-def _left() -> float:
-    ends = getattr(_now, "ends", None)
-    left = LONGEST if ends is None else ends - time.monotonic()
-    if left <= 0:
+def _remaining() -> float:
+    ends_at = getattr(_limit, "ends_at", None)
+    remaining = TIME_LIMIT if ends_at is None else ends_at - time.monotonic()
+    if remaining <= 0:
         raise ValidationTimeout
 
-    return left
+    return remaining
 
 
-def _found(pattern: str, text: str) -> bool:
+def _matches(pattern: str, text: str) -> bool:
     import regex
 
     try:
-        return regex.search(pattern, text, timeout=_left(), concurrent=True) is not None
+        return regex.search(pattern, text, timeout=_remaining(), concurrent=True) is not None
     except TimeoutError as exc:
         raise ValidationTimeout from exc
 
 
-# These three, as jsonschema has them, but for how a pattern is matched.
+# The next three are jsonschema's own checks, except for how a pattern is matched.
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
     from jsonschema import ValidationError
 
-    if validator.is_type(instance, "string") and not _found(pattern, instance):
+    if validator.is_type(instance, "string") and not _matches(pattern, instance):
         yield ValidationError("does not match its pattern")
 
 
@@ -139,7 +140,7 @@ def _pattern_properties(validator: Any, patterns: Mapping[str, Any], instance: A
         return
     for pattern, subschema in patterns.items():
         for name, value in instance.items():
-            if _found(pattern, name):
+            if _matches(pattern, name):
                 yield from validator.descend(value, subschema, path=name, schema_path=pattern)
 
 
@@ -148,8 +149,10 @@ def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: 
 
     if not validator.is_type(instance, "object"):
         return
-    known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
-    more = [name for name in instance if name not in known and not any(_found(one, name) for one in patterns)]
+    properties, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    more = [
+        name for name in instance if name not in properties and not any(_matches(pattern, name) for pattern in patterns)
+    ]
     if validator.is_type(allowed, "object"):
         for name in more:
             yield from validator.descend(instance[name], allowed, path=name)
@@ -157,5 +160,5 @@ def _additional_properties(validator: Any, allowed: Any, instance: Any, schema: 
         yield ValidationError("has properties that are not allowed")
 
 
-def _shown(pattern: str) -> str:
+def _shortened(pattern: str) -> str:
     return pattern if len(pattern) <= 60 else pattern[:59] + "…"

@@ -1,4 +1,4 @@
-"""JSON Schemas: fitted to what Claude's structured output takes, and the answer checked against the caller's own."""
+"""JSON Schemas: adapted to Claude's structured output; answers are validated against the caller's schema."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ _LOCAL = re.compile(r"#/(?:\$defs|definitions)/([^/]+)\Z")
 _KEPT = ("type", "title", "enum", "const", "default", "$ref", "required")
 _SILENT = frozenset(("$schema", "$id", "$comment", "description", "additionalProperties", "readOnly", "writeOnly"))
 _SHAPES = ("properties", "items", "$ref", "anyOf", "oneOf", "allOf")
-_TOO_MUCH = ("patternProperties", "prefixItems", "propertyNames", "additionalItems", "$dynamicRef", "$recursiveRef")
+_UNSUPPORTED = ("patternProperties", "prefixItems", "propertyNames", "additionalItems", "$dynamicRef", "$recursiveRef")
 
 
 _UNUSABLE = "is not a JSON Schema that can be used: "
 
 
 class SchemaUnsupported(Exception):
-    """The schema means more than structured output can say: a free-form object, a recursion, a tuple."""
+    """Structured output cannot express the schema: a free-form object, a recursion, a tuple."""
 
 
 class SchemaMismatch(Exception):
-    """The answer is not what the schema asks for. Says where and which rule, never what the answer was."""
+    """The answer does not match the schema. The message names the place and the rule, never the answer."""
 
 
 def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """
-    The same schema as Claude's structured output takes it, or None where it cannot say it.
+    Adapt the schema to Claude's structured output, or return None if that is not possible.
 
-    Objects are closed. Rules it does not know (lengths, ranges, patterns) become part of the description; the answer is
-    checked against the caller's own schema in any case. What is optional stays so: a field made required would make
+    Objects are closed. Unsupported rules (lengths, ranges, patterns) are moved to the description; the answer is
+    validated against the caller's schema in any case. Optional fields stay optional: a field made required would make
     Claude invent a value.
     """
     try:
-        _no_recursion(schema)
-        return _fit(schema)
+        _refuse_recursion(schema)
+        return _adapt(schema)
     except SchemaUnsupported:
         return None
 
 
-def parsed(text: str, schema: Mapping[str, Any], *, seconds: float = safe_schema.LONGEST) -> Any:
+def parse_answer(text: str, schema: Mapping[str, Any], *, seconds: float = safe_schema.TIME_LIMIT) -> Any:
     """
-    The answer's JSON, which satisfies the schema; `Mismatch` otherwise.
+    Parse the answer's JSON and validate it; raises `SchemaMismatch`.
 
-    Raises `InvalidRequest` where the schema itself is the matter, and where the check takes longer than `seconds`.
+    Raises `InvalidRequest` if the schema itself is at fault, or if validation takes longer than `seconds`.
     """
     from jsonschema import exceptions
 
@@ -63,41 +63,41 @@ def parsed(text: str, schema: Mapping[str, Any], *, seconds: float = safe_schema
         with safe_schema.time_limit(seconds):
             error = exceptions.best_match(safe_schema.validator(schema).iter_errors(value))
     except safe_schema.ValidationTimeout as exc:
-        raise InvalidRequest(problems=[_fault("checking the answer takes too long")]) from exc
+        raise InvalidRequest(problems=[_unusable("validating the answer takes too long")]) from exc
     except Exception as exc:
-        # An unknown `$ref`, an endless recursion: the caller's schema shows its faults only as it is used.
-        raise InvalidRequest(problems=[_fault(type(exc).__name__)]) from exc
+        # An unknown `$ref`, an endless recursion: faults of the schema that show only when it is used.
+        raise InvalidRequest(problems=[_unusable(type(exc).__name__)]) from exc
     if error is not None:
         rule = json.dumps({error.validator: error.validator_value}, ensure_ascii=False, default=str)
         raise SchemaMismatch(
-            f"the answer does not fit outputSchema at {error.json_path}: {_short(rule)} is not satisfied"
+            f"the answer does not match outputSchema at {error.json_path}: {_short(rule)} is not satisfied"
         )
 
     return value
 
 
 def schema_problem(schema: Mapping[str, Any]) -> str | None:
-    """What keeps a schema from being used, said before it costs a call; None where nothing does."""
+    """Why a schema cannot be used, before it costs a call; None if it can."""
     from jsonschema import Draft202012Validator, FormatChecker, exceptions, validators
 
     kind: Any = validators.validator_for(schema, default=Draft202012Validator)
     try:
-        # Without formats: one of them holds patterns against `re`, which knows less than what they are matched by.
+        # Without formats: one of them checks patterns with `re`, which supports less than `regex` does.
         kind.check_schema(dict(schema), format_checker=FormatChecker(formats=()))
     except exceptions.SchemaError as exc:
         return _UNUSABLE + f"at {exc.json_path}: {_short(exc.message)}"
-    if (said := safe_schema.pattern_problem(schema)) is not None:
-        return _UNUSABLE + said
+    if (problem := safe_schema.pattern_problem(schema)) is not None:
+        return _UNUSABLE + problem
     if _has(schema, "patternProperties") and _has(schema, "unevaluatedProperties"):
-        return _UNUSABLE + "patternProperties and unevaluatedProperties do not go together here"
+        return _UNUSABLE + "patternProperties and unevaluatedProperties cannot be combined here"
 
     return None
 
 
 def validate(schema: Mapping[str, Any]) -> None:
-    """Refuse what is no JSON Schema, before it costs a call."""
-    if (said := schema_problem(schema)) is not None:
-        raise InvalidRequest(problems=[Problem(field="options.outputSchema", problem=said)])
+    """Raise `InvalidRequest` for an unusable schema, before it costs a call."""
+    if (problem := schema_problem(schema)) is not None:
+        raise InvalidRequest(problems=[Problem(field="options.outputSchema", problem=problem)])
 
 
 def _has(node: Any, keyword: str) -> bool:
@@ -107,8 +107,8 @@ def _has(node: Any, keyword: str) -> bool:
     return isinstance(node, list) and any(_has(value, keyword) for value in node)
 
 
-def _fit(schema: Any) -> dict[str, Any]:
-    if not isinstance(schema, Mapping) or any(key in schema for key in _TOO_MUCH):
+def _adapt(schema: Any) -> dict[str, Any]:
+    if not isinstance(schema, Mapping) or any(key in schema for key in _UNSUPPORTED):
         raise SchemaUnsupported
     if not any(key in schema for key in ("type", "enum", "const", *_SHAPES)):
         raise SchemaUnsupported
@@ -117,46 +117,46 @@ def _fit(schema: Any) -> dict[str, Any]:
     if any(key in schema for key in ("anyOf", "oneOf", "allOf")) and ("properties" in schema or "items" in schema):
         raise SchemaUnsupported
 
-    fit: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
+    adapted: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
     notes: dict[str, Any] = {}
     for key, value in schema.items():
         if key in ("$defs", "definitions"):
-            fit[key] = {name: _fit(one) for name, one in value.items()}
+            adapted[key] = {name: _adapt(subschema) for name, subschema in value.items()}
         elif key in ("anyOf", "oneOf"):
-            fit["anyOf"] = [_fit(one) for one in value]
+            adapted["anyOf"] = [_adapt(subschema) for subschema in value]
         elif key == "allOf":
-            # Closed objects exclude each other's fields, so that only one can be meant.
+            # Closed objects exclude each other's fields, so only a single subschema can be satisfied.
             if len(value) != 1:
                 raise SchemaUnsupported
-            fit["allOf"] = [_fit(value[0])]
+            adapted["allOf"] = [_adapt(value[0])]
         elif key == "properties":
-            fit["properties"] = {name: _fit(one) for name, one in value.items()}
+            adapted["properties"] = {name: _adapt(subschema) for name, subschema in value.items()}
         elif key == "items":
-            fit["items"] = _fit(value)
+            adapted["items"] = _adapt(value)
         elif (key == "format" and value in _FORMATS) or (key == "minItems" and value in (0, 1)):
-            fit[key] = value
-        elif key not in fit and key not in _SILENT:
+            adapted[key] = value
+        elif key not in adapted and key not in _SILENT:
             notes[key] = value
 
     types = [schema["type"]] if isinstance(schema.get("type"), str) else list(schema.get("type", ()))
     if "object" in types or "properties" in schema:
-        _close(fit, schema)
+        _close_object(adapted, schema)
     if "array" in types and "items" not in schema:
         raise SchemaUnsupported
     if description := _described(schema.get("description"), notes):
-        fit["description"] = description
+        adapted["description"] = description
 
-    return fit
+    return adapted
 
 
-def _close(fit: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    if not fit.get("properties") or isinstance(schema.get("additionalProperties"), Mapping):
+def _close_object(adapted: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    if not adapted.get("properties") or isinstance(schema.get("additionalProperties"), Mapping):
         raise SchemaUnsupported
-    if not set(schema.get("required", ())) <= set(fit["properties"]):
+    if not set(schema.get("required", ())) <= set(adapted["properties"]):
         raise SchemaUnsupported
-    fit.setdefault("type", "object")
-    fit.setdefault("required", [])
-    fit["additionalProperties"] = False
+    adapted.setdefault("type", "object")
+    adapted.setdefault("required", [])
+    adapted["additionalProperties"] = False
 
 
 def _described(description: Any, notes: Mapping[str, Any]) -> str:
@@ -165,26 +165,26 @@ def _described(description: Any, notes: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in (description, f"{{{rules}}}" if rules else "") if part)
 
 
-def _no_recursion(schema: Mapping[str, Any]) -> None:
-    """A definition that comes back to itself, or a reference to somewhere else, is more than can be held to."""
+def _refuse_recursion(schema: Mapping[str, Any]) -> None:
+    """Raise `SchemaUnsupported` for a recursive definition, or a reference outside the definitions."""
     defs = {**(schema.get("definitions") or {}), **(schema.get("$defs") or {})}
     done: set[str] = set()
 
-    def walk(node: Any, above: tuple[str, ...]) -> None:
+    def walk(node: Any, parents: tuple[str, ...]) -> None:
         if isinstance(node, Mapping):
             ref = node.get("$ref")
             if isinstance(ref, str):
-                found = _LOCAL.match(ref)
-                if found is None or found.group(1) not in defs or found.group(1) in above:
+                match = _LOCAL.match(ref)
+                if match is None or match.group(1) not in defs or match.group(1) in parents:
                     raise SchemaUnsupported
-                if found.group(1) not in done:
-                    walk(defs[found.group(1)], (*above, found.group(1)))
-                    done.add(found.group(1))
+                if match.group(1) not in done:
+                    walk(defs[match.group(1)], (*parents, match.group(1)))
+                    done.add(match.group(1))
             for value in node.values():
-                walk(value, above)
+                walk(value, parents)
         elif isinstance(node, list):
             for value in node:
-                walk(value, above)
+                walk(value, parents)
 
     walk({key: value for key, value in schema.items() if key not in ("$defs", "definitions")}, ())
 
@@ -193,7 +193,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _fault(text: str) -> Problem:
+def _unusable(text: str) -> Problem:
     return Problem(field="options.outputSchema", problem=_UNUSABLE + text)
 
 

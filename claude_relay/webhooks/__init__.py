@@ -1,1 +1,1 @@
-"""The way out to a webhook: which addresses may be called, and one POST."""
+"""Outgoing HTTP to URLs chosen by callers: webhooks and file downloads, behind the SSRF guard."""

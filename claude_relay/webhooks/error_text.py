@@ -1,4 +1,4 @@
-"""What came back, for people: an excerpt that may be printed anywhere, and errors in plain words."""
+"""Readable text of replies and errors: an excerpt that is safe to print, and a sentence per error."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from email.utils import parsedate_to_datetime
 import requests
 import urllib3
 
-#: How much of an answer is kept, in bytes.
+#: Bytes of a reply that are stored.
 EXCERPT = 2048
 
-_LONGEST_WAIT = 86_400.0
+_MAX_WAIT = 86_400.0
 _SECONDS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?")
 
 
 def excerpt(body: bytes, encoding: str | None = None) -> str:
-    """The first 2 kB as text that can neither move a cursor nor break a log."""
+    """The first 2 kB as printable text, without characters that move a cursor or break a log."""
     if encoding and encoding.strip().lower() != "identity":
         return "(compressed, though it was asked for plain)"
 
@@ -32,41 +32,41 @@ def excerpt(body: bytes, encoding: str | None = None) -> str:
 
 
 def retry_after(value: str | None, *, now: float) -> float | None:
-    """Seconds to wait, from seconds or a date, at most a day; None where nothing sensible is said."""
+    """Seconds to wait, parsed from seconds or a date and limited to one day; None for an invalid value."""
     if not value or len(value) > 64:
         return None
     if _SECONDS.fullmatch(value.strip()):
-        return min(float(value), _LONGEST_WAIT)
+        return min(float(value), _MAX_WAIT)
     try:
-        moment = parsedate_to_datetime(value)
-        wait = (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() - now
+        parsed = parsedate_to_datetime(value)
+        wait = (parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)).timestamp() - now
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
 
-    return min(max(wait, 0.0), _LONGEST_WAIT)
+    return min(max(wait, 0.0), _MAX_WAIT)
 
 
 def describe(host: str, exc: BaseException, method: str = "POST") -> str:
     """
-    What went wrong with the request to `host`.
+    Describe a failed request to `host` in one sentence.
 
-    Never the exception's own text, which has the URL in it, but for what TLS says of a certificate.
+    Never includes the exception's own text, which contains the URL, except for the TLS verdict on a certificate.
     """
-    chain = list(_causes(exc, set()))[::-1]  # the innermost first: it knows best
+    chain = list(_causes(exc, set()))[::-1]  # the innermost first: it is the most specific
     for kind, words in _WORDS:
-        found = next((one for one in chain if isinstance(one, kind)), None)
-        if found is not None:
-            return f"{host} {words}{_detail(found)}"
+        match = next((cause for cause in chain if isinstance(cause, kind)), None)
+        if match is not None:
+            return f"{host} {words}{_detail(match)}"
 
     return f"the {method} to {host} failed unexpectedly ({type(exc).__name__})"
 
 
 def is_local_fault(exc: BaseException) -> bool:
-    """Whether the fault is on this side, or may be: then it says nothing of the receiver."""
-    for one in _causes(exc, set()):
-        if isinstance(one, socket.gaierror):
-            return one.errno != socket.EAI_NONAME
-        if isinstance(one, OSError) and one.errno in _OURS:
+    """Whether the fault is, or may be, on this machine: it is then no evidence against the receiver."""
+    for cause in _causes(exc, set()):
+        if isinstance(cause, socket.gaierror):
+            return cause.errno != socket.EAI_NONAME
+        if isinstance(cause, OSError) and cause.errno in _LOCAL_ERRNOS:
             return True
 
     if isinstance(exc, requests.exceptions.InvalidHeader | requests.exceptions.InvalidURL):
@@ -76,27 +76,27 @@ def is_local_fault(exc: BaseException) -> bool:
 
 
 def is_exhausted(exc: BaseException) -> bool:
-    """Whether this machine had no file handle or memory to spare: nobody out there can bring that about."""
+    """Whether this machine was out of file handles or memory, which no receiver can cause."""
     return any(
-        isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno in _EXHAUSTED)
-        for one in _causes(exc, set())
+        isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in _EXHAUSTED)
+        for cause in _causes(exc, set())
     )
 
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
-#: No socket, no memory, no network on this machine.
-_OURS = _EXHAUSTED | {errno.ENETDOWN, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EPERM, errno.EACCES}
+#: Errors of this machine: no socket, no memory, no network.
+_LOCAL_ERRNOS = _EXHAUSTED | {errno.ENETDOWN, errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EPERM, errno.EACCES}
 
 _WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (ssl.SSLCertVerificationError, "has a TLS certificate that is not valid"),
     (ssl.SSLEOFError, "closed the connection during TLS"),
     (ssl.SSLZeroReturnError, "closed the connection during TLS"),
-    (ssl.SSLError, "speaks no TLS that is understood here"),
+    (ssl.SSLError, "uses TLS that is not supported here"),
     (socket.gaierror, "could not be looked up"),
     (http.client.RemoteDisconnected, "closed the connection without an answer"),
     (ConnectionRefusedError, "refused the connection"),
-    (ConnectionError, "broke the connection off"),
+    (ConnectionError, "dropped the connection"),
     (TimeoutError, "took too long to connect"),
     (http.client.LineTooLong, "answered with headers that are too long"),
     (http.client.BadStatusLine, "answered with something that is not HTTP"),
@@ -122,7 +122,7 @@ def _detail(exc: BaseException) -> str:
 
 
 def _causes(exc: BaseException, seen: set[int]) -> Iterator[BaseException]:
-    """The exception and all it came of: libraries wrap by cause, by context and by argument."""
+    """The exception and its causes; libraries wrap by cause, by context and by argument."""
     if id(exc) in seen:
         return
     seen.add(id(exc))

@@ -1,4 +1,4 @@
-"""One GET for a file that a job names by its address."""
+"""Download of a file that a job names by its URL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEADERS = {
 
 
 class HttpFetcher:
-    """Fetches over HTTP, under the guard that webhooks have: `ports.Fetcher`."""
+    """`ports.Fetcher` over HTTP, with the SSRF guard of webhooks."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class HttpFetcher:
         resolver: Resolver = socket.getaddrinfo,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._line = GuardedHttpClient(
+        self._client = GuardedHttpClient(
             allow=allow or PrivateAllowlist(),
             timeout=timeout,
             limit=limit,
@@ -52,25 +52,25 @@ class HttpFetcher:
         stop: Callable[[], object] = lambda: None,
         room: Callable[[int], bool] = lambda size: True,
     ) -> FetchResult:
-        """Never raises. Of a file of more than `most` bytes no more is read than that."""
+        """Download `url`, reading at most one byte more than `most`. Never raises."""
 
         def admit(length: int | None) -> bool:
             return (length is None or length <= most) and room(most if length is None else length)
 
-        # One byte more, to tell a file of that very size from a larger one.
-        heard = self._line.call("GET", url, _HEADERS, most=most + 1, admit=admit, stop=stop)
-        declared = content_length(heard.headers) or 0
+        # One byte more distinguishes a file of exactly `most` bytes from a larger one.
+        result = self._client.call("GET", url, _HEADERS, max_body=most + 1, admit=admit, stop=stop)
+        declared = content_length(result.headers) or 0
 
         return FetchResult(
-            host=heard.host,
-            status=heard.status,
-            data=heard.body,
-            complete=heard.complete,
-            too_large=len(heard.body) > most or declared > most,
-            encoding=heard.headers.get("content-encoding"),
-            retry_after=retry_after(heard.headers.get("retry-after"), now=self._clock()),
-            error=heard.error,
-            blocked=heard.blocked,
-            timed_out=heard.timed_out,
-            exhausted=heard.exhausted,
+            host=result.host,
+            status=result.status,
+            data=result.body,
+            complete=result.complete,
+            too_large=len(result.body) > most or declared > most,
+            encoding=result.headers.get("content-encoding"),
+            retry_after=retry_after(result.headers.get("retry-after"), now=self._clock()),
+            error=result.error,
+            blocked=result.blocked,
+            timed_out=result.timed_out,
+            exhausted=result.exhausted,
         )

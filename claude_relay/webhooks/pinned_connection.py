@@ -1,4 +1,4 @@
-"""One connection of `requests` that goes to checked addresses only, and that another thread can cut."""
+"""Connection for `requests` that goes only to checked IP addresses and that another thread can cancel."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from .ssrf_guard import Checked
 
-#: A name can have hundreds of addresses. All are checked, these many are tried.
-_TRIED = 4
+#: Addresses to connect to in turn. A name can have hundreds; all of them are checked.
+_MAX_CONNECTS = 4
 
-#: Seconds that a socket waits beyond the deadline, so that it is the deadline that ends the call, and says so.
+#: Seconds that a socket waits beyond the deadline, so that the deadline ends the call and names the phase.
 _SLACK = 1.0
 
-#: Bytes of an answer's head, and of all that is said before it. The library's own limit is a hundred lines of 64 kB:
-#: with that each receiver could take 50 MB of memory.
+#: Bytes of a response's head and any interim responses. The library's own limit is a hundred lines of 64 kB, with
+#: which each receiver could take 50 MB of memory.
 MAX_HEAD = 65_536
-#: Bytes of the lines in and behind a body that comes in chunks. The library has no limit for them.
-_BETWEEN = 2**20
+#: Bytes of chunk-size lines and trailers of a chunked body. The library has no limit for them.
+_MAX_CHUNK_LINES = 2**20
 
-# At warning and below they write URLs, and the path of a webhook is its secret.
+# At WARNING and below they log URLs, and the path of a webhook is its secret.
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 
 class CancellableSocket:
     """
-    The connection of one POST.
+    The connection of one request.
 
-    The receiver can hold every read and write up for ever by a byte now and then, so there is a deadline for the
-    whole: whoever watches it calls `cut`, and the thread that reads or writes wakes with an error.
+    A receiver can prolong each read and write for ever with a byte now and then, so one deadline covers all of it: the
+    watching thread calls `cut`, and the thread that reads or writes wakes with an error.
     """
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
         self._lock = threading.Lock()
         self._cut = False
-        self._twin: socket.socket | None = None
+        self._duplicate: socket.socket | None = None
 
     def open(self, addresses: Sequence[Checked]) -> socket.socket:
-        """Connect to the first that answers. The time that is left is shared among those not yet tried."""
-        tried = _by_turns(addresses)[:_TRIED]
+        """Connect to the first address that answers; the remaining time is divided among the remaining addresses."""
+        candidates = _interleave_families(addresses)[:_MAX_CONNECTS]
         error: OSError | None = None
-        for left, (family, sockaddr) in zip(range(len(tried), 0, -1), tried, strict=True):
+        for left, (family, sockaddr) in zip(range(len(candidates), 0, -1), candidates, strict=True):
             try:
                 return self._connect(family, sockaddr, share=left)
             except OSError as exc:
@@ -62,69 +62,69 @@ class CancellableSocket:
 
         raise error or OSError("no address to connect to")
 
-    def patience(self) -> float:
-        """How long one read or write may take."""
+    def io_timeout(self) -> float:
+        """Timeout of a single read or write, in seconds."""
         return self._left() + _SLACK
 
     def cut(self) -> None:
-        """End whatever is going on; nothing more goes out."""
+        """Shut the connection down, so that a blocked read or write fails and nothing more is sent."""
         with self._lock:
             self._cut = True
-            if self._twin is not None:
-                self._hang_up(self._twin)
+            if self._duplicate is not None:
+                self._shutdown(self._duplicate)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         with self._lock:
             self._cut = True
-            if self._twin is not None:
-                self._hang_up(self._twin)
-                self._twin.close()
-                self._twin = None
+            if self._duplicate is not None:
+                self._shutdown(self._duplicate)
+                self._duplicate.close()
+                self._duplicate = None
 
     def _connect(self, family: int, sockaddr: tuple[Any, ...], *, share: int) -> socket.socket:
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
-            self._hold(sock)
-            sock.settimeout(self.patience() if share == 1 else self._left() / share)
+            self._register(sock)
+            sock.settimeout(self.io_timeout() if share == 1 else self._left() / share)
             sock.connect(sockaddr)
             with self._lock:
-                if self._cut:  # before there was anything to hang up on
+                if self._cut:  # cancelled before the connection existed
                     raise TimeoutError("the deadline has passed")
             if sock.getpeername()[:2] != sockaddr[:2]:
-                raise OSError("connected to another address than the one that was checked")
+                raise OSError("connected to a different IP address than the checked one")
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(self.patience())
+            sock.settimeout(self.io_timeout())
         except BaseException:
             sock.close()
             raise
 
         return sock
 
-    def _hold(self, sock: socket.socket) -> None:
-        # A descriptor of our own: TLS takes the first one over, and a number that was closed may be another file's.
+    def _register(self, sock: socket.socket) -> None:
+        # A duplicate descriptor: TLS takes over the first, and a closed number may already belong to another file.
         with self._lock:
             if self._cut:
                 raise TimeoutError("the deadline has passed")
-            if self._twin is not None:
-                self._twin.close()
-            self._twin = sock.dup()
+            if self._duplicate is not None:
+                self._duplicate.close()
+            self._duplicate = sock.dup()
 
     def _left(self) -> float:
         return max(self._deadline - time.monotonic(), 0.001)
 
     @staticmethod
-    def _hang_up(sock: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # it was not connected, or is no more
+    def _shutdown(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # not connected, or no longer
             sock.shutdown(socket.SHUT_RDWR)
 
 
 class PinnedAdapter(HTTPAdapter):
     """
-    Sends one request over the socket that `opener` brings, whatever the URL's host would resolve to by now.
+    Sends one request over the socket from `opener`, whatever the URL's host would resolve to by now.
 
-    The certificate is still checked against the URL's host, which is also what SNI and the Host header name.
-    Use it without a `Session`: that one follows, reads and unpacks redirects, and looks into proxies and .netrc.
+    The certificate is still checked against the URL's host, which SNI and the Host header name, too. Use it without a
+    `Session`, which follows, reads and decompresses redirects, and reads proxy settings and .netrc.
     """
 
     def __init__(self, opener: Callable[[], socket.socket], trust: ssl.SSLContext) -> None:
@@ -135,49 +135,49 @@ class PinnedAdapter(HTTPAdapter):
     def get_connection_with_tls_context(
         self, request: requests.PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
     ) -> HTTPConnectionPool:
-        whom, _ = self.build_connection_pool_key_attributes(request, True)
-        if whom["scheme"] == "https":
-            return _HTTPSPool(whom["host"], whom["port"], opener=self._opener, ssl_context=self._trust)
+        host_params, _ = self.build_connection_pool_key_attributes(request, True)
+        if host_params["scheme"] == "https":
+            return _HTTPSPool(host_params["host"], host_params["port"], opener=self._opener, ssl_context=self._trust)
 
-        return _HTTPPool(whom["host"], whom["port"], opener=self._opener)
+        return _HTTPPool(host_params["host"], host_params["port"], opener=self._opener)
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Nothing to set: `trust` has it all, and loading a bundle for every connection takes longer than the POST."""
+        """Do nothing: `trust` is complete, and loading a CA bundle per connection takes longer than the POST."""
 
 
-def _by_turns(addresses: Sequence[Checked]) -> list[Checked]:
-    """The families by turns, each in its order: where one of them leads nowhere, the other is not far behind."""
+def _interleave_families(addresses: Sequence[Checked]) -> list[Checked]:
+    """Alternate the address families, each in its order, so that one broken family does not use all connects."""
     ranks: dict[int, int] = {}
     keyed = []
-    for place, one in enumerate(addresses):
-        ranks[one[0]] = rank = ranks.get(one[0], -1) + 1
-        keyed.append((rank, place))
+    for index, (family, _) in enumerate(addresses):
+        ranks[family] = rank = ranks.get(family, -1) + 1
+        keyed.append((rank, index))
 
-    return [addresses[place] for _, place in sorted(keyed)]
+    return [addresses[index] for _, index in sorted(keyed)]
 
 
-class _Lines:
-    """The lines of an answer: together no more than so many bytes. What is no line is read past this."""
+class _BoundedLines:
+    """Reader that limits the total size of a response's lines; the body itself is read directly from the file."""
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    def __init__(self, max_bytes: int) -> None:
+        self._remaining = max_bytes
         self._file: Any = None
 
     @contextlib.contextmanager
-    def count(self, answer: http.client.HTTPResponse) -> Iterator[None]:
-        """Stand in for the answer's file."""
-        self._file = answer.fp
-        answer.fp = self  # type: ignore[assignment]
+    def count(self, response: http.client.HTTPResponse) -> Iterator[None]:
+        """Replace the response's file while the block runs."""
+        self._file = response.fp
+        response.fp = self  # type: ignore[assignment]
         try:
             yield
         finally:
-            if answer.fp is not None:  # it was not closed
-                answer.fp = self._file
+            if response.fp is not None:  # not closed meanwhile
+                response.fp = self._file
 
     def readline(self, limit: int) -> bytes:
-        line: bytes = self._file.readline(min(limit, self._left + 1))
-        self._left -= len(line)
-        if self._left < 0:
+        line: bytes = self._file.readline(min(limit, self._remaining + 1))
+        self._remaining -= len(line)
+        if self._remaining < 0:
             raise http.client.LineTooLong("line")
         return line
 
@@ -185,12 +185,12 @@ class _Lines:
         self._file.close()
 
 
-class _Answer(http.client.HTTPResponse):
-    """An answer whose lines are bounded. 102 and 103 may come before it, as 100 may: they are not yet the answer."""
+class _BoundedResponse(http.client.HTTPResponse):
+    """Response with bounded lines. Skips the interim responses 102 and 103, as the base class does 100."""
 
     def begin(self) -> None:
-        self._between = _Lines(_BETWEEN)
-        with _Lines(MAX_HEAD).count(self):
+        self._chunk_lines = _BoundedLines(_MAX_CHUNK_LINES)
+        with _BoundedLines(MAX_HEAD).count(self):
             super().begin()
 
     def _read_status(self) -> tuple[str, int, str]:
@@ -201,16 +201,17 @@ class _Answer(http.client.HTTPResponse):
             http.client.parse_headers(self.fp)
 
     def _read_next_chunk_size(self) -> int:
-        with self._between.count(self):
-            return super()._read_next_chunk_size()  # type: ignore[misc]
+        with self._chunk_lines.count(self):
+            size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+            return size
 
     def _read_and_discard_trailer(self) -> None:
-        with self._between.count(self):
+        with self._chunk_lines.count(self):
             super()._read_and_discard_trailer()  # type: ignore[misc]
 
 
-class _Opened:
-    """A connection whose socket is brought by others; in front of urllib3's own in the order of bases."""
+class _PinnedMixin:
+    """Mixin that takes the socket from `opener`; placed before urllib3's own class in the bases."""
 
     def __init__(self, *args: Any, opener: Callable[[], socket.socket], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -220,12 +221,12 @@ class _Opened:
         return self._opener()
 
 
-class _HTTP(_Opened, HTTPConnection):
-    response_class = _Answer
+class _HTTP(_PinnedMixin, HTTPConnection):
+    response_class = _BoundedResponse
 
 
-class _HTTPS(_Opened, HTTPSConnection):
-    response_class = _Answer
+class _HTTPS(_PinnedMixin, HTTPSConnection):
+    response_class = _BoundedResponse
 
 
 class _HTTPPool(HTTPConnectionPool):

@@ -1,4 +1,4 @@
-"""One POST to a webhook: bounded in time, memory and threads, whatever the receiver does."""
+"""Webhook POST, bounded in time, memory and threads whatever the receiver does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .ssrf_guard import Resolver
 
 
 class HttpSender:
-    """Sends over HTTP: `ports.Sender`."""
+    """`ports.Sender` over HTTP."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class HttpSender:
         resolver: Resolver = socket.getaddrinfo,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._line = GuardedHttpClient(
+        self._client = GuardedHttpClient(
             allow=allow or PrivateAllowlist(),
             timeout=timeout,
             limit=limit,
@@ -39,18 +39,18 @@ class HttpSender:
         self._clock = clock
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        """Never raises. Where two of `headers` differ in case alone, the later one counts."""
+        """Send one POST. Never raises. Of two `headers` that differ only in case, the later one counts."""
         started = time.monotonic()
-        heard = self._line.call("POST", url, _headers(headers), body)
+        result = self._client.call("POST", url, _headers(headers), body)
         ms = round((time.monotonic() - started) * 1000)
-        if heard.status is None:
-            return Reply(ms=ms, error=heard.error, blocked=heard.blocked, local_fault=heard.local_fault)
+        if result.status is None:
+            return Reply(ms=ms, error=result.error, blocked=result.blocked, local_fault=result.local_fault)
 
         return Reply(
-            status=heard.status,
+            status=result.status,
             ms=ms,
-            excerpt=excerpt(bytes(heard.body), heard.headers.get("content-encoding")),
-            retry_after=retry_after(heard.headers.get("retry-after"), now=self._clock()),
+            excerpt=excerpt(bytes(result.body), result.headers.get("content-encoding")),
+            retry_after=retry_after(result.headers.get("retry-after"), now=self._clock()),
         )
 
 

@@ -53,6 +53,7 @@ __all__ = [
     "probe_problem",
     "send_alerts",
     "serve",
+    "webhook_url_problem",
     "work",
 ]
 
@@ -81,6 +82,13 @@ def probe_problem(settings: Settings, destination: str) -> str | None:
     from ..webhooks.probe import probe_problem
 
     return probe_problem(destination, PrivateAllowlist.parse(settings.allow_private_urls))
+
+
+def webhook_url_problem(url: str) -> str | None:
+    """Why `url` is not a valid webhook URL, or None. Private hosts pass: they may be allowed where the relay runs."""
+    from ..webhooks.url import url_problem
+
+    return url_problem(url)
 
 
 def make_app(settings: Settings, relay: Relay, leaving: threading.Event | None = None) -> falcon.App:

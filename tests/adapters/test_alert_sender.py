@@ -1,4 +1,4 @@
-"""Who alerts: the operator's own address, however private; nobody else's."""
+"""Alert sender: the operator's alert URL may be private."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def hook() -> Iterator[Receiver]:
 
 
 def test_an_alert_reaches_a_private_address_and_follows_no_redirect(hook: Receiver) -> None:
-    """Without being named in RELAY_ALLOW_PRIVATE_URLS; webhooks are no freer for it."""
+    """Without an entry in RELAY_ALLOW_PRIVATE_URLS; webhooks are not affected."""
     url = hook.url("/alert")
     sender = _alert_sender(Settings(alert_url=url), PrivateAllowlist())
     hook.answer("/alert", Answer(status=200), Answer(status=307, headers={"Location": "http://127.0.0.1:1/"}))
@@ -32,8 +32,8 @@ def test_an_alert_reaches_a_private_address_and_follows_no_redirect(hook: Receiv
 
 
 @pytest.mark.parametrize("url", ["https://me:secret@alerts.example/x", "https://alerts.example/#x", "http://127.1/x"])
-def test_an_address_that_cannot_be_called_stops_the_start(url: str) -> None:
-    """Rather than being found out with the first alert."""
+def test_an_invalid_alert_url_stops_the_start(url: str) -> None:
+    """The error appears at startup, not with the first alert."""
     with pytest.raises(ConfigError, match="RELAY_ALERT_URL") as caught:
         _alert_sender(Settings(alert_url=url), PrivateAllowlist())
 

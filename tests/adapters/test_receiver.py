@@ -1,4 +1,4 @@
-"""The tests' own receiver: it has to be right before anything measured by it can be."""
+"""Tests of the webhook receiver that other tests use."""
 
 from __future__ import annotations
 
@@ -25,32 +25,26 @@ def post(url: str, body: bytes = b"{}") -> int:
         connection.close()
 
 
-def test_answers_come_in_their_order_and_the_last_repeats():
-    """
-    A path answers as it was told, others with 200, and the books tell them apart.
-    """
+def test_answers_are_given_in_order_and_the_last_repeats():
+    """A scripted path gives its answers, others 200, and requests are recorded by path."""
     with Receiver({"/x": [Answer(status=503), Answer(status=200)]}) as hook:
         assert [post(hook.url(f"/x?n={n}")) for n in range(3)] == [503, 200, 200]
         assert post(hook.url("/y")) == 200
 
-        assert [one.path for one in hook.wait_for(3, path="/x")] == ["/x?n=0", "/x?n=1", "/x?n=2"]
+        assert [post.path for post in hook.wait_for(3, path="/x")] == ["/x?n=0", "/x?n=1", "/x?n=2"]
         assert hook.connections == len(hook.received) == 4
 
 
-def test_waiting_in_vain_says_how_many_came():
-    """
-    A test that waits for too much fails with what there was.
-    """
+def test_a_wait_that_times_out_reports_the_count():
+    """A test that waits for too many requests fails with the actual count."""
     with Receiver() as hook:
         post(hook.url())
         with pytest.raises(TimeoutError, match="1 of 2"):
             hook.wait_for(2, timeout=0.05)
 
 
-def test_alone_its_books_survive_a_kill(tmp_path):
-    """
-    As a process it prints its URL first, and what it answered is on disk when it is killed.
-    """
+def test_the_log_of_a_process_survives_a_kill(tmp_path):
+    """As a process it prints its URL first, and each answered request is on disk when it is killed."""
     books = tmp_path / "books.jsonl"
     options = ["--port", "0", "--books", str(books), "--answers", '{"/x": [{"status": 410}]}']
     command = [sys.executable, "-m", "tests.support.receiver", *options]

@@ -1,4 +1,4 @@
-"""The sender against real sockets on loopback: what receivers really do, and what they should not."""
+"""`HttpSender` against real sockets on loopback: real and misbehaving receivers."""
 
 from __future__ import annotations
 
@@ -65,16 +65,14 @@ def leading_to(*addresses):
 
     def resolver(host, port, type):
         asked.append(host)
-        return [(socket.AF_INET, type, 6, "", (one, port)) for one in addresses]
+        return [(socket.AF_INET, type, 6, "", (address, port)) for address in addresses]
 
     resolver.asked = asked
     return resolver
 
 
-def test_a_post_arrives_as_it_was_given(hook, sender):
-    """
-    The very bytes, our headers, the caller's headers; back come status, time and the first of the answer.
-    """
+def test_a_post_arrives_unchanged(hook, sender):
+    """The body's bytes, our headers and the caller's; the reply has status, time and an excerpt."""
     hook.answer("/x", Answer(status=202, body="Mottatt, så takk".encode()))
 
     reply = sender.post(hook.url(f"/x?key={SECRET}"), BODY, {"x-make-apikey": "k", "webhook-id": "wh_1"})
@@ -98,9 +96,7 @@ def test_a_post_arrives_as_it_was_given(hook, sender):
 
 
 def test_callers_headers_never_replace_ours(hook, sender):
-    """
-    A caller cannot send another body length, host, agent or framing than what is really sent.
-    """
+    """A caller cannot override the body length, host, agent or framing."""
     evil = {
         "Host": "metadata.google.internal",
         "CONTENT-LENGTH": "3",
@@ -125,9 +121,7 @@ def test_callers_headers_never_replace_ours(hook, sender):
 
 
 def test_a_signed_post_verifies_with_the_library(hook, sender):
-    """
-    The bytes that were signed are the bytes that arrive.
-    """
+    """The signed bytes arrive unchanged."""
     secret = encode_secret(bytes(range(32)))
     sender.post(hook.url(), BODY, sign("wh_1", time.time(), BODY, [secret]))
 
@@ -137,9 +131,7 @@ def test_a_signed_post_verifies_with_the_library(hook, sender):
 
 @pytest.mark.parametrize("headers", [{"x": "a\r\nHost: b"}, {"x\n": "a"}, {"x": "☃"}, {"": "x"}, {"x": None}])
 def test_headers_that_cannot_be_sent_are_an_error_and_nothing_goes_out(hook, sender, headers):
-    """
-    Line breaks never reach the wire.
-    """
+    """Line breaks never reach the wire."""
     reply = sender.post(hook.url(), BODY, headers)
 
     assert (reply.status, reply.blocked) == (None, False)
@@ -163,10 +155,8 @@ def test_headers_that_cannot_be_sent_are_an_error_and_nothing_goes_out(hook, sen
     ],
     ids=lambda value: getattr(value, "value", None) or str(value.status),
 )
-def test_each_answer_comes_back_as_the_table_has_it(hook, sender, answer, verdict):
-    """
-    The sender tells the answer such that the table of answers finds its verdict, and never tries twice by itself.
-    """
+def test_each_response_has_the_verdict_of_the_table(hook, sender, answer, verdict):
+    """The reply leads to the verdict in the table of replies, and the sender never retries by itself."""
     hook.answer("/", answer)
 
     reply = sender.post(hook.url(), BODY, {})
@@ -180,9 +170,7 @@ def test_each_answer_comes_back_as_the_table_has_it(hook, sender, answer, verdic
     [("120", 120, 120), (None, None, None), ("9999999", 86400, 86400), ("soon", None, None), ("date", 25, 30)],
 )
 def test_retry_after_is_read(hook, sender, value, low, high):
-    """
-    Seconds or a date, at most a day.
-    """
+    """Seconds or a date, at most a day."""
     if value == "date":
         value = (datetime.now(timezone.utc) + timedelta(seconds=30)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     hook.answer("/", Answer(status=429, headers={"Retry-After": value} if value else {}))
@@ -193,9 +181,7 @@ def test_retry_after_is_read(hook, sender, value, low, high):
 
 
 def test_a_redirect_is_neither_followed_nor_read(hook, sender):
-    """
-    The second server is never visited, and the first one's words are not waited for.
-    """
+    """The second server is never called, and the first server's body is not awaited."""
     with Receiver() as inner:
         for status in (301, 302, 303, 307, 308):
             hook.answer("/", Answer(status=status, headers={"Location": inner.url()}, body=b"x" * 1000, drip=0.05))
@@ -234,9 +220,7 @@ def _bomb(status: int, **headers: str) -> Answer:
     ids=["length", "until-close", "chunked", "head", "headers", "gzip", "gzip-redirect"],
 )
 def test_a_hundred_megabytes_are_cut_short(hook, sender, answer):
-    """
-    Memory does not grow with what a receiver answers, or with what its answer would unpack to.
-    """
+    """Memory does not grow with the size of a reply, nor with its decompressed size."""
     hook.answer("/", answer)
     sender.post(hook.url("/first"), BODY, {})
 
@@ -264,20 +248,18 @@ def test_a_hundred_megabytes_are_cut_short(hook, sender, answer):
         ([b"HTTP/1.1 OK 200\r\n\r\n"], "not HTTP"),
         ([], "without an answer"),
         ([b"HTTP/1.1 103 Early Hints\r\n\r\n"], "without an answer"),
-        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"], "nothing final"),
+        ([b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"], "no final response"),
     ],
     ids="headers header head flood line ssh bytes status silence interim switch".split(),
 )
-def test_what_is_no_answer_is_an_error_to_try_again(hook, sender, pieces, words):
-    """
-    Garbage ends as a sentence, with bounded memory.
-    """
+def test_an_invalid_response_is_an_error_to_retry(hook, sender, pieces, words):
+    """Garbage becomes an error text, with bounded memory."""
     hook.answer("/", Answer(raw=lambda: pieces))
 
     reply = sender.post(hook.url(f"/?key={SECRET}"), BODY, {})
 
     assert reply.status is None
-    assert any(one in reply.error for one in words.split("|")), reply.error
+    assert any(part in reply.error for part in words.split("|")), reply.error
     assert classify_reply(reply) is ReplyClass.RETRY
     assert SECRET not in reply.error
 
@@ -293,10 +275,8 @@ def test_what_is_no_answer_is_an_error_to_try_again(hook, sender, pieces, words)
     ],
     ids=["short", "cut-chunks", "bad-chunk", "bad-length", "old"],
 )
-def test_a_status_counts_though_its_body_breaks_off(hook, sender, pieces):
-    """
-    The receiver has said that it took it; what came of the body is kept.
-    """
+def test_a_status_counts_even_if_its_body_breaks_off(hook, sender, pieces):
+    """The receiver has accepted the callback; the received part of the body is kept."""
     hook.answer("/", Answer(raw=lambda: pieces))
 
     reply = sender.post(hook.url(), BODY, {})
@@ -305,12 +285,10 @@ def test_a_status_counts_though_its_body_breaks_off(hook, sender, pieces):
 
 
 @pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
-def test_what_is_said_before_the_answer_is_not_the_answer(hook, sender, interim):
-    """
-    A callback that was taken is not sent again because its receiver, or what stands before it, hinted at something.
-    """
-    said = b"HTTP/1.1 %s\r\nLink: </x>\r\n\r\n" % interim
-    hook.answer("/", Answer(raw=lambda: [said, said, b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nAccepted"]))
+def test_an_interim_response_is_not_the_response(hook, sender, interim):
+    """An accepted callback is not sent again because its receiver, or a proxy, sent 102 or 103 first."""
+    hint = b"HTTP/1.1 %s\r\nLink: </x>\r\n\r\n" % interim
+    hook.answer("/", Answer(raw=lambda: [hint, hint, b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nAccepted"]))
 
     reply = sender.post(hook.url(), BODY, {})
 
@@ -322,10 +300,8 @@ def test_what_is_said_before_the_answer_is_not_the_answer(hook, sender, interim)
     [b"X-A: b\r\n" * 8192, b"1;" + b"x" * 65_000 + b"\r\nz\r\n"],
     ids=["trailers", "extensions"],
 )
-def test_what_is_no_body_is_not_read_for_ever_either(hook, sender, piece):
-    """
-    A hundred megabytes of lines around a small body are left unread; its status was said.
-    """
+def test_chunk_lines_and_trailers_are_bounded(hook, sender, piece):
+    """A hundred megabytes of lines around a small body are not read; the status counts."""
     start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nonly this\r\n"
     end = b"0\r\n" if piece.startswith(b"X") else b""
     read = itertools.count()
@@ -360,9 +336,7 @@ def _slowly(text: bytes):
     ids=["silence", "head", "interim", "body", "error-body"],
 )
 def test_a_drip_does_not_outlast_the_deadline(hook, hasty, answer, status):
-    """
-    However steadily a byte comes in, the whole POST ends when its time is up, and the connection with it.
-    """
+    """The POST and its connection end at the deadline, however steadily bytes arrive."""
     hook.answer("/", answer)
 
     reply = hasty.post(hook.url(), BODY, {})
@@ -378,16 +352,14 @@ def test_a_drip_does_not_outlast_the_deadline(hook, hasty, answer, status):
 
 
 def _posting_threads_end(within: float = 3.0) -> bool:
-    for thread in [one for one in threading.enumerate() if one.name == "line-post"]:
+    for thread in [other for other in threading.enumerate() if other.name == "http-post"]:
         thread.join(within)
 
-    return not any(one.name == "line-post" for one in threading.enumerate())
+    return not any(thread.name == "http-post" for thread in threading.enumerate())
 
 
 def test_a_receiver_that_never_reads_is_cut_off(hasty):
-    """
-    A body that nobody takes in cannot hold the sender up.
-    """
+    """A body that is not read cannot block the sender."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         reply = hasty.post(f"http://127.0.0.1:{listening.getsockname()[1]}/", bytes(8_000_000), {})
 
@@ -396,10 +368,8 @@ def test_a_receiver_that_never_reads_is_cut_off(hasty):
     assert _posting_threads_end()
 
 
-def test_a_lookup_that_hangs_ends_at_the_deadline_and_calls_nobody_later(hook):
-    """
-    A lookup cannot be cut; when it comes back at last, nothing is sent any more, and until then it counts.
-    """
+def test_a_hanging_lookup_ends_at_the_deadline_and_sends_nothing_later(hook):
+    """A lookup cannot be cancelled; it occupies a thread until it returns, and then nothing is sent."""
     go, back = threading.Event(), threading.Event()
 
     def stuck(host, port, type):
@@ -414,7 +384,7 @@ def test_a_lookup_that_hangs_ends_at_the_deadline_and_calls_nobody_later(hook):
     go.set()
 
     assert "could not be looked up within 0.2 s" in first.error
-    assert "take up all the room" in second.error
+    assert "take up all threads" in second.error
     assert first.local_fault and second.local_fault
     assert back.wait(5)
     assert _posting_threads_end()
@@ -422,10 +392,8 @@ def test_a_lookup_that_hangs_ends_at_the_deadline_and_calls_nobody_later(hook):
     assert "could not be" not in (sender.post(url, BODY, {}).error or "")
 
 
-def test_nobody_listening_is_said_so(sender):
-    """
-    A refused connection is tried again later.
-    """
+def test_a_refused_connection_is_reported(sender):
+    """A refused connection is retried later."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -434,10 +402,8 @@ def test_nobody_listening_is_said_so(sender):
     assert (reply.status, reply.error, reply.local_fault) == (None, "127.0.0.1 refused the connection", False)
 
 
-def test_a_name_that_does_not_exist_is_said_so(trust):
-    """
-    A failed lookup is tried again later.
-    """
+def test_a_name_that_does_not_exist_is_reported(trust):
+    """A failed lookup is retried later."""
 
     def unknown(host, port, type):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -458,10 +424,8 @@ def test_a_name_that_does_not_exist_is_said_so(trust):
         (OSError(errno.EHOSTUNREACH, "No route to host"), False),
     ],
 )
-def test_a_fault_of_this_machine_is_told_apart_from_the_receivers(trust, fault, ours):
-    """
-    A resolver that is down, or no socket to spare: the receiver must not be slowed down for that.
-    """
+def test_a_local_fault_is_distinguished_from_the_receivers(trust, fault, ours):
+    """A resolver that is down, or no free socket, must not slow down deliveries to the receiver."""
 
     def faulty(host, port, type):
         raise fault
@@ -474,9 +438,7 @@ def test_a_fault_of_this_machine_is_told_apart_from_the_receivers(trust, fault, 
 
 @pytest.mark.parametrize("path", [f"http://127.0.0.1:%d/?key={SECRET}", "http://localhost:%d/", "http://127.1:%d/"])
 def test_a_forbidden_url_is_not_called(hook, trust, path):
-    """
-    What the door refuses is refused here too: the rules may have changed since, and others come in by `redeliver`.
-    """
+    """Checked again here: the rules may have changed since submission, and `redeliver` takes other URLs."""
     reply = HttpSender(trust=trust).post(path % hook.port, BODY, {})
 
     assert reply.blocked
@@ -485,10 +447,8 @@ def test_a_forbidden_url_is_not_called(hook, trust, path):
     assert hook.connections == 0
 
 
-def test_a_name_that_leads_inside_is_not_called(hook, trust):
-    """
-    The address counts, not the name, and one bad address among good ones is enough.
-    """
+def test_a_name_with_a_private_address_is_not_called(hook, trust):
+    """The IP address counts, not the name, and a single private address blocks the name."""
     reply = HttpSender(trust=trust, resolver=leading_to("8.8.8.8", "127.0.0.1")).post(
         hook.url(host="hook.example.com"), BODY, {}
     )
@@ -499,9 +459,7 @@ def test_a_name_that_leads_inside_is_not_called(hook, trust):
 
 
 def test_a_name_is_looked_up_once_and_the_checked_address_is_called(hook, trust, monkeypatch):
-    """
-    DNS that answers otherwise the second time is not asked a second time.
-    """
+    """A DNS server that changes its answer (rebinding) is asked only once."""
     resolver = leading_to("127.0.0.1")
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a second lookup"))
     sender = HttpSender(allow=LOOPBACK, trust=trust, resolver=resolver)
@@ -512,9 +470,7 @@ def test_a_name_is_looked_up_once_and_the_checked_address_is_called(hook, trust,
 
 
 def test_the_next_address_is_tried_when_the_first_does_not_answer(hook, trust):
-    """
-    A name with a dead address and a live one is delivered to.
-    """
+    """A name with an unreachable and a reachable address is delivered to."""
     sender = HttpSender(
         allow=PrivateAllowlist.parse(["127.0.0.0/8"]), trust=trust, resolver=leading_to("127.0.0.9", "127.0.0.1")
     )
@@ -522,15 +478,13 @@ def test_the_next_address_is_tried_when_the_first_does_not_answer(hook, trust):
     assert sender.post(hook.url(host="hook.example.com"), BODY, {}).status == 200
 
 
-def test_the_time_is_shared_among_addresses_that_do_not_answer(hook, trust):
-    """
-    One that swallows the connection leaves enough for the next, and of hundreds only a few are tried.
-    """
+def test_the_time_is_divided_among_addresses_that_do_not_answer(hook, trust):
+    """An address that does not answer leaves time for the next, and of hundreds only a few are tried."""
     with socket.create_server(("127.0.0.9", hook.port), backlog=0) as full, contextlib.ExitStack() as waiting:
         for _ in range(3):  # nobody accepts: what comes now gets no answer at all
-            one = waiting.enter_context(socket.socket())
-            one.setblocking(False)
-            one.connect_ex(full.getsockname())
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(full.getsockname())
         allow, url = PrivateAllowlist.parse(["127.0.0.0/8"]), hook.url(host="hook.example.com")
         two = HttpSender(allow=allow, trust=trust, timeout=2, resolver=leading_to("127.0.0.9", "127.0.0.1"))
         many = HttpSender(allow=allow, trust=trust, resolver=leading_to(*["127.0.0.8"] * 4, "127.0.0.1"))
@@ -539,10 +493,8 @@ def test_the_time_is_shared_among_addresses_that_do_not_answer(hook, trust):
         assert "refused" in (many.post(url, BODY, {}).error or "")
 
 
-def test_of_two_families_both_are_tried(hook, trust):
-    """
-    Where one of them leads nowhere from here, its many addresses do not stand before the other's.
-    """
+def test_both_address_families_are_tried(hook, trust):
+    """Many addresses of an unreachable family do not delay the other family."""
 
     def resolver(host, port, type):
         six = [(socket.AF_INET6, type, 6, "", (f"::ffff:127.0.0.{n}", port, 0, 0)) for n in range(2, 9)]
@@ -554,9 +506,7 @@ def test_of_two_families_both_are_tried(hook, trust):
 
 
 def test_an_ipv6_address_is_called(trust):
-    """
-    The same road for the other family, brackets and all.
-    """
+    """IPv6 with a bracketed host."""
     try:
         listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
     except OSError:
@@ -580,9 +530,7 @@ def _answer_once(listening: socket.socket) -> None:
 
 
 def test_proxies_and_passwords_of_the_environment_are_not_used(hook, sender, monkeypatch, tmp_path):
-    """
-    A proxy would look the name up itself, and .netrc would hand a password to a stranger.
-    """
+    """A proxy would resolve the name itself, and .netrc would send a password to the receiver."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login me password secret\n")
     netrc.chmod(0o600)
@@ -612,8 +560,8 @@ def secure(authority):
         return receiver
 
     yield start
-    for one in started:
-        one.close()
+    for server in started:
+        server.close()
 
 
 def _calling(trust, timeout=10.0):
@@ -621,9 +569,7 @@ def _calling(trust, timeout=10.0):
 
 
 def test_tls_is_checked_against_the_name(authority, secure, trust):
-    """
-    SNI, certificate and Host header are the name's, though the connection goes to the checked address.
-    """
+    """SNI, certificate and Host header use the name, while the connection goes to the checked address."""
     hook = secure(authority.issue_cert("hook.example.com"))
 
     reply = _calling(trust).post(hook.url("/x", host="hook.example.com"), BODY, {})
@@ -650,10 +596,8 @@ def _yesterday(authority):
     ],
     ids=["wrong-name", "address", "expired", "unknown-authority"],
 )
-def test_a_wrong_certificate_gets_nothing(authority, secure, trust, issue, words):
-    """
-    Without a certificate for the name that is valid now, not a byte of the body goes out; it is tried again.
-    """
+def test_nothing_is_sent_to_a_wrong_certificate(authority, secure, trust, issue, words):
+    """Without a valid certificate for the name no byte of the body is sent; the delivery is retried."""
     hook = secure(issue(authority))
 
     reply = _calling(trust).post(hook.url(f"/?key={SECRET}", host="hook.example.com"), BODY, {})
@@ -665,28 +609,22 @@ def test_a_wrong_certificate_gets_nothing(authority, secure, trust, issue, words
     assert hook.received == []
 
 
-def test_by_default_a_homemade_certificate_is_not_trusted(authority, secure):
-    """
-    The sender as it is built for production has the world's authorities, not everybody's.
-    """
+def test_a_self_signed_certificate_is_not_trusted_by_default(authority, secure):
+    """The production sender trusts public authorities only."""
     hook = secure(authority.issue_cert("hook.example.com"))
 
     assert "not valid" in _calling(None).post(hook.url(host="hook.example.com"), BODY, {}).error
 
 
-def test_plain_http_where_tls_was_expected_is_said_so(hook, trust):
-    """
-    https:// on a port that speaks http is an error in words.
-    """
+def test_plain_http_on_an_https_url_is_reported(hook, trust):
+    """An https:// URL on a plain HTTP port is an error."""
     url = hook.url(host="hook.example.com").replace("http:", "https:")
 
-    assert "speaks no TLS" in _calling(trust).post(url, BODY, {}).error
+    assert "TLS that is not supported" in _calling(trust).post(url, BODY, {}).error
 
 
 def test_a_handshake_that_never_ends_is_cut_off(trust):
-    """
-    The deadline holds during TLS, where the socket has changed hands.
-    """
+    """The deadline holds during the handshake, when TLS has taken over the socket."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"https://hook.example.com:{listening.getsockname()[1]}/"
         reply = _calling(trust, timeout=0.4).post(url, BODY, {})
@@ -697,9 +635,7 @@ def test_a_handshake_that_never_ends_is_cut_off(trust):
 
 
 def test_a_drip_over_tls_is_cut_off(authority, secure, trust):
-    """
-    So it does for the answer within TLS.
-    """
+    """The deadline holds for a response inside TLS."""
     hook = secure(authority.issue_cert("hook.example.com"))
     hook.answer("/", Answer(body=b"y" * 1000, drip=0.02))
 
@@ -710,10 +646,8 @@ def test_a_drip_over_tls_is_cut_off(authority, secure, trust):
     assert _posting_threads_end()
 
 
-def test_many_threads_share_one_sender(hook, sender):
-    """
-    Deliveries go out side by side; each gets its own answer, and no thread or connection stays behind.
-    """
+def test_many_threads_share_a_sender(hook, sender):
+    """Concurrent deliveries get their own replies, and no thread or connection leaks."""
     hook.answer("/slow", Answer(delay=0.2))
     replies = []
     threads = [
@@ -727,15 +661,13 @@ def test_many_threads_share_one_sender(hook, sender):
         thread.join()
 
     assert [reply.status for reply in replies] == [200] * 40
-    assert {one.body for one in hook.received} == {b"%d" % n for n in range(40)}
+    assert {post.body for post in hook.received} == {b"%d" % n for n in range(40)}
     assert time.monotonic() - began < 40 * 0.2 / 2
     assert _posting_threads_end()
 
 
-def test_no_log_ever_shows_the_url(hook, sender, caplog):
-    """
-    The path and the query of a webhook are secrets, also to a library's warnings and debug lines.
-    """
+def test_no_log_contains_the_url(hook, sender, caplog):
+    """The path and query of a webhook are secrets; warnings and debug lines of libraries must not contain them."""
     caplog.set_level(logging.DEBUG)
     hook.answer("/broken", Answer(raw=lambda: [b"HTTP/1.1 200 OK\r\nno header at all\r\nX: y\r\n\r\n"]))
     hook.answer("/reset", Answer(reset=True))

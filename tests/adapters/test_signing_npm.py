@@ -1,4 +1,4 @@
-"""Our signatures against the npm library of Standard Webhooks, which shares no code with PyPI's."""
+"""Signatures verified by the npm library of Standard Webhooks, which shares no code with PyPI's."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Sequence[dic
 
 
 def test_the_npm_library_verifies_what_we_sign(verified: Callable[[Sequence[dict[str, Any]]], list[str]]) -> None:
-    """One secret, either of two in a rotation; and it refuses a third, another body, another id and an old time."""
+    """Accepts one secret, or both during a rotation; refuses a third, another body, another id and an old time."""
     now = time.time()
 
     def webhook(

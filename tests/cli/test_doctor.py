@@ -433,7 +433,7 @@ class TestOutside:
             )
             thread.join(5)
 
-        assert "certificate is not good" in (told or "")
+        assert "certificate is not valid" in (told or "")
 
     def test_the_latest_destinations_are_tried(self, tmp_path):
         given = Settings(store=f"sqlite:///{tmp_path}/relay.db")

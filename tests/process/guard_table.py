@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.addresses import ADDRESS, OWN_NAME, REFUSED, UNUSUAL
 from tests.support.eventually import eventually
 from tests.support.inner_net import Came, Listeners, Names, furnish
 from tests.support.rig import Rig
+from tests.support.webhook_urls import ADDRESS, OWN_NAME, REFUSED, UNUSUAL
 
 PDF = b"%PDF-1.7 inner secret"
 PUBLIC4, PUBLIC6 = "93.184.216.34", "2a00:1450:400f:80d::200e"

@@ -85,7 +85,7 @@ def test_a_pause_and_a_refused_schema_are_each_a_line_of_the_ledger(tmp_path: Pa
 
         got, calls = rig.get("/api/result/r"), rig.get("/api/jobs/r")["calls"]
         assert (got["json"], got["attempts"]) == ({"n": 7}, 1)
-        assert any("in words" in warning for warning in got["warnings"])
+        assert any("put into the prompt" in warning for warning in got["warnings"])
         assert [call["outcome"] for call in calls] == ["invalid_request", "paused", "completed"]
         assert len(upstream.books) == len(calls)
         assert sum(call["costUsd"] or 0 for call in calls) == pytest.approx(got["costUsd"])

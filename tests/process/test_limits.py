@@ -55,7 +55,7 @@ def test_what_earlier_tries_of_a_run_had_cost_counts_and_a_retry_begins_anew(tmp
         first = rig.finished("r-1")
 
         assert (first["errorType"], first["attempts"], len(upstream.books)) == ("budget", 2, 2)
-        assert "with what earlier tries had cost" in first["error"]
+        assert "with the cost of earlier attempts" in first["error"]
         assert rig.post("/api/jobs/r-1/retry").status_code == 202
         assert (rig.finished("r-1")["status"], len(upstream.books)) == ("completed", 3)
 

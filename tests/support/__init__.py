@@ -1,1 +1,1 @@
-"""What the tests stand on: servers that play the world outside, and builders."""
+"""Test support: servers that stand in for external services, and builders."""

@@ -1,4 +1,4 @@
-"""Calls through the real adapter, as a worker makes them, with the port's side of it noted."""
+"""Calls through the real adapter, made as a worker does, with the port's callbacks recorded."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from claude_relay.ports import CallRequest
 from tests.support.fake_claude import event, head, started, written
 
 SONNET = "claude-sonnet-5-5"
-QUICK = CallTimeouts(call_timeout=20, first_byte=10, idle=10, connect=2, checkpoint=0, look=0.02)
-SHORT = CallTimeouts(call_timeout=20, first_byte=0.3, idle=0.3, patience=2, connect=2, checkpoint=0, look=0.02)
+QUICK = CallTimeouts(call_timeout=20, first_byte=10, idle=10, connect=2, checkpoint=0, check_interval=0.02)
+SHORT = CallTimeouts(
+    call_timeout=20, first_byte=0.3, idle=0.3, patience=2, connect=2, checkpoint=0, check_interval=0.02
+)
 TEXT = "Hello from the fake."
 PING = event("ping")
-#: What is known of it when it breaks off: its three tokens are told by its letters.
+#: Usage when it breaks off: its three tokens are estimated from its characters.
 HALF_USAGE = {"input_tokens": 10, "output_tokens": 3, "estimated_output_tokens": 3}
 HALF = (head(), started(), *written("Half an answer")[:2])
 
@@ -31,15 +33,15 @@ def a_prompt(request=None, *, prompt="Hei", model=SONNET, **fields):
 
 
 class Caller:
-    """Makes calls, and notes what the port was told meanwhile."""
+    """Makes calls and records the port's callbacks."""
 
     def __init__(self, url, limits=QUICK, *, api_key="sk-ant-test", **fields):
         self.messages = AnthropicMessages(
             api_key=api_key, prices=load_prices(None), base_url=url, limits=limits, **fields
         )
         self.sent: list[float] = []
-        self.went_on: list = []
-        self.told: list = []
+        self.followups: list = []
+        self.progress: list = []
         self.verdict: Failure | None = None
         self.seconds = 0.0
 
@@ -50,8 +52,8 @@ class Caller:
                 prompt or a_prompt(**fields),
                 stop=lambda: self.verdict,
                 sending=lambda: self.sent.append(time.time()),
-                progress=self.told.append,
-                going_on=self.went_on.append,
+                progress=self.progress.append,
+                going_on=self.followups.append,
             )
         finally:
             self.seconds = time.monotonic() - began

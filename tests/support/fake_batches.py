@@ -1,13 +1,13 @@
 """
-The batches of the fake Claude, with books of their own: what was made, and what was paid for each custom_id.
+Message Batches for the fake Claude, which record the batches created and the cost of each custom_id.
 
     with FakeClaude() as fake:
         shelf = Shelf(span=0.2).on(fake)
         ...
         assert shelf.paid == {"01J…-1": 0.000054}
 
-It shares no code with the product. A word in a prompt decides what comes of an item: `errored`, `invalid`, `expired`,
-`refuse`; after `say` comes what is answered; `slow-batch` keeps its whole batch at work for `slow_span`, or until it is
+It shares no code with the product. A word in a prompt selects the result of an item: `errored`, `invalid`, `expired`,
+`refuse`; `say` is followed by the answer; `slow-batch` keeps the batch in progress for `slow_span`, or until it is
 canceled.
 """
 
@@ -32,7 +32,7 @@ INPUT, OUTPUT = Fraction(2), Fraction(10)
 
 
 @dataclass
-class Made:
+class Batch:
     """One batch."""
 
     id: str
@@ -40,7 +40,7 @@ class Made:
     requests: dict[str, Any]
     ready_at: float
     canceling: bool = False
-    unstoppable: bool = False  # it goes on, whatever is asked
+    unstoppable: bool = False  # ignores a cancel request
     results: list[dict[str, Any]] | None = None
 
     def ended(self) -> bool:
@@ -49,18 +49,18 @@ class Made:
 
 @dataclass
 class Shelf:
-    """Every batch there is. `span`: how long one takes, in seconds, or what to draw that from."""
+    """All batches. `span`: duration of a batch in seconds, or a function that returns it."""
 
     span: float | Callable[[], float] = 0.0
     seed: int = 1
     slow_word: str = "slow-batch"
     slow_span: float = 3600.0
-    #: What the next creations meet instead of an answer: "reset" makes the batch and says nothing, or a refusal.
+    #: Outcomes of the next creations: "reset" creates the batch without a response; otherwise a refusal.
     creations: list[str | tuple[Step, ...]] = field(default_factory=list)
     results_away: list[tuple[Step, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.batches: dict[str, Made] = {}
+        self.batches: dict[str, Batch] = {}
         self.paid: dict[str, Fraction] = {}
         self.answered: Counter[str] = Counter()
         self.live: list[tuple[str, Fraction]] = []
@@ -68,7 +68,7 @@ class Shelf:
         self._random = random.Random(self.seed)
 
     def on(self, fake: FakeClaude) -> Shelf:
-        """Answer that fake's questions about batches; everything else as it would."""
+        """Answer the batch requests to that fake; other requests are answered as before."""
         otherwise = fake.otherwise
         fake.otherwise = lambda seen: self.answer(seen) if seen.path.startswith(PATH) else otherwise(seen)
         return self
@@ -92,7 +92,7 @@ class Shelf:
             return _json(self._shown(batch))
 
     def lose(self, batch_id: str) -> None:
-        """Forget a batch, with whatever it held."""
+        """Delete a batch and its results."""
         with self._lock:
             del self.batches[batch_id]
 
@@ -100,28 +100,28 @@ class Shelf:
         meets = self.creations.pop(0) if self.creations else None
         if meets is not None and meets != "reset":
             return meets  # type: ignore[return-value]
-        requests = {one["custom_id"]: one["params"] for one in body["requests"]}
-        assert len(requests) == len(body["requests"]), "a custom_id stands twice in a batch"
+        requests = {entry["custom_id"]: entry["params"] for entry in body["requests"]}
+        assert len(requests) == len(body["requests"]), "duplicate custom_id in a batch"
         for params in requests.values():
             assert "stream" not in params
         if any("bad-batch" in json.dumps(params) for params in requests.values()):
             return refusal("400 Bad Request", "invalid_request_error", text="one of the requests is bad")
         span = self.span() if callable(self.span) else self.span
-        made = Made(f"msgbatch_{len(self.batches) + 1:06d}", time.time(), requests, time.time() + span)
-        self.batches[made.id] = made
-        return (Reset(),) if meets == "reset" else _json(self._shown(made))
+        batch = Batch(f"msgbatch_{len(self.batches) + 1:06d}", time.time(), requests, time.time() + span)
+        self.batches[batch.id] = batch
+        return (Reset(),) if meets == "reset" else _json(self._shown(batch))
 
     def _list(self, query: str) -> Sequence[Step]:
-        told = dict(part.split("=") for part in query.split("&") if part)
-        newest = sorted(self.batches.values(), key=lambda one: one.id, reverse=True)
-        for one in newest:
-            self._progress(one)
-        if "after_id" in told:
-            newest = [one for one in newest if one.id < told["after_id"]]
-        page = newest[: int(told.get("limit", 20))]
-        return _json({"data": [self._shown(one) for one in page], "has_more": len(page) < len(newest)})
+        params = dict(part.split("=") for part in query.split("&") if part)
+        newest = sorted(self.batches.values(), key=lambda batch: batch.id, reverse=True)
+        for batch in newest:
+            self._progress(batch)
+        if "after_id" in params:
+            newest = [batch for batch in newest if batch.id < params["after_id"]]
+        page = newest[: int(params.get("limit", 20))]
+        return _json({"data": [self._shown(batch) for batch in page], "has_more": len(page) < len(newest)})
 
-    def _results(self, batch: Made) -> Sequence[Step]:
+    def _results(self, batch: Batch) -> Sequence[Step]:
         if batch.results is None:
             return refusal("404 Not Found", "not_found_error", text="there are no results yet")
         if self.results_away:
@@ -129,7 +129,7 @@ class Shelf:
         lines = [chunk(json.dumps(line).encode() + b"\n") for line in batch.results]
         return (head(kind="application/x-jsonl"), *lines, END)
 
-    def _progress(self, batch: Made) -> None:
+    def _progress(self, batch: Batch) -> None:
         slow = any(self.slow_word in json.dumps(params) for params in batch.requests.values())
         ready_at = batch.at + self.slow_span if slow else batch.ready_at
         if batch.results is not None or (time.time() < ready_at and not batch.canceling):
@@ -171,7 +171,7 @@ class Shelf:
         }
         return {"type": "succeeded", "message": message}
 
-    def _shown(self, batch: Made) -> dict[str, Any]:
+    def _shown(self, batch: Batch) -> dict[str, Any]:
         total = len(batch.requests)
         kinds = Counter(line["result"]["type"] for line in batch.results or ())
         status = "ended" if batch.ended() else "canceling" if batch.canceling else "in_progress"
@@ -193,7 +193,7 @@ class Shelf:
 
 
 def live(shelf: Shelf) -> Callable[[Seen], Sequence[Step]]:
-    """Live answers, paid for in the same books."""
+    """Live answers, whose cost is recorded in the same place."""
 
     def play(seen: Seen) -> Sequence[Step]:
         if not seen.path.startswith("/v1/messages"):

@@ -1,8 +1,8 @@
 """
-A scripted stand-in for Anthropic's Messages API on a raw socket, which keeps its own books.
+Scripted stand-in for Anthropic's Messages API on a raw socket, which records its requests.
 
-It shares no code with the product: what goes over the wire is written here byte by byte, so that it can also break off,
-reset, drip, stall and lie. A script is a sequence of steps: bytes are sent as they are, the rest does what it says.
+It shares no code with the product: responses are written byte by byte, so that they can also break off, reset, drip,
+stall and be malformed. A script is a sequence of steps: bytes are sent as they are, other steps as documented.
 
     with FakeClaude() as fake:
         fake.then(*answer("Hei"))                       # the next request
@@ -31,19 +31,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-SPAN = 30.0  # no script lasts longer
+SPAN = 30.0  # maximum duration of a script
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Nothing for a while."""
+    """Send nothing for a while."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Drip:
-    """The same bytes again and again."""
+    """Send the same bytes repeatedly."""
 
     piece: bytes
     every: float
@@ -52,17 +52,17 @@ class Drip:
 
 @dataclass(frozen=True)
 class Hang:
-    """Nothing more, until the client has had enough."""
+    """Send nothing until the client disconnects."""
 
 
 @dataclass(frozen=True)
 class Reset:
-    """A hard end: RST."""
+    """Close with a TCP reset."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Until a test says so."""
+    """Wait for an event that a test sets."""
 
     event: threading.Event
 
@@ -72,7 +72,7 @@ Step = bytes | Pause | Drip | Hang | Reset | Wait
 
 @dataclass
 class Seen:
-    """One request, in the books."""
+    """One recorded request."""
 
     number: int
     began_at: float
@@ -83,7 +83,7 @@ class Seen:
     outcome: str = "open"  # done, left (the client hung up), reset
     ended_at: float | None = None
     waited: float = 0.0  # from the last byte sent to the end of a hang
-    model: str | None = None  # what it answered as, and what it counted, by its own last word
+    model: str | None = None  # the model and usage that it reported last
     usage: dict[str, int] = field(default_factory=dict)
 
 
@@ -92,8 +92,8 @@ class FakeClaude:
     """
     The server. Scripts given to `when` come first, then those of `then` in order, then `otherwise`.
 
-    `GET /v1/models` is answered from `models`, `page` entries at a time (None: with a 500), and kept apart in `looks`:
-    it costs nothing, so it is not in the books.
+    `GET /v1/models` is answered from `models`, `page` entries at a time (None: with a 500), and recorded separately in
+    `looks`: it costs nothing, so it is not in `books`.
     """
 
     port: int = 0
@@ -139,11 +139,11 @@ class FakeClaude:
         self.stop()
 
     def then(self, *steps: Step) -> None:
-        """What the next request not scripted otherwise meets."""
+        """Script the next request that no `when` matches."""
         self._queue.append(steps)
 
     def when(self, word: str, *steps: Step) -> None:
-        """What every request meets whose body contains `word`."""
+        """Script every request whose body contains `word`."""
         self._rules.append((word, steps))
 
     def _listen(self) -> None:
@@ -179,7 +179,7 @@ class FakeClaude:
             return self._enter_file(method, path, headers, body)
         text = body.decode()
         if method == "GET" and path.startswith("/v1/models"):
-            return self._look(method, path, headers)
+            return self._list_models(method, path, headers)
         with self._lock:
             parsed = json.loads(text) if text else None
             seen = Seen(len(self.books) + 1, time.time(), method, path, headers, parsed)
@@ -191,7 +191,7 @@ class FakeClaude:
 
         return seen, steps
 
-    def _look(self, method: str, path: str, headers: dict[str, str]) -> tuple[Seen, Sequence[Step]]:
+    def _list_models(self, method: str, path: str, headers: dict[str, str]) -> tuple[Seen, Sequence[Step]]:
         with self._lock:
             seen = Seen(len(self.looks) + 1, time.time(), method, path, headers, None)
             self.looks.append(seen)
@@ -199,15 +199,15 @@ class FakeClaude:
             return seen, refusal("500 Oops", "api_error")
         query = parse_qs(urlsplit(path).query)
         wanted = {word for name in ("lifecycle", "lifecycle[]") for word in query.get(name, ())}
-        rows = [one for one in self.models if one["lifecycle"] in (wanted or {"active", "deprecated"})]
-        ids = [one["id"] for one in rows]
+        rows = [entry for entry in self.models if entry["lifecycle"] in (wanted or {"active", "deprecated"})]
+        ids = [row["id"] for row in rows]
         start = ids.index(query["after_id"][0]) + 1 if "after_id" in query else 0
         shown = rows[start : start + self.page]
         page = {"data": shown, "has_more": start + self.page < len(rows), "last_id": shown[-1]["id"] if shown else None}
         return seen, (head(kind="application/json"), chunk(json.dumps(page).encode()), END)
 
     def _enter_file(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[Seen, Sequence[Step]]:
-        """Files are kept by id; what was uploaded is in `files`, every request in `file_books`."""
+        """Answer a files request; uploads are in `files` by id, requests in `file_books`."""
         with self._lock:
             seen = Seen(len(self.file_books) + 1, time.time(), method, path, headers, None)
             self.file_books.append(seen)
@@ -225,11 +225,11 @@ class FakeClaude:
                 return seen, refusal("404 Not Found", "not_found_error", text="no such file")
             size = len(self.files[file_id])
             info = {"id": file_id, "type": "file", "filename": "f", "mime_type": "application/pdf", "size_bytes": size}
-            told = json.dumps(info | {"created_at": "2026-11-24T00:00:00Z"}).encode()
-            return seen, (head("200 OK", kind="application/json") + chunk(told) + END,)
+            reply = json.dumps(info | {"created_at": "2026-11-24T00:00:00Z"}).encode()
+            return seen, (head("200 OK", kind="application/json") + chunk(reply) + END,)
 
     def refuse_file(self, *steps: Step) -> None:
-        """What the next request about files meets."""
+        """Script the next files request."""
         self._file_refusals.append(steps)
 
     def _play(self, client: socket.socket, steps: Sequence[Step], seen: Seen) -> str:
@@ -247,9 +247,9 @@ class FakeClaude:
                         return "left"
             else:
                 began = time.monotonic()
-                gone = self._wait(client, step)
+                left = self._wait(client, step)
                 seen.waited = time.monotonic() - began
-                if gone:
+                if left:
                     return "left"
 
         return "done"
@@ -265,7 +265,7 @@ class FakeClaude:
         return False
 
     def _left(self, client: socket.socket, within: float) -> bool:
-        """Whether the client hung up, looked at for a moment."""
+        """Whether the client disconnects within that time."""
         client.settimeout(within or 0.001)
         try:
             return client.recv(1, socket.MSG_PEEK) == b""
@@ -285,7 +285,7 @@ class FakeClaude:
             os.fsync(file.fileno())
 
 
-#: Dollars for a million tokens: input, output, cache read, cache write. Its own, whatever the product believes.
+#: Dollars per million tokens: input, output, cache read, cache write. Independent of the product's prices.
 PRICES = {
     "claude-opus-5-5": ("4", "20", "0.2", "5"),
     "claude-sonnet-5-5": ("2", "10", "0.1", "2.5"),
@@ -295,7 +295,7 @@ _COUNTS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_cr
 
 
 def bill(books: Iterable[Seen]) -> Decimal:
-    """What those calls cost, in dollars, as the upstream's own invoice would say: everything that it counted."""
+    """Cost of those calls in dollars, as on the upstream's invoice: all usage that it reported."""
     return sum((_dollars(seen) for seen in books if seen.usage), Decimal(0))
 
 
@@ -311,16 +311,16 @@ def _count(seen: Seen, sent: bytes) -> None:
         if not line.startswith(b"data: {"):
             continue
         try:
-            told = json.loads(line[6:])
-        except ValueError:  # cut in the middle, as a script would have it
+            data = json.loads(line[6:])
+        except ValueError:  # a script may cut it midway
             continue
-        message = told.get("message") or {}
+        message = data.get("message") or {}
         seen.model = message.get("model", seen.model)
-        seen.usage |= message.get("usage") or told.get("usage") or {}
+        seen.usage |= message.get("usage") or data.get("usage") or {}
 
 
 def listed(name: str, **more: Any) -> dict[str, Any]:
-    """An entry of the list of models, with a field that nobody knows yet."""
+    """An entry of the list of models, with an unknown field."""
     entry = {"type": "model", "id": name, "display_name": name.title(), "line": name.split("-")[1]}
     entry |= {"lifecycle": "active", "created_at": "1970-01-01T00:00:00Z", "deprecated_at": None, "retires_at": None}
     return entry | {"max_input_tokens": 1_000_000, "max_tokens": 128_000, "capabilities": {}, "of_tomorrow": 1} | more
@@ -339,7 +339,7 @@ RETIRED = listed("claude-opus-4-8", lifecycle="retired", retires_at="2026-10-01T
 
 
 def head(status: str = "200 OK", headers: Iterable[tuple[str, str]] = (), kind: str = "text/event-stream") -> bytes:
-    """A response's beginning; its body follows in chunks."""
+    """Head of a response with a chunked body."""
     lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", "Transfer-Encoding: chunked", "Connection: close"]
     if all(name.lower() != "request-id" for name, _ in headers):
         lines.append("request-id: req_fake")
@@ -357,7 +357,7 @@ END = b"0\r\n\r\n"
 
 
 def event(kind: str, **fields: Any) -> bytes:
-    """One server-sent event in a chunk of its own."""
+    """One server-sent event in its own chunk."""
     data = json.dumps({"type": kind, **fields}, ensure_ascii=False)
     return chunk(f"event: {kind}\ndata: {data}\n\n".encode())
 
@@ -392,14 +392,14 @@ def stopped(stop_reason: str | None = "end_turn", stop_details: Any = None, **us
 def answer(
     text: str = "Hello from the fake.", *, model: str = "claude-sonnet-5-5", stop_reason: str = "end_turn", **usage: Any
 ) -> tuple[bytes, ...]:
-    """A whole answer."""
+    """A complete answer."""
     return (head(), started(model), *written(text), *stopped(stop_reason, **usage))
 
 
 def refusal(
     status: str, kind: str, code: str | None = None, *headers: tuple[str, str], text: str = "no"
 ) -> tuple[bytes]:
-    """An error answer."""
+    """An error response."""
     error: dict[str, Any] = {"type": kind, "message": text}
     if code is not None:
         error["details"] = {"error_code": code}

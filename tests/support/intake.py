@@ -10,6 +10,7 @@ import pytest
 from claude_relay.core.intake import IntakeContext, parse
 from claude_relay.core.jobs.submission import Submission
 from claude_relay.errors import InvalidRequest
+from claude_relay.webhooks.url import url_problem
 
 NOW = 1_795_305_600.0  # 2026-11-22T00:00:00Z
 
@@ -22,9 +23,7 @@ WEBP = base64.b64encode(b"RIFF\x24\x00\x00\x00WEBPVP8 ").decode()
 
 def defaults(**fields: Any) -> IntakeContext:
     """What the door is told."""
-    known: dict[str, Any] = dict(
-        model="claude-sonnet-5-5", check_url=lambda url: None, check_schema=lambda schema: None
-    )
+    known: dict[str, Any] = dict(model="claude-sonnet-5-5", check_url=url_problem, check_schema=lambda schema: None)
     return IntakeContext(**(known | fields))
 
 

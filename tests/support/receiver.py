@@ -1,5 +1,5 @@
 """
-A webhook receiver that does what a test tells it to, and keeps its own books.
+Scriptable webhook receiver that records its requests.
 
     with Receiver() as hook:
         hook.answer("/x", Answer(status=503), Answer(status=200))
@@ -7,7 +7,7 @@ A webhook receiver that does what a test tells it to, and keeps its own books.
         first, second = hook.wait_for(2)
 
 Alone: `python -m tests.support.receiver --port 0 --books FILE` prints its URL on the first line. It shares no code
-with the product, so that the two cannot be wrong together.
+with the product, so that both cannot have the same bug.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What one request gets. All waits end when the receiver closes."""
+    """The response to one request. All waits end when the receiver closes."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -39,12 +39,12 @@ class Answer:
     delay: float = 0.0  # seconds before the first byte
     drip: float = 0.0  # seconds between the bytes of the body, or the pieces of `raw`
     reset: bool = False  # a TCP reset instead of an answer
-    raw: Callable[[], Iterable[bytes]] | None = None  # the whole answer as it goes on the wire, however wrong
+    raw: Callable[[], Iterable[bytes]] | None = None  # the complete response as sent, valid or not
 
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """One request as it came in. Header names are lower case."""
+    """One received request. Header names are lower case."""
 
     at: float
     method: str
@@ -58,7 +58,7 @@ class Received:
 
 
 class Receiver:
-    """A server on 127.0.0.1. The last answer of a path repeats; a path without any gets 200 `Accepted`."""
+    """Server on 127.0.0.1. The last answer of a path repeats; other paths get 200 `Accepted`."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Receiver:
         return f"{self._scheme}://{host}:{self.port}{path}"
 
     def answer(self, path: str, *answers: Answer) -> None:
-        """From now on `path` answers these, one a request, the last for ever."""
+        """Set the answers of `path`: one per request, the last for all further ones."""
         with self._news:
             self._answers[path] = list(answers)
 
@@ -114,18 +114,18 @@ class Receiver:
             return list(self._received)
 
     def wait_for(self, count: int, timeout: float = 30.0, path: str | None = None) -> list[Received]:
-        """The requests, once there are `count` of them (of that path); a TimeoutError says how many came."""
+        """Wait for `count` requests (to that path); the TimeoutError has the actual count."""
 
-        def found() -> list[Received]:
-            return [one for one in self._received if path is None or one.path.partition("?")[0] == path]
+        def matching() -> list[Received]:
+            return [request for request in self._received if path is None or request.path.partition("?")[0] == path]
 
         with self._news:
-            if not self._news.wait_for(lambda: len(found()) >= count, timeout):
-                raise TimeoutError(f"{len(found())} of {count} requests came within {timeout} s")
-            return found()
+            if not self._news.wait_for(lambda: len(matching()) >= count, timeout):
+                raise TimeoutError(f"{len(matching())} of {count} requests came within {timeout} s")
+            return matching()
 
     def _note(self, received: Received) -> Answer:
-        """Into the books before the answer: what was answered was received."""
+        """Record a request before it is answered, so that each answered request is recorded."""
         with self._news:
             if self._books:
                 self._books.write(_line(received))
@@ -137,7 +137,7 @@ class Receiver:
 
 
 def read_books(path: str | os.PathLike[str]) -> list[Received]:
-    """What a receiver of another process has booked."""
+    """The requests that a receiver in another process has recorded."""
     entries = [json.loads(line) for line in Path(path).read_bytes().splitlines()]
 
     return [Received(**{**entry, "body": base64.b64decode(entry["body"])}) for entry in entries]
@@ -168,12 +168,12 @@ class _Server(ThreadingHTTPServer):
 
     def shutdown_request(self, request: Any) -> None:
         if request.fileno() >= 0 and request.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == _ABORT:
-            request.close()  # without the orderly goodbye
+            request.close()  # without an orderly shutdown
         else:
             super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exc_info()[1], OSError):  # who hangs up on us is no news
+        if not isinstance(sys.exc_info()[1], OSError):  # clients that disconnect are expected
             super().handle_error(request, client_address)
 
 
@@ -221,17 +221,17 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="A webhook receiver that keeps books.")
+    parser = argparse.ArgumentParser(description="A webhook receiver that records its requests.")
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--books", help="append every request to this file, a JSON object a line, the body in base64")
+    parser.add_argument("--books", help="append each request to this file as a line of JSON, the body in base64")
     parser.add_argument(
         "--answers",
         type=json.loads,
         default={},
-        help='what paths answer, as JSON: {"/x": [{"status": 503}, {"status": 200, "delay": 1}]}',
+        help='answers by path, as JSON: {"/x": [{"status": 503}, {"status": 200, "delay": 1}]}',
     )
     options = parser.parse_args()
-    answers = {path: [_answer(one) for one in some] for path, some in options.answers.items()}
+    answers = {path: [_answer(fields) for fields in some] for path, some in options.answers.items()}
     with Receiver(answers, port=options.port, books=options.books) as hook:
         print(hook.url(), flush=True)
         threading.Event().wait()

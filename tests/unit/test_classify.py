@@ -1,4 +1,4 @@
-"""What an upstream error means for the job: the table of the contract, row by row."""
+"""Classification of upstream errors: the table of the contract, row by row."""
 
 import email.utils
 
@@ -33,10 +33,8 @@ NOW = 1_800_000_000.0
         (302, None, "upstream", "soon"),
     ],
 )
-def test_an_error_answer_is_classed_by_its_status(status, kind, type_, remedy):
-    """
-    Each status has its one meaning, and none of them leaves a doubt about the bill.
-    """
+def test_an_error_response_is_classified_by_its_status(status, kind, type_, remedy):
+    """Each status has one classification, and none is ambiguous."""
     failure = classify(status=status, kind=kind, now=NOW)
 
     assert (ErrorType(type_), Remedy(remedy)) == (failure.type, failure.remedy)
@@ -58,20 +56,16 @@ def test_an_error_answer_is_classed_by_its_status(status, kind, type_, remedy):
         (None, "upstream", "soon"),
     ],
 )
-def test_an_error_inside_a_stream_is_classed_by_its_type(kind, type_, remedy):
-    """
-    The status of a stream is 200 whatever happens in it.
-    """
+def test_an_error_inside_a_stream_is_classified_by_its_type(kind, type_, remedy):
+    """The status of a stream is always 200."""
     failure = classify(status=None, kind=kind, now=NOW)
 
     assert (ErrorType(type_), Remedy(remedy)) == (failure.type, failure.remedy)
 
 
 @pytest.mark.parametrize("kind", ["overloaded_error", "rate_limit_error", "api_error", "invalid_request_error"])
-def test_once_text_has_come_an_error_counts_and_is_marked(kind):
-    """
-    An overload after text is no throttle any more: something may have been paid for.
-    """
+def test_an_error_after_text_is_ambiguous(kind):
+    """An overload after text is not a throttle: something may have been billed."""
     failure = classify(status=None, kind=kind, began=True, now=NOW)
 
     assert (failure.remedy, failure.ambiguous) == (Remedy.RETRY, True)
@@ -81,10 +75,8 @@ def test_once_text_has_come_an_error_counts_and_is_marked(kind):
     ("status", "kind"),
     [(500, "overloaded_error"), (503, "overloaded_error"), (400, "billing_error"), (403, "authentication_error")],
 )
-def test_a_type_that_concerns_more_than_one_job_is_believed_over_the_status(status, kind):
-    """
-    An overload said with a 500 must slow the family down, a billing error said with a 400 must not fail job after job.
-    """
+def test_a_type_that_affects_more_than_one_job_overrides_the_status(status, kind):
+    """An overload with status 500 must throttle the family, a billing error with status 400 must not fail every job."""
     assert classify(status=status, kind=kind, now=NOW).remedy in (Remedy.THROTTLE, Remedy.PARK)
 
 
@@ -93,9 +85,7 @@ def test_a_type_that_concerns_more_than_one_job_is_believed_over_the_status(stat
     "code", ["enforced_spend_limit_reached", "contract_spend_limit_reached", "organization_on_hold"]
 )
 def test_a_spend_cap_parks_the_queue(status, code):
-    """
-    It is told by its code, with whatever status; waiting out a rate limit would never end.
-    """
+    """It is detected by its code, whatever the status; waiting as for a rate limit would never end."""
     failure = classify(status=status, kind="rate_limit_error", code=code, now=NOW)
 
     assert (Remedy.PARK, ErrorType.BUDGET, None, code) == (
@@ -106,7 +96,7 @@ def test_a_spend_cap_parks_the_queue(status, code):
     )
 
 
-def test_a_spend_cap_that_names_its_end_is_parked_until_then():
+def test_a_spend_cap_with_a_reset_time_parks_until_then():
     details = {"error_code": "enforced_spend_limit_reached", "resets_at": "2027-02-01T00:00:00Z"}
 
     failure = classify(status=429, code="enforced_spend_limit_reached", details=details, now=NOW)
@@ -114,16 +104,14 @@ def test_a_spend_cap_that_names_its_end_is_parked_until_then():
     assert failure.retry_after == 1_801_440_000.0 - NOW
 
 
-def test_the_wording_of_an_error_decides_nothing():
-    """
-    Only type and code do: the text may say what it likes.
-    """
+def test_the_wording_of_an_error_is_ignored():
+    """Only type and code count."""
     text = "overloaded: rate limit, spend limit reached, please retry"
 
     assert Remedy.FAIL is classify(status=400, kind="invalid_request_error", text=text, now=NOW).remedy
 
 
-def test_the_message_carries_upstreams_words_and_no_key():
+def test_the_message_contains_the_upstream_text_without_keys():
     failure = classify(status=400, text="bad\nkey sk-ant-api03-abcDEF, " + "x" * 900, now=NOW)
 
     assert "bad key [redacted], xxx" in failure.message
@@ -150,15 +138,13 @@ def test_the_message_carries_upstreams_words_and_no_key():
         ({}, None),
     ],
 )
-def test_retry_after_is_read_in_all_its_forms_and_kept_within_bounds(headers, seconds):
-    """
-    Seconds, milliseconds, a date; never a hot loop, never a pause of days, and garbage is nothing.
-    """
+def test_retry_after_is_parsed_in_all_its_forms_within_bounds(headers, seconds):
+    """Seconds, milliseconds or a date; never a hot loop or a pause of days; invalid values are ignored."""
     assert seconds == retry_after(headers, now=NOW)
     assert seconds == classify(status=429, kind="rate_limit_error", headers=headers, now=NOW).retry_after
 
 
-def test_a_ramp_limit_waits_as_its_header_says():
+def test_a_ramp_limit_waits_for_its_header():
     failure = classify(
         status=429, kind="rate_limit_error", code="ramp_limit_exceeded", headers={"retry-after": "7"}, now=NOW
     )
@@ -166,7 +152,7 @@ def test_a_ramp_limit_waits_as_its_header_says():
     assert (failure.remedy, failure.retry_after, failure.reason) == (Remedy.THROTTLE, 7.0, "ramp_limit_exceeded")
 
 
-def test_without_retry_after_a_used_up_limit_says_when():
+def test_without_retry_after_the_exhausted_limit_sets_the_wait():
     headers = {
         "anthropic-ratelimit-requests-remaining": "3",
         "anthropic-ratelimit-requests-reset": "2027-01-15T08:02:00Z",
@@ -179,7 +165,7 @@ def test_without_retry_after_a_used_up_limit_says_when():
     assert RateLimits.parse(headers, now=NOW, status=429).input_tokens == Quota(limit=1000, remaining=0, reset=NOW + 20)
 
 
-def test_garbled_rate_limit_headers_are_nothing():
+def test_invalid_rate_limit_headers_are_ignored():
     headers = {"anthropic-ratelimit-requests-remaining": "many", "anthropic-ratelimit-requests-reset": "tomorrow"}
 
     assert RateLimits() == RateLimits.parse(headers, now=NOW)

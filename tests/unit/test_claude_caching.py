@@ -1,4 +1,4 @@
-"""Which beginnings of requests get their breakpoint in Claude's cache: those that repeat, and no others."""
+"""Automatic prompt caching: repeated prefixes get a breakpoint, others do not."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from claude_relay.claude.caching import LIFE, MIN_TOKENS, Caching
+from claude_relay.claude.caching import LIFETIME, MIN_LENGTH, Caching
 from tests.support.builders import Clock
 
 MARK = {"type": "ephemeral"}
-LONG = "Be brief. " * (MIN_TOKENS // 10 + 1)
+LONG = "Be brief. " * (MIN_LENGTH // 10 + 1)
 PDF = {
     "type": "document",
-    "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0" * MIN_TOKENS},
+    "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0" * MIN_LENGTH},
 }
 
 
@@ -38,11 +38,11 @@ def text(words: str) -> dict[str, Any]:
 
 def send(caching: Caching, body: dict[str, Any], *, answered: bool = True) -> dict[str, Any]:
     """The body as it goes out; and Claude begins to answer."""
-    before = json.dumps(body)
-    marked, begun = caching.marked(body)
+    original = json.dumps(body)
+    marked, begun = caching.mark(body)
     if answered:
         begun()
-    assert json.dumps(body) == before  # nothing of the caller's is changed
+    assert json.dumps(body) == original  # nothing of the caller's is changed
     return marked
 
 
@@ -50,7 +50,7 @@ def marks(body: dict[str, Any]) -> int:
     return json.dumps(body).count('"cache_control"')
 
 
-def test_a_system_prompt_is_marked_from_its_second_time_on(caching: Caching) -> None:
+def test_a_system_prompt_is_marked_from_its_second_use_on(caching: Caching) -> None:
     first, second, third = (send(caching, ask(system=LONG, max_tokens=number)) for number in (1, 2, 3))
 
     assert first["system"] == LONG
@@ -62,34 +62,34 @@ def test_a_system_prompt_is_marked_from_its_second_time_on(caching: Caching) -> 
     "other",
     [ask(system=LONG[1:]), ask(system="Short."), ask(system=LONG) | {"model": "n"}, ask(system=LONG, tools=[{"a": 1}])],
 )
-def test_another_beginning_is_not_the_same(caching: Caching, other: dict[str, Any]) -> None:
+def test_a_different_prefix_is_not_marked(caching: Caching, other: dict[str, Any]) -> None:
     send(caching, ask(system=LONG))
 
     assert marks(send(caching, other)) == 0
 
 
-def test_what_is_short_is_never_marked(caching: Caching) -> None:
+def test_a_short_prefix_is_never_marked(caching: Caching) -> None:
     assert [marks(send(caching, ask(text("Hei"), system="Short."))) for _ in range(3)] == [0, 0, 0]
 
 
-def test_the_cache_forgets_and_so_does_this(caching: Caching, clock: Clock) -> None:
+def test_prefixes_expire_with_the_cache(caching: Caching, clock: Clock) -> None:
     send(caching, ask(system=LONG))
-    clock.advance(LIFE)
+    clock.advance(LIFETIME)
 
     assert marks(send(caching, ask(system=LONG))) == 0
 
 
-def test_what_was_never_answered_has_not_been_read(caching: Caching) -> None:
-    """A throttled call puts nothing into the cache, and its retry is no repeat."""
+def test_a_prefix_counts_only_once_answered(caching: Caching) -> None:
+    """A throttled call writes nothing to the cache, and its retry is not a repeat."""
     send(caching, ask(system=LONG), answered=False)
 
     assert marks(send(caching, ask(system=LONG))) == 0
 
 
-def test_of_many_at_once_one_writes(caching: Caching) -> None:
-    """The others could not read it yet, and would all pay for writing."""
+def test_only_one_of_several_concurrent_calls_writes(caching: Caching) -> None:
+    """The others could not read it yet, and would all pay for a write."""
     send(caching, ask(system=LONG))
-    waves = [caching.marked(ask(system=LONG)) for _ in range(5)]
+    waves = [caching.mark(ask(system=LONG)) for _ in range(5)]
     for _, begun in waves:
         begun()
 
@@ -97,14 +97,14 @@ def test_of_many_at_once_one_writes(caching: Caching) -> None:
     assert [marks(send(caching, ask(system=LONG))) for _ in range(3)] == [1, 1, 1]
 
 
-def test_the_same_file_under_another_question_is_marked_after_the_file(caching: Caching) -> None:
+def test_a_repeated_file_with_another_question_is_marked_after_the_file(caching: Caching) -> None:
     send(caching, ask(PDF, text("Who?")))
     second = send(caching, ask(PDF, text("When?")))
 
     assert second["messages"][0]["content"] == [PDF | {"cache_control": MARK}, text("When?")]
 
 
-def test_another_file_of_the_same_length_is_not_the_same(caching: Caching) -> None:
+def test_a_different_file_of_the_same_length_is_not_marked(caching: Caching) -> None:
     other = {**PDF, "source": {**PDF["source"], "data": PDF["source"]["data"].replace("J", "K")}}
     send(caching, ask(PDF, text("Who?")))
 
@@ -118,8 +118,8 @@ def test_tools_without_a_system_prompt_are_marked_at_their_end(caching: Caching)
     assert send(caching, ask(tools=tools))["tools"] == [tools[0], tools[1] | {"cache_control": MARK}]
 
 
-def test_a_conversation_that_goes_on_is_marked_at_its_end(caching: Caching) -> None:
-    """So that the turn after this one reads all of it; a first turn is not, as most are the last."""
+def test_a_continued_conversation_is_marked_at_its_end(caching: Caching) -> None:
+    """So that the next turn reads all of it; a first turn is not marked, because most are the last."""
     first = ask(text(LONG))
     assert marks(send(caching, first)) == 0
     turns = [*first["messages"], {"role": "assistant", "content": "B"}, {"role": "user", "content": "C"}]
@@ -129,7 +129,7 @@ def test_a_conversation_that_goes_on_is_marked_at_its_end(caching: Caching) -> N
     assert marks(second) == 1
 
 
-def test_whoever_marks_themselves_is_left_alone(caching: Caching) -> None:
+def test_a_request_with_its_own_breakpoints_is_not_changed(caching: Caching) -> None:
     own = ask(text("Hei"), system=[text(LONG) | {"cache_control": {"type": "ephemeral", "ttl": "1h"}}])
 
     for _ in range(3):
@@ -137,7 +137,7 @@ def test_whoever_marks_themselves_is_left_alone(caching: Caching) -> None:
         assert "cache_control" not in send(caching, ask(system=LONG, cache_control=MARK))["messages"][0]
 
 
-def test_a_mark_inside_of_a_tools_result_is_one_of_the_four_too(caching: Caching) -> None:
+def test_a_breakpoint_inside_a_tool_result_counts(caching: Caching) -> None:
     marked = text("found") | {"cache_control": MARK}
     own = ask({"type": "tool_result", "tool_use_id": "t", "content": [marked] * 4}, system=LONG)
 
@@ -146,6 +146,6 @@ def test_a_mark_inside_of_a_tools_result_is_one_of_the_four_too(caching: Caching
 
 
 @pytest.mark.parametrize("odd", [{"system": 7}, {"tools": "x"}, {"system": [7]}])
-def test_what_is_no_request_is_left_to_upstream(caching: Caching, odd: dict[str, Any]) -> None:
+def test_a_malformed_request_is_not_changed(caching: Caching, odd: dict[str, Any]) -> None:
     for _ in range(2):
         assert send(caching, ask(**odd)) == ask(**odd)

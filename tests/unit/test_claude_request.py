@@ -1,4 +1,4 @@
-"""The stored request as a body for the Messages API, and the caller's schema as structured output takes it."""
+"""Conversion of stored requests to Messages API bodies, and adaptation of schemas."""
 
 import copy
 import json
@@ -33,10 +33,8 @@ def test_a_prompt_becomes_a_user_turn():
     }
 
 
-def test_options_go_where_the_api_has_them():
-    """
-    A temperature goes nowhere: the API refuses it.
-    """
+def test_options_map_to_the_fields_of_the_api():
+    """A temperature is dropped: the API refuses it."""
     sent = body(
         {"prompt": "Hei", "options": {"maxTokens": 7, "systemPrompt": "Kort.", "effort": "low", "temperature": 0}}
     )
@@ -46,14 +44,14 @@ def test_options_go_where_the_api_has_them():
 
 
 def test_the_conversation_so_far_comes_first():
-    """Turns, files and answers as they were; an empty answer is left out, as Claude takes none."""
-    before = [
+    """Turns, files and answers; an empty answer is left out, because Claude refuses it."""
+    history = [
         Exchange(request={"prompt": "A", "files": [{"data": PNG}]}, answer="B"),
         Exchange(request={"messages": [{"role": "user", "content": "C"}]}, answer=" "),
     ]
     source = {"type": "base64", "media_type": "image/png", "data": PNG}
 
-    assert body({"prompt": "D"}, before=before)["messages"] == [
+    assert body({"prompt": "D"}, history=history)["messages"] == [
         {"role": "user", "content": [{"type": "image", "source": source}, {"type": "text", "text": "A"}]},
         {"role": "assistant", "content": "B"},
         {"role": "user", "content": "C"},
@@ -62,23 +60,23 @@ def test_the_conversation_so_far_comes_first():
 
 
 @pytest.mark.parametrize(("earlier_model", "thought_of"), [(MODEL, True), ("claude-opus-5-5", False)])
-def test_thoughts_go_back_to_the_model_that_had_them_and_to_no_other(earlier_model, thought_of):
+def test_thinking_blocks_are_sent_back_to_their_own_model_only(earlier_model, thought_of):
     thought = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
     call = {"type": "tool_use", "id": "t1", "name": "clock", "input": {}}
     request = {"prompt": "A", "options": {"model": earlier_model}}
-    before = [Exchange(request=request, answer=[thought, {"type": "text", "text": ""}, call])]
+    history = [Exchange(request=request, answer=[thought, {"type": "text", "text": ""}, call])]
 
-    answer = body({"prompt": "B"}, before=before)["messages"][1]["content"]
+    answer = body({"prompt": "B"}, history=history)["messages"][1]["content"]
 
     assert answer == ([thought, call] if thought_of else [call])
 
 
-def test_turns_of_raw_are_the_turns():
-    """They stand where messages would, after the conversation so far."""
+def test_messages_in_raw_are_the_turns():
+    """They replace `messages`, after the conversation so far."""
     raw = {"messages": [{"role": "user", "content": "C"}]}
-    before = [Exchange(request={"prompt": "A"}, answer="B")]
+    history = [Exchange(request={"prompt": "A"}, answer="B")]
 
-    assert [turn["content"] for turn in body({"options": {"raw": raw}}, before=before)["messages"]] == ["A", "B", "C"]
+    assert [turn["content"] for turn in body({"options": {"raw": raw}}, history=history)["messages"]] == ["A", "B", "C"]
     with pytest.raises(InvalidRequest, match=r"raw\.messages must be a list of turns"):
         body({"options": {"raw": {"messages": ["C"]}}})
 
@@ -127,7 +125,7 @@ def test_files_go_into_the_last_user_turn(content):
         ({"messages": [{"role": "assistant", "content": "x"}], "files": [{"data": PDF}]}, "messages"),
     ],
 )
-def test_what_cannot_be_sent_is_named_by_its_field(request_, field):
+def test_an_unsendable_field_is_named(request_, field):
     with pytest.raises(InvalidRequest) as caught:
         body(request_)
 
@@ -149,7 +147,7 @@ def test_raw_is_merged_last_and_field_by_field_into_output_config():
     assert options == kept
 
 
-def test_a_pause_is_resumed_with_what_claude_had_written():
+def test_a_paused_call_is_continued_with_the_answer_so_far():
     blocks = [{"type": "text", "text": "so far"}]
     sent = body({"prompt": "Hei"})
 
@@ -160,15 +158,13 @@ def test_a_pause_is_resumed_with_what_claude_had_written():
     assert len(sent["messages"]) == 1
 
 
-def test_the_model_is_the_jobs_whatever_was_once_stored_in_raw():
-    """A retry may name another, and a job may have been turned to one: the ledger and the call must not differ."""
+def test_the_jobs_model_overrides_the_model_in_raw():
+    """A retry or a fallback may have changed the model: the ledger and the call must agree."""
     assert body({"prompt": "Hei", "options": {"raw": {"model": "claude-opus-5"}}})["model"] == MODEL
 
 
-def test_an_output_schema_is_closed_and_what_it_cannot_hold_to_is_described():
-    """
-    What is optional stays optional: a field made required would make Claude invent a value.
-    """
+def test_an_output_schema_is_closed_and_unsupported_rules_are_described():
+    """What is optional stays optional: a field made required would make Claude invent a value."""
     kept = copy.deepcopy(INVOICE)
     sent = body({"prompt": "Hei", "options": {"outputSchema": INVOICE}})
 
@@ -256,10 +252,8 @@ TREE = {
         TREE,
     ],
 )
-def test_a_schema_that_cannot_be_held_to_is_asked_for_in_words(wanted):
-    """
-    Bending it to fit would change what it means; the answer is checked here in any case.
-    """
+def test_an_unsupported_schema_is_put_into_the_prompt(wanted):
+    """An adapted schema would mean something else; the answer is validated in any case."""
     plan = build({"prompt": "Hei", "options": {"outputSchema": wanted, "systemPrompt": "Kort."}}, model=MODEL)
 
     assert not plan.native
@@ -280,11 +274,11 @@ def test_a_schema_that_cannot_be_held_to_is_asked_for_in_words(wanted):
     ],
 )
 def test_an_answer_is_read_with_or_without_a_fence(text):
-    assert schema.parsed(text, INVOICE) == {"number": "7"}
+    assert schema.parse_answer(text, INVOICE) == {"number": "7"}
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "words"),
     [
         ("", "not JSON (line 1, column 1)"),
         ("Here you are: {}", "not JSON"),
@@ -296,21 +290,19 @@ def test_an_answer_is_read_with_or_without_a_fence(text):
         ("{}", 'at $: {"required": ["number"]} is not satisfied'),
     ],
 )
-def test_an_answer_that_does_not_fit_says_where_and_not_what(text, said):
+def test_a_mismatch_names_the_place_but_not_the_value(text, words):
     with pytest.raises(schema.SchemaMismatch) as caught:
-        schema.parsed(text, INVOICE)
+        schema.parse_answer(text, INVOICE)
 
-    assert said in str(caught.value)
+    assert words in str(caught.value)
 
 
-def test_what_is_no_schema_is_refused_before_it_costs_a_call():
+def test_an_invalid_schema_is_refused_before_the_call():
     with pytest.raises(InvalidRequest, match=r"options\.outputSchema is not a JSON Schema"):
         schema.validate({"type": "number", "minimum": "low"})
 
 
 def test_a_schema_never_fetches_anything():
-    """
-    A `$ref` to an address is a fault of the schema, never a request from this machine.
-    """
+    """A `$ref` to a URL is a fault of the schema, never a request from this machine."""
     with pytest.raises(InvalidRequest, match="outputSchema"):
-        schema.parsed("{}", {"$ref": "http://169.254.169.254/latest/meta-data"})
+        schema.parse_answer("{}", {"$ref": "http://169.254.169.254/latest/meta-data"})

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.files.types import sniff
+from claude_relay.webhooks.url import url_problem
 from tests.support.intake import GIF, JPEG, PDF, PNG, WEBP, defaults, everything, refused, taken
 
 
@@ -83,7 +84,7 @@ def test_a_jpg_is_a_jpeg():
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_by_its_number(entry, field, words):
-    told = everything(check_url=lambda url: "is a private address" if "10.0.0.1" in url else None)
+    told = everything(check_url=lambda url: "is a private address" if "10.0.0.1" in url else url_problem(url))
     [(named, problem)] = refused({"files": [{"data": PDF}, entry]}, told=told).items()
 
     assert named == field and words in problem

@@ -1,92 +1,64 @@
-"""Addresses and headers of callbacks."""
+"""Webhook URLs and headers."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.intake.webhook import RESERVED, url_problem
+from claude_relay.core.intake.webhook import RESERVED
+from claude_relay.webhooks.allowlist import PrivateAllowlist
+from claude_relay.webhooks.ssrf_guard import literal_problem
 from tests.support.intake import defaults, refused, taken
+from tests.support.webhook_urls import REFUSED
+
+#: An empty field is not given, and half a character is refused in any field.
+URLS = [(url, words) for url, words in REFUSED if url and "\ud800" not in url]
+GUARDED = defaults(check_url=lambda url: literal_problem(url, PrivateAllowlist()))
 
 
 @pytest.mark.parametrize(
     "url",
     [
         "https://hook.eu1.make.com/abcdefghijklmnopqrstuvwxyz123456",
-        "http://n8n:5678/webhook-waiting/1",
         "HTTPS://Example.COM/x",
-        "https://a.example",
-        "https://a.example./x?y=%20z#top",
+        "https://a.example./x?y=%20z",
         "https://a_b.example:65535/",
         "https://bücher.example/æøå",
-        "https://[2001:db8::1]:8443/x",
-        "https://203.0.113.7/x",
+        "https://[2606:4700:4700::1111]:8443/x",
         "https://a.example/x@y",
         "https://a.example/" + "x" * (2048 - 18),
     ],
 )
-def test_an_address_is_kept_as_it_is(url):
-    assert taken({"webhookUrl": url}).webhook_url == url
+def test_a_valid_url_is_kept_as_written(url):
+    assert taken({"webhookUrl": url}, told=GUARDED).webhook_url == url
 
 
-@pytest.mark.parametrize(
-    ("url", "words"),
-    [
-        ("https://a.example/" + "x" * (2049 - 18), "2,048"),
-        ("ftp://a.example/x", "https://"),
-        ("file:///etc/passwd", "https://"),
-        ("javascript:alert(1)", "https://"),
-        ("a.example/x", "https://"),
-        ("//a.example/x", "https://"),
-        ("https:/a.example", "https://"),
-        ("https:a.example", "https://"),
-        ("https://", "no host"),
-        ("https:///x", "no host"),
-        ("https://:443/x", "no host"),
-        ("https://a.example/x y", "spaces"),
-        (" https://a.example/x", "spaces"),
-        ("https://a.example/x\n", "line breaks"),
-        ("https://a.example/\x00", "invisible"),
-        ("https://a.exam\u200bple/", "invisible"),
-        ("https://a.example\\@b.example/", "backslash"),
-        ("https://user:pass@a.example/", "user name"),
-        ("https://@a.example/", "user name"),
-        ("https://a.example:0/", "port"),
-        ("https://a.example:/", "port"),
-        ("https://a.example:65536/", "port"),
-        ("https://a.example:http/", "port"),
-        ("https://[::1/", "brackets"),
-        ("https://a..example/", "host name"),
-        ("https://-a.example/", "host name"),
-        ("https://a.example,b.example/", "host name"),
-        ("https://a%2eexample/", "host name"),
-        ("https://" + "a" * 64 + ".example/", "host name"),
-        ("https://" + "a." * 127 + "example/", "host name"),
-        ("https://{{1.webhook}}/", "host name"),
-    ],
-)
-def test_an_address_that_cannot_be_called_is_refused_in_words(url, words):
+@pytest.mark.parametrize(("url", "words"), URLS, ids=lambda value: ascii(value)[:60])
+def test_an_invalid_url_is_refused_with_its_problem(url, words):
     for field in ("webhookUrl", "failureWebhookUrl"):
-        assert words in refused({field: url})[field]
+        problem = refused({field: url}, told=GUARDED)[field]
+        assert any(part in problem for part in words.split("|")), problem
 
 
 @given(st.text() | st.text(alphabet="htps:/[]@.%\\a1 ").map(lambda rest: "https://" + rest))
-def test_any_text_is_an_address_or_not(text):
-    assert url_problem(text) is None or url_problem(text)
+def test_any_string_is_a_valid_url_or_a_problem(text):
+    problem = GUARDED.check_url(text)
+
+    assert problem is None or problem
 
 
-def test_the_guard_has_its_say_about_what_is_well_formed():
-    """It is asked once, and only about addresses that can be read."""
-    asked = []
+def test_each_url_is_checked_once():
+    """`check_url` alone decides about a URL."""
+    checked = []
 
     def check(url):
-        asked.append(url)
-        return "must not be a private address"
+        checked.append(url)
+        return "must not be a private address" if "10.0.0.1" in url else None
 
     body = {"webhookUrl": "http://10.0.0.1/", "failureWebhookUrl": "nonsense"}
     problems = refused(body, told=defaults(check_url=check))
 
-    assert problems["webhookUrl"] == "must not be a private address"
-    assert asked == ["http://10.0.0.1/"]
+    assert problems == {"webhookUrl": "must not be a private address"}
+    assert checked == ["http://10.0.0.1/", "nonsense"]
 
 
 def test_headers_are_kept_by_their_names():

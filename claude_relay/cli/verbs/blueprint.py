@@ -130,11 +130,11 @@ def _group(name: str) -> str:
 
 
 def _webhook(url: str | None) -> str:
-    from ...core.intake.webhook import url_problem
+    from ...wiring import webhook_url_problem
 
     if url is None:
         return WEBHOOK_PLACEHOLDER
-    if problem := url_problem(url):
+    if problem := webhook_url_problem(url):
         raise InvalidRequest(problems=[Problem(field="--webhook", problem=problem)])
 
     return url

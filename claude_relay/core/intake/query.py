@@ -13,7 +13,6 @@ from .body import parse_options
 from .context import IntakeContext
 from .passthrough import PASSTHROUGH
 from .times import rfc_3339
-from .webhook import url_problem
 
 #: Rows of one page: jobs or events.
 MAX_LIMIT = 500
@@ -104,7 +103,7 @@ def parse_redeliver_url(url: Any, check: Callable[[str], str | None]) -> str | N
     """Another URL to deliver to, if one is given; raises `InvalidRequest` for an invalid one."""
     if url is None:
         return None
-    problem = (url_problem(url) or check(url)) if isinstance(url, str) else "must be an http(s) URL"
+    problem = check(url) if isinstance(url, str) else "must be an http(s) URL"
     if problem:
         raise InvalidRequest(problems=[Problem(field="url", problem=problem)])
 

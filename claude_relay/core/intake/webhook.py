@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 from ..text.json_values import safe_quote
 from .context import IntakeContext
 from .fields import Fields, kind
 
-LONGEST_URL = 2048
 MOST_HEADERS = 10
 LONGEST_HEADER = 4096
 
-_LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 
 #: Headers that the sender sets by itself or not at all, and why. A caller's are refused at the door, not dropped later.
@@ -46,42 +43,17 @@ RESERVED = {
 
 
 def read_url(fields: Fields, name: str, defaults: IntakeContext) -> str | None:
-    """An http(s) address that may be called, as far as can be said without asking the network."""
+    """The URL in that field; `check_url` decides whether it may be called."""
     text = fields.text(name)
     if text is None:
         return None
 
-    problem = url_problem(text) or defaults.check_url(text)
+    problem = defaults.check_url(text)
     if problem:
         fields.problem(name, problem)
         return None
 
     return text
-
-
-def url_problem(text: str) -> str | None:
-    """What keeps `text` from being an address that can be called; None where nothing does."""
-    if len(text) > LONGEST_URL:
-        return f"is too long for an address: at most {LONGEST_URL:,} characters, this has {len(text):,}"
-    if any(letter.isspace() or not letter.isprintable() for letter in text):
-        return "must be an address without spaces, line breaks or invisible characters: is one at its end?"
-    if "\\" in text:
-        return "must not contain a backslash"
-    try:
-        parts = urlsplit(text)
-        port, host = parts.port, parts.hostname
-    except ValueError:
-        return "is not an address that can be read: look at the part after https:// (brackets, the port)"
-    if parts.scheme not in ("http", "https") or not text.lower().startswith(f"{parts.scheme}://"):
-        return "must begin with https:// or http://"
-    if "@" in parts.netloc:
-        return "must not carry a user name or password: put a key into webhookHeaders instead"
-    if not host:
-        return "names no host: it should look like https://hook.eu1.make.com/…"
-    if port == 0 or parts.netloc.endswith(":"):
-        return "has no usable port after its colon"
-
-    return None if _is_host(host) else "has a host name that cannot exist: look for a dot, dash or letter too many"
 
 
 def read_headers(fields: Fields) -> dict[str, str]:
@@ -107,15 +79,6 @@ def read_headers(fields: Fields) -> dict[str, str]:
 
     fields.clean["webhookHeaders"] = headers
     return headers
-
-
-def _is_host(host: str) -> bool:
-    if ":" in host:
-        return True  # urlsplit has read the brackets; the guard reads the address
-    if not host.isascii():
-        return all(host.rstrip(".").split("."))  # a name in its own script; the resolver's business
-
-    return len(host) <= 253 and all(map(_LABEL.fullmatch, host.removesuffix(".").split(".")))
 
 
 def _name_fault(name: str) -> str | None:

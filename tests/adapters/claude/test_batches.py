@@ -1,4 +1,4 @@
-"""The batch port on the wire: what each answer amounts to, and above all whether a batch may have been made."""
+"""The batch port on the wire: outcomes, and above all whether a failed create is ambiguous."""
 
 from __future__ import annotations
 
@@ -58,27 +58,27 @@ def a_prompt(**options: Any) -> CallRequest:
 
 
 def succeeded(text: str = "Svar", **message: Any) -> dict[str, Any]:
-    known = {
+    defaults = {
         "id": "msg_1",
         "model": "claude-sonnet-5-5",
         "content": [{"type": "text", "text": text}],
         "stop_reason": "end_turn",
         "usage": {"input_tokens": 100, "output_tokens": 10},
     }
-    return {"type": "succeeded", "message": known | message}
+    return {"type": "succeeded", "message": defaults | message}
 
 
 def create(api: AnthropicBatches) -> tuple[BatchStatus | Failure, list[str]]:
-    told: list[str] = []
-    return api.create([PARCEL], sending=lambda: told.append("sending")), told
+    calls: list[str] = []
+    return api.create([PARCEL], sending=lambda: calls.append("sending")), calls
 
 
-def test_a_batch_is_made_and_read_as_far_as_it_is_known(api: AnthropicBatches, fake: FakeClaude) -> None:
+def test_a_batch_is_created_and_its_status_parsed(api: AnthropicBatches, fake: FakeClaude) -> None:
     fake.then(*body(SEEN))
-    made, told = create(api)
+    result, calls = create(api)
 
-    assert isinstance(made, BatchStatus) and (made.id, made.ended, made.count) == ("msgbatch_1", False, 2)
-    assert told == ["sending"]
+    assert isinstance(result, BatchStatus) and (result.id, result.ended, result.count) == ("msgbatch_1", False, 2)
+    assert calls == ["sending"]
     assert fake.books[0].body == {"requests": [{"custom_id": "a-1", "params": {}}]}
 
 
@@ -98,36 +98,36 @@ def test_a_batch_is_made_and_read_as_far_as_it_is_known(api: AnthropicBatches, f
         (refusal("529 Overloaded", "overloaded_error"), False),
     ],
 )
-def test_whether_a_batch_may_have_been_made(
+def test_a_failed_create_is_ambiguous_unless_rejected(
     api: AnthropicBatches, fake: FakeClaude, steps: tuple[Any, ...], maybe: bool
 ) -> None:
-    """In doubt it is looked for; where it was surely turned away, that would only cost time."""
+    """An ambiguous create is searched for; a rejected one is not, which would only cost time."""
     fake.then(*steps)
-    made, told = create(api)
+    result, calls = create(api)
 
-    assert isinstance(made, Failure)
-    assert (made.sent, made.ambiguous, told) == (True, maybe, ["sending"])
+    assert isinstance(result, Failure)
+    assert (result.sent, result.ambiguous, calls) == (True, maybe, ["sending"])
 
 
-def test_what_could_not_be_sent_was_not_made(api: AnthropicBatches, fake: FakeClaude) -> None:
+def test_a_create_that_was_not_sent_is_unambiguous(api: AnthropicBatches, fake: FakeClaude) -> None:
     fake.stop()
-    made, told = create(api)
+    result, calls = create(api)
 
-    assert isinstance(made, Failure) and (made.sent, made.ambiguous, told) == (False, False, [])
+    assert isinstance(result, Failure) and (result.sent, result.ambiguous, calls) == (False, False, [])
 
 
-def test_what_the_store_could_not_take_is_not_sent(api: AnthropicBatches, fake: FakeClaude) -> None:
+def test_a_create_that_cannot_be_recorded_is_not_sent(api: AnthropicBatches, fake: FakeClaude) -> None:
     def refuse() -> None:
         raise RuntimeError("no")
 
-    made = api.create([PARCEL], sending=refuse)
+    result = api.create([PARCEL], sending=refuse)
 
-    assert isinstance(made, Failure) and (made.reason, made.sent) == ("not_recorded", False)
+    assert isinstance(result, Failure) and (result.reason, result.sent) == ("not_recorded", False)
     assert not [seen for seen in fake.books if seen.outcome == "done"]
 
 
-def test_the_key_goes_where_it_may_and_not_where_the_answer_says(api: AnthropicBatches, fake: FakeClaude) -> None:
-    """Results are read under the address of the settings, whatever `results_url` is."""
+def test_the_key_is_sent_to_the_configured_host_only(api: AnthropicBatches, fake: FakeClaude) -> None:
+    """Results are read from the configured base URL, whatever `results_url` is."""
     fake.then(head(kind="application/x-jsonl"), chunk(b'{"custom_id":"a","result":{"type":"expired"}}\n'), END)
 
     assert list(api.results("msgbatch/1")) == [("a", {"type": "expired"})]
@@ -144,7 +144,7 @@ def test_the_key_goes_where_it_may_and_not_where_the_answer_says(api: AnthropicB
     ],
     ids=["cut", "half a line", "no result", "not there"],
 )
-def test_results_that_break_off_keep_what_came_and_say_so(
+def test_results_that_break_off_yield_the_complete_lines(
     api: AnthropicBatches, fake: FakeClaude, steps: tuple[Any, ...]
 ) -> None:
     fake.then(*steps)
@@ -156,7 +156,7 @@ def test_results_that_break_off_keep_what_came_and_say_so(
     assert came == (["a"] if len(steps) > 1 else [])
 
 
-def test_lines_may_come_in_any_pieces(api: AnthropicBatches, fake: FakeClaude) -> None:
+def test_lines_may_be_split_anywhere(api: AnthropicBatches, fake: FakeClaude) -> None:
     line = json.dumps({"custom_id": "å", "result": succeeded("blåbær")}, ensure_ascii=False).encode() + b"\n"
     pieces = [chunk(line[at : at + 7]) for at in range(0, len(line), 7)]
     fake.then(head(kind="application/x-jsonl"), *pieces, END)
@@ -166,7 +166,7 @@ def test_lines_may_come_in_any_pieces(api: AnthropicBatches, fake: FakeClaude) -
     assert name == "å" and isinstance(done, Completion) and done.text == "blåbær"
 
 
-def test_an_answer_costs_half_and_says_what_that_saved(api: AnthropicBatches) -> None:
+def test_an_answer_costs_half_and_reports_the_savings(api: AnthropicBatches) -> None:
     done = api.outcome(succeeded(), a_prompt())
 
     assert isinstance(done, Completion)
@@ -174,7 +174,7 @@ def test_an_answer_costs_half_and_says_what_that_saved(api: AnthropicBatches) ->
     assert done.saved_usd == pytest.approx(done.cost_usd)
 
 
-def test_a_schema_is_held_to_as_in_a_live_call(api: AnthropicBatches) -> None:
+def test_a_schema_is_validated_as_in_a_live_call(api: AnthropicBatches) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     good = api.outcome(succeeded('```json\n{"a": 1}\n```'), a_prompt(outputSchema=schema))
     bad = api.outcome(succeeded('{"a": "x"}'), a_prompt(outputSchema=schema))
@@ -201,7 +201,7 @@ def test_a_schema_is_held_to_as_in_a_live_call(api: AnthropicBatches) -> None:
         ({"type": "errored"}, ErrorType.UPSTREAM, Remedy.RETRY, False),
     ],
 )  # fmt: skip
-def test_what_each_result_amounts_to(
+def test_each_result_type_has_its_outcome(
     api: AnthropicBatches, result: dict[str, Any], kind: ErrorType, remedy: Remedy, cost: bool
 ) -> None:
     end = api.outcome(result, a_prompt())
@@ -210,34 +210,34 @@ def test_what_each_result_amounts_to(
     assert (end.type, end.remedy, bool(end.cost_usd)) == (kind, remedy, cost)
 
 
-def test_a_schema_that_may_be_the_fault_is_asked_for_live(api: AnthropicBatches) -> None:
-    """There it is asked for in words, once it is known to be refused."""
+def test_a_possibly_refused_schema_is_called_live(api: AnthropicBatches) -> None:
+    """The live call puts the schema into the prompt once it is refused."""
     invalid = {"type": "errored", "error": {"error": {"type": "invalid_request_error"}}}
     end = api.outcome(invalid, a_prompt(outputSchema={"type": "object", "properties": {"a": {"type": "integer"}}}))
 
     assert isinstance(end, Failure) and (end.reason, end.remedy) == ("schema_refused", Remedy.RETRY)
 
 
-def test_what_is_too_large_for_a_batch_is_asked_for_live(api: AnthropicBatches) -> None:
-    """There its files are stored first, and named by their ids."""
+def test_a_request_too_large_for_a_batch_is_called_live(api: AnthropicBatches) -> None:
+    """The live call uploads its files first."""
     end = api.outcome({"type": "errored", "error": {"error": {"type": "request_too_large"}}}, a_prompt())
 
     assert isinstance(end, Failure) and (end.type, end.reason) == (ErrorType.TOO_LARGE, "item_too_large")
     assert (end.remedy, end.cost_usd) == (Remedy.RETRY, 0.0)
 
 
-def test_what_many_of_a_batch_share_is_marked_for_the_cache(api: AnthropicBatches, fake: FakeClaude) -> None:
-    """The same clerk reads another invoice each time; some have marks of their own, and one another clerk."""
+def test_a_prefix_shared_in_a_batch_gets_a_breakpoint(api: AnthropicBatches, fake: FakeClaude) -> None:
+    """The same system prompt with different invoices; some have their own breakpoints, one another system prompt."""
     clerk = "You read invoices with great care. " * 150
     own = {"system": [{"type": "text", "text": clerk, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}
     asked = [a_prompt(systemPrompt=clerk) for _ in range(4)] + [a_prompt(raw=own) for _ in range(4)]
     asked.append(a_prompt(systemPrompt="X" + clerk))
-    parcels = [api.prepare(f"a-{number}", one) for number, one in enumerate(asked)]
+    parcels = [api.prepare(f"a-{number}", prompt) for number, prompt in enumerate(asked)]
     assert all(isinstance(parcel, BatchRequest) for parcel in parcels)
     fake.then(*body(SEEN))
 
     api.create(parcels, sending=lambda: None)  # type: ignore[arg-type]
-    *systems, other = [one["params"]["system"] for one in fake.books[0].body["requests"]]
+    *systems, other = [entry["params"]["system"] for entry in fake.books[0].body["requests"]]
 
     assert systems[:4] == [[{"type": "text", "text": clerk, "cache_control": {"type": "ephemeral"}}]] * 4
     assert systems[4:] == [own["system"]] * 4
@@ -245,23 +245,25 @@ def test_what_many_of_a_batch_share_is_marked_for_the_cache(api: AnthropicBatche
 
     fake.then(*body(SEEN))
     api.create(parcels[:3], sending=lambda: None)  # type: ignore[arg-type]
-    assert [one["params"]["system"] for one in fake.books[1].body["requests"]] == [clerk] * 3
+    assert [entry["params"]["system"] for entry in fake.books[1].body["requests"]] == [clerk] * 3
 
 
-def test_questions_about_the_same_document_share_it_in_a_batch(api: AnthropicBatches, fake: FakeClaude) -> None:
+def test_a_document_shared_in_a_batch_gets_a_breakpoint(api: AnthropicBatches, fake: FakeClaude) -> None:
     file = {"data": base64.b64encode(b"%PDF-1.7 " * 2000).decode(), "mediaType": "application/pdf"}
-    asked = [replace(one := a_prompt(), request={**one.request, "prompt": f"{n}?", "files": [file]}) for n in range(4)]
+    asked = [
+        replace(prompt := a_prompt(), request={**prompt.request, "prompt": f"{n}?", "files": [file]}) for n in range(4)
+    ]
     fake.then(*body(SEEN))
 
-    api.create([api.prepare(f"a-{n}", one) for n, one in enumerate(asked)], sending=lambda: None)  # type: ignore[misc]
+    api.create([api.prepare(f"a-{n}", prompt) for n, prompt in enumerate(asked)], sending=lambda: None)  # type: ignore[misc]
 
-    for one in fake.books[0].body["requests"]:
-        document, text = one["params"]["messages"][0]["content"]
+    for entry in fake.books[0].body["requests"]:
+        document, text = entry["params"]["messages"][0]["content"]
         assert document["cache_control"] == {"type": "ephemeral"} and "cache_control" not in text
 
 
-def test_a_schema_that_shows_its_fault_as_it_is_used_ends_its_own_job(api: AnthropicBatches) -> None:
-    """And is paid for; an error would keep the results of the whole batch from being read."""
+def test_a_schema_that_fails_in_validation_ends_only_its_job(api: AnthropicBatches) -> None:
+    """It is paid for; an exception would keep the results of the other jobs from being read."""
     schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/nowhere"}}}
     end = api.outcome(succeeded('{"a": 1}'), a_prompt(outputSchema=schema))
 
@@ -272,13 +274,13 @@ def test_a_schema_that_shows_its_fault_as_it_is_used_ends_its_own_job(api: Anthr
 
 
 @pytest.mark.parametrize("usage", [{"input_tokens": "many"}, {"input_tokens": 10, "output_tokens": 1e400}, [], 7])
-def test_a_result_of_a_strange_shape_is_a_failure_and_no_error(api: AnthropicBatches, usage: Any) -> None:
+def test_a_malformed_result_is_a_failure_and_not_an_exception(api: AnthropicBatches, usage: Any) -> None:
     end = api.outcome(succeeded(usage=usage), a_prompt())
 
     assert isinstance(end, (Completion, Failure))
 
 
-def test_a_parcel_is_a_call_that_does_not_stream(api: AnthropicBatches) -> None:
+def test_a_batch_request_is_a_call_without_streaming(api: AnthropicBatches) -> None:
     parcel = api.prepare("a-1", a_prompt(raw={"speed": "fast", "betas": ["x-2026"]}, systemPrompt="Kort"))
 
     assert isinstance(parcel, BatchRequest) and parcel.betas == ("x-2026",)
@@ -293,8 +295,8 @@ def test_a_parcel_is_a_call_that_does_not_stream(api: AnthropicBatches) -> None:
     }
 
 
-def test_a_limit_reckons_with_what_output_costs_after_a_long_input(api: AnthropicBatches) -> None:
-    """Nothing can be stopped in a batch: what is written after a long input is five times as dear with this model."""
+def test_a_cost_limit_uses_the_output_price_after_a_long_input(api: AnthropicBatches) -> None:
+    """A batch cannot be stopped; with this model, output after a long input costs five times as much."""
     asked = a_prompt(maxTokens=100_000)
     asked = replace(
         asked,
@@ -311,12 +313,12 @@ def test_a_limit_reckons_with_what_output_costs_after_a_long_input(api: Anthropi
     assert 0.049 < (load_prices(None).cost("claude-haiku-5-5", used, batch=True) or 0.0) <= 0.05
 
 
-def test_the_list_is_read_page_by_page_as_far_back_as_is_asked(api: AnthropicBatches, fake: FakeClaude) -> None:
+def test_the_list_is_read_page_by_page_back_to_the_given_time(api: AnthropicBatches, fake: FakeClaude) -> None:
     first = [{**SEEN, "id": f"msgbatch_{number}"} for number in (9, 8)]
     old = {**SEEN, "id": "msgbatch_7", "created_at": "2026-11-20T09:00:00Z"}
     fake.then(*body({"data": first, "has_more": True}))
     fake.then(*body({"data": [old], "has_more": True}))
-    found = api.recent(since=1_795_500_000.0)
+    recent = api.recent(since=1_795_500_000.0)
 
-    assert not isinstance(found, Failure) and [one.id for one in found] == ["msgbatch_9", "msgbatch_8"]
+    assert not isinstance(recent, Failure) and [batch.id for batch in recent] == ["msgbatch_9", "msgbatch_8"]
     assert fake.books[1].path.endswith("after_id=msgbatch_8")

@@ -1,4 +1,4 @@
-"""One call over a real socket through the real client: what goes out, and what comes home."""
+"""One call over a real socket through the real client: request and completion."""
 
 import logging
 import subprocess
@@ -15,7 +15,7 @@ from tests.support.eventually import eventually
 from tests.support.fake_claude import Hang, answer, chunk, event, head, refusal, started, stopped, written
 
 
-def test_an_answer_comes_home_whole(fake, caller):
+def test_an_answer_is_complete(fake, caller):
     done = caller()
 
     assert isinstance(done, Completion) and done.first_byte_at is not None
@@ -32,7 +32,7 @@ def test_an_answer_comes_home_whole(fake, caller):
     assert not done.truncated
 
 
-def test_what_goes_out_is_one_post_with_the_key_and_the_stored_request(fake, caller):
+def test_a_call_is_one_post_with_the_key_and_the_stored_request(fake, caller):
     caller()
 
     [seen] = fake.books
@@ -47,17 +47,15 @@ def test_what_goes_out_is_one_post_with_the_key_and_the_stored_request(fake, cal
     }
 
 
-def test_betas_in_raw_travel_in_the_header(fake, caller):
+def test_betas_in_raw_are_sent_in_the_header(fake, caller):
     caller(a_prompt({"prompt": "Hei", "options": {"raw": {"betas": ["a-1", "b-2"], "top_k": 3}}}))
 
     assert fake.books[0].headers["anthropic-beta"] == "a-1,b-2"
     assert fake.books[0].body["top_k"] == 3
 
 
-def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(fake, monkeypatch):
-    """
-    The sandbox stands on the loopback, and so may a gateway.
-    """
+def test_a_proxy_from_the_environment_is_not_used_for_loopback(fake, monkeypatch):
+    """The sandbox runs on loopback, and a gateway may."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     caller = Caller(fake.url)
 
@@ -67,10 +65,8 @@ def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(fake, monkeypa
     assert isinstance(done, Completion)
 
 
-def test_a_long_system_prompt_is_marked_for_the_cache_once_it_repeats(fake, caller):
-    """
-    The first time it would only cost more.
-    """
+def test_a_repeated_long_system_prompt_gets_a_breakpoint(fake, caller):
+    """On first use a breakpoint would only cost more."""
     request = {"prompt": "Hei", "options": {"systemPrompt": "Du er en regnskapsfører. " * 200}}
 
     caller(a_prompt(request))
@@ -81,10 +77,8 @@ def test_a_long_system_prompt_is_marked_for_the_cache_once_it_repeats(fake, call
     assert second == [{"type": "text", "text": first, "cache_control": {"type": "ephemeral"}}]
 
 
-def test_every_call_has_a_connection_of_its_own(fake, caller):
-    """
-    A kept one may die just as the next request goes out, and nobody would know whether that is being paid for.
-    """
+def test_every_call_has_its_own_connection(fake, caller):
+    """A kept-alive one may die while the next request is sent, which leaves unknown whether it is billed."""
     [kept] = refusal("500 Error", "api_error")
     fake.then(kept.replace(b"Connection: close\r\n", b""), Hang())
 
@@ -99,31 +93,31 @@ def test_sending_is_called_once_before_the_first_byte(fake, caller):
     assert caller.sent[0] <= fake.books[0].began_at
 
 
-def test_progress_tells_the_request_id_first_and_then_the_text(fake, caller):
+def test_progress_reports_the_request_id_first_and_then_the_text(fake, caller):
     caller()
 
-    first, *_, last = caller.told
+    first, *_, last = caller.progress
     assert (first.text, first.model, first.upstream_request_id) == ("", SONNET, "req_fake")
     assert first.usage == {"input_tokens": 10, "output_tokens": 1}
     assert last.text == TEXT
 
 
 def test_progress_is_throttled_to_its_interval(fake):
-    caller = Caller(fake.url, CallTimeouts(checkpoint=60, look=0.02))
+    caller = Caller(fake.url, CallTimeouts(checkpoint=60, check_interval=0.02))
     caller()
     caller.messages.close()
 
     # Its start and its first words are told at once, whatever the interval.
-    assert [one.text for one in caller.told] == ["", "Hello fr"]
+    assert [partial.text for partial in caller.progress] == ["", "Hello fr"]
 
 
-def test_an_answer_that_was_cut_at_its_limit_is_completed_and_truncated(fake, caller):
+def test_an_answer_cut_at_its_token_limit_is_completed_and_truncated(fake, caller):
     fake.then(*answer(stop_reason="max_tokens"))
 
     assert caller().truncated
 
 
-def test_tool_calls_and_server_tools_come_as_content(fake, caller):
+def test_tool_calls_and_server_tools_are_content(fake, caller):
     fetched = {"type": "web_fetch_tool_result", "tool_use_id": "s1", "content": {"url": "https://example.com"}}
     fake.then(
         head(),
@@ -153,9 +147,7 @@ def test_tool_calls_and_server_tools_come_as_content(fake, caller):
 
 
 def test_thoughts_alone_are_not_content(fake, caller):
-    """
-    They would be noise in every callback; only a tool call has to be sent back with them.
-    """
+    """They would be noise in callbacks; only a tool call must be sent back with them."""
     fake.then(
         head(),
         started(),
@@ -169,7 +161,7 @@ def test_thoughts_alone_are_not_content(fake, caller):
     assert (done.text, done.content) == ("Hei", [])
 
 
-def test_usage_is_flat_counts_and_the_last_word_stands(fake, caller):
+def test_usage_is_flattened_and_the_latest_count_wins(fake, caller):
     creation = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 40}
     first = started(cache_creation_input_tokens=40, cache_creation=creation, service_tier="standard")
     fake.then(head(), first, *written("Hei"), *stopped(input_tokens=12, server_tool_use={"web_search_requests": 0}))
@@ -186,8 +178,8 @@ def test_usage_is_flat_counts_and_the_last_word_stands(fake, caller):
 
 
 @pytest.mark.parametrize("betas", [5, [5], ["a\r\nx: y"], {"a": 1}])
-def test_betas_that_no_header_takes_are_the_jobs_fault_and_not_the_lines(fake, caller, betas):
-    """A call that seems not to reach Anthropic would hold up everybody else's."""
+def test_betas_that_cannot_be_a_header_fail_the_job(fake, caller, betas):
+    """A failure classified as a connection error would open the upstream circuit for all jobs."""
     failure = caller(a_prompt({"prompt": "Hei", "options": {"raw": {"betas": betas}}}))
 
     assert (failure.type, failure.remedy, failure.sent) == (ErrorType.INVALID_REQUEST, Remedy.FAIL, False)
@@ -196,7 +188,7 @@ def test_betas_that_no_header_takes_are_the_jobs_fault_and_not_the_lines(fake, c
 
 
 @pytest.mark.parametrize(("betas", "header"), [("a-1, b-2", "a-1,b-2"), (["a-1"], "a-1"), ([], None), (None, None)])
-def test_betas_travel_in_their_header(fake, caller, betas, header):
+def test_betas_are_sent_in_their_header(fake, caller, betas, header):
     caller(a_prompt({"prompt": "Hei", "options": {"raw": {"betas": betas}}}))
 
     assert fake.books[0].headers.get("anthropic-beta") == header
@@ -217,28 +209,28 @@ def test_an_unknown_model_has_no_cost(fake, caller):
 @pytest.mark.parametrize(
     "usage", [{"server_tool_use": {"web_search_requests": 1}}, {"inference_geo": "us"}, {"service_tier": "priority"}]
 )
-def test_what_has_no_price_beside_the_tokens_is_no_guess_and_said(fake, caller, usage):
+def test_unpriced_usage_leaves_the_cost_empty_with_a_warning(fake, caller, usage):
     fake.then(head(), started(), *written("Hei"), *stopped(**usage))
 
     done = caller()
 
     assert done.cost_usd is None
     [warning] = done.warnings
-    assert warning.startswith("costUsd leaves out what is not billed by the list of prices")
+    assert warning.startswith("costUsd leaves out parts that are not billed by the price list")
 
 
-def test_what_has_no_price_before_a_pause_is_said_at_the_end(fake, caller):
-    """The sum is of what is known, and says that it is not all."""
+def test_unpriced_usage_before_a_pause_is_a_warning(fake, caller):
+    """The sum covers the priced part, and a warning says so."""
     fake.then(head(), started(), *written("a"), *stopped("pause_turn", server_tool_use={"web_search_requests": 1}))
     fake.then(head(), started(message_id="msg_2"), *written("b"), *stopped())
 
     done = caller()
 
-    assert (caller.went_on[0].cost_usd, done.cost_usd, len(done.warnings)) == (None, 0.00007, 1)
+    assert (caller.followups[0].cost_usd, done.cost_usd, len(done.warnings)) == (None, 0.00007, 1)
 
 
-def test_a_limit_holds_for_the_tokens_where_something_else_has_no_price(fake, caller):
-    """A search must not let maxCostUsd go."""
+def test_a_cost_limit_holds_for_tokens_beside_unpriced_usage(fake, caller):
+    """A web search must not disable maxCostUsd."""
     searched = started(server_tool_use={"web_search_requests": 3})
     fake.then(head(), searched, *written("word " * 20_000), *stopped())
 
@@ -247,8 +239,8 @@ def test_a_limit_holds_for_the_tokens_where_something_else_has_no_price(fake, ca
     assert (failure.type, failure.reason) == (ErrorType.BUDGET, "max_cost")
 
 
-def test_requests_of_one_call_are_not_taken_for_one_long_input(fake, caller):
-    """Haiku 5.5 is five times as dear above 100,000 tokens of input: of one request, not of all since the first."""
+def test_the_requests_of_a_call_are_priced_separately(fake, caller):
+    """Haiku 5.5 costs five times as much above 100,000 input tokens of one request, not of the whole call."""
     for number in range(2):
         first = started(message_id=f"msg_{number}", model="claude-haiku-5-5", input_tokens=60_000)
         fake.then(head(), first, *written("."), *stopped("pause_turn" if number == 0 else "end_turn"))
@@ -258,7 +250,7 @@ def test_requests_of_one_call_are_not_taken_for_one_long_input(fake, caller):
     assert (done.text, done.usage["input_tokens"]) == ("..", 120_000)
 
 
-def test_a_pause_is_gone_on_from_and_everything_is_summed(fake, caller):
+def test_a_paused_call_is_continued_and_everything_is_summed(fake, caller):
     fake.then(head(), started(), *written("First, "), *stopped("pause_turn"))
     fake.then(head(), started(message_id="msg_2"), *written("then."), *stopped())
 
@@ -270,14 +262,14 @@ def test_a_pause_is_gone_on_from_and_everything_is_summed(fake, caller):
         {"role": "assistant", "content": [{"type": "text", "text": "First, "}]},
     ]
     assert len(caller.sent) == 1
-    [before] = caller.went_on
-    assert (before.outcome, before.usage, before.text_length) == ("paused", {"input_tokens": 10, "output_tokens": 5}, 7)
-    assert done.last_usage == before.usage
-    assert before.cost_usd == done.cost_usd == 0.00007  # each of its own request
+    [paused] = caller.followups
+    assert (paused.outcome, paused.usage, paused.text_length) == ("paused", {"input_tokens": 10, "output_tokens": 5}, 7)
+    assert done.last_usage == paused.usage
+    assert paused.cost_usd == done.cost_usd == 0.00007  # each of its own request
 
 
-def test_a_further_request_that_cannot_be_written_down_is_not_made(fake, caller):
-    """What was paid for before it is kept, and the call is not handed back as one that was never made."""
+def test_a_further_request_that_cannot_be_recorded_is_not_sent(fake, caller):
+    """The cost so far is kept, and the call is not released as one that was never made."""
     fake.then(head(), started(), *written("First, "), *stopped("pause_turn"))
 
     def full(step):
@@ -294,7 +286,7 @@ def test_a_further_request_that_cannot_be_written_down_is_not_made(fake, caller)
     assert failure.cost_usd == 0.00007
 
 
-def test_pauses_without_end_are_ended(fake, caller):
+def test_endless_pauses_fail_the_call(fake, caller):
     fake.when("Hei", head(), started(), *written("."), *stopped("pause_turn"))
 
     failure = caller()
@@ -303,10 +295,8 @@ def test_pauses_without_end_are_ended(fake, caller):
     assert failure.partial == "." * 11 == "." * len(fake.books)
 
 
-def test_a_throttle_after_a_pause_is_no_throttle_any_more(fake, caller):
-    """
-    What was written before the pause has been paid for.
-    """
+def test_a_throttle_after_a_pause_is_retried(fake, caller):
+    """The text before the pause has been billed."""
     fake.then(head(), started(), *written("First, "), *stopped("pause_turn"))
     fake.then(*refusal("429 Too Many Requests", "rate_limit_error"))
 
@@ -315,7 +305,7 @@ def test_a_throttle_after_a_pause_is_no_throttle_any_more(fake, caller):
     assert (failure.remedy, failure.ambiguous, failure.partial) == (Remedy.RETRY, True, "First, ")
 
 
-def test_a_refusal_is_no_completion(fake, caller):
+def test_a_refusal_is_a_failure(fake, caller):
     details = {"type": "refusal", "category": "cyber", "explanation": "No malware."}
     fake.then(head(), started(), *stopped("refusal", details))
 
@@ -326,13 +316,13 @@ def test_a_refusal_is_no_completion(fake, caller):
     assert (failure.usage, failure.cost_usd) == ({"input_tokens": 10, "output_tokens": 5}, 0.00007)
 
 
-def test_a_fault_of_our_own_is_a_failure_too(fake, caller):
+def test_an_internal_error_is_a_failure(fake, caller):
     failure = caller(a_prompt({"prompt": "Hei", "options": {"raw": {"x": object()}}}))
 
     assert (failure.type, failure.sent) == (ErrorType.INTERNAL, False)
 
 
-def test_progress_that_cannot_be_kept_does_not_end_the_call(fake, caller):
+def test_a_failed_checkpoint_does_not_end_the_call(fake, caller):
     def broken(partial):
         raise RuntimeError("locked")
 
@@ -342,9 +332,7 @@ def test_progress_that_cannot_be_kept_does_not_end_the_call(fake, caller):
 
 
 def test_neither_prompt_nor_answer_nor_key_is_logged(fake, caplog):
-    """
-    Even where the client is told to log all: at `debug` it would write the request out.
-    """
+    """Even if the SDK is set to `debug`, at which it would log the request."""
     caplog.set_level(logging.DEBUG)
     for name in ("anthropic", "httpx2", "httpcore2"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -361,9 +349,7 @@ def test_neither_prompt_nor_answer_nor_key_is_logged(fake, caplog):
 
 
 def test_importing_the_adapter_does_not_import_the_client():
-    """
-    It takes seconds, and neither the API nor the command line needs it.
-    """
+    """The import takes seconds, and neither the API nor the CLI needs it."""
     code = "import sys, claude_relay.claude; sys.exit('anthropic' in sys.modules or 'httpx2' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

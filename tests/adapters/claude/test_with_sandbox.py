@@ -1,4 +1,4 @@
-"""The adapter against the sandbox: they must agree on the protocol, as people build on one what then runs for real."""
+"""The adapter against the sandbox: both must agree on the protocol."""
 
 import json
 from pathlib import Path
@@ -21,18 +21,18 @@ def sandbox():
 
 @pytest.fixture
 def caller(sandbox):
-    caller = Caller(sandbox.url, CallTimeouts(first_byte=5, idle=0.5, checkpoint=0, look=0.02))
+    caller = Caller(sandbox.url, CallTimeouts(first_byte=5, idle=0.5, checkpoint=0, check_interval=0.02))
     yield caller
     caller.messages.close()
 
 
-def test_a_text_comes_home(caller):
+def test_a_text_answer_is_returned(caller):
     done = caller(prompt="Hei på deg")
 
     assert isinstance(done, Completion)
     assert "sandbox" in done.text
     assert done.cost_usd
-    assert caller.told[-1].text == done.text
+    assert caller.progress[-1].text == done.text
 
 
 def test_the_example_invoice_gives_its_133_fields(caller):
@@ -45,7 +45,7 @@ def test_the_example_invoice_gives_its_133_fields(caller):
     assert set(done.json) == set(request["options"]["outputSchema"]["properties"])
 
 
-def test_a_pause_is_gone_on_from(caller):
+def test_a_paused_call_is_continued(caller):
     done = caller(prompt="[sandbox: pause-turn] [sandbox: say one two three four]")
 
     assert done.text.startswith("one two three four")
@@ -68,7 +68,7 @@ def test_a_pause_is_gone_on_from(caller):
         ("refuse", "refusal", "fail", False),
     ],
 )
-def test_its_troubles_are_told_apart(caller, orders, reason, remedy, ambiguous):
+def test_the_faults_of_the_sandbox_are_classified(caller, orders, reason, remedy, ambiguous):
     failure = caller(prompt=f"{reason} [sandbox: {orders}] [sandbox: long 200]")
 
     assert (failure.reason, failure.remedy.value, failure.ambiguous) == (reason, remedy, ambiguous)

@@ -1,4 +1,4 @@
-"""One URL, two readers: the guard checks the very host that the HTTP library then asks for, or nobody is called."""
+"""The guard checks the same host that the HTTP library then connects to, for any URL."""
 
 from __future__ import annotations
 
@@ -27,24 +27,28 @@ _HOSTS = st.sampled_from(
         ),
     ]
 )
-_SEAMS = st.sampled_from(
+_DELIMITERS = st.sampled_from(
     [*"@:/\\?#[]%;&,.=~!$'()*+|^`{}<>\" \t\r\n\x00\x7f", "%00", "%2f", "%40", "//", "..", "\u2028", "\uff0f"]
 )
-_LOOSE = st.one_of(_HOSTS, _SEAMS, st.sampled_from(["http:", "https:", "//", "80", "443", "8080", "user", "a", "b"]))
+_PARTS = st.one_of(
+    _HOSTS, _DELIMITERS, st.sampled_from(["http:", "https:", "//", "80", "443", "8080", "user", "a", "b"])
+)
 _PORTS = st.sampled_from(["", "", ":80", ":443", ":8080", ":65535", ":0", ":080", ":"])
-_REST = st.lists(st.one_of(_SEAMS, st.sampled_from(["/", "?", "a", "=", "æ", "https://b.no/", "@a.no"])), max_size=8)
-_WHOLE = st.builds(
+_REST = st.lists(
+    st.one_of(_DELIMITERS, st.sampled_from(["/", "?", "a", "=", "æ", "https://b.no/", "@a.no"])), max_size=8
+)
+_COMPLETE = st.builds(
     "{}://{}{}/{}".format, st.sampled_from(["http", "https", "HTTP"]), _HOSTS, _PORTS, _REST.map("".join)
 )
 _URLS = st.one_of(
-    _WHOLE,
-    st.builds(lambda url, at, seam: url[:at] + seam + url[at:], _WHOLE, st.integers(0, 40), _LOOSE),
+    _COMPLETE,
+    st.builds(lambda url, at, part: url[:at] + part + url[at:], _COMPLETE, st.integers(0, 40), _PARTS),
     st.builds("http://{}/{}".format, st.text(max_size=12), st.text(max_size=12)),
-    st.lists(_LOOSE, max_size=12).map("".join),
+    st.lists(_PARTS, max_size=12).map("".join),
 )
 
 
-def read(url: str) -> WebhookUrl | None:
+def parse_or_none(url: str) -> WebhookUrl | None:
     try:
         return parse_url(url)
     except InvalidUrl:
@@ -61,12 +65,12 @@ def read(url: str) -> WebhookUrl | None:
 @example("http://[::1]@example.com/")
 @example("http://example.com/../@127.0.0.1")
 @example("http://example.com%2f@127.0.0.1/")
-def test_what_is_checked_is_what_is_asked_for(url: str) -> None:
+def test_the_checked_host_is_the_requested_host(url: str) -> None:
     """
-    Whatever is taken: the library reads the same scheme, host and port in it as we do, before and after it has
-    prepared the request; and nothing of it can end the request line or add a header.
+    For each valid URL the library parses the same scheme, host and port, before and after it prepares the request, and
+    the path can neither end the request line nor add a header.
     """
-    target = read(url)
+    target = parse_or_none(url)
     if target is None:
         return
 
@@ -83,16 +87,16 @@ def test_what_is_checked_is_what_is_asked_for(url: str) -> None:
 
 @settings(max_examples=700, deadline=None)
 @given(_URLS)
-def test_reading_a_url_again_says_the_same(url: str) -> None:
-    """What is called is written in the one way that leaves nothing to read differently."""
-    target = read(url)
+def test_parsing_is_idempotent(url: str) -> None:
+    """The normalized URL parses to itself."""
+    target = parse_or_none(url)
     if target is not None:
-        assert read(target.url) == target
+        assert parse_or_none(target.url) == target
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 5))
-def test_no_odd_notation_of_an_address_is_a_name(number: int, how: int) -> None:
-    """Decimal, octal, hexadecimal, short, with zeros in front: read as that very address, or refused."""
+def test_no_unusual_notation_of_an_address_is_a_name(number: int, notation: int) -> None:
+    """Decimal, octal, hexadecimal, short, zero-padded: parsed as the same address, or refused."""
     address = ipaddress.IPv4Address(number)
     parts = address.packed
     text = [
@@ -102,9 +106,9 @@ def test_no_odd_notation_of_an_address_is_a_name(number: int, how: int) -> None:
         f"{parts[0]}.{number & 0xFFFFFF}",
         f"{parts[0]}.{parts[1]}.{number & 0xFFFF}",
         ".".join(f"0{part:o}" for part in parts),
-    ][how]
+    ][notation]
 
-    target = read(f"http://{text}/")
+    target = parse_or_none(f"http://{text}/")
 
     assert target is None or target.address == address
 
@@ -114,5 +118,5 @@ def test_an_ipv6_address_is_itself(number: int) -> None:
     address = ipaddress.IPv6Address(number)
 
     for text in (str(address), address.exploded, str(address).upper()):
-        target = read(f"http://[{text}]/")
+        target = parse_or_none(f"http://[{text}]/")
         assert target is not None and target.address == address

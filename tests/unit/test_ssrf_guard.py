@@ -1,4 +1,4 @@
-"""The guard: which URLs are taken at the door, and which addresses are connected to."""
+"""SSRF guard: URLs accepted on submission, and the IP addresses that are connected to."""
 
 from __future__ import annotations
 
@@ -11,28 +11,24 @@ from claude_relay.errors import ConfigError
 from claude_relay.webhooks.allowlist import PrivateAllowlist
 from claude_relay.webhooks.ssrf_guard import Blocked, is_public, literal_problem, resolve
 from claude_relay.webhooks.url import parse_url
-from tests.support.addresses import REFUSED, TAKEN
+from tests.support.webhook_urls import ALLOWED, REFUSED
 
-NOBODY = PrivateAllowlist()
-SOMEBODY = PrivateAllowlist.parse(
+ALLOW_NONE = PrivateAllowlist()
+ALLOW_SOME = PrivateAllowlist.parse(
     ("n8n", "make.internal:5678", "10.0.0.0/8", "127.0.0.1:5678", "[fd00::]:443", "fd12::/16", "")
 )
 
 
-@pytest.mark.parametrize("url", TAKEN)
+@pytest.mark.parametrize("url", ALLOWED)
 def test_a_public_url_is_taken(url):
-    """
-    What scenarios really use passes the door.
-    """
-    assert literal_problem(url, NOBODY) is None
+    """URLs that scenarios use are accepted."""
+    assert literal_problem(url, ALLOW_NONE) is None
 
 
 @pytest.mark.parametrize(("url", "why"), REFUSED, ids=lambda value: ascii(value)[:60])
-def test_a_url_that_must_not_be_called_is_refused_in_words(url, why):
-    """
-    Every way to write an inner address, or no URL at all, is a 400 that says what to mend.
-    """
-    problem = literal_problem(url, NOBODY)
+def test_a_url_that_must_not_be_called_is_refused_with_its_problem(url, why):
+    """Each way to write a private address, and each invalid URL, has a problem text that names the fix."""
+    problem = literal_problem(url, ALLOW_NONE)
 
     assert problem is not None
     assert any(words in problem for words in why.split("|")), problem
@@ -40,7 +36,7 @@ def test_a_url_that_must_not_be_called_is_refused_in_words(url, why):
 
 
 @pytest.mark.parametrize(
-    ("url", "taken"),
+    ("url", "allowed"),
     [
         ("http://n8n/", True),
         ("http://N8N.:81/", True),
@@ -58,28 +54,22 @@ def test_a_url_that_must_not_be_called_is_refused_in_words(url, why):
         ("http://user@n8n/", False),
     ],
 )
-def test_what_the_operator_names_is_taken(url, taken):
-    """
-    RELAY_ALLOW_PRIVATE_URLS opens the named hosts, ports and networks and nothing beside them.
-    """
-    assert taken is (literal_problem(url, SOMEBODY) is None)
+def test_hosts_on_the_allowlist_are_accepted(url, allowed):
+    """RELAY_ALLOW_PRIVATE_URLS allows the listed hosts, ports and networks only."""
+    assert allowed is (literal_problem(url, ALLOW_SOME) is None)
 
 
 @pytest.mark.parametrize("entry", ["::ffff:10.0.0.1", "[::ffff:10.0.0.1]:80", "10.0.0.1"])
-def test_a_mapped_address_is_named_by_either_of_its_names(entry):
-    """
-    To the kernel they are one.
-    """
+def test_an_ipv4_mapped_address_matches_in_both_notations(entry):
+    """The kernel connects to the same host."""
     allow = PrivateAllowlist.parse([entry])
 
     assert literal_problem("http://10.0.0.1/", allow) is None
     assert literal_problem("http://[::ffff:10.0.0.1]/", allow) is None
 
 
-def test_with_networks_alone_a_name_waits_for_its_lookup():
-    """
-    A container's name can lead into an allowed network; the door cannot know, so the attempt decides.
-    """
+def test_with_an_allowed_network_a_name_is_checked_at_the_attempt():
+    """A container's name can resolve into an allowed network, which is known only at the attempt."""
     docker = PrivateAllowlist.parse(["172.16.0.0/12"])
 
     assert literal_problem("http://n8n:5678/", docker) is None
@@ -87,7 +77,7 @@ def test_with_networks_alone_a_name_waits_for_its_lookup():
 
 
 @pytest.mark.parametrize(
-    ("alert", "url", "taken"),
+    ("alert", "url", "allowed"),
     [
         ("http://127.0.0.1:9093/alert", "http://127.0.0.1:9093/alert", True),
         ("http://127.0.0.1:9093/alert", "http://127.0.0.1:9094/alert", False),
@@ -98,29 +88,23 @@ def test_with_networks_alone_a_name_waits_for_its_lookup():
         (None, "http://127.0.0.1/", False),
     ],
 )
-def test_the_operators_own_address_is_open_to_his_alerts(alert, url, taken):
-    """
-    RELAY_ALERT_URL names its host and port, and nothing beside them.
-    """
-    assert taken is (literal_problem(url, NOBODY.with_url(alert)) is None)
-    assert NOBODY == PrivateAllowlist()
+def test_the_alert_url_allows_its_own_host_and_port(alert, url, allowed):
+    """RELAY_ALERT_URL allows its host and port only."""
+    assert allowed is (literal_problem(url, ALLOW_NONE.with_url(alert)) is None)
+    assert ALLOW_NONE == PrivateAllowlist()
 
 
-def test_bad_entries_are_all_named():
-    """
-    A setting that cannot be read stops the start with one sentence a fault.
-    """
+def test_all_invalid_entries_are_reported():
+    """An invalid setting stops the start with one sentence per problem."""
     with pytest.raises(ConfigError) as caught:
         PrivateAllowlist.parse(["n8n", "10.0.0.1/8", "http://n8n", "*", "2130706433", "n8n:x", "[::1"])
 
     assert len(caught.value.problems) == 6
-    assert all(one.startswith("RELAY_ALLOW_PRIVATE_URLS: '") for one in caught.value.problems)
+    assert all(problem.startswith("RELAY_ALLOW_PRIVATE_URLS: '") for problem in caught.value.problems)
 
 
 def test_the_url_that_is_called_has_the_host_that_was_checked():
-    """
-    The host is written as the guard read it, so that no later reader can take it for another.
-    """
+    """The URL is rewritten with the parsed host, so that no later parser can read another one."""
     target = parse_url("HTTPS://\uff22\uff2aØRN.no.:443/Ø?q=1")
 
     assert (target.host, target.port) == ("xn--bjrn-hra.no", 443)
@@ -129,13 +113,13 @@ def test_the_url_that_is_called_has_the_host_that_was_checked():
 
 
 def lookup(*addresses):
-    """A resolver that knows one answer."""
+    """A resolver with a fixed answer."""
 
     def resolver(host, port, type):
         family = {4: socket.AF_INET, 6: socket.AF_INET6}
         return [
-            (family[ipaddress.ip_address(one).version], type, 6, "", (one, port) if "." in one else (one, port, 0, 0))
-            for one in addresses
+            (family[ipaddress.ip_address(ip).version], type, 6, "", (ip, port) if "." in ip else (ip, port, 0, 0))
+            for ip in addresses
         ]
 
     return resolver
@@ -154,24 +138,20 @@ def lookup(*addresses):
         ["100.64.0.1"],
     ],
 )
-def test_one_inner_address_spoils_the_name(answers):
-    """
-    A name is refused as a whole when any of its addresses is inside, without telling which.
-    """
+def test_a_single_private_address_blocks_the_name(answers):
+    """The message does not name the private address."""
     with pytest.raises(Blocked) as caught:
-        resolve("hook.example.com", 443, NOBODY, lookup(*answers))
+        resolve("hook.example.com", 443, ALLOW_NONE, lookup(*answers))
 
     assert not isinstance(caught.value, OSError)
-    assert not any(one in str(caught.value) for one in answers)
+    assert not any(answer in str(caught.value) for answer in answers)
 
 
-def test_every_checked_address_is_handed_on_in_its_order():
-    """
-    The sender connects to these and asks nobody again.
-    """
-    found = resolve("hook.example.com", 443, NOBODY, lookup("2606:4700::1", "8.8.8.8"))
+def test_checked_addresses_keep_their_order():
+    """The sender connects to these without another lookup."""
+    addresses = resolve("hook.example.com", 443, ALLOW_NONE, lookup("2606:4700::1", "8.8.8.8"))
 
-    assert found == [
+    assert addresses == [
         (socket.AF_INET6, ("2606:4700::1", 443, 0, 0)),
         (socket.AF_INET, ("8.8.8.8", 443)),
     ]
@@ -189,37 +169,29 @@ def test_every_checked_address_is_handed_on_in_its_order():
         ("inside.example.com", 5678, "127.0.0.1", True),
     ],
 )
-def test_a_name_may_lead_where_the_operator_allows(host, port, answer, open_):
-    """
-    An allowed name may lead anywhere, any name may lead into an allowed network.
-    """
+def test_an_allowed_name_or_network_may_be_called(host, port, answer, open_):
+    """An allowed name may resolve to any address, any name may resolve into an allowed network."""
     if open_:
-        assert resolve(host, port, SOMEBODY, lookup(answer))
+        assert resolve(host, port, ALLOW_SOME, lookup(answer))
     else:
         with pytest.raises(Blocked):
-            resolve(host, port, SOMEBODY, lookup(answer))
+            resolve(host, port, ALLOW_SOME, lookup(answer))
 
 
 def test_a_name_without_addresses_is_not_found():
-    """
-    An empty answer is an error of the lookup, which may pass, and no refusal.
-    """
+    """An empty answer is a lookup error, which is retried, and not a block."""
     with pytest.raises(socket.gaierror):
-        resolve("hook.example.com", 443, NOBODY, lookup())
+        resolve("hook.example.com", 443, ALLOW_NONE, lookup())
 
 
 @pytest.mark.parametrize("literal", ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "localhost"])
-def test_what_the_system_takes_for_loopback_is_blocked(literal):
-    """
-    Were an odd notation to pass the door, the real resolver's answer is still checked.
-    """
+def test_loopback_in_any_notation_of_the_system_resolver_is_blocked(literal):
+    """The real resolver's answer is checked even if an unusual notation passes the parser."""
     with pytest.raises(Blocked):
-        resolve(literal, 80, NOBODY)
+        resolve(literal, 80, ALLOW_NONE)
 
 
 @pytest.mark.parametrize("text", ["1.1.1.1", "93.184.216.34", "2a00:1450:400f:80d::200e", "::ffff:1.1.1.1"])
 def test_the_internet_is_public(text):
-    """
-    Real addresses are not caught in the net.
-    """
+    """Public addresses are not blocked."""
     assert is_public(ipaddress.ip_address(text))

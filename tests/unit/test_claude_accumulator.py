@@ -1,4 +1,4 @@
-"""One message as it streams in: whatever comes, it is put together or said to be malformed."""
+"""`MessageAccumulator`: any stream is assembled or malformed."""
 
 import json
 
@@ -43,10 +43,8 @@ events = st.fixed_dictionaries({"type": st.sampled_from(KINDS)}, optional=fields
 
 
 @given(st.lists(events, max_size=6))
-def test_no_stream_however_strange_breaks_more_than_itself(stream):
-    """
-    The only error is `Malformed`, and what had come until then stays readable.
-    """
+def test_any_stream_is_assembled_or_malformed(stream):
+    """The only exception is `MalformedStream`, and the message so far stays readable."""
     answer = MessageAccumulator()
     for event in stream:
         try:
@@ -59,7 +57,7 @@ def test_no_stream_however_strange_breaks_more_than_itself(stream):
     assert all(isinstance(count, int) for count in answer.usage.values())
 
 
-def test_input_that_was_cut_off_is_no_input():
+def test_truncated_tool_input_is_dropped():
     answer = MessageAccumulator()
     answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "input": {}}})
     answer.feed(
@@ -69,7 +67,7 @@ def test_input_that_was_cut_off_is_no_input():
     assert answer.blocks() == [{"type": "tool_use", "input": {}}]
 
 
-def test_citations_and_text_that_came_with_the_start_are_kept():
+def test_citations_and_text_in_the_start_event_are_kept():
     answer = MessageAccumulator()
     answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "One "}})
     answer.feed({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "two"}})
@@ -108,5 +106,5 @@ def test_usage_is_flattened_to_counts(usage, flat):
         ({"fallback_credit": {"status": {"type": "redeemed"}}}, False),
     ],
 )
-def test_what_is_not_billed_by_the_list_is_known_by_its_usage(usage, listed):
+def test_usage_shows_whether_list_price_applies(usage, listed):
     assert at_list_price(usage) is listed

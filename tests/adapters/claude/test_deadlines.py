@@ -1,4 +1,4 @@
-"""Calls that are ended from this side: deadlines, a budget, being told to stop."""
+"""Calls that the relay ends: deadlines, cost limit, stop."""
 
 import threading
 
@@ -18,15 +18,13 @@ from tests.support.fake_claude import Drip, Hang, Wait, chunk, event, head, stop
         ((b"HTTP/1.1 200 OK\r\n", Drip(b"x-a: b\r\n", 0.02)), "first_byte_timeout", "did not begin to answer"),
         ((head(), Hang()), "first_byte_timeout", "did not begin to answer"),
         ((head(), Drip(PING, 0.02)), "first_byte_timeout", "did not begin to answer"),
-        ((*HALF, Hang()), "idle_timeout", "stood still"),
-        ((*HALF, Drip(chunk(b"data: "), 0.02)), "idle_timeout", "stood still"),
-        ((*HALF, Drip(PING, 0.02)), "idle_timeout", "nothing but signs of life"),
+        ((*HALF, Hang()), "idle_timeout", "stalled"),
+        ((*HALF, Drip(chunk(b"data: "), 0.02)), "idle_timeout", "stalled"),
+        ((*HALF, Drip(PING, 0.02)), "idle_timeout", "nothing but pings"),
     ],
 )
 def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason, words):
-    """
-    A read time-out would never fire against most of these. Claude may have worked, so it is marked.
-    """
+    """A read timeout would never fire against most of these. Claude may have worked, so the failure is ambiguous."""
     fake.then(*steps)
 
     failure = hasty()
@@ -38,17 +36,15 @@ def test_silence_drips_and_endless_pings_are_ended(fake, hasty, steps, reason, w
     eventually(lambda: fake.books and fake.books[0].outcome == "left")
 
 
-def test_pings_are_signs_of_life_for_a_while(fake, hasty):
-    """
-    Claude may think for longer than it may be silent.
-    """
+def test_pings_extend_the_idle_timeout_up_to_a_limit(fake, hasty):
+    """Claude may think for longer than the idle timeout."""
     fake.then(*HALF, Drip(PING, 0.02, times=20), *stopped())
 
     assert isinstance(hasty(), Completion)
 
 
-def test_the_whole_call_has_a_limit_however_lively_it_is(fake):
-    caller = Caller(fake.url, CallTimeouts(call_timeout=0.4, look=0.02))
+def test_the_call_timeout_holds_for_an_active_stream(fake):
+    caller = Caller(fake.url, CallTimeouts(call_timeout=0.4, check_interval=0.02))
     piece = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x"})
     fake.then(*HALF, Drip(piece, 0.02))
 
@@ -60,7 +56,7 @@ def test_the_whole_call_has_a_limit_however_lively_it_is(fake):
     assert caller.seconds < 5
 
 
-def test_an_answer_that_grows_dearer_than_allowed_is_stopped(fake, caller):
+def test_an_answer_that_exceeds_the_cost_limit_is_stopped(fake, caller):
     piece = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "word " * 700})
     fake.then(*HALF, Drip(piece, 0.01))
 
@@ -74,10 +70,10 @@ CANCEL = Failure(type=ErrorType.CANCELLED, message="cancelled", remedy=Remedy.FA
 
 
 @pytest.mark.parametrize("steps", [(Hang(),), (*HALF, Hang()), (*HALF, Drip(PING, 0.05))])
-def test_a_stop_is_seen_at_once_though_no_event_comes(fake, caller, steps):
+def test_a_stop_takes_effect_without_an_event(fake, caller, steps):
     fake.then(*steps)
-    told = threading.Timer(0.2, lambda: setattr(caller, "verdict", CANCEL))
-    told.start()
+    timer = threading.Timer(0.2, lambda: setattr(caller, "verdict", CANCEL))
+    timer.start()
 
     failure = caller()
 
@@ -90,11 +86,9 @@ def test_a_stop_is_seen_at_once_though_no_event_comes(fake, caller, steps):
     eventually(lambda: fake.books and fake.books[0].outcome == "left")
 
 
-def test_a_stop_is_seen_at_the_next_event(fake):
-    """
-    Without the watchdog's help: it looks once a minute here.
-    """
-    caller = Caller(fake.url, CallTimeouts(look=60, checkpoint=0))
+def test_a_stop_takes_effect_at_the_next_event(fake):
+    """Without the watchdog, whose interval is a minute here."""
+    caller = Caller(fake.url, CallTimeouts(check_interval=60, checkpoint=0))
     go = threading.Event()
     fake.then(*HALF, Wait(go), *written("more", 1), Hang())
 
@@ -118,14 +112,12 @@ def test_a_stop_before_the_start_sends_nothing(fake, caller):
     assert (caller.sent, fake.books) == ([], [])
 
 
-def test_a_stop_that_comes_with_the_end_comes_too_late(fake):
-    """
-    What was seen to its end stands.
-    """
-    caller = Caller(fake.url, CallTimeouts(look=60, checkpoint=0))
+def test_a_stop_after_the_end_has_no_effect(fake):
+    """A complete answer counts."""
+    caller = Caller(fake.url, CallTimeouts(check_interval=60, checkpoint=0))
 
     def progress(partial):
-        if partial.text and "estimated_output_tokens" not in partial.usage:  # `message_delta` has told; now the stop
+        if partial.text and "estimated_output_tokens" not in partial.usage:  # `message_delta` has arrived; now the stop
             caller.verdict = CANCEL
 
     done = caller.messages.call(a_prompt(), stop=lambda: caller.verdict, sending=list, progress=progress)
@@ -135,10 +127,8 @@ def test_a_stop_that_comes_with_the_end_comes_too_late(fake):
     assert done.text == TEXT
 
 
-def test_a_stop_flag_that_breaks_ends_no_other_call(fake, caller, caplog):
-    """
-    One thread watches them all, and it goes on.
-    """
+def test_a_failing_stop_flag_does_not_affect_other_calls(fake, caller, caplog):
+    """The shared watchdog thread continues."""
     fake.when("first", Hang())
     fake.when("second", Hang())
 
@@ -154,13 +144,13 @@ def test_a_stop_flag_that_breaks_ends_no_other_call(fake, caller, caplog):
         daemon=True,
     )
     first.start()
-    eventually(lambda: "could not be looked at" in caplog.text)
+    eventually(lambda: "deadline check failed" in caplog.text)
     threading.Timer(0.1, lambda: setattr(caller, "verdict", CANCEL)).start()
 
     assert caller(prompt="second").type is ErrorType.CANCELLED
 
 
-def test_one_thread_watches_all_calls(fake, caller):
+def test_a_single_thread_watches_all_calls(fake, caller):
     go = threading.Event()
     fake.when("Hei", *HALF, Wait(go), *stopped())
     results = []

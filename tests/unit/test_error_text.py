@@ -1,4 +1,4 @@
-"""What came back, for people."""
+"""Excerpts, `Retry-After` and error texts."""
 
 from __future__ import annotations
 
@@ -41,16 +41,12 @@ NOW = 1767225600.0  # Thu, 01 Jan 2026 00:00:00 GMT
     ],
 )
 def test_retry_after_is_seconds_or_a_date_within_a_day(value, seconds):
-    """
-    Whatever a receiver writes there, the wait is between nothing and a day.
-    """
+    """The wait is between zero and one day."""
     assert retry_after(value, now=NOW) == seconds
 
 
-def test_a_date_without_a_zone_is_utc_wherever_this_machine_is(monkeypatch):
-    """
-    As HTTP has it: the clock on the wall is nobody's business.
-    """
+def test_a_date_without_a_zone_is_utc_in_any_time_zone(monkeypatch):
+    """As HTTP defines it."""
     monkeypatch.setenv("TZ", "XXX-9")
     time.tzset()
     try:
@@ -61,10 +57,8 @@ def test_a_date_without_a_zone_is_utc_wherever_this_machine_is(monkeypatch):
 
 
 @given(st.text())
-def test_no_retry_after_is_too_strange(value):
-    """
-    Garbage is no wait at all, never an error.
-    """
+def test_any_retry_after_is_parsed_or_ignored(value):
+    """Invalid values give no wait and never raise."""
     wait = retry_after(value, now=NOW)
 
     assert wait is None or 0 <= wait <= 86_400
@@ -72,19 +66,15 @@ def test_no_retry_after_is_too_strange(value):
 
 @given(st.binary(max_size=5000))
 def test_an_excerpt_is_short_and_printable(body):
-    """
-    Any bytes become a text that cannot move a cursor, colour a terminal or turn the reading direction.
-    """
+    """No bytes can move a cursor, colour a terminal or change the reading direction."""
     text = excerpt(body)
 
     assert len(text) <= EXCERPT
     assert all(char.isprintable() or char in "\n\t" for char in text)
 
 
-def test_an_excerpt_keeps_words_and_lines_and_names_what_is_packed():
-    """
-    Plain words come through as they are; packed bytes are not unpacked to find any.
-    """
+def test_an_excerpt_keeps_text_and_names_compressed_bodies():
+    """Plain text is kept; compressed bytes are not decompressed."""
     assert excerpt("Queue is full\n\tÆ".encode()) == "Queue is full\n\tÆ"
     assert excerpt(b"\x1b[31mred\x00\r") == "\ufffd[31mred\ufffd\ufffd"
     assert "compressed" in excerpt(b"\x1f\x8b", "gzip")
@@ -107,7 +97,7 @@ def _wrapped(inner: Exception) -> Exception:
         (socket.gaierror(socket.EAI_NONAME, "x"), "could not be looked up: no such name"),
         (socket.gaierror(socket.EAI_AGAIN, "x"), "could not be looked up: its name servers gave no answer"),
         (ConnectionRefusedError(111, "x"), "refused the connection"),
-        (ConnectionResetError(104, "x"), "broke the connection off"),
+        (ConnectionResetError(104, "x"), "dropped the connection"),
         (http.client.RemoteDisconnected("x"), "closed the connection without an answer"),
         (http.client.BadStatusLine("/secret?key=1"), "answered with something that is not HTTP"),
         (OSError(101, "x"), "could not be reached: network is unreachable"),
@@ -115,19 +105,15 @@ def _wrapped(inner: Exception) -> Exception:
         (ZeroDivisionError("secret"), "could not be reached"),
     ],
 )
-def test_errors_are_told_in_words_with_the_host_alone(exc, words):
-    """
-    However deeply a library has wrapped it, the cause is named, and the URL is not.
-    """
-    told = describe("hook.example.com", _wrapped(exc))
+def test_an_error_text_names_the_cause_and_only_the_host(exc, words):
+    """The cause is named however deeply it is wrapped, and the URL never."""
+    text = describe("hook.example.com", _wrapped(exc))
 
-    assert words in told
-    assert "hook.example.com" in told
-    assert "secret" not in told
+    assert words in text
+    assert "hook.example.com" in text
+    assert "secret" not in text
 
 
-def test_an_unknown_error_is_told_by_its_name():
-    """
-    Even a bug of ours ends as a sentence.
-    """
+def test_an_unknown_error_is_described_by_its_class():
+    """Even an internal error becomes a sentence."""
     assert describe("h", KeyError("secret")) == "the POST to h failed unexpectedly (KeyError)"

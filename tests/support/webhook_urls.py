@@ -1,8 +1,8 @@
-"""URLs that a webhook or a file may have, and the table of those that must never be called, each with why."""
+"""URLs that a webhook or a file may have, and URLs that are refused, each with words of its problem."""
 
 from __future__ import annotations
 
-TAKEN = [
+ALLOWED = [
     "https://hook.eu2.make.com/abc123",
     "HTTPS://HOOK.EU2.MAKE.COM/abc?x=1&y=%20",
     "http://example.com/",
@@ -20,42 +20,51 @@ TAKEN = [
     "https://10.example.com/",
 ]
 
-ADDRESS, UNUSUAL, OWN_NAME = "not a public address", "in an unusual way", "one's own network only"
+ADDRESS, UNUSUAL, OWN_NAME = "not a public address", "in an unusual way", "only in a private network"
+SCHEME, NO_HOST, BAD_HOST = "begin with https://", "names no host", "neither a host name nor an IP address"
+SPACES = "without spaces, line breaks or invisible characters"
 REFUSED = [
-    # What is no webhook URL at all.
-    ("", "whole URL"),
-    ("hook.make.com/abc", "whole URL"),
-    ("//hook.make.com/abc", "whole URL"),
-    ("https:/hook.make.com", "whole URL"),
-    ("https://", "whole URL"),
-    ("ftp://example.com/", "whole URL"),
-    ("file:///etc/passwd", "whole URL"),
-    ("gopher://example.com/", "whole URL"),
-    ("javascript:alert(1)", "whole URL"),
-    ("https://example.com/" + "a" * 2029, "longer than 2048"),
-    ("https://example.com/a b", "spaces"),
-    (" https://example.com/", "spaces"),
-    ("https://example.com/\r\nHost: x", "line breaks"),
-    ("https://exam\tple.com/", "spaces"),
-    ("https://example.com/\x00", "control"),
-    ("https://example.com\\@127.0.0.1/", "backslashes"),
-    ("https://example.com/\u2028", "line breaks"),
-    ("https://example.com/\ud800", "control"),
+    # Not a webhook URL.
+    ("", SCHEME),
+    ("hook.make.com/abc", SCHEME),
+    ("//hook.make.com/abc", SCHEME),
+    ("https:/hook.make.com", SCHEME),
+    ("https:hook.make.com", SCHEME),
+    ("https:///x", NO_HOST),
+    ("https://:443/x", NO_HOST),
+    ("https://", NO_HOST),
+    ("ftp://example.com/", SCHEME),
+    ("file:///etc/passwd", SCHEME),
+    ("gopher://example.com/", SCHEME),
+    ("javascript:alert(1)", SCHEME),
+    ("https://example.com/" + "a" * 2029, "at most 2,048 characters"),
+    ("https://example.com/a b", SPACES),
+    (" https://example.com/", SPACES),
+    ("https://example.com/\r\nHost: x", SPACES),
+    ("https://exam\tple.com/", SPACES),
+    ("https://example.com/\x00", SPACES),
+    ("https://example.com\\@127.0.0.1/", "backslash"),
+    ("https://example.com/\u2028", SPACES),
+    ("https://exam\u200bple.com/", SPACES),
+    ("https://example.com/\ud800", SPACES),
     ("https://user:secret@example.com/", "user name"),
     ("https://example.com@127.0.0.1/", "user name"),
     ("https://@127.0.0.1/", "user name"),
     ("https://example.com/#top", "must not contain a #"),
     ("https://example.com#@127.0.0.1/", "must not contain a #|user name"),
-    ("https://exa$mple.com/", "neither a name nor an address"),
-    ("https://*.example.com/", "neither a name nor an address"),
-    ("https://-example.com/", "neither a name nor an address"),
-    ("https://example..com/", "neither a name nor an address"),
-    ("https://" + "a" * 64 + ".com/", "neither a name nor an address"),
-    ("https://" + "a." * 127 + "com/", "neither a name nor an address"),
-    ("https://%31%32%37.0.0.1/", "neither a name nor an address"),
+    ("https://exa$mple.com/", BAD_HOST),
+    ("https://*.example.com/", BAD_HOST),
+    ("https://-example.com/", BAD_HOST),
+    ("https://example..com/", BAD_HOST),
+    ("https://" + "a" * 64 + ".com/", BAD_HOST),
+    ("https://" + "a." * 127 + "com/", BAD_HOST),
+    ("https://%31%32%37.0.0.1/", BAD_HOST),
+    ("https://example.com,example.org/", BAD_HOST),
+    ("https://{{1.webhook}}/", BAD_HOST),
     ("https://☃.com/", "international name"),
     ("https://example.com:0/", "port from 1 to 65535"),
     ("https://example.com:65536/", "port from 1 to 65535"),
+    ("https://example.com:http/", "port from 1 to 65535"),
     ("https://example.com:/", "port from 1 to 65535"),
     ("https://example.com:\uff18\uff10/", "port from 1 to 65535"),
     ("https://example.com:80:90/", "port from 1 to 65535"),
@@ -63,7 +72,7 @@ REFUSED = [
     ("https://example.com:25/", "port 25"),
     ("https://8.8.8.8:53/", "port 53"),
     ("https://example.com:6667/", "port 6667"),
-    # Addresses, plainly written.
+    # IP addresses in standard notation.
     ("http://127.0.0.1/", ADDRESS),
     ("http://127.255.255.254:8080/", ADDRESS),
     ("http://0.0.0.0/", ADDRESS),
@@ -106,8 +115,8 @@ REFUSED = [
     ("http://[127.0.0.1]/", "brackets|cannot be read"),
     ("http://[v1.x]/", "brackets|cannot be read"),
     ("http://[::1/", "cannot be read"),
-    ("http://[::1]x/", "neither a name|cannot be read"),
-    ("http://::1/", "port from 1 to 65535|neither"),
+    ("http://[::1]x/", "neither a host name|cannot be read"),
+    ("http://::1/", "port from 1 to 65535|neither|names no host"),
     ("http://192.31.196.1/", ADDRESS),
     ("http://192.52.193.1/", ADDRESS),
     ("http://192.175.48.1/", ADDRESS),
@@ -116,7 +125,7 @@ REFUSED = [
     ("http://[64:ff9b::10.0.0.1]/", ADDRESS),
     ("http://[64:ff9b::169.254.169.254]/", ADDRESS),
     ("http://[100::1]/", ADDRESS),
-    # The same in disguise.
+    # IP addresses in disguise.
     ("http://127.1/", UNUSUAL),
     ("http://127.0.1/", UNUSUAL),
     ("http://2130706433/", UNUSUAL),
@@ -128,12 +137,12 @@ REFUSED = [
     ("http://0/", UNUSUAL),
     ("http://0x/", UNUSUAL),
     ("http://127.0.0.1./", ADDRESS),
-    ("http://127.0.0.1../", "neither a name nor an address"),
+    ("http://127.0.0.1../", BAD_HOST),
     ("http://8.8.8.8.8/", UNUSUAL),
     ("http://\uff11\uff12\uff17.0.0.1/", ADDRESS),
     ("http://①②⑦.⓪.⓪.①/", ADDRESS),
     ("http://127。0。0。1/", ADDRESS),
-    # Names that lead inside by themselves.
+    # Names of private hosts.
     ("http://localhost/", OWN_NAME),
     ("http://LOCALHOST:3000/", OWN_NAME),
     ("http://localhost./", OWN_NAME),

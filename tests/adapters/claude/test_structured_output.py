@@ -1,4 +1,4 @@
-"""Structured output: asked for natively or in words, checked here in any case."""
+"""Structured output: native or through the prompt, and always validated."""
 
 import json
 from dataclasses import replace
@@ -30,10 +30,8 @@ def test_structured_output_is_parsed_and_validated(fake, caller):
 
 
 @pytest.mark.parametrize("text", ['{"n": "seven"}', "Seven."])
-def test_an_answer_that_does_not_fit_is_no_success(fake, caller, text):
-    """
-    It counts as an ordinary try, and what it cost is kept: it was seen to its end, so nothing is in doubt.
-    """
+def test_an_answer_that_does_not_match_is_a_failure(fake, caller, text):
+    """It counts as an ordinary attempt and its cost is kept; it was complete, so it is not ambiguous."""
     fake.then(*structured(text))
 
     failure = caller(a_structured_prompt())
@@ -52,11 +50,8 @@ def test_a_truncated_structured_answer_is_completed_without_json(fake, caller):
     assert "maxTokens" in done.warnings[0]
 
 
-def test_a_schema_that_claude_refuses_is_asked_for_in_words(fake, caller):
-    """
-    Structured output has limits of size that it does not tell beforehand; a refusal is free. It is learnt for the next
-    time.
-    """
+def test_a_refused_schema_is_put_into_the_prompt(fake, caller):
+    """Structured output has undocumented limits; a refusal is free. The refused schema is remembered."""
     fake.then(*refusal("400 Bad Request", "invalid_request_error", text="Schema is too complex."))
     fake.then(*structured('{"n": 7}'))
     fake.then(*structured('{"n": 8}'))
@@ -64,13 +59,13 @@ def test_a_schema_that_claude_refuses_is_asked_for_in_words(fake, caller):
     first, second = caller(a_structured_prompt()), caller(a_structured_prompt())
 
     assert (first.json, second.json) == ({"n": 7}, {"n": 8})
-    assert "in words" in first.warnings[0]
+    assert "put into the prompt" in first.warnings[0]
     assert ["output_config" in seen.body for seen in fake.books] == [True, False, False]
     assert json.dumps(SCHEMA) in fake.books[1].body["system"]
-    assert [(step.outcome, step.cost_usd) for step in caller.went_on] == [("invalid_request", None)]
+    assert [(step.outcome, step.cost_usd) for step in caller.followups] == [("invalid_request", None)]
 
 
-def test_claude_is_shown_what_it_has_to_mend(fake, caller):
+def test_a_repair_shows_claude_its_answer_and_the_problem(fake, caller):
     fake.then(*structured('{"n": 7}'))
     prompt = replace(a_structured_prompt(), repair=SchemaRepair(text='{"n": "seven"}', problem="n is no number"))
 
@@ -80,7 +75,7 @@ def test_claude_is_shown_what_it_has_to_mend(fake, caller):
     assert again["role"] == "user" and "n is no number" in again["content"]
 
 
-def test_a_request_that_is_refused_with_and_without_its_schema_fails_with_the_first_word(fake, caller):
+def test_a_request_refused_with_and_without_its_schema_has_the_first_message(fake, caller):
     fake.then(*refusal("400 Bad Request", "invalid_request_error", text="prompt is too long"))
     fake.then(*refusal("400 Bad Request", "invalid_request_error", text="still too long"))
 
@@ -90,7 +85,7 @@ def test_a_request_that_is_refused_with_and_without_its_schema_fails_with_the_fi
     assert "prompt is too long" in failure.message
 
 
-def test_what_is_no_schema_is_never_sent(fake, caller):
+def test_an_invalid_schema_is_never_sent(fake, caller):
     failure = caller(a_structured_prompt({"type": "nonsense"}))
 
     assert (failure.type, failure.remedy, failure.sent) == (ErrorType.INVALID_REQUEST, Remedy.FAIL, False)

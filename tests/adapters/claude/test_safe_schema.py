@@ -1,4 +1,4 @@
-"""A caller's schema cannot stop the process: patterns and references that run for ever are given up in time."""
+"""Time limit of schema validation: endless patterns and references do not stop the process."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def doubling(times: int) -> dict[str, object]:
     ],
     ids=["plain", "nested", "another draft below", "an older draft", "references"],
 )  # fmt: skip
-def test_a_check_that_would_take_for_ever_is_given_up(evil: dict[str, object]) -> None:
-    """And the rest of the process goes on meanwhile."""
+def test_endless_validation_times_out(evil: dict[str, object]) -> None:
+    """Other threads continue meanwhile."""
     ticks, over = [time.monotonic()], threading.Event()
 
     def tick() -> None:
@@ -49,7 +49,7 @@ def test_a_check_that_would_take_for_ever_is_given_up(evil: dict[str, object]) -
     began = time.monotonic()
     try:
         with pytest.raises(InvalidRequest, match="takes too long"):
-            schema.parsed('"' + "a" * 200 + '!"', evil, seconds=0.5)
+            schema.parse_answer('"' + "a" * 200 + '!"', evil, seconds=0.5)
     finally:
         over.set()
         ticking.join()
@@ -59,10 +59,10 @@ def test_a_check_that_would_take_for_ever_is_given_up(evil: dict[str, object]) -
 
 
 @pytest.mark.parametrize("at", ["patternProperties", "additionalProperties"])
-def test_names_are_matched_in_time_too(at: str) -> None:
+def test_property_names_are_matched_with_the_time_limit(at: str) -> None:
     evil = {"type": "object", "patternProperties": {EVIL: {}}, "additionalProperties": at == "patternProperties"}
     with pytest.raises(InvalidRequest, match="takes too long"):
-        schema.parsed('{"' + "a" * 200 + '!": 1}', evil, seconds=0.3)
+        schema.parse_answer('{"' + "a" * 200 + '!": 1}', evil, seconds=0.3)
 
 
 @pytest.mark.parametrize(
@@ -82,31 +82,31 @@ def test_names_are_matched_in_time_too(at: str) -> None:
         ({"enum": [{"$schema": "x"}]}, '{"$schema": "x"}', True),
     ],
 )
-def test_what_ends_is_judged_as_it_should_be(asked: dict[str, object], text: str, fits: bool) -> None:
+def test_validation_results_are_correct(asked: dict[str, object], text: str, fits: bool) -> None:
     if fits:
-        schema.parsed(text, asked)
+        schema.parse_answer(text, asked)
     else:
         with pytest.raises(schema.SchemaMismatch):
-            schema.parsed(text, asked)
+            schema.parse_answer(text, asked)
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("asked", "problem"),
     [
         ({"type": "strin"}, "at "),
-        ({"properties": {"a": {"pattern": "("}}}, "is no regular expression"),
-        ({"patternProperties": {"[": {}}}, "is no regular expression"),
+        ({"properties": {"a": {"pattern": "("}}}, "is not a regular expression"),
+        ({"patternProperties": {"[": {}}}, "is not a regular expression"),
         ({"pattern": "a" * 10_001}, "too long"),
-        ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "do not go together"),
+        ({"patternProperties": {"a": {}}, "unevaluatedProperties": False}, "cannot be combined"),
     ],
 )
-def test_a_schema_that_cannot_be_used_is_said_at_the_door(asked: dict[str, object], said: str) -> None:
-    assert said in (schema.schema_problem(asked) or "")
+def test_an_unusable_schema_is_reported_on_submission(asked: dict[str, object], problem: str) -> None:
+    assert problem in (schema.schema_problem(asked) or "")
 
 
-def test_letters_of_every_language_may_be_asked_for() -> None:
+def test_patterns_may_use_unicode_classes() -> None:
     assert schema.schema_problem({"type": "string", "pattern": r"^\p{Lu}\p{Ll}+$"}) is None
 
 
-def test_a_property_called_pattern_is_no_pattern() -> None:
+def test_a_property_named_pattern_is_not_a_pattern() -> None:
     assert schema.schema_problem({"type": "object", "properties": {"pattern": {"type": "string"}}}) is None

@@ -1,4 +1,4 @@
-"""Streams and connections that break, lie, or never come about."""
+"""Broken and malformed streams, and failed connections."""
 
 import socket
 
@@ -35,10 +35,8 @@ from tests.support.fake_claude import END, Hang, Reset, answer, chunk, event, he
         ((b"SSH-2.0-OpenSSH_9.6\r\n",), "connection"),
     ],
 )
-def test_what_is_not_seen_to_its_end_is_never_a_success(fake, caller, steps, reason):
-    """
-    It may have been paid for, and says so.
-    """
+def test_an_incomplete_stream_is_never_a_success(fake, caller, steps, reason):
+    """The failure is marked as ambiguous."""
     fake.then(*steps)
 
     failure = caller()
@@ -49,7 +47,7 @@ def test_what_is_not_seen_to_its_end_is_never_a_success(fake, caller, steps, rea
     assert failure.partial in ("", "Half an ", "Half an x")
 
 
-def test_what_is_new_in_a_stream_is_left_alone(fake, caller):
+def test_unknown_events_are_ignored(fake, caller):
     fake.then(
         head(),
         event("weather", sky="blue"),
@@ -67,7 +65,7 @@ def test_what_is_new_in_a_stream_is_left_alone(fake, caller):
     assert (done.text, done.content) == (TEXT, [{"type": "hologram", "x": 1}])
 
 
-def test_an_event_of_ten_megabytes_is_taken(fake, caller):
+def test_an_event_of_ten_megabytes_is_accepted(fake, caller):
     text = "æ" * 5_000_000
     long = event("content_block_delta", index=0, delta={"type": "text_delta", "text": text})
     fake.then(head(), started(), written("")[0], long, *stopped())
@@ -75,17 +73,15 @@ def test_an_event_of_ten_megabytes_is_taken(fake, caller):
     assert caller().text == text
 
 
-def test_an_answer_stands_though_the_connection_stays_open(fake, caller):
-    """
-    The message has ended; whatever hangs after it is nobody's concern.
-    """
+def test_an_answer_is_complete_even_if_the_connection_stays_open(fake, caller):
+    """The message has ended; the rest of the connection is ignored."""
     fake.then(*answer()[:-1], Hang())
 
     assert caller().text == TEXT
     eventually(lambda: fake.books[0].outcome == "left")
 
 
-def test_a_connection_refused_is_sure_to_cost_nothing():
+def test_a_refused_connection_is_unambiguous():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     caller = Caller(f"http://127.0.0.1:{port}")
@@ -98,7 +94,7 @@ def test_a_connection_refused_is_sure_to_cost_nothing():
     assert "could not be reached" in failure.message
 
 
-def test_a_name_that_does_not_resolve_is_sure_to_cost_nothing():
+def test_a_name_that_does_not_resolve_is_unambiguous():
     caller = Caller("http://nowhere.invalid")
 
     failure = caller()
@@ -107,11 +103,9 @@ def test_a_name_that_does_not_resolve_is_sure_to_cost_nothing():
     assert (failure.reason, failure.sent, failure.ambiguous) == ("connect", False, False)
 
 
-def test_a_failed_handshake_is_sure_to_cost_nothing(fake):
-    """
-    The far side speaks no TLS: not a byte of the request went out.
-    """
-    caller = Caller(fake.url.replace("http:", "https:"), CallTimeouts(connect=0.3, look=0.02))
+def test_a_failed_handshake_is_unambiguous(fake):
+    """The server does not support TLS: no byte of the request was sent."""
+    caller = Caller(fake.url.replace("http:", "https:"), CallTimeouts(connect=0.3, check_interval=0.02))
 
     failure = caller()
     caller.messages.close()
@@ -120,14 +114,12 @@ def test_a_failed_handshake_is_sure_to_cost_nothing(fake):
 
 
 def test_a_call_that_cannot_be_recorded_is_not_made(fake, caller):
-    """
-    The ledger comes before the first byte: when it cannot be written, nothing is sent.
-    """
+    """The ledger is written before the first byte; if that fails, nothing is sent."""
 
     def broken():
         raise RuntimeError("the disk is full")
 
-    failure = caller.messages.call(a_prompt(), stop=lambda: None, sending=broken, progress=caller.told.append)
+    failure = caller.messages.call(a_prompt(), stop=lambda: None, sending=broken, progress=caller.progress.append)
 
     assert (failure.type, failure.sent, failure.reason) == (ErrorType.INTERNAL, False, "not_recorded")
     assert not fake.books

@@ -1,4 +1,4 @@
-"""Error answers, and errors inside a stream that began as a success."""
+"""Error responses, and errors inside a stream with status 200."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from tests.support.fake_claude import END, Hang, answer, chunk, event, head, ref
         ("529 Overloaded", "overloaded_error", "overloaded", "wait"),
     ],
 )
-def test_an_error_answer_is_one_call_and_leaves_no_doubt_about_the_bill(fake, caller, status, kind, type_, remedy):
+def test_an_error_response_is_one_call_and_unambiguous(fake, caller, status, kind, type_, remedy):
     fake.then(*refusal(status, kind, None, ("x-should-retry", "true"), text="No such luck."))
 
     failure = caller()
@@ -33,7 +33,7 @@ def test_an_error_answer_is_one_call_and_leaves_no_doubt_about_the_bill(fake, ca
     assert len(fake.books) == 1
 
 
-def test_a_throttle_waits_as_long_as_its_header_says(fake, caller):
+def test_a_throttle_waits_for_retry_after(fake, caller):
     fake.then(*refusal("429 Too Many", "rate_limit_error", None, ("retry-after", "2")))
 
     assert caller().retry_after == 2.0
@@ -50,30 +50,28 @@ def test_a_spend_cap_parks(fake, caller):
 @pytest.mark.parametrize(
     "body", [b"", b"<html>Bad gateway</html>", b'{"error": "oops"}', b'{"error": {"type": 7}}', b"[]"]
 )
-def test_an_error_answer_with_a_strange_body_is_classed_by_its_status(fake, caller, body):
+def test_an_error_with_an_unexpected_body_is_classified_by_status(fake, caller, body):
     fake.then(head("502 Bad Gateway", kind="text/html") + (chunk(body) if body else b"") + END)
 
     assert (caller().reason, caller.seconds < 5) == ("http_502", True)
 
 
-def test_an_error_answer_whose_body_never_ends_is_classed_by_its_status(fake, hasty):
+def test_an_error_with_an_endless_body_is_classified_by_status(fake, hasty):
     fake.then(head("529 Overloaded", kind="application/json"), chunk(b'{"type"'), Hang())
 
     assert hasty().remedy is Remedy.THROTTLE
 
 
 def test_a_redirect_is_not_followed(fake, caller):
-    """
-    The key and the prompt go to the address they were meant for, and nowhere else.
-    """
+    """The key and the prompt are sent to the configured host only."""
     fake.then(head("307 Temporary Redirect", [("Location", f"{fake.url}/elsewhere")]) + END)
 
     assert caller().reason == "http_307"
     assert [seen.path for seen in fake.books] == ["/v1/messages"]
 
 
-def test_every_answers_rate_limits_are_told(fake):
-    heard = []
+def test_the_rate_limits_of_each_response_are_reported(fake):
+    reports = []
     headers = (
         ("anthropic-ratelimit-requests-limit", "50"),
         ("anthropic-ratelimit-requests-remaining", "49"),
@@ -82,32 +80,32 @@ def test_every_answers_rate_limits_are_told(fake):
     )
     fake.then(head(headers=headers), *answer()[1:])
     fake.then(*refusal("429 Too Many", "rate_limit_error", None, *headers))
-    caller = Caller(fake.url, on_limits=lambda family, limits: heard.append((family, limits)))
+    caller = Caller(fake.url, on_limits=lambda family, limits: reports.append((family, limits)))
 
     caller()
     caller()
     caller.messages.close()
 
-    assert [family for family, _ in heard] == ["sonnet", "sonnet"]
-    assert [limits.status for _, limits in heard] == [200, 429]
-    assert (heard[0][1].requests.limit, heard[0][1].requests.remaining) == (50, 49)
-    assert (heard[1][1].output_tokens.reset, heard[1][1].retry_after) == (1_800_000_000.0, 3.0)
+    assert [family for family, _ in reports] == ["sonnet", "sonnet"]
+    assert [limits.status for _, limits in reports] == [200, 429]
+    assert (reports[0][1].requests.limit, reports[0][1].requests.remaining) == (50, 49)
+    assert (reports[1][1].output_tokens.reset, reports[1][1].retry_after) == (1_800_000_000.0, 3.0)
 
 
 def an_error(kind):
     return event("error", error={"type": kind, "message": "Sorry."})
 
 
-@pytest.mark.parametrize("before", [(head(),), (head(), PING), (head(), started())])
-def test_an_overload_before_any_text_is_a_throttle(fake, caller, before):
-    fake.then(*before, an_error("overloaded_error"), END)
+@pytest.mark.parametrize("prefix", [(head(),), (head(), PING), (head(), started())])
+def test_an_overload_before_any_text_is_a_throttle(fake, caller, prefix):
+    fake.then(*prefix, an_error("overloaded_error"), END)
 
     failure = caller()
 
     assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.OVERLOADED, Remedy.THROTTLE, False)
 
 
-def test_an_overload_after_text_counts_and_is_marked(fake, caller):
+def test_an_overload_after_text_is_ambiguous(fake, caller):
     fake.then(*HALF, an_error("overloaded_error"), END)
 
     failure = caller()
@@ -117,7 +115,7 @@ def test_an_overload_after_text_counts_and_is_marked(fake, caller):
     assert (failure.model, failure.cost_usd) == (SONNET, 0.00005)
 
 
-def test_another_error_after_the_start_is_marked_too(fake, caller):
+def test_another_error_after_the_start_is_ambiguous(fake, caller):
     fake.then(head(), started(), an_error("api_error"), END)
 
     failure = caller()
@@ -125,10 +123,8 @@ def test_another_error_after_the_start_is_marked_too(fake, caller):
     assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.UPSTREAM, Remedy.RETRY, True)
 
 
-def test_a_key_that_upstream_repeats_is_not_passed_on(fake):
-    """
-    Not even one that does not look like a key: a gateway's may be any word.
-    """
+def test_a_key_in_an_upstream_message_is_redacted(fake):
+    """Even if it does not look like a key: a gateway's may be any word."""
     caller = Caller(fake.url, api_key="hunter2hunter2")
     fake.then(*refusal("401 Unauthorized", "authentication_error", text="hunter2hunter2 is no key"))
 

@@ -1,9 +1,9 @@
-"""A small memory that forgets."""
+"""`TtlSet`."""
 
 from claude_relay.claude.ttl_set import TtlSet
 
 
-def test_what_was_met_is_known_for_a_while():
+def test_an_added_string_is_contained_until_it_expires():
     now = [0.0]
     recent = TtlSet(seconds=10, clock=lambda: now[0])
 
@@ -15,7 +15,7 @@ def test_what_was_met_is_known_for_a_while():
     assert "a" not in recent
 
 
-def test_the_oldest_is_forgotten_when_it_is_full():
+def test_the_oldest_string_is_removed_when_the_set_is_full():
     recent = TtlSet(seconds=10, clock=lambda: 0.0, size=2)
     for text in ("a", "b", "a", "c"):
         recent.add(text)

@@ -1,4 +1,4 @@
-"""Files of a call: checked before anything is sent, stored upstream once where they are large."""
+"""Files of a call: checked before anything is sent, and uploaded once if large."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Memory:
     def find(self, account, sha256):
         return self.rows.get((account, sha256))
 
-    def keep(self, file):
+    def save(self, file):
         self.rows[file.account, file.sha256] = file
 
-    def drop(self, file):
+    def delete(self, file):
         self.rows.pop((file.account, file.sha256))
 
 
@@ -56,7 +56,7 @@ def sources(seen):
     return [block["source"] for block in seen.body["messages"][-1]["content"] if block["type"] != "text"]
 
 
-def test_a_large_file_is_stored_once_and_named_by_its_id(fake, caller):
+def test_a_large_file_is_uploaded_once_and_referred_to_by_id(fake, caller):
     first, second = caller(with_files(a_file(BIG, name="a.pdf"))), caller(with_files(a_file(BIG), a_file(a_pdf())))
 
     assert isinstance(first, Completion) and isinstance(second, Completion)
@@ -68,7 +68,7 @@ def test_a_large_file_is_stored_once_and_named_by_its_id(fake, caller):
     assert [source["type"] for source in sources(fake.books[1])] == ["file", "base64"]
 
 
-def test_many_at_once_upload_it_once(fake, caller):
+def test_concurrent_calls_upload_a_file_once(fake, caller):
     threads = [
         threading.Thread(
             target=caller.messages.call,
@@ -94,8 +94,8 @@ def test_a_file_of_an_earlier_turn_is_not_sent_again_either(fake, caller):
     assert fake.books[1].body["messages"][0]["content"][0]["source"]["type"] == "file"
 
 
-def test_what_does_not_fit_into_one_request_is_stored_the_largest_first(fake, caller):
-    """Nothing is large by itself here; together they are more than a request may have."""
+def test_the_largest_files_are_uploaded_until_the_rest_fits(fake, caller):
+    """No file is large by itself; together they exceed the limit of a request."""
     small = LARGE - 50_000
     files = [a_file(a_pdf(padding=small - number)) for number in range(MAX_INLINE * 3 // 4 // small + 1)]
     caller(with_files(*files))
@@ -104,15 +104,15 @@ def test_what_does_not_fit_into_one_request_is_stored_the_largest_first(fake, ca
     assert [source["type"] for source in sources(fake.books[0])][:2] == ["file", "base64"]
 
 
-def test_what_is_to_be_erased_stays_out_of_there(fake, caller):
+def test_files_to_be_erased_are_not_uploaded(fake, caller):
     prompt = with_files(a_file(BIG))
     caller(replace(prompt, job=replace(prompt.job, retain=Retain.METADATA)))
 
     assert (fake.file_books, sources(fake.books[0])[0]["type"]) == ([], "base64")
 
 
-def test_a_file_that_is_gone_upstream_is_stored_again(fake, caller, shelf):
-    """The refused request is an entry of the ledger of its own."""
+def test_a_file_that_is_missing_upstream_is_uploaded_again(fake, caller, shelf):
+    """The refused request has its own ledger entry."""
     caller(with_files(a_file(BIG)))
     fake.files.clear()
     fake.then(*refusal("404 Not Found", "not_found_error", "file_expired"))
@@ -121,11 +121,11 @@ def test_a_file_that_is_gone_upstream_is_stored_again(fake, caller, shelf):
 
     assert isinstance(done, Completion)
     assert [seen.method for seen in fake.file_books] == ["POST", "GET", "POST"]
-    assert [step.outcome for step in caller.went_on] == ["not_found"]
+    assert [step.outcome for step in caller.followups] == ["not_found"]
     assert sources(fake.books[-1])[0]["file_id"] in fake.files
 
 
-def test_another_404_is_not_the_files_fault(fake, caller):
+def test_another_404_does_not_remove_the_upload(fake, caller):
     caller(with_files(a_file(BIG)))
     fake.then(*refusal("404 Not Found", "not_found_error", text="model: nothing"))
 
@@ -135,8 +135,8 @@ def test_another_404_is_not_the_files_fault(fake, caller):
     assert len(fake.books) == 2 and len(fake.files) == 1
 
 
-def test_where_no_files_are_stored_they_travel_inside(fake, caller):
-    """A gateway may not have that part of the API; it is not asked each time."""
+def test_files_are_sent_inline_if_uploads_are_unsupported(fake, caller):
+    """A gateway may lack the files API; it is not called each time."""
     fake.refuse_file(*refusal("404 Not Found", "not_found_error"))
     caller(with_files(a_file(BIG)))
     caller(with_files(a_file(BIG)))
@@ -153,29 +153,29 @@ def test_where_no_files_are_stored_they_travel_inside(fake, caller):
         ("401 No", "authentication_error", Remedy.PARK),
     ],
 )
-def test_an_upload_that_fails_has_sent_nothing_to_claude(fake, caller, status, kind, remedy):
+def test_a_failed_upload_sends_no_call(fake, caller, status, kind, remedy):
     fake.refuse_file(*refusal(status, kind))
 
     failure = caller(with_files(a_file(BIG)))
 
     assert (failure.remedy, failure.sent, fake.books) == (remedy, False, [])
-    assert "could not be stored" in failure.message
+    assert "could not be uploaded" in failure.message
 
 
 @pytest.mark.parametrize(("model", "most"), [("claude-sonnet-5-5", 600), ("claude-haiku-4-5", 100)])
-def test_pages_are_counted_before_a_cent_is_spent(fake, caller, model, most):
+def test_pages_are_counted_before_the_call(fake, caller, model, most):
     half = a_file(a_pdf(most // 2))
     assert isinstance(caller(with_files(half, half, model=model)), Completion)
 
     failure = caller(with_files(half, half, a_file(a_pdf()), model=model))
 
     assert (failure.type, failure.remedy, failure.sent) == (ErrorType.TOO_LARGE, Remedy.FAIL, False)
-    assert f"{most + 1} pages in all" in failure.message and f"at most {most}" in failure.message
+    assert f"{most + 1} pages in total" in failure.message and f"at most {most}" in failure.message
     assert len(fake.books) == 1
 
 
-def test_what_goes_into_a_batch_is_checked_likewise_and_travels_inside(fake, caller):
-    """A batch may be read a day later, when what was stored for it would be gone."""
+def test_files_in_a_batch_are_checked_and_sent_inline(fake, caller):
+    """A batch may be processed a day later, when an upload may have expired."""
     batches = caller.messages.batches()
     fine, locked = with_files(a_file(BIG)), with_files(a_file(a_pdf(password="secret")))
 
@@ -185,23 +185,23 @@ def test_what_goes_into_a_batch_is_checked_likewise_and_travels_inside(fake, cal
     batches.close()
 
 
-def test_a_locked_pdf_is_told_of_by_name(fake, caller):
+def test_a_locked_pdf_is_reported_by_its_field(fake, caller):
     failure = caller(with_files(a_file(a_pdf()), a_file(a_pdf(password="secret"))))
 
     assert (failure.type, failure.sent, fake.books) == (ErrorType.INVALID_REQUEST, False, [])
-    assert "files[1] opens with a password only" in failure.message
+    assert "files[1] requires a password" in failure.message
 
 
-def test_a_broken_pdf_is_left_to_claude_and_named_if_refused(fake, caller):
-    """Other readers read what this one does not."""
+def test_a_broken_pdf_is_sent_and_named_if_refused(fake, caller):
+    """Other parsers may be able to read it."""
     broken = a_file(b"%PDF-1.7\nnothing more")
     assert isinstance(caller(with_files(broken)), Completion)
     fake.then(*refusal("400 Bad Request", "invalid_request_error", text="The PDF specified was not valid."))
 
-    assert "files[0] could not be read as a PDF here" in caller(with_files(broken)).message
+    assert "files[0] could not be parsed as a PDF here" in caller(with_files(broken)).message
 
 
-def test_an_image_of_too_many_pixels_is_refused_in_words(fake, caller):
+def test_an_image_with_too_many_pixels_is_refused(fake, caller):
     png = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 9000, 10)
     failure = caller(with_files(a_file(png, mediaType="image/png")))
 
@@ -209,8 +209,8 @@ def test_an_image_of_too_many_pixels_is_refused_in_words(fake, caller):
     assert "files[0] is 9000 × 10 pixels" in failure.message
 
 
-def test_many_pdfs_are_looked_at_quickly(caller):
-    """Each content once: what was seen is remembered."""
+def test_pdf_inspections_are_cached(caller):
+    """Each content is inspected once."""
     pdf = a_file(a_pdf(90))
     caller(with_files(pdf))
     began = time.monotonic()
