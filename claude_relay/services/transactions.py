@@ -1,0 +1,54 @@
+"""Decorators that run a method of a use case in one store transaction."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+
+from ..ports import ReadTransaction, Store, Transaction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _HasStore(Protocol):
+    @property
+    def _store(self) -> Store: ...
+
+
+S = TypeVar("S", bound=_HasStore)
+
+
+@overload
+def transaction(method: Callable[Concatenate[S, Transaction, P], R], /) -> Callable[Concatenate[S, P], R]: ...
+@overload
+def transaction(
+    *, paid: bool
+) -> Callable[[Callable[Concatenate[S, Transaction, P], R]], Callable[Concatenate[S, P], R]]: ...
+def transaction(method: Callable[..., Any] | None = None, /, *, paid: bool = False) -> Any:
+    """
+    Run `method(self, tx, …)` in one write transaction of `self._store`; callers leave `tx` out.
+
+    The method may run again when a commit fails, so it has no effects besides those on `tx`. `paid`: the write records
+    an answer that was paid for.
+    """
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def run(self: _HasStore, *args: Any, **kwargs: Any) -> Any:
+            return self._store.write(lambda tx: method(self, tx, *args, **kwargs), paid=paid)
+
+        return run
+
+    return decorate if method is None else decorate(method)
+
+
+def query(method: Callable[Concatenate[S, ReadTransaction, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Run `method(self, tx, …)` in one read transaction of `self._store`; callers leave `tx` out."""
+
+    @functools.wraps(method)
+    def run(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._store.read(lambda tx: method(self, tx, *args, **kwargs))
+
+    return run
