@@ -13,7 +13,7 @@ from .claude import (
 )
 from .http import Fetcher, Sender
 from .notifier import Notifier, ReadyQueue
-from .records import BatchItem, DeliveryAttempt, Group, JobFilter, QueueHold, WorkerHeartbeat
+from .records import BatchItem, DeliveryAttempt, Group, JobFilter, WorkerHeartbeat
 from .store import BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "JobFilter",
     "ModelLister",
     "Notifier",
-    "QueueHold",
     "ReadTransaction",
     "ReadyQueue",
     "ResultsUnavailable",

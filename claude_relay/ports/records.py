@@ -21,16 +21,6 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueueHold:
-    """Why a part of the queue stands still: `scope` is `queue` or `family:opus`, until `until` (None: until told)."""
-
-    scope: str
-    reason: str
-    since: float
-    until: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class WorkerHeartbeat:
     """A worker's sign of life."""
 

@@ -13,12 +13,13 @@ from ..core.files.fetched import FetchedFile
 from ..core.files.uploaded import UploadedFile
 from ..core.jobs.change import Call, Change, Event, Outcome
 from ..core.jobs.failure import PartialResponse, SchemaRepair
+from ..core.jobs.holds import HoldScope, QueueHold
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
 from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import SpendSummary
-from .records import BatchItem, DeliveryAttempt, Group, JobFilter, QueueHold, WorkerHeartbeat
+from .records import BatchItem, DeliveryAttempt, Group, JobFilter, WorkerHeartbeat
 
 T = TypeVar("T")
 Names = Collection[str]
@@ -171,7 +172,7 @@ class Transaction(BatchWrites, ReadTransaction, Protocol):
     def delete_alert(self, cause: str) -> None: ...
     def save_group(self, group: Group) -> None: ...
     def save_hold(self, hold: QueueHold) -> None: ...
-    def delete_hold(self, scope: str) -> QueueHold | None: ...
+    def delete_hold(self, scope: HoldScope) -> QueueHold | None: ...
     def postpone_deadlines(
         self, *, since: float, until: float, group: str | None = None, owner: str | None = None, besides: Names = ()
     ) -> None: ...

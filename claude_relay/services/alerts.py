@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..core import alerts as rules
 from ..core import wire
 from ..core.alerts import Alert, AlertFacts, DeadDeliveries, ModelUsage
+from ..core.jobs.holds import PARK, Holds
 from ..core.models.catalog import ModelCatalog
 from ..ports import ReadTransaction, Transaction
 from .context import Context
@@ -148,7 +149,7 @@ class Alerts:
 
 
 def _facts(tx: ReadTransaction, *, disk: str | None, models: Sequence[ModelUsage], watched_for: float) -> AlertFacts:
-    park = next((hold for hold in tx.holds() if hold.scope == "park"), None)
+    park = Holds(tx.holds(), tx.now).get(PARK)
     slowed = [one for one in tx.destinations() if one.slowed]
     names = {one.name for one in slowed}
     waits = [due.due_at for due in tx.due_destinations() if due.due_at <= tx.now and due.destination not in names]

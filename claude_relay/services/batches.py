@@ -10,16 +10,18 @@ from ..core.batches import Batch, BatchState, custom_id, grace, next_poll_at
 from ..core.jobs import batch_transitions
 from ..core.jobs.change import Change, with_warning
 from ..core.jobs.failure import Completion, Failure, Remedy, SchemaRepair
+from ..core.jobs.holds import BATCHES, QueueHold
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import Conflict
-from ..ports import BatchItem, BatchStatus, QueueHold, ReadTransaction, Transaction
+from ..ports import BatchItem, BatchStatus, ReadTransaction, Transaction
 from . import batch_results, upstream_circuit
-from .batch_planner import add_to_batch, is_awaited, load_entry, mark_probe, next_jobs
+from .batch_planner import add_to_batch, is_awaited, load_entry, next_jobs
 from .budgets import Budgets
 from .context import BatchEntry, Context
 from .conversation import turns_before
 from .execution import resume_if_parked
+from .holds import load_holds, start_probes
 
 #: How long a worker may have a batch in hand, in seconds: longer than anything it does with one may take.
 BATCH_LEASE = 1800.0
@@ -176,7 +178,7 @@ class Batches:
                     changes.append(self._not_made(tx, one, failure))
             if failure.remedy is Remedy.THROTTLE and changes:
                 until = max(change.job.due_at for change in changes)
-                tx.save_hold(QueueHold(scope="batches", reason=failure.type.value, since=tx.now, until=until))
+                tx.save_hold(QueueHold(scope=BATCHES, reason=failure.type.value, since=tx.now, until=until))
             if failure.reason == "connect":
                 upstream_circuit.record_failure(tx, chance=self._context.rng.random())
             return changes
@@ -332,7 +334,7 @@ class Batches:
         jobs = next_jobs(tx, self._context.policy, self._context.prices)
         if not jobs:
             return None
-        mark_probe(tx)
+        start_probes(tx, load_holds(tx))
         identity = self._context.new_id(tx.now)
         items = []
         for job in jobs:

@@ -10,20 +10,18 @@ from .. import failpoints
 from ..core.jobs import fallback, transitions
 from ..core.jobs.change import Call, Change
 from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome, SchemaRepair
+from ..core.jobs.holds import PARK, HoldScope, QueueHold
 from ..core.jobs.job import Job
 from ..core.jobs.submission import Exchange
 from ..core.money.spend import day_of
 from ..errors import LeaseLost, NotFound
-from ..ports import QueueHold, ReadTransaction, Transaction
-from . import holds, model_fallback, outcomes, upstream_circuit
+from ..ports import ReadTransaction, Transaction
+from . import model_fallback, outcomes, upstream_circuit
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter, FamilyCapacity
 from .context import ClaimedJob, Context
 from .conversation import turns_before
-
-#: A parked queue is probed with one job: this often, in seconds, and never less often than that, though Anthropic named
-#: a date at the end of the month: a limit can be raised before it ends.
-PROBE_EVERY, MAX_PROBE_DELAY = 300.0, 3600.0
+from .holds import MAX_PROBE_DELAY, PROBE_EVERY, load_holds, release, start_probes
 
 
 class Execution:
@@ -58,15 +56,14 @@ class Execution:
         """
 
         def look(tx: ReadTransaction) -> float | None:
-            holds = {hold.scope: hold for hold in tx.holds()}
-            away = holds.get(upstream_circuit.SCOPE)
-            if "pause" in holds or "park" in holds or (away is not None and (away.until or 0.0) > tx.now):
+            holds = load_holds(tx)
+            if holds.queue_wide or holds.blocks_all:
                 return None
             groups = tx.groups()
             waits = tx.due(
                 limit=1,
                 skip_groups=[group.name for group in groups if group.paused_at is not None],
-                skip_families=_throttled(holds, tx.now),
+                skip_families=holds.throttled_families,
                 skip_owners=Budgets(tx, self._context.prices).blocked_owners,
             )
             if not waits:
@@ -235,18 +232,12 @@ class Execution:
     def _claim(
         self, tx: Transaction, worker: str, limit: int, ids: Collection[str] | None, rooms: FamilyCapacity
     ) -> Sequence[ClaimedJob]:
-        holds = {hold.scope: hold for hold in tx.holds()}
-        if "pause" in holds:
+        holds = load_holds(tx)
+        if holds.blocks_all:
             return []
-        if (park := holds.get("park")) is not None:
-            if park.until is None or park.until > tx.now:
-                return []
+        if holds.probe_only:
             limit = min(limit, 1)
-        if (away := holds.get(upstream_circuit.SCOPE)) is not None:
-            if (away.until or 0.0) > tx.now:
-                return []
-            limit = min(limit, 1)
-        gate, budgets = ClaimLimiter(tx, rooms, _throttled(holds, tx.now)), Budgets(tx, self._context.prices)
+        gate, budgets = ClaimLimiter(tx, rooms, holds.throttled_families), Budgets(tx, self._context.prices)
         claimed: list[ClaimedJob] = []
         while len(claimed) < limit:
             batch = self._candidates(tx, limit - len(claimed), ids, gate, budgets.blocked_owners)
@@ -256,10 +247,8 @@ class Execution:
             if not batch or ids is not None:
                 break
         gate.save()
-        if park is not None and claimed:
-            tx.save_hold(replace(park, until=tx.now + PROBE_EVERY))
-        if away is not None and claimed:
-            upstream_circuit.start_probe(tx, away)
+        if claimed:
+            start_probes(tx, holds)
 
         return claimed
 
@@ -348,23 +337,18 @@ def limit_schema_repair(tx: Transaction, job: Job, failure: Failure) -> Failure:
     return replace(failure, remedy=Remedy.FAIL, message=f"{failure.message}, also after it was asked to mend that")
 
 
-def _throttled(holds: dict[str, QueueHold], now: float) -> set[str]:
-    families = (scope.removeprefix("family:") for scope in holds if scope.startswith("family:"))
-    return {family for family in families if (holds[f"family:{family}"].until or 0.0) > now}
-
-
 def apply_backpressure(tx: Transaction, job: Job, change: Change, failure: Failure) -> None:
     """What a failed try says of the whole queue, or of a family of models."""
     now = tx.now
     if failure.remedy is Remedy.PARK:
-        known = next((hold for hold in tx.holds() if hold.scope == "park"), None)
+        current = load_holds(tx).get(PARK)
         until = now + min(max(PROBE_EVERY, failure.retry_after or 0.0), MAX_PROBE_DELAY)
         reason = "spend_limit" if failure.type is ErrorType.BUDGET else "key_refused"
-        tx.save_hold(QueueHold(scope="park", reason=reason, since=known.since if known else now, until=until))
+        tx.save_hold(QueueHold(scope=PARK, reason=reason, since=current.since if current else now, until=until))
     elif failure.remedy is Remedy.THROTTLE and change.job.due_at > now:
-        scope, reason = f"family:{job.family}", failure.type.value
-        known = next((hold for hold in tx.holds() if hold.scope == scope), None)
-        if known is not None and now - (known.until or 0.0) > model_fallback.SAME_TROUBLE:
+        scope, reason = HoldScope.family(job.family), failure.type.value
+        current = load_holds(tx).get(scope)
+        if current is not None and now - (current.until or 0.0) > model_fallback.SAME_TROUBLE:
             tx.delete_hold(scope)  # it is over; this one begins now
         tx.save_hold(QueueHold(scope=scope, reason=reason, since=now, until=change.job.due_at))
 
@@ -377,6 +361,6 @@ def record_spend(tx: Transaction, change: Change) -> None:
 
 def resume_if_parked(tx: Transaction, began_at: float) -> None:
     """A call that began after the park shows that the key works again. Older ones say nothing of it."""
-    held = next((hold for hold in tx.holds() if hold.scope == "park"), None)
-    if held is not None and began_at > held.since:
-        holds.release(tx, "park")
+    park = load_holds(tx).get(PARK)
+    if park is not None and began_at > park.since:
+        release(tx, PARK)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.jobs import batch_transitions, fallback, transitions
+from ..core.jobs.holds import Holds
 from ..core.jobs.job import Job
 from ..ports import ReadTransaction, Transaction, WorkerHeartbeat
 from . import model_fallback, outcomes
@@ -33,7 +34,7 @@ class Maintenance:
         prices = self._context.prices
 
         def late(tx: ReadTransaction, limit: int) -> Sequence[Job]:
-            stopped = any(hold.scope in ("pause", "park") for hold in tx.holds())
+            stopped = bool(Holds(tx.holds(), tx.now).queue_wide)
             paused = [group.name for group in tx.groups() if group.paused_at is not None]
             return tx.past_deadline(
                 limit=limit, asked_only=stopped, asked_only_in=paused, asked_only_of=Budgets(tx, prices).out

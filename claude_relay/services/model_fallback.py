@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core.intake.fields import Diagnostics
 from ..core.jobs import fallback
+from ..core.jobs.holds import HoldKind, Holds
 from ..core.jobs.job import Job
 from ..core.jobs.submission import StoredRequest
 from ..core.models.capabilities import fit_request
@@ -22,20 +23,17 @@ _STEP = 100
 
 def throttled_families(tx: ReadTransaction) -> set[str]:
     """Families of models that are held just now."""
-    return {
-        hold.scope.removeprefix("family:")
-        for hold in tx.holds()
-        if hold.scope.startswith("family:") and (hold.until or 0.0) > tx.now
-    }
+    return Holds(tx.holds(), tx.now).throttled_families
 
 
 def due_for_fallback(tx: ReadTransaction, patience: float) -> Sequence[tuple[Job, str]]:
     """Jobs that may turn to another model, as theirs has been held for longer than that, and the model."""
-    closed = throttled_families(tx)
+    holds = Holds(tx.holds(), tx.now)
+    closed = holds.throttled_families
     long = [
-        hold.scope.removeprefix("family:")
-        for hold in tx.holds()
-        if hold.scope.removeprefix("family:") in closed
+        family
+        for family, hold in holds.of_kind(HoldKind.FAMILY).items()
+        if family in closed
         and tx.now - hold.since >= patience
         and hold.reason in fallback.SWITCHABLE  # not for what this machine lacks
     ]

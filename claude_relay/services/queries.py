@@ -11,6 +11,7 @@ from ..core import clock_check, wire
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
 from ..core.jobs.change import Event
+from ..core.jobs.holds import PAUSE, Holds
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange, Submission
 from ..errors import InvalidRequest, NotFound, Problem
@@ -160,9 +161,8 @@ class Queries:
                 "paused": [group.name for group in tx.groups() if group.paused_at is not None],
                 "groups": _groups(tx),
                 "holds": [
-                    {"scope": hold.scope, "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
-                    for hold in tx.holds()
-                    if hold.until is None or hold.until > tx.now or hold.scope == "park"
+                    {"scope": str(hold.scope), "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
+                    for hold in Holds(tx.holds(), tx.now).listed
                 ],
                 "workers": [
                     {
@@ -208,10 +208,9 @@ class Queries:
             found = []
             if not any(tx.now - worker.seen_at < WORKER_SILENCE for worker in tx.workers()):
                 found.append(Problem(field="worker", problem="has not been seen lately: start claude-relay worker"))
-            for hold in tx.holds():
-                if hold.scope in ("pause", "park"):
-                    word = "is paused" if hold.scope == "pause" else f"is parked ({hold.reason})"
-                    found.append(Problem(field="queue", problem=f"{word}: claude-relay resume"))
+            for hold in Holds(tx.holds(), tx.now).queue_wide:
+                word = "is paused" if hold.scope == PAUSE else f"is parked ({hold.reason})"
+                found.append(Problem(field="queue", problem=f"{word}: claude-relay resume"))
             return found
 
         return self._store.read(look)
@@ -225,8 +224,10 @@ class Queries:
 
         def look(tx: ReadTransaction) -> str:
             waiting = f"{tx.waiting()} waiting"
-            words = {"pause": "paused", "park": "parked"}
-            stopped = [f"{words[hold.scope]} ({hold.reason})" for hold in tx.holds() if hold.scope in words]
+            stopped = [
+                f"{'paused' if hold.scope == PAUSE else 'parked'} ({hold.reason})"
+                for hold in Holds(tx.holds(), tx.now).queue_wide
+            ]
             return ", ".join([waiting, *stopped])
 
         return self._store.read(look)

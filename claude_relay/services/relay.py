@@ -16,6 +16,7 @@ from ..core.deliveries import destination as destinations
 from ..core.deliveries.delivery import Delivery
 from ..core.jobs import batch_transitions, transitions
 from ..core.jobs.change import Change, Event
+from ..core.jobs.holds import PAUSE, QUEUE_WIDE, QueueHold
 from ..core.jobs.job import Job, Retain, State
 from ..core.jobs.submission import StoredRequest, Submission
 from ..core.jobs.tombstone import Tombstone
@@ -25,7 +26,7 @@ from ..core.money.prices import PriceList
 from ..core.policy import Policy
 from ..core.text.ids import GROUP, uuid7
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
-from ..ports import Group, Notifier, QueueHold, ReadTransaction, Store, Transaction
+from ..ports import Group, Notifier, ReadTransaction, Store, Transaction
 from . import holds, outcomes, upstream_circuit
 from .acks import Acks
 from .admission import Admission
@@ -217,7 +218,7 @@ class Relay:
 
         def hold(tx: Transaction) -> None:
             if group is None:
-                tx.save_hold(QueueHold(scope="pause", reason="paused", since=tx.now))
+                tx.save_hold(QueueHold(scope=PAUSE, reason="paused", since=tx.now))
             elif (known := tx.group(group)).paused_at is None:
                 tx.save_group(replace(known, paused_at=tx.now))
 
@@ -235,7 +236,7 @@ class Relay:
                     holds.release_group(tx, group, known.paused_at)
                     tx.save_group(replace(known, paused_at=None))
                 return
-            holds.release(tx, *holds.QUEUE_WIDE)
+            holds.release(tx, *QUEUE_WIDE)
             upstream_circuit.record_success(tx)  # or will be: whoever asks for it wants it tried now
 
         self._store.write(release)

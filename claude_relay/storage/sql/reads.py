@@ -9,12 +9,13 @@ from ...core.deliveries.delivery import Delivery
 from ...core.files.fetched import FetchedFile
 from ...core.jobs.change import Call, Event, Outcome
 from ...core.jobs.failure import PartialResponse
+from ...core.jobs.holds import QueueHold
 from ...core.jobs.job import Job, State
 from ...core.jobs.submission import StoredRequest
 from ...core.jobs.tombstone import Tombstone
 from ...core.keys import ApiKey
 from ...core.text.ids import earliest_ulid
-from ...ports import DeliveryAttempt, Group, JobFilter, QueueHold, WorkerHeartbeat
+from ...ports import DeliveryAttempt, Group, JobFilter, WorkerHeartbeat
 from . import records
 from .acks import AckReads
 from .alerts import AlertReads

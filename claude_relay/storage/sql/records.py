@@ -11,12 +11,13 @@ from ...core.deliveries.destination import Destination
 from ...core.files.fetched import FetchedFile
 from ...core.jobs.change import Call, Event, Outcome
 from ...core.jobs.failure import PartialResponse
+from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job, Lease, OnInterrupt, Retain, State
 from ...core.jobs.submission import StoredRequest
 from ...core.jobs.tombstone import Tombstone
 from ...core.keys import ApiKey, Scope
 from ...core.text.rates import Rate
-from ...ports import DeliveryAttempt, Group, QueueHold, WorkerHeartbeat
+from ...ports import DeliveryAttempt, Group, WorkerHeartbeat
 
 JOB = (
     "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"
@@ -252,7 +253,7 @@ def to_group(row: Sequence[Any]) -> Group:
 
 def to_hold(row: Sequence[Any]) -> QueueHold:
     """From `scope, reason, since, until`."""
-    return QueueHold(scope=row[0], reason=row[1], since=row[2], until=row[3])
+    return QueueHold(scope=HoldScope.parse(row[0]), reason=row[1], since=row[2], until=row[3])
 
 
 def to_worker(row: Sequence[Any]) -> WorkerHeartbeat:

@@ -9,11 +9,12 @@ from ...core.deliveries.delivery import Delivery
 from ...core.files.fetched import FetchedFile
 from ...core.jobs.change import Change, Event
 from ...core.jobs.failure import PartialResponse
+from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job
 from ...core.jobs.submission import StoredRequest
 from ...core.keys import ApiKey
 from ...errors import Conflict
-from ...ports import DeliveryAttempt, Group, QueueHold, WorkerHeartbeat
+from ...ports import DeliveryAttempt, Group, WorkerHeartbeat
 from ..header_encryption import HeaderCipher
 from . import clock_step, records
 from .alerts import AlertWrites
@@ -186,12 +187,12 @@ class Writes(BatchWrites, Reads, ConversationWrites, UploadWrites, LedgerWrites,
         """Let a part of the queue stand still."""
         sql = """INSERT INTO holds (scope, reason, since, until) VALUES (?, ?, ?, ?)
                  ON CONFLICT (scope) DO UPDATE SET reason = excluded.reason, until = excluded.until"""
-        self._run(sql, (hold.scope, hold.reason, hold.since, hold.until))
+        self._run(sql, (str(hold.scope), hold.reason, hold.since, hold.until))
 
-    def delete_hold(self, scope: str) -> QueueHold | None:
+    def delete_hold(self, scope: HoldScope) -> QueueHold | None:
         """Let it go on; answers what held it."""
         sql = "DELETE FROM holds WHERE scope = ? RETURNING scope, reason, since, until"
-        found = self._run(sql, (scope,))
+        found = self._run(sql, (str(scope),))
         return records.to_hold(found[0]) if found else None
 
     def postpone_deadlines(
