@@ -13,7 +13,7 @@ from .claude import (
 )
 from .http import Fetcher, Sender
 from .notifier import Notifier, ReadyQueue
-from .records import BatchItem, DeliveryAttempt, Group, JobFilter, WorkerHeartbeat
+from .records import BatchItem, Group, JobFilter, WorkerHeartbeat
 from .store import BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "BatchWrites",
     "CallRequest",
     "Claude",
-    "DeliveryAttempt",
     "Fetcher",
     "Group",
     "JobFilter",

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ..core.deliveries.delivery import Reply
 from ..core.jobs.job import State
 
 
@@ -31,18 +30,6 @@ class WorkerHeartbeat:
     seen_at: float
     slots: int
     running: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliveryAttempt:
-    """One POST that was made for a delivery."""
-
-    delivery_id: str
-    number: int
-    at: float
-    url: str = field(repr=False)
-    reply: Reply
-    next_due: float | None = None  # None: it was the last
 
 
 @dataclass(frozen=True, kw_only=True)

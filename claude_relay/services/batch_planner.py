@@ -1,11 +1,11 @@
-"""Selection of the jobs of the next batch."""
+"""Planning of batches: selection of their jobs, and their rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..core.batches import MOST_BYTES, SUBMIT_WINDOW, is_ready
+from ..core.batches import MOST_BYTES, SUBMIT_WINDOW, Batch, BatchState, custom_id, is_ready
 from ..core.jobs import batch_transitions
 from ..core.jobs.job import Job, State
 from ..core.money.prices import PriceList
@@ -14,7 +14,7 @@ from ..ports import BatchItem, ReadTransaction, Transaction
 from . import model_fallback
 from .budgets import Budgets
 from .context import BatchEntry, Context
-from .holds import load_holds
+from .holds import load_holds, start_probes
 
 #: Batches that may wait to be sent. Jobs that are in none yet can still be paused, held to a budget, or called live.
 MAX_UNSENT = 4
@@ -48,15 +48,48 @@ def next_jobs(tx: ReadTransaction, policy: Policy, prices: PriceList) -> list[Jo
     return []
 
 
-def add_to_batch(tx: Transaction, job: Job, *, worker: str, budgets: Budgets, context: Context) -> Job:
-    """Put a job into a batch, with a model that still exists and its possible cost reserved."""
-    job = model_fallback.replace_retired_model(tx, job, context)
-    change = batch_transitions.enter_batch(job, worker=worker, now=tx.now)
-    if change.call is not None and budgets.binds(job) and (request := tx.request(job.id)) is not None:
-        change = replace(change, call=replace(change.call, reserved_usd=budgets.reserve(job, request)))
-    tx.save(change)
+def plan_batch(tx: Transaction, *, worker: str, context: Context) -> Batch | None:
+    """Put the next jobs into a planned batch; None where no batch should be sent now."""
+    budgets = Budgets(tx, context.prices)
+    jobs = next_jobs(tx, context.policy, context.prices)
+    if not jobs:
+        return None
+    start_probes(tx, load_holds(tx))
+    identity = context.new_id(tx.now)
+    items = []
+    for job in jobs:
+        number = _add_to_batch(tx, job, worker=worker, budgets=budgets, context=context).calls
+        name = custom_id(job.id, number)
+        items.append(BatchItem(custom_id=name, batch_id=identity, job_id=job.id, number=number))
+    times = [job.give_up_at for job in jobs if job.give_up_at is not None]
+    batch = Batch(
+        id=identity,
+        state=BatchState.PLANNED,
+        version=1,
+        planned_at=tx.now,
+        count=len(items),
+        next_at=tx.now,
+        give_up_at=min(times) if times else None,
+    )
+    tx.add_batch(batch, items)
 
-    return change.job
+    return batch
+
+
+def plan_part(tx: Transaction, origin: Batch, items: Sequence[BatchItem], *, context: Context) -> None:
+    """Plan a batch of items that move there from another."""
+    if not items:
+        return
+    batch = Batch(
+        id=context.new_id(tx.now),
+        state=BatchState.PLANNED,
+        version=1,
+        planned_at=origin.planned_at,
+        count=len(items),
+        next_at=tx.now,
+        give_up_at=origin.give_up_at,
+    )
+    tx.add_batch(batch, items)
 
 
 def load_entry(tx: ReadTransaction, item: BatchItem, context: Context | None = None) -> BatchEntry | None:
@@ -98,3 +131,14 @@ def _fitting(tx: ReadTransaction, jobs: Sequence[Job], budgets: Budgets) -> list
         selected.append(job)
 
     return selected
+
+
+def _add_to_batch(tx: Transaction, job: Job, *, worker: str, budgets: Budgets, context: Context) -> Job:
+    """Put a job into a batch, with a model that still exists and its possible cost reserved."""
+    job = model_fallback.replace_retired_model(tx, job, context)
+    change = batch_transitions.enter_batch(job, worker=worker, now=tx.now)
+    if change.call is not None and budgets.binds(job) and (request := tx.request(job.id)) is not None:
+        change = replace(change, call=replace(change.call, reserved_usd=budgets.reserve(job, request)))
+    tx.save(change)
+
+    return change.job

@@ -20,13 +20,6 @@ from ..ports import JobFilter
 from .context import Accepted, JobRef
 from .relay import Relay
 
-_STATES = {
-    "pending": (State.QUEUED, State.HELD),
-    "processing": (State.RUNNING, State.BATCHED),
-    "completed": (State.COMPLETED,),
-    "failed": (State.FAILED, State.CANCELLED),
-}
-
 
 def accepted_body(relay: Relay, accepted: Accepted, *, base: str | None = None) -> dict[str, Any]:
     """The 202. `base` is how the caller came here, where RELAY_PUBLIC_URL does not say it."""
@@ -117,10 +110,10 @@ def job_filter(*, status: Sequence[str] = (), since: str | None = None, limit: i
     problems = []
     states: list[State] = []
     for word in status:
-        if word in _STATES:
-            states.extend(_STATES[word])
+        if word in wire.STATES:
+            states.extend(wire.STATES[word])
         else:
-            problems.append(Problem(field="status", problem=f"must be one of {', '.join(_STATES)}"))
+            problems.append(Problem(field="status", problem=f"must be one of {', '.join(wire.STATES)}"))
     began = None
     try:
         began = parse_time_or_age("since", since)

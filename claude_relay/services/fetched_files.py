@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..core.files.fetched import FetchedFile
 from ..core.jobs import transitions
-from ..core.jobs.change import Event
+from ..core.jobs.events import Event, EventName
 from ..errors import LeaseLost
 from ..ports import Transaction
 from .context import ClaimedJob, Context
@@ -45,7 +45,8 @@ class FetchedFiles:
                 "ms": ms,
             }
             subject = f"file:{file.number}"
-            event = Event(job_id=job.id, subject=subject, version=1, at=tx.now, name="file_fetched", detail=detail)
+            name = EventName.FILE_FETCHED
+            event = Event(job_id=job.id, subject=subject, version=1, at=tx.now, name=name, detail=detail)
             tx.add_file(job.id, file, data, event)
 
         self._store.write(add)

@@ -10,7 +10,7 @@ from typing import Any
 from ..core import clock_check, wire
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
-from ..core.jobs.change import Event
+from ..core.jobs.events import Event
 from ..core.jobs.holds import PAUSE, Holds
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange, Submission

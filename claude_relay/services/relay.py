@@ -11,11 +11,11 @@ from typing import Any
 from .. import failpoints
 from ..core.batches import choose_lane
 from ..core.clock_step import Clocks
-from ..core.deliveries import delivery as deliveries
 from ..core.deliveries import destination as destinations
+from ..core.deliveries import transitions as delivery_transitions
 from ..core.deliveries.delivery import Delivery
 from ..core.jobs import batch_transitions, transitions
-from ..core.jobs.change import Change, Event
+from ..core.jobs.change import Change
 from ..core.jobs.holds import PAUSE, QUEUE_WIDE, QueueHold
 from ..core.jobs.job import Job, Retain, State
 from ..core.jobs.submission import StoredRequest, Submission
@@ -200,11 +200,11 @@ class Relay:
                 if url is None:
                     raise Conflict(f"job {job.request_id} has no webhook: read its result, or name an address")
                 return outcomes.create_delivery(tx, job, url, self._context)
-            again = deliveries.redeliver(delivery, now=tx.now, url=url)
-            tx.save_delivery(again, delivery.version, _event(again, "redelivered", tx.now))
-            if (there := tx.destination(again.destination)) is not None:
-                tx.save_destination(destinations.probe_soon(there, now=tx.now))
-            return again
+            change = delivery_transitions.redeliver(delivery, now=tx.now, url=url)
+            tx.save_delivery(change)
+            if (destination := tx.destination(change.delivery.destination)) is not None:
+                tx.save_destination(destinations.probe_soon(destination, now=tx.now))
+            return change.delivery
 
         delivery = self._store.write(move)
         self._context.notifier.notify()
@@ -388,7 +388,3 @@ def _purged(gone: Tombstone) -> Job:
         updated_at=gone.finished_at or gone.created_at,
         due_at=gone.created_at,
     )
-
-
-def _event(delivery: Delivery, name: str, now: float) -> Event:
-    return Event(job_id=delivery.job_id, subject=delivery.id, version=delivery.version, at=now, name=name)

@@ -270,7 +270,7 @@ def test_a_gone_address_is_dead_at_once_and_warned_about_until_it_takes_somethin
     assert status(relay, "r-1")["status"] == "dead"
 
     clock.advance(1)
-    relay._gone._asked_at = float("-inf")
+    relay._gone._read_at = float("-inf")
     one, other = relay.submit_many(
         [a_submission("r-2", webhook_url=f"{DEAD}/x"), a_submission("r-3", webhook_url=f"{DEAD}/y")]
     )
@@ -279,7 +279,7 @@ def test_a_gone_address_is_dead_at_once_and_warned_about_until_it_takes_somethin
 
     relay.redeliver(JobRef(request_id="r-1"))
     send(relay, Reply(status=200))
-    relay._gone._asked_at = float("-inf")
+    relay._gone._read_at = float("-inf")
     assert relay.submit(a_submission("r-4", webhook_url=f"{DEAD}/x")).warnings == ()
 
 

@@ -48,7 +48,7 @@ def test_one_repair_and_no_more(relay: Relay, clock: Clock) -> None:
     assert unfit(relay, second, "two").state is State.FAILED
     body = json.loads(relay.queries.result(R) or b"")
     assert (body["errorType"], body["attempts"], body["partialResponse"]) == ("schema", 2, "two")
-    assert body["costUsd"] == 0.02 and "asked to mend" in body["error"]
+    assert body["costUsd"] == 0.02 and "asked to fix" in body["error"]
     assert [call["outcome"] for call in relay.queries.job_details(R)["calls"]] == ["schema", "schema"]
 
 

@@ -104,7 +104,7 @@ def test_what_else_is_too_large_goes_too() -> None:
 def test_no_cut_goes_through_a_letter_or_its_escape(letter: str) -> None:
     """At whatever byte it falls."""
     text = f"a{letter}" * 5
-    cuts = [wire._beginning(text, room) for room in range(50)]
+    cuts = [wire._cut_text(text, room) for room in range(50)]
 
     assert all(text.startswith(cut) for cut in cuts)
     assert set(cuts) == {text[:length] for length in range(len(text) + 1)}
@@ -112,7 +112,7 @@ def test_no_cut_goes_through_a_letter_or_its_escape(letter: str) -> None:
 
 @given(st.text(st.sampled_from('\\u0041"ø\n\x01🎈'), max_size=400), st.integers(0, 800))
 def test_a_beginning_is_a_beginning_and_fits(text: str, room: int) -> None:
-    cut = wire._beginning(text, room)
+    cut = wire._cut_text(text, room)
 
     assert text.startswith(cut) and len(wire.encode(cut)) - 2 <= room
 
@@ -134,3 +134,11 @@ def test_what_is_too_large_is_cut_to_fit_and_says_where_the_rest_is(text: str, l
 @given(st.text(st.characters()))
 def test_no_text_breaks_the_encoding(text: str) -> None:
     json.loads(wire.encode({"a": text}))
+
+
+def test_every_state_has_one_of_the_four_public_words_and_is_listed_under_it() -> None:
+    assert set(wire.STATUS) == set(State)
+    assert list(wire.STATES) == ["pending", "processing", "completed", "failed"]
+    assert [state for states in wire.STATES.values() for state in states] == sorted(
+        State, key=lambda state: list(wire.STATES).index(wire.STATUS[state])
+    )

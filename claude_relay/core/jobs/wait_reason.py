@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from ..batches import Batch, BatchState
-from .failure import ErrorType
+from .failure import THROTTLES
 from .holds import BATCHES, UNREACHABLE, Holds, HoldScope
 from .job import Job, State
-
-#: A job that was throttled waits for its model, not for a time of its own.
-_THROTTLES = (ErrorType.RATE_LIMIT.value, ErrorType.OVERLOADED.value)
 
 
 def wait_reason(
@@ -42,9 +39,9 @@ def wait_reason(
         return _until(outage.reason, outage.until)
     family = HoldScope.family(job.family)
     if job.due_at > now:
-        if (cause := (job.waiting_for or "").partition(":")[0]) in _THROTTLES:
+        if (error := job.waiting_error) in THROTTLES and error is not None:  # it waits for its model, not for a time
             throttle = holds.get(family)
-            return _until(cause, max(job.due_at, throttle.until or 0.0 if throttle is not None else 0.0))
+            return _until(error.value, max(job.due_at, throttle.until or 0.0 if throttle is not None else 0.0))
         return f"due {_clock(job.due_at, now)}" + (f" ({job.waiting_for})" if job.waiting_for else "")
     if job.lane == "batch":
         if budget:
