@@ -1,4 +1,4 @@
-"""What the house asks of the world outside: Protocols only. `wiring` says who answers."""
+"""Ports: Protocols for everything outside the package. `wiring` chooses the adapters."""
 
 from .claude import (
     BatchApi,

@@ -1,4 +1,4 @@
-"""What is kept besides the values of `core`, and how jobs are chosen."""
+"""Stored records besides the values of `core`, and the filter of job lists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..core.jobs.job import State
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """What one group shares: None means no limit. `next_at` paces its rate: not before this time."""
+    """The limits of one group: None means no limit. `next_at` is the earliest next start, by its rate."""
 
     name: str
     concurrency: int | None = None
@@ -21,7 +21,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerHeartbeat:
-    """A worker's sign of life."""
+    """A worker's heartbeat."""
 
     id: str
     host: str
@@ -34,23 +34,23 @@ class WorkerHeartbeat:
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilter:
-    """Which jobs to list, newest first. `before` is the last id of the page before (a keyset, never an offset)."""
+    """A filter of jobs, listed newest first. `before` is the last id of the previous page (a keyset, not an offset)."""
 
-    owner: str | None = None  # None: every owner's
+    owner: str | None = None  # None: of all owners
     states: Collection[State] = ()
     group: str | None = None
     since: float | None = None
     text: str | None = None  # in prompt, answer, requestId
-    dead: bool = False  # whose delivery is dead
+    dead: bool = False  # only with a dead delivery
     unacked: bool = False
-    host: str | None = None  # whose delivery goes to that destination or host
+    host: str | None = None  # only with a delivery to that destination or host
     before: str | None = None
     limit: int = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchItem:
-    """One try of one job in a batch. `custom_id` is its name upstream; `done`: its result was taken in."""
+    """One attempt of one job in a batch. `custom_id` is its name at Anthropic; `done`: its result was applied."""
 
     custom_id: str
     batch_id: str

@@ -1,4 +1,4 @@
-"""The store: what is read, what is written, and what a transaction is."""
+"""The store: reads, writes and transactions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Names = Collection[str]
 
 
 class BatchReads(Protocol):
-    """A consistent look at batches and the jobs that are on that road."""
+    """Consistent reads of batches and the jobs in their lane."""
 
     def batch_candidates(
         self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
@@ -49,7 +49,7 @@ class BatchReads(Protocol):
 
 
 class BatchWrites(BatchReads, Protocol):
-    """What is written about batches."""
+    """Writes of batches and their items."""
 
     def add_batch(self, batch: Batch, items: Sequence[BatchItem]) -> None: ...
     def save_batch(self, batch: Batch, expects: int) -> None: ...
@@ -61,7 +61,7 @@ class BatchWrites(BatchReads, Protocol):
 
 
 class ReadTransaction(BatchReads, Protocol):
-    """A consistent look at the rows."""
+    """Consistent reads of all rows at one moment."""
 
     @property
     def now(self) -> float: ...
@@ -144,7 +144,7 @@ class ReadTransaction(BatchReads, Protocol):
 
 
 class Transaction(BatchWrites, ReadTransaction, Protocol):
-    """One transaction. What it wrote is there for all, or for nobody."""
+    """One write transaction: everything in it is committed, or nothing."""
 
     def add(self, change: Change, request: StoredRequest) -> None: ...
     def save(self, change: Change) -> None: ...
@@ -162,7 +162,7 @@ class Transaction(BatchWrites, ReadTransaction, Protocol):
     def save_delivery(self, change: DeliveryChange) -> None: ...
     def ack(self, job: Job, run: int, event: Event) -> None: ...
     def renew_deliveries(self, tokens: Sequence[str], expires_at: float) -> None: ...
-    def save_destination(self, known: Destination) -> None: ...
+    def save_destination(self, destination: Destination) -> None: ...
     def delete_destination(self, name: str) -> None: ...
     def save_gone_address(self, url: str) -> None: ...
     def delete_gone_addresses(self, *, url: str | None = None, before: float = 0.0) -> None: ...
@@ -188,10 +188,10 @@ class Transaction(BatchWrites, ReadTransaction, Protocol):
 
 
 class Store(Protocol):
-    """Where the jobs are: rows, no rules. Functions given to it may run again, so they have no effects of their own."""
+    """Storage of rows, without rules. Functions passed to it may run again, so they have no other effects."""
 
     def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T: ...
-    def read(self, look: Callable[[ReadTransaction], T]) -> T: ...
+    def read(self, work: Callable[[ReadTransaction], T]) -> T: ...
     def check(self) -> str | None: ...
     def scrub(self) -> None: ...
     def backup(self, target: Path) -> None: ...

@@ -59,11 +59,11 @@ class Acks:
 
     def remind(self) -> int:
         """Send results once more that were not acknowledged in time; returns their number."""
-        after = self._context.policy.ack_remind
-        if after is None or not self._any_unacked(after):
+        delay = self._context.policy.ack_remind
+        if delay is None or not self._any_unacked(delay):
             return 0
 
-        return self._remind(after)
+        return self._remind(delay)
 
     @query
     def _job_and_ack(self, tx: ReadTransaction, job_id: str, run: int) -> tuple[Job | None, float | None]:
@@ -81,12 +81,12 @@ class Acks:
         return tx.now
 
     @query
-    def _any_unacked(self, tx: ReadTransaction, after: float) -> bool:
-        return bool(_unacked(tx, after, 1))
+    def _any_unacked(self, tx: ReadTransaction, delay: float) -> bool:
+        return bool(_unacked(tx, delay, 1))
 
     @transaction
-    def _remind(self, tx: Transaction, after: float) -> int:
-        unacked = _unacked(tx, after, _STEP)
+    def _remind(self, tx: Transaction, delay: float) -> int:
+        unacked = _unacked(tx, delay, _STEP)
         for delivery in unacked:
             tx.save_delivery(transitions.remind(delivery, now=tx.now))
 
@@ -112,5 +112,5 @@ def ack_url(tx: Transaction, job: Job, context: Context) -> str | None:
     return f"{public_url.rstrip('/')}/ack/{ack_token.make_token(base64.b64decode(text), job.id, job.run)}"
 
 
-def _unacked(tx: ReadTransaction, after: float, limit: int) -> Sequence[Delivery]:
-    return tx.unacked_deliveries(before=cutoff(tx, after), limit=limit)
+def _unacked(tx: ReadTransaction, delay: float, limit: int) -> Sequence[Delivery]:
+    return tx.unacked_deliveries(before=cutoff(tx, delay), limit=limit)

@@ -216,7 +216,7 @@ def test_a_reminder_is_the_same_delivery_once(relay: Relay, store: Store, clock:
     assert unacked(relay) == ["forgotten"]
 
 
-def test_who_is_reminded_of_nothing(relay: Relay, store: Store, clock: Clock) -> None:
+def test_results_for_which_no_reminder_is_sent(relay: Relay, store: Store, clock: Clock) -> None:
     """What was applied, groups that never acknowledge, what is erased, earlier runs, and what never arrived."""
     made = [token(finished(relay, name)) for name in ("acked", "later")]
     finished(relay, "other group", group="other")
@@ -233,7 +233,7 @@ def test_who_is_reminded_of_nothing(relay: Relay, store: Store, clock: Clock) ->
     assert relay.acks.remind() == 0
 
 
-def test_nobody_is_reminded_unless_it_was_asked_for(store: Store, clock: Clock) -> None:
+def test_no_reminder_is_sent_unless_configured(store: Store, clock: Clock) -> None:
     relay = Relay(store, QuietNotifier(), Policy(public_url=PUBLIC))
     made = token(finished(relay, "acked"))
     finished(relay, "forgotten")
@@ -257,7 +257,7 @@ def test_an_ack_that_comes_during_the_post_counts(relay: Relay, clock: Clock) ->
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_what_lacks_an_ack_is_found_without_looking_at_the_rest(store: Store) -> None:
+def test_unacked_deliveries_are_read_by_their_index_only(store: Store) -> None:
     """A million acknowledged results slow neither the list nor the reminder: both go by the index of the others."""
     where, args = queries._conditions(JobFilter(unacked=True))
     listed = f"{queries._JOB} WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT 50"

@@ -134,7 +134,7 @@ def test_a_batch_leaves_by_size_and_by_linger(new_store: NewStore) -> None:
         world.close()
 
 
-def test_what_is_too_much_for_one_batch_goes_into_several(world: World) -> None:
+def test_jobs_over_the_size_of_a_batch_are_split_into_several(world: World) -> None:
     """By the bytes that are sent, which are more than those that are stored; and each job is sent once."""
     world.worker = world.another("w", most=1000)
     for name in ("a", "b", "c", "big", "d"):
@@ -271,7 +271,7 @@ def test_a_batch_that_never_arrived_goes_out_again_and_counts_nothing(world: Wor
     assert [call["outcome"] for call in world.record("a")["calls"]] == ["released", "completed"]
 
 
-def test_nobody_reads_results_twice(world: World) -> None:
+def test_results_are_read_once(world: World) -> None:
     """A worker that dies in the middle of the results is followed by one that takes in the rest, each once."""
     for name in "abcdef":
         world.submit(name)
@@ -395,7 +395,7 @@ def test_where_there_are_no_batches_it_is_called_live_with_a_warning(world: Worl
     assert "called live, at the full price" in world.result("a")["warnings"][0]
 
 
-def test_what_one_run_had_to_warn_of_is_not_the_next_ones(world: World) -> None:
+def test_warnings_of_one_run_are_not_carried_to_the_next(world: World) -> None:
     world.shelf.creations.append(refusal("404 Not Found", "not_found_error"))
     world.submit("a")
     world.until(lambda: world.job("a").lane == "live")
@@ -426,7 +426,7 @@ def test_a_default_deadline_stands_still_in_a_batch(world: World) -> None:
     assert before is not None and (world.job("a").deadline_at or 0) >= before + 0.3
 
 
-def test_what_a_job_may_cost_bounds_its_answer(world: World) -> None:
+def test_max_cost_limits_the_answer_in_a_batch(world: World) -> None:
     """Nothing can be stopped in the middle of a batch, so it is not asked for more than that pays for."""
     world.submit("a", max_cost_usd=0.0001)
     world.ended("a")
@@ -575,7 +575,7 @@ def test_one_schema_that_cannot_be_used_keeps_no_others_from_their_results(world
     assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
 
 
-def test_what_was_long_on_its_way_is_looked_for_as_long_as_any(new_store: NewStore) -> None:
+def test_a_creation_that_was_long_on_its_way_is_looked_for_the_full_time(new_store: NewStore) -> None:
     """An upload may take ten minutes and then be made: who begins to look only then must not send it again at once."""
     world = World(new_store(), batch_settle=60.0)
     try:

@@ -57,7 +57,7 @@ def test_many_at_once_do_not_run_over_a_budget(relay: Relay) -> None:
     assert relay.execution.claim("w", limit=100) == []
 
 
-def test_nobody_elses_jobs_wait_for_it_and_whoever_waits_is_told_why(relay: Relay) -> None:
+def test_only_the_jobs_of_that_key_wait_and_they_show_the_reason(relay: Relay) -> None:
     jobs(relay, 6)
     relay.submit(a_submission("waits", request=CENT), owner="make")
     first = claim(relay)
@@ -161,7 +161,7 @@ def test_a_deadline_that_passes_while_its_key_has_nothing_left_ends_nothing(rela
     assert [job.request_id for job in relay.maintenance.expire()] == ["waits"]
 
 
-def test_what_was_meant_for_a_batch_and_is_called_live_sets_the_whole_price_aside(store: Store) -> None:
+def test_a_batch_job_that_is_called_live_reserves_the_full_price(store: Store) -> None:
     """At half of it, twice as many would start as the budget bears."""
     relay = Relay(store, QuietNotifier(), Policy(batch_linger=0.0), prices=load_prices(None))
     relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)
@@ -175,7 +175,7 @@ def test_what_was_meant_for_a_batch_and_is_called_live_sets_the_whole_price_asid
     assert len(claim(relay)) == 5
 
 
-def test_what_was_said_before_in_a_conversation_is_set_aside_too(relay: Relay) -> None:
+def test_earlier_exchanges_of_a_conversation_are_reserved_too(relay: Relay) -> None:
     """It is sent again with each turn: ten thousand tokens cost more than the answer that is reckoned with."""
     relay.submit(a_submission("first", request=CENT), owner="make")
     [first] = claim(relay)

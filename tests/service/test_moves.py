@@ -162,7 +162,7 @@ def test_a_job_is_not_purged_while_an_old_run_is_still_being_told(relay: Relay, 
     assert relay.maintenance.purge() == 1
 
 
-def test_who_lost_its_job_before_the_first_byte_sends_nothing(relay: Relay) -> None:
+def test_a_worker_that_lost_its_lease_sends_nothing(relay: Relay) -> None:
     """It would be paid for beside the call of whoever has the job now, and in nobody's ledger."""
     relay.submit(a_submission("r-1"))
     [frozen] = relay.execution.claim("w1", limit=1)
@@ -291,7 +291,7 @@ def test_a_groups_pause_inside_the_relays_is_given_back_once(relay: Relay, store
     assert stored(store, "other").deadline_at == pytest.approx(before + 1000, abs=1)
 
 
-def test_what_a_job_cost_is_what_its_latest_run_cost(relay: Relay, store: Store) -> None:
+def test_the_cost_of_a_job_is_that_of_its_latest_run(relay: Relay, store: Store) -> None:
     """Status, result and callback show the run; the record's ledger keeps what was spent before it."""
     relay.submit(a_submission("r"))
     relay.execution.complete(claim(relay), a_completion(cost_usd=0.5))

@@ -93,7 +93,7 @@ def test_a_start_that_comes_a_little_late_shifts_none_after_it(relay: Relay, clo
     assert len(claim(relay)) == 1
 
 
-def test_who_waits_for_room_is_told_from_who_cannot_have_any(relay: Relay, clock: Clock) -> None:
+def test_waiting_for_capacity_differs_from_having_none(relay: Relay, clock: Clock) -> None:
     """By it a worker knows whether the end of a call, or a moment, makes room for those that are due."""
     assert relay.execution.seconds_until_capacity() is None
     relay.set_group("full", concurrency=1, rate=None)
@@ -136,7 +136,7 @@ def test_a_job_past_its_deadline_fails_with_a_callback(relay: Relay, clock: Cloc
     assert b'"errorType":"deadline"' in one.body
 
 
-def test_who_fails_gets_what_an_earlier_try_had_brought(relay: Relay, clock: Clock) -> None:
+def test_a_failed_job_delivers_the_partial_response_of_an_earlier_attempt(relay: Relay, clock: Clock) -> None:
     """It was paid for: also where the deadline passes while the job waits for its next try."""
     submit(relay, "late", deadline_at=clock() + 10)
     [claimed] = relay.execution.claim("w", limit=1)
@@ -272,7 +272,7 @@ def test_only_metadata_is_kept_once_it_is_delivered(relay: Relay, clock: Clock, 
             move(ref)
 
 
-def test_what_failed_or_was_never_delivered_is_kept_for_longer(relay: Relay, clock: Clock) -> None:
+def test_failed_and_undelivered_jobs_are_kept_longer(relay: Relay, clock: Clock) -> None:
     """Somebody may still want to see why, or have it sent again: thirty days, where an answer that arrived has one."""
     submit(relay, "arrived", "failed", "undelivered")
     for one in relay.execution.claim("w", limit=3):
@@ -329,7 +329,7 @@ def test_no_delivery_within_a_second_of_the_202(relay: Relay, clock: Clock) -> N
     assert len(relay.deliveries.claim("w", limit=1, at_once=1)) == 1
 
 
-def test_whoever_is_throttled_waits_for_the_rate_limit(relay: Relay) -> None:
+def test_a_throttled_job_waits_for_the_rate_limit(relay: Relay) -> None:
     """The one that met it and those behind it say the same; it is no time of their own that they wait for."""
     submit(relay, "met", "behind")
     [met] = relay.execution.claim("w", limit=1)
@@ -347,9 +347,7 @@ def test_whoever_is_throttled_waits_for_the_rate_limit(relay: Relay) -> None:
         (ErrorType.PERMISSION, "http_401", "key_refused"),
     ],
 )
-def test_whoever_waits_in_a_parked_queue_is_told_in_a_word(
-    relay: Relay, why: ErrorType, reason: str, word: str
-) -> None:
+def test_waiting_for_names_the_reason_of_a_parked_queue(relay: Relay, why: ErrorType, reason: str, word: str) -> None:
     """The upstream's own code stays in the job's events."""
     submit(relay, "met", "behind")
     [met] = relay.execution.claim("w", limit=1)

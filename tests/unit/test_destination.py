@@ -38,7 +38,7 @@ def slowed(now: float = 0.0) -> Destination:
         (Reply(error="points at 10.0.0.1", blocked=True), HealthSignal.NONE),
     ],
 )
-def test_what_a_reply_says_of_the_whole_destination(reply: Reply, sign: HealthSignal) -> None:
+def test_the_health_signal_of_a_reply(reply: Reply, sign: HealthSignal) -> None:
     """Whatever it thinks of one address, it answers; and a fault of ours is not the receiver's."""
     assert rules.health_signal(reply) is sign
 
@@ -53,7 +53,7 @@ def test_a_few_failures_change_nothing_and_one_answer_ends_the_row() -> None:
     assert after([*[FAILED] * (FAILURES - 1), OK] * 5) is None
 
 
-def test_our_own_faults_never_count() -> None:
+def test_local_faults_never_count() -> None:
     assert after([Reply(error="no resolver", local_fault=True)] * 100) is None
 
 
@@ -80,7 +80,7 @@ def test_the_pauses_between_probes_grow_up_to_the_longest() -> None:
     assert known.failing_since == 0.0
 
 
-def test_what_was_under_way_when_it_was_slowed_down_is_no_probe() -> None:
+def test_a_delivery_sent_before_the_slow_down_is_no_probe() -> None:
     known = slowed()
     late = after([FAILED] * 3, known, now=known.not_before - 0.1)
 
@@ -109,7 +109,7 @@ def test_once_it_answers_the_backlog_follows_at_a_bounded_pace() -> None:
     assert (now - 10.0) * rules.RECOVERY_RATE >= sent - 2 * MAX_CONCURRENT
 
 
-def test_one_that_falls_back_is_probed_again_where_it_had_left_off() -> None:
+def test_a_destination_that_relapses_keeps_its_probe_interval() -> None:
     known = slowed()
     for _ in range(5):
         again = after([FAILED], known, now=known.not_before)
@@ -122,7 +122,7 @@ def test_one_that_falls_back_is_probed_again_where_it_had_left_off() -> None:
     assert back.not_before - 100.0 >= known.probes
 
 
-def test_one_failure_does_not_undo_what_many_answers_have_shown() -> None:
+def test_one_failure_does_not_undo_many_successes() -> None:
     """As many in a row as there were answers before them, up to the usual number."""
     known = slowed()
     for answers in (1, 3, 20):
@@ -133,7 +133,7 @@ def test_one_failure_does_not_undo_what_many_answers_have_shown() -> None:
         assert last is not None and last.slowed and last.probes == known.probes
 
 
-def test_an_answer_now_and_then_does_not_end_the_trouble() -> None:
+def test_a_success_now_and_then_does_not_end_the_outage() -> None:
     """Since when it fails is told from the first failure on, until as many answers have come as count for health."""
     known = slowed(now=1000.0)
     for moment in (2000.0, 3000.0):
@@ -147,7 +147,7 @@ def test_an_answer_now_and_then_does_not_end_the_trouble() -> None:
     assert well is not None and well.failing_since is None
 
 
-def test_what_goes_where_nothing_has_failed_is_sent_first() -> None:
+def test_urls_without_failures_are_probed_first() -> None:
     def one(name: str, tries: int = 0, due_at: float = 0.0) -> Delivery:
         return Delivery(
             id=name, job_id="j", run=1, webhook_id="m", url=f"{HERE}/{name[0]}", state=DeliveryState.PENDING, version=1,
@@ -183,7 +183,7 @@ def test_with_half_of_the_senders_taken_each_destination_gets_one() -> None:
     assert rules.allocate(dues, {}, free=32, senders=64, now=2.0) == {"https://new": 1}
 
 
-def test_the_next_look_waits_for_no_one_that_may_not_be_called() -> None:
+def test_the_next_check_ignores_destinations_without_capacity() -> None:
     known = slowed()
     dues = [DueDestination(destination=HERE, due_at=0.0), DueDestination(destination="https://other", due_at=50.0)]
 
@@ -194,7 +194,7 @@ def test_the_next_look_waits_for_no_one_that_may_not_be_called() -> None:
     )
 
 
-def test_a_delivery_outlives_its_schedule_only_as_long_as_there_is_hope() -> None:
+def test_a_delivery_outlives_its_schedule_until_its_destination_is_silent_for_long() -> None:
     """Given up when it waited longer than its schedule, and for a destination that was silent for an hour."""
     known = slowed(now=1000.0)
     late = 1000.0 + rules.SLOW_AFTER
@@ -209,7 +209,7 @@ def test_a_delivery_outlives_its_schedule_only_as_long_as_there_is_hope() -> Non
     assert not rules.may_expire(Destination(name=HERE, failing_since=0.0), opened_at=0.0, schedule=(), now=late)
 
 
-def test_someone_who_mended_it_need_not_wait_a_minute() -> None:
+def test_a_redelivery_brings_the_next_probe_forward() -> None:
     far = Destination(name=HERE, slowed_at=0.0, failing_since=0.0, failures=99, probes=9, not_before=60.0)
 
     assert rules.probe_soon(far, now=10.0).not_before == 11.0

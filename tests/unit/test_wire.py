@@ -37,7 +37,7 @@ def test_success_keys_stand_in_the_contracts_order() -> None:
     )
 
 
-def test_failure_begins_with_the_seeds_keys_and_carries_the_rest() -> None:
+def test_failure_keys_begin_with_the_minimal_ones() -> None:
     body = failure()
 
     promised = "requestId error status timestamp errorType attempts usage costUsd partialResponse metadata".split()
@@ -63,18 +63,18 @@ def test_a_cost_is_never_rounded_to_nothing() -> None:
     assert json.loads(wire.encode(success()))["costUsd"] == 0.00000012
 
 
-def test_what_fits_is_sent_as_it_is() -> None:
+def test_a_body_within_the_limit_is_sent_unchanged() -> None:
     assert wire.callback_for_display(success(), callback="full", limit=10_000, result_url=None) is None
 
 
-def test_the_seeds_callback_has_the_seeds_keys_alone() -> None:
+def test_a_minimal_success_callback_has_the_minimal_keys_only() -> None:
     sent = wire.callback_for_display(success(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
     assert list(sent) == ["requestId", "response", "status", "timestamp", "usage", "model", "stopReason"]
 
 
-def test_the_seeds_failure_has_the_seeds_keys_alone() -> None:
+def test_a_minimal_failure_callback_has_the_minimal_keys_only() -> None:
     sent = wire.callback_for_display(failure(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
@@ -90,7 +90,7 @@ def test_no_more_of_an_answer_is_cut_off_than_must_be() -> None:
         assert 4000 - 7 < len(wire.encode(sent)) <= 4000
 
 
-def test_what_else_is_too_large_goes_too() -> None:
+def test_metadata_and_warnings_are_dropped_where_they_are_too_large() -> None:
     """Metadata, warnings and a long error are no reason to pass a receiver's limit."""
     body = {**failure(), "metadata": {"a": "x" * 5000}, "warnings": ["y" * 5000], "error": "z" * 5000}
     sent = wire.callback_for_display(body, callback="full", limit=1024, result_url="/r")
@@ -101,7 +101,7 @@ def test_what_else_is_too_large_goes_too() -> None:
 
 
 @pytest.mark.parametrize("letter", ["\n", "\x01", "\\", '"', "ø", "🎈"])
-def test_no_cut_goes_through_a_letter_or_its_escape(letter: str) -> None:
+def test_no_cut_splits_a_character_or_its_escape(letter: str) -> None:
     """At whatever byte it falls."""
     text = f"a{letter}" * 5
     cuts = [wire._cut_text(text, room) for room in range(50)]
@@ -118,7 +118,7 @@ def test_a_beginning_is_a_beginning_and_fits(text: str, room: int) -> None:
 
 
 @given(st.text(max_size=4000), st.integers(600, 3000))
-def test_what_is_too_large_is_cut_to_fit_and_says_where_the_rest_is(text: str, limit: int) -> None:
+def test_a_body_over_the_limit_is_cut_and_has_the_result_url(text: str, limit: int) -> None:
     """Whatever the letters: never over the limit, always valid JSON, never half a letter."""
     body = success(text + "x" * limit, json={"big": "y" * limit})
     sent = wire.callback_for_display(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")

@@ -26,7 +26,7 @@ from .job import NOT_WAITING, Job, State
 
 #: Failures that only a live call can settle: a batch cannot continue after a pause, ask for a schema in the prompt, or
 #: upload its files first.
-LIVE_AFTER_ERRORS = ("pause_turn", "schema_refused", "item_too_large")
+LIVE_ONLY_ERRORS = ("pause_turn", "schema_refused", "item_too_large")
 
 
 def enter_batch(job: Job, *, worker: str, now: float) -> Change:
@@ -72,9 +72,9 @@ def fail(job: Job, failure: Failure, *, call: Call, policy: Policy, now: float, 
     """
     A failed item, by the same table as a live attempt.
 
-    A failure in `LIVE_AFTER_ERRORS` does not count: the job is called live at once, which settles it in one attempt.
+    A failure in `LIVE_ONLY_ERRORS` does not count: the job is called live at once, which settles it in one attempt.
     """
-    to_live = failure.reason in LIVE_AFTER_ERRORS
+    to_live = failure.reason in LIVE_ONLY_ERRORS
     if to_live:
         failure = replace(failure, remedy=Remedy.THROTTLE, retry_after=0.0)
     change = transitions.fail(job, failure, token=None, call=call, policy=policy, now=now, chance=chance)

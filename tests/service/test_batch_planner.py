@@ -41,7 +41,7 @@ def taken(relay: Relay) -> Batch:
     return batch
 
 
-def test_what_one_worker_has_in_hand_no_other_takes(relay: Relay, clock: Clock) -> None:
+def test_a_leased_batch_is_not_claimed_by_another_worker(relay: Relay, clock: Clock) -> None:
     """Until that one is long overdue: it may be sending it."""
     wait_for_a_batch(relay, 1)
     relay.batches.plan("w")
@@ -116,7 +116,7 @@ def test_live_calls_hear_from_a_batch_that_the_line_is_down(relay: Relay) -> Non
         a_failure(ErrorType.TOO_LARGE, reason="item_too_large", cost_usd=0.0),
     ],
 )
-def test_what_only_a_live_call_can_do_is_no_try_that_failed(store: Store, failure: Failure) -> None:
+def test_an_error_that_needs_a_live_call_is_no_failed_attempt(store: Store, failure: Failure) -> None:
     """A live call goes on after a pause, and asks for a schema in words, within one try: so there must be one left."""
     policy = Policy(batch_linger=0.0, call_attempts=1)
     relay = Relay(store, QuietNotifier(), policy)

@@ -43,7 +43,7 @@ def outcome(relay: Relay, ref: JobRef = R) -> dict[str, Any]:
     return body
 
 
-def test_what_one_declines_another_is_asked(relay: Relay) -> None:
+def test_a_refusal_switches_to_the_fallback_model(relay: Relay) -> None:
     """At once, as a try of its own; the answer names its model and says what became of the first."""
     submit(relay)
     relay.execution.fail(claim(relay), REFUSED)
@@ -83,7 +83,7 @@ def test_a_list_that_all_decline_comes_to_its_end(relay: Relay) -> None:
         a_failure(ErrorType.PERMISSION, Remedy.FAIL),
     ],
 )
-def test_what_would_fail_anywhere_is_not_tried_elsewhere(relay: Relay, failure: Any) -> None:
+def test_an_error_of_the_request_itself_does_not_switch_the_model(relay: Relay, failure: Any) -> None:
     """And neither is an answer that was declined half-way: that one was paid for."""
     submit(relay)
 
@@ -147,7 +147,7 @@ def test_an_overload_of_long_ago_is_not_this_one(relay: Relay, clock: Clock) -> 
     assert relay.maintenance.apply_fallbacks() == []
 
 
-def test_what_this_machine_lacks_sends_nobody_to_another_model(relay: Relay, clock: Clock) -> None:
+def test_a_local_shortage_does_not_switch_the_model(relay: Relay, clock: Clock) -> None:
     """No file handle to spare is no trouble of the model's, and another one would be asked from the same machine."""
     submit(relay)
     for _ in range(5):

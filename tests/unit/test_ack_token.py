@@ -17,7 +17,7 @@ SECRET = bytes(range(32))
 JOB = ulid(1_800_000_000.0, b"0123456789")
 
 
-def test_a_token_names_its_run_and_fits_an_address() -> None:
+def test_a_token_names_its_run_and_fits_a_url() -> None:
     token = make_token(SECRET, JOB, 7)
 
     assert read_token(SECRET, token) == (JOB, 7)
@@ -26,7 +26,7 @@ def test_a_token_names_its_run_and_fits_an_address() -> None:
 
 
 @given(st.floats(0, 2**40), st.binary(min_size=10, max_size=10), st.integers(1, 2**24 - 1))
-def test_every_job_and_run_comes_back(at: float, entropy: bytes, run: int) -> None:
+def test_every_job_and_run_round_trips(at: float, entropy: bytes, run: int) -> None:
     assert read_token(SECRET, make_token(SECRET, ulid(at, entropy), run)) == (ulid(at, entropy), run)
 
 
@@ -42,7 +42,7 @@ def test_runs_jobs_and_secrets_have_tokens_of_their_own() -> None:
     assert read_token(SECRET[::-1], make_token(SECRET, JOB, 1)) is None
 
 
-def test_no_letter_can_be_changed() -> None:
+def test_no_character_can_be_changed() -> None:
     """Neither the job, nor the run, nor the signature; every letter counts whole."""
     token = make_token(SECRET, JOB, 1)
     letters = string.ascii_letters + string.digits + "-_"
@@ -69,7 +69,7 @@ def test_no_letter_can_be_changed() -> None:
         "A" * 100_000,
     ],
 )
-def test_what_is_no_token_is_none(token: str) -> None:
+def test_malformed_tokens_are_none(token: str) -> None:
     assert read_token(SECRET, token) is None
 
 

@@ -155,9 +155,7 @@ def test_one_address_that_always_fails_does_not_starve_its_neighbours(relay: Rel
 
 
 @SQLITE  # thousands of transactions
-def test_what_goes_to_an_address_that_always_fails_ends_though_its_neighbours_answer(
-    relay: Relay, clock: Clock
-) -> None:
+def test_deliveries_to_a_url_that_always_fails_end_though_others_of_the_host_answer(relay: Relay, clock: Clock) -> None:
     """Answers of others in between do not make it wait for ever: past its schedule it is given up."""
     given_up = 0
     for step in range(600):
@@ -246,7 +244,9 @@ def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clo
     assert [one.request_id for one in relay.deliveries.claim("w", limit=64)] == ["r-249"]
 
 
-def test_what_is_over_its_time_is_given_up_behind_any_backlog_of_younger_ones(store: Store, clock: Clock) -> None:
+def test_deliveries_past_their_schedule_are_given_up_behind_a_backlog_of_younger_ones(
+    store: Store, clock: Clock
+) -> None:
     relay = Relay(store, QuietNotifier(), Policy(webhook_schedule=(7200.0,)))
     old = [f"old-{n}" for n in range(rules.FAILURES)]
     answered(relay, *old)
@@ -263,7 +263,9 @@ def test_what_is_over_its_time_is_given_up_behind_any_backlog_of_younger_ones(st
     assert {str(status(relay, name)["status"]) for name in young} == {"pending"}
 
 
-def test_a_gone_address_is_dead_at_once_and_warned_about_until_it_takes_something(relay: Relay, clock: Clock) -> None:
+def test_a_url_that_answers_410_is_dead_at_once_and_warned_about_until_it_accepts_a_delivery(
+    relay: Relay, clock: Clock
+) -> None:
     answered(relay, "r-1")
     clock.advance(2)
     send(relay, Reply(status=410))

@@ -71,7 +71,7 @@ def test_a_look_that_comes_to_nothing_is_repeated(relay: Relay, clock: Clock) ->
     assert len(claim(relay)) == 1
 
 
-def test_who_resumes_does_not_wait(relay: Relay, clock: Clock) -> None:
+def test_a_resume_does_not_wait_for_the_next_probe(relay: Relay, clock: Clock) -> None:
     relay.submit_many([a_submission("a"), a_submission("b"), a_submission("c")])
     [a, b, c] = claim(relay)
     relay.execution.release(b)
