@@ -136,7 +136,7 @@ def failure_body(
     return _with_charge_mark(body, job)
 
 
-def callback_for_display(
+def webhook_body(
     body: Mapping[str, Any], *, callback: str, limit: int, result_url: str | None
 ) -> dict[str, Any] | None:
     """

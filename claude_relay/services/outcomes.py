@@ -77,7 +77,7 @@ def create_delivery(tx: Transaction, job: Job, url: str, context: Context) -> De
 def _new_delivery(job: Job, body: dict[str, Any], url: str, context: Context, *, now: float, due_at: float) -> Delivery:
     policy = context.policy
     result = f"/api/result/{job.request_id}"
-    shortened = wire.callback_for_display(
+    shortened = wire.webhook_body(
         body,
         callback=policy.callback,
         limit=policy.callback_max,

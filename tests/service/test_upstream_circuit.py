@@ -1,4 +1,4 @@
-"""A line that is down: one job at a time finds out, and the others keep their tries for when it is up again."""
+"""Outages of the connection: one job at a time probes, and the others keep their attempts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def claim(relay: Relay) -> list[ClaimedJob]:
 
 
 def test_an_outage_of_minutes_fails_few_of_many(relay: Relay, clock: Clock) -> None:
-    """Ten minutes, a hundred jobs: without the pause all of them would have failed within seconds."""
+    """Ten minutes, a hundred jobs: without the circuit breaker all of them would have failed within seconds."""
     relay.submit_many([a_submission(f"r-{number}") for number in range(100)])
     tries = 0
     for _ in range(600):

@@ -1,4 +1,4 @@
-"""The token of an ackUrl: the right to say that one result was applied, and nothing else."""
+"""The token of an ackUrl: the right to acknowledge one result, and nothing else."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_runs_jobs_and_secrets_have_tokens_of_their_own() -> None:
 
 
 def test_no_character_can_be_changed() -> None:
-    """Neither the job, nor the run, nor the signature; every letter counts whole."""
+    """Neither the job, nor the run, nor the signature; every bit of a character counts."""
     token = make_token(SECRET, JOB, 1)
     letters = string.ascii_letters + string.digits + "-_"
 
@@ -74,7 +74,7 @@ def test_malformed_tokens_are_none(token: str) -> None:
 
 
 def test_other_ways_to_write_the_same_bytes_are_none() -> None:
-    """Base64 with + and / is not what was handed out."""
+    """Base64 with + and / is not the form of a token."""
     token = next(one for run in range(1, 99) if "-" in (one := make_token(SECRET, JOB, run)))
 
     assert base64.b64decode(token.replace("-", "+").replace("_", "/"))

@@ -1,4 +1,4 @@
-"""The moves on the batch's road: every state against every move, and what each of them counts."""
+"""Transitions of jobs in batches: every state against every transition, and the counts of each."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_every_state_against_every_transition(state: State, move: str) -> None:
 
 @pytest.mark.parametrize("move", ["ungather", "promote", "withdraw", "complete", "fail"])
 def test_a_later_attempt_is_not_changed_by_the_result_of_an_earlier_one(move: str) -> None:
-    """It is fenced by its number: what a batch answers to the second try says nothing to the third."""
+    """It is fenced by its number: a result of the second attempt does not apply to the third."""
     with pytest.raises(Conflict):
         MOVES[move](a_job(calls=3))
 
@@ -104,7 +104,7 @@ def test_a_promoted_job_has_the_place_of_a_live_job() -> None:
 
 
 def test_a_default_deadline_gets_the_time_in_the_batch_back() -> None:
-    """One that was asked for is absolute."""
+    """A requested deadline is absolute."""
     assert MOVES["fail"](a_job()).job.deadline_at == NOW + 140
     assert MOVES["promote"](a_job()).job.deadline_at == NOW + 140
     assert MOVES["fail"](a_job(deadline_asked=True)).job.deadline_at == NOW + 100

@@ -1,4 +1,4 @@
-"""The pure rules of batches: which road a job takes, when a batch leaves, when it is looked at."""
+"""The rules of batches: the lane of a job, and when a batch is sent and polled."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def the_road(mode: str, need_by: float | None = None, deadline: float | None = N
     ],
 )
 def test_the_lane_of_each_mode(mode: str, need_by: float | None, lane: str) -> None:
-    """`auto` is a batch where that has as long as the margin, before the margin and its grace begin."""
+    """`auto` is a batch where it has at least the margin, before the margin and its grace begin."""
     assert the_road(mode, need_by)[0] == lane
 
 
@@ -66,6 +66,6 @@ def test_a_batch_is_polled_when_it_is_to_be_given_up() -> None:
 
 
 def test_an_items_name_fits_upstream() -> None:
-    """`^[a-zA-Z0-9_-]{1,64}$`, and one for each try."""
+    """`^[a-zA-Z0-9_-]{1,64}$`, and unique to each attempt."""
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", custom_id("01KB3N2Q5R8S9T0V1W2X3Y4Z5A", 10**9))
     assert custom_id("j", 1) != custom_id("j", 2)

@@ -76,7 +76,7 @@ def test_never_sooner_than_retry_after() -> None:
 
 
 def test_a_wait_node_that_does_not_wait_yet_gets_two_minutes() -> None:
-    """Every few seconds, none of the schedule used up; then dead."""
+    """Retried every few seconds without using up the schedule; then dead."""
     delivery, now = a_delivery(), 0.0
     while delivery.state is DeliveryState.PENDING:
         delivery = send(delivery, Reply(status=404), now)

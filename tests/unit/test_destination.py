@@ -1,4 +1,4 @@
-"""When a destination is slowed down, probed and let go again, and how a worker's senders are dealt out."""
+"""Destinations: slow-down, probes and recovery, and the allocation of a worker's senders."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def slowed(now: float = 0.0) -> Destination:
     ],
 )
 def test_the_health_signal_of_a_reply(reply: Reply, sign: HealthSignal) -> None:
-    """Whatever it thinks of one address, it answers; and a fault of ours is not the receiver's."""
+    """A destination that refuses one URL answers; and a local fault is not the receiver's."""
     assert rules.health_signal(reply) is sign
 
 
 def test_a_few_failures_change_nothing_and_one_answer_ends_the_row() -> None:
-    """One address that always fails does not slow down its neighbours that answer."""
+    """One URL that always fails does not slow down others of its host that answer."""
     known = after([FAILED] * (FAILURES - 1))
 
     assert known is not None and not known.slowed
@@ -58,7 +58,7 @@ def test_local_faults_never_count() -> None:
 
 
 def test_after_repeated_failures_there_is_one_probe_at_a_time() -> None:
-    """Nothing until the pause is over; then one, and no other while it is under way."""
+    """None until the pause is over; then one, and no other while it is being sent."""
     known = slowed()
 
     assert rules.capacity(known, busy=0, now=known.not_before - 0.01) == 0
@@ -89,7 +89,7 @@ def test_a_delivery_sent_before_the_slow_down_is_no_probe() -> None:
 
 
 def test_once_it_answers_the_backlog_follows_at_a_bounded_pace() -> None:
-    """First one at a time, then two, up to the usual number; so many a second at most."""
+    """First one at a time, then two, up to the usual number; at most RECOVERY_RATE a second."""
     known = after([OK], slowed(), now=10.0)
     assert known is not None and known.recovering and not known.slowed
     known = rules.spend_pace(known, 1, now=10.0)
@@ -123,7 +123,7 @@ def test_a_destination_that_relapses_keeps_its_probe_interval() -> None:
 
 
 def test_one_failure_does_not_undo_many_successes() -> None:
-    """As many in a row as there were answers before them, up to the usual number."""
+    """It takes as many failures in a row as there were successes, up to the usual number."""
     known = slowed()
     for answers in (1, 3, 20):
         back = after([OK] * answers, known, now=100.0)
@@ -134,7 +134,7 @@ def test_one_failure_does_not_undo_many_successes() -> None:
 
 
 def test_a_success_now_and_then_does_not_end_the_outage() -> None:
-    """Since when it fails is told from the first failure on, until as many answers have come as count for health."""
+    """`failing_since` is the first failure, until there were as many successes as count for health."""
     known = slowed(now=1000.0)
     for moment in (2000.0, 3000.0):
         back = after([OK] * (FAILURES - 1), known, now=moment)
@@ -161,7 +161,7 @@ def test_urls_without_failures_are_probed_first() -> None:
 
 
 def test_no_destination_takes_all_senders() -> None:
-    """Those that are free are dealt out one by one, the longest waiting first."""
+    """Free senders are dealt out one by one, the longest waiting first."""
     dues = [DueDestination(destination=f"https://{n}", due_at=float(n)) for n in range(100)]
 
     assert rules.allocate(dues[:2], {}, free=64, senders=64, now=99.0) == {
@@ -174,7 +174,7 @@ def test_no_destination_takes_all_senders() -> None:
 
 
 def test_with_half_of_the_senders_taken_each_destination_gets_one() -> None:
-    """So that sixteen destinations that hang do not take what is left to the others."""
+    """So that sixteen destinations that hang do not take the senders of the others."""
     dues = [
         DueDestination(destination="https://hangs", due_at=0.0, busy=1),
         DueDestination(destination="https://new", due_at=1.0),
@@ -195,7 +195,7 @@ def test_the_next_check_ignores_destinations_without_capacity() -> None:
 
 
 def test_a_delivery_outlives_its_schedule_until_its_destination_is_silent_for_long() -> None:
-    """Given up when it waited longer than its schedule, and for a destination that was silent for an hour."""
+    """It is given up when it waited longer than its schedule, and its destination was silent for an hour."""
     known = slowed(now=1000.0)
     late = 1000.0 + rules.SLOW_AFTER
 

@@ -1,4 +1,4 @@
-"""The job's moves: every state against every move, and what each counts (CONTRACT §5)."""
+"""Transitions of a job: every state against every transition, and the counts of each (CONTRACT §5)."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ LEADS = {
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("state", State)
 def test_every_state_against_every_transition(state: State, move: str) -> None:
-    """Each pair leads where the table says, or is refused as a conflict; nothing in between."""
+    """Each pair has the result in the table, or is refused as a conflict."""
     job = a_job(state)
     if (state, move) not in LEADS:
         with pytest.raises(Conflict):
@@ -102,7 +102,7 @@ def test_only_the_present_lease_may_end_a_call() -> None:
 
 
 def test_a_followup_request_of_a_call_has_a_ledger_entry_of_its_own() -> None:
-    """The entry of the one before ends with what it cost, a new one opens, and no further try is counted."""
+    """The previous request's entry ends with its cost, a new one opens, and no further attempt is counted."""
     change = MOVES["go_on"](a_job(State.RUNNING, cost_usd=1.0))
 
     assert change.call is not None and change.next_call is not None
@@ -125,7 +125,7 @@ def test_no_job_is_claimed_before_it_is_due(due: float) -> None:
 
 
 def test_failures_count_and_back_off_until_the_attempts_are_used_up() -> None:
-    """Three tries by default: the third failure is the last."""
+    """Three attempts by default: the third failure is final."""
     job, waits = a_job(State.RUNNING), []
     for _ in range(2):
         job = fail(job, a_failure()).job
@@ -164,7 +164,7 @@ def test_a_stream_that_broke_after_text_counts_and_is_marked() -> None:
 
 
 def test_an_unsent_call_is_returned_free_of_charge() -> None:
-    """Whatever the cause; but a little later each time, so that a job which kills its worker cannot spin."""
+    """For every cause, and a little later each time, so that a job which kills its worker cannot spin."""
     job, dues = a_job(State.RUNNING, on_interrupt=OnInterrupt.HOLD), []
     for _ in range(4):
         job = interrupt(job).job
@@ -184,7 +184,7 @@ def test_an_unsent_call_is_returned_free_of_charge() -> None:
     ],
 )
 def test_an_interrupted_call_follows_on_interrupt(policy: OnInterrupt, first: State, second: State) -> None:
-    """Once more by default, marked; then failed with what had come. A job that kills its worker never loops."""
+    """Retried once by default, marked; then failed with the partial response. No job loops by killing its worker."""
     job = a_job(State.RUNNING, sent=True, on_interrupt=policy)
     one = interrupt(job, PartialResponse(text="half")).job
     two = interrupt(replace(job, interruptions=1, ambiguous=True), PartialResponse(text="half")).job
@@ -195,7 +195,7 @@ def test_an_interrupted_call_follows_on_interrupt(policy: OnInterrupt, first: St
 
 
 def test_a_cancel_requested_during_a_call_prevents_another_attempt() -> None:
-    """But not over an answer that was seen to its end."""
+    """But not over a complete answer."""
     job = a_job(State.RUNNING, cancel_requested_at=1.0)
 
     assert fail(job, a_failure()).job.state is State.CANCELLED
@@ -222,7 +222,7 @@ def test_a_retry_resets_the_counts_and_leaves_costs_to_the_ledger() -> None:
 
 
 def test_a_sum_of_costs_has_no_rounding_errors() -> None:
-    """A callback said 0.0007019999999999999 dollars."""
+    """A callback once had 0.0007019999999999999 dollars."""
     paused, job = a_failure(cost_usd=0.000168), a_job(State.RUNNING, cost_usd=0.000534)
 
     assert fail(job, paused).job.cost_usd == 0.000702
@@ -233,7 +233,7 @@ REMEDIES = st.sampled_from(Remedy)
 
 @given(st.lists(st.tuples(REMEDIES, st.booleans()), max_size=40), st.floats(0, 0.999))
 def test_no_sequence_of_failures_exceeds_the_attempts(row: list[tuple[Remedy, bool]], chance: float) -> None:
-    """However they mix: at most RELAY_CALL_ATTEMPTS real failures, and the mark never goes away within a run."""
+    """In every order: at most RELAY_CALL_ATTEMPTS counted failures, and the mark is never removed within a run."""
     job, marked = a_job(), False
     for remedy, ambiguous in row:
         if job.state is not State.QUEUED:

@@ -1,4 +1,4 @@
-"""The words on the wire: key order, times, and what a callback is cut to."""
+"""JSON bodies: key order, times, and the cut of large callbacks."""
 
 from __future__ import annotations
 
@@ -64,27 +64,27 @@ def test_a_cost_is_never_rounded_to_nothing() -> None:
 
 
 def test_a_body_within_the_limit_is_sent_unchanged() -> None:
-    assert wire.callback_for_display(success(), callback="full", limit=10_000, result_url=None) is None
+    assert wire.webhook_body(success(), callback="full", limit=10_000, result_url=None) is None
 
 
 def test_a_minimal_success_callback_has_the_minimal_keys_only() -> None:
-    sent = wire.callback_for_display(success(), callback="seed", limit=10_000, result_url=None)
+    sent = wire.webhook_body(success(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
     assert list(sent) == ["requestId", "response", "status", "timestamp", "usage", "model", "stopReason"]
 
 
 def test_a_minimal_failure_callback_has_the_minimal_keys_only() -> None:
-    sent = wire.callback_for_display(failure(), callback="seed", limit=10_000, result_url=None)
+    sent = wire.webhook_body(failure(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
     assert list(sent) == ["requestId", "error", "status", "timestamp"]
 
 
 def test_no_more_of_an_answer_is_cut_off_than_must_be() -> None:
-    """The limit is used up, whatever the letters take in JSON."""
+    """The limit is used up, for characters of every size in JSON."""
     for letter in ("x", "ø", "\n", "\x01", "\\", '"', "🎈"):
-        sent = wire.callback_for_display(success(letter * 5000), callback="full", limit=4000, result_url="/r")
+        sent = wire.webhook_body(success(letter * 5000), callback="full", limit=4000, result_url="/r")
 
         assert sent is not None
         assert 4000 - 7 < len(wire.encode(sent)) <= 4000
@@ -93,7 +93,7 @@ def test_no_more_of_an_answer_is_cut_off_than_must_be() -> None:
 def test_metadata_and_warnings_are_dropped_where_they_are_too_large() -> None:
     """Metadata, warnings and a long error are no reason to pass a receiver's limit."""
     body = {**failure(), "metadata": {"a": "x" * 5000}, "warnings": ["y" * 5000], "error": "z" * 5000}
-    sent = wire.callback_for_display(body, callback="full", limit=1024, result_url="/r")
+    sent = wire.webhook_body(body, callback="full", limit=1024, result_url="/r")
 
     assert sent is not None
     assert len(wire.encode(sent)) <= 1024
@@ -102,7 +102,7 @@ def test_metadata_and_warnings_are_dropped_where_they_are_too_large() -> None:
 
 @pytest.mark.parametrize("letter", ["\n", "\x01", "\\", '"', "ø", "🎈"])
 def test_no_cut_splits_a_character_or_its_escape(letter: str) -> None:
-    """At whatever byte it falls."""
+    """At every byte."""
     text = f"a{letter}" * 5
     cuts = [wire._cut_text(text, room) for room in range(50)]
 
@@ -119,9 +119,9 @@ def test_a_beginning_is_a_beginning_and_fits(text: str, room: int) -> None:
 
 @given(st.text(max_size=4000), st.integers(600, 3000))
 def test_a_body_over_the_limit_is_cut_and_has_the_result_url(text: str, limit: int) -> None:
-    """Whatever the letters: never over the limit, always valid JSON, never half a letter."""
+    """For all characters: never over the limit, always valid JSON, never half a character."""
     body = success(text + "x" * limit, json={"big": "y" * limit})
-    sent = wire.callback_for_display(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")
+    sent = wire.webhook_body(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")
 
     assert sent is not None
     raw = wire.encode(sent)
