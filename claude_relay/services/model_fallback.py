@@ -31,7 +31,9 @@ def due_for_fallback(tx: ReadTransaction, patience: float) -> Sequence[tuple[Job
     families = [
         family
         for family, hold in holds.of_kind(HoldKind.FAMILY).items()
-        if family in throttled and tx.now - hold.since >= patience and hold.reason in THROTTLES
+        if family in throttled
+        and tx.now - hold.since >= patience
+        and hold.reason in THROTTLES  # not for a shortage of this machine
     ]
     jobs = tx.fallback_candidates(families, limit=_STEP) if families else ()
 
