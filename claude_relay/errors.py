@@ -1,25 +1,25 @@
 """
-What can go wrong, said for whoever catches it.
+The exceptions of the package, by the reaction of the code that catches them.
 
 RelayError
-├── InvalidRequest      the caller's input is wrong: mend it, do not repeat it
-│   ├── TooLarge        it is more than is taken
-│   └── UnsupportedMedia it is written in a form that is not taken
-├── Unauthorized        no key was given
+├── InvalidRequest      the caller's input is invalid: fix it, do not retry
+│   ├── TooLarge        the body is over the limit
+│   └── UnsupportedMedia the content type is not accepted
+├── Unauthorized        no API key was sent
 ├── Forbidden           the key is wrong, or may not do this
-├── NotFound            there is no such job, group, key or delivery (or it is another owner's)
-├── Conflict            it is not in a state where this can be done
-│   ├── IllegalTransition  the machine has no such move from here
+├── NotFound            no such job, group, key or delivery (or it is another owner's)
+├── Conflict            not possible in its present state
+│   ├── IllegalTransition  no such transition from this state
 │   ├── Ambiguous       several owners use that id: name the owner
-│   └── LeaseLost       another worker holds the job now: drop the work
-├── Busy                not now; the same again later will do
-│   ├── RateLimited     this client asked too often
+│   └── LeaseLost       another worker has the job now: drop the work
+├── Busy                not possible now: retry later
+│   ├── RateLimited     too many requests of this client
 │   ├── QueueFull       RELAY_MAX_QUEUE is reached
-│   └── StoreUnavailable  the store is locked, full or out of reach
+│   └── StoreUnavailable  the store is locked, full or cannot be reached
 ├── StoreRefused        the store must not be used: corrupt, missing, or from a newer version
-├── ConfigError         the settings are wrong: nothing starts before they are mended
-├── Unreachable         a relay that was addressed over HTTP did not answer
-└── TimedOut            what was waited for did not come in time
+├── ConfigError         the settings are invalid: nothing starts before they are fixed
+├── Unreachable         a relay that was called over HTTP did not answer
+└── TimedOut            a condition was not met in time
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """One thing wrong with one field, in words that name the cure."""
+    """One problem of one field, with the fix."""
 
     field: str
     problem: str
@@ -51,7 +51,7 @@ class RelayError(Exception):
 
 
 class InvalidRequest(RelayError):
-    """The request cannot be taken as it is."""
+    """The request is invalid."""
 
     status, kind, exit_code = 400, "invalid_request", 65
 
@@ -61,13 +61,13 @@ class InvalidRequest(RelayError):
 
 
 class TooLarge(InvalidRequest):
-    """The body is larger than is taken."""
+    """The body is over the size limit."""
 
     status, kind = 413, "too_large"
 
 
 class UnsupportedMedia(InvalidRequest):
-    """The body's content type is not taken."""
+    """The content type of the body is not accepted."""
 
     status, kind = 415, "unsupported_media_type"
 
@@ -85,19 +85,19 @@ class Forbidden(RelayError):
 
 
 class NotFound(RelayError):
-    """There is nothing by that name here."""
+    """No such job, group, key or delivery exists here."""
 
     status, kind, exit_code = 404, "not_found", 3
 
 
 class Conflict(RelayError):
-    """It is not in a state where this can be done."""
+    """This is not possible in its present state."""
 
     status, kind, exit_code = 409, "conflict", 9
 
 
 class IllegalTransition(Conflict):
-    """The job cannot make that move from where it stands."""
+    """The job has no such transition from its present state."""
 
 
 class Ambiguous(Conflict):
@@ -105,7 +105,7 @@ class Ambiguous(Conflict):
 
 
 class LeaseLost(Conflict):
-    """The lease was lost: another worker has this now, and this one's result is refused."""
+    """The lease was lost: another worker has the job now, and this result is refused."""
 
 
 class Busy(RelayError):
@@ -129,19 +129,19 @@ class QueueFull(Busy):
 
 
 class StoreUnavailable(Busy):
-    """The store cannot be written just now."""
+    """The store cannot be written now."""
 
     exit_code = 69
 
 
 class StoreRefused(RelayError):
-    """The store must not be used as it is."""
+    """The store must not be used in its present state."""
 
     status, kind, exit_code = 503, "store_refused", 78
 
 
 class ConfigError(RelayError):
-    """The settings are wrong. `problems` has one sentence per fault."""
+    """The settings are invalid. `problems` has one sentence per fault."""
 
     exit_code = 78
 
@@ -157,6 +157,6 @@ class Unreachable(RelayError):
 
 
 class TimedOut(RelayError):
-    """It did not come in time."""
+    """The condition was not met in time."""
 
     status, kind, exit_code = 504, "timeout", 124

@@ -1,9 +1,9 @@
 """
-Named places where a test may kill the process: what a crash right there means is then seen from outside. At those that
-begin with `loop.` it hangs instead: that thread goes no further, and the rest of the process goes on.
+Failpoints: named places where a test kills the process, to see the effects of a crash from outside. At those that begin
+with `loop.` the thread hangs instead, and the rest of the process goes on.
 
-Inert unless armed, and armed only where CLAUDE_RELAY_TESTING=1 stands beside CLAUDE_RELAY_FAILPOINT=name[:n] (the n-th
-time; 1 by default). A daemon that finds the one without the other refuses to start.
+Inert unless armed by CLAUDE_RELAY_FAILPOINT=name[:n] (the n-th time; 1 by default) together with
+CLAUDE_RELAY_TESTING=1. A daemon with the first but not the second refuses to start.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ NAMES = frozenset(
     )
 )
 
-_left: dict[str, int] = {}
+_remaining: dict[str, int] = {}
 
 
 def arm(environ: Mapping[str, str]) -> None:
-    """Arm what the environment names. Raises `ConfigError` outside a test, and for a name that is none."""
+    """Arm the failpoint that the environment names. Raises `ConfigError` outside a test, and for an unknown name."""
     if (spec := environ.get("CLAUDE_RELAY_FAILPOINT")) is None:
         return
     if environ.get("CLAUDE_RELAY_TESTING") != "1":
-        raise ConfigError(["CLAUDE_RELAY_FAILPOINT kills this process on purpose: unset it; it is for tests alone."])
+        raise ConfigError(["CLAUDE_RELAY_FAILPOINT kills this process on purpose: unset it; it is for tests only."])
     name, _, count = spec.partition(":")
     if name not in NAMES or not (count or "1").isdigit():
         raise ConfigError([f"CLAUDE_RELAY_FAILPOINT={spec} is none of {', '.join(sorted(NAMES))}, with :n behind it."])
-    _left[name] = int(count or "1")
+    _remaining[name] = int(count or "1")
 
 
 def hit(name: str) -> None:
-    """Here is the place. Costs a look-up in an empty dictionary."""
-    if name in _left:
-        _left[name] -= 1
-        if _left[name] <= 0 and name.startswith("loop."):
+    """Mark a failpoint. Costs a look-up in an empty dictionary."""
+    if name in _remaining:
+        _remaining[name] -= 1
+        if _remaining[name] <= 0 and name.startswith("loop."):
             threading.Event().wait()
-        elif _left[name] <= 0:
+        elif _remaining[name] <= 0:
             os.kill(os.getpid(), signal.SIGKILL)

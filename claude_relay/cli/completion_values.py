@@ -16,9 +16,6 @@ _MOST = 100
 #: A relay elsewhere has this long to answer, in seconds.
 _PATIENCE = 1.0
 
-_WORDS = {"queued": "pending", "running": "processing", "cancelled": "failed", "held": "pending"}
-_STATUS = ("pending", "processing", "completed", "failed")
-
 
 class _Known(click.types.StringParamType):
     """A text of which some values are known."""
@@ -54,7 +51,7 @@ def add_completions(command: click.Command, name: str | None) -> None:
         elif param.name == "model":
             param.type = _Known(_models)
         elif param.name == "status" and name in ("list", "search"):
-            param.type = _Known(lambda ctx, text: [(word, "") for word in _STATUS])
+            param.type = _Known(_statuses)
         elif name == "keys revoke" and param.name == "name":
             param.type = _Known(_keys)
 
@@ -63,10 +60,19 @@ def _ids(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
     settings = _settings(ctx)
     if settings.url:
         return [(job["requestId"], job["status"]) for job in _ask(settings, f"/api/jobs?limit={_MOST}")["jobs"]]
-    glance, store = _store(settings)
-    found = glance.request_ids(store, text, _MOST)
+    from ..core.jobs.job import State
+    from ..core.wire import STATUS
 
-    return [(request_id, _WORDS.get(state, state)) for request_id, state in found]
+    glance, store = _store(settings)
+    rows = glance.request_ids(store, text, _MOST)
+
+    return [(request_id, STATUS[State(state)]) for request_id, state in rows]
+
+
+def _statuses(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
+    from ..core.wire import STATES
+
+    return [(word, "") for word in STATES]
 
 
 def _groups(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Batches as values, and the rules about them: which job takes that road, when a batch leaves, when to look at it."""
+"""Batches as values, and their rules: the lane of a job, and when a batch is sent, polled and given up."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from enum import Enum
 
 from .policy import Policy
 
-#: Bytes of stored requests in one batch. Anthropic takes 256 MB; less is kept in a worker's memory this way.
+#: Bytes of stored requests in one batch. Anthropic accepts 256 MB; a smaller limit saves memory in the worker.
 MOST_BYTES = 64_000_000
-#: Jobs whose times to give up lie within so many seconds share a batch, as it can only be given up whole.
+#: Seconds within which the times to give up of a batch's jobs lie, as a batch can only be given up as a whole.
 SUBMIT_WINDOW = 300.0
-#: A batch is looked for among those that Anthropic made within so many seconds: clocks differ.
+#: Seconds around its creation within which an unanswered batch is looked for at Anthropic: clocks differ.
 SKEW = 900.0
-#: So often in a row, Anthropic may say that it does not know a batch, before that is believed.
+#: Replies in a row that Anthropic does not know a batch, before the batch is given up.
 EXPIRED_AFTER = 5
-#: Results of an ended batch are asked for so long, in seconds.
+#: Seconds for which the results of an ended batch are requested.
 RESULTS_PATIENCE = 86_400.0
 
 
 class BatchState(str, Enum):
-    """How far a batch is."""
+    """The state of a batch."""
 
-    PLANNED = "planned"  # its jobs are gathered, nothing is sent
-    CREATING = "creating"  # being sent; without an answer: to be looked for
-    CREATED = "created"  # with Anthropic
-    ENDED = "ended"  # its results are there to be read
-    SETTLED = "settled"  # nothing of it is awaited any more
+    PLANNED = "planned"  # its jobs are chosen, nothing is sent
+    CREATING = "creating"  # being sent; without an answer it is looked for
+    CREATED = "created"  # accepted by Anthropic
+    ENDED = "ended"  # its results can be read
+    SETTLED = "settled"  # no item is awaited any more
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One batch. `worker` has it in hand until `held_until`; `version` goes up with each change and fences."""
+    """One batch. `worker` has it leased until `held_until`; `version` is incremented by each change and fences."""
 
     id: str
     state: BatchState
@@ -39,14 +39,14 @@ class Batch:
     planned_at: float
     count: int
     next_at: float
-    looks: int = 0
-    misses: int = 0  # looks in a row that did not find it, or reads that lacked something
+    looks: int = 0  # polls in the present state
+    misses: int = 0  # polls in a row without the batch, or reads of incomplete results
     give_up_at: float | None = None
     upstream_id: str | None = None
     sent_at: float | None = None
     expires_at: float | None = None
     ended_at: float | None = None
-    cancelled_at: float | None = None  # its cancelling was asked for
+    cancelled_at: float | None = None  # its cancellation was requested
     worker: str | None = None
     held_until: float | None = None
     detail: str | None = None
@@ -56,10 +56,10 @@ def choose_lane(
     mode: str, *, need_by: float | None, deadline_at: float | None, now: float, policy: Policy
 ) -> tuple[str, float | None]:
     """
-    Which lane a job takes, and until when a batch may keep it.
+    The lane of a job, and the time when its batch is to be given up.
 
-    `auto`: a batch where it would have as long as the margin is, before the job must be called live; without a time
-    to be ready by, nothing speaks against a batch. `deadline_at`: one that was asked for.
+    `auto`: a batch if it has at least the margin before the job must be called live; always, without a time to be
+    ready by. `deadline_at`: only a requested one.
     """
     times = [at for at in (need_by, deadline_at) if at is not None]
     if mode == "batch":
@@ -74,17 +74,17 @@ def choose_lane(
 
 
 def grace(policy: Policy) -> float:
-    """How long a batch that is given up may take to end, so that nothing is paid twice."""
+    """Seconds that a batch may take to end after it was given up, so that no job is paid twice."""
     return policy.batch_margin / 4
 
 
-def is_ready(count: int, enough: int, *, waiting_since: float, now: float, linger: float) -> bool:
-    """Whether a batch of so many should be sent off now."""
-    return count >= enough or now - waiting_since >= linger
+def is_ready(count: int, size: int, *, waiting_since: float, now: float, linger: float) -> bool:
+    """Whether a batch of `count` jobs should be sent now: it has its size, or its first job has waited long enough."""
+    return count >= size or now - waiting_since >= linger
 
 
 def next_poll_at(batch: Batch, *, now: float, policy: Policy) -> float:
-    """When to look at it again: soon at first, then ever less often; in any case when it is to be given up."""
+    """The next time to poll a batch: soon at first, then less and less often; always when it is to be given up."""
     first, longest = policy.batch_poll
     at = now + min(longest, first * 1.5 ** min(batch.looks, 30))
     if batch.cancelled_at is not None:
@@ -96,5 +96,5 @@ def next_poll_at(batch: Batch, *, now: float, policy: Policy) -> float:
 
 
 def custom_id(job_id: str, number: int) -> str:
-    """An item's name upstream: one for each try of each job, letters and digits, well under 64."""
+    """An item's name at Anthropic, unique to an attempt of a job: letters, digits and `-`, well under 64 characters."""
     return f"{job_id}-{number}"

@@ -1,4 +1,4 @@
-"""The numbers that decisions depend on, as one value."""
+"""The settings that decisions depend on, as one value."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _TAIL = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 8
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How often, how long, how soon. Durations are in seconds. Built from the settings by `wiring`."""
+    """Limits, intervals and schedules. Durations are in seconds. Built from the settings by `wiring`."""
 
-    model: str | None = None  # RELAY_MODEL: asked in the place of a model that is gone
+    model: str | None = None  # RELAY_MODEL: asked in place of a retired model
     fallback_after: float = 120.0
     call_attempts: int = 3
     interrupted_attempts: int = 1
@@ -23,8 +23,8 @@ class Policy:
     batch_size: int = 50
     batch_linger: float = 15.0
     batch_poll: tuple[float, float] = (5.0, 60.0)
-    batch_margin: float = 600.0  # a job with needBy is called live so long before it
-    batch_settle: float = 60.0  # a batch whose creation was not answered is looked for at least so long
+    batch_margin: float = 600.0  # a job with needBy is called live this long before it
+    batch_settle: float = 60.0  # a batch whose creation was not answered is looked for at least this long
     deadline: float = DAY
     max_queue: int = 100_000
     webhook_schedule: tuple[float, ...] = _TAIL
@@ -32,14 +32,14 @@ class Policy:
     callback: str = "full"
     callback_max: int = 4 * 1024 * 1024
     public_url: str | None = None
-    ack_remind: float | None = None  # None: nobody is reminded
+    ack_remind: float | None = None  # None: no reminders
     retention: float = DAY
     retention_failed: float = 30 * DAY
     tombstones: float = 30 * DAY
 
-    #: n8n's Wait node answers 404 or 409 until it waits: this long, this often.
+    #: n8n's Wait node answers 404 or 409 until it waits: retried for this long, at this interval.
     not_ready_window: float = 120.0
     not_ready_delay: float = 4.0
 
-    #: No delivery sooner than this after the 202, as the receiver may not listen yet: the promised second and a margin.
+    #: Shortest time from the 202 to a delivery, as the receiver may not listen yet: the promised second and a margin.
     delivery_delay: float = 1.25

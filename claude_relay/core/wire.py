@@ -1,4 +1,4 @@
-"""The words on the wire: bodies of answers and callbacks, built from values. Key order is part of the contract."""
+"""JSON bodies of responses and callbacks, and the words of the API. Key order is part of the contract."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from ..errors import Problem, RelayError
 from .batches import Batch
 from .deliveries.delivery import Delivery, DeliveryState
 from .deliveries.destination import Destination
-from .jobs.change import Call, Event
+from .jobs.change import Call
+from .jobs.events import Event
 from .jobs.failure import Completion
 from .jobs.job import Job, State
 
-#: The seed's four words; scenarios compare them as text.
+#: The public status of each state; scenarios compare the four words as strings.
 STATUS = {
     State.QUEUED: "pending",
     State.HELD: "pending",
@@ -27,13 +28,16 @@ STATUS = {
     State.CANCELLED: "failed",
 }
 
-#: The seed's keys, by the callback's status: all that `RELAY_CALLBACK=seed` sends.
+#: The states behind each public status.
+STATES = {word: tuple(state for state in State if STATUS[state] == word) for word in dict.fromkeys(STATUS.values())}
+
+#: The keys of a minimal callback (`RELAY_CALLBACK=seed`), by its status.
 MINIMAL_KEYS = {
     "completed": ("requestId", "response", "status", "timestamp", "usage", "model", "stopReason"),
     "failed": ("requestId", "error", "status", "timestamp"),
 }
 
-#: What goes first where a callback is too large, before its long text is cut: each can be fetched.
+#: Long texts that are cut where a callback is too large: each can be fetched.
 _LONG = ("response", "partialResponse")
 
 _DELIVERY_WORDS = {
@@ -53,19 +57,19 @@ def timestamp(at: float) -> str:
 
 
 def optional_timestamp(at: float | None) -> str | None:
-    """The same, where there is a time."""
+    """A timestamp, or None."""
     return None if at is None else timestamp(at)
 
 
 def encode(body: Any) -> bytes:
-    """JSON as it is sent and signed: UTF-8, letters as they are, keys in the order given."""
+    """JSON as it is sent and signed: UTF-8 without escapes, keys in the order given."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
 
 
 def accepted(
     job: Job, *, now: float, warnings: Sequence[str], base: str | None, duplicate: bool = False
 ) -> dict[str, Any]:
-    """The 202. `base` is where the caller reaches this relay; without it the address is a path."""
+    """The body of a 202. `base` is the URL at which the caller reaches this relay; without it the URL is a path."""
     path = f"/api/status/{job.request_id}"
     body: dict[str, Any] = {
         "message": "Request accepted and processing",
@@ -107,7 +111,7 @@ def success_body(
     if done.content:
         body["content"] = done.content
 
-    return _marked(body, job)
+    return _with_charge_mark(body, job)
 
 
 def failure_body(
@@ -129,16 +133,16 @@ def failure_body(
         "warnings": list(warnings),
         "ackUrl": ack_url,
     }
-    return _marked(body, job)
+    return _with_charge_mark(body, job)
 
 
-def callback_for_display(
+def webhook_body(
     body: Mapping[str, Any], *, callback: str, limit: int, result_url: str | None
 ) -> dict[str, Any] | None:
     """
-    The body as the webhook gets it, where that is not the whole one: the seed's keys alone, or cut to `limit` bytes.
+    The body that the webhook gets, where it is not the complete one: the minimal keys, or cut to `limit` bytes.
 
-    None where the whole body is sent as it is.
+    None where the complete body is sent.
     """
     sent: Mapping[str, Any] = body
     if callback == "seed":
@@ -159,7 +163,7 @@ def status_body(
     acked: float | None = None,
     destination: Destination | None = None,
 ) -> dict[str, Any]:
-    """Where a job stands: the seed's six keys first."""
+    """The status of a job; the first six keys are those of every version."""
     return {
         "requestId": job.request_id,
         "status": STATUS[job.state],
@@ -184,29 +188,28 @@ def status_body(
 
 
 def delivery_status(delivery: Delivery | None, destination: Destination | None = None) -> dict[str, Any]:
-    """How far the outcome is on its way; `destination`: what is known against the receiver that it waits for."""
+    """The status of a delivery; `destination`: the health of its receiver, where that is failing."""
     if delivery is None:
         return {"status": "none", "attempts": 0, "lastStatusCode": None, "nextAttemptAt": None}
 
-    told = {
+    body = {
         "status": _DELIVERY_WORDS[delivery.state],
         "attempts": delivery.attempts,
         "lastStatusCode": delivery.last_status,
         "nextAttemptAt": None,
     }
     if delivery.state is DeliveryState.PENDING:
-        held = destination is not None and (destination.slowed or destination.recovering)
-        told["nextAttemptAt"] = timestamp(
-            max(delivery.due_at, destination.not_before) if destination is not None and held else delivery.due_at
-        )
-        if destination is not None and held:
-            told["waitingFor"] = destination_text(destination)
+        due_at = delivery.due_at
+        if destination is not None and (destination.slowed or destination.recovering):
+            due_at = max(due_at, destination.not_before)
+            body["waitingFor"] = destination_text(destination)
+        body["nextAttemptAt"] = timestamp(due_at)
 
-    return told
+    return body
 
 
 def destination_text(destination: Destination) -> str:
-    """Why what goes there waits."""
+    """The reason why deliveries to a destination wait."""
     if destination.slowed and destination.failing_since is not None:
         return f"{destination.name}: failing since {timestamp(destination.failing_since)} ({destination.last_error})"
 
@@ -214,7 +217,7 @@ def destination_text(destination: Destination) -> str:
 
 
 def destination_body(destination: Destination, *, waiting: int) -> dict[str, Any]:
-    """One that is slowed down, or has just come back."""
+    """A destination that is slowed down, or is recovering."""
     return {
         "destination": destination.name,
         "state": "slowed" if destination.slowed else "recovering",
@@ -227,7 +230,7 @@ def destination_body(destination: Destination, *, waiting: int) -> dict[str, Any
 
 
 def call_body(call: Call) -> dict[str, Any]:
-    """One entry of the ledger."""
+    """An entry of the ledger."""
     return {
         "number": call.number,
         "run": call.run,
@@ -261,7 +264,7 @@ def batch_body(batch: Batch) -> dict[str, Any]:
 
 
 def event_body(event: Event, *, request_id: str) -> dict[str, Any]:
-    """One move."""
+    """An event of the timeline."""
     subject = event.subject.partition(":")[0]  # job, or file:0; a delivery's is its id
     if subject not in ("job", "file"):
         subject = "delivery"
@@ -270,14 +273,14 @@ def event_body(event: Event, *, request_id: str) -> dict[str, Any]:
         "requestId": request_id,
         "at": timestamp(event.at),
         "subject": subject,
-        "event": event.name,
+        "event": event.name.value,
         "version": event.version,
         **event.detail,
     }
 
 
 def error_body(error: RelayError, *, problems: Sequence[Problem] = (), now: float) -> dict[str, Any]:
-    """Every error, in one shape; `error` is always a string."""
+    """The body of every error; `error` is always a string."""
     text = str(error)
 
     return {
@@ -285,12 +288,12 @@ def error_body(error: RelayError, *, problems: Sequence[Problem] = (), now: floa
         "message": text,
         "status": error.status,
         "type": error.kind,
-        "problems": [{"field": one.field, "problem": one.problem} for one in problems],
+        "problems": [{"field": item.field, "problem": item.problem} for item in problems],
         "timestamp": timestamp(now),
     }
 
 
-def _marked(body: dict[str, Any], job: Job) -> dict[str, Any]:
+def _with_charge_mark(body: dict[str, Any], job: Job) -> dict[str, Any]:
     if job.ambiguous:
         body["possibleDuplicateCharge"] = True
 
@@ -299,35 +302,35 @@ def _marked(body: dict[str, Any], job: Job) -> dict[str, Any]:
 
 def _cut(body: Mapping[str, Any], *, limit: int, result_url: str | None) -> dict[str, Any]:
     """
-    As much as fits: the rest is to be fetched.
+    The body cut to `limit` bytes: the rest can be fetched.
 
-    Structures go whole and the long text is cut, as half a JSON value is of no use and half a text may be. What a
-    scenario routes on stays longest.
+    Structures are left out as a whole and the long text is cut, as half a JSON value is useless and half a text may not
+    be. The keys that a scenario routes on are kept longest.
     """
-    kept = {key: value for key, value in body.items() if key not in ("json", "content")}
-    kept["responseTruncated"] = True
-    kept["resultUrl"] = result_url
+    shortened = {key: value for key, value in body.items() if key not in ("json", "content")}
+    shortened["responseTruncated"] = True
+    shortened["resultUrl"] = result_url
     for key in _LONG:
-        if text := kept.get(key):
-            kept[key] = ""
-            kept[key] = _beginning(text, limit - len(encode(kept)))
+        if text := shortened.get(key):
+            shortened[key] = ""
+            shortened[key] = _cut_text(text, limit - len(encode(shortened)))
     for key in ("warnings", "metadata"):
-        if len(encode(kept)) > limit:
-            kept.pop(key, None)
-    if len(encode(kept)) > limit and kept.get("error"):
-        text, kept["error"] = kept["error"], ""
-        kept["error"] = _beginning(text, limit - len(encode(kept)))
+        if len(encode(shortened)) > limit:
+            shortened.pop(key, None)
+    if len(encode(shortened)) > limit and shortened.get("error"):
+        text, shortened["error"] = shortened["error"], ""
+        shortened["error"] = _cut_text(text, limit - len(encode(shortened)))
 
-    return kept
+    return shortened
 
 
-def _beginning(text: str, room: int) -> str:
-    """As much of `text` as takes up to `room` bytes in JSON, never ending in half a letter or half an escape."""
+def _cut_text(text: str, size: int) -> str:
+    """The beginning of `text` that takes up to `size` bytes in JSON, without half a character or escape at its end."""
     raw = encode(text)[1:-1]
-    if len(raw) <= room:
+    if len(raw) <= size:
         return text
-    cut = raw[: max(0, room)].decode("utf-8", "ignore")
-    # What follows an odd number of backslashes, or \\u and less than four digits, is half an escape.
+    cut = raw[: max(0, size)].decode("utf-8", "ignore")
+    # An odd number of backslashes at the end, or \\u with less than four digits, is half an escape.
     cut = re.sub(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?$", r"\1", cut)
 
     return str(json.loads(f'"{cut}"'))

@@ -1,4 +1,4 @@
-"""What the house asks of the world outside: Protocols only. `wiring` says who answers."""
+"""Ports: Protocols for everything outside the package. `wiring` chooses the adapters."""
 
 from ..core.jobs.job_filter import JobFilter
 from .claude import (
@@ -14,7 +14,7 @@ from .claude import (
 )
 from .http import Fetcher, Sender
 from .notifier import Listener, Notifier, ReadyQueue
-from .records import BatchItem, DeliveryAttempt, Group, QueueHold, WorkerHeartbeat
+from .records import BatchItem, Group, WorkerHeartbeat
 from .store import BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
@@ -26,14 +26,12 @@ __all__ = [
     "BatchWrites",
     "CallRequest",
     "Claude",
-    "DeliveryAttempt",
     "Fetcher",
     "Group",
     "JobFilter",
     "Listener",
     "ModelLister",
     "Notifier",
-    "QueueHold",
     "ReadTransaction",
     "ReadyQueue",
     "ResultsUnavailable",

@@ -13,34 +13,34 @@ from ..core.jobs.submission import Exchange
 
 
 class Stop(Protocol):
-    """Asked at every stream event whether the call should end, and why: a Failure, or None to go on."""
+    """Checked at every stream event: a Failure to end the call with, or None to go on."""
 
     def __call__(self) -> Failure | None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallRequest:
-    """One call to make: the stored request, with the model that will be asked."""
+    """One call to make: the stored request, with the job's present model."""
 
     job: Job
     request: dict[str, Any] = field(repr=False)
-    history: Sequence[Exchange] = field(default=(), repr=False)  # the conversation that it continues, oldest first
-    repair: SchemaRepair | None = None  # what it answered before, to be mended
+    history: Sequence[Exchange] = field(default=(), repr=False)  # the conversation it continues, oldest first
+    repair: SchemaRepair | None = None  # the previous answer, to be fixed
     max_cost_usd: float | None = None
 
 
 class Claude(Protocol):
     """
-    Makes one call and sees it to its end.
+    Makes one call, to its end.
 
-    Calls `sending` once, before the first byte goes out, and `progress` as text arrives (it throttles itself: call it
-    as often as you like). A call that takes several requests calls `going_on` before the first byte of each further
-    one, with how the one before ended. Never raises: whatever goes wrong is a `Failure`.
+    Calls `sending` once, before the first byte is sent, and `progress` as text arrives (it throttles itself, so that it
+    can be called for every event). A call that takes several requests calls `going_on` before the first byte of each
+    further one, with the outcome of the previous one. Never raises: every error is a `Failure`.
     """
 
     def call(
         self,
-        prompt: CallRequest,
+        request: CallRequest,
         *,
         stop: Stop,
         sending: Callable[[], None],
@@ -52,13 +52,13 @@ class Claude(Protocol):
 
 
 class ModelLister(Protocol):
-    """Knows which models there are: each as `core.models` reads it, or why the list cannot be had. Never raises."""
+    """Lists the models, each as `core.models` reads it, or the failure to do so. Never raises."""
 
     def models(self) -> Sequence[dict[str, Any]] | Failure: ...
 
 
 class UploadCache(Protocol):
-    """Which files Anthropic has from us already, by content."""
+    """The files that are uploaded to Anthropic already, by content."""
 
     def find(self, account: str, sha256: str) -> UploadedFile | None: ...
     def save(self, file: UploadedFile) -> None: ...
@@ -67,19 +67,19 @@ class UploadCache(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class BatchStatus:
-    """What Anthropic says of one batch."""
+    """The state of one batch at Anthropic."""
 
     id: str
     ended: bool
     count: int
     created_at: float
     expires_at: float | None = None
-    erased: bool = False  # its results are no longer kept
+    erased: bool = False  # its results were deleted after their retention
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRequest:
-    """One request as it goes into a batch: its bytes, its betas, and a hash of each long beginning, by its place."""
+    """A request as an item of a batch: its bytes, its betas, and a hash of each long prefix, by its position."""
 
     custom_id: str
     body: bytes = field(repr=False)
@@ -89,22 +89,22 @@ class BatchRequest:
 
 class BatchApi(Protocol):
     """
-    Message Batches at Anthropic. Never raises, but for `results`: whatever goes wrong is a `Failure`.
+    Message Batches at Anthropic. Never raises, except for `results`: every error is a `Failure`.
 
-    A failed `create` is `ambiguous` where the batch may have been made all the same.
+    A failed `create` is `ambiguous` where the batch may have been created all the same.
     """
 
-    def prepare(self, custom_id: str, prompt: CallRequest) -> BatchRequest | Failure: ...
-    def create(self, parcels: Sequence[BatchRequest], *, sending: Callable[[], None]) -> BatchStatus | Failure: ...
+    def prepare(self, custom_id: str, request: CallRequest) -> BatchRequest | Failure: ...
+    def create(self, requests: Sequence[BatchRequest], *, sending: Callable[[], None]) -> BatchStatus | Failure: ...
     def status(self, upstream_id: str) -> BatchStatus | Failure: ...
     def cancel(self, upstream_id: str) -> BatchStatus | Failure: ...
     def recent(self, *, since: float) -> Sequence[BatchStatus] | Failure: ...
     def results(self, upstream_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]: ...
-    def outcome(self, result: Mapping[str, Any], prompt: CallRequest) -> Completion | Failure: ...
+    def outcome(self, result: Mapping[str, Any], request: CallRequest) -> Completion | Failure: ...
 
 
 class ResultsUnavailable(Exception):
-    """The results of a batch cannot be had, or not all of them. `failure` says why."""
+    """The results of a batch, or some of them, cannot be read. `failure` is the reason."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)

@@ -1,4 +1,4 @@
-"""Addresses that callers and operators name: a POST there, a file from there."""
+"""HTTP to URLs that callers and operators name: POSTs of webhooks, downloads of files."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..core.files.fetched import FetchResult
 
 
 class Sender(Protocol):
-    """Makes one POST, within a time of its own, and says what came of it. Never raises."""
+    """Makes one POST within its own time limit. Never raises."""
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply: ...
 
 
 class Fetcher(Protocol):
     """
-    Gets one file, within a time of its own, and says what came of it. Never raises; `stop` ends it early.
+    Downloads one file within its own time limit. Never raises; `stop` ends it early.
 
-    Asks `room` for as many bytes as are to come before it reads any of them, and reads none where that is refused. What
-    it waits there does not count.
+    Calls `room` with the expected number of bytes before it reads the body, and reads nothing where that returns False.
+    The time spent in `room` does not count.
     """
 
     def fetch(self, url: str, *, most: int, stop: Callable[[], object], room: Callable[[int], bool]) -> FetchResult: ...

@@ -1,4 +1,4 @@
-"""How those who wait hear that there is something to do."""
+"""Wake-ups for processes that wait for work."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class ReadyQueue(Protocol):
-    """Carries ids of ready jobs to workers; may lose or repeat them. `wake` is called when some come from elsewhere."""
+    """Carries the ids of ready jobs; may lose or repeat them. `wake` is called when another process adds ids."""
 
     def put(self, job_ids: Sequence[str]) -> None: ...
     def take(self, limit: int) -> Sequence[str]: ...
@@ -16,7 +16,7 @@ class ReadyQueue(Protocol):
 
 
 class Notifier(Protocol):
-    """Tells whoever waits for work to look now. It may be lost."""
+    """Wakes the processes that wait for work. A notification may be lost."""
 
     def notify(self, job_ids: Sequence[str] = ()) -> None: ...
     def close(self) -> None: ...

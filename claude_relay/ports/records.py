@@ -1,15 +1,13 @@
-"""Rows of the store besides the values of `core`."""
+"""Stored records besides the values of `core`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from ..core.deliveries.delivery import Reply
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """What one group shares: None means no limit. `next_at` paces its rate: not before this time."""
+    """The limits of one group: None means no limit. `next_at` is the earliest next start, by its rate."""
 
     name: str
     concurrency: int | None = None
@@ -19,18 +17,8 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QueueHold:
-    """Why a part of the queue stands still: `scope` is `queue` or `family:opus`, until `until` (None: until told)."""
-
-    scope: str
-    reason: str
-    since: float
-    until: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class WorkerHeartbeat:
-    """A worker's sign of life."""
+    """A worker's heartbeat."""
 
     id: str
     host: str
@@ -42,20 +30,8 @@ class WorkerHeartbeat:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeliveryAttempt:
-    """One POST that was made for a delivery."""
-
-    delivery_id: str
-    number: int
-    at: float
-    url: str = field(repr=False)
-    reply: Reply
-    next_due: float | None = None  # None: it was the last
-
-
-@dataclass(frozen=True, kw_only=True)
 class BatchItem:
-    """One try of one job in a batch. `custom_id` is its name upstream; `done`: its result was taken in."""
+    """One attempt of one job in a batch. `custom_id` is its name at Anthropic; `done`: its result was applied."""
 
     custom_id: str
     batch_id: str

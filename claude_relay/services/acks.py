@@ -1,92 +1,106 @@
-"""Applied, not just delivered: the address that goes with each result, and what happens when it is called."""
+"""Acknowledgements: the `ackUrl` of each result, its use by the receiver, and reminders."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..core.deliveries import ack_token
-from ..core.deliveries import delivery as moves
+from ..core.deliveries import ack_token, transitions
 from ..core.deliveries.delivery import Delivery
-from ..core.jobs.change import Event
+from ..core.jobs.events import Event, EventName
 from ..core.jobs.job import Job
 from ..errors import NotFound
 from ..ports import ReadTransaction, Transaction
 from .clock_step import cutoff
 from .context import Context
+from .transactions import query, transaction
 
 _SECRET = "secret:ack"
 _STEP = 100
+_UNKNOWN = "This URL acknowledges nothing: it was not made here, or its job was purged after its retention."
 
 
 @dataclass(frozen=True, kw_only=True)
 class AckResult:
-    """A result that was applied: when that was first said."""
+    """An acknowledged result, and the time of its first acknowledgement."""
 
     request_id: str
     at: float
 
 
 class Acks:
-    """The use cases of receivers that acknowledge, and of the reminder to those that do not."""
+    """The use cases of receivers that acknowledge, and of the reminders to those that do not."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.store
-        self._known: bytes | None = None  # the secret, which never changes once there is one
+        self._secret: bytes | None = None  # never changes once it exists
 
     def ack(self, token: str) -> AckResult:
         """
-        The result was applied. Saying it again changes nothing.
+        Record that the result was applied. Repeating it changes nothing.
 
-        Raises `NotFound` for a token that was not made here, and for one whose job is gone: nobody learns which.
+        Raises `NotFound` for a token that was not made with this relay's secret and, with the same text, for a purged
+        job: a caller cannot tell them apart.
         """
-        secret = self._secret()
-        named = ack_token.read_token(secret, token) if secret else None
-        if named is None:
+        secret = self._load_secret()
+        run_ref = ack_token.read_token(secret, token) if secret else None
+        if run_ref is None:
             raise NotFound(_UNKNOWN)
-        job_id, run = named
 
-        def look(tx: ReadTransaction) -> tuple[Job | None, float | None]:
-            return tx.job(job_id), tx.acked_at(job_id, run)
-
-        job, at = self._store.read(look)
+        job, at = self._job_and_ack(*run_ref)
         if job is None:
             raise NotFound(_UNKNOWN)
         if at is None:
-            at = self._store.write(lambda tx: _ack(tx, job_id, run))
+            at = self._ack(*run_ref)
 
         return AckResult(request_id=job.request_id, at=at)
 
     def remind(self) -> int:
-        """Send once more what was delivered and not acknowledged in time; answers how many that were."""
-        after = self._context.policy.ack_remind
-        if after is None:
+        """Send results once more that were not acknowledged in time; returns their number."""
+        delay = self._context.policy.ack_remind
+        if delay is None or not self._any_unacked(delay):
             return 0
 
-        def due(tx: ReadTransaction, limit: int) -> list[Delivery]:
-            return list(tx.unacked_deliveries(before=cutoff(tx, after), limit=limit))
+        return self._remind(delay)
 
-        def send_again(tx: Transaction) -> int:
-            found = due(tx, _STEP)
-            for delivery in found:
-                again = moves.remind(delivery, now=tx.now)
-                name = "ack_reminded"
-                event = Event(job_id=again.job_id, subject=again.id, version=again.version, at=tx.now, name=name)
-                tx.save_delivery(again, delivery.version, event)
-            return len(found)
+    @query
+    def _job_and_ack(self, tx: ReadTransaction, job_id: str, run: int) -> tuple[Job | None, float | None]:
+        return tx.job(job_id), tx.acked_at(job_id, run)
 
-        return self._store.write(send_again) if self._store.read(lambda tx: due(tx, 1)) else 0
+    @transaction
+    def _ack(self, tx: Transaction, job_id: str, run: int) -> float:
+        if (at := tx.acked_at(job_id, run)) is not None:
+            return at
+        job = tx.job(job_id)
+        if job is None:
+            raise NotFound(_UNKNOWN)
+        tx.ack(job, run, Event(job_id=job_id, subject=f"ack:{run}", version=1, at=tx.now, name=EventName.ACKED))
 
-    def _secret(self) -> bytes | None:
-        if self._known is None and (text := self._store.read(lambda tx: tx.shared_value(_SECRET))):
-            self._known = base64.b64decode(text)
+        return tx.now
 
-        return self._known
+    @query
+    def _any_unacked(self, tx: ReadTransaction, delay: float) -> bool:
+        return bool(_unacked(tx, delay, 1))
+
+    @transaction
+    def _remind(self, tx: Transaction, delay: float) -> int:
+        unacked = _unacked(tx, delay, _STEP)
+        for delivery in unacked:
+            tx.save_delivery(transitions.remind(delivery, now=tx.now))
+
+        return len(unacked)
+
+    def _load_secret(self) -> bytes | None:
+        if self._secret is None and (text := self._store.read(lambda tx: tx.shared_value(_SECRET))):
+            self._secret = base64.b64decode(text)
+
+        return self._secret
 
 
 def ack_url(tx: Transaction, job: Job, context: Context) -> str | None:
-    """The address that acknowledges this run's result; None where nobody could call it (no RELAY_PUBLIC_URL)."""
+    """The URL that acknowledges this run's result; None without a RELAY_PUBLIC_URL at which it could be called."""
     public_url = context.policy.public_url
     if not public_url:
         return None
@@ -98,15 +112,5 @@ def ack_url(tx: Transaction, job: Job, context: Context) -> str | None:
     return f"{public_url.rstrip('/')}/ack/{ack_token.make_token(base64.b64decode(text), job.id, job.run)}"
 
 
-_UNKNOWN = "This address acknowledges nothing: it was not made here, or its job was purged after its time."
-
-
-def _ack(tx: Transaction, job_id: str, run: int) -> float:
-    if (known := tx.acked_at(job_id, run)) is not None:
-        return known
-    job = tx.job(job_id)
-    if job is None:
-        raise NotFound(_UNKNOWN)
-    tx.ack(job, run, Event(job_id=job_id, subject=f"ack:{run}", version=1, at=tx.now, name="acked"))
-
-    return tx.now
+def _unacked(tx: ReadTransaction, delay: float, limit: int) -> Sequence[Delivery]:
+    return tx.unacked_deliveries(before=cutoff(tx, delay), limit=limit)

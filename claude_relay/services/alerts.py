@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ..core import alerts as rules
 from ..core import wire
 from ..core.alerts import Alert, AlertFacts, DeadDeliveries, ModelUsage
+from ..core.jobs.holds import PARK, Holds
 from ..core.models.catalog import ModelCatalog
 from ..ports import ReadTransaction, Transaction
 from .context import Context
@@ -165,7 +166,7 @@ def _current(tx: ReadTransaction, seen: _Observations) -> dict[str, Alert]:
 
 
 def _facts(tx: ReadTransaction, seen: _Observations) -> AlertFacts:
-    park = next((hold for hold in tx.holds() if hold.scope == "park"), None)
+    park = Holds(tx.holds(), tx.now).get(PARK)
     slowed = [destination for destination in tx.destinations() if destination.slowed]
     names = {destination.name for destination in slowed}
     waits = [due.due_at for due in tx.due_destinations() if due.due_at <= tx.now and due.destination not in names]

@@ -1,85 +1,103 @@
-"""Which jobs make the next batch."""
+"""Planning of batches: selection of their jobs, and their rows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..core.batches import MOST_BYTES, SUBMIT_WINDOW, is_ready
+from ..core.batches import MOST_BYTES, SUBMIT_WINDOW, Batch, BatchState, custom_id, is_ready
 from ..core.jobs import batch_transitions
 from ..core.jobs.job import Job, State
 from ..core.money.prices import PriceList
 from ..core.policy import Policy
 from ..ports import BatchItem, ReadTransaction, Transaction
-from . import model_fallback, upstream_circuit
+from . import model_fallback
 from .budgets import Budgets
 from .context import Context
-from .execution import PROBE_EVERY
+from .holds import load_holds, start_probes
 from .types import BatchEntry
 
-#: So many batches may wait to be sent. What is in none yet can still be paused, held to a budget, or called live.
+#: Batches that may wait to be sent. Jobs that are in none yet can still be paused, held to a budget, or called live.
 MAX_UNSENT = 4
 
 
 def next_jobs(tx: ReadTransaction, policy: Policy, prices: PriceList) -> list[Job]:
     """
-    The jobs of the next batch, if one should leave now: those without a time to be ready by, or else some whose times
+    The jobs of the next batch, if one should be sent now: jobs without a time to be ready by, else jobs whose times
     are close.
 
-    Paused groups, spent budgets, a pause, a park, a line that is down and a throttle hold them back as they do live
-    calls.
+    Paused groups, spent budgets, a pause, a park, an outage and a throttle hold them back as they do live calls.
     """
     if tx.unsent_batches() >= MAX_UNSENT:
         return []
-    holds, most = {hold.scope: hold for hold in tx.holds()}, policy.batch_size
-    throttled = "batches" in holds and (holds["batches"].until or 0.0) > tx.now
-    away = upstream_circuit.SCOPE in holds and (holds[upstream_circuit.SCOPE].until or 0.0) > tx.now
-    park = holds.get("park")
-    parked = park is not None and (park.until is None or park.until > tx.now)
-    if throttled or away or parked or "pause" in holds:
+    holds = load_holds(tx)
+    if holds.blocks_batches:
         return []
-    if park is not None or upstream_circuit.SCOPE in holds:
-        most = 1  # as with live calls: one probes whether the key works again, or the line is up
+    size = 1 if holds.probe_only else policy.batch_size  # as with live calls, a single job is the probe
 
     groups = [group.name for group in tx.groups() if group.paused_at is not None]
     budgets = Budgets(tx, prices)
     for auto in (True, False):
-        jobs = tx.batch_candidates(limit=most, auto=auto, skip_groups=groups, skip_owners=budgets.blocked_owners)
+        jobs = tx.batch_candidates(limit=size, auto=auto, skip_groups=groups, skip_owners=budgets.blocked_owners)
         if not jobs:
             continue
         first = jobs[0].give_up_at or 0.0
         close = [job for job in jobs if abs((job.give_up_at or 0.0) - first) <= SUBMIT_WINDOW]
-        if is_ready(len(close), most, waiting_since=jobs[0].due_at, now=tx.now, linger=policy.batch_linger):
+        if is_ready(len(close), size, waiting_since=jobs[0].due_at, now=tx.now, linger=policy.batch_linger):
             return _fitting(tx, close, budgets)
 
     return []
 
 
-def add_to_batch(tx: Transaction, job: Job, *, worker: str, budgets: Budgets, context: Context) -> Job:
-    """Put it into a batch: of a model that is there, and with what it may come to set aside."""
-    job = model_fallback.replace_retired_model(tx, job, context)
-    change = batch_transitions.enter_batch(job, worker=worker, now=tx.now)
-    if change.call is not None and budgets.binds(job) and (request := tx.request(job.id)) is not None:
-        change = replace(change, call=replace(change.call, reserved_usd=budgets.reserve(job, request)))
-    tx.save(change)
+def plan_batch(tx: Transaction, *, worker: str, context: Context) -> Batch | None:
+    """Put the next jobs into a planned batch; None where no batch should be sent now."""
+    budgets = Budgets(tx, context.prices)
+    jobs = next_jobs(tx, context.policy, context.prices)
+    if not jobs:
+        return None
+    start_probes(tx, load_holds(tx))
+    identity = context.new_id(tx.now)
+    items = []
+    for job in jobs:
+        number = _add_to_batch(tx, job, worker=worker, budgets=budgets, context=context).calls
+        name = custom_id(job.id, number)
+        items.append(BatchItem(custom_id=name, batch_id=identity, job_id=job.id, number=number))
+    times = [job.give_up_at for job in jobs if job.give_up_at is not None]
+    batch = Batch(
+        id=identity,
+        state=BatchState.PLANNED,
+        version=1,
+        planned_at=tx.now,
+        count=len(items),
+        next_at=tx.now,
+        give_up_at=min(times) if times else None,
+    )
+    tx.add_batch(batch, items)
 
-    return change.job
+    return batch
 
 
-def mark_probe(tx: Transaction) -> None:
-    """A batch goes out: where all stands still, it is the one that finds out whether it must."""
-    for hold in tx.holds():
-        if hold.scope == "park":
-            tx.save_hold(replace(hold, until=tx.now + PROBE_EVERY))
-        elif hold.scope == upstream_circuit.SCOPE:
-            upstream_circuit.start_probe(tx, hold)
+def plan_part(tx: Transaction, origin: Batch, items: Sequence[BatchItem], *, context: Context) -> None:
+    """Plan a batch of items that move there from another."""
+    if not items:
+        return
+    batch = Batch(
+        id=context.new_id(tx.now),
+        state=BatchState.PLANNED,
+        version=1,
+        planned_at=origin.planned_at,
+        count=len(items),
+        next_at=tx.now,
+        give_up_at=origin.give_up_at,
+    )
+    tx.add_batch(batch, items)
 
 
 def load_entry(tx: ReadTransaction, item: BatchItem, context: Context | None = None) -> BatchEntry | None:
     """
     An item with its job and its entry in the ledger; None where they were purged.
 
-    With `tools` its request is as it is asked of the job's present model.
+    With `context` its request is adapted to the job's present model.
     """
     job, call = tx.job(item.job_id), tx.call(item.job_id, item.number)
     if job is None or call is None:
@@ -93,24 +111,35 @@ def load_entry(tx: ReadTransaction, item: BatchItem, context: Context | None = N
 
 
 def is_awaited(tx: ReadTransaction, item: BatchItem) -> bool:
-    """Whether the item's job still waits for it; without reading what it asks for."""
+    """Whether the item's job still waits for it; the request is not read."""
     job = tx.job(item.job_id)
 
     return job is not None and job.state is State.BATCHED and job.calls == item.number
 
 
 def _fitting(tx: ReadTransaction, jobs: Sequence[Job], budgets: Budgets) -> list[Job]:
-    """As many as may be sent together, and as their keys' budgets bear; one that is too large for that goes alone."""
-    fit: list[Job] = []
+    """The first jobs, up to the size of a batch and their keys' budgets; a job larger than that is sent alone."""
+    selected: list[Job] = []
     size = 0
     for job in jobs:
         size += tx.request_size(job.id)
-        if fit and size > MOST_BYTES:
+        if selected and size > MOST_BYTES:
             break
         if not budgets.admits(job):
             continue
         if budgets.binds(job) and (request := tx.request(job.id)) is not None:
             budgets.reserve(job, request)
-        fit.append(job)
+        selected.append(job)
 
-    return fit
+    return selected
+
+
+def _add_to_batch(tx: Transaction, job: Job, *, worker: str, budgets: Budgets, context: Context) -> Job:
+    """Put a job into a batch, with a model that still exists and its possible cost reserved."""
+    job = model_fallback.replace_retired_model(tx, job, context)
+    change = batch_transitions.enter_batch(job, worker=worker, now=tx.now)
+    if change.call is not None and budgets.binds(job) and (request := tx.request(job.id)) is not None:
+        change = replace(change, call=replace(change.call, reserved_usd=budgets.reserve(job, request)))
+    tx.save(change)
+
+    return change.job

@@ -1,4 +1,4 @@
-"""What a worker does with batches: gather jobs, send them off, look, take results in, and give up what is too slow."""
+"""Use cases of the batch runner: plan batches, create and poll them, apply results, and promote late jobs."""
 
 from __future__ import annotations
 
@@ -6,376 +6,277 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from .. import failpoints
-from ..core.batches import Batch, BatchState, custom_id, grace, next_poll_at
+from ..core.batches import Batch, BatchState, grace, next_poll_at
 from ..core.jobs import batch_transitions
 from ..core.jobs.change import Change, with_warning
 from ..core.jobs.failure import Completion, Failure, Remedy, SchemaRepair
+from ..core.jobs.holds import BATCHES, QueueHold
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import Conflict
-from ..ports import BatchItem, BatchStatus, QueueHold, ReadTransaction, Transaction
+from ..ports import BatchItem, BatchStatus, ReadTransaction, Transaction
 from . import batch_results, upstream_circuit
-from .batch_planner import add_to_batch, is_awaited, load_entry, mark_probe, next_jobs
-from .budgets import Budgets
+from .attempts import resume_if_parked
+from .batch_planner import is_awaited, load_entry, next_jobs, plan_batch, plan_part
 from .context import Context
 from .conversation import turns_before
-from .execution import resume_if_parked
+from .transactions import query, transaction
 from .types import BatchEntry
 
-#: How long a worker may have a batch in hand, in seconds: longer than anything it does with one may take.
+#: Seconds that a worker has a batch leased: longer than any single step with it may take.
 BATCH_LEASE = 1800.0
 _STEP = 200
-_LIVE_WHERE = ("http_403", "http_404", "http_405", "http_501")
+#: Refusals of the batch API itself, not of an item: the endpoint or the permission is missing.
+_NO_BATCH_API = ("http_403", "http_404", "http_405", "http_501")
+_UNLEASED: dict[str, object] = {"worker": None, "held_until": None}
 
 
 class Batches:
-    """The use cases of a worker's batches. What one worker has in hand no other touches; every result counts once."""
+    """The use cases of a worker's batches. A leased batch is one worker's alone; every result counts once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.store
 
     def plan(self, worker: str) -> Batch | None:
-        """Gather a batch, if one should leave: its jobs, its items and their ledger are on disk before it is sent."""
-        if self._store.read(lambda tx: next_jobs(tx, self._context.policy, self._context.prices)) == []:
+        """Plan a batch, if one should be sent: its jobs, items and ledger entries are on disk before it is sent."""
+        if not self._jobs_are_ready():
             return None
-        batch = self._store.write(lambda tx: self._plan(tx, worker))
+        batch = self._plan(worker)
         if batch is not None:
             failpoints.hit("batch.planned")
 
         return batch
 
     def claim_due(self, worker: str) -> Batch | None:
-        """A batch that is due and that nobody has in hand: that worker's now."""
+        """Lease a batch that is due to a worker."""
+        return self._claim_due(worker) if self._any_due() else None
 
-        def take(tx: Transaction) -> Batch | None:
-            for batch in tx.due_batches(limit=1):
-                # To be looked for, from now on: what was minutes on its way may arrive yet.
-                sent_at = tx.now if batch.state is BatchState.CREATING and not batch.looks else batch.sent_at
-                return self._save(tx, batch, worker=worker, held_until=tx.now + BATCH_LEASE, sent_at=sent_at)
-            return None
+    @query
+    def contents(self, tx: ReadTransaction, batch: Batch) -> Sequence[BatchEntry]:
+        """The items whose jobs still wait for them, with their requests."""
+        entries = (load_entry(tx, item, self._context) for item in tx.items(batch.id))
 
-        if not self._store.read(lambda tx: tx.due_batches(limit=1)):
-            return None
-        return self._store.write(take)
+        return [entry for entry in entries if entry is not None and entry.awaited]
 
-    def contents(self, batch: Batch) -> Sequence[BatchEntry]:
-        """Its items whose jobs still wait, with what they ask for."""
-
-        def look(tx: ReadTransaction) -> list[BatchEntry]:
-            found = (load_entry(tx, item, self._context) for item in tx.items(batch.id))
-            return [one for one in found if one is not None and one.awaited]
-
-        return self._store.read(look)
-
-    def history(self, one: BatchEntry) -> Sequence[Exchange]:
-        """What was said before in its conversation. Raises `NotFound` if any of it is gone."""
-        if one.request is None or not one.request.request.get("continueFrom"):
+    def history(self, entry: BatchEntry) -> Sequence[Exchange]:
+        """The earlier exchanges of its conversation. Raises `NotFound` if any of it was erased."""
+        if entry.request is None or not entry.request.request.get("continueFrom"):
             return ()
-        return self._store.read(lambda tx: turns_before(tx, one.job.id))
+        return self._earlier_exchanges(entry.job.id)
 
-    def repair(self, one: BatchEntry) -> SchemaRepair | None:
-        """What it answered before in this run, if that is to be mended."""
-        return self._store.read(lambda tx: tx.repair(one.job.id, one.job.run))
+    @query
+    def repair(self, tx: ReadTransaction, entry: BatchEntry) -> SchemaRepair | None:
+        """The answer of this run that did not match its schema, for Claude to fix."""
+        return tx.repair(entry.job.id, entry.job.run)
 
-    def content(self, batch: Batch, name: str) -> BatchEntry | None:
-        """One item, if it belongs to that batch and its result was not taken in yet."""
+    @query
+    def content(self, tx: ReadTransaction, batch: Batch, name: str) -> BatchEntry | None:
+        """One item, if it belongs to that batch and has no result yet."""
+        item = tx.item(name)
+        if item is None or item.done or item.batch_id != batch.id:
+            return None
 
-        def look(tx: ReadTransaction) -> BatchEntry | None:
-            item = tx.item(name)
-            if item is None or item.done or item.batch_id != batch.id:
-                return None
-            return load_entry(tx, item, self._context)
+        return load_entry(tx, item, self._context)
 
-        return self._store.read(look)
-
-    def batch_of(self, name: str) -> str | None:
+    @query
+    def batch_of(self, tx: ReadTransaction, name: str) -> str | None:
         """The id of the batch that has an item of that name, done or not."""
-        item = self._store.read(lambda tx: tx.item(name))
+        item = tx.item(name)
 
         return None if item is None else item.batch_id
 
-    def split(self, batch: Batch, groups: Sequence[Sequence[str]]) -> Batch:
-        """Before it is sent: the first group stays, each of the others becomes a batch of its own."""
+    @transaction
+    def split(self, tx: Transaction, batch: Batch, groups: Sequence[Sequence[str]]) -> Batch:
+        """Split a planned batch: the first group stays, each of the others becomes a batch of its own."""
+        items = {item.custom_id: item for item in tx.items(batch.id)}
+        for group in groups[1:]:
+            plan_part(tx, batch, [items[name] for name in group if name in items], context=self._context)
 
-        def split(tx: Transaction) -> Batch:
-            items = {item.custom_id: item for item in tx.items(batch.id)}
-            for group in groups[1:]:
-                self._add(tx, batch, [items[name] for name in group if name in items])
-            return self._save(tx, batch, count=len(groups[0]) if groups else 0)
-
-        return self._store.write(split)
+        return _save(tx, batch, count=len(groups[0]) if groups else 0)
 
     def sending(self, batch: Batch, names: Collection[str]) -> Batch:
         """
-        The batch is about to go out with those items, which may be paid for from now on; the others are no longer
-        wanted.
+        Record that those items are about to be sent, and may have to be paid for from now on; the others are dropped.
 
-        Raises `Conflict` if another worker has it by now, or if one of those jobs has left it since it was packed (it
-        was cancelled, or is called live): nothing may be sent then.
+        Raises `Conflict` if another worker has the batch by now, or if one of those jobs has left it since it was
+        packed (it was cancelled, or is called live): nothing may be sent then.
         """
-
-        def send(tx: Transaction) -> Batch:
-            for item in tx.items(batch.id):
-                if item.custom_id not in names:
-                    tx.mark_item_done(item.custom_id)
-                elif not is_awaited(tx, item):
-                    raise Conflict("a job has left the batch since it was packed")
-            tx.mark_batch_sent(batch.id)
-            upstream_circuit.record_success(tx)  # the connection stands, or there would be nothing to send
-            return self._save(tx, batch, state=BatchState.CREATING, sent_at=tx.now, count=len(names))
-
-        sent = self._store.write(send)
+        sent = self._mark_sent(batch, names)
         failpoints.hit("batch.sending")
 
         return sent
 
     def mark_created(self, batch: Batch, seen: BatchStatus) -> Batch:
-        """Anthropic has it: by that id it is found again. An answer also says that the key works."""
-
-        def record(tx: Transaction) -> Batch:
-            tx.mark_batch_sent(batch.id, seen.id)
-            resume_if_parked(tx, batch.sent_at or batch.planned_at)
-            return self._look_again(
-                tx,
-                batch,
-                state=BatchState.CREATED,
-                upstream_id=seen.id,
-                expires_at=seen.expires_at,
-                looks=0,
-                misses=0,
-            )
-
+        """Save the batch's id at Anthropic. An answer also proves that the key works."""
         failpoints.hit("batch.created")
-        return self._store.write(record)
+        return self._mark_created(batch, seen)
 
-    def mark_create_unknown(self, batch: Batch, failure: Failure) -> Batch:
-        """Whether it was made is not known: it is looked for."""
-        return self._store.write(
-            lambda tx: self._look_again(tx, batch, looks=0, detail=f"looked for: {failure.message}")
-        )
+    @transaction
+    def mark_create_unknown(self, tx: Transaction, batch: Batch, failure: Failure) -> Batch:
+        """Look for a batch whose creation was not answered."""
+        return self._poll_later(tx, batch, looks=0, detail=f"looked for: {failure.message}")
 
     def mark_create_refused(self, batch: Batch, failure: Failure) -> None:
         """
-        It was certainly not made. What is wrong with one item must not sink the others: halves are tried, and a single
-        one is called live, where it gets its own verdict. Anything else is a try that did not work for each of them.
+        Settle a batch that was certainly not created.
+
+        A fault of one item must not fail the others: the batch is halved, and a single item is called live, where it
+        gets its own result. Any other error is a failed attempt of each item.
         """
-
-        def move(tx: Transaction) -> list[Change]:
-            self._save(tx, batch, state=BatchState.SETTLED, detail=failure.message, **_FREE)
-            items = tx.items(batch.id)
-            changes: list[Change] = []
-            if failure.remedy is Remedy.FAIL and failure.reason not in _LIVE_WHERE and len(items) > 1:
-                half = len(items) // 2
-                for part in (items[:half], items[half:]):
-                    self._add(tx, batch, part)
-                return changes
-            for item in items:
-                tx.mark_item_done(item.custom_id)
-                one = load_entry(tx, item)
-                if one is not None and one.awaited:
-                    changes.append(self._not_made(tx, one, failure))
-            if failure.remedy is Remedy.THROTTLE and changes:
-                until = max(change.job.due_at for change in changes)
-                tx.save_hold(QueueHold(scope="batches", reason=failure.type.value, since=tx.now, until=until))
-            if failure.reason == "connect":
-                upstream_circuit.record_failure(tx, chance=self._context.rng.random())
-            return changes
-
-        self._announce(self._store.write(move))
+        self._announce(self._refuse_creation(batch, failure))
 
     def mark_not_created(self, batch: Batch) -> None:
-        """It was looked for and is not there: its jobs go back, and nothing was paid."""
+        """Queue the jobs of a batch again that Anthropic does not have; nothing was paid."""
+        self._announce(self._queue_again(batch))
 
-        def move(tx: Transaction) -> list[Change]:
-            self._save(tx, batch, state=BatchState.SETTLED, detail="it was never made", **_FREE)
-            changes = []
-            for item in tx.items(batch.id):
-                tx.mark_item_done(item.custom_id)
-                one = load_entry(tx, item)
-                if one is not None and one.awaited:
-                    why = "the batch never reached Anthropic"
-                    changes.append(batch_transitions.leave_batch(one.job, call=one.call, now=tx.now, why=why))
-                    tx.save(changes[-1])
-            return changes
-
-        self._announce(self._store.write(move))
-
-    def reschedule_poll(self, batch: Batch, *, missed: bool = False, detail: str | None = None) -> Batch:
-        """Nothing new: again later. `missed`: it, or something of it, was not to be had."""
-        found: dict[str, object] = dict(looks=batch.looks + 1, misses=batch.misses + 1 if missed else 0)
+    @transaction
+    def reschedule_poll(
+        self, tx: Transaction, batch: Batch, *, missed: bool = False, detail: str | None = None
+    ) -> Batch:
+        """Poll again later, as nothing has changed. `missed`: the batch, or a part of it, could not be read."""
+        fields: dict[str, object] = dict(looks=batch.looks + 1, misses=batch.misses + 1 if missed else 0)
         if detail is not None:
-            found["detail"] = detail
+            fields["detail"] = detail
 
-        return self._store.write(lambda tx: self._look_again(tx, batch, **found))
+        return self._poll_later(tx, batch, **fields)
 
-    def release(self, batch: Batch, worker: str) -> None:
-        """Nobody has it in hand any more, and it stands as it is in the store."""
+    @transaction
+    def release(self, tx: Transaction, batch: Batch, worker: str) -> None:
+        """End a worker's lease, and leave the batch as it is in the store."""
+        current = tx.batch(batch.id)
+        if current is not None and current.worker == worker:
+            released = self._poll_later(tx, current)
+            if released.state is BatchState.PLANNED:
+                tx.poll_now(released.id)
 
-        def free(tx: Transaction) -> None:
-            known = tx.batch(batch.id)
-            if known is not None and known.worker == worker:
-                free = self._look_again(tx, known)
-                if free.state is BatchState.PLANNED:
-                    tx.poll_now(free.id)
-
-        self._store.write(free)
-
-    def mark_empty(self, batch: Batch) -> None:
-        """Before it was sent, nothing is left in it that anyone waits for."""
-
-        def drop(tx: Transaction) -> None:
-            for item in tx.items(batch.id):
-                tx.mark_item_done(item.custom_id)
-            self._save(tx, batch, state=BatchState.SETTLED, detail="nothing was left to send", **_FREE)
-
-        self._store.write(drop)
-
-    def awaited(self, batch: Batch) -> int:
-        """How many of its jobs still wait for it."""
-        return self._store.read(lambda tx: tx.count_awaited(batch.id))
-
-    def mark_cancel_requested(self, batch: Batch) -> Batch:
-        """Its cancelling was asked for."""
-        return self._store.write(lambda tx: self._save(tx, batch, cancelled_at=tx.now))
-
-    def mark_ended(self, batch: Batch) -> Batch:
-        """Its results are there."""
-        return self._store.write(
-            lambda tx: self._save(tx, batch, state=BatchState.ENDED, ended_at=tx.now, looks=0, misses=0)
-        )
-
-    def record_result(self, one: BatchEntry, end: Completion | Failure, *, canceled: bool = False) -> Job | None:
-        """
-        Take one result in: an outcome and its delivery, or another try. Once: None where that was done before.
-
-        Nobody waits for it any more: the answer is dropped, what it cost is booked. `canceled`: the batch was given up
-        before Claude came to it, so that an auto job goes live without a double cost.
-        """
-
-        def move(tx: Transaction) -> Change | None:
-            item = tx.item(one.item.custom_id)
-            if item is None or item.done:
-                return None
+    @transaction
+    def mark_empty(self, tx: Transaction, batch: Batch) -> None:
+        """Settle a planned batch in which no item is awaited any more."""
+        for item in tx.items(batch.id):
             tx.mark_item_done(item.custom_id)
-            known = load_entry(tx, item)
-            change = (
-                None if known is None else batch_results.apply_result(tx, known, end, self._context, canceled=canceled)
-            )
-            failpoints.hit("batch.result")
-            return change
+        _settle(tx, batch, "nothing was left to send")
 
-        change = self._store.write(move)
+    @query
+    def awaited(self, tx: ReadTransaction, batch: Batch) -> int:
+        """The number of its jobs that still wait for it."""
+        return tx.count_awaited(batch.id)
+
+    @transaction
+    def mark_cancel_requested(self, tx: Transaction, batch: Batch) -> Batch:
+        """Record that its cancellation was requested."""
+        return _save(tx, batch, cancelled_at=tx.now)
+
+    @transaction
+    def mark_ended(self, tx: Transaction, batch: Batch) -> Batch:
+        """Record that its results can be read."""
+        return _save(tx, batch, state=BatchState.ENDED, ended_at=tx.now, looks=0, misses=0)
+
+    def record_result(self, entry: BatchEntry, end: Completion | Failure, *, canceled: bool = False) -> Job | None:
+        """
+        Apply one result: an outcome and its delivery, or another attempt. None where that was done already.
+
+        Where the job no longer waits for it, the answer is dropped and its cost is booked. `canceled`: the batch was
+        cancelled before Claude came to this item, so that an auto job is called live without a double cost.
+        """
+        change = self._apply_result(entry.item.custom_id, end, canceled)
 
         return None if change is None else self._announce([change])[0]
 
-    def finish_if_complete(self, batch: Batch) -> bool:
-        """Whether all results are in; if so, the batch is done with."""
+    @transaction
+    def finish_if_complete(self, tx: Transaction, batch: Batch) -> bool:
+        """Settle the batch if all of its results are applied; returns whether they are."""
+        if tx.items(batch.id):
+            return False
+        _save(tx, batch, state=BatchState.SETTLED, **_UNLEASED)
 
-        def move(tx: Transaction) -> bool:
-            if tx.items(batch.id):
-                return False
-            self._save(tx, batch, state=BatchState.SETTLED, **_FREE)
-            return True
-
-        return self._store.write(move)
+        return True
 
     def mark_results_lost(self, batch: Batch, failure: Failure) -> None:
-        """Its results will never be had: each of its items may have been paid for, and is tried again."""
-
-        def move(tx: Transaction) -> list[Change]:
-            self._save(tx, batch, state=BatchState.SETTLED, detail=failure.message, **_FREE)
-            changes = []
-            for item in tx.items(batch.id):
-                tx.mark_item_done(item.custom_id)
-                one = load_entry(tx, item)
-                if one is not None and one.awaited:
-                    changes.append(
-                        batch_results.fail_item(
-                            tx, one, replace(failure, ambiguous=True, remedy=Remedy.RETRY), self._context
-                        )
-                    )
-            return changes
-
-        self._announce(self._store.write(move))
+        """Settle a batch whose results cannot be read: each item may have been paid for, and is attempted again."""
+        self._announce(self._lose_results(batch, failure))
 
     def promote(self) -> Sequence[Job]:
-        """Call live what a batch is too slow for; what is in one may be paid for twice then, and says so."""
+        """Call jobs live for which a batch is too slow; those in a batch may be paid for twice, and say so."""
+        return self._announce(self._promote_late()) if self._any_late() else []
 
-        def late(tx: ReadTransaction, limit: int) -> Sequence[Job]:
-            sent_before = tx.now - grace(self._context.policy)
-            return tx.late_batch_jobs(unsent_before=tx.now, sent_before=sent_before, limit=limit)
+    @query
+    def next_at(self, tx: ReadTransaction) -> float | None:
+        """The time when the next batch is to be polled."""
+        return tx.next_batch_at()
 
-        def move(tx: Transaction) -> list[Change]:
-            changes = []
-            for job in late(tx, _STEP):
-                call = tx.call(job.id, job.calls) if job.state is State.BATCHED else None
-                changes.append(
-                    batch_transitions.promote(job, call=call, now=tx.now, paid=call is not None and job.sent)
-                )
-                tx.save(changes[-1])
-            return changes
+    @query
+    def known_upstream(self, tx: ReadTransaction, upstream_ids: Collection[str]) -> set[str]:
+        """Those ids that belong to batches of this store."""
+        return tx.known_upstream(upstream_ids)
 
-        if not self._store.read(lambda tx: late(tx, 1)):
-            return []
-        return self._announce(self._store.write(move))
+    @query
+    def _earlier_exchanges(self, tx: ReadTransaction, job_id: str) -> Sequence[Exchange]:
+        return turns_before(tx, job_id)
 
-    def next_at(self) -> float | None:
-        """When the next batch is to be looked at."""
-        return self._store.read(lambda tx: tx.next_batch_at())
+    @query
+    def _jobs_are_ready(self, tx: ReadTransaction) -> bool:
+        return bool(next_jobs(tx, self._context.policy, self._context.prices))
 
-    def known_upstream(self, upstream_ids: Collection[str]) -> set[str]:
-        """Which of those are batches of ours."""
-        return self._store.read(lambda tx: tx.known_upstream(upstream_ids))
-
+    @transaction
     def _plan(self, tx: Transaction, worker: str) -> Batch | None:
-        budgets = Budgets(tx, self._context.prices)
-        jobs = next_jobs(tx, self._context.policy, self._context.prices)
-        if not jobs:
-            return None
-        mark_probe(tx)
-        identity = self._context.new_id(tx.now)
-        items = []
-        for job in jobs:
-            number = add_to_batch(tx, job, worker=worker, budgets=budgets, context=self._context).calls
-            name = custom_id(job.id, number)
-            items.append(BatchItem(custom_id=name, batch_id=identity, job_id=job.id, number=number))
-        times = [job.give_up_at for job in jobs if job.give_up_at is not None]
-        batch = Batch(
-            id=identity,
-            state=BatchState.PLANNED,
-            version=1,
-            planned_at=tx.now,
-            count=len(items),
-            next_at=tx.now,
-            give_up_at=min(times) if times else None,
-        )
-        tx.add_batch(batch, items)
+        return plan_batch(tx, worker=worker, context=self._context)
 
-        return batch
+    @query
+    def _any_due(self, tx: ReadTransaction) -> bool:
+        return bool(tx.due_batches(limit=1))
 
-    def _add(self, tx: Transaction, like: Batch, items: Sequence[BatchItem]) -> None:
-        """A planned batch of items that another one had."""
-        if not items:
-            return
-        identity = self._context.new_id(tx.now)
-        tx.add_batch(
-            Batch(
-                id=identity,
-                state=BatchState.PLANNED,
-                version=1,
-                planned_at=like.planned_at,
-                count=len(items),
-                next_at=tx.now,
-                give_up_at=like.give_up_at,
-            ),
-            items,
-        )
+    @transaction
+    def _claim_due(self, tx: Transaction, worker: str) -> Batch | None:
+        for batch in tx.due_batches(limit=1):
+            # The search for an unanswered creation starts now: a request that was minutes on its way may still arrive.
+            sent_at = tx.now if batch.state is BatchState.CREATING and not batch.looks else batch.sent_at
+            return _save(tx, batch, worker=worker, held_until=tx.now + BATCH_LEASE, sent_at=sent_at)
 
-    def _not_made(self, tx: Transaction, one: BatchEntry, failure: Failure) -> Change:
+        return None
+
+    @transaction
+    def _mark_sent(self, tx: Transaction, batch: Batch, names: Collection[str]) -> Batch:
+        for item in tx.items(batch.id):
+            if item.custom_id not in names:
+                tx.mark_item_done(item.custom_id)
+            elif not is_awaited(tx, item):
+                raise Conflict("a job has left the batch since it was packed")
+        tx.mark_batch_sent(batch.id)
+        upstream_circuit.record_success(tx)  # a connection was made, or there would be nothing to send
+
+        return _save(tx, batch, state=BatchState.CREATING, sent_at=tx.now, count=len(names))
+
+    @transaction
+    def _mark_created(self, tx: Transaction, batch: Batch, status: BatchStatus) -> Batch:
+        tx.mark_batch_sent(batch.id, status.id)
+        resume_if_parked(tx, batch.sent_at or batch.planned_at)
+        created: dict[str, object] = dict(upstream_id=status.id, expires_at=status.expires_at, looks=0, misses=0)
+
+        return self._poll_later(tx, batch, state=BatchState.CREATED, **created)
+
+    @transaction
+    def _refuse_creation(self, tx: Transaction, batch: Batch, failure: Failure) -> list[Change]:
+        _settle(tx, batch, failure.message)
+        items = tx.items(batch.id)
+        if failure.remedy is Remedy.FAIL and failure.reason not in _NO_BATCH_API and len(items) > 1:
+            half = len(items) // 2
+            for part in (items[:half], items[half:]):
+                plan_part(tx, batch, part, context=self._context)
+            return []
+        changes = [self._refuse_item(tx, entry, failure) for entry in _take_awaited(tx, items)]
+        if failure.remedy is Remedy.THROTTLE and changes:
+            until = max(change.job.due_at for change in changes)
+            tx.save_hold(QueueHold(scope=BATCHES, reason=failure.type.value, since=tx.now, until=until))
+        if failure.reason == "connect":
+            upstream_circuit.record_failure(tx, chance=self._context.rng.random())
+
+        return changes
+
+    def _refuse_item(self, tx: Transaction, entry: BatchEntry, failure: Failure) -> Change:
         if failure.remedy is not Remedy.FAIL:
-            return batch_results.fail_item(tx, one, replace(failure, ambiguous=False), self._context)
-        change = batch_transitions.leave_batch(one.job, call=one.call, now=tx.now, why=failure.message, live=True)
+            return batch_results.fail_item(tx, entry, replace(failure, ambiguous=False), self._context)
+        change = batch_transitions.leave_batch(entry.job, call=entry.call, now=tx.now, why=failure.message, live=True)
         change = with_warning(
             change, f"the batch was refused, so it was called live, at the full price: {failure.message}"
         )
@@ -383,17 +284,66 @@ class Batches:
 
         return change
 
-    def _look_again(self, tx: Transaction, batch: Batch, **fields: object) -> Batch:
-        ahead = replace(batch, **fields)  # type: ignore[arg-type]
-        at = next_poll_at(ahead, now=tx.now, policy=self._context.policy)
+    @transaction
+    def _queue_again(self, tx: Transaction, batch: Batch) -> list[Change]:
+        _settle(tx, batch, "it was never made")
+        changes = []
+        for entry in _take_awaited(tx, tx.items(batch.id)):
+            why = "the batch never reached Anthropic"
+            changes.append(batch_transitions.leave_batch(entry.job, call=entry.call, now=tx.now, why=why))
+            tx.save(changes[-1])
 
-        return self._save(tx, batch, **{**fields, "next_at": at, **_FREE})
+        return changes
 
-    def _save(self, tx: Transaction, batch: Batch, **fields: object) -> Batch:
-        saved = replace(batch, version=batch.version + 1, **fields)  # type: ignore[arg-type]
-        tx.save_batch(saved, batch.version)
+    @transaction
+    def _apply_result(self, tx: Transaction, name: str, result: Completion | Failure, canceled: bool) -> Change | None:
+        item = tx.item(name)
+        if item is None or item.done:
+            return None
+        tx.mark_item_done(item.custom_id)
+        entry = load_entry(tx, item)
+        change = None
+        if entry is not None:
+            change = batch_results.apply_result(tx, entry, result, self._context, canceled=canceled)
+        failpoints.hit("batch.result")
 
-        return saved
+        return change
+
+    @transaction
+    def _lose_results(self, tx: Transaction, batch: Batch, failure: Failure) -> list[Change]:
+        _settle(tx, batch, failure.message)
+        lost = replace(failure, ambiguous=True, remedy=Remedy.RETRY)
+
+        return [
+            batch_results.fail_item(tx, entry, lost, self._context) for entry in _take_awaited(tx, tx.items(batch.id))
+        ]
+
+    def _late_jobs(self, tx: ReadTransaction, limit: int) -> Sequence[Job]:
+        sent_before = tx.now - grace(self._context.policy)
+
+        return tx.late_batch_jobs(unsent_before=tx.now, sent_before=sent_before, limit=limit)
+
+    @query
+    def _any_late(self, tx: ReadTransaction) -> bool:
+        return bool(self._late_jobs(tx, 1))
+
+    @transaction
+    def _promote_late(self, tx: Transaction) -> list[Change]:
+        changes = []
+        for job in self._late_jobs(tx, _STEP):
+            call = tx.call(job.id, job.calls) if job.state is State.BATCHED else None
+            paid = call is not None and job.sent
+            changes.append(batch_transitions.promote(job, call=call, now=tx.now, paid=paid))
+            tx.save(changes[-1])
+
+        return changes
+
+    def _poll_later(self, tx: Transaction, batch: Batch, **fields: object) -> Batch:
+        """Save the batch without a lease, to be polled at the next step of its schedule."""
+        updated = replace(batch, **fields)  # type: ignore[arg-type]
+        at = next_poll_at(updated, now=tx.now, policy=self._context.policy)
+
+        return _save(tx, batch, **{**fields, "next_at": at, **_UNLEASED})
 
     def _announce(self, changes: Sequence[Change]) -> list[Job]:
         ready = [change.job.id for change in changes if change.ready_now and change.job.lane == "live"]
@@ -403,4 +353,24 @@ class Batches:
         return [change.job for change in changes]
 
 
-_FREE: dict[str, object] = {"worker": None, "held_until": None}
+def _take_awaited(tx: Transaction, items: Sequence[BatchItem]) -> list[BatchEntry]:
+    """Mark the items as done; returns those whose jobs waited for them."""
+    entries = []
+    for item in items:
+        tx.mark_item_done(item.custom_id)
+        entry = load_entry(tx, item)
+        if entry is not None and entry.awaited:
+            entries.append(entry)
+
+    return entries
+
+
+def _settle(tx: Transaction, batch: Batch, detail: str) -> None:
+    _save(tx, batch, state=BatchState.SETTLED, detail=detail, **_UNLEASED)
+
+
+def _save(tx: Transaction, batch: Batch, **fields: object) -> Batch:
+    saved = replace(batch, version=batch.version + 1, **fields)  # type: ignore[arg-type]
+    tx.save_batch(saved, batch.version)
+
+    return saved

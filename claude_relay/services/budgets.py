@@ -1,17 +1,17 @@
-"""Daily budgets: what each key has left today, and who waits for tomorrow."""
+"""Daily budgets: the remainder of each key's budget today, and the owners whose jobs wait for tomorrow."""
 
 from __future__ import annotations
 
+from ..core.jobs.holds import HoldKind, HoldScope, QueueHold
 from ..core.jobs.job import Job
 from ..core.jobs.submission import StoredRequest
 from ..core.money.estimate import reservation
 from ..core.money.prices import PriceList
 from ..core.money.spend import day_of, next_day
-from ..ports import QueueHold, ReadTransaction, Transaction
-from . import holds
+from ..ports import ReadTransaction, Transaction
+from .holds import load_holds, release_owner
 
-_SCOPE = "budget:"
-#: What sums of fractions leave over is no money, in dollars.
+#: Remainders of sums of fractions are no money, in dollars.
 _DUST = 1e-9
 _TOKENS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 SPENT, IN_FLIGHT = "daily budget of its key", "daily budget of its key: its calls under way may use up the rest"
@@ -19,9 +19,10 @@ SPENT, IN_FLIGHT = "daily budget of its key", "daily budget of its key: its call
 
 class Budgets:
     """
-    A key's jobs start while what it has spent today, and what its calls under way may come to, is less than its budget.
+    A key's jobs start while its spend of today plus the reservations of its running calls is below its budget.
 
-    So it is passed by no more than one call, however many are ready at once. `shut`: the owners that start none now.
+    So a budget is exceeded by one call at most, however many are ready at once. `blocked_owners`: the owners that start
+    no job now; `out`: those of them whose budget is spent.
     """
 
     def __init__(self, tx: ReadTransaction, prices: PriceList) -> None:
@@ -42,15 +43,17 @@ class Budgets:
         return job.owner not in self.blocked_owners
 
     def binds(self, job: Job) -> bool:
-        """Whether its key has a budget: of the others nothing needs to be reckoned."""
+        """Whether its key has a budget: for other jobs nothing needs to be calculated."""
         return job.owner in self._left
 
     def reserve(self, job: Job, request: StoredRequest) -> float | None:
-        """Set aside what its call may come to, where its key has a budget."""
+        """Reserve the possible cost of its call, where its key has a budget."""
         if not self.binds(job):
             return None
-        before = self._said_before(job) if request.request.get("continueFrom") else 0
-        amount = reservation(request.request, model=job.model, prices=self._prices, mode=job.lane, before=before) or 0.0
+        earlier = self._earlier_tokens(job) if request.request.get("continueFrom") else 0
+        amount = (
+            reservation(request.request, model=job.model, prices=self._prices, mode=job.lane, before=earlier) or 0.0
+        )
         if request.max_cost_usd is not None:
             amount = min(amount, request.max_cost_usd)
         self._left[job.owner] -= amount
@@ -59,16 +62,16 @@ class Budgets:
 
         return amount
 
-    def _said_before(self, job: Job) -> int:
-        """What the earlier job had read and written in tokens, which is all of the conversation until then."""
+    def _earlier_tokens(self, job: Job) -> int:
+        """Tokens that the earlier job read and wrote, which is the complete conversation up to then."""
         earlier = self._tx.earlier(job.id)
-        known = self._tx.job(earlier.job_id) if earlier is not None else None
-        usage = known.usage if known is not None else None
+        earlier_job = self._tx.job(earlier.job_id) if earlier is not None else None
+        usage = earlier_job.usage if earlier_job is not None else None
 
         return sum((usage or {}).get(name, 0) for name in _TOKENS)
 
     def reason(self, job: Job) -> str | None:
-        """Why it waits, if that is for its key's budget."""
+        """Why it waits, if that is its key's budget."""
         if job.owner in self.out:
             return SPENT
 
@@ -76,22 +79,20 @@ class Budgets:
 
 
 def changed(tx: ReadTransaction, prices: PriceList) -> bool:
-    """Whether a key has used up its budget, or has one again, and `settle` has something to write."""
-    known = {hold.scope for hold in tx.holds() if hold.scope.startswith(_SCOPE)}
-
-    return known != {_SCOPE + owner for owner in Budgets(tx, prices).out}
+    """Whether a key has used up its budget, or has one again, so that `release_reservation` has something to write."""
+    return load_holds(tx).of_kind(HoldKind.BUDGET).keys() != Budgets(tx, prices).out
 
 
 def release_reservation(tx: Transaction, prices: PriceList) -> None:
     """
-    Write down since when a key's jobs stand still, and give them that time back once they go on.
+    Record since when a key's jobs wait for its budget, and give default deadlines that time back at the end.
 
-    A default deadline stands still meanwhile, as it does in a pause.
+    A default deadline does not run meanwhile, as in a pause.
     """
-    out = {_SCOPE + owner for owner in Budgets(tx, prices).out}
-    known = {hold.scope: hold for hold in tx.holds() if hold.scope.startswith(_SCOPE)}
-    for scope in out - set(known):
-        tx.save_hold(QueueHold(scope=scope, reason=SPENT, since=tx.now, until=next_day(tx.now)))
-    for scope in set(known) - out:
-        tx.delete_hold(scope)
-        holds.release_owner(tx, scope.removeprefix(_SCOPE), known[scope].since)
+    out = Budgets(tx, prices).out
+    current = load_holds(tx).of_kind(HoldKind.BUDGET)
+    for owner in out - set(current):
+        tx.save_hold(QueueHold(scope=HoldScope.budget(owner), reason=SPENT, since=tx.now, until=next_day(tx.now)))
+    for owner in set(current) - out:
+        tx.delete_hold(HoldScope.budget(owner))
+        release_owner(tx, owner, current[owner].since)

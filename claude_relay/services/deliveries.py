@@ -1,224 +1,200 @@
-"""What a sender does with deliveries: claim, and say what came of it."""
+"""Use cases of the delivery sender: claim due deliveries, record attempts, renew and reap leases."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ..core.deliveries import delivery as moves
 from ..core.deliveries import destination as destinations
+from ..core.deliveries import transitions
 from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destination_of
 from ..core.deliveries.destination import Destination
-from ..core.jobs.change import Event
 from ..core.jobs.job import Retain
 from ..core.wire import timestamp
 from ..errors import LeaseLost
-from ..ports import DeliveryAttempt, ReadTransaction, Transaction
+from ..ports import ReadTransaction, Transaction
 from .context import Context
 from .gone_endpoints import GoneEndpoints
+from .transactions import query, transaction
 from .types import ClaimedDelivery
 
 _STEP = 100
-#: How many of those longest and newest due are looked at, to find the best one to try a destination with.
-_END = 100
+#: Deliveries at both ends of the due ones that are read to choose the probe of a destination.
+_PROBE_CANDIDATES = 100
 
 
 class Deliveries:
     """The use cases of a worker's senders."""
 
     def __init__(self, context: Context, gone: GoneEndpoints) -> None:
-        self._context, self._gone = context, gone
+        self._context, self._gone_endpoints = context, gone
         self._store = context.store
 
     def claim(
         self, worker: str, *, limit: int, senders: int | None = None, at_once: int = destinations.MAX_CONCURRENT
     ) -> Sequence[ClaimedDelivery]:
         """
-        Up to `limit` due deliveries, with what they send: a fair share for each destination that may be called.
+        Claim up to `limit` due deliveries with their bodies: a fair share for each destination that has capacity.
 
-        `limit` is how many of the worker's `senders` are free.
+        `limit` is the number of the worker's `senders` that are free.
         """
-        return self._store.write(lambda tx: self._claim(tx, worker, limit, senders or limit, at_once))
+        return self._claim(worker, limit, senders or limit, at_once)
 
-    def next_due(self) -> float | None:
-        """When something may be sent at the earliest, in seconds since 1970; None where nothing waits for a time."""
+    @query
+    def next_due(self, tx: ReadTransaction) -> float | None:
+        """The earliest time, in seconds since 1970, at which a delivery may be sent; None where none waits for one."""
+        due = tx.due_destinations()
 
-        def look(tx: ReadTransaction) -> float | None:
-            dues = tx.due_destinations()
-            return destinations.next_check_at(dues, _by_name(tx)) if dues else None
+        return destinations.next_check_at(due, _failing_destinations(tx)) if due else None
 
-        return self._store.read(look)
+    @transaction
+    def record_attempt(self, tx: Transaction, sent: ClaimedDelivery, reply: Reply) -> Delivery:
+        """Save one POST and its consequence: delivered, retried later, or dead. Raises `LeaseLost`."""
+        delivery = tx.delivery_by_id(sent.delivery.id)
+        if delivery is None:
+            raise LeaseLost(f"delivery {sent.delivery.id} was purged")
+        chance = self._context.rng.random()
+        change = transitions.record_attempt(
+            delivery, reply, token=_token(sent), policy=self._context.policy, now=tx.now, chance=chance
+        )
+        tx.save_delivery(change)
+        _record_health(tx, delivery.destination, reply, chance)
+        self._gone_endpoints.record(tx, delivery.url, reply.status)
+        if change.delivery.state.final:
+            _erase_if_delivered(tx, delivery.job_id)
 
-    def record_attempt(self, sent: ClaimedDelivery, reply: Reply) -> Delivery:
-        """Record one POST and what it means: delivered, again later, or dead. Raises `LeaseLost`."""
-        context = self._context
-
-        def move(tx: Transaction) -> Delivery:
-            delivery = _held(tx, sent.delivery)
-            token = sent.delivery.lease.token if sent.delivery.lease else ""
-            chance = context.rng.random()
-            after = moves.record_attempt(delivery, reply, token=token, policy=context.policy, now=tx.now, chance=chance)
-            posted = DeliveryAttempt(
-                delivery_id=delivery.id,
-                number=after.attempts,
-                at=tx.now,
-                url=delivery.url,
-                reply=reply,
-                next_due=None if after.state.final else after.due_at,
-            )
-            tx.save_delivery(after, delivery.version, _event(after, tx.now, reply), posted)
-            _note(tx, delivery.destination, reply, chance)
-            self._gone.record(tx, delivery.url, reply.status)
-            if after.state.final:
-                _erase_if_told(tx, delivery.job_id)
-            return after
-
-        return self._store.write(move)
+        return change.delivery
 
     def release(self, sent: ClaimedDelivery) -> None:
-        """Hand one back unsent."""
-        lease = sent.delivery.lease
-        self.reap(sent.delivery.id, lease.token if lease else "")
+        """Return a claimed delivery unsent."""
+        self.reap(sent.delivery.id, _token(sent))
 
-    def reap(self, delivery_id: str, token: str) -> None:
-        """Take one back from a sender that is gone; nothing, if it has moved on."""
+    @transaction
+    def reap(self, tx: Transaction, delivery_id: str, token: str) -> None:
+        """Take a delivery back from a dead sender; does nothing once it has another lease."""
+        delivery = tx.delivery_by_id(delivery_id)
+        if delivery is not None and delivery.lease is not None and delivery.lease.token == token:
+            tx.save_delivery(transitions.release(delivery, token=token, now=tx.now))
 
-        def move(tx: Transaction) -> None:
-            delivery = tx.delivery_by_id(delivery_id)
-            if delivery is None or delivery.lease is None or delivery.lease.token != token:
-                return
-            after = moves.release(delivery, token=token)
-            tx.save_delivery(after, delivery.version, _event(after, tx.now))
-
-        self._store.write(move)
-
-    def sending(self) -> Sequence[Delivery]:
-        """Every delivery that is being sent, for whoever judges whether its sender lives."""
-        return self._store.read(lambda tx: tx.sending_deliveries())
+    @query
+    def sending(self, tx: ReadTransaction) -> Sequence[Delivery]:
+        """All deliveries that are being sent, to check whether their senders are alive."""
+        return tx.sending_deliveries()
 
     def renew(self, sent: Iterable[ClaimedDelivery]) -> None:
-        """Extend the leases of what is being sent."""
-        tokens = [one.delivery.lease.token for one in sent if one.delivery.lease is not None]
-        seconds = self._context.policy.webhook_lease
+        """Extend the leases of the deliveries that are being sent."""
+        tokens = [item.delivery.lease.token for item in sent if item.delivery.lease is not None]
         if tokens:
-            self._store.write(lambda tx: tx.renew_deliveries(tokens, tx.now + seconds))
+            self._renew(tokens)
 
     def expire_stalled(self) -> int:
         """
-        Let go of what has waited for a silent destination for longer than its schedule; answers how many that were.
+        Give up deliveries that have waited for a silent destination longer than their schedule; returns their number.
 
-        The results are kept, listed and free to redeliver.
+        The results are kept and listed, and can be redelivered.
         """
-        schedule = self._context.policy.webhook_schedule
-        silent = [one for one in self._store.read(lambda tx: tx.destinations()) if one.slowed]
-        given_up = 0
-        for one in silent:
-            while step := self._store.write(lambda tx, name=one.name: _give_up(tx, name, schedule)):  # type: ignore[misc]
-                given_up += step
+        expired = 0
+        for name in self._slowed_destinations():
+            while step := self._expire_step(name):
+                expired += step
 
-        return given_up
+        return expired
 
+    @transaction
     def _claim(self, tx: Transaction, worker: str, limit: int, senders: int, at_once: int) -> Sequence[ClaimedDelivery]:
-        known = _by_name(tx)
+        failing = _failing_destinations(tx)
         shares = destinations.allocate(
-            tx.due_destinations(), known, free=limit, senders=senders, at_once=at_once, now=tx.now
+            tx.due_destinations(), failing, free=limit, senders=senders, at_once=at_once, now=tx.now
         )
         claimed: list[ClaimedDelivery] = []
         for name, share in shares.items():
-            there = known.get(name)
-            trusted = there is None or not (there.slowed or there.recovering)
-            due = tx.due_deliveries(name, limit=share) if trusted else _least_suspect(tx, name, share)
-            claimed.extend(self._take(tx, one, worker) for one in due)
-            if there is not None and there.recovering:
-                tx.save_destination(destinations.spend_pace(there, len(due), now=tx.now))
+            destination = failing.get(name)
+            healthy = destination is None or not (destination.slowed or destination.recovering)
+            due = tx.due_deliveries(name, limit=share) if healthy else _best_probes(tx, name, share)
+            claimed.extend(self._claim_delivery(tx, delivery, worker) for delivery in due)
+            if destination is not None and destination.recovering:
+                tx.save_destination(destinations.spend_pace(destination, len(due), now=tx.now))
 
         return claimed
 
-    def _take(self, tx: Transaction, due: Delivery, worker: str) -> ClaimedDelivery:
+    def _claim_delivery(self, tx: Transaction, due: Delivery, worker: str) -> ClaimedDelivery:
         lease = self._context.lease(worker, tx.now, self._context.policy.webhook_lease)
-        delivery = moves.claim(due, lease=lease, now=tx.now)
-        tx.save_delivery(delivery, due.version, _event(delivery, tx.now))
-        told = tx.addressee(due.job_id)
-        meant = told is not None and delivery.destination in map(destination_of, told.urls)
+        change = transitions.claim(due, lease=lease, now=tx.now)
+        tx.save_delivery(change)
+        target = tx.addressee(due.job_id)
+        # Headers often are API keys: only the destinations that were named with them get them.
+        trusted = target is not None and due.destination in map(destination_of, target.urls)
 
         return ClaimedDelivery(
-            delivery=delivery,
-            request_id=told.request_id if told else "",
-            body=tx.delivery_body(delivery),
-            # They are keys as often as not: nobody gets them but the receiver they were given for.
-            headers=told.headers if told and meant else {},
+            delivery=change.delivery,
+            request_id=target.request_id if target else "",
+            body=tx.delivery_body(change.delivery),
+            headers=target.headers if target and trusted else {},
         )
 
+    @transaction
+    def _renew(self, tx: Transaction, tokens: Sequence[str]) -> None:
+        tx.renew_deliveries(tokens, tx.now + self._context.policy.webhook_lease)
 
-def _by_name(tx: ReadTransaction) -> dict[str, Destination]:
-    return {one.name: one for one in tx.destinations()}
+    @query
+    def _slowed_destinations(self, tx: ReadTransaction) -> list[str]:
+        return [destination.name for destination in tx.destinations() if destination.slowed]
+
+    @transaction
+    def _expire_step(self, tx: Transaction, name: str) -> int:
+        schedule = self._context.policy.webhook_schedule
+        destination = tx.destination(name)
+        if destination is None or destination.failing_since is None:
+            return 0
+        opened_before = tx.now - destinations.max_wait(schedule)
+        expired = [
+            delivery
+            for delivery in tx.waiting_deliveries(name, opened_before=opened_before, limit=_STEP)
+            if destinations.may_expire(destination, opened_at=delivery.opened_at, schedule=schedule, now=tx.now)
+        ]
+        why = f"given up: {name} keeps failing since {timestamp(destination.failing_since)} ({destination.last_error})"
+        for delivery in expired:
+            tx.save_delivery(transitions.expire_stalled(delivery, why=why, now=tx.now))
+            _erase_if_delivered(tx, delivery.job_id)
+
+        return len(expired)
 
 
-def _least_suspect(tx: Transaction, name: str, count: int) -> Sequence[Delivery]:
-    """What to send to a destination of which it is not known whether it answers again."""
-    ends = (*tx.due_deliveries(name, limit=_END), *tx.due_deliveries(name, limit=_END, newest=True))
-    due = {one.id: one for one in ends}
-
-    return destinations.order_for_probe(due.values(), tx.failing_addresses(name, limit=_END))[:count]
+def _token(sent: ClaimedDelivery) -> str:
+    return sent.delivery.lease.token if sent.delivery.lease else ""
 
 
-def _note(tx: Transaction, name: str, reply: Reply, chance: float) -> None:
-    """What the reply says of the destination."""
-    known = tx.destination(name)
-    after = destinations.record_reply(known, name, reply, now=tx.now, chance=chance)
-    if after == known:
+def _failing_destinations(tx: ReadTransaction) -> dict[str, Destination]:
+    return {destination.name: destination for destination in tx.destinations()}
+
+
+def _best_probes(tx: Transaction, name: str, count: int) -> Sequence[Delivery]:
+    """The deliveries to send to a destination that may still be failing."""
+    oldest = tx.due_deliveries(name, limit=_PROBE_CANDIDATES)
+    newest = tx.due_deliveries(name, limit=_PROBE_CANDIDATES, newest=True)
+    due = {delivery.id: delivery for delivery in (*oldest, *newest)}
+    failing = tx.failing_addresses(name, limit=_PROBE_CANDIDATES)
+
+    return destinations.order_for_probe(due.values(), failing)[:count]
+
+
+def _record_health(tx: Transaction, name: str, reply: Reply, chance: float) -> None:
+    """Apply a reply to the health of its destination."""
+    current = tx.destination(name)
+    updated = destinations.record_reply(current, name, reply, now=tx.now, chance=chance)
+    if updated == current:
         return
-    if after is None or (after.recovering and not tx.due_deliveries(name, limit=1)):
-        tx.delete_destination(name)  # it answers, and nothing waits for it any more
+    if updated is None or (updated.recovering and not tx.due_deliveries(name, limit=1)):
+        tx.delete_destination(name)  # it answers, and no delivery waits for it any more
     else:
-        tx.save_destination(after)
+        tx.save_destination(updated)
 
 
-def _give_up(tx: Transaction, name: str, schedule: Sequence[float]) -> int:
-    known = tx.destination(name)
-    if known is None or known.failing_since is None:
-        return 0
-    opened_before = tx.now - destinations.max_wait(schedule)
-    old = [
-        one
-        for one in tx.waiting_deliveries(name, opened_before=opened_before, limit=_STEP)
-        if destinations.may_expire(known, opened_at=one.opened_at, schedule=schedule, now=tx.now)
-    ]
-    for one in old:
-        why = f"given up: {name} keeps failing since {timestamp(known.failing_since)} ({known.last_error})"
-        after = moves.expire_stalled(one, why=why, now=tx.now)
-        tx.save_delivery(after, one.version, _event(after, tx.now, Reply(error=why)))
-        _erase_if_told(tx, one.job_id)
-
-    return len(old)
-
-
-def _erase_if_told(tx: Transaction, job_id: str) -> None:
-    """`retain: metadata`: the content goes once the latest run is delivered, and nothing of any run is on its way."""
+def _erase_if_delivered(tx: Transaction, job_id: str) -> None:
+    """Erase the content of a `retain: metadata` job once its latest run is delivered and no delivery is pending."""
     job = tx.job(job_id)
     if job is None or job.retain is not Retain.METADATA or not job.state.final:
         return
-    known = tx.deliveries(job_id)
-    told = any(one.run == job.run and one.state is DeliveryState.DELIVERED for one in known)
-    if told and all(one.state.final for one in known):
+    deliveries = tx.deliveries(job_id)
+    delivered = any(item.run == job.run and item.state is DeliveryState.DELIVERED for item in deliveries)
+    if delivered and all(item.state.final for item in deliveries):
         tx.erase_content(job_id)
-
-
-def _held(tx: Transaction, known: Delivery) -> Delivery:
-    delivery = tx.delivery_by_id(known.id)
-    if delivery is None:
-        raise LeaseLost(f"delivery {known.id} is gone")
-
-    return delivery
-
-
-def _event(after: Delivery, now: float, reply: Reply | None = None) -> Event:
-    """`delivering`, `delivered`, `delivery_deferred` or `delivery_dead`, with what was answered."""
-    names = {"sending": "delivering", "delivered": "delivered", "dead": "delivery_dead"}
-    name = names.get(after.state.value, "delivery_deferred" if reply else "delivery_released")
-    detail: dict[str, object] = {}
-    if reply is not None:
-        detail = {"statusCode": reply.status, "ms": reply.ms, "error": reply.error, "attempt": after.attempts}
-        if name == "delivery_deferred":
-            detail["dueAt"] = after.due_at
-
-    return Event(job_id=after.job_id, subject=after.id, version=after.version, at=now, name=name, detail=detail)

@@ -1,4 +1,4 @@
-"""What a worker does with jobs: claim, send, keep what comes, and bring the call to its end."""
+"""Use cases of the executor: claim jobs, record the progress of their calls, and end attempts."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from .. import failpoints
-from ..core.jobs import fallback, transitions
+from ..core.jobs import transitions
 from ..core.jobs.change import Call, Change
-from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome, SchemaRepair
-from ..core.jobs.job import Job
+from ..core.jobs.failure import Completion, Failure, PartialResponse, RequestOutcome, SchemaRepair
+from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
-from ..core.money.spend import day_of
 from ..errors import LeaseLost, NotFound
-from ..ports import QueueHold, ReadTransaction, Transaction
-from . import holds, model_fallback, outcomes, upstream_circuit
+from ..ports import ReadTransaction, Transaction
+from . import model_fallback, outcomes, upstream_circuit
+from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter, FamilyCapacity
 from .context import Context
 from .conversation import turns_before
+from .holds import load_holds, start_probes
+from .transactions import query, transaction
 from .types import ClaimedJob
-
-#: A parked queue is probed with one job: this often, in seconds, and never less often than that, though Anthropic named
-#: a date at the end of the month: a limit can be raised before it ends.
-PROBE_EVERY, MAX_PROBE_DELAY = 300.0, 3600.0
 
 
 class Execution:
-    """The use cases of a worker's slots."""
+    """The use cases of a worker's call slots."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -38,272 +36,198 @@ class Execution:
         self, worker: str, *, limit: int, ids: Collection[str] | None = None, rooms: FamilyCapacity | None = None
     ) -> Sequence[ClaimedJob]:
         """
-        Up to `limit` due jobs for that worker, each with an open entry in the ledger.
+        Claim up to `limit` due jobs for a worker, each with an open entry in the ledger.
 
-        With `ids`, only those of them that are still to be had; without, a sweep in the order of claiming. Paused and
-        full groups, families that are being throttled and a parked queue are passed over; `rooms` says how many more
-        calls of each family the worker would make now.
+        With `ids`, only those of them that are still claimable; without, a sweep in the order of claiming. Paused and
+        full groups, throttled families and a parked queue are skipped; `rooms` is the worker's own capacity by family.
         """
-        claimed = self._store.write(lambda tx: self._claim(tx, worker, limit, ids, rooms or FamilyCapacity()))
+        claimed = self._claim(worker, limit, ids, rooms or FamilyCapacity())
         if claimed:
             failpoints.hit("claim.after_commit")
 
         return claimed
 
-    def seconds_until_capacity(self) -> float | None:
+    @query
+    def seconds_until_capacity(self, tx: ReadTransaction) -> float | None:
         """
-        In how many seconds a group's rate lets the next of its jobs begin, where jobs that are due wait for room.
+        Seconds until a group's rate lets its next job start, where due jobs wait for capacity.
 
-        Endless where only the end of a call makes room; None where none is to be had (a pause, a throttle, a spent
-        budget), or nobody waits for it.
+        Infinite where only the end of a call frees capacity; None where none will be free (a pause, an outage, a spent
+        budget), or no job waits for it.
         """
-
-        def look(tx: ReadTransaction) -> float | None:
-            holds = {hold.scope: hold for hold in tx.holds()}
-            away = holds.get(upstream_circuit.SCOPE)
-            if "pause" in holds or "park" in holds or (away is not None and (away.until or 0.0) > tx.now):
-                return None
-            groups = tx.groups()
-            waits = tx.due(
-                limit=1,
-                skip_groups=[group.name for group in groups if group.paused_at is not None],
-                skip_families=_throttled(holds, tx.now),
-                skip_owners=Budgets(tx, self._context.prices).blocked_owners,
-            )
-            if not waits:
-                return None
-            return min((group.next_at - tx.now for group in groups if group.next_at > tx.now), default=math.inf)
-
-        return self._store.read(look)
+        holds = load_holds(tx)
+        if holds.queue_wide or holds.blocks_all:
+            return None
+        groups = tx.groups()
+        due = tx.due(
+            limit=1,
+            skip_groups=[group.name for group in groups if group.paused_at is not None],
+            skip_families=holds.throttled_families,
+            skip_owners=Budgets(tx, self._context.prices).blocked_owners,
+        )
+        if not due:
+            return None
+        return min((group.next_at - tx.now for group in groups if group.next_at > tx.now), default=math.inf)
 
     def history(self, claimed: ClaimedJob) -> Sequence[Exchange]:
-        """What was said before in its conversation, oldest first; nothing where it begins one."""
+        """The earlier exchanges of its conversation, oldest first; empty for a new one."""
         if not claimed.request.request.get("continueFrom"):
             return ()
-        return self._store.read(lambda tx: turns_before(tx, claimed.job.id))
+        return self._earlier_exchanges(claimed.job.id)
 
     def sending(self, claimed: ClaimedJob) -> None:
         """
-        The first byte is about to go out: from now on the call may be paid for.
+        Record that the first byte is about to be sent: from now on the call may have to be paid for.
 
         Raises `LeaseLost` if another worker has the job by now: nothing may be sent then.
         """
-
-        def admit(tx: Transaction) -> bool:
-            upstream_circuit.record_success(tx)  # the connection stands, or there would be nothing to send
-            return tx.mark_sent(claimed.job.id, claimed.token)
-
-        if not self._store.write(admit):
+        if not self._mark_sent(claimed):
             raise LeaseLost()
         failpoints.hit("sending.after_commit")
 
-    def start_followup(self, claimed: ClaimedJob, step: RequestOutcome) -> None:
+    @transaction
+    def start_followup(self, tx: Transaction, claimed: ClaimedJob, step: RequestOutcome) -> None:
         """
-        The same call goes on with another request: in the ledger before its first byte goes out.
+        Record another request of the same call in the ledger before its first byte is sent.
 
         Raises `LeaseLost` if another worker has the job by now: nothing more may be sent then.
         """
-
-        def move(tx: Transaction) -> None:
-            job, call = _held(tx, claimed)
-            change = transitions.continue_call(job, step, token=claimed.token, call=call, now=tx.now)
-            record_spend(tx, change)
-            tx.save(change)
-
-        self._store.write(move)
+        job, call = _fenced(tx, claimed)
+        change = transitions.continue_call(job, step, token=claimed.token, call=call, now=tx.now)
+        record_spend(tx, change)
+        tx.save(change)
 
     def repair(self, claimed: ClaimedJob) -> SchemaRepair | None:
-        """The answer of this run that did not fit its schema, for Claude to mend."""
-        if claimed.job.attempt <= 1:  # nothing was answered before
+        """The answer of this run that did not match its schema, for Claude to fix."""
+        if claimed.job.attempt <= 1:  # no answer yet
             return None
-        return self._store.read(lambda tx: tx.repair(claimed.job.id, claimed.job.run))
+        return self._stored_repair(claimed.job)
 
     def checkpoint(self, claimed: ClaimedJob, partial: PartialResponse) -> None:
-        """Keep what has come so far. Silently nothing, once the lease is lost."""
-
-        def keep(tx: Transaction) -> None:
-            job = tx.job(claimed.job.id)
-            if job is not None and job.lease is not None and job.lease.token == claimed.token:
-                tx.checkpoint(job, job.calls, partial)
-
-        self._store.write(keep)
+        """Store the answer so far. Does nothing once the lease is lost."""
+        self._save_checkpoint(claimed, partial)
         failpoints.hit("checkpoint.after_commit")
 
     def complete(self, claimed: ClaimedJob, done: Completion) -> Job:
         """Store the answer, its usage and the delivery that carries it, in one transaction."""
-
-        def move(tx: Transaction) -> Change:
-            change = self._complete(tx, claimed, done)
-            failpoints.hit("complete.before_commit")
-            return change
-
-        change = self._store.write(move, paid=True)
+        change = self._complete(claimed, done)
         failpoints.hit("complete.after_commit")
 
         return change.job
 
-    def complete_many(self, done: Sequence[tuple[ClaimedJob, Completion]]) -> Sequence[Job | LeaseLost]:
-        """Several, in one commit; a lease that was lost is said in its place and sinks no other."""
-
-        def complete(tx: Transaction, claimed: ClaimedJob, one: Completion) -> Job | LeaseLost:
-            try:
-                return self._complete(tx, claimed, one).job
-            except LeaseLost as exc:  # raised before anything is written
-                return exc
-
-        return self._store.write(lambda tx: [complete(tx, claimed, one) for claimed, one in done], paid=True)
+    @transaction(paid=True)
+    def complete_many(
+        self, tx: Transaction, done: Sequence[tuple[ClaimedJob, Completion]]
+    ) -> Sequence[Job | LeaseLost]:
+        """Store several answers in one commit; a lost lease is returned in its place, and the others are stored."""
+        return [self._complete_or_lost(tx, claimed, completion) for claimed, completion in done]
 
     def fail(self, claimed: ClaimedJob, failure: Failure) -> Job:
-        """A try that did not end well: what the machine makes of it, and what it says of the whole queue."""
-        context = self._context
+        """Save a failed attempt, with its consequences for the job and the queue."""
+        change = self._store.write(lambda tx: self._fail_in(tx, claimed, failure), paid=failure.sent)
 
-        def move(tx: Transaction) -> Change:
-            job, call = _held(tx, claimed)
-            chance = context.rng.random()
-            end = limit_schema_repair(tx, job, failure)
-            change = transitions.fail(
-                job, end, token=claimed.token, call=call, policy=context.policy, now=tx.now, chance=chance
-            )
-            if failure.shows_the_key_works:
-                resume_if_parked(tx, call.started_at)
-            if end.type is ErrorType.SCHEMA and not change.job.state.final:
-                tx.save_repair(job.id, job.run, SchemaRepair(text=end.partial, problem=end.message))
-            apply_backpressure(tx, job, change, failure)
-            if failure.reason == "connect":
-                upstream_circuit.record_failure(tx, chance=chance)
-            change = fallback.fall_back(change, failure, closed=model_fallback.throttled_families(tx))
-            record_spend(tx, change)
-            return outcomes.save_transition(tx, change, context, partial=failure.partial)
-
-        return self._announce(self._store.write(move, paid=failure.sent))
+        return self._announce(change)
 
     def release(self, claimed: ClaimedJob) -> Job:
-        """Hand back a job of which nothing was sent."""
-
-        def move(tx: Transaction) -> Change:
-            job, call = _held(tx, claimed)
-            return outcomes.save_transition(
-                tx, transitions.release(job, token=claimed.token, call=call, now=tx.now), self._context
-            )
-
-        return self._announce(self._store.write(move))
+        """Return a claimed job of which nothing was sent."""
+        return self._announce(self._release(claimed))
 
     def interrupt(self, claimed: ClaimedJob, partial: PartialResponse, *, why: str) -> Job:
-        """A planned stop outlasted its drain: the call is given up, and goes the way of its onInterrupt."""
-        return self._announce(
-            self._store.write(lambda tx: self._interrupt(tx, claimed.job.id, why, claimed, partial), paid=True)
-        )
+        """Give up a call when a planned stop outlasts its drain; the job's onInterrupt decides what follows."""
+        return self._announce(self._interrupt(claimed, partial, why))
 
-    def renew(self, worker: str, job_ids: Collection[str]) -> dict[str, str]:
+    @transaction
+    def renew(self, tx: Transaction, worker: str, job_ids: Collection[str]) -> dict[str, str]:
         """
-        Extend the leases of what that worker has in hand; answers what it still holds, token by job.
+        Extend the leases of a worker's running jobs; returns the tokens it still has, by job.
 
-        The rest it must drop; and what it has lost hold of must run out.
+        The worker must drop the others: their leases are lost.
         """
-        seconds = self._context.policy.lease
+        return dict(tx.renew_leases(worker, job_ids, tx.now + self._context.policy.lease))
 
-        return dict(self._store.write(lambda tx: tx.renew_leases(worker, job_ids, tx.now + seconds)))
+    @query
+    def cancel_requests(self, tx: ReadTransaction, worker: str) -> Collection[str]:
+        """The running jobs of a worker whose cancellation is requested."""
+        return tx.cancel_requested(worker)
 
-    def cancel_requests(self, worker: str) -> Collection[str]:
-        """Which of its jobs someone wants stopped."""
-        return self._store.read(lambda tx: tx.cancel_requested(worker))
-
-    def running(self) -> Sequence[Job]:
-        """Every running job, for whoever judges whether its worker lives."""
-        return self._store.read(lambda tx: tx.running())
+    @query
+    def running(self, tx: ReadTransaction) -> Sequence[Job]:
+        """All running jobs, to check whether their workers are alive."""
+        return tx.running()
 
     def reap(self, job_id: str, token: str, *, why: str) -> Job | None:
-        """Take a job back from a worker that is known to be dead. None: it had moved on."""
-
-        def move(tx: Transaction) -> Change | None:
-            job = tx.job(job_id)
-            if job is None or job.lease is None or job.lease.token != token:
-                return None
-            return self._interrupt(tx, job_id, why, None, tx.partial(job_id) or PartialResponse())
-
-        change = self._store.write(move)
+        """Take a job back from a dead worker. None: the lease had ended by itself."""
+        change = self._reap(job_id, token, why)
 
         return None if change is None else self._announce(change)
 
+    @query
+    def _earlier_exchanges(self, tx: ReadTransaction, job_id: str) -> Sequence[Exchange]:
+        return turns_before(tx, job_id)
+
+    @query
+    def _stored_repair(self, tx: ReadTransaction, job: Job) -> SchemaRepair | None:
+        return tx.repair(job.id, job.run)
+
+    @transaction
+    def _mark_sent(self, tx: Transaction, claimed: ClaimedJob) -> bool:
+        upstream_circuit.record_success(tx)  # a connection was made, or there would be nothing to send
+        # Decided on the claimed job, without reading its row again: the token is compared as the mark is saved.
+        return tx.mark_sent(transitions.mark_sent(claimed.job, token=claimed.token, call=claimed.call))
+
+    @transaction
+    def _save_checkpoint(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse) -> None:
+        job = tx.job(claimed.job.id)
+        if job is not None and job.lease is not None and job.lease.token == claimed.token:
+            tx.checkpoint(job, job.calls, partial)
+
+    @transaction(paid=True)
     def _complete(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:
-        job, call = _held(tx, claimed)
+        change = self._complete_in(tx, claimed, done)
+        failpoints.hit("complete.before_commit")
+
+        return change
+
+    def _complete_or_lost(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Job | LeaseLost:
+        try:
+            return self._complete_in(tx, claimed, done).job
+        except LeaseLost as exc:  # raised before anything is written
+            return exc
+
+    def _complete_in(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:
+        job, call = _fenced(tx, claimed)
         change = transitions.complete(job, done, token=claimed.token, call=call, now=tx.now)
         resume_if_parked(tx, call.started_at)
         record_spend(tx, change)
 
         return outcomes.save_transition(tx, change, self._context, done=done)
 
-    def _claim(
-        self, tx: Transaction, worker: str, limit: int, ids: Collection[str] | None, rooms: FamilyCapacity
-    ) -> Sequence[ClaimedJob]:
-        holds = {hold.scope: hold for hold in tx.holds()}
-        if "pause" in holds:
-            return []
-        if (park := holds.get("park")) is not None:
-            if park.until is None or park.until > tx.now:
-                return []
-            limit = min(limit, 1)
-        if (away := holds.get(upstream_circuit.SCOPE)) is not None:
-            if (away.until or 0.0) > tx.now:
-                return []
-            limit = min(limit, 1)
-        gate, budgets = ClaimLimiter(tx, rooms, _throttled(holds, tx.now)), Budgets(tx, self._context.prices)
-        claimed: list[ClaimedJob] = []
-        while len(claimed) < limit:
-            batch = self._candidates(tx, limit - len(claimed), ids, gate, budgets.blocked_owners)
-            for job in batch:
-                if budgets.admits(job) and gate.admits(job):
-                    claimed.append(self._take(tx, job, worker, budgets))
-            if not batch or ids is not None:
-                break
-        gate.save()
-        if park is not None and claimed:
-            tx.save_hold(replace(park, until=tx.now + PROBE_EVERY))
-        if away is not None and claimed:
-            upstream_circuit.start_probe(tx, away)
+    def _fail_in(self, tx: Transaction, claimed: ClaimedJob, failure: Failure) -> Change:
+        job, call = _fenced(tx, claimed)
 
-        return claimed
+        return fail_attempt(tx, job, failure, self._context, call=call, token=claimed.token)
 
-    def _candidates(
-        self,
-        tx: Transaction,
-        limit: int,
-        ids: Collection[str] | None,
-        gate: ClaimLimiter,
-        owners: Collection[str],
-    ) -> Sequence[Job]:
-        groups, families = gate.blocked_groups, gate.blocked_families
-        if ids is None:
-            return tx.due(limit=limit, skip_groups=groups, skip_families=families, skip_owners=owners)
-        named = [job for job in map(tx.job, ids) if job is not None]
-        free = [
-            job
-            for job in named
-            if job.state == "queued"
-            and job.lane == "live"
-            and job.owner not in owners
-            and job.due_at <= tx.now
-            and job.group not in groups
-            and job.family not in families
-        ]
-        return sorted(free, key=lambda job: (job.rank, job.id))[:limit]
+    @transaction
+    def _release(self, tx: Transaction, claimed: ClaimedJob) -> Change:
+        job, call = _fenced(tx, claimed)
+        change = transitions.release(job, token=claimed.token, call=call, now=tx.now)
 
-    def _take(self, tx: Transaction, job: Job, worker: str, budgets: Budgets) -> ClaimedJob:
-        job = model_fallback.replace_retired_model(tx, job, self._context)
-        lease = self._context.lease(worker, tx.now, self._context.policy.lease)
-        change = transitions.claim(job, lease=lease, now=tx.now)
-        request = tx.request(job.id)
-        if request is None or change.call is None:
-            raise NotFound(f"the request of job {job.request_id} is gone")
-        call = replace(change.call, reserved_usd=budgets.reserve(job, request))
-        tx.save(replace(change, call=call))
+        return outcomes.save_transition(tx, change, self._context)
 
-        return ClaimedJob(
-            job=change.job, call=call, request=model_fallback.adapt_request(request, change.job, self._context)
-        )
+    @transaction(paid=True)
+    def _interrupt(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse, why: str) -> Change:
+        return self._interrupt_in(tx, claimed.job.id, why, claimed.token, partial)
 
-    def _interrupt(
-        self, tx: Transaction, job_id: str, why: str, claimed: ClaimedJob | None, partial: PartialResponse
+    @transaction
+    def _reap(self, tx: Transaction, job_id: str, token: str, why: str) -> Change | None:
+        job = tx.job(job_id)
+        if job is None or job.lease is None or job.lease.token != token:
+            return None
+
+        return self._interrupt_in(tx, job_id, why, None, tx.partial(job_id) or PartialResponse())
+
+    def _interrupt_in(
+        self, tx: Transaction, job_id: str, why: str, token: str | None, partial: PartialResponse
     ) -> Change:
         context = self._context
         job = tx.job(job_id)
@@ -320,10 +244,49 @@ class Execution:
             policy=context.policy,
             now=tx.now,
             chance=context.rng.random(),
-            token=None if claimed is None else claimed.token,
+            token=token,
         )
         record_spend(tx, change)
         return outcomes.save_transition(tx, change, context, partial=partial.text)
+
+    @transaction
+    def _claim(
+        self, tx: Transaction, worker: str, limit: int, ids: Collection[str] | None, capacity: FamilyCapacity
+    ) -> Sequence[ClaimedJob]:
+        holds = load_holds(tx)
+        if holds.blocks_all:
+            return []
+        if holds.probe_only:
+            limit = min(limit, 1)
+        limits = ClaimLimiter(tx, capacity, holds.throttled_families)
+        budgets = Budgets(tx, self._context.prices)
+        claimed: list[ClaimedJob] = []
+        while len(claimed) < limit:
+            candidates = _candidates(tx, limit - len(claimed), ids, limits, budgets.blocked_owners)
+            for job in candidates:
+                if budgets.admits(job) and limits.admits(job):
+                    claimed.append(self._claim_job(tx, job, worker, budgets))
+            if not candidates or ids is not None:
+                break
+        limits.save()
+        if claimed:
+            start_probes(tx, holds)
+
+        return claimed
+
+    def _claim_job(self, tx: Transaction, job: Job, worker: str, budgets: Budgets) -> ClaimedJob:
+        job = model_fallback.replace_retired_model(tx, job, self._context)
+        lease = self._context.lease(worker, tx.now, self._context.policy.lease)
+        change = transitions.claim(job, lease=lease, now=tx.now)
+        request = tx.request(job.id)
+        if request is None or change.call is None:
+            raise NotFound(f"the request of job {job.request_id} is missing")
+        call = replace(change.call, reserved_usd=budgets.reserve(job, request))
+        tx.save(replace(change, call=call))
+
+        return ClaimedJob(
+            job=change.job, call=call, request=model_fallback.adapt_request(request, change.job, self._context)
+        )
 
     def _announce(self, change: Change) -> Job:
         if change.ready_now:
@@ -332,52 +295,32 @@ class Execution:
         return change.job
 
 
-def _held(tx: Transaction, claimed: ClaimedJob) -> tuple[Job, Call]:
+def _candidates(
+    tx: Transaction, limit: int, ids: Collection[str] | None, limits: ClaimLimiter, skip_owners: Collection[str]
+) -> Sequence[Job]:
+    """Due jobs in the order of claiming; with `ids`, those of them that the query for due jobs would return."""
+    groups, families = limits.blocked_groups, limits.blocked_families
+    if ids is None:
+        return tx.due(limit=limit, skip_groups=groups, skip_families=families, skip_owners=skip_owners)
+    named = [job for job in map(tx.job, ids) if job is not None]
+    due = [
+        job
+        for job in named
+        if job.state is State.QUEUED
+        and job.lane == "live"
+        and job.owner not in skip_owners
+        and job.due_at <= tx.now
+        and job.group not in groups
+        and job.family not in families
+    ]
+    return sorted(due, key=lambda job: (job.rank, job.id))[:limit]
+
+
+def _fenced(tx: Transaction, claimed: ClaimedJob) -> tuple[Job, Call]:
+    """The present rows of a claimed job and its call; raises `LeaseLost`."""
     job = tx.job(claimed.job.id)
     if job is None:
         raise LeaseLost()
     transitions.fence(job, claimed.token)
 
     return job, tx.call(job.id, job.calls) or claimed.call
-
-
-def limit_schema_repair(tx: Transaction, job: Job, failure: Failure) -> Failure:
-    """An answer that does not fit its schema is asked for once more, and that is all: a second such end is the end."""
-    if failure.type is not ErrorType.SCHEMA or tx.repair(job.id, job.run) is None:
-        return failure
-
-    return replace(failure, remedy=Remedy.FAIL, message=f"{failure.message}, also after it was asked to mend that")
-
-
-def _throttled(holds: dict[str, QueueHold], now: float) -> set[str]:
-    families = (scope.removeprefix("family:") for scope in holds if scope.startswith("family:"))
-    return {family for family in families if (holds[f"family:{family}"].until or 0.0) > now}
-
-
-def apply_backpressure(tx: Transaction, job: Job, change: Change, failure: Failure) -> None:
-    """What a failed try says of the whole queue, or of a family of models."""
-    now = tx.now
-    if failure.remedy is Remedy.PARK:
-        known = next((hold for hold in tx.holds() if hold.scope == "park"), None)
-        until = now + min(max(PROBE_EVERY, failure.retry_after or 0.0), MAX_PROBE_DELAY)
-        reason = "spend_limit" if failure.type is ErrorType.BUDGET else "key_refused"
-        tx.save_hold(QueueHold(scope="park", reason=reason, since=known.since if known else now, until=until))
-    elif failure.remedy is Remedy.THROTTLE and change.job.due_at > now:
-        scope, reason = f"family:{job.family}", failure.type.value
-        known = next((hold for hold in tx.holds() if hold.scope == scope), None)
-        if known is not None and now - (known.until or 0.0) > model_fallback.SAME_TROUBLE:
-            tx.delete_hold(scope)  # it is over; this one begins now
-        tx.save_hold(QueueHold(scope=scope, reason=reason, since=now, until=change.job.due_at))
-
-
-def record_spend(tx: Transaction, change: Change) -> None:
-    """What a try cost goes into the sums in the transaction that ends it; what was never sent is none."""
-    if change.call is not None and change.call.sent:
-        tx.add_spend(day_of(tx.now), change.job, change.call)
-
-
-def resume_if_parked(tx: Transaction, began_at: float) -> None:
-    """A call that began after the park shows that the key works again. Older ones say nothing of it."""
-    held = next((hold for hold in tx.holds() if hold.scope == "park"), None)
-    if held is not None and began_at > held.since:
-        holds.release(tx, "park")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core.files.fetched import FetchedFile
-from ..core.jobs.change import Event
-from ..core.jobs.fencing import fence_attempt
+from ..core.jobs import transitions
+from ..core.jobs.events import Event, EventName
 from ..errors import LeaseLost
 from ..ports import ReadTransaction, Transaction
 from .context import Context
@@ -39,7 +39,7 @@ class FetchedFiles:
         job = tx.job(claimed.job.id)
         if job is None:
             raise LeaseLost()
-        fence_attempt(job, claimed.token or None, claimed.call)
+        transitions.fence_attempt(job, claimed.token or None, claimed.call)
         if any(stored.number == file.number for stored in tx.files(job.id)):
             return
         detail = {
@@ -50,5 +50,5 @@ class FetchedFiles:
             "ms": ms,
         }
         subject = f"file:{file.number}"
-        event = Event(job_id=job.id, subject=subject, version=1, at=tx.now, name="file_fetched", detail=detail)
+        event = Event(job_id=job.id, subject=subject, version=1, at=tx.now, name=EventName.FILE_FETCHED, detail=detail)
         tx.add_file(job.id, file, data, event)

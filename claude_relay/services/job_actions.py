@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.batches import choose_lane
-from ..core.deliveries import delivery as deliveries
 from ..core.deliveries import destination as destinations
+from ..core.deliveries import transitions as delivery_transitions
 from ..core.deliveries.delivery import Delivery
 from ..core.jobs import batch_transitions, transitions
-from ..core.jobs.change import Change, Event
+from ..core.jobs.change import Change
 from ..core.jobs.job import Job, Retain, State
 from ..core.jobs.submission import StoredRequest
 from ..errors import Conflict
@@ -95,15 +95,12 @@ class JobActions:
             if url is None:
                 raise Conflict(f"job {job.request_id} has no webhook: read its result, or name a URL")
             return outcomes.create_delivery(tx, job, url, self._context)
-        reopened = deliveries.redeliver(delivery, now=tx.now, url=url)
-        event = Event(
-            job_id=reopened.job_id, subject=reopened.id, version=reopened.version, at=tx.now, name="redelivered"
-        )
-        tx.save_delivery(reopened, delivery.version, event)
-        if (destination := tx.destination(reopened.destination)) is not None:
+        change = delivery_transitions.redeliver(delivery, now=tx.now, url=url)
+        tx.save_delivery(change)
+        if (destination := tx.destination(change.delivery.destination)) is not None:
             tx.save_destination(destinations.probe_soon(destination, now=tx.now))
 
-        return reopened
+        return change.delivery
 
 
 def _refuse_erased(tx: ReadTransaction, job: Job, action: str) -> None:

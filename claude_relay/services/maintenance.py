@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.jobs import batch_transitions, fallback, transitions
+from ..core.jobs.holds import Holds
 from ..core.jobs.job import Job
 from ..ports import ReadTransaction, Transaction, WorkerHeartbeat
 from . import model_fallback, outcomes
@@ -121,7 +122,7 @@ class Maintenance:
         ]
 
     def _overdue(self, tx: ReadTransaction, limit: int) -> Sequence[Job]:
-        stopped = any(hold.scope in ("pause", "park") for hold in tx.holds())
+        stopped = bool(Holds(tx.holds(), tx.now).queue_wide)
         paused = [group.name for group in tx.groups() if group.paused_at is not None]
         spent = Budgets(tx, self._context.prices).out
 

@@ -1,4 +1,4 @@
-"""Which model a job asks just now: the one that was named, a fallback, or the default where that one is gone."""
+"""The model that a job asks: the one that was named, a fallback, or the default where that one was retired."""
 
 from __future__ import annotations
 
@@ -8,48 +8,44 @@ from typing import Any
 
 from ..core.intake.fields import Diagnostics
 from ..core.jobs import fallback
+from ..core.jobs.events import EventName
+from ..core.jobs.failure import THROTTLES
+from ..core.jobs.holds import HoldKind
 from ..core.jobs.job import Job
 from ..core.jobs.submission import StoredRequest
 from ..core.models.capabilities import fit_request
 from ..core.models.catalog import resolve
 from ..ports import ReadTransaction, Transaction
 from .context import Context
+from .holds import load_holds
 
-#: A hold of a family that follows another one within so many seconds is the same trouble.
-SAME_TROUBLE = 120.0
+#: Seconds: a throttle of a family that follows another one so soon is the same one, and keeps its start.
+SAME_THROTTLE = 120.0
 _STEP = 100
 
 
-def throttled_families(tx: ReadTransaction) -> set[str]:
-    """Families of models that are held just now."""
-    return {
-        hold.scope.removeprefix("family:")
-        for hold in tx.holds()
-        if hold.scope.startswith("family:") and (hold.until or 0.0) > tx.now
-    }
-
-
 def due_for_fallback(tx: ReadTransaction, patience: float) -> Sequence[tuple[Job, str]]:
-    """Jobs that may turn to another model, as theirs has been held for longer than that, and the model."""
-    closed = throttled_families(tx)
-    long = [
-        hold.scope.removeprefix("family:")
-        for hold in tx.holds()
-        if hold.scope.removeprefix("family:") in closed
+    """Jobs that may switch to another model, as theirs is throttled for longer than that, and the model."""
+    holds = load_holds(tx)
+    throttled = holds.throttled_families
+    families = [
+        family
+        for family, hold in holds.of_kind(HoldKind.FAMILY).items()
+        if family in throttled
         and tx.now - hold.since >= patience
-        and hold.reason in fallback.SWITCHABLE  # not for what this machine lacks
+        and hold.reason in THROTTLES  # not for a shortage of this machine
     ]
-    jobs = tx.fallback_candidates(long, limit=_STEP) if long else ()
+    jobs = tx.fallback_candidates(families, limit=_STEP) if families else ()
 
     return [
         (job, model)
         for job in jobs
-        if fallback.waits_for_family(job, now=tx.now) and (model := fallback.next_model(job, closed)) is not None
+        if fallback.waits_for_family(job, now=tx.now) and (model := fallback.next_model(job, throttled)) is not None
     ]
 
 
 def replace_retired_model(tx: Transaction, job: Job, context: Context) -> Job:
-    """The job, turned to the default where its model was retired while it waited."""
+    """The job, switched to the default model where its own was retired while it waited."""
     if job.model == context.policy.model:
         return job
     model, _ = resolve_model(job.model, context, now=tx.now)
@@ -62,48 +58,49 @@ def replace_retired_model(tx: Transaction, job: Job, context: Context) -> Job:
 
 
 def resolve_model(model: str, context: Context, *, now: float) -> tuple[str, tuple[str, ...]]:
-    """The model to ask for one that was named earlier, and what to say of it: it may be gone by now."""
+    """The model to ask for one that was named earlier, and warnings: it may be retired by now."""
     if context.policy.model is None:
         return model, ()
     try:
         return resolve(model, default=context.policy.model, catalogue=context.model_catalog(), now=now)
-    except ValueError:  # a gateway's name for it
+    except ValueError:  # a gateway's own name of a model
         return model, ()
 
 
 def adapt_options(model: str, options: dict[str, Any], context: Context) -> tuple[dict[str, Any], list[str]]:
-    """The options as that model takes them, and what was dropped."""
-    notes = Diagnostics()
+    """The options that a model accepts, and warnings for those that were dropped."""
+    diagnostics = Diagnostics()
+    adapted = fit_request({**options, "model": model}, context.model_catalog().listed(model), diagnostics)
 
-    return fit_request({**options, "model": model}, context.model_catalog().listed(model), notes), notes.warnings
+    return adapted, diagnostics.warnings
 
 
 def adapt_request(request: StoredRequest, job: Job, context: Context) -> StoredRequest:
-    """What is asked of the model that the job asks now: without what that one does not take."""
-    options, _ = _fit(request, job, context)
+    """The request for the job's present model, without options that this model does not accept."""
+    options, _ = _adapted(request, job, context)
 
     return request if options is None else replace(request, request={**request.request, "options": options})
 
 
 def warnings(tx: ReadTransaction, job: Job, request: StoredRequest, context: Context) -> list[str]:
-    """What the one who gets the answer should know of this run: the models that were asked, a batch that it left."""
-    options, dropped = _fit(request, job, context)
+    """Warnings for the receiver of this run's answer: switches of the model, a batch that the job left."""
+    options, dropped = _adapted(request, job, context)
     if options is None and job.mode == "live":
-        return []  # nothing to tell, as nearly always
-    said: list[str] = []
+        return []  # nearly always: the events are not read
+    texts: list[str] = []
     for event in tx.events(job.id):
-        if event.name == "retried":
-            said = []
-        elif event.name == "turned" and options is not None:
-            said.append(fallback.describe_switch(event.detail))
+        if event.name is EventName.RETRIED:
+            texts = []
+        elif event.name is EventName.SWITCHED and options is not None:
+            texts.append(fallback.describe_switch(event.detail))
         elif "warning" in event.detail:
-            said.append(event.detail["warning"])
+            texts.append(event.detail["warning"])
 
-    return [*said, *dropped]
+    return [*texts, *dropped]
 
 
-def _fit(request: StoredRequest, job: Job, context: Context) -> tuple[dict[str, Any] | None, list[str]]:
-    """The options for another model than the one they were written for, and what was dropped; None: it is that one."""
+def _adapted(request: StoredRequest, job: Job, context: Context) -> tuple[dict[str, Any] | None, list[str]]:
+    """The options adapted to another model than their own, and what was dropped; None where it is their own."""
     options = request.request.get("options") or {}
     if not job.model or options.get("model", job.model) == job.model:
         return None, []

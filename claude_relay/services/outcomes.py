@@ -1,4 +1,4 @@
-"""What belongs to the end of a run: its outcome and, where someone waits, the delivery, in the same transaction."""
+"""The end of a run: its outcome and, where a webhook is named, the delivery, in the transaction that ends it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ..core import wire
 from ..core.deliveries.delivery import Delivery, DeliveryState
-from ..core.jobs.change import Change, Outcome
+from ..core.jobs.change import Change, Outcome, with_partial
 from ..core.jobs.failure import Completion
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest
@@ -22,71 +22,62 @@ from .context import Context
 def save_transition(
     tx: Transaction, change: Change, context: Context, *, done: Completion | None = None, partial: str = ""
 ) -> Change:
-    """Save a move; if it ends the run, with the frozen body and the delivery that carries it."""
+    """Save a transition; one that ends the run gets the frozen body and the delivery that carries it."""
     if change.job.state.final:
-        if done is None and not partial:
-            change, partial = _with_what_had_come(tx, change)
+        if done is None and not partial and (stored := tx.partial(change.job.id)) is not None:
+            # An attempt before the last one has written a part of an answer: it was paid for, and is delivered.
+            change, partial = with_partial(change, stored), stored.text
         request = tx.request(change.job.id) or StoredRequest(job_id=change.job.id, request={})
         request = replace(
             request, warnings=(*request.warnings, *model_fallback.warnings(tx, change.job, request, context))
         )
-        change = _ended(change, request, context, ack_url(tx, change.job, context), done=done, partial=partial)
+        change = _with_outcome(change, request, context, ack_url(tx, change.job, context), done=done, partial=partial)
     tx.save(change)
 
     return change
 
 
-def _with_what_had_come(tx: Transaction, change: Change) -> tuple[Change, str]:
-    """A try before the last one may have brought some of an answer: it was paid for, and whoever waits gets it."""
-    came = tx.partial(change.job.id)
-    if came is None:
-        return change, ""
-    job = replace(change.job, response_length=len(came.text), usage=change.job.usage or came.usage)
-
-    return replace(change, job=job), came.text
-
-
-def _ended(
+def _with_outcome(
     change: Change, request: StoredRequest, context: Context, ack: str | None, *, done: Completion | None, partial: str
 ) -> Change:
     job, now = change.job, change.event.at
-    common = dict(metadata=request.metadata, warnings=request.warnings, ack_url=ack, now=now)
+    common: dict[str, Any] = dict(metadata=request.metadata, warnings=request.warnings, ack_url=ack, now=now)
     if job.state is State.COMPLETED and done is not None:
-        body = wire.success_body(job, done, **common)  # type: ignore[arg-type]
+        body = wire.success_body(job, done, **common)
     else:
-        body = wire.failure_body(job, partial=partial, **common)  # type: ignore[arg-type]
+        body = wire.failure_body(job, partial=partial, **common)
 
     blocks = done.blocks if done is not None else None
     outcome = Outcome(job_id=job.id, run=job.run, at=now, status=body["status"], body=wire.encode(body), blocks=blocks)
     url = request.webhook_url
-    if body["status"] == "failed":
+    if body["status"] == wire.STATUS[State.FAILED]:
         url = request.failure_webhook_url or url
     if url is None:
         return replace(change, outcome=outcome)
 
-    # The 202 goes out once the job is on the disk, which takes long for a large bulk; nobody can claim it before that.
+    # The 202 is sent once the job is on disk, which takes long for a large bulk; no worker can claim it before that.
     began = max(job.run_started_at, change.call.started_at if change.call is not None else 0.0)
     due_at = max(now, began + context.policy.delivery_delay)
 
-    return replace(change, outcome=outcome, delivery=_delivery(job, body, url, context, now=now, due_at=due_at))
+    return replace(change, outcome=outcome, delivery=_new_delivery(job, body, url, context, now=now, due_at=due_at))
 
 
 def create_delivery(tx: Transaction, job: Job, url: str, context: Context) -> Delivery:
-    """A delivery for a run that had ended without one: to the address that someone names now."""
+    """Open a delivery for a run that had ended without one, to the URL that is named now."""
     outcome = tx.outcome(job.id, job.run)
     if outcome is None:
-        raise NotFound(f"the result of job {job.request_id} was erased after its time")
-    delivery = _delivery(job, json.loads(outcome.body), url, context, now=tx.now, due_at=tx.now)
+        raise NotFound(f"the result of job {job.request_id} was erased after its retention")
+    delivery = _new_delivery(job, json.loads(outcome.body), url, context, now=tx.now, due_at=tx.now)
     delivery = replace(delivery, acked_at=tx.acked_at(job.id, job.run))
     tx.add_delivery(delivery)
 
     return delivery
 
 
-def _delivery(job: Job, body: dict[str, Any], url: str, context: Context, *, now: float, due_at: float) -> Delivery:
+def _new_delivery(job: Job, body: dict[str, Any], url: str, context: Context, *, now: float, due_at: float) -> Delivery:
     policy = context.policy
     result = f"/api/result/{job.request_id}"
-    sent = wire.callback_for_display(
+    shortened = wire.webhook_body(
         body,
         callback=policy.callback,
         limit=policy.callback_max,
@@ -105,5 +96,5 @@ def _delivery(job: Job, body: dict[str, Any], url: str, context: Context, *, now
         created_at=now,
         opened_at=now,
         due_at=due_at,
-        body=None if sent is None else wire.encode(sent),
+        body=None if shortened is None else wire.encode(shortened),
     )

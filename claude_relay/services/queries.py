@@ -10,7 +10,8 @@ from typing import Any
 from ..core import clock_check, wire
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
-from ..core.jobs.change import Event
+from ..core.jobs.events import Event
+from ..core.jobs.holds import PAUSE, Holds
 from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Exchange, Submission
@@ -161,9 +162,8 @@ class Queries:
             "paused": [group.name for group in tx.groups() if group.paused_at is not None],
             "groups": _groups(tx),
             "holds": [
-                {"scope": hold.scope, "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
-                for hold in tx.holds()
-                if hold.until is None or hold.until > tx.now or hold.scope == "park"
+                {"scope": str(hold.scope), "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
+                for hold in Holds(tx.holds(), tx.now).listed
             ],
             "workers": [
                 {
@@ -211,10 +211,9 @@ class Queries:
         problems = []
         if not any(tx.now - worker.seen_at < WORKER_SILENCE for worker in tx.workers()):
             problems.append(Problem(field="worker", problem="has not been seen lately: start claude-relay worker"))
-        for hold in tx.holds():
-            if hold.scope in ("pause", "park"):
-                state = "is paused" if hold.scope == "pause" else f"is parked ({hold.reason})"
-                problems.append(Problem(field="queue", problem=f"{state}: claude-relay resume"))
+        for hold in Holds(tx.holds(), tx.now).queue_wide:
+            state = "is paused" if hold.scope == PAUSE else f"is parked ({hold.reason})"
+            problems.append(Problem(field="queue", problem=f"{state}: claude-relay resume"))
 
         return problems
 
@@ -227,8 +226,10 @@ class Queries:
     def queue_summary(self, tx: ReadTransaction) -> str:
         """The queue in a few words: the number of waiting jobs, and whether it is paused or parked."""
         waiting = f"{tx.waiting()} waiting"
-        words = {"pause": "paused", "park": "parked"}
-        stopped = [f"{words[hold.scope]} ({hold.reason})" for hold in tx.holds() if hold.scope in words]
+        stopped = [
+            f"{'paused' if hold.scope == PAUSE else 'parked'} ({hold.reason})"
+            for hold in Holds(tx.holds(), tx.now).queue_wide
+        ]
 
         return ", ".join([waiting, *stopped])
 

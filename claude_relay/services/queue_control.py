@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..core.intake.group import check_group_name
+from ..core.jobs.holds import PAUSE, QUEUE_WIDE, QueueHold
 from ..errors import InvalidRequest, Problem
-from ..ports import Group, QueueHold, Transaction
+from ..ports import Group, Transaction
 from . import holds, upstream_circuit
 from .context import Context
 from .transactions import transaction
@@ -53,7 +54,7 @@ class QueueControl:
 
     @transaction
     def _pause_queue(self, tx: Transaction) -> None:
-        tx.save_hold(QueueHold(scope="pause", reason="paused", since=tx.now))
+        tx.save_hold(QueueHold(scope=PAUSE, reason="paused", since=tx.now))
 
     @transaction
     def _pause_group(self, tx: Transaction, name: str) -> None:
@@ -63,7 +64,7 @@ class QueueControl:
 
     @transaction
     def _resume_queue(self, tx: Transaction) -> None:
-        holds.release(tx, *holds.QUEUE_WIDE)
+        holds.release(tx, *QUEUE_WIDE)
         upstream_circuit.record_success(tx)  # whether or not it is: the operator wants a call to be tried now
 
     @transaction

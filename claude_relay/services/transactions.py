@@ -8,39 +8,35 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from ..ports import ReadTransaction, Store, Transaction
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-class HasStore(Protocol):
-    """A use case: its decorated methods run in transactions of `_store`."""
 
+class _HasStore(Protocol):
     @property
     def _store(self) -> Store: ...
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-S = TypeVar("S", bound=HasStore)
+S = TypeVar("S", bound=_HasStore)
 
 
 @overload
-def transaction(method: Callable[Concatenate[S, Transaction, P], T], /) -> Callable[Concatenate[S, P], T]: ...
-
-
+def transaction(method: Callable[Concatenate[S, Transaction, P], R], /) -> Callable[Concatenate[S, P], R]: ...
 @overload
 def transaction(
     *, paid: bool
-) -> Callable[[Callable[Concatenate[S, Transaction, P], T]], Callable[Concatenate[S, P], T]]: ...
-
-
-def transaction(method: Any = None, /, *, paid: bool = False) -> Any:
+) -> Callable[[Callable[Concatenate[S, Transaction, P], R]], Callable[Concatenate[S, P], R]]: ...
+def transaction(method: Callable[..., Any] | None = None, /, *, paid: bool = False) -> Any:
     """
-    Run `method(self, tx, ...)` in one write transaction; callers leave `tx` out.
+    Run `method(self, tx, …)` in one write transaction of `self._store`; callers leave `tx` out.
 
-    The store may run it again, so it has no effects of its own. `paid`: it stores a result that cost money.
+    The method may run again when a commit fails, so it has no effects besides those on `tx`. `paid`: the write records
+    an answer that was paid for.
     """
 
-    def decorate(method: Callable[..., T]) -> Callable[..., T]:
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
-        def run(self: HasStore, /, *args: Any, **kwargs: Any) -> T:
+        def run(self: _HasStore, *args: Any, **kwargs: Any) -> Any:
             return self._store.write(lambda tx: method(self, tx, *args, **kwargs), paid=paid)
 
         return run
@@ -48,11 +44,11 @@ def transaction(method: Any = None, /, *, paid: bool = False) -> Any:
     return decorate if method is None else decorate(method)
 
 
-def query(method: Callable[Concatenate[S, ReadTransaction, P], T], /) -> Callable[Concatenate[S, P], T]:
-    """Run `method(self, tx, ...)` in one read transaction; callers leave `tx` out."""
+def query(method: Callable[Concatenate[S, ReadTransaction, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Run `method(self, tx, …)` in one read transaction of `self._store`; callers leave `tx` out."""
 
     @functools.wraps(method)
-    def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def run(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._store.read(lambda tx: method(self, tx, *args, **kwargs))
 
     return run

@@ -1,4 +1,4 @@
-"""Why the jobs of one look wait, and at which place: what they have in common is looked up once for all of them."""
+"""Why jobs wait, and their places in the queue: rows that several jobs share are read once for all of them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from ..core.money.prices import PriceList
 from ..core.money.spend import next_day
 from ..ports import Group, ReadTransaction
 from .budgets import SPENT, Budgets
+from .holds import load_holds
 
 _WAITING = (State.QUEUED, State.HELD, State.BATCHED)
 
 
 class WaitReasons:
-    """A page may show hundreds of jobs, of a hundred thousand that wait."""
+    """Reasons and places of one page of jobs: a page may show hundreds of a hundred thousand that wait."""
 
     def __init__(self, tx: ReadTransaction, jobs: Sequence[Job], prices: PriceList) -> None:
         self._tx = tx
         waiting = [job for job in jobs if job.state in _WAITING]
-        self._places = _places(tx, waiting)
+        self._positions = _positions(tx, waiting)
         if waiting:
-            self._holds = {hold.scope: (hold.reason, hold.until) for hold in tx.holds()}
+            self._holds = load_holds(tx)
             self._groups = {group.name: group for group in tx.groups()}
             self._running = tx.running_by_group()
             self._budgets = Budgets(tx, prices)
@@ -41,20 +42,20 @@ class WaitReasons:
             holds=self._holds,
             group_paused=group.paused_at is not None,
             group_full=group.concurrency is not None and self._running.get(job.group, 0) >= group.concurrency,
-            budget=self._budget(job),
+            budget=self._budget_reason(job),
             batch=batch_of(self._tx, job),
         )
 
     def position(self, job: Job) -> int | None:
-        """The how-manieth it is to be called; None where it does not wait for that."""
-        return self._places.get(job.id)
+        """Its place in the order of claiming, from 1; None where it does not wait for that."""
+        return self._positions.get(job.id)
 
-    def _budget(self, job: Job) -> str | None:
-        why = self._budgets.reason(job)
-        if why != SPENT:
-            return why
+    def _budget_reason(self, job: Job) -> str | None:
+        reason = self._budgets.reason(job)
+        if reason != SPENT:
+            return reason
 
-        return f"{why} until {wire.timestamp(next_day(self._tx.now))[:19]}Z"
+        return f"{reason} until {wire.timestamp(next_day(self._tx.now))[:19]}Z"
 
 
 def batch_of(tx: ReadTransaction, job: Job) -> Batch | None:
@@ -64,15 +65,14 @@ def batch_of(tx: ReadTransaction, job: Job) -> Batch | None:
     return tx.batch(item.batch_id) if item else None
 
 
-def _places(tx: ReadTransaction, jobs: Sequence[Job]) -> dict[str, int]:
-    """Each counted on from the one before it, so that the queue is walked along once and not once for each."""
-    places: dict[str, int] = {}
-    ahead, before = 0, None
-    for job in sorted(
-        (one for one in jobs if one.state is State.QUEUED and one.lane == "live"), key=lambda one: one.rank
-    ):
-        ahead += tx.count_ahead(job, after=before)
-        places[job.id] = ahead + 1
-        before = job
+def _positions(tx: ReadTransaction, jobs: Sequence[Job]) -> dict[str, int]:
+    """Each is counted on from the previous one, so that the queue is walked once and not once for each job."""
+    positions: dict[str, int] = {}
+    ahead, previous = 0, None
+    queued = [job for job in jobs if job.state is State.QUEUED and job.lane == "live"]
+    for job in sorted(queued, key=lambda job: job.rank):
+        ahead += tx.count_ahead(job, after=previous)
+        positions[job.id] = ahead + 1
+        previous = job
 
-    return places
+    return positions

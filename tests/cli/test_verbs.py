@@ -9,7 +9,8 @@ import time
 import pytest
 
 from claude_relay.core.deliveries.delivery import Reply
-from claude_relay.core.jobs.change import Event
+from claude_relay.core.deliveries.transitions import DeliveryChange
+from claude_relay.core.jobs.events import Event, EventName
 from claude_relay.core.jobs.failure import Remedy
 from claude_relay.services import JobRef
 from tests.support.builders import a_completion, a_failure, a_submission
@@ -45,8 +46,9 @@ def make_due(relay):
         ]
         for one in waiting:
             due = dataclasses.replace(one, due_at=0.0, version=one.version + 1)
-            event = Event(job_id=due.job_id, subject=due.id, version=due.version, at=0.0, name="moved")
-            tx.save_delivery(due, one.version, event)
+            name = EventName.DELIVERY_DEFERRED
+            event = Event(job_id=due.job_id, subject=due.id, version=due.version, at=0.0, name=name)
+            tx.save_delivery(DeliveryChange(delivery=due, expects=one.version, event=event))
 
     relay._store.write(move)
 

@@ -113,5 +113,5 @@ def test_outside_a_test_a_failpoint_refuses_the_start(tmp_path: Path) -> None:
         odd = rig.command("serve", **failing("nowhere"))
 
     assert (done.returncode, odd.returncode) == (78, 78)
-    assert "for tests alone" in done.stderr
+    assert "for tests only" in done.stderr
     assert "nowhere" in odd.stderr

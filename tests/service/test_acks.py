@@ -1,4 +1,4 @@
-"""Applied, not just delivered: acks, what lacks one, and the one reminder; on a real store."""
+"""Acknowledgements, results that lack one, and the reminder; on a real store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def relay(store: Store) -> Relay:
 
 
 def finished(relay: Relay, name: str, **fields: Any) -> dict[str, Any]:
-    """A job that was run; its result."""
+    """Run a job; returns its result."""
     relay.submit(a_submission(name, **fields))
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.complete(claimed, a_completion())
@@ -43,7 +43,7 @@ def result(relay: Relay, name: str) -> dict[str, Any]:
 
 
 def deliver(relay: Relay, clock: Clock, status: int = 200) -> list[tuple[str, bytes]]:
-    """Send what is due; the ids and bodies that went out."""
+    """Send all due deliveries; returns their ids and bodies."""
     clock.advance(5)
     sent = relay.deliveries.claim("w", limit=100, at_once=100)
     for one in sent:
@@ -80,7 +80,7 @@ def test_an_ack_is_kept_with_its_time_and_said_again_changes_nothing(relay: Rela
 
 
 def test_success_and_failure_carry_the_address_in_what_is_sent(relay: Relay, clock: Clock) -> None:
-    """In the frozen bytes, after `warnings`; not where the seed's keys alone are sent."""
+    """In the frozen bytes, after `warnings`; not in a minimal callback."""
     good = finished(relay, "good")
     relay.submit(a_submission("bad"))
     [claimed] = relay.execution.claim("w", limit=1)
@@ -107,7 +107,7 @@ def test_without_a_public_url_there_is_no_address(store: Store) -> None:
 
 
 def test_a_run_is_acked_alone(relay: Relay, clock: Clock) -> None:
-    """What was applied of one run says nothing of the next."""
+    """An acknowledgement of one run does not count for the next."""
     first = finished(relay, "a")
     relay.retry(JobRef(request_id="a"))
     assert status(relay, "a")["acked"] is None
@@ -122,7 +122,7 @@ def test_a_run_is_acked_alone(relay: Relay, clock: Clock) -> None:
 
 
 def test_a_token_outlives_the_process(relay: Relay, store: Store) -> None:
-    """Another process on the same store honours what this one handed out."""
+    """Another process on the same store accepts the tokens of this one."""
     body = finished(relay, "a")
 
     assert Relay(store, QuietNotifier(), Policy()).acks.ack(token(body)).request_id == "a"
@@ -153,7 +153,7 @@ def test_a_purged_jobs_token_is_unknown_in_the_same_words(relay: Relay, clock: C
 
 
 def test_a_result_that_was_read_can_be_acked_too(relay: Relay, clock: Clock) -> None:
-    """Without a webhook; and one that is sent somewhere later stays acked."""
+    """Also without a webhook; a delivery that is opened later stays acknowledged."""
     body = finished(relay, "a", webhook_url=None)
     relay.acks.ack(token(body))
     relay.redeliver(JobRef(request_id="a"), url="https://hook.example/later")
@@ -164,7 +164,7 @@ def test_a_result_that_was_read_can_be_acked_too(relay: Relay, clock: Clock) -> 
 
 
 def test_unacked_is_what_was_delivered_and_never_applied(relay: Relay, clock: Clock) -> None:
-    """Only in groups where an ack was ever seen; of each job the latest run; newest first."""
+    """Only in groups that have ever acknowledged; the latest run of each job; newest first."""
     made = token(finished(relay, "acked"))
     for name in ("one", "two"):
         finished(relay, name)
@@ -196,7 +196,7 @@ def test_a_group_is_remembered_when_its_acked_jobs_are_gone(relay: Relay, clock:
 
 
 def test_a_reminder_is_the_same_delivery_once(relay: Relay, store: Store, clock: Clock) -> None:
-    """Same webhook-id, same bytes; not before its time, never twice, not by another process either."""
+    """Same webhook-id, same bytes; not early, never twice, not by another process either."""
     made = token(finished(relay, "acked"))
     finished(relay, "forgotten")
     sent = dict(deliver(relay, clock))
@@ -216,8 +216,8 @@ def test_a_reminder_is_the_same_delivery_once(relay: Relay, store: Store, clock:
     assert unacked(relay) == ["forgotten"]
 
 
-def test_who_is_reminded_of_nothing(relay: Relay, store: Store, clock: Clock) -> None:
-    """What was applied, groups that never acknowledge, what is erased, earlier runs, and what never arrived."""
+def test_results_for_which_no_reminder_is_sent(relay: Relay, store: Store, clock: Clock) -> None:
+    """Acknowledged results, groups that never acknowledge, erased content, earlier runs, and undelivered results."""
     made = [token(finished(relay, name)) for name in ("acked", "later")]
     finished(relay, "other group", group="other")
     finished(relay, "erased", retain=Retain.METADATA)
@@ -233,7 +233,7 @@ def test_who_is_reminded_of_nothing(relay: Relay, store: Store, clock: Clock) ->
     assert relay.acks.remind() == 0
 
 
-def test_nobody_is_reminded_unless_it_was_asked_for(store: Store, clock: Clock) -> None:
+def test_no_reminder_is_sent_unless_configured(store: Store, clock: Clock) -> None:
     relay = Relay(store, QuietNotifier(), Policy(public_url=PUBLIC))
     made = token(finished(relay, "acked"))
     finished(relay, "forgotten")
@@ -257,8 +257,8 @@ def test_an_ack_that_comes_during_the_post_counts(relay: Relay, clock: Clock) ->
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_what_lacks_an_ack_is_found_without_looking_at_the_rest(store: Store) -> None:
-    """A million acknowledged results slow neither the list nor the reminder: both go by the index of the others."""
+def test_unacked_deliveries_are_read_by_their_index_only(store: Store) -> None:
+    """A million acknowledged results slow down neither the list nor the reminder: both use an index of the others."""
     where, args = queries._conditions(JobFilter(unacked=True))
     listed = f"{queries._JOB} WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT 50"
 
@@ -270,7 +270,7 @@ def test_what_lacks_an_ack_is_found_without_looking_at_the_rest(store: Store) ->
 
 
 def test_many_that_say_it_at_once_are_all_told_the_same(relay: Relay) -> None:
-    """A receiver that retries does not trip over itself."""
+    """A receiver may send the same acknowledgement concurrently."""
     made, start, told = token(finished(relay, "a")), threading.Barrier(16), []
 
     def say() -> None:

@@ -1,4 +1,4 @@
-"""Batches from the door to the outcome: the real use cases and the real client, against an upstream with own books."""
+"""Batches from submit to outcome: the real use cases and client, against a fake upstream with its own books."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NoFetcher:
 
 
 class World:
-    """A relay, an upstream, and as many workers as are asked for; time is real."""
+    """A relay, an upstream and any number of workers; time is real."""
 
     def __init__(self, store: Store, **policy: Any) -> None:
         self.fake = FakeClaude().start()
@@ -64,7 +64,7 @@ class World:
         return json.loads(self.relay.queries.result(JobRef(request_id=name)) or b"null")
 
     def until(self, condition: Any, within: float = 30.0) -> None:
-        """Turn the worker's wheel until that holds."""
+        """Run the worker's steps until the condition holds."""
 
         def turned() -> bool:
             self.worker.turn()
@@ -134,8 +134,8 @@ def test_a_batch_leaves_by_size_and_by_linger(new_store: NewStore) -> None:
         world.close()
 
 
-def test_what_is_too_much_for_one_batch_goes_into_several(world: World) -> None:
-    """By the bytes that are sent, which are more than those that are stored; and each job is sent once."""
+def test_jobs_over_the_size_of_a_batch_are_split_into_several(world: World) -> None:
+    """Split by the bytes that are sent, which exceed those that are stored; each job is sent once."""
     world.worker = world.another("w", most=1000)
     for name in ("a", "b", "c", "big", "d"):
         world.submit(name, "x" * (2000 if name == "big" else 200))
@@ -162,7 +162,7 @@ def test_requests_with_other_betas_do_not_share_a_batch(world: World) -> None:
 
 
 def test_a_bad_item_sinks_no_other(world: World) -> None:
-    """What Anthropic refuses as a whole is halved until the bad one is alone; that one gets its verdict live."""
+    """A refused batch is halved until the bad item is alone; that one is called live."""
     for name in "abcde":
         world.submit(name, f"bad-batch {name}" if name == "c" else None)
     world.fake.when("bad-batch c", *refusal("400 Bad Request", "invalid_request_error", text="that is bad"))
@@ -204,7 +204,7 @@ def test_a_refusal_is_a_failure_and_was_paid_for(world: World) -> None:
 
 @pytest.mark.parametrize("span", [0.0, 1.0])
 def test_a_batch_that_was_made_and_not_answered_is_found_again(world: World, span: float) -> None:
-    """The connection broke behind the creation: nothing is paid twice, also where it is at work for long."""
+    """The connection broke after the creation: no job is paid twice, also where the batch runs for long."""
     world.shelf.span = span  # until its end no names can be seen in it, and RELAY_BATCH_SETTLE is over by then
     world.shelf.creations.append("reset")
     world.submit("a")
@@ -217,7 +217,7 @@ def test_a_batch_that_was_made_and_not_answered_is_found_again(world: World, spa
 
 
 def test_a_lost_batch_is_told_from_a_stranger_of_the_same_size(world: World) -> None:
-    """Another program with the same key made one of as many requests at the same time."""
+    """Another program with the same key created a batch of the same size at the same time."""
     import requests
 
     params = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "theirs"}]}
@@ -232,7 +232,7 @@ def test_a_lost_batch_is_told_from_a_stranger_of_the_same_size(world: World) -> 
 
 
 def test_a_stranger_of_the_same_size_is_not_waited_for(world: World) -> None:
-    """Ours never arrived: theirs must not keep its jobs from going out again."""
+    """Our batch never arrived: the other program's must not keep its jobs from being sent again."""
     import requests
 
     params = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "theirs"}]}
@@ -271,8 +271,8 @@ def test_a_batch_that_never_arrived_goes_out_again_and_counts_nothing(world: Wor
     assert [call["outcome"] for call in world.record("a")["calls"]] == ["released", "completed"]
 
 
-def test_nobody_reads_results_twice(world: World) -> None:
-    """A worker that dies in the middle of the results is followed by one that takes in the rest, each once."""
+def test_results_are_read_once(world: World) -> None:
+    """When a worker dies in the middle of the results, another applies the rest, each once."""
     for name in "abcdef":
         world.submit(name)
     world.until(lambda: world.shelf.batches)
@@ -346,7 +346,7 @@ def test_a_batch_that_upstream_forgot_is_admitted_as_a_double_charge(world: Worl
 
 
 def test_a_batch_that_is_not_known_for_a_moment_is_not_believed_to_be_lost(world: World) -> None:
-    """A server that is behind the others: what is given up for that is paid twice."""
+    """A replica that lags behind: a batch given up for that would be paid twice."""
     world.shelf.span = 3600.0
     world.submit("a")
     world.until(lambda: world.job("a").sent)
@@ -384,7 +384,7 @@ def test_a_throttled_creation_waits_and_counts_nothing(world: World) -> None:
 
 
 def test_where_there_are_no_batches_it_is_called_live_with_a_warning(world: World) -> None:
-    """A gateway need not know them."""
+    """A gateway may lack the batch API."""
     world.shelf.creations.append(refusal("404 Not Found", "not_found_error"))
     world.submit("a")
     world.until(lambda: world.job("a").lane == "live")
@@ -395,7 +395,7 @@ def test_where_there_are_no_batches_it_is_called_live_with_a_warning(world: Worl
     assert "called live, at the full price" in world.result("a")["warnings"][0]
 
 
-def test_what_one_run_had_to_warn_of_is_not_the_next_ones(world: World) -> None:
+def test_warnings_of_one_run_are_not_carried_to_the_next(world: World) -> None:
     world.shelf.creations.append(refusal("404 Not Found", "not_found_error"))
     world.submit("a")
     world.until(lambda: world.job("a").lane == "live")
@@ -426,8 +426,8 @@ def test_a_default_deadline_stands_still_in_a_batch(world: World) -> None:
     assert before is not None and (world.job("a").deadline_at or 0) >= before + 0.3
 
 
-def test_what_a_job_may_cost_bounds_its_answer(world: World) -> None:
-    """Nothing can be stopped in the middle of a batch, so it is not asked for more than that pays for."""
+def test_max_cost_limits_the_answer_in_a_batch(world: World) -> None:
+    """An item cannot be stopped in the middle of its answer, so its tokens are limited to what maxCostUsd pays for."""
     world.submit("a", max_cost_usd=0.0001)
     world.ended("a")
     [sent] = [one for batch in world.shelf.batches.values() for one in batch.requests.values()]
@@ -475,7 +475,7 @@ def hasty(new_store: NewStore) -> Iterator[World]:
 
 
 def called_live(world: World) -> Any:
-    """What a slot does, once there is something for it."""
+    """Call a claimed job live, as a worker does."""
     [claimed] = eventually(lambda: world.relay.execution.claim("w", limit=1))
     from claude_relay.ports import CallRequest
 
@@ -517,7 +517,7 @@ def test_a_batch_that_does_not_end_when_it_is_given_up_costs_twice_and_says_so(h
 
 
 def test_a_job_that_leaves_while_its_batch_is_packed_does_not_go_along(world: World) -> None:
-    """Else it would be paid for although nobody waits for it, and the ledger would not know."""
+    """Otherwise it would be paid for although no job waits for it, without a ledger entry."""
     world.submit("a")
     world.submit("b")
     packed, real = [], world.api.prepare
@@ -552,7 +552,7 @@ def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World) -> None:
 
 
 def test_auto_that_was_not_even_sent_goes_live_in_time(new_store: NewStore) -> None:
-    """Throttled, or still gathering: what matters is when it is needed."""
+    """Throttled, or not yet in a batch: its needBy decides."""
     world = World(new_store(), batch_margin=0.4, batch_linger=3600.0)
     try:
         world.submit("a", mode="auto", need_by=time.time() + 1.2)
@@ -564,7 +564,7 @@ def test_auto_that_was_not_even_sent_goes_live_in_time(new_store: NewStore) -> N
 
 
 def test_one_schema_that_cannot_be_used_keeps_no_others_from_their_results(world: World) -> None:
-    """That shows only as its answer is held against it; it is paid for, and said to be the caller's fault."""
+    """The invalid schema shows only when the answer is checked; it is paid for, and is the caller's error."""
     schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/nowhere"}}}
     options = {"model": "claude-sonnet-5-5", "maxTokens": 50, "outputSchema": schema}
     world.relay.submit(a_submission("odd", mode="batch", request={"prompt": 'say {"a": 1}', "options": options}))
@@ -575,8 +575,8 @@ def test_one_schema_that_cannot_be_used_keeps_no_others_from_their_results(world
     assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
 
 
-def test_what_was_long_on_its_way_is_looked_for_as_long_as_any(new_store: NewStore) -> None:
-    """An upload may take ten minutes and then be made: who begins to look only then must not send it again at once."""
+def test_a_creation_that_was_long_on_its_way_is_looked_for_the_full_time(new_store: NewStore) -> None:
+    """An upload may take ten minutes and then succeed: the search that starts then must not send it again at once."""
     world = World(new_store(), batch_settle=60.0)
     try:
         world.submit("a")

@@ -1,4 +1,4 @@
-"""Daily budgets: they hold back one key's jobs, are not run over by many calls at once, and take nobody's time."""
+"""Daily budgets: they hold back the jobs of one key, bound concurrent calls, and stop default deadlines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def claim(relay: Relay, limit: int = 100) -> list[Any]:
 
 
 def test_many_at_once_do_not_run_over_a_budget(relay: Relay) -> None:
-    """Twenty are ready and a slot is free for each: as many start as the budget bears, and one that crosses it."""
+    """Twenty jobs are ready with a free slot each: those within the budget start, and one that exceeds it."""
     jobs(relay, 20)
     first = claim(relay)
     assert len(first) == 5
@@ -57,7 +57,7 @@ def test_many_at_once_do_not_run_over_a_budget(relay: Relay) -> None:
     assert relay.execution.claim("w", limit=100) == []
 
 
-def test_nobody_elses_jobs_wait_for_it_and_whoever_waits_is_told_why(relay: Relay) -> None:
+def test_only_the_jobs_of_that_key_wait_and_they_show_the_reason(relay: Relay) -> None:
     jobs(relay, 6)
     relay.submit(a_submission("waits", request=CENT), owner="make")
     first = claim(relay)
@@ -84,7 +84,7 @@ def test_the_next_day_begins_anew(relay: Relay, clock: Clock) -> None:
 
 
 def test_a_call_that_ends_early_gives_back_what_was_set_aside(relay: Relay, clock: Clock) -> None:
-    """Handed back, failed for nothing, or its worker dead: the budget holds it no longer."""
+    """Released, failed unpaid, or its worker dead: the reservation is released."""
     jobs(relay, 5)
     handed_back, failed, dead = relay.execution.claim("w", limit=3)
     relay.execution.release(handed_back)
@@ -105,7 +105,7 @@ def test_less_is_set_aside_for_a_job_with_a_limit_of_its_own(relay: Relay) -> No
 def test_a_default_deadline_stands_still_while_its_key_has_nothing_left(
     relay: Relay, store: Store, clock: Clock
 ) -> None:
-    """A day that could not be used is given back; one that was asked for is absolute."""
+    """A day of waiting is given back to a default deadline; a requested one is absolute."""
     jobs(relay, 4)
     relay.submit(a_submission("asked", request=CENT, deadline_at=clock() + DAY - 60), owner="make")
     relay.submit(a_submission("default", request=CENT), owner="make")
@@ -143,7 +143,7 @@ def test_a_key_that_is_always_out_loses_no_job_to_its_default_deadline(relay: Re
 
 
 def test_a_deadline_that_passes_while_its_key_has_nothing_left_ends_nothing(relay: Relay, clock: Clock) -> None:
-    """It had half an hour left as the money went, and has it again the next day."""
+    """It had half an hour left when the budget was spent, and has it again the next day."""
     relay.submit(a_submission("waits", request=CENT), owner="make")
     clock.advance(DAY - 1800)
     jobs(relay, 1, priority=2 * DAY)
@@ -161,8 +161,8 @@ def test_a_deadline_that_passes_while_its_key_has_nothing_left_ends_nothing(rela
     assert [job.request_id for job in relay.maintenance.expire()] == ["waits"]
 
 
-def test_what_was_meant_for_a_batch_and_is_called_live_sets_the_whole_price_aside(store: Store) -> None:
-    """At half of it, twice as many would start as the budget bears."""
+def test_a_batch_job_that_is_called_live_reserves_the_full_price(store: Store) -> None:
+    """With the batch price reserved, twice as many would start as the budget allows."""
     relay = Relay(store, QuietNotifier(), Policy(batch_linger=0.0), prices=load_prices(None))
     relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)
     jobs(relay, 12, mode="batch")
@@ -175,8 +175,8 @@ def test_what_was_meant_for_a_batch_and_is_called_live_sets_the_whole_price_asid
     assert len(claim(relay)) == 5
 
 
-def test_what_was_said_before_in_a_conversation_is_set_aside_too(relay: Relay) -> None:
-    """It is sent again with each turn: ten thousand tokens cost more than the answer that is reckoned with."""
+def test_earlier_exchanges_of_a_conversation_are_reserved_too(relay: Relay) -> None:
+    """It is sent again with each turn: ten thousand tokens cost more than the answer that is reserved for."""
     relay.submit(a_submission("first", request=CENT), owner="make")
     [first] = claim(relay)
     told = {"input_tokens": 1000, "cache_read_input_tokens": 8000, "output_tokens": 1000}

@@ -10,10 +10,11 @@ import pytest
 from claude_relay.core.clock_step import Clocks
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.failure import ErrorType, Remedy
+from claude_relay.core.jobs.holds import HoldScope, QueueHold
 from claude_relay.core.jobs.job import Job
 from claude_relay.core.policy import DAY, Policy
 from claude_relay.errors import NotFound
-from claude_relay.ports import QueueHold, WorkerHeartbeat
+from claude_relay.ports import WorkerHeartbeat
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_completion, a_failure, a_submission
@@ -210,7 +211,9 @@ def test_a_clock_that_is_set_during_a_write(
         return machine.clocks()
 
     monkeypatch.setattr(kept, "_clocks", set_just_before)
-    kept.write(lambda tx: tx.save_hold(QueueHold(scope="family:opus", reason="x", since=tx.now, until=tx.now + 60)))
+    kept.write(
+        lambda tx: tx.save_hold(QueueHold(scope=HoldScope.family("opus"), reason="x", since=tx.now, until=tx.now + 60))
+    )
     [hold] = kept.read(lambda tx: tx.holds())
 
     assert hold.until == machine.wall + 60

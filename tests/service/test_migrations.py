@@ -38,7 +38,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (job, '{"prompt": "Hei"}'),
         )
         connection.execute(
-            "INSERT INTO events (job_id, subject, version, at, name) VALUES (?, 'job', 2, 1, 'x')", (job,)
+            "INSERT INTO events (job_id, subject, version, at, name) VALUES (?, 'job', 2, 1, 'claimed')", (job,)
         )
         connection.execute(
             """INSERT INTO calls (job_id, number, run, started_at, worker, model, sent, text_length, outcome)
@@ -58,7 +58,7 @@ def test_a_store_of_the_first_release_goes_on(old: Path) -> None:
     try:
         assert relay.queries.result(JobRef(request_id="r-1")) == b"{}"
         record = relay.queries.job_details(JobRef(request_id="r-0"))
-        assert (record["costUsd"], record["calls"][0]["mode"], record["events"][0]["event"]) == (0.5, "live", "x")
+        assert (record["costUsd"], record["calls"][0]["mode"], record["events"][0]["event"]) == (0.5, "live", "claimed")
         [claimed] = relay.execution.claim("w", limit=5)
         assert relay.execution.complete(claimed, a_completion()).state is State.COMPLETED
     finally:

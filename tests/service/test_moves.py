@@ -1,4 +1,4 @@
-"""Moves that cross each other: a cancel and a release, an old run's delivery and a new run, a park and late answers."""
+"""Concurrent transitions: a cancel and a release, an old run's delivery and a new run, a park and late answers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def claim(relay: Relay, limit: int = 1) -> Any:
 
 
 def post(relay: Relay, clock: Clock, reply: Reply) -> list[bytes]:
-    """Send what is due, all with the same answer; what was sent."""
+    """Send all due deliveries with the same reply; returns them."""
     clock.advance(5)
     sent = relay.deliveries.claim("w", limit=10, at_once=10)
     for one in sent:
@@ -44,7 +44,7 @@ def stored(store: Store, name: str) -> Job:
 
 
 def test_a_job_that_is_handed_back_with_a_cancel_asked_for_is_cancelled(relay: Relay) -> None:
-    """Else it would wait, and be paid for, though its caller was told that it is being stopped."""
+    """Otherwise it would wait, and be paid for, after its caller got the answer that it is being cancelled."""
     relay.submit(a_submission("r"))
     claimed = claim(relay)
     relay.cancel(R)
@@ -54,7 +54,7 @@ def test_a_job_that_is_handed_back_with_a_cancel_asked_for_is_cancelled(relay: R
 
 
 def test_an_answer_that_began_before_the_park_says_nothing_of_it(relay: Relay, clock: Clock) -> None:
-    """Calls in flight when the key was refused still come home; only one that began later shows that it works."""
+    """Calls in flight when the key was refused still end; only one that began later proves that the key works."""
     for name in "abc":
         relay.submit(a_submission(name))
     early, refused = claim(relay, 2)
@@ -70,7 +70,7 @@ def test_an_answer_that_began_before_the_park_says_nothing_of_it(relay: Relay, c
 
 
 def test_jobs_that_stand_still_hide_no_deadline_of_others(relay: Relay, clock: Clock) -> None:
-    """A long queue in a paused group, past its default deadlines, is looked past."""
+    """A long queue in a paused group, past its default deadlines, is skipped."""
     relay.submit_many([a_submission(group="still") for _ in range(120)])
     relay.pause("still")
     clock.advance(DAY + 60)
@@ -107,7 +107,7 @@ def test_a_clock_that_is_set_back_takes_no_time_from_a_deadline(relay: Relay, st
 
 
 def a_retried(relay: Relay, clock: Clock) -> Any:
-    """`retain: metadata`; its first run has failed and is still being told, its second is in a worker's hands."""
+    """`retain: metadata`; its first run has failed and is being delivered, its second is running."""
     relay.submit(a_submission("r", retain=Retain.METADATA))
     relay.execution.fail(claim(relay), a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL))
     clock.advance(0.5)
@@ -133,7 +133,7 @@ def test_a_delivery_of_an_old_run_erases_nothing_that_the_new_one_needs(
 def test_nothing_is_erased_while_another_run_is_still_being_told(
     relay: Relay, store: Store, clock: Clock, last: Reply
 ) -> None:
-    """And the last to settle, whichever way, takes the content with it."""
+    """The last delivery to end, in either way, erases the content."""
     claimed = a_retried(relay, clock)
     relay.execution.complete(claimed, a_completion())
     clock.advance(5)
@@ -162,8 +162,8 @@ def test_a_job_is_not_purged_while_an_old_run_is_still_being_told(relay: Relay, 
     assert relay.maintenance.purge() == 1
 
 
-def test_who_lost_its_job_before_the_first_byte_sends_nothing(relay: Relay) -> None:
-    """It would be paid for beside the call of whoever has the job now, and in nobody's ledger."""
+def test_a_worker_that_lost_its_lease_sends_nothing(relay: Relay) -> None:
+    """Otherwise a second call would be paid for without a ledger entry."""
     relay.submit(a_submission("r-1"))
     [frozen] = relay.execution.claim("w1", limit=1)
     relay.execution.reap(frozen.job.id, frozen.token, why="frozen")
@@ -176,7 +176,7 @@ def test_who_lost_its_job_before_the_first_byte_sends_nothing(relay: Relay) -> N
 
 
 def test_one_lost_lease_sinks_no_other_answer(relay: Relay) -> None:
-    """Answers stored together: whose lease was lost is said in its place, the rest is kept."""
+    """Answers stored together: a lost lease is returned in its place, the others are stored."""
     for name in "abc":
         relay.submit(a_submission(name))
     claimed = claim(relay, 3)
@@ -192,7 +192,7 @@ def test_one_lost_lease_sinks_no_other_answer(relay: Relay) -> None:
 
 
 def test_a_store_that_is_closed_leaves_nobody_waiting(tmp_path: Path) -> None:
-    """Whoever writes while it closes is answered: kept, or told that the store is closed."""
+    """Every write during the close is answered: stored, or refused as the store is closed."""
     for turn in range(20):
         store = SqliteStore(tmp_path / f"{turn}.db")
         told: list[object] = []
@@ -214,7 +214,7 @@ def test_a_store_that_is_closed_leaves_nobody_waiting(tmp_path: Path) -> None:
 
 
 def parked(relay: Relay, clock: Clock) -> Any:
-    """The key was refused; a probe is in a worker's hands, five minutes later."""
+    """The key was refused; a probe is running, five minutes later."""
     relay.submit_many([a_submission(name) for name in "abc"])
     relay.execution.fail(claim(relay), a_failure(ErrorType.PERMISSION, Remedy.PARK))
     clock.advance(301)
@@ -242,7 +242,7 @@ def parked(relay: Relay, clock: Clock) -> Any:
 def test_a_probe_that_fails_opens_the_queue_if_it_shows_that_the_key_works(
     relay: Relay, clock: Clock, failure: Any, opens: bool
 ) -> None:
-    """What only an accepted key is answered does; what the edge says, or nobody, proves nothing."""
+    """A reply that needs an accepted key ends the park; a reply of the edge, or a timeout, proves nothing."""
     relay.execution.fail(parked(relay, clock), failure)
     clock.advance(2)
 
@@ -253,7 +253,7 @@ def test_a_probe_that_fails_opens_the_queue_if_it_shows_that_the_key_works(
 def test_a_pause_and_a_park_that_end_apart_give_the_hours_they_share_back_once(
     relay: Relay, store: Store, clock: Clock, first: str
 ) -> None:
-    """An hour of the one, an hour of both, an hour of the other: three hours, whichever began."""
+    """An hour of the first, an hour of both, an hour of the second: three hours, in either order."""
     relay.submit_many([a_submission("probe"), a_submission("r")])
     before = stored(store, "r").deadline_at or 0
     probe = claim(relay)
@@ -291,8 +291,8 @@ def test_a_groups_pause_inside_the_relays_is_given_back_once(relay: Relay, store
     assert stored(store, "other").deadline_at == pytest.approx(before + 1000, abs=1)
 
 
-def test_what_a_job_cost_is_what_its_latest_run_cost(relay: Relay, store: Store) -> None:
-    """Status, result and callback show the run; the record's ledger keeps what was spent before it."""
+def test_the_cost_of_a_job_is_that_of_its_latest_run(relay: Relay, store: Store) -> None:
+    """Status, result and callback show the run; the record's ledger keeps earlier costs."""
     relay.submit(a_submission("r"))
     relay.execution.complete(claim(relay), a_completion(cost_usd=0.5))
     relay.retry(R)
@@ -308,7 +308,7 @@ def test_what_a_job_cost_is_what_its_latest_run_cost(relay: Relay, store: Store)
 
 
 def test_the_ledger_keeps_how_far_a_call_came_whose_worker_died(relay: Relay, clock: Clock) -> None:
-    """The first byte's time, tokens and what they cost: counted as spent, since they were."""
+    """The time of the first byte, the tokens and their cost: counted as spent."""
     relay.submit(a_submission("r"))
     claimed = claim(relay)
     relay.execution.sending(claimed)

@@ -1,4 +1,4 @@
-"""Groups, priority, pauses, deadlines and what is kept: the use cases on a real store, with a clock turned by hand."""
+"""Groups, priority, pauses, deadlines and retention: the use cases on a real store, with a manual clock."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def waiting(relay: Relay, name: str) -> str | None:
 
 
 def test_a_head_start_is_a_head_start_and_nothing_starves(relay: Relay, clock: Clock) -> None:
-    """Sixty seconds ahead of those of the same moment; behind those that have waited longer than that."""
+    """Sixty seconds ahead of jobs due at the same time; behind jobs that have waited longer than that."""
     submit(relay, "old")
     clock.advance(61)
     submit(relay, "plain")
@@ -80,7 +80,7 @@ def test_a_rate_is_spread_over_its_minute(relay: Relay, clock: Clock) -> None:
 
 
 def test_a_start_that_comes_a_little_late_shifts_none_after_it(relay: Relay, clock: Clock) -> None:
-    """Or a rate would never be reached; while a group that had nothing to do makes up for nothing."""
+    """Otherwise a rate would never be reached; an idle group does not save up starts."""
     relay.set_group("g", concurrency=None, rate=600)
     submit(relay, *(f"g{n}" for n in range(15)), group="g")
     counts = []
@@ -93,8 +93,8 @@ def test_a_start_that_comes_a_little_late_shifts_none_after_it(relay: Relay, clo
     assert len(claim(relay)) == 1
 
 
-def test_who_waits_for_room_is_told_from_who_cannot_have_any(relay: Relay, clock: Clock) -> None:
-    """By it a worker knows whether the end of a call, or a moment, makes room for those that are due."""
+def test_waiting_for_capacity_differs_from_having_none(relay: Relay, clock: Clock) -> None:
+    """A worker learns whether the end of a call, or the time, frees capacity for due jobs."""
     assert relay.execution.seconds_until_capacity() is None
     relay.set_group("full", concurrency=1, rate=None)
     submit(relay, "f1", "f2", group="full")
@@ -111,7 +111,7 @@ def test_who_waits_for_room_is_told_from_who_cannot_have_any(relay: Relay, clock
 
 
 def test_a_pause_takes_nothing_and_gives_the_time_back(relay: Relay, clock: Clock) -> None:
-    """The default deadline stands still meanwhile; one that was asked for does not."""
+    """A default deadline does not run meanwhile; a requested one does."""
     submit(relay, "default", group="g")
     submit(relay, "asked", group="g", deadline_at=clock() + 3600)
     relay.pause("g")
@@ -136,8 +136,8 @@ def test_a_job_past_its_deadline_fails_with_a_callback(relay: Relay, clock: Cloc
     assert b'"errorType":"deadline"' in one.body
 
 
-def test_who_fails_gets_what_an_earlier_try_had_brought(relay: Relay, clock: Clock) -> None:
-    """It was paid for: also where the deadline passes while the job waits for its next try."""
+def test_a_failed_job_delivers_the_partial_response_of_an_earlier_attempt(relay: Relay, clock: Clock) -> None:
+    """It was paid for: also where the deadline passes while the job waits for its next attempt."""
     submit(relay, "late", deadline_at=clock() + 10)
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.sending(claimed)
@@ -210,7 +210,7 @@ def test_a_parked_queue_is_probed_with_one_job_and_opens_by_itself(relay: Relay,
 
 
 def test_a_limit_that_is_raised_before_its_day_is_found_within_the_hour(relay: Relay, clock: Clock) -> None:
-    """Anthropic names the end of the month; whoever pays more at once need not come here to say so."""
+    """Anthropic names the end of the month; a limit that is raised earlier is noticed without a resume."""
     submit(relay, "a", "b")
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.fail(claimed, a_failure(ErrorType.BUDGET, Remedy.PARK, retry_after=20 * 86_400.0))
@@ -228,7 +228,7 @@ def test_a_full_queue_takes_nothing_more(relay: Relay) -> None:
 
 
 def test_a_repeat_of_what_was_accepted_is_known_again_in_a_full_house(store: Store) -> None:
-    """A caller that was cut off asks again: whether there is room for more is not what it asks."""
+    """A caller that was cut off repeats its request: a full queue does not matter for a known job."""
     full = "has 1 MiB left"
     room: list[str | None] = [None]
     relay = Relay(store, QuietNotifier(), Policy(max_queue=2), disk_problem=lambda: room[0])
@@ -250,7 +250,7 @@ def test_a_repeat_of_what_was_accepted_is_known_again_in_a_full_house(store: Sto
 
 
 def test_only_metadata_is_kept_once_it_is_delivered(relay: Relay, clock: Clock, tmp_path: Path) -> None:
-    """Prompt and answer are erased; status and ledger stay; what needs them says so in words."""
+    """Prompt and answer are erased; status and ledger stay; requests for the content get an error that says so."""
     secret = "canary-77aa"
     submit(relay, "r", retain=Retain.METADATA, request={"prompt": secret * 20})
     [claimed] = relay.execution.claim("w", limit=1)
@@ -272,8 +272,8 @@ def test_only_metadata_is_kept_once_it_is_delivered(relay: Relay, clock: Clock, 
             move(ref)
 
 
-def test_what_failed_or_was_never_delivered_is_kept_for_longer(relay: Relay, clock: Clock) -> None:
-    """Somebody may still want to see why, or have it sent again: thirty days, where an answer that arrived has one."""
+def test_failed_and_undelivered_jobs_are_kept_longer(relay: Relay, clock: Clock) -> None:
+    """For inspection or redelivery: thirty days, where a delivered answer has one."""
     submit(relay, "arrived", "failed", "undelivered")
     for one in relay.execution.claim("w", limit=3):
         if one.job.request_id == "failed":
@@ -329,8 +329,8 @@ def test_no_delivery_within_a_second_of_the_202(relay: Relay, clock: Clock) -> N
     assert len(relay.deliveries.claim("w", limit=1, at_once=1)) == 1
 
 
-def test_whoever_is_throttled_waits_for_the_rate_limit(relay: Relay) -> None:
-    """The one that met it and those behind it say the same; it is no time of their own that they wait for."""
+def test_a_throttled_job_waits_for_the_rate_limit(relay: Relay) -> None:
+    """The throttled job and those behind it have the same reason; they do not wait for a time of their own."""
     submit(relay, "met", "behind")
     [met] = relay.execution.claim("w", limit=1)
     relay.execution.fail(met, a_failure(ErrorType.RATE_LIMIT, Remedy.THROTTLE, retry_after=30.0, reason="http_429"))
@@ -347,9 +347,7 @@ def test_whoever_is_throttled_waits_for_the_rate_limit(relay: Relay) -> None:
         (ErrorType.PERMISSION, "http_401", "key_refused"),
     ],
 )
-def test_whoever_waits_in_a_parked_queue_is_told_in_a_word(
-    relay: Relay, why: ErrorType, reason: str, word: str
-) -> None:
+def test_waiting_for_names_the_reason_of_a_parked_queue(relay: Relay, why: ErrorType, reason: str, word: str) -> None:
     """The upstream's own code stays in the job's events."""
     submit(relay, "met", "behind")
     [met] = relay.execution.claim("w", limit=1)

@@ -1,4 +1,4 @@
-"""An answer that does not fit its schema: mended once, as an ordinary try, whatever happens in between."""
+"""Schema repair: an answer that does not match its schema is repaired once, as an ordinary attempt."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def unfit(relay: Relay, claimed: ClaimedJob, text: str) -> Job:
 
 
 def test_one_repair_and_no_more(relay: Relay, clock: Clock) -> None:
-    """Each an entry in the ledger and a try; the end is failed with the raw text, and the callback says schema."""
+    """Each has a ledger entry and counts as an attempt; the job fails with the raw text and errorType schema."""
     assert relay.execution.repair(first := claim(relay, clock)) is None
     assert unfit(relay, first, "one").state is State.QUEUED
     second = claim(relay, clock)
@@ -47,7 +47,7 @@ def test_one_repair_and_no_more(relay: Relay, clock: Clock) -> None:
     assert unfit(relay, second, "two").state is State.FAILED
     body = json.loads(relay.queries.result(R) or b"")
     assert (body["errorType"], body["attempts"], body["partialResponse"]) == ("schema", 2, "two")
-    assert body["costUsd"] == 0.02 and "asked to mend" in body["error"]
+    assert body["costUsd"] == 0.02 and "asked to fix" in body["error"]
     assert [call["outcome"] for call in relay.queries.job_details(R)["calls"]] == ["schema", "schema"]
 
 
@@ -59,7 +59,7 @@ def test_it_counts_against_the_tries_that_there_are(store: Store, clock: Clock) 
 
 
 def test_a_crash_in_between_loses_nothing_of_it(relay: Relay, clock: Clock) -> None:
-    """The repair is made by whoever takes the job next, also after a worker died with it or Claude was overloaded."""
+    """The next worker makes the repair, also after a worker died with the job or Claude was overloaded."""
     unfit(relay, claim(relay, clock), "one")
     died = claim(relay, clock)
     relay.execution.reap(died.job.id, died.token, why="killed")
@@ -82,7 +82,7 @@ def test_a_new_run_begins_without_the_faults_of_the_old_one(relay: Relay, clock:
 
 
 def test_every_request_of_a_call_is_in_the_ledger_and_the_sums_agree(relay: Relay, clock: Clock) -> None:
-    """What the callback says is the whole; what the ledger says adds up to it."""
+    """The callback has the total; the ledger entries add up to it."""
     claimed = claim(relay, clock)
     one = {"input_tokens": 10, "output_tokens": 5}
     relay.execution.start_followup(
@@ -107,7 +107,7 @@ def test_a_worker_that_lost_its_lease_goes_on_with_nothing(relay: Relay, clock: 
 
 
 def test_another_model_that_is_asked_instead_mends_the_answer_too(store: Store, clock: Clock) -> None:
-    """Its tries begin anew, and what is to be mended stays with the run."""
+    """Its attempts start from zero, and a pending repair stays with its run."""
     relay = Relay(store, QuietNotifier(), Policy())
     options = {"model": "claude-sonnet-5-5", "maxTokens": 100, "fallbackModels": ["claude-opus-5-5"]}
     relay.submit(a_submission("r", webhook_url=None, request={"prompt": "Hei", "options": options}))

@@ -1,4 +1,4 @@
-"""When a destination is slowed down, probed and let go again, and how a worker's senders are dealt out."""
+"""Destinations: slow-down, probes and recovery, and the allocation of a worker's senders."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def slowed(now: float = 0.0) -> Destination:
         (Reply(error="points at 10.0.0.1", blocked=True), HealthSignal.NONE),
     ],
 )
-def test_what_a_reply_says_of_the_whole_destination(reply: Reply, sign: HealthSignal) -> None:
-    """Whatever it thinks of one address, it answers; and a fault of ours is not the receiver's."""
+def test_the_health_signal_of_a_reply(reply: Reply, sign: HealthSignal) -> None:
+    """A destination that refuses one URL answers; and a local fault is not the receiver's."""
     assert rules.health_signal(reply) is sign
 
 
 def test_a_few_failures_change_nothing_and_one_answer_ends_the_row() -> None:
-    """One address that always fails does not slow down its neighbours that answer."""
+    """One URL that always fails does not slow down others of its host that answer."""
     known = after([FAILED] * (FAILURES - 1))
 
     assert known is not None and not known.slowed
@@ -53,12 +53,12 @@ def test_a_few_failures_change_nothing_and_one_answer_ends_the_row() -> None:
     assert after([*[FAILED] * (FAILURES - 1), OK] * 5) is None
 
 
-def test_our_own_faults_never_count() -> None:
+def test_local_faults_never_count() -> None:
     assert after([Reply(error="no resolver", local_fault=True)] * 100) is None
 
 
 def test_after_repeated_failures_there_is_one_probe_at_a_time() -> None:
-    """Nothing until the pause is over; then one, and no other while it is under way."""
+    """None until the pause is over; then one, and no other while it is being sent."""
     known = slowed()
 
     assert rules.capacity(known, busy=0, now=known.not_before - 0.01) == 0
@@ -80,7 +80,7 @@ def test_the_pauses_between_probes_grow_up_to_the_longest() -> None:
     assert known.failing_since == 0.0
 
 
-def test_what_was_under_way_when_it_was_slowed_down_is_no_probe() -> None:
+def test_a_delivery_sent_before_the_slow_down_is_no_probe() -> None:
     known = slowed()
     late = after([FAILED] * 3, known, now=known.not_before - 0.1)
 
@@ -89,7 +89,7 @@ def test_what_was_under_way_when_it_was_slowed_down_is_no_probe() -> None:
 
 
 def test_once_it_answers_the_backlog_follows_at_a_bounded_pace() -> None:
-    """First one at a time, then two, up to the usual number; so many a second at most."""
+    """First one at a time, then two, up to the usual number; at most RECOVERY_RATE a second."""
     known = after([OK], slowed(), now=10.0)
     assert known is not None and known.recovering and not known.slowed
     known = rules.spend_pace(known, 1, now=10.0)
@@ -109,7 +109,7 @@ def test_once_it_answers_the_backlog_follows_at_a_bounded_pace() -> None:
     assert (now - 10.0) * rules.RECOVERY_RATE >= sent - 2 * MAX_CONCURRENT
 
 
-def test_one_that_falls_back_is_probed_again_where_it_had_left_off() -> None:
+def test_a_destination_that_relapses_keeps_its_probe_interval() -> None:
     known = slowed()
     for _ in range(5):
         again = after([FAILED], known, now=known.not_before)
@@ -122,8 +122,8 @@ def test_one_that_falls_back_is_probed_again_where_it_had_left_off() -> None:
     assert back.not_before - 100.0 >= known.probes
 
 
-def test_one_failure_does_not_undo_what_many_answers_have_shown() -> None:
-    """As many in a row as there were answers before them, up to the usual number."""
+def test_one_failure_does_not_undo_many_successes() -> None:
+    """It takes as many failures in a row as there were successes, up to the usual number."""
     known = slowed()
     for answers in (1, 3, 20):
         back = after([OK] * answers, known, now=100.0)
@@ -133,8 +133,8 @@ def test_one_failure_does_not_undo_what_many_answers_have_shown() -> None:
         assert last is not None and last.slowed and last.probes == known.probes
 
 
-def test_an_answer_now_and_then_does_not_end_the_trouble() -> None:
-    """Since when it fails is told from the first failure on, until as many answers have come as count for health."""
+def test_a_success_now_and_then_does_not_end_the_outage() -> None:
+    """`failing_since` is the first failure, until there were as many successes as count for health."""
     known = slowed(now=1000.0)
     for moment in (2000.0, 3000.0):
         back = after([OK] * (FAILURES - 1), known, now=moment)
@@ -147,7 +147,7 @@ def test_an_answer_now_and_then_does_not_end_the_trouble() -> None:
     assert well is not None and well.failing_since is None
 
 
-def test_what_goes_where_nothing_has_failed_is_sent_first() -> None:
+def test_urls_without_failures_are_probed_first() -> None:
     def one(name: str, tries: int = 0, due_at: float = 0.0) -> Delivery:
         return Delivery(
             id=name, job_id="j", run=1, webhook_id="m", url=f"{HERE}/{name[0]}", state=DeliveryState.PENDING, version=1,
@@ -161,7 +161,7 @@ def test_what_goes_where_nothing_has_failed_is_sent_first() -> None:
 
 
 def test_no_destination_takes_all_senders() -> None:
-    """Those that are free are dealt out one by one, the longest waiting first."""
+    """Free senders are dealt out one by one, the longest waiting first."""
     dues = [DueDestination(destination=f"https://{n}", due_at=float(n)) for n in range(100)]
 
     assert rules.allocate(dues[:2], {}, free=64, senders=64, now=99.0) == {
@@ -174,7 +174,7 @@ def test_no_destination_takes_all_senders() -> None:
 
 
 def test_with_half_of_the_senders_taken_each_destination_gets_one() -> None:
-    """So that sixteen destinations that hang do not take what is left to the others."""
+    """So that sixteen destinations that hang do not take the senders of the others."""
     dues = [
         DueDestination(destination="https://hangs", due_at=0.0, busy=1),
         DueDestination(destination="https://new", due_at=1.0),
@@ -183,7 +183,7 @@ def test_with_half_of_the_senders_taken_each_destination_gets_one() -> None:
     assert rules.allocate(dues, {}, free=32, senders=64, now=2.0) == {"https://new": 1}
 
 
-def test_the_next_look_waits_for_no_one_that_may_not_be_called() -> None:
+def test_the_next_check_ignores_destinations_without_capacity() -> None:
     known = slowed()
     dues = [DueDestination(destination=HERE, due_at=0.0), DueDestination(destination="https://other", due_at=50.0)]
 
@@ -194,8 +194,8 @@ def test_the_next_look_waits_for_no_one_that_may_not_be_called() -> None:
     )
 
 
-def test_a_delivery_outlives_its_schedule_only_as_long_as_there_is_hope() -> None:
-    """Given up when it waited longer than its schedule, and for a destination that was silent for an hour."""
+def test_a_delivery_outlives_its_schedule_until_its_destination_is_silent_for_long() -> None:
+    """It is given up when it waited longer than its schedule, and its destination was silent for an hour."""
     known = slowed(now=1000.0)
     late = 1000.0 + rules.SLOW_AFTER
 
@@ -209,7 +209,7 @@ def test_a_delivery_outlives_its_schedule_only_as_long_as_there_is_hope() -> Non
     assert not rules.may_expire(Destination(name=HERE, failing_since=0.0), opened_at=0.0, schedule=(), now=late)
 
 
-def test_someone_who_mended_it_need_not_wait_a_minute() -> None:
+def test_a_redelivery_brings_the_next_probe_forward() -> None:
     far = Destination(name=HERE, slowed_at=0.0, failing_since=0.0, failures=99, probes=9, not_before=60.0)
 
     assert rules.probe_soon(far, now=10.0).not_before == 11.0

@@ -59,7 +59,7 @@ def test_any_text_and_key_verify_with_the_library(body, key):
     Webhook(key).verify(data, headers, json_parse=False)
 
 
-def test_without_secrets_the_id_goes_out_alone():
+def test_without_secrets_only_the_id_and_timestamp_are_sent():
     """
     An unsigned webhook still carries the id by which repeats are dropped.
     """
@@ -89,7 +89,7 @@ def _signed(**changed):
         ({}, BODY, [OLD], NOW, "webhook-id is missing"),
     ],
 )
-def test_what_is_not_vouched_for_is_refused(headers, body, secrets, now, why):
+def test_a_body_without_a_valid_signature_is_refused(headers, body, secrets, now, why):
     """
     Another secret, body, id or time is refused, and the refusal says which it was.
     """
@@ -98,7 +98,7 @@ def test_what_is_not_vouched_for_is_refused(headers, body, secrets, now, why):
 
 
 @pytest.mark.parametrize("now", [NOW - 300, NOW, NOW + 300])
-def test_header_names_count_in_any_case_and_other_versions_are_passed_over(now):
+def test_header_names_are_case_insensitive_and_other_versions_are_skipped(now):
     """
     Proxies change the case of names; a later version of the scheme may stand beside ours.
     """
@@ -110,7 +110,7 @@ def test_header_names_count_in_any_case_and_other_versions_are_passed_over(now):
 
 
 @pytest.mark.parametrize("webhook_id", ["a.b", "a\r\nx: y", "blå"])
-def test_an_id_that_would_blur_what_is_signed_is_refused(webhook_id):
+def test_an_id_that_makes_the_signed_text_ambiguous_is_refused(webhook_id):
     """
     A dot, a line break or a letter beyond ASCII in the id never reaches the wire.
     """

@@ -1,4 +1,4 @@
-"""The words on the wire: key order, times, and what a callback is cut to."""
+"""JSON bodies: key order, times, and the cut of large callbacks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_success_keys_stand_in_the_contracts_order() -> None:
     )
 
 
-def test_failure_begins_with_the_seeds_keys_and_carries_the_rest() -> None:
+def test_failure_keys_begin_with_the_minimal_ones() -> None:
     body = failure()
 
     promised = "requestId error status timestamp errorType attempts usage costUsd partialResponse metadata".split()
@@ -63,37 +63,37 @@ def test_a_cost_is_never_rounded_to_nothing() -> None:
     assert json.loads(wire.encode(success()))["costUsd"] == 0.00000012
 
 
-def test_what_fits_is_sent_as_it_is() -> None:
-    assert wire.callback_for_display(success(), callback="full", limit=10_000, result_url=None) is None
+def test_a_body_within_the_limit_is_sent_unchanged() -> None:
+    assert wire.webhook_body(success(), callback="full", limit=10_000, result_url=None) is None
 
 
-def test_the_seeds_callback_has_the_seeds_keys_alone() -> None:
-    sent = wire.callback_for_display(success(), callback="seed", limit=10_000, result_url=None)
+def test_a_minimal_success_callback_has_the_minimal_keys_only() -> None:
+    sent = wire.webhook_body(success(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
     assert list(sent) == ["requestId", "response", "status", "timestamp", "usage", "model", "stopReason"]
 
 
-def test_the_seeds_failure_has_the_seeds_keys_alone() -> None:
-    sent = wire.callback_for_display(failure(), callback="seed", limit=10_000, result_url=None)
+def test_a_minimal_failure_callback_has_the_minimal_keys_only() -> None:
+    sent = wire.webhook_body(failure(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
     assert list(sent) == ["requestId", "error", "status", "timestamp"]
 
 
 def test_no_more_of_an_answer_is_cut_off_than_must_be() -> None:
-    """The limit is used up, whatever the letters take in JSON."""
+    """The limit is used up, for characters of every size in JSON."""
     for letter in ("x", "ø", "\n", "\x01", "\\", '"', "🎈"):
-        sent = wire.callback_for_display(success(letter * 5000), callback="full", limit=4000, result_url="/r")
+        sent = wire.webhook_body(success(letter * 5000), callback="full", limit=4000, result_url="/r")
 
         assert sent is not None
         assert 4000 - 7 < len(wire.encode(sent)) <= 4000
 
 
-def test_what_else_is_too_large_goes_too() -> None:
+def test_metadata_and_warnings_are_dropped_where_they_are_too_large() -> None:
     """Metadata, warnings and a long error are no reason to pass a receiver's limit."""
     body = {**failure(), "metadata": {"a": "x" * 5000}, "warnings": ["y" * 5000], "error": "z" * 5000}
-    sent = wire.callback_for_display(body, callback="full", limit=1024, result_url="/r")
+    sent = wire.webhook_body(body, callback="full", limit=1024, result_url="/r")
 
     assert sent is not None
     assert len(wire.encode(sent)) <= 1024
@@ -101,10 +101,10 @@ def test_what_else_is_too_large_goes_too() -> None:
 
 
 @pytest.mark.parametrize("letter", ["\n", "\x01", "\\", '"', "ø", "🎈"])
-def test_no_cut_goes_through_a_letter_or_its_escape(letter: str) -> None:
-    """At whatever byte it falls."""
+def test_no_cut_splits_a_character_or_its_escape(letter: str) -> None:
+    """At every byte."""
     text = f"a{letter}" * 5
-    cuts = [wire._beginning(text, room) for room in range(50)]
+    cuts = [wire._cut_text(text, room) for room in range(50)]
 
     assert all(text.startswith(cut) for cut in cuts)
     assert set(cuts) == {text[:length] for length in range(len(text) + 1)}
@@ -112,16 +112,16 @@ def test_no_cut_goes_through_a_letter_or_its_escape(letter: str) -> None:
 
 @given(st.text(st.sampled_from('\\u0041"ø\n\x01🎈'), max_size=400), st.integers(0, 800))
 def test_a_beginning_is_a_beginning_and_fits(text: str, room: int) -> None:
-    cut = wire._beginning(text, room)
+    cut = wire._cut_text(text, room)
 
     assert text.startswith(cut) and len(wire.encode(cut)) - 2 <= room
 
 
 @given(st.text(max_size=4000), st.integers(600, 3000))
-def test_what_is_too_large_is_cut_to_fit_and_says_where_the_rest_is(text: str, limit: int) -> None:
-    """Whatever the letters: never over the limit, always valid JSON, never half a letter."""
+def test_a_body_over_the_limit_is_cut_and_has_the_result_url(text: str, limit: int) -> None:
+    """For all characters: never over the limit, always valid JSON, never half a character."""
     body = success(text + "x" * limit, json={"big": "y" * limit})
-    sent = wire.callback_for_display(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")
+    sent = wire.webhook_body(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")
 
     assert sent is not None
     raw = wire.encode(sent)
@@ -134,3 +134,11 @@ def test_what_is_too_large_is_cut_to_fit_and_says_where_the_rest_is(text: str, l
 @given(st.text(st.characters()))
 def test_no_text_breaks_the_encoding(text: str) -> None:
     json.loads(wire.encode({"a": text}))
+
+
+def test_every_state_has_one_of_the_four_public_words_and_is_listed_under_it() -> None:
+    assert set(wire.STATUS) == set(State)
+    assert list(wire.STATES) == ["pending", "processing", "completed", "failed"]
+    assert [state for states in wire.STATES.values() for state in states] == sorted(
+        State, key=lambda state: list(wire.STATES).index(wire.STATUS[state])
+    )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...core.jobs.holds import QUEUE_WIDE
 from ...errors import Forbidden, RelayError, Unauthorized
 from ..client import open_client
 from ..render.output import Output
 from .finding import Finding, failure, ok
 from .store import moving
 
+_QUEUE_WIDE = [str(scope) for scope in QUEUE_WIDE]
 _THERE = "there: sudo claude-relay doctor"
 
 
@@ -31,6 +33,6 @@ def check(output: Output) -> Iterator[Finding]:
     else:
         yield failure("worker", "none was seen lately: jobs are accepted and not run", _THERE)
     for hold in overview["holds"]:
-        if hold["scope"] in ("pause", "park"):
+        if hold["scope"] in _QUEUE_WIDE:
             yield failure("queue", f"stands still: {hold['reason']}", "claude-relay resume")
     yield from moving(overview)

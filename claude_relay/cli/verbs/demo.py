@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ...core.jobs.events import EventName
 from ...errors import RelayError, TimedOut
 from ..render.output import Output, json_option, pass_output
 
@@ -162,14 +163,18 @@ def _between(url: str, key: str, request_id: str) -> list[tuple[str, float, str]
         record = remote.record(request_id)
     finally:
         remote.close()
-    at = {event["event"]: _seconds(event["at"]) for event in record["events"]}
-    began = at["submitted"]
+    at = {EventName(event["event"]): _seconds(event["at"]) for event in record["events"]}
+    began = at[EventName.SUBMITTED]
     usage = record["usage"] or {}
     tokens = f"{usage.get('input_tokens', 0)} tokens in, {usage.get('output_tokens', 0)} out"
 
     return [
-        ("claimed", at["claimed"] - began, "by the worker, written in the ledger before the first byte"),
-        ("answered", at["completed"] - began, f"by the sandbox ({record['model']}), {tokens}"),
+        (
+            EventName.CLAIMED.value,
+            at[EventName.CLAIMED] - began,
+            "by the worker, written in the ledger before the first byte",
+        ),
+        ("answered", at[EventName.COMPLETED] - began, f"by the sandbox ({record['model']}), {tokens}"),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ...core.jobs.events import EventName
 from ...core.jobs.fallback import describe_switch as told_of_turn
 from ...core.wire import timestamp
 from ..client import open_client
@@ -41,7 +42,7 @@ def _timeline(record: dict[str, Any]) -> list[tuple[str, str]]:
     lines, calls = [], iter(record["calls"])
     for event in record["events"]:
         lines.append((event["at"], _sentence(event)))
-        call: dict[str, Any] = next(calls, {}) if event["event"] == "claimed" else {}
+        call: dict[str, Any] = next(calls, {}) if event["event"] == EventName.CLAIMED else {}
         if call.get("firstByteAt"):
             lines.append((call["firstByteAt"], "Claude began to answer"))
 
@@ -54,32 +55,33 @@ def _sentence(event: dict[str, Any]) -> str:
     answered = (
         f"it answered {event['statusCode']}" if event.get("statusCode") else str(event.get("error") or "no answer")
     )
-    words = {
-        "submitted": "accepted and stored",
-        "file_fetched": f"files[{event.get('file')}] was fetched ({event.get('size')} bytes, {event.get('mediaType')})",
-        "claimed": f"a worker took it (attempt {event.get('attempt')})",
-        "resumed": f"the call goes on with another request ({event.get('error') or event.get('outcome')})",
-        "completed": f"Claude answered ({event.get('outputTokens')} tokens)",
-        "deferred": f"the call did not work ({error}); again at {due}",
-        "released": "given back before anything was sent",
-        "gathered": f"put into a batch (attempt {event.get('attempt')})",
-        "ungathered": f"out of the batch again, and nothing was paid ({event.get('why')})",
-        "promoted": "too late for a batch: to be called live" + _PAID * bool(event.get("paid")),
-        "late_result": "the batch answered after all; nobody waits for that answer, and it is in the ledger",
-        "failed": f"failed ({error})",
-        "turned": told_of_turn(event),
-        "held": f"held, since the call was interrupted ({event.get('why')})",
-        "cancel_requested": "someone asked to cancel it",
-        "cancelled": "cancelled",
-        "retried": f"run again, run {event.get('run')}",
-        "delivering": "sending the answer to the webhook",
-        "delivered": f"delivered, {answered}",
-        "delivery_deferred": f"not delivered, {answered}; again at {due}",
-        "delivery_dead": f"delivery given up, {answered}",
-        "delivery_released": "the sender was interrupted; it is sent again",
-        "acked": "the receiver said that it was applied",
-        "ack_reminded": "nobody has said that it was applied: it is sent once more",
-        "redelivered": "someone asked to send it again",
+    words: dict[str, str] = {
+        EventName.SUBMITTED: "accepted and stored",
+        EventName.FILE_FETCHED: f"files[{event.get('file')}] was fetched "
+        f"({event.get('size')} bytes, {event.get('mediaType')})",
+        EventName.CLAIMED: f"a worker took it (attempt {event.get('attempt')})",
+        EventName.RESUMED: f"the call goes on with another request ({event.get('error') or event.get('outcome')})",
+        EventName.COMPLETED: f"Claude answered ({event.get('outputTokens')} tokens)",
+        EventName.DEFERRED: f"the call did not work ({error}); again at {due}",
+        EventName.RELEASED: "given back before anything was sent",
+        EventName.BATCHED: f"put into a batch (attempt {event.get('attempt')})",
+        EventName.UNBATCHED: f"out of the batch again, and nothing was paid ({event.get('why')})",
+        EventName.PROMOTED: "too late for a batch: to be called live" + _PAID * bool(event.get("paid")),
+        EventName.LATE_RESULT: "the batch answered after all; nobody waits for that answer, and it is in the ledger",
+        EventName.FAILED: f"failed ({error})",
+        EventName.SWITCHED: told_of_turn(event),
+        EventName.HELD: f"held, since the call was interrupted ({event.get('why')})",
+        EventName.CANCEL_REQUESTED: "someone asked to cancel it",
+        EventName.CANCELLED: "cancelled",
+        EventName.RETRIED: f"run again, run {event.get('run')}",
+        EventName.DELIVERING: "sending the answer to the webhook",
+        EventName.DELIVERED: f"delivered, {answered}",
+        EventName.DELIVERY_DEFERRED: f"not delivered, {answered}; again at {due}",
+        EventName.DELIVERY_DEAD: f"delivery given up, {answered}",
+        EventName.DELIVERY_RELEASED: "the sender was interrupted; it is sent again",
+        EventName.ACKED: "the receiver said that it was applied",
+        EventName.ACK_REMINDED: "nobody has said that it was applied: it is sent once more",
+        EventName.REDELIVERED: "someone asked to send it again",
     }
     return words.get(event["event"], event["event"])
 

@@ -12,33 +12,33 @@ from ...errors import ConfigError, InvalidRequest
 
 PREFIX = "whsec_"
 
-#: Seconds that the sender's clock may be off, or a captured webhook be replayed.
+#: Seconds by which the sender's clock may differ, and for which a captured webhook can be replayed.
 TOLERANCE = 300
 
-_SHORTEST, _LONGEST = 24, 64  # bytes of a secret, as the scheme has it
+_SHORTEST, _LONGEST = 24, 64  # bytes of a secret, by the scheme
 
 
 class InvalidSignature(InvalidRequest):
-    """The signature does not vouch for this body."""
+    """The signature does not match this body."""
 
     status, kind, exit_code = 401, "unauthorized", 65
 
 
 def sign(webhook_id: str, timestamp: float, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
     """
-    The headers that go with one POST of `body`; `timestamp` is the moment of this attempt.
+    The headers of one POST of `body`; `timestamp` is the time of this attempt.
 
-    One signature for each secret, so that a receiver may change over at any time during a rotation. Without a secret
-    the id goes out all the same: it is the receiver's key to drop repeats.
+    One signature for each secret, so that a receiver can change over at any time during a rotation. Without a secret
+    the id is sent all the same: the receiver drops repeats by it.
     """
     if "." in webhook_id or not webhook_id.isascii() or not webhook_id.isprintable():
-        raise ValueError("a webhook id is printable ASCII without dots: they part what is signed")
+        raise ValueError("a webhook id is printable ASCII without dots: they separate the signed parts")
 
     stamp = str(int(timestamp))
     headers = {"webhook-id": webhook_id, "webhook-timestamp": stamp}
     if secrets:
-        made = (_signature(decode_secret(secret), webhook_id, stamp, body) for secret in secrets)
-        headers["webhook-signature"] = " ".join(f"v1,{base64.b64encode(one).decode()}" for one in made)
+        signatures = (_signature(decode_secret(secret), webhook_id, stamp, body) for secret in secrets)
+        headers["webhook-signature"] = " ".join(f"v1,{base64.b64encode(item).decode()}" for item in signatures)
 
     return headers
 
@@ -46,27 +46,27 @@ def sign(webhook_id: str, timestamp: float, body: bytes, secrets: Sequence[str])
 def verify(
     headers: Mapping[str, str], body: bytes, secrets: Sequence[str], *, now: float, tolerance: float = TOLERANCE
 ) -> None:
-    """Raise `NotVerified`, saying why, unless one of the secrets signed this body not long ago."""
-    found = {name.lower(): value for name, value in headers.items()}
-    missing = [name for name in ("webhook-id", "webhook-timestamp", "webhook-signature") if not found.get(name)]
+    """Raise `InvalidSignature` with the reason, unless one of the secrets signed this body within `tolerance`."""
+    received = {name.lower(): value for name, value in headers.items()}
+    missing = [name for name in ("webhook-id", "webhook-timestamp", "webhook-signature") if not received.get(name)]
     if missing:
         raise InvalidSignature(f"not signed: the header {missing[0]} is missing")
 
-    stamp = found["webhook-timestamp"]
+    stamp = received["webhook-timestamp"]
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= 12):
         raise InvalidSignature("webhook-timestamp is not a whole number of seconds since 1970")
     if abs(now - int(stamp)) > tolerance:
         word = "old" if int(stamp) < now else "far in the future"
         raise InvalidSignature(f"webhook-timestamp is too {word}: a replay, or one of the two clocks is wrong")
 
-    given = list(_given(found["webhook-signature"]))
-    made = [_signature(decode_secret(secret), found["webhook-id"], stamp, body) for secret in secrets]
-    if not any(hmac.compare_digest(ours, theirs) for ours in made for theirs in given):
+    candidates = list(_v1_signatures(received["webhook-signature"]))
+    expected = [_signature(decode_secret(secret), received["webhook-id"], stamp, body) for secret in secrets]
+    if not any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in candidates):
         raise InvalidSignature("no signature matches: another secret, or the body was changed on its way")
 
 
 def decode_secret(secret: str) -> bytes:
-    """The key within `whsec_…`. The error does not repeat the secret."""
+    """The key in `whsec_…`. The error does not repeat the secret."""
     try:
         text = secret.strip().removeprefix(PREFIX)
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -79,7 +79,7 @@ def decode_secret(secret: str) -> bytes:
 
 
 def encode_secret(key: bytes) -> str:
-    """The same the other way: how a new secret is written."""
+    """The `whsec_…` form of a key."""
     return PREFIX + base64.b64encode(key).decode()
 
 
@@ -89,8 +89,8 @@ def _signature(key: bytes, webhook_id: str, stamp: str, body: bytes) -> bytes:
     return hmac.new(key, signed, hashlib.sha256).digest()
 
 
-def _given(header: str) -> Iterator[bytes]:
-    """The v1 signatures in it; other versions and rubbish are passed over."""
+def _v1_signatures(header: str) -> Iterator[bytes]:
+    """The v1 signatures of the header; other versions and malformed entries are skipped."""
     for entry in header.split():
         version, _, text = entry.partition(",")
         if version == "v1":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
+from .. import wire
 from ..jobs.job import State
 from ..jobs.job_filter import JobFilter
 from ..text.durations import parse_duration
@@ -16,13 +17,6 @@ from .times import rfc_3339
 
 #: Rows of one page: jobs or events.
 MAX_LIMIT = 500
-
-_STATES = {
-    "pending": (State.QUEUED, State.HELD),
-    "processing": (State.RUNNING, State.BATCHED),
-    "completed": (State.COMPLETED,),
-    "failed": (State.FAILED, State.CANCELLED),
-}
 
 
 def parse_limit(limit: str | int | None, *, default: int) -> int:
@@ -63,10 +57,10 @@ def job_filter(
     problems: list[Problem] = []
     states: list[State] = []
     for word in status:
-        if word in _STATES:
-            states.extend(_STATES[word])
+        if word in wire.STATES:
+            states.extend(wire.STATES[word])
         else:
-            problems.append(Problem(field="status", problem=f"must be one of {', '.join(_STATES)}"))
+            problems.append(Problem(field="status", problem=f"must be one of {', '.join(wire.STATES)}"))
     since_at, size = None, 50
     try:
         since_at = parse_time_or_age("since", since, now=now)

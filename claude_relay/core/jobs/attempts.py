@@ -1,4 +1,4 @@
-"""How a try stands in the ledger once it is over, and what tries come to together."""
+"""Ledger entries of attempts that have ended, and their sums."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import replace
 from .change import Call
 from .failure import Failure, PartialResponse
 
-#: Of a dollar: finer than any price of a token, coarser than what adding floats leaves behind.
+#: Decimals of a dollar: finer than any price of a token, coarser than the errors of adding floats.
 DIGITS = 12
 
 
 def close_entry(call: Call, failure: Failure, *, now: float) -> Call:
-    """That entry, with the failure it ended with."""
+    """The entry with the failure it ended with."""
     return replace(
         call,
         ended_at=now,
@@ -29,10 +29,13 @@ def close_entry(call: Call, failure: Failure, *, now: float) -> Call:
 
 
 def last_usage(end: Failure | PartialResponse) -> dict[str, int] | None:
-    """The tokens of a call's last request: those before it are in the ledger by then, each in an entry of its own."""
+    """The tokens of a call's last request: earlier requests have ledger entries of their own."""
     return end.usage if end.last_usage is None else end.last_usage or None
 
 
-def add_costs(one: float | None, other: float | None) -> float | None:
-    """The sum of what is known, without what adding fractions leaves behind."""
-    return other if one is None else one if other is None else round(one + other, DIGITS)
+def add_costs(first: float | None, second: float | None) -> float | None:
+    """The sum of the amounts that are not None, rounded to `DIGITS`."""
+    if first is None or second is None:
+        return second if first is None else first
+
+    return round(first + second, DIGITS)

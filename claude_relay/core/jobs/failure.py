@@ -1,4 +1,4 @@
-"""How a call ended: with a `Completion`, or with a `Failure` that says what to do about it."""
+"""The result of a call: a `Completion`, or a `Failure` with its remedy."""
 
 from __future__ import annotations
 
@@ -27,21 +27,25 @@ class ErrorType(str, Enum):
     INTERNAL = "internal"
 
 
-class Remedy(str, Enum):
-    """What a failed try asks for (`CONTRACT.md` §5)."""
+#: A model family is rate limited or overloaded: its jobs wait for the family, and another family may do better.
+THROTTLES = (ErrorType.OVERLOADED, ErrorType.RATE_LIMIT)
 
-    RETRY = "soon"  # counts as an attempt; again, backing off
-    THROTTLE = "wait"  # throttled: counts nothing; the whole model family slows down
-    PARK = "park"  # the key or its budget is the matter: the whole queue stands still
-    FAIL = "fail"  # nothing will change: the job has failed
+
+class Remedy(str, Enum):
+    """The consequence of a failed attempt (`CONTRACT.md` §5)."""
+
+    RETRY = "soon"  # counts as an attempt; retried with backoff
+    THROTTLE = "wait"  # throttled: does not count; the model family is held back
+    PARK = "park"  # the key is refused or at its spend limit: the whole queue is held
+    FAIL = "fail"  # a retry would fail the same way: the job fails
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestOutcome:
     """
-    How one request ended that another of the same call follows at once: an entry in the ledger of its own.
+    The end of a request that is followed at once by another of the same call: a ledger entry of its own.
 
-    `paused`: Claude's own tools took long, and it is asked to go on. `invalid_request`: it does not take the schema.
+    `paused`: Claude's server tools took long, and the call goes on. `invalid_request`: the schema is not accepted.
     """
 
     outcome: str
@@ -56,7 +60,7 @@ class RequestOutcome:
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaRepair:
-    """An answer that did not fit its schema, and what was wrong with it: Claude is shown both, once."""
+    """An answer that did not match its schema, and the problem: Claude is shown both, once."""
 
     text: str = field(repr=False)
     problem: str
@@ -65,11 +69,11 @@ class SchemaRepair:
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """
-    A call that was seen to its end: `message_stop`, with a stop reason, an id and usage.
+    A complete call: `message_stop`, with a stop reason, an id and usage.
 
-    `usage` is the whole call's. Where several requests made it, `last_usage` is the last one's, and so is `cost_usd`:
-    the others are in the ledger by then, each as a `Step`. Likewise in `Failure` and `Partial`; a checkpoint is of the
-    last one alone.
+    `usage` is the total of the call. Where it took several requests, `last_usage` and `cost_usd` are those of the last
+    one: the others are in the ledger by then, each as a `RequestOutcome`. Likewise in `Failure` and `PartialResponse`;
+    a checkpoint covers the last request only.
     """
 
     text: str = field(repr=False)
@@ -80,10 +84,12 @@ class Completion:
     upstream_request_id: str | None = None
     json: Any = field(default=None, repr=False)
     content: list[dict[str, Any]] = field(default_factory=list, repr=False)  # blocks besides text, e.g. tool_use
-    blocks: list[dict[str, Any]] | None = field(default=None, repr=False)  # all of them, where the text does not say it
+    blocks: list[dict[str, Any]] | None = field(
+        default=None, repr=False
+    )  # all of them, where the text alone is not the answer
     last_usage: dict[str, int] | None = None
     cost_usd: float | None = None
-    saved_usd: float | None = None  # what the same answer would have cost more as a live call
+    saved_usd: float | None = None  # the extra cost of the same answer as a live call
     warnings: tuple[str, ...] = ()
     first_byte_at: float | None = None
 
@@ -96,9 +102,9 @@ class Completion:
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """
-    A call that did not end well.
+    A failed call.
 
-    `sent`: bytes may have reached Anthropic. `ambiguous`: it may have been paid for, though the end was not seen.
+    `sent`: bytes may have reached Anthropic. `ambiguous`: it may have to be paid for, though its end was not seen.
     `retry_after` is in seconds from now, where the upstream named a time.
     """
 
@@ -120,21 +126,21 @@ class Failure:
     @property
     def shows_the_key_works(self) -> bool:
         """
-        Whether only a key that is accepted and may spend is answered like this.
+        Whether this failure proves that the key is accepted and below its spend limit.
 
-        Claude had begun to write, or has looked at the request or at the key's rate. What the edge or a server in
-        trouble says (413, 5xx, 529), and every silence, may come before anyone has looked at the key.
+        Claude had begun to write, or the request or the key's rate limit was checked. A reply of the edge or of a
+        failing server (413, 5xx, 529), and every timeout, may come before the key is checked.
         """
         if self.remedy is Remedy.PARK:
             return False
-        looked_at = (ErrorType.INVALID_REQUEST, ErrorType.NOT_FOUND, ErrorType.RATE_LIMIT)
+        checked = (ErrorType.INVALID_REQUEST, ErrorType.NOT_FOUND, ErrorType.RATE_LIMIT)
 
-        return bool(self.usage) or (self.sent and self.type in looked_at)
+        return bool(self.usage) or (self.sent and self.type in checked)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartialResponse:
-    """What a stream has brought so far: kept about once a second, so that a crash leaves it readable."""
+    """The answer so far of a stream: stored about once a second, so that it can be read after a crash."""
 
     text: str = field(default="", repr=False)
     usage: dict[str, int] | None = None

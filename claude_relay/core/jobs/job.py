@@ -1,22 +1,25 @@
-"""A job: one prompt on its way to Claude, as a value. How it moves is in `machine`."""
+"""A job: one prompt to be answered by Claude, as a value. Its transitions are in `transitions.py`."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
-#: Words that name a family of models; limits are pooled upstream by family.
+from .failure import ErrorType
+
+#: Words in model names; rate limits are shared upstream by all models of a family.
 _FAMILIES = ("opus", "sonnet", "haiku", "fable", "mythos")
 
 
 class State(str, Enum):
-    """Where a job stands. `status` on the wire has the four words of `wire.STATUS` instead."""
+    """The state of a job. `status` on the wire has the four words of `wire.STATUS` instead."""
 
     QUEUED = "queued"  # waits for its time, a slot, its group or its family
     RUNNING = "running"  # a worker holds its lease
-    BATCHED = "batched"  # belongs to a batch, which is about to be sent or is with Anthropic
-    HELD = "held"  # waits until someone retries it
+    BATCHED = "batched"  # in a batch, which is about to be sent or is with Anthropic
+    HELD = "held"  # waits until it is retried by a user
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -27,8 +30,12 @@ class State(str, Enum):
         return self in (State.COMPLETED, State.FAILED, State.CANCELLED)
 
 
+#: The states of a job that has not ended.
+UNFINISHED = tuple(state for state in State if not state.final)
+
+
 class OnInterrupt(str, Enum):
-    """What a crash in mid-call means for the job."""
+    """The consequence of a crash during the call."""
 
     RETRY = "retry"
     PARTIAL = "partial"
@@ -36,7 +43,7 @@ class OnInterrupt(str, Enum):
 
 
 class Retain(str, Enum):
-    """What is kept once the outcome is delivered."""
+    """The data that is kept once the outcome is delivered."""
 
     FULL = "full"
     METADATA = "metadata"
@@ -44,7 +51,7 @@ class Retain(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """A worker's dated claim. The token fences: a write that does not carry the present one is refused."""
+    """A claim with an expiry. The token fences: a write without the present token is refused."""
 
     worker: str
     token: str
@@ -54,7 +61,7 @@ class Lease:
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """
-    The hot row: what claiming, sweeping, status and lists read. Prompts and answers are elsewhere.
+    The row that claiming, sweeps, status and lists read. Prompts and answers are in other tables.
 
     Times are seconds since 1970; `None` where something has not happened.
     """
@@ -72,32 +79,33 @@ class Job:
     priority: float = 0.0
     group: str = "default"
     model: str = ""
-    fallbacks: tuple[str, ...] = ()  # models to turn to, in this order, where it cannot answer
-    mode: str = "live"  # as it was asked for
-    lane: str = "live"  # the road it takes now: live, or batch
-    give_up_at: float | None = None  # from then on a batch is too slow for it: it goes live (mode auto)
+    fallbacks: tuple[str, ...] = ()  # models to ask instead, in this order
+    mode: str = "live"  # as submitted
+    lane: str = "live"  # live, or batch: the present choice for mode auto
+    give_up_at: float | None = None  # from then on a batch is too slow: it is called live (mode auto)
     on_interrupt: OnInterrupt = OnInterrupt.RETRY
     retain: Retain = Retain.FULL
     deadline_at: float | None = None
     deadline_asked: bool = False
-    deadline_fixed: bool = False  # asked for as a point in time: it stays when the calendar is set
-    run_at: float | None = None  # such a start
+    deadline_fixed: bool = False  # submitted as a point in time: it stays when the clock is set
+    run_at: float | None = None  # the start, where it was submitted as a point in time
     has_webhook: bool = False
 
     run: int = 1
     run_started_at: float = 0.0
-    calls: int = 0  # entries in the ledger, all runs together; the number of the present one
-    attempt: int = 0  # tries of this run that count, the present one included
+    calls: int = 0  # ledger entries of all runs; the number of the present one
+    attempt: int = 0  # attempts of this run that count, the present one included
     failures: int = 0  # against RELAY_CALL_ATTEMPTS
     interruptions: int = 0  # against RELAY_INTERRUPTED_ATTEMPTS
-    unsent: int = 0  # workers that died holding it before anything was sent: only slows it down
-    ambiguous: bool = False  # something sent in this run was not seen to its end: it may have been paid for
+    unsent: int = 0  # workers that died with it before anything was sent: only slows it down
+    ambiguous: bool = False  # a call of this run was sent and its end not seen: it may have to be paid for
 
     lease: Lease | None = None
-    sent: bool = False  # the present call's first byte has gone out
+    sent: bool = False  # the present call's first byte was sent
     cancel_requested_at: float | None = None
 
-    waiting_for: str | None = None  # why a queued job backs off, or why it is held
+    waiting_for: str | None = None  # why a queued job backs off, or why it is held: for display
+    waiting_error: ErrorType | None = None  # the error behind it: for decisions
     finished_at: float | None = None
     error_type: str | None = None
     error: str | None = None
@@ -108,16 +116,20 @@ class Job:
 
     @property
     def rank(self) -> float:
-        """The order of claiming: by due time, less the head start that was asked for."""
+        """The order of claiming: the due time less the priority's head start."""
         return self.due_at - self.priority
 
     @property
     def family(self) -> str:
-        """The family whose rate limit this job draws on."""
+        """The model family whose rate limit applies to this job."""
         return family_of(self.model)
+
+
+#: The fields of a job that does not back off.
+NOT_WAITING: dict[str, Any] = {"waiting_for": None, "waiting_error": None}
 
 
 @functools.lru_cache(maxsize=256)
 def family_of(model: str) -> str:
-    """`claude-opus-5-5` belongs to `opus`; a name without a known word is a family of its own."""
+    """The family of a model: `claude-opus-5-5` is `opus`; a name without such a word is a family of its own."""
     return next((word for word in _FAMILIES if word in model), model)

@@ -1,4 +1,4 @@
-"""What a caller asked for, parsed: inside the door everything is already a `Submission`."""
+"""A parsed request to run a job, and the parts of it that are stored."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .job import OnInterrupt, Retain
 @dataclass(frozen=True, kw_only=True)
 class Submission:
     """
-    One accepted body. Made by `intake.parse`, which is where every rule about its fields lives.
+    One accepted body. Made by `intake.parse`, which has all the rules about its fields.
 
-    `request` is what the call is made of, as it is stored: `prompt` or `messages`, `options` (camelCase as in the
-    contract, with `model` resolved), `files`, `continueFrom`. Times are seconds since 1970.
+    `request` is the stored content of the call: `prompt` or `messages`, `options` (camelCase as in the contract, with
+    `model` resolved), `files`, `continueFrom`. Times are seconds since 1970.
     """
 
-    request_id: str | None  # None: the relay makes one
+    request_id: str | None  # None: the relay generates one
     body_hash: str  # sha256 of the canonical body, for idempotency
     request: dict[str, Any] = field(repr=False)
     model: str
@@ -31,12 +31,12 @@ class Submission:
     need_by: float | None = None
     run_at: float | None = None
     run_at_fixed: bool = False  # a point in time, not a delay
-    deadline_at: float | None = None  # None: the default, which stands still while the job cannot run
-    deadline_fixed: bool = False  # a point in time, not a length of time
+    deadline_at: float | None = None  # None: the default, which does not run while the job cannot
+    deadline_fixed: bool = False  # a point in time, not a duration
     priority: float = 0.0
     group: str = "default"
     max_cost_usd: float | None = None
-    chosen_model: bool = False  # the caller named one; a conversation keeps its own otherwise
+    chosen_model: bool = False  # named by the caller; a conversation keeps its own otherwise
     on_interrupt: OnInterrupt = OnInterrupt.RETRY
     retain: Retain = Retain.FULL
     warnings: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True)
 class Continuation:
-    """The run of another job that a job goes on from."""
+    """The run of another job that a job continues."""
 
     job_id: str
     run: int
@@ -52,7 +52,7 @@ class Continuation:
 
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
-    """What was asked earlier in a conversation, and Claude's answer: a text, or blocks as they may be sent back."""
+    """An earlier request of a conversation and Claude's answer: a text, or blocks that can be sent back."""
 
     request: dict[str, Any] = field(repr=False)
     answer: str | list[dict[str, Any]] = field(repr=False)
@@ -60,7 +60,7 @@ class Exchange:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRequest:
-    """The stored part of a submission that only the call and the callback need."""
+    """The stored part of a submission that only the call and the callback use."""
 
     job_id: str
     request: dict[str, Any] = field(repr=False)
@@ -75,8 +75,8 @@ class StoredRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookTarget:
-    """For whom a job's callback is: the addresses that were named, and the headers that are meant for them alone."""
+    """The receivers of a job's callback: the URLs that were named, and the headers that only they may get."""
 
     request_id: str
     urls: Sequence[str] = field(repr=False)
-    headers: dict[str, str] | None = field(repr=False)  # None: they cannot be read any more
+    headers: dict[str, str] | None = field(repr=False)  # None: they can no longer be decrypted

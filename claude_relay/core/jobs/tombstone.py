@@ -1,4 +1,4 @@
-"""What is left of a job that was purged."""
+"""The remainder of a purged job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .job import State
 
 @dataclass(frozen=True, kw_only=True)
 class Tombstone:
-    """What remains of a purged job: enough to keep its requestId from running twice."""
+    """The few fields of a purged job that keep its requestId from running twice."""
 
     job_id: str
     owner: str

@@ -5,27 +5,25 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 from ..batches import Batch, BatchState
-from .failure import ErrorType
+from .failure import THROTTLES
+from .holds import BATCHES, UNREACHABLE, Holds, HoldScope
 from .job import Job, State
-
-#: A job that was throttled waits for its model, not for a time of its own.
-_THROTTLES = (ErrorType.RATE_LIMIT.value, ErrorType.OVERLOADED.value)
 
 
 def wait_reason(
     job: Job,
     *,
     now: float,
-    holds: dict[str, tuple[str, float | None]],
+    holds: Holds,
     group_paused: bool,
     group_full: bool,
     budget: str | None = None,
     batch: Batch | None = None,
 ) -> str | None:
     """
-    The first reason that stands, or None where only a free slot is missing or nothing is waited for.
+    The first reason that applies; None where only a free slot is missing, or nothing is waited for.
 
-    `holds` by scope: (reason, until). `budget`: what its key's daily budget says. `batch`: the one that the job is in.
+    `budget`: the reason from its key's daily budget. `batch`: the batch that the job is in.
     """
     if job.state is State.HELD:
         return job.waiting_for or "held"
@@ -33,26 +31,26 @@ def wait_reason(
         return _in_batch(batch, now)
     if job.state is not State.QUEUED:
         return None
-    if "pause" in holds:
-        return "paused"
-    if "park" in holds:
-        return _until(*holds["park"])
+    if stopped := holds.queue_wide:
+        return _until(stopped[0].reason, stopped[0].until)
     if group_paused:
         return "group paused"
-    if "unreachable" in holds and (holds["unreachable"][1] or 0.0) > now:
-        return _until(*holds["unreachable"])
+    if (outage := holds.in_force(UNREACHABLE)) is not None:
+        return _until(outage.reason, outage.until)
+    family = HoldScope.family(job.family)
     if job.due_at > now:
-        if (cause := (job.waiting_for or "").partition(":")[0]) in _THROTTLES:
-            return _until(cause, max(job.due_at, holds.get(f"family:{job.family}", ("", None))[1] or 0.0))
+        if (error := job.waiting_error) in THROTTLES and error is not None:  # it waits for its model, not for a time
+            throttle = holds.get(family)
+            return _until(error.value, max(job.due_at, throttle.until or 0.0 if throttle is not None else 0.0))
         return f"due {_clock(job.due_at, now)}" + (f" ({job.waiting_for})" if job.waiting_for else "")
     if job.lane == "batch":
         if budget:
             return budget
-        if "batches" in holds and (holds["batches"][1] or 0.0) > now:
-            return f"batch: {_until(*holds['batches'])}"
+        if (refused := holds.in_force(BATCHES)) is not None:
+            return f"batch: {_until(refused.reason, refused.until)}"
         return "batch: gathering"
-    if (family := f"family:{job.family}") in holds and (holds[family][1] or 0.0) > now:
-        return _until(*holds[family])
+    if (throttled := holds.in_force(family)) is not None:
+        return _until(throttled.reason, throttled.until)
     if budget:
         return budget
     if group_full:
@@ -73,14 +71,13 @@ def _in_batch(batch: Batch | None, now: float) -> str:
 
 
 def _until(reason: str, until: float | None) -> str:
-    return (
-        reason
-        if until is None
-        else f"{reason} until {datetime.fromtimestamp(until, tz=timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
-    )
+    if until is None:
+        return reason
+
+    return f"{reason} until {datetime.fromtimestamp(until, tz=timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _clock(at: float, now: float) -> str:
-    """Hours and minutes, in UTC as every time here; with the date where that is another day."""
+    """Hours and minutes in UTC, with the date where that is another day."""
     moment, today = (datetime.fromtimestamp(each, tz=timezone.utc) for each in (at, now))
     return f"{moment:%H:%M}" if moment.date() == today.date() else f"{moment:%Y-%m-%d %H:%M}"

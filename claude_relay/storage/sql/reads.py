@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ...core.deliveries.delivery import Delivery
+from ...core.deliveries.delivery import Delivery, DeliveryAttempt
 from ...core.files.fetched import FetchedFile
-from ...core.jobs.change import Call, Event, Outcome
+from ...core.jobs.change import Call, Outcome
+from ...core.jobs.events import Event
 from ...core.jobs.failure import PartialResponse
-from ...core.jobs.job import Job, State
+from ...core.jobs.holds import QueueHold
+from ...core.jobs.job import UNFINISHED, Job, State
 from ...core.jobs.submission import StoredRequest
 from ...core.jobs.tombstone import Tombstone
 from ...core.keys import ApiKey
 from ...core.text.ids import earliest_ulid
-from ...ports import DeliveryAttempt, Group, JobFilter, QueueHold, WorkerHeartbeat
+from ...ports import Group, JobFilter, WorkerHeartbeat
 from . import records
 from .acks import AckReads
 from .alerts import AlertReads
@@ -25,6 +27,7 @@ from .money import LedgerReads
 from .query import fetch_all, fetch_one, placeholders
 from .uploads import UploadReads
 
+_UNFINISHED = ", ".join(f"'{state.value}'" for state in UNFINISHED)
 _JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
 _REQUEST = f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?"
 _CALL = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id = ?"
@@ -151,9 +154,7 @@ class Reads(AckReads, BatchReads, AlertReads, DestinationReads, ConversationRead
 
     def waiting(self) -> int:
         """How many jobs wait or run."""
-        return int(
-            self._value("SELECT count(*) FROM jobs WHERE state IN ('queued', 'running', 'batched', 'held')", ()) or 0
-        )
+        return int(self._value(f"SELECT count(*) FROM jobs WHERE state IN ({_UNFINISHED})", ()) or 0)
 
     def count_ahead(self, job: Job, after: Job | None = None) -> int:
         """How many will be claimed before it, and not before `after`."""

@@ -6,23 +6,26 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ...core.deliveries.delivery import Delivery, DeliveryState, Reply
+from ...core.deliveries.delivery import Delivery, DeliveryAttempt, DeliveryState, Reply
 from ...core.deliveries.destination import Destination
 from ...core.files.fetched import FetchedFile
-from ...core.jobs.change import Call, Event, Outcome
-from ...core.jobs.failure import PartialResponse
+from ...core.jobs.change import Call, Outcome
+from ...core.jobs.events import Event, EventName
+from ...core.jobs.failure import ErrorType, PartialResponse
+from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job, Lease, OnInterrupt, Retain, State
 from ...core.jobs.submission import StoredRequest
 from ...core.jobs.tombstone import Tombstone
 from ...core.keys import ApiKey, Scope
 from ...core.text.rates import Rate
-from ...ports import DeliveryAttempt, Group, QueueHold, WorkerHeartbeat
+from ...ports import Group, WorkerHeartbeat
 
 JOB = (
     "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
     " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
+    " waiting_error"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
@@ -108,6 +111,7 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.lane,
         job.give_up_at,
         ",".join(job.fallbacks) or None,
+        job.waiting_error.value if job.waiting_error else None,
     )
 
 
@@ -131,6 +135,7 @@ def to_job(row: Sequence[Any]) -> Job:
     told["lease"] = _lease(told)
     told["usage"] = load(told["usage"])
     told["fallbacks"] = tuple((told["fallbacks"] or "").split(",")) if told["fallbacks"] else ()
+    told["waiting_error"] = ErrorType(told["waiting_error"]) if told["waiting_error"] else None
     for flag in ("deadline_asked", "deadline_fixed", "has_webhook", "ambiguous", "sent"):
         told[flag] = bool(told[flag])
 
@@ -221,7 +226,9 @@ def to_file(row: Sequence[Any]) -> FetchedFile:
 
 def to_event(row: Sequence[Any]) -> Event:
     """From `job_id, subject, version, at, name, detail`."""
-    return Event(job_id=row[0], subject=row[1], version=row[2], at=row[3], name=row[4], detail=load(row[5]) or {})
+    return Event(
+        job_id=row[0], subject=row[1], version=row[2], at=row[3], name=EventName(row[4]), detail=load(row[5]) or {}
+    )
 
 
 def to_posted(row: Sequence[Any]) -> DeliveryAttempt:
@@ -252,7 +259,7 @@ def to_group(row: Sequence[Any]) -> Group:
 
 def to_hold(row: Sequence[Any]) -> QueueHold:
     """From `scope, reason, since, until`."""
-    return QueueHold(scope=row[0], reason=row[1], since=row[2], until=row[3])
+    return QueueHold(scope=HoldScope.parse(row[0]), reason=row[1], since=row[2], until=row[3])
 
 
 def to_worker(row: Sequence[Any]) -> WorkerHeartbeat:

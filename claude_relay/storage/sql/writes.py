@@ -6,14 +6,17 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...core.deliveries.delivery import Delivery
+from ...core.deliveries.transitions import DeliveryChange
 from ...core.files.fetched import FetchedFile
-from ...core.jobs.change import Change, Event
+from ...core.jobs.change import Change, SentMark
+from ...core.jobs.events import Event
 from ...core.jobs.failure import PartialResponse
+from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job
 from ...core.jobs.submission import StoredRequest
 from ...core.keys import ApiKey
 from ...errors import Conflict
-from ...ports import DeliveryAttempt, Group, QueueHold, WorkerHeartbeat
+from ...ports import Group, WorkerHeartbeat
 from ..header_encryption import HeaderCipher
 from . import clock_step, records
 from .alerts import AlertWrites
@@ -88,11 +91,10 @@ class Writes(BatchWrites, Reads, ConversationWrites, UploadWrites, LedgerWrites,
     def add(self, change: Change, request: StoredRequest) -> None:
         """A new job, with what was asked; written with the next statement, or at the end."""
         event = change.event
-        told = (event.job_id, event.subject, event.version, event.at, event.name, records.dump(event.detail or None))
+        detail = records.dump(event.detail or None)
+        row = (event.job_id, event.subject, event.version, event.at, event.name.value, detail)
         sealed = self._seal.encrypt(request.webhook_headers)
-        self._additions.add(
-            records.job_values(change.job), records.request_values(change.job.id, request, sealed), told
-        )
+        self._additions.add(records.job_values(change.job), records.request_values(change.job.id, request, sealed), row)
 
     def save(self, change: Change) -> None:
         """
@@ -101,19 +103,19 @@ class Writes(BatchWrites, Reads, ConversationWrites, UploadWrites, LedgerWrites,
         Raises `Conflict` when the row has moved since the change was decided on.
         """
         job = change.job
-        sql, values = records.job_update(change.before, job)
+        sql, values = records.job_update(change.previous, job)
         if not self._run(sql, (*values, job.id, change.expects)):
             raise Conflict(f"job {job.request_id} moved at the same moment; look again")
-        if change.before is not None and job.run > change.before.run:
+        if change.previous is not None and job.run > change.previous.run:
             self._run("DELETE FROM partials WHERE job_id = ?", (job.id,))  # a held run's: a new one begins with nothing
         self._append(change)
 
-    def mark_sent(self, job_id: str, token: str) -> bool:
-        """The present call's first byte is about to go out. False: the lease was lost, do not send."""
-        sql = "UPDATE jobs SET sent = 1 WHERE id = ? AND lease_token = ? RETURNING calls"
-        if not (found := self._run(sql, (job_id, token))):
+    def mark_sent(self, mark: SentMark) -> bool:
+        """Save the mark on the job and its ledger entry. False: the lease was lost, nothing may be sent."""
+        sql = "UPDATE jobs SET sent = 1 WHERE id = ? AND lease_token = ? AND calls = ? RETURNING 1"
+        if not self._run(sql, (mark.job_id, mark.token, mark.call_number)):
             return False
-        self._run("UPDATE calls SET sent = 1 WHERE job_id = ? AND number = ?", (job_id, found[0][0]))
+        self._run("UPDATE calls SET sent = 1 WHERE job_id = ? AND number = ?", (mark.job_id, mark.call_number))
         return True
 
     def checkpoint(self, job: Job, number: int, partial: PartialResponse) -> None:
@@ -150,17 +152,16 @@ class Writes(BatchWrites, Reads, ConversationWrites, UploadWrites, LedgerWrites,
             sql = "INSERT INTO delivery_bodies (delivery_id, body) VALUES (?, ?)"
             self._run(sql, (delivery.id, delivery.body))
 
-    def save_delivery(
-        self, delivery: Delivery, expects: int, event: Event, posted: DeliveryAttempt | None = None
-    ) -> None:
+    def save_delivery(self, change: DeliveryChange) -> None:
         """A delivery's next version, with the POST that led to it. Raises `Conflict` when it has moved since."""
-        if not self._run(_SAVE_DELIVERY, (*records.delivery_values(delivery), delivery.id, expects)):
+        delivery = change.delivery
+        if not self._run(_SAVE_DELIVERY, (*records.delivery_values(delivery), delivery.id, change.expects)):
             raise Conflict("the delivery moved at the same moment; look again")
-        self._event(event)
-        if posted is not None:
-            reply = posted.reply
-            told = (posted.at, posted.url, reply.status, reply.ms, reply.excerpt, reply.error, posted.next_due)
-            self._run(_ADD_POST, (posted.delivery_id, posted.number, *told))
+        self._event(change.event)
+        if (attempt := change.attempt) is not None:
+            reply = attempt.reply
+            values = (attempt.at, attempt.url, reply.status, reply.ms, reply.excerpt, reply.error, attempt.next_due)
+            self._run(_ADD_POST, (attempt.delivery_id, attempt.number, *values))
 
     def ack(self, job: Job, run: int, event: Event) -> None:
         """That run's result was applied, and its group is one where such is said."""
@@ -186,12 +187,12 @@ class Writes(BatchWrites, Reads, ConversationWrites, UploadWrites, LedgerWrites,
         """Let a part of the queue stand still."""
         sql = """INSERT INTO holds (scope, reason, since, until) VALUES (?, ?, ?, ?)
                  ON CONFLICT (scope) DO UPDATE SET reason = excluded.reason, until = excluded.until"""
-        self._run(sql, (hold.scope, hold.reason, hold.since, hold.until))
+        self._run(sql, (str(hold.scope), hold.reason, hold.since, hold.until))
 
-    def delete_hold(self, scope: str) -> QueueHold | None:
+    def delete_hold(self, scope: HoldScope) -> QueueHold | None:
         """Let it go on; answers what held it."""
         sql = "DELETE FROM holds WHERE scope = ? RETURNING scope, reason, since, until"
-        found = self._run(sql, (scope,))
+        found = self._run(sql, (str(scope),))
         return records.to_hold(found[0]) if found else None
 
     def postpone_deadlines(
@@ -306,5 +307,5 @@ class Writes(BatchWrites, Reads, ConversationWrites, UploadWrites, LedgerWrites,
 
     def _event(self, event: Event) -> None:
         sql = "INSERT INTO events (job_id, subject, version, at, name, detail) VALUES (?, ?, ?, ?, ?, ?)"
-        told = (event.subject, event.version, event.at, event.name, records.dump(event.detail or None))
+        told = (event.subject, event.version, event.at, event.name.value, records.dump(event.detail or None))
         self._run(sql, (event.job_id, *told))

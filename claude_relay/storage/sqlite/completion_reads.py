@@ -8,6 +8,8 @@ from typing import Any
 
 import apsw
 
+from ...core.jobs.job import UNFINISHED
+
 #: Somebody has pressed a key and is looking at the screen: in milliseconds.
 _PATIENCE = 200
 
@@ -21,8 +23,9 @@ WITH RECURSIVE used (name) AS (
 ) SELECT name FROM used WHERE name IS NOT NULL UNION SELECT name FROM groups ORDER BY 1"""
 KEYS = "SELECT name FROM keys WHERE revoked_at IS NULL ORDER BY name"
 
-_OPEN = """
-SELECT (SELECT count(*) FROM jobs WHERE state IN ('queued', 'running', 'batched', 'held'))
+_UNFINISHED = ", ".join(f"'{state.value}'" for state in UNFINISHED)
+_OPEN = f"""
+SELECT (SELECT count(*) FROM jobs WHERE state IN ({_UNFINISHED}))
     + (SELECT count(*) FROM deliveries WHERE state IN ('pending', 'sending'))"""
 
 

@@ -46,6 +46,7 @@ CREATE TABLE jobs (
     sent                INTEGER NOT NULL,
     cancel_requested_at DOUBLE PRECISION,
     waiting_for         TEXT COLLATE "C",
+    waiting_error       TEXT COLLATE "C",  -- the error type behind waiting_for
     finished_at         DOUBLE PRECISION,
     error_type          TEXT COLLATE "C",
     error               TEXT COLLATE "C",

@@ -1,4 +1,4 @@
-"""The job's moves: every state against every move, and what each counts (CONTRACT §5)."""
+"""Transitions of a job: every state against every transition, and the counts of each (CONTRACT §5)."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ LEADS = {
 
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("state", State)
-def test_every_state_against_every_move(state: State, move: str) -> None:
-    """Each pair leads where the table says, or is refused as a conflict; nothing in between."""
+def test_every_state_against_every_transition(state: State, move: str) -> None:
+    """Each pair has the result in the table, or is refused as a conflict."""
     job = a_job(state)
     if (state, move) not in LEADS:
         with pytest.raises(Conflict):
@@ -101,8 +101,8 @@ def test_only_the_present_lease_may_end_a_call() -> None:
             MOVES[move](job)
 
 
-def test_a_further_request_of_a_call_is_admitted_like_the_first() -> None:
-    """The entry of the one before ends with what it cost, a new one opens, and no further try is counted."""
+def test_a_followup_request_of_a_call_has_a_ledger_entry_of_its_own() -> None:
+    """The previous request's entry ends with its cost, a new one opens, and no further attempt is counted."""
     change = MOVES["go_on"](a_job(State.RUNNING, cost_usd=1.0))
 
     assert change.call is not None and change.next_call is not None
@@ -119,13 +119,13 @@ def test_a_claim_counts_and_opens_the_ledger() -> None:
 
 
 @pytest.mark.parametrize("due", [NOW + 0.001, NOW + 60])
-def test_nothing_is_claimed_before_its_time(due: float) -> None:
+def test_no_job_is_claimed_before_it_is_due(due: float) -> None:
     with pytest.raises(Conflict):
         MOVES["claim"](a_job(due_at=due))
 
 
-def test_real_failures_count_and_back_off_until_they_are_spent() -> None:
-    """Three tries by default: the third failure is the last."""
+def test_failures_count_and_back_off_until_the_attempts_are_used_up() -> None:
+    """Three attempts by default: the third failure is final."""
     job, waits = a_job(State.RUNNING), []
     for _ in range(2):
         job = fail(job, a_failure()).job
@@ -138,7 +138,7 @@ def test_real_failures_count_and_back_off_until_they_are_spent() -> None:
 
 
 @pytest.mark.parametrize("kind", [ErrorType.RATE_LIMIT, ErrorType.OVERLOADED])
-def test_being_throttled_counts_nothing_and_waits_as_it_was_told(kind: ErrorType) -> None:
+def test_a_throttled_attempt_does_not_count_and_waits_for_retry_after(kind: ErrorType) -> None:
     job = fail(a_job(State.RUNNING, failures=2), a_failure(kind, Remedy.THROTTLE, retry_after=30.0)).job
 
     assert (job.state, job.attempt, job.failures, job.ambiguous) == (State.QUEUED, 0, 2, False)
@@ -151,7 +151,7 @@ def test_a_parked_queue_leaves_the_job_untouched_and_due() -> None:
     assert (job.state, job.attempt, job.failures, job.due_at) == (State.QUEUED, 0, 0, NOW)
 
 
-def test_what_will_not_change_fails_at_once() -> None:
+def test_a_permanent_error_fails_the_job_at_once() -> None:
     job = fail(a_job(State.RUNNING), a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL)).job
 
     assert (job.state, job.error_type) == (State.FAILED, "invalid_request")
@@ -163,8 +163,8 @@ def test_a_stream_that_broke_after_text_counts_and_is_marked() -> None:
     assert (job.failures, job.ambiguous) == (1, True)
 
 
-def test_a_call_that_was_never_sent_goes_back_free_of_charge() -> None:
-    """Whatever the cause; but a little later each time, so that a job which kills its worker cannot spin."""
+def test_an_unsent_call_is_returned_free_of_charge() -> None:
+    """For every cause, and a little later each time, so that a job which kills its worker cannot spin."""
     job, dues = a_job(State.RUNNING, on_interrupt=OnInterrupt.HOLD), []
     for _ in range(4):
         job = interrupt(job).job
@@ -183,8 +183,8 @@ def test_a_call_that_was_never_sent_goes_back_free_of_charge() -> None:
         (OnInterrupt.HOLD, State.HELD, State.HELD),
     ],
 )
-def test_an_interrupted_call_goes_the_way_of_its_policy(policy: OnInterrupt, first: State, second: State) -> None:
-    """Once more by default, marked; then failed with what had come. A job that kills its worker never loops."""
+def test_an_interrupted_call_follows_on_interrupt(policy: OnInterrupt, first: State, second: State) -> None:
+    """Retried once by default, marked; then failed with the partial response. No job loops by killing its worker."""
     job = a_job(State.RUNNING, sent=True, on_interrupt=policy)
     one = interrupt(job, PartialResponse(text="half")).job
     two = interrupt(replace(job, interruptions=1, ambiguous=True), PartialResponse(text="half")).job
@@ -194,8 +194,8 @@ def test_an_interrupted_call_goes_the_way_of_its_policy(policy: OnInterrupt, fir
     assert one.state is not State.FAILED or one.error_type == "interrupted"
 
 
-def test_a_cancel_asked_for_in_mid_call_wins_over_another_try() -> None:
-    """But not over an answer that was seen to its end."""
+def test_a_cancel_requested_during_a_call_prevents_another_attempt() -> None:
+    """But not over a complete answer."""
     job = a_job(State.RUNNING, cancel_requested_at=1.0)
 
     assert fail(job, a_failure()).job.state is State.CANCELLED
@@ -203,7 +203,7 @@ def test_a_cancel_asked_for_in_mid_call_wins_over_another_try() -> None:
     assert MOVES["complete"](job).job.state is State.COMPLETED
 
 
-def test_who_cancels_in_mid_call_is_told_what_had_been_used() -> None:
+def test_a_job_cancelled_during_a_call_has_the_usage_of_that_call() -> None:
     job, used = a_job(State.RUNNING, cancel_requested_at=1.0, sent=True), {"input_tokens": 10, "output_tokens": 2}
     failed = fail(job, a_failure(usage=used, partial="half")).job
     killed = interrupt(job, PartialResponse(text="half", usage=used)).job
@@ -211,7 +211,7 @@ def test_who_cancels_in_mid_call_is_told_what_had_been_used() -> None:
     assert (failed.usage, failed.response_length) == (killed.usage, killed.response_length) == (used, 4)
 
 
-def test_a_retry_begins_anew_and_leaves_what_was_spent_to_the_ledger() -> None:
+def test_a_retry_resets_the_counts_and_leaves_costs_to_the_ledger() -> None:
     job = a_job(State.FAILED, attempt=3, failures=3, interruptions=1, ambiguous=True, cost_usd=0.5, calls=7, error="x",
                 error_type="upstream")  # fmt: skip
     after = MOVES["retry"](job).job
@@ -221,8 +221,8 @@ def test_a_retry_begins_anew_and_leaves_what_was_spent_to_the_ledger() -> None:
     assert after.deadline_at == NOW + POLICY.deadline
 
 
-def test_a_sum_of_tries_has_no_dust_on_it() -> None:
-    """A callback said 0.0007019999999999999 dollars."""
+def test_a_sum_of_costs_has_no_rounding_errors() -> None:
+    """A callback once had 0.0007019999999999999 dollars."""
     paused, job = a_failure(cost_usd=0.000168), a_job(State.RUNNING, cost_usd=0.000534)
 
     assert fail(job, paused).job.cost_usd == 0.000702
@@ -232,8 +232,8 @@ REMEDIES = st.sampled_from(Remedy)
 
 
 @given(st.lists(st.tuples(REMEDIES, st.booleans()), max_size=40), st.floats(0, 0.999))
-def test_no_row_of_failures_outlives_its_attempts(row: list[tuple[Remedy, bool]], chance: float) -> None:
-    """However they mix: at most RELAY_CALL_ATTEMPTS real failures, and the mark never goes away within a run."""
+def test_no_sequence_of_failures_exceeds_the_attempts(row: list[tuple[Remedy, bool]], chance: float) -> None:
+    """In every order: at most RELAY_CALL_ATTEMPTS counted failures, and the mark is never removed within a run."""
     job, marked = a_job(), False
     for remedy, ambiguous in row:
         if job.state is not State.QUEUED:

@@ -1,4 +1,4 @@
-"""When jobs leave in a batch, and when they stay where they can still be held back."""
+"""Planning of batches: when jobs enter one, and when they stay out of it."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def taken(relay: Relay) -> Batch:
     return batch
 
 
-def test_what_one_worker_has_in_hand_no_other_takes(relay: Relay, clock: Clock) -> None:
-    """Until that one is long overdue: it may be sending it."""
+def test_a_leased_batch_is_not_claimed_by_another_worker(relay: Relay, clock: Clock) -> None:
+    """Until the lease has expired: the worker may be sending it."""
     wait_for_a_batch(relay, 1)
     relay.batches.plan("w")
     taken(relay)
@@ -53,7 +53,7 @@ def test_what_one_worker_has_in_hand_no_other_takes(relay: Relay, clock: Clock) 
 
 
 def test_a_long_queue_is_not_gathered_far_ahead_of_its_sending(relay: Relay) -> None:
-    """Jobs in no batch yet can be paused, and cost nothing of the time in which the loop must show life."""
+    """Jobs in no batch yet can be paused, and do not delay the loop's heartbeat."""
     wait_for_a_batch(relay, 100)
     planned = 0
     while relay.batches.plan("w") is not None:
@@ -69,7 +69,7 @@ def test_a_long_queue_is_not_gathered_far_ahead_of_its_sending(relay: Relay) -> 
 
 
 def test_an_outage_of_minutes_fails_no_job_that_waits_for_a_batch(relay: Relay, clock: Clock) -> None:
-    """As with live calls: one finds out whether the line is up, the others keep their tries."""
+    """As with live calls: one job probes the connection, the others keep their attempts."""
     wait_for_a_batch(relay, 100)
     tries = 0
     for _ in range(600):
@@ -116,8 +116,8 @@ def test_live_calls_hear_from_a_batch_that_the_line_is_down(relay: Relay) -> Non
         a_failure(ErrorType.TOO_LARGE, reason="item_too_large", cost_usd=0.0),
     ],
 )
-def test_what_only_a_live_call_can_do_is_no_try_that_failed(store: Store, failure: Failure) -> None:
-    """A live call goes on after a pause, and asks for a schema in words, within one try: so there must be one left."""
+def test_an_error_that_needs_a_live_call_is_no_failed_attempt(store: Store, failure: Failure) -> None:
+    """A live call continues after a pause, and puts a schema into the prompt, within one attempt: one must be left."""
     policy = Policy(batch_linger=0.0, call_attempts=1)
     relay = Relay(store, QuietNotifier(), policy)
     wait_for_a_batch(relay, 1)

@@ -1,4 +1,4 @@
-"""The pure rules of batches: which road a job takes, when a batch leaves, when it is looked at."""
+"""The rules of batches: the lane of a job, and when a batch is sent and polled."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def the_road(mode: str, need_by: float | None = None, deadline: float | None = N
         ("auto", 1, "live"),
     ],
 )
-def test_which_road(mode: str, need_by: float | None, lane: str) -> None:
-    """`auto` is a batch where that has as long as the margin, before the margin and its grace begin."""
+def test_the_lane_of_each_mode(mode: str, need_by: float | None, lane: str) -> None:
+    """`auto` is a batch where it has at least the margin, before the margin and its grace begin."""
     assert the_road(mode, need_by)[0] == lane
 
 
@@ -53,19 +53,19 @@ def test_a_batch_leaves_when_it_is_full_or_has_lingered() -> None:
     assert told(1, NOW - 15)
 
 
-def test_looks_become_rarer() -> None:
+def test_polls_become_less_frequent() -> None:
     spans = [next_poll_at(replace(BATCH, looks=looks), now=NOW, policy=POLICY) - NOW for looks in range(40)]
 
     assert spans[0] == 5 and spans[-1] == 60
     assert spans == sorted(spans)
 
 
-def test_it_is_looked_at_when_it_is_to_be_given_up() -> None:
+def test_a_batch_is_polled_when_it_is_to_be_given_up() -> None:
     assert next_poll_at(replace(BATCH, looks=20, give_up_at=NOW + 7), now=NOW, policy=POLICY) == NOW + 7
     assert next_poll_at(replace(BATCH, looks=20, cancelled_at=NOW), now=NOW, policy=POLICY) == NOW + 5
 
 
 def test_an_items_name_fits_upstream() -> None:
-    """`^[a-zA-Z0-9_-]{1,64}$`, and one for each try."""
+    """`^[a-zA-Z0-9_-]{1,64}$`, and unique to each attempt."""
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", custom_id("01KB3N2Q5R8S9T0V1W2X3Y4Z5A", 10**9))
     assert custom_id("j", 1) != custom_id("j", 2)

@@ -1,4 +1,4 @@
-"""A line that is down: one job at a time finds out, and the others keep their tries for when it is up again."""
+"""Outages of the connection: one job at a time probes, and the others keep their attempts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def claim(relay: Relay) -> list[ClaimedJob]:
 
 
 def test_an_outage_of_minutes_fails_few_of_many(relay: Relay, clock: Clock) -> None:
-    """Ten minutes, a hundred jobs: without the pause all of them would have failed within seconds."""
+    """Ten minutes, a hundred jobs: without the circuit breaker all of them would have failed within seconds."""
     relay.submit_many([a_submission(f"r-{number}") for number in range(100)])
     tries = 0
     for _ in range(600):
@@ -71,7 +71,7 @@ def test_a_look_that_comes_to_nothing_is_repeated(relay: Relay, clock: Clock) ->
     assert len(claim(relay)) == 1
 
 
-def test_who_resumes_does_not_wait(relay: Relay, clock: Clock) -> None:
+def test_a_resume_does_not_wait_for_the_next_probe(relay: Relay, clock: Clock) -> None:
     relay.submit_many([a_submission("a"), a_submission("b"), a_submission("c")])
     [a, b, c] = claim(relay)
     relay.execution.release(b)

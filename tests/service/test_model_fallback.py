@@ -1,4 +1,4 @@
-"""Another model where the first cannot answer: when, which, and what the one who waits is told."""
+"""Fallback to another model: when, which one, and the warnings in the callback."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def outcome(relay: Relay, ref: JobRef = R) -> dict[str, Any]:
     return body
 
 
-def test_what_one_declines_another_is_asked(relay: Relay) -> None:
-    """At once, as a try of its own; the answer names its model and says what became of the first."""
+def test_a_refusal_switches_to_the_fallback_model(relay: Relay) -> None:
+    """At once, as an attempt of its own; the callback names its model and has a warning about the first."""
     submit(relay)
     relay.execution.fail(claim(relay), REFUSED)
     second = claim(relay)
@@ -83,8 +83,8 @@ def test_a_list_that_all_decline_comes_to_its_end(relay: Relay) -> None:
         a_failure(ErrorType.PERMISSION, Remedy.FAIL),
     ],
 )
-def test_what_would_fail_anywhere_is_not_tried_elsewhere(relay: Relay, failure: Any) -> None:
-    """And neither is an answer that was declined half-way: that one was paid for."""
+def test_an_error_of_the_request_itself_does_not_switch_the_model(relay: Relay, failure: Any) -> None:
+    """Nor after a refusal in the middle of an answer: that answer was paid for."""
     submit(relay)
 
     assert relay.execution.fail(claim(relay), failure).state == "failed"
@@ -101,7 +101,7 @@ def test_without_a_word_of_it_a_job_keeps_to_its_model(relay: Relay, clock: Cloc
 
 
 def test_long_overload_lets_all_who_wait_turn_and_who_was_never_tried_too(relay: Relay, clock: Clock) -> None:
-    """Two minutes of it, over several refusals; a family that is held itself is passed over."""
+    """Two minutes, over several throttles; a fallback whose own family is throttled is skipped."""
     submit(relay)
     submit(relay, "behind")
     submit(relay, "later", run_at=clock() + 5000)
@@ -135,7 +135,7 @@ def test_a_family_that_is_held_itself_is_passed_over(relay: Relay, clock: Clock)
 
 
 def test_an_overload_of_long_ago_is_not_this_one(relay: Relay, clock: Clock) -> None:
-    """Patience begins anew with each trouble."""
+    """The two minutes start again with each new throttle."""
     submit(relay, "first", fallbacks=())
     relay.execution.fail(claim(relay), overloaded())
     clock.advance(31)
@@ -147,8 +147,8 @@ def test_an_overload_of_long_ago_is_not_this_one(relay: Relay, clock: Clock) -> 
     assert relay.maintenance.apply_fallbacks() == []
 
 
-def test_what_this_machine_lacks_sends_nobody_to_another_model(relay: Relay, clock: Clock) -> None:
-    """No file handle to spare is no trouble of the model's, and another one would be asked from the same machine."""
+def test_a_local_shortage_does_not_switch_the_model(relay: Relay, clock: Clock) -> None:
+    """A machine without free file handles is no fault of the model, and another model would be called from it, too."""
     submit(relay)
     for _ in range(5):
         relay.execution.fail(
@@ -164,7 +164,7 @@ def test_what_this_machine_lacks_sends_nobody_to_another_model(relay: Relay, clo
 
 
 def test_a_retry_begins_with_the_model_that_was_named(relay: Relay) -> None:
-    """And with the whole list; what an earlier run was told stays with that one."""
+    """And with all fallbacks; warnings of an earlier run stay with that run."""
     submit(relay)
     relay.execution.fail(claim(relay), REFUSED)
     relay.execution.complete(claim(relay), a_completion(model=OPUS))
@@ -179,7 +179,7 @@ def test_a_retry_begins_with_the_model_that_was_named(relay: Relay) -> None:
 def test_a_model_that_was_retired_while_its_job_waited_becomes_the_default(
     relay: Relay, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Accepted in time, due later: asked of the default, said so, and without what that one does not take."""
+    """Accepted in time, due later: the default model is called, with a warning, without options it refuses."""
     old = "claude-opus-4-6"
     request = {"prompt": "Hei", "options": {"model": old, "effort": "xhigh"}}
     relay.submit(a_submission("r", model=old, request=request, run_at=clock() + 60))
@@ -201,7 +201,7 @@ def test_a_model_that_was_retired_while_its_job_waited_becomes_the_default(
 
 
 def test_a_batch_asks_a_model_that_is_there_too(relay: Relay, clock: Clock) -> None:
-    """Retired while its jobs were gathered, or declined there: the request is made for the other one."""
+    """Retired while its jobs entered a batch, or refused in it: the request is adapted to the other model."""
     old = "claude-opus-4-6"
     request = {"prompt": "Hei", "options": {"model": old, "raw": {"model": old}, "fallbackModels": [HAIKU]}}
     relay.submit(a_submission("r", model=old, request=request, mode="batch"))

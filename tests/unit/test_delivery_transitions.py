@@ -1,4 +1,4 @@
-"""What a webhook's answer means, and when the next try is (CONTRACT §2)."""
+"""Transitions of a delivery: the table of replies, and the time of the next attempt (CONTRACT §2)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from claude_relay.core.deliveries import delivery as moves
-from claude_relay.core.deliveries.delivery import Delivery, DeliveryState, Reply, ReplyClass
+from claude_relay.core.deliveries import transitions
+from claude_relay.core.deliveries.delivery import Delivery, DeliveryState, Reply, ReplyClass, classify_reply
+from claude_relay.core.jobs.events import EventName
 from claude_relay.core.jobs.job import Lease
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, LeaseLost
@@ -16,17 +17,17 @@ POLICY = Policy(webhook_schedule=(5.0, 30.0, 300.0))
 
 
 def a_delivery(**fields: object) -> Delivery:
-    known: dict[str, object] = dict(
+    defaults: dict[str, object] = dict(
         id="d", job_id="j", run=1, webhook_id="msg_d", url="https://Hook.Example:8443/a?b", state=DeliveryState.PENDING,
         version=1, created_at=0.0, due_at=0.0,
     )  # fmt: skip
-    return Delivery(**(known | fields))  # type: ignore[arg-type]
+    return Delivery(**(defaults | fields))  # type: ignore[arg-type]
 
 
 def send(delivery: Delivery, reply: Reply, now: float, chance: float = 0.0) -> Delivery:
     lease = Lease(worker="w", token="t", expires_at=now + 60)
-    claimed = moves.claim(delivery, lease=lease, now=now)
-    return moves.record_attempt(claimed, reply, token="t", policy=POLICY, now=now, chance=chance)
+    claimed = transitions.claim(delivery, lease=lease, now=now).delivery
+    return transitions.record_attempt(claimed, reply, token="t", policy=POLICY, now=now, chance=chance).delivery
 
 
 @pytest.mark.parametrize(
@@ -39,19 +40,19 @@ def send(delivery: Delivery, reply: Reply, now: float, chance: float = 0.0) -> D
     ],
 )
 def test_the_table_of_answers(status: int | None, verdict: ReplyClass) -> None:
-    assert moves.classify_reply(Reply(status=status)) is verdict
+    assert classify_reply(Reply(status=status)) is verdict
 
 
-def test_makes_full_queue_is_worth_another_try() -> None:
-    assert moves.classify_reply(Reply(status=400, excerpt="Queue is full.")) is ReplyClass.RETRY
-    assert moves.classify_reply(Reply(status=400, excerpt="Bad request")) is ReplyClass.DEAD
+def test_makes_full_queue_is_retried() -> None:
+    assert classify_reply(Reply(status=400, excerpt="Queue is full.")) is ReplyClass.RETRY
+    assert classify_reply(Reply(status=400, excerpt="Bad request")) is ReplyClass.DEAD
 
 
-def test_what_the_guard_refuses_is_dead() -> None:
-    assert moves.classify_reply(Reply(error="private", blocked=True)) is ReplyClass.DEAD
+def test_a_url_that_the_guard_refuses_is_dead() -> None:
+    assert classify_reply(Reply(error="private", blocked=True)) is ReplyClass.DEAD
 
 
-def test_a_schedule_of_n_delays_is_n_plus_one_tries() -> None:
+def test_a_schedule_of_n_delays_is_n_plus_one_attempts() -> None:
     delivery, now, waits = a_delivery(), 0.0, []
     while delivery.state is DeliveryState.PENDING:
         delivery = send(delivery, Reply(status=503), now)
@@ -75,7 +76,7 @@ def test_never_sooner_than_retry_after() -> None:
 
 
 def test_a_wait_node_that_does_not_wait_yet_gets_two_minutes() -> None:
-    """Every few seconds, none of the schedule used up; then dead."""
+    """Retried every few seconds without using up the schedule; then dead."""
     delivery, now = a_delivery(), 0.0
     while delivery.state is DeliveryState.PENDING:
         delivery = send(delivery, Reply(status=404), now)
@@ -87,12 +88,12 @@ def test_a_wait_node_that_does_not_wait_yet_gets_two_minutes() -> None:
     assert (delivery.schedule_index, delivery.attempts > 10) == (0, True)
 
 
-def test_only_whoever_holds_it_may_settle() -> None:
-    claimed = moves.claim(a_delivery(), lease=Lease(worker="w", token="t", expires_at=1.0), now=0.0)
+def test_only_the_present_lease_may_record_an_attempt() -> None:
+    claimed = transitions.claim(a_delivery(), lease=Lease(worker="w", token="t", expires_at=1.0), now=0.0).delivery
     with pytest.raises(LeaseLost):
-        moves.record_attempt(claimed, Reply(status=200), token="other", policy=POLICY, now=0.0, chance=0.0)
+        transitions.record_attempt(claimed, Reply(status=200), token="other", policy=POLICY, now=0.0, chance=0.0)
     with pytest.raises(Conflict):
-        moves.claim(claimed, lease=Lease(worker="v", token="u", expires_at=1.0), now=0.0)
+        transitions.claim(claimed, lease=Lease(worker="v", token="u", expires_at=1.0), now=0.0)
 
 
 def test_an_outage_between_two_404s_takes_nothing_of_the_two_minutes() -> None:
@@ -103,9 +104,9 @@ def test_an_outage_between_two_404s_takes_nothing_of_the_two_minutes() -> None:
     assert (delivery.state, delivery.not_ready_since) == (DeliveryState.PENDING, 200.0)
 
 
-def test_redeliver_begins_the_schedule_anew_under_the_same_id() -> None:
+def test_redeliver_restarts_the_schedule_under_the_same_id() -> None:
     dead = send(send(send(a_delivery(), Reply(status=503), 0.0), Reply(status=404), 9.0), Reply(status=410), 19.0)
-    again = moves.redeliver(dead, now=50.0)
+    again = transitions.redeliver(dead, now=50.0).delivery
 
     assert (dead.state, dead.schedule_index) == (DeliveryState.DEAD, 1)
     assert (again.state, again.due_at, again.schedule_index, again.webhook_id) == (
@@ -115,10 +116,10 @@ def test_redeliver_begins_the_schedule_anew_under_the_same_id() -> None:
         "msg_d",
     )
     assert (again.opened_at, again.not_ready_since, again.finished_at) == (50.0, None, None)
-    assert again.attempts == 3  # what was tried is not forgotten
-    assert moves.redeliver(dead, now=50.0, url="https://b.example/x").url == "https://b.example/x"
+    assert again.attempts == 3  # earlier attempts still count
+    assert transitions.redeliver(dead, now=50.0, url="https://b.example/x").delivery.url == "https://b.example/x"
     with pytest.raises(Conflict):
-        moves.redeliver(again, now=51.0)
+        transitions.redeliver(again, now=51.0)
 
 
 def test_a_destination_is_scheme_host_and_port() -> None:
@@ -131,3 +132,34 @@ def test_the_usual_port_makes_no_other_destination(url: str) -> None:
     assert replace(a_delivery(), url=url).destination == "https://a.example"
     assert replace(a_delivery(), url="http://a.example:443/x").destination == "http://a.example:443"
     assert replace(a_delivery(), url="http://[::1]:80/x").destination == "http://[::1]"
+
+
+@pytest.mark.parametrize(
+    "reply, name, due_at",
+    [
+        (Reply(status=200, ms=7), EventName.DELIVERED, None),
+        (Reply(status=503), EventName.DELIVERY_DEFERRED, 105.0),
+        (Reply(status=410), EventName.DELIVERY_DEAD, None),
+    ],
+)
+def test_an_attempt_is_one_change_with_its_event_and_its_row(
+    reply: Reply, name: EventName, due_at: float | None
+) -> None:
+    claimed = transitions.claim(a_delivery(), lease=Lease(worker="w", token="t", expires_at=160.0), now=100.0)
+    assert (claimed.expects, claimed.event.name, claimed.event.version) == (1, EventName.DELIVERING, 2)
+
+    change = transitions.record_attempt(claimed.delivery, reply, token="t", policy=POLICY, now=100.0, chance=0.0)
+
+    assert (change.expects, change.delivery.version, change.event.version) == (2, 3, 3)
+    assert (change.event.name, change.event.subject, change.event.job_id) == (name, "d", "j")
+    assert change.event.detail["attempt"] == 1 and change.event.detail.get("dueAt") == due_at
+    assert change.attempt is not None
+    assert (change.attempt.number, change.attempt.reply, change.attempt.next_due) == (1, reply, due_at)
+
+
+def test_a_released_delivery_has_an_event_of_its_own_and_no_attempt() -> None:
+    claimed = transitions.claim(a_delivery(), lease=Lease(worker="w", token="t", expires_at=1.0), now=0.0).delivery
+    change = transitions.release(claimed, token="t", now=0.5)
+
+    assert (change.event.name, change.attempt) == (EventName.DELIVERY_RELEASED, None)
+    assert (change.delivery.state, change.delivery.attempts) == (DeliveryState.PENDING, 0)

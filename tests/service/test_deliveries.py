@@ -1,4 +1,4 @@
-"""Deliveries through the use cases, on a real store: slow-downs, 410, what is kept of each try, what nobody may see."""
+"""Deliveries through the use cases, on a real store: slow-downs, 410, attempts, and secrets in headers."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def relay(store: Store) -> Relay:
 
 
 def answered(relay: Relay, *names: str, url: str = f"{DEAD}/x", **fields: object) -> None:
-    """Jobs that have ended and are to be delivered there."""
+    """Ended jobs with a delivery to that URL."""
     relay.submit_many([a_submission(name, webhook_url=url, **fields) for name in names])
     relay.execution.complete_many([(one, a_completion()) for one in relay.execution.claim("w", limit=len(names))])
 
 
 def send(relay: Relay, reply: Reply, limit: int = 64) -> list[ClaimedDelivery]:
-    """Whatever may be sent now gets that answer."""
+    """Send all that may be sent now, with that reply."""
     sent = list(relay.deliveries.claim("w", limit=limit))
     for one in sent:
         relay.deliveries.record_attempt(one, reply)
@@ -66,7 +66,7 @@ def test_every_try_is_a_row_with_what_came_back_and_what_is_next(relay: Relay, c
 
 
 def test_no_callback_is_due_within_a_second_of_a_202_that_took_its_time(relay: Relay, clock: Clock) -> None:
-    """A large bulk is seconds on its way to the disk: nobody has its 202 before a worker can see its jobs."""
+    """A large bulk takes seconds to reach the disk: its caller has no 202 before a worker can see its jobs."""
     relay.submit(a_submission("r-1", webhook_url=f"{DEAD}/x"))
     clock.advance(3)  # until it was written, and answered
     [one] = relay.execution.claim("w", limit=1)
@@ -114,7 +114,7 @@ def test_a_destination_that_keeps_failing_waits_as_a_whole_and_loses_nothing(rel
 
 
 def test_the_probe_is_not_always_the_address_that_fails(relay: Relay, clock: Clock) -> None:
-    """A new delivery to a good address of the same host is tried before the ones that failed again and again."""
+    """A new delivery to a working URL of the same host is attempted before those that failed repeatedly."""
     answered(relay, *(f"bad-{n}" for n in range(40)))
     clock.advance(2)
     while not relay.queries.overview()["destinations"]:
@@ -155,10 +155,8 @@ def test_one_address_that_always_fails_does_not_starve_its_neighbours(relay: Rel
 
 
 @SQLITE  # thousands of transactions
-def test_what_goes_to_an_address_that_always_fails_ends_though_its_neighbours_answer(
-    relay: Relay, clock: Clock
-) -> None:
-    """Answers of others in between do not make it wait for ever: past its schedule it is given up."""
+def test_deliveries_to_a_url_that_always_fails_end_though_others_of_the_host_answer(relay: Relay, clock: Clock) -> None:
+    """Replies of others in between do not make it wait for ever: past its schedule it is given up."""
     given_up = 0
     for step in range(600):
         answered(relay, f"full-{step}", url=f"{DEAD}/full")
@@ -227,7 +225,7 @@ def test_a_large_answer_is_cut_for_the_webhook_and_whole_at_the_address_it_names
 
 @SQLITE  # thousands of transactions
 def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clock: Clock) -> None:
-    """When the schedule is long over and nothing answered for an hour they are dead: kept and free to redeliver."""
+    """When the schedule is over and the destination was silent for an hour they are dead, and can be redelivered."""
     answered(relay, *(f"r-{n}" for n in range(250)))
     clock.advance(2)
     posts = 0
@@ -246,7 +244,9 @@ def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clo
     assert [one.request_id for one in relay.deliveries.claim("w", limit=64)] == ["r-249"]
 
 
-def test_what_is_over_its_time_is_given_up_behind_any_backlog_of_younger_ones(store: Store, clock: Clock) -> None:
+def test_deliveries_past_their_schedule_are_given_up_behind_a_backlog_of_younger_ones(
+    store: Store, clock: Clock
+) -> None:
     relay = Relay(store, QuietNotifier(), Policy(webhook_schedule=(7200.0,)))
     old = [f"old-{n}" for n in range(rules.FAILURES)]
     answered(relay, *old)
@@ -263,14 +263,16 @@ def test_what_is_over_its_time_is_given_up_behind_any_backlog_of_younger_ones(st
     assert {str(status(relay, name)["status"]) for name in young} == {"pending"}
 
 
-def test_a_gone_address_is_dead_at_once_and_warned_about_until_it_takes_something(relay: Relay, clock: Clock) -> None:
+def test_a_url_that_answers_410_is_dead_at_once_and_warned_about_until_it_accepts_a_delivery(
+    relay: Relay, clock: Clock
+) -> None:
     answered(relay, "r-1")
     clock.advance(2)
     send(relay, Reply(status=410))
     assert status(relay, "r-1")["status"] == "dead"
 
     clock.advance(1)
-    relay._gone_endpoints._asked_at = float("-inf")
+    relay._gone_endpoints._read_at = float("-inf")
     one, other = relay.submit_many(
         [a_submission("r-2", webhook_url=f"{DEAD}/x"), a_submission("r-3", webhook_url=f"{DEAD}/y")]
     )
@@ -279,12 +281,12 @@ def test_a_gone_address_is_dead_at_once_and_warned_about_until_it_takes_somethin
 
     relay.redeliver(JobRef(request_id="r-1"))
     send(relay, Reply(status=200))
-    relay._gone_endpoints._asked_at = float("-inf")
+    relay._gone_endpoints._read_at = float("-inf")
     assert relay.submit(a_submission("r-4", webhook_url=f"{DEAD}/x")).warnings == ()
 
 
 def test_two_minutes_of_404_are_counted_from_the_first_404(relay: Relay, clock: Clock) -> None:
-    """An outage before it takes nothing of the time that a Wait node has."""
+    """An earlier outage does not shorten the time that a Wait node has."""
     answered(relay, "r-1")
     clock.advance(2)
     for _ in range(3):
@@ -363,7 +365,7 @@ def test_body_and_id_stay_the_same_whatever_happens_to_a_delivery(relay: Relay, 
 
 
 def test_only_what_is_in_hand_is_renewed(relay: Relay, store: Store, clock: Clock) -> None:
-    """What a sender has lost hold of runs out, and is sent again, while the worker lives on."""
+    """A delivery that its sender has lost expires and is sent again, while the worker goes on."""
     answered(relay, "held", "lost")
     clock.advance(2)
     held, lost = sorted(relay.deliveries.claim("w", limit=2), key=lambda one: one.request_id)

@@ -1,4 +1,4 @@
-"""The moves on the batch's road: every state against every move, and what each of them counts."""
+"""Transitions of jobs in batches: every state against every transition, and the counts of each."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ LEADS = {
 
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("state", State)
-def test_every_state_against_every_move(state: State, move: str) -> None:
+def test_every_state_against_every_transition(state: State, move: str) -> None:
     job = a_job(state)
     if (state, move) not in LEADS:
         with pytest.raises(Conflict):
@@ -72,8 +72,8 @@ def test_every_state_against_every_move(state: State, move: str) -> None:
 
 
 @pytest.mark.parametrize("move", ["ungather", "promote", "withdraw", "complete", "fail"])
-def test_a_later_try_is_not_touched_by_the_result_of_an_earlier_one(move: str) -> None:
-    """It is fenced by its number: what a batch answers to the second try says nothing to the third."""
+def test_a_later_attempt_is_not_changed_by_the_result_of_an_earlier_one(move: str) -> None:
+    """It is fenced by its number: a result of the second attempt does not apply to the third."""
     with pytest.raises(Conflict):
         MOVES[move](a_job(calls=3))
 
@@ -83,19 +83,19 @@ def test_a_new_run_is_not_completed_by_an_old_ones_batch() -> None:
         MOVES["complete"](a_job(State.QUEUED, run=2))
 
 
-def test_a_job_of_the_other_lane_is_not_gathered() -> None:
+def test_a_job_of_the_live_lane_does_not_enter_a_batch() -> None:
     with pytest.raises(Conflict):
         MOVES["gather"](a_job(State.QUEUED, lane="live"))
 
 
-def test_what_never_came_to_be_counts_nothing() -> None:
+def test_a_batch_that_was_never_created_does_not_count() -> None:
     change = MOVES["ungather"](a_job())
 
     assert (change.job.attempt, change.job.failures) == (1, 0)
     assert change.call is not None and (change.call.outcome, change.call.sent) == ("released", False)
 
 
-def test_promoted_it_has_the_place_of_a_live_job_from_the_start() -> None:
+def test_a_promoted_job_has_the_place_of_a_live_job() -> None:
     change = MOVES["promote"](a_job())
 
     assert change.job.rank == NOW - 60
@@ -104,18 +104,18 @@ def test_promoted_it_has_the_place_of_a_live_job_from_the_start() -> None:
 
 
 def test_a_default_deadline_gets_the_time_in_the_batch_back() -> None:
-    """One that was asked for is absolute."""
+    """A requested deadline is absolute."""
     assert MOVES["fail"](a_job()).job.deadline_at == NOW + 140
     assert MOVES["promote"](a_job()).job.deadline_at == NOW + 140
     assert MOVES["fail"](a_job(deadline_asked=True)).job.deadline_at == NOW + 100
 
 
-def test_withdrawn_after_it_was_sent_it_may_be_paid_for() -> None:
+def test_a_job_ended_after_its_batch_was_sent_may_be_paid_for() -> None:
     assert MOVES["withdraw"](a_job()).job.ambiguous
     assert not MOVES["withdraw"](a_job(sent=False)).job.ambiguous
 
 
-def test_a_late_answer_is_booked_whatever_became_of_its_job() -> None:
+def test_a_late_answer_is_booked_in_every_state_of_its_job() -> None:
     for state in State:
         job = a_job(state, cost_usd=0.5)
         change = batch_transitions.record_late_cost(

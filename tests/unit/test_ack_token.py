@@ -1,4 +1,4 @@
-"""The token of an ackUrl: the right to say that one result was applied, and nothing else."""
+"""The token of an ackUrl: the right to acknowledge one result, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRET = bytes(range(32))
 JOB = ulid(1_800_000_000.0, b"0123456789")
 
 
-def test_a_token_names_its_run_and_fits_an_address() -> None:
+def test_a_token_names_its_run_and_fits_a_url() -> None:
     token = make_token(SECRET, JOB, 7)
 
     assert read_token(SECRET, token) == (JOB, 7)
@@ -26,7 +26,7 @@ def test_a_token_names_its_run_and_fits_an_address() -> None:
 
 
 @given(st.floats(0, 2**40), st.binary(min_size=10, max_size=10), st.integers(1, 2**24 - 1))
-def test_every_job_and_run_comes_back(at: float, entropy: bytes, run: int) -> None:
+def test_every_job_and_run_round_trips(at: float, entropy: bytes, run: int) -> None:
     assert read_token(SECRET, make_token(SECRET, ulid(at, entropy), run)) == (ulid(at, entropy), run)
 
 
@@ -42,8 +42,8 @@ def test_runs_jobs_and_secrets_have_tokens_of_their_own() -> None:
     assert read_token(SECRET[::-1], make_token(SECRET, JOB, 1)) is None
 
 
-def test_no_letter_can_be_changed() -> None:
-    """Neither the job, nor the run, nor the signature; every letter counts whole."""
+def test_no_character_can_be_changed() -> None:
+    """Neither the job, nor the run, nor the signature; every bit of a character counts."""
     token = make_token(SECRET, JOB, 1)
     letters = string.ascii_letters + string.digits + "-_"
 
@@ -69,12 +69,12 @@ def test_no_letter_can_be_changed() -> None:
         "A" * 100_000,
     ],
 )
-def test_what_is_no_token_is_none(token: str) -> None:
+def test_malformed_tokens_are_none(token: str) -> None:
     assert read_token(SECRET, token) is None
 
 
 def test_other_ways_to_write_the_same_bytes_are_none() -> None:
-    """Base64 with + and / is not what was handed out."""
+    """Base64 with + and / is not the form of a token."""
     token = next(one for run in range(1, 99) if "-" in (one := make_token(SECRET, JOB, run)))
 
     assert base64.b64decode(token.replace("-", "+").replace("_", "/"))

@@ -1,0 +1,58 @@
+"""Parts that transitions share: an attempt that is retried later, a failed run, a cancelled run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .change import Change, transition
+from .events import EventName
+from .failure import ErrorType, Failure
+from .job import NOT_WAITING, Job, State
+
+#: The fields of a job that no worker holds.
+IDLE: dict[str, Any] = {"lease": None, "sent": False}
+
+
+def defer(job: Job, failure: Failure, *, due_at: float, now: float, **fields: Any) -> Change:
+    """Queue a job again after a failed attempt."""
+    detail = {"errorType": failure.type.value, "error": failure.message, "dueAt": due_at, "reason": failure.reason}
+
+    return transition(
+        job,
+        EventName.DEFERRED,
+        now=now,
+        detail=detail,
+        state=State.QUEUED,
+        due_at=due_at,
+        waiting_for=f"{failure.type.value}: {failure.message}",
+        waiting_error=failure.type,
+        **fields,
+    )
+
+
+def fail_for_good(job: Job, failure: Failure, *, now: float, **fields: Any) -> Change:
+    """End a run as failed."""
+    ended: dict[str, Any] = dict(
+        state=State.FAILED,
+        finished_at=now,
+        error_type=failure.type.value,
+        error=failure.message,
+        usage=failure.usage or job.usage,
+        response_length=len(failure.partial),
+        **NOT_WAITING,
+    )
+    detail = {"errorType": failure.type.value, "error": failure.message}
+
+    return transition(job, EventName.FAILED, now=now, detail=detail, **(ended | fields))
+
+
+def cancel_now(job: Job, *, now: float, **fields: Any) -> Change:
+    """End a run as cancelled."""
+    ended: dict[str, Any] = dict(
+        state=State.CANCELLED,
+        finished_at=now,
+        error_type=ErrorType.CANCELLED.value,
+        error="the job was cancelled",
+        **NOT_WAITING,
+    )
+    return transition(job, EventName.CANCELLED, now=now, **(ended | fields))

@@ -1,0 +1,86 @@
+"""The end of an attempt, live or in a batch, inside a transaction: retry or failure, queue holds, and spend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..core.jobs import batch_transitions, fallback, transitions
+from ..core.jobs.change import Call, Change
+from ..core.jobs.failure import ErrorType, Failure, Remedy, SchemaRepair
+from ..core.jobs.holds import PARK, HoldScope, QueueHold
+from ..core.jobs.job import Job
+from ..core.money.spend import day_of
+from ..ports import Transaction
+from . import model_fallback, outcomes, upstream_circuit
+from .context import Context
+from .holds import MAX_PROBE_DELAY, PROBE_EVERY, load_holds, release
+
+
+def fail_attempt(
+    tx: Transaction, job: Job, failure: Failure, context: Context, *, call: Call, token: str | None
+) -> Change:
+    """
+    Save a failed attempt with its consequences for the job and the queue.
+
+    `token` None: the attempt was an item of a batch. Its batch has dealt with throttles and connection errors.
+    """
+    chance = context.rng.random()
+    counted = _limit_schema_repair(tx, job, failure)
+    if token is None:
+        change = batch_transitions.fail(job, counted, call=call, policy=context.policy, now=tx.now, chance=chance)
+    else:
+        change = transitions.fail(
+            job, counted, token=token, call=call, policy=context.policy, now=tx.now, chance=chance
+        )
+    if failure.shows_the_key_works:
+        resume_if_parked(tx, call.started_at)
+    if counted.type is ErrorType.SCHEMA and not change.job.state.final:
+        tx.save_repair(job.id, job.run, SchemaRepair(text=counted.partial, problem=counted.message))
+    if failure.remedy is Remedy.PARK:
+        _park(tx, failure)
+    elif token is not None and failure.remedy is Remedy.THROTTLE and change.job.due_at > tx.now:
+        _throttle_family(tx, job, failure, until=change.job.due_at)
+    if token is not None and failure.reason == "connect":
+        upstream_circuit.record_failure(tx, chance=chance)
+    change = fallback.fall_back(change, failure, throttled=load_holds(tx).throttled_families)
+    record_spend(tx, change)
+
+    return outcomes.save_transition(tx, change, context, partial=failure.partial)
+
+
+def record_spend(tx: Transaction, change: Change) -> None:
+    """Add the cost of an attempt to the sums in the transaction that ends it; an unsent call has none."""
+    if change.call is not None and change.call.sent:
+        tx.add_spend(day_of(tx.now), change.job, change.call)
+
+
+def resume_if_parked(tx: Transaction, began_at: float) -> None:
+    """End a park after a call that began later: it proves that the key works again. Older calls prove nothing."""
+    park = load_holds(tx).get(PARK)
+    if park is not None and began_at > park.since:
+        release(tx, PARK)
+
+
+def _limit_schema_repair(tx: Transaction, job: Job, failure: Failure) -> Failure:
+    """Fail for good at the second answer that does not match the schema: a repair is requested once."""
+    if failure.type is not ErrorType.SCHEMA or tx.repair(job.id, job.run) is None:
+        return failure
+
+    return replace(failure, remedy=Remedy.FAIL, message=f"{failure.message}, also after it was asked to fix that")
+
+
+def _park(tx: Transaction, failure: Failure) -> None:
+    """Hold the whole queue: the key is refused, or its spend limit is reached."""
+    current = load_holds(tx).get(PARK)
+    until = tx.now + min(max(PROBE_EVERY, failure.retry_after or 0.0), MAX_PROBE_DELAY)
+    reason = "spend_limit" if failure.type is ErrorType.BUDGET else "key_refused"
+    tx.save_hold(QueueHold(scope=PARK, reason=reason, since=current.since if current else tx.now, until=until))
+
+
+def _throttle_family(tx: Transaction, job: Job, failure: Failure, *, until: float) -> None:
+    """Hold a model family that is rate limited or overloaded."""
+    scope = HoldScope.family(job.family)
+    current = load_holds(tx).get(scope)
+    if current is not None and tx.now - (current.until or 0.0) > model_fallback.SAME_THROTTLE:
+        tx.delete_hold(scope)  # that throttle is over: `since` of the new one is now
+    tx.save_hold(QueueHold(scope=scope, reason=failure.type.value, since=tx.now, until=until))
