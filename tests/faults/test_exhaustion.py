@@ -133,7 +133,7 @@ def test_a_worker_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path
     clock = Clock()
     relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy())
     in_hand, nothing = InFlightCalls(), NoDoor()
-    slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_hand=in_hand, pacing=Pacing())
+    slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_flight=in_hand, pacing=Pacing())
     slots._pool = NoThreads()
     relay.submit_many([a_submission("r-1", webhook_url=None), a_submission("r-2")])
     with pytest.raises(RuntimeError):

@@ -256,19 +256,19 @@ def seen(relay: Relay, clock: Clock) -> None:
 def test_who_cannot_tell_leaves_word_once_a_minute_for_as_long_as_it_takes(relay: Relay, clock: Clock) -> None:
     left: list[float] = []
     shut_in = AlertSender(relay, Out(Reply()), url=None, leave_word=lambda: left.append(clock.now), clock=clock)
-    shut_in._ask()
+    shut_in._trigger_sending()
     assert left == []  # all is well
     missed(relay, clock)
     began = clock.now
     for _ in range(65):
-        shut_in._ask()
+        shut_in._trigger_sending()
         clock.advance(2)
     assert [round(at - began) for at in left] == [0, 60, 120]
 
     free = AlertSender(relay, Out(Reply(status=204)), url="https://ops.example/", clock=clock)
     assert free.once() == 1
     clock.advance(61)
-    shut_in._ask()
+    shut_in._trigger_sending()
     assert len(left) == 3
 
 
@@ -280,11 +280,11 @@ def test_no_word_is_left_while_a_worker_is_there_to_tell(relay: Relay, clock: Cl
     park(relay)
     seen(relay, clock)
     assert raised(relay) == ["queue_parked"]
-    shut_in._ask()
+    shut_in._trigger_sending()
     assert left == []
 
     clock.advance(61)
-    shut_in._ask()
+    shut_in._trigger_sending()
     assert len(left) == 1
 
 
@@ -297,10 +297,10 @@ def test_word_that_cannot_be_left_is_tried_again_within_a_minute(relay: Relay, c
 
     shut_in = AlertSender(relay, Out(Reply()), url=None, leave_word=leave, clock=clock)
     missed(relay, clock)
-    shut_in._ask()
-    shut_in._ask()
+    shut_in._trigger_sending()
+    shut_in._trigger_sending()
     clock.advance(61)
-    shut_in._ask()
+    shut_in._trigger_sending()
 
     assert len(tries) == 2
 
@@ -355,11 +355,11 @@ def test_a_process_without_a_network_uses_up_nobodys_tries(relay: Relay) -> None
     raised(relay)
     shut_in, free = Out(Reply(error="network is unreachable", local_fault=True)), Out(Reply(status=204))
     for _ in range(3):
-        assert AlertSender(relay, shut_in, url="https://ops.example/")._tell() >= 60
+        assert AlertSender(relay, shut_in, url="https://ops.example/")._send_due() >= 60
     told = relay.alerts.claim()
     assert told is not None and told.attempts == 1
     relay.alerts.release(told)
-    AlertSender(relay, free, url="https://ops.example/")._tell()
+    AlertSender(relay, free, url="https://ops.example/")._send_due()
 
     assert free.ids == shut_in.ids[:1] and len(set(shut_in.ids)) == 1
     assert relay.alerts.claim() is None

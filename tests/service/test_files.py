@@ -62,7 +62,7 @@ def submit(relay: Relay, files: Any = URLS, **fields: Any) -> Any:
 
 
 def whole(files: Files, claimed: Any, stop: Any = go_on) -> Any:
-    with files.whole(claimed, stop) as request:
+    with files.with_files(claimed, stop) as request:
         return request
 
 
@@ -97,7 +97,7 @@ def test_a_request_without_addresses_is_left_as_it_is(relay: Relay) -> None:
     claimed = submit(relay, files=[{"data": "JVBERi0=", "mediaType": "application/pdf"}])
     shelf = Shelf()
 
-    assert whole(Files(relay, shelf, in_hand=0), claimed) is claimed.request.request
+    assert whole(Files(relay, shelf, memory=0), claimed) is claimed.request.request
     assert shelf.asked == []
 
 
@@ -188,7 +188,7 @@ def test_a_full_disk_does_not_fetch_again(relay: Relay, monkeypatch: pytest.Monk
         keep(*args, **kwargs)
 
     monkeypatch.setattr(relay.fetched_files, "keep", full)
-    monkeypatch.setattr("claude_relay.worker.files._PAUSE", 0.01)
+    monkeypatch.setattr("claude_relay.worker.store_retry._PAUSE", 0.01)
 
     assert len(whole(Files(relay, shelf), claimed)["files"]) == 1
     assert (len(tries), shelf.asked) == (3, ["1.pdf"])
@@ -235,13 +235,13 @@ def test_the_files_in_hand_are_never_more_than_fit(relay: Relay) -> None:
     relay.submit(a_submission("r", request={"prompt": "1", "files": URLS[:1]}))
     relay.submit(a_submission("s", request={"prompt": "2", "files": URLS[:1]}))
     first, second = relay.execution.claim("w", limit=2)
-    files, done = Files(relay, Shelf(), most=1000, in_hand=len(PDF)), threading.Event()
+    files, done = Files(relay, Shelf(), most=1000, memory=len(PDF)), threading.Event()
 
     def run() -> None:
-        with files.whole(second, go_on):
+        with files.with_files(second, go_on):
             done.set()
 
-    with files.whole(first, go_on):
+    with files.with_files(first, go_on):
         other = threading.Thread(target=run)
         other.start()
         assert not done.wait(0.5)

@@ -23,8 +23,8 @@ from tests.support.eventually import eventually
 
 @contextmanager
 def beating(relay: Relay, in_hand: InFlightCalls) -> Iterator[None]:
-    seen = WorkerHeartbeat(id="w", host="h", pid=1, started_at=0.0, seen_at=0.0, slots=2, running=2)
-    heart = Heartbeat(relay, in_hand, seen=lambda: seen, worker="w", lease=0.1)
+    report = WorkerHeartbeat(id="w", host="h", pid=1, started_at=0.0, seen_at=0.0, slots=2, running=2)
+    heart = Heartbeat(relay, in_hand, report=lambda: report, worker="w", lease=0.1)
     heart.start()
     try:
         yield

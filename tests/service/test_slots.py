@@ -49,7 +49,7 @@ def relay(tmp_path: Path) -> Iterator[Relay]:
 def slots(relay: Relay, limit: int) -> tuple[Dispatcher, Door]:
     door = Door()
     made = Dispatcher(
-        relay, NothingReady(), door, print, worker="w", limit=limit, in_hand=InFlightCalls(), pacing=Pacing()  # type: ignore[arg-type]
+        relay, NothingReady(), door, print, worker="w", limit=limit, in_flight=InFlightCalls(), pacing=Pacing()  # type: ignore[arg-type]
     )  # fmt: skip
     made._pool = Pool()  # type: ignore[assignment]
     return made, door

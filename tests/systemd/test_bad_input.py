@@ -146,7 +146,7 @@ def test_a_second_worker_of_the_same_name(machine: Machine) -> None:
     pid = machine.active(WORKER)
     second = machine.run("/opt/claude-relay/bin/claude-relay", "worker", "--name", "main", check=False)
     assert second.returncode == 9
-    assert f"a worker called main runs already (process {pid}): stop that one, or give this one" in second.stderr
+    assert f"a worker named main is already running (process {pid}): stop it, or give this one" in second.stderr
     assert "Traceback" not in second.stderr
 
     machine.systemctl("start", "claude-relay-worker@2.service")

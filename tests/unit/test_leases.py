@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from claude_relay.worker.maintenance import StaleLeaseDetector
+from claude_relay.worker.stale_leases import StaleLeaseDetector
 
 
 class Monotonic:
