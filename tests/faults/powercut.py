@@ -42,7 +42,7 @@ for n in range({jobs}):
     [one] = relay.deliveries.claim("w", limit=1, at_once=1)
     relay.deliveries.record_attempt(one, Reply(status=200)); ack(f"delivered r-{{n}}")
     if n % 3 == 2:
-        store.forget()
+        store.scrub()
 store.close()
 """
 

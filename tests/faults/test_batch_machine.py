@@ -190,7 +190,7 @@ class Walk:
         open_items = [
             item.job_id
             for job in batched
-            if (item := self.store.read(lambda tx, job=job: tx.item_of(job.id, job.calls))) and not item.done
+            if (item := self.store.read(lambda tx, job=job: tx.item_of_call(job.id, job.calls))) and not item.done
         ]
         assert sorted(open_items) == sorted(job.id for job in batched)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,10 @@ class World:
         session = self.store._session
         session._connection, session._run = self.failing, store._runner(self.failing)  # type: ignore[assignment,arg-type]
         self.relay = Relay(
-            self.store, QuietNotifier(), Policy(batch_linger=0.0, public_url="https://relay.example", ack_remind=60.0)
+            self.store,
+            QuietNotifier(),
+            Policy(batch_linger=0.0, public_url="https://relay.example", ack_remind=60.0),
+            rng=random.Random(1),
         )
 
     def claimed(self, **fields: Any) -> Any:
@@ -160,6 +164,10 @@ def _planned(world: World, **fields: Any) -> Any:
     batch = world.relay.batches.claim_due("w")
     assert batch is not None
     return batch
+
+
+def _refuse(world: World, batch: Any, remedy: Remedy) -> Any:
+    return world.relay.batches.mark_create_refused(batch, a_failure(remedy=remedy))
 
 
 def _names(world: World, batch: Any) -> list[str]:
@@ -276,11 +284,11 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
             b, BatchStatus(id="msgbatch_1", ended=False, count=2, created_at=w.clock())
         ),
     ),
-    "batch refused, halved": (_sent, lambda w, b: w.relay.batches.mark_create_refused(b, a_failure(remedy=Remedy.FAIL))),
-    "batch refused, throttled": (_sent, lambda w, b: w.relay.batches.mark_create_refused(b, a_failure(remedy=Remedy.THROTTLE))),
-    "batch refused, parked": (_sent, lambda w, b: w.relay.batches.mark_create_refused(b, a_failure(remedy=Remedy.PARK))),
-    "batch not made": (_sent, lambda w, b: w.relay.batches.mark_not_created(b)),
-    "batch forgotten": (_created, lambda w, b: w.relay.batches.mark_results_lost(b, a_failure())),
+    "batch refused, halved": (_sent, lambda w, b: _refuse(w, b, Remedy.FAIL)),
+    "batch refused, throttled": (_sent, lambda w, b: _refuse(w, b, Remedy.THROTTLE)),
+    "batch refused, parked": (_sent, lambda w, b: _refuse(w, b, Remedy.PARK)),
+    "batch not created": (_sent, lambda w, b: w.relay.batches.mark_not_created(b)),
+    "batch results lost": (_created, lambda w, b: w.relay.batches.mark_results_lost(b, a_failure())),
     "batch result": (_result, lambda w, one: w.relay.batches.record_result(one, a_completion())),
     "batch result, failed": (_result, lambda w, one: w.relay.batches.record_result(one, a_failure())),
     "batch result, late": (_late_result, lambda w, one: w.relay.batches.record_result(one, a_completion())),

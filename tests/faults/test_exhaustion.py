@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import resource
 import socket
 from pathlib import Path
@@ -131,7 +132,7 @@ class NoDoor:
 def test_a_worker_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
     """Else it would hold the job for ever: its lease is renewed as long as it is in hand."""
     clock = Clock()
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy(), rng=random.Random(1))
     in_hand, nothing = InFlightCalls(), NoDoor()
     slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_flight=in_hand, pacing=Pacing())
     slots._pool = NoThreads()
@@ -148,7 +149,7 @@ def test_a_worker_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path
 
 def test_a_sender_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
     clock = Clock()
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy(), rng=random.Random(2))
     relay.submit(a_submission("r-1"))
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.complete(claimed, a_completion())

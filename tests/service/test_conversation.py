@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from typing import Any
 
 import pytest
@@ -189,7 +190,7 @@ def test_model_system_prompt_and_tools_hold_for_the_whole_conversation(relay: Re
 
 def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock: Clock) -> None:
     """The door knew only the default one; and the conversation's may be gone by now. The 202 says both."""
-    relay = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"))
+    relay = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"), rng=random.Random(1))
     plain = {"effort": {"supported": False}}
     listed = [{"id": "claude-haiku-4-5", "line": "haiku", "capabilities": plain}, {"id": "claude-sonnet-5-5"}]
     relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
@@ -201,7 +202,7 @@ def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock
 
     listed[0]["lifecycle"] = "retired"
     relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
-    later = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"))
+    later = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"), rng=random.Random(2))
     [gone] = hand_in(later, "three", "one")
     assert "claude-haiku-4-5 was retired" in gone and "claude-sonnet-5-5 is asked instead" in gone
     assert claim(later).job.model == "claude-sonnet-5-5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -51,7 +52,12 @@ class LongEcho(Echo):
 @pytest.fixture
 def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     monkeypatch.setattr(delivery_sender, "_STORE_PAUSE", 0.05)
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy(delivery_delay=0.0, webhook_lease=1.0))
+    relay = Relay(
+        SqliteStore(tmp_path / "relay.db"),
+        QuietNotifier(),
+        Policy(delivery_delay=0.0, webhook_lease=1.0),
+        rng=random.Random(1),
+    )
     yield relay
     relay.close()
 
@@ -129,11 +135,11 @@ def test_nor_does_an_echo_that_is_cut_off_within_the_key(relay: Relay) -> None:
 def test_without_its_headers_a_callback_is_not_sent_and_the_row_says_why(tmp_path: Path, echo: Echo) -> None:
     """Their key is gone: sent without them it would be refused, or taken by somebody who should not have it."""
     path = tmp_path / "other.db"
-    first = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0))
+    first = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(2))
     answered(first, "r-1", webhook_headers={"x-make-apikey": KEY})
     first.close()
     key_path(path).unlink()
-    relay = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0))
+    relay = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(3))
     senders = DeliverySender(relay, echo, worker="w")
     senders.start()
     try:

@@ -1,7 +1,8 @@
-"""When a worker's slots look for jobs: as soon as there may be one for them, and no sooner."""
+"""When the dispatcher claims: as soon as a job may be due, and no sooner."""
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,8 @@ from claude_relay.worker.pacing import Pacing
 from tests.support.builders import QuietNotifier, a_submission
 
 
-class Door:
-    """For how long it was waited at."""
+class Wakeup:
+    """Records the timeouts of its waits."""
 
     def __init__(self) -> None:
         self.waits: list[float] = []
@@ -34,51 +35,53 @@ class NothingReady:
 
 
 class Pool:
-    """Begins calls and ends none."""
+    """Starts no call."""
 
     def submit(self, *_: object) -> None: ...
 
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy(), rng=random.Random(1))
     yield relay
     relay.close()
 
 
-def slots(relay: Relay, limit: int) -> tuple[Dispatcher, Door]:
-    door = Door()
-    made = Dispatcher(
-        relay, NothingReady(), door, print, worker="w", limit=limit, in_flight=InFlightCalls(), pacing=Pacing()  # type: ignore[arg-type]
+def a_dispatcher(relay: Relay, limit: int) -> tuple[Dispatcher, Wakeup]:
+    wakeup = Wakeup()
+    dispatcher = Dispatcher(
+        relay, NothingReady(), wakeup, print, worker="w", limit=limit, in_flight=InFlightCalls(), pacing=Pacing()  # type: ignore[arg-type]
     )  # fmt: skip
-    made._pool = Pool()  # type: ignore[assignment]
-    return made, door
+    dispatcher._pool = Pool()  # type: ignore[assignment]
+    return dispatcher, wakeup
 
 
-def test_a_worker_without_a_free_slot_rests_until_a_call_ends(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However long that takes: the end of a call knocks."""
-    made, door = slots(relay, limit=1)
+def test_a_dispatcher_without_a_free_slot_waits_until_a_call_ends(
+    relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long that takes: the end of a call wakes it."""
+    dispatcher, wakeup = a_dispatcher(relay, limit=1)
     relay.submit(a_submission())
-    made._round()
+    dispatcher._round()
     later = time.monotonic() + 3600
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    made._round()
+    dispatcher._round()
 
-    assert door.waits == [SWEEP, SWEEP]
-
-
-def test_a_worker_with_nothing_to_do_looks_once_a_second(relay: Relay) -> None:
-    made, door = slots(relay, limit=2)
-    made._round()
-
-    assert door.waits == [pytest.approx(SWEEP, abs=0.5)]
+    assert wakeup.waits == [SWEEP, SWEEP]
 
 
-def test_a_worker_whose_group_has_a_rate_comes_back_when_the_next_may_begin(relay: Relay) -> None:
+def test_an_idle_dispatcher_sweeps_once_a_second(relay: Relay) -> None:
+    dispatcher, wakeup = a_dispatcher(relay, limit=2)
+    dispatcher._round()
+
+    assert len(wakeup.waits) == 1 and 0 < wakeup.waits[0] <= SWEEP
+
+
+def test_a_dispatcher_sweeps_when_the_rate_of_a_group_allows_the_next_job(relay: Relay) -> None:
     relay.set_group("g", concurrency=None, rate=300)
     relay.submit(a_submission(group="g"))
     relay.submit(a_submission(group="g"))
-    made, door = slots(relay, limit=4)
-    made._round()
+    dispatcher, wakeup = a_dispatcher(relay, limit=4)
+    dispatcher._round()
 
-    assert door.waits == [pytest.approx(0.2, abs=0.1)]
+    assert len(wakeup.waits) == 1 and 0 < wakeup.waits[0] <= 0.2

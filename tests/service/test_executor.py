@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ class Breaks:
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy(), rng=random.Random(1))
     relay.submit(a_submission("r", webhook_url=None))
     yield relay
     relay.close()
