@@ -1,8 +1,8 @@
 """
-The kill storm over batches: two workers, SIGKILL at random, an upstream that makes batches and does not say so.
+The kill storm over batches: two workers, SIGKILL at random, an upstream that creates batches without an answer.
 
-Judged from the upstream's own books: each custom_id is paid once, each batched job once, to the cent as the ledger has
-it; what was needed by a time was there by then.
+Checked against the upstream's own books: each custom_id is paid once, each batched job once, to the cent as in the
+ledger; a job with a needBy ends by then.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SLOW = 42.0
 
 @dataclass
 class Storm:
-    """What was asked for, and when it was needed."""
+    """The submitted jobs and their needBy."""
 
     need_by: dict[str, float] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
@@ -48,14 +48,14 @@ class Storm:
 
 
 def faults(rng: random.Random, count: int) -> list[Any]:
-    """What creations meet: most an answer; some are made and not answered, some are not made."""
+    """The fate of each creation: most are answered, some created but not answered, some not created."""
     lost: tuple[Any, ...] = (Reset(),)
     broken = refusal("500 Internal Server Error", "api_error")
     return [rng.choices((None, "reset", lost, broken), (70, 15, 10, 5))[0] for _ in range(count)]
 
 
 def body(name: str, number: int, hook: Receiver, rng: random.Random, storm: Storm) -> dict[str, Any]:
-    """One in five is needed by a time, a part of those in a batch that would not come back."""
+    """One in five has a needBy, some of those in a batch that would not end in time."""
     asked: dict[str, Any] = {"requestId": name, "webhookUrl": hook.url("/hook"), "mode": "batch"}
     word = {3: "errored ", 7: "expired "}.get(number % 20, "")
     if number % 5 == 0:
@@ -68,7 +68,7 @@ def body(name: str, number: int, hook: Receiver, rng: random.Random, storm: Stor
 
 
 def submit(rig: Rig, bodies: list[dict[str, Any]]) -> None:
-    """Until each has its 202, the same requestIds every time."""
+    """Submit until each has its 202, with the same requestIds every time."""
 
     def taken() -> bool:
         try:
@@ -81,7 +81,7 @@ def submit(rig: Rig, bodies: list[dict[str, Any]]) -> None:
 
 
 def run(folder: Path, *, jobs: int, seed: int, seconds: float = 20.0, say: Any = lambda text: None) -> dict[str, Any]:
-    """One storm; answers what was counted, after holding it against the promises."""
+    """Run one storm, check the promises, and return the counts."""
     rng, storm = random.Random(seed), Storm()
     shelf = Shelf(span=lambda: rng.uniform(0.2, 4.0), slow_span=SLOW, seed=seed, creations=faults(rng, jobs))
     with (
@@ -123,7 +123,7 @@ def _settled(rig: Rig, storm: Storm) -> bool:
 
 
 def judge(rig: Rig, shelf: Shelf, hook: Receiver, storm: Storm) -> dict[str, Any]:
-    """Hold the books of all against each other."""
+    """Compare all books with each other."""
     delivered: dict[str, list[Any]] = defaultdict(list)
     for one in hook.received:
         if len(one.body) >= int(one.headers["content-length"]):

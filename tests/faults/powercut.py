@@ -1,9 +1,9 @@
 """
-The power cut: what a job writes is recorded call by call, and the folder is rebuilt as a cut could have left it.
+Power cuts: the writes of a job are recorded call by call, and the folder is rebuilt as a cut could have left it.
 
-At every write or sync, what was synced is there, and of the rest a random part, torn at 512 bytes. Then the store is
-opened from that image as after a reboot. (The method is that of SQLite's own crash tests,
-https://sqlite.org/testing.html#crash_testing; strace sees what the process really asked of the kernel.)
+At every write or sync, the image has all synced data and a random part of the rest, torn at 512 bytes. Then the store
+is opened from that image as after a reboot. (The method is that of SQLite's own crash tests,
+https://sqlite.org/testing.html#crash_testing; strace records the actual system calls of the process.)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if {weak!r}:
     store._writing.pragma("synchronous", {weak!r})
 relay = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0))
 def ack(what):
-    os.write(1, f"ACK {{what}}".encode())  # one call, in its place among the others
+    os.write(1, f"ACK {{what}}".encode())  # one system call, in order with the others
 for n in range({jobs}):
     relay.submit(a_submission(f"r-{{n}}", request={{"prompt": "x" * 3000}})); ack(f"submitted r-{{n}}")
     [claimed] = relay.execution.claim("w", limit=1)
@@ -53,7 +53,7 @@ _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 @dataclass(frozen=True)
 class Step:
-    """One thing asked of the kernel: a write, a truncation, a sync, or the child's word that something is kept."""
+    """One system call: a write, a truncation, a sync; or the child's acknowledgement that something is stored."""
 
     kind: str  # write, truncate, unlink, sync, ack
     path: str = ""
@@ -65,7 +65,7 @@ class Step:
 
 @dataclass
 class File:
-    """What is on the disk for sure, and what may be."""
+    """The durable content of a file, and its pending writes."""
 
     durable: bytearray = field(default_factory=bytearray)
     pending: list[Step] = field(default_factory=list)
@@ -76,7 +76,7 @@ class File:
         self.pending.clear()
 
     def image(self, rng: random.Random) -> bytes:
-        """As a cut could leave it: of what was not synced any part, in any order of sectors."""
+        """The content as a cut could leave it: any part of the unsynced sectors, in any order."""
         content = bytearray(self.durable)
         for step in self.pending:
             if step.kind == "truncate":
@@ -101,7 +101,7 @@ def apply(content: bytearray, step: Step) -> None:
 
 
 def record(strace: str, folder: Path, *, jobs: int, weak: str = "") -> list[Step]:
-    """Run the child under strace; answers its steps in order."""
+    """Run the child under strace; returns its steps in order."""
     store = folder / "store" / "relay.db"
     trace = folder / "trace"
     code = _CHILD.format(root=str(ROOT), store=str(store), jobs=jobs, weak=weak)
@@ -156,7 +156,7 @@ def _decode(text: str) -> str:
 
 
 def images(steps: list[Step], *, seed: int, most: int) -> Iterator[tuple[int, dict[str, bytes], set[str]]]:
-    """(step, files, acknowledged) at up to `most` moments, spread over all of them, each with its own luck."""
+    """(step, files, acknowledged) at up to `most` moments, spread over all of them, each with its own random part."""
     rng = random.Random(seed)
     moments = set(range(len(steps))) if len(steps) <= most else set(rng.sample(range(len(steps)), most))
     files: dict[str, File] = {}

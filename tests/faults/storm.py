@@ -1,9 +1,9 @@
 """
-The kill storm: real processes and sockets, an upstream and a receiver with books of their own, and SIGKILL at random.
+The kill storm: real processes and sockets, SIGKILL at random, and the books of the upstream and the receiver.
 
 `python -m tests.faults.storm --seconds 300 --seed 7` runs it longer; the seed replays the same order of kills and
-pauses. Judged from the books alone: what the callers were told, what the upstream was asked, what the receiver got,
-what the ledger admits.
+pauses. Checked against the books alone: the 202s of the callers, the requests of the upstream, the messages of the
+receiver, and the ledger.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from tests.support.receiver import Receiver
 from tests.support.rig import KEY, Rig
 
 CALLERS = 3
-#: How long a caller asks for its 202, in seconds: longer than any restart, also beyond the end of the storm.
+#: Seconds for which a caller retries until its 202: longer than any restart, also beyond the end of the storm.
 PATIENCE = 60.0
 
 
 @dataclass
 class Books:
-    """What the callers were told."""
+    """The requests of the callers and their 202s."""
 
     accepted: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
@@ -42,12 +42,12 @@ class Books:
 
 
 def slowly(seen: Seen) -> tuple[Any, ...]:
-    """An answer that takes a moment, so that kills meet it in the middle."""
+    """An answer that takes a moment, so that kills hit it in the middle."""
     return (head(), started(), *written("half "), Pause(0.15), *written("and whole", 0), *stopped())
 
 
 def call(rig: Rig, hook: Receiver, name: str, books: Books) -> None:
-    """Ask until there is a 202: the same requestId and body every time, as a careful caller does."""
+    """Submit until there is a 202, with the same requestId and body every time."""
     body = {"prompt": f"job {name}", "requestId": name, "webhookUrl": hook.url("/hook")}
     books.asked.add(name)
     give_up = time.monotonic() + PATIENCE
@@ -64,7 +64,7 @@ def call(rig: Rig, hook: Receiver, name: str, books: Books) -> None:
 
 
 def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None) -> dict[str, Any]:
-    """One storm; answers what was counted, after holding it against the promises."""
+    """Run one storm, check the promises, and return the counts."""
     rng, books, stop = random.Random(seed), Books(), threading.Event()
     with FakeClaude(otherwise=slowly) as upstream, Receiver() as hook, Rig(folder, upstream=upstream.url) as rig:
         rig.start()
@@ -113,7 +113,7 @@ def _all_delivered(rig: Rig, books: Books) -> bool:
 
 
 def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[str, Any]:
-    """Hold the books of all against each other."""
+    """Compare all books with each other."""
     delivered: dict[str, list[Any]] = defaultdict(list)
     for one in hook.received:
         if len(one.body) < int(one.headers["content-length"]):
@@ -163,7 +163,7 @@ def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[
 
 
 def tell(text: str) -> None:
-    """To whoever watches."""
+    """Print progress."""
     print(text, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Any order of moves by callers and workers around batches, with an upstream that keeps books and a clock by hand."""
+"""Random sequences of actions by callers and workers on batches, with an upstream that keeps books and a fake clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = ("succeeded", "succeeded", "succeeded", "errored", "canceled", "invalid"
 
 
 class Walk:
-    """Upstream's books and the ledger must agree after every move."""
+    """The upstream's books and the ledger must agree after every action."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -63,13 +63,13 @@ class Walk:
         self.relay.batches.plan(self._worker())
 
     def take(self) -> None:
-        """Whatever is next, once it is due."""
+        """The next step of a batch, once it is due."""
         self.clock.advance(max(0.0, min(60.0, (self.relay.batches.next_at() or 0.0) - self.clock())))
         if (batch := self.relay.batches.claim_due(self._worker())) is not None:
             self.hands.append(batch)
 
     def go_on(self) -> None:
-        """A worker does with a batch in its hand what is next; it may have lost it by now."""
+        """A worker runs the next step of a claimed batch, whose claim it may have lost."""
         if not self.hands:
             return
         batch, end = self.hands.pop(self.rng.randrange(len(self.hands))), self.rng.choice(ENDS)
@@ -136,7 +136,7 @@ class Walk:
         self.relay.batches.finish_if_complete(batch) or self.relay.batches.reschedule_poll(batch)
 
     def die(self) -> None:
-        """Others may take what it had; it does not know, and may go on with it."""
+        """Its claims may be taken over; it does not know, and may continue."""
         self.relay.maintenance.deregister(self._worker())
 
     def live(self) -> None:
@@ -165,13 +165,13 @@ class Walk:
         legal(self.path)
 
     def the_ledger_has_what_upstream_was_paid(self) -> None:
-        """Each answer that was taken in, once; also of jobs that no longer waited for it."""
+        """Each recorded answer, once; also of jobs that no longer waited for it."""
         paid = sum(self.results[name] == "succeeded" for name in self.taken_in) * PRICE
         calls = self.store.read(lambda tx: [call for job in tx.jobs(JobFilter(limit=500)) for call in tx.calls(job.id)])
         assert abs(sum(call.cost_usd or 0.0 for call in calls if call.mode == "batch") - paid) < 1e-9
 
     def what_upstream_has_is_admitted(self) -> None:
-        """An item of a batch that was made, and of which we know, is in the ledger as sent."""
+        """An item of a created and recorded batch is in the ledger as sent."""
         known = {upstream for ours, upstream in self.of.items() if self._state(ours) is not BatchState.PLANNED}
         names = {name for upstream in known for name in self.made[upstream]}
         sent = self.store.read(
@@ -185,7 +185,7 @@ class Walk:
         assert names <= sent
 
     def nobody_waits_for_nothing(self) -> None:
-        """A job in a batch has an item in one that is still seen to; `legal` looks at that. And none is in two."""
+        """A batched job has an item in an unfinished batch, which `legal` checks; and no job is in two batches."""
         batched = self.store.read(lambda tx: tx.jobs(JobFilter(states=(State.BATCHED,), limit=500)))
         open_items = [
             item.job_id
@@ -217,7 +217,7 @@ MOVES = {
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(3))
-def test_the_books_agree_in_whatever_order_things_happen(seed: int) -> None:
+def test_the_books_agree_after_any_sequence_of_actions(seed: int) -> None:
     walk = Walk(seed)
     try:
         for step in range(300):

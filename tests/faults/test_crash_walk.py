@@ -33,7 +33,7 @@ R = JobRef(request_id="r")
 
 
 class Failing:
-    """A connection that fails from the n-th statement on, until it is disarmed; a rollback always works."""
+    """A connection that fails from the n-th statement on, until disarmed; a rollback always works."""
 
     def __init__(self, real: apsw.Connection) -> None:
         self._real = real
@@ -54,7 +54,7 @@ class Failing:
 
 
 class World:
-    """A relay on a connection that can be made to fail."""
+    """A relay on a connection that can fail on demand."""
 
     def __init__(self, path: Path) -> None:
         self.clock = Clock()
@@ -86,7 +86,7 @@ class World:
         return one
 
     def dump(self) -> list[Any]:
-        """Every row there is, but for the clock's."""
+        """Every row except the clock's."""
         tables = (
             "jobs",
             "requests",
@@ -111,7 +111,7 @@ class World:
 
 @contextlib.contextmanager
 def looking(path: Path) -> Iterator[Callable[[str], Any]]:
-    """A connection of its own: the writer's is its thread's. It finds that no other has left a transaction open."""
+    """A second connection, as the writer's belongs to its thread. Checks that no transaction was left open."""
     connection = apsw.Connection(str(path))
     try:
         connection.set_busy_timeout(5000)
@@ -122,7 +122,7 @@ def looking(path: Path) -> Iterator[Callable[[str], Any]]:
 
 
 def legal(path: Path) -> None:
-    """What must hold of the rows at any time."""
+    """Check the invariants of the rows."""
     with looking(path) as run:
         _legal(run)
 
@@ -220,7 +220,7 @@ def _delivered(world: World) -> str:
 
 
 def _forgotten(world: World) -> None:
-    """Delivered and not acknowledged, in a group where another one was."""
+    """Delivered and not acknowledged, in a group where another result was."""
     _delivered(world)
     world.relay.submit(a_submission("s"))
     [claimed] = world.relay.execution.claim("w", limit=1)
@@ -315,7 +315,7 @@ def world(tmp_path: Path) -> Iterator[Callable[[], World]]:
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", CASES)
-def test_a_use_case_happens_whole_or_not_at_all(world: Callable[[], World], name: str) -> None:
+def test_a_use_case_is_atomic(world: Callable[[], World], name: str) -> None:
     prepare, act = CASES[name]
     at = 0
     while True:

@@ -1,4 +1,4 @@
-"""Out of file handles, memory or threads: errors a request, nothing half done, and on it goes once there is more."""
+"""Out of file handles, memory or threads: errors without partial effects, and recovery once there are more."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def handles(process: Process) -> int:
 
 
 def allow(process: Process, what: int, much: int) -> None:
-    """From now on, while it runs."""
+    """Limit a running process."""
     hard = resource.prlimit(process.pid, what)[1]
     resource.prlimit(process.pid, what, (much, hard))
 
 
 @pytest.mark.faults
 @pytest.mark.process
-def test_an_api_out_of_file_handles_takes_what_it_takes_and_recovers(tmp_path: Path) -> None:
-    """Whoever gets a 202 has a job, whoever gets none has none; it goes on when the others have hung up."""
+def test_an_api_out_of_file_handles_recovers_and_keeps_every_202(tmp_path: Path) -> None:
+    """A request has a job if and only if it got a 202; it recovers when the other connections are closed."""
     with Rig(tmp_path) as rig:
         rig.start_api()
         rig.submit({"prompt": "x", "requestId": "before"})
@@ -71,7 +71,7 @@ def test_an_api_out_of_file_handles_takes_what_it_takes_and_recovers(tmp_path: P
 @pytest.mark.faults
 @pytest.mark.process
 def test_a_worker_out_of_file_handles_fails_no_job_for_it(tmp_path: Path) -> None:
-    """It is the machine's fault and not the call's: no try is counted, and all are made once there are handles."""
+    """A fault of the machine, not of the call: no attempt is counted, and all calls are made once there are handles."""
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "warm", "requestId": "warm", "webhookUrl": hook.url("/x")})
         hook.wait_for(1, timeout=30)
@@ -93,7 +93,7 @@ def test_a_worker_out_of_file_handles_fails_no_job_for_it(tmp_path: Path) -> Non
 @pytest.mark.faults
 @pytest.mark.process
 def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
-    """What does not fit is refused in the one shape and leaves nothing behind; the next small one is taken."""
+    """A body that does not fit gets the usual error and leaves nothing behind; the next small one is accepted."""
     with Rig(tmp_path) as rig:
         rig.start_api()
         size = int(Path(f"/proc/{rig.api.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
@@ -114,7 +114,7 @@ def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
 
 
 class NoThreads:
-    """A pool that can start none."""
+    """A pool that cannot start a thread."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -129,8 +129,8 @@ class NoDoor:
         return []
 
 
-def test_a_worker_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
-    """Else it would hold the job for ever: its lease is renewed as long as it is in hand."""
+def test_a_worker_without_threads_releases_jobs_that_it_cannot_start(tmp_path: Path) -> None:
+    """Else it would keep the job for ever, as the lease of a call in flight is renewed."""
     clock = Clock()
     relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy(), rng=random.Random(1))
     in_hand, nothing = InFlightCalls(), NoDoor()
@@ -147,7 +147,7 @@ def test_a_worker_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path
     relay.close()
 
 
-def test_a_sender_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
+def test_a_sender_without_threads_releases_deliveries_that_it_cannot_start(tmp_path: Path) -> None:
     clock = Clock()
     relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy(), rng=random.Random(2))
     relay.submit(a_submission("r-1"))

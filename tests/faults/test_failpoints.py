@@ -1,4 +1,4 @@
-"""A process that dies at a named place, and what the callers, the upstream and the receiver see of it."""
+"""Crashes at failpoints, checked at the callers, the upstream and the receiver."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def failing(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name, known", [("submit.before_commit", False), ("submit.after_commit", True)])
 def test_an_api_that_dies_around_its_commit(tmp_path: Path, name: str, known: bool) -> None:
-    """The caller sees a broken connection and asks again: one job, whether it had been stored or not."""
+    """The caller sees a broken connection and retries: one job, whether it had been stored or not."""
     with Rig(tmp_path) as rig:
         rig.start_api(**failing(name))
         body = {"prompt": "x", "requestId": "r-1"}
@@ -63,7 +63,7 @@ def test_an_api_that_dies_around_its_commit(tmp_path: Path, name: str, known: bo
 def test_a_worker_that_dies_at_each_step(
     tmp_path: Path, upstream: FakeClaude, hook: Receiver, name: str, calls: int, attempts: int, marked: bool, posts: int
 ) -> None:
-    """Nothing is lost, what was stored is not paid for again, and what may have been paid twice says so."""
+    """Nothing is lost, a stored answer is not paid for again, and a possible double charge is marked."""
     with Rig(tmp_path, upstream=upstream.url) as rig:
         rig.start_api()
         rig.start_worker(**failing(name))
@@ -80,8 +80,8 @@ def test_a_worker_that_dies_at_each_step(
         assert len({(one.headers["webhook-id"], one.body) for one in received}) == 1
 
 
-def test_the_ledger_admits_a_call_before_its_first_byte_and_how_far_it_came(tmp_path: Path, hook: Receiver) -> None:
-    """Asked by the upstream itself at the moment when a request reaches it; then the worker dies in mid-stream."""
+def test_the_ledger_has_a_call_before_its_first_byte_and_its_progress(tmp_path: Path, hook: Receiver) -> None:
+    """Read by the upstream itself when a request arrives; then the worker dies in mid-stream."""
     admitted: list[object] = []
     with Rig(tmp_path) as rig:
 

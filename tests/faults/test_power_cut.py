@@ -1,4 +1,4 @@
-"""After a power cut at any moment: what was acknowledged is there, and nothing is corrupt."""
+"""Durability after a power cut at any moment: acknowledged data is stored, and nothing is corrupt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 
 def recovered(folder: Path, number: int, files: dict[str, bytes], acknowledged: set[str]) -> str | None:
-    """What is wrong with the image, or None. Before the first acknowledgement there need not be a store yet."""
+    """The problem of an image, or None. Before the first acknowledgement there need not be a store yet."""
     here = folder / f"image-{number}"
     here.mkdir()
     for path, content in files.items():
@@ -61,8 +61,8 @@ def faults(tmp_path: Path, *, weak: str, most: int) -> list[str]:
     return found
 
 
-def test_nothing_that_was_acknowledged_is_lost_or_corrupt(tmp_path: Path) -> None:
-    """Submit, sent, complete, deliver: whenever the power goes."""
+def test_no_acknowledged_data_is_lost_or_corrupt(tmp_path: Path) -> None:
+    """Submit, send, complete, deliver: at any moment of the power cut."""
     assert faults(tmp_path, weak="", most=250) == []
 
 

@@ -1,4 +1,4 @@
-"""Any order of moves by callers and several workers, on a real store and a clock that is turned by hand."""
+"""Random sequences of actions by callers and several workers, on a real store and a fake clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORKERS = st.sampled_from(("w1", "w2", "w3"))
 
 
 class Moves(RuleBasedStateMachine):
-    """What callers were told must stay true, whatever the others do meanwhile."""
+    """Answers to callers must stay true, whatever the workers do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Moves(RuleBasedStateMachine):
                 self._send(claimed)
 
     def _send(self, claimed: Any) -> None:
-        """The first byte goes out, where the lease still stands."""
+        """Mark the call as sent, if its lease is still valid."""
         self.relay.execution.sending(claimed)
         self.on_the_way.add(claimed.token)
         self.sent[claimed.job.request_id] = self.sent.get(claimed.job.request_id, 0) + 1

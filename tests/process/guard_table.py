@@ -98,14 +98,14 @@ def submit(relay: Rig, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def both(urls: list[str]) -> list[dict[str, Any]]:
-    """A job that sends its answer to each, and one that has a file there."""
+    """A job with a webhook at each URL, and one with a file at it."""
     hooks = [{"requestId": f"hook-{n}", "prompt": "Hei", "webhookUrl": url} for n, url in enumerate(urls)]
     files = [{"requestId": f"file-{n}", "prompt": "Hei", "files": [{"url": url}]} for n, url in enumerate(urls)]
     return hooks + files
 
 
 def refused_by_the_worker(relay: Rig, count: int, words: str) -> None:
-    """Every hook is dead and every file's job has failed, in those words."""
+    """Every delivery is dead and every job with a file has failed, with those texts."""
 
     def ended() -> bool:
         overview = relay.get("/api/overview")
@@ -123,8 +123,8 @@ def refused_by_the_worker(relay: Rig, count: int, words: str) -> None:
         assert relay.get(f"/api/jobs/file-{n}")["calls"][0]["sent"] is False
 
 
-def test_no_notation_passes_the_door(tmp_path: Path, listeners: Listeners) -> None:
-    """Every URL of the table is a 400 that names the field, wherever in a body it stands."""
+def test_the_api_refuses_every_notation(tmp_path: Path, listeners: Listeners) -> None:
+    """Every URL of the table is a 400 that names the field, in any place of a body."""
     with rig(tmp_path) as relay:
         relay.start_api()
         for url, why in REFUSED:
@@ -169,8 +169,8 @@ def test_no_name_leads_inside(tmp_path: Path, listeners: Listeners) -> None:
     }
 
 
-def test_a_name_that_changes_its_mind_is_asked_once_an_attempt(tmp_path: Path, listeners: Listeners) -> None:
-    """What was checked is what is called; what the name says at the next attempt is checked anew."""
+def test_a_name_is_resolved_once_per_attempt(tmp_path: Path, listeners: Listeners) -> None:
+    """The checked address is the one that is called; the next attempt checks the name's address again."""
     with rig(tmp_path) as relay:
         relay.start()
         relay.submit({"requestId": "r", "prompt": "Hei", "webhookUrl": f"http://rebound.example.com:{PORT}/again"})
@@ -182,8 +182,8 @@ def test_a_name_that_changes_its_mind_is_asked_once_an_attempt(tmp_path: Path, l
     assert listeners.books == [Came(PUBLIC4, PORT, "POST /again HTTP/1.1")]
 
 
-def test_the_worker_trusts_no_door(tmp_path: Path, listeners: Listeners) -> None:
-    """What an open door let in, or an older version did, is still not called."""
+def test_the_worker_checks_urls_again(tmp_path: Path, listeners: Listeners) -> None:
+    """A URL that a permissive API or an older version accepted is still not called."""
     with rig(tmp_path) as relay:
         relay.start_api(RELAY_ALLOW_PRIVATE_URLS=EVERYTHING)
         relay.start_worker()
@@ -194,7 +194,7 @@ def test_the_worker_trusts_no_door(tmp_path: Path, listeners: Listeners) -> None
     assert listeners.books == []
 
 
-def test_what_the_operator_names_is_reached(tmp_path: Path, listeners: Listeners) -> None:
+def test_private_urls_that_the_operator_allows_are_reached(tmp_path: Path, listeners: Listeners) -> None:
     """The same addresses and names, each named in RELAY_ALLOW_PRIVATE_URLS; their odd notations stay refused."""
     addresses = [one for one in INNER if one != "fe80::1"]  # which needs an interface, and no URL may name one
     hosts = [f"[{one}]" if ":" in one else one for one in (*addresses, "::ffff:10.0.0.1")]

@@ -1,4 +1,4 @@
-"""The written scenarios against a real relay: what a no-coder gets after the import."""
+"""The generated scenarios against a real relay, as they are after the import."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def written(rig: Rig, *args: str) -> dict[str, Any]:
     return {Path(line).name: json.loads(Path(line).read_text()) for line in said.stdout.split()}
 
 
-def test_both_make_scenarios_carry_a_prompt_all_the_way_and_say_that_it_was_applied(rig: Rig) -> None:
+def test_both_make_scenarios_submit_a_prompt_and_acknowledge_its_result(rig: Rig) -> None:
     """Submit, callback, route by status, acknowledge; the key that was made for it may submit and nothing else."""
     with Receiver() as hook:
         made = written(rig, "make", "--with-key", "--group", "faktura", "--webhook", hook.url("/make"))
@@ -80,7 +80,7 @@ def test_a_failure_takes_the_other_route_and_is_acknowledged_too(rig: Rig) -> No
 
 
 def test_a_repeat_by_the_break_handler_is_the_same_job(tmp_path: Path) -> None:
-    """The relay is away when the scenario calls; what Make runs again later is one job and one paid call."""
+    """The relay is down when the scenario calls; the repeat by Make is one job and one paid call."""
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url) as rig:
         rig.start()
         made = written(rig, "make", "--url", rig.url, "--with-key", "--webhook", hook.url("/make"))
@@ -96,7 +96,7 @@ def test_a_repeat_by_the_break_handler_is_the_same_job(tmp_path: Path) -> None:
         assert len(upstream.books) == 1
 
 
-def test_a_placeholder_that_was_left_in_is_refused_in_words(rig: Rig) -> None:
+def test_a_leftover_placeholder_is_refused_with_the_cure(rig: Rig) -> None:
     made = written(rig, "make", "--with-key")
 
     with pytest.raises(Failed, match="webhookUrl") as refused:
@@ -106,7 +106,7 @@ def test_a_placeholder_that_was_left_in_is_refused_in_words(rig: Rig) -> None:
 
 
 def test_the_command_refuses_what_it_cannot_do(rig: Rig, tmp_path: Path) -> None:
-    """No address, a name that is none, files that are there: each a sentence, its exit code, and nothing written."""
+    """No URL, an unknown name, existing files: each a message, its exit code, and nothing written."""
     empty = tmp_path / "empty"
     nowhere = rig.command("blueprint", "make", "-o", str(empty), RELAY_PUBLIC_URL="")
     group = rig.command("blueprint", "n8n", "--group", "to ord", "-o", str(empty))
@@ -124,15 +124,15 @@ def test_the_command_refuses_what_it_cannot_do(rig: Rig, tmp_path: Path) -> None
 
 
 def test_the_scenarios_go_through_a_pipe(rig: Rig) -> None:
-    """`-o -`: one JSON object a line on stdout, the talk on stderr."""
+    """`-o -`: one JSON object per line on stdout, messages on stderr."""
     said = rig.command("blueprint", "make", "-o", "-")
 
     assert [json.loads(line)["name"] for line in said.stdout.splitlines()] == ["Claude: submit", "Claude: receive"]
     assert "Import blueprint" in said.stderr
 
 
-def test_who_imports_into_n8n_is_told_nothing_of_make(rig: Rig) -> None:
-    """That an address is not encrypted matters to both; what Make asks for does not."""
+def test_the_n8n_import_guide_does_not_mention_make(rig: Rig) -> None:
+    """A URL without TLS matters to both; the fields of Make do not."""
     said = [
         rig.command("blueprint", tool, "--url", "http://r.example.com", "-o", "-").stderr for tool in ("make", "n8n")
     ]

@@ -1,4 +1,4 @@
-"""The clock of a running relay is set by two hours: real processes, judged by what the callers and the receiver saw."""
+"""A wall-clock step of two hours under a running relay, through real processes."""
 
 from __future__ import annotations
 

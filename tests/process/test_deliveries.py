@@ -1,4 +1,4 @@
-"""Deliveries through real processes, judged by what the receivers saw: the sick, the slow and the hostile."""
+"""Deliveries through real processes to failing, slow and hostile receivers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.process
 
 
 def submit(rig: Rig, url: str, *names: str, **fields: object) -> None:
-    """Jobs whose answers go there, in one request."""
+    """Submit jobs with this webhook in one request."""
     bodies = [{"prompt": "Hei", "requestId": name, "webhookUrl": url, **fields} for name in names]
     verdicts = rig.post("/api/claude/bulk", bodies).json()
     assert {verdict["statusCode"] for verdict in verdicts} <= {202}
@@ -34,14 +34,14 @@ def deliveries(rig: Rig) -> dict[str, int]:
 
 
 def of_process(process: Process, field: str) -> int:
-    """What the kernel says of it: VmHWM in kB, Threads."""
+    """VmHWM in kB and the number of threads, from the kernel."""
     found = re.search(rf"^{field}:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)
     assert found is not None
     return int(found.group(1))
 
 
-def test_a_receiver_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
-    """With two hundred deliveries due to it, each of another's leaves within a second of its time."""
+def test_a_receiver_that_hangs_delays_no_other(tmp_path: Path) -> None:
+    """With two hundred deliveries due to it, each delivery to another one is sent within a second of its time."""
     with Receiver() as hook, Receiver() as hangs, Rig(tmp_path, RELAY_WEBHOOK_TIMEOUT="20s") as rig:
         hangs.answer("/", Answer(delay=60))
         rig.start()
@@ -65,7 +65,7 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
 
 
 def test_a_storm_at_a_dead_and_a_live_host_ends_by_itself(tmp_path: Path) -> None:
-    """A thousand deliveries: the live host has its own at once, the dead one is left alone but for a few probes."""
+    """A thousand deliveries: the live host gets its own at once, the dead one only a few probes."""
     with Receiver() as hook, Receiver() as dead, Rig(tmp_path) as rig:
         dead.answer("/", Answer(status=503))
         rig.start()
@@ -96,7 +96,7 @@ def test_a_storm_at_a_dead_and_a_live_host_ends_by_itself(tmp_path: Path) -> Non
 
 
 def test_a_receiver_that_was_off_gets_everything_once_it_is_back(tmp_path: Path) -> None:
-    """Switched off before the callbacks are due, on again later: none is lost, none comes twice."""
+    """Off before the callbacks are due, on again later: none is lost, none arrives twice."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with Rig(tmp_path, RELAY_WEBHOOK_SCHEDULE="1s,1s,2s,2s,4s,4s,8s,8s") as rig:
@@ -128,7 +128,7 @@ def _long_head() -> Iterable[bytes]:
 
 
 def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
-    """Forty of them, several at once: each ends as its status says, and the worker stays as small as it was."""
+    """Forty of them, several at once: each ends according to its status, and the worker's memory does not grow."""
     with Receiver() as hook, Rig(tmp_path) as rig:
         hook.answer("/ok", Answer(raw=lambda: _huge(200)))
         hook.answer("/no", Answer(raw=lambda: _huge(403)))
@@ -153,7 +153,7 @@ def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
 
 @pytest.fixture
 def strange_tls() -> Iterator[Receiver]:
-    """A receiver with a certificate that nobody vouches for."""
+    """A receiver with an untrusted certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Receiver(tls=context) as receiver:
@@ -161,7 +161,7 @@ def strange_tls() -> Iterator[Receiver]:
 
 
 def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tls: Receiver) -> None:
-    """Drips, silence, resets, garbage, redirects, a wrong certificate: two tries or one, and a row for each."""
+    """Drips, silence, resets, garbage, redirects, a wrong certificate: two attempts or one, and a row for each."""
     raws: dict[str, Answer] = {
         "/silent": Answer(delay=60),
         "/drip-head": Answer(drip=0.1, raw=lambda: [bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\n" * 99]),
@@ -210,7 +210,7 @@ def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tl
 
 
 def test_one_signed_alert_for_many_dead_callbacks_though_three_processes_watch(tmp_path: Path) -> None:
-    """Two workers and the API see the same cause; the first try finds the alert URL hanging, and holds up nobody."""
+    """Two workers and the API see the same cause; on the first attempt the alert URL hangs, which delays no other."""
     secret = encode_secret(b"s" * 32)
     with Receiver() as hook, Receiver() as ops, Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
         ops.answer("/", Answer(delay=20))
@@ -235,8 +235,8 @@ def test_one_signed_alert_for_many_dead_callbacks_though_three_processes_watch(t
         assert mended.returncode == 0 and len(mended.stdout.splitlines()) == 30
 
 
-def test_listen_shows_that_signatures_hold(tmp_path: Path) -> None:
-    """A callback of a real worker, and one that somebody else sends."""
+def test_listen_shows_whether_signatures_are_valid(tmp_path: Path) -> None:
+    """A callback of a real worker, and a forged one."""
     secret = encode_secret(b"s" * 32)
     with Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
         rig.start()

@@ -1,4 +1,4 @@
-"""Files by address through real processes: what the file server, the upstream and the caller saw."""
+"""Files by URL through real processes, checked at the file server, the upstream and the caller."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def shelf() -> Iterator[Receiver]:
         yield receiver
 
 
-def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_address(
+def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
     tmp_path: Path, upstream: FakeClaude, shelf: Receiver
 ) -> None:
-    """Fetched by the worker, once, though the worker is killed and the job is run again; the record has the hash."""
+    """Fetched once by the worker, though it is killed and the job is run again; the record has the hash."""
     shelf.answer("/faktura.pdf", Answer(status=503), Answer(body=PDF))
     shelf.answer("/gone.pdf", Answer(status=404))
     shelf.answer("/page.pdf", Answer(body=b"<!doctype html><html>Log in"))
@@ -70,8 +70,8 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_address(
         assert "file\tfetched\tfile=0 size=1048585" in rig.command("tail", "-n", "50").stdout
 
 
-def test_an_inner_address_is_refused_at_the_door(tmp_path: Path, shelf: Receiver) -> None:
-    """By the guard that webhooks have."""
+def test_the_api_refuses_a_private_file_url(tmp_path: Path, shelf: Receiver) -> None:
+    """By the same guard as for webhooks."""
     with Rig(tmp_path, RELAY_ALLOW_PRIVATE_URLS="") as rig:
         rig.start_api()
         answer = rig.submit({"prompt": "Les", "files": [{"url": shelf.url("/a.pdf")}]})
@@ -80,7 +80,7 @@ def test_an_inner_address_is_refused_at_the_door(tmp_path: Path, shelf: Receiver
     assert "not a public address" in answer.json()["error"]
 
 
-def test_a_file_server_that_hangs_holds_up_nobody_else(tmp_path: Path, upstream: FakeClaude, shelf: Receiver) -> None:
+def test_a_file_server_that_hangs_delays_no_other_job(tmp_path: Path, upstream: FakeClaude, shelf: Receiver) -> None:
     """
     More of its jobs than are called at once: others go on. One that is cancelled ends at once; those whose worker is
     killed are fetched again, with nothing sent and nothing to pay twice.

@@ -1,4 +1,4 @@
-"""Models that come and go, through real processes: nobody's scenario breaks for it."""
+"""New, retired and busy models, through real processes: no scenario breaks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.rig import Rig
 pytestmark = pytest.mark.process
 
 
-def test_a_scenario_of_the_old_days_gets_its_answer_and_its_warnings(tmp_path: Path) -> None:
-    """The seed's model and a temperature: asked of the default, without either, and said in 202 and callback."""
+def test_an_old_scenario_gets_its_answer_and_its_warnings(tmp_path: Path) -> None:
+    """A retired model and a temperature: the default is called without either, with warnings in 202 and callback."""
     old = {"model": "claude-3-5-sonnet-20241022", "temperature": 1, "maxTokens": 100}
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url).start() as rig:
         accepted = rig.submit({"prompt": "What is 2+2?", "webhookUrl": hook.url("/a"), "options": old})
@@ -32,8 +32,8 @@ def test_a_scenario_of_the_old_days_gets_its_answer_and_its_warnings(tmp_path: P
         assert "temperature was ignored" in told
 
 
-def test_the_list_that_the_worker_fetched_rules_at_the_door(tmp_path: Path) -> None:
-    """Retired since yesterday, near its end, more than it writes: none of it stands in any table of ours."""
+def test_the_api_applies_the_model_list_that_the_worker_fetched(tmp_path: Path) -> None:
+    """Retired since yesterday, retiring soon, over its output limit: no table of the relay has any of it."""
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url) as rig:
         rig.start_worker()
         eventually(lambda: "models listed" in rig.worker.said())
@@ -63,7 +63,7 @@ def test_the_list_that_the_worker_fetched_rules_at_the_door(tmp_path: Path) -> N
 
 
 def test_another_model_answers_what_the_first_declines_or_is_too_busy_for(tmp_path: Path) -> None:
-    """Named by one job, or for all by a setting; told in callback and ledger, and the first is asked no more."""
+    """Set by a job or by a setting; callback and ledger name it, and the first model is not called any more."""
     settings = {"RELAY_FALLBACK_MODELS": "smart", "RELAY_FALLBACK_AFTER": "2s"}
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url, **settings).start() as rig:
         upstream.when("awful", *refused_by("claude-sonnet-5-5"))
@@ -91,5 +91,5 @@ def test_another_model_answers_what_the_first_declines_or_is_too_busy_for(tmp_pa
 
 
 def refused_by(model: str) -> tuple[Any, ...]:
-    """Claude's own refusal: a 200 without a word."""
+    """Claude's own refusal: an empty 200."""
     return (head(), started(model), *stopped("refusal", {"type": "refusal", "category": "cyber"}))

@@ -1,4 +1,4 @@
-"""Money through real processes, held against the upstream's own books and prices."""
+"""Costs through real processes, compared with the upstream's own books and prices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
 
 
 def metered(seen: Seen) -> tuple[Any, ...]:
-    """Counts of its own for every call, caches and all; the same for the same prompt."""
+    """Usage of its own for every call, including caches; the same for the same prompt."""
     dice = random.Random(str(seen.body["messages"]))
     cached = {"cache_read_input_tokens": dice.randrange(50_000), "cache_creation_input_tokens": dice.randrange(9_000)}
     begun = started(seen.body["model"], input_tokens=dice.randrange(1, 90_000), **cached)
@@ -47,7 +47,7 @@ def cost(rig: Rig, *args: str) -> dict[str, Any]:
 
 
 def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> None:
-    """By key, model and group, with tries that failed first; and the sums outlive the jobs."""
+    """By key, model and group, with failed attempts; and the sums outlive the jobs."""
     with FakeClaude(otherwise=metered) as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
         upstream.then(*refusal("500 Oops", "api_error"))
         upstream.then(*refusal("529 Overloaded", "overloaded_error", None, ("retry-after", "1")))
@@ -82,7 +82,7 @@ def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> No
         assert len(remote) == 1 and float(remote[0].split("\t")[-1]) == pytest.approx(float(bill(books["key", "make"])))
 
 
-def test_a_call_that_cost_next_to_nothing_is_not_rounded_to_nothing(tmp_path: Path) -> None:
+def test_a_tiny_cost_is_not_rounded_to_zero(tmp_path: Path) -> None:
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
         upstream.then(*answer("x", model="claude-haiku-5-5", output_tokens=1))
         rig.submit({"prompt": "x", "requestId": "r-1", "options": {"model": "cheap"}})
@@ -92,7 +92,7 @@ def test_a_call_that_cost_next_to_nothing_is_not_rounded_to_nothing(tmp_path: Pa
 
 
 def test_the_ledger_equals_the_sandboxes_books_caches_and_batches_included(tmp_path: Path) -> None:
-    """The sandbox counts and prices by itself: each job's costUsd is what its own entry there says."""
+    """The sandbox counts and prices by itself: each job's costUsd equals its entry there."""
     with Rig(tmp_path, RELAY_BATCH_LINGER="1s", RELAY_BATCH_POLL="1s").start() as rig:
         long = "You are a clerk who reads invoices with great care. " * 400
         for number in range(8):

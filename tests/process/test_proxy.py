@@ -44,7 +44,7 @@ def relay(tmp_path_factory) -> Iterator[Rig]:
 
 
 class Front:
-    """The proxy, as callers reach it: by its name, from an address of this machine's."""
+    """The proxy as callers reach it: by its name, from an address of this machine."""
 
     def __init__(self, port: int, authority: Path) -> None:
         self.port, self.authority = port, authority
@@ -59,7 +59,7 @@ class Front:
 
 
 class _From(HTTPAdapter):
-    """Connects from that address, and holds the certificate against that name."""
+    """Connects from that address, and checks the certificate for that name."""
 
     def __init__(self, source: str, name: str) -> None:
         self._source, self._name = source, name
@@ -144,8 +144,8 @@ def test_a_job_comes_through(front):
     assert taken.headers["Location"].startswith((f"https://{NAME}/api/status/", "/api/status/"))
 
 
-def test_clients_are_told_apart_by_their_address_whatever_they_write(front, request):
-    """Three wrong keys a minute each: who writes another X-Forwarded-For each time is still one client."""
+def test_clients_are_distinguished_by_their_address_whatever_they_send(front, request):
+    """Three wrong keys a minute each: another X-Forwarded-For each time does not make another client."""
     number = {"nginx": 10, "caddy": 20}[request.node.callspec.params["front"]]
 
     def guess(source: str, turn: int) -> int:
@@ -158,7 +158,7 @@ def test_clients_are_told_apart_by_their_address_whatever_they_write(front, requ
     assert guess(other, 9) == 403
 
 
-def test_whoever_does_not_come_through_the_proxy_names_no_address(relay):
+def test_forwarded_headers_are_ignored_without_the_proxy(relay):
     """Straight to the port, from an address that is not the proxy's."""
 
     def guess(turn: int) -> int:
@@ -171,7 +171,7 @@ def test_whoever_does_not_come_through_the_proxy_names_no_address(relay):
     assert [guess(turn) for turn in range(5)] == [403, 403, 403, 429, 429]
 
 
-def test_a_body_that_is_too_large_is_refused_in_the_relay_s_own_words(front, tmp_path):
+def test_a_body_that_is_too_large_gets_the_relay_s_own_error(front, tmp_path):
     """By curl over HTTP/1.1, which asks before it sends so much; others may see the connection close instead."""
     body = tmp_path / "body.json"
     body.write_bytes(b'{"prompt": "' + b"x" * (32 * 2**20) + b'"}')
@@ -195,6 +195,6 @@ def test_a_body_that_is_too_large_is_refused_in_the_relay_s_own_words(front, tmp
 
 
 def test_the_recipes_wait_longer_than_the_relay_does():
-    """`Prefer: wait=55`, and a sign of life every 15 seconds."""
+    """`Prefer: wait=55`, and a keep-alive every 15 seconds."""
     assert int(re.search(r"proxy_read_timeout (\d+)s", (RECIPES / "nginx.conf").read_text())[1]) > 60
     assert int(re.search(r"response_header_timeout (\d+)s", (RECIPES / "Caddyfile").read_text())[1]) > 60

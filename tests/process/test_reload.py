@@ -1,4 +1,4 @@
-"""Hand-overs of real processes, with a socket of our own in systemd's place: what needs neither root nor a systemd."""
+"""Reloads of real processes without root or systemd, with a notify socket of the test's own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def above(tmp_path: Path) -> Iterator[Above]:
 
 
 def handed_to(above: Above) -> int:
-    """The pid that the unit's main process is said to be now."""
+    """The last MAINPID that was notified."""
     found = eventually(lambda: re.search(r"^MAINPID=(\d+)\nREADY=1$", above.all(), re.MULTILINE), within=60)
     return int(found[1])
 
@@ -44,7 +44,7 @@ def gone(pid: int) -> bool:
 
 @contextlib.contextmanager
 def ended(pid: int) -> Iterator[None]:
-    """It is not a child of ours: end it, whatever happens."""
+    """End a process that is not a child of the test."""
     try:
         yield
     finally:
@@ -54,7 +54,7 @@ def ended(pid: int) -> Iterator[None]:
 
 
 def test_a_worker_hands_over_in_mid_call(tmp_path: Path, above: Above) -> None:
-    """READY, RELOADING, MAINPID: then the new one claims, and the old one ends once its call is home."""
+    """READY, RELOADING, MAINPID: then the new one claims, and the old one ends once its call has."""
     go_on = threading.Event()
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url, NOTIFY_SOCKET=above.path) as rig:
         upstream.when("long", head(), started(), *written("half"), Wait(go_on), *stopped())
@@ -75,8 +75,8 @@ def test_a_worker_hands_over_in_mid_call(tmp_path: Path, above: Above) -> None:
         assert len(upstream.books) == 2
 
 
-def test_a_reload_reads_the_prices_anew(tmp_path: Path, above: Above) -> None:
-    """A price file is edited while all runs: from the reload on, what is asked costs what it says now."""
+def test_a_reload_reads_the_prices_again(tmp_path: Path, above: Above) -> None:
+    """A price file is edited while all runs: from the reload on, its prices apply."""
     prices = tmp_path / "prices.json"
 
     def priced(dollars: str) -> None:
@@ -99,7 +99,7 @@ def test_a_reload_reads_the_prices_anew(tmp_path: Path, above: Above) -> None:
 
 
 def test_an_api_hands_its_port_over(tmp_path: Path, above: Above) -> None:
-    """The new one listens where the old one did, which has ended; nobody was refused."""
+    """The new process listens on the same port, the old one has ended, and no request was refused."""
     with Rig(tmp_path, NOTIFY_SOCKET=above.path) as rig:
         rig.start_api()
         answers: list[int] = []
@@ -122,8 +122,8 @@ def test_an_api_hands_its_port_over(tmp_path: Path, above: Above) -> None:
             assert sum(rig.get("/api/overview")["jobs"].values()) == len(answers)
 
 
-def test_a_stop_keeps_nobody_waiting_and_cuts_nobody_off(tmp_path: Path) -> None:
-    """Who waits for a result is told at once that it is not there yet; who has begun to ask is still answered."""
+def test_a_stop_ends_waits_and_finishes_requests(tmp_path: Path) -> None:
+    """A request that waits for a result is answered at once; one that is being sent is still answered."""
     with Rig(tmp_path) as rig:
         rig.start_api()
         rig.submit({"prompt": "x", "requestId": "r-1", "delay": "1h"})
@@ -145,7 +145,7 @@ def test_a_stop_keeps_nobody_waiting_and_cuts_nobody_off(tmp_path: Path) -> None
 
 
 def asking(rig: Rig, what: str, rest: bytes) -> socket.socket:
-    """A connection on which a request was begun."""
+    """A connection with an incomplete request."""
     host, port = rig.url.removeprefix("http://").split(":")
     made = socket.create_connection((host, int(port)), timeout=30)
     made.sendall(f"{what} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode() + rest)

@@ -1,4 +1,4 @@
-"""Cancels, deadlines, drains that are outlasted and workers that freeze: real processes, judged from outside."""
+"""Cancels, deadlines, exceeded drains and frozen workers, through real processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def upstream() -> Iterator[FakeClaude]:
-    """Begins every answer to a prompt with `long` in it, and does not end it."""
+    """Starts every answer to a prompt with `long` in it, and does not end it."""
     with FakeClaude() as fake:
         fake.when("long", head(), started(), *written("half an answer"), Wait(threading.Event()))
         yield fake
@@ -28,7 +28,7 @@ def upstream() -> Iterator[FakeClaude]:
 def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
     tmp_path: Path, upstream: FakeClaude, hook: Receiver
 ) -> None:
-    """Each ends as it should, with what it had; whoever waits is told."""
+    """Each ends as it should, with its partial answer; a waiting request is answered."""
     with Rig(tmp_path, upstream=upstream.url, RELAY_DRAIN="1s").start() as rig:
         url = hook.url("/hook")
         rig.submit({"prompt": "warm-up", "requestId": "warm-up"})
@@ -73,7 +73,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
 def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
     tmp_path: Path, upstream: FakeClaude, hook: Receiver
 ) -> None:
-    """Stopped past its lease: another makes the call, and one outcome is stored and delivered."""
+    """Stopped past its lease: another worker makes the call, and one outcome is stored and delivered."""
     go_on = threading.Event()
     upstream.then(head(), started(), *written("from the frozen one"), Wait(go_on), *stopped())
     with Rig(tmp_path, upstream=upstream.url, RELAY_LEASE="2s").start() as rig:
@@ -95,10 +95,10 @@ def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
 
 
 @pytest.mark.parametrize("kept_by", ["a lock on the store", "a pause of the worker"])
-def test_a_call_is_not_taken_from_who_could_not_renew_its_lease(
+def test_a_call_is_not_taken_back_from_a_worker_that_could_not_renew_its_lease(
     tmp_path: Path, upstream: FakeClaude, kept_by: str
 ) -> None:
-    """For longer than a lease nobody could write, or the worker stood still as a whole: its call goes on, paid once."""
+    """For longer than a lease the store was locked, or the worker paused: its call goes on, paid once."""
     import apsw
 
     go_on = threading.Event()

@@ -1,4 +1,4 @@
-"""Several machines on one PostgreSQL, as processes that share no folder: what a death, a cut or a restart costs."""
+"""Several machines on one PostgreSQL, as processes without a shared folder: crashes, cut connections, restarts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    """A server of the test's own, which syncs as a real one does: it is to be pulled down."""
+    """A server of the test's own, with fsync on, as it will be killed."""
     with Cluster(durable=True) as cluster:
         yield cluster.start()
 
@@ -35,7 +35,7 @@ def a_rig(folder: Path, url: str, upstream: FakeClaude, **settings: str) -> Rig:
 
 
 def another_machine(rig: Rig, name: str = "machine-2") -> Process:
-    """A worker whose locks are nowhere the others could see them."""
+    """A worker whose locks are invisible to the others."""
     worker = rig.start_worker(wait=False, STATE_DIRECTORY=str(rig.folder / name))
     eventually(lambda: "worker started" in worker.said(), within=60)
     return worker
@@ -44,7 +44,7 @@ def another_machine(rig: Rig, name: str = "machine-2") -> Process:
 def test_a_worker_on_another_machine_is_judged_by_its_lease_alone(
     tmp_path: Path, database: str, postgres: Cluster, upstream: FakeClaude, hook: Receiver
 ) -> None:
-    """While it lives nobody takes its call, however long; killed in mid-call, it costs one marked call and no job."""
+    """While it lives its call is not taken back; killed in mid-call, it costs one marked call and no job."""
     go_on, never = threading.Event(), threading.Event()
     upstream.when("living", head(), started(), *written("half "), Wait(go_on), *stopped())
     dying = (head(), started(), *written("half "), Wait(never))
@@ -75,10 +75,10 @@ def test_a_worker_on_another_machine_is_judged_by_its_lease_alone(
         assert heir.alive
 
 
-def test_word_of_a_job_goes_to_the_other_machines_at_once(
+def test_a_job_is_announced_to_the_other_machines_at_once(
     tmp_path: Path, database: str, postgres: Cluster, upstream: FakeClaude
 ) -> None:
-    """A worker listens, and the API says what it has taken in: not only the sweep finds it."""
+    """A worker listens, and the API notifies it of an accepted job: it does not wait for the sweep."""
     with a_rig(tmp_path, database, upstream).start() as rig:
         said: list[str] = []
         with psycopg.connect(database, autocommit=True) as other:
@@ -97,7 +97,7 @@ def test_word_of_a_job_goes_to_the_other_machines_at_once(
 def test_an_answer_that_was_paid_for_waits_for_the_server_longer_than_a_lease(
     tmp_path: Path, cluster: Cluster, upstream: FakeClaude, hook: Receiver
 ) -> None:
-    """While the server is away the door says 503; neither machine runs the call again once it is back."""
+    """While the server is down the API answers 503; neither machine runs the call again once it is back."""
     go_on = threading.Event()
     upstream.when("long", head(), started(), *written("half "), Wait(go_on), *stopped())
     with a_rig(tmp_path, cluster.database(), upstream).start() as rig:
@@ -124,10 +124,10 @@ def test_an_answer_that_was_paid_for_waits_for_the_server_longer_than_a_lease(
         assert "Traceback" not in rig.api.said() + rig.worker.said()
 
 
-def test_a_machine_that_froze_loses_its_jobs_and_nothing_is_kept_twice(
+def test_a_machine_that_froze_loses_its_jobs_and_no_result_is_stored_twice(
     tmp_path: Path, database: str, upstream: FakeClaude, hook: Receiver
 ) -> None:
-    """It thaws with an answer in hand that somebody else has given by then: it is refused."""
+    """It resumes with an answer to a job that another worker has completed by then: the answer is refused."""
     go_on = threading.Event()
     upstream.then(head(), started(), *written("old "), Wait(go_on), *stopped())
     with a_rig(tmp_path, database, upstream).start() as rig:
@@ -147,10 +147,10 @@ def test_a_machine_that_froze_loses_its_jobs_and_nothing_is_kept_twice(
         assert len(hook.received) == 1
 
 
-def test_under_load_crashes_cuts_and_a_killed_door_lose_and_double_nothing(
+def test_under_load_crashes_cuts_and_a_killed_api_lose_and_double_nothing(
     tmp_path: Path, cluster: Cluster, upstream: FakeClaude, hook: Receiver
 ) -> None:
-    """Every 202 is kept and delivered, no webhook-id has two bodies, and no call was made that no ledger knows."""
+    """Every 202 is delivered, no webhook-id has two bodies, and every call is in the ledger."""
     upstream.otherwise = lambda seen: (Pause(0.05), *answer(f"to {seen.body['messages'][-1]['content']}"))
     url = cluster.database()
     kept: list[str] = []
