@@ -80,7 +80,7 @@ def test_a_worker_out_of_file_handles_fails_no_job_for_it(tmp_path: Path) -> Non
         for name in names:
             assert rig.submit({"prompt": name, "requestId": name, "webhookUrl": hook.url("/x")}).status_code == 202
         # One may go over the connection to the upstream that is still open from before.
-        eventually(lambda: rig.worker.said().count("reason=exhausted") >= 3, within=30)
+        eventually(lambda: rig.worker.output().count("reason=exhausted") >= 3, within=30)
         assert rig.worker.alive
         allow(rig.worker, resource.RLIMIT_NOFILE, PLENTY)
         ended = [rig.finished(name, within=60) for name in names]

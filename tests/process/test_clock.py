@@ -64,4 +64,4 @@ def test_a_clock_that_is_set_ends_no_call_hastens_nothing_and_delays_nothing(tmp
     assert 3 <= again < 20
     assert (long["status"], len(record["calls"]), record["possibleDuplicateCharge"]) == ("completed", 1, False)
     assert abs(clock.now() - time.time() - by) < 5
-    assert "the clock was set" in rig.worker.said() + rig.api.said()
+    assert "the clock was set" in rig.worker.output() + rig.api.output()

@@ -193,7 +193,7 @@ def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tl
         assert not [one for one in hook.received if one.path.startswith("/never")]
         assert strange_tls.received == []
         assert hook.received[0].headers["x-make-apikey"] == HEADER
-        logs = rig.worker.said() + rig.api.said()
+        logs = rig.worker.output() + rig.api.output()
         assert "query-secret" not in logs and HEADER not in logs
         assert rig.command("backup", "copy.db").returncode == 0
         shown = [rig.command(*command, "--json").stdout for command in (["list"], ["why", "gone"], ["status", "gone"])]
@@ -241,12 +241,12 @@ def test_listen_shows_whether_signatures_are_valid(tmp_path: Path) -> None:
     with Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
         rig.start()
         listener = rig._run("listen", RELAY_WEBHOOK_SECRET=secret)
-        found = eventually(lambda: re.search(r"http://(127\.0\.0\.1:\d+)/", listener.said()), within=20)
-        assert f"RELAY_ALLOW_PRIVATE_URLS={found.group(1)} " in listener.said()
+        found = eventually(lambda: re.search(r"http://(127\.0\.0\.1:\d+)/", listener.output()), within=20)
+        assert f"RELAY_ALLOW_PRIVATE_URLS={found.group(1)} " in listener.output()
         submit(rig, found.group(0), "r-1")
-        eventually(lambda: "r-1\tcompleted\tsignature valid" in listener.said(), within=20)
+        eventually(lambda: "r-1\tcompleted\tsignature valid" in listener.output(), within=20)
         rig.http.post(found.group(0), json={"requestId": "r-2"}, headers={"webhook-id": "x"}, timeout=10)
-        eventually(lambda: "r-2\t?\tsignature NOT VALID" in listener.said(), within=10)
+        eventually(lambda: "r-2\t?\tsignature NOT VALID" in listener.output(), within=10)
 
 
 def _seconds(text: str) -> float:

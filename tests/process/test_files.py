@@ -63,7 +63,7 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
             assert (status["status"], status["errorType"]) == ("failed", "invalid_request")
             assert words in status["error"]
         assert len(upstream.books) == 2
-        assert "sig=x" not in rig.worker.said() + rig.api.said()
+        assert "sig=x" not in rig.worker.output() + rig.api.output()
 
         told = rig.command("why", "r")
         assert "files[0] was fetched (1048585 bytes, application/pdf)" in told.stdout

@@ -36,7 +36,7 @@ def test_the_api_applies_the_model_list_that_the_worker_fetched(tmp_path: Path) 
     """Retired since yesterday, retiring soon, over its output limit: no table of the relay has any of it."""
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url) as rig:
         rig.start_worker()
-        eventually(lambda: "models listed" in rig.worker.said())
+        eventually(lambda: "models listed" in rig.worker.output())
         rig.start_api()
         bodies = {
             "retired": {"model": "claude-opus-4-8"},

@@ -105,7 +105,7 @@ def test_the_ledger_equals_the_sandboxes_books_caches_and_batches_included(tmp_p
             rig.submit({"prompt": str(number), "requestId": f"r-{number}", "options": shared, "mode": "batch"})
         for number in range(8, 13):
             rig.finished(f"r-{number}", within=60)
-        found = re.search(r"http://127\.0\.0\.1:\d+", rig.worker.said())
+        found = re.search(r"http://127\.0\.0\.1:\d+", rig.worker.output())
         assert found is not None
         books = [call for call in rig.http.get(f"{found[0]}/sandbox/books", timeout=10).json() if call["message_id"]]
         costs = sorted(rig.status(f"r-{number}")["costUsd"] for number in range(13))

@@ -37,7 +37,7 @@ def a_rig(folder: Path, url: str, upstream: FakeClaude, **settings: str) -> Rig:
 def another_machine(rig: Rig, name: str = "machine-2") -> Process:
     """A worker whose locks are invisible to the others."""
     worker = rig.start_worker(wait=False, STATE_DIRECTORY=str(rig.folder / name))
-    eventually(lambda: "worker started" in worker.said(), within=60)
+    eventually(lambda: "worker started" in worker.output(), within=60)
     return worker
 
 
@@ -120,8 +120,8 @@ def test_an_answer_that_was_paid_for_waits_for_the_server_longer_than_a_lease(
         assert answers == {(503, True)}
         assert (delivered.json["status"], delivered.json["attempts"]) == ("completed", 1)
         assert len(upstream.books) == 1
-        assert cluster.password not in rig.api.said() + rig.worker.said()
-        assert "Traceback" not in rig.api.said() + rig.worker.said()
+        assert cluster.password not in rig.api.output() + rig.worker.output()
+        assert "Traceback" not in rig.api.output() + rig.worker.output()
 
 
 def test_a_machine_that_froze_loses_its_jobs_and_no_result_is_stored_twice(
@@ -139,7 +139,7 @@ def test_a_machine_that_froze_loses_its_jobs_and_no_result_is_stored_twice(
         [delivered] = hook.wait_for(1, timeout=60)
         go_on.set()
         frozen.signal(CONT)
-        eventually(lambda: "lease was lost" in frozen.said() or "another worker has" in frozen.said(), within=30)
+        eventually(lambda: "lease was lost" in frozen.output() or "another worker has" in frozen.output(), within=30)
 
         assert delivered.json["attempts"] >= 2 and "old" not in delivered.json["response"]
         assert rig.get("/api/jobs/r-1")["calls"][0]["outcome"] == "interrupted"

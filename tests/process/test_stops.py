@@ -85,7 +85,7 @@ def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
         [delivered] = hook.wait_for(1, timeout=30)
         go_on.set()
         frozen.signal(CONT)
-        eventually(lambda: "lost" in frozen.said() or "refused" in frozen.said(), within=20)
+        eventually(lambda: "lost" in frozen.output() or "refused" in frozen.output(), within=20)
 
         assert delivered.json["response"] == "Hello from the fake."
         assert delivered.json["possibleDuplicateCharge"]

@@ -1,1 +1,1 @@
-"""What the tests stand on: servers that play the world outside, and builders."""
+"""Support for tests: servers in place of the outside world, and builders."""

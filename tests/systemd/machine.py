@@ -150,9 +150,9 @@ class Machine:
         self.run("sh", "-c", f"sed -i 's/^__version__ = .*/__version__ = \"{version}\"/' {_PACKAGE}/__init__.py")
 
     def patience(self, seconds: float) -> None:
-        """For how long nobody misses a worker, and how often word is left of it; until the next `fresh`."""
-        self._set("core/alerts.py", "SILENCE", str(seconds))
-        self._set("worker/alerts.py", "WORD_EVERY", str(seconds))
+        """Set the worker timeout of alerts, and the interval of their trigger, until the next `fresh`."""
+        self._set("core/alerts.py", "WORKER_SILENCE", str(seconds))
+        self._set("worker/alert_sender.py", "TRIGGER_EVERY", str(seconds))
 
     def _set(self, module: str, name: str, value: str) -> None:
         """Another constant in the code on the disk."""
