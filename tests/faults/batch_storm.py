@@ -75,7 +75,7 @@ def submit(rig: Rig, bodies: list[dict[str, Any]]) -> None:
             answer = requests.post(f"{rig.url}/api/claude/bulk", json=bodies, headers={"X-API-Key": KEY}, timeout=20)
         except requests.RequestException:
             return False
-        return answer.ok and all(one["statusCode"] == 202 for one in answer.json())
+        return answer.ok and all(item["statusCode"] == 202 for item in answer.json())
 
     eventually(taken, within=60, every=0.1)
 
@@ -125,9 +125,9 @@ def _settled(rig: Rig, storm: Storm) -> bool:
 def judge(rig: Rig, shelf: Shelf, hook: Receiver, storm: Storm) -> dict[str, Any]:
     """Compare all books with each other."""
     delivered: dict[str, list[Any]] = defaultdict(list)
-    for one in hook.received:
-        if len(one.body) >= int(one.headers["content-length"]):
-            delivered[one.json["requestId"]].append(one)
+    for item in hook.received:
+        if len(item.body) >= int(item.headers["content-length"]):
+            delivered[item.json["requestId"]].append(item)
     paid_in_batches: dict[str, list[Fraction]] = defaultdict(list)
     for batch in shelf.batches.values():
         for custom_id, params in batch.requests.items():
@@ -141,8 +141,8 @@ def judge(rig: Rig, shelf: Shelf, hook: Receiver, storm: Storm) -> dict[str, Any
     for name in storm.names:
         record, posts = rig.get(f"/api/jobs/{name}"), delivered[name]
         assert posts, f"{name} had its 202 and was never delivered"
-        assert len({one.body for one in posts}) == 1, f"{name} was delivered with different bytes"
-        assert len({one.headers["webhook-id"] for one in posts}) == 1, f"{name} went out under several webhook-ids"
+        assert len({item.body for item in posts}) == 1, f"{name} was delivered with different bytes"
+        assert len({item.headers["webhook-id"] for item in posts}) == 1, f"{name} went out under several webhook-ids"
         callback = posts[0].json
         assert callback["status"] == "completed", f"{name} has failed: {callback}"
         ended[callback["mode"]] += 1

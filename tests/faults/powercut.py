@@ -123,8 +123,8 @@ def _steps(trace: str, store: str) -> Iterator[Step]:
             continue
         if rest.startswith("<..."):
             rest = unfinished.pop(pid, "") + rest.partition("resumed>")[2]
-        if (gone := _UNLINK.match(rest)) is not None:
-            if (path := _decode(gone[1])).startswith(store):
+        if (unlinked := _UNLINK.match(rest)) is not None:
+            if (path := _decode(unlinked[1])).startswith(store):
                 yield Step("unlink", path)
             continue
         match = _CALL.match(rest)
@@ -139,9 +139,9 @@ def _steps(trace: str, store: str) -> Iterator[Step]:
         elif not path.startswith(store) or path.endswith("-shm"):
             continue
         elif name in ("write", "pwrite64"):
-            found = _TEXT.search(args)
-            assert found is not None
-            data = bytes.fromhex(found[1].replace("\\x", ""))
+            quoted = _TEXT.search(args)
+            assert quoted is not None
+            data = bytes.fromhex(quoted[1].replace("\\x", ""))
             offset = int(args.rpartition(", ")[2]) if name == "pwrite64" else positions.get(path, 0)
             positions[path] = offset + len(data)
             yield Step("write", path, offset, data)
@@ -160,24 +160,24 @@ def images(steps: list[Step], *, seed: int, most: int) -> Iterator[tuple[int, di
     rng = random.Random(seed)
     moments = set(range(len(steps))) if len(steps) <= most else set(rng.sample(range(len(steps)), most))
     files: dict[str, File] = {}
-    gone: set[str] = set()  # unlinked, and the folder not synced since: they may come back
+    unlinked: set[str] = set()  # unlinked, and the folder not synced since: they may come back
     acknowledged: set[str] = set()
     for number, step in enumerate(steps):
         if step.kind == "ack":
             acknowledged.add(step.word)
         elif step.kind == "unlink":
-            gone.add(step.path)
+            unlinked.add(step.path)
         elif step.kind == "sync" and step.path not in files:
-            for path in gone:
+            for path in unlinked:
                 files.pop(path, None)
-            gone.clear()
+            unlinked.clear()
         elif step.kind == "sync":
             files[step.path].sync()
         else:
-            if step.path in gone and step.offset == 0:  # made anew under the same name
-                gone.discard(step.path)
+            if step.path in unlinked and step.offset == 0:  # made anew under the same name
+                unlinked.discard(step.path)
                 files[step.path] = File()
             files.setdefault(step.path, File()).pending.append(step)
         if number in moments:
-            kept = {path: file for path, file in files.items() if path not in gone or rng.random() < 0.5}
+            kept = {path: file for path, file in files.items() if path not in unlinked or rng.random() < 0.5}
             yield number, {path: file.image(rng) for path, file in kept.items()}, set(acknowledged)

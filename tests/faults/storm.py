@@ -87,7 +87,7 @@ def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None
             if which == "worker" and rng.random() < 0.75:
                 # On a busy machine it would be killed each time before its first call: let it be at work.
                 with contextlib.suppress(AssertionError):
-                    eventually(lambda before=calls_before: len(upstream.books) > before, within=15)
+                    eventually(lambda earlier=calls_before: len(upstream.books) > earlier, within=15)
             time.sleep(rng.uniform(0.3, 1.5))
             (rig.api if which == "api" else rig.worker).kill()
             books.kills[which] += 1
@@ -115,10 +115,10 @@ def _all_delivered(rig: Rig, books: Books) -> bool:
 def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[str, Any]:
     """Compare all books with each other."""
     delivered: dict[str, list[Any]] = defaultdict(list)
-    for one in hook.received:
-        if len(one.body) < int(one.headers["content-length"]):
+    for item in hook.received:
+        if len(item.body) < int(item.headers["content-length"]):
             continue  # its sender was killed in the middle of it; no receiver takes that for a message
-        delivered[one.json["requestId"]].append(one)
+        delivered[item.json["requestId"]].append(item)
     asked = Counter(seen.body["messages"][0]["content"] if isinstance(seen.body["messages"][0]["content"], str)
                     else seen.body["messages"][0]["content"][-1]["text"] for seen in upstream.books)  # fmt: skip
     admitted, interrupted = Counter[str](), 0
@@ -129,8 +129,8 @@ def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[
 
         posts = delivered[name]
         assert posts, f"{name} had its 202 and was never delivered"
-        assert len({one.body for one in posts}) == 1, f"{name} was delivered with different bytes"
-        assert len({one.headers["webhook-id"] for one in posts}) == 1, f"{name} went out under several webhook-ids"
+        assert len({item.body for item in posts}) == 1, f"{name} was delivered with different bytes"
+        assert len({item.headers["webhook-id"] for item in posts}) == 1, f"{name} went out under several webhook-ids"
         assert rig.http.get(f"{rig.url}/api/result/{name}").content == posts[0].body
         assert asked[f"job {name}"] <= admitted[name], f"{name} was asked more often than the ledger admits"
         if posts[0].json["status"] == "completed" and asked[f"job {name}"] > 1:

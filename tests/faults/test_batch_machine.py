@@ -41,7 +41,7 @@ class Walk:
         self.numbers, self.ids = itertools.count(), itertools.count(1)
         self.accepted: list[str] = []
         self.hands: list[Batch] = []  # what some worker believes to have in hand
-        self.made: dict[str, list[str]] = {}  # upstream's batches, whether we know of them or not
+        self.created: dict[str, list[str]] = {}  # upstream's batches, whether we know of them or not
         self.of: dict[str, str] = {}  # our batch's id to upstream's
         self.results: dict[str, Any] = {}  # what each custom_id came to, once: upstream does not change its mind
         self.taken_in: Counter[str] = Counter()
@@ -86,7 +86,7 @@ class Walk:
                 self._read(batch)
 
     def _send(self, batch: Batch, end: str) -> None:
-        names = [one.item.custom_id for one in self.relay.batches.contents(batch)]
+        names = [entry.item.custom_id for entry in self.relay.batches.contents(batch)]
         if not names:
             return self.relay.batches.mark_empty(batch)
         if end == "split" and len(names) > 1:
@@ -97,7 +97,7 @@ class Walk:
         batch = self.relay.batches.sending(batch, names)
         if end in ("answered", "made", "split"):
             upstream = f"msgbatch_{next(self.ids)}"
-            self.made[upstream], self.of[batch.id] = names, upstream
+            self.created[upstream], self.of[batch.id] = names, upstream
         if end in ("answered", "split"):
             self._created(batch)
         elif end in ("made", "lost"):
@@ -110,7 +110,7 @@ class Walk:
 
     def _created(self, batch: Batch) -> None:
         upstream = self.of[batch.id]
-        seen = BatchStatus(id=upstream, ended=False, count=len(self.made[upstream]), created_at=self.clock())
+        seen = BatchStatus(id=upstream, ended=False, count=len(self.created[upstream]), created_at=self.clock())
         self.relay.batches.mark_created(batch, seen)
 
     def _search(self, batch: Batch) -> None:
@@ -118,11 +118,11 @@ class Walk:
 
     def _read(self, batch: Batch) -> None:
         """Some of the results; the worker may die before the rest."""
-        names = self.made[batch.upstream_id or ""]
+        names = self.created[batch.upstream_id or ""]
         for name in names[: self.rng.randint(0, len(names))]:
             if name not in self.results:
                 self.results[name] = self.rng.choice(KINDS)
-            if (one := self.relay.batches.content(batch, name)) is None:
+            if (entry := self.relay.batches.content(batch, name)) is None:
                 continue
             kind = self.results[name]
             end = {
@@ -131,7 +131,7 @@ class Walk:
                 "canceled": a_failure(cost_usd=0.0),
                 "invalid": a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL, cost_usd=0.0),
             }[kind]
-            self.relay.batches.record_result(one, end, canceled=kind == "canceled")  # type: ignore[arg-type]
+            self.relay.batches.record_result(entry, end, canceled=kind == "canceled")  # type: ignore[arg-type]
             self.taken_in[name] += 1
         self.relay.batches.finish_if_complete(batch) or self.relay.batches.reschedule_poll(batch)
 
@@ -173,7 +173,7 @@ class Walk:
     def what_upstream_has_is_admitted(self) -> None:
         """An item of a created and recorded batch is in the ledger as sent."""
         known = {upstream for ours, upstream in self.of.items() if self._state(ours) is not BatchState.PLANNED}
-        names = {name for upstream in known for name in self.made[upstream]}
+        names = {name for upstream in known for name in self.created[upstream]}
         sent = self.store.read(
             lambda tx: {
                 f"{job.id}-{call.number}"

@@ -82,8 +82,8 @@ class World:
     def to_send(self) -> Any:
         self.finished()
         self.clock.advance(2)
-        [one] = self.relay.deliveries.claim("w", limit=1, at_once=1)
-        return one
+        [entry] = self.relay.deliveries.claim("w", limit=1, at_once=1)
+        return entry
 
     def dump(self) -> list[Any]:
         """Every row except the clock's."""
@@ -171,7 +171,7 @@ def _refuse(world: World, batch: Any, remedy: Remedy) -> Any:
 
 
 def _names(world: World, batch: Any) -> list[str]:
-    return [one.item.custom_id for one in world.relay.batches.contents(batch)]
+    return [entry.item.custom_id for entry in world.relay.batches.contents(batch)]
 
 
 def _sent(world: World, **fields: Any) -> Any:
@@ -190,9 +190,9 @@ def _result(world: World) -> Any:
 
 
 def _late_result(world: World) -> Any:
-    one = _result(world)
+    entry = _result(world)
     world.relay.cancel(R)
-    return one
+    return entry
 
 
 def _late_in_batch(world: World) -> None:
@@ -261,9 +261,9 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
     "ack": (_delivered, lambda w, token: w.relay.acks.ack(token)),
     "remind": (_forgotten, lambda w, _: w.relay.acks.remind()),
     "deliver": (_due, lambda w, _: w.relay.deliveries.claim("w", limit=1, at_once=1)),
-    "delivered": (World.to_send, lambda w, one: w.relay.deliveries.record_attempt(one, Reply(status=200))),
-    "not delivered": (World.to_send, lambda w, one: w.relay.deliveries.record_attempt(one, Reply(status=500))),
-    "delivery reaped": (World.to_send, lambda w, one: w.relay.deliveries.release(one)),
+    "delivered": (World.to_send, lambda w, entry: w.relay.deliveries.record_attempt(entry, Reply(status=200))),
+    "not delivered": (World.to_send, lambda w, entry: w.relay.deliveries.record_attempt(entry, Reply(status=500))),
+    "delivery reaped": (World.to_send, lambda w, entry: w.relay.deliveries.release(entry)),
     "redeliver": (
         lambda w: w.relay.deliveries.record_attempt(w.to_send(), Reply(status=410)),
         lambda w, _: w.relay.redeliver(R),
@@ -289,9 +289,9 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
     "batch refused, parked": (_sent, lambda w, b: _refuse(w, b, Remedy.PARK)),
     "batch not created": (_sent, lambda w, b: w.relay.batches.mark_not_created(b)),
     "batch results lost": (_created, lambda w, b: w.relay.batches.mark_results_lost(b, a_failure())),
-    "batch result": (_result, lambda w, one: w.relay.batches.record_result(one, a_completion())),
-    "batch result, failed": (_result, lambda w, one: w.relay.batches.record_result(one, a_failure())),
-    "batch result, late": (_late_result, lambda w, one: w.relay.batches.record_result(one, a_completion())),
+    "batch result": (_result, lambda w, entry: w.relay.batches.record_result(entry, a_completion())),
+    "batch result, failed": (_result, lambda w, entry: w.relay.batches.record_result(entry, a_failure())),
+    "batch result, late": (_late_result, lambda w, entry: w.relay.batches.record_result(entry, a_completion())),
     "cancel, in a batch": (_created, lambda w, _: w.relay.cancel(R)),
     "expire, in a batch": (_late_in_batch, lambda w, _: w.relay.maintenance.expire()),
     "promote": (_too_slow, lambda w, _: w.relay.batches.promote()),
@@ -302,15 +302,15 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[Callable[[], World]]:
-    made: list[World] = []
+    worlds: list[World] = []
 
     def make() -> World:
-        made.append(World(tmp_path / f"{len(made)}" / "relay.db"))
-        return made[-1]
+        worlds.append(World(tmp_path / f"{len(worlds)}" / "relay.db"))
+        return worlds[-1]
 
     yield make
-    for one in made:
-        one.store.close()
+    for entry in worlds:
+        entry.store.close()
 
 
 @pytest.mark.faults
@@ -321,16 +321,16 @@ def test_a_use_case_is_atomic(world: Callable[[], World], name: str) -> None:
     while True:
         at += 1
         here = world()
-        told = prepare(here)
-        before = here.dump()
+        prepared = prepare(here)
+        earlier = here.dump()
         here.failing.arm(at)
         try:
-            act(here, told)
+            act(here, prepared)
         except StoreUnavailable:
             here.failing.arm(0)
             legal(here.path)
-            assert here.dump() == before, f"statement {at} left something behind"
-            act(here, told)  # nothing stands in the way of doing it again
+            assert here.dump() == earlier, f"statement {at} left something behind"
+            act(here, prepared)  # nothing stands in the way of doing it again
             legal(here.path)
             continue
         here.failing.arm(0)

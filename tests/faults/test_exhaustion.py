@@ -57,8 +57,8 @@ def test_an_api_out_of_file_handles_recovers_and_keeps_every_202(tmp_path: Path)
                 continue
             assert answer.status_code in (202, 503)
             kept |= {f"r-{number}"} if answer.status_code == 202 else set()
-        for one in crowd:
-            one.close()
+        for item in crowd:
+            item.close()
         assert rig.api.alive
         answer = eventually(lambda: rig.submit({"prompt": "x", "requestId": "after"}), within=20)
 
@@ -86,7 +86,7 @@ def test_a_worker_out_of_file_handles_fails_no_job_for_it(tmp_path: Path) -> Non
         ended = [rig.finished(name, within=60) for name in names]
         hook.wait_for(5, timeout=30)
 
-    assert [(one["status"], one["attempts"]) for one in ended] == [("completed", 1)] * 4
+    assert [(item["status"], item["attempts"]) for item in ended] == [("completed", 1)] * 4
     assert len(upstream.books) == 5
 
 
@@ -124,7 +124,7 @@ class NoThreads:
         raise RuntimeError("can't start new thread")
 
 
-class NoDoor:
+class NothingReady:
     def take(self, limit: int) -> list[str]:
         return []
 
@@ -133,14 +133,14 @@ def test_a_worker_without_threads_releases_jobs_that_it_cannot_start(tmp_path: P
     """Else it would keep the job for ever, as the lease of a call in flight is renewed."""
     clock = Clock()
     relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy(), rng=random.Random(1))
-    in_hand, nothing = InFlightCalls(), NoDoor()
-    slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_flight=in_hand, pacing=Pacing())
+    calls, nothing = InFlightCalls(), NothingReady()
+    slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_flight=calls, pacing=Pacing())
     slots._pool = NoThreads()
     relay.submit_many([a_submission("r-1", webhook_url=None), a_submission("r-2")])
     with pytest.raises(RuntimeError):
         slots._round()
 
-    assert len(in_hand) == 0
+    assert len(calls) == 0
     claimed, _ = relay.execution.claim("w", limit=2)
     assert relay.queries.status(JobRef(request_id="r-1"))["attempts"] == 1
     relay.execution.complete(claimed, a_completion())
@@ -158,7 +158,7 @@ def test_a_sender_without_threads_releases_deliveries_that_it_cannot_start(tmp_p
     deliveries._pool = NoThreads()
     with pytest.raises(RuntimeError):
         deliveries._round()
-    [one] = relay.deliveries.claim("w", limit=1)
+    [item] = relay.deliveries.claim("w", limit=1)
 
-    assert relay.deliveries.record_attempt(one, Reply(status=200)).attempts == 1
+    assert relay.deliveries.record_attempt(item, Reply(status=200)).attempts == 1
     relay.close()

@@ -53,12 +53,12 @@ def faults(tmp_path: Path, *, weak: str, most: int) -> list[str]:
     steps = powercut.record(needs("strace"), tmp_path, jobs=4, weak=weak)
     assert sum(step.kind == "ack" for step in steps) == 16
     assert sum(step.kind == "write" for step in steps) > 50
-    found = []
+    problem = []
     for number, files, acknowledged in powercut.images(steps, seed=20261123, most=most):
         if fault := recovered(tmp_path, number, files, acknowledged):
-            found.append(f"at step {number}: {fault}")
+            problem.append(f"at step {number}: {fault}")
 
-    return found
+    return problem
 
 
 def test_no_acknowledged_data_is_lost_or_corrupt(tmp_path: Path) -> None:

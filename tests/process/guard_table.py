@@ -132,7 +132,7 @@ def test_the_api_refuses_every_notation(tmp_path: Path, listeners: Listeners) ->
                 continue  # an empty field is an absent one
             body = {"prompt": "Hei", "webhookUrl": url, "failureWebhookUrl": url, "files": [{"url": url}]}
             answer = relay.submit(body)
-            problems = {one["field"]: one["problem"] for one in answer.json()["problems"]}
+            problems = {item["field"]: item["problem"] for item in answer.json()["problems"]}
             assert answer.status_code == 400, url
             assert {"webhookUrl", "failureWebhookUrl", "files[0].url"} <= set(problems) or "\ud800" in url, url
             if why in (ADDRESS, UNUSUAL, OWN_NAME):
@@ -162,7 +162,7 @@ def test_no_name_leads_inside(tmp_path: Path, listeners: Listeners) -> None:
         eventually(lambda: len(listeners.books) == 3, within=60)
         eventually(lambda: relay.status("f")["status"] == "completed", within=60)
 
-    assert {(one.address, one.line.split(" ")[0]) for one in listeners.books} == {
+    assert {(item.address, item.line.split(" ")[0]) for item in listeners.books} == {
         (PUBLIC4, "POST"),
         (PUBLIC6, "POST"),
         (PUBLIC4, "GET"),
@@ -196,8 +196,8 @@ def test_the_worker_checks_urls_again(tmp_path: Path, listeners: Listeners) -> N
 
 def test_private_urls_that_the_operator_allows_are_reached(tmp_path: Path, listeners: Listeners) -> None:
     """The same addresses and names, each named in RELAY_ALLOW_PRIVATE_URLS; their odd notations stay refused."""
-    addresses = [one for one in INNER if one != "fe80::1"]  # which needs an interface, and no URL may name one
-    hosts = [f"[{one}]" if ":" in one else one for one in (*addresses, "::ffff:10.0.0.1")]
+    addresses = [item for item in INNER if item != "fe80::1"]  # which needs an interface, and no URL may name one
+    hosts = [f"[{item}]" if ":" in item else item for item in (*addresses, "::ffff:10.0.0.1")]
     urls = [f"http://{host}:{PORT}/file.pdf" for host in hosts]
     urls += [
         f"http://{name}:{PORT}/file.pdf" for name in ("ten.example.com", "hosted.example.com", "alias.example.com")
@@ -212,6 +212,6 @@ def test_private_urls_that_the_operator_allows_are_reached(tmp_path: Path, liste
         for n in range(len(urls)):
             eventually(lambda n=n: relay.status(f"file-{n}")["status"] == "completed")
 
-    reached = {one.address.removeprefix("::ffff:") for one in listeners.books}
+    reached = {item.address.removeprefix("::ffff:") for item in listeners.books}
     assert reached == set(addresses)
-    assert sum(one.line.startswith("GET") for one in listeners.books) == len(urls)
+    assert sum(item.line.startswith("GET") for item in listeners.books) == len(urls)

@@ -32,8 +32,8 @@ def test_jobs_accepted_before_the_backup_end_after_the_restore(tmp_path: Path) -
         callers.start()
         eventually(lambda: len(answers) > 10 and rig.get("/api/overview")["jobs"]["running"], within=30)
         taken = rig.command("backup", "copy.db")
-        before = len(answers)
-        eventually(lambda: len(answers) > before + 10, within=30)
+        earlier = len(answers)
+        eventually(lambda: len(answers) > earlier + 10, within=30)
         stop.set()
         callers.join(30)
 
@@ -47,7 +47,7 @@ def test_jobs_accepted_before_the_backup_end_after_the_restore(tmp_path: Path) -
         restored = rig.command("restore", "--yes", "copy.db")
         rig.start()
         ends = {name: rig.finished(name, within=90)["status"] for name in early}
-        eventually(lambda: {one.json["requestId"] for one in hook.received} >= set(early), within=60)
+        eventually(lambda: {item.json["requestId"] for item in hook.received} >= set(early), within=60)
 
     assert taken.returncode == 0, taken.stderr
     assert set(answers) == {202}

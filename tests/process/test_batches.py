@@ -31,18 +31,18 @@ def test_the_three_modes_side_by_side(tmp_path: Path) -> None:
             body = {"prompt": "The same for all", "requestId": name, "webhookUrl": hook.url("/hook"), **fields}
             assert rig.submit(body).status_code == 202
         eventually(lambda: len(hook.received) == 4, within=60)
-        told = {one.json["requestId"]: one.json for one in hook.received}
+        callbacks = {item.json["requestId"]: item.json for item in hook.received}
 
-        assert {name: body["mode"] for name, body in told.items()} == {
+        assert {name: body["mode"] for name, body in callbacks.items()} == {
             "live": "live",
             "batch": "batch",
             "auto": "batch",
             "soon": "live",
         }
-        assert told["batch"]["costUsd"] == pytest.approx(told["live"]["costUsd"] / 2)
-        assert told["auto"]["savedUsd"] == pytest.approx(told["live"]["costUsd"] / 2)
-        assert told["soon"]["savedUsd"] == 0.0
-        assert "savedUsd" not in told["live"]
+        assert callbacks["batch"]["costUsd"] == pytest.approx(callbacks["live"]["costUsd"] / 2)
+        assert callbacks["auto"]["savedUsd"] == pytest.approx(callbacks["live"]["costUsd"] / 2)
+        assert callbacks["soon"]["savedUsd"] == 0.0
+        assert "savedUsd" not in callbacks["live"]
         costs = rig.command("cost", "--by", "mode", "--json").stdout
         assert "batch" in costs and "live" in costs
 
@@ -67,11 +67,11 @@ def test_a_worker_that_dies_anywhere_leaves_no_job_behind_and_none_paid_twice(tm
             assert rig.submit(body).status_code == 202
         assert rig.worker.wait(60) == -KILL
         rig.start_worker()
-        eventually(lambda: len({one.json["requestId"] for one in hook.received}) == 3, within=60)
+        eventually(lambda: len({item.json["requestId"] for item in hook.received}) == 3, within=60)
 
-        assert {one.json["status"] for one in hook.received} == {"completed"}
+        assert {item.json["status"] for item in hook.received} == {"completed"}
         assert sorted(shelf.answered.values()) == [1, 1, 1]
-        assert not any("possibleDuplicateCharge" in one.json for one in hook.received)
+        assert not any("possibleDuplicateCharge" in item.json for item in hook.received)
 
 
 @pytest.mark.process

@@ -102,8 +102,8 @@ def test_a_repeated_prefix_is_cached_and_costs_less(tmp_path: Path) -> None:
             rig.finished(f"r-{number}", within=60)
             got.append(rig.get(f"/api/result/r-{number}"))
 
-    read = [one["usage"]["cache_read_input_tokens"] for one in got]
-    written = [one["usage"]["cache_creation_input_tokens"] for one in got]
+    read = [item["usage"]["cache_read_input_tokens"] for item in got]
+    written = [item["usage"]["cache_creation_input_tokens"] for item in got]
     assert (read[:2], written[0], written[2]) == ([0, 0], 0, 0)
     assert read[2] == written[1] > 1024
     assert got[1]["costUsd"] > got[0]["costUsd"] > 3 * got[2]["costUsd"]
@@ -158,11 +158,11 @@ def test_a_tool_use_is_answered_and_the_conversation_continues(tmp_path: Path) -
         result = {"type": "tool_result", "tool_use_id": call["id"], "content": "Rain."}
         body = {"messages": [{"role": "user", "content": [result]}], "requestId": "r-2", "continueFrom": "r-1"}
         assert rig.submit(body).status_code == 202
-        told = rig.finished("r-2", within=60)
+        status = rig.finished("r-2", within=60)
 
         assert (asked["stopReason"], call["name"], set(call["input"])) == ("tool_use", "weather", {"city"})
         assert early.status_code == 400 and call["id"] in early.json()["error"]
-        assert told["status"] == "completed", told["error"]
+        assert status["status"] == "completed", status["error"]
         kept = rig.get("/api/jobs/r-2")["request"]["options"]
         assert kept["raw"]["tools"] == [tool]
 

@@ -35,9 +35,9 @@ def deliveries(rig: Rig) -> dict[str, int]:
 
 def of_process(process: Process, field: str) -> int:
     """VmHWM in kB and the number of threads, from the kernel."""
-    found = re.search(rf"^{field}:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)
-    assert found is not None
-    return int(found.group(1))
+    match = re.search(rf"^{field}:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)
+    assert match is not None
+    return int(match.group(1))
 
 
 def test_a_receiver_that_hangs_delays_no_other(tmp_path: Path) -> None:
@@ -78,8 +78,8 @@ def test_a_storm_at_a_dead_and_a_live_host_ends_by_itself(tmp_path: Path) -> Non
         assert posts <= 20, posts
         [seen] = rig.get("/api/overview")["destinations"]
         assert (seen["destination"], seen["state"], seen["waiting"]) == (dead.url("").rstrip("/"), "slowed", 200)
-        told = rig.status("dead-199")["delivery"]
-        assert told["status"] == "pending" and told["waitingFor"].startswith(seen["destination"])
+        content = rig.status("dead-199")["delivery"]
+        assert content["status"] == "pending" and content["waitingFor"].startswith(seen["destination"])
         assert "slowed" in rig.command("status").stdout
 
         dead.answer("/", Answer())
@@ -88,7 +88,7 @@ def test_a_storm_at_a_dead_and_a_live_host_ends_by_itself(tmp_path: Path) -> Non
         took = time.monotonic() - began
 
         assert took > 200 / 20 * 0.8  # at a bounded pace, whatever it could take
-        ids = [one.headers["webhook-id"] for one in dead.received]
+        ids = [item.headers["webhook-id"] for item in dead.received]
         assert len(set(ids)) == 200
         assert len(dead.received) <= 200 + posts + 10
         assert len(hook.received) == 800
@@ -107,7 +107,7 @@ def test_a_receiver_that_was_off_gets_everything_once_it_is_back(tmp_path: Path)
             hook.wait_for(60, timeout=40)
             eventually(lambda: deliveries(rig)["delivered"] == 60)
 
-            assert len({one.headers["webhook-id"] for one in hook.received}) == len(hook.received) == 60
+            assert len({item.headers["webhook-id"] for item in hook.received}) == len(hook.received) == 60
 
 
 HEADER = "very-secret-make-key"
@@ -135,7 +135,7 @@ def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
         rig.start()
         submit(rig, hook.url("/warm"), *(f"warm-{n}" for n in range(20)))
         hook.wait_for(20, timeout=30)
-        before = of_process(rig.worker, "VmHWM")
+        initial = of_process(rig.worker, "VmHWM")
         submit(rig, hook.url("/ok"), *(f"ok-{n}" for n in range(20)))
         submit(rig, hook.url("/no"), *(f"no-{n}" for n in range(20)))
         eventually(lambda: deliveries(rig)["delivered"] == 40 and deliveries(rig)["dead"] == 20, within=60)
@@ -143,7 +143,7 @@ def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
         submit(rig, hook.url("/head"), *(f"head-{n}" for n in range(4)))
         eventually(lambda: all(rig.status(f"head-{n}")["delivery"]["attempts"] for n in range(4)), within=60)
 
-        grown = of_process(rig.worker, "VmHWM") - before
+        grown = of_process(rig.worker, "VmHWM") - initial
         assert grown < 30_000, f"{grown} kB"
         [post] = rig.get("/api/jobs/no-1")["deliveries"]
         assert (post["statusCode"], post["reply"], post["nextAttemptAt"]) == (403, "x" * 2048, None)
@@ -190,7 +190,7 @@ def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tl
         assert "certificate" in tries["wrong-certificate"][0]["reply"]
         assert rig.status("drip-body")["delivery"]["status"] == "delivered"  # its status was heard
         assert rig.status("not-here")["delivery"]["status"] == "pending"  # it has two minutes
-        assert not [one for one in hook.received if one.path.startswith("/never")]
+        assert not [item for item in hook.received if item.path.startswith("/never")]
         assert strange_tls.received == []
         assert hook.received[0].headers["x-make-apikey"] == HEADER
         logs = rig.worker.output() + rig.api.output()
@@ -226,13 +226,13 @@ def test_one_signed_alert_for_many_dead_callbacks_though_three_processes_watch(t
         time.sleep(5)  # long enough for each of the three to have looked twice
 
         Webhook(secret).verify(alert.body.decode(), alert.headers)
-        told = json.loads(alert.body)
-        assert told["alert"] == "delivery_dead" and "403" in told["message"]
-        assert told["command"] == f"claude-relay redeliver --dead --host 127.0.0.1:{hook.port}"
+        content = json.loads(alert.body)
+        assert content["alert"] == "delivery_dead" and "403" in content["message"]
+        assert content["command"] == f"claude-relay redeliver --dead --host 127.0.0.1:{hook.port}"
         assert len(ops.received) == 1
 
-        mended = rig.command(*told["command"].split()[1:])
-        assert mended.returncode == 0 and len(mended.stdout.splitlines()) == 30
+        redelivered = rig.command(*content["command"].split()[1:])
+        assert redelivered.returncode == 0 and len(redelivered.stdout.splitlines()) == 30
 
 
 def test_listen_shows_whether_signatures_are_valid(tmp_path: Path) -> None:
@@ -241,11 +241,11 @@ def test_listen_shows_whether_signatures_are_valid(tmp_path: Path) -> None:
     with Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
         rig.start()
         listener = rig._run("listen", RELAY_WEBHOOK_SECRET=secret)
-        found = eventually(lambda: re.search(r"http://(127\.0\.0\.1:\d+)/", listener.output()), within=20)
-        assert f"RELAY_ALLOW_PRIVATE_URLS={found.group(1)} " in listener.output()
-        submit(rig, found.group(0), "r-1")
+        match = eventually(lambda: re.search(r"http://(127\.0\.0\.1:\d+)/", listener.output()), within=20)
+        assert f"RELAY_ALLOW_PRIVATE_URLS={match.group(1)} " in listener.output()
+        submit(rig, match.group(0), "r-1")
         eventually(lambda: "r-1\tcompleted\tsignature valid" in listener.output(), within=20)
-        rig.http.post(found.group(0), json={"requestId": "r-2"}, headers={"webhook-id": "x"}, timeout=10)
+        rig.http.post(match.group(0), json={"requestId": "r-2"}, headers={"webhook-id": "x"}, timeout=10)
         eventually(lambda: "r-2\t?\tsignature NOT VALID" in listener.output(), within=10)
 
 

@@ -79,7 +79,7 @@ def test_an_accepted_job_outlives_the_api_and_waits_for_a_worker(
         assert (again.status_code, again.json()["duplicate"]) == (202, True)
         rig.start_worker()
 
-        assert [one.json["requestId"] for one in hook.wait_for(1)] == ["r-1"]
+        assert [item.json["requestId"] for item in hook.wait_for(1)] == ["r-1"]
         assert len(upstream.books) == 1
 
 

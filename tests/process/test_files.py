@@ -55,7 +55,7 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
         rig.post("/api/jobs/r/retry")
         eventually(lambda: len(upstream.books) == 2 and rig.status("r")["status"] == "completed", within=60)
         assert upstream.books[1].body["messages"] == upstream.books[0].body["messages"]
-        assert [one.path for one in shelf.received] == ["/faktura.pdf?sig=x"] * 2
+        assert [item.path for item in shelf.received] == ["/faktura.pdf?sig=x"] * 2
 
         for name, words in (("gone.pdf", "answered 404"), ("page.pdf", "it is a web page")):
             rig.submit({"requestId": name, "prompt": "Les", "files": [{"url": shelf.url(f"/{name}")}]})
@@ -65,8 +65,8 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
         assert len(upstream.books) == 2
         assert "sig=x" not in rig.worker.output() + rig.api.output()
 
-        told = rig.command("why", "r")
-        assert "files[0] was fetched (1048585 bytes, application/pdf)" in told.stdout
+        explained = rig.command("why", "r")
+        assert "files[0] was fetched (1048585 bytes, application/pdf)" in explained.stdout
         assert "file\tfetched\tfile=0 size=1048585" in rig.command("tail", "-n", "50").stdout
 
 

@@ -75,8 +75,8 @@ def test_a_limit_that_cannot_be_kept_is_refused_and_an_estimate_says_so_before(t
                 "-H",
                 "Content-Type: application/json",
             ]
-            told = subprocess.run([*command, "-d", "@-"], input=body, capture_output=True, text=True, timeout=20)
-            return json.loads(told.stdout)
+            done = subprocess.run([*command, "-d", "@-"], input=body, capture_output=True, text=True, timeout=20)
+            return json.loads(done.stdout)
 
         estimate, refused = curl("/api/estimate"), curl("/api/claude")
 
@@ -89,9 +89,9 @@ def test_a_limit_that_cannot_be_kept_is_refused_and_an_estimate_says_so_before(t
         assert "at least 0.02" in refused["error"]
         assert (rig.get("/api/jobs")["jobs"], upstream.books) == ([], [])
 
-        told = rig.command("submit", "What is 2+2?", "--dry-run", "-u")
-        assert json.loads(told.stdout) == {"prompt": "What is 2+2?"}
-        assert "cost $0.0000" in told.stderr
+        done = rig.command("submit", "What is 2+2?", "--dry-run", "-u")
+        assert json.loads(done.stdout) == {"prompt": "What is 2+2?"}
+        assert "cost $0.0000" in done.stderr
         assert upstream.books == []
 
 

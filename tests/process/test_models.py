@@ -27,9 +27,9 @@ def test_an_old_scenario_gets_its_answer_and_its_warnings(tmp_path: Path) -> Non
         assert "temperature" not in upstream.books[0].body
         assert (delivered.json["status"], delivered.json["model"]) == ("completed", "claude-sonnet-5-5")
         assert delivered.json["warnings"] == accepted.json()["warnings"]
-        told = " ".join(delivered.json["warnings"])
-        assert "claude-3-5-sonnet-20241022" in told and "claude-sonnet-5-5 is asked instead" in told
-        assert "temperature was ignored" in told
+        warnings = " ".join(delivered.json["warnings"])
+        assert "claude-3-5-sonnet-20241022" in warnings and "claude-sonnet-5-5 is asked instead" in warnings
+        assert "temperature was ignored" in warnings
 
 
 def test_the_api_applies_the_model_list_that_the_worker_fetched(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_another_model_answers_what_the_first_declines_or_is_too_busy_for(tmp_pa
         busy = {"model": "cheap", "fallbackModels": ["claude-fable-5-1"]}
         rig.submit({"prompt": "busy", "requestId": "busy", "options": busy, "webhookUrl": hook.url("/a")})
         rig.submit({"prompt": "awful", "requestId": "awful", "webhookUrl": hook.url("/a")})
-        got = {one.json["requestId"]: one.json for one in hook.wait_for(3, timeout=60)}
+        got = {item.json["requestId"]: item.json for item in hook.wait_for(3, timeout=60)}
 
         assert (got["kind"]["model"], got["kind"]["warnings"]) == ("claude-opus-5-5", [])
         assert (got["busy"]["status"], got["busy"]["model"]) == ("completed", "claude-fable-5-1")

@@ -34,16 +34,16 @@ def cents(usd: float | Decimal | None) -> Decimal:
 
 
 def key(rig: Rig, name: str, *more: str) -> str:
-    made = rig.command("keys", "add", name, *more)
-    assert made.returncode == 0, made.stderr
-    return made.stdout.strip()
+    done = rig.command("keys", "add", name, *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def cost(rig: Rig, *args: str) -> dict[str, Any]:
-    told = rig.command("cost", "--json", *args)
-    assert told.returncode == 0, told.stderr
-    found: dict[str, Any] = json.loads(told.stdout)
-    return found
+    report = rig.command("cost", "--json", *args)
+    assert report.returncode == 0, report.stderr
+    match: dict[str, Any] = json.loads(report.stdout)
+    return match
 
 
 def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> None:
@@ -65,9 +65,9 @@ def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> No
             books["key", owner].append(seen)
             books["model", model].append(seen)
         by_key, by_model = cost(rig, "--by", "key"), cost(rig, "--by", "model")
-        for by, told in (("key", by_key), ("model", by_model)):
-            assert len(told["rows"]) == 3
-            for row in told["rows"]:
+        for by, report in (("key", by_key), ("model", by_model)):
+            assert len(report["rows"]) == 3
+            for row in report["rows"]:
                 theirs = books[by, row[by]]
                 assert row["costUsd"] == pytest.approx(float(bill(theirs)), abs=1e-9)
                 assert row["calls"] == len(theirs)
@@ -75,8 +75,8 @@ def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> No
         for total in (by_key["total"], by_model["total"], cost(rig, "--by", "group", "--since", "2h")["total"]):
             assert cents(total["costUsd"]) == cents(bill(upstream.books))
             assert (total["calls"], total["unpricedCalls"]) == (47, 0)
-        told = [rig.status(f"r-{number}")["costUsd"] for number in range(45)]
-        assert sum(told) == pytest.approx(float(bill(upstream.books)), abs=1e-9)
+        report = [rig.status(f"r-{number}")["costUsd"] for number in range(45)]
+        assert sum(report) == pytest.approx(float(bill(upstream.books)), abs=1e-9)
 
         remote = rig.command("--url", rig.url, "cost", "--by", "day", RELAY_API_KEY=keys["make"]).stdout.splitlines()
         assert len(remote) == 1 and float(remote[0].split("\t")[-1]) == pytest.approx(float(bill(books["key", "make"])))
@@ -105,9 +105,9 @@ def test_the_ledger_equals_the_sandboxes_books_caches_and_batches_included(tmp_p
             rig.submit({"prompt": str(number), "requestId": f"r-{number}", "options": shared, "mode": "batch"})
         for number in range(8, 13):
             rig.finished(f"r-{number}", within=60)
-        found = re.search(r"http://127\.0\.0\.1:\d+", rig.worker.output())
-        assert found is not None
-        books = [call for call in rig.http.get(f"{found[0]}/sandbox/books", timeout=10).json() if call["message_id"]]
+        match = re.search(r"http://127\.0\.0\.1:\d+", rig.worker.output())
+        assert match is not None
+        books = [call for call in rig.http.get(f"{match[0]}/sandbox/books", timeout=10).json() if call["message_id"]]
         costs = sorted(rig.status(f"r-{number}")["costUsd"] for number in range(13))
 
         assert costs == pytest.approx(sorted(call["usd"] for call in books), abs=1e-12)

@@ -30,8 +30,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 def a_rig(folder: Path, url: str, upstream: FakeClaude, **settings: str) -> Rig:
-    known = {"RELAY_LEASE": "5s", "RELAY_STORE": url, "STATE_DIRECTORY": str(folder / "store")}
-    return Rig(folder, upstream=upstream.url, **(known | settings))
+    defaults = {"RELAY_LEASE": "5s", "RELAY_STORE": url, "STATE_DIRECTORY": str(folder / "store")}
+    return Rig(folder, upstream=upstream.url, **(defaults | settings))
 
 
 def another_machine(rig: Rig, name: str = "machine-2") -> Process:
@@ -80,15 +80,15 @@ def test_a_job_is_announced_to_the_other_machines_at_once(
 ) -> None:
     """A worker listens, and the API notifies it of an accepted job: it does not wait for the sweep."""
     with a_rig(tmp_path, database, upstream).start() as rig:
-        said: list[str] = []
+        payloads: list[str] = []
         with psycopg.connect(database, autocommit=True) as other:
             other.execute("LISTEN claude_relay_ready")
             rig.submit({"prompt": "Hei", "requestId": "r-1"})
-            eventually(lambda: said.extend(one.payload for one in other.notifies(timeout=0.1)) or said)
+            eventually(lambda: payloads.extend(item.payload for item in other.notifies(timeout=0.1)) or payloads)
         [(job,)] = postgres.run("SELECT id FROM jobs", url=database)
         listening = "SELECT count(*) FROM pg_stat_activity WHERE query = 'LISTEN claude_relay_ready' AND datname = %s"
 
-        assert said == [job]
+        assert payloads == [job]
         assert postgres.run(listening, database.rpartition("/")[2]) == [(1,)]  # the worker
         waited = rig.http.get(f"{rig.url}/api/result/r-1", headers={"Prefer": "wait=30"}, timeout=40)
         assert waited.status_code == 200 and waited.json()["status"] == "completed"
@@ -186,24 +186,24 @@ def test_under_load_crashes_cuts_and_a_killed_api_lose_and_double_nothing(
             rig.start_api()
 
         for blow in [lambda: cluster.run(cut), lambda: cluster.restart("immediate"), lose_the_door] * 2:
-            before = len(kept)
-            eventually(lambda before=before: len(kept) > before + 10, within=60)
+            earlier = len(kept)
+            eventually(lambda earlier=earlier: len(kept) > earlier + 10, within=60)
             blow()
-        before = len(kept)
-        eventually(lambda: len(kept) > before + 10, within=60)
+        earlier = len(kept)
+        eventually(lambda: len(kept) > earlier + 10, within=60)
         stop.set()
         for door in doors:
             door.join(30)
         ended = {"completed"}
         for name in kept:
             assert rig.finished(name, within=60)["status"] in ended
-        eventually(lambda: {one.json["requestId"] for one in hook.received} >= set(kept), within=60)
+        eventually(lambda: {item.json["requestId"] for item in hook.received} >= set(kept), within=60)
         calls = Counter(str(seen.body["messages"][-1]["content"]) for seen in upstream.books)
         ledgers = {name: rig.get(f"/api/jobs/{name}")["calls"] for name in kept}
 
     bodies: dict[str, set[bytes]] = defaultdict(set)
-    for one in hook.received:
-        bodies[one.headers["webhook-id"]].add(one.body)
+    for item in hook.received:
+        bodies[item.headers["webhook-id"]].add(item.body)
     assert len(kept) == len(set(kept)) >= 50
     assert {len(each) for each in bodies.values()} == {1}
     assert Counter(json.loads(next(iter(each)))["requestId"] for each in bodies.values()) == Counter(kept)

@@ -39,8 +39,8 @@ class Metered:
             self.served += 1
             whole = now + (self.limit - self.left) * 60 / self.limit
         reset = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole))
-        told = [("limit", str(self.limit)), ("remaining", str(int(self.left))), ("reset", reset)]
-        headers = [(f"anthropic-ratelimit-requests-{name}", value) for name, value in told]
+        limits = [("limit", str(self.limit)), ("remaining", str(int(self.left))), ("reset", reset)]
+        headers = [(f"anthropic-ratelimit-requests-{name}", value) for name, value in limits]
         return (head(headers=headers), started(), *written("ok"), *stopped())
 
 
@@ -127,7 +127,7 @@ def test_a_spend_cap_parks_the_queue_with_one_alert_and_goes_on_by_itself(
         rig.post("/api/resume")  # as the slow schedule would, later
         assert [rig.finished(f"m-{number}")["status"] for number in range(5)] == ["completed"] * 5
         assert rig.finished("r-1")["status"] == "completed"
-        assert [one.path for one in hook.received].count("/alert") == 1
+        assert [item.path for item in hook.received].count("/alert") == 1
 
 
 def test_an_overload_before_any_text_counts_no_attempt(tmp_path: Path, hook: Receiver) -> None:

@@ -37,8 +37,8 @@ def a_port() -> int:
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("relay")
-    told = {"RELAY_TRUSTED_PROXY": "127.0.0.1", "RELAY_PUBLIC_URL": f"https://{NAME}", "RELAY_RATE_LIMIT": "3/1m"}
-    with Rig(folder, **told) as rig:
+    fields = {"RELAY_TRUSTED_PROXY": "127.0.0.1", "RELAY_PUBLIC_URL": f"https://{NAME}", "RELAY_RATE_LIMIT": "3/1m"}
+    with Rig(folder, **fields) as rig:
         rig.start_api()
         yield rig
 
@@ -152,9 +152,9 @@ def test_clients_are_distinguished_by_their_address_whatever_they_send(front, re
         lies = {"X-Forwarded-For": f"192.0.2.{turn}", "Forwarded": f"for=192.0.2.{turn}", "X-API-Key": f"wrong-{turn}"}
         return front.ask("GET", "/api/jobs", source=source, headers=lies).status_code
 
-    one, other = f"127.0.0.{number}", f"127.0.0.{number + 1}"
+    item, other = f"127.0.0.{number}", f"127.0.0.{number + 1}"
 
-    assert [guess(one, turn) for turn in range(5)] == [403, 403, 403, 429, 429]
+    assert [guess(item, turn) for turn in range(5)] == [403, 403, 403, 429, 429]
     assert guess(other, 9) == 403
 
 
@@ -165,8 +165,8 @@ def test_forwarded_headers_are_ignored_without_the_proxy(relay):
         with requests.Session() as session:
             session.trust_env = False
             session.mount("http://", _From("127.0.0.30", "x"))
-            told = {"X-Forwarded-For": f"192.0.2.{100 + turn}", "X-API-Key": f"wrong-{turn}"}
-            return session.get(f"{relay.url}/api/jobs", headers=told, timeout=10).status_code
+            fields = {"X-Forwarded-For": f"192.0.2.{100 + turn}", "X-API-Key": f"wrong-{turn}"}
+            return session.get(f"{relay.url}/api/jobs", headers=fields, timeout=10).status_code
 
     assert [guess(turn) for turn in range(5)] == [403, 403, 403, 429, 429]
 
@@ -187,11 +187,11 @@ def test_a_body_that_is_too_large_gets_the_relay_s_own_error(front, tmp_path):
     command += ["--connect-to", f"{NAME}:443:127.0.0.1:{front.port}", "--header", "Content-Type: application/json"]
     command += ["--header", f"X-API-Key: {KEY}", "--data-binary", f"@{body}", f"https://{NAME}/api/claude"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    said, _, status = done.stdout.rpartition("\n")
+    body_text, _, status = done.stdout.rpartition("\n")
 
     assert status == "413", done.stdout
-    assert json.loads(said)["type"] == "too_large"
-    assert json.loads(said).keys() == {"error", "message", "status", "type", "problems"}
+    assert json.loads(body_text)["type"] == "too_large"
+    assert json.loads(body_text).keys() == {"error", "message", "status", "type", "problems"}
 
 
 def test_the_recipes_wait_longer_than_the_relay_does():

@@ -24,17 +24,17 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def above(tmp_path: Path) -> Iterator[Above]:
-    with Above(tmp_path / "notify") as heard:
-        yield heard
+    with Above(tmp_path / "notify") as above_socket:
+        yield above_socket
 
 
 def handed_to(above: Above) -> int:
     """The last MAINPID that was notified."""
-    found = eventually(lambda: re.search(r"^MAINPID=(\d+)\nREADY=1$", above.all(), re.MULTILINE), within=60)
-    return int(found[1])
+    match = eventually(lambda: re.search(r"^MAINPID=(\d+)\nREADY=1$", above.all(), re.MULTILINE), within=60)
+    return int(match[1])
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -50,7 +50,7 @@ def ended(pid: int) -> Iterator[None]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-        eventually(lambda: gone(pid), within=30)
+        eventually(lambda: has_ended(pid), within=30)
 
 
 def test_a_worker_hands_over_in_mid_call(tmp_path: Path, above: Above) -> None:
@@ -89,13 +89,13 @@ def test_a_reload_reads_the_prices_again(tmp_path: Path, above: Above) -> None:
         Rig(tmp_path, upstream=upstream.url, NOTIFY_SOCKET=above.path, RELAY_PRICES=str(prices)).start() as rig,
     ):
         rig.submit({"prompt": "x", "requestId": "before"})
-        before = rig.finished("before")
+        earlier = rig.finished("before")
         priced("100")
         rig.worker.signal(signal.SIGHUP)
         with ended(handed_to(above)):
             assert rig.worker.wait(30) == 0
             rig.submit({"prompt": "x", "requestId": "after"})
-            assert rig.finished("after")["costUsd"] == pytest.approx(100 * before["costUsd"])
+            assert rig.finished("after")["costUsd"] == pytest.approx(100 * earlier["costUsd"])
 
 
 def test_an_api_hands_its_port_over(tmp_path: Path, above: Above) -> None:
@@ -114,8 +114,8 @@ def test_an_api_hands_its_port_over(tmp_path: Path, above: Above) -> None:
         rig.api.signal(signal.SIGHUP)
         with ended(handed_to(above)):
             assert rig.api.wait(30) == 0
-            before = len(answers)
-            eventually(lambda: len(answers) > before + 5)
+            earlier = len(answers)
+            eventually(lambda: len(answers) > earlier + 5)
             stop.set()
             caller.join(30)
             assert set(answers) == {202}
@@ -147,6 +147,6 @@ def test_a_stop_ends_waits_and_finishes_requests(tmp_path: Path) -> None:
 def asking(rig: Rig, what: str, rest: bytes) -> socket.socket:
     """A connection with an incomplete request."""
     host, port = rig.url.removeprefix("http://").split(":")
-    made = socket.create_connection((host, int(port)), timeout=30)
-    made.sendall(f"{what} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode() + rest)
-    return made
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection.sendall(f"{what} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode() + rest)
+    return connection

@@ -44,7 +44,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
         eventually(lambda: len(upstream.books) == 6 and rig.get("/api/jobs/cancelled")["partialResponse"], within=40)
 
         assert rig.post("/api/jobs/cancelled/cancel").status_code == 200
-        ended = {one.json["requestId"]: one.json for one in hook.wait_for(2, timeout=20)}
+        ended = {item.json["requestId"]: item.json for item in hook.wait_for(2, timeout=20)}
         assert {name: body["errorType"] for name, body in ended.items()} == {
             "cancelled": "cancelled",
             "late": "deadline",

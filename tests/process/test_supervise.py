@@ -25,12 +25,12 @@ def rig(tmp_path: Path):
 
 def children(pid: int) -> dict[str, int]:
     """The supervisor's processes by verb."""
-    found = {}
+    pids = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
         if len(words) > 1:  # what has ended and is not buried yet has no words
-            found[words[-2]] = int(child)
-    return found
+            pids[words[-2]] = int(child)
+    return pids
 
 
 @pytest.fixture
