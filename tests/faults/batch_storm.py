@@ -31,10 +31,10 @@ SETTINGS = {
     "RELAY_BATCH_SETTLE": "1s",
     "RELAY_BATCH_MARGIN": "20s",
 }
-#: From its submit to its needBy, in seconds, for a job of mode auto. A batch may keep it until 25 s before; the rest is
-#: for the live call of a worker that may have to be started first, twice, on a busy machine.
+#: Seconds from submit to needBy of a job of mode auto. A batch may keep it until 25 s before; the rest is for the live
+#: call of a worker that may have to be started first, twice, on a busy machine.
 NEEDED_WITHIN = (46.0, 60.0)
-#: A batch that is too slow, and was not answered when it was made, so that nobody can cancel it, ends after this long.
+#: Seconds until the end of a batch that is too slow and cannot be cancelled, as its creation was not answered.
 SLOW = 42.0
 
 

@@ -160,7 +160,7 @@ def images(steps: list[Step], *, seed: int, most: int) -> Iterator[tuple[int, di
     rng = random.Random(seed)
     moments = set(range(len(steps))) if len(steps) <= most else set(rng.sample(range(len(steps)), most))
     files: dict[str, File] = {}
-    unlinked: set[str] = set()  # unlinked, and the folder not synced since: they may come back
+    unlinked: set[str] = set()  # the folder was not synced since: they may reappear
     acknowledged: set[str] = set()
     for number, step in enumerate(steps):
         if step.kind == "ack":
@@ -174,7 +174,7 @@ def images(steps: list[Step], *, seed: int, most: int) -> Iterator[tuple[int, di
         elif step.kind == "sync":
             files[step.path].sync()
         else:
-            if step.path in unlinked and step.offset == 0:  # made anew under the same name
+            if step.path in unlinked and step.offset == 0:  # created again under the same name
                 unlinked.discard(step.path)
                 files[step.path] = File()
             files.setdefault(step.path, File()).pending.append(step)

@@ -85,13 +85,13 @@ def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None
         while time.monotonic() - began < seconds:
             which = rng.choice(("api", "worker", "worker"))
             if which == "worker" and rng.random() < 0.75:
-                # On a busy machine it would be killed each time before its first call: let it be at work.
+                # On a busy machine it would be killed each time before its first call: wait for one.
                 with contextlib.suppress(AssertionError):
                     eventually(lambda earlier=calls_before: len(upstream.books) > earlier, within=15)
             time.sleep(rng.uniform(0.3, 1.5))
             (rig.api if which == "api" else rig.worker).kill()
             books.kills[which] += 1
-            # The port is the same again; a worker is back when it holds its lock.
+            # The port stays the same; a worker is back when it holds its lock.
             calls_before = len(upstream.books) if which == "worker" else calls_before
             rig.start_api() if which == "api" else rig.start_worker()
             say(f"{time.monotonic() - began:6.1f} s  killed {which}, {len(books.accepted)} accepted")
@@ -117,7 +117,7 @@ def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[
     delivered: dict[str, list[Any]] = defaultdict(list)
     for item in hook.received:
         if len(item.body) < int(item.headers["content-length"]):
-            continue  # its sender was killed in the middle of it; no receiver takes that for a message
+            continue  # its sender was killed in the middle of it: no receiver accepts an incomplete message
         delivered[item.json["requestId"]].append(item)
     asked = Counter(seen.body["messages"][0]["content"] if isinstance(seen.body["messages"][0]["content"], str)
                     else seen.body["messages"][0]["content"][-1]["text"] for seen in upstream.books)  # fmt: skip

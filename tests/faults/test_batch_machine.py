@@ -40,10 +40,10 @@ class Walk:
         self.relay = Relay(self.store, QuietNotifier(), Policy(batch_size=3, batch_linger=5.0), rng=random.Random(1))
         self.numbers, self.ids = itertools.count(), itertools.count(1)
         self.accepted: list[str] = []
-        self.hands: list[Batch] = []  # what some worker believes to have in hand
-        self.created: dict[str, list[str]] = {}  # upstream's batches, whether we know of them or not
+        self.claims: list[Batch] = []  # the claims that some worker believes to have
+        self.created: dict[str, list[str]] = {}  # upstream's batches, recorded in the store or not
         self.of: dict[str, str] = {}  # our batch's id to upstream's
-        self.results: dict[str, Any] = {}  # what each custom_id came to, once: upstream does not change its mind
+        self.results: dict[str, Any] = {}  # the result of each custom_id, fixed once: upstream does not change it
         self.taken_in: Counter[str] = Counter()
 
     def close(self) -> None:
@@ -66,13 +66,13 @@ class Walk:
         """The next step of a batch, once it is due."""
         self.clock.advance(max(0.0, min(60.0, (self.relay.batches.next_at() or 0.0) - self.clock())))
         if (batch := self.relay.batches.claim_due(self._worker())) is not None:
-            self.hands.append(batch)
+            self.claims.append(batch)
 
     def go_on(self) -> None:
         """A worker runs the next step of a claimed batch, whose claim it may have lost."""
-        if not self.hands:
+        if not self.claims:
             return
-        batch, end = self.hands.pop(self.rng.randrange(len(self.hands))), self.rng.choice(ENDS)
+        batch, end = self.claims.pop(self.rng.randrange(len(self.claims))), self.rng.choice(ENDS)
         with contextlib.suppress(Conflict):
             if batch.state is BatchState.PLANNED:
                 self._send(batch, end)

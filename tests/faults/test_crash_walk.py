@@ -1,7 +1,7 @@
 """
-The crash walk: each use case with its n-th statement or commit failing, n = 1, 2, 3 … until a run meets none.
+The crash walk: each use case with its n-th statement or commit failing, n = 1, 2, 3 … until a run has no failure.
 
-After each: the rows are legal, nothing of the failed move is there, and the same move then succeeds.
+After each: the rows are legal, the failed action left nothing behind, and the same action then succeeds.
 (The method: https://sqlite.org/testing.html#i_o_error_testing)
 """
 
@@ -272,7 +272,7 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
         lambda w: w.relay.submit(a_submission("r", mode="batch")),
         lambda w, _: w.relay.batches.plan("w"),
     ),
-    "batch in hand": (
+    "batch claimed": (
         lambda w: (w.relay.submit(a_submission("r", mode="batch")), w.relay.batches.plan("w")),
         lambda w, _: w.relay.batches.claim_due("w"),
     ),
@@ -330,7 +330,7 @@ def test_a_use_case_is_atomic(world: Callable[[], World], name: str) -> None:
             here.failing.arm(0)
             legal(here.path)
             assert here.dump() == earlier, f"statement {at} left something behind"
-            act(here, prepared)  # nothing stands in the way of doing it again
+            act(here, prepared)  # it can be repeated
             legal(here.path)
             continue
         here.failing.arm(0)

@@ -75,11 +75,11 @@ def test_a_worker_out_of_file_handles_fails_no_job_for_it(tmp_path: Path) -> Non
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "warm", "requestId": "warm", "webhookUrl": hook.url("/x")})
         hook.wait_for(1, timeout=30)
-        allow(rig.worker, resource.RLIMIT_NOFILE, 4)  # fewer than it holds: what is open stays, nothing new opens
+        allow(rig.worker, resource.RLIMIT_NOFILE, 4)  # fewer than it has open: those stay open, no other can be opened
         names = [f"r-{number}" for number in range(4)]
         for name in names:
             assert rig.submit({"prompt": name, "requestId": name, "webhookUrl": hook.url("/x")}).status_code == 202
-        # One may go over the connection to the upstream that is still open from before.
+        # One call may use the connection to the upstream that is still open.
         eventually(lambda: rig.worker.output().count("reason=exhausted") >= 3, within=30)
         assert rig.worker.alive
         allow(rig.worker, resource.RLIMIT_NOFILE, PLENTY)
@@ -104,7 +104,7 @@ def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
             if answer.status_code == 202:
                 kept.append(f"big-{number}")
             else:
-                # 503 where it was the store that found no room.
+                # 503 where the store had no memory.
                 assert answer.status_code == answer.json()["status"] in (500, 503)
                 refused += 1
         small = eventually(lambda: rig.submit({"prompt": "small", "requestId": "small"}), within=20)

@@ -82,9 +82,9 @@ class Moves(RuleBasedStateMachine):
     def end(self, data: st.DataObject, remedy: Remedy | None) -> None:
         claimed = self._pick(data)
         self.claimed_jobs.remove(claimed)
-        with contextlib.suppress(Conflict):  # its lease was taken: refused, and that is right
+        with contextlib.suppress(Conflict):  # its lease was taken back: rightly refused
             if claimed.token not in self.on_the_way:
-                self._send(claimed)  # nothing ends that was never sent
+                self._send(claimed)  # only a sent call can end
             if remedy is None:
                 self.relay.execution.complete(claimed, a_completion())
             else:

@@ -18,7 +18,7 @@ def test_after_any_kill_every_202_ends_in_one_outcome(tmp_path: Path) -> None:
 
     assert counted["accepted"] > 50
     assert sum(counted["kills"].values()) >= 4
-    assert counted["interruptions"] > 0  # the kills did meet calls in the middle
+    assert counted["interruptions"] > 0  # kills did hit calls in the middle
 
 
 @pytest.mark.faults

@@ -1,6 +1,6 @@
 """
-Run inside `inner_net` (see `test_guard.py`): serve and worker as processes, in a network where all inner addresses
-listen on the ports that are asked for. Judged by the listeners' books and by what the caller is told.
+Run inside `inner_net` (see `test_guard.py`): serve and worker as processes, in a network namespace where all private
+addresses listen on the ports of the tests. Checked against the connections of the listeners and the caller's answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PDF = b"%PDF-1.7 inner secret"
 PUBLIC4, PUBLIC6 = "93.184.216.34", "2a00:1450:400f:80d::200e"
 PORT = 8080
 
-#: Addresses that are there and listen.
+#: Addresses that listen.
 INNER = [
     *("127.0.0.1", "127.0.0.2", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200"),
     *("168.63.129.16", "192.0.0.192", "192.0.2.1", "192.88.99.1", "198.18.0.1", "203.0.113.1", "240.0.0.1"),
@@ -28,7 +28,7 @@ INNER = [
     *("2001::1", "3fff::1", "5f00::1", "fe80::1"),
 ]
 
-#: Names that lead to them.
+#: Names that resolve to them.
 NAMES: dict[str, Any] = {
     "loop4.example.com": ["127.0.0.1"],
     "loop6.example.com": ["::1"],
@@ -57,7 +57,7 @@ OUTER = {
 }
 HOSTS = {"hosted.example.com": "127.0.0.1"}
 
-#: As the relay's callers write those names.
+#: Those names as callers write them.
 WRITTEN = [
     *(f"http://{name}:{PORT}/inner" for name in (*NAMES, *HOSTS)),
     f"http://BJØRN.example.com.:{PORT}/inner",
@@ -66,10 +66,10 @@ WRITTEN = [
     "http://loop4.example.com/inner",
 ]
 
-#: All there is, in halves: everything at once cannot be allowed.
+#: All networks, in halves: a list with everything at once is refused.
 EVERYTHING = "0.0.0.0/1,128.0.0.0/1,::/1,8000::/1"
 
-#: The addresses of the table, which only a door that is open lets in.
+#: The literal addresses of the table, which only a permissive API accepts.
 LITERAL = [url for url, why in REFUSED if why == ADDRESS]
 
 

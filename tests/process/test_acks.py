@@ -50,7 +50,7 @@ def test_an_acknowledged_result_is_recorded_and_any_other_is_sent_once_more(tmp_
 
         rig.worker.stop()
         rig.start_worker()
-        # Once the next one was reminded of, this one would have been, too.
+        # By the time of the next one's reminder, this one would have had its own, too.
         rig.submit({"requestId": "next", "prompt": "Hei", "webhookUrl": hook.url("/next")})
         hook.wait_for(2, path="/next", timeout=60)
         assert len(hook.wait_for(2, path="/forgotten")) == 2

@@ -18,7 +18,7 @@ from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
 
-#: What Make pastes unescaped, and what would break the JSON if it did so here.
+#: Characters that break JSON, as Make inserts values unescaped.
 PROMPT = 'Les fakturaen "nr. 7":\n{"sum": 1}\t\\ ferdig'
 
 

@@ -68,9 +68,9 @@ def test_an_answer_that_does_not_fit_is_repaired_once_even_by_another_worker(
         assert (got["status"], got["json"], got["attempts"]) == ("completed", {"n": 7}, 2)
         outcomes = [call["outcome"] for call in rig.get("/api/jobs/r")["calls"]]
         assert (outcomes, len(upstream.books)) == (["schema", "released", "completed"], 2)
-        asked, wrong, mend = upstream.books[1].body["messages"]
+        asked, wrong, repair = upstream.books[1].body["messages"]
         assert (asked["content"], wrong["content"]) == ("A number?", '{"n": 1}')
-        assert "minimum" in mend["content"]
+        assert "minimum" in repair["content"]
 
 
 def test_a_pause_and_a_refused_schema_are_each_a_line_of_the_ledger(tmp_path: Path, upstream: FakeClaude) -> None:

@@ -20,9 +20,9 @@ pytestmark = pytest.mark.process
 @pytest.mark.parametrize("by", [7200, -7200])
 def test_a_clock_that_is_set_ends_no_call_hastens_nothing_and_delays_nothing(tmp_path: Path, by: int) -> None:
     """
-    In mid-call, with one job delayed, one backing off and one delivery waiting for its next try.
+    In mid-call, with one job delayed, one backing off and one delivery waiting for its next attempt.
 
-    No lease is lost, no deadline comes early, and what waits waits as long as it would have.
+    No lease is lost, no deadline comes early, and all waits last as long as they would have.
     """
     clock, go_on = FakeTime(tmp_path), threading.Event()
     tries: list[float] = []

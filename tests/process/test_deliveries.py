@@ -188,7 +188,7 @@ def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tl
         assert all(post["statusCode"] is None for name in twice for post in tries[name])
         assert all(post["ms"] < 4000 for posts in tries.values() for post in posts)
         assert "certificate" in tries["wrong-certificate"][0]["reply"]
-        assert rig.status("drip-body")["delivery"]["status"] == "delivered"  # its status was heard
+        assert rig.status("drip-body")["delivery"]["status"] == "delivered"  # its status arrived
         assert rig.status("not-here")["delivery"]["status"] == "pending"  # it has two minutes
         assert not [item for item in hook.received if item.path.startswith("/never")]
         assert strange_tls.received == []
@@ -223,7 +223,7 @@ def test_one_signed_alert_for_many_dead_callbacks_though_three_processes_watch(t
         submit(rig, hook.url("/live"), "live")
         hook.wait_for(1, path="/live", timeout=10)
         eventually(lambda: deliveries(rig)["dead"] == 30)
-        time.sleep(5)  # long enough for each of the three to have looked twice
+        time.sleep(5)  # two evaluations by each of the three
 
         Webhook(secret).verify(alert.body.decode(), alert.headers)
         content = json.loads(alert.body)

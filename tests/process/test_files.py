@@ -82,8 +82,8 @@ def test_the_api_refuses_a_private_file_url(tmp_path: Path, shelf: Receiver) -> 
 
 def test_a_file_server_that_hangs_delays_no_other_job(tmp_path: Path, upstream: FakeClaude, shelf: Receiver) -> None:
     """
-    More of its jobs than are called at once: others go on. One that is cancelled ends at once; those whose worker is
-    killed are fetched again, with nothing sent and nothing to pay twice.
+    With more of its jobs than slots, others go on. A cancelled one ends at once; after a kill of the worker the files
+    are fetched again, with nothing sent and nothing paid twice.
     """
     shelf.answer("/slow.pdf", Answer(delay=60))
     with Rig(tmp_path, upstream=upstream.url).start() as rig:

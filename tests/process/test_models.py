@@ -80,7 +80,7 @@ def test_another_model_answers_what_the_first_declines_or_is_too_busy_for(tmp_pa
         assert got["busy"]["warnings"] == [
             "claude-haiku-5-5 was overloaded for long; claude-fable-5-1 was asked instead"
         ]
-        # Whoever it is asked of declines that one: each once, and then it has failed.
+        # Every model declines that one: each is called once, and then it has failed.
         assert (got["awful"]["status"], got["awful"]["errorType"]) == ("failed", "refused")
         assert got["awful"]["warnings"] == ["claude-sonnet-5-5 declined to answer; claude-opus-5-5 was asked instead"]
         asked = [seen.body["model"] for seen in upstream.books if "awful" in str(seen.body)]

@@ -61,7 +61,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
         assert all(rig.get(f"/api/jobs/{name}")["possibleDuplicateCharge"] for name in ("again", "partial", "held"))
         assert len(upstream.books) == 6
 
-        rig.start_worker()  # the one to be tried again is tried once more, and then it is over
+        rig.start_worker()  # the interrupted one has one more attempt, and then it ends
         eventually(lambda: len(upstream.books) == 7)
         rig.worker.signal(TERM)
         rig.worker.signal(TERM)  # at once
@@ -117,7 +117,7 @@ def test_a_call_is_not_taken_back_from_a_worker_that_could_not_renew_its_lease(
             rig.worker.signal(STOP)
             time.sleep(7)
             rig.worker.signal(CONT)
-        time.sleep(4)  # two looks at who stands still
+        time.sleep(4)  # two checks for stale leases
         go_on.set()
 
         assert rig.finished("r-1")["status"] == "completed"

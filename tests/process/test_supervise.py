@@ -28,7 +28,7 @@ def children(pid: int) -> dict[str, int]:
     pids = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-        if len(words) > 1:  # what has ended and is not buried yet has no words
+        if len(words) > 1:  # a zombie has no arguments
             pids[words[-2]] = int(child)
     return pids
 
