@@ -28,7 +28,7 @@ _MOST_ENTRIES = 10_000
 
 @dataclass(frozen=True)
 class Prefix:
-    """A request up to the end of one block: its hash, its tokens, and the life of the breakpoint there, if any."""
+    """A request up to the end of a block: its hash, its tokens, and the lifetime of its breakpoint, if any."""
 
     digest: str
     tokens: int
@@ -128,7 +128,7 @@ def _life(block: Any, where: str) -> str | None:
 
 
 def _text(value: Any) -> str:
-    """The cache key of a block: the same with and without a breakpoint, and for a string and its text block."""
+    """The cache key of a block: independent of its breakpoint, and equal for a string and its text block."""
     if isinstance(value, dict):
         value = {key: item for key, item in value.items() if key not in ("cache_control", "type")}
     elif isinstance(value, list):

@@ -91,7 +91,7 @@ def _tool_block(tool_use: Mapping[str, Any], index: int) -> Iterator[Event]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """Split a text into pieces of a few words, at least two if it can be, so that a stream can break in the middle."""
+    """Split a text into pieces of a few words, at least two if possible: a stream must have a middle."""
     size = max(1, min(_DELTA, len(text) // 2))
     return (match[0] for match in re.finditer(rf".{{1,{size}}}(?:\S{{0,12}}\s|$)|.{{1,{size}}}", text, re.DOTALL))
 

@@ -44,7 +44,7 @@ class FieldName:
     seed: str
 
     def place(self) -> tuple[str, str]:
-        """A postal code and its town; fields whose names differ only in which of the two they are share a place."""
+        """A postal code and its town, the same for fields whose names differ only in that."""
         owner = re.sub(r"post ?(nr|nummer|code|sted)|zip ?(code)?|city|\bby\b|\bsted\b", "", self.words)
         return randomness(self.seed, owner).choice(_PLACES)
 
@@ -190,7 +190,7 @@ _NUMBERS: tuple[tuple[str, Callable[[Random], float]], ...] = (
 
 
 def text(name: FieldName) -> str:
-    """A string for a field of this name; without a hint in the name, it says that it comes from the sandbox."""
+    """A string for a field of this name; without a hint in the name, it names the sandbox."""
     for pattern, generate in _TEXTS:
         if re.search(pattern, name.words):
             return generate(name)

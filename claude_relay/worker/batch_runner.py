@@ -27,7 +27,7 @@ _STOPPED = Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped",
 
 class BatchRunner:
     """
-    Processes batches. All its state is in the store, so that it may stop at any point and another worker continues.
+    Processes batches. All its state is in the store: it may stop at any point, and another worker continues.
 
     `news` is called after each final result, as a delivery may be due. `most`: bytes of requests in one batch.
     """

@@ -174,7 +174,7 @@ class CallExecutor:
         return execution.interrupt(claimed, partial, why=end.message)
 
     def _store(self, running: InFlightCall, write: Callable[[], Job]) -> Job | None:
-        """Retry while the store is unavailable: a paid answer must not be lost to a disk that is full for a while."""
+        """Retry while the store is unavailable: a temporarily full disk must not lose a paid answer."""
 
         def give_up(state: tenacity.RetryCallState) -> bool:
             running.touch()

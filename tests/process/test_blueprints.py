@@ -33,7 +33,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def written(rig: Rig, *args: str) -> dict[str, Any]:
-    """What the command writes, by file."""
+    """The generated files by name."""
     folder = rig.folder / "scenarios"
     output = rig.command("blueprint", *args, "-o", str(folder), "--force")
     assert output.returncode == 0, output.stderr
