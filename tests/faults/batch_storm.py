@@ -80,8 +80,10 @@ def submit(rig: Rig, bodies: list[dict[str, Any]]) -> None:
     eventually(taken, within=60, every=0.1)
 
 
-def run(folder: Path, *, jobs: int, seed: int, seconds: float = 20.0, say: Any = lambda text: None) -> dict[str, Any]:
-    """Run one storm, check the promises, and return the counts."""
+def run(
+    folder: Path, *, jobs: int, seed: int, seconds: float = 20.0, kills: int = 0, say: Any = lambda text: None
+) -> dict[str, Any]:
+    """Run one storm of at least that many seconds and kills, check the promises, and return the counts."""
     rng, storm = random.Random(seed), Storm()
     shelf = Shelf(span=lambda: rng.uniform(0.2, 4.0), slow_span=SLOW, seed=seed, creations=faults(rng, jobs))
     with (
@@ -97,7 +99,7 @@ def run(folder: Path, *, jobs: int, seed: int, seconds: float = 20.0, say: Any =
             numbers = range(start, min(start + 50, jobs))
             storm.names += [f"b-{number}" for number in numbers]
             submit(rig, [body(f"b-{number}", number, hook, rng, storm) for number in numbers])
-        while time.monotonic() - began < seconds:
+        while time.monotonic() - began < seconds or storm.kills.total() < kills:
             time.sleep(rng.uniform(1.0, 5.0))
             victim = rng.randrange(3)
             if victim == 2:

@@ -63,8 +63,8 @@ def call(rig: Rig, hook: Receiver, name: str, books: Books) -> None:
         time.sleep(0.05)
 
 
-def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None) -> dict[str, Any]:
-    """Run one storm, check the promises, and return the counts."""
+def run(folder: Path, *, seconds: float, seed: int, kills: int = 0, say: Any = lambda text: None) -> dict[str, Any]:
+    """Run one storm of at least that many seconds and kills, check the promises, and return the counts."""
     rng, books, stop = random.Random(seed), Books(), threading.Event()
     with FakeClaude(otherwise=slowly) as upstream, Receiver() as hook, Rig(folder, upstream=upstream.url) as rig:
         rig.start()
@@ -82,7 +82,7 @@ def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None
         for thread in callers:
             thread.start()
         began, calls_before = time.monotonic(), 0
-        while time.monotonic() - began < seconds:
+        while time.monotonic() - began < seconds or books.kills.total() < kills:
             which = rng.choice(("api", "worker", "worker"))
             if which == "worker" and rng.random() < 0.75:
                 # On a busy machine it would be killed each time before its first call: wait for one.
