@@ -1,4 +1,4 @@
-"""`python -m claude_relay.sandbox --port 0`: the sandbox alone, until SIGINT or SIGTERM; it prints its address."""
+"""`python -m claude_relay.sandbox --port 0`: the sandbox alone, until SIGINT or SIGTERM; it prints its URL."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ UNREACHABLE = 69
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; 0 then, 69 if the address cannot be had."""
+    """Serve until stopped; returns 0, or 69 if the address is not available."""
     parser = argparse.ArgumentParser(prog="python -m claude_relay.sandbox", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="where to listen; 0 takes a free port")
+    parser.add_argument("--port", type=int, default=0, help="the port to listen on; 0 takes a free one")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (127.0.0.1)")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each piece of a streamed answer (0)")
-    parser.add_argument("--batch-time", type=float, default=SPAN, help=f"seconds that a batch takes ({SPAN:g})")
+    parser.add_argument("--batch-time", type=float, default=SPAN, help=f"least seconds that a batch takes ({SPAN:g})")
     options = parser.parse_args(arguments)
 
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""What the sandbox says to an `Ask`: the text or the JSON, why it stopped, and what it weighs."""
+"""The answer of the sandbox to a request: its text or JSON, its stop reason, and its tokens."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_relay.sandbox import directives, tokens
-from claude_relay.sandbox.cache import NONE, Cached
+from claude_relay.sandbox import tokens
+from claude_relay.sandbox.cache import NO_CACHE_USAGE, CacheUsage
+from claude_relay.sandbox.directives import without_directives
 from claude_relay.sandbox.request import MessageRequest
 from claude_relay.sandbox.schema_faker import fake_value
 
@@ -22,7 +23,7 @@ _FILLER = (
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One answer, whole: how it travels is decided elsewhere."""
+    """One complete answer; `response_script` decides how it is sent."""
 
     id: str
     model: str
@@ -32,22 +33,22 @@ class Answer:
     stop_details: Mapping[str, Any] | None = None
     input_tokens: int
     output_tokens: int
-    cached: Cached = NONE
+    cache_usage: CacheUsage = NO_CACHE_USAGE
     tool_use: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def fresh_tokens(self) -> int:
-        """Input that was neither read from the cache nor written into it."""
-        return max(0, self.input_tokens - self.cached.read - self.cached.written)
+        """Input tokens that were neither read from the cache nor written to it."""
+        return max(0, self.input_tokens - self.cache_usage.read - self.cache_usage.written)
 
 
-def answer(ask: MessageRequest, *, message_id: str) -> Answer:
+def answer(request: MessageRequest, *, message_id: str) -> Answer:
     """The answer to a request; the same request is always answered with the same text."""
-    orders = ask.orders
-    if orders.refuse:
+    directives = request.directives
+    if directives.refuse:
         return Answer(
             id=message_id,
-            model=ask.model,
+            model=request.model,
             text="",
             stop_reason="refusal",
             stop_details={
@@ -55,87 +56,92 @@ def answer(ask: MessageRequest, *, message_id: str) -> Answer:
                 "category": "general_harms",
                 "explanation": "The claude-relay sandbox was told to refuse; Claude has not seen this request.",
             },
-            input_tokens=ask.input_tokens,
+            input_tokens=request.input_tokens,
             output_tokens=1,
         )
 
-    text, stop_reason = _text(ask), "end_turn"
-    if orders.cut_short or (orders.pause_turn and not ask.continuing):
+    text, stop_reason = _text(request), "end_turn"
+    if directives.cut_short or (directives.pause_turn and not request.continuing):
         text = text[: max(1, len(text) // 2)]
-        stop_reason = "max_tokens" if orders.cut_short else "pause_turn"
+        stop_reason = "max_tokens" if directives.cut_short else "pause_turn"
 
     tool_use = None
-    if ask.tool is not None:
-        stop_reason, tool_use = "tool_use", _tool_use(ask, ask.tool, message_id)
+    if request.tool is not None:
+        stop_reason, tool_use = "tool_use", _tool_use(request, request.tool, message_id)
 
-    stop_sequence = _first_of(text, ask.stop_sequences)
+    stop_sequence = _first_of(text, request.stop_sequences)
     if stop_sequence is not None:
         text, stop_reason = text[: text.index(stop_sequence)], "stop_sequence"
 
     weight = tokens.of_text(text)
-    if weight > ask.max_tokens:
-        text, weight, stop_reason, stop_sequence = tokens.cut(text, ask.max_tokens), ask.max_tokens, "max_tokens", None
+    if weight > request.max_tokens:
+        text, weight, stop_reason, stop_sequence = (
+            tokens.cut(text, request.max_tokens),
+            request.max_tokens,
+            "max_tokens",
+            None,
+        )
     return Answer(
         id=message_id,
-        model=ask.model,
+        model=request.model,
         text=text,
         stop_reason=stop_reason,
         stop_sequence=stop_sequence,
-        input_tokens=ask.input_tokens,
+        input_tokens=request.input_tokens,
         output_tokens=weight + (tokens.of_text(json.dumps(tool_use)) if tool_use else 0),
         tool_use=tool_use,
     )
 
 
-def _tool_use(ask: MessageRequest, tool: Mapping[str, Any], message_id: str) -> dict[str, Any]:
+def _tool_use(request: MessageRequest, tool: Mapping[str, Any], message_id: str) -> dict[str, Any]:
     identity = message_id.replace("msg_", "toolu_")
     return {
         "type": "tool_use",
         "id": identity,
         "name": tool["name"],
-        "input": fake_value(tool["input_schema"], ask.digest),
+        "input": fake_value(tool["input_schema"], request.digest),
     }
 
 
-def _text(ask: MessageRequest) -> str:
-    orders = ask.orders
-    if ask.schema is not None:
-        if orders.say is not None:
-            return orders.say
-        made = json.dumps(fake_value(ask.schema, ask.digest), ensure_ascii=False)
-        bad = orders.bad_json and not (ask.repairing and orders.bad_times == 1)
-        return made[:-1] + ', "sandbox' if bad else made
-    if orders.say is not None:
-        return f"{orders.say}\n\n{SIGNATURE}"
-    if orders.long is not None:
-        return _long(orders.long)
-    return f"{SIGNATURE} {_about(ask)}"
+def _text(request: MessageRequest) -> str:
+    directives = request.directives
+    if request.schema is not None:
+        if directives.say is not None:
+            return directives.say
+        text = json.dumps(fake_value(request.schema, request.digest), ensure_ascii=False)
+        bad = directives.bad_json and not (request.repairing and directives.bad_times == 1)
+        return text[:-1] + ', "sandbox' if bad else text
+    if directives.say is not None:
+        return f"{directives.say}\n\n{SIGNATURE}"
+    if directives.long is not None:
+        return _long(directives.long)
+    return f"{SIGNATURE} {_about(request)}"
 
 
-def _about(ask: MessageRequest) -> str:
-    """A sentence that shows what arrived: the beginning of the prompt, and the files."""
-    topic = directives.without_directives(ask.prompt)
+def _about(request: MessageRequest) -> str:
+    """A sentence that shows the beginning of the prompt and the number of files."""
+    topic = without_directives(request.prompt)
     shown = topic if len(topic) <= _TOPIC else topic[:_TOPIC].rsplit(" ", 1)[0] + " …"
     asked = f"It was asked: “{shown}”" if shown else "It was asked nothing but to behave in a certain way"
-    with_files = _files(ask)
+    with_files = _files(request)
     return f"{asked}{f', with {with_files}' if with_files else ''}. With a real key Claude's own answer stands here."
 
 
-def _files(ask: MessageRequest) -> str:
+def _files(request: MessageRequest) -> str:
     parts = []
-    if ask.documents:
-        pages = f" of {ask.pages} page{'s' * (ask.pages != 1)} in all" if ask.pages else ""
-        parts.append(f"{ask.documents} document{'s' * (ask.documents != 1)}{pages}")
-    if ask.images:
-        parts.append(f"{ask.images} image{'s' * (ask.images != 1)}")
+    if request.documents:
+        pages = f" of {request.pages} page{'s' * (request.pages != 1)} in all" if request.pages else ""
+        parts.append(f"{request.documents} document{'s' * (request.documents != 1)}{pages}")
+    if request.images:
+        parts.append(f"{request.images} image{'s' * (request.images != 1)}")
     return " and ".join(parts)
 
 
 def _long(count: int) -> str:
-    words_of_it = _FILLER.split()
-    return " ".join(words_of_it[index % len(words_of_it)] for index in range(count))
+    words = _FILLER.split()
+    return " ".join(words[index % len(words)] for index in range(count))
 
 
 def _first_of(text: str, sequences: tuple[str, ...]) -> str | None:
-    found = [sequence for sequence in sequences if sequence in text]
-    return min(found, key=text.index) if found else None
+    matches = [sequence for sequence in sequences if sequence in text]
+    return min(matches, key=text.index) if matches else None

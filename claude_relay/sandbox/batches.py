@@ -1,8 +1,8 @@
 """
-Message Batches: made, listed, looked at, canceled and read, as Anthropic's are, but done within moments.
+Message Batches, as Anthropic has them, but finished within seconds.
 
 A batch takes as long as its slowest request says (`slow`, `hang`), at least `SPAN`. Results come in another order than
-the requests, and what each of them cost is in the books under its custom_id.
+the requests, and the books have the cost of each under its custom_id.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
-from claude_relay.sandbox import request, response_script
+from claude_relay.sandbox import response_script
 from claude_relay.sandbox.answers import answer
 from claude_relay.sandbox.call_log import Call, CallLog
 from claude_relay.sandbox.messages import message
 from claude_relay.sandbox.paging import paged
 from claude_relay.sandbox.problem import ApiError, invalid
-from claude_relay.sandbox.request import MessageRequest
+from claude_relay.sandbox.request import MessageRequest, check_version, parse
 
 SPAN = 2.0
 MOST_REQUESTS = 100_000
@@ -35,18 +35,18 @@ _KINDS = ("succeeded", "errored", "canceled", "expired")
 
 @dataclass
 class Batch:
-    """One of them. `asks`: each request, understood, or the error that it will come to."""
+    """One batch. `requests`: each parsed request by custom_id, or the error that is its result."""
 
     id: str
     at: float
     ready_at: float
-    asks: dict[str, MessageRequest | ApiError] = field(repr=False)
+    requests: dict[str, MessageRequest | ApiError] = field(repr=False)
     canceled_at: float | None = None
     ended_at: float | None = None
     results: list[dict[str, Any]] = field(default_factory=list, repr=False)
 
-    def shown(self, base: str) -> dict[str, Any]:
-        """As the API shows it; its counts stay at nothing until all of it has ended."""
+    def info(self, base_url: str) -> dict[str, Any]:
+        """The JSON of the batch; the counts of results stay at zero until all of it has ended."""
         kinds = [line["result"]["type"] for line in self.results]
         counts = {kind: kinds.count(kind) for kind in _KINDS}
         status = "ended" if self.ended_at else "canceling" if self.canceled_at else "in_progress"
@@ -54,18 +54,18 @@ class Batch:
             "id": self.id,
             "type": "message_batch",
             "processing_status": status,
-            "request_counts": {"processing": len(self.asks) - len(kinds), **counts},
+            "request_counts": {"processing": len(self.requests) - len(kinds), **counts},
             "created_at": _time(self.at),
             "expires_at": _time(self.at + EXPIRES),
             "ended_at": _time(self.ended_at),
             "cancel_initiated_at": _time(self.canceled_at),
             "archived_at": None,
-            "results_url": f"{base}/v1/messages/batches/{self.id}/results" if self.ended_at else None,
+            "results_url": f"{base_url}/v1/messages/batches/{self.id}/results" if self.ended_at else None,
         }
 
 
 class Batches:
-    """All of them, oldest first; safe for the threads of a server. They live as long as the sandbox does."""
+    """All batches, oldest first, thread-safe. They live as long as the sandbox does."""
 
     def __init__(self, books: CallLog, *, span: float = SPAN) -> None:
         self._books, self._span = books, span
@@ -73,44 +73,44 @@ class Batches:
         self._batches: dict[str, Batch] = {}
 
     def create(self, body: Mapping[str, Any], *, version: str, now: float) -> Batch:
-        """Make one. What is wrong with a single request shows in its result, as upstream, and not here."""
-        asks = {
-            custom_id: self._understood(params, version)
-            for custom_id, params in _requests(body.get("requests"), version=version)
+        """Create a batch. An invalid request shows in its result, as upstream, and not here."""
+        requests = {
+            custom_id: self._parse(params, version)
+            for custom_id, params in _params_by_id(body.get("requests"), version=version).items()
         }
-        for ask in asks.values():
-            if isinstance(ask, MessageRequest) and ask.orders.batch_error is not None:
-                attempt = self._books.attempt(f"batch {ask.digest}")
-                if ask.orders.batch_error.times is None or attempt <= ask.orders.batch_error.times:
-                    raise ApiError(ask.orders.batch_error.status, "a prompt asked for an error of the whole batch.")
-        slowest = max(
-            (ask.orders.slow + ask.orders.hang for ask in asks.values() if isinstance(ask, MessageRequest)), default=0.0
-        )
-        made = Batch(
+        valid = [request for request in requests.values() if isinstance(request, MessageRequest)]
+        for request in valid:
+            error = request.directives.batch_error
+            if error is not None:
+                attempt = self._books.next_attempt(f"batch {request.digest}")
+                if error.times is None or attempt <= error.times:
+                    raise ApiError(error.status, "a prompt asked for an error of the whole batch.")
+        slowest = max((request.directives.slow + request.directives.hang for request in valid), default=0.0)
+        batch = Batch(
             id=f"msgbatch_sandbox_{uuid.uuid4().hex[:20]}",
             at=now,
             ready_at=now + max(self._span, slowest),
-            asks=asks,
+            requests=requests,
         )
         with self._lock:
-            self._batches[made.id] = made
+            self._batches[batch.id] = batch
             while len(self._batches) > KEPT:
                 del self._batches[next(iter(self._batches))]
 
-        return made
+        return batch
 
     def find(self, batch_id: str, *, now: float) -> Batch:
-        """One of them, as far as it is by now."""
+        """A batch in its state at the time `now`; 404 if there is none."""
         with self._lock:
             batch = self._batches.get(batch_id)
             if batch is None:
-                raise ApiError(404, f"there is no batch {batch_id[:60]}: the sandbox forgets them when it ends.")
-            self._go_on(batch, now)
+                raise ApiError(404, f"there is no batch {batch_id[:60]}: the sandbox keeps them only while it runs.")
+            self._advance(batch, now)
 
             return batch
 
     def cancel(self, batch_id: str, *, now: float) -> Batch:
-        """Ask for its end, which comes with the next look; one that has ended stays as it is."""
+        """Request the cancellation, which the next call carries out; an ended batch stays as it is."""
         with self._lock:
             batch = self.find(batch_id, now=now)
             if batch.ended_at is None and batch.canceled_at is None:
@@ -118,11 +118,11 @@ class Batches:
 
             return batch
 
-    def page(self, query: Mapping[str, Sequence[str]], base: str, *, now: float) -> dict[str, Any]:
+    def page(self, query: Mapping[str, Sequence[str]], base_url: str, *, now: float) -> dict[str, Any]:
         """`GET /v1/messages/batches`: newest first."""
         with self._lock:
-            self.go_on(now)
-            return paged(list(self._batches.values())[::-1], query, show=lambda batch: batch.shown(base))
+            self.advance(now)
+            return paged(list(self._batches.values())[::-1], query, show=lambda batch: batch.info(base_url))
 
     def lines(self, batch_id: str, *, now: float) -> bytes:
         """The results as JSON lines."""
@@ -134,25 +134,28 @@ class Batches:
             json.dumps(line, ensure_ascii=False).encode("utf-8", "replace") + b"\n" for line in batch.results
         )
 
-    def go_on(self, now: float) -> None:
-        """Bring all of them to where they are by now."""
+    def advance(self, now: float) -> None:
+        """Bring all batches to their state at the time `now`."""
         with self._lock:
             for batch in self._batches.values():
-                self._go_on(batch, now)
+                self._advance(batch, now)
 
-    def _go_on(self, batch: Batch, now: float) -> None:
+    def _advance(self, batch: Batch, now: float) -> None:
         canceled = batch.canceled_at is not None and now > batch.canceled_at
         if batch.ended_at is not None or not (canceled or now >= batch.ready_at):
             return
         done = now >= batch.ready_at
         results = [
-            {"custom_id": custom_id, "result": self._result(batch, custom_id, ask) if done else {"type": "canceled"}}
-            for custom_id, ask in batch.asks.items()
+            {
+                "custom_id": custom_id,
+                "result": self._result(batch, custom_id, request) if done else {"type": "canceled"},
+            }
+            for custom_id, request in batch.requests.items()
         ]
         batch.results = results[1::2] + results[::2]
         batch.ended_at = now
 
-    def _result(self, batch: Batch, custom_id: str, ask: MessageRequest | ApiError) -> dict[str, Any]:
+    def _result(self, batch: Batch, custom_id: str, request: MessageRequest | ApiError) -> dict[str, Any]:
         call = self._books.open(
             Call(
                 time=time.time(),
@@ -162,50 +165,50 @@ class Batches:
                 custom_id=custom_id,
             )
         )
-        if isinstance(ask, ApiError):
-            return self._errored(call, ask)
-        orders = ask.orders
-        attempt = self._books.attempt(ask.digest) if orders.counted else 1
-        self._books.note(call, model=ask.model, prompt_sha256=ask.digest, attempt=attempt)
-        if orders.expires(attempt):
+        if isinstance(request, ApiError):
+            return self._errored(call, request)
+        directives = request.directives
+        attempt = self._books.next_attempt(request.digest) if directives.counted else 1
+        self._books.note(call, model=request.model, prompt_sha256=request.digest, attempt=attempt)
+        if directives.expires(attempt):
             self._books.note(call, ended="expired")
             return {"type": "expired"}
-        trouble = orders.trouble(attempt)
-        error = response_script.refusal(trouble, time.time()) if trouble else None
+        fault = directives.fault(attempt)
+        error = response_script.refusal(fault, time.time()) if fault else None
         if error is not None:
             return self._errored(call, error)
 
-        found = answer(ask, message_id=f"msg_sandbox_{uuid.uuid4().hex[:24]}")
-        # One after the other, so that all but the first find what is marked; upstream it is luck.
-        found = replace(found, cached=self._books.cache.use(ask.beginnings, time.time()))
-        self._books.record_success(ask.digest)
+        reply = answer(request, message_id=f"msg_sandbox_{uuid.uuid4().hex[:24]}")
+        # One after the other, so that all but the first hit the cache; upstream that is chance.
+        reply = replace(reply, cache_usage=self._books.cache.use(request.prefixes, time.time()))
+        self._books.record_success(request.digest)
         self._books.note(
             call,
             status=200,
             ended="finished",
-            message_id=found.id,
-            input_tokens=found.input_tokens,
-            cache_read_tokens=found.cached.read,
-            cache_write_tokens=found.cached.written,
-            cache_life=found.cached.life,
-            output_tokens=found.output_tokens,
+            message_id=reply.id,
+            input_tokens=reply.input_tokens,
+            cache_read_tokens=reply.cache_usage.read,
+            cache_write_tokens=reply.cache_usage.written,
+            cache_life=reply.cache_usage.life,
+            output_tokens=reply.output_tokens,
         )
-        whole = message(found)
+        body = message(reply)
 
-        return {"type": "succeeded", "message": {**whole, "usage": {**whole["usage"], "service_tier": "batch"}}}
+        return {"type": "succeeded", "message": {**body, "usage": {**body["usage"], "service_tier": "batch"}}}
 
-    def _understood(self, params: Mapping[str, Any], version: str) -> MessageRequest | ApiError:
+    def _parse(self, params: Mapping[str, Any], version: str) -> MessageRequest | ApiError:
         for name in ("stream", "speed"):
             if params.get(name) not in (None, False, "standard"):
                 return invalid(name, "is not supported in a batch")
         try:
-            return request.parse(params, version=version, find=self._find)
+            return parse(params, version=version, find_file=self._find_file)
         except ApiError as exc:
             return exc
 
-    def _find(self, file_id: str) -> tuple[str, bytes]:
-        found = self._books.files.get(file_id, time.time())
-        return found.media_type, found.data
+    def _find_file(self, file_id: str) -> tuple[str, bytes]:
+        file = self._books.files.get(file_id, time.time())
+        return file.media_type, file.data
 
     def _errored(self, call: Call, error: ApiError) -> dict[str, Any]:
         self._books.note(call, status=error.status, ended="error")
@@ -213,25 +216,25 @@ class Batches:
         return {"type": "errored", "error": error.body(call.request_id)}
 
 
-def _requests(requests: Any, *, version: str) -> list[tuple[str, Any]]:
-    """What makes a batch refused as a whole, as far as it is seen at once."""
-    request.check_version(version)
+def _params_by_id(requests: Any, *, version: str) -> dict[str, Any]:
+    """The params of each request by custom_id; raises the errors for which a batch is refused as a whole."""
+    check_version(version)
     if not isinstance(requests, list) or not requests:
         raise invalid("requests", "Input should be a list of at least one request")
     if len(requests) > MOST_REQUESTS:
         raise invalid("requests", f"at most {MOST_REQUESTS} requests fit into a batch")
-    found: dict[str, Any] = {}
-    for number, one in enumerate(requests):
-        custom_id = one.get("custom_id") if isinstance(one, dict) else None
+    params: dict[str, Any] = {}
+    for number, item in enumerate(requests):
+        custom_id = item.get("custom_id") if isinstance(item, dict) else None
         if not isinstance(custom_id, str) or not _CUSTOM_ID.fullmatch(custom_id):
             raise invalid(f"requests.{number}.custom_id", "String should match pattern '^[a-zA-Z0-9_-]{1,64}$'")
-        if custom_id in found:
-            raise invalid(f"requests.{number}.custom_id", f"{custom_id} stands twice: each must be unique in its batch")
-        if not isinstance(one.get("params"), dict):
+        if custom_id in params:
+            raise invalid(f"requests.{number}.custom_id", f"{custom_id} is used twice: it must be unique in its batch")
+        if not isinstance(item.get("params"), dict):
             raise invalid(f"requests.{number}.params", "Field required")
-        found[custom_id] = one["params"]
+        params[custom_id] = item["params"]
 
-    return list(found.items())
+    return params
 
 
 def _time(at: float | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The turns of a conversation and their content blocks: checked, and weighed in tokens."""
+"""The turns of a conversation and their content blocks: validated, and measured in tokens."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ PLAIN = frozenset(
         *("bash_code_execution_tool_result", "text_editor_code_execution_tool_result", "tool_search_tool_result"),
     }
 )
-KNOWN = ("text", "image", "document", *sorted(PLAIN))
+BLOCK_TYPES = ("text", "image", "document", *sorted(PLAIN))
 MOST_PAGES = 600
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One turn: its text, and what it and its files weigh."""
+    """One turn: its text, its files, and its tokens."""
 
     role: str
     text: str = field(default="", repr=False)
@@ -38,24 +38,24 @@ class Turn:
     weights: tuple[int, ...] = ()  # of its blocks, in order
 
 
-#: Finds a stored file by its id: its type and its bytes. Raises the 404 that upstream answers.
-Find = Callable[[str], tuple[str, bytes]]
+#: Returns the type and bytes of a stored file, given its id. Raises the 404 that upstream answers.
+FindFile = Callable[[str], tuple[str, bytes]]
 
 
 def no_files(file_id: str) -> tuple[str, bytes]:
-    """Where none are stored."""
+    """A `FindFile` without any files."""
     raise ApiError(404, f"file {file_id[:60]} is not known")
 
 
-def conversation(body: Mapping[str, Any], find: Find = no_files) -> list[Turn]:
-    """Every turn of `messages`, or the first thing wrong with one."""
+def conversation(body: Mapping[str, Any], find_file: FindFile = no_files) -> list[Turn]:
+    """Every turn of `messages`; raises the first problem."""
     messages = body.get("messages")
     if messages is None:
         raise invalid("messages", "Field required")
     if not isinstance(messages, list) or not messages:
         raise invalid("messages", "at least one message is required")
 
-    turns = [_turn(message, f"messages.{index}", find) for index, message in enumerate(messages)]
+    turns = [_turn(message, f"messages.{index}", find_file) for index, message in enumerate(messages)]
     if not any(turn.role == "user" for turn in turns):
         raise invalid("messages", "at least one user message is required")
     if sum(turn.pages for turn in turns) > MOST_PAGES:
@@ -64,7 +64,7 @@ def conversation(body: Mapping[str, Any], find: Find = no_files) -> list[Turn]:
 
 
 def system_tokens(system: Any) -> int:
-    """What the system prompt weighs; it is a text or a list of text blocks."""
+    """Tokens of the system prompt, a string or a list of text blocks."""
     if system is None:
         return 0
     if isinstance(system, str):
@@ -79,7 +79,7 @@ def system_tokens(system: Any) -> int:
     return total
 
 
-def _turn(message: Any, where: str, find: Find) -> Turn:
+def _turn(message: Any, where: str, find_file: FindFile) -> Turn:
     if not isinstance(message, dict):
         raise invalid(where, "Input should be an object")
     role = message.get("role")
@@ -94,11 +94,11 @@ def _turn(message: Any, where: str, find: Find) -> Turn:
     if not content:
         raise invalid(f"{where}.content", "must not be empty")
 
-    parts = [_block(block, role, f"{where}.content.{index}", find) for index, block in enumerate(content)]
-    return _joined(role, parts)
+    parts = [_block(block, role, f"{where}.content.{index}", find_file) for index, block in enumerate(content)]
+    return _join(role, parts)
 
 
-def _joined(role: str, parts: Sequence[Turn]) -> Turn:
+def _join(role: str, parts: Sequence[Turn]) -> Turn:
     return Turn(
         role=role,
         text="\n".join(part.text for part in parts if part.text),
@@ -111,20 +111,20 @@ def _joined(role: str, parts: Sequence[Turn]) -> Turn:
     )
 
 
-def _block(block: Any, role: str, where: str, find: Find) -> Turn:
+def _block(block: Any, role: str, where: str, find_file: FindFile) -> Turn:
     if not isinstance(block, dict) or not isinstance(block.get("type"), str):
         raise invalid(f"{where}.type", "Field required")
     kind = block["type"]
     if kind == "text":
         return _text(block, role, where)
     if kind == "image":
-        return _image(block, role, where, find)
+        return _image(block, role, where, find_file)
     if kind == "document":
-        return _document(block, role, where, find)
+        return _document(block, role, where, find_file)
     if kind not in PLAIN:
         raise invalid(
             f"{where}.type",
-            f"Input tag '{kind[:60]}' does not match any of the expected tags: {', '.join(KNOWN)}",
+            f"Input tag '{kind[:60]}' does not match any of the expected tags: {', '.join(BLOCK_TYPES)}",
         )
     return Turn(role=role, tokens=tokens.of_text(json.dumps(block, ensure_ascii=False)))
 
@@ -138,28 +138,28 @@ def _text(block: Mapping[str, Any], role: str, where: str) -> Turn:
     return Turn(role=role, text=text, tokens=tokens.of_text(text))
 
 
-def _image(block: Mapping[str, Any], role: str, where: str, find: Find) -> Turn:
-    source = _source(block, where, find)
+def _image(block: Mapping[str, Any], role: str, where: str, find_file: FindFile) -> Turn:
+    source = _source(block, where, find_file)
     weight = tokens.AN_UNKNOWN_IMAGE
     if source["type"] == "base64":
         if source.get("media_type") not in IMAGES:
             raise invalid(f"{where}.source.media_type", f"Input should be one of {', '.join(IMAGES)}")
-        weight = tokens.of_image(_decoded(source, where))
+        weight = tokens.of_image(_decode(source, where))
     elif source["type"] != "url":
         raise _unknown_source(source, where)
     return Turn(role=role, tokens=weight, images=1)
 
 
-def _document(block: Mapping[str, Any], role: str, where: str, find: Find) -> Turn:
+def _document(block: Mapping[str, Any], role: str, where: str, find_file: FindFile) -> Turn:
     if role == "assistant":
         raise invalid(where, "document blocks are not allowed in an assistant message")
-    source = _source(block, where, find)
+    source = _source(block, where, find_file)
     cited = isinstance(block.get("citations"), dict) and bool(block["citations"].get("enabled"))
     pages, weight = 0, 0
     if source["type"] == "base64":
         if source.get("media_type") != "application/pdf":
             raise invalid(f"{where}.source.media_type", "Input should be 'application/pdf'")
-        pdf = _decoded(source, where)
+        pdf = _decode(source, where)
         if b"%PDF-" not in pdf[:1024]:
             raise invalid(f"{where}.source", "The PDF specified was not valid.")
         pages = tokens.pages(pdf)
@@ -174,14 +174,14 @@ def _document(block: Mapping[str, Any], role: str, where: str, find: Find) -> Tu
     return Turn(role=role, tokens=weight + pages * tokens.A_PAGE, documents=1, pages=pages, cited=cited)
 
 
-def _source(block: Mapping[str, Any], where: str, find: Find) -> Mapping[str, Any]:
-    """The block's source; of a stored file, as if its bytes had been sent."""
+def _source(block: Mapping[str, Any], where: str, find_file: FindFile) -> Mapping[str, Any]:
+    """The source of a block; a stored file looks as if its bytes had been sent."""
     source = block.get("source")
     if not isinstance(source, dict) or not isinstance(source.get("type"), str):
         raise invalid(f"{where}.source.type", "Field required")
     if source["type"] != "file":
         return source
-    media_type, data = find(_string(source, "file_id", f"{where}.source"))
+    media_type, data = find_file(_string(source, "file_id", f"{where}.source"))
     if media_type == "text/plain":
         return {"type": "text", "media_type": media_type, "data": data.decode("utf-8", "replace")}
     return {"type": "base64", "media_type": media_type, "data": base64.b64encode(data).decode()}
@@ -191,15 +191,15 @@ def _unknown_source(source: Mapping[str, Any], where: str) -> ApiError:
     return invalid(f"{where}.source.type", f"Input tag '{source['type'][:60]}' is not expected here")
 
 
-def _decoded(source: Mapping[str, Any], where: str) -> bytes:
+def _decode(source: Mapping[str, Any], where: str) -> bytes:
     data = _string(source, "data", f"{where}.source")
     try:
-        found = base64.b64decode(data, validate=True)
+        decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError) as exc:
         raise invalid(f"{where}.source.base64.data", "invalid base64 data") from exc
-    if not found:
+    if not decoded:
         raise invalid(f"{where}.source.base64.data", "must not be empty")
-    return found
+    return decoded
 
 
 def _string(block: Mapping[str, Any], name: str, where: str) -> str:

@@ -1,15 +1,15 @@
-"""Whether a text matches a caller's pattern, found out in time: one that backtracks for ever must stop nobody."""
+"""Regular expression search with a time limit, for patterns of callers that may backtrack exponentially."""
 
 from __future__ import annotations
 
-_LONGEST = 0.1  # seconds
+_TIME_LIMIT = 0.1  # seconds
 
 
-def found(pattern: str, text: str) -> bool:
-    """Whether the pattern is in it; False also where that takes too long to tell."""
+def matches(pattern: str, text: str) -> bool:
+    """Whether the pattern occurs in the text; False also if that takes longer than the time limit."""
     import regex
 
     try:
-        return regex.search(pattern, text, timeout=_LONGEST, concurrent=True) is not None
+        return regex.search(pattern, text, timeout=_TIME_LIMIT, concurrent=True) is not None
     except (TimeoutError, regex.error):
         return False

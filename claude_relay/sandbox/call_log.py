@@ -1,4 +1,4 @@
-"""The sandbox's own books: every call it saw and how it ended, and how often a prompt with orders was tried."""
+"""The books of the sandbox: every call and how it ended, and the attempts of each prompt with directives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from claude_relay.sandbox.prices import dollars
 
 OPEN = "open"
 MOST_CALLS = 10_000
-A_MINUTE = 60.0
+MINUTE = 60.0
 
 
 @dataclass(kw_only=True)
@@ -31,7 +31,7 @@ class Call:
     attempt: int | None = None
     status: int | None = None
     ended: str = OPEN
-    input_tokens: int = 0  # all of them, those of the cache included
+    input_tokens: int = 0  # including those of the cache
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     cache_life: str | None = None
@@ -42,54 +42,54 @@ class Call:
 
 
 class CallLog:
-    """Safe for the threads of a server; bounded, the oldest call and the oldest prompt go first."""
+    """Thread-safe and bounded: the oldest call and the oldest prompt are dropped first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._calls: deque[Call] = deque(maxlen=MOST_CALLS)
-        self._tries: OrderedDict[str, int] = OrderedDict()
+        self._attempts: OrderedDict[str, int] = OrderedDict()
         self._minute, self._used = 0, (0, 0, 0)
         self.cache = Cache()
         self.files = Files()
 
     def open(self, call: Call) -> Call:
-        """Enter a call that has just arrived."""
+        """Record a call that has just arrived."""
         with self._lock:
             self._calls.append(call)
         return call
 
     def note(self, call: Call, **changes: Any) -> None:
-        """Write down more about a call."""
+        """Record more about a call."""
         with self._lock:
             for name, value in changes.items():
                 setattr(call, name, value)
 
     def calls(self) -> list[dict[str, Any]]:
-        """Every call, oldest first, with what it would have cost."""
+        """Every call, oldest first, with the price it would have had."""
         with self._lock:
             calls = [dict(vars(call)) for call in self._calls]
 
         return [{**call, "usd": dollars(call)} for call in calls]
 
-    def attempt(self, digest: str) -> int:
-        """The number of this try of a prompt, counted from 1."""
+    def next_attempt(self, digest: str) -> int:
+        """Count an attempt of a prompt; returns its number, from 1."""
         with self._lock:
-            number = self._tries.pop(digest, 0) + 1
-            self._tries[digest] = number
-            if len(self._tries) > MOST_CALLS:
-                self._tries.popitem(last=False)
+            number = self._attempts.pop(digest, 0) + 1
+            self._attempts[digest] = number
+            if len(self._attempts) > MOST_CALLS:
+                self._attempts.popitem(last=False)
             return number
 
     def record_success(self, digest: str) -> None:
-        """The prompt got its answer: the next one that says the same starts from the first try."""
+        """Reset the attempts of a prompt that was answered: the same prompt starts from 1 again."""
         with self._lock:
-            self._tries.pop(digest, None)
+            self._attempts.pop(digest, None)
 
-    def spend(self, now: float, *, calls: int = 0, read: int = 0, written: int = 0) -> tuple[int, int, int]:
-        """Add to what this minute has used, and say what it comes to: calls, input tokens, output tokens."""
-        minute = int(now // A_MINUTE)
+    def add_usage(self, now: float, *, calls: int = 0, read: int = 0, written: int = 0) -> tuple[int, int, int]:
+        """Add to the usage of this minute; returns its total: calls, input tokens, output tokens."""
+        minute = int(now // MINUTE)
         with self._lock:
-            before = self._used if self._minute == minute else (0, 0, 0)
+            used = self._used if self._minute == minute else (0, 0, 0)
             self._minute = minute
-            self._used = (before[0] + calls, before[1] + read, before[2] + written)
+            self._used = (used[0] + calls, used[1] + read, used[2] + written)
             return self._used

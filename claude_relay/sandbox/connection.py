@@ -1,4 +1,4 @@
-"""One connection, as HTTP/1.1: a bounded body in, an answer or a score out, and never a word on stderr."""
+"""One HTTP/1.1 connection: reads a bounded body, sends a response or a script, and prints nothing to stderr."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import time
 import uuid
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from claude_relay.sandbox import headers
 from claude_relay.sandbox.call_log import Call
 from claude_relay.sandbox.problem import ApiError
 from claude_relay.sandbox.response_script import ResponseScript, StreamEnd
-
-if TYPE_CHECKING:
-    from claude_relay.sandbox.server import Server
+from claude_relay.sandbox.state import SandboxState
 
 log = logging.getLogger(__name__)
 
@@ -31,21 +29,24 @@ _LARGEST = {"/v1/files": MAX_FILE, "/v1/messages/batches": MAX_BATCH}
 _LINGER = 2.0
 
 
-class Gone(Exception):
+class Disconnected(Exception):
     """The client left, or the sandbox is stopping."""
 
 
 class Connection(BaseHTTPRequestHandler):
-    """The plumbing under the endpoints; `route` is theirs."""
+    """HTTP below the endpoints, which a subclass provides in `route`."""
 
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.0"  # else a request line that cannot be read gets a body without a status line
+    default_request_version = "HTTP/1.0"  # else an invalid request line gets a body without a status line
     server_version = "claude-relay-sandbox"
     sys_version = ""
     timeout = 120
     wbufsize = 64 * 1024
     disable_nagle_algorithm = True
-    server: Server
+
+    def __init__(self, state: SandboxState, *args: Any) -> None:
+        self.state = state
+        super().__init__(*args)  # serves the whole connection
 
     def route(self, method: str, path: str) -> None:
         """Answer one request, or raise the `ApiError` that is the answer."""
@@ -61,7 +62,7 @@ class Connection(BaseHTTPRequestHandler):
         self._serve()
 
     def _serve(self) -> None:
-        """Answer one request; whatever happens, the books say how it ended."""
+        """Answer one request, and record in the books how it ended."""
         self._begin()
         try:
             self.route(self.command, self.call.path)
@@ -69,14 +70,14 @@ class Connection(BaseHTTPRequestHandler):
             self._refuse(exc)
         except RecursionError:
             self._refuse(ApiError(400, "The request is nested too deeply."))
-        except (Gone, ConnectionError, TimeoutError):
+        except (Disconnected, ConnectionError, TimeoutError):
             self.close_connection = True
-            self.note(ended="stopped" if self.server.stopping.is_set() else "disconnected")
+            self.note(ended="stopped" if self.state.stopping.is_set() else "disconnected")
         except Exception as exc:
             log.exception("the sandbox failed")
             self.close_connection = True
             if not self._answering:
-                self._refuse(ApiError(500, "a failure of its own; its log has more."))
+                self._refuse(ApiError(500, "internal error; see its log."))
             self.note(ended=f"internal error: {type(exc).__name__}")
 
     def _begin(self) -> None:
@@ -85,11 +86,11 @@ class Connection(BaseHTTPRequestHandler):
         self.call = Call(time=time.time(), path=path, request_id=f"req_sandbox_{uuid.uuid4().hex[:24]}")
 
     def note(self, **changes: Any) -> None:
-        """Write more about this call into the books."""
-        self.server.books.note(self.call, **changes)
+        """Record more about this call in the books."""
+        self.state.books.note(self.call, **changes)
 
     def read_body(self) -> bytes:
-        """The whole body, never more than the limit; what is too large is not kept."""
+        """Read the body; a body over the limit is refused unread."""
         length = self.headers.get("content-length", "0")
         if self.headers.get("transfer-encoding"):
             self.close_connection = True
@@ -97,45 +98,45 @@ class Connection(BaseHTTPRequestHandler):
         if not length.isascii() or not length.isdigit():
             self.close_connection = True
             raise ApiError(400, "Content-Length: must be a whole number.")
-        most = _LARGEST.get(self.call.path, MAX_BODY)
-        if len(length) > 12 or int(length) > most:
-            self._refuse_unread(ApiError(413, f"Request exceeds the maximum size of {most} bytes."))
+        limit = _LARGEST.get(self.call.path, MAX_BODY)
+        if len(length) > 12 or int(length) > limit:
+            self._refuse_unread(ApiError(413, f"Request exceeds the maximum size of {limit} bytes."))
         data = self.rfile.read(int(length))
         if len(data) < int(length):
-            raise Gone
+            raise Disconnected
         return data
 
     def send_json(self, value: Any, status: int = 200, extra: Mapping[str, str] | None = None) -> None:
-        """Answer with one JSON text."""
+        """Send a JSON response."""
         self.send(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), "application/json", status, extra)
 
     def send(self, data: bytes, kind: str, status: int = 200, extra: Mapping[str, str] | None = None) -> None:
-        """Answer with those bytes."""
+        """Send a response."""
         self._head(status, kind, len(data), extra)
         self.wfile.write(data)
         self.note(ended="finished" if status == 200 else "error")
         self.wfile.flush()
 
-    def play(self, score: ResponseScript) -> None:
-        """Send a score step by step; pieces without a pause between them share a packet."""
-        chunked = score.length is None
-        self._head(200, "text/event-stream; charset=utf-8" if chunked else "application/json", score.length)
-        for step in score.steps:
-            self.wait(step.after)
+    def play(self, script: ResponseScript) -> None:
+        """Send a script step by step; pieces without a pause between them share a packet."""
+        chunked = script.length is None
+        self._head(200, "text/event-stream; charset=utf-8" if chunked else "application/json", script.length)
+        for step in script.steps:
+            self.wait(step.pause)
             if step.data:
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(step.data), step.data) if chunked else step.data)
-        if score.ending in (StreamEnd.CUT, StreamEnd.STALLED):
+        if script.ending in (StreamEnd.CUT, StreamEnd.STALLED):
             self.close_connection = True
         elif chunked:
             self.wfile.write(b"0\r\n\r\n")
-        # The books come first: whoever has read the answer to its end finds it there.
-        self.note(ended=score.ending.value)
-        if score.ending is StreamEnd.WHOLE and self.call.prompt_sha256:
-            self.server.books.record_success(self.call.prompt_sha256)
+        # Record before the flush: a client that has read the answer to its end then finds it in the books.
+        self.note(ended=script.ending.value)
+        if script.ending is StreamEnd.COMPLETE and self.call.prompt_sha256:
+            self.state.books.record_success(self.call.prompt_sha256)
         self.wfile.flush()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, unless the client leaves or the sandbox stops: both show as the end of the socket."""
+        """Wait, or raise `Disconnected` if the client leaves or the sandbox stops: both end the socket."""
         if seconds <= 0:
             return
         self.wfile.flush()
@@ -145,9 +146,9 @@ class Connection(BaseHTTPRequestHandler):
         while (left := until - time.monotonic()) > 0:
             if not poll.poll(math.ceil(left * 1000)):
                 continue
-            # Something to read: either the end, or a next request that has to wait its turn.
-            if not self.connection.recv(1, socket.MSG_PEEK) or self.server.stopping.wait(left):
-                raise Gone
+            # Readable: either the end, or the client's next request, which has to wait.
+            if not self.connection.recv(1, socket.MSG_PEEK) or self.state.stopping.wait(left):
+                raise Disconnected
 
     def _refuse(self, error: ApiError) -> None:
         try:
@@ -157,7 +158,7 @@ class Connection(BaseHTTPRequestHandler):
             self.note(ended="disconnected")
 
     def _refuse_unread(self, error: ApiError) -> None:
-        """Answer while the client still sends, then read on a moment: closing at once would reset the answer away."""
+        """Answer while the client still sends, then read on briefly: an immediate close would reset the connection."""
         self.close_connection = True
         self._refuse(error)
         self.connection.shutdown(socket.SHUT_WR)
@@ -165,7 +166,7 @@ class Connection(BaseHTTPRequestHandler):
         until = time.monotonic() + _LINGER
         while time.monotonic() < until and self.connection.recv(256 * 1024):
             pass
-        raise Gone
+        raise Disconnected
 
     def _head(self, status: int, content_type: str, length: int | None, extra: Mapping[str, str] | None = None) -> None:
         self._answering = True
@@ -174,7 +175,7 @@ class Connection(BaseHTTPRequestHandler):
         self.send_response(status)
         own = {"content-type": content_type, "cache-control": "no-cache", "request-id": self.call.request_id}
         if self.call.path.startswith("/v1/messages"):
-            own |= headers.rate_limits(self.server.books.spend(now, calls=1), now, extra.get("retry-after"))
+            own |= headers.rate_limits(self.state.books.add_usage(now, calls=1), now, extra.get("retry-after"))
         own |= {"transfer-encoding": "chunked"} if length is None else {"content-length": str(length)}
         if self.close_connection:
             own["connection"] = "close"
@@ -183,10 +184,10 @@ class Connection(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """What the HTTP layer refuses by itself, in the same shape as everything else."""
+        """Refuse a malformed request in the shape of every other error."""
         self.close_connection = True
         self._begin()
-        self._refuse(ApiError(405 if code == 501 else int(code), message or "this request cannot be read."))
+        self._refuse(ApiError(405 if code == 501 else int(code), message or "this request is malformed."))
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the books tell more, and no prompt."""
+        """Log nothing: the books have more, and no prompt."""

@@ -1,4 +1,4 @@
-"""What a prompt told the sandbox to do, as values; `words` reads them."""
+"""The directives of a prompt as values; `directives` reads them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What can go wrong with a try."""
+    """The kind of a fault."""
 
     ERROR = "error"
     RATE_LIMIT = "rate-limit"
@@ -20,7 +20,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One thing that goes wrong, for the next `times` tries of the same prompt; None is every time."""
+    """One fault, for the next `times` attempts of the same prompt; None means all of them."""
 
     kind: Kind
     times: int | None = None
@@ -32,12 +32,12 @@ class Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Directives:
-    """Everything the prompt told the sandbox to do."""
+    """All directives of a prompt."""
 
     slow: float = 0.0
     hang: float = 0.0
     hang_times: int | None = None
-    troubles: tuple[Fault, ...] = ()
+    faults: tuple[Fault, ...] = ()
     refuse: bool = False
     cut_short: bool = False
     pause_turn: bool = False
@@ -52,21 +52,21 @@ class Directives:
 
     @property
     def counted(self) -> bool:
-        """Whether tries of this prompt have to be counted."""
-        return bool(self.troubles) or self.hang_times is not None or self.expire_times is not None
+        """Whether the attempts of this prompt must be counted."""
+        return bool(self.faults) or self.hang_times is not None or self.expire_times is not None
 
-    def trouble(self, attempt: int) -> Fault | None:
-        """What goes wrong with the try numbered from 1: troubles queue up in the order in which they were written."""
-        for trouble in self.troubles:
-            if trouble.times is None or attempt <= trouble.times:
-                return trouble
-            attempt -= trouble.times
+    def fault(self, attempt: int) -> Fault | None:
+        """The fault of an attempt, numbered from 1: faults queue up in the order in which they were written."""
+        for fault in self.faults:
+            if fault.times is None or attempt <= fault.times:
+                return fault
+            attempt -= fault.times
         return None
 
-    def silence(self, attempt: int) -> float:
-        """Seconds without a byte before this try is answered."""
+    def hang_time(self, attempt: int) -> float:
+        """Seconds without a byte before this attempt is answered."""
         return self.hang if self.hang_times is None or attempt <= self.hang_times else 0.0
 
     def expires(self, attempt: int) -> bool:
-        """Whether this try, as a part of a batch, is not come to in time."""
+        """Whether this attempt, as part of a batch, expires before it is processed."""
         return self.expire and (self.expire_times is None or attempt <= self.expire_times)

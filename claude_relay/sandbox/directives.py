@@ -1,9 +1,8 @@
 """
-The orders a prompt can give: `[sandbox: slow 5s]`, `[sandbox: overloaded 2]` and so on, read into one `Orders`.
+Directives in a prompt: `[sandbox: slow 5s]`, `[sandbox: overloaded 2]` and so on, parsed into one `Directives`.
 
-`WORDS` is the whole vocabulary: the form of each word is its documentation and its parser at once, and
-`docs/SANDBOX.md` carries the same table. Orders are read in the last user turn only, so that a conversation does not
-repeat old ones.
+`DIRECTIVES` lists all of them: the form of each is its documentation and its parser at once, and `docs/SANDBOX.md` has
+the same table. Only the last user turn is parsed, so that a conversation does not repeat old directives.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class InvalidDirective(ValueError):
-    """An order that is not in the vocabulary; its message names the words there are."""
+    """An unknown or malformed directive; the message names the valid ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DirectiveValues:
-    """What stood between the brackets, already in values."""
+    """The parsed values of a directive."""
 
     time: float | None
     times: int | None
@@ -42,11 +41,11 @@ class DirectiveValues:
 
 @dataclass(frozen=True)
 class Directive:
-    """One word of the vocabulary: how it is written, what it means, and what it changes."""
+    """One directive: its form, its documentation, and its effect."""
 
     form: str
-    means: str
-    change: Callable[[Directives, DirectiveValues], Directives]
+    effect: str
+    apply: Callable[[Directives, DirectiveValues], Directives]
 
     @property
     def name(self) -> str:
@@ -54,7 +53,7 @@ class Directive:
 
     @property
     def pattern(self) -> re.Pattern[str]:
-        """The form as an expression: CAPITALS are values, [brackets] may be left out."""
+        """The form as a regular expression: CAPITALS are values, [brackets] are optional."""
         name, *rest = self.form.split()
         parts = [re.escape(name)]
         for token in rest:
@@ -76,115 +75,115 @@ _VALUES = {
 }
 
 
-def _trouble(kind: Kind, status: int | None = None) -> Callable[[Directives, DirectiveValues], Directives]:
-    """A word that adds one trouble to the queue."""
+def _fault(kind: Kind, status: int | None = None) -> Callable[[Directives, DirectiveValues], Directives]:
+    """The effect of a directive that adds a fault to the queue."""
 
-    def change(orders: Directives, said: DirectiveValues) -> Directives:
-        trouble = Fault(
+    def add_fault(directives: Directives, values: DirectiveValues) -> Directives:
+        fault = Fault(
             kind=kind,
-            times=said.times,
-            status=status or said.status,
-            wait=said.time,
-            error=said.type or "overloaded_error",
-            early=said.early,
+            times=values.times,
+            status=status or values.status,
+            wait=values.time,
+            error=values.type or "overloaded_error",
+            early=values.early,
         )
-        return replace(orders, troubles=(*orders.troubles, trouble))
+        return replace(directives, faults=(*directives.faults, fault))
 
-    return change
+    return add_fault
 
 
 DIRECTIVES = (
-    Directive("slow TIME", "Spreads the answer over that time.", lambda o, s: replace(o, slow=s.time or 0.0)),
+    Directive("slow TIME", "Spreads the answer over that time.", lambda d, v: replace(d, slow=v.time or 0.0)),
     Directive(
         "hang TIME [TIMES]",
         "Sends nothing at all, not even headers, for that time; then answers.",
-        lambda o, s: replace(o, hang=s.time or 0.0, hang_times=s.times),
+        lambda d, v: replace(d, hang=v.time or 0.0, hang_times=v.times),
     ),
     Directive(
         "stall [TIME] [TIMES]",
         "Stops in mid-stream and keeps the connection open for that time (without one: until the client leaves, an "
         "hour at most), then closes it.",
-        _trouble(Kind.STALL),
+        _fault(Kind.STALL),
     ),
-    Directive("overloaded [TIMES]", "Answers 529 `overloaded_error`.", _trouble(Kind.ERROR, 529)),
+    Directive("overloaded [TIMES]", "Answers 529 `overloaded_error`.", _fault(Kind.ERROR, 529)),
     Directive(
         "rate-limit [TIME] [TIMES]",
         "Answers 429 `rate_limit_error` with `retry-after` of that time (1s).",
-        _trouble(Kind.RATE_LIMIT, 429),
+        _fault(Kind.RATE_LIMIT, 429),
     ),
     Directive(
         "spend-limit [TIMES]",
         "Answers 429 with `enforced_spend_limit_reached` and no `retry-after`.",
-        _trouble(Kind.SPEND_LIMIT, 429),
+        _fault(Kind.SPEND_LIMIT, 429),
     ),
-    Directive("error STATUS [TIMES]", "Answers that status, 400 to 599, with its error type.", _trouble(Kind.ERROR)),
+    Directive("error STATUS [TIMES]", "Answers that status, 400 to 599, with its error type.", _fault(Kind.ERROR)),
     Directive(
         "stream-error [TYPE] [early] [TIMES]",
         "Sends an error event inside the 200 (`overloaded_error` if no type is named), in mid-text, or before any text "
         "with `early`.",
-        _trouble(Kind.STREAM_ERROR),
+        _fault(Kind.STREAM_ERROR),
     ),
-    Directive("break [TIMES]", "Cuts the connection in mid-stream.", _trouble(Kind.BREAK)),
+    Directive("break [TIMES]", "Cuts the connection in mid-stream.", _fault(Kind.BREAK)),
     Directive(
         "end-early [TIMES]",
         "Ends the stream tidily in the middle, without `message_stop`.",
-        _trouble(Kind.END_EARLY),
+        _fault(Kind.END_EARLY),
     ),
     Directive(
         "refuse",
         "Declines: `stop_reason` is `refusal`, the content is empty.",
-        lambda o, s: replace(o, refuse=True),
+        lambda d, v: replace(d, refuse=True),
     ),
-    Directive("max-tokens", "Stops half-way with `max_tokens`.", lambda o, s: replace(o, cut_short=True)),
+    Directive("max-tokens", "Stops half-way with `max_tokens`.", lambda d, v: replace(d, cut_short=True)),
     Directive(
         "pause-turn",
         "Stops half-way with `pause_turn`; sent back with that answer as the last turn, it goes on to the end.",
-        lambda o, s: replace(o, pause_turn=True),
+        lambda d, v: replace(d, pause_turn=True),
     ),
     Directive(
         "tool [NAME]",
         "Asks for that tool of the request's `tools` (the first one), with input that fits its schema; the answer's "
         "`stop_reason` is `tool_use`.",
-        lambda o, s: replace(o, tool=s.name),
+        lambda d, v: replace(d, tool=v.name),
     ),
     Directive(
         "expire [TIMES]",
-        "In a batch: the request expires before it is come to.",
-        lambda o, s: replace(o, expire=True, expire_times=s.times),
+        "In a batch: the request expires before it is processed.",
+        lambda d, v: replace(d, expire=True, expire_times=v.times),
     ),
     Directive(
         "batch-error STATUS [TIMES]",
-        "Refuses a whole batch with that status, when it is made.",
-        lambda o, s: replace(o, batch_error=Fault(kind=Kind.ERROR, status=s.status, times=s.times)),
+        "Refuses a whole batch with that status, when it is created.",
+        lambda d, v: replace(d, batch_error=Fault(kind=Kind.ERROR, status=v.status, times=v.times)),
     ),
-    Directive("long WORDS", "Answers with that many words.", lambda o, s: replace(o, long=s.words)),
+    Directive("long WORDS", "Answers with that many words.", lambda d, v: replace(d, long=v.words)),
     Directive(
         "say TEXT",
         "Answers with that text. Under a schema it is sent as it is, so it can be JSON that breaks the schema.",
-        lambda o, s: replace(o, say=s.text),
+        lambda d, v: replace(d, say=v.text),
     ),
     Directive(
         "badjson [TIMES]",
         "Answers a schema with JSON that cannot be parsed; with 1, the relay's one repair of it is right.",
-        lambda o, s: replace(o, bad_json=True, bad_times=s.times),
+        lambda d, v: replace(d, bad_json=True, bad_times=v.times),
     ),
 )
-_BY_NAME = {word.name: word for word in DIRECTIVES}
+_BY_NAME = {directive.name: directive for directive in DIRECTIVES}
 
 
 def parse(text: str) -> Directives:
-    """Read every order in a prompt; `NotUnderstood` names the first that is none, and the words there are."""
-    orders = Directives()
+    """Parse every directive in a prompt; raises `InvalidDirective` at the first that is not valid."""
+    directives = Directives()
     for number, (start, end) in enumerate(_spans(text), start=1):
         if number > MAX_DIRECTIVES:
-            raise InvalidDirective(f"A prompt can give at most {MAX_DIRECTIVES} [sandbox: …] orders.")
+            raise InvalidDirective(f"A prompt can have at most {MAX_DIRECTIVES} [sandbox: …] directives.")
         inner = text[start:end].split(":", 1)[1].removesuffix("]").strip()
-        orders = _read(orders, inner)
-    return orders
+        directives = _apply(directives, inner)
+    return directives
 
 
 def without_directives(text: str) -> str:
-    """The prompt without its orders: what it is really about."""
+    """The prompt without its directives."""
     kept, at = [], 0
     for start, end in _spans(text):
         kept.append(text[at:start])
@@ -193,13 +192,13 @@ def without_directives(text: str) -> str:
 
 
 def table() -> str:
-    """The vocabulary as the Markdown table of `docs/SANDBOX.md`."""
-    rows = [f"| `[sandbox: {word.form}]` | {word.means} |" for word in DIRECTIVES]
+    """The directives as the Markdown table of `docs/SANDBOX.md`."""
+    rows = [f"| `[sandbox: {directive.form}]` | {directive.effect} |" for directive in DIRECTIVES]
     return "\n".join(["| write | what happens |", "|---|---|", *rows]) + "\n"
 
 
 def _spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where orders stand; brackets inside one are balanced, so that JSON lists can be said."""
+    """Start and end of each directive; brackets inside one are balanced, so that it can contain JSON lists."""
     at = 0
     while opening := _OPENING.search(text, at):
         depth, at = 1, opening.end()
@@ -209,31 +208,33 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
         yield opening.start(), at
 
 
-def _read(orders: Directives, inner: str) -> Directives:
+def _apply(directives: Directives, inner: str) -> Directives:
     name = inner.split(maxsplit=1)[0].lower() if inner else ""
-    word = _BY_NAME.get(name)
-    if word is None:
-        raise InvalidDirective(f"[sandbox: {name[:40]}] is not a word of the sandbox. It knows: {', '.join(_BY_NAME)}.")
-
-    found = word.pattern.fullmatch(inner)
-    if found is None:
+    directive = _BY_NAME.get(name)
+    if directive is None:
         raise InvalidDirective(
-            f"[sandbox: {inner[:60]}] is not understood: write [sandbox: {word.form}], where what stands in brackets "
-            "may be left out, TIME is such as 500ms, 5s or 2m, and the other capitals are numbers, a name or a text."
+            f"[sandbox: {name[:40]}] is not a directive of the sandbox. Valid: {', '.join(_BY_NAME)}."
         )
-    return word.change(orders, _said(found.groupdict()))
+
+    match = directive.pattern.fullmatch(inner)
+    if match is None:
+        raise InvalidDirective(
+            f"[sandbox: {inner[:60]}] is malformed: write [sandbox: {directive.form}], where values in brackets are "
+            "optional, TIME is such as 500ms, 5s or 2m, and the other capitals are numbers, a name or a text."
+        )
+    return directive.apply(directives, _values(match.groupdict()))
 
 
-def _said(values: dict[str, str | None]) -> DirectiveValues:
+def _values(groups: dict[str, str | None]) -> DirectiveValues:
     return DirectiveValues(
-        time=_seconds(values["time"]) if values.get("time") else None,
-        times=_within("TIMES", values.get("times"), 1, MAX_TIMES),
-        status=_within("STATUS", values.get("status"), 400, 599) or 529,
-        words=_within("WORDS", values.get("words"), 1, MAX_WORDS) or 1,
-        text=(values.get("text") or "").strip(),
-        type=(values.get("type") or "").lower() or None,
-        early=bool(values.get("early")),
-        name=values.get("name") or "",
+        time=_seconds(groups["time"]) if groups.get("time") else None,
+        times=_within("TIMES", groups.get("times"), 1, MAX_TIMES),
+        status=_within("STATUS", groups.get("status"), 400, 599) or 529,
+        words=_within("WORDS", groups.get("words"), 1, MAX_WORDS) or 1,
+        text=(groups.get("text") or "").strip(),
+        type=(groups.get("type") or "").lower() or None,
+        early=bool(groups.get("early")),
+        name=groups.get("name") or "",
     )
 
 
@@ -241,13 +242,13 @@ def _within(name: str, value: str | None, least: int, most: int) -> int | None:
     if value is None:
         return None
     if len(value) > 9 or not least <= int(value) <= most:
-        raise InvalidDirective(f"{name} in a [sandbox: …] order must be from {least} to {most}.")
+        raise InvalidDirective(f"{name} in a [sandbox: …] directive must be from {least} to {most}.")
     return int(value)
 
 
 def _seconds(value: str | None) -> float:
-    found = re.fullmatch(r"([\d.]+)([a-z]+)", (value or "").lower())
-    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    match = re.fullmatch(r"([\d.]+)([a-z]+)", (value or "").lower())
+    seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if seconds > MAX_LENGTH:
-        raise InvalidDirective("TIME in a [sandbox: …] order must be at most 1h.")
+        raise InvalidDirective("TIME in a [sandbox: …] directive must be at most 1h.")
     return seconds

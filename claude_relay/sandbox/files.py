@@ -1,4 +1,4 @@
-"""The files that the sandbox stores, and how one comes in: a multipart form, as the client sends it."""
+"""Files that the sandbox stores, and the multipart form that uploads one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class File:
     expires_at: float | None = None
 
     def info(self) -> dict[str, Any]:
-        """As `GET /v1/files/{id}` answers it."""
+        """The JSON of `GET /v1/files/{id}`."""
         return {
             "type": "file",
             "id": self.id,
@@ -45,14 +45,14 @@ class File:
 
 
 class Files:
-    """Safe for the threads of a server. In memory, and bounded: the oldest go first."""
+    """Files in memory, thread-safe and bounded: the oldest are dropped first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: OrderedDict[str, File] = OrderedDict()
 
     def add(self, form: Mapping[str, tuple[str, str, bytes]], now: float) -> File:
-        """Store what a form brought."""
+        """Store the file of a form."""
         if "file" not in form:
             raise invalid("file", "Field required")
         name, media_type, data = form["file"]
@@ -68,24 +68,24 @@ class Files:
         )
         with self._lock:
             self._files[file.id] = file
-            while len(self._files) > 1 and sum(len(one.data) for one in self._files.values()) > _MOST_BYTES:
+            while len(self._files) > 1 and sum(len(stored.data) for stored in self._files.values()) > _MOST_BYTES:
                 self._files.popitem(last=False)
 
         return file
 
     def get(self, file_id: str, now: float) -> File:
-        """One that is there; 404 for any other, and for one whose time is over."""
+        """A stored file; raises a 404 if there is none, or it has expired."""
         with self._lock:
-            found = self._files.get(file_id)
-        if found is None:
+            file = self._files.get(file_id)
+        if file is None:
             raise ApiError(404, f"file {file_id[:60]} is not known")
-        if found.expires_at is not None and found.expires_at <= now:
+        if file.expires_at is not None and file.expires_at <= now:
             raise ApiError(404, f"file {file_id[:60]} has expired", code="file_expired")
 
-        return found
+        return file
 
     def delete(self, file_id: str, now: float) -> dict[str, Any]:
-        """Forget it at once."""
+        """Delete a file at once."""
         self.get(file_id, now)
         with self._lock:
             self._files.pop(file_id, None)
@@ -93,10 +93,10 @@ class Files:
         return {"type": "file_deleted", "id": file_id}
 
     def page(self, query: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-        """`GET /v1/files`: newest first; or those that are named."""
+        """`GET /v1/files`: newest first; or the files named by `ids`."""
         with self._lock:
             rows = list(reversed(self._files.values()))
-        wanted = {one for name in ("ids", "ids[]") for text in query.get(name, ()) for one in text.split(",")}
+        wanted = {file_id for name in ("ids", "ids[]") for text in query.get(name, ()) for file_id in text.split(",")}
         if wanted:
             return {"data": [file.info() for file in rows if file.id in wanted], "next_page": None}
         text = query.get("limit", (str(_PAGE),))[0]
@@ -117,13 +117,13 @@ def read_form(body: bytes, content_type: str) -> dict[str, tuple[str, str, bytes
     if kind.get_content_type() != "multipart/form-data" or not boundary:
         raise ApiError(400, "Content-Type: must be multipart/form-data with its boundary.")
     form = {}
-    # The first piece is what stands before the first boundary, the last one begins with the two dashes of the end.
+    # The first piece precedes the first boundary; the last one begins with the two dashes of the end.
     for part in (b"\r\n" + body).split(b"\r\n--" + boundary.encode())[1:-1]:
         head, _, data = part.partition(b"\r\n\r\n")
-        told = _headers(head.strip())
-        name = told.get_param("name", header="content-disposition")
+        headers = _headers(head.strip())
+        name = headers.get_param("name", header="content-disposition")
         if isinstance(name, str):
-            form[name] = (told.get_filename() or "", told.get_content_type(), data)
+            form[name] = (headers.get_filename() or "", headers.get_content_type(), data)
 
     return form
 

@@ -1,4 +1,4 @@
-"""One answer as the wire has it: the message of a plain response, or the events of a stream."""
+"""The wire format of an answer: the message of a plain response, or the events of a stream."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def events(answer: Answer) -> list[Event]:
     }
     usage = {
         "input_tokens": answer.fresh_tokens,
-        "cache_creation_input_tokens": answer.cached.written,
-        "cache_read_input_tokens": answer.cached.read,
+        "cache_creation_input_tokens": answer.cache_usage.written,
+        "cache_read_input_tokens": answer.cache_usage.read,
         "output_tokens": answer.output_tokens,
         "output_tokens_details": {"thinking_tokens": 0},
     }
@@ -61,14 +61,14 @@ def events(answer: Answer) -> list[Event]:
 
 
 def encode(event: Event) -> bytes:
-    """An event as Server-Sent Events write it."""
+    """Encode an event as a server-sent event."""
     data = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
     return f"event: {event['type']}\ndata: {data}\n\n".encode("utf-8", "replace")
 
 
 def is_text(event: Event) -> bool:
     """Whether the event carries a piece of the answer."""
-    return event["type"] == "content_block_delta"
+    return bool(event["type"] == "content_block_delta")
 
 
 def _block(text: str) -> Iterator[Event]:
@@ -91,9 +91,9 @@ def _tool_block(tool_use: Mapping[str, Any], index: int) -> Iterator[Event]:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text in pieces of a few words, at least two of them: there is always a middle to break in."""
+    """Split a text into pieces of a few words, at least two if possible: a stream must have a middle."""
     size = max(1, min(_DELTA, len(text) // 2))
-    return (found[0] for found in re.finditer(rf".{{1,{size}}}(?:\S{{0,12}}\s|$)|.{{1,{size}}}", text, re.DOTALL))
+    return (match[0] for match in re.finditer(rf".{{1,{size}}}(?:\S{{0,12}}\s|$)|.{{1,{size}}}", text, re.DOTALL))
 
 
 def _envelope(answer: Answer) -> dict[str, Any]:
@@ -101,13 +101,13 @@ def _envelope(answer: Answer) -> dict[str, Any]:
 
 
 def _usage(answer: Answer, output: int) -> dict[str, Any]:
-    cached = answer.cached
+    cache = answer.cache_usage
     return {
         "input_tokens": answer.fresh_tokens,
-        "cache_creation_input_tokens": cached.written,
-        "cache_read_input_tokens": cached.read,
+        "cache_creation_input_tokens": cache.written,
+        "cache_read_input_tokens": cache.read,
         "cache_creation": {
-            f"ephemeral_{life}_input_tokens": cached.written if cached.life == life else 0 for life in ("5m", "1h")
+            f"ephemeral_{life}_input_tokens": cache.written if cache.life == life else 0 for life in ("5m", "1h")
         },
         "output_tokens": output,
         "output_tokens_details": {"thinking_tokens": 0},

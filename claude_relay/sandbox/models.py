@@ -1,8 +1,8 @@
 """
-The models that the sandbox lists: the shape of Anthropic's catalogue, with a deprecated and a retired one among them.
+The models of the sandbox, in the shape of Anthropic's catalogue, with a deprecated and a retired one among them.
 
-It is scenery, not a source of facts: whoever needs the truth about a model asks Anthropic. Release dates that are not
-known are the epoch, as in the real catalogue.
+The data is made up for tests: only Anthropic's own list has the facts about a model. An unknown release date is the
+epoch, as in the real catalogue.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Model:
     retires: str | None = None
 
     def info(self) -> dict[str, Any]:
-        """The entry as `GET /v1/models/{id}` answers it; what is deprecated always ends soon, whatever day it is."""
+        """The JSON of `GET /v1/models/{id}`; a deprecated model always retires soon, whatever the date is."""
         retires = self.retires
         if self.lifecycle == "deprecated" and retires is not None:
             soon = datetime.now(timezone.utc) + timedelta(days=_SOON)
@@ -172,7 +172,7 @@ def usable(name: str) -> Model:
 
 
 def page(query: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """`GET /v1/models`: newest first, with cursors on both sides; retired models only where they are asked for."""
+    """`GET /v1/models`: newest first, with cursors in both directions; retired models only on request."""
     wanted = {value for key in ("lifecycle", "lifecycle[]") for text in query.get(key, ()) for value in text.split(",")}
     if not wanted <= set(_LIFECYCLES):
         raise invalid("lifecycle", f"must be one of {', '.join(_LIFECYCLES)}")

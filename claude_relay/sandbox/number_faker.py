@@ -1,4 +1,4 @@
-"""A number within the limits of a JSON Schema, as near as may be to a plausible one."""
+"""A number within the limits of a JSON Schema, close to a plausible one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from claude_relay.sandbox.schema_merge import UnsatisfiableSchema
 KEYWORDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 
 
-def number(node: Mapping[str, Any], hint: float, *, whole: bool) -> float:
-    """The hint if it is allowed, else the nearest thing to it that is."""
+def number(node: Mapping[str, Any], hint: float, *, integer: bool) -> float:
+    """The hint if it is allowed, else an allowed number close to it."""
     limits = {key: node[key] for key in KEYWORDS if key in node}
     for candidate in _candidates(limits, hint):
-        value = round(candidate) if whole else candidate
+        value = round(candidate) if integer else candidate
         if _allowed(value, limits):
             return value
     raise UnsatisfiableSchema("no number is within its limits")
@@ -24,23 +24,23 @@ def number(node: Mapping[str, Any], hint: float, *, whole: bool) -> float:
 def _candidates(limits: Mapping[str, float], hint: float) -> Iterator[float]:
     low = max((limits[key] for key in ("minimum", "exclusiveMinimum") if key in limits), default=None)
     high = min((limits[key] for key in ("maximum", "exclusiveMaximum") if key in limits), default=None)
-    near = hint
-    if low is not None and near < low:
-        near = low
-    if high is not None and near > high:
-        near = high
+    nearest = hint
+    if low is not None and nearest < low:
+        nearest = low
+    if high is not None and nearest > high:
+        nearest = high
     step = limits.get("multipleOf")
     if step is not None:
-        first = math.floor(near / step)
-        multiples = [(first + sign * away) * step for away in range(500) for sign in (1, -1)]
-        # Neat ones first: 7 * 0.1 is a multiple of 0.1 to a validator, but 0.7000000000000001 is no plausible amount.
+        first = math.floor(nearest / step)
+        multiples = [(first + sign * distance) * step for distance in range(500) for sign in (1, -1)]
+        # Rounded ones first: 7 * 0.1 is a multiple of 0.1 to a validator, but 0.7000000000000001 is not plausible.
         yield from (round(value, 6) for value in multiples)
         yield from multiples
         return
-    yield near
+    yield nearest
     if low is not None and high is not None:
         yield from (round((low + high) / 2, 2), (low + high) / 2, low + 1, high - 1)
-    yield from (near + 1, near - 1)
+    yield from (nearest + 1, nearest - 1)
 
 
 def _allowed(value: float, limits: Mapping[str, float]) -> bool:
@@ -51,5 +51,5 @@ def _allowed(value: float, limits: Mapping[str, float]) -> bool:
     step = limits.get("multipleOf")
     if step is None:
         return True
-    # As validators judge it: the quotient itself, for fractions, since 0.3 % 0.1 is nearly 0.1.
+    # As validators do: by the quotient for fractions, since 0.3 % 0.1 is nearly 0.1.
     return (value / step).is_integer() if isinstance(step, float) else value % step == 0

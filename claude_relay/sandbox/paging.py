@@ -1,4 +1,4 @@
-"""A page of a list, with cursors on both sides, as every list of Anthropic's API has them."""
+"""Pages of a list with cursors in both directions, as in the lists of Anthropic's API."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any, Protocol, TypeVar
 from claude_relay.sandbox.problem import invalid
 
 
-class Named(Protocol):
-    """What stands in a list."""
+class Identified(Protocol):
+    """An item of a list."""
 
     @property
     def id(self) -> str: ...
 
 
-T = TypeVar("T", bound=Named)
+T = TypeVar("T", bound=Identified)
 
 
 def paged(
     rows: Sequence[T], query: Mapping[str, Sequence[str]], *, show: Callable[[T], Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The rows after or before a cursor, or the first of them, in their order."""
+    """The page of rows after or before a cursor, or the first page."""
     limit = _limit(query)
     ids = [row.id for row in rows]
     if "after_id" in query:

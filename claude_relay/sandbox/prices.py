@@ -1,4 +1,4 @@
-"""What an answer would have cost: the sandbox's own small table, so that its books can be held against the relay's."""
+"""Prices of the sandbox's own, so that its books can be compared with those of the relay."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-#: Dollars for a million tokens: input, output, read from the cache, written into it for 5 minutes and for an hour.
+#: Dollars per million tokens: input, output, cache read, cache write for 5 minutes and for an hour.
 _PRICES = {
     "claude-fable-5-1": ("10", "50", "0.25", "12.5", "20"),
     "claude-opus-5-5": ("4", "20", "0.2", "5", "8"),
@@ -15,20 +15,22 @@ _PRICES = {
     "claude-sonnet-5-5": ("2", "10", "0.1", "2.5", "4"),
     "claude-haiku-5-5": ("0.1", "0.5", "0.01", "0.125", "0.2"),
 }
-_LONG = {"claude-haiku-5-5": (100_000, 5)}  # from so many tokens of input on, so many times the price
+_LONG = {"claude-haiku-5-5": (100_000, 5)}  # above this many input tokens, this multiple of the price
 _DATED = re.compile(r"-[0-9]{8}$")
 
 
 def dollars(call: Mapping[str, Any]) -> float | None:
-    """The price of one entry of the books; None where the answer did not come to its end, or no price is known."""
+    """The price of an entry of the books; None where the answer is incomplete, or the model has no price."""
     prices = _PRICES.get(_DATED.sub("", call["model"] or ""))
     if call["ended"] != "finished" or prices is None or call["message_id"] is None:
         return None
 
     read, written = call["cache_read_tokens"], call["cache_write_tokens"]
-    kept = prices[4] if call["cache_life"] == "1h" else prices[3]
+    write_price = prices[4] if call["cache_life"] == "1h" else prices[3]
     counts = (call["input_tokens"] - read - written, call["output_tokens"], read, written)
-    total = sum((Decimal(price) * count for price, count in zip((*prices[:3], kept), counts, strict=True)), Decimal(0))
+    total = sum(
+        (Decimal(price) * count for price, count in zip((*prices[:3], write_price), counts, strict=True)), Decimal(0)
+    )
     above, times = _LONG.get(_DATED.sub("", call["model"] or ""), (0, 1))
     if times > 1 and call["input_tokens"] > above:
         total *= times

@@ -1,4 +1,4 @@
-"""What the sandbox refuses, in the shape of Anthropic's errors; every message begins by saying who speaks."""
+"""Errors in the shape of Anthropic's; every message begins with the name of the sandbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TYPES = {
 
 
 class ApiError(Exception):
-    """An answer other than 200: its status, its error type, and the headers it brings along."""
+    """An error response: its status, its error type, and its headers."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The JSON that the client reads, in a response or in an `error` event."""
+        """The JSON of a response or of an `error` event."""
         error: dict[str, Any] = {"type": self.kind, "message": f"{SANDBOX_NAME}: {self}"}
         if self.code:
             error["details"] = {"error_code": self.code}

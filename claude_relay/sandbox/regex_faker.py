@@ -1,4 +1,4 @@
-"""A text that matches a regular expression, made by walking the parsed expression; None where that is not feasible."""
+"""Generation of a string that matches a regular expression, by walking the parsed expression."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from random import Random
 from typing import Any
 
-from claude_relay.sandbox.bounded_regex import found
+from claude_relay.sandbox.bounded_regex import matches
 
 if sys.version_info >= (3, 11):
     from re import _constants as codes  # type: ignore[attr-defined]
@@ -17,7 +17,7 @@ else:  # pragma: no cover
     import sre_constants as codes
     import sre_parse as parser
 
-_TRIES = 60
+_ATTEMPTS = 60
 _MOST_REPEATS = 2000
 _LETTERS = string.ascii_lowercase
 _ALPHABET = string.ascii_letters + string.digits + " .,-_/@:#+"
@@ -31,26 +31,26 @@ _CATEGORIES = {
 }
 
 
-class _TooHard(Exception):
-    """The expression uses something that cannot be walked, or asks for too much."""
+class _UnsupportedPattern(Exception):
+    """The expression uses an unsupported construct, or is too long."""
 
 
 def example(pattern: str, rng: Random, *, least: int = 0, most: int | None = None) -> str | None:
-    """A text that `re.search` finds the pattern in, of a length within bounds."""
+    """A string within the length limits in which `re.search` finds the pattern; None where none was generated."""
     try:
         tree = parser.parse(pattern)
-        for attempt in range(_TRIES):
-            # Later tries repeat more often: a longer text may be what minLength asks for.
+        for attempt in range(_ATTEMPTS):
+            # Later attempts repeat more often, as minLength may need a longer string.
             text = _Walk(rng, extra=min(attempt, 3) if attempt < 20 else attempt + least).sequence(tree)
-            if least <= len(text) and (most is None or len(text) <= most) and found(pattern, text):
+            if least <= len(text) and (most is None or len(text) <= most) and matches(pattern, text):
                 return text
-    except (_TooHard, re.error, RecursionError, OverflowError):
+    except (_UnsupportedPattern, re.error, RecursionError, OverflowError):
         return None
     return None
 
 
 class _Walk:
-    """One walk through the tree; remembers groups for back-references."""
+    """One walk through the tree; keeps groups for back-references."""
 
     def __init__(self, rng: Random, *, extra: int) -> None:
         self._rng = rng
@@ -58,9 +58,9 @@ class _Walk:
         self._groups: dict[int, str] = {}
 
     def sequence(self, tree: Any) -> str:
-        return "".join(self._one(op, value) for op, value in tree)
+        return "".join(self._node(op, value) for op, value in tree)
 
-    def _one(self, op: Any, value: Any) -> str:
+    def _node(self, op: Any, value: Any) -> str:
         if op is codes.LITERAL:
             return chr(value)
         if op is codes.NOT_LITERAL:
@@ -80,33 +80,33 @@ class _Walk:
         if op is codes.AT or op in (codes.ASSERT, codes.ASSERT_NOT):
             return ""
         if op in (codes.MAX_REPEAT, codes.MIN_REPEAT) or str(op) == "POSSESSIVE_REPEAT":
-            return self._repeated(*value)
+            return self._repeat(*value)
         if str(op) == "ATOMIC_GROUP":
             return self.sequence(value)
-        raise _TooHard(str(op))
+        raise _UnsupportedPattern(str(op))
 
-    def _repeated(self, least: int, most: int, tree: Any) -> str:
+    def _repeat(self, least: int, most: int, tree: Any) -> str:
         if least > _MOST_REPEATS:
-            raise _TooHard("repeats")
+            raise _UnsupportedPattern("repeats")
         count = self._rng.randint(least, min(most, least + self._extra, _MOST_REPEATS))
         return "".join(self.sequence(tree) for _ in range(count))
 
     def _members(self, items: Any) -> list[str]:
-        """The characters of a set; a negated one is taken from a plain alphabet."""
-        found: set[str] = set()
+        """The characters of a set; for a negated one, those of a plain alphabet that it allows."""
+        members: set[str] = set()
         negated = False
         for op, value in items:
             if op is codes.NEGATE:
                 negated = True
             elif op is codes.LITERAL:
-                found.add(chr(value))
+                members.add(chr(value))
             elif op is codes.RANGE:
-                found.update(chr(code) for code in range(value[0], min(value[1], value[0] + 500) + 1))
+                members.update(chr(code) for code in range(value[0], min(value[1], value[0] + 500) + 1))
             elif op is codes.CATEGORY:
-                found.update(_CATEGORIES[value])
+                members.update(_CATEGORIES[value])
             else:
-                raise _TooHard(str(op))
-        chosen = sorted(set(_ALPHABET) - found if negated else found)
-        if not chosen:
-            raise _TooHard("an empty set")
-        return chosen
+                raise _UnsupportedPattern(str(op))
+        choices = sorted(set(_ALPHABET) - members if negated else members)
+        if not choices:
+            raise _UnsupportedPattern("an empty set")
+        return choices

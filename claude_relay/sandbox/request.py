@@ -1,8 +1,8 @@
 """
-The body of a request read into an `Ask`, or refused as API version 2026-10-21 refuses it.
+Parsing of a request body, with the refusals of API version 2026-10-21.
 
-What is checked is what people get wrong and what the relay must cope with; what is not checked is accepted. Tools are
-accepted, counted and never used.
+It checks frequent mistakes and the cases that the relay must handle; everything else is accepted. Tools are accepted
+and counted, and used only where a directive says so.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_relay.sandbox import blocks, cache, directives, models, schema, tokens
+from claude_relay.sandbox import blocks, cache, models, schema, tokens
 from claude_relay.sandbox.directive_types import Directives
+from claude_relay.sandbox.directives import InvalidDirective
+from claude_relay.sandbox.directives import parse as parse_directives
 from claude_relay.sandbox.problem import ApiError, invalid
 
 VERSIONS = ("2026-10-21", "2023-06-01")
 SAMPLING = ("temperature", "top_p", "top_k")
-#: How the relay begins to ask for a repair: the prompt, and its orders, are then what was asked before.
+#: The beginning of the relay's repair request: the prompt, and its directives, are then in the user turn before it.
 REPAIR = "That answer could not be used:"
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
@@ -35,13 +37,13 @@ _CREATE_ONLY = {
 
 @dataclass(frozen=True, kw_only=True)
 class MessageRequest:
-    """One request, understood: what the answer is made from."""
+    """One parsed request, from which the answer is made."""
 
     model: str
     max_tokens: int
     stream: bool
     prompt: str = field(repr=False)
-    orders: Directives = field(repr=False)
+    directives: Directives = field(repr=False)
     schema: Mapping[str, Any] | None = field(default=None, repr=False)
     stop_sequences: tuple[str, ...] = field(default=(), repr=False)
     input_tokens: int
@@ -49,64 +51,64 @@ class MessageRequest:
     pages: int = 0
     images: int = 0
     continuing: bool = False
-    repairing: bool = False  # the relay shows an answer that did not fit, and asks once more
-    tool: Mapping[str, Any] | None = field(default=None, repr=False)  # the one that the answer shall ask for
-    beginnings: tuple[cache.Prefix, ...] = field(default=(), repr=False)
+    repairing: bool = False  # whether the relay asks for a repair of an answer that did not fit
+    tool: Mapping[str, Any] | None = field(default=None, repr=False)  # the tool that the answer uses
+    prefixes: tuple[cache.Prefix, ...] = field(default=(), repr=False)
 
     @property
     def digest(self) -> str:
-        """What the books know a prompt by."""
+        """The SHA-256 by which the books identify a prompt."""
         return hashlib.sha256(self.prompt.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def parse(
-    body: Mapping[str, Any], *, version: str, counting: bool = False, find: blocks.Find = blocks.no_files
+    body: Mapping[str, Any], *, version: str, counting: bool = False, find_file: blocks.FindFile = blocks.no_files
 ) -> MessageRequest:
-    """Read the body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens`; `find` finds stored files."""
+    """Read the body of `/v1/messages`, or with `counting` of `/v1/messages/count_tokens`."""
     check_version(version)
     _check_fields(body, version, counting)
     model = models.usable(_text(body, "model"))
     max_tokens = model.output if counting else _max_tokens(body, model)
-    turns = blocks.conversation(body, find)
+    turns = blocks.conversation(body, find_file)
     output = _object(body, "output_config")
-    wanted = _format(output, model, cited=any(turn.cited for turn in turns))
+    output_schema = _output_schema(output, model, cited=any(turn.cited for turn in turns))
     _check_effort(output, body, model)
 
-    asked = [turn.text for turn in turns if turn.role == "user"]
-    repairing = len(asked) > 1 and asked[-1].startswith(REPAIR)
-    prompt = asked[-2] if repairing else asked[-1]
-    orders = Directives() if counting else _orders(prompt)
+    user_texts = [turn.text for turn in turns if turn.role == "user"]
+    repairing = len(user_texts) > 1 and user_texts[-1].startswith(REPAIR)
+    prompt = user_texts[-2] if repairing else user_texts[-1]
+    directives = Directives() if counting else _directives(prompt)
     continuing = turns[-1].role == "assistant"
-    if continuing and not counting and not orders.pause_turn:
+    if continuing and not counting and not directives.pause_turn:
         raise ApiError(
             400,
             "This model does not support assistant message prefill. The conversation must end with a user message.",
         )
 
-    ask = MessageRequest(
+    request = MessageRequest(
         model=str(body["model"]),
         max_tokens=max_tokens,
         stream=_flag(body, "stream"),
         prompt=prompt,
-        orders=orders,
-        schema=wanted,
+        directives=directives,
+        schema=output_schema,
         stop_sequences=_stop_sequences(body),
-        input_tokens=_cost(body, turns, wanted),
+        input_tokens=_input_tokens(body, turns, output_schema),
         documents=sum(turn.documents for turn in turns),
         pages=sum(turn.pages for turn in turns),
         images=sum(turn.images for turn in turns),
         continuing=continuing,
         repairing=repairing,
-        tool=None if orders.tool is None else _tool(body, orders.tool),
-        beginnings=() if counting else cache.prefixes(body, turns),
+        tool=None if directives.tool is None else _tool(body, directives.tool),
+        prefixes=() if counting else cache.prefixes(body, turns),
     )
-    if ask.input_tokens > model.window:
-        raise ApiError(400, f"prompt is too long: {ask.input_tokens} tokens > {model.window} maximum")
-    return ask
+    if request.input_tokens > model.window:
+        raise ApiError(400, f"prompt is too long: {request.input_tokens} tokens > {model.window} maximum")
+    return request
 
 
 def check_version(version: str) -> None:
-    """Every request names the version of the API that it speaks."""
+    """Refuse a request without a supported API version."""
     if not version:
         raise ApiError(400, "anthropic-version: header is required")
     if version not in VERSIONS:
@@ -114,13 +116,13 @@ def check_version(version: str) -> None:
 
 
 def _check_fields(body: Mapping[str, Any], version: str, counting: bool) -> None:
-    known = _SHARED if counting else _SHARED | _CREATE_ONLY
+    allowed = _SHARED if counting else _SHARED | _CREATE_ONLY
     for name in body:
         if name in SAMPLING and not counting:
             if version != VERSIONS[0]:
                 continue
             raise invalid(name, f"is not supported by API version {VERSIONS[0]}: leave it out")
-        if name not in known:
+        if name not in allowed:
             raise invalid(name[:100], "Extra inputs are not permitted")
 
 
@@ -140,21 +142,22 @@ def _max_tokens(body: Mapping[str, Any], model: models.Model) -> int:
     return value
 
 
-def _format(output: Mapping[str, Any], model: models.Model, *, cited: bool) -> Mapping[str, Any] | None:
-    wanted = output.get("format")
-    if wanted is None:
+def _output_schema(output: Mapping[str, Any], model: models.Model, *, cited: bool) -> Mapping[str, Any] | None:
+    output_format = output.get("format")
+    if output_format is None:
         return None
     where = "output_config.format"
-    if not isinstance(wanted, dict) or wanted.get("type") != "json_schema":
+    if not isinstance(output_format, dict) or output_format.get("type") != "json_schema":
         raise invalid(f"{where}.type", "Input should be 'json_schema'")
-    if not isinstance(wanted.get("schema"), dict):
+    output_schema = output_format.get("schema")
+    if not isinstance(output_schema, dict):
         raise invalid(f"{where}.schema", "Field required, and it must be an object")
     if not model.structured:
         raise invalid(where, f"structured outputs are not supported by {model.id}")
     if cited:
         raise invalid(where, "citations cannot be used together with structured outputs")
-    schema.check(wanted["schema"], where=f"{where}.schema")
-    return wanted["schema"]
+    schema.check(output_schema, where=f"{where}.schema")
+    return output_schema
 
 
 def _check_effort(output: Mapping[str, Any], body: Mapping[str, Any], model: models.Model) -> None:
@@ -176,25 +179,27 @@ def _tool(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     raise invalid("tools", f"none of them is {name or 'a tool'} with an input_schema, and the prompt asks to use it")
 
 
-def _orders(prompt: str) -> Directives:
+def _directives(prompt: str) -> Directives:
     try:
-        return directives.parse(prompt)
-    except directives.InvalidDirective as exc:
+        return parse_directives(prompt)
+    except InvalidDirective as exc:
         raise ApiError(400, str(exc)) from exc
 
 
 def _stop_sequences(body: Mapping[str, Any]) -> tuple[str, ...]:
-    found = body.get("stop_sequences") or ()
-    if not isinstance(found, list | tuple) or not all(isinstance(item, str) and item.strip() for item in found):
+    sequences = body.get("stop_sequences") or ()
+    if not isinstance(sequences, list | tuple) or not all(isinstance(item, str) and item.strip() for item in sequences):
         raise invalid("stop_sequences", "each stop sequence must contain non-whitespace text")
-    return tuple(found)
+    return tuple(sequences)
 
 
-def _cost(body: Mapping[str, Any], turns: Sequence[blocks.Turn], wanted: Mapping[str, Any] | None) -> int:
-    """Input tokens of everything that Claude would read: system, turns, files, tools and schema."""
+def _input_tokens(
+    body: Mapping[str, Any], turns: Sequence[blocks.Turn], output_schema: Mapping[str, Any] | None
+) -> int:
+    """Input tokens of the whole request: system, turns, files, tools and schema."""
     total = sum(turn.tokens for turn in turns)
     total += blocks.system_tokens(body.get("system"))
-    for extra in (body.get("tools"), wanted):
+    for extra in (body.get("tools"), output_schema):
         if extra:
             total += tokens.of_text(json.dumps(extra, ensure_ascii=False, separators=(",", ":")))
     return total

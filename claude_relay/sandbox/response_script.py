@@ -1,7 +1,7 @@
 """
-The score of one answer: which bytes go out after which pauses, how it ends, and what went wrong instead of it.
+The script of a response: its bytes and pauses, its ending, and the faults that replace it.
 
-Pure: the server plays it. So what an order means can be tested without a socket or a clock.
+Pure, as the connection plays the script: a directive can be tested without a socket or a clock.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ PING_EVERY = 10.0
 
 
 class StreamEnd(Enum):
-    """How the connection is left."""
+    """The ending of a response."""
 
-    WHOLE = "finished"
+    COMPLETE = "finished"
     ERROR_EVENT = "error event"
     EARLY = "ended early"
     CUT = "cut"
@@ -33,32 +33,32 @@ class StreamEnd(Enum):
 
 @dataclass(frozen=True)
 class Step:
-    """Wait, then send."""
+    """A pause in seconds, then bytes to send."""
 
-    after: float
+    pause: float
     data: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseScript:
-    """A 200: its steps, and its ending. `length` is set where the body is one JSON text."""
+    """A 200: its steps and its ending. `length` is set where the body is one JSON document."""
 
     steps: tuple[Step, ...]
-    ending: StreamEnd = StreamEnd.WHOLE
+    ending: StreamEnd = StreamEnd.COMPLETE
     length: int | None = None
 
 
-def refusal(trouble: Fault, now: float) -> ApiError | None:
-    """The error that stands in place of an answer, if the trouble is one of those."""
-    if trouble.kind is Kind.ERROR:
-        return ApiError(trouble.status, f"the prompt asked for a {trouble.status}.")
-    if trouble.kind is Kind.RATE_LIMIT:
-        wait = 1.0 if trouble.wait is None else trouble.wait
+def refusal(fault: Fault, now: float) -> ApiError | None:
+    """The error response of a fault; None for a fault of the stream."""
+    if fault.kind is Kind.ERROR:
+        return ApiError(fault.status, f"the prompt asked for a {fault.status}.")
+    if fault.kind is Kind.RATE_LIMIT:
+        wait = 1.0 if fault.wait is None else fault.wait
         seconds = str(int(wait)) if wait == int(wait) else str(wait)
         return ApiError(
             429, "the prompt asked for a rate limit; see the retry-after header.", headers={"retry-after": seconds}
         )
-    if trouble.kind is Kind.SPEND_LIMIT:
+    if fault.kind is Kind.SPEND_LIMIT:
         return ApiError(
             429,
             "the prompt asked for a spend limit: you have reached your API usage limits and will regain access on "
@@ -68,49 +68,49 @@ def refusal(trouble: Fault, now: float) -> ApiError | None:
     return None
 
 
-def streamed(answer: Answer, *, over: float, delay: float, trouble: Fault | None, request_id: str) -> ResponseScript:
-    """The score of a stream that takes `over` seconds, or `delay` a piece of text, and meets this trouble."""
-    whole = events(answer)
-    texts = sum(map(is_text, whole))
+def streamed(answer: Answer, *, over: float, delay: float, fault: Fault | None, request_id: str) -> ResponseScript:
+    """The script of a stream that takes `over` seconds, or `delay` per piece of text, and has this fault."""
+    stream = events(answer)
+    texts = sum(map(is_text, stream))
     pause = over / texts if over and texts else delay
-    if trouble is None:
-        return ResponseScript(steps=tuple(_paced(whole, pause)))
+    if fault is None:
+        return ResponseScript(steps=tuple(_paced(stream, pause)))
 
-    kept = _until(whole, 0 if trouble.early else max(1, texts // 2))
-    if trouble.kind is Kind.STREAM_ERROR:
-        error = ApiError(200, "the prompt asked for an error in the stream.", kind=trouble.error)
+    kept = _until(stream, 0 if fault.early else max(1, texts // 2))
+    if fault.kind is Kind.STREAM_ERROR:
+        error = ApiError(200, "the prompt asked for an error in the stream.", kind=fault.error)
         return ResponseScript(steps=tuple(_paced([*kept, error.body(request_id)], pause)), ending=StreamEnd.ERROR_EVENT)
 
     steps = tuple(_paced(kept, pause))
-    if trouble.kind is Kind.STALL:
-        return ResponseScript(steps=(*steps, _stall(trouble)), ending=StreamEnd.STALLED)
-    return ResponseScript(steps=steps, ending=StreamEnd.EARLY if trouble.kind is Kind.END_EARLY else StreamEnd.CUT)
+    if fault.kind is Kind.STALL:
+        return ResponseScript(steps=(*steps, _stall(fault)), ending=StreamEnd.STALLED)
+    return ResponseScript(steps=steps, ending=StreamEnd.EARLY if fault.kind is Kind.END_EARLY else StreamEnd.CUT)
 
 
-def plain(answer: Answer, *, over: float, trouble: Fault | None) -> ResponseScript:
-    """The score of a response that is not streamed; a trouble in mid-stream breaks its body in the middle."""
+def plain(answer: Answer, *, over: float, fault: Fault | None) -> ResponseScript:
+    """The script of a response that is not streamed; a fault of the stream breaks its body in the middle."""
     body = json.dumps(message(answer), ensure_ascii=False).encode("utf-8", "replace")
-    if trouble is None:
+    if fault is None:
         return ResponseScript(steps=(Step(over, body),), length=len(body))
-    if trouble.kind is Kind.STREAM_ERROR:
+    if fault.kind is Kind.STREAM_ERROR:
         raise ApiError(
-            529 if trouble.error == "overloaded_error" else 500, "the prompt asked for an error.", kind=trouble.error
+            529 if fault.error == "overloaded_error" else 500, "the prompt asked for an error.", kind=fault.error
         )
 
     half = Step(over, body[: len(body) // 2])
-    if trouble.kind is Kind.STALL:
-        return ResponseScript(steps=(half, _stall(trouble)), ending=StreamEnd.STALLED, length=len(body))
+    if fault.kind is Kind.STALL:
+        return ResponseScript(steps=(half, _stall(fault)), ending=StreamEnd.STALLED, length=len(body))
     return ResponseScript(steps=(half,), ending=StreamEnd.CUT, length=len(body))
 
 
-def _stall(trouble: Fault) -> Step:
-    return Step(MAX_LENGTH if trouble.wait is None else trouble.wait, b"")
+def _stall(fault: Fault) -> Step:
+    return Step(MAX_LENGTH if fault.wait is None else fault.wait, b"")
 
 
-def _until(whole: Sequence[Event], texts: int) -> list[Event]:
-    """The events before the text piece after the first `texts` of them, and never the end of the answer."""
+def _until(stream: Sequence[Event], texts: int) -> list[Event]:
+    """The events up to and including the first `texts` pieces of text, without the end of the answer."""
     kept: list[Event] = []
-    for event in whole:
+    for event in stream:
         if event["type"] in ("content_block_stop", "message_delta") or (is_text(event) and texts == 0):
             break
         texts -= is_text(event)
@@ -118,9 +118,9 @@ def _until(whole: Sequence[Event], texts: int) -> list[Event]:
     return kept
 
 
-def _paced(whole: Sequence[Event], pause: float) -> Iterator[Step]:
-    """The pause stands before each piece of text; a long one is filled with pings, as upstream fills it."""
-    for event in whole:
+def _paced(stream: Sequence[Event], pause: float) -> Iterator[Step]:
+    """Steps with a pause before each piece of text; a long pause is filled with pings, as upstream."""
+    for event in stream:
         left = pause if is_text(event) else 0.0
         while left > PING_EVERY:
             yield Step(PING_EVERY, encode(PING))

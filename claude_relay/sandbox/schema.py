@@ -1,8 +1,8 @@
 """
-Values from a JSON Schema, for structured output: the same schema and the same prompt give the same values.
+Validation of JSON Schemas for structured output, which `schema_faker` generates values for.
 
-`check` refuses at the door what Anthropic refuses (objects without `additionalProperties: false`, external references)
-and the keywords that cannot be honoured here; what passes is filled so that it validates.
+`check` refuses what Anthropic refuses (objects without `additionalProperties: false`, external references) and the
+keywords that are not supported here. A schema that passes gets a value that validates, the same for the same prompt.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ DEEPEST = 60
 
 
 def check(schema: Any, *, where: str) -> None:
-    """Raise the first reason for which a schema is refused, in Anthropic's shape."""
+    """Raise the first problem of a schema, in the shape of Anthropic's errors."""
     for node, path in _nodes(schema, schema, where):
         _check_node(node, path, schema)
 
 
 def types_of(node: Mapping[str, Any]) -> tuple[str, ...]:
-    """The types a node allows, in order; guessed from its keywords where it names none."""
+    """The types that a node allows, in order; inferred from its keywords where it names none."""
     named = node.get("type")
     if isinstance(named, str):
         return (named,)
@@ -47,18 +47,20 @@ def types_of(node: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def resolve(root: Mapping[str, Any], ref: str) -> Any:
-    """What a reference inside the document points at; KeyError if nothing."""
+    """The target of a reference inside the document; raises KeyError if there is none."""
     if not ref.startswith("#"):
         raise KeyError(ref)
-    found: Any = root
+    target: Any = root
     for part in filter(None, ref[1:].split("/")):
         key = part.replace("~1", "/").replace("~0", "~")
-        found = found[int(key)] if isinstance(found, list) and key.isdigit() and int(key) < len(found) else found[key]
-    return found
+        target = (
+            target[int(key)] if isinstance(target, list) and key.isdigit() and int(key) < len(target) else target[key]
+        )
+    return target
 
 
 def _nodes(node: Any, root: Any, path: str, depth: int = 0) -> Iterator[tuple[Any, str]]:
-    """Every place of the document where a schema stands."""
+    """Every schema in the document, with its path."""
     if depth > DEEPEST:
         raise invalid(path, "the schema is nested too deeply")
     yield node, path
@@ -117,7 +119,7 @@ def _check_reference(node: Mapping[str, Any], path: str, root: Mapping[str, Any]
     try:
         resolve(root, ref)
     except (KeyError, TypeError) as exc:
-        raise invalid(f"{path}.$ref", f"{ref[:100]} points at nothing") from exc
+        raise invalid(f"{path}.$ref", f"{ref[:100]} has no target") from exc
 
 
 def _check_bounds(node: Mapping[str, Any], path: str) -> None:
@@ -135,4 +137,4 @@ def _check_bounds(node: Mapping[str, Any], path: str) -> None:
     try:
         re.compile(node.get("pattern", ""))
     except (re.error, TypeError) as exc:
-        raise invalid(f"{path}.pattern", "is not a regular expression that can be read") from exc
+        raise invalid(f"{path}.pattern", "is not a valid regular expression") from exc

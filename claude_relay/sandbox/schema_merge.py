@@ -1,4 +1,4 @@
-"""Two JSON Schemas made one, as allOf asks for it."""
+"""Merging of two JSON Schemas, for allOf."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from claude_relay.sandbox.schema import types_of
 
 
 class UnsatisfiableSchema(Exception):
-    """No value here: take another branch, or leave the field out where it may be left out."""
+    """No value can be generated here: take another branch, or omit an optional field."""
 
 
-def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Both schemas at once: what either asks for is asked for."""
-    result = dict(one)
-    for key, value in other.items():
+def merge(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema that requires what either of the two requires."""
+    result = dict(first)
+    for key, value in second.items():
         if key not in result:
             result[key] = value
         elif key == "properties":
@@ -30,7 +30,7 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
         elif key == "enum":
             result[key] = [item for item in result[key] if item in value]
         elif key == "type":
-            result[key] = _shared(types_of(one), types_of(other))
+            result[key] = _common_types(types_of(first), types_of(second))
         elif key in ("anyOf", "oneOf"):
             result[key] = [{"allOf": [branch, {key: value}]} for branch in result[key]]
         else:
@@ -38,12 +38,12 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> list[str]:
-    """The types that both allow; an integer is a number too."""
-    shared = [name for name in dict.fromkeys((*one, *other)) if _allows(one, name) and _allows(other, name)]
-    if not shared:
+def _common_types(first: tuple[str, ...], second: tuple[str, ...]) -> list[str]:
+    """The types that both allow; an integer is also a number."""
+    common = [name for name in dict.fromkeys((*first, *second)) if _allows(first, name) and _allows(second, name)]
+    if not common:
         raise UnsatisfiableSchema("two parts of it disagree about the type")
-    return shared
+    return common
 
 
 def _allows(names: tuple[str, ...], name: str) -> bool:

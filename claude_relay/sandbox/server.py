@@ -1,8 +1,9 @@
-"""The sandbox as something that is started and stopped: its socket, its threads, its books."""
+"""The sandbox as a server to start and stop: its socket, its threads, its state."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import socket
 import threading
@@ -13,10 +14,11 @@ from typing import Any
 from claude_relay.sandbox.batches import SPAN, Batches
 from claude_relay.sandbox.call_log import CallLog
 from claude_relay.sandbox.handler import Handler
+from claude_relay.sandbox.state import SandboxState
 
 log = logging.getLogger(__name__)
 
-_PATIENCE = 5.0
+_JOIN_TIMEOUT = 5.0
 
 
 class Server(ThreadingHTTPServer):
@@ -25,23 +27,21 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], *, books: CallLog, batches: Batches, delay: float) -> None:
-        super().__init__(address, Handler)
-        self.books, self.batches = books, batches
-        self.delay = delay
-        self.stopping = threading.Event()
+    def __init__(self, address: tuple[str, int], state: SandboxState) -> None:
+        super().__init__(address, functools.partial(Handler, state))
+        self._state = state
         self._lock = threading.Lock()
         self._open: dict[socket.socket, threading.Thread] = {}
 
     def server_bind(self) -> None:
-        """Bind without the look-up of the host's name that http.server makes: it can take seconds."""
+        """Bind without the host name lookup of http.server, which can take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the connection a named thread that `close` can find again."""
+        """Serve the connection in a named thread that `close` can join."""
         thread = threading.Thread(
             target=self.process_request_thread, args=(request, client_address), name="sandbox-connection", daemon=True
         )
@@ -50,38 +50,38 @@ class Server(ThreadingHTTPServer):
         thread.start()
 
     def shutdown_request(self, request: Any) -> None:
-        """Close one connection and forget it."""
+        """Close and deregister one connection."""
         with self._lock:
             self._open.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that is gone is no news; anything else is logged, without a print to stderr."""
+        """Log a failed connection, without http.server's print to stderr."""
         log.debug("a sandbox connection failed", exc_info=True)
 
     def close(self) -> None:
-        """Take no more connections, end the open ones in mid-stream, and wait for their threads."""
-        self.stopping.set()
+        """Accept no more connections, cut off the open ones, and wait for their threads."""
+        self._state.stopping.set()
         # A shut-down listener wakes serve_forever at once instead of at its next half second.
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
         self.shutdown()
         self.server_close()
         with self._lock:
-            waiting = list(self._open.items())
-        for connection, _ in waiting:
+            connections = list(self._open.items())
+        for connection, _ in connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for _, thread in waiting:
-            thread.join(_PATIENCE)
+        for _, thread in connections:
+            thread.join(_JOIN_TIMEOUT)
 
 
 class Sandbox:
     """
     A stand-in for Anthropic's API at `url`, from `start` to `stop`; also a context manager.
 
-    `delay` is the pause before each piece of a streamed answer, `batch_time` what a batch takes at the least. Books and
-    batches outlive a restart.
+    `delay` is the pause before each piece of a streamed answer, `batch_time` the least duration of a batch, in seconds.
+    Books and batches survive `stop` and `start`.
     """
 
     def __init__(self, port: int = 0, host: str = "127.0.0.1", *, delay: float = 0.0, batch_time: float = SPAN) -> None:
@@ -100,19 +100,20 @@ class Sandbox:
         return f"http://{self._address[0]}:{self._server.server_port}"
 
     def start(self) -> Sandbox:
-        """Listen; OSError if the address is taken. A sandbox that already runs is left alone."""
+        """Start to listen; no effect if it runs already. Raises OSError if the address is in use."""
         if self._server is None:
-            self._server = Server(self._address, books=self.books, batches=self.batches, delay=self._delay)
+            state = SandboxState(books=self.books, batches=self.batches, delay=self._delay, stopping=threading.Event())
+            self._server = Server(self._address, state)
             self._thread = threading.Thread(target=self._server.serve_forever, name="sandbox", daemon=True)
             self._thread.start()
         return self
 
     def stop(self) -> None:
-        """Stop listening and end every open answer; harmless when it does not run."""
+        """Stop to listen and cut off every open answer; no effect if it does not run."""
         server, self._server = self._server, None
         if server is not None and self._thread is not None:
             server.close()
-            self._thread.join(_PATIENCE)
+            self._thread.join(_JOIN_TIMEOUT)
 
     def __enter__(self) -> Sandbox:
         return self.start()

@@ -1,9 +1,8 @@
 """
-An estimate of tokens, the same for the count, the start and the end of an answer.
+Estimated tokens, the same for the count, the start and the end of an answer.
 
-It is no tokeniser: one token is taken for every 3.6 bytes of UTF-8, 2,000 for a page of a PDF (its text and its
-picture), and an image's pixels divided by 750, which is Anthropic's own rule of thumb. What is right about the figures
-is that they agree with each other.
+This is no tokeniser: a token is 3.6 bytes of UTF-8, a page of a PDF (its text and its picture) 2,000 tokens, and an
+image its pixels divided by 750, which is Anthropic's own rule of thumb. The figures are consistent, not exact.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ _COUNT = re.compile(rb"/Count\s+(\d{1,4})\b")
 
 
 def of_text(text: str) -> int:
-    """Tokens of a text; never none, since a model that says nothing is billed for saying so."""
+    """Tokens of a text; at least one, since an empty answer is billed too."""
     return max(1, math.ceil(len(text.encode("utf-8", "replace")) / BYTES_A_TOKEN))
 
 
 def cut(text: str, tokens: int) -> str:
-    """The longest beginning of a text that costs no more than that many tokens."""
+    """The longest prefix of a text of at most that many tokens."""
     data = text.encode("utf-8", "replace")[: math.floor(tokens * BYTES_A_TOKEN)]
     return data.decode("utf-8", "ignore")
 
@@ -37,14 +36,14 @@ def pages(pdf: bytes) -> int:
     """
     Pages of a PDF, at least one.
 
-    Page objects are counted where they can be read; where they are compressed, the page tree's count or the size tells.
+    Counts page objects where they are readable; where they are compressed, takes the page tree's count, or the size.
     """
-    found = len(_PAGE.findall(pdf)) or max((int(n) for n in _COUNT.findall(pdf)), default=0)
-    return found or max(1, len(pdf) // 60_000)
+    count = len(_PAGE.findall(pdf)) or max((int(n) for n in _COUNT.findall(pdf)), default=0)
+    return count or max(1, len(pdf) // 60_000)
 
 
 def of_image(data: bytes) -> int:
-    """Tokens of a picture, from its width and height where they can be read."""
+    """Tokens of an image, from its width and height where they are readable."""
     size = _size(data)
     if size is None:
         return AN_UNKNOWN_IMAGE

@@ -1,8 +1,7 @@
 """
 Plausible values from a field's name, English or Norwegian: `forfallsdato` is a date, `kid` a number with a check digit.
 
-All companies and people here are invented; account, organisation and KID numbers have valid check digits and belong to
-nobody in particular.
+All companies and people here are invented; account, organisation and KID numbers are random, with valid check digits.
 """
 
 from __future__ import annotations
@@ -37,21 +36,21 @@ _RATES = (25, 15, 12)
 
 
 @dataclass(frozen=True)
-class Name:
-    """A field's name, split into plain lower-case words, and the randomness of its place in the document."""
+class FieldName:
+    """A field's name as plain lower-case words, and the generator of its place in the document."""
 
     words: str
     rng: Random
     seed: str
 
     def place(self) -> tuple[str, str]:
-        """A postal code and its town: fields that differ only in which of the two they are get the same place."""
-        whose = re.sub(r"post ?(nr|nummer|code|sted)|zip ?(code)?|city|\bby\b|\bsted\b", "", self.words)
-        return randomness(self.seed, whose).choice(_PLACES)
+        """A postal code and its town, the same for fields whose names differ only in that."""
+        owner = re.sub(r"post ?(nr|nummer|code|sted)|zip ?(code)?|city|\bby\b|\bsted\b", "", self.words)
+        return randomness(self.seed, owner).choice(_PLACES)
 
 
 def randomness(*parts: str) -> Random:
-    """Randomness that depends on nothing but these texts."""
+    """A generator seeded by these strings alone."""
     return Random("/".join(parts).encode("utf-8", "surrogatepass"))
 
 
@@ -92,7 +91,7 @@ def mod10(body: str) -> str:
 
 
 def mod11(rng: Random, first: str, weights: tuple[int, ...]) -> str:
-    """A number with its modulus-11 check digit; bodies whose digit would be ten are passed over."""
+    """A number with its modulus-11 check digit; bodies whose digit would be ten are skipped."""
     while True:
         body = first + digits(rng, len(weights) - len(first))
         check = -sum(int(char) * weight for char, weight in zip(body, weights, strict=True)) % 11
@@ -123,7 +122,7 @@ def person(rng: Random) -> str:
 
 
 def email(rng: Random) -> str:
-    """An address that cannot exist."""
+    """An e-mail address that cannot exist."""
     return f"{rng.choice(_FIRST).lower()}@sandbox.example"
 
 
@@ -137,7 +136,7 @@ _AMOUNT = r"bel[o]p|\bsum|total|amount|pris|price|netto|brutto|\bnet\b|gross|avg
 _PERCENT = r"prosent|percent|sats|\brate\b|\bpct\b"
 _COUNT = r"antall|quantity|\bqty\b|mengde|\bcount\b"
 
-_TEXTS: tuple[tuple[str, Callable[[Name], str]], ...] = (
+_TEXTS: tuple[tuple[str, Callable[[FieldName], str]], ...] = (
     (r"\biban\b", lambda n: iban(n.rng)),
     (r"\b(bic|swift)", lambda n: "SANDNOKK"),
     (r"\bkid\b|\bkid ?(nr|nummer)", lambda n: mod10(digits(n.rng, 11))),
@@ -190,17 +189,17 @@ _NUMBERS: tuple[tuple[str, Callable[[Random], float]], ...] = (
 )
 
 
-def text(name: Name) -> str:
-    """A text for a field of this name; one that hints at nothing says where it comes from."""
-    for pattern, make in _TEXTS:
+def text(name: FieldName) -> str:
+    """A string for a field of this name; without a hint in the name, it names the sandbox."""
+    for pattern, generate in _TEXTS:
         if re.search(pattern, name.words):
-            return make(name)
+            return generate(name)
     return f"sandbox {name.words}".strip()
 
 
 def number(words: str, rng: Random) -> float:
     """A number for a field of this name."""
-    for pattern, make in _NUMBERS:
+    for pattern, generate in _NUMBERS:
         if re.search(pattern, words):
-            return make(rng)
+            return generate(rng)
     return rng.randint(1, 100)

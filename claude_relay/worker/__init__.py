@@ -1,1 +1,1 @@
-"""The daemon that makes the calls and brings the answers home."""
+"""The daemon that claims jobs, calls Claude, and delivers the results."""

@@ -1,4 +1,4 @@
-"""Alerts: what an operator should hear of, to RELAY_ALERT_URL and the log. Two threads: a slow URL holds nobody up."""
+"""Alerts for the operator, sent to RELAY_ALERT_URL and the log. Two threads, so that a slow URL delays no check."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from .periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
-#: How often to look for causes, and for what is to be told, in seconds.
+#: Seconds between two evaluations of the alert rules, and between two checks for unsent alerts.
 EVERY = 2.0
-#: Where the fault is on this side, another process is let try for so long, in seconds; and so often.
-_STAND_BACK, _IN_VAIN = 60.0, 30
-#: Who has only come to tell what is due begins no other try after so many seconds.
-_SHORTLY = 60.0
-#: Word that an alert waits is left no more often than this, in seconds: each time a process is started for it.
+#: After a local fault, leave the sending to another process for this many seconds; after this many faults, no longer.
+_BACKOFF, _MAX_LOCAL_FAULTS = 60.0, 30
+#: `once` starts no further attempt after this many seconds.
+_ONCE_TIME_LIMIT = 60.0
+#: Least seconds between two triggers for unsent alerts: each starts a process.
 TRIGGER_EVERY = 60.0
 
 
-class _Went(Enum):
-    """How a try to tell ended."""
+class _SendResult(Enum):
+    """The result of an attempt to send an alert."""
 
-    TAKEN = auto()
-    NOT_TAKEN = auto()
-    NOT_FROM_HERE = auto()
+    ACCEPTED = auto()
+    REJECTED = auto()
+    LOCAL_FAULT = auto()
 
 
 class AlertSender:
     """
-    Watches, and tells. What was told stands in the store, so that of several processes one does, and none twice.
+    Evaluates alerts and sends them. Sent alerts are recorded in the store, so that one of several processes sends each.
 
-    A worker has one, and so has the API: somebody must notice that there is no worker. Whoever cannot tell, having no
-    `url` or no network, may have a `leave_word` instead: it is called while an alert waits and no worker is there.
+    A worker has one, and so has the API, which must notice that no worker is alive. A process that cannot send, for
+    want of a `url` or a network, may have `leave_word` instead: it is called while an alert waits and no worker is
+    alive.
     """
 
     def __init__(
@@ -52,80 +53,80 @@ class AlertSender:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay, self._sender, self._url, self._secrets = relay, sender, url, secrets
-        self._leave_word, self._models, self._clock = leave_word, models, clock
+        self._trigger, self._models, self._clock = leave_word, models, clock
         self._started_at = clock()
-        self._tried_in_vain = 0
-        self.watch = PeriodicThread("alerts", self._look)
-        self._word_at = float("-inf")
-        self._post = PeriodicThread("alerts-post", self._ask if url is None else self._tell)
+        self._local_faults = 0
+        self.watch = PeriodicThread("alerts", self._evaluate)
+        self._triggered_at = float("-inf")
+        self._sending = PeriodicThread("alerts-post", self._trigger_sending if url is None else self._send_due)
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Start to evaluate, and to send where that is possible."""
         self.watch.start()
-        if self._url is not None or self._leave_word is not None:
-            self._post.start()
+        if self._url is not None or self._trigger is not None:
+            self._sending.start()
 
     def stop(self) -> None:
-        """After the present round; what is being told may end by itself."""
+        """Stop after the current evaluation; a POST in flight is not waited for."""
         self.watch.stop()
-        self._post.stop(timeout=0.1)
+        self._sending.stop(timeout=0.1)
 
     def once(self) -> int:
-        """Look once, and tell what is due now, for about a minute at most; answers how many were taken."""
-        self._look()
-        until, taken = self._clock() + _SHORTLY, 0
-        while self._clock() < until and (went := self._tell_next()) is not None:
-            if went is _Went.NOT_FROM_HERE:
+        """Evaluate once and send due alerts, for about a minute at most; returns the number accepted."""
+        self._evaluate()
+        give_up_at, accepted = self._clock() + _ONCE_TIME_LIMIT, 0
+        while self._clock() < give_up_at and (result := self._send_next()) is not None:
+            if result is _SendResult.LOCAL_FAULT:
                 break
-            taken += went is _Went.TAKEN
+            accepted += result is _SendResult.ACCEPTED
 
-        return taken
+        return accepted
 
-    def _look(self) -> float:
+    def _evaluate(self) -> float:
         watched_for = self._clock() - self._started_at
         for alert in self._relay.alerts.evaluate(settings=self._models, watched_for=watched_for):
             log.error(
                 alert.message,
                 extra={"alert": alert.kind, "since": alert.since, "count": alert.count, "command": alert.command},
             )
-            self._post.wake()
+            self._sending.wake()
 
         return EVERY
 
-    def _tell(self) -> float:
-        while (went := self._tell_next()) is not None:
-            if went is _Went.NOT_FROM_HERE:
-                return _STAND_BACK
+    def _send_due(self) -> float:
+        while (result := self._send_next()) is not None:
+            if result is _SendResult.LOCAL_FAULT:
+                return _BACKOFF
 
         return EVERY
 
-    def _tell_next(self) -> _Went | None:
-        """None: there is nothing to tell now."""
-        if self._url is None or (told := self._relay.alerts.claim()) is None:
+    def _send_next(self) -> _SendResult | None:
+        """Send the next due alert; None if there is none."""
+        if self._url is None or (alert := self._relay.alerts.claim()) is None:
             return None
-        reply = self._sender.post(self._url, told.body, sign(told.id, time.time(), told.body, self._secrets))
-        if reply.local_fault and self._tried_in_vain < _IN_VAIN:
-            # A process without a network of its own, as a hardened API is, must not use up another one's tries.
-            self._tried_in_vain += 1
-            self._relay.alerts.release(told)
-            return _Went.NOT_FROM_HERE
-        self._tried_in_vain = 0
-        taken = reply.status is not None and 200 <= reply.status < 300
-        again = self._relay.alerts.record_sent(told, taken=taken)
-        if not taken:
-            words = {"statusCode": reply.status, "error": reply.error, "tryAgain": again}
-            log.warning("alert not delivered", extra=words)
+        reply = self._sender.post(self._url, alert.body, sign(alert.id, time.time(), alert.body, self._secrets))
+        if reply.local_fault and self._local_faults < _MAX_LOCAL_FAULTS:
+            # A process without a network, such as a hardened API, must not use up the attempts of the others.
+            self._local_faults += 1
+            self._relay.alerts.release(alert)
+            return _SendResult.LOCAL_FAULT
+        self._local_faults = 0
+        accepted = reply.status is not None and 200 <= reply.status < 300
+        retry = self._relay.alerts.record_sent(alert, taken=accepted)
+        if not accepted:
+            fields = {"statusCode": reply.status, "error": reply.error, "tryAgain": retry}
+            log.warning("alert not delivered", extra=fields)
 
-        return _Went.TAKEN if taken else _Went.NOT_TAKEN
+        return _SendResult.ACCEPTED if accepted else _SendResult.REJECTED
 
-    def _ask(self) -> float:
-        """Of several that wait one word is enough: whoever it calls tells them all."""
+    def _trigger_sending(self) -> float:
+        """Have another process send; one trigger is enough, as that process sends every alert."""
         now = self._clock()
-        if self._leave_word is not None and now - self._word_at >= TRIGGER_EVERY and self._relay.alerts.has_unsent():
-            self._word_at = now
+        if self._trigger is not None and now - self._triggered_at >= TRIGGER_EVERY and self._relay.alerts.has_unsent():
+            self._triggered_at = now
             try:
-                self._leave_word()
+                self._trigger()
             except OSError as exc:
-                log.warning("no word can be left that an alert waits", extra={"error": str(exc)})
+                log.warning("the alert sender could not be triggered", extra={"error": str(exc)})
 
         return EVERY

@@ -1,4 +1,4 @@
-"""Batches, in threads of their own: gather jobs, send them off, look, and take the results in one by one."""
+"""Message batches, in threads of their own: plan, send, poll, and record the results one by one."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
-#: Batches in hand at once. Each may hold as many bytes as Anthropic takes in one.
+#: Batches processed at once. Each may need as much memory as Anthropic's largest request body.
 THREADS = 4
-_LOOK = 1.0
+_POLL = 1.0
 _STOPPED = Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.RETRY, sent=False)
 
 
 class BatchRunner:
     """
-    Sees batches through. All that it knows is in the store, so that it may end at any point and another goes on.
+    Processes batches. All its state is in the store: it may stop at any point, and another worker continues.
 
-    `news` is called when a result has come in: there may be something to deliver. `most`: bytes of requests in a batch.
+    `news` is called after each final result, as a delivery may be due. `most`: bytes of requests in one batch.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class BatchRunner:
         self._lock = threading.Condition()
         self._busy = 0
         self._stopping = threading.Event()
-        self._strangers: set[str] = set()
+        self._foreign_batches: set[str] = set()  # upstream ids of batches that are not this store's
         self.loop = PeriodicThread("batches", self._round)
 
     def start(self) -> None:
-        """Begin with what another worker has left behind."""
+        """Start the thread; due batches of stopped workers come first."""
         self.loop.start()
 
     def stop(self, timeout: float) -> None:
-        """Begin nothing more. What is in hand may end, for that many seconds; what does not is found again."""
+        """Start no other step and wait up to `timeout` seconds for running ones; any worker can repeat a step."""
         self._stopping.set()
         self.loop.stop()
         with self._lock:
@@ -66,27 +66,27 @@ class BatchRunner:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def turn(self) -> bool:
-        """One batch that is due, seen one step on, in this thread; whether there was one."""
+        """Process one step of one due batch in this thread; whether one was due."""
         self._relay.batches.promote()
         self._relay.batches.plan(self._worker)
         batch = self._relay.batches.claim_due(self._worker)
         if batch is not None:
-            self._safely(batch)
+            self._run_step(batch)
 
         return batch is not None
 
     def _round(self) -> float:
         for job in self._relay.batches.promote():
-            log.info("job goes live", extra={"requestId": job.request_id, "reason": "needBy"})
+            log.info("job moved from batch to live", extra={"requestId": job.request_id, "reason": "needBy"})
         while self._relay.batches.plan(self._worker) is not None:
             pass
-        while (batch := self._take()) is not None:
-            self._pool.submit(self._in_hand, batch)
+        while (batch := self._claim()) is not None:
+            self._pool.submit(self._process, batch)
         due = self._relay.batches.next_at()
 
-        return _LOOK if due is None else min(_LOOK, max(0.02, due - self._clock()))
+        return _POLL if due is None else min(_POLL, max(0.02, due - self._clock()))
 
-    def _take(self) -> Batch | None:
+    def _claim(self) -> Batch | None:
         with self._lock:
             if self._busy >= THREADS or self._stopping.is_set():
                 return None
@@ -96,28 +96,28 @@ class BatchRunner:
             batch = self._relay.batches.claim_due(self._worker)
         finally:
             if batch is None:
-                self._let_go()
+                self._end_step()
 
         return batch
 
-    def _in_hand(self, batch: Batch) -> None:
+    def _process(self, batch: Batch) -> None:
         try:
-            self._safely(batch)
+            self._run_step(batch)
         finally:
-            self._let_go()
+            self._end_step()
             self.loop.wake()
 
-    def _let_go(self) -> None:
+    def _end_step(self) -> None:
         with self._lock:
             self._busy -= 1
             self._lock.notify_all()
 
-    def _safely(self, batch: Batch) -> None:
-        """A step, after which nobody has the batch in hand, whatever happened."""
+    def _run_step(self, batch: Batch) -> None:
+        """Run the next step of a batch and survive its faults; afterwards the batch is released in any case."""
         step = {
             BatchState.PLANNED: self._send,
             BatchState.CREATING: self._search,
-            BatchState.CREATED: self._look,
+            BatchState.CREATED: self._poll,
             BatchState.ENDED: self._read,
         }[batch.state]
         try:
@@ -139,191 +139,202 @@ class BatchRunner:
 
     def _send(self, batch: Batch) -> None:
         batches = self._relay.batches
-        parcels, rest = self._packed(batches.contents(batch))
+        requests, rest = self._prepare(batches.contents(batch))
         if self._stopping.is_set():
             batches.release(batch, self._worker)
             return
-        if not parcels:
+        if not requests:
             batches.mark_empty(batch)
             return
-        groups = _together(parcels)
-        names = [[parcel.custom_id for parcel in group] for group in groups]
+        groups = _group_by_betas(requests)
+        custom_ids = [[request.custom_id for request in group] for group in groups]
         if len(groups) > 1 or rest:
-            batch = batches.split(batch, [*names, rest])
-            parcels = groups[0]
+            batch = batches.split(batch, [*custom_ids, rest])
+            requests = groups[0]
         sent = batch
 
         def sending() -> None:
             nonlocal sent
-            sent = batches.sending(batch, names[0])
+            sent = batches.sending(batch, custom_ids[0])
 
-        made = self._api.create(parcels, sending=sending)
-        told = {"batch": batch.id, "jobs": len(parcels)}
-        if isinstance(made, BatchStatus):
-            batches.mark_created(sent, made)
-            log.info("batch sent", extra={**told, "upstreamId": made.id})
+        result = self._api.create(requests, sending=sending)
+        fields = {"batch": batch.id, "jobs": len(requests)}
+        if isinstance(result, BatchStatus):
+            batches.mark_created(sent, result)
+            log.info("batch sent", extra={**fields, "upstreamId": result.id})
             return
-        told |= {"errorType": made.type.value, "reason": made.reason, "error": made.message}
-        if made.reason == "not_recorded":
+        fields |= {"errorType": result.type.value, "reason": result.reason, "error": result.message}
+        if result.reason == "not_recorded":
             batches.release(batch, self._worker)
-        elif made.sent and made.ambiguous:
-            log.warning("batch not answered: it is looked for", extra=told)
-            batches.mark_create_unknown(sent, made)
+        elif result.sent and result.ambiguous:
+            log.warning("batch create not answered; searching for it upstream", extra=fields)
+            batches.mark_create_unknown(sent, result)
         else:
-            log.warning("batch refused", extra=told)
-            batches.mark_create_refused(sent, made)
+            log.warning("batch refused", extra=fields)
+            batches.mark_create_refused(sent, result)
 
-    def _packed(self, contents: Sequence[BatchEntry]) -> tuple[list[BatchRequest], list[str]]:
+    def _prepare(self, contents: Sequence[BatchEntry]) -> tuple[list[BatchRequest], list[str]]:
         """
-        Requests made whole, as many as fit into a batch, and the names of the rest.
+        Complete requests, as many as fit into a batch, and the custom ids of the rest.
 
-        What is stored is less than what is sent: files by address, and what was said before, come in here.
+        A request grows here: files named by URL and the earlier turns of its conversation are put in.
         """
-        parcels: list[BatchRequest] = []
+        requests: list[BatchRequest] = []
         size = 0
-        for number, one in enumerate(contents):
-            parcel = self._parcel(one)
-            if isinstance(parcel, Failure):
+        for number, entry in enumerate(contents):
+            request = self._prepare_entry(entry)
+            if isinstance(request, Failure):
                 if self._stopping.is_set():
                     return [], []
-                self._took_in(one, self._relay.batches.record_result(one, parcel), parcel)
+                self._log_result(entry, self._relay.batches.record_result(entry, request), request)
                 continue
-            size += len(parcel.body)
-            if parcels and size > self._most:
-                return parcels, [each.item.custom_id for each in contents[number:]]
-            parcels.append(parcel)
+            size += len(request.body)
+            if requests and size > self._most:
+                return requests, [left_over.item.custom_id for left_over in contents[number:]]
+            requests.append(request)
 
-        return parcels, []
+        return requests, []
 
-    def _parcel(self, one: BatchEntry) -> BatchRequest | Failure:
+    def _prepare_entry(self, entry: BatchEntry) -> BatchRequest | Failure:
         def stop() -> Failure | None:
             return _STOPPED if self._stopping.is_set() else None
 
-        with self._files.whole(one.as_claimed, stop) as request:
+        with self._files.with_files(entry.as_claimed, stop) as request:
             if isinstance(request, Failure):
                 return request
             try:
-                before, repair = self._relay.batches.history(one), self._relay.batches.repair(one)
+                history, repair = self._relay.batches.history(entry), self._relay.batches.repair(entry)
             except NotFound as exc:
                 return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, sent=False)
             prompt = CallRequest(
-                job=one.job,
+                job=entry.job,
                 request=request,
-                history=before,
+                history=history,
                 repair=repair,
-                max_cost_usd=one.request.max_cost_usd if one.request else None,
+                max_cost_usd=entry.request.max_cost_usd if entry.request else None,
             )
-            return self._api.prepare(one.item.custom_id, prompt)
+            return self._api.prepare(entry.item.custom_id, prompt)
 
     def _search(self, batch: Batch) -> None:
         """
-        It was sent, and nobody knows whether it arrived: among those made around that time, of that many requests, the
-        one whose results bear its names. While one of them is at work its names cannot be seen, so it is waited for.
+        Search upstream for a batch whose creation was not answered.
+
+        Candidates have the same number of requests and were created around that time; the match is the one whose
+        results have this batch's custom ids. A candidate shows no ids before it has ended, so that is waited for.
         """
         batches, sent_at = self._relay.batches, batch.sent_at or batch.planned_at
         recent = self._api.recent(since=batch.planned_at - SKEW)
         if isinstance(recent, Failure):
-            batches.reschedule_poll(batch, detail=f"looked for: {recent.message}")
+            batches.reschedule_poll(batch, detail=f"search: {recent.message}")
             return
-        recent = [one for one in recent if one.count == batch.count and one.created_at <= sent_at + SKEW]
-        known = batches.known_upstream({one.id for one in recent}) | self._strangers
-        maybe = [one for one in recent if one.id not in known]
-        for one in [one for one in maybe if one.ended]:
+        recent = [status for status in recent if status.count == batch.count and status.created_at <= sent_at + SKEW]
+        excluded = batches.known_upstream({status.id for status in recent}) | self._foreign_batches
+        candidates = [status for status in recent if status.id not in excluded]
+        for status in [status for status in candidates if status.ended]:
             try:
-                name = next(iter(self._api.results(one.id)), ("", {}))[0]
+                custom_id = next(iter(self._api.results(status.id)), ("", {}))[0]
             except ResultsUnavailable as exc:
                 log.info(
-                    "results of a batch that may be ours are away", extra={"upstreamId": one.id, "error": str(exc)}
+                    "results of a candidate batch are unavailable", extra={"upstreamId": status.id, "error": str(exc)}
                 )
                 continue
-            belongs_to = batches.batch_of(name)
-            if belongs_to == batch.id:
-                log.info("batch found again", extra={"batch": batch.id, "upstreamId": one.id})
-                batches.mark_created(batch, one)
+            owner = batches.batch_of(custom_id)
+            if owner == batch.id:
+                log.info("batch found upstream", extra={"batch": batch.id, "upstreamId": status.id})
+                batches.mark_created(batch, status)
                 return
-            maybe.remove(one)
-            if belongs_to is None:  # else it is another one that is looked for
-                self._strangers.add(one.id)
-        if maybe or self._clock() - sent_at < self._settle_time:
+            candidates.remove(status)
+            if owner is None:  # else it is another of this store's batches, which is searched for too
+                self._foreign_batches.add(status.id)
+        if candidates or self._clock() - sent_at < self._settle_time:
             batches.reschedule_poll(batch)
             return
-        log.warning("batch never arrived: its jobs go into another", extra={"batch": batch.id, "jobs": batch.count})
+        log.warning("batch was not created: its jobs go into another", extra={"batch": batch.id, "jobs": batch.count})
         batches.mark_not_created(batch)
 
-    def _look(self, batch: Batch) -> None:
+    def _poll(self, batch: Batch) -> None:
         batches, upstream_id = self._relay.batches, batch.upstream_id or ""
-        seen = self._api.status(upstream_id)
-        if isinstance(seen, Failure):
-            self._missed(batch, seen, gone=seen.reason == "http_404")
+        status = self._api.status(upstream_id)
+        if isinstance(status, Failure):
+            self._record_miss(batch, status, missing=status.reason == "http_404")
             return
-        if seen.ended:
+        if status.ended:
             self._read(batches.mark_ended(batch))
             return
         late = batch.give_up_at is not None and self._clock() >= batch.give_up_at
         if batch.cancelled_at is None and (late or not batches.awaited(batch)):
-            asked = self._api.cancel(upstream_id)
+            cancel = self._api.cancel(upstream_id)
             log.info("batch given up", extra={"batch": batch.id, "upstreamId": upstream_id})
-            if not isinstance(asked, Failure):
+            if not isinstance(cancel, Failure):
                 batch = batches.mark_cancel_requested(batch)
         batches.reschedule_poll(batch)
 
     def _read(self, batch: Batch) -> None:
         batches = self._relay.batches
         try:
-            for name, result in self._api.results(batch.upstream_id or ""):
+            for custom_id, result in self._api.results(batch.upstream_id or ""):
                 if self._stopping.is_set():
                     batches.release(batch, self._worker)
                     return
-                if (one := batches.content(batch, name)) is None:
+                if (entry := batches.content(batch, custom_id)) is None:
                     continue
-                end = self._api.outcome(result, _prompt(one))
-                self._took_in(one, batches.record_result(one, end, canceled=result.get("type") == "canceled"), end)
+                end = self._api.outcome(result, _call_request(entry))
+                job = batches.record_result(entry, end, canceled=result.get("type") == "canceled")
+                self._log_result(entry, job, end)
         except ResultsUnavailable as exc:
-            seen = self._api.status(batch.upstream_id or "")
-            erased = isinstance(seen, BatchStatus) and seen.erased
-            gone = isinstance(seen, Failure) and seen.reason == "http_404"
+            status = self._api.status(batch.upstream_id or "")
+            erased = isinstance(status, BatchStatus) and status.erased
+            missing = isinstance(status, Failure) and status.reason == "http_404"
             late = self._clock() - (batch.ended_at or 0.0) >= RESULTS_PATIENCE
-            self._missed(batch, exc.failure, gone=gone, at_once=erased or late)
+            self._record_miss(batch, exc.failure, missing=missing, at_once=erased or late)
             return
         if batches.finish_if_complete(batch):
             log.info("batch settled", extra={"batch": batch.id, "upstreamId": batch.upstream_id})
             return
-        words = "Anthropic's results of the batch leave requests out"
-        left_out = Failure(type=ErrorType.UPSTREAM, message=words, remedy=Remedy.RETRY, reason="batch_results")
-        self._missed(batch, left_out, gone=True)
+        message = "Anthropic's results of the batch leave requests out"
+        incomplete = Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.RETRY, reason="batch_results")
+        self._record_miss(batch, incomplete, missing=True)
 
-    def _missed(self, batch: Batch, failure: Failure, *, gone: bool, at_once: bool = False) -> None:
-        """It, or something of it, was not to be had: again later, and in the end it is believed."""
-        told = {"batch": batch.id, "upstreamId": batch.upstream_id, "reason": failure.reason, "error": failure.message}
-        if at_once or (gone and batch.misses + 1 >= EXPIRED_AFTER):
-            log.error("batch lost: what it held is tried again", extra=told)
+    def _record_miss(self, batch: Batch, failure: Failure, *, missing: bool, at_once: bool = False) -> None:
+        """
+        Poll again later, as the batch or some of its results are unavailable.
+
+        Its results count as lost at once with `at_once`, else after EXPIRED_AFTER misses in which it was `missing`.
+        """
+        fields = {
+            "batch": batch.id,
+            "upstreamId": batch.upstream_id,
+            "reason": failure.reason,
+            "error": failure.message,
+        }
+        if at_once or (missing and batch.misses + 1 >= EXPIRED_AFTER):
+            log.error("batch results lost: its jobs are retried", extra=fields)
             self._relay.batches.mark_results_lost(batch, failure)
             return
-        log.warning("batch not to be had now", extra=told)
-        self._relay.batches.reschedule_poll(batch, missed=gone, detail=failure.message)
+        log.warning("batch unavailable", extra=fields)
+        self._relay.batches.reschedule_poll(batch, missed=missing, detail=failure.message)
 
-    def _took_in(self, one: BatchEntry, job: Job | None, end: Completion | Failure) -> None:
+    def _log_result(self, entry: BatchEntry, job: Job | None, end: Completion | Failure) -> None:
+        """Log the end of a job's part in a batch; `job` is None where the result changed nothing."""
         if job is None:
             return
-        told = {"requestId": job.request_id, "attempt": job.attempt, "model": job.model, "batch": one.item.batch_id}
+        fields = {"requestId": job.request_id, "attempt": job.attempt, "model": job.model, "batch": entry.item.batch_id}
         if isinstance(end, Completion):
-            log.info(f"job {job.state.value}", extra={**told, "usage": end.usage, "stopReason": end.stop_reason})
+            log.info(f"job {job.state.value}", extra={**fields, "usage": end.usage, "stopReason": end.stop_reason})
         else:
-            log.info(f"job {job.state.value}", extra={**told, "errorType": end.type.value, "reason": end.reason})
+            log.info(f"job {job.state.value}", extra={**fields, "errorType": end.type.value, "reason": end.reason})
         if job.state.final:
             self._news()
 
 
-def _prompt(one: BatchEntry) -> CallRequest:
-    request = one.request
-
-    return CallRequest(job=one.job, request=request.request if request else {})
+def _call_request(entry: BatchEntry) -> CallRequest:
+    return CallRequest(job=entry.job, request=entry.request.request if entry.request else {})
 
 
-def _together(parcels: Sequence[BatchRequest]) -> list[list[BatchRequest]]:
-    """In groups that may share a batch: those with the same betas, which hold for the whole of it."""
+def _group_by_betas(requests: Sequence[BatchRequest]) -> list[list[BatchRequest]]:
+    """Groups that may share a batch: betas apply to a batch as a whole."""
     groups: dict[tuple[str, ...], list[BatchRequest]] = {}
-    for parcel in parcels:
-        groups.setdefault(tuple(sorted(parcel.betas)), []).append(parcel)
+    for request in requests:
+        groups.setdefault(tuple(sorted(request.betas)), []).append(request)
 
     return list(groups.values())

@@ -1,4 +1,4 @@
-"""The worker: starts everything, and brings it to a good end."""
+"""The worker process: starts its threads, and drains and stops them in order."""
 
 from __future__ import annotations
 
@@ -28,32 +28,33 @@ from .executor import CallExecutor
 from .files import Files
 from .heartbeat import Heartbeat
 from .inflight import InFlightCall, InFlightCalls
-from .locks import InstanceLock, InstanceLocks
+from .instance_lock import InstanceLock
 from .maintenance import MaintenanceThread
 from .model_refresher import ModelRefresher
 from .pacing import Pacing
-from .periodic import JOIN_TIMEOUT
+from .periodic import STALL_TIMEOUT
+from .worker_locks import WorkerLocks
 
 log = logging.getLogger(__name__)
 
-#: After the drain, calls that are given up have this long to store what they had, in seconds.
-_LAST_WORDS = 20.0
-#: How often the supervisor is looked after, in seconds.
+#: Seconds after the drain in which interrupted calls may store their partial results.
+_INTERRUPT_GRACE = 20.0
+#: Seconds between two messages to the supervisor.
 _TICK = 0.5
-#: A call is given up on by the watchdog only when it is so far past its own deadline, and has been silent as long.
-_GRACE = 120.0
+#: Seconds past its own time limits, and without progress, after which a call counts as hung.
+_HANG_GRACE = 120.0
 
 
 class Daemon:
     """
     One worker process.
 
-    `stop` once: nothing new is claimed, what runs is brought home for up to RELAY_DRAIN, the rest is given up and goes
-    the way of its onInterrupt. `stop` twice: it is given up at once.
+    `stop` once: it claims no more jobs and drains its calls for up to RELAY_DRAIN; the rest is interrupted and follows
+    its onInterrupt. `stop` twice: all calls are interrupted at once.
 
-    A reload hands over: the next generation claims from then on, and this one brings its calls home however long they
-    take. `name` is what an instance is called, of which there is one at a time on a machine. `shared`: there may be
-    workers on other machines, whose locks are not in `folder`.
+    A reload hands over: the next generation claims from then on, and this one drains its calls however long they take.
+    `name` is the instance name, of which one worker runs at a time on a machine. `shared`: other machines may have
+    workers too, whose locks are not in `folder`. `keep_room` restores the disk reserve.
     """
 
     def __init__(
@@ -79,31 +80,31 @@ class Daemon:
         pacing = pacing or Pacing()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._relay, self._claude, self._settings = relay, claude, settings
-        self._stopping, self._ending, self._look = threading.Event(), threading.Event(), threading.Event()
-        self._above = supervisor or Supervisor()
-        self._name = InstanceLock(folder, name, inherited=self._above.handles.get("name"))
+        self._stopping, self._ending, self._wake = threading.Event(), threading.Event(), threading.Event()
+        self._supervisor = supervisor or Supervisor()
+        self._instance_lock = InstanceLock(folder, name, inherited=self._supervisor.handles.get("name"))
         self._started_at = time.time()
-        self._in_hand = InFlightCalls()
-        self._locks = InstanceLocks(folder, shared=shared)
-        self._locks.hold(self.id)
-        self._door = open_listener(self.id)
+        self._in_flight = InFlightCalls()
+        self._locks = WorkerLocks(folder, shared=shared)
+        self._locks.acquire(self.id)
+        self._wakeup = open_listener(self.id)
         files = Files(relay, fetcher)
-        self._caller = CallExecutor(relay, claude, files, pacing=pacing, ending=self._ending)
+        self._executor = CallExecutor(relay, claude, files, pacing=pacing, ending=self._ending)
         self._ready = ready
-        self._slots = Dispatcher(
+        self._dispatcher = Dispatcher(
             relay,
             ready,
-            self._door,
-            self._run_one,
+            self._wakeup,
+            self._run_call,
             worker=self.id,
             limit=settings.concurrency,
-            in_hand=self._in_hand,
+            in_flight=self._in_flight,
             pacing=pacing,
         )
-        self._heart = Heartbeat(relay, self._in_hand, seen=self._seen, worker=self.id, lease=settings.lease)
+        self._heartbeat = Heartbeat(relay, self._in_flight, report=self._report, worker=self.id, lease=settings.lease)
         self._deliveries = DeliverySender(relay, sender, worker=self.id, secrets=settings.webhook_secret)
-        self._batching = BatchRunner(relay, batches, files, worker=self.id, news=self._deliveries.wake)
-        self._upkeep = MaintenanceThread(
+        self._batch_runner = BatchRunner(relay, batches, files, worker=self.id, news=self._deliveries.wake)
+        self._maintenance = MaintenanceThread(
             relay,
             self._locks,
             worker=self.id,
@@ -114,121 +115,138 @@ class Daemon:
         self._alerts = AlertSender(
             relay, alert_sender, url=settings.alert_url, secrets=settings.webhook_secret, models=settings.models()
         )
-        self._lookup = ModelRefresher(relay, models, provider=settings.provider) if models is not None else None
-        self._keeper = ServiceLoop(
-            self._above,
-            silent=self._silent,
+        self._model_refresher = (
+            ModelRefresher(relay, models, provider=settings.provider) if models is not None else None
+        )
+        self._service_loop = ServiceLoop(
+            self._supervisor,
+            silent=self._hung,
             status=self._status,
-            handles={} if self._name.handle is None else {"name": self._name.handle},
-            wake=self._look.set,
+            handles={} if self._instance_lock.handle is None else {"name": self._instance_lock.handle},
+            wake=self._wake.set,
         )
 
     def run(self) -> int:
-        """Until it is stopped; answers the exit code."""
+        """Run until stopped; returns the exit code."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
-            self._keeper.listen()
+            self._service_loop.listen()
         log.info(
             "worker started", extra={"worker": self.id, "slots": self._settings.concurrency, "version": __version__}
         )
-        self._ready.listen(self._door.wake_self)
-        for part in (self._heart, self._upkeep, self._slots, self._batching, self._deliveries, self._alerts):
+        self._ready.listen(self._wakeup.wake_self)
+        for part in (
+            self._heartbeat,
+            self._maintenance,
+            self._dispatcher,
+            self._batch_runner,
+            self._deliveries,
+            self._alerts,
+        ):
             part.start()
-        if self._lookup is not None:
-            self._lookup.start()
-        # The SDK takes seconds to load; a job that comes meanwhile waits for the same import.
+        if self._model_refresher is not None:
+            self._model_refresher.start()
+        # The SDK takes seconds to load; a job that arrives meanwhile waits for the same import.
         threading.Thread(target=self._claude.open, name="warm-up", daemon=True).start()
-        self._above.ready(self._status())
+        self._supervisor.ready(self._status())
         while not self._stopping.is_set():
-            if self._keeper.tick():
+            if self._service_loop.tick():
                 self._retire()
                 break
-            self._look.wait(_TICK)
-            self._look.clear()
+            self._wake.wait(_TICK)
+            self._wake.clear()
         self._finish()
 
         return 0
 
     def stop(self) -> None:
-        """Asked to stop; asked again, at once. Safe in a signal handler."""
+        """Stop after the drain; a second call stops at once. Safe in a signal handler."""
         if self._stopping.is_set():
             self._ending.set()
         self._stopping.set()
-        self._look.set()
+        self._wake.set()
 
     def _retire(self) -> None:
-        """The next generation claims now: nothing new here, and what runs may take as long as it takes."""
-        self._above, self._keeper = Supervisor(), self._keeper.retired()
+        """Stop to claim, as the next generation does now, and drain the calls in flight without a time limit."""
+        self._supervisor, self._service_loop = Supervisor(), self._service_loop.retired()
         if threading.current_thread() is threading.main_thread():
-            # Meant for a hung generation that came after; here it is a planned stop.
+            # systemd means this signal for a later generation that hangs; here it is a planned stop.
             signal.signal(signal.SIGABRT, self._on_signal)
-        self._name.let_go()
-        self._slots.stop_claiming()
+        self._instance_lock.let_go()
+        self._dispatcher.stop_claiming()
         self._alerts.stop()
-        self._upkeep.stop()
-        self._batching.stop(_LAST_WORDS)
+        self._maintenance.stop()
+        self._batch_runner.stop(_INTERRUPT_GRACE)
         self._deliveries.stop(self._settings.webhook_timeout)
-        log.info("worker retired", extra={"worker": self.id, "running": len(self._in_hand)})
-        while not self._stopping.is_set() and not self._in_hand.wait_idle(_TICK):
+        log.info("worker retired", extra={"worker": self.id, "running": len(self._in_flight)})
+        while not self._stopping.is_set() and not self._in_flight.wait_idle(_TICK):
             pass
 
     def _finish(self) -> None:
-        log.info("worker stopping", extra={"worker": self.id, "running": len(self._in_hand)})
-        self._keeper.stopping("stopping")
-        self._slots.stop_claiming()
-        self._batching.stop(min(self._settings.drain, _LAST_WORDS))
-        if self._lookup is not None:
-            self._lookup.stop()
-        give_up = time.monotonic() + self._settings.drain
-        while not self._ending.is_set() and (left := give_up - time.monotonic()) > 0:
-            self._keeper.stopping(f"stopping: {len(self._in_hand)} calls to bring home")
-            if self._in_hand.wait_idle(min(left, _TICK)):
+        log.info("worker stopping", extra={"worker": self.id, "running": len(self._in_flight)})
+        self._service_loop.stopping("stopping")
+        self._dispatcher.stop_claiming()
+        self._batch_runner.stop(min(self._settings.drain, _INTERRUPT_GRACE))
+        if self._model_refresher is not None:
+            self._model_refresher.stop()
+        drained_by = time.monotonic() + self._settings.drain
+        while not self._ending.is_set() and (left := drained_by - time.monotonic()) > 0:
+            self._service_loop.stopping(f"stopping: {len(self._in_flight)} calls to drain")
+            if self._in_flight.wait_idle(min(left, _TICK)):
                 break
         self._ending.set()
-        if not self._in_hand.wait_idle(_LAST_WORDS):
-            log.error("calls left behind", extra={"running": len(self._in_hand)})
+        if not self._in_flight.wait_idle(_INTERRUPT_GRACE):
+            log.error("calls left behind", extra={"running": len(self._in_flight)})
         self._deliveries.stop(min(self._settings.drain, self._settings.webhook_timeout))
         self._alerts.stop()
-        self._above.outlive(lambda: self._keeper.stopping("stopping: an earlier generation brings its calls home"))
-        self._upkeep.stop()
-        self._heart.stop()
-        self._slots.close()
+        self._supervisor.outlive(
+            lambda: self._service_loop.stopping("stopping: an earlier generation drains its calls")
+        )
+        self._maintenance.stop()
+        self._heartbeat.stop()
+        self._dispatcher.close()
         self._relay.maintenance.deregister(self.id)
-        self._door.close()
+        self._wakeup.close()
         self._locks.release(self.id)
-        self._name.let_go()
+        self._instance_lock.let_go()
         log.info("worker stopped", extra={"worker": self.id})
 
-    def _run_one(self, running: InFlightCall) -> None:
-        job = self._caller.run(running)
+    def _run_call(self, running: InFlightCall) -> None:
+        job = self._executor.run(running)
         if job is not None and job.state.final:
             self._deliveries.wake()
 
-    def _silent(self) -> str | None:
-        """What has shown no life for too long."""
-        now, patience = time.monotonic(), min(JOIN_TIMEOUT, (self._above.watchdog or math.inf) / 2)
-        rounds = (self._slots.loop, self._heart.loop, self._upkeep.loop, self._batching.loop, self._alerts.watch)
-        for loop in (*rounds, *self._deliveries.loops):
+    def _hung(self) -> str | None:
+        """The name of a thread or call that hangs, for the watchdog; None if all make progress."""
+        now, patience = time.monotonic(), min(STALL_TIMEOUT, (self._supervisor.watchdog or math.inf) / 2)
+        loops = (
+            self._dispatcher.loop,
+            self._heartbeat.loop,
+            self._maintenance.loop,
+            self._batch_runner.loop,
+            self._alerts.watch,
+        )
+        for loop in (*loops, *self._deliveries.loops):
             if not loop.alive(now, patience):
                 return loop.name
         settings = self._settings
-        stuck = self._in_hand.stalled(
+        hung = self._in_flight.stalled(
             now,
-            longest=settings.call_timeout + _GRACE,
-            silence=max(settings.idle_timeout, settings.first_byte_timeout) + _GRACE,
+            longest=settings.call_timeout + _HANG_GRACE,
+            silence=max(settings.idle_timeout, settings.first_byte_timeout) + _HANG_GRACE,
         )
 
-        return None if stuck is None else f"the call of {stuck.claimed.job.request_id}"
+        return None if hung is None else f"the call of {hung.claimed.job.request_id}"
 
     def _status(self) -> str:
-        """One line for `systemctl status`."""
+        """The status line of `systemctl status`."""
         try:
-            return f"{len(self._in_hand)} in flight, {self._relay.queries.queue_summary()}"
+            return f"{len(self._in_flight)} in flight, {self._relay.queries.queue_summary()}"
         except RelayError as exc:
-            return f"{len(self._in_hand)} in flight; {exc}"
+            return f"{len(self._in_flight)} in flight; {exc}"
 
-    def _seen(self) -> WorkerHeartbeat:
+    def _report(self) -> WorkerHeartbeat:
         return WorkerHeartbeat(
             id=self.id,
             host=socket.gethostname(),
@@ -236,7 +254,7 @@ class Daemon:
             started_at=self._started_at,
             seen_at=time.time(),
             slots=self._settings.concurrency,
-            running=len(self._in_hand),
+            running=len(self._in_flight),
         )
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

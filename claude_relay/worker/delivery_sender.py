@@ -1,4 +1,4 @@
-"""Deliveries, in threads of their own: claim what is due, sign, POST, and say what came of it."""
+"""Sending of due deliveries, in threads of its own: claim, sign, POST, record the attempt."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
-#: POSTs at once in one worker, each with a thread. They wait rather than work: what they cost is memory, some 100 kB.
+#: POSTs at once in one worker, a thread each. They mostly wait: the cost is memory, some 100 kB each.
 SENDERS = 64
-#: What other processes have made due is seen within this, in seconds.
-_LOOK = 0.5
-#: A store that cannot be written is tried again after so long, in seconds: what was answered must not be forgotten.
+#: Seconds within which deliveries that other processes made due are claimed.
+_POLL = 0.5
+#: Seconds between attempts to record a reply in an unavailable store: a reply must not be lost.
 _STORE_PAUSE = 1.0
 
 
 class DeliverySender:
-    """Sends what is due."""
+    """Sends due deliveries."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class DeliverySender:
         self._secrets, self._clock = secrets, clock
         self._pool = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
         self._lock = threading.Condition()
-        self._in_hand: dict[str, ClaimedDelivery] = {}
+        self._in_flight: dict[str, ClaimedDelivery] = {}
         self._stopping = threading.Event()
         self._renew_every = relay.policy.webhook_lease / 4
         self.loop = PeriodicThread("deliveries", self._round)
@@ -52,112 +52,112 @@ class DeliverySender:
         self.loops = (self.loop, self._renewal)
 
     def start(self) -> None:
-        """Send from now on."""
+        """Start to send."""
         self.loop.start()
         self._renewal.start()
 
     def wake(self) -> None:
-        """A run has ended: there may be something to send."""
+        """Look for due deliveries now, as a run has ended."""
         self.loop.wake()
 
     def stop(self, timeout: float) -> None:
-        """Begin nothing more, and let what is being sent end, for that many seconds."""
+        """Claim no more, and wait up to `timeout` seconds for the POSTs in flight."""
         self.loop.stop()
         with self._lock:
-            self._lock.wait_for(lambda: not self._in_hand, timeout)
+            self._lock.wait_for(lambda: not self._in_flight, timeout)
         self._stopping.set()
         self._renewal.stop()
-        # What is still under way is taken back by whoever finds this worker's lock free, and sent again.
+        # A POST still in flight is taken back by the worker that finds this one's lock free, and sent again.
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _round(self) -> float:
         with self._lock:
-            free = SENDERS - len(self._in_hand)
+            free = SENDERS - len(self._in_flight)
         due = self._relay.deliveries.next_due() if free else None
         if due is None:
-            return _LOOK
+            return _POLL
         if (wait := due - self._clock()) > 0:
-            return min(_LOOK, max(0.005, wait))
+            return min(_POLL, max(0.005, wait))
 
         claimed = self._relay.deliveries.claim(self._worker, limit=free, senders=SENDERS)
         with self._lock:
-            self._in_hand.update((one.delivery.id, one) for one in claimed)
-        for number, one in enumerate(claimed):
+            self._in_flight.update((item.delivery.id, item) for item in claimed)
+        for number, item in enumerate(claimed):
             try:
-                self._pool.submit(self._send, one)
-            except RuntimeError:  # no thread to be had: what cannot be sent goes back, and the next round comes later
-                self._hand_back(claimed[number:])
+                self._pool.submit(self._send, item)
+            except RuntimeError:  # no thread available: release what cannot be sent, and retry in a later round
+                self._release(claimed[number:])
                 raise
 
-        # What is left waits for a sender or for its destination; whichever ends wakes this loop.
-        return 0.0 if claimed else _LOOK
+        # The remaining ones wait for a sender or for their destination; the end of a POST wakes this thread.
+        return 0.0 if claimed else _POLL
 
-    def _hand_back(self, unsent: Sequence[ClaimedDelivery]) -> None:
+    def _release(self, unsent: Sequence[ClaimedDelivery]) -> None:
         with self._lock:
-            for one in unsent:
-                self._in_hand.pop(one.delivery.id, None)
-        for one in unsent:
-            self._relay.deliveries.release(one)
+            for item in unsent:
+                self._in_flight.pop(item.delivery.id, None)
+        for item in unsent:
+            self._relay.deliveries.release(item)
 
     def _renew(self) -> float:
-        """Those in hand, and no other: what a sender has lost hold of must run out."""
+        """Renew the leases of the POSTs in flight only: the lease of a failed sender must expire."""
         with self._lock:
-            held = list(self._in_hand.values())
-        self._relay.deliveries.renew(held)
+            sending = list(self._in_flight.values())
+        self._relay.deliveries.renew(sending)
 
         return self._renew_every
 
-    def _send(self, one: ClaimedDelivery) -> None:
+    def _send(self, item: ClaimedDelivery) -> None:
         try:
             failpoints.hit("deliver.before_post")
-            reply = self._post(one)
+            reply = self._post(item)
             failpoints.hit("deliver.after_post")
-            self._log(one, self._settled(one, reply), reply)
+            self._log(item, self._record(item, reply), reply)
         except LeaseLost:
-            log.warning("delivery was taken over", extra={"requestId": one.request_id})
+            log.warning("delivery was taken over", extra={"requestId": item.request_id})
         except Exception:
-            # Its lease runs out, and it is sent again under the same webhook-id.
-            log.exception("a sender failed", extra={"requestId": one.request_id})
+            # Its lease expires, and it is sent again under the same webhook-id.
+            log.exception("a sender failed", extra={"requestId": item.request_id})
         finally:
             with self._lock:
-                self._in_hand.pop(one.delivery.id, None)
+                self._in_flight.pop(item.delivery.id, None)
                 self._lock.notify_all()
             self.loop.wake()
 
-    def _post(self, one: ClaimedDelivery) -> Reply:
-        delivery = one.delivery
-        if one.headers is None:
-            why = "not called: its webhookHeaders cannot be read without the key file that was beside the store"
-            return Reply(error=why, local_fault=True)
-        headers = {**one.headers, **sign(delivery.webhook_id, self._clock(), one.body, self._secrets)}
-        reply = self._sender.post(delivery.url, one.body, headers)
+    def _post(self, item: ClaimedDelivery) -> Reply:
+        delivery = item.delivery
+        if item.headers is None:
+            error = "not sent: its webhookHeaders cannot be read without the key file that was beside the store"
+            return Reply(error=error, local_fault=True)
+        headers = {**item.headers, **sign(delivery.webhook_id, self._clock(), item.body, self._secrets)}
+        reply = self._sender.post(delivery.url, item.body, headers)
 
-        # A receiver that echoes what it gets must not bring the caller's keys into the record.
-        redact = Redactor(tuple(one.headers.values()))
-        return replace(reply, excerpt=redact.cut_off(reply.excerpt)) if one.headers else reply
+        # The reply of a receiver that echoes its request must not put the caller's keys into the record.
+        redact = Redactor(tuple(item.headers.values()))
+        return replace(reply, excerpt=redact.cut_off(reply.excerpt)) if item.headers else reply
 
-    def _settled(self, one: ClaimedDelivery, reply: Reply) -> Delivery:
+    def _record(self, item: ClaimedDelivery, reply: Reply) -> Delivery:
         """
-        Write down what came of it, however long the store cannot be written.
+        Record the attempt, and retry for as long as the store is unavailable.
 
-        A reply that is forgotten is a callback sent twice. Meanwhile the lease is renewed as for any in hand.
+        A reply that is lost means a callback sent twice. Meanwhile its lease is renewed like any other in flight.
         """
         while True:
             try:
-                return self._relay.deliveries.record_attempt(one, reply)
+                return self._relay.deliveries.record_attempt(item, reply)
             except StoreUnavailable as exc:
-                log.warning("store unavailable", extra={"requestId": one.request_id, "error": str(exc)})
+                log.warning("store unavailable", extra={"requestId": item.request_id, "error": str(exc)})
                 if self._stopping.wait(_STORE_PAUSE):
                     raise
 
-    def _log(self, one: ClaimedDelivery, after: Delivery, reply: Reply) -> None:
-        told = {
-            "requestId": one.request_id,
-            "host": destination_of(after.url),
+    def _log(self, item: ClaimedDelivery, delivery: Delivery, reply: Reply) -> None:
+        fields = {
+            "requestId": item.request_id,
+            "host": destination_of(delivery.url),
             "statusCode": reply.status,
             "ms": reply.ms,
-            "attempt": after.attempts,
+            "attempt": delivery.attempts,
             "error": reply.error,
         }
-        level = logging.ERROR if after.state is DeliveryState.DEAD else logging.INFO
-        log.log(level, f"delivery {after.state.value}", extra=told)
+        level = logging.ERROR if delivery.state is DeliveryState.DEAD else logging.INFO
+        log.log(level, f"delivery {delivery.state.value}", extra=fields)

@@ -15,125 +15,127 @@ from .periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
-#: The sweep finds what a lost id, a due retry or a freed group left behind: this often, in seconds.
+#: Seconds between sweeps, which claim jobs whose notification was lost, due retries, and jobs of a freed group.
 SWEEP = 1.0
 
 
 class Dispatcher:
     """
-    Claims jobs for free slots and runs them in threads, which come as they are needed.
+    Claims jobs for free slots and runs them in threads, which are started on demand.
 
-    Word of a ready job comes by the bell and the disk queue, and those very jobs are claimed. When more waits than
-    may run (for slots, or for room in a group or a family), the order of claiming rules instead, so that a head start
-    counts and nobody is overtaken: ids are only drained then, and each sign of room brings a sweep.
+    A ready job is announced by the wake-up socket and the disk queue, and exactly that job is claimed. When more jobs
+    wait than may run (for slots, or for capacity in a group or a family), the claim order decides instead, so that a
+    head start counts and no job is overtaken: announced ids are then only drained, and freed capacity triggers a sweep.
     """
 
     def __init__(
         self,
         relay: Relay,
         ready: ReadyQueue,
-        door: Listener,
+        wakeup: Listener,
         run: Callable[[InFlightCall], object],
         *,
         worker: str,
         limit: int,
-        in_hand: InFlightCalls,
+        in_flight: InFlightCalls,
         pacing: Pacing,
     ) -> None:
-        self._relay, self._ready, self._door, self._run = relay, ready, door, run
-        self._worker, self._limit, self._in_hand = worker, limit, in_hand
+        self._relay, self._ready, self._wakeup, self._run = relay, ready, wakeup, run
+        self._worker, self._limit, self._in_flight = worker, limit, in_flight
         self._pacing = pacing
         self._pool = ThreadPoolExecutor(max_workers=limit, thread_name_prefix="call")
-        self._behind = True  # until a sweep has found less than it had room for
-        self._held_back = False  # jobs that were due found no room in their group or family
-        self._swept_at = self._sweep_from = float("-inf")
+        self._backlogged = True  # until a sweep claims fewer jobs than there are free slots
+        self._blocked = False  # whether due jobs wait for capacity in their group or family
+        self._swept_at = self._sweep_not_before = float("-inf")
         self._sweep_by = float("-inf")
         self.loop = PeriodicThread("slots", self._round)
 
     def start(self) -> None:
-        """Take jobs from now on."""
+        """Start to claim jobs."""
         self.loop.start()
 
     def stop_claiming(self) -> None:
-        """Take no more; what runs goes on."""
-        self._door.wake_self()
+        """Claim no more jobs; calls in flight go on."""
+        self._wakeup.wake_self()
         self.loop.stop()
 
     def close(self) -> None:
-        """Once nothing is in hand."""
+        """Release the threads, once no call is in flight."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _round(self) -> float:
-        free = self._limit - len(self._in_hand)
+        free = self._limit - len(self._in_flight)
         if free > 0:
-            self._begin(self._claim(free))
-        free = self._limit - len(self._in_hand)
-        if free > 0 and self._behind:
+            self._start_all(self._claim(free))
+        free = self._limit - len(self._in_flight)
+        if free > 0 and self._backlogged:
             return 0.0
-        # Without a free slot, the end of a call knocks.
-        self._door.wait(max(0.01, self._sweep_by - time.monotonic()) if free > 0 else SWEEP)
+        # Without a free slot, the end of a call wakes this thread.
+        self._wakeup.wait(max(0.01, self._sweep_by - time.monotonic()) if free > 0 else SWEEP)
 
         return 0.0
 
     def _claim(self, free: int) -> Sequence[ClaimedJob]:
         ids = self._ready.take(free)
-        rooms = FamilyCapacity(self._pacing.capacities(), FIRST_WINDOW)
+        capacity = FamilyCapacity(self._pacing.capacities(), FIRST_WINDOW)
         now = time.monotonic()
-        if self._behind or now >= self._swept_at + SWEEP or (self._held_back and now >= self._sweep_from):
-            return self._sweep(free, rooms)
-        if self._held_back:  # who came now is found with those that have waited longer
-            self._sweep_by = self._sweep_from
+        if self._backlogged or now >= self._swept_at + SWEEP or (self._blocked and now >= self._sweep_not_before):
+            return self._sweep(free, capacity)
+        if self._blocked:  # the next sweep claims these together with the jobs that have waited longer
+            self._sweep_by = self._sweep_not_before
             return []
         if not ids:
             return []
-        claimed = self._relay.execution.claim(self._worker, limit=free, ids=ids, rooms=rooms)
+        claimed = self._relay.execution.claim(self._worker, limit=free, ids=ids, rooms=capacity)
         if len(claimed) < len(ids):
-            self._held_back, self._sweep_by = True, self._sweep_from
+            self._blocked, self._sweep_by = True, self._sweep_not_before
 
         return claimed
 
-    def _sweep(self, free: int, rooms: FamilyCapacity) -> Sequence[ClaimedJob]:
-        """Claim in the order of claiming, and settle when to look again."""
+    def _sweep(self, free: int, capacity: FamilyCapacity) -> Sequence[ClaimedJob]:
+        """Claim in the claim order, and schedule the next sweep."""
         began = time.monotonic()
-        claimed = self._relay.execution.claim(self._worker, limit=free, rooms=rooms)
-        self._behind = len(claimed) >= free
-        room_in = None if self._behind else self._relay.execution.seconds_until_capacity()
-        self._held_back = room_in is not None
+        claimed = self._relay.execution.claim(self._worker, limit=free, rooms=capacity)
+        self._backlogged = len(claimed) >= free
+        capacity_in = None if self._backlogged else self._relay.execution.seconds_until_capacity()
+        self._blocked = capacity_in is not None
         self._swept_at = now = time.monotonic()
-        # A long queue that stands still takes a while to pass over: most of the time is for the others who write.
-        self._sweep_from = now + min(2 * (now - began), SWEEP)
+        # A long blocked queue takes a while to scan: leave most of the time to the other writers.
+        self._sweep_not_before = now + min(2 * (now - began), SWEEP)
         self._sweep_by = now + SWEEP
-        if room_in is not None:
-            self._sweep_by = min(self._sweep_by, max(self._sweep_from, now + min(room_in, self._pacing.next_in())))
+        if capacity_in is not None:
+            self._sweep_by = min(
+                self._sweep_by, max(self._sweep_not_before, now + min(capacity_in, self._pacing.next_in()))
+            )
 
         return claimed
 
-    def _begin(self, claimed: Sequence[ClaimedJob]) -> None:
-        for number, one in enumerate(claimed):
+    def _start_all(self, claimed: Sequence[ClaimedJob]) -> None:
+        for number, job in enumerate(claimed):
             try:
-                self._start(one)
-            except RuntimeError:  # no thread to be had: what cannot begin goes back, and the next round comes later
-                for unbegun in claimed[number:]:
-                    self._relay.execution.release(unbegun)
+                self._start(job)
+            except RuntimeError:  # no thread available: release what cannot start, and retry in a later round
+                for unstarted in claimed[number:]:
+                    self._relay.execution.release(unstarted)
                 raise
 
     def _start(self, claimed: ClaimedJob) -> None:
         self._pacing.record_start(claimed.job.family)
-        running = self._in_hand.add(claimed)
+        running = self._in_flight.add(claimed)
         try:
-            self._pool.submit(self._see_through, running)
+            self._pool.submit(self._run_call, running)
         except RuntimeError:
-            # If a thread takes it up later after all, its token is no longer good.
+            # Should a thread pick it up later after all, its token is no longer valid.
             self._pacing.record_end(claimed.job.family, throttled=False, well=False)
-            self._in_hand.remove(running)
+            self._in_flight.remove(running)
             raise
 
-    def _see_through(self, running: InFlightCall) -> None:
+    def _run_call(self, running: InFlightCall) -> None:
         try:
             self._run(running)
         except Exception:
-            # Nothing should come here; if it does, the lease runs out and the job is found again.
+            # Should not happen; if it does, the lease expires and the job is taken back.
             log.exception("a slot failed", extra={"requestId": running.claimed.job.request_id})
         finally:
-            self._in_hand.remove(running)
-            self._door.wake_self()
+            self._in_flight.remove(running)
+            self._wakeup.wake_self()

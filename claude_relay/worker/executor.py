@@ -1,4 +1,4 @@
-"""One job's call, from its claim to what is stored of it."""
+"""The call of one job, from its claim to the stored result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import tenacity
 
@@ -17,19 +17,19 @@ from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound, StoreUnavailable
 from ..ports import CallRequest, Claude
 from ..services import ClaimedJob, Relay
-from .files import Files, retry_while_unavailable
+from .files import Files
 from .inflight import InFlightCall
 from .pacing import Pacing
+from .store_retry import retry_while_unavailable
 
-T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: How long a call that was given up may try to store what it had, in seconds.
-_LAST_WORDS = 15.0
+#: Seconds in which an interrupted call may retry to store its partial result.
+_INTERRUPT_GRACE = 15.0
 
 
 class CallExecutor:
-    """Makes calls. `ending` is set when the time for bringing them home is over."""
+    """Runs calls. `ending` is set once the time to drain them is over."""
 
     def __init__(
         self,
@@ -40,54 +40,54 @@ class CallExecutor:
         pacing: Pacing,
         ending: threading.Event,
         clock: Callable[[], float] = time.time,
-        steady: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay = relay
         self._claude = claude
         self._files = files
         self._pacing = pacing
         self._ending = ending
-        self._clock, self._steady = clock, steady
+        self._clock, self._monotonic = clock, monotonic
 
     def run(self, running: InFlightCall) -> Job | None:
-        """See one job through: None where it was not ours any more at the end."""
+        """Run one job to its end; None if this worker no longer had it, or could not store the result."""
         claimed = running.claimed
         family = claimed.job.family
         if self._ending.is_set():
             self._pacing.record_end(family, throttled=False, well=False)
-            return self._stored(running, lambda: self._relay.execution.release(claimed))
+            return self._store(running, lambda: self._relay.execution.release(claimed))
 
-        began = self._steady()
-        running.late = self._when_late(claimed, began)
+        began = self._monotonic()
+        running.late = self._deadline_check(claimed, began)
         end: Completion | Failure | None = None
         try:
-            end = self._made(running)
-        finally:  # also of what broke: it takes no room any more
+            end = self._attempt(running)
+        finally:  # also after a fault: the call takes no capacity any more
             throttled = isinstance(end, Failure) and end.remedy is Remedy.THROTTLE
             self._pacing.record_end(family, throttled=throttled, well=isinstance(end, Completion))
-        job = self._stored(running, lambda: self._settle(running, end))
-        self._log(running, job, end, self._steady() - began)
+        job = self._store(running, lambda: self._settle(running, end))
+        self._log(running, job, end, self._monotonic() - began)
 
         return job
 
-    def _made(self, running: InFlightCall) -> Completion | Failure:
-        claimed, stop = running.claimed, lambda: self._asked(running)
-        with self._files.whole(claimed, stop, lambda: self._pacing.record_throttle(claimed.job.family)) as request:
+    def _attempt(self, running: InFlightCall) -> Completion | Failure:
+        claimed, stop = running.claimed, lambda: self._stop_while_waiting(running)
+        with self._files.with_files(claimed, stop, lambda: self._pacing.suspended(claimed.job.family)) as request:
             if isinstance(request, Failure):
                 return request
             try:
-                told = retry_while_unavailable(
+                context = retry_while_unavailable(
                     lambda: (self._relay.execution.history(claimed), self._relay.execution.repair(claimed)), stop
                 )
             except NotFound as exc:
                 return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, sent=False)
-            if isinstance(told, Failure):
-                return replace(told, sent=False)
+            if isinstance(context, Failure):
+                return replace(context, sent=False)
 
-            return self._call(running, request, *told)
+            return self._call(running, request, *context)
 
     def _call(
-        self, running: InFlightCall, request: dict[str, Any], before: Sequence[Exchange], repair: SchemaRepair | None
+        self, running: InFlightCall, request: dict[str, Any], history: Sequence[Exchange], repair: SchemaRepair | None
     ) -> Completion | Failure:
         claimed = running.claimed
 
@@ -95,28 +95,28 @@ class CallExecutor:
             CallRequest(
                 job=claimed.job,
                 request=request,
-                history=before,
+                history=history,
                 repair=repair,
                 max_cost_usd=claimed.request.max_cost_usd,
             ),
-            stop=lambda: self._why_stop(running),
+            stop=lambda: self._stop_reason(running),
             sending=lambda: self._sending(running),
             progress=lambda partial: self._checkpoint(running, partial),
-            going_on=lambda step: self._going_on(running, step),
+            going_on=lambda step: self._start_followup(running, step),
         )
 
     def _sending(self, running: InFlightCall) -> None:
-        """On disk before the first byte is out; an error here keeps it in."""
+        """Store that the call is being sent, before its first byte; an error here prevents the sending."""
         self._relay.execution.sending(running.claimed)
         running.sent = True
 
-    def _going_on(self, running: InFlightCall, step: RequestOutcome) -> None:
-        """What had come until now is in the ledger with its own request; the text is the whole call's."""
+    def _start_followup(self, running: InFlightCall, step: RequestOutcome) -> None:
+        """Close the ledger entry of the request that ended; the text goes on through the whole call."""
         self._relay.execution.start_followup(running.claimed, step)
         running.partial = PartialResponse(text=running.partial.text, model=running.partial.model)
 
-    def _when_late(self, claimed: ClaimedJob, began: float) -> Callable[[], bool]:
-        """Whether the deadline has passed: a point in time by the calendar, any other by the steady clock."""
+    def _deadline_check(self, claimed: ClaimedJob, began: float) -> Callable[[], bool]:
+        """A check for the deadline: a fixed point in time by the wall clock, any other by the monotonic clock."""
         job = claimed.job
         if (deadline := job.deadline_at) is None:
             return lambda: False
@@ -124,15 +124,15 @@ class CallExecutor:
             return lambda: self._clock() >= deadline
         end = began + deadline - claimed.call.started_at
 
-        return lambda: self._steady() >= end
+        return lambda: self._monotonic() >= end
 
-    def _asked(self, running: InFlightCall) -> Failure | None:
-        """The same, where files are waited for in the thread of the call: whoever asks is alive."""
+    def _stop_while_waiting(self, running: InFlightCall) -> Failure | None:
+        """The stop reason, while the call's thread waits for files or the store: that it asks is progress."""
         running.touch()
 
-        return self._why_stop(running)
+        return self._stop_reason(running)
 
-    def _why_stop(self, running: InFlightCall) -> Failure | None:
+    def _stop_reason(self, running: InFlightCall) -> Failure | None:
         if running.cancelled.is_set():
             return Failure(type=ErrorType.CANCELLED, message="the job was cancelled", remedy=Remedy.FAIL)
         if running.lost.is_set():
@@ -150,17 +150,17 @@ class CallExecutor:
         try:
             self._relay.execution.checkpoint(running.claimed, partial)
         except StoreUnavailable as exc:
-            # The next one is a second away, and the text itself is in hand.
+            # The next one is a second away, and the text is in memory.
             log.info("checkpoint skipped", extra={"requestId": running.claimed.job.request_id, "error": str(exc)})
 
     def _settle(self, running: InFlightCall, end: Completion | Failure) -> Job:
-        work, claimed = self._relay.execution, running.claimed
+        execution, claimed = self._relay.execution, running.claimed
         if isinstance(end, Completion):
-            return work.complete(claimed, end)
+            return execution.complete(claimed, end)
         if end.reason == "not_recorded" or (end.type is ErrorType.INTERRUPTED and not running.sent):
-            return work.release(claimed)
+            return execution.release(claimed)
         if end.type is not ErrorType.INTERRUPTED:
-            return work.fail(claimed, end)
+            return execution.fail(claimed, end)
 
         partial = PartialResponse(
             text=end.partial or running.partial.text,
@@ -171,15 +171,15 @@ class CallExecutor:
             model=end.model or running.partial.model,
             upstream_request_id=end.upstream_request_id or running.partial.upstream_request_id,
         )
-        return work.interrupt(claimed, partial, why=end.message)
+        return execution.interrupt(claimed, partial, why=end.message)
 
-    def _stored(self, running: InFlightCall, write: Callable[[], Job]) -> Job | None:
-        """Keep trying: an answer that was paid for is not dropped because the disk is full for a while."""
+    def _store(self, running: InFlightCall, write: Callable[[], Job]) -> Job | None:
+        """Retry while the store is unavailable: a temporarily full disk must not lose a paid answer."""
 
         def give_up(state: tenacity.RetryCallState) -> bool:
             running.touch()
-            late = self._ending.is_set() and (state.seconds_since_start or 0.0) > _LAST_WORDS
-            return late or running.lost.is_set()
+            overdue = self._ending.is_set() and (state.seconds_since_start or 0.0) > _INTERRUPT_GRACE
+            return overdue or running.lost.is_set()
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StoreUnavailable),
@@ -203,8 +203,8 @@ class CallExecutor:
     def _log(self, running: InFlightCall, job: Job | None, end: Completion | Failure, seconds: float) -> None:
         if job is None:
             return
-        told = {"requestId": job.request_id, "attempt": job.attempt, "ms": round(seconds * 1000), "model": job.model}
+        fields = {"requestId": job.request_id, "attempt": job.attempt, "ms": round(seconds * 1000), "model": job.model}
         if isinstance(end, Completion):
-            log.info("job completed", extra={**told, "usage": end.usage, "stopReason": end.stop_reason})
+            log.info("job completed", extra={**fields, "usage": end.usage, "stopReason": end.stop_reason})
         else:
-            log.info(f"job {job.state.value}", extra={**told, "errorType": end.type.value, "reason": end.reason})
+            log.info(f"job {job.state.value}", extra={**fields, "errorType": end.type.value, "reason": end.reason})

@@ -1,4 +1,4 @@
-"""A job's files by address: fetched once, kept, and put into its request."""
+"""Files that a job names by URL: fetched once, stored, and put into its request."""
 
 from __future__ import annotations
 
@@ -8,31 +8,27 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from ..core.files.fetched import MOST_BYTES, FetchedFile, classify_fetch
 from ..core.jobs.failure import ErrorType, Failure, Remedy
-from ..errors import LeaseLost, StoreUnavailable
+from ..errors import LeaseLost
 from ..ports import Fetcher
 from ..services import ClaimedJob, Relay
 from .memory_budget import ByteSemaphore, Reservation
+from .store_retry import StopCheck, retry_while_unavailable
 
-T = TypeVar("T")
-Stop = Callable[[], Failure | None]
 log = logging.getLogger(__name__)
 
-#: The files of all calls of this worker together, in bytes. As base64 and as JSON each is there two or three times.
-_IN_HAND = 2 * MOST_BYTES
-
-#: How long to wait before a store that could not be used is asked again, in seconds.
-_PAUSE = 0.5
+#: Bytes of the files of all calls of this worker together. As base64 and as JSON, each is in memory two or three times.
+_MEMORY = 2 * MOST_BYTES
 
 
 class Files:
     """
-    Makes requests whole.
+    Completes requests with the bytes of their files.
 
-    It runs between the claim and the first byte to Claude, so that whatever goes wrong here has sent nothing.
+    It runs between the claim and the first byte to Claude, so that nothing was sent if it fails.
     """
 
     def __init__(
@@ -41,104 +37,100 @@ class Files:
         fetcher: Fetcher,
         *,
         most: int = MOST_BYTES,
-        in_hand: int = _IN_HAND,
+        memory: int = _MEMORY,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`most`: bytes of one request's files; `memory`: bytes of all of them at once."""
         self._relay, self._fetcher, self._most, self._clock = relay, fetcher, most, clock
-        self._room = ByteSemaphore(in_hand)
+        self._memory = ByteSemaphore(memory)
 
     @contextlib.contextmanager
-    def whole(
+    def with_files(
         self,
         claimed: ClaimedJob,
-        stop: Stop,
-        aside: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+        stop: StopCheck,
+        suspend: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> Iterator[dict[str, Any] | Failure]:
         """
-        The request with every file's bytes in it, for as long as the block lasts; or why there is none.
+        The request with every file's bytes in it, for as long as the block lasts; or the reason for none.
 
-        `aside` is entered meanwhile: whoever is served slowly here must not stand in the way of calls.
+        `suspend` is entered while files are fetched: a slow file server must not take capacity from calls.
         """
         request = claimed.request.request
         if not any("url" in file for file in request.get("files") or ()):
             yield request
             return
 
-        with self._room.reserve() as share:
-            with aside():
-                files = self._made(claimed, request["files"], share, stop)
+        with self._memory.reserve() as reservation:
+            with suspend():
+                files = self._load(claimed, request["files"], reservation, stop)
             yield replace(files, sent=False) if isinstance(files, Failure) else {**request, "files": files}
 
-    def _made(self, claimed: ClaimedJob, files: Any, share: Reservation, stop: Stop) -> list[dict[str, Any]] | Failure:
+    def _load(
+        self, claimed: ClaimedJob, files: Any, reservation: Reservation, stop: StopCheck
+    ) -> list[dict[str, Any]] | Failure:
         try:
-            kept = self._fetched(claimed, files, stop)
+            stored = self._fetch_missing(claimed, files, stop)
         except LeaseLost:
             return Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.RETRY)
-        if isinstance(kept, Failure):
-            return kept
-        if not share.grow(sum(file.size for file in kept.values()), stop) and (ended := stop()) is not None:
-            return ended
+        if isinstance(stored, Failure):
+            return stored
+        size = sum(file.size for file in stored.values())
+        if not reservation.grow(size, stop) and (reason := stop()) is not None:
+            return reason
 
-        return retry_while_unavailable(lambda: self._filled(claimed, files, kept), stop)
+        return retry_while_unavailable(lambda: self._fill(claimed, files, stored), stop)
 
-    def _fetched(self, claimed: ClaimedJob, files: Any, stop: Stop) -> dict[int, FetchedFile] | Failure:
-        """Every file by its number: those of an earlier try, and now the others."""
-        known = retry_while_unavailable(lambda: self._relay.fetched_files.list(claimed), stop)
-        if isinstance(known, Failure):
-            return known
-        kept = {file.number: file for file in known}
-        left = self._most - sum(file.size for file in kept.values())
+    def _fetch_missing(self, claimed: ClaimedJob, files: Any, stop: StopCheck) -> dict[int, FetchedFile] | Failure:
+        """Every file by its number: those that an earlier attempt stored, and the others, fetched now."""
+        existing = retry_while_unavailable(lambda: self._relay.fetched_files.list(claimed), stop)
+        if isinstance(existing, Failure):
+            return existing
+        stored = {file.number: file for file in existing}
+        left = self._most - sum(file.size for file in stored.values())
         left -= sum(len(file["data"]) * 3 // 4 for file in files if "data" in file)
         for number, file in enumerate(files):
-            if "url" not in file or number in kept:
+            if "url" not in file or number in stored:
                 continue
-            one = self._fetch(claimed, file, number, max(left, 0), stop)
-            if isinstance(one, Failure):
-                return one
-            kept[number] = one
-            left -= one.size
+            fetched = self._fetch(claimed, file, number, max(left, 0), stop)
+            if isinstance(fetched, Failure):
+                return fetched
+            stored[number] = fetched
+            left -= fetched.size
 
-        return kept
+        return stored
 
     def _fetch(
-        self, claimed: ClaimedJob, file: Mapping[str, Any], number: int, most: int, stop: Stop
+        self, claimed: ClaimedJob, file: Mapping[str, Any], number: int, most: int, stop: StopCheck
     ) -> FetchedFile | Failure:
-        with self._room.reserve() as share:
+        with self._memory.reserve() as reservation:
             began = time.monotonic()
-            fetched = self._fetcher.fetch(file["url"], most=most, stop=stop, room=lambda size: share.grow(size, stop))
-            ms = round((time.monotonic() - began) * 1000)
-            if (ended := stop()) is not None:
-                return ended
-            one = classify_fetch(fetched, file, number=number, now=self._clock())
-            told = {"requestId": claimed.job.request_id, "host": fetched.host, "statusCode": fetched.status, "ms": ms}
-            if isinstance(one, Failure):
-                log.warning("file not fetched", extra={**told, "reason": one.reason})
-                return one
-            stored = retry_while_unavailable(
-                lambda: self._relay.fetched_files.keep(claimed, one, fetched.data, ms=ms), stop
+            result = self._fetcher.fetch(
+                file["url"], most=most, stop=stop, room=lambda size: reservation.grow(size, stop)
             )
-            if isinstance(stored, Failure):
-                return stored
-            log.info("file fetched", extra={**told, "bytes": one.size})
+            ms = round((time.monotonic() - began) * 1000)
+            if (reason := stop()) is not None:
+                return reason
+            fetched = classify_fetch(result, file, number=number, now=self._clock())
+            fields = {"requestId": claimed.job.request_id, "host": result.host, "statusCode": result.status, "ms": ms}
+            if isinstance(fetched, Failure):
+                log.warning("file not fetched", extra={**fields, "reason": fetched.reason})
+                return fetched
+            failure = retry_while_unavailable(
+                lambda: self._relay.fetched_files.keep(claimed, fetched, result.data, ms=ms), stop
+            )
+            if isinstance(failure, Failure):
+                return failure
+            log.info("file fetched", extra={**fields, "bytes": fetched.size})
 
-            return one
+            return fetched
 
-    def _filled(self, claimed: ClaimedJob, files: Any, kept: Mapping[int, FetchedFile]) -> list[dict[str, Any]]:
-        return [self._with_data(claimed, kept[number]) if number in kept else file for number, file in enumerate(files)]
+    def _fill(self, claimed: ClaimedJob, files: Any, stored: Mapping[int, FetchedFile]) -> list[dict[str, Any]]:
+        return [
+            self._with_data(claimed, stored[number]) if number in stored else file for number, file in enumerate(files)
+        ]
 
     def _with_data(self, claimed: ClaimedJob, file: FetchedFile) -> dict[str, Any]:
         data = base64.b64encode(self._relay.fetched_files.data(claimed, file)).decode()
 
         return {"data": data, "mediaType": file.media_type, **({"name": file.name} if file.name else {})}
-
-
-def retry_while_unavailable(ask: Callable[[], T], stop: Stop) -> T | Failure:
-    """Keep asking: nothing was sent yet, and a store that is away for a while costs no try and no second fetch."""
-    while True:
-        try:
-            return ask()
-        except StoreUnavailable as exc:
-            if (ended := stop()) is not None:
-                return ended
-            log.error("a call waits for the store", extra={"error": str(exc)})
-            time.sleep(_PAUSE)

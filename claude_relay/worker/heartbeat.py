@@ -1,4 +1,4 @@
-"""The heart: leases renewed, cancels heard, a sign of life. One thread."""
+"""Lease renewal, cancel requests, and the worker's own heartbeat. One thread."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ from ..services import Relay
 from .inflight import InFlightCalls
 from .periodic import PeriodicThread
 
-#: How often a running call's cancel is looked for, and a sign of life given, in seconds.
+#: Seconds between checks for cancel requests, and between two heartbeats.
 CANCEL_POLL, REPORT_EVERY = 0.5, 10.0
 
 
 class Heartbeat:
-    """Beats for one worker."""
+    """The heartbeat of one worker; `report` makes the row to store."""
 
     def __init__(
         self,
         relay: Relay,
-        in_hand: InFlightCalls,
+        in_flight: InFlightCalls,
         *,
-        seen: Callable[[], WorkerHeartbeat],
+        report: Callable[[], WorkerHeartbeat],
         worker: str,
         lease: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._relay, self._in_hand, self._seen, self._worker = relay, in_hand, seen, worker
-        self._every = lease / 4
+        self._relay, self._in_flight, self._report, self._worker = relay, in_flight, report, worker
+        self._renew_every = lease / 4
         self._clock = clock
-        self._renewed_at = self._shown_at = float("-inf")
+        self._renewed_at = self._reported_at = float("-inf")
         self.loop = PeriodicThread("heart", self._beat, pause_after_fault=CANCEL_POLL)
 
     def start(self) -> None:
-        """Show life at once."""
-        self._show(self._clock())
+        """Store the first heartbeat, then start the thread."""
+        self._store_report(self._clock())
         self.loop.start()
 
     def stop(self) -> None:
-        """No beat after this."""
+        """Stop; no heartbeat follows."""
         self.loop.stop()
 
     def _beat(self) -> float:
         now = self._clock()
-        if now - self._renewed_at >= self._every:
+        if now - self._renewed_at >= self._renew_every:
             self._renew()
             self._renewed_at = now
-        self._listen()
-        if now - self._shown_at >= REPORT_EVERY:
-            self._show(now)
+        self._apply_cancels()
+        if now - self._reported_at >= REPORT_EVERY:
+            self._store_report(now)
 
-        return min(CANCEL_POLL, self._every)
+        return min(CANCEL_POLL, self._renew_every)
 
     def _renew(self) -> None:
-        """Whoever is not on the list that comes back has lost its job; only those known before are judged by it."""
-        known = self._in_hand.all()
-        held = self._relay.execution.renew(self._worker, [running.job_id for running in known]) if known else {}
-        for running in known:
-            if held.get(running.job_id) != running.claimed.token:
-                running.lost.set()
+        """Mark as lost every call whose lease was not renewed, of those in flight before the renewal."""
+        calls = self._in_flight.all()
+        tokens = self._relay.execution.renew(self._worker, [call.job_id for call in calls]) if calls else {}
+        for call in calls:
+            if tokens.get(call.job_id) != call.claimed.token:
+                call.lost.set()
 
-    def _listen(self) -> None:
-        if not (known := self._in_hand.all()):
+    def _apply_cancels(self) -> None:
+        if not (calls := self._in_flight.all()):
             return
-        wanted = set(self._relay.execution.cancel_requests(self._worker))
-        for running in known:
-            if running.job_id in wanted:
-                running.cancelled.set()
+        requested = set(self._relay.execution.cancel_requests(self._worker))
+        for call in calls:
+            if call.job_id in requested:
+                call.cancelled.set()
 
-    def _show(self, now: float) -> None:
-        self._relay.maintenance.heartbeat(self._seen())
-        self._shown_at = now
+    def _store_report(self, now: float) -> None:
+        self._relay.maintenance.heartbeat(self._report())
+        self._reported_at = now

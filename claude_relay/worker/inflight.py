@@ -1,4 +1,4 @@
-"""The calls that a worker has in hand, and what others have to say to them."""
+"""The calls in flight in this worker, with their cancel and lease flags."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..services import ClaimedJob
 
 @dataclass(eq=False)
 class InFlightCall:
-    """One call in a slot. Flags are set by the heart and read by the call at its next event."""
+    """One call. The heartbeat sets the flags `cancelled` and `lost`; the call reads them at its next event."""
 
     claimed: ClaimedJob
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -25,17 +25,17 @@ class InFlightCall:
     progress_at: float = field(default_factory=time.monotonic)
 
     def touch(self) -> None:
-        """A sign of life: an event came, or its result is being stored."""
+        """Record progress: an event arrived, or the result is being stored."""
         self.progress_at = time.monotonic()
 
     @property
     def job_id(self) -> str:
-        """The job's own id."""
+        """The id of its job."""
         return self.claimed.job.id
 
 
 class InFlightCalls:
-    """Every call of this worker. Shared by slots, heart and daemon."""
+    """Every call of this worker. Shared by dispatcher, heartbeat and daemon."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class InFlightCalls:
         self._idle = threading.Condition(self._lock)
 
     def add(self, claimed: ClaimedJob) -> InFlightCall:
-        """From its claim on."""
+        """Register a call, from its claim on."""
         running = InFlightCall(claimed)
         with self._lock:
             self._calls[running.job_id] = running
@@ -51,7 +51,7 @@ class InFlightCalls:
         return running
 
     def remove(self, running: InFlightCall) -> None:
-        """Once nothing more will be written of it."""
+        """Deregister a call, once nothing more will be written about it."""
         with self._lock:
             if self._calls.get(running.job_id) is running:
                 del self._calls[running.job_id]
@@ -59,14 +59,16 @@ class InFlightCalls:
                 self._idle.notify_all()
 
     def all(self) -> Sequence[InFlightCall]:
-        """As of now."""
+        """A snapshot of the calls."""
         with self._lock:
             return list(self._calls.values())
 
     def stalled(self, now: float, *, longest: float, silence: float) -> InFlightCall | None:
-        """A call that is past its own deadlines and shows no life either, by the monotonic time `now`."""
+        """A call that runs for more than `longest` seconds and has made no progress for more than `silence`."""
+        calls = self.all()
+
         return next(
-            (one for one in self.all() if now - one.started_at > longest and now - one.progress_at > silence), None
+            (call for call in calls if now - call.started_at > longest and now - call.progress_at > silence), None
         )
 
     def __len__(self) -> int:
@@ -74,6 +76,6 @@ class InFlightCalls:
             return len(self._calls)
 
     def wait_idle(self, timeout: float) -> bool:
-        """Whether nothing is in hand any more, at the latest after that many seconds."""
+        """Wait until no call is in flight, at most `timeout` seconds; whether that came about."""
         with self._lock:
             return self._idle.wait_for(lambda: not self._calls, timeout)

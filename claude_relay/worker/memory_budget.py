@@ -1,4 +1,4 @@
-"""Room in memory, given out in the order of asking."""
+"""A limit on bytes in memory, granted in the order of asking."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 
-_LOOK = 0.2
+_STOP_CHECK = 0.2
 
 
 class ByteSemaphore:
-    """So many bytes and no more: who asks for what is not free waits, and is not overtaken by smaller ones."""
+    """A fixed number of bytes; a request that does not fit waits, and smaller ones do not overtake it."""
 
     def __init__(self, size: int) -> None:
         self.size = self.free = size
-        self.news = threading.Condition()
+        self.changed = threading.Condition()
         self.waiting: deque[Reservation] = deque()
 
     def reserve(self) -> Reservation:
-        """A part of it, empty as yet. Give it back by `close`, or at the end of a `with` block."""
+        """An empty reservation. Release it with `close`, or at the end of a `with` block."""
         return Reservation(self)
 
 
 class Reservation:
-    """What one job holds. One thread may ask while another gives it back: who asks too late gets nothing."""
+    """The bytes of one job. One thread may ask while another closes: a request after `close` gets nothing."""
 
-    def __init__(self, room: ByteSemaphore) -> None:
-        self._room = room
-        self._held = 0
+    def __init__(self, budget: ByteSemaphore) -> None:
+        self._budget = budget
+        self._size = 0
         self._closed = False
 
     def __enter__(self) -> Reservation:
@@ -38,29 +38,33 @@ class Reservation:
         self.close()
 
     def grow(self, wanted: int, stop: Callable[[], object]) -> bool:
-        """Hold so much, once, or all there is; False, and nothing held, where `stop` said something true meanwhile."""
-        room = self._room
-        wanted = min(wanted, room.size)
-        with room.news:
-            room.waiting.append(self)
+        """
+        Add `wanted` bytes, at most the whole budget; waits until they are free.
+
+        False, with nothing added, once `stop` returns a true value or the reservation is closed.
+        """
+        budget = self._budget
+        wanted = min(wanted, budget.size)
+        with budget.changed:
+            budget.waiting.append(self)
             try:
-                while room.waiting[0] is not self or room.free < wanted:
+                while budget.waiting[0] is not self or budget.free < wanted:
                     if self._closed or stop():
                         return False
-                    room.news.wait(_LOOK)
+                    budget.changed.wait(_STOP_CHECK)
                 if self._closed:
                     return False
-                room.free -= wanted
-                self._held += wanted
+                budget.free -= wanted
+                self._size += wanted
                 return True
             finally:
-                room.waiting.remove(self)
-                room.news.notify_all()
+                budget.waiting.remove(self)
+                budget.changed.notify_all()
 
     def close(self) -> None:
-        """Give it back. May be called twice."""
-        with self._room.news:
+        """Release all bytes. May be called twice."""
+        with self._budget.changed:
             self._closed = True
-            self._room.free += self._held
-            self._held = 0
-            self._room.news.notify_all()
+            self._budget.free += self._size
+            self._size = 0
+            self._budget.changed.notify_all()

@@ -1,4 +1,4 @@
-"""Keeps the list of models fresh in the store, for every process that asks; no job waits for it."""
+"""Refresh of the stored model list, for every process that reads it; no job waits for it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
 
-#: In seconds: how old the list may get; the first pause after a failure, which doubles up to that.
+#: In seconds: the largest age of the list; the first pause after a failure, which doubles up to that age.
 REFRESH, FIRST_PAUSE = 6 * 3600.0, 60.0
 
 
 class ModelRefresher:
-    """One thread, one question now and then. What was known before stands until there is a better list."""
+    """One thread that fetches the list periodically. The previous list stays until a usable one arrives."""
 
     def __init__(
         self, relay: Relay, source: ModelLister, *, provider: str, clock: Callable[[], float] = time.time
@@ -29,25 +29,25 @@ class ModelRefresher:
         self._loop = PeriodicThread("models", self.refresh, pause_after_fault=FIRST_PAUSE)
 
     def start(self) -> None:
-        """Look at once."""
+        """Start with a refresh."""
         self._loop.start()
 
     def stop(self) -> None:
-        """Ask no more; a question that is out is not waited for."""
+        """Stop; a request that is under way is not waited for."""
         self._loop.stop(timeout=0.1)
 
     def refresh(self) -> float:
-        """Fetch and store the list; answers in how many seconds to look again."""
-        found = self._source.models()
-        why = found.message if isinstance(found, Failure) else "it names no model"
-        if isinstance(found, Failure) or not read_models(list(found)):
+        """Fetch and store the list; returns the seconds until the next refresh."""
+        models = self._source.models()
+        error = models.message if isinstance(models, Failure) else "it names no model"
+        if isinstance(models, Failure) or not read_models(list(models)):
             pause, self._pause = self._pause, min(self._pause * 2, REFRESH)
-            log.warning("the list of models could not be fetched", extra={"error": why, "againInSeconds": pause})
+            log.warning("the model list could not be fetched", extra={"error": error, "againInSeconds": pause})
             return pause
 
         self._pause = FIRST_PAUSE
-        memo = {"fetchedAt": self._clock(), "provider": self._provider, "models": list(found)}
-        self._relay.maintenance.set_shared("models", memo)
-        log.info("models listed", extra={"models": len(found)})
+        value = {"fetchedAt": self._clock(), "provider": self._provider, "models": list(models)}
+        self._relay.maintenance.set_shared("models", value)
+        log.info("models listed", extra={"models": len(models)})
 
         return REFRESH

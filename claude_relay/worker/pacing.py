@@ -1,10 +1,10 @@
 """
-How fast each model family may be asked: limits are pooled upstream by family, and a refusal helps nobody.
+The pace of calls for each model family: upstream, limits are pooled by family, and a refused call gains nothing.
 
-Two brakes, the tighter one counts. The *quota* follows what `anthropic-ratelimit-requests-*` says: so many requests are
-left, and so many come back a minute. The *window* is how many calls may run at once: small at first, doubled with every
-round of answers; after a throttle one call probes, then it grows to half of what it was, and from there by one a round
-(slow start and congestion avoidance of TCP, RFC 5681).
+Two limits apply, the tighter one counts. The *quota* follows the `anthropic-ratelimit-requests-*` headers: requests
+left, and requests that come back per minute. The *window* is the number of calls in flight: small at first, doubled
+with every round of answers; after a throttle one call probes, then the window grows to half its former size, and from
+there by one per round (slow start and congestion avoidance of TCP, RFC 5681).
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-#: Before anything is known of a family. Enough to be quick, few enough to be forgiven.
+#: The window of a family without any answer yet: large enough to be quick, small enough that upstream tolerates it.
 FIRST_WINDOW = 4
 _UNBOUNDED = 1_000_000
-#: A little slower than allowed: clocks and counters differ.
-_CARE = 0.98
+#: A little slower than allowed, as clocks and counters differ.
+_SAFETY = 0.98
 
 
 @dataclass(kw_only=True)
 class Quota:
     """
-    Requests left, as we count them between answers.
+    Requests left, counted here between answers.
 
-    A bucket refills evenly (`per_second`); a fixed window (`per_second` 0) is whole again at `reset` and not before.
+    A bucket refills evenly (`per_second`); a fixed window (`per_second` 0) is full again at `reset`, not before.
     """
 
     limit: int
@@ -38,20 +38,20 @@ class Quota:
     reset: float
 
     def now(self, now: float) -> float:
-        """What is left by now."""
+        """Requests left at the time `now`."""
         if self.per_second:
             return min(float(self.limit), self.left + (now - self.at) * self.per_second)
 
         return float(self.limit) if now >= self.reset else self.left
 
     def take(self, count: int, now: float) -> None:
-        """Use some up."""
+        """Use up `count` requests."""
         self.left, self.at = self.now(now) - count, now
         if not self.per_second and now >= self.reset:
             self.reset = now + 60.0
 
     def next_in(self, now: float) -> float:
-        """Seconds until one more is there."""
+        """Seconds until a request is left."""
         missing = 1.0 - self.now(now)
         if missing <= 0:
             return 0.0
@@ -60,37 +60,37 @@ class Quota:
 
 
 class _Family:
-    """What is known of one family."""
+    """Quota and window of one family."""
 
     def __init__(self) -> None:
         self.quota: Quota | None = None
-        self.windowed = False  # its limit has been seen not to come back evenly
+        self.windowed = False  # whether an answer showed that its limit does not refill evenly
         self.window = float(FIRST_WINDOW)
         self.threshold = float(_UNBOUNDED)
-        self.flying = 0
-        self.held_until = 0.0
+        self.in_flight = 0
+        self.exhausted_until = 0.0
 
-    def room(self, now: float) -> int:
-        if now < self.held_until:
+    def capacity(self, now: float) -> int:
+        if now < self.exhausted_until:
             return 0
-        room = int(self.window) - self.flying
+        capacity = int(self.window) - self.in_flight
         if self.quota is not None:
-            room = min(room, math.floor(self.quota.now(now) + 1e-9))
+            capacity = min(capacity, math.floor(self.quota.now(now) + 1e-9))
 
-        return max(0, room)
+        return max(0, capacity)
 
     def next_in(self, now: float) -> float:
-        """Seconds until there is room that time alone brings; endless where only an ended call brings it."""
-        if now < self.held_until:
-            return self.held_until - now
-        if self.flying >= int(self.window):
+        """Seconds until time alone frees capacity; infinite where only the end of a call does."""
+        if now < self.exhausted_until:
+            return self.exhausted_until - now
+        if self.in_flight >= int(self.window):
             return math.inf
 
         return self.quota.next_in(now) if self.quota is not None else 0.0
 
 
 class Pacing:
-    """Every family's pace in this worker. `clock` is monotonic, `wall` is what resets are told in."""
+    """The pace of every family in this worker. `clock` is monotonic, `wall` is the clock of the reset headers."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
         self._clock, self._wall = clock, wall
@@ -98,22 +98,23 @@ class Pacing:
         self._families: dict[str, _Family] = {}
 
     def capacities(self) -> dict[str, int]:
-        """How many more calls each known family takes now; another takes FIRST_WINDOW."""
+        """Calls that each family seen so far can start now; any other family can start FIRST_WINDOW."""
         with self._lock:
             now = self._clock()
-            return {name: family.room(now) for name, family in self._families.items()}
+            return {name: family.capacity(now) for name, family in self._families.items()}
 
     def next_in(self) -> float:
-        """Seconds until a family that is out of room has some again, as far as time brings it."""
+        """Seconds until time alone frees capacity in a family that has none; infinite if it does in no family."""
         with self._lock:
             now = self._clock()
-            return min((one.next_in(now) for one in self._families.values() if one.room(now) == 0), default=math.inf)
+            full = [family for family in self._families.values() if family.capacity(now) == 0]
+            return min((family.next_in(now) for family in full), default=math.inf)
 
     def record_start(self, name: str) -> None:
-        """A call of that family was claimed."""
+        """Count a call of that family as in flight, from its claim on."""
         with self._lock:
             family = self._family(name)
-            family.flying += 1
+            family.in_flight += 1
             if family.quota is not None:
                 family.quota.take(1, self._clock())
 
@@ -126,56 +127,57 @@ class Pacing:
         reset: float | None,
         exhausted_for: float | None = None,
     ) -> None:
-        """What an answer's headers say: requests a minute, how many are left, when it is whole again (Unix time)."""
+        """Apply the headers of an answer: requests per minute, requests left, and the time of a full quota (Unix)."""
         with self._lock:
             now, family = self._clock(), self._family(name)
             if exhausted_for is not None:
-                family.held_until = max(family.held_until, now + exhausted_for)
+                family.exhausted_until = max(family.exhausted_until, now + exhausted_for)
             if limit is None or remaining is None or limit <= 0:
                 return
             until = max(0.0, (reset or self._wall()) - self._wall())
-            even = limit / 60.0 * _CARE
+            even = limit / 60.0 * _SAFETY
             refill = (limit - remaining) / even
-            # A bucket is whole after what is missing has come back; a window at its own time, whatever is missing.
+            # A bucket is full once the missing requests have come back; a window at its own time, whatever is missing.
             if reset is not None and abs(until - refill) > 0.25 * refill + 1.5:
                 family.windowed = True
             bucket = not family.windowed
-            known = family.quota
+            previous = family.quota
             left = float(remaining)
-            if known is not None:
-                # Calls that are on their way may not have been counted there yet: never more than they allow for.
-                left = min(left, max(known.now(now), left - family.flying))
+            if previous is not None:
+                # Upstream may not have counted the calls in flight yet: never trust it beyond what they allow for.
+                left = min(left, max(previous.now(now), left - family.in_flight))
             family.quota = Quota(
                 limit=limit, left=left, per_second=even if bucket else 0.0, at=now, reset=now + until + 0.05
             )
 
     def record_end(self, name: str, *, throttled: bool, well: bool) -> None:
-        """A call of that family is over."""
+        """Count a call of that family as ended: throttled, well, or neither."""
         with self._lock:
             family = self._family(name)
             if throttled:
-                family.threshold = max(1.0, min(family.window, family.flying) / 2)
-                family.window = 1.0  # one probe, once the pause that came with it is over
+                family.threshold = max(1.0, min(family.window, family.in_flight) / 2)
+                family.window = 1.0  # one probe, once the pause of the throttle is over
             elif well:
-                # Doubling with every round of calls, past the threshold one more a round.
+                # Doubles with every round of calls; past the threshold, one more per round.
                 step = 1.0 if family.window < family.threshold else 1.0 / family.window
                 family.window = min(family.window + step, float(_UNBOUNDED))
-            family.flying = max(0, family.flying - 1)
+            family.in_flight = max(0, family.in_flight - 1)
 
     @contextlib.contextmanager
-    def record_throttle(self, name: str) -> Iterator[None]:
+    def suspended(self, name: str) -> Iterator[None]:
         """
-        For the block, a call that was claimed takes no room: it fetches files first, from whoever is slow.
+        Do not count a claimed call for the block, while it fetches files from a server that may be slow.
 
-        It comes back without asking, so that for a while more may run than the window has: a throttle mends that.
+        It counts again afterwards without asking, so that for a while more calls may run than the window allows: a
+        throttle corrects that.
         """
         with self._lock:
-            self._family(name).flying -= 1
+            self._family(name).in_flight -= 1
         try:
             yield
         finally:
             with self._lock:
-                self._family(name).flying += 1
+                self._family(name).in_flight += 1
 
     def _family(self, name: str) -> _Family:
         return self._families.setdefault(name, _Family())

@@ -1,4 +1,4 @@
-"""The sandbox over real sockets: as the installed `anthropic` client sees it, and as a raw one does."""
+"""The sandbox over real sockets, with the installed `anthropic` client and with a raw one."""
 
 import base64
 import contextlib
@@ -62,7 +62,7 @@ def eventually(condition, seconds=5.0):
 
 
 def call_of(sandbox, prompt):
-    """The last call with this prompt, as the books have it."""
+    """The last call with this prompt in the books."""
     digest = hashlib.sha256(prompt.encode()).hexdigest()
     return next((call for call in reversed(sandbox.books.calls()) if call["prompt_sha256"] == digest), None)
 
@@ -111,7 +111,7 @@ def test_the_client_lists_every_page_of_models(claude):
     assert claude.models.retrieve("claude-opus-5-5").capabilities.structured_outputs.supported
 
 
-def test_an_overload_passes_after_its_tries(claude, anthropic):
+def test_an_overload_ends_after_its_attempts(claude, anthropic):
     body = ask("Twice [sandbox: overloaded 2]")
 
     for _ in range(2):
@@ -124,7 +124,7 @@ def test_an_overload_passes_after_its_tries(claude, anthropic):
     assert claude.messages.create(**body).stop_reason == "end_turn"
 
 
-def test_a_rate_limit_says_when_to_come_back(claude, anthropic):
+def test_a_rate_limit_has_its_retry_after(claude, anthropic):
     with pytest.raises(anthropic.RateLimitError) as caught:
         claude.messages.create(**ask("[sandbox: rate-limit 3s]"))
 
@@ -144,7 +144,7 @@ def test_a_break_reaches_the_client_as_a_broken_connection_and_only_once(claude,
     prompt = "Break it [sandbox: break 1]"
     seen = []
 
-    # The client lets the bare error of its transport through; which one is no promise of it.
+    # The client passes on the bare error of its transport; its type is not part of the client's API.
     with pytest.raises(Exception, match="peer closed connection"), claude.messages.stream(**ask(prompt)) as stream:
         seen.extend(event.type for event in stream)
     assert "content_block_delta" in seen and "message_stop" not in seen
@@ -180,10 +180,10 @@ def test_slow_takes_its_time_and_hang_withholds_the_first_byte(claude):
     with claude.messages.stream(**ask("[sandbox: hang 150ms] [sandbox: slow 200ms]")) as stream:
         first = time.monotonic() - started
         list(stream)
-    whole = time.monotonic() - started
+    total = time.monotonic() - started
 
-    assert 0.15 <= first < whole
-    assert whole >= 0.35
+    assert 0.15 <= first < total
+    assert total >= 0.35
 
 
 def post(sandbox, body, **more):
@@ -212,7 +212,7 @@ def test_a_body_that_is_no_json_object_is_400(sandbox, data):
     assert answer.json()["error"]["message"].startswith("claude-relay sandbox")
 
 
-def test_odd_texts_and_deep_ones_are_no_failure_of_its_own(sandbox):
+def test_odd_strings_and_deep_nesting_are_no_internal_error(sandbox):
     chain = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(2000)}
     deep = {"$ref": "#/$defs/d0", "$defs": {**chain, "d2000": {"type": "string"}}}
     odd = {"type": "object", "properties": {"\ud800": {"type": "string"}}, "additionalProperties": False}
@@ -240,7 +240,7 @@ def test_a_body_over_the_limit_is_413_before_it_is_read(sandbox):
         (b"not http at all\r\n\r\n", b" 400 "),
     ],
 )
-def test_what_is_not_http_as_it_should_be_is_answered_in_the_same_shape(sandbox, request_line, status):
+def test_malformed_http_is_answered_in_the_shape_of_other_errors(sandbox, request_line, status):
     with raw(sandbox) as client:
         client.sendall(request_line)
         answer = read_all(client)
@@ -249,7 +249,7 @@ def test_what_is_not_http_as_it_should_be_is_answered_in_the_same_shape(sandbox,
     assert b"claude-relay sandbox (not Anthropic)" in answer
 
 
-def test_a_client_that_leaves_is_noticed_and_noted(sandbox, capfd):
+def test_a_disconnect_is_recorded_in_the_books(sandbox, capfd):
     prompt = "Never mind [sandbox: hang 60s]"
     with raw(sandbox) as client:
         send(client, ask(prompt))
@@ -285,7 +285,7 @@ def test_stopping_ends_open_streams_and_leaves_no_thread():
     sandbox.stop()
 
 
-def test_it_can_be_started_again_and_remembers():
+def test_the_books_survive_a_restart():
     sandbox = Sandbox()
     with pytest.raises(RuntimeError, match="start it first"):
         _ = sandbox.url
@@ -311,7 +311,7 @@ def test_many_calls_at_once_are_all_answered(sandbox):
 
 
 @pytest.mark.process
-def test_it_runs_alone_and_ends_when_told():
+def test_it_runs_alone_until_sigterm():
     command = [sys.executable, "-m", "claude_relay.sandbox", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -352,7 +352,7 @@ def read_all(client):
 
 
 def test_files_are_stored_read_and_deleted_through_the_client(anthropic, claude, sandbox):
-    """Byte for byte, whatever is in them; a document by id weighs what it weighs by its bytes."""
+    """Byte for byte; a document has the same tokens by id as by its bytes."""
     pdf = (b"%PDF-1.7\n<< /Type /Page >>\r\n--" + bytes(range(256)) + b"\r\n\r") * 2
     stored = claude.files.upload(file=("a/b.pdf", pdf, "application/pdf"), expires_in_seconds=3600)
     seen = claude.files.retrieve_metadata(stored.id)
@@ -375,7 +375,7 @@ def test_files_are_stored_read_and_deleted_through_the_client(anthropic, claude,
 
 
 @pytest.mark.parametrize("fields", [{}, {"expires_in_seconds": "10"}])
-def test_a_form_that_is_no_file_is_refused(sandbox, fields):
+def test_a_form_without_a_file_is_refused(sandbox, fields):
     headers = HEADERS | {"content-type": "multipart/form-data; boundary=b"}
     file = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nabc\r\n' if fields else b""
     parts = [f'--b\r\nContent-Disposition: form-data; name="{k}"\r\n\r\n{v}\r\n'.encode() for k, v in fields.items()]

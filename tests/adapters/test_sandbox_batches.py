@@ -1,4 +1,4 @@
-"""The sandbox's batches over real HTTP: made, looked at, canceled and read, with books of their own."""
+"""The batches of the sandbox over real HTTP: created, polled, canceled, read, and recorded in its books."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def ask(sandbox: Sandbox, method: str, path: str = "", body: Any = None) -> requ
 
 
 def item(custom_id: str, prompt: str = "Hei", **params: Any) -> dict[str, Any]:
-    known = {"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": prompt}]}
-    return {"custom_id": custom_id, "params": known | params}
+    defaults = {"model": "claude-sonnet-5-5", "max_tokens": 100, "messages": [{"role": "user", "content": prompt}]}
+    return {"custom_id": custom_id, "params": defaults | params}
 
 
-def made(sandbox: Sandbox, *items: dict[str, Any]) -> str:
+def create(sandbox: Sandbox, *items: dict[str, Any]) -> str:
     answer = ask(sandbox, "POST", body={"requests": list(items)})
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-claude-relay-sandbox"] == "1"
@@ -40,15 +40,15 @@ def made(sandbox: Sandbox, *items: dict[str, Any]) -> str:
 def results(sandbox: Sandbox, batch_id: str) -> dict[str, Any]:
     eventually(lambda: ask(sandbox, "GET", f"/{batch_id}").json()["processing_status"] == "ended")
     lines = ask(sandbox, "GET", f"/{batch_id}/results").text.splitlines()
-    return {one["custom_id"]: one["result"] for one in map(json.loads, lines)}
+    return {row["custom_id"]: row["result"] for row in map(json.loads, lines)}
 
 
-def test_results_say_the_sandbox_speaks_and_the_books_know_each(sandbox: Sandbox) -> None:
-    found = results(sandbox, made(sandbox, item("a"), item("b"), item("c")))
+def test_results_name_the_sandbox_and_are_in_its_books(sandbox: Sandbox) -> None:
+    outcome = results(sandbox, create(sandbox, item("a"), item("b"), item("c")))
 
-    assert set(found) == {"a", "b", "c"}
-    assert "sandbox" in found["a"]["message"]["content"][0]["text"]
-    assert found["a"]["message"]["usage"]["service_tier"] == "batch"
+    assert set(outcome) == {"a", "b", "c"}
+    assert "sandbox" in outcome["a"]["message"]["content"][0]["text"]
+    assert outcome["a"]["message"]["usage"]["service_tier"] == "batch"
     booked = [call for call in sandbox.books.calls() if call["custom_id"]]
     assert sorted(call["custom_id"] for call in booked) == ["a", "b", "c"]
     assert {call["ended"] for call in booked} == {"finished"}
@@ -64,28 +64,28 @@ def test_results_say_the_sandbox_speaks_and_the_books_know_each(sandbox: Sandbox
         ("[sandbox: refuse]", "succeeded", None),
     ],
 )
-def test_a_prompt_says_what_comes_of_it_and_sinks_no_other(
+def test_a_directive_decides_the_result_of_its_own_request_only(
     sandbox: Sandbox, prompt: str, kind: str, error: str | None
 ) -> None:
-    found = results(sandbox, made(sandbox, item("told", prompt), item("other")))
+    outcome = results(sandbox, create(sandbox, item("faulty", prompt), item("other")))
 
-    assert (found["told"]["type"], found["other"]["type"]) == (kind, "succeeded")
-    assert found["told"].get("error", {}).get("error", {}).get("type") == error
+    assert (outcome["faulty"]["type"], outcome["other"]["type"]) == (kind, "succeeded")
+    assert outcome["faulty"].get("error", {}).get("error", {}).get("type") == error
 
 
-def test_a_slow_one_holds_its_batch_until_that_is_canceled(sandbox: Sandbox) -> None:
-    batch_id = made(sandbox, item("a", "[sandbox: slow 1h]"), item("b"))
-    seen = ask(sandbox, "GET", f"/{batch_id}").json()
-    assert (seen["processing_status"], seen["request_counts"]["processing"]) == ("in_progress", 2)
+def test_a_slow_request_delays_its_batch_until_that_is_canceled(sandbox: Sandbox) -> None:
+    batch_id = create(sandbox, item("a", "[sandbox: slow 1h]"), item("b"))
+    batch = ask(sandbox, "GET", f"/{batch_id}").json()
+    assert (batch["processing_status"], batch["request_counts"]["processing"]) == ("in_progress", 2)
     assert ask(sandbox, "GET", f"/{batch_id}/results").status_code == 404
 
     assert ask(sandbox, "POST", f"/{batch_id}/cancel").json()["processing_status"] == "canceling"
-    assert {one["type"] for one in results(sandbox, batch_id).values()} == {"canceled"}
+    assert {row["type"] for row in results(sandbox, batch_id).values()} == {"canceled"}
 
 
-def test_a_batch_can_be_refused_as_a_whole(sandbox: Sandbox) -> None:
-    again = [item("a", "[sandbox: batch-error 500 1]")]
-    first, second = (ask(sandbox, "POST", body={"requests": again}) for _ in range(2))
+def test_a_whole_batch_can_be_refused(sandbox: Sandbox) -> None:
+    requests_again = [item("a", "[sandbox: batch-error 500 1]")]
+    first, second = (ask(sandbox, "POST", body={"requests": requests_again}) for _ in range(2))
 
     assert (first.status_code, second.status_code) == (500, 200)
     for bad in ([], [item("a"), item("a")], [item("not/an id")], [{"custom_id": "a"}]):
@@ -93,24 +93,24 @@ def test_a_batch_can_be_refused_as_a_whole(sandbox: Sandbox) -> None:
 
 
 def test_the_list_is_newest_first_with_cursors(sandbox: Sandbox) -> None:
-    ids = [made(sandbox, item("a")) for _ in range(3)]
+    ids = [create(sandbox, item("a")) for _ in range(3)]
     page = ask(sandbox, "GET", "?limit=2").json()
 
-    assert [one["id"] for one in page["data"]] == [ids[2], ids[1]]
+    assert [row["id"] for row in page["data"]] == [ids[2], ids[1]]
     assert page["has_more"] is True
     rest = ask(sandbox, "GET", f"?limit=2&after_id={page['last_id']}").json()
-    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == ([ids[0]], False)
+    assert ([row["id"] for row in rest["data"]], rest["has_more"]) == ([ids[0]], False)
 
 
-def test_anthropics_own_client_reads_all_of_it(sandbox: Sandbox) -> None:
-    """The shapes are those that the `anthropic` package knows."""
+def test_the_anthropic_client_reads_every_shape(sandbox: Sandbox) -> None:
+    """In the shapes of the `anthropic` package."""
     import anthropic
 
     with anthropic.Anthropic(api_key="any", base_url=sandbox.url, max_retries=0) as client:
         batch = client.messages.batches.create(requests=[item("a"), item("b", "[sandbox: expire]")])  # type: ignore[list-item]
         eventually(lambda: client.messages.batches.retrieve(batch.id).processing_status == "ended")
-        kinds = {one.custom_id: one.result.type for one in client.messages.batches.results(batch.id)}
+        kinds = {row.custom_id: row.result.type for row in client.messages.batches.results(batch.id)}
 
         assert kinds == {"a": "succeeded", "b": "expired"}
         assert client.messages.batches.retrieve(batch.id).request_counts.succeeded == 1
-        assert [one.id for one in client.messages.batches.list()] == [batch.id]
+        assert [row.id for row in client.messages.batches.list()] == [batch.id]

@@ -1,8 +1,8 @@
 """
-The kill storm over batches: two workers, SIGKILL at random, an upstream that makes batches and does not say so.
+The kill storm over batches: two workers, SIGKILL at random, an upstream that creates batches without an answer.
 
-Judged from the upstream's own books: each custom_id is paid once, each batched job once, to the cent as the ledger has
-it; what was needed by a time was there by then.
+Checked against the upstream's own books: each custom_id is paid once, each batched job once, to the cent as in the
+ledger; a job with a needBy ends by then.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ SETTINGS = {
     "RELAY_BATCH_SETTLE": "1s",
     "RELAY_BATCH_MARGIN": "20s",
 }
-#: From its submit to its needBy, in seconds, for a job of mode auto. A batch may keep it until 25 s before; the rest is
-#: for the live call of a worker that may have to be started first, twice, on a busy machine.
+#: Seconds from submit to needBy of a job of mode auto. A batch may keep it until 25 s before; the rest is for the live
+#: call of a worker that may have to be started first, twice, on a busy machine.
 NEEDED_WITHIN = (46.0, 60.0)
-#: A batch that is too slow, and was not answered when it was made, so that nobody can cancel it, ends after this long.
+#: Seconds until the end of a batch that is too slow and cannot be cancelled, as its creation was not answered.
 SLOW = 42.0
 
 
 @dataclass
 class Storm:
-    """What was asked for, and when it was needed."""
+    """The submitted jobs and their needBy."""
 
     need_by: dict[str, float] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
@@ -48,14 +48,14 @@ class Storm:
 
 
 def faults(rng: random.Random, count: int) -> list[Any]:
-    """What creations meet: most an answer; some are made and not answered, some are not made."""
+    """The fate of each creation: most are answered, some created but not answered, some not created."""
     lost: tuple[Any, ...] = (Reset(),)
     broken = refusal("500 Internal Server Error", "api_error")
     return [rng.choices((None, "reset", lost, broken), (70, 15, 10, 5))[0] for _ in range(count)]
 
 
 def body(name: str, number: int, hook: Receiver, rng: random.Random, storm: Storm) -> dict[str, Any]:
-    """One in five is needed by a time, a part of those in a batch that would not come back."""
+    """One in five has a needBy, some of those in a batch that would not end in time."""
     asked: dict[str, Any] = {"requestId": name, "webhookUrl": hook.url("/hook"), "mode": "batch"}
     word = {3: "errored ", 7: "expired "}.get(number % 20, "")
     if number % 5 == 0:
@@ -68,20 +68,22 @@ def body(name: str, number: int, hook: Receiver, rng: random.Random, storm: Stor
 
 
 def submit(rig: Rig, bodies: list[dict[str, Any]]) -> None:
-    """Until each has its 202, the same requestIds every time."""
+    """Submit until each has its 202, with the same requestIds every time."""
 
     def taken() -> bool:
         try:
             answer = requests.post(f"{rig.url}/api/claude/bulk", json=bodies, headers={"X-API-Key": KEY}, timeout=20)
         except requests.RequestException:
             return False
-        return answer.ok and all(one["statusCode"] == 202 for one in answer.json())
+        return answer.ok and all(item["statusCode"] == 202 for item in answer.json())
 
     eventually(taken, within=60, every=0.1)
 
 
-def run(folder: Path, *, jobs: int, seed: int, seconds: float = 20.0, say: Any = lambda text: None) -> dict[str, Any]:
-    """One storm; answers what was counted, after holding it against the promises."""
+def run(
+    folder: Path, *, jobs: int, seed: int, seconds: float = 20.0, kills: int = 0, say: Any = lambda text: None
+) -> dict[str, Any]:
+    """Run one storm of at least that many seconds and kills, check the promises, and return the counts."""
     rng, storm = random.Random(seed), Storm()
     shelf = Shelf(span=lambda: rng.uniform(0.2, 4.0), slow_span=SLOW, seed=seed, creations=faults(rng, jobs))
     with (
@@ -97,7 +99,7 @@ def run(folder: Path, *, jobs: int, seed: int, seconds: float = 20.0, say: Any =
             numbers = range(start, min(start + 50, jobs))
             storm.names += [f"b-{number}" for number in numbers]
             submit(rig, [body(f"b-{number}", number, hook, rng, storm) for number in numbers])
-        while time.monotonic() - began < seconds:
+        while time.monotonic() - began < seconds or storm.kills.total() < kills:
             time.sleep(rng.uniform(1.0, 5.0))
             victim = rng.randrange(3)
             if victim == 2:
@@ -123,11 +125,11 @@ def _settled(rig: Rig, storm: Storm) -> bool:
 
 
 def judge(rig: Rig, shelf: Shelf, hook: Receiver, storm: Storm) -> dict[str, Any]:
-    """Hold the books of all against each other."""
+    """Compare all books with each other."""
     delivered: dict[str, list[Any]] = defaultdict(list)
-    for one in hook.received:
-        if len(one.body) >= int(one.headers["content-length"]):
-            delivered[one.json["requestId"]].append(one)
+    for item in hook.received:
+        if len(item.body) >= int(item.headers["content-length"]):
+            delivered[item.json["requestId"]].append(item)
     paid_in_batches: dict[str, list[Fraction]] = defaultdict(list)
     for batch in shelf.batches.values():
         for custom_id, params in batch.requests.items():
@@ -141,8 +143,8 @@ def judge(rig: Rig, shelf: Shelf, hook: Receiver, storm: Storm) -> dict[str, Any
     for name in storm.names:
         record, posts = rig.get(f"/api/jobs/{name}"), delivered[name]
         assert posts, f"{name} had its 202 and was never delivered"
-        assert len({one.body for one in posts}) == 1, f"{name} was delivered with different bytes"
-        assert len({one.headers["webhook-id"] for one in posts}) == 1, f"{name} went out under several webhook-ids"
+        assert len({item.body for item in posts}) == 1, f"{name} was delivered with different bytes"
+        assert len({item.headers["webhook-id"] for item in posts}) == 1, f"{name} went out under several webhook-ids"
         callback = posts[0].json
         assert callback["status"] == "completed", f"{name} has failed: {callback}"
         ended[callback["mode"]] += 1

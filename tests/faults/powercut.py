@@ -1,9 +1,9 @@
 """
-The power cut: what a job writes is recorded call by call, and the folder is rebuilt as a cut could have left it.
+Power cuts: the writes of a job are recorded call by call, and the folder is rebuilt as a cut could have left it.
 
-At every write or sync, what was synced is there, and of the rest a random part, torn at 512 bytes. Then the store is
-opened from that image as after a reboot. (The method is that of SQLite's own crash tests,
-https://sqlite.org/testing.html#crash_testing; strace sees what the process really asked of the kernel.)
+At every write or sync, the image has all synced data and a random part of the rest, torn at 512 bytes. Then the store
+is opened from that image as after a reboot. (The method is that of SQLite's own crash tests,
+https://sqlite.org/testing.html#crash_testing; strace records the actual system calls of the process.)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if {weak!r}:
     store._writing.pragma("synchronous", {weak!r})
 relay = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0))
 def ack(what):
-    os.write(1, f"ACK {{what}}".encode())  # one call, in its place among the others
+    os.write(1, f"ACK {{what}}".encode())  # one system call, in order with the others
 for n in range({jobs}):
     relay.submit(a_submission(f"r-{{n}}", request={{"prompt": "x" * 3000}})); ack(f"submitted r-{{n}}")
     [claimed] = relay.execution.claim("w", limit=1)
@@ -42,7 +42,7 @@ for n in range({jobs}):
     [one] = relay.deliveries.claim("w", limit=1, at_once=1)
     relay.deliveries.record_attempt(one, Reply(status=200)); ack(f"delivered r-{{n}}")
     if n % 3 == 2:
-        store.forget()
+        store.scrub()
 store.close()
 """
 
@@ -53,7 +53,7 @@ _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 @dataclass(frozen=True)
 class Step:
-    """One thing asked of the kernel: a write, a truncation, a sync, or the child's word that something is kept."""
+    """One system call: a write, a truncation, a sync; or the child's acknowledgement that something is stored."""
 
     kind: str  # write, truncate, unlink, sync, ack
     path: str = ""
@@ -65,7 +65,7 @@ class Step:
 
 @dataclass
 class File:
-    """What is on the disk for sure, and what may be."""
+    """The durable content of a file, and its pending writes."""
 
     durable: bytearray = field(default_factory=bytearray)
     pending: list[Step] = field(default_factory=list)
@@ -76,7 +76,7 @@ class File:
         self.pending.clear()
 
     def image(self, rng: random.Random) -> bytes:
-        """As a cut could leave it: of what was not synced any part, in any order of sectors."""
+        """The content as a cut could leave it: any part of the unsynced sectors, in any order."""
         content = bytearray(self.durable)
         for step in self.pending:
             if step.kind == "truncate":
@@ -101,7 +101,7 @@ def apply(content: bytearray, step: Step) -> None:
 
 
 def record(strace: str, folder: Path, *, jobs: int, weak: str = "") -> list[Step]:
-    """Run the child under strace; answers its steps in order."""
+    """Run the child under strace; returns its steps in order."""
     store = folder / "store" / "relay.db"
     trace = folder / "trace"
     code = _CHILD.format(root=str(ROOT), store=str(store), jobs=jobs, weak=weak)
@@ -123,8 +123,8 @@ def _steps(trace: str, store: str) -> Iterator[Step]:
             continue
         if rest.startswith("<..."):
             rest = unfinished.pop(pid, "") + rest.partition("resumed>")[2]
-        if (gone := _UNLINK.match(rest)) is not None:
-            if (path := _decode(gone[1])).startswith(store):
+        if (unlinked := _UNLINK.match(rest)) is not None:
+            if (path := _decode(unlinked[1])).startswith(store):
                 yield Step("unlink", path)
             continue
         match = _CALL.match(rest)
@@ -139,9 +139,9 @@ def _steps(trace: str, store: str) -> Iterator[Step]:
         elif not path.startswith(store) or path.endswith("-shm"):
             continue
         elif name in ("write", "pwrite64"):
-            found = _TEXT.search(args)
-            assert found is not None
-            data = bytes.fromhex(found[1].replace("\\x", ""))
+            quoted = _TEXT.search(args)
+            assert quoted is not None
+            data = bytes.fromhex(quoted[1].replace("\\x", ""))
             offset = int(args.rpartition(", ")[2]) if name == "pwrite64" else positions.get(path, 0)
             positions[path] = offset + len(data)
             yield Step("write", path, offset, data)
@@ -156,28 +156,28 @@ def _decode(text: str) -> str:
 
 
 def images(steps: list[Step], *, seed: int, most: int) -> Iterator[tuple[int, dict[str, bytes], set[str]]]:
-    """(step, files, acknowledged) at up to `most` moments, spread over all of them, each with its own luck."""
+    """(step, files, acknowledged) at up to `most` moments, spread over all of them, each with its own random part."""
     rng = random.Random(seed)
     moments = set(range(len(steps))) if len(steps) <= most else set(rng.sample(range(len(steps)), most))
     files: dict[str, File] = {}
-    gone: set[str] = set()  # unlinked, and the folder not synced since: they may come back
+    unlinked: set[str] = set()  # the folder was not synced since: they may reappear
     acknowledged: set[str] = set()
     for number, step in enumerate(steps):
         if step.kind == "ack":
             acknowledged.add(step.word)
         elif step.kind == "unlink":
-            gone.add(step.path)
+            unlinked.add(step.path)
         elif step.kind == "sync" and step.path not in files:
-            for path in gone:
+            for path in unlinked:
                 files.pop(path, None)
-            gone.clear()
+            unlinked.clear()
         elif step.kind == "sync":
             files[step.path].sync()
         else:
-            if step.path in gone and step.offset == 0:  # made anew under the same name
-                gone.discard(step.path)
+            if step.path in unlinked and step.offset == 0:  # created again under the same name
+                unlinked.discard(step.path)
                 files[step.path] = File()
             files.setdefault(step.path, File()).pending.append(step)
         if number in moments:
-            kept = {path: file for path, file in files.items() if path not in gone or rng.random() < 0.5}
+            kept = {path: file for path, file in files.items() if path not in unlinked or rng.random() < 0.5}
             yield number, {path: file.image(rng) for path, file in kept.items()}, set(acknowledged)

@@ -1,9 +1,9 @@
 """
-The kill storm: real processes and sockets, an upstream and a receiver with books of their own, and SIGKILL at random.
+The kill storm: real processes and sockets, SIGKILL at random, and the books of the upstream and the receiver.
 
 `python -m tests.faults.storm --seconds 300 --seed 7` runs it longer; the seed replays the same order of kills and
-pauses. Judged from the books alone: what the callers were told, what the upstream was asked, what the receiver got,
-what the ledger admits.
+pauses. Checked against the books alone: the 202s of the callers, the requests of the upstream, the messages of the
+receiver, and the ledger.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from tests.support.receiver import Receiver
 from tests.support.rig import KEY, Rig
 
 CALLERS = 3
-#: How long a caller asks for its 202, in seconds: longer than any restart, also beyond the end of the storm.
+#: Seconds for which a caller retries until its 202: longer than any restart, also beyond the end of the storm.
 PATIENCE = 60.0
 
 
 @dataclass
 class Books:
-    """What the callers were told."""
+    """The requests of the callers and their 202s."""
 
     accepted: set[str] = field(default_factory=set)
     asked: set[str] = field(default_factory=set)
@@ -42,12 +42,12 @@ class Books:
 
 
 def slowly(seen: Seen) -> tuple[Any, ...]:
-    """An answer that takes a moment, so that kills meet it in the middle."""
+    """An answer that takes a moment, so that kills hit it in the middle."""
     return (head(), started(), *written("half "), Pause(0.15), *written("and whole", 0), *stopped())
 
 
 def call(rig: Rig, hook: Receiver, name: str, books: Books) -> None:
-    """Ask until there is a 202: the same requestId and body every time, as a careful caller does."""
+    """Submit until there is a 202, with the same requestId and body every time."""
     body = {"prompt": f"job {name}", "requestId": name, "webhookUrl": hook.url("/hook")}
     books.asked.add(name)
     give_up = time.monotonic() + PATIENCE
@@ -63,8 +63,8 @@ def call(rig: Rig, hook: Receiver, name: str, books: Books) -> None:
         time.sleep(0.05)
 
 
-def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None) -> dict[str, Any]:
-    """One storm; answers what was counted, after holding it against the promises."""
+def run(folder: Path, *, seconds: float, seed: int, kills: int = 0, say: Any = lambda text: None) -> dict[str, Any]:
+    """Run one storm of at least that many seconds and kills, check the promises, and return the counts."""
     rng, books, stop = random.Random(seed), Books(), threading.Event()
     with FakeClaude(otherwise=slowly) as upstream, Receiver() as hook, Rig(folder, upstream=upstream.url) as rig:
         rig.start()
@@ -82,16 +82,16 @@ def run(folder: Path, *, seconds: float, seed: int, say: Any = lambda text: None
         for thread in callers:
             thread.start()
         began, calls_before = time.monotonic(), 0
-        while time.monotonic() - began < seconds:
+        while time.monotonic() - began < seconds or books.kills.total() < kills:
             which = rng.choice(("api", "worker", "worker"))
             if which == "worker" and rng.random() < 0.75:
-                # On a busy machine it would be killed each time before its first call: let it be at work.
+                # On a busy machine it would be killed each time before its first call: wait for one.
                 with contextlib.suppress(AssertionError):
-                    eventually(lambda before=calls_before: len(upstream.books) > before, within=15)
+                    eventually(lambda earlier=calls_before: len(upstream.books) > earlier, within=15)
             time.sleep(rng.uniform(0.3, 1.5))
             (rig.api if which == "api" else rig.worker).kill()
             books.kills[which] += 1
-            # The port is the same again; a worker is back when it holds its lock.
+            # The port stays the same; a worker is back when it holds its lock.
             calls_before = len(upstream.books) if which == "worker" else calls_before
             rig.start_api() if which == "api" else rig.start_worker()
             say(f"{time.monotonic() - began:6.1f} s  killed {which}, {len(books.accepted)} accepted")
@@ -113,12 +113,12 @@ def _all_delivered(rig: Rig, books: Books) -> bool:
 
 
 def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[str, Any]:
-    """Hold the books of all against each other."""
+    """Compare all books with each other."""
     delivered: dict[str, list[Any]] = defaultdict(list)
-    for one in hook.received:
-        if len(one.body) < int(one.headers["content-length"]):
-            continue  # its sender was killed in the middle of it; no receiver takes that for a message
-        delivered[one.json["requestId"]].append(one)
+    for item in hook.received:
+        if len(item.body) < int(item.headers["content-length"]):
+            continue  # its sender was killed in the middle of it: no receiver accepts an incomplete message
+        delivered[item.json["requestId"]].append(item)
     asked = Counter(seen.body["messages"][0]["content"] if isinstance(seen.body["messages"][0]["content"], str)
                     else seen.body["messages"][0]["content"][-1]["text"] for seen in upstream.books)  # fmt: skip
     admitted, interrupted = Counter[str](), 0
@@ -129,8 +129,8 @@ def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[
 
         posts = delivered[name]
         assert posts, f"{name} had its 202 and was never delivered"
-        assert len({one.body for one in posts}) == 1, f"{name} was delivered with different bytes"
-        assert len({one.headers["webhook-id"] for one in posts}) == 1, f"{name} went out under several webhook-ids"
+        assert len({item.body for item in posts}) == 1, f"{name} was delivered with different bytes"
+        assert len({item.headers["webhook-id"] for item in posts}) == 1, f"{name} went out under several webhook-ids"
         assert rig.http.get(f"{rig.url}/api/result/{name}").content == posts[0].body
         assert asked[f"job {name}"] <= admitted[name], f"{name} was asked more often than the ledger admits"
         if posts[0].json["status"] == "completed" and asked[f"job {name}"] > 1:
@@ -163,7 +163,7 @@ def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[
 
 
 def tell(text: str) -> None:
-    """To whoever watches."""
+    """Print progress."""
     print(text, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Any order of moves by callers and workers around batches, with an upstream that keeps books and a clock by hand."""
+"""Random sequences of actions by callers and workers on batches, with an upstream that keeps books and a fake clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ KINDS = ("succeeded", "succeeded", "succeeded", "errored", "canceled", "invalid"
 
 
 class Walk:
-    """Upstream's books and the ledger must agree after every move."""
+    """The upstream's books and the ledger must agree after every action."""
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
@@ -40,10 +40,10 @@ class Walk:
         self.relay = Relay(self.store, QuietNotifier(), Policy(batch_size=3, batch_linger=5.0), rng=random.Random(1))
         self.numbers, self.ids = itertools.count(), itertools.count(1)
         self.accepted: list[str] = []
-        self.hands: list[Batch] = []  # what some worker believes to have in hand
-        self.made: dict[str, list[str]] = {}  # upstream's batches, whether we know of them or not
+        self.claims: list[Batch] = []  # the claims that some worker believes to have
+        self.created: dict[str, list[str]] = {}  # upstream's batches, recorded in the store or not
         self.of: dict[str, str] = {}  # our batch's id to upstream's
-        self.results: dict[str, Any] = {}  # what each custom_id came to, once: upstream does not change its mind
+        self.results: dict[str, Any] = {}  # the result of each custom_id, fixed once: upstream does not change it
         self.taken_in: Counter[str] = Counter()
 
     def close(self) -> None:
@@ -63,16 +63,16 @@ class Walk:
         self.relay.batches.plan(self._worker())
 
     def take(self) -> None:
-        """Whatever is next, once it is due."""
+        """The next step of a batch, once it is due."""
         self.clock.advance(max(0.0, min(60.0, (self.relay.batches.next_at() or 0.0) - self.clock())))
         if (batch := self.relay.batches.claim_due(self._worker())) is not None:
-            self.hands.append(batch)
+            self.claims.append(batch)
 
     def go_on(self) -> None:
-        """A worker does with a batch in its hand what is next; it may have lost it by now."""
-        if not self.hands:
+        """A worker runs the next step of a claimed batch, whose claim it may have lost."""
+        if not self.claims:
             return
-        batch, end = self.hands.pop(self.rng.randrange(len(self.hands))), self.rng.choice(ENDS)
+        batch, end = self.claims.pop(self.rng.randrange(len(self.claims))), self.rng.choice(ENDS)
         with contextlib.suppress(Conflict):
             if batch.state is BatchState.PLANNED:
                 self._send(batch, end)
@@ -86,7 +86,7 @@ class Walk:
                 self._read(batch)
 
     def _send(self, batch: Batch, end: str) -> None:
-        names = [one.item.custom_id for one in self.relay.batches.contents(batch)]
+        names = [entry.item.custom_id for entry in self.relay.batches.contents(batch)]
         if not names:
             return self.relay.batches.mark_empty(batch)
         if end == "split" and len(names) > 1:
@@ -97,7 +97,7 @@ class Walk:
         batch = self.relay.batches.sending(batch, names)
         if end in ("answered", "made", "split"):
             upstream = f"msgbatch_{next(self.ids)}"
-            self.made[upstream], self.of[batch.id] = names, upstream
+            self.created[upstream], self.of[batch.id] = names, upstream
         if end in ("answered", "split"):
             self._created(batch)
         elif end in ("made", "lost"):
@@ -110,7 +110,7 @@ class Walk:
 
     def _created(self, batch: Batch) -> None:
         upstream = self.of[batch.id]
-        seen = BatchStatus(id=upstream, ended=False, count=len(self.made[upstream]), created_at=self.clock())
+        seen = BatchStatus(id=upstream, ended=False, count=len(self.created[upstream]), created_at=self.clock())
         self.relay.batches.mark_created(batch, seen)
 
     def _search(self, batch: Batch) -> None:
@@ -118,11 +118,11 @@ class Walk:
 
     def _read(self, batch: Batch) -> None:
         """Some of the results; the worker may die before the rest."""
-        names = self.made[batch.upstream_id or ""]
+        names = self.created[batch.upstream_id or ""]
         for name in names[: self.rng.randint(0, len(names))]:
             if name not in self.results:
                 self.results[name] = self.rng.choice(KINDS)
-            if (one := self.relay.batches.content(batch, name)) is None:
+            if (entry := self.relay.batches.content(batch, name)) is None:
                 continue
             kind = self.results[name]
             end = {
@@ -131,12 +131,12 @@ class Walk:
                 "canceled": a_failure(cost_usd=0.0),
                 "invalid": a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL, cost_usd=0.0),
             }[kind]
-            self.relay.batches.record_result(one, end, canceled=kind == "canceled")  # type: ignore[arg-type]
+            self.relay.batches.record_result(entry, end, canceled=kind == "canceled")  # type: ignore[arg-type]
             self.taken_in[name] += 1
         self.relay.batches.finish_if_complete(batch) or self.relay.batches.reschedule_poll(batch)
 
     def die(self) -> None:
-        """Others may take what it had; it does not know, and may go on with it."""
+        """Its claims may be taken over; it does not know, and may continue."""
         self.relay.maintenance.deregister(self._worker())
 
     def live(self) -> None:
@@ -165,15 +165,15 @@ class Walk:
         legal(self.path)
 
     def the_ledger_has_what_upstream_was_paid(self) -> None:
-        """Each answer that was taken in, once; also of jobs that no longer waited for it."""
+        """Each recorded answer, once; also of jobs that no longer waited for it."""
         paid = sum(self.results[name] == "succeeded" for name in self.taken_in) * PRICE
         calls = self.store.read(lambda tx: [call for job in tx.jobs(JobFilter(limit=500)) for call in tx.calls(job.id)])
         assert abs(sum(call.cost_usd or 0.0 for call in calls if call.mode == "batch") - paid) < 1e-9
 
     def what_upstream_has_is_admitted(self) -> None:
-        """An item of a batch that was made, and of which we know, is in the ledger as sent."""
+        """An item of a created and recorded batch is in the ledger as sent."""
         known = {upstream for ours, upstream in self.of.items() if self._state(ours) is not BatchState.PLANNED}
-        names = {name for upstream in known for name in self.made[upstream]}
+        names = {name for upstream in known for name in self.created[upstream]}
         sent = self.store.read(
             lambda tx: {
                 f"{job.id}-{call.number}"
@@ -185,7 +185,7 @@ class Walk:
         assert names <= sent
 
     def nobody_waits_for_nothing(self) -> None:
-        """A job in a batch has an item in one that is still seen to; `legal` looks at that. And none is in two."""
+        """A batched job has an item in an unfinished batch, which `legal` checks; and no job is in two batches."""
         batched = self.store.read(lambda tx: tx.jobs(JobFilter(states=(State.BATCHED,), limit=500)))
         open_items = [
             item.job_id
@@ -217,7 +217,7 @@ MOVES = {
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(3))
-def test_the_books_agree_in_whatever_order_things_happen(seed: int) -> None:
+def test_the_books_agree_after_any_sequence_of_actions(seed: int) -> None:
     walk = Walk(seed)
     try:
         for step in range(300):

@@ -1,7 +1,7 @@
 """
-The crash walk: each use case with its n-th statement or commit failing, n = 1, 2, 3 … until a run meets none.
+The crash walk: each use case with its n-th statement or commit failing, n = 1, 2, 3 … until a run has no failure.
 
-After each: the rows are legal, nothing of the failed move is there, and the same move then succeeds.
+After each: the rows are legal, the failed action left nothing behind, and the same action then succeeds.
 (The method: https://sqlite.org/testing.html#i_o_error_testing)
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ R = JobRef(request_id="r")
 
 
 class Failing:
-    """A connection that fails from the n-th statement on, until it is disarmed; a rollback always works."""
+    """A connection that fails from the n-th statement on, until disarmed; a rollback always works."""
 
     def __init__(self, real: apsw.Connection) -> None:
         self._real = real
@@ -53,7 +54,7 @@ class Failing:
 
 
 class World:
-    """A relay on a connection that can be made to fail."""
+    """A relay on a connection that can fail on demand."""
 
     def __init__(self, path: Path) -> None:
         self.clock = Clock()
@@ -63,7 +64,10 @@ class World:
         session = self.store._session
         session._connection, session._run = self.failing, store._runner(self.failing)  # type: ignore[assignment,arg-type]
         self.relay = Relay(
-            self.store, QuietNotifier(), Policy(batch_linger=0.0, public_url="https://relay.example", ack_remind=60.0)
+            self.store,
+            QuietNotifier(),
+            Policy(batch_linger=0.0, public_url="https://relay.example", ack_remind=60.0),
+            rng=random.Random(1),
         )
 
     def claimed(self, **fields: Any) -> Any:
@@ -78,11 +82,11 @@ class World:
     def to_send(self) -> Any:
         self.finished()
         self.clock.advance(2)
-        [one] = self.relay.deliveries.claim("w", limit=1, at_once=1)
-        return one
+        [entry] = self.relay.deliveries.claim("w", limit=1, at_once=1)
+        return entry
 
     def dump(self) -> list[Any]:
-        """Every row there is, but for the clock's."""
+        """Every row except the clock's."""
         tables = (
             "jobs",
             "requests",
@@ -107,7 +111,7 @@ class World:
 
 @contextlib.contextmanager
 def looking(path: Path) -> Iterator[Callable[[str], Any]]:
-    """A connection of its own: the writer's is its thread's. It finds that no other has left a transaction open."""
+    """A second connection, as the writer's belongs to its thread. Checks that no transaction was left open."""
     connection = apsw.Connection(str(path))
     try:
         connection.set_busy_timeout(5000)
@@ -118,7 +122,7 @@ def looking(path: Path) -> Iterator[Callable[[str], Any]]:
 
 
 def legal(path: Path) -> None:
-    """What must hold of the rows at any time."""
+    """Check the invariants of the rows."""
     with looking(path) as run:
         _legal(run)
 
@@ -162,8 +166,12 @@ def _planned(world: World, **fields: Any) -> Any:
     return batch
 
 
+def _refuse(world: World, batch: Any, remedy: Remedy) -> Any:
+    return world.relay.batches.mark_create_refused(batch, a_failure(remedy=remedy))
+
+
 def _names(world: World, batch: Any) -> list[str]:
-    return [one.item.custom_id for one in world.relay.batches.contents(batch)]
+    return [entry.item.custom_id for entry in world.relay.batches.contents(batch)]
 
 
 def _sent(world: World, **fields: Any) -> Any:
@@ -182,9 +190,9 @@ def _result(world: World) -> Any:
 
 
 def _late_result(world: World) -> Any:
-    one = _result(world)
+    entry = _result(world)
     world.relay.cancel(R)
-    return one
+    return entry
 
 
 def _late_in_batch(world: World) -> None:
@@ -212,7 +220,7 @@ def _delivered(world: World) -> str:
 
 
 def _forgotten(world: World) -> None:
-    """Delivered and not acknowledged, in a group where another one was."""
+    """Delivered and not acknowledged, in a group where another result was."""
     _delivered(world)
     world.relay.submit(a_submission("s"))
     [claimed] = world.relay.execution.claim("w", limit=1)
@@ -253,9 +261,9 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
     "ack": (_delivered, lambda w, token: w.relay.acks.ack(token)),
     "remind": (_forgotten, lambda w, _: w.relay.acks.remind()),
     "deliver": (_due, lambda w, _: w.relay.deliveries.claim("w", limit=1, at_once=1)),
-    "delivered": (World.to_send, lambda w, one: w.relay.deliveries.record_attempt(one, Reply(status=200))),
-    "not delivered": (World.to_send, lambda w, one: w.relay.deliveries.record_attempt(one, Reply(status=500))),
-    "delivery reaped": (World.to_send, lambda w, one: w.relay.deliveries.release(one)),
+    "delivered": (World.to_send, lambda w, entry: w.relay.deliveries.record_attempt(entry, Reply(status=200))),
+    "not delivered": (World.to_send, lambda w, entry: w.relay.deliveries.record_attempt(entry, Reply(status=500))),
+    "delivery reaped": (World.to_send, lambda w, entry: w.relay.deliveries.release(entry)),
     "redeliver": (
         lambda w: w.relay.deliveries.record_attempt(w.to_send(), Reply(status=410)),
         lambda w, _: w.relay.redeliver(R),
@@ -264,7 +272,7 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
         lambda w: w.relay.submit(a_submission("r", mode="batch")),
         lambda w, _: w.relay.batches.plan("w"),
     ),
-    "batch in hand": (
+    "batch claimed": (
         lambda w: (w.relay.submit(a_submission("r", mode="batch")), w.relay.batches.plan("w")),
         lambda w, _: w.relay.batches.claim_due("w"),
     ),
@@ -276,14 +284,14 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
             b, BatchStatus(id="msgbatch_1", ended=False, count=2, created_at=w.clock())
         ),
     ),
-    "batch refused, halved": (_sent, lambda w, b: w.relay.batches.mark_create_refused(b, a_failure(remedy=Remedy.FAIL))),
-    "batch refused, throttled": (_sent, lambda w, b: w.relay.batches.mark_create_refused(b, a_failure(remedy=Remedy.THROTTLE))),
-    "batch refused, parked": (_sent, lambda w, b: w.relay.batches.mark_create_refused(b, a_failure(remedy=Remedy.PARK))),
-    "batch not made": (_sent, lambda w, b: w.relay.batches.mark_not_created(b)),
-    "batch forgotten": (_created, lambda w, b: w.relay.batches.mark_results_lost(b, a_failure())),
-    "batch result": (_result, lambda w, one: w.relay.batches.record_result(one, a_completion())),
-    "batch result, failed": (_result, lambda w, one: w.relay.batches.record_result(one, a_failure())),
-    "batch result, late": (_late_result, lambda w, one: w.relay.batches.record_result(one, a_completion())),
+    "batch refused, halved": (_sent, lambda w, b: _refuse(w, b, Remedy.FAIL)),
+    "batch refused, throttled": (_sent, lambda w, b: _refuse(w, b, Remedy.THROTTLE)),
+    "batch refused, parked": (_sent, lambda w, b: _refuse(w, b, Remedy.PARK)),
+    "batch not created": (_sent, lambda w, b: w.relay.batches.mark_not_created(b)),
+    "batch results lost": (_created, lambda w, b: w.relay.batches.mark_results_lost(b, a_failure())),
+    "batch result": (_result, lambda w, entry: w.relay.batches.record_result(entry, a_completion())),
+    "batch result, failed": (_result, lambda w, entry: w.relay.batches.record_result(entry, a_failure())),
+    "batch result, late": (_late_result, lambda w, entry: w.relay.batches.record_result(entry, a_completion())),
     "cancel, in a batch": (_created, lambda w, _: w.relay.cancel(R)),
     "expire, in a batch": (_late_in_batch, lambda w, _: w.relay.maintenance.expire()),
     "promote": (_too_slow, lambda w, _: w.relay.batches.promote()),
@@ -294,35 +302,35 @@ CASES: dict[str, tuple[Callable[[World], Any], Callable[[World, Any], Any]]] = {
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[Callable[[], World]]:
-    made: list[World] = []
+    worlds: list[World] = []
 
     def make() -> World:
-        made.append(World(tmp_path / f"{len(made)}" / "relay.db"))
-        return made[-1]
+        worlds.append(World(tmp_path / f"{len(worlds)}" / "relay.db"))
+        return worlds[-1]
 
     yield make
-    for one in made:
-        one.store.close()
+    for entry in worlds:
+        entry.store.close()
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("name", CASES)
-def test_a_use_case_happens_whole_or_not_at_all(world: Callable[[], World], name: str) -> None:
+def test_a_use_case_is_atomic(world: Callable[[], World], name: str) -> None:
     prepare, act = CASES[name]
     at = 0
     while True:
         at += 1
         here = world()
-        told = prepare(here)
-        before = here.dump()
+        prepared = prepare(here)
+        earlier = here.dump()
         here.failing.arm(at)
         try:
-            act(here, told)
+            act(here, prepared)
         except StoreUnavailable:
             here.failing.arm(0)
             legal(here.path)
-            assert here.dump() == before, f"statement {at} left something behind"
-            act(here, told)  # nothing stands in the way of doing it again
+            assert here.dump() == earlier, f"statement {at} left something behind"
+            act(here, prepared)  # it can be repeated
             legal(here.path)
             continue
         here.failing.arm(0)

@@ -1,4 +1,4 @@
-"""A disk that fills up: new jobs are refused, an answer that was paid for is kept, and it goes on with new room."""
+"""A full disk: new jobs are refused, a paid answer is kept, and work resumes with free space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.process]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 48 MiB of its own."""
+    """A file system of 48 MiB."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(disk)], capture_output=True)
@@ -30,7 +30,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Until not one byte more goes in."""
+    """Fill it to the last byte."""
     file = disk / "filler"
     with file.open("wb", buffering=0) as out:
         try:
@@ -45,7 +45,7 @@ def fill(disk: Path) -> Path:
             return file
 
 
-def test_a_full_disk_loses_nothing_not_even_what_was_paid_for(small_disk: Path) -> None:
+def test_a_full_disk_loses_nothing_not_even_a_paid_answer(small_disk: Path) -> None:
     go_on = threading.Event()
     with FakeClaude() as upstream, Rig(small_disk, upstream=upstream.url, RELAY_DISK_FLOOR="4MiB") as rig:
         # 300 kB of answer, more than what the log has left over.
@@ -58,7 +58,7 @@ def test_a_full_disk_loses_nothing_not_even_what_was_paid_for(small_disk: Path) 
         filler = fill(small_disk)
 
         def told_to_come_back() -> int | None:
-            """In the first second it may be the store itself that refuses; then it is the floor."""
+            """In the first second the store itself may refuse; then the disk floor does."""
             answer = rig.submit({"prompt": "new"})
             by_floor = answer.status_code == 503 and "RELAY_DISK_FLOOR" in answer.json()["error"]
             return int(answer.headers["retry-after"]) if by_floor else None
@@ -78,7 +78,7 @@ def test_a_full_disk_loses_nothing_not_even_what_was_paid_for(small_disk: Path) 
 
 
 def test_a_locked_store_is_503_in_time_and_costs_no_answer(tmp_path: Path) -> None:
-    """Another process holds the lock: callers hear of it within seconds, the worker keeps its result and stores it."""
+    """Another process has the lock: callers get a 503 within seconds, the worker keeps its result and stores it."""
     import apsw
 
     go_on = threading.Event()

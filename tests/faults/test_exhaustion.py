@@ -1,8 +1,9 @@
-"""Out of file handles, memory or threads: errors a request, nothing half done, and on it goes once there is more."""
+"""Out of file handles, memory or threads: errors without partial effects, and recovery once there are more."""
 
 from __future__ import annotations
 
 import os
+import random
 import resource
 import socket
 from pathlib import Path
@@ -32,15 +33,15 @@ def handles(process: Process) -> int:
 
 
 def allow(process: Process, what: int, much: int) -> None:
-    """From now on, while it runs."""
+    """Limit a running process."""
     hard = resource.prlimit(process.pid, what)[1]
     resource.prlimit(process.pid, what, (much, hard))
 
 
 @pytest.mark.faults
 @pytest.mark.process
-def test_an_api_out_of_file_handles_takes_what_it_takes_and_recovers(tmp_path: Path) -> None:
-    """Whoever gets a 202 has a job, whoever gets none has none; it goes on when the others have hung up."""
+def test_an_api_out_of_file_handles_recovers_and_keeps_every_202(tmp_path: Path) -> None:
+    """A request has a job if and only if it got a 202; it recovers when the other connections are closed."""
     with Rig(tmp_path) as rig:
         rig.start_api()
         rig.submit({"prompt": "x", "requestId": "before"})
@@ -56,8 +57,8 @@ def test_an_api_out_of_file_handles_takes_what_it_takes_and_recovers(tmp_path: P
                 continue
             assert answer.status_code in (202, 503)
             kept |= {f"r-{number}"} if answer.status_code == 202 else set()
-        for one in crowd:
-            one.close()
+        for item in crowd:
+            item.close()
         assert rig.api.alive
         answer = eventually(lambda: rig.submit({"prompt": "x", "requestId": "after"}), within=20)
 
@@ -70,29 +71,29 @@ def test_an_api_out_of_file_handles_takes_what_it_takes_and_recovers(tmp_path: P
 @pytest.mark.faults
 @pytest.mark.process
 def test_a_worker_out_of_file_handles_fails_no_job_for_it(tmp_path: Path) -> None:
-    """It is the machine's fault and not the call's: no try is counted, and all are made once there are handles."""
+    """A fault of the machine, not of the call: no attempt is counted, and all calls are made once there are handles."""
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "warm", "requestId": "warm", "webhookUrl": hook.url("/x")})
         hook.wait_for(1, timeout=30)
-        allow(rig.worker, resource.RLIMIT_NOFILE, 4)  # fewer than it holds: what is open stays, nothing new opens
+        allow(rig.worker, resource.RLIMIT_NOFILE, 4)  # fewer than it has open: those stay open, no other can be opened
         names = [f"r-{number}" for number in range(4)]
         for name in names:
             assert rig.submit({"prompt": name, "requestId": name, "webhookUrl": hook.url("/x")}).status_code == 202
-        # One may go over the connection to the upstream that is still open from before.
-        eventually(lambda: rig.worker.said().count("reason=exhausted") >= 3, within=30)
+        # One call may use the connection to the upstream that is still open.
+        eventually(lambda: rig.worker.output().count("reason=exhausted") >= 3, within=30)
         assert rig.worker.alive
         allow(rig.worker, resource.RLIMIT_NOFILE, PLENTY)
         ended = [rig.finished(name, within=60) for name in names]
         hook.wait_for(5, timeout=30)
 
-    assert [(one["status"], one["attempts"]) for one in ended] == [("completed", 1)] * 4
+    assert [(item["status"], item["attempts"]) for item in ended] == [("completed", 1)] * 4
     assert len(upstream.books) == 5
 
 
 @pytest.mark.faults
 @pytest.mark.process
 def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
-    """What does not fit is refused in the one shape and leaves nothing behind; the next small one is taken."""
+    """A body that does not fit gets the usual error and leaves nothing behind; the next small one is accepted."""
     with Rig(tmp_path) as rig:
         rig.start_api()
         size = int(Path(f"/proc/{rig.api.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGESIZE")
@@ -103,7 +104,7 @@ def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
             if answer.status_code == 202:
                 kept.append(f"big-{number}")
             else:
-                # 503 where it was the store that found no room.
+                # 503 where the store had no memory.
                 assert answer.status_code == answer.json()["status"] in (500, 503)
                 refused += 1
         small = eventually(lambda: rig.submit({"prompt": "small", "requestId": "small"}), within=20)
@@ -113,7 +114,7 @@ def test_an_api_out_of_memory_refuses_a_body_and_lives(tmp_path: Path) -> None:
 
 
 class NoThreads:
-    """A pool that can start none."""
+    """A pool that cannot start a thread."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -123,32 +124,32 @@ class NoThreads:
         raise RuntimeError("can't start new thread")
 
 
-class NoDoor:
+class NothingReady:
     def take(self, limit: int) -> list[str]:
         return []
 
 
-def test_a_worker_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
-    """Else it would hold the job for ever: its lease is renewed as long as it is in hand."""
+def test_a_worker_without_threads_releases_jobs_that_it_cannot_start(tmp_path: Path) -> None:
+    """Else it would keep the job for ever, as the lease of a call in flight is renewed."""
     clock = Clock()
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy())
-    in_hand, nothing = InFlightCalls(), NoDoor()
-    slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_hand=in_hand, pacing=Pacing())
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy(), rng=random.Random(1))
+    calls, nothing = InFlightCalls(), NothingReady()
+    slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_flight=calls, pacing=Pacing())
     slots._pool = NoThreads()
     relay.submit_many([a_submission("r-1", webhook_url=None), a_submission("r-2")])
     with pytest.raises(RuntimeError):
         slots._round()
 
-    assert len(in_hand) == 0
+    assert len(calls) == 0
     claimed, _ = relay.execution.claim("w", limit=2)
     assert relay.queries.status(JobRef(request_id="r-1"))["attempts"] == 1
     relay.execution.complete(claimed, a_completion())
     relay.close()
 
 
-def test_a_sender_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path) -> None:
+def test_a_sender_without_threads_releases_deliveries_that_it_cannot_start(tmp_path: Path) -> None:
     clock = Clock()
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy(), rng=random.Random(2))
     relay.submit(a_submission("r-1"))
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.complete(claimed, a_completion())
@@ -157,7 +158,7 @@ def test_a_sender_without_threads_hands_back_what_it_cannot_begin(tmp_path: Path
     deliveries._pool = NoThreads()
     with pytest.raises(RuntimeError):
         deliveries._round()
-    [one] = relay.deliveries.claim("w", limit=1)
+    [item] = relay.deliveries.claim("w", limit=1)
 
-    assert relay.deliveries.record_attempt(one, Reply(status=200)).attempts == 1
+    assert relay.deliveries.record_attempt(item, Reply(status=200)).attempts == 1
     relay.close()

@@ -1,4 +1,4 @@
-"""A process that dies at a named place, and what the callers, the upstream and the receiver see of it."""
+"""Crashes at failpoints, checked at the callers, the upstream and the receiver."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def failing(name: str) -> dict[str, str]:
     return {"CLAUDE_RELAY_FAILPOINT": name, "CLAUDE_RELAY_TESTING": "1"}
 
 
-@pytest.mark.parametrize("name, known", [("submit.before_commit", False), ("submit.after_commit", True)])
-def test_an_api_that_dies_around_its_commit(tmp_path: Path, name: str, known: bool) -> None:
-    """The caller sees a broken connection and asks again: one job, whether it had been stored or not."""
+@pytest.mark.parametrize("name, stored", [("submit.before_commit", False), ("submit.after_commit", True)])
+def test_an_api_that_dies_around_its_commit(tmp_path: Path, name: str, stored: bool) -> None:
+    """The caller sees a broken connection and retries: one job, whether it had been stored or not."""
     with Rig(tmp_path) as rig:
         rig.start_api(**failing(name))
         body = {"prompt": "x", "requestId": "r-1"}
@@ -44,7 +44,7 @@ def test_an_api_that_dies_around_its_commit(tmp_path: Path, name: str, known: bo
         rig.start_api()
         again = rig.submit(body)
 
-        assert (again.status_code, again.json().get("duplicate", False)) == (202, known)
+        assert (again.status_code, again.json().get("duplicate", False)) == (202, stored)
         assert len(rig.get("/api/jobs")["jobs"]) == 1
 
 
@@ -63,7 +63,7 @@ def test_an_api_that_dies_around_its_commit(tmp_path: Path, name: str, known: bo
 def test_a_worker_that_dies_at_each_step(
     tmp_path: Path, upstream: FakeClaude, hook: Receiver, name: str, calls: int, attempts: int, marked: bool, posts: int
 ) -> None:
-    """Nothing is lost, what was stored is not paid for again, and what may have been paid twice says so."""
+    """Nothing is lost, a stored answer is not paid for again, and a possible double charge is marked."""
     with Rig(tmp_path, upstream=upstream.url) as rig:
         rig.start_api()
         rig.start_worker(**failing(name))
@@ -77,19 +77,19 @@ def test_a_worker_that_dies_at_each_step(
         assert (body["status"], body["attempts"]) == ("completed", attempts)
         assert body.get("possibleDuplicateCharge", False) is marked
         assert len(upstream.books) == calls
-        assert len({(one.headers["webhook-id"], one.body) for one in received}) == 1
+        assert len({(item.headers["webhook-id"], item.body) for item in received}) == 1
 
 
-def test_the_ledger_admits_a_call_before_its_first_byte_and_how_far_it_came(tmp_path: Path, hook: Receiver) -> None:
-    """Asked by the upstream itself at the moment when a request reaches it; then the worker dies in mid-stream."""
+def test_the_ledger_has_a_call_before_its_first_byte_and_its_progress(tmp_path: Path, hook: Receiver) -> None:
+    """Read by the upstream itself when a request arrives; then the worker dies in mid-stream."""
     admitted: list[object] = []
     with Rig(tmp_path) as rig:
 
-        def look(seen: Seen) -> Sequence[Step]:
+        def read_ledger(seen: Seen) -> Sequence[Step]:
             admitted.append([(call["sent"], call["outcome"]) for call in rig.get("/api/jobs/r-1")["calls"]])
             return [head(), started(), *written("half an answer, and more"), *stopped()]
 
-        with FakeClaude(otherwise=look) as upstream:
+        with FakeClaude(otherwise=read_ledger) as upstream:
             rig.start_api()
             settings = {"ANTHROPIC_BASE_URL": upstream.url, "RELAY_PROVIDER": "anthropic"}
             rig.start_worker(**settings, **failing("checkpoint.after_commit:2"))

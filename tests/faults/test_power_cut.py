@@ -1,7 +1,8 @@
-"""After a power cut at any moment: what was acknowledged is there, and nothing is corrupt."""
+"""Durability after a power cut at any moment: acknowledged data is stored, and nothing is corrupt."""
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 
 
 def recovered(folder: Path, number: int, files: dict[str, bytes], acknowledged: set[str]) -> str | None:
-    """What is wrong with the image, or None. Before the first acknowledgement there need not be a store yet."""
+    """The problem of an image, or None. Before the first acknowledgement there need not be a store yet."""
     here = folder / f"image-{number}"
     here.mkdir()
     for path, content in files.items():
@@ -30,7 +31,7 @@ def recovered(folder: Path, number: int, files: dict[str, bytes], acknowledged: 
     try:
         if (fault := store.check()) is not None:
             return f"corrupt: {fault}"
-        relay = Relay(store, QuietNotifier(), Policy())
+        relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(1))
         for word in sorted(acknowledged):
             what, name = word.split()
             try:
@@ -52,16 +53,16 @@ def faults(tmp_path: Path, *, weak: str, most: int) -> list[str]:
     steps = powercut.record(needs("strace"), tmp_path, jobs=4, weak=weak)
     assert sum(step.kind == "ack" for step in steps) == 16
     assert sum(step.kind == "write" for step in steps) > 50
-    found = []
+    problem = []
     for number, files, acknowledged in powercut.images(steps, seed=20261123, most=most):
         if fault := recovered(tmp_path, number, files, acknowledged):
-            found.append(f"at step {number}: {fault}")
+            problem.append(f"at step {number}: {fault}")
 
-    return found
+    return problem
 
 
-def test_nothing_that_was_acknowledged_is_lost_or_corrupt(tmp_path: Path) -> None:
-    """Submit, sent, complete, deliver: whenever the power goes."""
+def test_no_acknowledged_data_is_lost_or_corrupt(tmp_path: Path) -> None:
+    """Submit, send, complete, deliver: at any moment of the power cut."""
     assert faults(tmp_path, weak="", most=250) == []
 
 

@@ -1,4 +1,4 @@
-"""Any order of moves by callers and several workers, on a real store and a clock that is turned by hand."""
+"""Random sequences of actions by callers and several workers, on a real store and a fake clock."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WORKERS = st.sampled_from(("w1", "w2", "w3"))
 
 
 class Moves(RuleBasedStateMachine):
-    """What callers were told must stay true, whatever the others do meanwhile."""
+    """Answers to callers must stay true, whatever the workers do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Moves(RuleBasedStateMachine):
         self.relay = Relay(self.store, QuietNotifier(), Policy(), rng=random.Random(1))
         self.numbers = itertools.count()
         self.accepted: list[str] = []
-        self.held: list[Any] = []  # claims that some worker believes to have
+        self.claimed_jobs: list[Any] = []  # claims that some worker believes to have
         self.sent: dict[str, int] = {}
         self.on_the_way: set[str] = set()  # tokens of claims whose first byte is out
         self.posts: list[Any] = []
@@ -58,12 +58,12 @@ class Moves(RuleBasedStateMachine):
 
     @rule(worker=WORKERS, limit=st.integers(1, 3))
     def claim(self, worker: str, limit: int) -> None:
-        self.held += self.relay.execution.claim(worker, limit=limit)
+        self.claimed_jobs += self.relay.execution.claim(worker, limit=limit)
 
     def _pick(self, data: st.DataObject) -> Any:
-        return data.draw(st.sampled_from(self.held))
+        return data.draw(st.sampled_from(self.claimed_jobs))
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.claimed_jobs)
     @rule(data=st.data())
     def send(self, data: st.DataObject) -> None:
         claimed = self._pick(data)
@@ -72,25 +72,25 @@ class Moves(RuleBasedStateMachine):
                 self._send(claimed)
 
     def _send(self, claimed: Any) -> None:
-        """The first byte goes out, where the lease still stands."""
+        """Mark the call as sent, if its lease is still valid."""
         self.relay.execution.sending(claimed)
         self.on_the_way.add(claimed.token)
         self.sent[claimed.job.request_id] = self.sent.get(claimed.job.request_id, 0) + 1
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.claimed_jobs)
     @rule(data=st.data(), remedy=st.sampled_from([None, *Remedy]))
     def end(self, data: st.DataObject, remedy: Remedy | None) -> None:
         claimed = self._pick(data)
-        self.held.remove(claimed)
-        with contextlib.suppress(Conflict):  # its lease was taken: refused, and that is right
+        self.claimed_jobs.remove(claimed)
+        with contextlib.suppress(Conflict):  # its lease was taken back: rightly refused
             if claimed.token not in self.on_the_way:
-                self._send(claimed)  # nothing ends that was never sent
+                self._send(claimed)  # only a sent call can end
             if remedy is None:
                 self.relay.execution.complete(claimed, a_completion())
             else:
                 self.relay.execution.fail(claimed, a_failure(ErrorType.UPSTREAM, remedy))
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.claimed_jobs)
     @rule(data=st.data(), how=st.sampled_from(("reap", "interrupt", "release")))
     def lose(self, data: st.DataObject, how: str) -> None:
         claimed = self._pick(data)
@@ -120,12 +120,12 @@ class Moves(RuleBasedStateMachine):
     @precondition(lambda self: self.posts)
     @rule(status=st.sampled_from((200, 404, 410, 503)))
     def settle(self, status: int) -> None:
-        one = self.posts.pop()
-        known = self.webhook_ids.setdefault((one.request_id, one.delivery.run), one.delivery.webhook_id)
-        assert known == one.delivery.webhook_id
-        body = self.outcomes.setdefault((one.request_id, one.delivery.run), one.body)
-        assert body == one.body  # frozen
-        self.relay.deliveries.record_attempt(one, Reply(status=status))
+        item = self.posts.pop()
+        stored = self.webhook_ids.setdefault((item.request_id, item.delivery.run), item.delivery.webhook_id)
+        assert stored == item.delivery.webhook_id
+        body = self.outcomes.setdefault((item.request_id, item.delivery.run), item.body)
+        assert body == item.body  # frozen
+        self.relay.deliveries.record_attempt(item, Reply(status=status))
 
     @rule(seconds=st.sampled_from((0.5, 5.0, 61.0, 500.0, 90_000.0)))
     def time_passes(self, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""What most tests of whole processes stand between."""
+"""The upstream and the receiver of most process tests."""
 
 from __future__ import annotations
 

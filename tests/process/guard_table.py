@@ -1,6 +1,6 @@
 """
-Run inside `inner_net` (see `test_guard.py`): serve and worker as processes, in a network where all inner addresses
-listen on the ports that are asked for. Judged by the listeners' books and by what the caller is told.
+Run inside `inner_net` (see `test_guard.py`): serve and worker as processes, in a network namespace where all private
+addresses listen on the ports of the tests. Checked against the connections of the listeners and the caller's answers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PDF = b"%PDF-1.7 inner secret"
 PUBLIC4, PUBLIC6 = "93.184.216.34", "2a00:1450:400f:80d::200e"
 PORT = 8080
 
-#: Addresses that are there and listen.
+#: Addresses that listen.
 INNER = [
     *("127.0.0.1", "127.0.0.2", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200"),
     *("168.63.129.16", "192.0.0.192", "192.0.2.1", "192.88.99.1", "198.18.0.1", "203.0.113.1", "240.0.0.1"),
@@ -28,7 +28,7 @@ INNER = [
     *("2001::1", "3fff::1", "5f00::1", "fe80::1"),
 ]
 
-#: Names that lead to them.
+#: Names that resolve to them.
 NAMES: dict[str, Any] = {
     "loop4.example.com": ["127.0.0.1"],
     "loop6.example.com": ["::1"],
@@ -57,7 +57,7 @@ OUTER = {
 }
 HOSTS = {"hosted.example.com": "127.0.0.1"}
 
-#: As the relay's callers write those names.
+#: Those names as callers write them.
 WRITTEN = [
     *(f"http://{name}:{PORT}/inner" for name in (*NAMES, *HOSTS)),
     f"http://BJØRN.example.com.:{PORT}/inner",
@@ -66,10 +66,10 @@ WRITTEN = [
     "http://loop4.example.com/inner",
 ]
 
-#: All there is, in halves: everything at once cannot be allowed.
+#: All networks, in halves: a list with everything at once is refused.
 EVERYTHING = "0.0.0.0/1,128.0.0.0/1,::/1,8000::/1"
 
-#: The addresses of the table, which only a door that is open lets in.
+#: The literal addresses of the table, which only a permissive API accepts.
 LITERAL = [url for url, why in REFUSED if why == ADDRESS]
 
 
@@ -98,14 +98,14 @@ def submit(relay: Rig, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def both(urls: list[str]) -> list[dict[str, Any]]:
-    """A job that sends its answer to each, and one that has a file there."""
+    """A job with a webhook at each URL, and one with a file at it."""
     hooks = [{"requestId": f"hook-{n}", "prompt": "Hei", "webhookUrl": url} for n, url in enumerate(urls)]
     files = [{"requestId": f"file-{n}", "prompt": "Hei", "files": [{"url": url}]} for n, url in enumerate(urls)]
     return hooks + files
 
 
 def refused_by_the_worker(relay: Rig, count: int, words: str) -> None:
-    """Every hook is dead and every file's job has failed, in those words."""
+    """Every delivery is dead and every job with a file has failed, with those texts."""
 
     def ended() -> bool:
         overview = relay.get("/api/overview")
@@ -123,8 +123,8 @@ def refused_by_the_worker(relay: Rig, count: int, words: str) -> None:
         assert relay.get(f"/api/jobs/file-{n}")["calls"][0]["sent"] is False
 
 
-def test_no_notation_passes_the_door(tmp_path: Path, listeners: Listeners) -> None:
-    """Every URL of the table is a 400 that names the field, wherever in a body it stands."""
+def test_the_api_refuses_every_notation(tmp_path: Path, listeners: Listeners) -> None:
+    """Every URL of the table is a 400 that names the field, in any place of a body."""
     with rig(tmp_path) as relay:
         relay.start_api()
         for url, why in REFUSED:
@@ -132,7 +132,7 @@ def test_no_notation_passes_the_door(tmp_path: Path, listeners: Listeners) -> No
                 continue  # an empty field is an absent one
             body = {"prompt": "Hei", "webhookUrl": url, "failureWebhookUrl": url, "files": [{"url": url}]}
             answer = relay.submit(body)
-            problems = {one["field"]: one["problem"] for one in answer.json()["problems"]}
+            problems = {item["field"]: item["problem"] for item in answer.json()["problems"]}
             assert answer.status_code == 400, url
             assert {"webhookUrl", "failureWebhookUrl", "files[0].url"} <= set(problems) or "\ud800" in url, url
             if why in (ADDRESS, UNUSUAL, OWN_NAME):
@@ -162,15 +162,15 @@ def test_no_name_leads_inside(tmp_path: Path, listeners: Listeners) -> None:
         eventually(lambda: len(listeners.books) == 3, within=60)
         eventually(lambda: relay.status("f")["status"] == "completed", within=60)
 
-    assert {(one.address, one.line.split(" ")[0]) for one in listeners.books} == {
+    assert {(item.address, item.line.split(" ")[0]) for item in listeners.books} == {
         (PUBLIC4, "POST"),
         (PUBLIC6, "POST"),
         (PUBLIC4, "GET"),
     }
 
 
-def test_a_name_that_changes_its_mind_is_asked_once_an_attempt(tmp_path: Path, listeners: Listeners) -> None:
-    """What was checked is what is called; what the name says at the next attempt is checked anew."""
+def test_a_name_is_resolved_once_per_attempt(tmp_path: Path, listeners: Listeners) -> None:
+    """The checked address is the one that is called; the next attempt checks the name's address again."""
     with rig(tmp_path) as relay:
         relay.start()
         relay.submit({"requestId": "r", "prompt": "Hei", "webhookUrl": f"http://rebound.example.com:{PORT}/again"})
@@ -182,8 +182,8 @@ def test_a_name_that_changes_its_mind_is_asked_once_an_attempt(tmp_path: Path, l
     assert listeners.books == [Came(PUBLIC4, PORT, "POST /again HTTP/1.1")]
 
 
-def test_the_worker_trusts_no_door(tmp_path: Path, listeners: Listeners) -> None:
-    """What an open door let in, or an older version did, is still not called."""
+def test_the_worker_checks_urls_again(tmp_path: Path, listeners: Listeners) -> None:
+    """A URL that a permissive API or an older version accepted is still not called."""
     with rig(tmp_path) as relay:
         relay.start_api(RELAY_ALLOW_PRIVATE_URLS=EVERYTHING)
         relay.start_worker()
@@ -194,10 +194,10 @@ def test_the_worker_trusts_no_door(tmp_path: Path, listeners: Listeners) -> None
     assert listeners.books == []
 
 
-def test_what_the_operator_names_is_reached(tmp_path: Path, listeners: Listeners) -> None:
+def test_private_urls_that_the_operator_allows_are_reached(tmp_path: Path, listeners: Listeners) -> None:
     """The same addresses and names, each named in RELAY_ALLOW_PRIVATE_URLS; their odd notations stay refused."""
-    addresses = [one for one in INNER if one != "fe80::1"]  # which needs an interface, and no URL may name one
-    hosts = [f"[{one}]" if ":" in one else one for one in (*addresses, "::ffff:10.0.0.1")]
+    addresses = [item for item in INNER if item != "fe80::1"]  # which needs an interface, and no URL may name one
+    hosts = [f"[{item}]" if ":" in item else item for item in (*addresses, "::ffff:10.0.0.1")]
     urls = [f"http://{host}:{PORT}/file.pdf" for host in hosts]
     urls += [
         f"http://{name}:{PORT}/file.pdf" for name in ("ten.example.com", "hosted.example.com", "alias.example.com")
@@ -212,6 +212,6 @@ def test_what_the_operator_names_is_reached(tmp_path: Path, listeners: Listeners
         for n in range(len(urls)):
             eventually(lambda n=n: relay.status(f"file-{n}")["status"] == "completed")
 
-    reached = {one.address.removeprefix("::ffff:") for one in listeners.books}
+    reached = {item.address.removeprefix("::ffff:") for item in listeners.books}
     assert reached == set(addresses)
-    assert sum(one.line.startswith("GET") for one in listeners.books) == len(urls)
+    assert sum(item.line.startswith("GET") for item in listeners.books) == len(urls)

@@ -1,4 +1,4 @@
-"""Acks through real processes: a receiver that applies what it gets, and one that forgets."""
+"""Acknowledgements through real processes: a receiver that sends them, and one that does not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def hook() -> Iterator[Receiver]:
         yield receiver
 
 
-def test_what_is_applied_is_known_and_what_is_not_is_sent_once_more(tmp_path: Path, hook: Receiver) -> None:
+def test_an_acknowledged_result_is_recorded_and_any_other_is_sent_once_more(tmp_path: Path, hook: Receiver) -> None:
     """Through a restart of both daemons; the commands say the same."""
     with Rig(tmp_path, RELAY_PUBLIC_URL=PUBLIC, RELAY_ACK_REMIND="3s") as rig:
         rig.start()
@@ -50,7 +50,7 @@ def test_what_is_applied_is_known_and_what_is_not_is_sent_once_more(tmp_path: Pa
 
         rig.worker.stop()
         rig.start_worker()
-        # Once the next one was reminded of, this one would have been, too.
+        # By the time of the next one's reminder, this one would have had its own, too.
         rig.submit({"requestId": "next", "prompt": "Hei", "webhookUrl": hook.url("/next")})
         hook.wait_for(2, path="/next", timeout=60)
         assert len(hook.wait_for(2, path="/forgotten")) == 2

@@ -1,4 +1,4 @@
-"""A backup taken under load, a disaster, and the way back: through real processes, judged by who got what."""
+"""A backup under load and its restore, through real processes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.support.rig import Rig
 pytestmark = pytest.mark.process
 
 
-def test_what_was_accepted_before_the_backup_is_there_after_the_disaster(tmp_path: Path) -> None:
-    """Every job that was acknowledged before it began ends, also those that were running then; nobody waited for it."""
+def test_jobs_accepted_before_the_backup_end_after_the_restore(tmp_path: Path) -> None:
+    """Every job accepted before the backup ends, also those that were running; the backup blocked no request."""
     with Receiver() as hook, Rig(tmp_path, RELAY_CONCURRENCY="4") as rig:
         rig.start()
         early = [f"early-{number}" for number in range(30)]
@@ -32,8 +32,8 @@ def test_what_was_accepted_before_the_backup_is_there_after_the_disaster(tmp_pat
         callers.start()
         eventually(lambda: len(answers) > 10 and rig.get("/api/overview")["jobs"]["running"], within=30)
         taken = rig.command("backup", "copy.db")
-        before = len(answers)
-        eventually(lambda: len(answers) > before + 10, within=30)
+        earlier = len(answers)
+        eventually(lambda: len(answers) > earlier + 10, within=30)
         stop.set()
         callers.join(30)
 
@@ -47,7 +47,7 @@ def test_what_was_accepted_before_the_backup_is_there_after_the_disaster(tmp_pat
         restored = rig.command("restore", "--yes", "copy.db")
         rig.start()
         ends = {name: rig.finished(name, within=90)["status"] for name in early}
-        eventually(lambda: {one.json["requestId"] for one in hook.received} >= set(early), within=60)
+        eventually(lambda: {item.json["requestId"] for item in hook.received} >= set(early), within=60)
 
     assert taken.returncode == 0, taken.stderr
     assert set(answers) == {202}

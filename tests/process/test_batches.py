@@ -1,4 +1,4 @@
-"""Batches with real processes: the three modes side by side, and a worker that dies at each point of a batch's way."""
+"""Batches with real processes: the three modes side by side, and a worker that dies at each step of a batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TESTING = {"CLAUDE_RELAY_TESTING": "1"}
 
 @pytest.mark.process
 def test_the_three_modes_side_by_side(tmp_path: Path) -> None:
-    """The sandbox's answers cost the same tokens, so a batch costs half; auto with time is a batch, without is live."""
+    """All answers have the same tokens, so a batch costs half; auto is a batch if there is time, else a live call."""
     with Receiver() as hook, Rig(tmp_path, **QUICK) as rig:
         rig.start()
         asked = {
@@ -31,18 +31,18 @@ def test_the_three_modes_side_by_side(tmp_path: Path) -> None:
             body = {"prompt": "The same for all", "requestId": name, "webhookUrl": hook.url("/hook"), **fields}
             assert rig.submit(body).status_code == 202
         eventually(lambda: len(hook.received) == 4, within=60)
-        told = {one.json["requestId"]: one.json for one in hook.received}
+        callbacks = {item.json["requestId"]: item.json for item in hook.received}
 
-        assert {name: body["mode"] for name, body in told.items()} == {
+        assert {name: body["mode"] for name, body in callbacks.items()} == {
             "live": "live",
             "batch": "batch",
             "auto": "batch",
             "soon": "live",
         }
-        assert told["batch"]["costUsd"] == pytest.approx(told["live"]["costUsd"] / 2)
-        assert told["auto"]["savedUsd"] == pytest.approx(told["live"]["costUsd"] / 2)
-        assert told["soon"]["savedUsd"] == 0.0
-        assert "savedUsd" not in told["live"]
+        assert callbacks["batch"]["costUsd"] == pytest.approx(callbacks["live"]["costUsd"] / 2)
+        assert callbacks["auto"]["savedUsd"] == pytest.approx(callbacks["live"]["costUsd"] / 2)
+        assert callbacks["soon"]["savedUsd"] == 0.0
+        assert "savedUsd" not in callbacks["live"]
         costs = rig.command("cost", "--by", "mode", "--json").stdout
         assert "batch" in costs and "live" in costs
 
@@ -52,7 +52,7 @@ def test_the_three_modes_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("place", ["batch.planned", "batch.sending", "batch.created", "batch.result:2"])
 def test_a_worker_that_dies_anywhere_leaves_no_job_behind_and_none_paid_twice(tmp_path: Path, place: str) -> None:
-    """Planned, about to be sent, made but not recorded, in the middle of the results."""
+    """Planned, about to be sent, created but not recorded, in the middle of the results."""
     shelf = Shelf(span=0.5)
     with (
         FakeClaude(otherwise=live(shelf)) as upstream,
@@ -67,16 +67,16 @@ def test_a_worker_that_dies_anywhere_leaves_no_job_behind_and_none_paid_twice(tm
             assert rig.submit(body).status_code == 202
         assert rig.worker.wait(60) == -KILL
         rig.start_worker()
-        eventually(lambda: len({one.json["requestId"] for one in hook.received}) == 3, within=60)
+        eventually(lambda: len({item.json["requestId"] for item in hook.received}) == 3, within=60)
 
-        assert {one.json["status"] for one in hook.received} == {"completed"}
+        assert {item.json["status"] for item in hook.received} == {"completed"}
         assert sorted(shelf.answered.values()) == [1, 1, 1]
-        assert not any("possibleDuplicateCharge" in one.json for one in hook.received)
+        assert not any("possibleDuplicateCharge" in item.json for item in hook.received)
 
 
 @pytest.mark.process
 def test_a_planned_stop_leaves_a_batch_to_the_next_worker(tmp_path: Path) -> None:
-    """There is nothing to wait for: where it is stands in the store."""
+    """There is nothing to wait for, as its state is in the store."""
     shelf = Shelf(span=4.0)
     with (
         FakeClaude(otherwise=live(shelf)) as upstream,

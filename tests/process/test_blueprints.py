@@ -1,4 +1,4 @@
-"""The written scenarios against a real relay: what a no-coder gets after the import."""
+"""The generated scenarios against a real relay, as they are after the import."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
 
-#: What Make pastes unescaped, and what would break the JSON if it did so here.
+#: Characters that break JSON, as Make inserts values unescaped.
 PROMPT = 'Les fakturaen "nr. 7":\n{"sum": 1}\t\\ ferdig'
 
 
@@ -33,26 +33,26 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def written(rig: Rig, *args: str) -> dict[str, Any]:
-    """What the command writes, by file."""
+    """The generated files by name."""
     folder = rig.folder / "scenarios"
-    said = rig.command("blueprint", *args, "-o", str(folder), "--force")
-    assert said.returncode == 0, said.stderr
+    output = rig.command("blueprint", *args, "-o", str(folder), "--force")
+    assert output.returncode == 0, output.stderr
 
-    return {Path(line).name: json.loads(Path(line).read_text()) for line in said.stdout.split()}
+    return {Path(line).name: json.loads(Path(line).read_text()) for line in output.stdout.split()}
 
 
-def test_both_make_scenarios_carry_a_prompt_all_the_way_and_say_that_it_was_applied(rig: Rig) -> None:
+def test_both_make_scenarios_submit_a_prompt_and_acknowledge_its_result(rig: Rig) -> None:
     """Submit, callback, route by status, acknowledge; the key that was made for it may submit and nothing else."""
     with Receiver() as hook:
-        made = written(rig, "make", "--with-key", "--group", "faktura", "--webhook", hook.url("/make"))
+        files = written(rig, "make", "--with-key", "--group", "faktura", "--webhook", hook.url("/make"))
         modes = {path.stat().st_mode & 0o777 for path in (rig.folder / "scenarios").iterdir()}
         assert modes == {0o600}  # there is a key in them
-        submit, receive = Player(made["make-submit.json"]), Player(made["make-receive.json"])
+        submit, receive = Player(files["make-submit.json"]), Player(files["make-receive.json"])
 
-        said = submit.run({"prompt": PROMPT})
-        request_id = said[2]["requestId"]
-        assert said[4]["statusCode"] == 202
-        assert said[4]["data"]["requestId"] == request_id
+        output = submit.run({"prompt": PROMPT})
+        request_id = output[2]["requestId"]
+        assert output[4]["statusCode"] == 202
+        assert output[4]["data"]["requestId"] == request_id
         [callback] = hook.wait_for(1)
 
     took = receive.run(callback.json)
@@ -61,52 +61,52 @@ def test_both_make_scenarios_carry_a_prompt_all_the_way_and_say_that_it_was_appl
 
     status = eventually(lambda: (now := rig.status(request_id))["acked"] and now)
     assert (status["group"], status["promptLength"]) == ("faktura", len(PROMPT))
-    [key] = [one["value"] for one in made["make-submit.json"]["flow"][3]["mapper"]["headers"] if "Key" in one["name"]][
-        :1
-    ]
+    [key] = [
+        item["value"] for item in files["make-submit.json"]["flow"][3]["mapper"]["headers"] if "Key" in item["name"]
+    ][:1]
     assert rig.http.get(f"{rig.url}/api/status/{request_id}", headers={"X-API-Key": key}).status_code == 403
 
 
 def test_a_failure_takes_the_other_route_and_is_acknowledged_too(rig: Rig) -> None:
     with Receiver() as hook:
-        made = written(rig, "make", "--with-key", "--webhook", hook.url("/make"))
-        Player(made["make-submit.json"]).run({"prompt": "[sandbox: refuse]", "requestId": "faktura-1"})
+        files = written(rig, "make", "--with-key", "--webhook", hook.url("/make"))
+        Player(files["make-submit.json"]).run({"prompt": "[sandbox: refuse]", "requestId": "faktura-1"})
         [callback] = hook.wait_for(1)
 
-    took = Player(made["make-receive.json"]).run(callback.json)
+    took = Player(files["make-receive.json"]).run(callback.json)
 
     assert took[5]["problem"].startswith("refused: ")
     assert eventually(lambda: rig.status("faktura-1")["acked"])
 
 
 def test_a_repeat_by_the_break_handler_is_the_same_job(tmp_path: Path) -> None:
-    """The relay is away when the scenario calls; what Make runs again later is one job and one paid call."""
+    """The relay is down when the scenario calls; the repeat by Make is one job and one paid call."""
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url) as rig:
         rig.start()
-        made = written(rig, "make", "--url", rig.url, "--with-key", "--webhook", hook.url("/make"))
-        player = Player(made["make-submit.json"])
+        files = written(rig, "make", "--url", rig.url, "--with-key", "--webhook", hook.url("/make"))
+        player = Player(files["make-submit.json"])
         rig.command("pause")
-        known = player.run({"prompt": PROMPT})
-        again = player.again(Failed(4, 500, "", {key: known[key] for key in (1, 2, 3)}))
+        outputs = player.run({"prompt": PROMPT})
+        again = player.again(Failed(4, 500, "", {key: outputs[key] for key in (1, 2, 3)}))
         rig.command("resume")
         hook.wait_for(1)
 
-        assert again[4]["data"]["requestId"] == known[4]["data"]["requestId"]
+        assert again[4]["data"]["requestId"] == outputs[4]["data"]["requestId"]
         assert again[4]["data"]["duplicate"] is True
         assert len(upstream.books) == 1
 
 
-def test_a_placeholder_that_was_left_in_is_refused_in_words(rig: Rig) -> None:
-    made = written(rig, "make", "--with-key")
+def test_a_leftover_placeholder_is_refused_with_the_cure(rig: Rig) -> None:
+    files = written(rig, "make", "--with-key")
 
     with pytest.raises(Failed, match="webhookUrl") as refused:
-        Player(made["make-submit.json"]).run({"prompt": "Hei"})
+        Player(files["make-submit.json"]).run({"prompt": "Hei"})
 
     assert refused.value.status == 400
 
 
 def test_the_command_refuses_what_it_cannot_do(rig: Rig, tmp_path: Path) -> None:
-    """No address, a name that is none, files that are there: each a sentence, its exit code, and nothing written."""
+    """No URL, an unknown name, existing files: each a message, its exit code, and nothing written."""
     empty = tmp_path / "empty"
     nowhere = rig.command("blueprint", "make", "-o", str(empty), RELAY_PUBLIC_URL="")
     group = rig.command("blueprint", "n8n", "--group", "to ord", "-o", str(empty))
@@ -115,8 +115,8 @@ def test_the_command_refuses_what_it_cannot_do(rig: Rig, tmp_path: Path) -> None
     there = rig.command("blueprint", "make", "-o", str(rig.folder / "scenarios"))
 
     assert [
-        (one.returncode, word in one.stderr)
-        for one, word in zip(
+        (item.returncode, word in item.stderr)
+        for item, word in zip(
             (nowhere, group, remote, there), ("RELAY_PUBLIC_URL", "--group", "--with-key", "--force"), strict=True
         )
     ] == [(2, True), (65, True), (78, True), (9, True)]
@@ -124,18 +124,18 @@ def test_the_command_refuses_what_it_cannot_do(rig: Rig, tmp_path: Path) -> None
 
 
 def test_the_scenarios_go_through_a_pipe(rig: Rig) -> None:
-    """`-o -`: one JSON object a line on stdout, the talk on stderr."""
-    said = rig.command("blueprint", "make", "-o", "-")
+    """`-o -`: one JSON object per line on stdout, messages on stderr."""
+    output = rig.command("blueprint", "make", "-o", "-")
 
-    assert [json.loads(line)["name"] for line in said.stdout.splitlines()] == ["Claude: submit", "Claude: receive"]
-    assert "Import blueprint" in said.stderr
+    assert [json.loads(line)["name"] for line in output.stdout.splitlines()] == ["Claude: submit", "Claude: receive"]
+    assert "Import blueprint" in output.stderr
 
 
-def test_who_imports_into_n8n_is_told_nothing_of_make(rig: Rig) -> None:
-    """That an address is not encrypted matters to both; what Make asks for does not."""
-    said = [
+def test_the_n8n_import_guide_does_not_mention_make(rig: Rig) -> None:
+    """A URL without TLS matters to both; the fields of Make do not."""
+    output = [
         rig.command("blueprint", tool, "--url", "http://r.example.com", "-o", "-").stderr for tool in ("make", "n8n")
     ]
 
-    assert ["is not encrypted" in one for one in said] == [True, True]
-    assert ["Make asks" in one for one in said] == [True, False]
+    assert ["is not encrypted" in item for item in output] == [True, True]
+    assert ["Make asks" in item for item in output] == [True, False]

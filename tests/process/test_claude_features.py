@@ -1,4 +1,4 @@
-"""What the relay does with Claude on the caller's behalf, through real processes, read in the upstream's own books."""
+"""Claude features through real processes, checked against the requests that the upstream received."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.rig import Rig
 pytestmark = pytest.mark.process
 
 
-def test_a_conversation_of_three_reaches_the_upstream_whole(tmp_path: Path, upstream: FakeClaude) -> None:
+def test_a_conversation_of_three_turns_reaches_the_upstream_completely(tmp_path: Path, upstream: FakeClaude) -> None:
     """Over HTTP and on the command line; the system prompt of the first holds for all, and is marked for the cache."""
     for number in "123":
         upstream.then(*answer(f"Answer {number}."))
@@ -49,10 +49,10 @@ def _text(turn: dict) -> str:
     return content if isinstance(content, str) else "".join(block.get("text", "") for block in content)
 
 
-def test_an_answer_that_does_not_fit_is_mended_once_even_by_another_worker(
+def test_an_answer_that_does_not_fit_is_repaired_once_even_by_another_worker(
     tmp_path: Path, upstream: FakeClaude
 ) -> None:
-    """The worker dies as it takes the job again; the next one shows Claude what was wrong. Two calls were made."""
+    """The worker dies as it claims the job again; the next one sends Claude the problem. Two calls in all."""
     schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 5}}, "required": ["n"]}
     upstream.then(*answer('{"n": 1}'))
     upstream.then(*answer('```json\n{"n": 7}\n```'))
@@ -68,13 +68,13 @@ def test_an_answer_that_does_not_fit_is_mended_once_even_by_another_worker(
         assert (got["status"], got["json"], got["attempts"]) == ("completed", {"n": 7}, 2)
         outcomes = [call["outcome"] for call in rig.get("/api/jobs/r")["calls"]]
         assert (outcomes, len(upstream.books)) == (["schema", "released", "completed"], 2)
-        asked, wrong, mend = upstream.books[1].body["messages"]
+        asked, wrong, repair = upstream.books[1].body["messages"]
         assert (asked["content"], wrong["content"]) == ("A number?", '{"n": 1}')
-        assert "minimum" in mend["content"]
+        assert "minimum" in repair["content"]
 
 
 def test_a_pause_and_a_refused_schema_are_each_a_line_of_the_ledger(tmp_path: Path, upstream: FakeClaude) -> None:
-    """As many entries as the upstream has requests in its books, and their costs make the callback's."""
+    """One entry per request of the upstream, and their costs add up to the callback's."""
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
     upstream.then(*refusal("400 Bad Request", "invalid_request_error", text="Schema is too complex."))
     upstream.then(*answer('{"n":', stop_reason="pause_turn"))
@@ -92,7 +92,7 @@ def test_a_pause_and_a_refused_schema_are_each_a_line_of_the_ledger(tmp_path: Pa
         assert got["usage"] == {"input_tokens": 20, "output_tokens": 10}
 
 
-def test_what_repeats_is_cached_and_costs_less(tmp_path: Path) -> None:
+def test_a_repeated_prefix_is_cached_and_costs_less(tmp_path: Path) -> None:
     """Three jobs with one long system prompt: plain, written, read; the callbacks' usage and cost show it."""
     options = {"systemPrompt": "You read invoices with care. " * 400}
     with Rig(tmp_path).start() as rig:
@@ -102,15 +102,15 @@ def test_what_repeats_is_cached_and_costs_less(tmp_path: Path) -> None:
             rig.finished(f"r-{number}", within=60)
             got.append(rig.get(f"/api/result/r-{number}"))
 
-    read = [one["usage"]["cache_read_input_tokens"] for one in got]
-    written = [one["usage"]["cache_creation_input_tokens"] for one in got]
+    read = [item["usage"]["cache_read_input_tokens"] for item in got]
+    written = [item["usage"]["cache_creation_input_tokens"] for item in got]
     assert (read[:2], written[0], written[2]) == ([0, 0], 0, 0)
     assert read[2] == written[1] > 1024
     assert got[1]["costUsd"] > got[0]["costUsd"] > 3 * got[2]["costUsd"]
 
 
 def test_a_large_file_is_uploaded_once_for_two_jobs_and_a_new_worker(tmp_path: Path, upstream: FakeClaude) -> None:
-    """The upstream's books have one upload; both calls name it, also the one after a restart."""
+    """The upstream receives one upload; both calls name it, also the one after a restart."""
     file = {"data": base64.b64encode(a_pdf(padding=4_100_000)).decode(), "name": "faktura.pdf"}
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "Who?", "requestId": "r-1", "files": [file]})
@@ -145,8 +145,8 @@ def test_the_invoice_of_133_fields_on_the_command_line(tmp_path: Path) -> None:
         assert (body["status"], body["truncated"]) == ("completed", False)
 
 
-def test_a_tool_is_asked_for_answered_and_the_conversation_goes_on(tmp_path: Path) -> None:
-    """The callback has the call, the next job its result; without the result it is refused at the door."""
+def test_a_tool_use_is_answered_and_the_conversation_continues(tmp_path: Path) -> None:
+    """The callback has the tool use, the next job its result; without the result the API refuses it."""
     schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     tool = {"name": "weather", "input_schema": schema}
     with Rig(tmp_path).start() as rig:
@@ -158,17 +158,17 @@ def test_a_tool_is_asked_for_answered_and_the_conversation_goes_on(tmp_path: Pat
         result = {"type": "tool_result", "tool_use_id": call["id"], "content": "Rain."}
         body = {"messages": [{"role": "user", "content": [result]}], "requestId": "r-2", "continueFrom": "r-1"}
         assert rig.submit(body).status_code == 202
-        told = rig.finished("r-2", within=60)
+        status = rig.finished("r-2", within=60)
 
         assert (asked["stopReason"], call["name"], set(call["input"])) == ("tool_use", "weather", {"city"})
         assert early.status_code == 400 and call["id"] in early.json()["error"]
-        assert told["status"] == "completed", told["error"]
+        assert status["status"] == "completed", status["error"]
         kept = rig.get("/api/jobs/r-2")["request"]["options"]
         assert kept["raw"]["tools"] == [tool]
 
 
 def test_an_old_blueprint_gets_its_answer_with_its_warnings(tmp_path: Path, upstream: FakeClaude) -> None:
-    """Nothing of it reaches Claude that would be refused there."""
+    """No field that Claude would refuse reaches it."""
     options = {"model": "claude-3-5-sonnet-20241022", "temperature": 1, "top_p": 0.9, "raw": {"top_k": 5}}
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         accepted = rig.submit({"prompt": "Hei", "requestId": "r", "options": options}).json()

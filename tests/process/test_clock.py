@@ -1,4 +1,4 @@
-"""The clock of a running relay is set by two hours: real processes, judged by what the callers and the receiver saw."""
+"""A wall-clock step of two hours under a running relay, through real processes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ pytestmark = pytest.mark.process
 @pytest.mark.parametrize("by", [7200, -7200])
 def test_a_clock_that_is_set_ends_no_call_hastens_nothing_and_delays_nothing(tmp_path: Path, by: int) -> None:
     """
-    In mid-call, with one job delayed, one backing off and one delivery waiting for its next try.
+    In mid-call, with one job delayed, one backing off and one delivery waiting for its next attempt.
 
-    No lease is lost, no deadline comes early, and what waits waits as long as it would have.
+    No lease is lost, no deadline comes early, and all waits last as long as they would have.
     """
     clock, go_on = FakeTime(tmp_path), threading.Event()
     tries: list[float] = []
@@ -64,4 +64,4 @@ def test_a_clock_that_is_set_ends_no_call_hastens_nothing_and_delays_nothing(tmp
     assert 3 <= again < 20
     assert (long["status"], len(record["calls"]), record["possibleDuplicateCharge"]) == ("completed", 1, False)
     assert abs(clock.now() - time.time() - by) < 5
-    assert "the clock was set" in rig.worker.said() + rig.api.said()
+    assert "the clock was set" in rig.worker.output() + rig.api.output()

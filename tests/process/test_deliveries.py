@@ -1,4 +1,4 @@
-"""Deliveries through real processes, judged by what the receivers saw: the sick, the slow and the hostile."""
+"""Deliveries through real processes to failing, slow and hostile receivers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.process
 
 
 def submit(rig: Rig, url: str, *names: str, **fields: object) -> None:
-    """Jobs whose answers go there, in one request."""
+    """Submit jobs with this webhook in one request."""
     bodies = [{"prompt": "Hei", "requestId": name, "webhookUrl": url, **fields} for name in names]
     verdicts = rig.post("/api/claude/bulk", bodies).json()
     assert {verdict["statusCode"] for verdict in verdicts} <= {202}
@@ -34,14 +34,14 @@ def deliveries(rig: Rig) -> dict[str, int]:
 
 
 def of_process(process: Process, field: str) -> int:
-    """What the kernel says of it: VmHWM in kB, Threads."""
-    found = re.search(rf"^{field}:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)
-    assert found is not None
-    return int(found.group(1))
+    """VmHWM in kB and the number of threads, from the kernel."""
+    match = re.search(rf"^{field}:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text(), re.M)
+    assert match is not None
+    return int(match.group(1))
 
 
-def test_a_receiver_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
-    """With two hundred deliveries due to it, each of another's leaves within a second of its time."""
+def test_a_receiver_that_hangs_delays_no_other(tmp_path: Path) -> None:
+    """With two hundred deliveries due to it, each delivery to another one is sent within a second of its time."""
     with Receiver() as hook, Receiver() as hangs, Rig(tmp_path, RELAY_WEBHOOK_TIMEOUT="20s") as rig:
         hangs.answer("/", Answer(delay=60))
         rig.start()
@@ -65,7 +65,7 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(tmp_path: Path) -> None:
 
 
 def test_a_storm_at_a_dead_and_a_live_host_ends_by_itself(tmp_path: Path) -> None:
-    """A thousand deliveries: the live host has its own at once, the dead one is left alone but for a few probes."""
+    """A thousand deliveries: the live host gets its own at once, the dead one only a few probes."""
     with Receiver() as hook, Receiver() as dead, Rig(tmp_path) as rig:
         dead.answer("/", Answer(status=503))
         rig.start()
@@ -78,8 +78,8 @@ def test_a_storm_at_a_dead_and_a_live_host_ends_by_itself(tmp_path: Path) -> Non
         assert posts <= 20, posts
         [seen] = rig.get("/api/overview")["destinations"]
         assert (seen["destination"], seen["state"], seen["waiting"]) == (dead.url("").rstrip("/"), "slowed", 200)
-        told = rig.status("dead-199")["delivery"]
-        assert told["status"] == "pending" and told["waitingFor"].startswith(seen["destination"])
+        content = rig.status("dead-199")["delivery"]
+        assert content["status"] == "pending" and content["waitingFor"].startswith(seen["destination"])
         assert "slowed" in rig.command("status").stdout
 
         dead.answer("/", Answer())
@@ -88,7 +88,7 @@ def test_a_storm_at_a_dead_and_a_live_host_ends_by_itself(tmp_path: Path) -> Non
         took = time.monotonic() - began
 
         assert took > 200 / 20 * 0.8  # at a bounded pace, whatever it could take
-        ids = [one.headers["webhook-id"] for one in dead.received]
+        ids = [item.headers["webhook-id"] for item in dead.received]
         assert len(set(ids)) == 200
         assert len(dead.received) <= 200 + posts + 10
         assert len(hook.received) == 800
@@ -96,7 +96,7 @@ def test_a_storm_at_a_dead_and_a_live_host_ends_by_itself(tmp_path: Path) -> Non
 
 
 def test_a_receiver_that_was_off_gets_everything_once_it_is_back(tmp_path: Path) -> None:
-    """Switched off before the callbacks are due, on again later: none is lost, none comes twice."""
+    """Off before the callbacks are due, on again later: none is lost, none arrives twice."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with Rig(tmp_path, RELAY_WEBHOOK_SCHEDULE="1s,1s,2s,2s,4s,4s,8s,8s") as rig:
@@ -107,7 +107,7 @@ def test_a_receiver_that_was_off_gets_everything_once_it_is_back(tmp_path: Path)
             hook.wait_for(60, timeout=40)
             eventually(lambda: deliveries(rig)["delivered"] == 60)
 
-            assert len({one.headers["webhook-id"] for one in hook.received}) == len(hook.received) == 60
+            assert len({item.headers["webhook-id"] for item in hook.received}) == len(hook.received) == 60
 
 
 HEADER = "very-secret-make-key"
@@ -128,14 +128,14 @@ def _long_head() -> Iterable[bytes]:
 
 
 def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
-    """Forty of them, several at once: each ends as its status says, and the worker stays as small as it was."""
+    """Forty of them, several at once: each ends according to its status, and the worker's memory does not grow."""
     with Receiver() as hook, Rig(tmp_path) as rig:
         hook.answer("/ok", Answer(raw=lambda: _huge(200)))
         hook.answer("/no", Answer(raw=lambda: _huge(403)))
         rig.start()
         submit(rig, hook.url("/warm"), *(f"warm-{n}" for n in range(20)))
         hook.wait_for(20, timeout=30)
-        before = of_process(rig.worker, "VmHWM")
+        initial = of_process(rig.worker, "VmHWM")
         submit(rig, hook.url("/ok"), *(f"ok-{n}" for n in range(20)))
         submit(rig, hook.url("/no"), *(f"no-{n}" for n in range(20)))
         eventually(lambda: deliveries(rig)["delivered"] == 40 and deliveries(rig)["dead"] == 20, within=60)
@@ -143,7 +143,7 @@ def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
         submit(rig, hook.url("/head"), *(f"head-{n}" for n in range(4)))
         eventually(lambda: all(rig.status(f"head-{n}")["delivery"]["attempts"] for n in range(4)), within=60)
 
-        grown = of_process(rig.worker, "VmHWM") - before
+        grown = of_process(rig.worker, "VmHWM") - initial
         assert grown < 30_000, f"{grown} kB"
         [post] = rig.get("/api/jobs/no-1")["deliveries"]
         assert (post["statusCode"], post["reply"], post["nextAttemptAt"]) == (403, "x" * 2048, None)
@@ -153,7 +153,7 @@ def test_answers_of_a_hundred_megabytes_cost_no_memory(tmp_path: Path) -> None:
 
 @pytest.fixture
 def strange_tls() -> Iterator[Receiver]:
-    """A receiver with a certificate that nobody vouches for."""
+    """A receiver with an untrusted certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Receiver(tls=context) as receiver:
@@ -161,7 +161,7 @@ def strange_tls() -> Iterator[Receiver]:
 
 
 def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tls: Receiver) -> None:
-    """Drips, silence, resets, garbage, redirects, a wrong certificate: two tries or one, and a row for each."""
+    """Drips, silence, resets, garbage, redirects, a wrong certificate: two attempts or one, and a row for each."""
     raws: dict[str, Answer] = {
         "/silent": Answer(delay=60),
         "/drip-head": Answer(drip=0.1, raw=lambda: [bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\n" * 99]),
@@ -188,12 +188,12 @@ def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tl
         assert all(post["statusCode"] is None for name in twice for post in tries[name])
         assert all(post["ms"] < 4000 for posts in tries.values() for post in posts)
         assert "certificate" in tries["wrong-certificate"][0]["reply"]
-        assert rig.status("drip-body")["delivery"]["status"] == "delivered"  # its status was heard
+        assert rig.status("drip-body")["delivery"]["status"] == "delivered"  # its status arrived
         assert rig.status("not-here")["delivery"]["status"] == "pending"  # it has two minutes
-        assert not [one for one in hook.received if one.path.startswith("/never")]
+        assert not [item for item in hook.received if item.path.startswith("/never")]
         assert strange_tls.received == []
         assert hook.received[0].headers["x-make-apikey"] == HEADER
-        logs = rig.worker.said() + rig.api.said()
+        logs = rig.worker.output() + rig.api.output()
         assert "query-secret" not in logs and HEADER not in logs
         assert rig.command("backup", "copy.db").returncode == 0
         shown = [rig.command(*command, "--json").stdout for command in (["list"], ["why", "gone"], ["status", "gone"])]
@@ -210,7 +210,7 @@ def test_each_hostile_receiver_ends_as_the_table_says(tmp_path: Path, strange_tl
 
 
 def test_one_signed_alert_for_many_dead_callbacks_though_three_processes_watch(tmp_path: Path) -> None:
-    """Two workers and the API see the same cause; the first try finds the alert URL hanging, and holds up nobody."""
+    """Two workers and the API see the same cause; on the first attempt the alert URL hangs, which delays no other."""
     secret = encode_secret(b"s" * 32)
     with Receiver() as hook, Receiver() as ops, Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
         ops.answer("/", Answer(delay=20))
@@ -223,30 +223,30 @@ def test_one_signed_alert_for_many_dead_callbacks_though_three_processes_watch(t
         submit(rig, hook.url("/live"), "live")
         hook.wait_for(1, path="/live", timeout=10)
         eventually(lambda: deliveries(rig)["dead"] == 30)
-        time.sleep(5)  # long enough for each of the three to have looked twice
+        time.sleep(5)  # two evaluations by each of the three
 
         Webhook(secret).verify(alert.body.decode(), alert.headers)
-        told = json.loads(alert.body)
-        assert told["alert"] == "delivery_dead" and "403" in told["message"]
-        assert told["command"] == f"claude-relay redeliver --dead --host 127.0.0.1:{hook.port}"
+        content = json.loads(alert.body)
+        assert content["alert"] == "delivery_dead" and "403" in content["message"]
+        assert content["command"] == f"claude-relay redeliver --dead --host 127.0.0.1:{hook.port}"
         assert len(ops.received) == 1
 
-        mended = rig.command(*told["command"].split()[1:])
-        assert mended.returncode == 0 and len(mended.stdout.splitlines()) == 30
+        redelivered = rig.command(*content["command"].split()[1:])
+        assert redelivered.returncode == 0 and len(redelivered.stdout.splitlines()) == 30
 
 
-def test_listen_shows_that_signatures_hold(tmp_path: Path) -> None:
-    """A callback of a real worker, and one that somebody else sends."""
+def test_listen_shows_whether_signatures_are_valid(tmp_path: Path) -> None:
+    """A callback of a real worker, and a forged one."""
     secret = encode_secret(b"s" * 32)
     with Rig(tmp_path, RELAY_WEBHOOK_SECRET=secret) as rig:
         rig.start()
         listener = rig._run("listen", RELAY_WEBHOOK_SECRET=secret)
-        found = eventually(lambda: re.search(r"http://(127\.0\.0\.1:\d+)/", listener.said()), within=20)
-        assert f"RELAY_ALLOW_PRIVATE_URLS={found.group(1)} " in listener.said()
-        submit(rig, found.group(0), "r-1")
-        eventually(lambda: "r-1\tcompleted\tsignature valid" in listener.said(), within=20)
-        rig.http.post(found.group(0), json={"requestId": "r-2"}, headers={"webhook-id": "x"}, timeout=10)
-        eventually(lambda: "r-2\t?\tsignature NOT VALID" in listener.said(), within=10)
+        match = eventually(lambda: re.search(r"http://(127\.0\.0\.1:\d+)/", listener.output()), within=20)
+        assert f"RELAY_ALLOW_PRIVATE_URLS={match.group(1)} " in listener.output()
+        submit(rig, match.group(0), "r-1")
+        eventually(lambda: "r-1\tcompleted\tsignature valid" in listener.output(), within=20)
+        rig.http.post(match.group(0), json={"requestId": "r-2"}, headers={"webhook-id": "x"}, timeout=10)
+        eventually(lambda: "r-2\t?\tsignature NOT VALID" in listener.output(), within=10)
 
 
 def _seconds(text: str) -> float:

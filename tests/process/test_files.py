@@ -1,4 +1,4 @@
-"""Files by address through real processes: what the file server, the upstream and the caller saw."""
+"""Files by URL through real processes, checked at the file server, the upstream and the caller."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def shelf() -> Iterator[Receiver]:
         yield receiver
 
 
-def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_address(
+def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
     tmp_path: Path, upstream: FakeClaude, shelf: Receiver
 ) -> None:
-    """Fetched by the worker, once, though the worker is killed and the job is run again; the record has the hash."""
+    """Fetched once by the worker, though it is killed and the job is run again; the record has the hash."""
     shelf.answer("/faktura.pdf", Answer(status=503), Answer(body=PDF))
     shelf.answer("/gone.pdf", Answer(status=404))
     shelf.answer("/page.pdf", Answer(body=b"<!doctype html><html>Log in"))
@@ -55,7 +55,7 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_address(
         rig.post("/api/jobs/r/retry")
         eventually(lambda: len(upstream.books) == 2 and rig.status("r")["status"] == "completed", within=60)
         assert upstream.books[1].body["messages"] == upstream.books[0].body["messages"]
-        assert [one.path for one in shelf.received] == ["/faktura.pdf?sig=x"] * 2
+        assert [item.path for item in shelf.received] == ["/faktura.pdf?sig=x"] * 2
 
         for name, words in (("gone.pdf", "answered 404"), ("page.pdf", "it is a web page")):
             rig.submit({"requestId": name, "prompt": "Les", "files": [{"url": shelf.url(f"/{name}")}]})
@@ -63,15 +63,15 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_address(
             assert (status["status"], status["errorType"]) == ("failed", "invalid_request")
             assert words in status["error"]
         assert len(upstream.books) == 2
-        assert "sig=x" not in rig.worker.said() + rig.api.said()
+        assert "sig=x" not in rig.worker.output() + rig.api.output()
 
-        told = rig.command("why", "r")
-        assert "files[0] was fetched (1048585 bytes, application/pdf)" in told.stdout
+        explained = rig.command("why", "r")
+        assert "files[0] was fetched (1048585 bytes, application/pdf)" in explained.stdout
         assert "file\tfetched\tfile=0 size=1048585" in rig.command("tail", "-n", "50").stdout
 
 
-def test_an_inner_address_is_refused_at_the_door(tmp_path: Path, shelf: Receiver) -> None:
-    """By the guard that webhooks have."""
+def test_the_api_refuses_a_private_file_url(tmp_path: Path, shelf: Receiver) -> None:
+    """By the same guard as for webhooks."""
     with Rig(tmp_path, RELAY_ALLOW_PRIVATE_URLS="") as rig:
         rig.start_api()
         answer = rig.submit({"prompt": "Les", "files": [{"url": shelf.url("/a.pdf")}]})
@@ -80,10 +80,10 @@ def test_an_inner_address_is_refused_at_the_door(tmp_path: Path, shelf: Receiver
     assert "not a public address" in answer.json()["error"]
 
 
-def test_a_file_server_that_hangs_holds_up_nobody_else(tmp_path: Path, upstream: FakeClaude, shelf: Receiver) -> None:
+def test_a_file_server_that_hangs_delays_no_other_job(tmp_path: Path, upstream: FakeClaude, shelf: Receiver) -> None:
     """
-    More of its jobs than are called at once: others go on. One that is cancelled ends at once; those whose worker is
-    killed are fetched again, with nothing sent and nothing to pay twice.
+    With more of its jobs than slots, others go on. A cancelled one ends at once; after a kill of the worker the files
+    are fetched again, with nothing sent and nothing paid twice.
     """
     shelf.answer("/slow.pdf", Answer(delay=60))
     with Rig(tmp_path, upstream=upstream.url).start() as rig:

@@ -1,4 +1,4 @@
-"""The guard against the whole table, through real processes, with the inner addresses really listening."""
+"""The SSRF guard against the whole table, through real processes, with listeners on the private addresses."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(300)
-def test_nothing_inner_is_reached_in_a_network_full_of_it() -> None:
-    """`guard_table.py`, in a network of its own: there every address of the table can have a listener."""
+def test_no_private_address_is_reached_in_a_network_full_of_them() -> None:
+    """`guard_table.py` in a network namespace, where every address of the table can have a listener."""
     args = [sys.executable, "-Im", "pytest", "-q", "-p", "no:cacheprovider", "tests/process/guard_table.py"]
 
     done = subprocess.run(
@@ -31,8 +31,8 @@ def test_nothing_inner_is_reached_in_a_network_full_of_it() -> None:
     assert " passed" in done.stdout and "skipped" not in done.stdout
 
 
-def test_this_machine_itself_is_not_reached(tmp_path: Path) -> None:
-    """The loopback addresses alone, where a machine gives no namespaces: let in by an open door, and not called."""
+def test_loopback_is_not_reached(tmp_path: Path) -> None:
+    """The loopback addresses alone, for machines without namespaces: accepted by a permissive API, and not called."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     hosts = ("127.0.0.1", "127.0.0.2", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:2]")

@@ -1,4 +1,4 @@
-"""Limits on money through real processes: what may be spent on one job, and by one key in a day."""
+"""Spending limits through real processes: maxCostUsd of a job, and the daily budget of a key."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def hook() -> Iterator[Receiver]:
         yield receiver
 
 
-def test_a_job_is_stopped_at_its_limit_with_what_had_come(tmp_path: Path, hook: Receiver) -> None:
-    """$0.01 is a thousand tokens of Sonnet's: the stream is ended there, long before its end, and that is final."""
+def test_a_job_is_stopped_at_its_limit_with_its_partial_answer(tmp_path: Path, hook: Receiver) -> None:
+    """$0.01 buys a thousand tokens of Sonnet: the stream is ended there, long before its end, and the job is final."""
     words = "and so it goes on. " * 500  # some 2,700 tokens
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
         upstream.then(head(), started(), *written(words)[:-1], Wait(threading.Event()))
@@ -43,8 +43,8 @@ def test_a_job_is_stopped_at_its_limit_with_what_had_come(tmp_path: Path, hook: 
         assert rig.get("/api/cost")["total"]["costUsd"] == got["costUsd"]
 
 
-def test_what_earlier_tries_of_a_run_had_cost_counts_and_a_retry_begins_anew(tmp_path: Path) -> None:
-    """A stream that broke after $0.008 leaves $0.002 of $0.01 for the next try; whoever retries pays again."""
+def test_earlier_attempts_of_a_run_count_towards_its_limit_and_a_retry_starts_from_zero(tmp_path: Path) -> None:
+    """A stream that broke after $0.008 leaves $0.002 of $0.01 for the next attempt; a retry has its own limit."""
     half = written("and so it goes on. " * 150)[:-1]  # 815 tokens
     whole = (head(), started(), *written("and so it goes on. " * 60), *stopped(output_tokens=330))
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url, RELAY_BACKOFF_MAX="1s").start() as rig:
@@ -61,7 +61,7 @@ def test_what_earlier_tries_of_a_run_had_cost_counts_and_a_retry_begins_anew(tmp
 
 
 def test_a_limit_that_cannot_be_kept_is_refused_and_an_estimate_says_so_before(tmp_path: Path) -> None:
-    """With the numbers, and nothing stored or asked; by curl, as a script does it."""
+    """With the numbers, and nothing is stored or sent; by curl, as a script does it."""
     body = json.dumps({"prompt": "Some words that cost something. " * 2000, "maxCostUsd": 0.001})
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
 
@@ -75,8 +75,8 @@ def test_a_limit_that_cannot_be_kept_is_refused_and_an_estimate_says_so_before(t
                 "-H",
                 "Content-Type: application/json",
             ]
-            told = subprocess.run([*command, "-d", "@-"], input=body, capture_output=True, text=True, timeout=20)
-            return json.loads(told.stdout)
+            done = subprocess.run([*command, "-d", "@-"], input=body, capture_output=True, text=True, timeout=20)
+            return json.loads(done.stdout)
 
         estimate, refused = curl("/api/estimate"), curl("/api/claude")
 
@@ -89,14 +89,14 @@ def test_a_limit_that_cannot_be_kept_is_refused_and_an_estimate_says_so_before(t
         assert "at least 0.02" in refused["error"]
         assert (rig.get("/api/jobs")["jobs"], upstream.books) == ([], [])
 
-        told = rig.command("submit", "What is 2+2?", "--dry-run", "-u")
-        assert json.loads(told.stdout) == {"prompt": "What is 2+2?"}
-        assert "cost $0.0000" in told.stderr
+        done = rig.command("submit", "What is 2+2?", "--dry-run", "-u")
+        assert json.loads(done.stdout) == {"prompt": "What is 2+2?"}
+        assert "cost $0.0000" in done.stderr
         assert upstream.books == []
 
 
-def test_a_conversation_is_held_against_its_limit_before_anything_is_sent(tmp_path: Path) -> None:
-    """Only the worker has the turns of before: nothing is paid for what cannot fit."""
+def test_a_conversation_is_checked_against_its_limit_before_anything_is_sent(tmp_path: Path) -> None:
+    """Only the worker has the earlier turns: nothing is paid for a conversation that cannot fit."""
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "Some words that cost something. " * 2000, "requestId": "r-1"})
         assert rig.finished("r-1")["status"] == "completed"
@@ -108,8 +108,8 @@ def test_a_conversation_is_held_against_its_limit_before_anything_is_sent(tmp_pa
         assert [call["sent"] for call in rig.get("/api/jobs/r-2")["calls"]] == [False]
 
 
-def test_a_daily_budget_parks_its_keys_jobs_and_nobody_elses(tmp_path: Path) -> None:
-    """Twenty at once with five cents to spend: the upstream's own bill stays within one call of it."""
+def test_a_daily_budget_parks_the_jobs_of_its_own_key_only(tmp_path: Path) -> None:
+    """Twenty at once with a budget of five cents: the upstream's own bill stays within one call of it."""
     with (
         FakeClaude(otherwise=lambda seen: answer(output_tokens=1000)) as upstream,
         Rig(tmp_path, upstream=upstream.url) as rig,

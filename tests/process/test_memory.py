@@ -1,4 +1,4 @@
-"""Memory that large files took is given back, and never more of it is taken at once than a few of them need."""
+"""Memory for large files: it is released, and bounded."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ MEGABYTE = 1_000_000
 
 
 def memory(pid: int, name: str) -> int:
-    """What the kernel says of a process, in bytes."""
-    [line] = [one for one in Path(f"/proc/{pid}/status").read_text().splitlines() if one.startswith(name)]
+    """A memory figure of a process from the kernel, in bytes."""
+    [line] = [item for item in Path(f"/proc/{pid}/status").read_text().splitlines() if item.startswith(name)]
     return int(line.split()[1]) * 1024
 
 
-def test_a_worker_is_slim_again_after_large_files(tmp_path: Path) -> None:
-    """Six files of 20 MB: 120 MB of files, 160 MB as they are sent, and each is there in more than one form."""
+def test_a_worker_releases_the_memory_of_large_files(tmp_path: Path) -> None:
+    """Six files of 20 MB: 120 MB of files, 160 MB as they are sent, and each is in memory in more than one form."""
     with FakeClaude() as upstream, Receiver() as shelf, Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"requestId": "warm", "prompt": "Hei"})
         rig.finished("warm")
-        before = memory(rig.worker.pid, "VmRSS")
+        at_start = memory(rig.worker.pid, "VmRSS")
         shelf.answer("/a.pdf", Answer(body=b"%PDF-1.7\n" + b"x" * 20 * MEGABYTE))
         for n in range(6):
             rig.submit({"requestId": f"r-{n}", "prompt": "Les", "files": [{"url": shelf.url("/a.pdf")}]})
         for n in range(6):
             assert rig.finished(f"r-{n}", within=60)["status"] == "completed"
 
-        assert memory(rig.worker.pid, "VmHWM") - before < 350 * MEGABYTE
-        assert memory(rig.worker.pid, "VmRSS") - before < 100 * MEGABYTE
+        assert memory(rig.worker.pid, "VmHWM") - at_start < 350 * MEGABYTE
+        assert memory(rig.worker.pid, "VmRSS") - at_start < 100 * MEGABYTE

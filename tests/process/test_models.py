@@ -1,4 +1,4 @@
-"""Models that come and go, through real processes: nobody's scenario breaks for it."""
+"""New, retired and busy models, through real processes: no scenario breaks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.rig import Rig
 pytestmark = pytest.mark.process
 
 
-def test_a_scenario_of_the_old_days_gets_its_answer_and_its_warnings(tmp_path: Path) -> None:
-    """The seed's model and a temperature: asked of the default, without either, and said in 202 and callback."""
+def test_an_old_scenario_gets_its_answer_and_its_warnings(tmp_path: Path) -> None:
+    """A retired model and a temperature: the default is called without either, with warnings in 202 and callback."""
     old = {"model": "claude-3-5-sonnet-20241022", "temperature": 1, "maxTokens": 100}
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url).start() as rig:
         accepted = rig.submit({"prompt": "What is 2+2?", "webhookUrl": hook.url("/a"), "options": old})
@@ -27,16 +27,16 @@ def test_a_scenario_of_the_old_days_gets_its_answer_and_its_warnings(tmp_path: P
         assert "temperature" not in upstream.books[0].body
         assert (delivered.json["status"], delivered.json["model"]) == ("completed", "claude-sonnet-5-5")
         assert delivered.json["warnings"] == accepted.json()["warnings"]
-        told = " ".join(delivered.json["warnings"])
-        assert "claude-3-5-sonnet-20241022" in told and "claude-sonnet-5-5 is asked instead" in told
-        assert "temperature was ignored" in told
+        warnings = " ".join(delivered.json["warnings"])
+        assert "claude-3-5-sonnet-20241022" in warnings and "claude-sonnet-5-5 is asked instead" in warnings
+        assert "temperature was ignored" in warnings
 
 
-def test_the_list_that_the_worker_fetched_rules_at_the_door(tmp_path: Path) -> None:
-    """Retired since yesterday, near its end, more than it writes: none of it stands in any table of ours."""
+def test_the_api_applies_the_model_list_that_the_worker_fetched(tmp_path: Path) -> None:
+    """Retired since yesterday, retiring soon, over its output limit: no table of the relay has any of it."""
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url) as rig:
         rig.start_worker()
-        eventually(lambda: "models listed" in rig.worker.said())
+        eventually(lambda: "models listed" in rig.worker.output())
         rig.start_api()
         bodies = {
             "retired": {"model": "claude-opus-4-8"},
@@ -63,7 +63,7 @@ def test_the_list_that_the_worker_fetched_rules_at_the_door(tmp_path: Path) -> N
 
 
 def test_another_model_answers_what_the_first_declines_or_is_too_busy_for(tmp_path: Path) -> None:
-    """Named by one job, or for all by a setting; told in callback and ledger, and the first is asked no more."""
+    """Set by a job or by a setting; callback and ledger name it, and the first model is not called any more."""
     settings = {"RELAY_FALLBACK_MODELS": "smart", "RELAY_FALLBACK_AFTER": "2s"}
     with FakeClaude() as upstream, Receiver() as hook, Rig(tmp_path, upstream=upstream.url, **settings).start() as rig:
         upstream.when("awful", *refused_by("claude-sonnet-5-5"))
@@ -73,14 +73,14 @@ def test_another_model_answers_what_the_first_declines_or_is_too_busy_for(tmp_pa
         busy = {"model": "cheap", "fallbackModels": ["claude-fable-5-1"]}
         rig.submit({"prompt": "busy", "requestId": "busy", "options": busy, "webhookUrl": hook.url("/a")})
         rig.submit({"prompt": "awful", "requestId": "awful", "webhookUrl": hook.url("/a")})
-        got = {one.json["requestId"]: one.json for one in hook.wait_for(3, timeout=60)}
+        got = {item.json["requestId"]: item.json for item in hook.wait_for(3, timeout=60)}
 
         assert (got["kind"]["model"], got["kind"]["warnings"]) == ("claude-opus-5-5", [])
         assert (got["busy"]["status"], got["busy"]["model"]) == ("completed", "claude-fable-5-1")
         assert got["busy"]["warnings"] == [
             "claude-haiku-5-5 was overloaded for long; claude-fable-5-1 was asked instead"
         ]
-        # Whoever it is asked of declines that one: each once, and then it has failed.
+        # Every model declines that one: each is called once, and then it has failed.
         assert (got["awful"]["status"], got["awful"]["errorType"]) == ("failed", "refused")
         assert got["awful"]["warnings"] == ["claude-sonnet-5-5 declined to answer; claude-opus-5-5 was asked instead"]
         asked = [seen.body["model"] for seen in upstream.books if "awful" in str(seen.body)]
@@ -91,5 +91,5 @@ def test_another_model_answers_what_the_first_declines_or_is_too_busy_for(tmp_pa
 
 
 def refused_by(model: str) -> tuple[Any, ...]:
-    """Claude's own refusal: a 200 without a word."""
+    """Claude's own refusal: an empty 200."""
     return (head(), started(model), *stopped("refusal", {"type": "refusal", "category": "cyber"}))

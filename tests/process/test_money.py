@@ -1,4 +1,4 @@
-"""Money through real processes, held against the upstream's own books and prices."""
+"""Costs through real processes, compared with the upstream's own books and prices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5")
 
 
 def metered(seen: Seen) -> tuple[Any, ...]:
-    """Counts of its own for every call, caches and all; the same for the same prompt."""
+    """Usage of its own for every call, including caches; the same for the same prompt."""
     dice = random.Random(str(seen.body["messages"]))
     cached = {"cache_read_input_tokens": dice.randrange(50_000), "cache_creation_input_tokens": dice.randrange(9_000)}
     begun = started(seen.body["model"], input_tokens=dice.randrange(1, 90_000), **cached)
@@ -34,20 +34,20 @@ def cents(usd: float | Decimal | None) -> Decimal:
 
 
 def key(rig: Rig, name: str, *more: str) -> str:
-    made = rig.command("keys", "add", name, *more)
-    assert made.returncode == 0, made.stderr
-    return made.stdout.strip()
+    done = rig.command("keys", "add", name, *more)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def cost(rig: Rig, *args: str) -> dict[str, Any]:
-    told = rig.command("cost", "--json", *args)
-    assert told.returncode == 0, told.stderr
-    found: dict[str, Any] = json.loads(told.stdout)
-    return found
+    report = rig.command("cost", "--json", *args)
+    assert report.returncode == 0, report.stderr
+    match: dict[str, Any] = json.loads(report.stdout)
+    return match
 
 
 def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> None:
-    """By key, model and group, with tries that failed first; and the sums outlive the jobs."""
+    """By key, model and group, with failed attempts; and the sums outlive the jobs."""
     with FakeClaude(otherwise=metered) as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
         upstream.then(*refusal("500 Oops", "api_error"))
         upstream.then(*refusal("529 Overloaded", "overloaded_error", None, ("retry-after", "1")))
@@ -65,9 +65,9 @@ def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> No
             books["key", owner].append(seen)
             books["model", model].append(seen)
         by_key, by_model = cost(rig, "--by", "key"), cost(rig, "--by", "model")
-        for by, told in (("key", by_key), ("model", by_model)):
-            assert len(told["rows"]) == 3
-            for row in told["rows"]:
+        for by, report in (("key", by_key), ("model", by_model)):
+            assert len(report["rows"]) == 3
+            for row in report["rows"]:
                 theirs = books[by, row[by]]
                 assert row["costUsd"] == pytest.approx(float(bill(theirs)), abs=1e-9)
                 assert row["calls"] == len(theirs)
@@ -75,14 +75,14 @@ def test_the_ledger_equals_the_upstreams_books_to_the_cent(tmp_path: Path) -> No
         for total in (by_key["total"], by_model["total"], cost(rig, "--by", "group", "--since", "2h")["total"]):
             assert cents(total["costUsd"]) == cents(bill(upstream.books))
             assert (total["calls"], total["unpricedCalls"]) == (47, 0)
-        told = [rig.status(f"r-{number}")["costUsd"] for number in range(45)]
-        assert sum(told) == pytest.approx(float(bill(upstream.books)), abs=1e-9)
+        report = [rig.status(f"r-{number}")["costUsd"] for number in range(45)]
+        assert sum(report) == pytest.approx(float(bill(upstream.books)), abs=1e-9)
 
         remote = rig.command("--url", rig.url, "cost", "--by", "day", RELAY_API_KEY=keys["make"]).stdout.splitlines()
         assert len(remote) == 1 and float(remote[0].split("\t")[-1]) == pytest.approx(float(bill(books["key", "make"])))
 
 
-def test_a_call_that_cost_next_to_nothing_is_not_rounded_to_nothing(tmp_path: Path) -> None:
+def test_a_tiny_cost_is_not_rounded_to_zero(tmp_path: Path) -> None:
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
         upstream.then(*answer("x", model="claude-haiku-5-5", output_tokens=1))
         rig.submit({"prompt": "x", "requestId": "r-1", "options": {"model": "cheap"}})
@@ -92,7 +92,7 @@ def test_a_call_that_cost_next_to_nothing_is_not_rounded_to_nothing(tmp_path: Pa
 
 
 def test_the_ledger_equals_the_sandboxes_books_caches_and_batches_included(tmp_path: Path) -> None:
-    """The sandbox counts and prices by itself: each job's costUsd is what its own entry there says."""
+    """The sandbox counts and prices by itself: each job's costUsd equals its entry there."""
     with Rig(tmp_path, RELAY_BATCH_LINGER="1s", RELAY_BATCH_POLL="1s").start() as rig:
         long = "You are a clerk who reads invoices with great care. " * 400
         for number in range(8):
@@ -105,9 +105,9 @@ def test_the_ledger_equals_the_sandboxes_books_caches_and_batches_included(tmp_p
             rig.submit({"prompt": str(number), "requestId": f"r-{number}", "options": shared, "mode": "batch"})
         for number in range(8, 13):
             rig.finished(f"r-{number}", within=60)
-        found = re.search(r"http://127\.0\.0\.1:\d+", rig.worker.said())
-        assert found is not None
-        books = [call for call in rig.http.get(f"{found[0]}/sandbox/books", timeout=10).json() if call["message_id"]]
+        match = re.search(r"http://127\.0\.0\.1:\d+", rig.worker.output())
+        assert match is not None
+        books = [call for call in rig.http.get(f"{match[0]}/sandbox/books", timeout=10).json() if call["message_id"]]
         costs = sorted(rig.status(f"r-{number}")["costUsd"] for number in range(13))
 
         assert costs == pytest.approx(sorted(call["usd"] for call in books), abs=1e-12)

@@ -39,8 +39,8 @@ class Metered:
             self.served += 1
             whole = now + (self.limit - self.left) * 60 / self.limit
         reset = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(whole))
-        told = [("limit", str(self.limit)), ("remaining", str(int(self.left))), ("reset", reset)]
-        headers = [(f"anthropic-ratelimit-requests-{name}", value) for name, value in told]
+        limits = [("limit", str(self.limit)), ("remaining", str(int(self.left))), ("reset", reset)]
+        headers = [(f"anthropic-ratelimit-requests-{name}", value) for name, value in limits]
         return (head(headers=headers), started(), *written("ok"), *stopped())
 
 
@@ -50,8 +50,8 @@ def hook() -> Iterator[Receiver]:
         yield receiver
 
 
-def test_the_relay_uses_what_it_may_and_provokes_no_refusals(tmp_path: Path) -> None:
-    """Of 600 a minute, until the bucket is long empty: nine tenths and more used, less than a hundredth refused."""
+def test_the_relay_uses_its_rate_limit_without_refusals(tmp_path: Path) -> None:
+    """Of 600 a minute, until the bucket is long empty: more than nine tenths used, less than a hundredth refused."""
     meter = Metered(600)
     with FakeClaude(otherwise=meter) as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
         bodies = [{"prompt": f"number {number}"} for number in range(900)]
@@ -66,7 +66,7 @@ def test_the_relay_uses_what_it_may_and_provokes_no_refusals(tmp_path: Path) -> 
 
 
 def test_a_full_group_is_worked_off_in_its_order_as_fast_as_its_calls_end(tmp_path: Path) -> None:
-    """Who comes while others wait for the one place comes after them; and the place does not stand empty."""
+    """A job submitted while others wait for the one slot runs after them; and the slot is never left empty."""
 
     def slowly(seen: Seen):
         return (head(), started(), *written("half "), Pause(0.1), *stopped())
@@ -87,7 +87,7 @@ def test_a_full_group_is_worked_off_in_its_order_as_fast_as_its_calls_end(tmp_pa
 
 
 def test_a_group_gets_what_its_rate_allows_and_no_more(tmp_path: Path) -> None:
-    """Six hundred a minute are one each tenth of a second, however seldom the worker looks by itself."""
+    """Six hundred a minute are one each tenth of a second, however rare the sweeps are."""
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
         assert rig.post("/api/groups/g", {"rate": 600}).status_code == 200
         bodies = [{"prompt": f"number {number}", "group": "g"} for number in range(40)]
@@ -108,7 +108,7 @@ def test_a_group_gets_what_its_rate_allows_and_no_more(tmp_path: Path) -> None:
 def test_a_spend_cap_parks_the_queue_with_one_alert_and_goes_on_by_itself(
     tmp_path: Path, hook: Receiver, refused: tuple[str, str, str | None]
 ) -> None:
-    """Jobs stay untouched; one probe finds that it works again."""
+    """Jobs stay queued; one probe detects that calls work again."""
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url, RELAY_ALERT_URL=hook.url("/alert")) as rig:
         upstream.then(*refusal(*refused))
         rig.start()
@@ -127,10 +127,10 @@ def test_a_spend_cap_parks_the_queue_with_one_alert_and_goes_on_by_itself(
         rig.post("/api/resume")  # as the slow schedule would, later
         assert [rig.finished(f"m-{number}")["status"] for number in range(5)] == ["completed"] * 5
         assert rig.finished("r-1")["status"] == "completed"
-        assert [one.path for one in hook.received].count("/alert") == 1
+        assert [item.path for item in hook.received].count("/alert") == 1
 
 
-def test_an_overload_before_any_text_counts_nothing(tmp_path: Path, hook: Receiver) -> None:
+def test_an_overload_before_any_text_counts_no_attempt(tmp_path: Path, hook: Receiver) -> None:
     """529 and an overload event inside a 200 wait; the job still has its three attempts."""
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url).start() as rig:
         for _ in range(2):

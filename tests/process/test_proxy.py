@@ -37,14 +37,14 @@ def a_port() -> int:
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory) -> Iterator[Rig]:
     folder = tmp_path_factory.mktemp("relay")
-    told = {"RELAY_TRUSTED_PROXY": "127.0.0.1", "RELAY_PUBLIC_URL": f"https://{NAME}", "RELAY_RATE_LIMIT": "3/1m"}
-    with Rig(folder, **told) as rig:
+    fields = {"RELAY_TRUSTED_PROXY": "127.0.0.1", "RELAY_PUBLIC_URL": f"https://{NAME}", "RELAY_RATE_LIMIT": "3/1m"}
+    with Rig(folder, **fields) as rig:
         rig.start_api()
         yield rig
 
 
 class Front:
-    """The proxy, as callers reach it: by its name, from an address of this machine's."""
+    """The proxy as callers reach it: by its name, from an address of this machine."""
 
     def __init__(self, port: int, authority: Path) -> None:
         self.port, self.authority = port, authority
@@ -59,7 +59,7 @@ class Front:
 
 
 class _From(HTTPAdapter):
-    """Connects from that address, and holds the certificate against that name."""
+    """Connects from that address, and checks the certificate for that name."""
 
     def __init__(self, source: str, name: str) -> None:
         self._source, self._name = source, name
@@ -144,34 +144,34 @@ def test_a_job_comes_through(front):
     assert taken.headers["Location"].startswith((f"https://{NAME}/api/status/", "/api/status/"))
 
 
-def test_clients_are_told_apart_by_their_address_whatever_they_write(front, request):
-    """Three wrong keys a minute each: who writes another X-Forwarded-For each time is still one client."""
+def test_clients_are_distinguished_by_their_address_whatever_they_send(front, request):
+    """Three wrong keys a minute each: another X-Forwarded-For each time does not make another client."""
     number = {"nginx": 10, "caddy": 20}[request.node.callspec.params["front"]]
 
     def guess(source: str, turn: int) -> int:
         lies = {"X-Forwarded-For": f"192.0.2.{turn}", "Forwarded": f"for=192.0.2.{turn}", "X-API-Key": f"wrong-{turn}"}
         return front.ask("GET", "/api/jobs", source=source, headers=lies).status_code
 
-    one, other = f"127.0.0.{number}", f"127.0.0.{number + 1}"
+    item, other = f"127.0.0.{number}", f"127.0.0.{number + 1}"
 
-    assert [guess(one, turn) for turn in range(5)] == [403, 403, 403, 429, 429]
+    assert [guess(item, turn) for turn in range(5)] == [403, 403, 403, 429, 429]
     assert guess(other, 9) == 403
 
 
-def test_whoever_does_not_come_through_the_proxy_names_no_address(relay):
+def test_forwarded_headers_are_ignored_without_the_proxy(relay):
     """Straight to the port, from an address that is not the proxy's."""
 
     def guess(turn: int) -> int:
         with requests.Session() as session:
             session.trust_env = False
             session.mount("http://", _From("127.0.0.30", "x"))
-            told = {"X-Forwarded-For": f"192.0.2.{100 + turn}", "X-API-Key": f"wrong-{turn}"}
-            return session.get(f"{relay.url}/api/jobs", headers=told, timeout=10).status_code
+            fields = {"X-Forwarded-For": f"192.0.2.{100 + turn}", "X-API-Key": f"wrong-{turn}"}
+            return session.get(f"{relay.url}/api/jobs", headers=fields, timeout=10).status_code
 
     assert [guess(turn) for turn in range(5)] == [403, 403, 403, 429, 429]
 
 
-def test_a_body_that_is_too_large_is_refused_in_the_relay_s_own_words(front, tmp_path):
+def test_a_body_that_is_too_large_gets_the_relay_s_own_error(front, tmp_path):
     """By curl over HTTP/1.1, which asks before it sends so much; others may see the connection close instead."""
     body = tmp_path / "body.json"
     body.write_bytes(b'{"prompt": "' + b"x" * (32 * 2**20) + b'"}')
@@ -187,14 +187,14 @@ def test_a_body_that_is_too_large_is_refused_in_the_relay_s_own_words(front, tmp
     command += ["--connect-to", f"{NAME}:443:127.0.0.1:{front.port}", "--header", "Content-Type: application/json"]
     command += ["--header", f"X-API-Key: {KEY}", "--data-binary", f"@{body}", f"https://{NAME}/api/claude"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    said, _, status = done.stdout.rpartition("\n")
+    body_text, _, status = done.stdout.rpartition("\n")
 
     assert status == "413", done.stdout
-    assert json.loads(said)["type"] == "too_large"
-    assert json.loads(said).keys() == {"error", "message", "status", "type", "problems"}
+    assert json.loads(body_text)["type"] == "too_large"
+    assert json.loads(body_text).keys() == {"error", "message", "status", "type", "problems"}
 
 
 def test_the_recipes_wait_longer_than_the_relay_does():
-    """`Prefer: wait=55`, and a sign of life every 15 seconds."""
+    """`Prefer: wait=55`, and a keep-alive every 15 seconds."""
     assert int(re.search(r"proxy_read_timeout (\d+)s", (RECIPES / "nginx.conf").read_text())[1]) > 60
     assert int(re.search(r"response_header_timeout (\d+)s", (RECIPES / "Caddyfile").read_text())[1]) > 60

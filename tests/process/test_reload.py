@@ -1,4 +1,4 @@
-"""Hand-overs of real processes, with a socket of our own in systemd's place: what needs neither root nor a systemd."""
+"""Reloads of real processes without root or systemd, with a notify socket of the test's own."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def above(tmp_path: Path) -> Iterator[Above]:
-    with Above(tmp_path / "notify") as heard:
-        yield heard
+    with Above(tmp_path / "notify") as above_socket:
+        yield above_socket
 
 
 def handed_to(above: Above) -> int:
-    """The pid that the unit's main process is said to be now."""
-    found = eventually(lambda: re.search(r"^MAINPID=(\d+)\nREADY=1$", above.all(), re.MULTILINE), within=60)
-    return int(found[1])
+    """The last MAINPID that was notified."""
+    match = eventually(lambda: re.search(r"^MAINPID=(\d+)\nREADY=1$", above.all(), re.MULTILINE), within=60)
+    return int(match[1])
 
 
-def gone(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -44,17 +44,17 @@ def gone(pid: int) -> bool:
 
 @contextlib.contextmanager
 def ended(pid: int) -> Iterator[None]:
-    """It is not a child of ours: end it, whatever happens."""
+    """End a process that is not a child of the test."""
     try:
         yield
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
-        eventually(lambda: gone(pid), within=30)
+        eventually(lambda: has_ended(pid), within=30)
 
 
 def test_a_worker_hands_over_in_mid_call(tmp_path: Path, above: Above) -> None:
-    """READY, RELOADING, MAINPID: then the new one claims, and the old one ends once its call is home."""
+    """READY, RELOADING, MAINPID: then the new one claims, and the old one ends once its call has."""
     go_on = threading.Event()
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url, NOTIFY_SOCKET=above.path) as rig:
         upstream.when("long", head(), started(), *written("half"), Wait(go_on), *stopped())
@@ -75,8 +75,8 @@ def test_a_worker_hands_over_in_mid_call(tmp_path: Path, above: Above) -> None:
         assert len(upstream.books) == 2
 
 
-def test_a_reload_reads_the_prices_anew(tmp_path: Path, above: Above) -> None:
-    """A price file is edited while all runs: from the reload on, what is asked costs what it says now."""
+def test_a_reload_reads_the_prices_again(tmp_path: Path, above: Above) -> None:
+    """A price file is edited while all runs: from the reload on, its prices apply."""
     prices = tmp_path / "prices.json"
 
     def priced(dollars: str) -> None:
@@ -89,17 +89,17 @@ def test_a_reload_reads_the_prices_anew(tmp_path: Path, above: Above) -> None:
         Rig(tmp_path, upstream=upstream.url, NOTIFY_SOCKET=above.path, RELAY_PRICES=str(prices)).start() as rig,
     ):
         rig.submit({"prompt": "x", "requestId": "before"})
-        before = rig.finished("before")
+        earlier = rig.finished("before")
         priced("100")
         rig.worker.signal(signal.SIGHUP)
         with ended(handed_to(above)):
             assert rig.worker.wait(30) == 0
             rig.submit({"prompt": "x", "requestId": "after"})
-            assert rig.finished("after")["costUsd"] == pytest.approx(100 * before["costUsd"])
+            assert rig.finished("after")["costUsd"] == pytest.approx(100 * earlier["costUsd"])
 
 
 def test_an_api_hands_its_port_over(tmp_path: Path, above: Above) -> None:
-    """The new one listens where the old one did, which has ended; nobody was refused."""
+    """The new process listens on the same port, the old one has ended, and no request was refused."""
     with Rig(tmp_path, NOTIFY_SOCKET=above.path) as rig:
         rig.start_api()
         answers: list[int] = []
@@ -114,16 +114,16 @@ def test_an_api_hands_its_port_over(tmp_path: Path, above: Above) -> None:
         rig.api.signal(signal.SIGHUP)
         with ended(handed_to(above)):
             assert rig.api.wait(30) == 0
-            before = len(answers)
-            eventually(lambda: len(answers) > before + 5)
+            earlier = len(answers)
+            eventually(lambda: len(answers) > earlier + 5)
             stop.set()
             caller.join(30)
             assert set(answers) == {202}
             assert sum(rig.get("/api/overview")["jobs"].values()) == len(answers)
 
 
-def test_a_stop_keeps_nobody_waiting_and_cuts_nobody_off(tmp_path: Path) -> None:
-    """Who waits for a result is told at once that it is not there yet; who has begun to ask is still answered."""
+def test_a_stop_ends_waits_and_finishes_requests(tmp_path: Path) -> None:
+    """A request that waits for a result is answered at once; one that is being sent is still answered."""
     with Rig(tmp_path) as rig:
         rig.start_api()
         rig.submit({"prompt": "x", "requestId": "r-1", "delay": "1h"})
@@ -145,8 +145,8 @@ def test_a_stop_keeps_nobody_waiting_and_cuts_nobody_off(tmp_path: Path) -> None
 
 
 def asking(rig: Rig, what: str, rest: bytes) -> socket.socket:
-    """A connection on which a request was begun."""
+    """A connection with an incomplete request."""
     host, port = rig.url.removeprefix("http://").split(":")
-    made = socket.create_connection((host, int(port)), timeout=30)
-    made.sendall(f"{what} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode() + rest)
-    return made
+    connection = socket.create_connection((host, int(port)), timeout=30)
+    connection.sendall(f"{what} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode() + rest)
+    return connection

@@ -1,4 +1,4 @@
-"""Cancels, deadlines, drains that are outlasted and workers that freeze: real processes, judged from outside."""
+"""Cancels, deadlines, exceeded drains and frozen workers, through real processes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def upstream() -> Iterator[FakeClaude]:
-    """Begins every answer to a prompt with `long` in it, and does not end it."""
+    """Starts every answer to a prompt with `long` in it, and does not end it."""
     with FakeClaude() as fake:
         fake.when("long", head(), started(), *written("half an answer"), Wait(threading.Event()))
         yield fake
@@ -28,7 +28,7 @@ def upstream() -> Iterator[FakeClaude]:
 def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
     tmp_path: Path, upstream: FakeClaude, hook: Receiver
 ) -> None:
-    """Each ends as it should, with what it had; whoever waits is told."""
+    """Each ends as it should, with its partial answer; a waiting request is answered."""
     with Rig(tmp_path, upstream=upstream.url, RELAY_DRAIN="1s").start() as rig:
         url = hook.url("/hook")
         rig.submit({"prompt": "warm-up", "requestId": "warm-up"})
@@ -44,7 +44,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
         eventually(lambda: len(upstream.books) == 6 and rig.get("/api/jobs/cancelled")["partialResponse"], within=40)
 
         assert rig.post("/api/jobs/cancelled/cancel").status_code == 200
-        ended = {one.json["requestId"]: one.json for one in hook.wait_for(2, timeout=20)}
+        ended = {item.json["requestId"]: item.json for item in hook.wait_for(2, timeout=20)}
         assert {name: body["errorType"] for name, body in ended.items()} == {
             "cancelled": "cancelled",
             "late": "deadline",
@@ -61,7 +61,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
         assert all(rig.get(f"/api/jobs/{name}")["possibleDuplicateCharge"] for name in ("again", "partial", "held"))
         assert len(upstream.books) == 6
 
-        rig.start_worker()  # the one to be tried again is tried once more, and then it is over
+        rig.start_worker()  # the interrupted one has one more attempt, and then it ends
         eventually(lambda: len(upstream.books) == 7)
         rig.worker.signal(TERM)
         rig.worker.signal(TERM)  # at once
@@ -73,7 +73,7 @@ def test_a_call_is_stopped_by_a_cancel_a_deadline_and_a_planned_stop(
 def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
     tmp_path: Path, upstream: FakeClaude, hook: Receiver
 ) -> None:
-    """Stopped past its lease: another makes the call, and one outcome is stored and delivered."""
+    """Stopped past its lease: another worker makes the call, and one outcome is stored and delivered."""
     go_on = threading.Event()
     upstream.then(head(), started(), *written("from the frozen one"), Wait(go_on), *stopped())
     with Rig(tmp_path, upstream=upstream.url, RELAY_LEASE="2s").start() as rig:
@@ -85,7 +85,7 @@ def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
         [delivered] = hook.wait_for(1, timeout=30)
         go_on.set()
         frozen.signal(CONT)
-        eventually(lambda: "lost" in frozen.said() or "refused" in frozen.said(), within=20)
+        eventually(lambda: "lost" in frozen.output() or "refused" in frozen.output(), within=20)
 
         assert delivered.json["response"] == "Hello from the fake."
         assert delivered.json["possibleDuplicateCharge"]
@@ -95,10 +95,10 @@ def test_a_frozen_worker_loses_its_job_and_its_late_result_is_refused(
 
 
 @pytest.mark.parametrize("kept_by", ["a lock on the store", "a pause of the worker"])
-def test_a_call_is_not_taken_from_who_could_not_renew_its_lease(
+def test_a_call_is_not_taken_back_from_a_worker_that_could_not_renew_its_lease(
     tmp_path: Path, upstream: FakeClaude, kept_by: str
 ) -> None:
-    """For longer than a lease nobody could write, or the worker stood still as a whole: its call goes on, paid once."""
+    """For longer than a lease the store was locked, or the worker paused: its call goes on, paid once."""
     import apsw
 
     go_on = threading.Event()
@@ -117,7 +117,7 @@ def test_a_call_is_not_taken_from_who_could_not_renew_its_lease(
             rig.worker.signal(STOP)
             time.sleep(7)
             rig.worker.signal(CONT)
-        time.sleep(4)  # two looks at who stands still
+        time.sleep(4)  # two checks for stale leases
         go_on.set()
 
         assert rig.finished("r-1")["status"] == "completed"

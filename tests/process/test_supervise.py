@@ -1,4 +1,4 @@
-"""`serve --with-worker`: both daemons in one container, kept up and brought down together."""
+"""`serve --with-worker`: both daemons in one container, restarted and stopped together."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def rig(tmp_path: Path):
 
 
 def children(pid: int) -> dict[str, int]:
-    """What the supervisor keeps, by verb."""
-    found = {}
+    """The supervisor's processes by verb."""
+    pids = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
-        if len(words) > 1:  # what has ended and is not buried yet has no words
-            found[words[-2]] = int(child)
-    return found
+        if len(words) > 1:  # a zombie has no arguments
+            pids[words[-2]] = int(child)
+    return pids
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def another(process: subprocess.Popen[bytes], verb: str, than: int) -> Callable[
     return look
 
 
-def test_whichever_ends_is_started_again_and_no_job_is_lost(rig, supervisor):
+def test_a_daemon_that_ends_is_restarted_and_no_job_is_lost(rig, supervisor):
     eventually(lambda: rig.http.get(f"{rig.url}/health/ready", timeout=5).status_code == 200, within=40)
     rig.submit({"prompt": "[sandbox: slow 3s] x", "requestId": "r-1"})
     eventually(lambda: rig.status("r-1")["status"] == "processing", within=20)
@@ -78,7 +78,7 @@ def test_whichever_ends_is_started_again_and_no_job_is_lost(rig, supervisor):
     assert rig.finished("r-1", within=60)["status"] == "completed"
 
 
-def test_a_signal_reaches_both_and_the_end_is_a_good_one(rig, supervisor):
+def test_a_signal_reaches_both_and_the_exit_code_is_0(rig, supervisor):
     eventually(lambda: rig.http.get(f"{rig.url}/health/ready", timeout=5).status_code == 200, within=40)
     kept = children(supervisor.pid)
     supervisor.send_signal(signal.SIGTERM)

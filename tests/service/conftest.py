@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,4 +67,4 @@ def store(new_store: NewStore, clock: Clock) -> Store:
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietNotifier(), Policy())
+    return Relay(store, QuietNotifier(), Policy(), rng=random.Random(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ REMIND = Policy(public_url=PUBLIC, ack_remind=1800.0)
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietNotifier(), REMIND)
+    return Relay(store, QuietNotifier(), REMIND, rng=random.Random(1))
 
 
 def finished(relay: Relay, name: str, **fields: Any) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def test_success_and_failure_carry_the_address_in_what_is_sent(relay: Relay, clo
 
 
 def test_the_seed_callback_has_no_address(store: Store, clock: Clock) -> None:
-    relay = Relay(store, QuietNotifier(), Policy(public_url=PUBLIC, callback="seed"))
+    relay = Relay(store, QuietNotifier(), Policy(public_url=PUBLIC, callback="seed"), rng=random.Random(2))
     body = finished(relay, "a")
     [(_, sent)] = deliver(relay, clock)
 
@@ -101,7 +102,7 @@ def test_the_seed_callback_has_no_address(store: Store, clock: Clock) -> None:
 
 
 def test_without_a_public_url_there_is_no_address(store: Store) -> None:
-    relay = Relay(store, QuietNotifier(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(3))
 
     assert finished(relay, "a")["ackUrl"] is None
 
@@ -125,12 +126,12 @@ def test_a_token_outlives_the_process(relay: Relay, store: Store) -> None:
     """Another process on the same store accepts the tokens of this one."""
     body = finished(relay, "a")
 
-    assert Relay(store, QuietNotifier(), Policy()).acks.ack(token(body)).request_id == "a"
+    assert Relay(store, QuietNotifier(), Policy(), rng=random.Random(4)).acks.ack(token(body)).request_id == "a"
 
 
 def test_another_relays_token_is_unknown(relay: Relay, tmp_path: Path) -> None:
     other = SqliteStore(tmp_path / "other.db")
-    made = token(finished(Relay(other, QuietNotifier(), REMIND), "a"))
+    made = token(finished(Relay(other, QuietNotifier(), REMIND, rng=random.Random(5)), "a"))
     other.close()
     with pytest.raises(NotFound):
         relay.acks.ack(made)  # before there is a secret here
@@ -210,7 +211,7 @@ def test_a_reminder_is_the_same_delivery_once(relay: Relay, store: Store, clock:
     [(webhook_id, body)] = deliver(relay, clock)
     assert sent[webhook_id] == body and json.loads(body)["requestId"] == "forgotten"
     clock.advance(DAY)
-    assert Relay(store, QuietNotifier(), REMIND).acks.remind() == 0
+    assert Relay(store, QuietNotifier(), REMIND, rng=random.Random(6)).acks.remind() == 0
     events = [event["event"] for event in relay.queries.job_details(JobRef(request_id="forgotten"))["events"]]
     assert events.count("ack_reminded") == 1 and events.count("delivered") == 2
     assert unacked(relay) == ["forgotten"]
@@ -234,7 +235,7 @@ def test_results_for_which_no_reminder_is_sent(relay: Relay, store: Store, clock
 
 
 def test_no_reminder_is_sent_unless_configured(store: Store, clock: Clock) -> None:
-    relay = Relay(store, QuietNotifier(), Policy(public_url=PUBLIC))
+    relay = Relay(store, QuietNotifier(), Policy(public_url=PUBLIC), rng=random.Random(7))
     made = token(finished(relay, "acked"))
     finished(relay, "forgotten")
     deliver(relay, clock)

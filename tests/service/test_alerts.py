@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def disk() -> list[str]:
 @pytest.fixture
 def relay(tmp_path: Path, clock: Clock, disk: list[str]) -> Iterator[Relay]:
     store = SqliteStore(tmp_path / "relay.db", clock=clock)
-    relay = Relay(store, QuietNotifier(), Policy(), disk_problem=lambda: disk[0] if disk else None)
+    relay = Relay(
+        store, QuietNotifier(), Policy(), disk_problem=lambda: disk[0] if disk else None, rng=random.Random(7)
+    )
     relay.alerts._clock = clock
     yield relay
     relay.close()
@@ -73,7 +76,7 @@ def test_a_restart_repeats_no_alert(relay: Relay, clock: Clock, tmp_path: Path) 
     raised(relay)
     store = SqliteStore(tmp_path / "relay.db", clock=clock)
     try:
-        assert raised(Relay(store, QuietNotifier(), Policy())) == []
+        assert raised(Relay(store, QuietNotifier(), Policy(), rng=random.Random(2))) == []
     finally:
         store.close()
 
@@ -260,19 +263,19 @@ def test_a_process_without_network_sets_the_trigger_once_a_minute(relay: Relay, 
     offline = AlertSender(
         relay, FakeSender(Reply()), url=None, leave_word=lambda: set_at.append(clock.now), clock=clock
     )
-    offline._ask()
+    offline._trigger_sending()
     assert set_at == []  # all is well
     without_worker(relay, clock)
     began = clock.now
     for _ in range(65):
-        offline._ask()
+        offline._trigger_sending()
         clock.advance(2)
     assert [round(at - began) for at in set_at] == [0, 60, 120]
 
     online = AlertSender(relay, FakeSender(Reply(status=204)), url="https://ops.example/", clock=clock)
     assert online.once() == 1
     clock.advance(61)
-    offline._ask()
+    offline._trigger_sending()
     assert len(set_at) == 3
 
 
@@ -286,11 +289,11 @@ def test_the_trigger_is_not_set_while_a_worker_can_send(relay: Relay, clock: Clo
     park(relay)
     with_worker(relay, clock)
     assert raised(relay) == ["queue_parked"]
-    offline._ask()
+    offline._trigger_sending()
     assert set_at == []
 
     clock.advance(61)
-    offline._ask()
+    offline._trigger_sending()
     assert len(set_at) == 1
 
 
@@ -303,10 +306,10 @@ def test_a_trigger_that_fails_is_set_again_within_a_minute(relay: Relay, clock: 
 
     offline = AlertSender(relay, FakeSender(Reply()), url=None, leave_word=leave, clock=clock)
     without_worker(relay, clock)
-    offline._ask()
-    offline._ask()
+    offline._trigger_sending()
+    offline._trigger_sending()
     clock.advance(61)
-    offline._ask()
+    offline._trigger_sending()
 
     assert len(tries) == 2
 
@@ -361,11 +364,11 @@ def test_a_process_without_a_network_uses_up_no_attempts(relay: Relay) -> None:
     raised(relay)
     offline, online = FakeSender(Reply(error="network is unreachable", local_fault=True)), FakeSender(Reply(status=204))
     for _ in range(3):
-        assert AlertSender(relay, offline, url="https://ops.example/")._tell() >= 60
+        assert AlertSender(relay, offline, url="https://ops.example/")._send_due() >= 60
     alert = relay.alerts.claim()
     assert alert is not None and alert.attempts == 1
     relay.alerts.release(alert)
-    AlertSender(relay, online, url="https://ops.example/")._tell()
+    AlertSender(relay, online, url="https://ops.example/")._send_due()
 
     assert online.ids == offline.ids[:1] and len(set(offline.ids)) == 1
     assert relay.alerts.claim() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -22,7 +23,7 @@ DOWN = a_failure(sent=False, reason="connect")
 @pytest.fixture
 def relay(store: Store) -> Iterator[Relay]:
     policy = Policy(batch_linger=0.0, batch_size=5)
-    relay = Relay(store, QuietNotifier(), policy)
+    relay = Relay(store, QuietNotifier(), policy, rng=random.Random(1))
     yield relay
     relay.close()
 
@@ -119,7 +120,7 @@ def test_live_calls_hear_from_a_batch_that_the_line_is_down(relay: Relay) -> Non
 def test_an_error_that_needs_a_live_call_is_no_failed_attempt(store: Store, failure: Failure) -> None:
     """A live call continues after a pause, and puts a schema into the prompt, within one attempt: one must be left."""
     policy = Policy(batch_linger=0.0, call_attempts=1)
-    relay = Relay(store, QuietNotifier(), policy)
+    relay = Relay(store, QuietNotifier(), policy, rng=random.Random(2))
     wait_for_a_batch(relay, 1)
     relay.batches.plan("w")
     batch = taken(relay)

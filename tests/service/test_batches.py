@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -35,20 +36,23 @@ class NoFetcher:
 class World:
     """A relay, an upstream and any number of workers; time is real."""
 
-    def __init__(self, store: Store, **policy: Any) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.time, **policy: Any) -> None:
+        self.clock = clock
         self.fake = FakeClaude().start()
         self.shelf = Shelf()
         self.fake.otherwise = live(self.shelf)
         self.shelf.on(self.fake)
         known = dict(batch_linger=0.0, batch_poll=(0.01, 0.05), batch_settle=0.0, delivery_delay=0.0, backoff_base=0.0)
         self.store = store
-        self.relay = Relay(self.store, QuietNotifier(), Policy(**(known | policy)))
+        self.relay = Relay(self.store, QuietNotifier(), Policy(**(known | policy)), rng=random.Random(1))
         self.claude = AnthropicMessages(api_key="sk-ant-x", prices=load_prices(None), base_url=self.fake.url)
         self.api = self.claude.batches()
         self.worker = self.another("w")
 
     def another(self, name: str, **fields: Any) -> BatchRunner:
-        return BatchRunner(self.relay, self.api, Files(self.relay, NoFetcher()), worker=name, **fields)
+        return BatchRunner(
+            self.relay, self.api, Files(self.relay, NoFetcher()), worker=name, **({"clock": self.clock} | fields)
+        )
 
     def submit(self, name: str, prompt: str | None = None, **fields: Any) -> None:
         request = {"prompt": prompt or f"job {name}", "options": {"model": "claude-sonnet-5-5", "maxTokens": 50}}
@@ -467,9 +471,32 @@ def test_auto_is_live_where_there_is_none(world: World) -> None:
     assert world.relay.batches.plan("w") is None
 
 
+class RunningClock:
+    """Wall-clock time that runs, and can be advanced."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        self._ahead += seconds
+
+
+#: In seconds: needBy from its submit, the margin before it, and how long before it a batch is given up, or left behind.
+NEEDED_IN, MARGIN = 7200.0, 600.0
+GIVEN_UP, LEFT = NEEDED_IN - 1.25 * MARGIN + 1.0, NEEDED_IN - MARGIN + 1.0
+
+
 @pytest.fixture
-def hasty(new_store: NewStore) -> Iterator[World]:
-    world = World(new_store(), batch_margin=0.4)
+def running_clock() -> RunningClock:
+    return RunningClock()
+
+
+@pytest.fixture
+def hasty(new_store: NewStore, running_clock: RunningClock) -> Iterator[World]:
+    world = World(new_store(clock=running_clock), clock=running_clock, batch_margin=MARGIN)
     yield world
     world.close()
 
@@ -485,28 +512,32 @@ def called_live(world: World) -> Any:
     return world.relay.execution.complete(claimed, done)  # type: ignore[arg-type]
 
 
-def test_auto_that_is_not_back_in_time_is_given_up_and_called_live(hasty: World) -> None:
+def test_auto_that_is_not_back_in_time_is_given_up_and_called_live(hasty: World, running_clock: RunningClock) -> None:
     """Its batch is cancelled first, so that nothing is paid twice; it is back before its needBy."""
-    need_by = time.time() + 2
+    need_by = running_clock() + NEEDED_IN
     hasty.submit("a", "slow-batch", mode="auto", need_by=need_by)
     hasty.until(lambda: hasty.job("a").sent)
+    running_clock.advance(GIVEN_UP)
     hasty.until(lambda: hasty.job("a").lane == "live")
     called_live(hasty)
     body = hasty.result("a")
 
-    assert time.time() < need_by
+    assert running_clock() < need_by
     assert (body["status"], body["mode"], body["savedUsd"]) == ("completed", "live", 0.0)
     assert "possibleDuplicateCharge" not in body
     assert not hasty.shelf.paid
     assert [call["outcome"] for call in hasty.record("a")["calls"]] == ["given_up", "completed"]
 
 
-def test_a_batch_that_does_not_end_when_it_is_given_up_costs_twice_and_says_so(hasty: World) -> None:
-    hasty.submit("a", mode="auto", need_by=time.time() + 2)
+def test_a_batch_that_does_not_end_when_it_is_given_up_costs_twice_and_says_so(
+    hasty: World, running_clock: RunningClock
+) -> None:
+    hasty.submit("a", mode="auto", need_by=running_clock() + NEEDED_IN)
     hasty.shelf.span = 3.0
     hasty.until(lambda: hasty.job("a").sent)
     for batch in hasty.shelf.batches.values():
         batch.unstoppable = True
+    running_clock.advance(LEFT)
     hasty.until(lambda: hasty.job("a").lane == "live")
     called_live(hasty)
 
@@ -537,13 +568,14 @@ def test_a_job_that_leaves_while_its_batch_is_packed_does_not_go_along(world: Wo
     assert (call["outcome"], call["sent"]) == ("cancelled", False)
 
 
-def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World) -> None:
+def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World, running_clock: RunningClock) -> None:
     """Promoted, but nothing was sent yet: the answer that is paid for is the one that counts."""
     hasty.shelf.span = 1.9
-    hasty.submit("a", mode="auto", need_by=time.time() + 2)
+    hasty.submit("a", mode="auto", need_by=running_clock() + NEEDED_IN)
     hasty.until(lambda: hasty.job("a").sent)
     for batch in hasty.shelf.batches.values():
         batch.unstoppable = True
+    running_clock.advance(LEFT)
     hasty.until(lambda: hasty.job("a").lane == "live")
     hasty.ended("a")
 
@@ -551,12 +583,13 @@ def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World) -> None:
     assert not hasty.relay.execution.claim("w", limit=1)
 
 
-def test_auto_that_was_not_even_sent_goes_live_in_time(new_store: NewStore) -> None:
-    """Throttled, or not yet in a batch: its needBy decides."""
-    world = World(new_store(), batch_margin=0.4, batch_linger=3600.0)
+def test_auto_that_was_not_even_sent_goes_live_in_time(new_store: NewStore, running_clock: RunningClock) -> None:
+    """Throttled, or still gathering: what matters is when it is needed."""
+    world = World(new_store(clock=running_clock), clock=running_clock, batch_margin=MARGIN, batch_linger=36_000.0)
     try:
-        world.submit("a", mode="auto", need_by=time.time() + 1.2)
+        world.submit("a", mode="auto", need_by=running_clock() + NEEDED_IN)
         assert world.job("a").lane == "batch"
+        running_clock.advance(LEFT)
         world.until(lambda: world.job("a").lane == "live")
         assert world.job("a").calls == 0
     finally:

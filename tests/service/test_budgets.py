@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    relay = Relay(store, QuietNotifier(), Policy(), prices=load_prices(None))
+    relay = Relay(store, QuietNotifier(), Policy(), prices=load_prices(None), rng=random.Random(1))
     relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)
     return relay
 
@@ -163,7 +164,7 @@ def test_a_deadline_that_passes_while_its_key_has_nothing_left_ends_nothing(rela
 
 def test_a_batch_job_that_is_called_live_reserves_the_full_price(store: Store) -> None:
     """With the batch price reserved, twice as many would start as the budget allows."""
-    relay = Relay(store, QuietNotifier(), Policy(batch_linger=0.0), prices=load_prices(None))
+    relay = Relay(store, QuietNotifier(), Policy(batch_linger=0.0), prices=load_prices(None), rng=random.Random(7))
     relay.keys.add("make", frozenset({Scope.SUBMIT}), daily_budget_usd=0.05)
     jobs(relay, 12, mode="batch")
     batch = relay.batches.plan("w")

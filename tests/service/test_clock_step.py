@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def machine() -> Machine:
 
 def a_relay(path: Path, machine: Machine) -> Relay:
     store = SqliteStore(path, clock=lambda: machine.wall)
-    return Relay(store, QuietNotifier(), Policy(), read_clocks=machine.clocks)
+    return Relay(store, QuietNotifier(), Policy(), read_clocks=machine.clocks, rng=random.Random(1))
 
 
 @pytest.fixture

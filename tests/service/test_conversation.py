@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 from typing import Any
 
 import pytest
@@ -188,7 +189,7 @@ def test_model_system_prompt_and_tools_are_inherited(relay: Relay) -> None:
 
 def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock: Clock) -> None:
     """Intake fitted them to the default model, and the inherited model may be retired. The 202 warns of both."""
-    relay = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"))
+    relay = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"), rng=random.Random(7))
     plain = {"effort": {"supported": False}}
     listed = [{"id": "claude-haiku-4-5", "line": "haiku", "capabilities": plain}, {"id": "claude-sonnet-5-5"}]
     relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
@@ -200,7 +201,7 @@ def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock
 
     listed[0]["lifecycle"] = "retired"
     relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
-    later = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"))
+    later = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"), rng=random.Random(8))
     [retired] = hand_in(later, "three", "one")
     assert "claude-haiku-4-5 was retired" in retired and "claude-sonnet-5-5 is asked instead" in retired
     assert claim(later).job.model == "claude-sonnet-5-5"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ def test_the_migration_sums_up_the_ledger(tmp_path: Path) -> None:
     old.pragma("user_version", costs.number - 1)
     old.close()
     store = SqliteStore(path)
-    relay = Relay(store, QuietNotifier(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(1))
 
     assert rows(relay, "model") == {"m": (2, 0.5, 1), "purged": (0, 3.25, 0)}
     assert rows(relay, "day") == {"1970-01-01": (0, 3.0, 0), "1970-01-02": (2, 0.75, 1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietNotifier(), Policy(webhook_schedule=(5.0, 30.0, 300.0)))
+    return Relay(store, QuietNotifier(), Policy(webhook_schedule=(5.0, 30.0, 300.0)), rng=random.Random(1))
 
 
 def answered(relay: Relay, *names: str, url: str = f"{DEAD}/x", **fields: object) -> None:
@@ -209,7 +210,7 @@ def test_a_large_answer_is_cut_for_the_webhook_and_whole_at_the_address_it_names
     store: SqliteStore, clock: Clock
 ) -> None:
     policy = Policy(callback_max=1024, public_url="https://relay.example/base/")
-    relay = Relay(store, QuietNotifier(), policy)
+    relay = Relay(store, QuietNotifier(), policy, rng=random.Random(2))
     relay.submit(a_submission("r-1", webhook_url=f"{DEAD}/x"))
     [one] = relay.execution.claim("w", limit=1)
     relay.execution.complete(one, a_completion("ø" * 4000))
@@ -247,7 +248,7 @@ def test_a_backlog_of_one_that_never_comes_back_ends_by_itself(relay: Relay, clo
 def test_deliveries_past_their_schedule_are_given_up_behind_a_backlog_of_younger_ones(
     store: Store, clock: Clock
 ) -> None:
-    relay = Relay(store, QuietNotifier(), Policy(webhook_schedule=(7200.0,)))
+    relay = Relay(store, QuietNotifier(), Policy(webhook_schedule=(7200.0,)), rng=random.Random(7))
     old = [f"old-{n}" for n in range(rules.FAILURES)]
     answered(relay, *old)
     clock.advance(2)
@@ -328,7 +329,7 @@ def test_without_their_key_a_callback_is_not_sent_without_its_headers(relay: Rel
     clock.advance(2)
     store = SqliteStore(path, clock=clock)
     try:
-        [one] = Relay(store, QuietNotifier(), Policy()).deliveries.claim("w", limit=1)
+        [one] = Relay(store, QuietNotifier(), Policy(), rng=random.Random(4)).deliveries.claim("w", limit=1)
         assert one.headers is None
     finally:
         store.close()

@@ -1,4 +1,4 @@
-"""Files from URLs on a real store: fetched once, stored with the job, erased with its content."""
+"""Files by URL on a real store: fetched once, stored with the job, erased with its content."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ URLS = [{"url": "https://a.example/1.pdf"}, {"url": "https://a.example/2.png", "
 R = JobRef(request_id="r")
 
 
-def go_on() -> None:
+def never() -> None:
     return None
 
 
 class FakeFetcher:
-    """A fake fetcher: a fixed result per URL, and a list of the fetches."""
+    """A fetcher with a result for each URL; counts the fetches."""
 
     def __init__(self, **results: Any) -> None:
         self.asked: list[str] = []
@@ -47,11 +47,11 @@ class FakeFetcher:
         name = url.rpartition("/")[2]
         self.asked.append(name)
         self.on_fetch()
-        result = self.results[name]
-        if isinstance(result, int):
-            return FetchResult(host="a.example", status=result)
+        data = self.results[name]
+        if isinstance(data, int):
+            return FetchResult(host="a.example", status=data)
         return FetchResult(
-            host="a.example", status=200, data=result[: most + 1], complete=True, too_large=len(result) > most
+            host="a.example", status=200, data=data[: most + 1], complete=True, too_large=len(data) > most
         )
 
 
@@ -61,15 +61,15 @@ def submit(relay: Relay, files: Any = URLS, **fields: Any) -> Any:
     return claimed
 
 
-def load(files: Files, claimed: Any, stop: Any = go_on) -> Any:
-    with files.whole(claimed, stop) as request:
+def completed(files: Files, claimed: Any, stop: Any = never) -> Any:
+    with files.with_files(claimed, stop) as request:
         return request
 
 
-def test_the_request_gets_the_bytes_and_the_details_show_the_hash(relay: Relay, clock: Clock) -> None:
+def test_the_request_gets_the_bytes_and_the_record_the_hash(relay: Relay, clock: Clock) -> None:
     claimed = submit(relay)
 
-    request = load(Files(relay, FakeFetcher(), clock=clock), claimed)
+    request = completed(Files(relay, FakeFetcher(), clock=clock), claimed)
 
     assert request["prompt"] == "Hei"
     assert request["files"] == [
@@ -97,7 +97,7 @@ def test_a_request_without_urls_is_not_changed(relay: Relay) -> None:
     claimed = submit(relay, files=[{"data": "JVBERi0=", "mediaType": "application/pdf"}])
     fetcher = FakeFetcher()
 
-    assert load(Files(relay, fetcher, in_hand=0), claimed) is claimed.request.request
+    assert completed(Files(relay, fetcher, memory=0), claimed) is claimed.request.request
     assert fetcher.asked == []
 
 
@@ -105,7 +105,7 @@ def test_a_fetched_file_is_not_fetched_again(relay: Relay, clock: Clock) -> None
     """Neither by a later attempt, nor by another worker, nor by a new run."""
     fetcher = FakeFetcher(**{"2.png": 503})
     claimed = submit(relay)
-    failure = load(Files(relay, fetcher), claimed)
+    failure = completed(Files(relay, fetcher), claimed)
     assert isinstance(failure, Failure)
     assert (failure.remedy, failure.sent) == (Remedy.RETRY, False)
     relay.execution.fail(claimed, failure)
@@ -114,34 +114,34 @@ def test_a_fetched_file_is_not_fetched_again(relay: Relay, clock: Clock) -> None
     fetcher.results["2.png"] = PNG
 
     [claimed] = relay.execution.claim("another", limit=1)
-    assert [file["mediaType"] for file in load(Files(relay, fetcher), claimed)["files"]] == [
+    assert [file["mediaType"] for file in completed(Files(relay, fetcher), claimed)["files"]] == [
         "application/pdf",
         "image/png",
     ]
     relay.execution.complete(claimed, a_completion())
     relay.retry(R)
     [claimed] = relay.execution.claim("w", limit=1)
-    assert len(load(Files(relay, fetcher), claimed)["files"]) == 2
+    assert len(completed(Files(relay, fetcher), claimed)["files"]) == 2
 
     assert fetcher.asked == ["1.pdf", "2.png", "2.png"]
 
 
-def test_a_missing_file_fails_the_job_at_once(relay: Relay) -> None:
+def test_a_file_that_is_not_there_fails_the_job_at_once(relay: Relay) -> None:
     claimed = submit(relay)
 
-    relay.execution.fail(claimed, load(Files(relay, FakeFetcher(**{"1.pdf": 404})), claimed))
+    relay.execution.fail(claimed, completed(Files(relay, FakeFetcher(**{"1.pdf": 404})), claimed))
 
     status = relay.queries.status(R)
     assert (status["status"], status["errorType"], status["attempts"]) == ("failed", "invalid_request", 1)
     assert status["error"].startswith("files[0] could not be fetched: a.example answered 404")
 
 
-def test_a_failing_file_server_is_retried_as_often_as_claude(relay: Relay, clock: Clock) -> None:
+def test_a_failing_file_server_gets_as_many_attempts_as_claude(relay: Relay, clock: Clock) -> None:
     """RELAY_CALL_ATTEMPTS, and then the job has failed without a call."""
     fetcher = FakeFetcher(**{"1.pdf": 500})
     claimed = submit(relay)
     for _ in range(3):
-        relay.execution.fail(claimed, load(Files(relay, fetcher), claimed))
+        relay.execution.fail(claimed, completed(Files(relay, fetcher), claimed))
         clock.advance(100)
         [claimed] = relay.execution.claim("w", limit=1) or [claimed]
 
@@ -152,22 +152,22 @@ def test_a_failing_file_server_is_retried_as_often_as_claude(relay: Relay, clock
 
 @pytest.mark.parametrize("files", [URLS, [{"data": "A" * 16}, URLS[1]]])
 def test_all_files_together_must_fit_a_request(relay: Relay, files: Any) -> None:
-    """What was sent along counts, too."""
+    """Inline files count, too."""
     claimed = submit(relay, files=files)
 
-    failure = load(Files(relay, FakeFetcher(), most=len(PDF) + len(PNG) - 1), claimed)
+    failure = completed(Files(relay, FakeFetcher(), most=len(PDF) + len(PNG) - 1), claimed)
 
     assert failure.type is ErrorType.TOO_LARGE
     assert failure.message.startswith("files[1] is too large")
 
 
-def test_a_cancel_stops_the_fetch(relay: Relay, clock: Clock) -> None:
+def test_a_cancel_ends_the_fetching(relay: Relay, clock: Clock) -> None:
     """Nothing more is fetched, nothing was sent, and the job has ended as cancelled."""
     claimed, fetcher, cancelled = submit(relay), FakeFetcher(), threading.Event()
     fetcher.on_fetch = cancelled.set
     why = Failure(type=ErrorType.CANCELLED, message="the job was cancelled", remedy=Remedy.FAIL)
 
-    failure = load(Files(relay, fetcher), claimed, lambda: why if cancelled.is_set() else None)
+    failure = completed(Files(relay, fetcher), claimed, lambda: why if cancelled.is_set() else None)
     relay.cancel(R)
     relay.execution.fail(claimed, failure)
 
@@ -177,38 +177,38 @@ def test_a_cancel_stops_the_fetch(relay: Relay, clock: Clock) -> None:
 
 
 def test_a_full_disk_does_not_fetch_again(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bytes in hand wait for the store."""
+    """The fetched bytes wait for the store."""
     claimed, fetcher = submit(relay, files=URLS[:1]), FakeFetcher()
-    keep, tries = relay.fetched_files.keep, []
+    keep, attempts = relay.fetched_files.keep, []
 
     def full(*args: Any, **kwargs: Any) -> None:
-        tries.append(1)
-        if len(tries) < 3:
+        attempts.append(1)
+        if len(attempts) < 3:
             raise StoreUnavailable("the disk is full")
         keep(*args, **kwargs)
 
     monkeypatch.setattr(relay.fetched_files, "keep", full)
-    monkeypatch.setattr("claude_relay.worker.files._PAUSE", 0.01)
+    monkeypatch.setattr("claude_relay.worker.store_retry._PAUSE", 0.01)
 
-    assert len(load(Files(relay, fetcher), claimed)["files"]) == 1
-    assert (len(tries), fetcher.asked) == (3, ["1.pdf"])
+    assert len(completed(Files(relay, fetcher), claimed)["files"]) == 1
+    assert (len(attempts), fetcher.asked) == (3, ["1.pdf"])
 
 
-def test_a_worker_that_lost_its_lease_stores_nothing(relay: Relay) -> None:
+def test_a_worker_that_lost_the_job_stores_nothing(relay: Relay) -> None:
     claimed = submit(relay)
     relay.execution.reap(claimed.job.id, claimed.token, why="the worker fell silent")
 
-    failure = load(Files(relay, FakeFetcher()), claimed)
+    failure = completed(Files(relay, FakeFetcher()), claimed)
 
     assert (failure.type, failure.sent) == (ErrorType.INTERRUPTED, False)
     assert relay.fetched_files.list(claimed) == []
 
 
-def test_retain_metadata_erases_the_files(relay: Relay, store: SqliteStore, clock: Clock) -> None:
-    """The bytes go with prompt and answer, and are gone from the file."""
+def test_metadata_alone_is_retained_on_request(relay: Relay, store: SqliteStore, clock: Clock) -> None:
+    """The bytes are erased with prompt and answer, also from the database file."""
     secret = b"%PDF-1.7 " + b"personal " * 100
     claimed = submit(relay, files=URLS[:1], retain=Retain.METADATA)
-    load(Files(relay, FakeFetcher(**{"1.pdf": secret})), claimed)
+    completed(Files(relay, FakeFetcher(**{"1.pdf": secret})), claimed)
     relay.execution.complete(claimed, a_completion())
     clock.advance(5)
     [sent] = relay.deliveries.claim("w", limit=1, at_once=1)
@@ -222,7 +222,7 @@ def test_retain_metadata_erases_the_files(relay: Relay, store: SqliteStore, cloc
 
 def test_the_purge_deletes_the_files(relay: Relay, store: SqliteStore, clock: Clock) -> None:
     claimed = submit(relay, webhook_url=None)
-    load(Files(relay, FakeFetcher()), claimed)
+    completed(Files(relay, FakeFetcher()), claimed)
     relay.execution.complete(claimed, a_completion())
     clock.advance(2 * DAY)
 
@@ -230,18 +230,18 @@ def test_the_purge_deletes_the_files(relay: Relay, store: SqliteStore, clock: Cl
     assert store.read(lambda tx: tx.files(claimed.job.id)) == []
 
 
-def test_the_files_in_memory_stay_within_the_budget(relay: Relay) -> None:
+def test_the_files_in_memory_never_exceed_the_budget(relay: Relay) -> None:
     """A second job's files wait until the first one's call has ended."""
     relay.submit(a_submission("r", request={"prompt": "1", "files": URLS[:1]}))
     relay.submit(a_submission("s", request={"prompt": "2", "files": URLS[:1]}))
     first, second = relay.execution.claim("w", limit=2)
-    files, done = Files(relay, FakeFetcher(), most=1000, in_hand=len(PDF)), threading.Event()
+    files, done = Files(relay, FakeFetcher(), most=1000, memory=len(PDF)), threading.Event()
 
     def run() -> None:
-        with files.whole(second, go_on):
+        with files.with_files(second, never):
             done.set()
 
-    with files.whole(first, go_on):
+    with files.with_files(first, never):
         other = threading.Thread(target=run)
         other.start()
         assert not done.wait(0.5)
@@ -250,20 +250,20 @@ def test_the_files_in_memory_stay_within_the_budget(relay: Relay) -> None:
     assert done.is_set()
 
 
-def test_a_job_that_waits_for_memory_is_not_stalled(relay: Relay) -> None:
-    """Room for them may be taken by calls of half an hour: a worker that waits for it is well, and is not shot."""
-    in_hand = InFlightCalls()
-    running = in_hand.add(submit(relay))
+def test_a_job_that_waits_for_its_files_is_not_stuck(relay: Relay) -> None:
+    """The memory may be used by calls of half an hour: a worker that waits for it does not hang, and is not killed."""
+    in_flight = InFlightCalls()
+    running = in_flight.add(submit(relay))
     running.started_at = running.progress_at = time.monotonic() - 4000
-    found: list[InFlightCall | None] = []
+    stalled: list[InFlightCall | None] = []
 
     class Waits(FakeFetcher):
         def fetch(self, url: str, *, most: int, stop: Any, room: Any) -> FetchResult:
             assert stop() is None
-            found.append(in_hand.stalled(time.monotonic(), longest=1920, silence=300))
+            stalled.append(in_flight.stalled(time.monotonic(), longest=1920, silence=300))
             return FetchResult(host="a.example", status=404)
 
-    caller = CallExecutor(relay, None, Files(relay, Waits()), pacing=Pacing(), ending=threading.Event())  # type: ignore[arg-type]
-    caller.run(running)
+    executor = CallExecutor(relay, None, Files(relay, Waits()), pacing=Pacing(), ending=threading.Event())  # type: ignore[arg-type]
+    executor.run(running)
 
-    assert found == [None]
+    assert stalled == [None]

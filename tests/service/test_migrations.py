@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import apsw
@@ -54,7 +55,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_store_of_the_first_release_goes_on(old: Path) -> None:
     """Every row is there, what points to it is held to it, and its jobs run."""
     store = SqliteStore(old)
-    relay = Relay(store, QuietNotifier(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(1))
     try:
         assert relay.queries.result(JobRef(request_id="r-1")) == b"{}"
         record = relay.queries.job_details(JobRef(request_id="r-0"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def overloaded(**fields: Any) -> Any:
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    return Relay(store, QuietNotifier(), Policy(model=SONNET))
+    return Relay(store, QuietNotifier(), Policy(model=SONNET), rng=random.Random(1))
 
 
 def submit(relay: Relay, name: str = "r", fallbacks: tuple[str, ...] = (OPUS, HAIKU), **fields: Any) -> None:

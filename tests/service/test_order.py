@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure
 
 @pytest.fixture
 def relay(store: Store) -> Iterator[Relay]:
-    relay = Relay(store, QuietNotifier(), Policy(max_queue=20))
+    relay = Relay(store, QuietNotifier(), Policy(max_queue=20), rng=random.Random(1))
     yield relay
     relay.close()
 
@@ -231,7 +232,7 @@ def test_a_repeat_of_what_was_accepted_is_known_again_in_a_full_house(store: Sto
     """A caller that was cut off repeats its request: a full queue does not matter for a known job."""
     full = "has 1 MiB left"
     room: list[str | None] = [None]
-    relay = Relay(store, QuietNotifier(), Policy(max_queue=2), disk_problem=lambda: room[0])
+    relay = Relay(store, QuietNotifier(), Policy(max_queue=2), disk_problem=lambda: room[0], rng=random.Random(7))
     relay.submit_many([a_submission("a"), a_submission("b")])
 
     def again() -> list[object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 
@@ -19,7 +20,7 @@ R = JobRef(request_id="r")
 
 @pytest.fixture
 def relay(store: Store) -> Relay:
-    relay = Relay(store, QuietNotifier(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(1))
     relay.submit(a_submission("r", webhook_url=None))
     return relay
 
@@ -52,7 +53,7 @@ def test_one_repair_and_no_more(relay: Relay, clock: Clock) -> None:
 
 
 def test_it_counts_against_the_tries_that_there_are(store: Store, clock: Clock) -> None:
-    relay = Relay(store, QuietNotifier(), Policy(call_attempts=1))
+    relay = Relay(store, QuietNotifier(), Policy(call_attempts=1), rng=random.Random(2))
     relay.submit(a_submission("r", webhook_url=None))
 
     assert unfit(relay, claim(relay, clock), "one").state is State.FAILED
@@ -108,7 +109,7 @@ def test_a_worker_that_lost_its_lease_goes_on_with_nothing(relay: Relay, clock: 
 
 def test_another_model_that_is_asked_instead_mends_the_answer_too(store: Store, clock: Clock) -> None:
     """Its attempts start from zero, and a pending repair stays with its run."""
-    relay = Relay(store, QuietNotifier(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(7))
     options = {"model": "claude-sonnet-5-5", "maxTokens": 100, "fallbackModels": ["claude-opus-5-5"]}
     relay.submit(a_submission("r", webhook_url=None, request={"prompt": "Hei", "options": options}))
     unfit(relay, claim(relay, clock), "one")

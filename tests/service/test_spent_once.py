@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ NOTHING_CAME: dict[str, Any] = dict(usage=FIRST, last_usage={}, cost_usd=None, p
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=Clock()), QuietNotifier(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db", clock=Clock()), QuietNotifier(), Policy(), rng=random.Random(1))
     relay.submit(a_submission("r", webhook_url=None))
     yield relay
     relay.close()
@@ -114,7 +115,7 @@ def test_a_worker_that_dies_before_a_word_came_pays_nothing_of_the_try_before(re
 def test_a_late_result_of_an_older_run_is_not_the_new_runs(relay: Relay) -> None:
     """It is in the ledger and in the sums; the new run's callback, and what it may cost, know nothing of it."""
     relay.submit(a_submission("b", webhook_url=None, mode="batch"))
-    relay = Relay(relay._store, QuietNotifier(), Policy(batch_linger=0.0, batch_settle=0.0))
+    relay = Relay(relay._store, QuietNotifier(), Policy(batch_linger=0.0, batch_settle=0.0), rng=random.Random(2))
     batches = relay.batches
     batch = batches.plan("w")
     assert batch is not None
@@ -138,7 +139,7 @@ def test_a_job_is_not_purged_before_its_late_result_is_booked(tmp_path: Path) ->
     """However short its retention: what a cancelled job's item costs belongs into the sums."""
     clock = Clock()
     policy = Policy(batch_linger=0.0, retention=60.0, retention_failed=60.0)
-    relay = Relay(SqliteStore(tmp_path / "other.db", clock=clock), QuietNotifier(), policy)
+    relay = Relay(SqliteStore(tmp_path / "other.db", clock=clock), QuietNotifier(), policy, rng=random.Random(3))
     relay.submit(a_submission("b", webhook_url=None, mode="batch"))
     batch = relay.batches.plan("w")
     assert batch is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,7 @@ DOWN = a_failure(sent=False, reason="connect")
 
 @pytest.fixture
 def relay(store: Store) -> Iterator[Relay]:
-    relay = Relay(store, QuietNotifier(), Policy())
+    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(1))
     yield relay
     relay.close()
 

@@ -1,4 +1,4 @@
-"""Things to test with, as they usually are; a test names only what it is about."""
+"""Builders with usual values; a test names only the fields that it is about."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _number = itertools.count(1)
 
 
 class QuietNotifier:
-    """Counts who would have been told."""
+    """Records notifications."""
 
     def __init__(self) -> None:
-        self.rung: list[tuple[str, ...]] = []
+        self.notified: list[tuple[str, ...]] = []
 
     def notify(self, job_ids: Sequence[str] = ()) -> None:
-        self.rung.append(tuple(job_ids))
+        self.notified.append(tuple(job_ids))
 
     def close(self) -> None: ...
 
 
 class Clock:
-    """Wall-clock time that stands still until it is told to go on."""
+    """Wall-clock time that changes only on `advance`."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now
@@ -38,9 +38,9 @@ class Clock:
 
 
 def a_submission(request_id: str | None = None, **fields: Any) -> Submission:
-    """A prompt for a webhook nobody calls."""
+    """A prompt with a webhook that no test calls."""
     request_id = request_id or f"r-{next(_number)}"
-    known: dict[str, Any] = dict(
+    defaults: dict[str, Any] = dict(
         request_id=request_id,
         body_hash=f"hash of {request_id}",
         request={"prompt": "Hei", "options": {"model": "claude-sonnet-5-5", "maxTokens": 100}},
@@ -48,12 +48,12 @@ def a_submission(request_id: str | None = None, **fields: Any) -> Submission:
         prompt_length=3,
         webhook_url="https://hook.example/x",
     )
-    return Submission(**(known | fields))
+    return Submission(**(defaults | fields))
 
 
 def a_completion(text: str = "Svar", **fields: Any) -> Completion:
-    """An answer."""
-    known: dict[str, Any] = dict(
+    """A completed call."""
+    defaults: dict[str, Any] = dict(
         text=text,
         model="claude-sonnet-5-5",
         stop_reason="end_turn",
@@ -61,9 +61,9 @@ def a_completion(text: str = "Svar", **fields: Any) -> Completion:
         message_id="msg_1",
         cost_usd=0.001,
     )
-    return Completion(**(known | fields))
+    return Completion(**(defaults | fields))
 
 
 def a_failure(kind: ErrorType = ErrorType.UPSTREAM, remedy: Remedy = Remedy.RETRY, **fields: Any) -> Failure:
-    """A try that did not work."""
+    """A failed attempt."""
     return Failure(type=kind, message=f"it was {kind.value}", remedy=remedy, **fields)

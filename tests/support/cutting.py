@@ -1,4 +1,4 @@
-"""A wire between a client and PostgreSQL that can be cut at the one moment that matters: around a COMMIT."""
+"""A proxy between a client and PostgreSQL that can cut the connection around a COMMIT."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import contextlib
 import socket
 import threading
 
-_COMMIT = b"; COMMIT\x00"  # of who writes
+_COMMIT = b"; COMMIT\x00"  # only writers send it in this form
 
 
 class CuttingWire:
     """
-    Forwards to `port` on loopback. Armed with `lose`, the next COMMIT of who writes is cut off, and later ones pass:
+    Forwards to `port` on loopback. Armed with `lose`, it cuts off the next COMMIT of a writer; later ones pass:
 
-    "answer": the server hears it and commits; the client never hears of that.
-    "request": the server never hears it.
+    "answer": the server commits, but the client gets no answer.
+    "request": the server never gets it.
     """
 
     def __init__(self, port: int) -> None:
@@ -33,7 +33,7 @@ class CuttingWire:
         self._listener.close()
 
     def lose(self, what: str, *, then_refuse: bool = False) -> None:
-        """The next COMMIT's `what`; `then_refuse`: and nobody gets through afterwards."""
+        """Lose `what` of the next COMMIT; with `then_refuse`, refuse connections afterwards."""
         self._then_refuse = then_refuse
         self._lose = what
 

@@ -1,4 +1,4 @@
-"""Wait on a condition, never on the clock."""
+"""Waiting for a condition instead of a fixed time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 
 def eventually(condition: Callable[[], T | None], *, within: float = 30.0, every: float = 0.02) -> T:
-    """The first truthy answer of `condition`; fails when there is none within that many seconds."""
+    """The first truthy result of `condition`; fails if there is none within that many seconds."""
     give_up = time.monotonic() + within
-    while not (answer := condition()):
+    while not (result := condition()):
         if time.monotonic() > give_up:
-            raise AssertionError(f"not within {within} s: the condition still answers {answer!r}")
+            raise AssertionError(f"not within {within} s: the condition is still {result!r}")
         time.sleep(every)
 
-    return answer
+    return result

@@ -1,5 +1,5 @@
 """
-A clock that a test sets while a process runs: `libfaketime` under it, its steady clock left alone.
+A wall clock that a test sets while a process runs, through `libfaketime`; the monotonic clock stays real.
 
     clock = FakeTime(tmp_path)
     with Rig(tmp_path, **clock.env) as rig:
@@ -17,7 +17,7 @@ from .needs import lacks
 
 _ROOT = Path(__file__).parents[2]
 _PLACES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib/faketime/libfaketimeMT.so.1")
-# The library's clock_nanosleep cannot do with a faked calendar beside a real steady clock: sleep in another way.
+# The library's clock_nanosleep fails with a faked wall clock and a real monotonic one: sleep in another way.
 _SLEEP = """
 import threading, time
 time.sleep = lambda seconds: threading.Event().wait(seconds) and None
@@ -25,11 +25,11 @@ time.sleep = lambda seconds: threading.Event().wait(seconds) and None
 
 
 class FakeTime:
-    """Settings for a process whose calendar is `set`, by seconds against the true one."""
+    """Environment of a process whose wall clock is `set` to an offset from the real one."""
 
     def __init__(self, folder: Path) -> None:
-        found = [path for place in _PLACES for path in Path("/").glob(place.lstrip("/"))]
-        if not found:
+        libraries = [path for place in _PLACES for path in Path("/").glob(place.lstrip("/"))]
+        if not libraries:
             lacks("libfaketime is not installed: apt-get install faketime")
         self._file = folder / "clock"
         shim = folder / "shim"
@@ -38,7 +38,7 @@ class FakeTime:
         self.by = 0.0
         self.set(0)
         self.env = {
-            "LD_PRELOAD": str(found[0]),
+            "LD_PRELOAD": str(libraries[0]),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "0",  # it is read once in each second
             "NO_FAKE_STAT": "1",
@@ -48,8 +48,9 @@ class FakeTime:
 
     def set(self, by: float, *pids: int) -> None:
         """
-        For these processes at the same moment, as a machine has one calendar: one that still wrote by the old one, when
-        another has heard of the new, would do what no real clock brings about.
+        Set the clock of these processes at the same moment, as a machine has one clock.
+
+        A process that still used the old time while another has the new one would do what no real clock causes.
         """
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -59,12 +60,12 @@ class FakeTime:
             fresh.write_text(f"{by:+.0f}\n")
             fresh.rename(self._file)
             this = int(time.time())
-            while pids and int(time.time()) == this:  # then each reads it anew before it does anything else
+            while pids and int(time.time()) == this:  # then each reads it again before it does anything else
                 time.sleep(0.01)
         finally:
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
 
     def now(self) -> float:
-        """What such a process takes the time to be."""
+        """The current time of such a process."""
         return time.time() + self.by

@@ -1,9 +1,8 @@
 """
-A network of its own for a test: with every inner address there is to listen on, and a name server that says what a
-test wants.
+A network namespace for a test, with every private address to listen on, and a name server under its control.
 
-`command()` is what enters it (namespaces of Linux: nothing of the machine changes); `furnish` is called inside. Then
-`Listeners` book every connection, wherever it went, and `Names` answers lookups.
+`command()` enters it (Linux namespaces: nothing of the machine changes); `furnish` is called inside. Then `Listeners`
+records every connection, and `Names` answers lookups.
 """
 
 from __future__ import annotations
@@ -23,26 +22,26 @@ import pytest
 
 from .needs import needs
 
-#: What is set while inside.
+#: The variable that is set inside.
 INSIDE = "RELAY_TEST_INNER_NET"
 
 
 def command(*args: str) -> list[str]:
-    """`args` as they run in a network of their own; the test ends here where the machine has none to give."""
+    """The command that runs `args` in a network namespace; skips the test where the machine has none."""
     unshare = needs("unshare", "util-linux")
     needs("ip", "iproute2")
-    # With processes of their own, so that all of them end with the first.
+    # With a PID namespace, so that all processes end with the first.
     spaces = ("--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
     for flags in (spaces, ("--map-root-user", *spaces)):
         if subprocess.run([unshare, *flags, "true"], capture_output=True).returncode == 0:
             return [unshare, *flags, "env", f"{INSIDE}=1", *args]
 
-    # Nothing that can be installed: so it is not a failure in CI either.
+    # Nothing can be installed for it: so it is not a failure in CI either.
     pytest.skip("this machine gives no namespaces (unshare --net --mount)")
 
 
 def furnish(folder: Path, addresses: Sequence[str], hosts: Mapping[str, str]) -> None:
-    """Give this network its addresses, its hosts file and itself as its name server."""
+    """Set up addresses, hosts file and name server of this namespace."""
     assert os.environ.get(INSIDE), "outside, this would change the machine itself"
     # A private copy of the mounts, whatever the machine shares.
     _run("mount", "--make-rprivate", "/")
@@ -69,7 +68,7 @@ def _run(*args: str) -> None:
 
 @dataclass(frozen=True)
 class Came:
-    """A connection: the address and port it came to, and the request's first line."""
+    """A connection: its destination address and port, and the first line of the request."""
 
     address: str
     port: int
@@ -77,7 +76,7 @@ class Came:
 
 
 class Listeners:
-    """Listen on every address there is, of both families, and answer HTTP with what `answers` has for the path."""
+    """Listens on every address of both families, and answers HTTP with `answers` of the path."""
 
     def __init__(self, *ports: int) -> None:
         self.answers: dict[str, tuple[int, bytes]] = {}
@@ -87,17 +86,17 @@ class Listeners:
         for port in ports:
             self._sockets.append(socket.create_server(("0.0.0.0", port), backlog=256))
             self._sockets.append(socket.create_server(("::", port), family=socket.AF_INET6, backlog=256))
-        for one in self._sockets:
-            threading.Thread(target=self._accept, args=(one,), daemon=True).start()
+        for listener in self._sockets:
+            threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
     def __enter__(self) -> Listeners:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in self._sockets:
+        for listener in self._sockets:
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
 
     @property
     def books(self) -> list[Came]:
@@ -135,9 +134,9 @@ class Listeners:
 
 class Names:
     """
-    A name server on 127.0.0.1: `records` has the addresses of each name, or a name that it is another word for.
+    A name server on 127.0.0.1: `records` has the addresses of each name, or the target of an alias.
 
-    Of a list of lists each query takes the next, the last for ever: that is how names are rebound.
+    Of a list of lists each query takes the next, and the last one repeats: that is DNS rebinding.
     """
 
     def __init__(self, records: Mapping[str, Sequence[str] | Sequence[Sequence[str]] | str]) -> None:
@@ -156,11 +155,11 @@ class Names:
     def _answer_all(self) -> None:
         while True:
             try:
-                query, whom = self._socket.recvfrom(4096)
+                query, client = self._socket.recvfrom(4096)
             except OSError:
                 return
             with contextlib.suppress(OSError, ValueError, IndexError):
-                self._socket.sendto(self._answer(query), whom)
+                self._socket.sendto(self._answer(query), client)
 
     def _answer(self, query: bytes) -> bytes:
         labels, at = [], 12
@@ -170,19 +169,19 @@ class Names:
         kind = {1: "A", 28: "AAAA"}.get(struct.unpack(">H", query[at + 1 : at + 3])[0], "?")
         name, question = ".".join(labels), query[12 : at + 5]
         self.asked.append((name, kind))
-        answers = list(self._found(name, kind))
-        known = name in self._records
-        head = query[:2] + struct.pack(">HHHHH", 0x8580 if known else 0x8583, 1, len(answers), 0, 0)
+        answers = list(self._records_of(name, kind))
+        exists = name in self._records
+        head = query[:2] + struct.pack(">HHHHH", 0x8580 if exists else 0x8583, 1, len(answers), 0, 0)
 
         return head + question + b"".join(answers)
 
-    def _found(self, name: str, kind: str) -> Iterator[bytes]:
+    def _records_of(self, name: str, kind: str) -> Iterator[bytes]:
         record = self._records.get(name, ())
         if isinstance(record, str):
             yield _record(name, 5, _wire(record))
-            yield from self._found(record, kind)
+            yield from self._records_of(record, kind)
             return
-        turns = [one for one in record if not isinstance(one, str)]
+        turns = [addresses for addresses in record if not isinstance(addresses, str)]
         if turns:
             nth = sum(asked == (name, kind) for asked in self.asked) - 1
             record = turns[min(nth, len(turns) - 1)]

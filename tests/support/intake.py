@@ -1,4 +1,4 @@
-"""The door, with judges that find nothing wrong unless a test says so."""
+"""Parsing of submissions, with checks that accept everything unless a test says otherwise."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ WEBP = base64.b64encode(b"RIFF\x24\x00\x00\x00WEBPVP8 ").decode()
 
 
 def defaults(**fields: Any) -> IntakeContext:
-    """What the door is told."""
-    known: dict[str, Any] = dict(model="claude-sonnet-5-5", check_url=url_problem, check_schema=lambda schema: None)
-    return IntakeContext(**(known | fields))
+    """The intake context, with some fields changed."""
+    context: dict[str, Any] = dict(model="claude-sonnet-5-5", check_url=url_problem, check_schema=lambda schema: None)
+    return IntakeContext(**(context | fields))
 
 
 def everything(**fields: Any) -> IntakeContext:
-    """The same in a version where nothing is still to come."""
+    """The same, with no option listed as not yet available."""
     return defaults(not_yet={}, **fields)
 
 
 def taken(body: Any, *, told: IntakeContext | None = None, **how: Any) -> Submission:
-    """The submission; a body that is not even a prompt gets one."""
+    """The parsed submission; a body without a prompt gets one."""
     return parse(_with_prompt(body), now=NOW, defaults=told or defaults(), **how)
 
 

@@ -1,4 +1,4 @@
-"""What a test needs of the machine: without it the test is skipped and counted on a laptop, and fails in CI."""
+"""Requirements of a test on the machine: without them it is skipped on a laptop, and fails in CI."""
 
 from __future__ import annotations
 

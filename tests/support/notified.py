@@ -1,4 +1,4 @@
-"""A socket that hears what is told to `$NOTIFY_SOCKET`: systemd's end of sd_notify, as far as tests need it."""
+"""A receiver for `$NOTIFY_SOCKET`: systemd's end of sd_notify, as far as tests need it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 class Above:
-    """Hears what is told, and closes what it is handed."""
+    """Receives notifications, and closes the file descriptors that come with them."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
-        self._said: list[str] = []
+        self._messages: list[str] = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(self.path)
         self._socket.setblocking(False)
@@ -24,19 +24,19 @@ class Above:
         self._socket.close()
 
     def heard(self) -> list[str]:
-        """What came since the last look, datagram by datagram."""
-        said = []
+        """The notifications since the last call, a datagram each."""
+        messages = []
         while True:
             try:
                 message, handles, _, _ = socket.recv_fds(self._socket, 4096, 4)
             except BlockingIOError:
-                self._said += said
-                return said
+                self._messages += messages
+                return messages
             for handle in handles:
                 os.close(handle)
-            said.append(message.decode())
+            messages.append(message.decode())
 
     def all(self) -> str:
-        """All that was ever told."""
+        """All notifications so far."""
         self.heard()
-        return "\n".join(self._said)
+        return "\n".join(self._messages)

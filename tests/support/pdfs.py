@@ -1,4 +1,4 @@
-"""PDFs to send: of so many pages, large, locked, or hostile."""
+"""PDFs to send: with a number of pages, large, or encrypted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def a_pdf(pages: int = 1, *, password: str | None = None, padding: int = 0) -> bytes:
-    """A real one; `padding` makes it that much larger."""
+    """A real PDF; `padding` makes it that many bytes larger."""
     from pypdf import PdfWriter
 
     writer = PdfWriter()
@@ -22,5 +22,5 @@ def a_pdf(pages: int = 1, *, password: str | None = None, padding: int = 0) -> b
 
 
 def a_file(data: bytes, **fields: Any) -> dict[str, Any]:
-    """As the door has stored it."""
+    """A file as stored with its request."""
     return {"data": base64.b64encode(data).decode(), "mediaType": "application/pdf", **fields}

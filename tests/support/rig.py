@@ -1,12 +1,12 @@
 """
-The real thing on loopback: `serve` and `worker` as processes, beside a local upstream and receiver with own books.
+A relay on loopback: `serve` and `worker` as processes, with a local upstream and receiver.
 
     with Rig(tmp_path, upstream=fake.url) as rig:
         rig.start()
         rig.submit({"prompt": "Hei", "webhookUrl": hook.url("/x")})
         rig.worker.kill()
 
-Judged from outside: what the callers, the upstream and the receiver saw.
+Tests check it from outside: at the callers, the upstream and the receiver.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ KEY = "test-key-of-the-rig"
 
 
 class Process:
-    """One daemon, with what it said."""
+    """One daemon, with its output."""
 
     def __init__(self, args: list[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> None:
         self.log = log
@@ -48,19 +48,19 @@ class Process:
     def alive(self) -> bool:
         return self._popen.poll() is None
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(errors="replace")
 
     def signal(self, number: int) -> None:
         self._popen.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL: no goodbye."""
+        """Send SIGKILL and wait."""
         self._popen.kill()
         self._popen.wait(10)
 
     def stop(self, timeout: float = 30) -> int:
-        """SIGTERM, and the exit code."""
+        """Send SIGTERM, wait, and return the exit code."""
         self._popen.terminate()
         return self._popen.wait(timeout)
 
@@ -69,7 +69,7 @@ class Process:
 
 
 class Rig:
-    """A relay in a folder of its own."""
+    """A relay in its own folder."""
 
     def __init__(self, folder: Path, *, upstream: str | None = None, **settings: str) -> None:
         self.folder = folder
@@ -107,26 +107,26 @@ class Rig:
         self.http.close()
 
     def start(self) -> Rig:
-        """Both daemons, ready."""
+        """Start both daemons and wait until they are ready."""
         self.start_api()
         self.start_worker()
         return self
 
     def start_api(self, **settings: str) -> Process:
-        """The API; the same port again after the first time."""
+        """Start the API; on the same port after the first time."""
         port = self.url.rpartition(":")[2] or "0"
         self.api = self._run("serve", **{"PORT": port, **settings})
         pattern = re.compile(r"http://127\.0\.0\.1:\d+")
-        found = eventually(lambda: self._speaks(self.api, pattern), within=30)
-        self.url = found.group(0)
+        match = eventually(lambda: self._find_output(self.api, pattern), within=30)
+        self.url = match.group(0)
         return self.api
 
     def start_worker(self, *, wait: bool = True, **settings: str) -> Process:
-        """A worker; `wait` until it has shown life."""
-        before = len(self._alive())
+        """Start a worker; `wait` until it holds its lock."""
+        alive = len(self._live_workers())
         self.worker = self._run("worker", **settings)
         if wait:
-            eventually(lambda: self._survived(self.worker) and len(self._alive()) > before, within=60)
+            eventually(lambda: self._check_running(self.worker) and len(self._live_workers()) > alive, within=60)
         return self.worker
 
     def submit(self, body: dict[str, Any], **headers: str) -> requests.Response:
@@ -142,7 +142,7 @@ class Rig:
         return self.get(f"/api/status/{request_id}")
 
     def finished(self, request_id: str, *, within: float = 30) -> dict[str, Any]:
-        """The status, once the run has ended."""
+        """Wait for the end of the run; returns the status."""
 
         def ended() -> dict[str, Any] | None:
             status = self.status(request_id)
@@ -151,7 +151,7 @@ class Rig:
         return eventually(ended, within=within)
 
     def command(self, *args: str, input: str | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
-        """One run of the command line on this relay's store."""
+        """Run one command on this relay's store."""
         return subprocess.run(
             [sys.executable, "-m", "claude_relay", *args],
             env={**self.env, **settings},
@@ -171,22 +171,22 @@ class Rig:
         self._processes.append(process)
         return process
 
-    def _speaks(self, process: Process, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        self._survived(process)
-        return pattern.search(process.said())
+    def _find_output(self, process: Process, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        self._check_running(process)
+        return pattern.search(process.output())
 
-    def _survived(self, process: Process) -> bool:
+    def _check_running(self, process: Process) -> bool:
         if not process.alive:
-            raise AssertionError(f"it ended by itself ({process.wait()}):\n{process.said()}")
+            raise AssertionError(f"the process ended by itself ({process.wait()}):\n{process.output()}")
         return True
 
-    def _alive(self) -> list[dict[str, Any]]:
-        """The workers that hold the lock of their own file: asked of the kernel, not of the product."""
+    def _live_workers(self) -> list[dict[str, Any]]:
+        """The workers that hold their lock, as the kernel has it, independent of the product."""
         import fcntl
 
         locks = []
         for path in (self.folder / "store" / "workers").glob("*.lock"):
-            with contextlib.suppress(FileNotFoundError), path.open() as file:  # others clear dead ones away
+            with contextlib.suppress(FileNotFoundError), path.open() as file:  # other workers delete those of dead ones
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:

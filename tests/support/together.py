@@ -1,4 +1,4 @@
-"""Writes that share a transaction: handed in while the writer is busy with another."""
+"""Writes in one group commit: submitted while the writer is busy with another."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from .eventually import eventually
 
 
 def together(store: SqliteStore, *writes: Callable[[], Any]) -> Sequence[Any]:
-    """What each of them answered, or raised; each is called in a thread of its own, and is one write to `store`."""
+    """The result or exception of each write; each runs in its own thread, and is one write to `store`."""
     busy, go_on = threading.Event(), threading.Event()
-    answers: list[Any] = [None] * len(writes)
+    results: list[Any] = [None] * len(writes)
 
     def run(number: int) -> None:
         try:
-            answers[number] = writes[number]()
+            results[number] = writes[number]()
         except Exception as exc:
-            answers[number] = exc
+            results[number] = exc
 
     threads = [threading.Thread(target=store.write, args=(lambda tx: busy.set() or go_on.wait(30),))]
     threads[0].start()
@@ -33,4 +33,4 @@ def together(store: SqliteStore, *writes: Callable[[], Any]) -> Sequence[Any]:
     for thread in threads:
         thread.join(30)
 
-    return answers
+    return results

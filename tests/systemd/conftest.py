@@ -1,4 +1,4 @@
-"""One box a session: a systemd with the relay installed; each test begins with an empty one."""
+"""One container per session: systemd with the relay installed; each test starts with an empty relay."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture
 def machine(installed: Machine) -> Machine:
-    """Nothing runs on it yet."""
+    """The machine without running daemons."""
     installed.fresh(RELAY_PROVIDER="sandbox")
     return installed
 
 
 @pytest.fixture
 def upstream(installed: Machine) -> Iterator[FakeClaude]:
-    """Anthropic's API, in the box's network."""
+    """A fake Anthropic API in the container's network."""
     fake = installed.inside(FakeClaude)
     with fake:
         yield fake

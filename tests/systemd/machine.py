@@ -1,4 +1,4 @@
-"""A server of our own with a real systemd, and a relay installed on it."""
+"""A container with a real systemd and an installed relay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ UPSTREAM_KEY = "sk-ant-the-key-of-the-box-0123456789"
 
 
 def needs_of_a_box() -> None:
-    """End the test here where no box can be started."""
+    """Skip the test where no container can be started."""
     if os.geteuid() != 0:
         lacks("a box with its own systemd needs root")
     for program, package in {"unshare": "util-linux", "nsenter": "util-linux", "ip": "iproute2"}.items():
@@ -43,7 +43,7 @@ def needs_of_a_box() -> None:
 
 
 class Machine:
-    """The box. `root` is its file system, as seen from here."""
+    """The container. `root` is its file system, as seen from the host."""
 
     def __init__(self, folder: Path, venv: Path) -> None:
         self._env = {**os.environ, "BOX_STATE": str(folder)}
@@ -63,7 +63,7 @@ class Machine:
         subprocess.run([BOX, "stop"], env=self._env, timeout=30)
 
     def run(self, *command: str, check: bool = True, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-        """A command as root in the box."""
+        """Run a command as root in the container."""
         done = subprocess.run(
             [BOX, "exec", *command],
             env=self._env,
@@ -77,11 +77,11 @@ class Machine:
         return done
 
     def inside(self, work: Callable[[], T]) -> T:
-        """Run `work` here, in a thread whose sockets are the box's."""
+        """Run `work` on the host, in a thread with the container's network."""
         return self._inside.submit(work).result()
 
     def inside_all(self, works: Sequence[Callable[[], T]]) -> list[T]:
-        """The same with many at once."""
+        """The same, many at once."""
         return list(self._inside.map(lambda work: work(), works))
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
@@ -98,33 +98,33 @@ class Machine:
         return dict(line.split("=", 1) for line in said.splitlines())
 
     def main_pid(self, unit: str) -> int:
-        """As the box counts."""
+        """The main pid, in the PID namespace of the container."""
         return int(self.show(unit, "MainPID")["MainPID"])
 
     def kill(self, unit: str, signal: str, *, whom: str = "main") -> None:
         self.systemctl("kill", f"--kill-who={whom}", f"--signal={signal}", unit)
 
     def journal(self, unit: str, *match: str) -> list[dict[str, Any]]:
-        """What it said since the test began, entry by entry."""
+        """The journal entries of a unit since the test began."""
         self.run("journalctl", "--sync")
         said = self.run("journalctl", "--unit", unit, "--since", self._since, "--output=json", *match).stdout
         return [json.loads(line) for line in said.splitlines()]
 
     def said(self, unit: str) -> str:
-        """All its messages."""
+        """All journal messages of a unit."""
         return "\n".join(str(entry.get("MESSAGE")) for entry in self.journal(unit))
 
     # --- the relay on it ---
 
     def install(self) -> None:
-        """Units, user and folders, as `make install` would."""
+        """Install units, user and folders, as `make install` does."""
         for unit in (ROOT / "systemd").glob("claude-relay*"):
             self.write(f"{UNITS}/{unit.name}", unit.read_text())
         self.run("systemd-sysusers", "/srv/src/systemd/sysusers.d/claude-relay.conf")
         self.systemctl("daemon-reload")
 
     def fresh(self, **settings: str) -> None:
-        """Nothing runs, nothing is stored, and the settings are these."""
+        """Stop everything, erase all data, and write these settings."""
         self._since = f"@{time.time():.6f}"
         units = (TARGET, SOCKET, API, WORKER, "claude-relay-worker@*.service", PATH, ALERTS)
         self.systemctl("kill", "--kill-who=all", "--signal=SIGKILL", API, WORKER, check=False)
@@ -142,7 +142,7 @@ class Machine:
         self.systemctl("daemon-reload")
 
     def upgrade(self, version: str, *, migration: str = "") -> None:
-        """Other code on the disk, and another step of the schema, until the next `fresh`."""
+        """Install another version, with another schema migration, until the next `fresh`."""
         step = f"{_PACKAGE}/storage/sqlite/migrations/9999_more.sql"
         self.run("sh", "-c", f"echo '{migration}' > $(echo {_PACKAGE})/storage/sqlite/migrations/9999_more.sql")
         if not migration:
@@ -150,17 +150,17 @@ class Machine:
         self.run("sh", "-c", f"sed -i 's/^__version__ = .*/__version__ = \"{version}\"/' {_PACKAGE}/__init__.py")
 
     def patience(self, seconds: float) -> None:
-        """For how long nobody misses a worker, and how often word is left of it; until the next `fresh`."""
-        self._set("core/alerts.py", "SILENCE", str(seconds))
-        self._set("worker/alerts.py", "WORD_EVERY", str(seconds))
+        """Set the worker timeout of alerts, and the interval of their trigger, until the next `fresh`."""
+        self._set("core/alerts.py", "WORKER_SILENCE", str(seconds))
+        self._set("worker/alert_sender.py", "TRIGGER_EVERY", str(seconds))
 
     def _set(self, module: str, name: str, value: str) -> None:
-        """Another constant in the code on the disk."""
+        """Change a constant in the installed code."""
         file = f"{_PACKAGE}/{module}"
         self.run("sh", "-c", f"grep -q '^{name} = ' {file} && sed -i 's/^{name} = .*/{name} = {value}/' {file}")
 
     def settings(self, **settings: str) -> None:
-        """What the sysadmin writes into the env file."""
+        """Write the env file."""
         wanted = {"RELAY_RATE_LIMIT": "off", "RELAY_RATE_LIMIT_SUBMIT": "off", "RELAY_DISK_FLOOR": "0", **settings}
         self.write(f"{ETC}/claude-relay.env", "".join(f"{name}={value}\n" for name, value in wanted.items()))
 
@@ -186,7 +186,7 @@ class Machine:
         return eventually(ended, within=within, every=0.1)
 
     def active(self, unit: str, *, other_than: int = 0, within: float = 30) -> int:
-        """Its main pid, once it is up (again)."""
+        """The main pid of a unit, once it is up (again)."""
 
         def up() -> int | None:
             told = self.show(unit, "ActiveState", "SubState", "MainPID")
@@ -196,7 +196,7 @@ class Machine:
         return eventually(up, within=within, every=0.1)
 
     def failed(self, unit: str, *, within: float = 30) -> dict[str, str]:
-        """What systemd says of it, once it is down for good."""
+        """The result of a unit, once it is down for good."""
 
         def down() -> dict[str, str] | None:
             told = self.show(unit, "ActiveState", "SubState", "ExecMainStatus", "NRestarts", "Result")

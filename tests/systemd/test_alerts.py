@@ -1,4 +1,4 @@
-"""A server whose worker is gone: the API notices and has no network, so somebody who has one is called to tell."""
+"""A server without a live worker: the API notices but has no network, so a unit with network sends the alert."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode
 
 
 def test_that_there_is_no_worker_is_told_from_a_server_whose_api_has_no_network(machine: Machine) -> None:
-    """Once each time that he is gone, signed; and nothing runs for it while all is well."""
+    """Once for each outage, signed; and no process runs for it otherwise."""
     machine.patience(15)
     machine.key("RELAY_WEBHOOK_SECRET", SECRET)
     with machine.inside(Receiver) as hook:

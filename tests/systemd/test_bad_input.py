@@ -1,4 +1,4 @@
-"""What a sysadmin may get wrong: each is a sentence that names the cure, the right exit code, and nothing lost."""
+"""Mistakes of a sysadmin: each gets a message with the cure and the right exit code, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one ma
 
 
 def refused(machine: Machine, unit: str, *words: str, code: int = 78) -> None:
-    """It is down for good, was not started again, and said those words."""
+    """The unit is down for good, was not restarted, and logged those words."""
     told = machine.failed(unit)
     assert (told["ExecMainStatus"], told["NRestarts"]) == (str(code), "0")
     said = machine.said(unit)
@@ -22,7 +22,7 @@ def refused(machine: Machine, unit: str, *words: str, code: int = 78) -> None:
 
 
 def test_a_misspelt_setting_and_a_bad_value_stop_the_start(machine: Machine) -> None:
-    """Both at once; mended, the daemons start, and find what was there before."""
+    """Both at once; once fixed, the daemons start with the earlier data."""
     machine.systemctl("start", API)
     machine.active(API)
     machine.submit(requestId="r-1", delay="1h")
@@ -49,7 +49,7 @@ def test_a_misspelt_setting_and_a_bad_value_stop_the_start(machine: Machine) -> 
     ],
 )
 def test_a_key_that_is_not_there_or_empty(machine: Machine, unit: str, name: str, text: str | None, words: str) -> None:
-    """Without a key nothing starts, and the words say where it belongs."""
+    """Without a key nothing starts, and the message says where it belongs."""
     machine.settings()
     machine.key(name, text or "")
     if text is None:
@@ -68,7 +68,7 @@ def test_a_key_file_that_the_service_may_not_read(machine: Machine) -> None:
 
 
 def test_clients_cannot_make_a_refused_api_spin(machine: Machine) -> None:
-    """A connection starts the API; while its settings are wrong that ends soon, and the socket says so."""
+    """A connection starts the API; while its settings are wrong it fails soon, and so does the socket."""
     machine.settings(RELAY_CONCURENCY="8")
     machine.systemctl("start", SOCKET)
     with pytest.raises(Exception, match=r"refused|reset|aborted|closed|timed out"):
@@ -83,7 +83,7 @@ def test_clients_cannot_make_a_refused_api_spin(machine: Machine) -> None:
 
 
 def test_a_full_disk_is_said_and_waited_for(machine: Machine) -> None:
-    """No daemon gives up: as soon as there is room they start by themselves."""
+    """No daemon gives up: as soon as there is space they start by themselves."""
     machine.run(
         "mount", "-t", "tmpfs", "-o", "size=400k,mode=2770,uid=claude-relay,gid=claude-relay", "tmpfs", f"/{STATE}"
     )
@@ -126,7 +126,7 @@ def test_a_read_only_disk_is_said(machine: Machine) -> None:
 
 
 def test_a_port_that_is_taken(machine: Machine) -> None:
-    """By the socket unit systemd says it; by hand the program does. What accepted jobs is left alone."""
+    """The socket unit reports it; without one the program does. The process that accepts jobs is not affected."""
     squatter = machine.inside(lambda: __import__("socket").create_server(("127.0.0.1", 3000)))
     with squatter:
         assert machine.systemctl("start", SOCKET, check=False).returncode != 0
@@ -141,12 +141,12 @@ def test_a_port_that_is_taken(machine: Machine) -> None:
 
 
 def test_a_second_worker_of_the_same_name(machine: Machine) -> None:
-    """Refused, and the first one works on."""
+    """Refused, and the first one continues."""
     machine.systemctl("start", TARGET)
     pid = machine.active(WORKER)
     second = machine.run("/opt/claude-relay/bin/claude-relay", "worker", "--name", "main", check=False)
     assert second.returncode == 9
-    assert f"a worker called main runs already (process {pid}): stop that one, or give this one" in second.stderr
+    assert f"a worker named main is already running (process {pid}): stop it, or give this one" in second.stderr
     assert "Traceback" not in second.stderr
 
     machine.systemctl("start", "claude-relay-worker@2.service")
@@ -158,7 +158,7 @@ def test_a_second_worker_of_the_same_name(machine: Machine) -> None:
 
 
 def test_a_clock_in_1970_is_waited_for(machine: Machine) -> None:
-    """Neither daemon works by it; once it is right they start by themselves."""
+    """Neither daemon runs with it; once it is right they start by themselves."""
     machine.systemctl("start", TARGET)
     machine.active(API)
     machine.submit(requestId="r-1", delay="1h")

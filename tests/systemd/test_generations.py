@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one ma
 
 
 class Callers:
-    """Submit without a pause until told to stop, each on connections of its own or on one kept alive."""
+    """Submit without a pause until stopped, on new connections or on a persistent one."""
 
     def __init__(self, machine: Machine, count: int = 8, *, pause: float = 0.0, delay: str = "1h") -> None:
         self._machine, self._numbers, self._pause, self._delay = machine, itertools.count(), pause, delay
@@ -69,7 +69,7 @@ def test_three_restarts_of_the_api_under_load_refuse_nobody_and_lose_nothing(mac
 
 
 def test_a_reload_hands_over_and_interrupts_no_call(machine: Machine, upstream: FakeClaude) -> None:
-    """The new generation, with the code and the settings of now, claims at once; the old call is paid once."""
+    """The new generation, with the current code and settings, claims at once; the old call is paid once."""
     go_on = threading.Event()
     upstream.when("long", head(), started(), *written("half"), Wait(go_on), *stopped())
     machine.settings(ANTHROPIC_BASE_URL=upstream.url)
@@ -99,7 +99,7 @@ def test_a_reload_hands_over_and_interrupts_no_call(machine: Machine, upstream: 
 
 
 def test_a_stop_tells_every_generation_to_drain(machine: Machine, upstream: FakeClaude) -> None:
-    """The unit is not over before the oldest call is home."""
+    """The unit does not end before the oldest call has."""
     go_on = threading.Event()
     upstream.when("long", head(), started(), *written("half"), Wait(go_on), *stopped())
     machine.settings(ANTHROPIC_BASE_URL=upstream.url)
@@ -121,7 +121,7 @@ def test_a_stop_tells_every_generation_to_drain(machine: Machine, upstream: Fake
 
 
 def test_a_reload_with_wrong_settings_changes_nothing(machine: Machine) -> None:
-    """`systemctl reload` fails in words; and whoever sends SIGHUP past it finds the same in the log and the status."""
+    """`systemctl reload` fails with a message; after a direct SIGHUP, log and status have the same message."""
     machine.systemctl("start", TARGET)
     pids = {unit: machine.active(unit) for unit in (API, WORKER)}
     machine.settings(RELAY_PROVIDER="sandbox", RELAY_CONCURENCY="7")

@@ -1,4 +1,4 @@
-"""`make install` on a server: the first time, over a running relay, with a version that is too old, and off again."""
+"""`make install` on a server: the first time, over a running relay, with a version that is too old, and uninstalled."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _TCP = "claude-relay-api.service.d/postgres-tcp.conf"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A machine on which nobody has installed anything yet."""
+    """A machine without any installation."""
     needs_of_a_box()
     under = tmp_path_factory.mktemp("opt")
     venv.wheels(under / "wheels")
     machine = Machine(tmp_path_factory.mktemp("box"), under)
     try:
-        # The box comes with something at /opt/claude-relay; a machine that nobody has installed anything on does not.
+        # The container image has something at /opt/claude-relay; a machine without an installation does not.
         away = "cp -r /opt/claude-relay/wheels /srv/wheels && umount /opt/claude-relay && rmdir /opt/claude-relay"
         machine.run("sh", "-c", away)
         yield machine
@@ -46,7 +46,7 @@ def make(server: Machine, target: str, source: str = "/srv/src") -> subprocess.C
 
 
 def checkout(server: Machine, name: str, version: str, change: str = "true") -> str:
-    """Another version's checkout on that machine."""
+    """A checkout of another version on that machine."""
     edit = f"""mkdir /srv/{name} && cd /srv/src && cp -r {_PARTS} /srv/{name} && cd /srv/{name} &&
                sed -i 's/^__version__ = .*/__version__ = "{version}"/' claude_relay/__init__.py && {change}"""
     server.run("sh", "-c", edit)
@@ -59,12 +59,12 @@ def command(server: Machine, line: str, user: str = "root") -> subprocess.Comple
 
 
 def release(server: Machine) -> str:
-    """Which version's folder the command leads to."""
+    """The release folder that the command resolves to."""
     return server.run("readlink", "/opt/claude-relay/bin").stdout.strip()
 
 
 def kept(server: Machine) -> dict[str, str]:
-    """What an upgrade must leave alone."""
+    """The files that an upgrade must not change."""
     files = ("claude-relay.env", "credentials/API_SECRET_KEY", "credentials/ANTHROPIC_API_KEY")
     return {file: (server.root / ETC / file).read_text() for file in files}
 
@@ -121,7 +121,7 @@ def test_man_pages_and_completion_are_where_people_look(installed):
 
 
 def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
-    """`make install` of another version with the queue full, calls in flight and callers at the door."""
+    """`make install` of another version with the queue full, calls in flight and callers submitting."""
     before, first = kept(installed), release(installed)
     source, releases = checkout(installed, "next", _NEXT), installed.root / "opt/claude-relay/releases"
     go_on = threading.Event()
@@ -168,7 +168,7 @@ def test_an_upgrade_interrupts_no_call_and_refuses_nobody(installed):
 
 
 def test_a_server_for_the_jobs_is_chosen_once(installed):
-    """POSTGRES= brought the library and the drop-ins with the upgrade above; one that says nothing keeps them."""
+    """POSTGRES= installed the driver and the drop-ins in the upgrade above; an upgrade without it keeps them."""
     units = installed.root / "usr/local/lib/systemd/system"
     laid = [units / path for path in ("claude-relay-.service.d/postgres.conf", _TCP)]
     import_it = "$(readlink -m /opt/claude-relay/bin)/python -c 'import psycopg'"
@@ -194,7 +194,7 @@ def test_a_server_for_the_jobs_is_chosen_once(installed):
 
 
 def test_an_old_version_is_refused_before_anything_is_replaced(installed):
-    """Its code does not know the schema that the store has by now."""
+    """Its code does not support the current schema of the store."""
     last = f"{migrate.steps('sqlite')[-1].number:04d}"
     source = checkout(installed, "old", _OLD, f"rm claude_relay/storage/sqlite/migrations/{last}_*.sql")
     before, pids = release(installed), [installed.main_pid(unit) for unit in (API, WORKER)]

@@ -1,4 +1,4 @@
-"""The daemons under a real systemd: start, death, hang, stop, and what each may know."""
+"""The daemons under a real systemd: start, crash, hang, stop, and isolation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one ma
 
 
 def test_the_target_brings_everything_up_and_a_job_goes_all_the_way(machine: Machine) -> None:
-    """READY of both, a line of status that says how things stand, and a job that is worked on, all in the sandbox."""
+    """READY of both, a status line, and a completed job, all in the sandbox."""
     machine.systemctl("start", TARGET)
     machine.active(API)
     machine.active(WORKER)
@@ -47,7 +47,7 @@ def test_what_is_killed_comes_back(machine: Machine) -> None:
 
 
 def test_a_hung_worker_is_shot_by_the_watchdog_and_comes_back(machine: Machine) -> None:
-    """Where one loop stands still and all else goes on; the log names it, and where every thread stood."""
+    """One thread hangs and all others go on; the log names it, with a traceback of every thread."""
     armed = "Environment=CLAUDE_RELAY_TESTING=1 CLAUDE_RELAY_FAILPOINT=loop.slots:2\n"
     machine.drop_in(WORKER, f"[Service]\nWatchdogSec=3s\n{armed}")
     machine.systemctl("start", TARGET)
@@ -71,7 +71,7 @@ def test_an_api_whose_main_loop_hangs_is_shot_and_comes_back(machine: Machine) -
 
 
 def test_a_drain_longer_than_the_units_timeout_is_waited_for(machine: Machine, upstream: FakeClaude) -> None:
-    """TimeoutStopSec=2 and a call that takes six seconds more: it is brought home, and paid once."""
+    """TimeoutStopSec=2 and a call that takes six seconds more: it is drained, and paid once."""
     upstream.then(head(), started(), *written("slow"), Pause(6), *stopped())
     machine.drop_in(WORKER, "[Service]\nTimeoutStopSec=2s\n")
     machine.settings(ANTHROPIC_BASE_URL=upstream.url)
@@ -89,7 +89,7 @@ def test_a_drain_longer_than_the_units_timeout_is_waited_for(machine: Machine, u
 
 
 def test_each_daemon_has_its_own_keys_and_no_others(machine: Machine, upstream: FakeClaude) -> None:
-    """Neither in its credentials, nor in its environment, nor by the other's door."""
+    """Neither in its credentials, nor in its environment, nor through the other daemon."""
     machine.settings(ANTHROPIC_BASE_URL=upstream.url)
     machine.systemctl("start", TARGET)
     machine.active(WORKER)
@@ -127,7 +127,7 @@ def test_an_encrypted_credential_does_as_well(machine: Machine, upstream: FakeCl
 
 
 def test_what_they_write_is_for_their_group_and_nobody_else(machine: Machine) -> None:
-    """A member of the group has the whole command line; anyone else is told why not."""
+    """A member of the group can use every command; any other user gets a message with the reason."""
     machine.systemctl("start", TARGET)
     machine.active(WORKER)
     machine.submit(requestId="r-1")
@@ -154,7 +154,7 @@ def test_what_they_write_is_for_their_group_and_nobody_else(machine: Machine) ->
 
 
 def test_the_journal_finds_a_job_by_its_request_id(machine: Machine) -> None:
-    """Accepted by one daemon and completed by the other: `journalctl REQUEST_ID=…` shows its way."""
+    """Accepted by one daemon and completed by the other: `journalctl REQUEST_ID=…` shows both."""
     machine.systemctl("start", TARGET)
     machine.active(WORKER)
     machine.submit(requestId="some-job-of-mine")
@@ -167,7 +167,7 @@ def test_the_journal_finds_a_job_by_its_request_id(machine: Machine) -> None:
 
 
 def test_everything_works_within_the_fence(machine: Machine) -> None:
-    """Structured output, a batch, signed callbacks to a name that is looked up, log files: by the units as they are."""
+    """Structured output, a batch, signed callbacks to a host name, log files: with the unmodified units."""
     secret = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
     machine.key("RELAY_WEBHOOK_SECRET", secret)
     machine.settings(

@@ -1,4 +1,4 @@
-"""A relay whose store is a PostgreSQL server, under systemd: the drop-ins, and the two of them in one box."""
+"""A relay with a PostgreSQL store under systemd: the drop-ins, and both in one container."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SERVICES = (API, WORKER, "claude-relay-worker@.service", ALERTS)
 
 @pytest.fixture
 def laid(machine: Machine) -> Iterator[Callable[[str], Machine]]:
-    """The drop-ins of a kind, as `make install POSTGRES=…` lays them."""
+    """The drop-ins of a kind, as `make install POSTGRES=…` installs them."""
 
     def lay(kind: str) -> Machine:
         for path in DROP_INS[kind]:
@@ -65,7 +65,7 @@ def test_systemd_has_nothing_to_say_about_the_drop_ins(laid, kind):
     + [(kind, unit, 1.2) for kind in DROP_INS for unit in (WORKER, "claude-relay-worker@.service", ALERTS)],
 )
 def test_with_them_the_daemons_may_do_little_more(laid, kind, unit, most):
-    """Through its socket a server on this machine costs the API nothing of its fence."""
+    """A local server, through its socket, needs no relaxation of the API's hardening."""
     told = laid(kind).run("systemd-analyze", "security", "--offline=yes", f"/{UNITS}/{unit}").stdout
     [score] = re.findall(r"exposure level for .*: ([\d.]+) ", told)
     print(kind, unit, score)
@@ -83,7 +83,7 @@ _SERVER = "postgresql.service"
 
 
 def recipe() -> list[str]:
-    """The lines of the page that make a database on this machine, without those that install packages or the relay."""
+    """The commands of the page that create a local database, without those that install packages or the relay."""
     [block] = re.findall(r"## PostgreSQL\n.*?```bash\n(.*?)```", _DOCS, re.DOTALL)
     lines = [line for line in block.splitlines() if not re.match(r"apt-get|make install|claude-relay doctor", line)]
     assert len(lines) == 7
@@ -93,7 +93,7 @@ def recipe() -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(installed: Machine) -> Machine:
-    """Debian's PostgreSQL, of which nothing is kept but the programs; and the drop-ins' database in it."""
+    """Debian's PostgreSQL with a new cluster, and the database of the drop-ins in it."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     if not found or not Path("/usr/bin/pg_createcluster").exists():
         lacks("there is no PostgreSQL server: apt-get install postgresql")
@@ -109,7 +109,7 @@ def server(installed: Machine) -> Machine:
 
 @pytest.fixture
 def relay(server: Machine, laid: Callable[[str], Machine]) -> Iterator[Callable[..., Machine]]:
-    """A relay whose database is empty, with the drop-ins of a kind and these settings."""
+    """A relay with an empty database, the drop-ins of a kind and these settings."""
 
     def begin(kind: str, **settings: str) -> Machine:
         machine = laid(kind)
@@ -134,7 +134,7 @@ def start(machine: Machine) -> None:
 
 
 def doctor(machine: Machine) -> list[tuple[str, str, str]]:
-    """What is broken: check, found, mend."""
+    """The problems that the doctor finds: check, result, fix."""
     said = machine.run(_RELAY, "doctor", "--json", check=False).stdout
     findings = [json.loads(line) for line in said.splitlines()]
 
@@ -142,7 +142,7 @@ def doctor(machine: Machine) -> list[tuple[str, str, str]]:
 
 
 def mended(machine: Machine, mend: str) -> None:
-    """Do what the doctor says, on the server, which is this machine."""
+    """Run the fix of the doctor on the server, which is this machine."""
     command = re.split(r", on (?:the server|this machine)|; or ", mend)[0]
     machine.run("sh", "-c", f"cd / && {command}")
 
@@ -162,7 +162,7 @@ def posting(machine: Machine, prefix: str, number: int) -> dict[str, int]:
 
 
 def kept(machine: Machine, answers: dict[str, int]) -> set[str]:
-    """Of what was answered 202, what is not completed by now."""
+    """The jobs answered 202 that are not completed yet."""
     accepted = {name for name, status in answers.items() if status == 202}
 
     def open_() -> set[str]:
@@ -175,7 +175,7 @@ def kept(machine: Machine, answers: dict[str, int]) -> set[str]:
 
 
 def test_the_page_brings_it_up_without_a_network_for_the_api(relay):
-    """And root's command line finds the same store, though the server knows it by another account."""
+    """Root's command line uses the same store, through another database account."""
     machine = relay("socket")
     assert recipe()[5].startswith("echo 'RELAY_STORE=") and _LOCAL in recipe()[5]
 
@@ -224,7 +224,7 @@ def test_a_restart_of_the_api_under_load_refuses_nobody_and_loses_nothing(relay)
 
 @pytest.mark.parametrize("how", ["restart", "crash"])
 def test_a_server_that_goes_and_comes_back_is_taken_up_again(relay, how):
-    """By itself: no daemon is started again, what was answered 202 is done, and what was not, was answered 503."""
+    """Without a restart of any daemon: every 202 is completed, and every other answer was a 503."""
     machine = relay("socket", RELAY_LEASE="5s")
     [cluster] = machine.systemctl("list-units", "--plain", "--no-legend", "postgresql@*").stdout.split()[:1]
     pids = [machine.main_pid(unit) for unit in (API, WORKER)]
@@ -259,7 +259,7 @@ def test_a_server_that_goes_and_comes_back_is_taken_up_again(relay, how):
 
 
 def test_what_is_broken_is_mended_with_what_the_doctor_says(relay, server):
-    """Three faults, one after the other, and nothing but its words."""
+    """Three faults, one after the other, fixed by its messages alone."""
     machine = relay("socket")
     server.run(*_SQL, "ALTER SYSTEM SET fsync = off")
     server.run(*_SQL, "SELECT pg_reload_conf()")
@@ -290,7 +290,7 @@ def test_what_is_broken_is_mended_with_what_the_doctor_says(relay, server):
 
 
 def test_that_there_is_no_worker_is_told_by_the_unit_that_has_a_network(relay, server):
-    """Which opens the same store: the drop-in is its, too."""
+    """It opens the same store: the drop-in applies to it, too."""
     server.patience(5)
     with server.inside(Receiver) as hook:
         server.key("RELAY_ALERT_URL", hook.url("/alert", host="localhost"))

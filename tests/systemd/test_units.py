@@ -1,4 +1,4 @@
-"""The unit files: nothing in them is misspelt, and what the daemons may do is little."""
+"""The unit files: no misspelt keys, and strict hardening."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNITS = ("claude-relay.target", "claude-relay-api.socket", API, WORKER, "claude-
 
 
 def test_systemd_has_nothing_to_say_about_them(machine: Machine) -> None:
-    """`verify` answers 0 also for a misspelt key: what it says counts."""
+    """`verify` exits with 0 also for a misspelt key: its output counts."""
     done = machine.run("systemd-analyze", "verify", *(f"/etc/systemd/system/{unit}" for unit in UNITS), check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -26,7 +26,7 @@ def test_systemd_has_nothing_to_say_about_them(machine: Machine) -> None:
     ids=lambda value: str(value),
 )
 def test_they_may_do_little(machine: Machine, unit: str, most: float) -> None:
-    """By systemd's own reckoning: 10 is a unit without any fence."""
+    """By systemd's own score: 10 is a unit without any hardening."""
     file = "claude-relay-worker@.service" if "@" in unit else unit
     told = machine.run("systemd-analyze", "security", "--offline=yes", f"/etc/systemd/system/{file}").stdout
     [score] = re.findall(r"exposure level for .*: ([\d.]+) ", told)

@@ -1,4 +1,4 @@
-"""The virtual environment that `make install` would lay down, made outside the box: in there is no network."""
+"""The virtual environment of `make install`, created outside the container, which has no network."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PYTHON = "/usr/bin/python3"  # a service sees no Python in somebody's home
+PYTHON = "/usr/bin/python3"  # a service cannot see a Python in a home folder
 HOME = "/opt/claude-relay"
 
 
 def make(folder: Path) -> Path:
-    """A venv with this checkout installed, that will stand at /opt/claude-relay."""
+    """A venv with this checkout installed, for /opt/claude-relay."""
     source, venv = folder / "source", folder / "venv"
     source.mkdir()
     for name in ("setup.cfg", "setup.py", "README.md", "LICENSE"):
@@ -44,7 +44,7 @@ def make(folder: Path) -> Path:
 
 
 def wheels(folder: Path) -> None:
-    """All that pip needs to install this checkout where there is no network."""
+    """The wheels that pip needs to install this checkout without a network."""
     told = configparser.ConfigParser()
     told.read(ROOT / "setup.cfg")
     wanted = told["options"]["install_requires"].split("\n")
@@ -57,6 +57,6 @@ def wheels(folder: Path) -> None:
 
 
 def package(venv: Path) -> Path:
-    """Where the program itself lies in it."""
+    """The path of the program in it."""
     [found] = venv.glob("lib/python3*/site-packages/claude_relay")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "claude_relay"
+SANDBOX = sorted((PACKAGE / "sandbox").rglob("*.py"))
 
 _LEAVES = {"core", "errors"}
 _OUTER = {"services", "core", "ports", "errors", "logs", "config", "failpoints", "systemd", "__init__"}
@@ -33,7 +35,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing", "regex", "pypdf"},
     ),
     "webhooks": (_LEAVES | {"ports", "__init__"}, {"requests", "urllib3", "idna"}),
-    "sandbox": ({"__init__"}, {"regex"}),
+    "sandbox": (set(), {"regex"}),
     "demo": (set(), set()),
     "blueprints": (set(), set()),
     "worker": (_OUTER, {"tenacity"}),
@@ -111,6 +113,15 @@ def test_the_outer_layers_import_services_only_as_a_package(path: Path) -> None:
 def test_only_the_adapter_imports_the_sdk() -> None:
     """No other layer imports anthropic, not even lazily."""
     assert {layer_of(path) for path in modules() if ("theirs", "anthropic") in imported(path)} == {"claude"}
+
+
+def test_the_sandbox_imports_nothing_else_of_the_package() -> None:
+    """It is an independent oracle: a shared helper would share its bugs with the code under test."""
+    code = "import sys, claude_relay.sandbox; print(*(name for name in sys.modules if name.startswith('claude_relay')))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+
+    assert {name.split(".")[1] for name in run.stdout.split() if "." in name} == {"sandbox"}
+    assert not any(kind == "ours" and name != "sandbox" for path in SANDBOX for kind, name in imported(path))
 
 
 def test_no_file_is_longer_than_400_lines() -> None:

@@ -1,4 +1,4 @@
-"""The pace against upstreams of every kind, in simulated time: what is used, and what is refused."""
+"""Pacing against simulated upstreams: the part of a limit that is used, and the calls that are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from claude_relay.worker.pacing import FIRST_WINDOW, Pacing
 
 
 class Bucket:
-    """An upstream that lets N a minute in, refilled evenly."""
+    """An upstream with a limit per minute that refills evenly."""
 
     def __init__(self, limit: int, headers: bool = True) -> None:
         self.limit, self.left, self.at, self.headers = limit, float(limit), 0.0, headers
@@ -24,15 +24,15 @@ class Bucket:
         self.left -= 1
         return True
 
-    def told(self, now: float) -> dict[str, float | None]:
+    def limits(self, now: float) -> dict[str, float | None]:
         if not self.headers:
             return {"limit": None, "remaining": None, "reset": None}
-        whole = now + (self.limit - self.left) * 60 / self.limit
-        return {"limit": self.limit, "remaining": int(self.left), "reset": whole}
+        full_at = now + (self.limit - self.left) * 60 / self.limit
+        return {"limit": self.limit, "remaining": int(self.left), "reset": full_at}
 
 
 class Window(Bucket):
-    """One that counts anew every minute."""
+    """An upstream that counts from zero every minute."""
 
     def ask(self, now: float) -> bool:
         if now // 60 != self.at // 60:
@@ -43,32 +43,34 @@ class Window(Bucket):
         self.left -= 1
         return True
 
-    def told(self, now: float) -> dict[str, float | None]:
+    def limits(self, now: float) -> dict[str, float | None]:
         return {"limit": self.limit, "remaining": int(self.left), "reset": (now // 60 + 1) * 60}
 
 
 def simulate(upstream: Bucket, *, minutes: float, seconds: float, slots: int = 64) -> tuple[int, int]:
-    """(served, refused) with an endless queue: claims every second and whenever a call ends."""
+    """(served, refused) with an endless queue: claims every second and after each call."""
     clock, rng = [0.0], random.Random(7)
     pacing = Pacing(clock=lambda: clock[0], wall=lambda: clock[0])
     events: list[tuple[float, int, bool]] = []
     served = refused = number = 0
 
     while clock[0] < minutes * 60:
-        room = min(pacing.capacities().get("opus", FIRST_WINDOW), slots - len(events))
-        for _ in range(room):
+        capacity = min(pacing.capacities().get("opus", FIRST_WINDOW), slots - len(events))
+        for _ in range(capacity):
             pacing.record_start("opus")
-            taken = upstream.ask(clock[0])
+            accepted = upstream.ask(clock[0])
             number += 1
-            heapq.heappush(events, (clock[0] + (seconds * rng.uniform(0.5, 1.5) if taken else 0.05), number, taken))
-            if taken:
-                pacing.record_limits("opus", **upstream.told(clock[0]))  # type: ignore[arg-type]
+            heapq.heappush(
+                events, (clock[0] + (seconds * rng.uniform(0.5, 1.5) if accepted else 0.05), number, accepted)
+            )
+            if accepted:
+                pacing.record_limits("opus", **upstream.limits(clock[0]))  # type: ignore[arg-type]
         step = min(1.0, max(0.01, pacing.next_in()))
         if events and events[0][0] <= clock[0] + step:
-            clock[0], _, taken = heapq.heappop(events)
-            served, refused = served + taken, refused + (not taken)
-            pacing.record_end("opus", throttled=not taken, well=taken)
-            if not taken:
+            clock[0], _, accepted = heapq.heappop(events)
+            served, refused = served + accepted, refused + (not accepted)
+            pacing.record_end("opus", throttled=not accepted, well=accepted)
+            if not accepted:
                 pacing.record_limits("opus", limit=None, remaining=None, reset=None, exhausted_for=60 / upstream.limit)
         else:
             clock[0] += step
@@ -88,15 +90,15 @@ def test_nine_tenths_are_used_and_a_hundredth_refused(kind, limit, seconds):
     assert refused <= 0.01 * (served + refused)
 
 
-def test_an_upstream_without_headers_is_found_out_gently():
-    """Nothing says what is allowed: the refusals stay few, and most of it is used all the same."""
+def test_an_upstream_without_headers_is_probed_gently():
+    """The limit is unknown: refusals stay few, and most of it is still used."""
     served, refused = simulate(Bucket(120, headers=False), minutes=10, seconds=2.0)
 
     assert served >= 0.6 * 1200
     assert refused <= 0.1 * (served + refused)
 
 
-def test_a_family_begins_small_and_another_is_not_its_business():
+def test_a_family_starts_with_a_small_window_of_its_own():
     pacing = Pacing(clock=lambda: 0.0, wall=lambda: 0.0)
     for _ in range(FIRST_WINDOW):
         pacing.record_start("opus")
@@ -124,7 +126,7 @@ def test_a_throttle_is_followed_by_one_probe():
     assert pacing.capacities()["opus"] == 2
 
 
-def test_used_up_tokens_hold_the_family_until_they_are_back():
+def test_an_exhausted_family_waits_until_its_tokens_are_back():
     now = [100.0]
     pacing = Pacing(clock=lambda: now[0], wall=lambda: now[0])
     pacing.record_limits("opus", limit=None, remaining=None, reset=None, exhausted_for=30.0)

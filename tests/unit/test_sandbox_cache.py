@@ -1,4 +1,4 @@
-"""The sandbox's prompt cache: what is read and written, and for how long."""
+"""The prompt cache of the sandbox: tokens read and written, and lifetimes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from claude_relay.sandbox import request
-from claude_relay.sandbox.cache import Cache, Cached
+from claude_relay.sandbox.cache import Cache, CacheUsage
 from claude_relay.sandbox.problem import ApiError
 
 LONG = "word " * 2000
@@ -18,43 +18,43 @@ def body(system: Any, *turns: Any, **fields: Any) -> dict[str, Any]:
     return {"model": "claude-sonnet-5-5", "max_tokens": 9, "system": system, "messages": messages, **fields}
 
 
-def marked(text: str, **more: Any) -> list[dict[str, Any]]:
+def with_breakpoint(text: str, **more: Any) -> list[dict[str, Any]]:
     return [{"type": "text", "text": text, "cache_control": {"type": "ephemeral", **more}}]
 
 
-def use(cache: Cache, asked: dict[str, Any], now: float = 0.0) -> Cached:
-    return cache.use(request.parse(asked, version="2026-10-21").beginnings, now)
+def use(cache: Cache, request_body: dict[str, Any], now: float = 0.0) -> CacheUsage:
+    return cache.use(request.parse(request_body, version="2026-10-21").prefixes, now)
 
 
-def test_written_once_then_read_until_it_is_forgotten() -> None:
+def test_a_prefix_is_written_once_and_read_until_it_expires() -> None:
     cache = Cache()
-    first, second = use(cache, body(marked(LONG))), use(cache, body(marked(LONG), "Other"), now=299)
+    first, second = use(cache, body(with_breakpoint(LONG))), use(cache, body(with_breakpoint(LONG), "Other"), now=299)
     assert (first.read, second.written) == (0, 0)
     assert first.written == second.read > 1024
-    assert use(cache, body(marked(LONG)), now=299 + 299).read  # each use renews it
-    assert use(cache, body(marked(LONG)), now=299 + 299 + 301).read == 0
+    assert use(cache, body(with_breakpoint(LONG)), now=299 + 299).read  # each use renews it
+    assert use(cache, body(with_breakpoint(LONG)), now=299 + 299 + 301).read == 0
 
 
-def test_an_hour_where_an_hour_is_asked_for() -> None:
+def test_a_ttl_of_an_hour_lasts_an_hour() -> None:
     cache = Cache()
-    assert use(cache, body(marked(LONG, ttl="1h"))).life == "1h"
-    assert use(cache, body(marked(LONG, ttl="1h")), now=3000).read
+    assert use(cache, body(with_breakpoint(LONG, ttl="1h"))).life == "1h"
+    assert use(cache, body(with_breakpoint(LONG, ttl="1h")), now=3000).read
 
 
-def test_without_a_mark_or_too_short_nothing_is_kept() -> None:
+def test_without_a_breakpoint_or_with_a_short_prefix_nothing_is_cached() -> None:
     cache = Cache()
-    for asked in (body(LONG), body(marked("short"))):
-        assert use(cache, asked) == use(cache, asked) == Cached()
+    for request_body in (body(LONG), body(with_breakpoint("short"))):
+        assert use(cache, request_body) == use(cache, request_body) == CacheUsage()
 
 
-def test_a_conversation_reads_what_the_turn_before_wrote() -> None:
+def test_a_conversation_reads_the_prefix_of_the_previous_turn() -> None:
     cache = Cache()
-    first = use(cache, body(LONG, marked("A")))
-    second = use(cache, body(LONG, "A", "B", marked("C")))
+    first = use(cache, body(LONG, with_breakpoint("A")))
+    second = use(cache, body(LONG, "A", "B", with_breakpoint("C")))
 
     assert second.read == first.written and 0 < second.written < 20
 
 
-def test_five_marks_are_one_too_many() -> None:
+def test_five_breakpoints_are_one_too_many() -> None:
     with pytest.raises(ApiError, match="maximum of 4"):
-        request.parse(body(marked("a") * 5), version="2026-10-21")
+        request.parse(body(with_breakpoint("a") * 5), version="2026-10-21")

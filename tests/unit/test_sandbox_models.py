@@ -1,4 +1,4 @@
-"""The catalogue: filtered by lifecycle, paged from both sides; and the estimate of tokens."""
+"""The model catalogue of the sandbox, filtered and paged, and its token estimates."""
 
 from datetime import datetime, timezone
 
@@ -12,7 +12,7 @@ def ids(page):
     return [row["id"] for row in page["data"]]
 
 
-def test_retired_models_are_listed_only_when_asked_for():
+def test_retired_models_are_listed_only_on_request():
     usual = models.page({})
     retired = models.page({"lifecycle[]": ["retired"]})
 
@@ -34,7 +34,7 @@ def test_pages_follow_each_other_without_gap_or_overlap():
     assert seen == everything
 
 
-def test_a_page_can_be_asked_for_backwards():
+def test_pages_can_be_read_backwards():
     everything = ids(models.page({"limit": ["1000"]}))
     page = models.page({"limit": ["2"], "before_id": [everything[3]]})
 
@@ -73,7 +73,7 @@ def test_a_cut_text_costs_no_more_than_its_limit(text, limit):
     assert not part or tokens.of_text(part) <= limit
 
 
-def test_images_weigh_by_their_size():
+def test_tokens_of_an_image_follow_its_size():
     jpeg = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x11\x08" + (100).to_bytes(2, "big") + (750).to_bytes(2, "big")
 
     assert tokens.of_image(jpeg) == 100
@@ -85,5 +85,5 @@ def test_images_weigh_by_their_size():
     ("pdf", "pages"),
     [(b"%PDF /Type /Page /Type /Page /Type /Pages /Count 9", 2), (b"%PDF /Type /Pages /Count 3", 3), (b"%PDF", 1)],
 )
-def test_pages_are_counted_as_well_as_can_be(pdf, pages):
+def test_pdf_pages_are_counted_or_estimated(pdf, pages):
     assert tokens.pages(pdf) == pages

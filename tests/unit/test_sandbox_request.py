@@ -1,4 +1,4 @@
-"""What a body means, and what API version 2026-10-21 refuses."""
+"""Parsing of request bodies, and the refusals of API version 2026-10-21."""
 
 import base64
 import hashlib
@@ -40,13 +40,13 @@ def refused(body, version=NOW, counting=False):
     return caught.value
 
 
-def test_a_plain_request_is_understood():
-    ask = request.parse(a_body(stream=True, stop_sequences=["END"]), version=NOW)
+def test_a_plain_request_is_parsed():
+    parsed = request.parse(a_body(stream=True, stop_sequences=["END"]), version=NOW)
 
-    assert (ask.model, ask.max_tokens, ask.stream, ask.prompt) == ("claude-sonnet-5-5", 100, True, "Hi")
-    assert ask.stop_sequences == ("END",)
-    assert ask.digest == hashlib.sha256(b"Hi").hexdigest()
-    assert "Hi" not in repr(ask)
+    assert (parsed.model, parsed.max_tokens, parsed.stream, parsed.prompt) == ("claude-sonnet-5-5", 100, True, "Hi")
+    assert parsed.stop_sequences == ("END",)
+    assert parsed.digest == hashlib.sha256(b"Hi").hexdigest()
+    assert "Hi" not in repr(parsed)
 
 
 def test_files_are_counted_in_pages_and_pixels():
@@ -66,10 +66,10 @@ def test_the_count_is_the_same_as_the_answers_input():
     assert counted.input_tokens == request.parse(a_body(**parts), version=NOW).input_tokens
 
 
-def test_orders_are_read_in_the_last_user_turn_only():
+def test_directives_are_read_in_the_last_user_turn_only():
     turns = [a_turn(text("[sandbox: refuse]")), a_turn(text("ok"), role="assistant"), a_turn(text("go on"))]
 
-    assert not request.parse(a_body(messages=turns), version=NOW).orders.refuse
+    assert not request.parse(a_body(messages=turns), version=NOW).directives.refuse
 
 
 def test_a_paused_turn_may_be_sent_back():
@@ -116,14 +116,14 @@ BAD_SOURCE = {"type": "base64", "media_type": "application/pdf"}
         ({"messages": [a_turn({"type": "document", "source": {**BAD_SOURCE, "data": "@@"}})]}, "invalid base64 data"),
         ({"messages": [a_turn({"type": "document", "source": {**BAD_SOURCE, "data": "aGk="}})]}, "not valid"),
         ({"messages": [a_turn({"type": "image", "source": {"type": "base64", "media_type": "x"}})]}, "media_type"),
-        ({"messages": [a_turn(text("[sandbox: fly]"))]}, "not a word of the sandbox"),
+        ({"messages": [a_turn(text("[sandbox: fly]"))]}, "not a directive of the sandbox"),
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking.type: must be one of"),
         ({"output_config": {"effort": "huge"}}, "output_config.effort"),
         ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type"),
         ({"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}}, "additionalProperties"),
     ],
 )
-def test_what_is_wrong_is_a_400_that_names_the_field(changes, says):
+def test_a_problem_is_a_400_that_names_the_field(changes, says):
     error = refused(a_body(**changes))
 
     assert (error.status, error.kind) == (400, "invalid_request_error")
@@ -160,21 +160,23 @@ def test_a_count_takes_no_max_tokens():
     assert "max_tokens: Extra inputs" in str(refused(a_body(), counting=True))
 
 
-def test_every_error_says_who_speaks():
+def test_every_error_names_the_sandbox():
     body = refused(a_body(max_tokens=...)).body("req_1")
 
     assert body["request_id"] == "req_1"
     assert body["error"]["message"].startswith(SANDBOX_NAME)
 
 
-def test_a_repair_is_still_about_what_was_asked_before():
-    """In the relay's own words, so that an order of the prompt holds for it, too."""
+def test_a_repair_is_about_the_prompt_of_the_previous_turn():
+    """In the relay's own wording, so that a directive of the prompt applies to it, too."""
     turns = [a_turn(text("Hi [sandbox: badjson]")), a_turn(text("{"), role="assistant")]
-    mend = relay_request.build({"prompt": "Hi"}, model="m", repair=SchemaRepair(text="{", problem="it is no JSON"))
+    repair_request = relay_request.build(
+        {"prompt": "Hi"}, model="m", repair=SchemaRepair(text="{", problem="it is no JSON")
+    )
     repair, other = (
         request.parse(a_body(messages=[*turns, last]), version=NOW)
-        for last in (mend.body["messages"][-1], a_turn(text("Go on")))
+        for last in (repair_request.body["messages"][-1], a_turn(text("Go on")))
     )
 
-    assert (repair.repairing, repair.orders.bad_json, repair.prompt) == (True, True, "Hi [sandbox: badjson]")
-    assert (other.repairing, other.orders.bad_json) == (False, False)
+    assert (repair.repairing, repair.directives.bad_json, repair.prompt) == (True, True, "Hi [sandbox: badjson]")
+    assert (other.repairing, other.directives.bad_json) == (False, False)

@@ -13,7 +13,7 @@ import pytest
 from claude_relay.errors import Conflict
 from claude_relay.systemd import Notifier, ServiceLoop, Supervisor, alert_trigger
 from claude_relay.worker.inflight import InFlightCalls
-from claude_relay.worker.locks import InstanceLock
+from claude_relay.worker.instance_lock import InstanceLock
 from claude_relay.worker.periodic import PeriodicThread
 from tests.support.eventually import eventually
 from tests.support.notified import Above
@@ -156,7 +156,7 @@ def test_a_call_is_stuck_past_its_deadline_and_in_silence() -> None:
 
 def test_one_worker_of_a_name_at_a_time(tmp_path: Path) -> None:
     first = InstanceLock(tmp_path, "main")
-    with pytest.raises(Conflict, match=rf"called main runs already \(process {os.getpid()}\).*--name"):
+    with pytest.raises(Conflict, match=rf"named main is already running \(process {os.getpid()}\).*--name"):
         InstanceLock(tmp_path, "main")
     InstanceLock(tmp_path, "other").let_go()
     InstanceLock(tmp_path, None).let_go()

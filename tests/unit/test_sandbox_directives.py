@@ -1,4 +1,4 @@
-"""The orders in a prompt: what is read, what is refused, and in which order troubles come."""
+"""Directives in a prompt: parsing, refusals, and the order of faults."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from claude_relay.sandbox.directive_types import Directives, Kind
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_prompt_without_orders_asks_for_nothing():
+def test_a_prompt_without_directives_asks_for_nothing():
     assert directives.parse("Summarise [this] invoice: [1, 2]") == Directives()
 
 
@@ -30,7 +30,7 @@ def test_a_prompt_without_orders_asks_for_nothing():
         ('[sandbox: say {"a": [1, [2]]}] and more', "say", '{"a": [1, [2]]}'),
     ],
 )
-def test_a_word_sets_what_it_says(text, field, value):
+def test_a_directive_sets_its_field(text, field, value):
     assert getattr(directives.parse(f"before {text} after"), field) == value
 
 
@@ -48,38 +48,38 @@ def test_a_word_sets_what_it_says(text, field, value):
         ("stall 2s 1", Kind.STALL, 1, 529, 2.0),
     ],
 )
-def test_a_trouble_knows_its_times(text, kind, times, status, wait):
-    [trouble] = directives.parse(f"[sandbox: {text}]").troubles
+def test_a_fault_has_its_times(text, kind, times, status, wait):
+    [fault] = directives.parse(f"[sandbox: {text}]").faults
 
-    assert (trouble.kind, trouble.times, trouble.status, trouble.wait) == (kind, times, status, wait)
+    assert (fault.kind, fault.times, fault.status, fault.wait) == (kind, times, status, wait)
 
 
-def test_a_stream_error_names_its_type_and_its_moment():
-    first, second = directives.parse("[sandbox: stream-error api_error early 1][sandbox: stream-error]").troubles
+def test_a_stream_error_has_its_type_and_its_place():
+    first, second = directives.parse("[sandbox: stream-error api_error early 1][sandbox: stream-error]").faults
 
     assert (first.error, first.early, first.times) == ("api_error", True, 1)
     assert (second.error, second.early, second.times) == ("overloaded_error", False, None)
 
 
-def test_troubles_queue_up_in_the_order_written():
-    orders = directives.parse("[sandbox: overloaded 2] hello [sandbox: break 1]")
+def test_faults_queue_up_in_the_order_written():
+    parsed = directives.parse("[sandbox: overloaded 2] hello [sandbox: break 1]")
 
-    kinds = [trouble and trouble.kind for trouble in map(orders.trouble, range(1, 5))]
+    kinds = [fault and fault.kind for fault in map(parsed.fault, range(1, 5))]
 
     assert kinds == [Kind.ERROR, Kind.ERROR, Kind.BREAK, None]
 
 
-def test_a_trouble_without_a_number_never_ends():
-    orders = directives.parse("[sandbox: error 500]")
+def test_a_fault_without_a_number_never_ends():
+    parsed = directives.parse("[sandbox: error 500]")
 
-    assert orders.trouble(999) is not None
+    assert parsed.fault(999) is not None
 
 
-def test_silence_lasts_for_its_tries_only():
-    orders = directives.parse("[sandbox: hang 3s 1]")
+def test_a_hang_lasts_for_its_attempts_only():
+    parsed = directives.parse("[sandbox: hang 3s 1]")
 
-    assert [orders.silence(1), orders.silence(2)] == [3.0, 0.0]
-    assert orders.counted
+    assert [parsed.hang_time(1), parsed.hang_time(2)] == [3.0, 0.0]
+    assert parsed.counted
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_silence_lasts_for_its_tries_only():
         ("[sandbox: break 1]" * 51, "at most 50"),
     ],
 )
-def test_what_is_not_understood_is_refused_with_the_cure(text, says):
+def test_an_invalid_directive_is_refused_with_the_cure(text, says):
     with pytest.raises(directives.InvalidDirective) as caught:
         directives.parse(text)
 
@@ -105,14 +105,14 @@ def test_what_is_not_understood_is_refused_with_the_cure(text, says):
 
 
 def test_a_bracket_that_was_never_closed_ends_with_the_prompt():
-    assert directives.parse("Hi [sandbox: break 1").troubles[0].times == 1
+    assert directives.parse("Hi [sandbox: break 1").faults[0].times == 1
 
 
-def test_orders_are_no_part_of_the_topic():
+def test_directives_are_not_part_of_the_topic():
     assert (
         directives.without_directives("Read  [sandbox: slow 5s] the\ninvoice [sandbox: say [1]]") == "Read the invoice"
     )
 
 
-def test_the_documented_table_is_the_vocabulary():
+def test_the_documented_table_lists_all_directives():
     assert directives.table() in (ROOT / "docs" / "SANDBOX.md").read_text(encoding="utf-8")

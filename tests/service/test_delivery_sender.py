@@ -1,8 +1,9 @@
-"""A worker's senders on a real store, with a receiver that is told what to answer."""
+"""The delivery sender on a real store, with a scripted receiver."""
 
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -26,7 +27,7 @@ KEY = "very-secret-make-key"
 
 
 class Echo:
-    """Answers with what it got, headers and all."""
+    """Answers with the headers that it got."""
 
     def __init__(self) -> None:
         self.posts: list[str] = []
@@ -40,25 +41,30 @@ class Echo:
 
 
 class LongEcho(Echo):
-    """The same, with so much before it that what is kept ends within the key."""
+    """The same, preceded by so much text that the stored excerpt ends within the key."""
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
-        whole = super().post(url, body, headers)
-        upto = whole.excerpt.index(KEY) + len(KEY) - 3
-        return replace(whole, excerpt=("." * EXCERPT + whole.excerpt[:upto])[-EXCERPT:])
+        reply = super().post(url, body, headers)
+        upto = reply.excerpt.index(KEY) + len(KEY) - 3
+        return replace(reply, excerpt=("." * EXCERPT + reply.excerpt[:upto])[-EXCERPT:])
 
 
 @pytest.fixture
 def relay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Relay]:
     monkeypatch.setattr(delivery_sender, "_STORE_PAUSE", 0.05)
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy(delivery_delay=0.0, webhook_lease=1.0))
+    relay = Relay(
+        SqliteStore(tmp_path / "relay.db"),
+        QuietNotifier(),
+        Policy(delivery_delay=0.0, webhook_lease=1.0),
+        rng=random.Random(1),
+    )
     yield relay
     relay.close()
 
 
 @pytest.fixture
 def echo(relay: Relay) -> Iterator[Echo]:
-    """Its worker runs."""
+    """A receiver with a running sender."""
     echo = Echo()
     senders = DeliverySender(relay, echo, worker="w")
     senders.start()
@@ -69,8 +75,8 @@ def echo(relay: Relay) -> Iterator[Echo]:
 
 def answered(relay: Relay, name: str, **fields: object) -> None:
     relay.submit(a_submission(name, **fields))
-    [one] = relay.execution.claim("w", limit=1)
-    relay.execution.complete(one, a_completion())
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
 
 
 def delivered(relay: Relay, name: str) -> bool:
@@ -79,22 +85,22 @@ def delivered(relay: Relay, name: str) -> bool:
 
 
 def expiry(relay: Relay) -> float:
-    """When the one lease that there is would run out."""
-    [lease] = [one.lease for one in relay.deliveries.sending()]
+    """The expiry of the only lease."""
+    [lease] = [delivery.lease for delivery in relay.deliveries.sending()]
     assert lease is not None
     return lease.expires_at
 
 
-def test_a_reply_is_not_forgotten_while_the_store_cannot_be_written(
+def test_a_reply_is_kept_while_the_store_cannot_be_written(
     relay: Relay, echo: Echo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk for a while: one POST all the same, and it is known that it was taken."""
-    settle, failures = relay.deliveries.record_attempt, [StoreUnavailable("the disk is full")] * 5
+    """A full disk for a while: still one POST, and it is recorded as accepted."""
+    record, failures = relay.deliveries.record_attempt, [StoreUnavailable("the disk is full")] * 5
 
     def full(sent: ClaimedDelivery, reply: Reply) -> Delivery:
         if failures:
             raise failures.pop()
-        return settle(sent, reply)
+        return record(sent, reply)
 
     monkeypatch.setattr(relay.deliveries, "record_attempt", full)
     answered(relay, "r-1")
@@ -104,7 +110,7 @@ def test_a_reply_is_not_forgotten_while_the_store_cannot_be_written(
     assert len(echo.posts) == 1
 
 
-def test_a_receivers_echo_brings_no_key_into_the_record(relay: Relay, echo: Echo) -> None:
+def test_a_receivers_echo_puts_no_key_into_the_record(relay: Relay, echo: Echo) -> None:
     answered(relay, "r-1", webhook_headers={"x-make-apikey": KEY})
     eventually(lambda: delivered(relay, "r-1"))
     [post] = relay.queries.job_details(JobRef(request_id="r-1"))["deliveries"]
@@ -113,7 +119,7 @@ def test_a_receivers_echo_brings_no_key_into_the_record(relay: Relay, echo: Echo
     assert KEY not in str(relay.queries.job_details(JobRef(request_id="r-1")))
 
 
-def test_nor_does_an_echo_that_is_cut_off_within_the_key(relay: Relay) -> None:
+def test_an_echo_cut_off_within_the_key_is_redacted_too(relay: Relay) -> None:
     senders = DeliverySender(relay, LongEcho(), worker="w")
     senders.start()
     try:
@@ -126,14 +132,14 @@ def test_nor_does_an_echo_that_is_cut_off_within_the_key(relay: Relay) -> None:
     assert post["reply"].endswith('"x-make-apikey": "[redacted]')
 
 
-def test_without_its_headers_a_callback_is_not_sent_and_the_row_says_why(tmp_path: Path, echo: Echo) -> None:
-    """Their key is gone: sent without them it would be refused, or taken by somebody who should not have it."""
+def test_without_its_headers_a_callback_is_not_sent_and_the_record_has_the_reason(tmp_path: Path, echo: Echo) -> None:
+    """Their key file is missing: without them it would be refused, or accepted by the wrong receiver."""
     path = tmp_path / "other.db"
-    first = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0))
+    first = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(2))
     answered(first, "r-1", webhook_headers={"x-make-apikey": KEY})
     first.close()
     key_path(path).unlink()
-    relay = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0))
+    relay = Relay(SqliteStore(path), QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(3))
     senders = DeliverySender(relay, echo, worker="w")
     senders.start()
     try:
@@ -146,8 +152,8 @@ def test_without_its_headers_a_callback_is_not_sent_and_the_row_says_why(tmp_pat
     assert "its webhookHeaders cannot be read" in post["reply"] and post["nextAttemptAt"] is not None
 
 
-def test_what_is_in_hand_is_renewed_for_as_long_as_it_takes(relay: Relay, echo: Echo) -> None:
-    """Several leases long; then it is settled by the one that held it."""
+def test_a_post_in_flight_is_renewed_for_as_long_as_it_takes(relay: Relay, echo: Echo) -> None:
+    """For several leases; then the sender that had it records the attempt."""
     echo.hold.clear()
     answered(relay, "r-1")
     eventually(lambda: echo.posts)
@@ -159,8 +165,10 @@ def test_what_is_in_hand_is_renewed_for_as_long_as_it_takes(relay: Relay, echo: 
     assert len(echo.posts) == 1
 
 
-def test_what_a_sender_lost_hold_of_is_not_renewed(relay: Relay, echo: Echo, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fault of ours in mid-settle: its lease stands still, so that upkeep sees it and has it sent again."""
+def test_a_delivery_whose_sender_failed_is_not_renewed(
+    relay: Relay, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a fault while recording, its lease expires, so that maintenance has it sent again."""
 
     def broken(sent: ClaimedDelivery, reply: Reply) -> Delivery:
         raise ZeroDivisionError
@@ -179,4 +187,4 @@ def test_what_a_sender_lost_hold_of_is_not_renewed(relay: Relay, echo: Echo, mon
     eventually(lambda: len(renewed) >= 3)
 
     assert renewed[-1] == 0
-    assert len(relay.deliveries.sending()) == 1  # nobody has taken it back yet
+    assert len(relay.deliveries.sending()) == 1  # not taken back yet

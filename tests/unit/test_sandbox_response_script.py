@@ -1,4 +1,4 @@
-"""One answer and its score: events, usage, and what each order does to them."""
+"""Answers and their response scripts: events, usage, and the effect of each directive."""
 
 import json
 from dataclasses import replace
@@ -30,34 +30,34 @@ def structured(prompt):
     return answered(prompt, output_config={"format": {"type": "json_schema", "schema": SCHEMA}})
 
 
-def the_score(found, *, over=0.0, delay=0.0, trouble=None):
-    return response_script.streamed(found, over=over, delay=delay, trouble=trouble, request_id="req_1")
+def script_of(reply, *, over=0.0, delay=0.0, fault=None):
+    return response_script.streamed(reply, over=over, delay=delay, fault=fault, request_id="req_1")
 
 
-def the_events(score):
-    lines = b"".join(step.data for step in score.steps).decode().split("\n")
+def events_of(script):
+    lines = b"".join(step.data for step in script.steps).decode().split("\n")
     return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
 
 
-def types(score):
-    return [event["type"] for event in the_events(score)]
+def types(script):
+    return [event["type"] for event in events_of(script)]
 
 
-def the_text(score):
-    return "".join(event["delta"]["text"] for event in the_events(score) if event["type"] == "content_block_delta")
+def text_of(script):
+    return "".join(event["delta"]["text"] for event in events_of(script) if event["type"] == "content_block_delta")
 
 
-def test_a_stream_has_the_events_of_the_real_one():
-    score = the_score(answered())
-    found = types(score)
+def test_a_stream_has_events_of_of_the_real_one():
+    script = script_of(answered())
+    reply = types(script)
 
-    assert found[:3] == ["message_start", "content_block_start", "ping"]
-    assert set(found[3:-3]) == {"content_block_delta"}
-    assert found[-3:] == ["content_block_stop", "message_delta", "message_stop"]
-    assert score.ending is StreamEnd.WHOLE
+    assert reply[:3] == ["message_start", "content_block_start", "ping"]
+    assert set(reply[3:-3]) == {"content_block_delta"}
+    assert reply[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+    assert script.ending is StreamEnd.COMPLETE
 
 
-def test_a_text_says_that_it_is_the_sandbox_and_echoes_the_topic():
+def test_a_text_names_the_sandbox_and_echoes_the_topic():
     for prompt in ("What is the capital of Norway?", "[sandbox: say Oslo]", "[sandbox: slow 1s]"):
         assert SIGNATURE in answered(prompt).text
 
@@ -65,46 +65,46 @@ def test_a_text_says_that_it_is_the_sandbox_and_echoes_the_topic():
     assert answered("[sandbox: say Oslo]").text.startswith("Oslo\n")
 
 
-def test_the_pieces_make_the_whole_and_usage_agrees_everywhere():
-    found = answered("[sandbox: long 300]")
-    score = the_score(found)
-    first, last = the_events(score)[0]["message"], the_events(score)[-2]
+def test_the_pieces_join_to_the_answer_and_usage_agrees_everywhere():
+    reply = answered("[sandbox: long 300]")
+    script = script_of(reply)
+    first, last = events_of(script)[0]["message"], events_of(script)[-2]
 
-    assert the_text(score) == found.text == message(found)["content"][0]["text"]
-    assert first["usage"]["input_tokens"] == last["usage"]["input_tokens"] == found.input_tokens
-    assert last["usage"]["output_tokens"] == message(found)["usage"]["output_tokens"] == tokens.of_text(found.text)
-    assert len(found.text.split()) == 300
+    assert text_of(script) == reply.text == message(reply)["content"][0]["text"]
+    assert first["usage"]["input_tokens"] == last["usage"]["input_tokens"] == reply.input_tokens
+    assert last["usage"]["output_tokens"] == message(reply)["usage"]["output_tokens"] == tokens.of_text(reply.text)
+    assert len(reply.text.split()) == 300
 
 
 def test_max_tokens_is_honoured():
-    found = answered("[sandbox: long 300]", max_tokens=20)
+    reply = answered("[sandbox: long 300]", max_tokens=20)
 
-    assert (found.stop_reason, found.output_tokens) == ("max_tokens", 20)
-    assert tokens.of_text(found.text) <= 20
-    assert answered("[sandbox: long 300]").text.startswith(found.text)
+    assert (reply.stop_reason, reply.output_tokens) == ("max_tokens", 20)
+    assert tokens.of_text(reply.text) <= 20
+    assert answered("[sandbox: long 300]").text.startswith(reply.text)
 
 
-def test_max_tokens_of_nothing_gives_nothing():
+def test_max_tokens_of_zero_gives_an_empty_answer():
     assert message(answered(max_tokens=0))["content"] == []
 
 
 def test_a_stop_sequence_stops():
-    found = answered(stop_sequences=["nowhere", "sandbox", "Claude"])
+    reply = answered(stop_sequences=["nowhere", "sandbox", "Claude"])
 
-    assert (found.stop_reason, found.stop_sequence) == ("stop_sequence", "sandbox")
-    assert found.text == "This is the claude-relay "
+    assert (reply.stop_reason, reply.stop_sequence) == ("stop_sequence", "sandbox")
+    assert reply.text == "This is the claude-relay "
 
 
 def test_a_refusal_is_empty_and_gives_details():
-    found = answered("[sandbox: refuse]")
+    reply = answered("[sandbox: refuse]")
 
-    assert message(found)["content"] == []
-    assert message(found)["stop_details"]["type"] == "refusal"
-    assert types(the_score(found)) == ["message_start", "ping", "message_delta", "message_stop"]
+    assert message(reply)["content"] == []
+    assert message(reply)["stop_details"]["type"] == "refusal"
+    assert types(script_of(reply)) == ["message_start", "ping", "message_delta", "message_stop"]
 
 
 @pytest.mark.parametrize(("word", "reason"), [("max-tokens", "max_tokens"), ("pause-turn", "pause_turn")])
-def test_half_an_answer_says_why(word, reason):
+def test_half_an_answer_has_its_stop_reason(word, reason):
     assert answered(f"Hello [sandbox: {word}]").stop_reason == reason
 
 
@@ -114,26 +114,26 @@ def test_a_paused_turn_goes_on_to_its_end():
     assert answered(messages=turns).stop_reason == "end_turn"
 
 
-def test_under_a_schema_the_answer_is_json_unless_told_otherwise():
+def test_under_a_schema_the_answer_is_json_unless_a_directive_says_otherwise():
     assert set(json.loads(structured("Read").text)) == {"kid"}
     assert structured('[sandbox: say {"kid": 1}]').text == '{"kid": 1}'
     with pytest.raises(json.JSONDecodeError):
         json.loads(structured("[sandbox: badjson]").text)
 
 
-def test_slow_spreads_the_text_over_the_time():
-    score = the_score(answered(), over=3.0)
+def test_slow_spreads_text_of_over_the_time():
+    script = script_of(answered(), over=3.0)
 
-    assert sum(step.after for step in score.steps) == pytest.approx(3.0)
-    assert len([step for step in score.steps if step.after]) > 2
+    assert sum(step.pause for step in script.steps) == pytest.approx(3.0)
+    assert len([step for step in script.steps if step.pause]) > 2
 
 
 def test_a_long_pause_is_filled_with_pings():
-    score = the_score(answered(), over=600.0)
+    script = script_of(answered(), over=600.0)
 
-    assert max(step.after for step in score.steps) <= response_script.PING_EVERY
-    assert sum(step.after for step in score.steps) == pytest.approx(600.0)
-    assert types(score).count("ping") > 10
+    assert max(step.pause for step in script.steps) <= response_script.PING_EVERY
+    assert sum(step.pause for step in script.steps) == pytest.approx(600.0)
+    assert types(script).count("ping") > 10
 
 
 @pytest.mark.parametrize(
@@ -142,40 +142,40 @@ def test_a_long_pause_is_filled_with_pings():
 )
 @pytest.mark.parametrize("prompt", ["What?", "[sandbox: long 500]"])
 def test_a_broken_stream_has_some_text_and_no_end(kind, ending, prompt):
-    found = answered(prompt)
-    score = the_score(found, trouble=Fault(kind=kind))
+    reply = answered(prompt)
+    script = script_of(reply, fault=Fault(kind=kind))
 
-    assert 0 < len(the_text(score)) < len(found.text)
-    assert not {"message_delta", "message_stop"} & set(types(score))
-    assert score.ending is ending
+    assert 0 < len(text_of(script)) < len(reply.text)
+    assert not {"message_delta", "message_stop"} & set(types(script))
+    assert script.ending is ending
 
 
 def test_a_stall_is_silent_for_its_time():
-    score = the_score(answered(), trouble=Fault(kind=Kind.STALL, wait=7.0))
+    script = script_of(answered(), fault=Fault(kind=Kind.STALL, wait=7.0))
 
-    assert (score.steps[-1].after, score.steps[-1].data) == (7.0, b"")
+    assert (script.steps[-1].pause, script.steps[-1].data) == (7.0, b"")
 
 
 @pytest.mark.parametrize(("early", "some"), [(True, False), (False, True)])
 def test_an_error_event_comes_in_mid_text_or_before_it(early, some):
-    score = the_score(answered(), trouble=Fault(kind=Kind.STREAM_ERROR, error="api_error", early=early))
-    last = the_events(score)[-1]
+    script = script_of(answered(), fault=Fault(kind=Kind.STREAM_ERROR, error="api_error", early=early))
+    last = events_of(script)[-1]
 
     assert (last["type"], last["error"]["type"], last["request_id"]) == ("error", "api_error", "req_1")
-    assert bool(the_text(score)) is some
-    assert score.ending is StreamEnd.ERROR_EVENT
+    assert bool(text_of(script)) is some
+    assert script.ending is StreamEnd.ERROR_EVENT
 
 
 def test_a_plain_answer_breaks_in_the_middle_of_its_body():
-    whole = response_script.plain(answered(), over=0.0, trouble=None)
-    broken = response_script.plain(answered(), over=0.0, trouble=Fault(kind=Kind.BREAK))
+    complete = response_script.plain(answered(), over=0.0, fault=None)
+    broken = response_script.plain(answered(), over=0.0, fault=Fault(kind=Kind.BREAK))
 
-    assert whole.length == len(whole.steps[0].data)
-    assert broken.length == whole.length > len(broken.steps[0].data)
+    assert complete.length == len(complete.steps[0].data)
+    assert broken.length == complete.length > len(broken.steps[0].data)
 
 
 @pytest.mark.parametrize(
-    ("trouble", "status", "kind", "code", "retry_after"),
+    ("fault", "status", "kind", "code", "retry_after"),
     [
         (Fault(kind=Kind.ERROR), 529, "overloaded_error", None, None),
         (Fault(kind=Kind.ERROR, status=402), 402, "billing_error", None, None),
@@ -186,8 +186,8 @@ def test_a_plain_answer_breaks_in_the_middle_of_its_body():
         (Fault(kind=Kind.SPEND_LIMIT), 429, "rate_limit_error", "enforced_spend_limit_reached", None),
     ],
 )
-def test_an_error_status_has_its_type(trouble, status, kind, code, retry_after):
-    error = response_script.refusal(trouble, now=0.0)
+def test_an_error_status_has_its_type(fault, status, kind, code, retry_after):
+    error = response_script.refusal(fault, now=0.0)
 
     assert (error.status, error.kind, error.code) == (status, kind, code)
     assert error.headers.get("retry-after") == retry_after
@@ -209,20 +209,20 @@ def test_rate_limit_headers_show_what_is_left_and_when_it_comes_back():
     assert none["anthropic-ratelimit-tokens-reset"] == "1970-01-01T00:00:03Z"
 
 
-def test_tries_start_again_once_a_prompt_went_through():
+def test_attempts_start_again_once_a_prompt_was_answered():
     books = CallLog()
 
-    assert [books.attempt("a"), books.attempt("a"), books.attempt("b")] == [1, 2, 1]
+    assert [books.next_attempt("a"), books.next_attempt("a"), books.next_attempt("b")] == [1, 2, 1]
     books.record_success("a")
-    assert books.attempt("a") == 1
+    assert books.next_attempt("a") == 1
 
 
-def test_a_minute_s_use_is_forgotten_with_the_minute():
+def test_usage_starts_from_zero_every_minute():
     books = CallLog()
-    books.spend(0.0, calls=1, read=10)
+    books.add_usage(0.0, calls=1, read=10)
 
-    assert books.spend(59.0, calls=1, written=5) == (2, 10, 5)
-    assert books.spend(60.0) == (0, 0, 0)
+    assert books.add_usage(59.0, calls=1, written=5) == (2, 10, 5)
+    assert books.add_usage(60.0) == (0, 0, 0)
 
 
 def test_the_books_are_bounded():
@@ -246,33 +246,33 @@ def test_a_tool_is_asked_for_with_input_that_fits_its_schema():
         "messages": [{"role": "user", "content": "Hi [sandbox: tool b]"}],
         "tools": [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": schema}],
     }
-    found = answer(request.parse(body, version="2026-10-21"), message_id="msg_sandbox_1")
+    reply = answer(request.parse(body, version="2026-10-21"), message_id="msg_sandbox_1")
     streamed = "".join(
-        event["delta"]["partial_json"] for event in events(found) if event.get("delta", {}).get("partial_json")
+        event["delta"]["partial_json"] for event in events(reply) if event.get("delta", {}).get("partial_json")
     )
 
-    assert (found.stop_reason, found.tool_use["name"], found.tool_use["id"]) == ("tool_use", "b", "toolu_sandbox_1")
-    assert json.loads(streamed) == found.tool_use["input"] and set(found.tool_use["input"]) == {"city"}
-    assert message(found)["content"][-1] == found.tool_use
+    assert (reply.stop_reason, reply.tool_use["name"], reply.tool_use["id"]) == ("tool_use", "b", "toolu_sandbox_1")
+    assert json.loads(streamed) == reply.tool_use["input"] and set(reply.tool_use["input"]) == {"city"}
+    assert message(reply)["content"][-1] == reply.tool_use
     with pytest.raises(ApiError, match="none of them is c"):
         request.parse(body | {"messages": [{"role": "user", "content": "[sandbox: tool c]"}]}, version="2026-10-21")
 
 
-@pytest.mark.parametrize(("order", "mended"), [("badjson", False), ("badjson 1", True)])
-def test_bad_json_may_be_mended(order, mended):
-    said = [{"role": "user", "content": f"Hi [sandbox: {order}]"}, {"role": "assistant", "content": "{"}]
-    turns = [*said, {"role": "user", "content": f"{request.REPAIR} no"}]
+@pytest.mark.parametrize(("directive", "repaired"), [("badjson", False), ("badjson 1", True)])
+def test_bad_json_may_be_repaired(directive, repaired):
+    first_turns = [{"role": "user", "content": f"Hi [sandbox: {directive}]"}, {"role": "assistant", "content": "{"}]
+    turns = [*first_turns, {"role": "user", "content": f"{request.REPAIR} no"}]
     config = {"format": {"type": "json_schema", "schema": SCHEMA}}
-    first, second = (answered(messages=messages, output_config=config) for messages in (said[:1], turns))
+    first, second = (answered(messages=messages, output_config=config) for messages in (first_turns[:1], turns))
 
     with pytest.raises(ValueError):
         json.loads(first.text)
-    assert is_json(second.text) is mended
+    assert is_json(second.text) is repaired
 
 
-def is_json(words):
+def is_json(text):
     try:
-        json.loads(words)
+        json.loads(text)
     except ValueError:
         return False
     return True

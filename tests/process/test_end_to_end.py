@@ -1,4 +1,4 @@
-"""The whole road through real processes, judged by what the caller, the upstream and the receiver saw."""
+"""End to end through real processes, checked at the caller, the upstream and the receiver."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.process
 
 
 def calls(upstream: FakeClaude, word: str) -> int:
-    """How often the upstream was asked that."""
+    """The number of upstream requests with this word."""
     return sum(word in str(seen.body) for seen in upstream.books)
 
 
@@ -47,7 +47,7 @@ def test_a_prompt_goes_in_and_the_answer_arrives_at_the_webhook(
 def test_a_worker_killed_in_mid_call_costs_one_marked_call_and_no_job(
     tmp_path: Path, upstream: FakeClaude, hook: Receiver
 ) -> None:
-    """The job ends all the same, and its callback admits that the first call may have been paid for."""
+    """The job still ends, and its callback says that the first call may have been paid for."""
     upstream.then(head(), started(), *written("half an ans"), Wait(threading.Event()))
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "long", "webhookUrl": hook.url("/a"), "requestId": "r-1"})
@@ -79,19 +79,19 @@ def test_an_accepted_job_outlives_the_api_and_waits_for_a_worker(
         assert (again.status_code, again.json()["duplicate"]) == (202, True)
         rig.start_worker()
 
-        assert [one.json["requestId"] for one in hook.wait_for(1)] == ["r-1"]
+        assert [item.json["requestId"] for item in hook.wait_for(1)] == ["r-1"]
         assert len(upstream.books) == 1
 
 
 def test_a_stop_lets_the_running_call_end(tmp_path: Path, upstream: FakeClaude, hook: Receiver) -> None:
-    """On SIGTERM a worker takes nothing new, brings its call home and exits with 0."""
+    """On SIGTERM a worker claims nothing more, drains its call and exits with 0."""
     go_on = threading.Event()
     upstream.when("long", head(), started(), *written("slowly "), Wait(go_on), *stopped())
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"prompt": "long", "requestId": "r-1"})
         eventually(lambda: rig.status("r-1")["status"] == "processing" and upstream.books)
         rig.worker.signal(TERM)
-        eventually(lambda: "stop" in rig.worker.said().lower())
+        eventually(lambda: "stop" in rig.worker.output().lower())
         rig.submit({"prompt": "later", "requestId": "r-2"})
         go_on.set()
 

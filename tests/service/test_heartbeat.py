@@ -1,4 +1,4 @@
-"""What a worker hears while its calls run: that a lease holds on, or that another worker has the job by now."""
+"""Lease renewal and lost leases while calls run."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from tests.support.eventually import eventually
 
 
 @contextmanager
-def beating(relay: Relay, in_hand: InFlightCalls) -> Iterator[None]:
-    seen = WorkerHeartbeat(id="w", host="h", pid=1, started_at=0.0, seen_at=0.0, slots=2, running=2)
-    heart = Heartbeat(relay, in_hand, seen=lambda: seen, worker="w", lease=0.1)
-    heart.start()
+def beating(relay: Relay, in_flight: InFlightCalls) -> Iterator[None]:
+    report = WorkerHeartbeat(id="w", host="h", pid=1, started_at=0.0, seen_at=0.0, slots=2, running=2)
+    heartbeat = Heartbeat(relay, in_flight, report=lambda: report, worker="w", lease=0.1)
+    heartbeat.start()
     try:
         yield
     finally:
-        heart.stop()
+        heartbeat.stop()
 
 
-def two(relay: Relay) -> tuple[ClaimedJob, ClaimedJob]:
+def two_claimed(relay: Relay) -> tuple[ClaimedJob, ClaimedJob]:
     relay.submit_many([a_submission("a"), a_submission("b")])
-    one, other = sorted(relay.execution.claim("w", limit=2), key=lambda each: each.job.request_id)
-    relay.execution.sending(one)
-    return one, other
+    first, second = sorted(relay.execution.claim("w", limit=2), key=lambda each: each.job.request_id)
+    relay.execution.sending(first)
+    return first, second
 
 
 def taken_over(relay: Relay, claimed: ClaimedJob) -> ClaimedJob:
     relay.execution.reap(claimed.job.id, claimed.token, why="its lease ran out")
-    [again] = relay.execution.claim("other", limit=1)
-    return again
+    [reclaimed] = relay.execution.claim("other", limit=1)
+    return reclaimed
 
 
-def test_who_has_lost_a_job_hears_it_and_keeps_the_others(relay: Relay, clock: Clock) -> None:
-    in_hand = InFlightCalls()
-    lost, kept = (in_hand.add(claimed) for claimed in two(relay))
+def test_a_lost_lease_is_marked_and_the_others_are_renewed(relay: Relay, clock: Clock) -> None:
+    in_flight = InFlightCalls()
+    lost, kept = (in_flight.add(claimed) for claimed in two_claimed(relay))
     taken_over(relay, lost.claimed)
     clock.advance(10)
-    with beating(relay, in_hand):
+    with beating(relay, in_flight):
         eventually(lost.lost.is_set)
         assert not kept.lost.is_set()
 
@@ -59,7 +59,7 @@ def test_who_has_lost_a_job_hears_it_and_keeps_the_others(relay: Relay, clock: C
 
 
 class WritesUntilStopped:
-    """Streams on and on: each event asks whether to stop."""
+    """Streams until stopped: each event checks for a stop."""
 
     def call(self, prompt: Any, *, stop: Any, sending: Any, progress: Any, going_on: Any) -> Failure:
         eventually(lambda: stop() is not None)
@@ -68,18 +68,18 @@ class WritesUntilStopped:
 
 
 def test_a_call_whose_job_another_worker_has_is_stopped_and_writes_nothing(relay: Relay) -> None:
-    """Its tokens would be paid for nothing; the other one's answer is the job's."""
-    in_hand = InFlightCalls()
-    running = in_hand.add(two(relay)[0])
-    again = taken_over(relay, running.claimed)
-    caller = CallExecutor(
+    """Its tokens would be paid for nothing; the answer of the other worker is the job's."""
+    in_flight = InFlightCalls()
+    running = in_flight.add(two_claimed(relay)[0])
+    reclaimed = taken_over(relay, running.claimed)
+    executor = CallExecutor(
         relay,
         WritesUntilStopped(),  # type: ignore[arg-type]
         Files(relay, None),  # type: ignore[arg-type]
         pacing=Pacing(),
         ending=threading.Event(),
     )
-    with beating(relay, in_hand):
-        assert caller.run(running) is None
+    with beating(relay, in_flight):
+        assert executor.run(running) is None
 
-    assert relay.execution.complete(again, a_completion("theirs")).state is State.COMPLETED
+    assert relay.execution.complete(reclaimed, a_completion("theirs")).state is State.COMPLETED

@@ -1,4 +1,4 @@
-"""Plausible values: names hint at them, and their check digits are right."""
+"""Plausible values: field names hint at them, and their check digits are valid."""
 
 import re
 from random import Random
@@ -10,7 +10,7 @@ from claude_relay.sandbox import regex_faker, value_faker
 
 def named(name, seed="s"):
     words = value_faker.plain(name)
-    return value_faker.text(value_faker.Name(words, Random(f"{seed}/{name}"), seed))
+    return value_faker.text(value_faker.FieldName(words, Random(f"{seed}/{name}"), seed))
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_an_iban_passes_modulus_97():
     "pattern",
     [r"^\d{2}\.\d{2}\.\d{4}$", r"^(?:a|b)+$", r"^(\w)\1$", r"^[^a-z]{5}$", r"^\S+@\S+$", r"^.{3,}?z\b", r"^$"],
 )
-def test_a_pattern_is_met(pattern):
+def test_a_pattern_is_matched(pattern):
     text = regex_faker.example(pattern, Random(1))
 
     assert text is not None
     assert re.search(pattern, text)
 
 
-def test_a_pattern_is_met_within_lengths():
+def test_a_pattern_is_matched_within_lengths():
     text = regex_faker.example(r"^[a-z]+$", Random(1), least=30, most=40)
 
     assert text is not None
@@ -114,5 +114,5 @@ def test_a_pattern_is_met_within_lengths():
 
 
 @pytest.mark.parametrize("pattern", [r"(?=a)b", r"a{999999}", r"[", r"^abc$(?<=d)"])
-def test_a_pattern_that_is_not_feasible_gives_nothing(pattern):
+def test_an_unsupported_pattern_gives_none(pattern):
     assert regex_faker.example(pattern, Random(1)) is None

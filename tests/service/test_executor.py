@@ -1,7 +1,8 @@
-"""A job's call where this side is in trouble: nothing is lost of it, and the room for the next ones is not either."""
+"""The call of a job under local faults: neither the job nor the capacity for the next ones is lost."""
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,27 +37,27 @@ class Breaks:
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Relay]:
-    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy())
+    relay = Relay(SqliteStore(tmp_path / "relay.db"), QuietNotifier(), Policy(), rng=random.Random(1))
     relay.submit(a_submission("r", webhook_url=None))
     yield relay
     relay.close()
 
 
 def running(relay: Relay, pacing: Pacing) -> InFlightCall:
-    """Claimed as a slot does it."""
+    """Claim a job as the dispatcher does."""
     [claimed] = relay.execution.claim("w", limit=1)
     pacing.record_start("sonnet")
     return InFlightCall(claimed)
 
 
-def a_caller(relay: Relay, claude: Any, pacing: Pacing) -> CallExecutor:
+def an_executor(relay: Relay, claude: Any, pacing: Pacing) -> CallExecutor:
     return CallExecutor(relay, claude, Files(relay, None), pacing=pacing, ending=threading.Event())  # type: ignore[arg-type]
 
 
-def test_a_store_that_cannot_be_read_before_the_call_is_read_again(
+def test_a_store_that_is_unavailable_before_the_call_is_read_again(
     relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Out of file handles, say: a call of which nothing went out waits, rather than being left to its lease."""
+    """Out of file handles, say: an unsent call waits, instead of being left to its lease."""
     answers: list[Any] = [StoreUnavailable("no handle to be had"), None]
 
     def repair(claimed: Any) -> None:
@@ -65,16 +66,16 @@ def test_a_store_that_cannot_be_read_before_the_call_is_read_again(
 
     monkeypatch.setattr(relay.execution, "repair", repair)
     pacing = Pacing()
-    a_caller(relay, Answers(), pacing).run(running(relay, pacing))
+    an_executor(relay, Answers(), pacing).run(running(relay, pacing))
 
     assert relay.queries.status(R)["status"] == "completed"
     assert [call["outcome"] for call in relay.queries.job_details(R)["calls"]] == ["completed"]
 
 
-def test_a_call_that_breaks_takes_no_room_from_those_after_it(relay: Relay) -> None:
-    """Or a family would stand still for good after a few."""
+def test_a_call_that_fails_with_an_exception_frees_its_capacity(relay: Relay) -> None:
+    """Else a family would be blocked for good after a few."""
     pacing = Pacing()
     with pytest.raises(RuntimeError):
-        a_caller(relay, Breaks(), pacing).run(running(relay, pacing))
+        an_executor(relay, Breaks(), pacing).run(running(relay, pacing))
 
     assert pacing.capacities() == {"sonnet": FIRST_WINDOW}
