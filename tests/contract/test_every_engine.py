@@ -78,7 +78,7 @@ def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
         time.sleep(0.1)  # while the others queue up behind it
 
     def bad(tx):
-        tx.remember("bad", 1)
+        tx.set_shared_value("bad", 1)
         raise ZeroDivisionError
 
     def run(name, work):
@@ -90,7 +90,7 @@ def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
     threads = [threading.Thread(target=run, args=("hold", hold))]
     threads[0].start()
     started.wait(5)
-    works = {"a": lambda tx: tx.remember("a", 1), "bad": bad, "b": lambda tx: tx.remember("b", 1)}
+    works = {"a": lambda tx: tx.set_shared_value("a", 1), "bad": bad, "b": lambda tx: tx.set_shared_value("b", 1)}
     threads += [threading.Thread(target=run, args=item) for item in works.items()]
     for thread in threads[1:]:
         thread.start()
@@ -98,7 +98,7 @@ def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
         thread.join(10)
 
     assert isinstance(results["bad"], ZeroDivisionError)
-    assert [store.read(lambda tx, key=key: tx.memo(key)) for key in ("a", "b", "bad")] == [1, 1, None]
+    assert [store.read(lambda tx, key=key: tx.shared_value(key)) for key in ("a", "b", "bad")] == [1, 1, None]
 
 
 def test_a_look_is_consistent(store: Store) -> None:

@@ -86,7 +86,7 @@ def test_a_machine_that_froze_with_the_lock_is_thrown_out(url: str, monkeypatch:
     second = PostgresStore(url, where="the test's")
 
     def freeze(tx: Any) -> int:
-        tx.remember("first", 1)
+        tx.set_shared_value("first", 1)
         if not frozen.is_set():
             frozen.set()
             thaw.wait(20)
@@ -368,11 +368,11 @@ def test_every_hot_question_can_use_an_index(store: PostgresStore) -> None:
         tx.due_destinations()
         tx.dead_deliveries(since=0.0)
         tx.due_deliveries("https://x", limit=1)
-        tx.sending()
+        tx.sending_deliveries()
         tx.unacked()
         tx.delivery("x")
         tx.events("x")
-        tx.posts("x")
+        tx.delivery_attempts("x")
         tx.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
         tx.jobs(JobFilter(limit=1, group="g"))
 

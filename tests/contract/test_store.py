@@ -57,12 +57,12 @@ def test_many_writes_share_a_commit(path: Path) -> None:
     code = f"""
 import threading, sys
 sys.path.insert(0, {str(ROOT)!r})
-from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.storage.sqlite.store import SqliteStore
 from pathlib import Path
 store = SqliteStore(Path({str(path)!r}))
 def go(n):
     for i in range(25):
-        store.write(lambda unit: unit.remember(f"k{{n}}-{{i}}", 1))
+        store.write(lambda unit: unit.set_shared_value(f"k{{n}}-{{i}}", 1))
 threads = [threading.Thread(target=go, args=(n,)) for n in range(16)]
 print("GO", flush=True); sys.stdin.readline()
 [t.start() for t in threads]; [t.join() for t in threads]
@@ -268,20 +268,20 @@ def test_every_question_uses_its_index(store: SqliteStore) -> None:
         tx.running()
         tx.running_by_group()
         tx.cancel_requested("w")
-        tx.renew("w", [], 1.0)
+        tx.renew_leases("w", [], 1.0)
         tx.due_destinations()
-        tx.died_deliveries(since=0.0)
+        tx.dead_deliveries(since=0.0)
         tx.due_deliveries("https://x", limit=1)
         tx.due_deliveries("https://x", limit=1, newest=True)
         tx.failing_addresses("https://x", limit=1)
         tx.waiting_deliveries("https://x", opened_before=0.0, limit=1)
         tx.destination("https://x")
-        tx.sending()
+        tx.sending_deliveries()
         tx.waiting()
         tx.delivery("x")
         tx.calls("x")
         tx.events("x")
-        tx.posts("x")
+        tx.delivery_attempts("x")
         tx.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
         tx.jobs(JobFilter(limit=1))
         tx.jobs(JobFilter(limit=1, group="g"))
@@ -396,8 +396,8 @@ def test_eight_openers_at_once_make_one_store(path: Path) -> None:
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from claude_relay.storage.sqlite import SqliteStore
-store = SqliteStore(Path({str(path)!r})); store.write(lambda unit: unit.remember(sys.argv[1], 1)); store.close()
+from claude_relay.storage.sqlite.store import SqliteStore
+store = SqliteStore(Path({str(path)!r})); store.write(lambda unit: unit.set_shared_value(sys.argv[1], 1)); store.close()
 """
     openers = [subprocess.Popen([sys.executable, "-c", code, f"k{n}"], stderr=subprocess.PIPE) for n in range(8)]
     for opener in openers:
@@ -405,7 +405,7 @@ store = SqliteStore(Path({str(path)!r})); store.write(lambda unit: unit.remember
         assert opener.returncode == 0, said.decode()
     store = SqliteStore(path)
 
-    assert [store.read(lambda tx, n=n: tx.memo(f"k{n}")) for n in range(8)] == [1] * 8
+    assert [store.read(lambda tx, n=n: tx.shared_value(f"k{n}")) for n in range(8)] == [1] * 8
     store.close()
 
 
