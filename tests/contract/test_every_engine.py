@@ -151,7 +151,7 @@ def test_a_page_of_a_long_queue_walks_along_it_once(store: Store, relay: Relay, 
         def read(self, look):
             def spied(tx):
                 real = tx.count_ahead
-                tx.ahead = lambda job, after=None: (
+                tx.count_ahead = lambda job, after=None: (
                     counted.append((after.rank if after else 0, job.rank)) or real(job, after)
                 )
                 return look(tx)

@@ -513,7 +513,7 @@ def test_what_is_no_backup_is_refused_before_anything_moves(path: Path, tmp_path
     SqliteStore(path).close()
     before = path.read_bytes()
     (tmp_path / "bad").write_bytes(b"SQLite format 3\x00" + b"x" * 5000)
-    with pytest.raises(InvalidRequest, match="no good backup"):
+    with pytest.raises(InvalidRequest, match="not a usable backup"):
         restore(tmp_path / "bad", path)
 
     assert path.read_bytes() == before

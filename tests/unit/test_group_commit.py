@@ -82,7 +82,7 @@ def _make_a_crowd(writer: GroupCommitWriter, engine: Counts, count: int) -> None
     callers = _come(writer, engine, 1)
     eventually(lambda: engine._works == 1)
     callers += _come(writer, engine, count - 1)
-    eventually(lambda: len(writer._handed_in) == count - 1)
+    eventually(lambda: len(writer._queue) == count - 1)
     engine.open.set()
     assert _answered(callers)
 
@@ -96,7 +96,7 @@ def test_half_a_crowd_shares_a_commit(
     callers = _come(writer, engine, 1)
     eventually(lambda: engine._works == 1)
     callers += _come(writer, engine, 4)
-    eventually(lambda: len(writer._handed_in) == 4)
+    eventually(lambda: len(writer._queue) == 4)
     engine.open.set()
     assert _answered(callers[:1])
     assert _answered(callers)
@@ -104,7 +104,7 @@ def test_half_a_crowd_shares_a_commit(
     callers = _come(writer, engine, 2)  # half of the four
     eventually(lambda: engine._works == 2)
     meanwhile = _come(writer, engine, 1)
-    eventually(lambda: len(writer._handed_in) == 1)
+    eventually(lambda: len(writer._queue) == 1)
     engine.open.set()
     assert _answered(callers)
     assert _answered(meanwhile + _come(writer, engine, 1))  # half of these three
@@ -142,7 +142,7 @@ def test_a_stop_waits_for_no_crowd_and_loses_nothing(
     _make_a_crowd(writer, engine, 4)
     monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
     waiting = _come(writer, engine, 1)
-    eventually(lambda: len(writer._handed_in) == 1)
+    eventually(lambda: len(writer._queue) == 1)
     writer.close()
 
     assert _answered(waiting)
