@@ -60,15 +60,15 @@ class PostgresStore:
         """
         return self._writer.write(work, paid=paid)
 
-    def read(self, look: Callable[[ReadTransaction], T]) -> T:
-        """Run `look` on a consistent view of what is committed; again if the connection was lost meanwhile."""
+    def read(self, query: Callable[[ReadTransaction], T]) -> T:
+        """Run `query` on a consistent view of what is committed; again if the connection was lost meanwhile."""
         with self._translating():
             try:
-                return self._read(look)
+                return self._read(query)
             except _ConnectionLost:
                 self._readers.drop()
                 try:
-                    return self._read(look)
+                    return self._read(query)
                 except _ConnectionLost as exc:
                     raise exc.cause from None
 
@@ -91,14 +91,14 @@ class PostgresStore:
         self._readers.close()
         self._session.close()
 
-    def _read(self, look: Callable[[ReadTransaction], T]) -> T:
+    def _read(self, query: Callable[[ReadTransaction], T]) -> T:
         with self._readers.connection() as connection:
             try:
                 cursor = connection.execute(_BEGIN_READ)
                 cursor.nextset()
                 [(at,)] = cursor.fetchall()
                 now = at if self._clock is None else self._clock()
-                result = look(Reads(lambda sql, args: run(connection, sql, args), now, self._cipher))
+                result = query(Reads(lambda sql, args: run(connection, sql, args), now, self._cipher))
                 connection.execute("COMMIT")
             except BaseException as exc:
                 if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError) and connection.closed:

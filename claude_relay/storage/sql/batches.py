@@ -30,7 +30,7 @@ class BatchReads(QueryBase):
 
     def batch(self, batch_id: str) -> Batch | None:
         """A batch by its internal id."""
-        return self._fetch_one(_to_batch, f"{_SELECT} WHERE id = ?", (batch_id,))
+        return self._fetch_first(_to_batch, f"{_SELECT} WHERE id = ?", (batch_id,))
 
     def due_batches(self, *, limit: int) -> Sequence[Batch]:
         """Batches without a lease that are due for a poll."""
@@ -53,11 +53,11 @@ class BatchReads(QueryBase):
 
     def item(self, custom_id: str) -> BatchItem | None:
         """An item by its id upstream."""
-        return self._fetch_one(_to_item, f"{_ITEM} WHERE i.custom_id = ?", (custom_id,))
+        return self._fetch_first(_to_item, f"{_ITEM} WHERE i.custom_id = ?", (custom_id,))
 
     def item_of_call(self, job_id: str, number: int) -> BatchItem | None:
         """The item of one call of a job."""
-        return self._fetch_one(_to_item, f"{_ITEM} WHERE i.job_id = ? AND i.number = ?", (job_id, number))
+        return self._fetch_first(_to_item, f"{_ITEM} WHERE i.job_id = ? AND i.number = ?", (job_id, number))
 
     def count_awaited(self, batch_id: str) -> int:
         """The number of items with a job that still waits for them."""

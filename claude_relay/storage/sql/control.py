@@ -19,7 +19,7 @@ class ControlReads(QueryBase):
 
     def group(self, name: str) -> Group:
         """A group; one without settings has no limits."""
-        return self._fetch_one(records.to_group, f"{_GROUP} WHERE name = ?", (name,)) or Group(name=name)
+        return self._fetch_first(records.to_group, f"{_GROUP} WHERE name = ?", (name,)) or Group(name=name)
 
     def groups(self) -> Sequence[Group]:
         """The groups with settings of their own."""
@@ -36,7 +36,7 @@ class ControlReads(QueryBase):
 
     def key(self, key_id: str) -> ApiKey | None:
         """An API key by its public part."""
-        return self._fetch_one(records.to_key, f"{_KEY} WHERE id = ?", (key_id,))
+        return self._fetch_first(records.to_key, f"{_KEY} WHERE id = ?", (key_id,))
 
     def api_keys(self) -> Sequence[ApiKey]:
         """All API keys, revoked ones included."""
@@ -66,7 +66,7 @@ class ControlWrites(QueryBase):
     def delete_hold(self, scope: str) -> QueueHold | None:
         """Unblock a part of the queue; returns the hold that blocked it."""
         sql = "DELETE FROM holds WHERE scope = ? RETURNING scope, reason, since, until"
-        return self._fetch_one(records.to_hold, sql, (scope,))
+        return self._fetch_first(records.to_hold, sql, (scope,))
 
     def save_heartbeat(self, worker: WorkerHeartbeat) -> None:
         """Store a worker's heartbeat."""

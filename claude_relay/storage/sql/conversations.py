@@ -16,7 +16,7 @@ class ConversationReads(QueryBase):
     def earlier(self, job_id: str) -> Continuation | None:
         """The run that a job continues."""
         sql = "SELECT earlier_id, earlier_run FROM continuations WHERE job_id = ?"
-        return self._fetch_one(lambda row: Continuation(job_id=row[0], run=row[1]), sql, (job_id,))
+        return self._fetch_first(lambda row: Continuation(job_id=row[0], run=row[1]), sql, (job_id,))
 
     def blocks(self, job_id: str, run: int) -> list[dict[str, Any]] | None:
         """Claude's answer in content blocks, where it is more than its text."""
@@ -33,7 +33,7 @@ class ConversationReads(QueryBase):
     def repair(self, job_id: str, run: int) -> SchemaRepair | None:
         """The answer of that run which Claude is asked to repair."""
         sql = "SELECT text, problem FROM repairs WHERE job_id = ? AND run = ?"
-        return self._fetch_one(lambda row: SchemaRepair(text=row[0], problem=row[1]), sql, (job_id, run))
+        return self._fetch_first(lambda row: SchemaRepair(text=row[0], problem=row[1]), sql, (job_id, run))
 
 
 class ConversationWrites(QueryBase):

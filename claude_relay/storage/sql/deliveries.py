@@ -24,7 +24,7 @@ class DeliveryReads(QueryBase):
     def delivery(self, job_id: str) -> Delivery | None:
         """The delivery of the job's latest run."""
         sql = f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run DESC LIMIT 1"
-        return self._fetch_one(records.to_delivery, sql, (job_id,))
+        return self._fetch_first(records.to_delivery, sql, (job_id,))
 
     def deliveries(self, job_id: str) -> Sequence[Delivery]:
         """The deliveries of a job, one per run, oldest first."""
@@ -32,7 +32,7 @@ class DeliveryReads(QueryBase):
 
     def delivery_by_id(self, delivery_id: str) -> Delivery | None:
         """A delivery."""
-        return self._fetch_one(records.to_delivery, f"{_DELIVERY} WHERE d.id = ?", (delivery_id,))
+        return self._fetch_first(records.to_delivery, f"{_DELIVERY} WHERE d.id = ?", (delivery_id,))
 
     def delivery_body(self, delivery: Delivery) -> bytes:
         """The frozen bytes that a delivery sends: its own, or those of the outcome."""

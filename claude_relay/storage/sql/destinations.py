@@ -68,7 +68,7 @@ class DestinationReads(QueryBase):
 
     def destination(self, name: str) -> Destination | None:
         """The failures of a destination; None for a healthy one."""
-        return self._fetch_one(records.to_destination, f"{_DESTINATION} WHERE name = ?", (name,))
+        return self._fetch_first(records.to_destination, f"{_DESTINATION} WHERE name = ?", (name,))
 
     def destinations(self) -> Sequence[Destination]:
         """All destinations that failed recently."""
@@ -82,11 +82,11 @@ class DestinationReads(QueryBase):
 class DestinationWrites(QueryBase):
     """Implements `ports.store.DestinationWrites`."""
 
-    def save_destination(self, known: Destination) -> None:
+    def save_destination(self, destination: Destination) -> None:
         """Store the failures of a destination."""
         changes = ", ".join(f"{name} = excluded.{name}" for name in records.DESTINATION if name != "name")
         sql = f"{records.insert('destinations', records.DESTINATION)} ON CONFLICT (name) DO UPDATE SET {changes}"
-        self._run(sql, records.destination_values(known))
+        self._run(sql, records.destination_values(destination))
 
     def delete_destination(self, name: str) -> None:
         """Delete the failures of a destination that is healthy again."""

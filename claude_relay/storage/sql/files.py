@@ -32,7 +32,7 @@ class FileReads(QueryBase):
         """The file at Anthropic with that content, if it can still be used in a call."""
         sql = """SELECT account, sha256, file_id, size, expires_at FROM uploads
                  WHERE account = ? AND sha256 = ? AND expires_at > ?"""
-        return self._fetch_one(_to_upload, sql, (account, sha256, retention.upload_usable_after(self._now)))
+        return self._fetch_first(_to_upload, sql, (account, sha256, retention.upload_usable_after(self._now)))
 
 
 class FileWrites(EventWrites):

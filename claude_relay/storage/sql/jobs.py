@@ -51,7 +51,7 @@ class JobReads(QueryBase):
 
     def job(self, job_id: str) -> Job | None:
         """A job by its internal id."""
-        return self._fetch_one(records.to_job, f"{_JOB} WHERE j.id = ?", (job_id,))
+        return self._fetch_first(records.to_job, f"{_JOB} WHERE j.id = ?", (job_id,))
 
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]:
         """The jobs with that requestId, of one owner or (None) of all."""

@@ -26,7 +26,7 @@ class MoneyReads(QueryBase):
 
     def call(self, job_id: str, number: int) -> Call | None:
         """An entry of the ledger."""
-        return self._fetch_one(records.to_call, f"{_CALL} AND number = ?", (job_id, number))
+        return self._fetch_first(records.to_call, f"{_CALL} AND number = ?", (job_id, number))
 
     def calls(self, job_id: str) -> Sequence[Call]:
         """The ledger of a job, oldest first."""

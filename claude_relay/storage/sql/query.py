@@ -32,7 +32,7 @@ class QueryBase:
         """The time of this transaction, in seconds since 1970."""
         return self._now
 
-    def _fetch_one(self, make: Callable[[Row], T], sql: str, args: Sequence[Any]) -> T | None:
+    def _fetch_first(self, make: Callable[[Row], T], sql: str, args: Sequence[Any]) -> T | None:
         """The first row as a value; None without rows."""
         rows = self._run(sql, args)
         return make(rows[0]) if rows else None

@@ -113,11 +113,11 @@ def job_values(job: Job) -> tuple[Any, ...]:
     )
 
 
-def job_update(before: Job | None, after: Job) -> tuple[str, Sequence[Any]]:
+def job_update(previous: Job | None, job: Job) -> tuple[str, Sequence[Any]]:
     """The UPDATE of the changed columns only: an index is written only if its columns are."""
-    values = job_values(after)
-    previous = job_values(before) if before is not None else (None,) * len(JOB)
-    changed = [(name, value) for name, value, old in zip(JOB, values, previous, strict=True) if value != old]
+    values = job_values(job)
+    old_values = job_values(previous) if previous is not None else (None,) * len(JOB)
+    changed = [(name, value) for name, value, old in zip(JOB, values, old_values, strict=True) if value != old]
 
     return update("jobs", [name for name, _ in changed]), [value for _, value in changed]
 

@@ -25,7 +25,7 @@ class RequestReads(QueryBase):
 
     def request(self, job_id: str) -> StoredRequest | None:
         """The stored request, without webhook headers."""
-        return self._fetch_one(records.to_request, _REQUEST, (job_id,))
+        return self._fetch_first(records.to_request, _REQUEST, (job_id,))
 
     def request_size(self, job_id: str) -> int:
         """The size of the stored request in bytes."""
@@ -42,12 +42,12 @@ class RequestReads(QueryBase):
 
     def addressee(self, job_id: str) -> WebhookTarget | None:
         """The webhook of a job with its decrypted headers, without the prompt beside it."""
-        return self._fetch_one(self._to_webhook, _WEBHOOK, (job_id,))
+        return self._fetch_first(self._to_webhook, _WEBHOOK, (job_id,))
 
     def outcome(self, job_id: str, run: int) -> Outcome | None:
         """The outcome of a run."""
         sql = "SELECT job_id, run, at, status, body FROM outcomes WHERE job_id = ? AND run = ?"
-        return self._fetch_one(records.to_outcome, sql, (job_id, run))
+        return self._fetch_first(records.to_outcome, sql, (job_id, run))
 
     def partial(self, job_id: str) -> PartialResponse | None:
         """
@@ -55,7 +55,7 @@ class RequestReads(QueryBase):
 
         Of an earlier call only the text: its usage is already in the ledger, with the entry that it belongs to.
         """
-        return self._fetch_one(records.to_partial, _PARTIAL, (job_id,))
+        return self._fetch_first(records.to_partial, _PARTIAL, (job_id,))
 
     def _to_webhook(self, row: Row) -> WebhookTarget:
         request_id, *urls, encrypted = row

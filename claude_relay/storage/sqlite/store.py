@@ -71,12 +71,12 @@ class SqliteStore:
         """
         return self._writer.write(work, paid=paid)
 
-    def read(self, look: Callable[[ReadTransaction], T]) -> T:
-        """Run `look` on a consistent view of what is committed."""
+    def read(self, query: Callable[[ReadTransaction], T]) -> T:
+        """Run `query` on a consistent view of what is committed."""
         with translating(self._path), self._reader() as connection:
             connection.execute("BEGIN")
             try:
-                return look(Reads(_runner(connection), self._clock(), self._cipher))
+                return query(Reads(_runner(connection), self._clock(), self._cipher))
             finally:
                 connection.execute("COMMIT")
 
