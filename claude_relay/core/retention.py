@@ -23,7 +23,7 @@ class PurgeCutoffs:
     Cut-offs of the purge: the time before which a job must have ended, by how it ended.
 
     Completed jobs have the short retention. Failed and cancelled ones have the long one, and so does a completed job
-    whose delivery is dead: its result has reached nobody yet. Retention runs from the end of the delivery.
+    whose delivery is dead: its result has not arrived yet. Retention runs from the end of the delivery.
     """
 
     done_before: float
