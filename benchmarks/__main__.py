@@ -15,14 +15,14 @@ _ALL = {"accept": accept.run, "dispatch": dispatch.run, "history": history.run}
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *_ALL], help="which; all of them by default")
-    parser.add_argument("--folder", type=Path, help="where to put the stores (default: a temporary folder)")
+    parser.add_argument("names", nargs="*", choices=[[], *_ALL], help="the benchmarks to run (default: all)")
+    parser.add_argument("--folder", type=Path, help="the folder for the stores (default: a temporary one)")
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default 7)")
-    wanted = parser.parse_args()
+    args = parser.parse_args()
 
-    with tempfile.TemporaryDirectory(dir=wanted.folder) as folder:
-        for name in wanted.names or _ALL:
-            for line in _ALL[name](Path(folder), rounds=wanted.rounds):
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        for name in args.names or _ALL:
+            for line in _ALL[name](Path(folder), rounds=args.rounds):
                 print(json.dumps({"benchmark": name, **line}), flush=True)
 
     return 0

@@ -1,7 +1,7 @@
 """
-From the 202 to the request reaching the upstream, on an idle relay of real processes; and what idleness costs.
+The time from the 202 to the request reaching the upstream, on an idle relay of real processes, and its idle CPU use.
 
-The upstream is the sandbox in this process, whose books say when a request came in. Both clocks are the machine's.
+The upstream is the sandbox in this process, whose call log has the time of each request. Both use the machine's clock.
 """
 
 from __future__ import annotations
@@ -50,34 +50,34 @@ def run(folder: Path, *, rounds: int = 7, per_round: int = 15, idle: float = 10.
         session.headers["X-API-Key"] = _KEY
         _until(lambda: session.get(f"{url}/health/ready", timeout=5).status_code == 200)
         for _ in range(5):  # the first call imports and connects
-            _once(session, url, sandbox)
+            _measure(session, url, sandbox)
 
-        waits = [_once(session, url, sandbox) for _ in range(rounds * per_round)]
-        before = _cpu(api.pid), _cpu(worker.pid), time.monotonic()
+        waits = [_measure(session, url, sandbox) for _ in range(rounds * per_round)]
+        start = _cpu(api.pid), _cpu(worker.pid), time.monotonic()
         time.sleep(idle)
-        after = _cpu(api.pid), _cpu(worker.pid), time.monotonic()
+        end = _cpu(api.pid), _cpu(worker.pid), time.monotonic()
 
-    spent = after[2] - before[2]
+    elapsed = end[2] - start[2]
     ordered = sorted(waits)
     yield {
         "n": len(waits),
         "p50_ms": round(statistics.median(waits) * 1000, 2),
         "p99_ms": round(ordered[int(len(ordered) * 0.99)] * 1000, 2),
         "goal": "p50 <= 20",
-        "idle_api_percent": round((after[0] - before[0]) / spent * 100, 2),
-        "idle_worker_percent": round((after[1] - before[1]) / spent * 100, 2),
+        "idle_api_percent": round((end[0] - start[0]) / elapsed * 100, 2),
+        "idle_worker_percent": round((end[1] - start[1]) / elapsed * 100, 2),
         "idle_goal": "< 1",
     }
 
 
-def _once(session: requests.Session, url: str, sandbox: Sandbox) -> float:
-    """Seconds between the 202 and the upstream's first sight of the call."""
+def _measure(session: requests.Session, url: str, sandbox: Sandbox) -> float:
+    """Seconds between the 202 and the arrival of the call upstream."""
     time.sleep(random.uniform(0.03, 0.13))
-    known = len(sandbox.books.calls())
+    previous_calls = len(sandbox.books.calls())
     answer = session.post(f"{url}/api/claude", json={"prompt": "Hei"}, timeout=10)
     accepted = time.time()
     answer.raise_for_status()
-    call = _until(lambda: sandbox.books.calls()[known:])[0]
+    call = _until(lambda: sandbox.books.calls()[previous_calls:])[0]
     _until(lambda: session.get(f"{url}/api/status/{answer.json()['requestId']}").json()["status"] == "completed")
 
     return max(0.0, call["time"] - accepted)
@@ -96,10 +96,10 @@ def _daemon(verb: str, env: dict[str, str], folder: Path) -> Iterator[subprocess
 
 
 def _until(condition: Callable[[], Any], *, within: float = 60.0) -> Any:
-    give_up = time.monotonic() + within
+    deadline = time.monotonic() + within
     while not (answer := condition()):
-        if time.monotonic() > give_up:
-            raise RuntimeError("the relay did not get there in time")
+        if time.monotonic() > deadline:
+            raise RuntimeError("the relay was not ready in time")
         time.sleep(0.005)
 
     return answer

@@ -1,4 +1,4 @@
-"""What a long history costs: submit, claim and status with 100,000 finished jobs against 1,000, measured in turn."""
+"""The cost of a long history: submit, claim and status with 100,000 finished jobs against 1,000, measured in turn."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _SIZES = {"1k": 1_000, "100k": 100_000}
 _DONE = Completion(text="answer " * 40, model="claude-sonnet-5-5", stop_reason="end_turn", usage={"output_tokens": 40})
 
 
-class _Quiet:
+class _QuietNotifier:
     def notify(self, job_ids: Any = ()) -> None: ...
 
     def close(self) -> None: ...
 
 
 def run(folder: Path, *, rounds: int = 7, times: int = 200) -> Iterator[dict[str, Any]]:
-    """One line an operation: the medians of both sizes in microseconds, and their ratio."""
+    """One line per operation: the medians of both sizes in microseconds, and their ratio."""
     relays = {}
     for name, size in _SIZES.items():
-        relays[name] = Relay(SqliteStore(folder / f"{name}.db"), _Quiet(), Policy(max_queue=10**9))
+        relays[name] = Relay(SqliteStore(folder / f"{name}.db"), _QuietNotifier(), Policy(max_queue=10**9))
         _finish(relays[name], size)
     try:
-        found: dict[str, dict[str, list[float]]] = {}
+        samples: dict[str, dict[str, list[float]]] = {}
         for _ in range(rounds):
             for name, relay in relays.items():
                 for operation, micros in _measure(relay, times).items():
-                    found.setdefault(operation, {}).setdefault(name, []).append(micros)
-        for operation, sizes in found.items():
+                    samples.setdefault(operation, {}).setdefault(name, []).append(micros)
+        for operation, sizes in samples.items():
             medians = {name: statistics.median(micros) for name, micros in sizes.items()}
             ratio = statistics.median(a / b for a, b in zip(sizes["100k"], sizes["1k"], strict=True))
             yield {
@@ -62,17 +62,17 @@ def _submission(number: int) -> Submission:
 
 
 def _finish(relay: Relay, count: int) -> None:
-    made = 0
-    while made < count:
-        some = min(1000, count - made)
-        relay.submit_many([_submission(number) for number in range(some)])
-        while claimed := relay.execution.claim("builder", limit=some):
-            relay.execution.complete_many([(one, _DONE) for one in claimed])
-        made += some
+    finished = 0
+    while finished < count:
+        size = min(1000, count - finished)
+        relay.submit_many([_submission(number) for number in range(size)])
+        while claimed := relay.execution.claim("builder", limit=size):
+            relay.execution.complete_many([(job, _DONE) for job in claimed])
+        finished += size
 
 
 def _measure(relay: Relay, times: int) -> dict[str, float]:
-    """Microseconds each, one at a time: an operation's own cost, not what sharing a commit saves."""
+    """Microseconds per operation, one at a time: without the savings of group commit."""
     accepted: list[Any] = []
     claimed: list[Any] = []
 
@@ -87,17 +87,17 @@ def _measure(relay: Relay, times: int) -> dict[str, float]:
     def status() -> None:
         relay.queries.status(JobRef(request_id=accepted[next(numbers)].job.request_id))
 
-    told = {name: _median(work, times) for name, work in (("submit", submit), ("claim", claim), ("status", status))}
-    relay.execution.complete_many([(one, _DONE) for one in claimed])
+    medians = {name: _median(work, times) for name, work in (("submit", submit), ("claim", claim), ("status", status))}
+    relay.execution.complete_many([(job, _DONE) for job in claimed])
 
-    return told
+    return medians
 
 
 def _median(work: Callable[[], None], times: int) -> float:
-    spent = []
+    samples = []
     for _ in range(times):
         began = time.perf_counter()
         work()
-        spent.append((time.perf_counter() - began) * 1e6)
+        samples.append((time.perf_counter() - began) * 1e6)
 
-    return statistics.median(spent)
+    return statistics.median(samples)

@@ -24,7 +24,7 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """One run: requests a second, latencies in milliseconds, answers that were no 202."""
+    """One run: requests per second, latencies in milliseconds, and the number of answers other than 202."""
 
     per_second: float
     p50: float
@@ -34,14 +34,14 @@ class Load:
 
 
 def post(url: str, *, key: str, body: str, connections: int, seconds: int, folder: Path) -> Load:
-    """POST that body from so many connections for so long."""
+    """POST that body from all connections for that many seconds."""
     script = folder / "load.lua"
     script.write_text(_SCRIPT.format(key=key, body=body))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True).stdout
-    match = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", said)
+    output = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=True).stdout
+    match = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+)", output)
     if match is None:
-        raise RuntimeError(f"wrk said nothing usable:\n{said}")
+        raise RuntimeError(f"wrk printed no usable result:\n{output}")
     requests, micros, p50, p99, failed = map(int, match.groups())
     # wrk counts answers of 400 and above itself; a 2xx that is not a 202 cannot come from this path.
     return Load(requests / (micros / 1e6), p50 / 1000, p99 / 1000, failed, requests)

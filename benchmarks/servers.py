@@ -1,8 +1,8 @@
 """
-The two servers that the accept path is measured with: the relay, and the same app in front of nothing.
+The two servers of the accept benchmark: the relay, and the same app without a store.
 
-`python -m benchmarks.servers durable|empty FOLDER` prints its address. The empty one differs in one thing alone: its
-relay answers every submission as kept, and keeps none.
+`python -m benchmarks.servers durable|empty FOLDER` prints its URL. The empty one differs in one thing only: its relay
+answers every submission as stored, and stores none.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from claude_relay.services import Accepted, Relay
 KEY = "benchmark-key"
 
 
-class Nothing(Relay):
-    """A relay that forgets at once."""
+class StorelessRelay(Relay):
+    """A relay that stores no submission."""
 
     def submit(self, submission: Submission, *, owner: str = "admin") -> Accepted:
         now = time.time()
@@ -35,7 +35,7 @@ class Nothing(Relay):
 
 
 def settings(folder: Path) -> Settings:
-    """What both run with: no rate limits, or the load generator would be refused."""
+    """Settings of both servers, without rate limits for the load generator."""
     return Settings(
         api_secret_key=KEY,
         port=0,
@@ -51,12 +51,12 @@ def main() -> int:
     kind, folder = sys.argv[1], Path(sys.argv[2])
     from claude_relay.api.serve import Server
 
-    told = settings(folder)
-    with wiring.open_relay(told, create=True) as relay:
+    given = settings(folder)
+    with wiring.open_relay(given, create=True) as relay:
         if kind == "empty":
-            relay.__class__ = Nothing  # the same object, forgetful
+            relay.__class__ = StorelessRelay
         leaving = threading.Event()
-        return Server(wiring.make_app(told, relay, leaving), told, relay, leaving).run()
+        return Server(wiring.make_app(given, relay, leaving), given, relay, leaving).run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How this program is started again, by whoever keeps a second process of it."""
+"""The command that starts a second process of this program."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 def self_command(python: str = sys.executable) -> list[str]:
     """
-    The command without its verb: the version that is installed by then, not the one that is running.
+    The command without its verb; it starts the version installed by then, not the one that is running.
 
-    `make install` puts each version into a folder of its own, `/opt/claude-relay/releases/<version>`, so that what runs
-    keeps the files it began with; `/opt/claude-relay/bin` leads to the newest.
+    `make install` puts each version into its own folder, `/opt/claude-relay/releases/<version>`, so that a running
+    process keeps its files; `/opt/claude-relay/bin` leads to the newest version.
     """
     folders = Path(python).parents
     if len(folders) > 3 and folders[2].name == "releases" and (newest := folders[3] / "bin" / "claude-relay").exists():

@@ -63,8 +63,7 @@ def _ids(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
     from ..core.jobs.job import State
     from ..core.wire import STATUS
 
-    glance, store = _store(settings)
-    rows = glance.request_ids(store, text, _MOST)
+    rows = _engine(settings).complete_request_ids(text, _MOST)
 
     return [(request_id, STATUS[State(state)]) for request_id, state in rows]
 
@@ -81,26 +80,17 @@ def _groups(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
         names = {job["group"] for job in _ask(settings, "/api/jobs?limit=500")["jobs"]}
         return [(name, "") for name in sorted(names)]
 
-    glance, store = _store(settings)
-
-    return [(name, "") for name in glance.groups(store)]
+    return [(name, "") for name in _engine(settings).complete_groups()]
 
 
 def _keys(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
-    glance, store = _store(_settings(ctx))
-
-    return [(name, "") for name in glance.key_names(store)]
+    return [(name, "") for name in _engine(_settings(ctx)).complete_key_names()]
 
 
-def _store(settings: Any) -> tuple[Any, Any]:
-    """Who takes a short look into such a store, and where."""
-    if settings.store_path is None:
-        from ..storage.postgres import completion_reads as of_a_server
+def _engine(settings: Any) -> Any:
+    from ..wiring import engine_of
 
-        return of_a_server, settings.store
-    from ..storage.sqlite import completion_reads
-
-    return completion_reads, settings.store_path
+    return engine_of(settings)
 
 
 def _models(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:

@@ -1,1 +1,1 @@
-"""How word of a ready job travels from the process that accepted it to a worker."""
+"""Notification of workers about ready jobs, from the process that accepted them."""

@@ -1,4 +1,4 @@
-"""Announces ready jobs after their commit: ids onto the queue, then a ring, in a thread, so that no 202 waits."""
+"""Notification in a thread, so that no 202 waits for it: ids go to the ready queue, then workers are woken."""
 
 from __future__ import annotations
 
@@ -9,50 +9,50 @@ from typing import Protocol
 
 from ..ports import ReadyQueue
 
-#: Between two announcements, in seconds.
+#: The pause between two notifications, in seconds.
 _GATHER = 0.05
 
 
 class ImmediateNotifier(Protocol):
-    """What is rung once the ids are handed on."""
+    """A notifier that wakes workers at once, after the ids were queued."""
 
     def notify(self) -> None: ...
     def close(self) -> None: ...
 
 
 class BackgroundNotifier:
-    """Implements `ports.Bell`. What is still to be said at a crash is lost, and found by the sweep."""
+    """Implements `ports.Notifier`. Ids that a crash loses are recovered by the sweep."""
 
     def __init__(self, ready: ReadyQueue, sender: ImmediateNotifier) -> None:
         self._ready = ready
-        self._doorbell = sender
-        self._said: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
+        self._sender = sender
+        self._pending: queue.SimpleQueue[Sequence[str] | None] = queue.SimpleQueue()
         self._pause = threading.Event()
-        self._thread = threading.Thread(target=self._announce, name="announcer", daemon=True)
+        self._thread = threading.Thread(target=self._send_all, name="notifier", daemon=True)
         self._thread.start()
 
     def notify(self, job_ids: Sequence[str] = ()) -> None:
-        """Returns at once."""
-        self._said.put(tuple(job_ids))
+        """Queue the ids; returns at once."""
+        self._pending.put(tuple(job_ids))
 
     def close(self) -> None:
-        """Say what is left, and stop."""
+        """Send pending notifications, and stop."""
         self._pause.set()
-        self._said.put(None)
+        self._pending.put(None)
         self._thread.join()
         self._ready.close()
-        self._doorbell.close()
+        self._sender.close()
 
-    def _announce(self) -> None:
-        while (ids := self._said.get()) is not None:
-            together = list(ids)
-            while not self._said.empty():
-                if (more := self._said.get()) is None:
-                    self._said.put(None)
+    def _send_all(self) -> None:
+        while (ids := self._pending.get()) is not None:
+            batch = list(ids)
+            while not self._pending.empty():
+                if (more := self._pending.get()) is None:
+                    self._pending.put(None)
                     break
-                together.extend(more)
-            # The ring first would find an empty queue; the other order costs a fraction of a millisecond.
-            self._ready.put(together)
-            self._doorbell.notify()
-            # Under load one announcement speaks for all that come meanwhile; alone, nobody waits for this.
+                batch.extend(more)
+            # In this order, as a worker that is woken first finds an empty queue; it costs a fraction of a millisecond.
+            self._ready.put(batch)
+            self._sender.notify()
+            # Under load one notification covers all jobs that come meanwhile; a single job does not wait for this.
             self._pause.wait(_GATHER)

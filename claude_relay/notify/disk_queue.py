@@ -1,10 +1,10 @@
 """
-The disk queue: persist-queue carries the ids of ready jobs, in a file of its own.
+The ready queue of one machine: ids of ready jobs in a file of persist-queue.
 
-It may lose or repeat an id without harm (the worker claims by compare-and-set, the sweep finds what was lost), and that
-is all that is asked of it: between processes it promises no more. So: `SQLiteQueue`, never the Ack variant (a second
-opener would take its items in flight); never a blocking `get` (it does not see another process's `put` for ten
-seconds); JSON, since the default pickle would run whatever lies in the file. One item is a list of ids.
+It may lose or repeat an id without harm (workers claim by compare-and-set, the sweep finds lost ones), and between
+processes persist-queue promises no more. So: `SQLiteQueue`, never the Ack variant (a second opener would take its items
+in flight); never a blocking `get` (it does not see another process's `put` for ten seconds); JSON, since the default
+pickle would execute code from the file. An item is a list of ids.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ log = logging.getLogger(__name__)
 
 
 class _Queue(SQLiteQueue):
-    """The stock queue, without waiting for the disk: an id that a power cut takes is one that the sweep finds."""
+    """The library's queue without fsync: the sweep finds ids that a power cut loses."""
 
     def _new_db_connection(self, path: str, multithreading: bool, timeout: float) -> sqlite3.Connection:
         file = Path(path) / self.db_file_name
         connection = sqlite3.connect(file, timeout=timeout, check_same_thread=not multithreading)
-        # No WAL: the standard library's SQLite may have the bug that corrupts one under several processes.
+        # Overridden, as the library offers no setting for it. No WAL: the standard library's SQLite may have the bug
+        # that corrupts a WAL used by several processes.
         connection.execute("PRAGMA synchronous = OFF")
 
         return connection
 
 
 class DiskQueue:
-    """Implements `ports.ReadyQueue` on a file beside the store. A broken file is set aside and made anew."""
+    """Implements `ports.ReadyQueue` in a file beside the store. A broken file is set aside and replaced."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -45,12 +46,12 @@ class DiskQueue:
         self._rest: list[str] = []
 
     def put(self, job_ids: Sequence[str]) -> None:
-        """Hand them on. Never raises: the sweep makes up for it."""
+        """Queue the ids. Never raises: the sweep finds lost ones."""
         if job_ids:
             self._safely(lambda: self._queue.put(list(job_ids)))
 
     def take(self, limit: int) -> Sequence[str]:
-        """Up to `limit` ids, without waiting. What an item holds beyond that is kept for the next call."""
+        """Take up to `limit` ids without waiting. The rest of an item is returned by the next call."""
         while len(self._rest) < limit:
             item = self._safely(self._next)
             if not item:
@@ -61,7 +62,7 @@ class DiskQueue:
         return taken
 
     def listen(self, wake: Callable[[], None]) -> None:
-        """Word comes by the doorbell of this machine; there is no other."""
+        """Nothing: on one machine the wakeup socket notifies the workers."""
 
     def close(self) -> None:
         """Close the file."""
@@ -82,7 +83,7 @@ class DiskQueue:
         except sqlite3.OperationalError as exc:
             log.warning("ready queue busy", extra={"error": str(exc)})
         except (sqlite3.DatabaseError, ValueError) as exc:
-            log.warning("ready queue broken, made anew", extra={"error": str(exc)})
+            log.warning("ready queue broken, replaced", extra={"error": str(exc)})
             self.close()
             self._set_aside()
             self._queue = self._open()
@@ -96,7 +97,7 @@ class DiskQueue:
         except sqlite3.DatabaseError as exc:
             if isinstance(exc, sqlite3.OperationalError):
                 raise
-            log.warning("ready queue broken, made anew", extra={"error": str(exc)})
+            log.warning("ready queue broken, replaced", extra={"error": str(exc)})
             self._set_aside()
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o660))
             return self._connect()

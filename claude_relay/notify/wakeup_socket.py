@@ -1,7 +1,7 @@
 """
-'Look now': a datagram to every worker on this machine, so that a job starts within a millisecond of its 202.
+Wakeup of every worker on this machine by a datagram, so that a job starts within a millisecond of its 202.
 
-Each worker listens on a unix socket of its own in one directory. A ring may be lost: workers look by themselves, too.
+Each worker listens on its own unix socket in one directory. A wakeup may be lost: workers also poll.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _SUFFIX = ".bell"
 
 
 class WakeupSender:
-    """Rings at every worker's door."""
+    """Wakes all workers whose sockets are in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
     def notify(self) -> None:
-        """Never waits and never raises."""
+        """Send a datagram to each worker. Never waits and never raises."""
         with contextlib.suppress(OSError), _short(self._folder) as folder:
             for name in os.listdir(folder):  # noqa: PTH208 - a path through /proc
                 if name.endswith(_SUFFIX):
@@ -36,7 +36,7 @@ class WakeupSender:
 
 
 class WakeupListener:
-    """Where one worker listens."""
+    """The socket on which a worker listens."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._path = folder / f"{name}{_SUFFIX}"
@@ -48,7 +48,7 @@ class WakeupListener:
         self._path.chmod(0o660)
 
     def wait(self, timeout: float) -> bool:
-        """Until someone rings, or `timeout` seconds are over. Rings that came meanwhile are one."""
+        """Wait for a wakeup, or for `timeout` seconds. Several wakeups count as one."""
         self._socket.settimeout(max(timeout, 0.001))
         try:
             self._socket.recv(16)
@@ -62,12 +62,12 @@ class WakeupListener:
         return True
 
     def wake_self(self) -> None:
-        """Ring at this very door."""
+        """Wake this listener, from another thread."""
         with contextlib.suppress(OSError), _short(self._path.parent) as short:
             self._own.sendto(b"1", f"{short}/{self._path.name}")
 
     def close(self) -> None:
-        """Take the bell down."""
+        """Close and delete the socket."""
         self._own.close()
         self._path.unlink(missing_ok=True)
         self._socket.close()
@@ -75,7 +75,7 @@ class WakeupListener:
 
 @contextlib.contextmanager
 def _short(folder: Path) -> Iterator[str]:
-    """The folder by a short name: a unix socket's path has room for 108 bytes."""
+    """A short path to the folder, as the path of a unix socket has at most 108 bytes."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{handle}"

@@ -1,6 +1,8 @@
 """
-One thread writes, on every engine. Whoever has something to write hands it a function and waits; all that have queued
-up meanwhile go into one transaction and share one commit. A function that fails undoes only itself.
+Group commit: one thread writes, on every engine.
+
+Callers pass a function and wait. All functions that were queued meanwhile run in one transaction and share one commit.
+A function that fails undoes only itself.
 """
 
 from __future__ import annotations
@@ -18,241 +20,243 @@ from .sql.query import Rows
 from .sql.writes import Writes
 
 T = TypeVar("T")
-_Work = tuple[Callable[[Transaction], Any], "_Done", bool]
-_Answer = tuple[Any, "BaseException | None"]
-_Write = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _Answer]
+_Work = tuple[Callable[[Transaction], Any], "_Result", bool]
+_Outcome = tuple[Any, "BaseException | None"]
+_Execute = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _Outcome]
 
-#: How many writes share a commit at most.
-_GROUP = 256
-#: Where several write at once, whoever comes first waits for the others, in seconds at most.
+#: The most writes that share a commit.
+_MAX_GROUP = 256
+#: With several writers, how long the first one waits for the others, in seconds.
 _GATHER = 0.008
 
 
 class Session(Protocol):
-    """What an engine does for its writer: one connection, used by the writer's thread alone."""
+    """The connection of an engine that writes, used by the writer's thread alone."""
 
-    #: What the database raises when it refuses rows: whose they are is then looked for.
+    #: The database's errors for refused rows: the group is then run again to find the function they belong to.
     constraint_errors: tuple[type[BaseException], ...]
 
     def begin(self) -> None:
-        """From here on all belongs to one transaction, which nobody else writes beside once it has a statement."""
+        """Begin a transaction, which excludes other writers from its first statement on."""
 
     def commit(self, rest: Sequence[NewRows]) -> None:
-        """Write those new jobs, too; returns once all of it is kept."""
+        """Write those new jobs and commit; returns once all of it is durable."""
 
     def rollback(self) -> None:
-        """Undo it, if it is still open."""
+        """Roll back, if the transaction is still open."""
 
     def is_open(self) -> bool:
-        """Whether the transaction goes on after a fault, or the database itself has given it up."""
+        """Whether the transaction is still usable after an error, or was given up by the database."""
 
     def savepoint(self) -> None:
-        """From here on one function's work can be undone by itself."""
+        """Set a savepoint, so that one function's work can be undone alone."""
 
     def rollback_to(self) -> None:
-        """Back to the mark."""
+        """Roll back to the savepoint."""
 
     def release(self) -> None:
-        """The mark is not needed any more."""
+        """Release the savepoint."""
 
     def run(self, sql: str, args: Sequence[Any]) -> Rows:
-        """One statement."""
+        """Run a statement."""
 
     def add(self, new: Sequence[NewRows]) -> None:
-        """New jobs, where more statements follow."""
+        """Insert new jobs before other statements."""
 
     def now(self) -> float:
-        """The time of what is written."""
+        """The time of the transaction."""
 
     def try_recover(self, fault: BaseException, *, paid: bool) -> bool:
-        """Whether the cause of that fault could be put away, so that the same may be tried once more at once."""
+        """Remove the cause of an error, if possible; True if the transaction may be run again at once."""
 
     def translate(self, fault: BaseException) -> BaseException:
-        """What a fault means to whoever called."""
+        """The error for the caller."""
 
     def after_commit(self) -> None:
-        """What is left to do once all have their answers. Raises nothing."""
+        """Work to do once all callers have their results. Raises nothing."""
 
 
 class GroupCommitWriter:
-    """Runs what it is handed, in groups, through one `Session`, in a thread of its own."""
+    """Runs functions in groups through one `Session`, in a thread of its own."""
 
-    def __init__(self, session: Session, seal: HeaderCipher) -> None:
+    def __init__(self, session: Session, cipher: HeaderCipher) -> None:
         self._session = session
-        self._seal = seal
-        self._door = threading.Lock()  # whoever holds it may touch the next three
-        self._handed_in: list[_Work] = []
-        self._awaited = math.inf  # that many wake the writer's thread; it sleeps or works until then
+        self._cipher = cipher
+        self._lock = threading.Lock()  # guards the next three
+        self._queue: list[_Work] = []
+        self._wake_at = math.inf  # this queue length wakes the writer's thread; infinite while that works
         self._closed = False
-        self._notifier = threading.Lock()  # never free for long: it is let go of to ring
-        self._notifier.acquire()
-        self._crowd = 1
+        self._wakeup = threading.Lock()  # held except to wake the writer's thread
+        self._wakeup.acquire()
+        self._last_group = 1
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._thread.start()
 
     def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
-        """Run `work` in a transaction and answer what it answers, once it is kept: see `ports.Store`."""
-        done = _Done()
-        with self._door:  # nothing is handed in behind the writer's back once it was told to stop
+        """Run `work` in a transaction and return its result once it is durable: see `ports.Store`."""
+        result = _Result()
+        with self._lock:  # nothing is queued after the writer was told to stop
             if self._closed:
                 raise StoreUnavailable("the store is closed: this process is stopping")
-            self._handed_in.append((work, done, paid))
-            if len(self._handed_in) >= self._awaited:
-                self._ring()
-        answer: T = done.result()
+            self._queue.append((work, result, paid))
+            if len(self._queue) >= self._wake_at:
+                self._wake()
+        value: T = result.wait()
 
-        return answer
+        return value
 
     @property
     def closed(self) -> bool:
-        """Whether it was told to stop."""
+        """Whether `close` was called."""
         return self._closed
 
     def close(self) -> None:
-        """Finish what has been handed in, and stop. May be called twice."""
-        with self._door:
+        """Finish the queue and stop. May be called twice."""
+        with self._lock:
             self._closed = True
-            if self._awaited < math.inf:
-                self._ring()
+            if self._wake_at < math.inf:
+                self._wake()
         self._thread.join()
 
     def _write_all(self) -> None:
-        """The writer thread: until it is told to stop, and all that was handed in before is done."""
-        while group := self._next():
+        """The writer's thread: runs until it is closed and its queue is empty."""
+        while group := self._next_group():
             self._write_group(group)
             self._session.after_commit()
-            self._crowd = len(group) + len(self._handed_in)
+            self._last_group = len(group) + len(self._queue)
 
-    def _next(self) -> Sequence[_Work]:
+    def _next_group(self) -> Sequence[_Work]:
         """
-        What goes into the next commit, nothing once all is done: where a crowd writes, half of it or more.
+        The functions of the next commit, none once all is done. With many callers it waits for half of them.
 
-        Callers that were answered together come again together, beside those who have come meanwhile. A commit has a
-        cost of its own, so that few large ones are cheaper than many small ones; but while all wait for one, nobody's
+        Callers that were answered together come back together, beside those that came meanwhile. A commit has a cost of
+        its own, so that few large ones are cheaper than many small ones; but while all callers wait for one commit, no
         request is read. So one half is written while the other is on its way (*measured*, 16 connections, 202s a
-        second: 1,163 where three quarters were waited for, 1,189 at two thirds, 1,252 at a half). Who writes alone
-        never waits, and a crowd that has gone is waited for once.
+        second: 1,163 where three quarters were waited for, 1,189 at two thirds, 1,252 at a half). A single caller never
+        waits, and callers that do not come back are waited for once.
         """
         self._wait_for(1)
-        self._wait_for(math.ceil(self._crowd / 2), at_most=_GATHER)
-        with self._door:
-            group, self._handed_in = self._handed_in[:_GROUP], self._handed_in[_GROUP:]
+        self._wait_for(math.ceil(self._last_group / 2), at_most=_GATHER)
+        with self._lock:
+            group, self._queue = self._queue[:_MAX_GROUP], self._queue[_MAX_GROUP:]
 
         return group
 
     def _wait_for(self, count: int, *, at_most: float = -1) -> None:
-        """Asleep until so many are there, or no more will come: a look now and then would take turns from them."""
-        with self._door:
-            if self._closed or len(self._handed_in) >= count:
+        """Sleep until `count` functions are queued or no more will come: polling would take CPU from the callers."""
+        with self._lock:
+            if self._closed or len(self._queue) >= count:
                 return
-            self._awaited = count
-        if self._notifier.acquire(timeout=at_most):
+            self._wake_at = count
+        if self._wakeup.acquire(timeout=at_most):
             return
-        with self._door:
-            rung, self._awaited = self._awaited == math.inf, math.inf
-        if rung:  # at the last moment
-            self._notifier.acquire()
+        with self._lock:
+            woken, self._wake_at = self._wake_at == math.inf, math.inf
+        if woken:  # at the last moment
+            self._wakeup.acquire()
 
-    def _ring(self) -> None:
-        self._awaited = math.inf
-        self._notifier.release()
+    def _wake(self) -> None:
+        self._wake_at = math.inf
+        self._wakeup.release()
 
     def _write_group(self, group: Sequence[_Work]) -> None:
         """
-        One transaction for all; nobody hears of success before the commit.
+        Run a group in one transaction; callers get their results after the commit.
 
-        First without savepoints. If one of them fails, all are undone and run again, each in a savepoint of its own.
+        First without savepoints. If one function fails, all are rolled back and run again, each in its own savepoint.
         """
         try:
-            answers = self._patiently(group, self._write_plainly)
-        except _Undone:
+            outcomes = self._transact_or_recover(group, self._execute)
+        except _GroupFailed:
             try:
-                answers = self._patiently(group, self._write_apart)
+                outcomes = self._transact_or_recover(group, self._execute_in_savepoint)
             except BaseException as exc:
-                answers = [(None, self._session.translate(exc))] * len(group)
+                outcomes = [(None, self._session.translate(exc))] * len(group)
         except BaseException as exc:
-            answers = [(None, self._session.translate(exc))] * len(group)
-        for (_, done, _), (answer, fault) in zip(group, answers, strict=True):
-            done.set(answer, fault)
+            outcomes = [(None, self._session.translate(exc))] * len(group)
+        for (_, result, _), (value, fault) in zip(group, outcomes, strict=True):
+            result.set(value, fault)
 
-    def _patiently(self, group: Sequence[_Work], write: _Write) -> list[_Answer]:
-        """Once more where the engine could put away what was in the way."""
+    def _transact_or_recover(self, group: Sequence[_Work], execute: _Execute) -> list[_Outcome]:
+        """Run the transaction, once more if the engine could remove the cause of an error."""
         try:
-            return self._transact(group, write)
-        except _Undone:
+            return self._transact(group, execute)
+        except _GroupFailed:
             raise
         except Exception as exc:
             if not self._session.try_recover(exc, paid=any(paid for _, _, paid in group)):
                 raise
-            return self._transact(group, write)
+            return self._transact(group, execute)
 
-    def _transact(self, group: Sequence[_Work], write: _Write) -> list[_Answer]:
+    def _transact(self, group: Sequence[_Work], execute: _Execute) -> list[_Outcome]:
         session = self._session
         session.begin()
         try:
-            additions = InsertBuffer(session.run, session.add)
-            unit = Writes(additions.run_after_flush, session.now(), self._seal, additions)  # one time for all
-            answers = [write(work, unit, additions) for work, _, _ in group]
-            rest = additions.drain()
+            new_jobs = InsertBuffer(session.run, session.add)
+            tx = Writes(new_jobs.run_after_flush, session.now(), self._cipher, new_jobs)  # one time for all
+            outcomes = [execute(work, tx, new_jobs) for work, _, _ in group]
+            rest = new_jobs.drain()
             try:
                 session.commit(rest)
             except session.constraint_errors as exc:
                 if not rest:
                     raise
-                raise _Undone from exc  # whose it is, the second run will tell
+                raise _GroupFailed from exc  # the second run tells which function it was
         except BaseException:
             session.rollback()
             raise
 
-        return answers
+        return outcomes
 
-    def _write_plainly(self, work: Callable[[Transaction], Any], unit: Transaction, additions: InsertBuffer) -> _Answer:
+    def _execute(self, work: Callable[[Transaction], Any], tx: Transaction, new_jobs: InsertBuffer) -> _Outcome:
         try:
-            return work(unit), None
+            return work(tx), None
         except Exception as exc:
             if not self._session.is_open():
-                raise  # the database gave the whole transaction up: a full disk, an I/O error, a lost server
-            raise _Undone from exc
+                raise  # the database gave up the whole transaction: a full disk, an I/O error, a lost server
+            raise _GroupFailed from exc
 
-    def _write_apart(self, work: Callable[[Transaction], Any], unit: Transaction, additions: InsertBuffer) -> _Answer:
+    def _execute_in_savepoint(
+        self, work: Callable[[Transaction], Any], tx: Transaction, new_jobs: InsertBuffer
+    ) -> _Outcome:
         session = self._session
         session.savepoint()
         try:
-            answer = work(unit)
-            additions.write()
+            value = work(tx)
+            new_jobs.flush()
         except Exception as exc:
             if not session.is_open():
                 raise
-            additions.drop()
+            new_jobs.drop()
             session.rollback_to()
             session.release()
             return None, session.translate(exc)
         session.release()
 
-        return answer, None
+        return value, None
 
 
-class _Done:
-    """Where one caller waits for its answer: a lock, which is cheaper than a Future at thousands a second."""
+class _Result:
+    """The result that one caller waits for. A lock is cheaper than a Future at thousands per second."""
 
-    __slots__ = ("_answer", "_fault", "_ready")
+    __slots__ = ("_fault", "_ready", "_value")
 
     def __init__(self) -> None:
         self._ready = threading.Lock()
         self._ready.acquire()
-        self._answer: Any = None
+        self._value: Any = None
         self._fault: BaseException | None = None
 
-    def set(self, answer: Any, fault: BaseException | None) -> None:
-        self._answer, self._fault = answer, fault
+    def set(self, value: Any, fault: BaseException | None) -> None:
+        self._value, self._fault = value, fault
         self._ready.release()
 
-    def result(self) -> Any:
+    def wait(self) -> Any:
         self._ready.acquire()
         if self._fault is not None:
             raise self._fault
-        return self._answer
+        return self._value
 
 
-class _Undone(Exception):
-    """One of a group failed, and took the others back with it."""
+class _GroupFailed(Exception):
+    """A function of the group failed, and all of them were rolled back."""

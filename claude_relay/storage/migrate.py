@@ -1,7 +1,8 @@
-"""From any released schema to the present one: numbered SQL files, each applied whole or not at all."""
+"""Schema migrations: numbered SQL files for each engine, applied in order in one transaction."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,31 +13,32 @@ from ..errors import StoreRefused
 
 @dataclass(frozen=True)
 class Step:
-    """One migration: `0001_first.sql` is number 1."""
+    """A migration: `0001_first.sql` has number 1."""
 
     number: int
     name: str
     sql: str
 
 
+@functools.cache
 def steps(engine: str) -> Sequence[Step]:
-    """The migrations of an engine, in order."""
-    found = []
+    """The migrations of an engine, in order. Read once: a later caller may run as a user who cannot read our files."""
+    migrations = []
     for file in resources.files(__package__).joinpath(engine, "migrations").iterdir():
         if match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name):
-            found.append(Step(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+            migrations.append(Step(int(match[1]), match[2], file.read_text(encoding="utf-8")))
 
-    return sorted(found, key=lambda step: step.number)
+    return tuple(sorted(migrations, key=lambda step: step.number))
 
 
 def latest(engine: str) -> int:
-    """The schema that this version of the code speaks."""
+    """The schema version of this version of the code."""
     return steps(engine)[-1].number
 
 
 def missing(engine: str, have: int, *, where: str) -> Sequence[Step]:
     """
-    What is left to apply to a store at schema `have` (0: empty).
+    The migrations that a store at schema version `have` (0: empty) lacks.
 
     Raises `StoreRefused` for a store that a newer version of claude-relay has migrated.
     """
@@ -51,7 +53,7 @@ def missing(engine: str, have: int, *, where: str) -> Sequence[Step]:
 
 
 def apply(todo: Sequence[Step], run: Callable[[str], None], stamp: Callable[[int], None]) -> None:
-    """Apply each with its number, inside the transaction that the caller holds open."""
+    """Apply each migration with its number, inside the transaction that the caller holds open."""
     for step in todo:
         run(step.sql)
         stamp(step.number)

@@ -1,24 +1,21 @@
-"""Opens the store that the settings name, and what belongs to each kind: its bell, its queue, its folder."""
+"""Opens the relay: the store that the settings name, with the policy, the models and the prices."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import Settings, load_prices
 from ..core.policy import Policy
-from ..errors import ConfigError
+from .engines import engine_of
 
 if TYPE_CHECKING:
-    from ..core.clock_step import Clocks
-    from ..ports import Notifier, ReadyQueue, Store
+    from ..ports import ReadyQueue
     from ..services import Relay
-    from ..storage.postgres import PostgresStore
     from ..storage.sqlite.disk_reserve import DiskReserve
 
 log = logging.getLogger(__name__)
@@ -30,27 +27,16 @@ class OpenRelay:
 
     relay: Relay
     ready: ReadyQueue
-    folder: Path  # where workers hold their locks and hang their bells
+    folder: Path  # of the workers' locks and wakeup sockets
     shared: bool  # with workers on other machines, whose locks are not in that folder
 
     def close(self) -> None:
-        """Finish what was handed in, and close everything."""
+        """Finish queued writes, and close everything."""
         self.relay.close()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Opened:
-    """A store, and how word of what is in it travels. `room` and `clocks` are of this machine, where it is here."""
-
-    store: Store
-    ready: ReadyQueue
-    bell: Notifier
-    room: Callable[[], str | None]
-    clocks: Callable[[], Clocks] | None
-
-
 def policy(settings: Settings) -> Policy:
-    """The numbers that decisions depend on."""
+    """The policy of these settings."""
     return Policy(
         model=settings.model,
         fallback_after=settings.fallback_after,
@@ -77,124 +63,44 @@ def policy(settings: Settings) -> Policy:
     )
 
 
-def open_worker_relay(settings: Settings, *, create: bool = False, ballast: DiskReserve | None = None) -> OpenRelay:
+def open_worker_relay(settings: Settings, *, create: bool = False, reserve: DiskReserve | None = None) -> OpenRelay:
     """
-    Open the store of these settings.
+    Open the store of these settings with everything that a worker needs beside the relay.
 
-    With `create` (the daemons and `migrate`) it is made where there is none; without, a missing one is an error with
-    the next command in it.
+    With `create` (the daemons and `migrate`) a missing store is created; otherwise it is an error that names the next
+    command.
     """
     from ..services import Relay
     from ..services.model_catalog import CachedModelCatalog
 
     prices = load_prices(settings.prices)
-    path = settings.store_path
-    opened = _server(settings, create) if path is None else _file(settings, path, create, ballast)
-    known = CachedModelCatalog(opened.store, provider=settings.provider, prices=prices.output_prices())
+    engine = engine_of(settings)
+    opened = engine.open(create=create, reserve=reserve)
+    models = CachedModelCatalog(opened.store, provider=settings.provider, prices=prices.output_prices())
     relay = Relay(
         opened.store,
-        opened.bell,
+        opened.notifier,
         policy(settings),
-        disk_problem=opened.room,
-        model_catalog=known,
+        disk_problem=opened.disk_problem,
+        model_catalog=models,
         prices=prices,
         read_clocks=opened.clocks,
         on_clock_step=lambda seconds: log.warning("the clock was set", extra={"seconds": round(seconds, 3)}),
     )
 
-    return OpenRelay(relay=relay, ready=opened.ready, folder=settings.state_folder / "workers", shared=path is None)
+    return OpenRelay(relay=relay, ready=opened.ready, folder=settings.state_folder / "workers", shared=engine.shared)
 
 
 @contextlib.contextmanager
 def open_relay(settings: Settings, *, create: bool = False) -> Iterator[Relay]:
-    """An open relay for as long as the block lasts."""
-    house = open_worker_relay(settings, create=create)
+    """An open relay for the block."""
+    opened = open_worker_relay(settings, create=create)
     try:
-        yield house.relay
+        yield opened.relay
     finally:
-        house.close()
+        opened.close()
 
 
 def check_store(settings: Settings) -> None:
-    """Raise ConfigError where this installation cannot use such a store."""
-    if settings.store_path is None:
-        _postgres()
-
-
-def _file(settings: Settings, path: Path, create: bool, ballast: DiskReserve | None) -> _Opened:
-    from ..notify.background import BackgroundNotifier
-    from ..notify.disk_queue import DiskQueue
-    from ..notify.wakeup_socket import WakeupSender
-    from ..services.clock_step import read_clocks
-    from ..storage.sqlite.disk_reserve import DiskSpaceCheck
-    from ..storage.sqlite.store import SqliteStore
-
-    with as_owner(path.parent):
-        store = SqliteStore(path, create=create, ballast=ballast)
-        folder = path.parent / "workers"
-        folder.mkdir(mode=0o770, exist_ok=True)
-        ready = DiskQueue(path.with_name("ready.db"))
-        notifier = BackgroundNotifier(ready, WakeupSender(folder))
-
-    return _Opened(
-        store=store,
-        ready=ready,
-        bell=notifier,
-        room=DiskSpaceCheck(path.parent, settings.disk_floor),
-        clocks=read_clocks,
-    )
-
-
-def _server(settings: Settings, create: bool) -> _Opened:
-    """
-    A PostgreSQL that several machines share. Its clock is the one that counts, and no two of ours are compared with it:
-    keeping it right is the business of whoever keeps the server.
-    """
-    engine = _postgres()
-    from ..notify.background import BackgroundNotifier
-    from ..notify.postgres_notify import PostgresNotifier
-
-    store = engine(settings.store, where=settings.store_shown, create=create)
-    notices = PostgresNotifier(store.connect)
-
-    return _Opened(
-        store=store, ready=notices, bell=BackgroundNotifier(notices, notices), room=lambda: None, clocks=None
-    )
-
-
-def _postgres() -> type[PostgresStore]:
-    try:
-        from ..storage.postgres import PostgresStore
-    except ImportError as exc:
-        raise ConfigError(
-            [f"RELAY_STORE names a PostgreSQL server, and its driver is missing ({exc.name or 'psycopg'}): "
-             f"pip install 'claude-relay[postgres]'."]
-        ) from exc  # fmt: skip
-
-    return PostgresStore
-
-
-@contextlib.contextmanager
-def as_owner(folder: Path) -> Iterator[None]:
-    """
-    What root makes in `folder` belongs to the folder's owner, so that the daemons can still open it afterwards; and to
-    its group, where that may write there.
-    """
-    try:
-        owner = folder.stat() if os.geteuid() == 0 else None
-    except OSError:
-        owner = None
-    if owner is None or owner.st_uid == 0:
-        yield
-        return
-    group, mask = os.getegid(), os.umask(0o007 if owner.st_mode & 0o020 else 0o027)
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-            os.seteuid(0)  # it lies where its owner cannot go: root's own then
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.umask(mask)
+    """Raise `ConfigError` if this installation cannot use such a store."""
+    engine_of(settings).require()

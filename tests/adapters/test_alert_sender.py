@@ -9,7 +9,7 @@ import pytest
 from claude_relay.config import Settings
 from claude_relay.errors import ConfigError
 from claude_relay.webhooks.allowlist import PrivateAllowlist
-from claude_relay.wiring import _alert_sender
+from claude_relay.wiring.alerts import alert_http_sender
 from tests.support.receiver import Answer, Receiver
 
 
@@ -22,7 +22,7 @@ def hook() -> Iterator[Receiver]:
 def test_an_alert_reaches_a_private_address_and_follows_no_redirect(hook: Receiver) -> None:
     """Without an entry in RELAY_ALLOW_PRIVATE_URLS; webhooks are not affected."""
     url = hook.url("/alert")
-    sender = _alert_sender(Settings(alert_url=url), PrivateAllowlist())
+    sender = alert_http_sender(Settings(alert_url=url), PrivateAllowlist())
     hook.answer("/alert", Answer(status=200), Answer(status=307, headers={"Location": "http://127.0.0.1:1/"}))
 
     assert [sender.post(url, b"{}", {}).status for _ in range(2)] == [200, 307]
@@ -35,6 +35,6 @@ def test_an_alert_reaches_a_private_address_and_follows_no_redirect(hook: Receiv
 def test_an_invalid_alert_url_stops_the_start(url: str) -> None:
     """The error appears at startup, not with the first alert."""
     with pytest.raises(ConfigError, match="RELAY_ALERT_URL") as caught:
-        _alert_sender(Settings(alert_url=url), PrivateAllowlist())
+        alert_http_sender(Settings(alert_url=url), PrivateAllowlist())
 
     assert "secret" not in str(caught.value)

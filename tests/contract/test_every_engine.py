@@ -1,4 +1,4 @@
-"""The Store port, as every engine must keep it."""
+"""The contract of the Store port, for every engine."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def _claim_all(place: Place, name: str, out: multiprocessing.Queue) -> None:
     relay = Relay(open_at(place), QuietNotifier(), Policy())
     mine = []
     while claimed := relay.execution.claim(name, limit=7):
-        mine += [one.job.id for one in claimed]
+        mine += [item.job.id for item in claimed]
     relay.close()
     out.put(mine)
 
 
-def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
-    """Whoever shares its transaction keeps what it wrote."""
+def test_a_failed_write_rolls_back_only_itself(relay: Relay, store: Store) -> None:
+    """Other writes in its group commit are stored."""
     started, results = threading.Event(), {}
 
     def hold(tx):
@@ -78,7 +78,7 @@ def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
         time.sleep(0.1)  # while the others queue up behind it
 
     def bad(tx):
-        tx.remember("bad", 1)
+        tx.set_shared_value("bad", 1)
         raise ZeroDivisionError
 
     def run(name, work):
@@ -90,7 +90,7 @@ def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
     threads = [threading.Thread(target=run, args=("hold", hold))]
     threads[0].start()
     started.wait(5)
-    works = {"a": lambda tx: tx.remember("a", 1), "bad": bad, "b": lambda tx: tx.remember("b", 1)}
+    works = {"a": lambda tx: tx.set_shared_value("a", 1), "bad": bad, "b": lambda tx: tx.set_shared_value("b", 1)}
     threads += [threading.Thread(target=run, args=item) for item in works.items()]
     for thread in threads[1:]:
         thread.start()
@@ -98,11 +98,11 @@ def test_one_that_fails_undoes_only_itself(relay: Relay, store: Store) -> None:
         thread.join(10)
 
     assert isinstance(results["bad"], ZeroDivisionError)
-    assert [store.read(lambda tx, key=key: tx.memo(key)) for key in ("a", "b", "bad")] == [1, 1, None]
+    assert [store.read(lambda tx, key=key: tx.shared_value(key)) for key in ("a", "b", "bad")] == [1, 1, None]
 
 
-def test_a_look_is_consistent(store: Store) -> None:
-    """What is committed while someone reads does not show in the middle of it."""
+def test_a_read_transaction_is_consistent(store: Store) -> None:
+    """A commit during the transaction is not visible in it."""
 
     def look(tx):
         before = tx.shared_value("a")
@@ -113,7 +113,7 @@ def test_a_look_is_consistent(store: Store) -> None:
     assert store.read(lambda tx: tx.shared_value("a")) == 1
 
 
-def test_a_version_that_moved_is_a_conflict(relay: Relay, store: Store) -> None:
+def test_an_outdated_version_is_a_conflict(relay: Relay, store: Store) -> None:
 
     relay.submit(a_submission("r-1"))
     job = store.read(lambda tx: tx.find("r-1", None)[0])
@@ -139,8 +139,8 @@ def test_four_processes_never_claim_one_job_twice(place: Place) -> None:
     assert len(taken) == len(set(taken)) == 400
 
 
-def test_a_page_of_a_long_queue_walks_along_it_once(store: Store, relay: Relay, clock: Clock) -> None:
-    """Each job's place is right, whatever its head start, and none is counted anew from the front."""
+def test_positions_of_a_page_are_counted_in_one_pass_over_the_queue(store: Store, relay: Relay, clock: Clock) -> None:
+    """Each position is right, whatever the job's priority, and none is counted again from the front."""
     for number, priority in enumerate((0, 30, 0, 500)):
         clock.advance(1)
         relay.submit(a_submission(f"r-{number}", priority=priority))
@@ -151,7 +151,7 @@ def test_a_page_of_a_long_queue_walks_along_it_once(store: Store, relay: Relay, 
         def read(self, look):
             def spied(tx):
                 real = tx.count_ahead
-                tx.ahead = lambda job, after=None: (
+                tx.count_ahead = lambda job, after=None: (
                     counted.append((after.rank if after else 0, job.rank)) or real(job, after)
                 )
                 return look(tx)
@@ -168,7 +168,7 @@ def test_a_page_of_a_long_queue_walks_along_it_once(store: Store, relay: Relay, 
 
 
 def test_the_purge_lets_others_write_between_large_jobs(relay: Relay, clock: Clock) -> None:
-    """What is erased is overwritten: a step ends once enough bytes are gone, whatever the number of jobs."""
+    """Erased content is overwritten: a step ends after enough bytes, whatever the number of jobs."""
     for number in range(4):
         relay.submit(a_submission(f"r-{number}", request={"prompt": "x" * 2**20}, webhook_url=None))
         [claimed] = relay.execution.claim("w", limit=1)
@@ -188,17 +188,17 @@ def test_the_purge_lets_others_write_between_large_jobs(relay: Relay, clock: Clo
 def test_unfinished_and_undelivered_jobs_are_never_purged(relay: Relay, clock: Clock) -> None:
     relay.submit(a_submission("waiting", deadline_at=clock() + 400 * 86400))
     relay.submit(a_submission("undelivered"))
-    [claimed] = [one for one in relay.execution.claim("w", limit=2) if one.job.request_id == "undelivered"]
+    [claimed] = [item for item in relay.execution.claim("w", limit=2) if item.job.request_id == "undelivered"]
     relay.execution.complete(claimed, a_completion())
     clock.advance(365 * 86400)
 
     assert relay.maintenance.purge() == 0
 
 
-def test_a_file_that_is_stored_upstream_is_known_to_all_until_shortly_before_its_end(
+def test_an_uploaded_file_is_shared_until_shortly_before_it_expires(
     relay: Relay, store: Store, place: Place, clock: Clock
 ) -> None:
-    """Of one key alone; and what took its place meanwhile is not forgotten with it."""
+    """For one API key only; and deleting it does not delete the file that replaced it meanwhile."""
     old = UploadedFile(account="a", sha256="s", file_id="f1", size=9, expires_at=clock() + 3600)
     new = replace(old, file_id="f2")
     relay.uploaded_files.save(old)
@@ -217,8 +217,8 @@ def test_a_file_that_is_stored_upstream_is_known_to_all_until_shortly_before_its
     other.close()
 
 
-def test_moves_are_numbered_in_the_order_in_which_they_can_be_seen(place: Place) -> None:
-    """Whoever follows the cursor misses none, however many write at once through how many stores."""
+def test_events_are_numbered_in_commit_order(place: Place) -> None:
+    """A reader that follows the cursor misses none, however many stores write at once."""
     stores = [open_at(place) for _ in range(3)]
     relays = [Relay(store, QuietNotifier(), Policy()) for store in stores]
     seen: list[str] = []
@@ -252,13 +252,13 @@ def test_moves_are_numbered_in_the_order_in_which_they_can_be_seen(place: Place)
     assert sorted(seen) == sorted(f"r-{number}-{turn}" for number in range(6) for turn in range(20))
 
 
-def test_one_request_id_through_many_doors_at_once_is_one_job(place: Place) -> None:
+def test_concurrent_submissions_of_one_request_id_are_one_job(place: Place) -> None:
     stores = [open_at(place) for _ in range(4)]
     relays = [Relay(store, QuietNotifier(), Policy()) for store in stores]
     same = a_submission("once")
     answers = []
     threads = [
-        threading.Thread(target=lambda one=relay: answers.append(one.submit(same)))
+        threading.Thread(target=lambda relay=relay: answers.append(relay.submit(same)))
         for relay in relays
         for _ in range(3)
     ]
@@ -273,12 +273,12 @@ def test_one_request_id_through_many_doors_at_once_is_one_job(place: Place) -> N
     assert [answer.duplicate for answer in answers].count(False) == 1
 
 
-def test_a_search_finds_letters_large_and_small_in_what_was_asked_and_answered(relay: Relay) -> None:
-    """And takes what has a meaning in SQL for what it is."""
+def test_a_search_of_prompts_and_answers_ignores_case(relay: Relay) -> None:
+    """Wildcards of LIKE are taken literally."""
     relay.submit(a_submission("first", request={"prompt": "Was kostet 100% Wolle?"}))
     relay.submit(a_submission("second", request={"prompt": "a_b c:\\d 'quoted'"}))
-    [one] = [one for one in relay.execution.claim("w", limit=2) if one.job.request_id == "first"]
-    relay.execution.complete(one, a_completion("Zwölf Euro je METER"))
+    [item] = [item for item in relay.execution.claim("w", limit=2) if item.job.request_id == "first"]
+    relay.execution.complete(item, a_completion("Zwölf Euro je METER"))
 
     def found(text: str) -> list[str]:
         return sorted(job["requestId"] for job in relay.queries.jobs(JobFilter(text=text)).jobs)
@@ -288,8 +288,8 @@ def test_a_search_finds_letters_large_and_small_in_what_was_asked_and_answered(r
     assert found("%") == ["first"] and found("a?b") == []
 
 
-def test_any_text_comes_back_as_far_as_it_can_be_kept(relay: Relay) -> None:
-    """Answers hold whatever a model writes, also a zero byte; nothing of it fails the job that was paid for."""
+def test_any_string_is_stored_as_far_as_the_engine_allows(relay: Relay) -> None:
+    """Answers may contain anything, also a zero byte; none of it fails a job that was paid for."""
     text = "a\x00b \u00e6 \U0001f600 ' \\ % ? \ufffd"
     relay.submit(a_submission("r", metadata={"odd": text}))
     [claimed] = relay.execution.claim("w", limit=1)

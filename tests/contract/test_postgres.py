@@ -1,4 +1,4 @@
-"""What is PostgreSQL's own in the store of several machines: its lock, its faults, its schema."""
+"""The PostgreSQL store: its lock, its errors, its schema."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def memos(store: PostgresStore, *keys: str) -> list[Any]:
 
 
 def writer(store: PostgresStore) -> int:
-    """The server's process that this store writes through."""
+    """The process id of the server's backend that this store writes through."""
     return store._session.connection.info.backend_pid
 
 
-def test_a_locked_store_is_said_within_seconds_on_every_thread(store: PostgresStore, url: str) -> None:
-    """And it goes on once the lock is gone."""
+def test_a_locked_store_is_reported_within_seconds_on_every_thread(store: PostgresStore, url: str) -> None:
+    """Writes succeed again once the lock is released."""
     other = psycopg.connect(url)
     other.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
     began, spent = time.monotonic(), []
@@ -77,16 +77,16 @@ def test_a_locked_store_is_said_within_seconds_on_every_thread(store: PostgresSt
     assert memos(store, "a") == [2]
 
 
-def test_a_machine_that_froze_with_the_lock_is_thrown_out(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it had not committed is undone there, and done once it thaws."""
-    monkeypatch.setitem(connection._SESSION, "idle_in_transaction_session_timeout", "300")
+def test_a_frozen_machine_loses_the_writer_lock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its open transaction is rolled back, and run again once it thaws."""
+    monkeypatch.setitem(connection._SESSION_SETTINGS, "idle_in_transaction_session_timeout", "300")
     frozen, thaw = threading.Event(), threading.Event()
     first = PostgresStore(url, where="the test's")
     monkeypatch.undo()
     second = PostgresStore(url, where="the test's")
 
     def freeze(tx: Any) -> int:
-        tx.remember("first", 1)
+        tx.set_shared_value("first", 1)
         if not frozen.is_set():
             frozen.set()
             thaw.wait(20)
@@ -106,8 +106,8 @@ def test_a_machine_that_froze_with_the_lock_is_thrown_out(url: str, monkeypatch:
     second.close()
 
 
-def test_a_connection_that_is_ended_in_mid_transaction_is_made_anew(store: PostgresStore, postgres: Cluster) -> None:
-    """Whoever had handed in work hears nothing of it."""
+def test_a_connection_that_ends_during_a_transaction_is_replaced(store: PostgresStore, postgres: Cluster) -> None:
+    """Callers do not notice."""
     ended = []
 
     def work(tx: Any) -> str:
@@ -124,8 +124,8 @@ def test_a_connection_that_is_ended_in_mid_transaction_is_made_anew(store: Postg
 
 
 @pytest.mark.parametrize("lost", ["answer", "request"])
-def test_a_commit_that_was_cut_off_is_done_once(lost: str, url: str, postgres: Cluster) -> None:
-    """Whether the server had heard of it or not, it is found out; what was kept is not done twice."""
+def test_a_commit_whose_connection_is_cut_is_applied_once(lost: str, url: str, postgres: Cluster) -> None:
+    """Whether the server received it or not: the result is looked up, and a stored write is not repeated."""
     with CuttingWire(postgres.port) as wire:
         store = PostgresStore(url.replace(f":{postgres.port}/", f":{wire.port}/"), where="the test's")
         store.write(lambda tx: tx.set_shared_value("count", 0))
@@ -146,8 +146,8 @@ def test_a_commit_that_was_cut_off_is_done_once(lost: str, url: str, postgres: C
     assert postgres.run("SELECT value FROM memos WHERE key = 'count'", url=url) == [("1",)]
 
 
-def test_a_commit_that_a_crash_has_swallowed_is_told_from_another_of_the_same_number() -> None:
-    """A server that crashed gives the numbers of transactions anew that it had not written down."""
+def test_a_commit_lost_in_a_crash_is_not_mistaken_for_another_with_its_number() -> None:
+    """After a crash the server reuses transaction ids that were not written to disk."""
     with Cluster(durable=True) as cluster:
         url = cluster.start().database()
         store = PostgresStore(url, where="the test's")
@@ -167,11 +167,11 @@ def test_a_commit_that_a_crash_has_swallowed_is_told_from_another_of_the_same_nu
         store.close()
 
 
-def test_a_commit_of_which_nobody_can_tell_is_not_said_to_be_kept(
+def test_a_commit_with_an_unknown_result_is_not_reported_as_stored(
     url: str, postgres: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No 202 then; and the same requestId again is the same job, or a new one where nothing was kept."""
-    monkeypatch.setattr(session, "_ASK", 0.5)
+    """There is no 202; the same requestId again is the same job, or a new one if nothing was stored."""
+    monkeypatch.setattr(session, "_RESOLVE_TIMEOUT", 0.5)
     with CuttingWire(postgres.port) as wire:
         store = PostgresStore(url.replace(f":{postgres.port}/", f":{wire.port}/"), where="the test's")
         relay = Relay(store, QuietNotifier(), Policy())
@@ -187,8 +187,8 @@ def test_a_commit_of_which_nobody_can_tell_is_not_said_to_be_kept(
     assert again.duplicate
 
 
-def test_looking_costs_the_server_no_commit(store: PostgresStore, url: str, postgres: Cluster) -> None:
-    """Workers look for work all the time: who finds none leaves no trace, and waits for no disk."""
+def test_a_transaction_that_only_reads_writes_no_commit_row(store: PostgresStore, url: str, postgres: Cluster) -> None:
+    """Workers poll all the time: a poll without work writes no row and waits for no disk."""
     store.write(lambda tx: tx.set_shared_value("a", 1))
     count = "SELECT turn FROM commits"
     before = postgres.run(count, url=url)
@@ -200,8 +200,8 @@ def test_looking_costs_the_server_no_commit(store: PostgresStore, url: str, post
     assert postgres.run(count, url=url) == []  # and a process that ends leaves none either
 
 
-def test_what_the_server_undoes_behind_our_back_is_no_success(store: PostgresStore) -> None:
-    """A statement that failed, and somebody hid it: the commit would come back as a roll-back."""
+def test_a_silent_rollback_of_the_server_is_an_error(store: PostgresStore) -> None:
+    """After a suppressed error the server would turn the commit into a rollback."""
 
     def hides(tx: Any) -> None:
         tx.set_shared_value("a", 1)
@@ -214,7 +214,7 @@ def test_what_the_server_undoes_behind_our_back_is_no_success(store: PostgresSto
 
 
 def test_a_server_that_restarts_is_used_again_at_once(url: str) -> None:
-    """Looks and writes that found it away are refused; none hangs, and none needs a restart here."""
+    """Reads and writes fail while it is down; none hangs, and the relay needs no restart."""
     with Cluster() as cluster:
         store = PostgresStore(cluster.start().database(), where="the test's")
         store.write(lambda tx: tx.set_shared_value("a", 1))
@@ -238,7 +238,7 @@ def test_a_server_that_restarts_is_used_again_at_once(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, message",
     [
         ("user=nobody_known", "nobody_known"),
         ("password=wrong-s3cret", "password authentication failed"),
@@ -246,23 +246,23 @@ def test_a_server_that_restarts_is_used_again_at_once(url: str) -> None:
         ("port=1", "refused"),
     ],
 )
-def test_a_server_that_cannot_be_had_is_said_without_a_password(change: str, said: str, url: str) -> None:
+def test_an_unreachable_server_is_reported_without_the_password(change: str, message: str, url: str) -> None:
     with pytest.raises(StoreUnavailable, match="out of reach") as refused:
         PostgresStore(f"{url}?{change}", where="the test's")
 
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "wrong-s3cret" not in str(refused.value) and "\n" not in str(refused.value)
 
 
-def test_a_database_without_tables_is_filled_by_the_daemons_alone(database: str) -> None:
+def test_only_daemons_create_tables_in_an_empty_database(database: str) -> None:
     with pytest.raises(StoreUnavailable, match="there is no store at the test's yet"):
         PostgresStore(database, where="the test's", create=False)
     PostgresStore(database, where="the test's").close()
     PostgresStore(database, where="the test's", create=False).close()
 
 
-def test_what_the_code_cannot_use_is_refused_in_words(database: str, postgres: Cluster) -> None:
-    """A newer version's store, a user without rights, a database that does not hold every letter."""
+def test_an_unusable_database_is_refused_with_the_reason(database: str, postgres: Cluster) -> None:
+    """A newer version's store, a user without rights, a database with another encoding."""
     PostgresStore(database, where="the test's").close()
     postgres.run("UPDATE meta SET value = '999' WHERE key = 'schema'", url=database)
     with pytest.raises(StoreRefused, match="newer version"):
@@ -299,7 +299,7 @@ def test_eight_openers_at_once_make_one_store(database: str, postgres: Cluster) 
 
 
 def test_both_engines_have_the_same_tables(url: str, postgres: Cluster, tmp_path: Any) -> None:
-    """Whoever adds a column or an index to one adds it to the other."""
+    """The same tables, columns, keys and indexes."""
     file = SqliteStore(tmp_path / "relay.db")
     run = file._writing.execute
     tables = [name for (name,) in run("SELECT name FROM sqlite_schema WHERE type = 'table'") if "sqlite_" not in name]
@@ -330,8 +330,8 @@ def test_both_engines_have_the_same_tables(url: str, postgres: Cluster, tmp_path
     assert {name for (name,) in postgres.run(named.replace("%%", "%"), url=url)} == indexes
 
 
-def test_texts_sort_byte_by_byte(url: str, postgres: Cluster) -> None:
-    """Whatever the language of the database: ids are told apart by it."""
+def test_strings_sort_byte_by_byte(url: str, postgres: Cluster) -> None:
+    """Whatever the locale of the database: the order of ids depends on it."""
     other = """SELECT table_name, column_name FROM information_schema.columns
                WHERE table_schema = 'public' AND data_type = 'text' AND collation_name IS DISTINCT FROM 'C'"""
 
@@ -344,16 +344,16 @@ def test_a_fresh_schema_is_every_migration_applied() -> None:
     assert [step.number for step in steps] == list(range(1, len(steps) + 1))
 
 
-def test_every_hot_question_can_use_an_index(store: PostgresStore) -> None:
+def test_every_hot_query_can_use_an_index(store: PostgresStore) -> None:
     """A million finished jobs must not slow a claim."""
-    said: list[str] = []
+    message: list[str] = []
 
     def explain(tx: Any) -> None:
         run = tx._run
         run("SET LOCAL enable_seqscan = off", ())
 
         def spy(sql: str, args: Any) -> Any:
-            said.extend(f"{sql}: {row[0]}" for row in run("EXPLAIN " + sql, args))
+            message.extend(f"{sql}: {row[0]}" for row in run("EXPLAIN " + sql, args))
             return run(sql, args)
 
         tx._run = spy
@@ -368,18 +368,18 @@ def test_every_hot_question_can_use_an_index(store: PostgresStore) -> None:
         tx.due_destinations()
         tx.dead_deliveries(since=0.0)
         tx.due_deliveries("https://x", limit=1)
-        tx.sending()
+        tx.sending_deliveries()
         tx.unacked()
         tx.delivery("x")
         tx.events("x")
-        tx.posts("x")
+        tx.delivery_attempts("x")
         tx.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
         tx.jobs(JobFilter(limit=1, group="g"))
 
     store.write(explain)
     large = ("jobs", "deliveries", "events", "posts", "calls", "requests", "outcomes")
 
-    assert said and not [one for one in said for table in large if f"Seq Scan on {table}" in one]
+    assert message and not [item for item in message for table in large if f"Seq Scan on {table}" in item]
 
 
 @pytest.mark.parametrize(
@@ -387,17 +387,16 @@ def test_every_hot_question_can_use_an_index(store: PostgresStore) -> None:
     [
         ("SELECT 1 WHERE a = ? AND b = '?'", "SELECT 1 WHERE a = %s AND b = '?'"),
         ("SELECT '%://' || ? || ':%'", "SELECT '%%://' || %s || ':%%'"),
-        ("SELECT 1 FROM jobs j INDEXED BY jobs_due WHERE 1", "SELECT 1 FROM jobs j WHERE 1"),
         ("a LIKE ? ESCAPE '\\'", "a ILIKE %s ESCAPE '\\'"),
         ("SELECT request -> 'options' FROM r", "SELECT CAST(request AS json) -> 'options' FROM r"),
         ("SELECT 'it''s ?' , ? % 2", "SELECT 'it''s ?' , %s %% 2"),
     ],
 )
-def test_our_sql_in_their_words(ours: str, theirs: str) -> None:
+def test_shared_sql_is_translated_for_postgres(ours: str, theirs: str) -> None:
     assert translate(ours) == theirs
 
 
-def test_headers_are_sealed_with_a_key_that_all_machines_share(relay: Relay, url: str, postgres: Cluster) -> None:
+def test_headers_are_encrypted_with_a_key_that_all_machines_share(relay: Relay, url: str, postgres: Cluster) -> None:
     relay.submit(a_submission("r", webhook_headers={"x-key": "s3cret-of-theirs"}))
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.complete(claimed, a_completion())
@@ -410,8 +409,8 @@ def test_headers_are_sealed_with_a_key_that_all_machines_share(relay: Relay, url
     assert addressee is not None and addressee.headers == {"x-key": "s3cret-of-theirs"}
 
 
-def test_the_time_is_the_servers(store: PostgresStore, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine whose clock is wrong writes no wrong time."""
+def test_times_are_those_of_the_server(store: PostgresStore, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with a wrong clock writes no wrong time."""
     monkeypatch.setattr(time, "time", Clock(5.0))
     relay.submit(a_submission("r"))
     monkeypatch.undo()
@@ -420,10 +419,8 @@ def test_the_time_is_the_servers(store: PostgresStore, relay: Relay, monkeypatch
     assert abs(job.created_at - time.time()) < 60
 
 
-def test_word_of_a_ready_job_reaches_every_listener_and_comes_back_by_itself(
-    store: PostgresStore, postgres: Cluster
-) -> None:
-    """Also after the server has thrown the listeners out; what was said meanwhile is lost, and nothing hangs."""
+def test_notifications_reach_every_listener_and_resume_after_a_restart(store: PostgresStore, postgres: Cluster) -> None:
+    """Also after the server has disconnected the listeners; notifications meanwhile are lost, and nothing hangs."""
     here, there = PostgresNotifier(store.connect), PostgresNotifier(store.connect)
     woken = threading.Event()
     there.listen(woken.set)
@@ -446,23 +443,23 @@ def test_word_of_a_ready_job_reaches_every_listener_and_comes_back_by_itself(
     there.close()
 
 
-def test_what_the_server_has_by_default_makes_no_commit_less_lasting(url: str, postgres: Cluster) -> None:
-    """Nor does it let anybody hold the lock for ever."""
+def test_commits_are_durable_whatever_the_servers_defaults_are(url: str, postgres: Cluster) -> None:
+    """The lock cannot be held forever either."""
     name = url.rpartition("/")[2]
     for setting in ("synchronous_commit = off", "lock_timeout = 0", "idle_in_transaction_session_timeout = 0"):
         postgres.run(f"ALTER DATABASE {name} SET {setting}")
     store = PostgresStore(url, where="the test's")
     show = store._session.connection.execute
-    said = [show(f"SHOW {one}").fetchall()[0][0] for one in ("synchronous_commit", "lock_timeout")]
+    message = [show(f"SHOW {item}").fetchall()[0][0] for item in ("synchronous_commit", "lock_timeout")]
     idle = show("SHOW idle_in_transaction_session_timeout").fetchall()[0][0]
     store.close()
     postgres.run(f"ALTER DATABASE {name} RESET ALL")
 
-    assert said == ["on", "2500ms"] and idle == "10s"
+    assert message == ["on", "2500ms"] and idle == "10s"
 
 
-def test_a_job_is_known_by_what_was_written_elsewhere(url: str) -> None:
-    """Two machines: one takes it in, the other answers for it."""
+def test_a_duplicate_of_a_job_from_another_machine_is_detected(url: str) -> None:
+    """Two machines: one accepts it, the other answers."""
     first, second = (Relay(PostgresStore(url, where="the test's"), QuietNotifier(), Policy()) for _ in range(2))
     first.submit(a_submission("r"))
     [claimed] = second.execution.claim("w2", limit=1)

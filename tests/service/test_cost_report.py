@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import random
-from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
-from claude_relay.core.policy import DAY, Policy
+from claude_relay.core.policy import DAY
 from claude_relay.errors import InvalidRequest
 from claude_relay.services import JobRef, Relay
-from claude_relay.storage import migrate
-from claude_relay.storage.sqlite.store import SqliteStore
-from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
+from tests.support.builders import Clock, a_completion, a_failure, a_submission
 
 
 def claim(relay: Relay, *, sent: bool = True) -> Any:
@@ -95,42 +90,3 @@ def test_sums_survive_the_purge(relay: Relay, clock: Clock) -> None:
     assert relay.maintenance.purge() == 1
 
     assert rows(relay, "model") == {"claude-sonnet-5-5": (1, 0.25, 0)}
-
-
-def test_the_migration_sums_up_the_ledger(tmp_path: Path) -> None:
-    """The ledger is summed; of purged jobs each key's daily sum is all that exists, and it is kept."""
-    path = tmp_path / "relay.db"
-    [costs] = [step for step in migrate.steps("sqlite") if step.name == "costs"]
-    old = apsw.Connection(str(path))
-    for step in migrate.steps("sqlite"):
-        if step.number < costs.number:
-            old.execute(step.sql)
-    job = dict(
-        id="j", owner="make", request_id="r", body_hash="", state="held", version=1, created_at=0, updated_at=0,
-        due_at=0, priority=0, rank=0, grp="a", model="m", family="m", mode="live", on_interrupt="retry", retain="full",
-        deadline_asked=0, has_webhook=0, run=1, run_started_at=0, calls=2, attempt=1, failures=0, interruptions=0,
-        unsent=0, ambiguous=0, sent=0, prompt_length=0, response_length=0,
-    )  # fmt: skip
-    marks = ", ".join("?" * len(job))
-    old.execute(f"INSERT INTO jobs ({', '.join(job)}) VALUES ({marks})", tuple(job.values()))
-    columns = "job_id, number, run, started_at, ended_at, worker, model, sent, outcome, usage, cost_usd, text_length"
-    for number, (ended, sent, outcome, usage, usd) in enumerate(
-        [
-            (86_400.0, 1, "completed", '{"input_tokens": 5, "output_tokens": 2}', 0.5),
-            (86_401.0, 1, "interrupted", None, None),
-            (86_402.0, 0, "released", None, None),
-            (None, 1, None, None, None),
-        ]
-    ):
-        values = ("j", number, 1, 0.0, ended, "w", "m", sent, outcome, usage, usd, 0)
-        old.execute(f"INSERT INTO calls ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
-    old.execute("INSERT INTO spending VALUES ('make', '1970-01-02', 0.75), ('gone', '1970-01-01', 3)")
-    old.execute("INSERT INTO meta VALUES ('identity', 'x')")
-    old.pragma("user_version", costs.number - 1)
-    old.close()
-    store = SqliteStore(path)
-    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(1))
-
-    assert rows(relay, "model") == {"m": (2, 0.5, 1), "purged": (0, 3.25, 0)}
-    assert rows(relay, "day") == {"1970-01-01": (0, 3.0, 0), "1970-01-02": (2, 0.75, 1)}
-    store.close()

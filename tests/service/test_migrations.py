@@ -1,8 +1,7 @@
-"""From the first schema to the present one, with rows in every table that points to a job."""
+"""Upgrades of a store: the next migration keeps every row, and one that fails changes nothing."""
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 import apsw
@@ -12,62 +11,98 @@ from claude_relay.core.jobs.job import State
 from claude_relay.core.policy import Policy
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage import migrate
+from claude_relay.storage.migrate import Step
 from claude_relay.storage.sqlite.store import SqliteStore
-from tests.support.builders import QuietNotifier, a_completion
+from tests.support.builders import QuietNotifier, a_completion, a_submission
 
-_JOB = """
-INSERT INTO jobs SELECT ?, 'admin', ?, 'hash', ?, 2, 1, 1, 1, 0, 1, 'default', 'claude-sonnet-5-5', 'sonnet', 'live',
-    'retry', 'full', NULL, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0, NULL, NULL, NULL, 0, NULL, NULL, ?, NULL, NULL, 3, 4, NULL,
-    0.5"""
+_LATEST = migrate.latest("sqlite")
+
+#: The hardest kind: SQLite changes no CHECK in place, so the table that all others point to is replaced.
+_REBUILD = """
+PRAGMA defer_foreign_keys = ON;
+CREATE TEMP TABLE kept AS SELECT * FROM {table};
+DROP TABLE {table};
+{create};
+INSERT INTO {table} SELECT * FROM kept;
+DROP TABLE kept;
+ALTER TABLE {table} ADD COLUMN added TEXT NOT NULL DEFAULT 'x';
+CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
+CREATE INDEX jobs_due ON jobs (rank, id, due_at, grp, family) WHERE state = 'queued' AND lane = 'live';
+"""
 
 
 @pytest.fixture
-def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A store as the first release left it."""
+def path(tmp_path: Path) -> Path:
+    """A store of the present schema with a waiting job and a completed one."""
     path = tmp_path / "relay.db"
-    first = migrate.steps("sqlite")[:1]
-    with monkeypatch.context() as then:
-        then.setattr(migrate, "steps", lambda engine: first)
-        SqliteStore(path).close()
-    connection = apsw.Connection(str(path))
-    connection.pragma("foreign_keys", True)
-    for number, (state, ended) in enumerate((("queued", None), ("completed", 9.0))):
-        job, request = f"job{number}", f"r-{number}"
-        connection.execute(_JOB, (job, request, state, ended))
-        connection.execute(
-            "INSERT INTO requests (job_id, request, webhook_url) VALUES (?, ?, 'https://hook.example/x')",
-            (job, '{"prompt": "Hei"}'),
-        )
-        connection.execute(
-            "INSERT INTO events (job_id, subject, version, at, name) VALUES (?, 'job', 2, 1, 'claimed')", (job,)
-        )
-        connection.execute(
-            """INSERT INTO calls (job_id, number, run, started_at, worker, model, sent, text_length, outcome)
-               VALUES (?, 1, 1, 1, 'w', 'm', 1, 0, 'completed')""",
-            (job,),
-        )
-    connection.execute("INSERT INTO outcomes VALUES ('job1', 1, 9, 'completed', x'7b7d')")
-    connection.close()
+    store = SqliteStore(path)
+    relay = Relay(store, QuietNotifier(), Policy())
+    relay.submit(a_submission("done"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion(cost_usd=0.5))
+    relay.submit(a_submission("waiting"))
+    store.close()
 
     return path
 
 
-def test_a_store_of_the_first_release_goes_on(old: Path) -> None:
-    """Every row is there, what points to it is held to it, and its jobs run."""
-    store = SqliteStore(old)
-    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(1))
+def add_migration(monkeypatch: pytest.MonkeyPatch, sql: str) -> None:
+    steps = [*migrate.steps("sqlite"), Step(_LATEST + 1, "next", sql)]
+    monkeypatch.setattr(migrate, "steps", lambda engine: steps)
+
+
+def rebuild_jobs(path: Path) -> str:
+    connection = apsw.Connection(str(path))
+    create = connection.execute("SELECT sql FROM sqlite_schema WHERE name = 'jobs'").get
+    connection.close()
+
+    return _REBUILD.format(table="jobs", create=create)
+
+
+def test_the_next_migration_keeps_every_row(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that reference the rebuilt table; references are enforced again, and the jobs run."""
+    add_migration(monkeypatch, rebuild_jobs(path))
+    store = SqliteStore(path)
+    assert store._writing.execute("SELECT DISTINCT added FROM jobs").get == "x"
+    store._writing.execute("ALTER TABLE jobs DROP COLUMN added")  # this code does not write it
+    relay = Relay(store, QuietNotifier(), Policy())
     try:
-        assert relay.queries.result(JobRef(request_id="r-1")) == b"{}"
-        record = relay.queries.job_details(JobRef(request_id="r-0"))
-        assert (record["costUsd"], record["calls"][0]["mode"], record["events"][0]["event"]) == (0.5, "live", "claimed")
+        assert relay.queries.result(JobRef(request_id="done"))
+        details = relay.queries.job_details(JobRef(request_id="done"))
+        assert (details["costUsd"], len(details["calls"]), details["events"][0]["event"]) == (0.5, 1, "submitted")
         [claimed] = relay.execution.claim("w", limit=5)
+        assert claimed.job.request_id == "waiting"
         assert relay.execution.complete(claimed, a_completion()).state is State.COMPLETED
     finally:
         store.close()
-    connection = apsw.Connection(str(old))
-    assert connection.pragma("user_version") == migrate.latest("sqlite")
+    connection = apsw.Connection(str(path))
+    assert connection.pragma("user_version") == _LATEST + 1
     assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
     assert connection.execute("PRAGMA integrity_check").get == "ok"
     connection.pragma("foreign_keys", True)
     with pytest.raises(apsw.ConstraintError):
-        connection.execute("INSERT INTO requests (job_id, request) VALUES ('nobody', '{}')")
+        connection.execute("INSERT INTO requests (job_id, request) VALUES ('missing', '{}')")
+
+
+def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the schema nor its number: the version before goes on with the store."""
+    with monkeypatch.context() as patched:
+        add_migration(patched, "ALTER TABLE jobs ADD COLUMN added TEXT; INSERT INTO missing VALUES (1)")
+        with pytest.raises(apsw.SQLError):
+            SqliteStore(path)
+    connection = apsw.Connection(str(path))
+    assert connection.pragma("user_version") == _LATEST
+    assert "added" not in [row[1] for row in connection.execute("PRAGMA table_info(jobs)")]
+    connection.close()
+    store = SqliteStore(path)
+    assert store.check() is None
+    store.close()
+
+
+def test_a_version_that_is_older_than_the_store_refuses_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        add_migration(patched, "CREATE TABLE added (id TEXT PRIMARY KEY)")
+        SqliteStore(path).close()
+
+    with pytest.raises(Exception, match=f"has schema {_LATEST + 1}.*up to {_LATEST}"):
+        SqliteStore(path)

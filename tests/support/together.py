@@ -28,7 +28,7 @@ def together(store: SqliteStore, *writes: Callable[[], Any]) -> Sequence[Any]:
     for number in range(len(writes)):
         threads.append(threading.Thread(target=run, args=(number,)))
         threads[-1].start()
-        eventually(lambda number=number: len(store._writer._handed_in) == number + 1)
+        eventually(lambda number=number: len(store._writer._queue) == number + 1)
     go_on.set()
     for thread in threads:
         thread.join(30)

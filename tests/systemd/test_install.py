@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from claude_relay.storage import migrate
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
 
@@ -194,9 +193,9 @@ def test_a_server_for_the_jobs_is_chosen_once(installed):
 
 
 def test_an_old_version_is_refused_before_anything_is_replaced(installed):
-    """Its code does not support the current schema of the store."""
-    last = f"{migrate.steps('sqlite')[-1].number:04d}"
-    source = checkout(installed, "old", _OLD, f"rm claude_relay/storage/sqlite/migrations/{last}_*.sql")
+    """Its code does not know the schema that the store has by now."""
+    migrations = "claude_relay/storage/sqlite/migrations"
+    source = checkout(installed, "old", _OLD, f"mv {migrations}/0001_first.sql {migrations}/0000_first.sql")
     before, pids = release(installed), [installed.main_pid(unit) for unit in (API, WORKER)]
 
     refused = make(installed, "install", source)

@@ -17,7 +17,7 @@ from claude_relay.core.jobs.job import State
 PACKAGE = Path(__file__).parents[2] / "claude_relay"
 
 #: SQL that writes to `jobs` without a transition: leases, the mark of a sent call, and times that a clock step moves.
-JOB_UPDATES = {"storage/sql/batches.py", "storage/sql/clock_step.py", "storage/sql/writes.py"}
+JOB_UPDATES = {"storage/sql/batches.py", "storage/sql/clock_step.py", "storage/sql/jobs.py"}
 
 #: Event names that are also states, outcomes or keys of JSON: their literals cannot be told apart.
 _AMBIGUOUS = {EventName.RELEASED, EventName.ACKED}

@@ -21,8 +21,10 @@ _CLOSE = 2
 def check(settings: Settings | None, machine: System) -> Iterator[Finding]:
     """What the daemons stand on."""
     yield clock(machine)
-    if settings is not None and settings.store_path is not None:
-        yield disk(settings.store_path, settings.disk_floor)
+    from ...wiring import engine_of
+
+    if settings is not None and (file := engine_of(settings).file) is not None:
+        yield disk(file, settings.disk_floor)
         yield sqlite()
     if settings is not None and settings.log_dir is not None:
         yield log_dir(settings.log_dir)

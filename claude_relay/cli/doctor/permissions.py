@@ -20,12 +20,14 @@ _NEEDED = ("ANTHROPIC_API_KEY", "API_SECRET_KEY")
 
 def check(settings: Settings | None, machine: System) -> Iterator[Finding]:
     """The files that hold settings and secrets, then the store."""
+    from ...wiring import engine_of
+
     for path in (machine.env_file, machine.dotenv):
         yield from _env_file(path, machine)
     if machine.under_systemd or machine.credentials.exists():
         yield from _credentials(settings, machine)
-    if settings is not None and settings.store_path is not None:
-        yield from _store(settings.store_path)
+    if settings is not None and (file := engine_of(settings).file) is not None:
+        yield from _store(file)
 
 
 def _env_file(path: Path, machine: System) -> Iterator[Finding]:

@@ -25,9 +25,9 @@ _SOON = 60 * 86400.0
 
 def check(settings: Settings, machine: System) -> Iterator[Finding]:
     """Everything that only an open store can tell."""
-    from ...wiring import open_relay
+    from ...wiring import engine_of, open_relay
 
-    if settings.store_path is None:
+    if engine_of(settings).shared:
         yield from (found := list(postgres.check(settings, machine)))
         if any(one.check == "store" and one.result == "fail" for one in found):
             return
@@ -43,18 +43,23 @@ def check(settings: Settings, machine: System) -> Iterator[Finding]:
 
 
 def _whole(relay: Relay, settings: Settings, machine: System) -> Finding:
+    from ...wiring import engine_of
+
     if (fault := relay.queries.check()) is not None:
         return failure("store", f"{settings.store_shown} is corrupt: {fault}", _restore(machine))
 
-    return ok("store", f"{settings.store_shown}, {'whole' if settings.store_path else 'at hand'}")
+    return ok("store", f"{settings.store_shown}, {'at hand' if engine_of(settings).shared else 'whole'}")
 
 
 def _closed(exc: RelayError, settings: Settings, machine: System) -> Finding:
     """Why it could not be opened; the sentence of a refusal names its cure."""
-    path, where = settings.store_path, settings.store_shown
+    from ...wiring import engine_of
+
+    engine, where = engine_of(settings), settings.store_shown
+    path = engine.file
     if path is not None and isinstance(exc, StoreRefused):
         return failure("store", str(exc), _refused(str(exc), path, machine))
-    if isinstance(exc, StoreUnavailable) and (not path.exists() if path else "there is no store" in str(exc)):
+    if isinstance(exc, StoreUnavailable) and engine.is_missing(exc):
         start = "systemctl start claude-relay.target" if machine.under_systemd else "claude-relay serve"
         return failure("store", f"there is none at {where} yet", start)
     if path is None:

@@ -19,19 +19,16 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @pass_output
 def backup(output: Output, file: Path) -> None:
     """Copy the store to FILE, whole and consistent, while everything runs. Of a server's: name its own commands."""
-    from ...storage.sqlite.backup import backup_with_pg_dump
-    from ...wiring import open_relay
+    from ...wiring import engine_of, open_relay
 
     _here(output)
-    if output.settings.store_path is None:
-        raise ConfigError([backup_with_pg_dump(output.settings.store_shown, file.absolute())])
+    engine = engine_of(output.settings)
+    engine.check_backups(file.absolute())
     with open_relay(output.settings) as relay:
-        relay.backup(file.absolute())
+        engine.backup(relay, file.absolute())
         relay.maintenance.set_shared("backup", {"at": time.time(), "file": str(file.absolute())})
     output.message(f"Written to {file} ({file.stat().st_size // 1024} KiB).")
-    from ...storage.header_encryption import key_path
-
-    if output.settings.store_path is not None and (key := key_path(output.settings.store_path)).exists():
+    if (key := engine.key_file) is not None and key.exists():
         output.message(f"webhookHeaders in it are sealed. To restore it on another machine keep {key} too, elsewhere.")
 
 
@@ -41,17 +38,17 @@ def backup(output: Output, file: Path) -> None:
 @pass_output
 def restore(output: Output, file: Path, yes: bool) -> None:
     """Put the backup FILE in the store's place. The daemons must be stopped; the old store is kept beside it."""
-    from ...storage.sqlite.backup import backup_with_pg_dump
-    from ...storage.sqlite.restore import restore as put_back
+    from ...wiring import engine_of
 
     _here(output)
-    if (path := output.settings.store_path) is None:
-        raise ConfigError([backup_with_pg_dump(output.settings.store_shown, file.absolute())])
+    engine = engine_of(output.settings)
+    engine.check_backups(file.absolute())
+    path = output.settings.store_shown
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError(f"It takes the place of {path}: say --yes where nobody can be asked.")
         click.confirm(f"Put {file} in the place of {path}?", abort=True, err=True)
-    aside = put_back(file.absolute(), path)
+    aside = engine.restore(file.absolute())
     if aside is not None:
         output.message(f"The store that was there is kept as {aside}.")
     output.message("Restored. What ran when the backup was made goes the way of its onInterrupt: start the daemons.")

@@ -110,32 +110,16 @@ def purge(output: Output) -> None:
 def _fit(settings: Settings) -> str:
     """Whether this version can use the store; a newer version's is refused. Nothing is changed, and none is made."""
     from ...storage import migrate
+    from ...wiring import engine_of
 
-    where, engine = settings.store_shown, "sqlite" if settings.store_path else "postgres"
-    have = _schema(settings)
+    where, engine = settings.store_shown, engine_of(settings)
+    have = engine.schema()
     if have is None:
         return f"There is no store at {where} yet, or none that can be read."
-    if todo := migrate.missing(engine, have, where=where):
+    if todo := migrate.missing(engine.name, have, where=where):
         return f"The store {where} is brought from schema {have} to {todo[-1].number} at the next start."
 
     return f"The store {where} fits."
-
-
-def _schema(settings: Settings) -> int | None:
-    """The number of its schema; None where there is no store, or none that can be read."""
-    from ...errors import StoreUnavailable
-    from ...storage.sqlite import completion_reads
-    from ...wiring import check_store
-
-    if settings.store_path is not None:
-        return completion_reads.schema(settings.store_path)
-    check_store(settings)
-    from ...storage.postgres.server_info import inspect
-
-    try:
-        return inspect(settings.store, settings.store_shown).schema or None
-    except StoreUnavailable:
-        return None
 
 
 def _say_what_stays(output: Output, above: Supervisor) -> None:

@@ -122,10 +122,12 @@ def _group(one: dict[str, Any]) -> str:
 def _room(output: Output) -> str | None:
     """What is free under this machine's store; nothing of a relay elsewhere."""
     settings = output.settings
-    if settings.url or settings.store_path is None:
+    from ...wiring import engine_of
+
+    if settings.url or (file := engine_of(settings).file) is None:
         return None
     try:
-        usage = shutil.disk_usage(settings.store_path.parent)
+        usage = shutil.disk_usage(file.parent)
     except OSError:
         return None
 

@@ -13,6 +13,7 @@ from enum import Enum
 
 from ..backoff import exponential
 from .delivery import Delivery, Reply, ReplyClass, classify_reply
+from .reply_text import describe_reply
 
 #: Concurrent POSTs to one destination, from all workers. A receiver of webhooks is seldom built for more.
 MAX_CONCURRENT = 4
@@ -99,7 +100,7 @@ def record_reply(
         current,
         failures=current.failures + 1,
         failing_since=now if current.failing_since is None else current.failing_since,
-        last_error=f"it answered {reply.status}" if reply.status else reply.error,
+        last_error=describe_reply(reply.status, reply.error),
     )
     if current.slowed:
         # A delivery that was being sent before the slow-down is no probe.

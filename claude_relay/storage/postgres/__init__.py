@@ -1,4 +1,4 @@
-"""The engine for several machines: one PostgreSQL that all of them share. Imported only where a store is one."""
+"""The PostgreSQL engine: one server for several machines. Imported only for such a store, as it needs the driver."""
 
 from .store import PostgresStore
 

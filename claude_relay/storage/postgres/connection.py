@@ -1,4 +1,4 @@
-"""Connections to the server: with time limits on everything, so that whoever froze or was cut off holds up nobody."""
+"""Connections to the server, with time limits on everything, so that a frozen client or a lost link blocks nothing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from psycopg.types.string import TextLoader
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-#: How long a write waits for another's, in seconds: a caller at the door must not wait for much more.
-CONNECT_TIMEOUT = 2.5
+#: How long a write waits for another's lock, in seconds: an HTTP request must not wait for much longer.
+LOCK_TIMEOUT = 2.5
 
-#: What the address may say otherwise. In seconds, but for the last, which is in milliseconds.
+#: Defaults that the URL may override. In seconds, except for the last, which is in milliseconds.
 _DEFAULTS = {
     "application_name": "claude-relay",
     "connect_timeout": "5",
@@ -24,21 +24,21 @@ _DEFAULTS = {
     "tcp_user_timeout": "10000",
 }
 
-#: Of every session, whatever the server's defaults are.
-_SESSION = {
+#: Settings of every session, independent of the server's defaults.
+_SESSION_SETTINGS = {
     "client_min_messages": "warning",
     "synchronous_commit": "on",  # a commit that was answered is on disk
     "standard_conforming_strings": "on",
-    "lock_timeout": f"{int(CONNECT_TIMEOUT * 1000)}",
+    "lock_timeout": f"{int(LOCK_TIMEOUT * 1000)}",
     "statement_timeout": "30000",
-    # Who holds the writer's lock and says nothing has frozen, or is cut off.
+    # A process that is silent while it has the writer's lock is frozen or disconnected.
     "idle_in_transaction_session_timeout": "10000",
     "TimeZone": "UTC",
 }
 
 
-class _Number(Loader):
-    """Sums of whole numbers come as NUMERIC."""
+class _NumberLoader(Loader):
+    """NUMERIC as int or float: sums of integers have that type."""
 
     def load(self, data: bytes | bytearray | memoryview) -> int | float:
         text = bytes(data).decode()
@@ -46,15 +46,15 @@ class _Number(Loader):
 
 
 def connect(url: str, **more: str) -> Connection:
-    """A connection of its own. Raises `psycopg.Error` where it is not to be had."""
+    """Open a connection. Raises `psycopg.Error` if that fails."""
     parameters: dict[str, Any] = {**_DEFAULTS, **conninfo_to_dict(url), "client_encoding": "UTF8", **more}
     connection = psycopg.connect(autocommit=True, cursor_factory=psycopg.ClientCursor, **parameters)
     try:
-        session = dict(_SESSION)
+        session = dict(_SESSION_SETTINGS)
         if connection.info.server_version >= 140000:
             session["client_connection_check_interval"] = "5000"
         connection.execute("; ".join(f"SET {name} = '{value}'" for name, value in session.items()))
-        connection.adapters.register_loader("numeric", _Number)
+        connection.adapters.register_loader("numeric", _NumberLoader)
         connection.adapters.register_loader("json", TextLoader)
     except BaseException:
         connection.close()
@@ -64,5 +64,5 @@ def connect(url: str, **more: str) -> Connection:
 
 
 def is_idle(connection: Connection) -> bool:
-    """Whether it is there, and no transaction is open on it."""
+    """Whether the connection is open, and without a transaction."""
     return not connection.closed and connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE

@@ -1,8 +1,8 @@
 """
-SQL as the house writes it, for PostgreSQL.
+Shared SQL for PostgreSQL.
 
-The statements are the same for every engine, and written so that both understand them; here is what is left: how
-parameters are marked, and what SQLite alone has a word for.
+The statements are the same for every engine, and written so that both understand them. This translates the rest:
+parameter markers, and three constructs without a common spelling. Index hints are comments here.
 """
 
 from __future__ import annotations
@@ -13,47 +13,44 @@ from collections.abc import Sequence
 from typing import Any
 
 _TOKEN = re.compile(
-    r"(?P<text>'(?:[^']|'')*')"
-    r"|(?P<mark>\?)"
+    r"(?P<string>'(?:[^']|'')*')"
+    r"|(?P<parameter>\?)"
     r"|(?P<percent>%)"
-    r"|(?P<index> INDEXED BY \w+)"
-    r"|(?P<like>\bLIKE\b)"  # SQLite's takes a for A
-    r"|(?P<json>\w+)(?= -> ')"  # kept as text
+    r"|(?P<like>\bLIKE\b)"  # SQLite's is not case-sensitive
+    r"|(?P<json>\w+)(?= -> ')"  # a TEXT column
     r"|CAST\((?P<bytes>\w+\.body) AS TEXT\)"
 )
 
 
 @functools.lru_cache(maxsize=4096)
 def translate(sql: str) -> str:
-    """The statement with `%s` for its parameters. Once for each: there are some hundreds."""
-    return _TOKEN.sub(_token, sql)
+    """The statement with `%s` for its parameters; cached, as there are some hundreds of statements."""
+    return _TOKEN.sub(_translate_token, sql)
 
 
-def safe(args: Sequence[Any]) -> list[Any]:
-    """The values as they can be kept: a text has no zero byte there, and flags are numbers."""
-    return [_value(value) for value in args]
+def to_parameters(args: Sequence[Any]) -> list[Any]:
+    """The values as PostgreSQL can store them: strings without zero bytes, and flags as numbers."""
+    return [_to_parameter(value) for value in args]
 
 
-def _token(found: re.Match[str]) -> str:
-    if found["text"] is not None:
-        return found["text"].replace("%", "%%")
-    if found["mark"] is not None:
+def _translate_token(match: re.Match[str]) -> str:
+    if match["string"] is not None:
+        return match["string"].replace("%", "%%")
+    if match["parameter"] is not None:
         return "%s"
-    if found["percent"] is not None:
+    if match["percent"] is not None:
         return "%%"
-    if found["index"] is not None:
-        return ""
-    if found["like"] is not None:
+    if match["like"] is not None:
         return "ILIKE"
-    if found["json"] is not None:
-        return f"CAST({found['json']} AS json)"
+    if match["json"] is not None:
+        return f"CAST({match['json']} AS json)"
 
-    return f"convert_from({found['bytes']}, 'UTF8')"
+    return f"convert_from({match['bytes']}, 'UTF8')"
 
 
-def _value(value: Any) -> Any:
+def _to_parameter(value: Any) -> Any:
     if type(value) is str:
-        # Answers and replies may hold anything. JSON writes it as an escape, so it is lost from bare text alone.
+        # Answers and replies may contain it. JSON escapes it, so that only plain text loses it.
         return value.replace("\x00", "\ufffd") if "\x00" in value else value
     if isinstance(value, bool):
         return int(value)

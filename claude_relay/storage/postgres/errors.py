@@ -1,4 +1,4 @@
-"""The server's faults, in the words of the house. None of them quotes the address with its password."""
+"""Translation of the server's errors. No message contains the URL with its password."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...errors import RelayError, StoreRefused, StoreUnavailable
 
 
 def translate(exc: BaseException, where: str) -> BaseException:
-    """What the fault means to whoever called; faults that are not the store's own come back as they are."""
+    """The error for the caller; errors that are not the store's are returned unchanged."""
     if isinstance(exc, RelayError) or not isinstance(exc, psycopg.Error):
         return exc
     if isinstance(exc, errors.LockNotAvailable):
@@ -22,20 +22,18 @@ def translate(exc: BaseException, where: str) -> BaseException:
         return StoreUnavailable("the store's server took too long; try again", retry_after=10)
     if isinstance(exc, errors.ReadOnlySqlTransaction):
         return StoreUnavailable(
-            f"the store {where} takes no writes just now: it is a standby, or was set to read only", retry_after=10
+            f"the store {where} accepts no writes now: it is a standby, or was set to read only", retry_after=10
         )
     if isinstance(exc, errors.InsufficientPrivilege):
         return StoreRefused(
-            f"the store {where} may not be used by this user ({server_message(exc)}). Let the user own the database, or: "
-            f"GRANT CREATE, USAGE ON SCHEMA public TO the user."
+            f"the store {where} may not be used by this user ({server_message(exc)}). Let the user own the database, "
+            f"or: GRANT CREATE, USAGE ON SCHEMA public TO the user."
         )
     if isinstance(exc, errors.DataCorrupted | errors.IndexCorrupted):
-        return StoreRefused(
-            f"the store {where} is corrupt ({server_message(exc)}). Look at the server's log first of all."
-        )
+        return StoreRefused(f"the store {where} is corrupt ({server_message(exc)}). Check the server's log first.")
     if isinstance(exc, errors.UndefinedTable | errors.UndefinedColumn):
         return StoreRefused(
-            f"the store {where} is not whole ({server_message(exc)}). Restore a dump, or name another database."
+            f"the store {where} is incomplete ({server_message(exc)}). Restore a dump, or name another database."
         )
     if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | psycopg.InternalError):
         return StoreUnavailable(f"the store {where} is out of reach ({server_message(exc)})", retry_after=5)
@@ -44,7 +42,7 @@ def translate(exc: BaseException, where: str) -> BaseException:
 
 
 def server_message(exc: BaseException) -> str:
-    """The first line of what it says, as one sentence goes on."""
+    """The first line of the server's message, without its final stop."""
     lines = str(exc).strip().splitlines() or [type(exc).__name__]
 
     return lines[0].strip().rstrip(".:")

@@ -1,4 +1,4 @@
-"""Connections to read with: made when they are needed, kept for the next, and never more than so many."""
+"""A pool of connections that read: created on demand, reused, and limited in number."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from ...errors import StoreUnavailable
-from .connection import CONNECT_TIMEOUT, Connection, is_idle
+from .connection import LOCK_TIMEOUT, Connection, is_idle
 
-#: A server takes a hundred connections by default, of all processes together.
-_MOST = 12
+#: A server accepts a hundred connections by default, of all processes together.
+_MAX_CONNECTIONS = 12
 
 
 class ReadPool:
     """
-    What `psycopg_pool` would be, without its threads: a server that is away is told of at once and in its own words,
-    not after a time-out, and one that is back is used at once.
+    A connection pool without threads, unlike `psycopg_pool`.
+
+    A server that is down is reported at once and with its own message, not after a timeout, and one that is up again is
+    used at once.
     """
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
         self._connect = connect
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
-        self._places = threading.BoundedSemaphore(_MOST)
+        self._slots = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         self._closed = False
 
     @contextmanager
-    def one(self) -> Iterator[Connection]:
-        """One for the block. Raises `psycopg.Error` where none is to be had, `StoreUnavailable` if all are busy."""
-        if not self._places.acquire(timeout=CONNECT_TIMEOUT):
-            raise StoreUnavailable("the store is busy: too much is looked up at once; try again", retry_after=5)
+    def connection(self) -> Iterator[Connection]:
+        """A connection for the block. Raises `psycopg.Error` if there is none, `StoreUnavailable` if all are in use."""
+        if not self._slots.acquire(timeout=LOCK_TIMEOUT):
+            raise StoreUnavailable("the store is busy: too many reads at once; try again", retry_after=5)
         try:
             connection = self._take()
             try:
@@ -38,10 +40,10 @@ class ReadPool:
             finally:
                 self._give_back(connection)
         finally:
-            self._places.release()
+            self._slots.release()
 
     def drop(self) -> None:
-        """Close all that nobody uses: the server has gone away, and they with it."""
+        """Close the idle connections, which are lost if the server was."""
         while not self._idle.empty():
             try:
                 self._idle.get_nowait().close()
@@ -49,7 +51,7 @@ class ReadPool:
                 return
 
     def close(self) -> None:
-        """Also those that come back later."""
+        """Close all connections, also those that are given back later."""
         self._closed = True
         self.drop()
 

@@ -1,4 +1,4 @@
-"""From any released schema to the present one, by whoever comes first; the others wait for it."""
+"""Migration of the schema by the first process that opens the store; the others wait for it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ..header_encryption import new_key
 from ..sqlite import integrity
 from .connection import Connection
 
-#: The one lock: whoever holds it writes. Of this database alone; any number would do that nobody else uses.
+#: The advisory lock of the one writer. It is per database; any number works that no other application uses there.
 LOCK = 0x636C_6175_6465
-#: Older ones are not looked after by anyone any more.
+#: The oldest version that PostgreSQL's developers still maintained when this was written.
 _OLDEST = 130000
 _SCHEMA = "SELECT value FROM meta WHERE key = 'schema'"
 
 
 def prepare(connection: Connection, where: str, *, create: bool) -> bytes:
-    """Bring the database behind that connection to the present schema; answers with the key of its sealed headers."""
+    """Migrate the database behind that connection; returns the key for its encrypted headers."""
     _check(connection, where)
     have = schema(connection)
     if have == 0 and not create:
@@ -33,32 +33,32 @@ def prepare(connection: Connection, where: str, *, create: bool) -> bytes:
 
 
 def schema(connection: Connection) -> int:
-    """The number of its schema; 0 where there is none."""
+    """The schema version; 0 for an empty database."""
     try:
-        found = connection.execute(_SCHEMA).fetchall()
+        rows = connection.execute(_SCHEMA).fetchall()
     except errors.UndefinedTable:
         return 0
 
-    return int(found[0][0]) if found else 0
+    return int(rows[0][0]) if rows else 0
 
 
 def _check(connection: Connection, where: str) -> None:
     info = connection.info
     if info.server_version < _OLDEST:
-        raise StoreRefused(f"the store {where} is PostgreSQL {info.server_version // 10000}: 13 or newer is needed")
+        raise StoreRefused(f"the store {where} is PostgreSQL {info.server_version // 10000}: 13 or newer is required")
     if (encoding := info.parameter_status("server_encoding")) != "UTF8":
         raise StoreRefused(
-            f"the store {where} keeps its text as {encoding}, which does not hold every language. Make the database "
-            f"anew: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
+            f"the store {where} has the encoding {encoding}, which does not cover every language. Create the database "
+            f"again: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
         )
 
 
 def _migrate(connection: Connection, where: str) -> None:
     with connection.transaction():
-        # Whoever comes second waits for as long as it takes, and then finds it done.
+        # A second process waits as long as it takes, and then has nothing left to do.
         connection.execute("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
         connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
-        have = _have_now(connection)
+        have = _schema_in_transaction(connection)
         todo = migrate.missing("postgres", have, where=where)
         migrate.apply(todo, lambda sql: _run_script(connection, sql), lambda number: _stamp(connection, number))
         if have == 0:
@@ -66,13 +66,13 @@ def _migrate(connection: Connection, where: str) -> None:
                 connection.execute("INSERT INTO meta (key, value) VALUES (%s, %s)", (key, value))
 
 
-def _have_now(connection: Connection) -> int:
-    """`schema`, within a transaction that must not fail."""
+def _schema_in_transaction(connection: Connection) -> int:
+    """`schema` without a statement that may fail, which would end the transaction."""
     if connection.execute("SELECT to_regclass('meta')").fetchall()[0][0] is None:
         return 0
-    found = connection.execute(_SCHEMA).fetchall()
+    rows = connection.execute(_SCHEMA).fetchall()
 
-    return int(found[0][0]) if found else 0
+    return int(rows[0][0]) if rows else 0
 
 
 def _run_script(connection: Connection, sql: str) -> None:

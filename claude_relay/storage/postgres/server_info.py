@@ -1,4 +1,4 @@
-"""What an operator should know of a server, in one look that writes nothing and waits for nobody."""
+"""Facts about a server for the operator, in one query that writes nothing and waits for no lock."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import psycopg
 from . import connection, schema
 from .errors import server_message, translate
 
-#: The server's own settings, whether it leads, and how much room for connections there is. `numbackends` is open to
-#: all users, the rows of pg_stat_activity are not.
-_LOOK = """
+#: Its settings, whether it is a standby, and its free connections. All users may read `numbackends`, but not the rows
+#: of pg_stat_activity.
+_QUERY = """
 SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version'),
     current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery(),
     current_setting('fsync')::bool, current_setting('full_page_writes')::bool, current_setting('autovacuum')::bool,
@@ -28,7 +28,7 @@ SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_ve
 
 @dataclass(frozen=True, kw_only=True)
 class ServerInfo:
-    """`ahead`: by how many seconds its clock is before ours. `most`: connections of ordinary users."""
+    """`ahead`: seconds that its clock is ahead of ours. `most`: the limit of connections for ordinary users."""
 
     ahead: float
     version: str
@@ -51,12 +51,12 @@ class ServerInfo:
 
 
 def inspect(url: str, where: str) -> ServerInfo:
-    """Ask the server. Raises what the store would raise where it cannot be asked."""
+    """Query the server. Raises the same errors as the store if that fails."""
     try:
         with connection.connect(url) as session:
-            asked = time.time()
-            [row] = session.execute(_LOOK).fetchall()
-            ours = (asked + time.time()) / 2
+            asked_at = time.time()
+            [row] = session.execute(_QUERY).fetchall()
+            ours = (asked_at + time.time()) / 2
             ahead, version, number, encoding, standby, fsync, pages, vacuum, commits, taken, most, *rest = row
             may_create, size, database, user, encrypted, public = rest
             return ServerInfo(
@@ -70,7 +70,7 @@ def inspect(url: str, where: str) -> ServerInfo:
 
 
 def refusal(url: str) -> str | None:
-    """What the server, or the way there, says against a connection; None where there is one."""
+    """The reason why a connection is refused or fails; None if it succeeds."""
     try:
         connection.connect(url).close()
     except psycopg.Error as exc:

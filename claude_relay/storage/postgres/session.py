@@ -1,9 +1,9 @@
 """
 The connection that writes. One transaction writes at a time, on all machines together.
 
-The rules of the house (find, then add; count, then claim) were made for a store with one writer. So every transaction
-that writes takes one lock first, and sees all that was committed before it; the lock goes with the commit. What many
-callers hand in meanwhile shares a transaction, as with SQLite (`writer`).
+The use cases (find, then add; count, then claim) rely on a store with one writer. So every transaction that writes
+takes one advisory lock first, and sees everything committed before it; the lock is released with the commit. Callers
+that come meanwhile share a transaction, as with SQLite (`group_commit`).
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from ...errors import RelayError, StoreUnavailable
 from ..sql import insert_buffer
 from ..sql.query import Rows
 from .connection import Connection
-from .dialect import safe, translate
+from .dialect import to_parameters, translate
 from .errors import server_message
-from .errors import translate as in_words
+from .errors import translate as translate_error
 from .schema import LOCK
 
 log = logging.getLogger(__name__)
 
-#: For how long the server is asked what became of a commit that it did not answer, in seconds.
-_ASK = 10.0
-_ASK_EVERY = 0.2
+#: How long the fate of a commit without a reply is looked up, and how often, in seconds.
+_RESOLVE_TIMEOUT = 10.0
+_RESOLVE_EVERY = 0.2
 
-# One trip for all of it. The time is the server's, which is one for all machines; read once the lock is held.
+# One round trip. The time is the server's, which is one for all machines; read once the lock is held.
 _BEGIN = (
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
     f" SELECT pg_advisory_xact_lock({LOCK});"
     " SELECT extract(epoch FROM clock_timestamp())::float8"
 )
-# Also one trip. Whoever only looked leaves no trace, and costs no sync.
+# Also one round trip. A transaction that only read writes no row here, and costs no sync.
 _COMMIT = (
     "INSERT INTO commits (session, turn, at) VALUES (%s, %s, %s)"
     " ON CONFLICT (session) DO UPDATE SET turn = excluded.turn, at = excluded.at; COMMIT"
 )
-#: What a process that died has left in `commits` helps nobody after this long, in seconds.
-_OLD = 86_400.0
+#: Rows of dead processes in `commits` are deleted after this time, in seconds.
+_STALE = 86_400.0
 
 
 class CommitNotApplied(psycopg.OperationalError):
-    """The server was lost before it had committed, and knows nothing of that transaction."""
+    """The server was lost before the commit, and has rolled the transaction back."""
 
 
 class Session:
-    """Implements `writer.Session`. `connect` answers with a new connection; `clock` is the server's where none is."""
+    """Implements `group_commit.Session`. `connect` opens a connection; without a `clock` the server's is used."""
 
     constraint_errors: tuple[type[BaseException], ...] = (psycopg.IntegrityError, psycopg.DataError)
 
@@ -69,7 +69,7 @@ class Session:
 
     @property
     def connection(self) -> Connection:
-        """The one that writes."""
+        """The connection that writes."""
         return self._connection
 
     def begin(self) -> None:
@@ -93,7 +93,7 @@ class Session:
         except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
             if not self._connection.closed:
                 raise
-            self._find_out(exc)
+            self._resolve_commit(exc)
 
     def rollback(self) -> None:
         connection = self._connection
@@ -126,7 +126,7 @@ class Session:
         return self._at + time.monotonic() - self._read_at if self._clock is None else self._clock()
 
     def try_recover(self, fault: BaseException, *, paid: bool) -> bool:
-        """A connection that was lost before anything was committed is made anew: the server may have restarted."""
+        """Reconnect if the connection was lost before the commit: the server may have restarted."""
         if isinstance(fault, CommitNotApplied):
             return True
         if isinstance(fault, RelayError) or not self._connection.closed:
@@ -137,56 +137,56 @@ class Session:
         return not self._connection.closed
 
     def translate(self, fault: BaseException) -> BaseException:
-        return in_words(fault, self._where)
+        return translate_error(fault, self._where)
 
     def after_commit(self) -> None:
-        """Nothing: the server does so by itself."""
+        """Nothing: the server checkpoints by itself."""
 
     def close(self) -> None:
-        """Let go of the server, and leave nothing there."""
+        """Close the connection, and delete this process's row in `commits`."""
         with contextlib.suppress(psycopg.Error):
             if not self._connection.closed:
                 sql = "DELETE FROM commits WHERE session = %s OR at < extract(epoch FROM clock_timestamp()) - %s"
-                self._connection.execute(sql, (self._name, _OLD))
+                self._connection.execute(sql, (self._name, _STALE))
         self._connection.close()
 
     def _commit(self) -> None:
-        """Where a statement had failed and somebody has hidden it, the trace is refused: no silent roll-back."""
+        """Commit. Fails after a suppressed error: the row in `commits` is refused then, and no rollback is silent."""
         if self._wrote:
             self._connection.execute(_COMMIT, (self._name, self._turn, self._at))
         else:
             self._connection.execute("COMMIT")
 
-    def _find_out(self, lost: psycopg.Error) -> None:
+    def _resolve_commit(self, lost: psycopg.Error) -> None:
         """
-        Whether a commit was made whose answer was lost: its trace is looked for, over a new connection.
+        Look up over a new connection whether a commit was made whose reply was lost, by its row in `commits`.
 
-        Returns if it was. Raises `NotKept` if it was not, so that it can be run again; `StoreUnavailable` where nobody
-        can tell in time: whoever asks again by the same requestId finds out.
+        Returns if it was. Raises `CommitNotApplied` if it was not, so that it can be run again; `StoreUnavailable` if
+        that is not known in time: a repeated request with the same requestId gets the answer.
         """
         if not self._wrote:
             raise CommitNotApplied(f"the server was lost: {server_message(lost)}")
-        give_up = time.monotonic() + _ASK
-        while time.monotonic() < give_up:
+        deadline = time.monotonic() + _RESOLVE_TIMEOUT
+        while time.monotonic() < deadline:
             turn = self._last_turn()
             if turn == self._turn:
-                log.warning("a commit was made whose answer was lost", extra={"error": server_message(lost)})
+                log.warning("a commit was made whose reply was lost", extra={"error": server_message(lost)})
                 return
             if turn is not None:
                 raise CommitNotApplied(f"the server was lost before the commit: {server_message(lost)}")
-            time.sleep(_ASK_EVERY)
+            time.sleep(_RESOLVE_EVERY)
 
         raise StoreUnavailable(
-            f"the store {self._where} was lost in the middle of a commit ({server_message(lost)}): it may be kept or not. "
+            f"the store {self._where} was lost during a commit ({server_message(lost)}), which may be stored or not. "
             f"Send the same requestId again.",
             retry_after=5,
         ) from lost
 
     def _last_turn(self) -> int | None:
         """
-        The last of this session's commits that was made; None where the server cannot be asked.
+        The number of this session's last commit; None if the server cannot be reached.
 
-        With the lock: the backend that was to commit may still be at it, and holds it until it has ended.
+        With the lock: the backend of the lost connection may still be committing, and has the lock until it ends.
         """
         try:
             if self._connection.closed:
@@ -194,15 +194,15 @@ class Session:
             with self._connection.transaction():
                 self._connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
                 sql = "SELECT coalesce(max(turn), 0) FROM commits WHERE session = %s"
-                found = self._connection.execute(sql, (self._name,)).fetchall()
+                [(turn,)] = self._connection.execute(sql, (self._name,)).fetchall()
         except psycopg.Error:
             return None
 
-        return int(found[0][0])
+        return int(turn)
 
 
 def run(connection: Connection, sql: str, args: Sequence[Any]) -> Rows:
-    """One statement of the house."""
-    cursor = connection.execute(translate(sql), safe(args))
+    """Run a statement of the shared SQL."""
+    cursor = connection.execute(translate(sql), to_parameters(args))
 
     return cursor.fetchall() if cursor.description is not None else ()

@@ -1,4 +1,4 @@
-"""The store in PostgreSQL: writes go through one session and its lock, looks through connections of their own."""
+"""The PostgreSQL store: writes use one session and its lock, reads a pool of other connections."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import psycopg
 
 from ...errors import ConfigError
 from ...ports import ReadTransaction, Transaction
+from .. import pg_dump
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher
 from ..sql.reads import Reads
-from ..sqlite import backup
 from . import connection, schema
 from .connection import Connection
 from .errors import translate
@@ -23,102 +23,102 @@ from .session import Session, run
 
 T = TypeVar("T")
 
-_LOOK = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT extract(epoch FROM clock_timestamp())::float8"
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
 class PostgresStore:
     """
-    Implements `ports.Store` for several machines. Opening it brings the database to the present schema.
+    Implements `ports.Store` for several machines. Opening it migrates the schema.
 
-    The time is the server's, one for all machines; `clock` takes its place in tests. `where` is the address as it may
-    be shown.
+    Times are those of the server, one clock for all machines; `clock` replaces it in tests. `where` is the URL without
+    secrets, for messages.
     """
 
     def __init__(self, url: str, *, where: str, create: bool = True, clock: Callable[[], float] | None = None) -> None:
         self._url, self._where, self._clock = url, where, clock
         self._readers = ReadPool(self.connect)
-        with self._plainly():
+        with self._translating():
             self._session = Session(self.connect, where, clock)
             try:
                 key = schema.prepare(self._session.connection, where, create=create)
             except BaseException:
                 self._session.close()
                 raise
-        self._seal = HeaderCipher(lambda make: key)
-        self._writer = GroupCommitWriter(self._session, self._seal)
+        self._cipher = HeaderCipher(lambda create: key)
+        self._writer = GroupCommitWriter(self._session, self._cipher)
 
     def connect(self) -> Connection:
-        """A new connection to the same server: for whoever listens there."""
+        """A new connection to the same server, for LISTEN."""
         return connection.connect(self._url)
 
     def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
         """
-        Run `work` in a transaction and answer what it answers, once the server has it on disk.
+        Run `work` in a transaction and return its result once the server has it on disk.
 
-        Raises whatever `work` raises (nothing of it is kept then), `StoreUnavailable` when the server is away, busy or
+        Raises the error of `work` (nothing of it is stored then), `StoreUnavailable` if the server is down, busy or
         full.
         """
         return self._writer.write(work, paid=paid)
 
-    def read(self, look: Callable[[ReadTransaction], T]) -> T:
-        """Run `look` on a consistent view of what is committed. Once more where the connection was lost over it."""
-        with self._plainly():
+    def read(self, query: Callable[[ReadTransaction], T]) -> T:
+        """Run `query` on a consistent view of what is committed; again if the connection was lost meanwhile."""
+        with self._translating():
             try:
-                return self._read(look)
-            except _Lost:
+                return self._read(query)
+            except _ConnectionLost:
                 self._readers.drop()
                 try:
-                    return self._read(look)
-                except _Lost as exc:
+                    return self._read(query)
+                except _ConnectionLost as exc:
                     raise exc.cause from None
 
     def check(self) -> str | None:
-        """Whether the tables can be read. That its files are whole is the server's own business."""
-        self.read(lambda view: view.workers())
+        """Check that the tables can be read. The integrity of its files is checked by the server itself."""
+        self.read(lambda tx: tx.workers())
 
         return None
 
     def scrub(self) -> None:
-        """The server clears away by itself what was erased (autovacuum)."""
+        """Nothing: the server removes erased content by itself (autovacuum)."""
 
     def backup(self, target: Path) -> None:
-        """Is the server's: raises `ConfigError` with the command."""
-        raise ConfigError([backup.backup_with_pg_dump(self._where, target)])
+        """Raises `ConfigError` with the server's own command."""
+        raise ConfigError([pg_dump.instructions(self._where, target)])
 
     def close(self) -> None:
-        """Finish what has been handed in, and close. May be called twice."""
+        """Finish queued writes and close. May be called twice."""
         self._writer.close()
         self._readers.close()
         self._session.close()
 
-    def _read(self, look: Callable[[ReadTransaction], T]) -> T:
-        with self._readers.one() as connection:
+    def _read(self, query: Callable[[ReadTransaction], T]) -> T:
+        with self._readers.connection() as connection:
             try:
-                cursor = connection.execute(_LOOK)
+                cursor = connection.execute(_BEGIN_READ)
                 cursor.nextset()
                 [(at,)] = cursor.fetchall()
                 now = at if self._clock is None else self._clock()
-                answer = look(Reads(lambda sql, args: run(connection, sql, args), now, self._seal))
+                result = query(Reads(lambda sql, args: run(connection, sql, args), now, self._cipher))
                 connection.execute("COMMIT")
             except BaseException as exc:
                 if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError) and connection.closed:
-                    raise _Lost(exc) from exc
+                    raise _ConnectionLost(exc) from exc
                 with contextlib.suppress(psycopg.Error):
                     connection.execute("ROLLBACK")
                 raise
 
-        return answer
+        return result
 
     @contextlib.contextmanager
-    def _plainly(self) -> Iterator[None]:
+    def _translating(self) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as exc:
             raise translate(exc, self._where) from exc
 
 
-class _Lost(Exception):
-    """The connection went away over a look."""
+class _ConnectionLost(Exception):
+    """The connection was lost during a read."""
 
     def __init__(self, cause: psycopg.Error) -> None:
         super().__init__(str(cause))

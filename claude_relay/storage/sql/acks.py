@@ -1,37 +1,53 @@
-"""Which results were applied, and which were delivered and nobody has said so."""
+"""Acknowledgements of results, and the deliveries that lack one."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...core import retention
 from ...core.deliveries.delivery import Delivery
+from ...core.jobs.events import Event
+from ...core.jobs.job import Job
 from . import records
-from .query import QueryBase, fetch_all
+from .events import EventWrites
+from .query import QueryBase, placeholders
 
-# By an index of what lacks an ack, in groups where an ack has ever been seen: elsewhere nobody sends any.
+# The index holds deliveries without an ack. Groups that never sent one are left out: there a missing ack means nothing.
 _UNACKED = """
-FROM deliveries d INDEXED BY deliveries_unacked JOIN jobs j ON j.id = d.job_id AND j.run = d.run
+FROM deliveries d /* index: deliveries_unacked */ JOIN jobs j ON j.id = d.job_id AND j.run = d.run
 WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FROM ack_groups)"""
 UNREMINDED = f"""
 SELECT {records.columns(records.DELIVERY, "d.")} {_UNACKED}
-AND d.reminded_at IS NULL AND d.finished_at <= ? AND j.retain = 'full' LIMIT ?"""
+AND d.reminded_at IS NULL AND d.finished_at <= ? AND j.retain IN ({placeholders(retention.REMINDABLE)}) LIMIT ?"""
 
 
 class AckReads(QueryBase):
-    """That part of `ports.View`."""
+    """Implements `ports.store.AckReads`."""
 
     def acked_at(self, job_id: str, run: int) -> float | None:
-        """When that run's result was said to be applied."""
-        return self._value("SELECT at FROM acks WHERE job_id = ? AND run = ?", (job_id, run))
+        """The time of the ack of that run's result; None without one."""
+        return self._fetch_time("SELECT at FROM acks WHERE job_id = ? AND run = ?", (job_id, run))
 
     def acks_expected(self, group: str) -> bool:
-        """Whether that group's results are acknowledged: one has ever been."""
-        return self._value("SELECT 1 FROM ack_groups WHERE name = ?", (group,)) is not None
+        """Whether results of that group are acknowledged: at least one has been."""
+        return self._fetch_value("SELECT 1 FROM ack_groups WHERE name = ?", (group,)) is not None
 
     def unacked_deliveries(self, *, before: float, limit: int) -> Sequence[Delivery]:
-        """Latest runs' results that were delivered before then, can be sent again, and were not reminded of yet."""
-        return fetch_all(records.to_delivery, self._run(UNREMINDED, (before, limit)))
+        """Deliveries of latest runs that ended before then without an ack or a reminder, and can be sent again."""
+        eligible = [kind.value for kind in retention.REMINDABLE]
+        return self._fetch_all(records.to_delivery, UNREMINDED, (before, *eligible, limit))
 
     def unacked(self) -> int:
-        """How many results were delivered and not acknowledged, where they usually are."""
-        return int(self._value(f"SELECT count(*) {_UNACKED}", ()) or 0)
+        """The number of delivered results without an ack, in groups that send acks."""
+        return self._count(f"SELECT count(*) {_UNACKED}")
+
+
+class AckWrites(EventWrites):
+    """Implements `ports.store.AckWrites`."""
+
+    def ack(self, job: Job, run: int, event: Event) -> None:
+        """Store the ack of that run's result, and that its group sends acks."""
+        self._run("INSERT INTO acks (job_id, run, at) VALUES (?, ?, ?)", (job.id, run, event.at))
+        self._run("UPDATE deliveries SET acked_at = ? WHERE job_id = ? AND run = ?", (event.at, job.id, run))
+        self._run("INSERT INTO ack_groups (name, since) VALUES (?, ?) ON CONFLICT DO NOTHING", (job.group, event.at))
+        self._add_event(event)

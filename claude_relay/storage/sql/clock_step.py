@@ -1,8 +1,8 @@
-"""What moves along when the calendar is set: each ? of `SHIFT` is by how many seconds, of `ENDED` the time now."""
+"""Statements for a step of the calendar clock. Parameters: the seconds in `SHIFT_TIMES`, now in `CLAMP_END_TIMES`."""
 
 from __future__ import annotations
 
-#: A start that was asked for as a point in time stays, and so does such a deadline.
+#: Relative times move along. A start or a deadline that was asked for as a point in time stays where it is.
 SHIFT_TIMES = (
     """UPDATE jobs SET due_at = due_at + CASE WHEN due_at = run_at THEN 0 ELSE ? END,
            rank = rank + CASE WHEN due_at = run_at THEN 0 ELSE ? END,
@@ -23,7 +23,7 @@ SHIFT_TIMES = (
        WHERE state <> 'settled'""",
     "UPDATE workers SET seen_at = seen_at + ?",
 )
-#: Back from a future that was a mistake: what ended there has ended now, or it would be kept until then.
+#: After a step back: rows that ended in the future have ended now. Otherwise they would be kept until then.
 CLAMP_END_TIMES = (
     "UPDATE jobs SET finished_at = ? WHERE finished_at > ?",
     "UPDATE deliveries SET finished_at = ? WHERE finished_at > ?",

@@ -1,8 +1,8 @@
 """
-New jobs of one transaction, kept back to go in together.
+A buffer for the new jobs of one transaction, which are inserted together.
 
-Every statement lets go of the interpreter and must win it back from dozens of threads, so that one statement for
-thirty jobs is worth a good deal more than ninety (*measured*: the accept path, at 16 connections).
+Every statement releases the interpreter lock and must win it back from dozens of threads, so that one statement for
+thirty jobs is much cheaper than ninety (*measured*: the accept path, at 16 connections).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from . import records
 from .query import Rows, Run
 
-#: A job, what was asked, and that it was submitted: a row of each of `TABLES`.
+#: A job, its request and its first event: one row for each of `TABLES`.
 NewRows = tuple[Sequence[Any], Sequence[Any], Sequence[Any]]
 
 TABLES = {
@@ -23,52 +23,52 @@ TABLES = {
     "events": "job_id subject version at name detail".split(),
 }
 
-#: Jobs in one statement: SQLite takes 32,766 values.
-_MOST = 200
+#: Jobs in one statement: SQLite accepts 32,766 values.
+_MAX_JOBS = 200
 
 
 class InsertBuffer:
-    """Rows that are not written yet. Whoever is about to read or write anything else has them written first."""
+    """Rows that are not written yet. Any other statement flushes them first."""
 
     def __init__(self, run: Run, write: Callable[[Sequence[NewRows]], None]) -> None:
         self._run, self._write = run, write
         self._new: list[NewRows] = []
 
     def add(self, job: Sequence[Any], request: Sequence[Any], event: Sequence[Any]) -> None:
-        """A job, what was asked, and that it was submitted."""
+        """Add a job, its request and its first event."""
         self._new.append((job, request, event))
-        if len(self._new) >= _MOST:
-            self.write()
+        if len(self._new) >= _MAX_JOBS:
+            self.flush()
 
     def drop(self) -> None:
-        """Not at all: their move has failed."""
+        """Discard the rows of a function that failed."""
         self._new = []
 
     def drain(self) -> Sequence[NewRows]:
-        """What is left to write, which is the caller's now."""
-        rest, self._new = self._new, []
+        """Hand the remaining rows to the caller, who writes them."""
+        rows, self._new = self._new, []
 
-        return rest
+        return rows
 
-    def write(self) -> None:
-        """Now. Raises what the database says of any of them; then none is there."""
-        if rest := self.drain():
-            self._write(rest)
+    def flush(self) -> None:
+        """Write the rows now. Raises the database's error for any of them, and then none is written."""
+        if rows := self.drain():
+            self._write(rows)
 
     def run_after_flush(self, sql: str, args: Sequence[Any]) -> Rows:
-        """Another statement, which may look for them or stand on them."""
-        self.write()
+        """Run another statement, which may read the new rows or reference them."""
+        self.flush()
 
         return self._run(sql, args)
 
 
 def insert(run: Run, new: Sequence[NewRows]) -> None:
-    """Those rows, a statement for each table."""
+    """Insert those rows with one statement per table."""
     for number, table in enumerate(TABLES):
-        run(_insert(table, len(new)), [value for one in new for value in one[number]])
+        run(_insert(table, len(new)), [value for rows in new for value in rows[number]])
 
 
-@functools.lru_cache(maxsize=3 * _MOST)
+@functools.lru_cache(maxsize=3 * _MAX_JOBS)
 def _insert(table: str, count: int) -> str:
-    """Put together once: it is as long as what it writes."""
+    """Cached: the statement is as long as its rows."""
     return records.insert(table, TABLES[table], count)

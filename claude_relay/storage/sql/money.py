@@ -1,54 +1,62 @@
-"""What was spent, in SQL: a part of `ports.View` and of `ports.Unit`."""
+"""The ledger of calls, and the sums of what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ...core.jobs.change import Call
 from ...core.jobs.job import Job
 from ...core.money.spend import SpendSummary, spend_days
+from . import records
+from .query import QueryBase
 
+_CALL = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id = ?"
 _COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode"}
 _SUMS = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usd", "unpriced")
-# One more try of the same day, owner, group, model and mode. A sum of prices stays unknown until one is known.
-_ADD = f"""
+# One more call of the same day, owner, group, model and mode. A sum of prices stays NULL until one is known.
+_ADD_SPEND = f"""
 INSERT INTO costs (day, owner, grp, model, mode, {", ".join(_SUMS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (day, owner, grp, model, mode) DO UPDATE SET
     {", ".join(f"{name} = costs.{name} + excluded.{name}" for name in _SUMS if name != "usd")},
     usd = CASE WHEN costs.usd IS NULL THEN excluded.usd ELSE costs.usd + coalesce(excluded.usd, 0) END"""
 
 
-class LedgerReads:
-    """The questions."""
+class MoneyReads(QueryBase):
+    """Implements `ports.store.MoneyReads`."""
 
-    _run: Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
+    def call(self, job_id: str, number: int) -> Call | None:
+        """An entry of the ledger."""
+        return self._fetch_first(records.to_call, f"{_CALL} AND number = ?", (job_id, number))
+
+    def calls(self, job_id: str) -> Sequence[Call]:
+        """The ledger of a job, oldest first."""
+        return self._fetch_all(records.to_call, f"{_CALL} ORDER BY number", (job_id,))
 
     def spent(self, day: str) -> dict[str, float]:
-        """What each owner has spent that UTC day, in dollars."""
-        found = self._run("SELECT owner, sum(usd) FROM costs WHERE day = ? GROUP BY owner", (day,))
-        return {owner: usd or 0.0 for owner, usd in found}
+        """Dollars spent by each owner on that UTC day."""
+        sums = self._fetch_pairs("SELECT owner, sum(usd) FROM costs WHERE day = ? GROUP BY owner", (day,))
+        return {owner: usd or 0.0 for owner, usd in sums.items()}
 
     def reserved(self) -> dict[str, float]:
-        """What the calls under way may come to, by owner."""
+        """Dollars that the calls in flight may cost, by owner."""
         sql = """SELECT j.owner, sum(c.reserved_usd) FROM jobs j JOIN calls c ON c.job_id = j.id AND c.number = j.calls
                  WHERE j.state IN ('running', 'batched') GROUP BY j.owner"""
-        return {owner: usd or 0.0 for owner, usd in self._run(sql, ())}
+        return {owner: usd or 0.0 for owner, usd in self._fetch_pairs(sql).items()}
 
     def costs(self, *, by: str, since: str | None = None, owner: str | None = None) -> Sequence[SpendSummary]:
-        """The sums by day, key, model, group or mode, from that UTC day on, of one owner or of all."""
+        """The sums by day, key, model, group or mode from that UTC day on, of one owner or of all."""
         column = _COLUMNS[by]
         sql = f"""SELECT {column}, {", ".join(f"sum({name})" for name in _SUMS)} FROM costs
                   WHERE (? IS NULL OR day >= ?) AND (? IS NULL OR owner = ?) GROUP BY {column} ORDER BY {column}"""
-        found = self._run(sql, (since, since, owner, owner))
-        return [SpendSummary(name=row[0], **dict(zip(_SUMS, row[1:], strict=True))) for row in found]
+        rows = self._run(sql, (since, since, owner, owner))
+        return [SpendSummary(name=row[0], **dict(zip(_SUMS, row[1:], strict=True))) for row in rows]
 
 
-class LedgerWrites(LedgerReads):
-    """And what is written."""
+class MoneyWrites(QueryBase):
+    """Implements `ports.store.MoneyWrites`."""
 
     def add_spend(self, day: str, job: Job, call: Call) -> None:
-        """Add an ended try to the sums."""
-        spent = spend_days(call)
-        told = [getattr(spent, name) for name in _SUMS]
-        self._run(_ADD, (day, job.owner, job.group, spent.name, call.mode, *told))
+        """Add an ended call to the sums."""
+        spend = spend_days(call)
+        sums = [getattr(spend, name) for name in _SUMS]
+        self._run(_ADD_SPEND, (day, job.owner, job.group, spend.name, call.mode, *sums))

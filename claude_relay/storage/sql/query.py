@@ -1,39 +1,65 @@
-"""How a question is put to an engine, and rows become values."""
+"""The base of all statements: how they are run, and how rows become values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ..header_encryption import HeaderCipher
 
-Rows = Sequence[Sequence[Any]]
+T = TypeVar("T")
+
+Row = Sequence[Any]
+Rows = Sequence[Row]
 Run = Callable[[str, Sequence[Any]], Rows]
 
 
 class QueryBase:
-    """What every look at the rows works with: a way to run statements, one time for all, and the seal of headers."""
+    """
+    A way to run statements, one time for all of them, and the cipher of webhook headers.
 
-    def __init__(self, run: Run, now: float, seal: HeaderCipher) -> None:
+    A statement names the index it relies on as `/* index: jobs_due */` behind the table: PostgreSQL takes that for a
+    comment, and SQLite's runner makes INDEXED BY of it (`sqlite/dialect.py`).
+    """
+
+    def __init__(self, run: Run, now: float, cipher: HeaderCipher) -> None:
         self._run = run
         self._now = now
-        self._seal = seal
+        self._cipher = cipher
 
-    def _value(self, sql: str, args: Sequence[Any]) -> Any:
-        found = self._run(sql, args)
-        return found[0][0] if found else None
+    @property
+    def now(self) -> float:
+        """The time of this transaction, in seconds since 1970."""
+        return self._now
 
+    def _fetch_first(self, make: Callable[[Row], T], sql: str, args: Sequence[Any]) -> T | None:
+        """The first row as a value; None without rows."""
+        rows = self._run(sql, args)
+        return make(rows[0]) if rows else None
 
-def fetch_one(make: Callable[[Sequence[Any]], Any], found: Rows) -> Any:
-    """The first row as a value; None where there is none."""
-    return make(found[0]) if found else None
+    def _fetch_all(self, make: Callable[[Row], T], sql: str, args: Sequence[Any] = ()) -> list[T]:
+        """Every row as a value."""
+        return [make(row) for row in self._run(sql, args)]
 
+    def _fetch_value(self, sql: str, args: Sequence[Any] = ()) -> Any:
+        """The first column of the first row; None without rows."""
+        rows = self._run(sql, args)
+        return rows[0][0] if rows else None
 
-def fetch_all(make: Callable[[Sequence[Any]], Any], found: Rows) -> list[Any]:
-    """Every row as a value."""
-    return [make(row) for row in found]
+    def _fetch_time(self, sql: str, args: Sequence[Any] = ()) -> float | None:
+        """A single time, which may be NULL or missing."""
+        at: float | None = self._fetch_value(sql, args)
+        return at
+
+    def _count(self, sql: str, args: Sequence[Any] = ()) -> int:
+        """The result of a `SELECT count(*)`."""
+        return int(self._fetch_value(sql, args) or 0)
+
+    def _fetch_pairs(self, sql: str, args: Sequence[Any] = ()) -> dict[str, Any]:
+        """Rows of two columns as a mapping from the first to the second."""
+        return {row[0]: row[1] for row in self._run(sql, args)}
 
 
 def placeholders(values: Collection[Any]) -> str:
-    """What stands in `IN (…)` for those values; of none, what is equal to nothing."""
+    """The placeholders of `IN (…)` for those values; for none of them NULL, which equals nothing."""
     return ", ".join("?" * len(values)) or "NULL"

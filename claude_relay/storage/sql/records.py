@@ -1,4 +1,4 @@
-"""Between values and rows: columns and how each is written and read, for every engine."""
+"""Mapping between values and rows: the columns of each table, for every engine."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ...core.jobs.tombstone import Tombstone
 from ...core.keys import ApiKey, Scope
 from ...core.text.rates import Rate
 from ...ports import Group, WorkerHeartbeat
+from .query import Row
 
 JOB = (
     "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"
@@ -35,8 +36,9 @@ CALL = (
     " usage cost_usd text_length mode reserved_usd"
 ).split()
 DELIVERY = (
-    "id job_id run webhook_id url destination state version created_at opened_at due_at attempts schedule_index not_ready_since"
-    " lease_worker lease_token lease_expires_at last_status last_error finished_at acked_at grp reminded_at"
+    "id job_id run webhook_id url destination state version created_at opened_at due_at attempts schedule_index"
+    " not_ready_since lease_worker lease_token lease_expires_at last_status last_error finished_at acked_at grp"
+    " reminded_at"
 ).split()
 FILE = "number media_type size sha256 at name".split()
 
@@ -50,14 +52,14 @@ def columns(names: Sequence[str], prefix: str = "") -> str:
 
 
 def insert(table: str, names: Sequence[str], count: int = 1) -> str:
-    """An INSERT of those columns, by position, of so many rows at once."""
+    """An INSERT of `count` rows with those columns, by position."""
     row = f"({', '.join('?' * len(names))})"
 
     return f"INSERT INTO {table} ({columns(names)}) VALUES {', '.join([row] * count)}"
 
 
 def update(table: str, names: Sequence[str]) -> str:
-    """An UPDATE of those columns of one row, if it still has the version that is expected; answers a row if it had."""
+    """An UPDATE of those columns of one row with the expected version; returns a row if it had that version."""
     return f"UPDATE {table} SET {', '.join(name + ' = ?' for name in names)} WHERE id = ? AND version = ? RETURNING 1"
 
 
@@ -115,41 +117,41 @@ def job_values(job: Job) -> tuple[Any, ...]:
     )
 
 
-def job_update(before: Job | None, after: Job) -> tuple[str, Sequence[Any]]:
-    """The UPDATE of what has changed, and no more: an index is only touched where its columns are."""
-    values = job_values(after)
-    known = job_values(before) if before is not None else (None,) * len(JOB)
-    changed = [(name, value) for name, value, old in zip(JOB, values, known, strict=True) if value != old]
+def job_update(previous: Job | None, job: Job) -> tuple[str, Sequence[Any]]:
+    """The UPDATE of the changed columns only: an index is written only if its columns are."""
+    values = job_values(job)
+    old_values = job_values(previous) if previous is not None else (None,) * len(JOB)
+    changed = [(name, value) for name, value, old in zip(JOB, values, old_values, strict=True) if value != old]
 
     return update("jobs", [name for name, _ in changed]), [value for _, value in changed]
 
 
-def to_job(row: Sequence[Any]) -> Job:
+def to_job(row: Row) -> Job:
     """A job from a row in the order of `JOB`."""
-    told = dict(zip(JOB, row, strict=True))
-    del told["rank"], told["family"]
-    told["group"] = told.pop("grp")
-    told["state"] = State(told["state"])
-    told["on_interrupt"] = OnInterrupt(told["on_interrupt"])
-    told["retain"] = Retain(told["retain"])
-    told["lease"] = _lease(told)
-    told["usage"] = load(told["usage"])
-    told["fallbacks"] = tuple((told["fallbacks"] or "").split(",")) if told["fallbacks"] else ()
-    told["waiting_error"] = ErrorType(told["waiting_error"]) if told["waiting_error"] else None
+    values = dict(zip(JOB, row, strict=True))
+    del values["rank"], values["family"]
+    values["group"] = values.pop("grp")
+    values["state"] = State(values["state"])
+    values["on_interrupt"] = OnInterrupt(values["on_interrupt"])
+    values["retain"] = Retain(values["retain"])
+    values["lease"] = _lease(values)
+    values["usage"] = load(values["usage"])
+    values["fallbacks"] = tuple((values["fallbacks"] or "").split(",")) if values["fallbacks"] else ()
+    values["waiting_error"] = ErrorType(values["waiting_error"]) if values["waiting_error"] else None
     for flag in ("deadline_asked", "deadline_fixed", "has_webhook", "ambiguous", "sent"):
-        told[flag] = bool(told[flag])
+        values[flag] = bool(values[flag])
 
-    return Job(**told)
+    return Job(**values)
 
 
-def request_values(job_id: str, request: StoredRequest, sealed_headers: str | None) -> tuple[Any, ...]:
-    """The row of a request, in the order of `REQUEST`; its headers only as they are kept."""
+def request_values(job_id: str, request: StoredRequest, encrypted_headers: str | None) -> tuple[Any, ...]:
+    """The row of a request, in the order of `REQUEST`, with encrypted headers."""
     return (
         job_id,
         dump(request.request),
         request.webhook_url,
         request.failure_webhook_url,
-        sealed_headers,
+        encrypted_headers,
         dump(request.metadata),
         request.max_cost_usd,
         request.need_by,
@@ -157,37 +159,37 @@ def request_values(job_id: str, request: StoredRequest, sealed_headers: str | No
     )
 
 
-def to_request(row: Sequence[Any]) -> StoredRequest:
-    """A request from a row in the order of `REQUEST`. Its headers stay where they are: see `View.webhook_headers`."""
-    told = dict(zip(REQUEST, row, strict=True))
-    told["request"] = load(told["request"])
-    told["metadata"] = load(told["metadata"])
-    del told["webhook_headers"]
-    told["warnings"] = tuple(load(told["warnings"]) or ())
+def to_request(row: Row) -> StoredRequest:
+    """A request from a row in the order of `REQUEST`, without headers: see `RequestReads.addressee`."""
+    values = dict(zip(REQUEST, row, strict=True))
+    values["request"] = load(values["request"])
+    values["metadata"] = load(values["metadata"])
+    del values["webhook_headers"]
+    values["warnings"] = tuple(load(values["warnings"]) or ())
 
-    return StoredRequest(**told)
+    return StoredRequest(**values)
 
 
 def call_values(call: Call) -> tuple[Any, ...]:
     """The row of a ledger entry, in the order of `CALL`."""
-    told = vars(call) | {"sent": int(call.sent), "usage": dump(call.usage)}
+    values = vars(call) | {"sent": int(call.sent), "usage": dump(call.usage)}
 
-    return tuple(told[name] for name in CALL)
+    return tuple(values[name] for name in CALL)
 
 
-def to_call(row: Sequence[Any]) -> Call:
+def to_call(row: Row) -> Call:
     """A ledger entry from a row in the order of `CALL`."""
-    told = dict(zip(CALL, row, strict=True))
-    told["sent"] = bool(told["sent"])
-    told["usage"] = load(told["usage"])
+    values = dict(zip(CALL, row, strict=True))
+    values["sent"] = bool(values["sent"])
+    values["usage"] = load(values["usage"])
 
-    return Call(**told)
+    return Call(**values)
 
 
 def delivery_values(delivery: Delivery) -> tuple[Any, ...]:
     """The row of a delivery, in the order of `DELIVERY`."""
     lease = delivery.lease
-    told = vars(delivery) | {
+    values = vars(delivery) | {
         "destination": delivery.destination,
         "grp": delivery.group,
         "state": delivery.state.value,
@@ -195,50 +197,49 @@ def delivery_values(delivery: Delivery) -> tuple[Any, ...]:
         "lease_token": lease.token if lease else None,
         "lease_expires_at": lease.expires_at if lease else None,
     }
-    return tuple(told[name] for name in DELIVERY)
+    return tuple(values[name] for name in DELIVERY)
 
 
-def to_delivery(row: Sequence[Any]) -> Delivery:
-    """A delivery from a row in the order of `DELIVERY`; its body stays where it is."""
-    told = dict(zip(DELIVERY, row, strict=True))
-    del told["destination"]
-    told["group"] = told.pop("grp")
-    told["state"] = DeliveryState(told["state"])
-    told["lease"] = _lease(told)
+def to_delivery(row: Row) -> Delivery:
+    """A delivery from a row in the order of `DELIVERY`; without its body."""
+    values = dict(zip(DELIVERY, row, strict=True))
+    del values["destination"]
+    values["group"] = values.pop("grp")
+    values["state"] = DeliveryState(values["state"])
+    values["lease"] = _lease(values)
 
-    return Delivery(**told)
+    return Delivery(**values)
 
 
-def to_outcome(row: Sequence[Any]) -> Outcome:
+def to_outcome(row: Row) -> Outcome:
     """From `job_id, run, at, status, body`."""
     return Outcome(job_id=row[0], run=row[1], at=row[2], status=row[3], body=bytes(row[4]))
 
 
-def to_partial(row: Sequence[Any]) -> PartialResponse:
+def to_partial(row: Row) -> PartialResponse:
     """From `text, usage, model, upstream_request_id`."""
     return PartialResponse(text=row[0], usage=load(row[1]), model=row[2], upstream_request_id=row[3])
 
 
-def to_file(row: Sequence[Any]) -> FetchedFile:
+def to_file(row: Row) -> FetchedFile:
     """From a row in the order of `FILE`."""
     return FetchedFile(**dict(zip(FILE, row, strict=True)))
 
 
-def to_event(row: Sequence[Any]) -> Event:
+def to_event(row: Row) -> Event:
     """From `job_id, subject, version, at, name, detail`."""
-    return Event(
-        job_id=row[0], subject=row[1], version=row[2], at=row[3], name=EventName(row[4]), detail=load(row[5]) or {}
-    )
+    name = EventName(row[4])
+    return Event(job_id=row[0], subject=row[1], version=row[2], at=row[3], name=name, detail=load(row[5]) or {})
 
 
-def to_posted(row: Sequence[Any]) -> DeliveryAttempt:
+def to_attempt(row: Row) -> DeliveryAttempt:
     """From `delivery_id, number, at, url, status, ms, reply, error, next_due`."""
     reply = Reply(status=row[4], ms=row[5], excerpt=row[6], error=row[7])
 
     return DeliveryAttempt(delivery_id=row[0], number=row[1], at=row[2], url=row[3], reply=reply, next_due=row[8])
 
 
-def to_tombstone(row: Sequence[Any]) -> Tombstone:
+def to_tombstone(row: Row) -> Tombstone:
     """From `job_id, owner, request_id, body_hash, state, created_at, finished_at, purged_at`."""
     return Tombstone(
         job_id=row[0],
@@ -252,17 +253,17 @@ def to_tombstone(row: Sequence[Any]) -> Tombstone:
     )
 
 
-def to_group(row: Sequence[Any]) -> Group:
+def to_group(row: Row) -> Group:
     """From `name, concurrency, rate, paused_at, next_at`."""
     return Group(name=row[0], concurrency=row[1], rate=row[2], paused_at=row[3], next_at=row[4])
 
 
-def to_hold(row: Sequence[Any]) -> QueueHold:
+def to_hold(row: Row) -> QueueHold:
     """From `scope, reason, since, until`."""
     return QueueHold(scope=HoldScope.parse(row[0]), reason=row[1], since=row[2], until=row[3])
 
 
-def to_worker(row: Sequence[Any]) -> WorkerHeartbeat:
+def to_worker(row: Row) -> WorkerHeartbeat:
     """From `id, host, pid, started_at, seen_at, slots, running`."""
     return WorkerHeartbeat(
         id=row[0], host=row[1], pid=row[2], started_at=row[3], seen_at=row[4], slots=row[5], running=row[6]
@@ -272,12 +273,12 @@ def to_worker(row: Sequence[Any]) -> WorkerHeartbeat:
 DESTINATION = "name failures failing_since slowed_at probes successes not_before last_error".split()
 
 
-def destination_values(known: Destination) -> tuple[Any, ...]:
+def destination_values(destination: Destination) -> tuple[Any, ...]:
     """The row of a destination, in the order of `DESTINATION`."""
-    return tuple(vars(known)[name] for name in DESTINATION)
+    return tuple(vars(destination)[name] for name in DESTINATION)
 
 
-def to_destination(row: Sequence[Any]) -> Destination:
+def to_destination(row: Row) -> Destination:
     """A destination from a row in the order of `DESTINATION`."""
     return Destination(**dict(zip(DESTINATION, row, strict=True)))
 
@@ -293,14 +294,14 @@ def key_values(key: ApiKey) -> tuple[Any, ...]:
     return (key.id, key.name, key.digest, scopes, *rate, key.daily_budget_usd, key.created_at, key.revoked_at)
 
 
-def to_key(row: Sequence[Any]) -> ApiKey:
+def to_key(row: Row) -> ApiKey:
     """A key from a row in the order of `KEY`."""
-    told = dict(zip(KEY, row, strict=True))
-    count, seconds = told.pop("rate_count"), told.pop("rate_seconds")
-    scopes = frozenset(Scope(word) for word in told.pop("scopes").split(","))
-    digest = bytes(told.pop("digest"))
+    values = dict(zip(KEY, row, strict=True))
+    count, seconds = values.pop("rate_count"), values.pop("rate_seconds")
+    scopes = frozenset(Scope(word) for word in values.pop("scopes").split(","))
+    digest = bytes(values.pop("digest"))
 
-    return ApiKey(**told, scopes=scopes, digest=digest, rate=None if count is None else Rate(count, seconds))
+    return ApiKey(**values, scopes=scopes, digest=digest, rate=None if count is None else Rate(count, seconds))
 
 
 def dump(value: Any) -> str | None:
@@ -309,11 +310,11 @@ def dump(value: Any) -> str | None:
 
 
 def load(text: str | None) -> Any:
-    """The value back."""
+    """The value of a JSON text; None for NULL."""
     return None if text is None else json.loads(text)
 
 
-def _lease(told: dict[str, Any]) -> Lease | None:
-    worker, token, until = (told.pop(f"lease_{part}") for part in ("worker", "token", "expires_at"))
+def _lease(values: dict[str, Any]) -> Lease | None:
+    worker, token, until = (values.pop(f"lease_{part}") for part in ("worker", "token", "expires_at"))
 
     return None if token is None else Lease(worker=worker, token=token, expires_at=until)

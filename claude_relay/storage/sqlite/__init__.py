@@ -1,1 +1,1 @@
-"""SQLite: the store of one machine."""
+"""The SQLite engine: the store of one machine."""

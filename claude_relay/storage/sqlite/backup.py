@@ -1,4 +1,4 @@
-"""A consistent copy of a store that is in use. How one is put back: `restore`."""
+"""Backup of a store in use. `restore` puts one back."""
 
 from __future__ import annotations
 
@@ -13,32 +13,23 @@ from .errors import translating
 
 def write_copy(connection: apsw.Connection, target: Path) -> None:
     """
-    Copy the store behind that connection to `target`, while work goes on; on disk, under its name, when this returns.
+    Copy the store behind that connection to `target` while it is in use; complete and on disk when this returns.
 
-    Raises `Conflict` where there is a file already, `StoreUnavailable` when it cannot be written.
+    Raises `Conflict` if the file exists, `StoreUnavailable` if it cannot be written.
     """
     if target.exists():
-        raise Conflict(f"{target} is there already: it was left as it is")
-    half = target.with_name(target.name + ".part")
+        raise Conflict(f"{target} exists: it was not overwritten")
+    partial = target.with_name(target.name + ".part")
     with translating(target):
-        half.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         connection.pragma("query_only", False)
         try:
-            connection.execute("VACUUM INTO ?", (str(half),))
+            connection.execute("VACUUM INTO ?", (str(partial),))
         finally:
             connection.pragma("query_only", True)
-        half.chmod(0o640)
-        for path in (half, target.parent):
+        partial.chmod(0o640)
+        for path in (partial, target.parent):
             handle = os.open(path, os.O_RDONLY)
             os.fsync(handle)
             os.close(handle)
-        half.rename(target)
-
-
-def backup_with_pg_dump(where: str, file: Path) -> str:
-    """How a server's store is copied and put back: by its own tools, which ask for the password or find it."""
-    return (
-        "The store is a PostgreSQL server, which makes and takes its own backups. A copy, while everything runs:"
-        f" pg_dump --format=custom --no-owner --file={file} '{where}' -- and back, the daemons stopped:"
-        f" pg_restore --clean --if-exists --no-owner --single-transaction --dbname='{where}' {file}"
-    )
+        partial.rename(target)

@@ -1,4 +1,4 @@
-"""A short look into a store for the shell's completion: never waits, never writes, never complains."""
+"""Short reads of a store for shell completion: they never wait long, never write, and return nothing on errors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import apsw
 
 from ...core.jobs.job import UNFINISHED
 
-#: Somebody has pressed a key and is looking at the screen: in milliseconds.
-_PATIENCE = 200
+#: Somebody pressed Tab and waits, in milliseconds.
+_TIMEOUT = 200
 
 NEWEST = "SELECT request_id, state FROM jobs ORDER BY id DESC LIMIT ?"
 BY_PREFIX = "SELECT request_id, state FROM jobs WHERE request_id >= ? AND request_id < ? LIMIT ?"
-# From one name to the next through the index: as many steps as there are groups, however many jobs they have.
+# Steps from one name to the next in the index: as many steps as there are groups, however many jobs they have.
 GROUPS = """
 WITH RECURSIVE used (name) AS (
     SELECT min(grp) FROM jobs UNION ALL SELECT (SELECT min(grp) FROM jobs WHERE grp > used.name) FROM used
@@ -30,38 +30,38 @@ SELECT (SELECT count(*) FROM jobs WHERE state IN ({_UNFINISHED}))
 
 
 def request_ids(path: Path, prefix: str, limit: int) -> Sequence[tuple[str, str]]:
-    """RequestIds that begin so, and their job's state; the newest where nothing is written yet."""
+    """RequestIds with that prefix and their job's state; the newest without a prefix."""
     if not prefix:
-        return [(row[0], row[1]) for row in _look(path, NEWEST, (limit,))]
+        return [(row[0], row[1]) for row in _read(path, NEWEST, (limit,))]
 
-    return [(row[0], row[1]) for row in _look(path, BY_PREFIX, (prefix, prefix + "\U0010ffff", limit))]
+    return [(row[0], row[1]) for row in _read(path, BY_PREFIX, (prefix, prefix + "\U0010ffff", limit))]
 
 
 def groups(path: Path) -> Sequence[str]:
-    """The groups that jobs are in, or that somebody has set."""
-    return [row[0] for row in _look(path, GROUPS, ())]
+    """The groups with jobs or settings."""
+    return [row[0] for row in _read(path, GROUPS, ())]
 
 
 def key_names(path: Path) -> Sequence[str]:
     """The API keys that are not revoked."""
-    return [row[0] for row in _look(path, KEYS, ())]
+    return [row[0] for row in _read(path, KEYS, ())]
 
 
 def unfinished(path: Path) -> int:
-    """How many jobs and callbacks are still to be done; 0 where there is no store, or none that can be read."""
-    found = _look(path, _OPEN, ())
+    """The number of unfinished jobs and callbacks; 0 without a readable store."""
+    rows = _read(path, _OPEN, ())
 
-    return int(found[0][0]) if found else 0
+    return int(rows[0][0]) if rows else 0
 
 
 def schema(path: Path) -> int | None:
-    """The number of the store's schema; None where there is no store, or none that can be read."""
-    found = _look(path, "PRAGMA user_version", ())
+    """The store's schema version; None without a readable store."""
+    rows = _read(path, "PRAGMA user_version", ())
 
-    return int(found[0][0]) if found else None
+    return int(rows[0][0]) if rows else None
 
 
-def _look(path: Path, sql: str, args: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
+def _read(path: Path, sql: str, args: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
     if not path.exists():
         return []
     try:
@@ -69,7 +69,7 @@ def _look(path: Path, sql: str, args: tuple[Any, ...]) -> Sequence[Sequence[Any]
     except apsw.Error:
         return []
     try:
-        connection.set_busy_timeout(_PATIENCE)
+        connection.set_busy_timeout(_TIMEOUT)
         return connection.execute(sql, args).fetchall()
     except apsw.Error:
         return []

@@ -1,4 +1,4 @@
-"""Room on the disk: how much there is, and some kept back for answers that are paid for already."""
+"""Free space on the store's disk: a check against the floor, and a reserve for results that are paid for."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ...core.text.sizes import format_size
 
 log = logging.getLogger(__name__)
 
-#: Kept back at most, and at most this part of the disk.
+#: The largest reserve, and the largest share of the disk.
 _SIZE, _SHARE = 32 * 2**20, 0.05
 
 
 class DiskReserve:
     """
-    A file that takes up room, to be dropped when an answer would not fit any more.
+    A file that occupies space, deleted when a result would not fit any more.
 
-    Only a worker has one: new jobs are refused long before (RELAY_DISK_FLOOR), so what it makes room for are results.
+    Only a worker has one: new jobs are refused long before (RELAY_DISK_FLOOR), so the space is used for results.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def resize(self, floor: int) -> None:
-        """Take the room up, where the disk has it to spare beyond `floor` bytes; nothing where it has not."""
+        """Create the file if the disk has that much space beyond `floor` bytes; otherwise do nothing."""
         usage = shutil.disk_usage(self._path.parent)
         size = min(_SIZE, int(usage.total * _SHARE))
         if self._path.exists() or usage.free < size + min(floor, usage.total // 4):
@@ -44,33 +44,34 @@ class DiskReserve:
             os.close(handle)
 
     def drop(self) -> bool:
-        """Give it back; whether there was any."""
+        """Delete the file; False without one."""
         try:
             self._path.unlink()
         except OSError:
             return False
-        log.error("disk full: the ballast was dropped to store what is in hand", extra={"path": str(self._path)})
+        log.error("disk full: the disk reserve was dropped to store results", extra={"path": str(self._path)})
 
         return True
 
 
 class DiskSpaceCheck:
-    """Whether the disk under the store has more room than the floor; looked at no more than once a second."""
+    """Check of the free space under the store against a floor; it reads the disk at most once a second."""
 
     def __init__(self, folder: Path, floor: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._floor, self._clock = folder, floor, clock
         self._lock = threading.Lock()
-        self._looked_at, self._said = float("-inf"), None
+        self._checked_at = float("-inf")
+        self._problem: str | None = None
 
     def __call__(self) -> str | None:
-        """What is wrong with it, in words, or None."""
+        """The problem in words, or None."""
         with self._lock:
             now = self._clock()
-            if now - self._looked_at >= 1.0:
-                self._looked_at, self._said = now, self._look()  # type: ignore[assignment]
-            return self._said
+            if now - self._checked_at >= 1.0:
+                self._checked_at, self._problem = now, self._check()
+            return self._problem
 
-    def _look(self) -> str | None:
+    def _check(self) -> str | None:
         with contextlib.suppress(OSError):
             if (free := shutil.disk_usage(self._folder).free) < self._floor:
                 floor = format_size(self._floor)

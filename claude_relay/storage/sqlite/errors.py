@@ -1,4 +1,4 @@
-"""SQLite's and the system's faults, in the words of the house."""
+"""Translation of errors from SQLite and the operating system."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...errors import RelayError, StoreRefused, StoreUnavailable
 
 @contextmanager
 def translating(path: Path) -> Iterator[None]:
-    """Whatever is raised in the block comes out translated."""
+    """Translate the errors that are raised in the block."""
     try:
         yield
     except (apsw.Error, OSError) as exc:
@@ -21,7 +21,7 @@ def translating(path: Path) -> Iterator[None]:
 
 
 def translate(exc: BaseException, path: Path) -> BaseException:
-    """What the fault means to whoever called; faults that are not the store's own come back as they are."""
+    """The error for the caller; errors that are not the store's are returned unchanged."""
     if isinstance(exc, RelayError):
         return exc
     if isinstance(exc, apsw.CorruptError | apsw.NotADBError):
@@ -34,8 +34,8 @@ def translate(exc: BaseException, path: Path) -> BaseException:
     if isinstance(exc, apsw.BusyError | apsw.LockedError):
         return StoreUnavailable("the store is locked by another process; try again", retry_after=5)
     if isinstance(exc, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | PermissionError):
-        return StoreUnavailable(f"the store {path} cannot be opened or written: look at its owner and mode ({exc})")
+        return StoreUnavailable(f"the store {path} cannot be opened or written: check its owner and mode ({exc})")
     if isinstance(exc, apsw.IOError | OSError):
-        return StoreUnavailable(f"the disk under {path} answers with errors ({exc})", retry_after=30)
+        return StoreUnavailable(f"the disk under {path} fails ({exc})", retry_after=30)
 
     return exc

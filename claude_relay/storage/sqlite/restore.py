@@ -1,4 +1,4 @@
-"""A backup back in its place: checked before anything is moved, and what was there is kept."""
+"""Restore of a backup: it is checked before anything is replaced, and the old store is kept."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from . import integrity
 
 def restore(backup: Path, store: Path) -> Path | None:
     """
-    Put `backup` in the place of `store`; answers where the old one is kept, if there was one.
+    Replace `store` by `backup`; returns where the old store is kept, if there was one.
 
-    Raises `Conflict` while a worker is alive or the old store is in use, `InvalidRequest` for a file that is no good
-    backup, `StoreRefused` for one of a newer version.
+    Raises `Conflict` while a worker is alive or the old store is in use, `InvalidRequest` for a file that is not a
+    usable backup, `StoreRefused` for one of a newer version.
     """
     if not backup.exists():
         raise NotFound(f"There is no file {backup}.")
-    identity = _checked(backup)
-    _must_be_still(store)
+    identity = _check_backup(backup)
+    _check_unused(store)
     store.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    half = store.with_name(store.name + ".part")
-    shutil.copyfile(backup, half)
+    partial = store.with_name(store.name + ".part")
+    shutil.copyfile(backup, partial)
     folder = store.parent.stat()
-    mode = 0o660 if folder.st_mode & 0o020 else 0o640  # whoever may write in the folder may write in the store
-    half.chmod(mode)
-    _sync(half)
+    mode = 0o660 if folder.st_mode & 0o020 else 0o640  # a group that may write in the folder may write the store
+    partial.chmod(mode)
+    _sync(partial)
 
     aside = None
     if store.exists():
         aside = store.with_name(store.name + ".before-restore")
         store.replace(aside)
-    for suffix in ("-wal", "-shm", "-journal"):  # they belong to the old one
+    for suffix in ("-wal", "-shm", "-journal"):  # they belong to the old store
         store.with_name(store.name + suffix).unlink(missing_ok=True)
     integrity.identity_path(store).unlink(missing_ok=True)
-    half.replace(store)
+    partial.replace(store)
     integrity.match_identity(store, identity)
-    if os.geteuid() == 0:  # the daemons' user must be able to open what root has put back
+    if os.geteuid() == 0:  # the daemons' user must be able to open a store that root has restored
         for path in (store, integrity.identity_path(store)):
             os.chown(path, folder.st_uid, folder.st_gid)
             path.chmod(mode)
@@ -51,34 +51,34 @@ def restore(backup: Path, store: Path) -> Path | None:
     return aside
 
 
-def _checked(backup: Path) -> str:
+def _check_backup(backup: Path) -> str:
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
         connection = apsw.Connection(f"file:{backup}?immutable=1", flags=flags)
         try:
-            said = connection.execute("PRAGMA integrity_check(1)").get
-            if said != "ok":
-                raise _no_backup(backup, str(said))
+            report = connection.execute("PRAGMA integrity_check(1)").get
+            if report != "ok":
+                raise _unusable(backup, str(report))
             migrate.missing("sqlite", connection.pragma("user_version"), where=str(backup))
             identity = connection.execute("SELECT value FROM meta WHERE key = 'identity'").get
         finally:
             connection.close()
     except apsw.Error as exc:
-        raise _no_backup(backup, str(exc)) from exc
+        raise _unusable(backup, str(exc)) from exc
     if not identity:
-        raise _no_backup(backup, "it holds no relay's store")
+        raise _unusable(backup, "it is not a store of claude-relay")
 
     return str(identity)
 
 
-def _no_backup(backup: Path, why: str) -> InvalidRequest:
-    problem = f"is no good backup: {why}. Nothing was changed."
+def _unusable(backup: Path, why: str) -> InvalidRequest:
+    problem = f"is not a usable backup: {why}. Nothing was changed."
 
     return InvalidRequest(problems=[Problem(field=str(backup), problem=problem)])
 
 
-def _must_be_still(store: Path) -> None:
-    """No worker alive, and nobody who has the store open."""
+def _check_unused(store: Path) -> None:
+    """Raise `Conflict` while a worker is alive or a process has the store open."""
     for lock in (store.parent / "workers").glob("*.lock"):
         with lock.open() as file:
             try:
@@ -90,9 +90,9 @@ def _must_be_still(store: Path) -> None:
     try:
         connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READWRITE)
     except apsw.Error:
-        return  # it is broken: that is why somebody restores
+        return  # a broken store is a reason to restore
     try:
-        # Alone, or not at all: whoever has the file open in WAL mode holds a shared lock on it.
+        # Fails while another process has the file open in WAL mode, which means a shared lock on it.
         connection.pragma("locking_mode", "exclusive")
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("ROLLBACK")

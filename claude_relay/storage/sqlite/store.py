@@ -1,7 +1,7 @@
 """
-The embedded engine: one SQLite file, through `apsw` for a SQLite that is free of the WAL-reset bug.
+The SQLite engine: one file, through `apsw` for a SQLite without the WAL-reset bug.
 
-One thread writes (see `writer`), and one commit is one fsync. Reads use connections of their own and never wait for it.
+One thread writes (`group_commit`), and one commit is one fsync. Reads use other connections and never wait for it.
 """
 
 from __future__ import annotations
@@ -26,68 +26,69 @@ from ..sql.insert_buffer import NewRows
 from ..sql.query import Rows, Run
 from ..sql.reads import Reads
 from . import backup, bulk_insert, integrity
+from .dialect import translate as to_sqlite
 from .disk_reserve import DiskReserve
 from .errors import translate, translating
 
 T = TypeVar("T")
 
-#: How long a write waits for another process's, in seconds: a caller at the door must not wait for much more.
-_PATIENCE = 2.5
-_IDLE_READERS = 32
-#: So many pages in the write-ahead log are brought into the file.
-_LOG = 1000
+#: How long a write waits for another process's lock, in seconds: an HTTP request must not wait for much longer.
+_BUSY_TIMEOUT = 2.5
+_MAX_IDLE_READERS = 32
+#: Pages in the write-ahead log from which on it is checkpointed.
+_CHECKPOINT_PAGES = 1000
 
 
 class SqliteStore:
-    """Implements `ports.Store`. Opening it checks the file, brings it to the present schema and starts the writer."""
+    """Implements `ports.Store`. Opening it checks the file, migrates the schema and starts the writer."""
 
     def __init__(
         self,
         path: Path,
         *,
         create: bool = True,
-        ballast: DiskReserve | None = None,
+        reserve: DiskReserve | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._path = path
         self._create = create
         self._clock = clock
-        self._seal = HeaderCipher(KeyFile(key_path(path)))
+        self._cipher = HeaderCipher(KeyFile(key_path(path)))
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         with translating(path):
             self._writing = self._open()
-        self._session = _Session(self._writing, path, clock, ballast)
-        self._writer = GroupCommitWriter(self._session, self._seal)
+        self._session = _Session(self._writing, path, clock, reserve)
+        self._writer = GroupCommitWriter(self._session, self._cipher)
 
     def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
         """
-        Run `work` in a transaction and answer what it answers, once it is on disk.
+        Run `work` in a transaction and return its result once it is on disk.
 
-        `paid`: it keeps what was paid for, so that on a full disk the ballast may make room for it.
+        `paid`: it stores a result that was paid for, so that on a full disk the disk reserve may be dropped for it.
 
-        Raises whatever `work` raises (nothing of it is kept then), `StoreUnavailable` when the store is locked, full
-        or closed, `StoreRefused` when it is corrupt.
+        Raises the error of `work` (nothing of it is stored then), `StoreUnavailable` if the store is locked, full or
+        closed, `StoreRefused` if it is corrupt.
         """
         return self._writer.write(work, paid=paid)
 
-    def read(self, look: Callable[[ReadTransaction], T]) -> T:
-        """Run `look` on a consistent view of what is committed."""
+    def read(self, query: Callable[[ReadTransaction], T]) -> T:
+        """Run `query` on a consistent view of what is committed."""
         with translating(self._path), self._reader() as connection:
             connection.execute("BEGIN")
             try:
-                return look(Reads(_runner(connection), self._clock(), self._seal))
+                return query(Reads(_runner(connection), self._clock(), self._cipher))
             finally:
                 connection.execute("COMMIT")
 
     def check(self) -> str | None:
-        """What is wrong with the file, or None. Reads all of it."""
+        """Read the complete file; returns the corruption, or None."""
         with translating(self._path), self._reader() as connection:
-            said = connection.execute("PRAGMA quick_check(1)").get
+            report = connection.execute("PRAGMA quick_check(1)").get
 
-        return None if said == "ok" else str(said)
+        return None if report == "ok" else str(report)
 
     def scrub(self) -> None:
-        """Empty the write-ahead log into the file, so that what was erased stands in neither, if nobody reads now."""
+        """Empty the write-ahead log into the file, so that erased content is in neither; a reader may prevent it."""
         with translating(self._path), self._reader() as connection:
             connection.pragma("query_only", False)
             try:
@@ -97,15 +98,15 @@ class SqliteStore:
 
     def backup(self, target: Path) -> None:
         """
-        A consistent copy, taken while work goes on; on disk when this returns.
+        Write a consistent copy while the store is in use; it is on disk when this returns.
 
-        Raises `Conflict` where there is a file already, `StoreUnavailable` when it cannot be written.
+        Raises `Conflict` if the file exists, `StoreUnavailable` if it cannot be written.
         """
         with self._reader() as connection:
             backup.write_copy(connection, target)
 
     def close(self) -> None:
-        """Finish what has been handed in, and close. May be called twice."""
+        """Finish queued writes and close. May be called twice."""
         if self._writer.closed:
             return
         self._writer.close()
@@ -120,9 +121,9 @@ class SqliteStore:
                 f"there is no store at {path} yet. Start the relay (claude-relay serve), or name another: RELAY_STORE."
             )
         path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        with _alone(path):
+        with _exclusive(path):
             integrity.check_before_open(path)
-            # Made by us first, for the mode: SQLite gives the same to -wal and -shm. The umask says who besides us.
+            # Created here for its mode, which SQLite copies to -wal and -shm. The umask decides about group access.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o660))
             connection = self._connect()
             if integrity.wal_is_safe(apsw.sqlite_lib_version()):
@@ -132,19 +133,19 @@ class SqliteStore:
                 connection.pragma("journal_mode", "truncate")
                 connection.pragma("synchronous", "extra")
             connection.pragma("journal_size_limit", 64 * 1024 * 1024)
-            connection.wal_autocheckpoint(0)  # see `_Session.tidy`
+            connection.wal_autocheckpoint(0)  # see `_Session.after_commit`
             _migrate(connection, path)
-            known = connection.execute("SELECT value FROM meta WHERE key = 'identity'").get
-            integrity.match_identity(path, known)
+            identity = connection.execute("SELECT value FROM meta WHERE key = 'identity'").get
+            integrity.match_identity(path, identity)
         bulk_insert.prepare(connection)
 
         return connection
 
     def _connect(self, *, flags: int = apsw.SQLITE_OPEN_READWRITE) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=flags)
-        connection.set_busy_timeout(int(_PATIENCE * 1000))
+        connection.set_busy_timeout(int(_BUSY_TIMEOUT * 1000))
         connection.pragma("foreign_keys", True)
-        connection.pragma("secure_delete", True)  # what is purged is gone from the file
+        connection.pragma("secure_delete", True)  # purged content is overwritten in the file
         connection.pragma("temp_store", "memory")
 
         return connection
@@ -159,34 +160,34 @@ class SqliteStore:
         try:
             yield connection
         finally:
-            if self._writer.closed or self._readers.qsize() >= _IDLE_READERS:
+            if self._writer.closed or self._readers.qsize() >= _MAX_IDLE_READERS:
                 connection.close()
             else:
                 self._readers.put(connection)
 
 
 class _Session:
-    """Implements `writer.Session` over the one connection that writes."""
+    """Implements `group_commit.Session` over the one connection that writes."""
 
     constraint_errors: tuple[type[BaseException], ...] = (apsw.ConstraintError,)
 
     def __init__(
-        self, connection: apsw.Connection, path: Path, clock: Callable[[], float], ballast: DiskReserve | None
+        self, connection: apsw.Connection, path: Path, clock: Callable[[], float], reserve: DiskReserve | None
     ) -> None:
         self._connection = connection
         self._path = path
-        self._ballast = ballast
-        self._in_file = 0  # pages written before the log was last brought in
+        self._reserve = reserve
+        self._checkpointed = 0  # pages written up to the last checkpoint
         self._begun = False
         self._run = _runner(connection)
         self.now = clock
 
     def begin(self) -> None:
         """
-        Nothing yet: where all that comes is new jobs, one statement is the whole transaction.
+        Do nothing yet: if the group consists of new jobs, one statement is the complete transaction.
 
-        The time of a transaction is read before it has the lock, then. A calendar that is set, and minded by another
-        process, between the two (milliseconds; seconds where the other one writes for long) is not minded in it.
+        The time of a transaction is then read before it has the lock. A clock step that another process handles between
+        the two (milliseconds; seconds if the other one writes for long) is not applied to it.
         """
         self._begun = False
 
@@ -223,22 +224,22 @@ class _Session:
         bulk_insert.insert(self._connection, new)
 
     def try_recover(self, fault: BaseException, *, paid: bool) -> bool:
-        """Where the disk is full and an answer was paid for, the room that was kept for it."""
-        return isinstance(fault, apsw.FullError) and paid and self._ballast is not None and self._ballast.drop()
+        """On a full disk, drop the disk reserve for a result that was paid for."""
+        return isinstance(fault, apsw.FullError) and paid and self._reserve is not None and self._reserve.drop()
 
     def translate(self, fault: BaseException) -> BaseException:
         return translate(fault, self._path)
 
     def after_commit(self) -> None:
         """
-        Bring a long log into the file, as SQLite by itself would within a commit.
+        Checkpoint a long write-ahead log, as SQLite by itself would do within a commit.
 
-        There, sixteen callers wait for two more fsyncs and a thousand pages; here, the next ones are on their way.
+        There, sixteen callers would wait for two more fsyncs and a thousand pages; here they have their answers.
         """
         written, _ = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
-        if written - self._in_file >= _LOG:
-            self._in_file = written
-            with contextlib.suppress(apsw.Error):  # whatever is in the way: with the next thousand
+        if written - self._checkpointed >= _CHECKPOINT_PAGES:
+            self._checkpointed = written
+            with contextlib.suppress(apsw.Error):  # again after the next thousand pages
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _begin(self) -> None:
@@ -248,7 +249,7 @@ class _Session:
 
 
 def sqlite_version() -> tuple[str, bool]:
-    """The SQLite that is linked, and whether its WAL may be trusted."""
+    """The linked SQLite's version, and whether its WAL is safe to use."""
     version = apsw.sqlite_lib_version()
 
     return version, integrity.wal_is_safe(version)
@@ -282,14 +283,14 @@ def _stamp(connection: apsw.Connection, number: int) -> None:
 
 def _runner(connection: apsw.Connection) -> Run:
     def run(sql: str, args: Sequence[Any]) -> Rows:
-        return connection.execute(sql, tuple(args)).fetchall()
+        return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
 
     return run
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """One process at a time creates and migrates: the switch to WAL does not wait for a busy file."""
+def _exclusive(path: Path) -> Iterator[None]:
+    """Let one process at a time create and migrate: the switch to WAL does not wait for a busy file."""
     lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o660)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)

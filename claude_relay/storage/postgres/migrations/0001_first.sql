@@ -1,6 +1,6 @@
--- The first schema: as SQLite has it after its migrations 0001 to 0014. Texts are compared byte by byte (COLLATE "C"), so
--- that ids sort as they do there whatever the language of the database. Hot rows stay small: prompts, answers and frozen
--- bodies live in tables of their own, by job.
+-- The first schema, with the same tables, columns and indexes as SQLite's. Strings are compared byte by byte
+-- (COLLATE "C"), so that ids sort as in SQLite whatever the locale of the database. Hot rows stay small: prompts,
+-- answers and frozen bodies are in tables of their own, by job.
 
 CREATE TABLE meta (
     key   TEXT COLLATE "C" PRIMARY KEY,
@@ -20,7 +20,7 @@ CREATE TABLE jobs (
     updated_at          DOUBLE PRECISION NOT NULL,
     due_at              DOUBLE PRECISION NOT NULL,
     priority            DOUBLE PRECISION NOT NULL,
-    rank                DOUBLE PRECISION NOT NULL,  -- due_at less the head start: the order of claiming
+    rank                DOUBLE PRECISION NOT NULL,  -- due_at minus the head start by priority: the order of claiming
     grp                 TEXT COLLATE "C" NOT NULL,
     model               TEXT COLLATE "C" NOT NULL,
     family              TEXT COLLATE "C" NOT NULL,
@@ -29,8 +29,8 @@ CREATE TABLE jobs (
     retain              TEXT COLLATE "C" NOT NULL,
     deadline_at         DOUBLE PRECISION,
     deadline_asked      INTEGER NOT NULL,
-    deadline_fixed      INTEGER NOT NULL,
-    run_at              DOUBLE PRECISION,
+    deadline_fixed      INTEGER NOT NULL,  -- 1: asked for as a point in time, like run_at
+    run_at              DOUBLE PRECISION,  -- start asked for as a point in time: stays when the clock is stepped
     has_webhook         INTEGER NOT NULL,
     run                 INTEGER NOT NULL,
     run_started_at      DOUBLE PRECISION NOT NULL,
@@ -46,7 +46,6 @@ CREATE TABLE jobs (
     sent                INTEGER NOT NULL,
     cancel_requested_at DOUBLE PRECISION,
     waiting_for         TEXT COLLATE "C",
-    waiting_error       TEXT COLLATE "C",  -- the error type behind waiting_for
     finished_at         DOUBLE PRECISION,
     error_type          TEXT COLLATE "C",
     error               TEXT COLLATE "C",
@@ -56,29 +55,32 @@ CREATE TABLE jobs (
     cost_usd            DOUBLE PRECISION,
     lane                TEXT COLLATE "C" NOT NULL CHECK (lane IN ('live', 'batch')),
     give_up_at          DOUBLE PRECISION,
+    -- The models the job may switch to, in order, separated by commas; NULL for none.
     fallbacks           TEXT COLLATE "C",
-    -- The machine never asks for these; the database refuses them all the same.
+    -- The error type behind waiting_for.
+    waiting_error       TEXT COLLATE "C",
+    -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
 );
--- Idempotency by owner, and the look-up by requestId alone that the owner of the machine makes.
+-- Idempotency by owner, and the lookup by requestId alone that the administrator makes.
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
--- What to claim next for a live call; covers the filters, so that a long queue is never read row by row.
+-- Claiming for live calls; covers the filters, so that a long queue is never read row by row.
 CREATE INDEX jobs_due ON jobs (rank, id, due_at, grp, family) WHERE state = 'queued' AND lane = 'live';
--- What to gather next for a batch, and what is to be given up as a batch is too slow for it.
+-- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
 CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
     WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
 CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND deadline_asked = 1;
--- Leases to renew and to reap, and how many a group has running.
+-- Leases to renew and to reap, and the number of running jobs of each group.
 CREATE INDEX jobs_running ON jobs (lease_worker, grp) WHERE state = 'running';
 -- Lists by state and by group, newest first; counts by state.
 CREATE INDEX jobs_state ON jobs (state, id);
 CREATE INDEX jobs_group ON jobs (grp, id);
--- What the purge looks through.
+-- The order in which jobs are purged.
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
--- Who may turn while a family of models is held; nearly always empty.
+-- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 
 CREATE TABLE requests (
@@ -99,10 +101,10 @@ CREATE TABLE outcomes (
     at     DOUBLE PRECISION NOT NULL,
     status TEXT COLLATE "C" NOT NULL,
     body   BYTEA NOT NULL,
-    PRIMARY KEY (job_id, run)  -- one outcome a run
+    PRIMARY KEY (job_id, run)  -- one outcome per run
 );
 
--- The ledger: one row a try, written before its first byte goes out.
+-- The ledger: one row per call, written before its first byte is sent.
 CREATE TABLE calls (
     job_id              TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
     number              INTEGER NOT NULL,
@@ -118,13 +120,14 @@ CREATE TABLE calls (
     usage               TEXT COLLATE "C",
     cost_usd            DOUBLE PRECISION,
     text_length         INTEGER NOT NULL,
-    first_byte_at       DOUBLE PRECISION,
+    first_byte_at       DOUBLE PRECISION,  -- first byte of the response
     mode                TEXT COLLATE "C" NOT NULL DEFAULT 'live',
+    -- The most the call may cost while it runs, set at the claim where its key has a daily budget.
     reserved_usd        DOUBLE PRECISION,
     PRIMARY KEY (job_id, number)
 );
 
--- The text of running calls, as far as it had come at the last checkpoint.
+-- The text of running calls, as received up to the last checkpoint.
 CREATE TABLE partials (
     job_id              TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
     number              INTEGER NOT NULL,
@@ -158,20 +161,20 @@ CREATE TABLE deliveries (
     grp              TEXT COLLATE "C" NOT NULL DEFAULT 'default',
     reminded_at      DOUBLE PRECISION,
     opened_at        DOUBLE PRECISION NOT NULL DEFAULT 0,
-    UNIQUE (job_id, run),  -- one delivery a run
+    UNIQUE (job_id, run),  -- one delivery per run
     CHECK ((state = 'sending') = (lease_token IS NOT NULL))
 );
--- The next of each destination is one step in this index, however many wait behind it.
+-- The next delivery of each destination is one step in this index, however long its backlog.
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
--- What was delivered and never acknowledged, and of that what nobody was reminded of yet.
+-- Results without an ack, and those of them without a reminder; the rest, which may be a million, is not read.
 CREATE INDEX deliveries_unacked ON deliveries (grp, reminded_at, finished_at, job_id, run)
 WHERE state = 'delivered' AND acked_at IS NULL;
--- What has died lately, without looking at what died long ago.
+-- Recently dead deliveries, without reading those that died long ago.
 CREATE INDEX deliveries_died ON deliveries (finished_at, destination) WHERE state = 'dead';
 
--- Bodies that differ from the outcome's own bytes.
+-- Bodies that differ from the bytes of the outcome.
 CREATE TABLE delivery_bodies (
     delivery_id TEXT COLLATE "C" PRIMARY KEY REFERENCES deliveries (id),
     body        BYTEA NOT NULL
@@ -186,11 +189,11 @@ CREATE TABLE posts (
     ms          INTEGER NOT NULL,
     reply       TEXT COLLATE "C" NOT NULL,
     error       TEXT COLLATE "C",
-    next_due    DOUBLE PRECISION,
+    next_due    DOUBLE PRECISION,  -- when the next attempt was due after this one; NULL: there was none
     PRIMARY KEY (delivery_id, number)
 );
 
--- One writes at a time, so that these numbers are in the order of the commits. Gaps mean nothing.
+-- One process writes at a time, so that `seq` is in the order of the commits. Gaps mean nothing.
 CREATE TABLE events (
     seq     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     job_id  TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
@@ -199,7 +202,7 @@ CREATE TABLE events (
     at      DOUBLE PRECISION NOT NULL,
     name    TEXT COLLATE "C" NOT NULL,
     detail  TEXT COLLATE "C",
-    UNIQUE (job_id, subject, version)  -- one move a version
+    UNIQUE (job_id, subject, version)  -- one transition per version
 );
 
 CREATE TABLE groups (
@@ -210,7 +213,7 @@ CREATE TABLE groups (
     next_at     DOUBLE PRECISION NOT NULL
 );
 
--- Parts of the queue that stand still: the whole of it, or a family of models.
+-- Blocked parts of the queue: the entire queue, a family of models, the batches, or an owner out of budget.
 CREATE TABLE holds (
     scope  TEXT COLLATE "C" PRIMARY KEY,
     reason TEXT COLLATE "C" NOT NULL,
@@ -241,7 +244,7 @@ CREATE TABLE keys (
     revoked_at       DOUBLE PRECISION
 );
 
--- Destinations that have failed lately; those that answer have no row.
+-- Destinations that failed recently; a healthy destination has no row.
 CREATE TABLE destinations (
     name          TEXT COLLATE "C" PRIMARY KEY,
     failures      INTEGER NOT NULL,
@@ -253,13 +256,13 @@ CREATE TABLE destinations (
     last_error    TEXT COLLATE "C"
 );
 
--- What the worker has learnt for the others: models, prices, limits.
+-- Small values that a worker shares with other processes: models, prices, limits.
 CREATE TABLE memos (
     key   TEXT COLLATE "C" PRIMARY KEY,
     value TEXT COLLATE "C" NOT NULL
 );
 
--- What remains of a purged job: enough to keep its requestId from running twice.
+-- The remains of purged jobs: enough to keep a requestId from running twice.
 CREATE TABLE tombstones (
     request_id  TEXT COLLATE "C" NOT NULL,
     owner       TEXT COLLATE "C" NOT NULL,
@@ -273,10 +276,11 @@ CREATE TABLE tombstones (
 );
 CREATE INDEX tombstones_purged ON tombstones (purged_at);
 
--- Files that jobs name by their address: fetched once, and kept so that no later try fetches again.
+-- Files that jobs name by URL: fetched once before the first call, and kept so that no later attempt, restart or run
+-- fetches again. The bytes are the last column, so that lists of the others never read them.
 CREATE TABLE fetched_files (
     job_id     TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
-    number     INTEGER NOT NULL,  -- its place among the job's files, from 0
+    number     INTEGER NOT NULL,  -- position among the job's files, from 0
     media_type TEXT COLLATE "C" NOT NULL,
     size       BIGINT NOT NULL,
     sha256     TEXT COLLATE "C" NOT NULL,
@@ -286,7 +290,7 @@ CREATE TABLE fetched_files (
     PRIMARY KEY (job_id, number)
 );
 
--- Which job goes on from which. A link keeps the earlier job from the purge.
+-- Conversations: which job continues which. A link keeps the earlier job from the purge, as part of the later prompt.
 CREATE TABLE continuations (
     job_id      TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
     earlier_id  TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
@@ -294,7 +298,7 @@ CREATE TABLE continuations (
 );
 CREATE INDEX continuations_earlier ON continuations (earlier_id);
 
--- Claude's answer block by block, as it must be sent back; only where the text alone does not say it.
+-- Claude's answer in content blocks, as it must be sent back; only where the text alone is not enough.
 CREATE TABLE answers (
     job_id TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
     run    INTEGER NOT NULL,
@@ -302,7 +306,7 @@ CREATE TABLE answers (
     PRIMARY KEY (job_id, run)
 );
 
--- Results that were applied: one row for each run whose ackUrl was called.
+-- Acknowledged results: one row per run whose ackUrl was called.
 CREATE TABLE acks (
     job_id TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
     run    INTEGER NOT NULL,
@@ -310,13 +314,13 @@ CREATE TABLE acks (
     PRIMARY KEY (job_id, run)
 );
 
--- The groups where an ack has ever been seen. It stays when the jobs are purged.
+-- The groups with at least one ack. Rows stay when the jobs are purged: in other groups a missing ack means nothing.
 CREATE TABLE ack_groups (
     name  TEXT COLLATE "C" PRIMARY KEY,
     since DOUBLE PRECISION NOT NULL
 );
 
--- An answer that did not fit outputSchema, kept until Claude has been shown it once, across restarts.
+-- Answers that did not match outputSchema, kept across restarts until Claude was asked once to repair them.
 CREATE TABLE repairs (
     job_id  TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
     run     INTEGER NOT NULL,
@@ -324,8 +328,8 @@ CREATE TABLE repairs (
     problem TEXT COLLATE "C" NOT NULL
 );
 
--- What was spent, by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged.
--- `usd` is NULL where no try of that row had a known price.
+-- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily
+-- budgets are checked against them. `usd` is NULL where no call of that row had a known price.
 CREATE TABLE costs (
     day                TEXT COLLATE "C" NOT NULL,
     owner              TEXT COLLATE "C" NOT NULL,
@@ -338,17 +342,17 @@ CREATE TABLE costs (
     cache_read_tokens  BIGINT NOT NULL,
     cache_write_tokens BIGINT NOT NULL,
     usd                DOUBLE PRECISION,
-    unpriced           INTEGER NOT NULL,  -- tries that cost something nobody knows
+    unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
     PRIMARY KEY (day, owner, grp, model, mode)
 );
 
--- Addresses that have answered 410.
+-- URLs that answered 410 Gone.
 CREATE TABLE gone (
     url TEXT COLLATE "C" PRIMARY KEY,
     at  DOUBLE PRECISION NOT NULL
 );
 
--- Message Batches.
+-- Message Batches, and the jobs in them.
 CREATE TABLE batches (
     id           TEXT COLLATE "C" PRIMARY KEY,
     state        TEXT COLLATE "C" NOT NULL CHECK (state IN ('planned', 'creating', 'created', 'ended', 'settled')),
@@ -372,7 +376,7 @@ CREATE TABLE batches (
 );
 CREATE INDEX batches_next ON batches (next_at) WHERE state <> 'settled';
 
--- One row for each item, until its batch is purged with its jobs; `done`: its result was taken in.
+-- One row per item, until its batch is purged with its jobs. `done`: its result was read.
 CREATE TABLE batch_items (
     custom_id TEXT COLLATE "C" PRIMARY KEY,
     batch_id  TEXT COLLATE "C" NOT NULL REFERENCES batches (id),
@@ -383,7 +387,7 @@ CREATE TABLE batch_items (
 );
 CREATE INDEX batch_items_batch ON batch_items (batch_id, done);
 
--- What an operator was told, by cause. `due_at` is the next try to tell; NULL: told, or given up.
+-- Alerts by cause; a row is deleted with its cause. `due_at` is the next attempt to send; NULL: sent, or given up.
 CREATE TABLE alerts (
     cause   TEXT COLLATE "C" PRIMARY KEY,
     kind    TEXT COLLATE "C" NOT NULL,
@@ -394,12 +398,20 @@ CREATE TABLE alerts (
     gone_at DOUBLE PRECISION
 );
 
--- Files that Anthropic stores for this relay, by what is in them: uploaded once, used until they expire there.
+-- Files stored by Anthropic, by content: uploaded once, used until they expire there.
 CREATE TABLE uploads (
-    account    TEXT COLLATE "C" NOT NULL,  -- whose key they belong to, as a hash
+    account    TEXT COLLATE "C" NOT NULL,  -- hash of the API key that owns them
     sha256     TEXT COLLATE "C" NOT NULL,
     file_id    TEXT COLLATE "C" NOT NULL,
     size       BIGINT NOT NULL,
     expires_at DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (account, sha256)
 );
+
+-- The last commit of each process that writes, by a counter of its own: read where the reply to a commit was lost.
+-- The server's own transaction ids do not tell: after a crash it reuses those that were not written to disk.
+CREATE TABLE commits (
+    session TEXT COLLATE "C" PRIMARY KEY,
+    turn    BIGINT NOT NULL,
+    at      DOUBLE PRECISION NOT NULL
+) WITH (fillfactor = 50);

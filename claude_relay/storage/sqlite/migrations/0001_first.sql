@@ -1,4 +1,5 @@
--- The first schema. Hot rows stay small: prompts, answers and frozen bodies live in tables of their own, by job.
+-- The first schema, with the same tables, columns and indexes as PostgreSQL's. Hot rows stay small: prompts, answers
+-- and frozen bodies are in tables of their own, by job.
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,
@@ -10,13 +11,15 @@ CREATE TABLE jobs (
     owner               TEXT NOT NULL,
     request_id          TEXT NOT NULL,
     body_hash           TEXT NOT NULL,
-    state               TEXT NOT NULL CHECK (state IN ('queued', 'running', 'held', 'completed', 'failed', 'cancelled')),
+    state               TEXT NOT NULL CHECK (
+        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled')
+    ),
     version             INTEGER NOT NULL CHECK (version >= 1),
     created_at          REAL NOT NULL,
     updated_at          REAL NOT NULL,
     due_at              REAL NOT NULL,
     priority            REAL NOT NULL,
-    rank                REAL NOT NULL,  -- due_at less the head start: the order of claiming
+    rank                REAL NOT NULL,  -- due_at minus the head start by priority: the order of claiming
     grp                 TEXT NOT NULL,
     model               TEXT NOT NULL,
     family              TEXT NOT NULL,
@@ -25,6 +28,8 @@ CREATE TABLE jobs (
     retain              TEXT NOT NULL,
     deadline_at         REAL,
     deadline_asked      INTEGER NOT NULL,
+    deadline_fixed      INTEGER NOT NULL,  -- 1: asked for as a point in time, like run_at
+    run_at              REAL,  -- start asked for as a point in time: stays when the clock is stepped
     has_webhook         INTEGER NOT NULL,
     run                 INTEGER NOT NULL,
     run_started_at      REAL NOT NULL,
@@ -47,23 +52,35 @@ CREATE TABLE jobs (
     response_length     INTEGER NOT NULL,
     usage               TEXT,
     cost_usd            REAL,
-    -- The machine never asks for these; the database refuses them all the same.
+    lane                TEXT NOT NULL CHECK (lane IN ('live', 'batch')),
+    give_up_at          REAL,
+    -- The models the job may switch to, in order, separated by commas; NULL for none.
+    fallbacks           TEXT,
+    -- The error type behind waiting_for.
+    waiting_error       TEXT,
+    -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
-) WITHOUT ROWID;  -- ids sort by time, so a new job is an append
-
--- Idempotency by owner, and the look-up by requestId alone that the owner of the machine makes.
+) WITHOUT ROWID;  -- ids sort by time, so a new job is appended
+-- Idempotency by owner, and the lookup by requestId alone that the administrator makes.
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
--- What to claim next; covers the filters, so that a long queue is never read row by row.
-CREATE INDEX jobs_due ON jobs (rank, id, due_at, grp, family) WHERE state = 'queued';
+-- Claiming for live calls; covers the filters, so that a long queue is never read row by row.
+CREATE INDEX jobs_due ON jobs (rank, id, due_at, grp, family) WHERE state = 'queued' AND lane = 'live';
+-- Planning of batches, and the jobs for which a batch is too slow.
+CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
+CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
+    WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
--- Leases to renew and to reap, and how many a group has running.
+CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND deadline_asked = 1;
+-- Leases to renew and to reap, and the number of running jobs of each group.
 CREATE INDEX jobs_running ON jobs (lease_worker, grp) WHERE state = 'running';
 -- Lists by state and by group, newest first; counts by state.
 CREATE INDEX jobs_state ON jobs (state, id);
 CREATE INDEX jobs_group ON jobs (grp, id);
--- What the purge looks through.
+-- The order in which jobs are purged.
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+-- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
+CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 
 CREATE TABLE requests (
     job_id              TEXT PRIMARY KEY REFERENCES jobs (id),
@@ -83,10 +100,10 @@ CREATE TABLE outcomes (
     at     REAL NOT NULL,
     status TEXT NOT NULL,
     body   BLOB NOT NULL,
-    PRIMARY KEY (job_id, run)  -- one outcome a run
+    PRIMARY KEY (job_id, run)  -- one outcome per run
 );
 
--- The ledger: one row a try, written before its first byte goes out.
+-- The ledger: one row per call, written before its first byte is sent.
 CREATE TABLE calls (
     job_id              TEXT NOT NULL REFERENCES jobs (id),
     number              INTEGER NOT NULL,
@@ -102,10 +119,14 @@ CREATE TABLE calls (
     usage               TEXT,
     cost_usd            REAL,
     text_length         INTEGER NOT NULL,
+    first_byte_at       REAL,  -- first byte of the response
+    mode                TEXT NOT NULL DEFAULT 'live',
+    -- The most the call may cost while it runs, set at the claim where its key has a daily budget.
+    reserved_usd        REAL,
     PRIMARY KEY (job_id, number)
 ) WITHOUT ROWID;
 
--- The text of running calls, as far as it had come at the last checkpoint.
+-- The text of running calls, as received up to the last checkpoint.
 CREATE TABLE partials (
     job_id              TEXT PRIMARY KEY REFERENCES jobs (id),
     number              INTEGER NOT NULL,
@@ -136,15 +157,23 @@ CREATE TABLE deliveries (
     last_error       TEXT,
     finished_at      REAL,
     acked_at         REAL,
-    UNIQUE (job_id, run),  -- one delivery a run
+    grp              TEXT NOT NULL DEFAULT 'default',
+    reminded_at      REAL,
+    opened_at        REAL NOT NULL DEFAULT 0,
+    UNIQUE (job_id, run),  -- one delivery per run
     CHECK ((state = 'sending') = (lease_token IS NOT NULL))
 );
-
-CREATE INDEX deliveries_due ON deliveries (due_at, destination) WHERE state = 'pending';
+-- The next delivery of each destination is one step in this index, however long its backlog.
+CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
+-- Results without an ack, and those of them without a reminder; the rest, which may be a million, is not read.
+CREATE INDEX deliveries_unacked ON deliveries (grp, reminded_at, finished_at, job_id, run)
+WHERE state = 'delivered' AND acked_at IS NULL;
+-- Recently dead deliveries, without reading those that died long ago.
+CREATE INDEX deliveries_died ON deliveries (finished_at, destination) WHERE state = 'dead';
 
--- Bodies that differ from the outcome's own bytes.
+-- Bodies that differ from the bytes of the outcome.
 CREATE TABLE delivery_bodies (
     delivery_id TEXT PRIMARY KEY REFERENCES deliveries (id),
     body        BLOB NOT NULL
@@ -159,9 +188,11 @@ CREATE TABLE posts (
     ms          INTEGER NOT NULL,
     reply       TEXT NOT NULL,
     error       TEXT,
+    next_due    REAL,  -- when the next attempt was due after this one; NULL: there was none
     PRIMARY KEY (delivery_id, number)
 ) WITHOUT ROWID;
 
+-- One process writes at a time, so that `seq` is in the order of the commits. Gaps mean nothing.
 CREATE TABLE events (
     seq     INTEGER PRIMARY KEY AUTOINCREMENT,
     job_id  TEXT NOT NULL REFERENCES jobs (id),
@@ -170,7 +201,7 @@ CREATE TABLE events (
     at      REAL NOT NULL,
     name    TEXT NOT NULL,
     detail  TEXT,
-    UNIQUE (job_id, subject, version)  -- one move a version
+    UNIQUE (job_id, subject, version)  -- one transition per version
 );
 
 CREATE TABLE groups (
@@ -181,7 +212,7 @@ CREATE TABLE groups (
     next_at     REAL NOT NULL
 ) WITHOUT ROWID;
 
--- Parts of the queue that stand still: the whole of it, or a family of models.
+-- Blocked parts of the queue: the entire queue, a family of models, the batches, or an owner out of budget.
 CREATE TABLE holds (
     scope  TEXT PRIMARY KEY,
     reason TEXT NOT NULL,
@@ -212,21 +243,25 @@ CREATE TABLE keys (
     revoked_at       REAL
 ) WITHOUT ROWID;
 
--- What each owner has spent, by UTC day: for budgets, and it stays when the jobs are purged.
-CREATE TABLE spending (
-    owner TEXT NOT NULL,
-    day   TEXT NOT NULL,
-    usd   REAL NOT NULL,
-    PRIMARY KEY (owner, day)
+-- Destinations that failed recently; a healthy destination has no row.
+CREATE TABLE destinations (
+    name          TEXT PRIMARY KEY,
+    failures      INTEGER NOT NULL,
+    failing_since REAL,
+    slowed_at     REAL,
+    probes        INTEGER NOT NULL,
+    successes     INTEGER NOT NULL,
+    not_before    REAL NOT NULL,
+    last_error    TEXT
 ) WITHOUT ROWID;
 
--- What the worker has learnt for the others: models, prices, limits.
+-- Small values that a worker shares with other processes: models, prices, limits.
 CREATE TABLE memos (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- What remains of a purged job: enough to keep its requestId from running twice.
+-- The remains of purged jobs: enough to keep a requestId from running twice.
 CREATE TABLE tombstones (
     request_id  TEXT NOT NULL,
     owner       TEXT NOT NULL,
@@ -239,3 +274,135 @@ CREATE TABLE tombstones (
     PRIMARY KEY (request_id, owner)
 ) WITHOUT ROWID;
 CREATE INDEX tombstones_purged ON tombstones (purged_at);
+
+-- Files that jobs name by URL: fetched once before the first call, and kept so that no later attempt, restart or run
+-- fetches again. The bytes are the last column, so that lists of the others never read them.
+CREATE TABLE fetched_files (
+    job_id     TEXT NOT NULL REFERENCES jobs (id),
+    number     INTEGER NOT NULL,  -- position among the job's files, from 0
+    media_type TEXT NOT NULL,
+    size       INTEGER NOT NULL,
+    sha256     TEXT NOT NULL,
+    at         REAL NOT NULL,
+    name       TEXT,
+    data       BLOB NOT NULL,
+    PRIMARY KEY (job_id, number)
+);
+
+-- Conversations: which job continues which. A link keeps the earlier job from the purge, as part of the later prompt.
+CREATE TABLE continuations (
+    job_id      TEXT PRIMARY KEY REFERENCES jobs (id),
+    earlier_id  TEXT NOT NULL REFERENCES jobs (id),
+    earlier_run INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX continuations_earlier ON continuations (earlier_id);
+
+-- Claude's answer in content blocks, as it must be sent back; only where the text alone is not enough.
+CREATE TABLE answers (
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    run    INTEGER NOT NULL,
+    blocks TEXT NOT NULL,
+    PRIMARY KEY (job_id, run)
+);
+
+-- Acknowledged results: one row per run whose ackUrl was called.
+CREATE TABLE acks (
+    job_id TEXT NOT NULL REFERENCES jobs (id),
+    run    INTEGER NOT NULL,
+    at     REAL NOT NULL,
+    PRIMARY KEY (job_id, run)
+) WITHOUT ROWID;
+
+-- The groups with at least one ack. Rows stay when the jobs are purged: in other groups a missing ack means nothing.
+CREATE TABLE ack_groups (
+    name  TEXT PRIMARY KEY,
+    since REAL NOT NULL
+) WITHOUT ROWID;
+
+-- Answers that did not match outputSchema, kept across restarts until Claude was asked once to repair them.
+CREATE TABLE repairs (
+    job_id  TEXT PRIMARY KEY REFERENCES jobs (id),
+    run     INTEGER NOT NULL,
+    text    TEXT NOT NULL,
+    problem TEXT NOT NULL
+);
+
+-- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily
+-- budgets are checked against them. `usd` is NULL where no call of that row had a known price.
+CREATE TABLE costs (
+    day                TEXT NOT NULL,
+    owner              TEXT NOT NULL,
+    grp                TEXT NOT NULL,
+    model              TEXT NOT NULL,
+    mode               TEXT NOT NULL,
+    calls              INTEGER NOT NULL,
+    input_tokens       INTEGER NOT NULL,
+    output_tokens      INTEGER NOT NULL,
+    cache_read_tokens  INTEGER NOT NULL,
+    cache_write_tokens INTEGER NOT NULL,
+    usd                REAL,
+    unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
+    PRIMARY KEY (day, owner, grp, model, mode)
+) WITHOUT ROWID;
+
+-- URLs that answered 410 Gone.
+CREATE TABLE gone (
+    url TEXT PRIMARY KEY,
+    at  REAL NOT NULL
+) WITHOUT ROWID;
+
+-- Message Batches, and the jobs in them.
+CREATE TABLE batches (
+    id           TEXT PRIMARY KEY,
+    state        TEXT NOT NULL CHECK (state IN ('planned', 'creating', 'created', 'ended', 'settled')),
+    version      INTEGER NOT NULL,
+    planned_at   REAL NOT NULL,
+    count        INTEGER NOT NULL,
+    next_at      REAL NOT NULL,
+    looks        INTEGER NOT NULL,
+    misses       INTEGER NOT NULL,
+    give_up_at   REAL,
+    upstream_id  TEXT UNIQUE,
+    sent_at      REAL,
+    expires_at   REAL,
+    ended_at     REAL,
+    cancelled_at REAL,
+    worker       TEXT,
+    held_until   REAL,
+    detail       TEXT,
+    CHECK (state NOT IN ('created', 'ended') OR upstream_id IS NOT NULL),
+    CHECK (state = 'planned' OR state = 'settled' OR sent_at IS NOT NULL)
+) WITHOUT ROWID;
+CREATE INDEX batches_next ON batches (next_at) WHERE state <> 'settled';
+
+-- One row per item, until its batch is purged with its jobs. `done`: its result was read.
+CREATE TABLE batch_items (
+    custom_id TEXT PRIMARY KEY,
+    batch_id  TEXT NOT NULL REFERENCES batches (id),
+    job_id    TEXT NOT NULL,
+    number    INTEGER NOT NULL,
+    done      INTEGER NOT NULL,
+    UNIQUE (job_id, number)
+) WITHOUT ROWID;
+CREATE INDEX batch_items_batch ON batch_items (batch_id, done);
+
+-- Alerts by cause; a row is deleted with its cause. `due_at` is the next attempt to send; NULL: sent, or given up.
+CREATE TABLE alerts (
+    cause   TEXT PRIMARY KEY,
+    kind    TEXT NOT NULL,
+    name    TEXT NOT NULL,
+    body    BLOB NOT NULL,
+    tries   INTEGER NOT NULL,
+    due_at  REAL,
+    gone_at REAL
+) WITHOUT ROWID;
+
+-- Files stored by Anthropic, by content: uploaded once, used until they expire there.
+CREATE TABLE uploads (
+    account    TEXT NOT NULL,  -- hash of the API key that owns them
+    sha256     TEXT NOT NULL,
+    file_id    TEXT NOT NULL,
+    size       INTEGER NOT NULL,
+    expires_at REAL NOT NULL,
+    PRIMARY KEY (account, sha256)
+) WITHOUT ROWID;

@@ -1,4 +1,4 @@
-"""Who writes at once shares a commit: how the writer's thread gathers, over an engine that only counts."""
+"""Grouping of concurrent writes into commits, with an engine that only counts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.eventually import eventually
 _LONG = 30.0
 
 
-class Counts:
-    """An engine: knows how many works each commit held, and stops in the middle of one while told to."""
+class CountingSession:
+    """A session that counts the functions of each commit, and can block in the middle of one."""
 
     constraint_errors = ()
 
@@ -34,7 +34,7 @@ class Counts:
         self.commits.append(self._works)
 
     def work(self, tx: Any) -> None:
-        """What each caller hands in."""
+        """The function of each caller."""
         self._works += 1
 
     def now(self) -> float:
@@ -50,20 +50,20 @@ class Counts:
 
 
 @pytest.fixture
-def engine() -> Counts:
-    return Counts()
+def engine() -> CountingSession:
+    return CountingSession()
 
 
 @pytest.fixture
-def writer(engine: Counts) -> Iterator[GroupCommitWriter]:
+def writer(engine: CountingSession) -> Iterator[GroupCommitWriter]:
     writer = GroupCommitWriter(engine, None)
     yield writer
     engine.open.set()
     writer.close()
 
 
-def _come(writer: GroupCommitWriter, engine: Counts, count: int) -> list[threading.Thread]:
-    """So many callers, each of whom waits for its answer in a thread of its own."""
+def _start_callers(writer: GroupCommitWriter, engine: CountingSession, count: int) -> list[threading.Thread]:
+    """Start callers that wait for their results in threads of their own."""
     callers = [threading.Thread(target=writer.write, args=(engine.work,), daemon=True) for _ in range(count)]
     for caller in callers:
         caller.start()
@@ -76,73 +76,73 @@ def _answered(callers: list[threading.Thread]) -> bool:
     return not any(caller.is_alive() for caller in callers)
 
 
-def _make_a_crowd(writer: GroupCommitWriter, engine: Counts, count: int) -> None:
-    """All but one of them come while the first one's commit is under way, and are written together."""
+def _commit_together(writer: GroupCommitWriter, engine: CountingSession, count: int) -> None:
+    """Write with that many callers: all but the first come during its commit, and share the next one."""
     engine.open.clear()
-    callers = _come(writer, engine, 1)
+    callers = _start_callers(writer, engine, 1)
     eventually(lambda: engine._works == 1)
-    callers += _come(writer, engine, count - 1)
-    eventually(lambda: len(writer._handed_in) == count - 1)
+    callers += _start_callers(writer, engine, count - 1)
+    eventually(lambda: len(writer._queue) == count - 1)
     engine.open.set()
     assert _answered(callers)
 
 
-def test_half_a_crowd_shares_a_commit(
-    writer: GroupCommitWriter, engine: Counts, monkeypatch: pytest.MonkeyPatch
+def test_half_of_the_callers_share_a_commit(
+    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The crowd: whoever was answered last, and whoever came meanwhile. Its other half may still be on its way."""
+    """Expected are as many callers as were answered last or came meanwhile; half of them may still be on their way."""
     monkeypatch.setattr(module, "_GATHER", _LONG)
     engine.open.clear()
-    callers = _come(writer, engine, 1)
+    callers = _start_callers(writer, engine, 1)
     eventually(lambda: engine._works == 1)
-    callers += _come(writer, engine, 4)
-    eventually(lambda: len(writer._handed_in) == 4)
+    callers += _start_callers(writer, engine, 4)
+    eventually(lambda: len(writer._queue) == 4)
     engine.open.set()
     assert _answered(callers[:1])
     assert _answered(callers)
     engine.open.clear()
-    callers = _come(writer, engine, 2)  # half of the four
+    callers = _start_callers(writer, engine, 2)  # half of the four
     eventually(lambda: engine._works == 2)
-    meanwhile = _come(writer, engine, 1)
-    eventually(lambda: len(writer._handed_in) == 1)
+    meanwhile = _start_callers(writer, engine, 1)
+    eventually(lambda: len(writer._queue) == 1)
     engine.open.set()
     assert _answered(callers)
-    assert _answered(meanwhile + _come(writer, engine, 1))  # half of these three
+    assert _answered(meanwhile + _start_callers(writer, engine, 1))  # half of these three
 
     assert engine.commits == [1, 4, 2, 2]
 
 
-def test_a_crowd_that_has_gone_is_waited_for_once(
-    writer: GroupCommitWriter, engine: Counts, monkeypatch: pytest.MonkeyPatch
+def test_callers_that_do_not_return_are_waited_for_once(
+    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_GATHER", 0.01)
-    _make_a_crowd(writer, engine, 4)
-    assert _answered(_come(writer, engine, 1))
+    _commit_together(writer, engine, 4)
+    assert _answered(_start_callers(writer, engine, 1))
     monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
 
-    assert _answered(_come(writer, engine, 1))
+    assert _answered(_start_callers(writer, engine, 1))
     assert engine.commits[-2:] == [1, 1]
 
 
-def test_who_writes_alone_waits_for_nobody(
-    writer: GroupCommitWriter, engine: Counts, monkeypatch: pytest.MonkeyPatch
+def test_a_single_caller_never_waits(
+    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
     for _ in range(20):
-        assert _answered(_come(writer, engine, 1))
+        assert _answered(_start_callers(writer, engine, 1))
 
     assert engine.commits == [1] * 20
 
 
-def test_a_stop_waits_for_no_crowd_and_loses_nothing(
-    writer: GroupCommitWriter, engine: Counts, monkeypatch: pytest.MonkeyPatch
+def test_close_waits_for_no_other_callers_and_loses_nothing(
+    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was handed in is written, though the others have not come."""
+    """Queued functions are written although the expected callers have not come."""
     monkeypatch.setattr(module, "_GATHER", 0.01)
-    _make_a_crowd(writer, engine, 4)
+    _commit_together(writer, engine, 4)
     monkeypatch.setattr(module, "_GATHER", 10 * _LONG)
-    waiting = _come(writer, engine, 1)
-    eventually(lambda: len(writer._handed_in) == 1)
+    waiting = _start_callers(writer, engine, 1)
+    eventually(lambda: len(writer._queue) == 1)
     writer.close()
 
     assert _answered(waiting)

@@ -1,4 +1,4 @@
-"""What is SQLite's own in the store that is a file. What every engine must keep: `test_every_engine`."""
+"""The SQLite store and the disk queue beside it. The contract of every engine is in `test_every_engine`."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_many_writes_share_a_commit(path: Path) -> None:
     code = f"""
 import threading, sys
 sys.path.insert(0, {str(ROOT)!r})
-from claude_relay.storage.sqlite import SqliteStore
+from claude_relay.storage.sqlite.store import SqliteStore
 from pathlib import Path
 store = SqliteStore(Path({str(path)!r}))
 def go(n):
     for i in range(25):
-        store.write(lambda unit: unit.remember(f"k{{n}}-{{i}}", 1))
+        store.write(lambda tx: tx.set_shared_value(f"k{{n}}-{{i}}", 1))
 threads = [threading.Thread(target=go, args=(n,)) for n in range(16)]
 print("GO", flush=True); sys.stdin.readline()
 [t.start() for t in threads]; [t.join() for t in threads]
@@ -80,20 +80,18 @@ store.close()
 
 
 def test_new_jobs_alone_are_one_statement(store: SqliteStore, relay: Relay) -> None:
-    """That is what a 202 costs: any other statement would be another turn that the writer's thread waits for."""
+    """The cost of a 202: for each other statement the writer's thread would wait for the interpreter lock again."""
     relay.submit(a_submission())  # the clock is minded, the queue counted
-    said: list[str] = []
-    store._writing.exec_trace = lambda cursor, sql, values: not said.append(sql.split("(")[0].strip())
+    output: list[str] = []
+    store._writing.exec_trace = lambda cursor, sql, values: not output.append(sql.split("(")[0].strip())
     relay.submit_many([replace(a_submission(), request_id=None) for _ in range(30)])
     store._writing.exec_trace = None
 
-    assert said == ["INSERT INTO new_jobs"]
+    assert output == ["INSERT INTO new_jobs"]
     assert len(relay.queries.jobs(JobFilter()).jobs) == 31
 
 
-def test_a_bulk_of_many_statements_is_kept_whole_or_not_at_all(
-    store: SqliteStore, relay: Relay, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bulk_of_many_statements_is_atomic(store: SqliteStore, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
     class Breaks:
         """A connection that fails at its third INSERT."""
 
@@ -120,10 +118,10 @@ def test_a_bulk_of_many_statements_is_kept_whole_or_not_at_all(
     assert store.read(lambda tx: tx.waiting()) == 450
 
 
-def test_new_jobs_whose_ids_clash_sink_no_other(
+def test_new_jobs_with_duplicate_ids_fail_alone(
     store: SqliteStore, relay: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whose fault it was is found out where they shared a statement."""
+    """The failing function is found although all shared a statement."""
     first = relay.submit(a_submission("first")).job
     ids = iter([first.id, "01J00000000000000000000001"] * 2)
     monkeypatch.setattr(relay._context.id_factory, "new", lambda now: next(ids))
@@ -135,7 +133,7 @@ def test_new_jobs_whose_ids_clash_sink_no_other(
     assert store.read(lambda tx: tx.job(first.id)).request_id == "first"
 
 
-def test_a_write_that_fails_before_its_first_statement_sinks_no_other(store: SqliteStore) -> None:
+def test_a_write_that_fails_before_its_first_statement_fails_alone(store: SqliteStore) -> None:
     def refuse(tx: Transaction) -> None:
         raise NotFound("before anything was asked")
 
@@ -161,19 +159,19 @@ def test_new_jobs_wait_for_another_process_that_writes(store: SqliteStore, relay
 
 
 @pytest.mark.parametrize("metadata", [{"n": 2**70}, {"1": [0.1, 1e22, None, True, "æøå"]}])
-def test_metadata_comes_back_as_it_was(store: SqliteStore, relay: Relay, metadata: dict[str, Any]) -> None:
-    """Also what strict JSON has no place for."""
+def test_metadata_is_returned_unchanged(store: SqliteStore, relay: Relay, metadata: dict[str, Any]) -> None:
+    """Also values that strict JSON does not cover."""
     job = relay.submit(a_submission(metadata=metadata)).job
 
     assert store.read(lambda tx: tx.request(job.id)).metadata == metadata
 
 
-def test_nobody_waits_for_the_log(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer goes out before a long log is brought into the file, which takes two fsyncs and a thousand pages."""
+def test_no_caller_waits_for_a_checkpoint_of_the_log(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers get their results before a checkpoint, which takes two fsyncs and a thousand pages."""
     begun, go_on = threading.Event(), threading.Event()
 
     class Slow:
-        """A connection that is told when to bring its log in."""
+        """A connection whose checkpoint waits for a signal."""
 
         def wal_checkpoint(self, **asked):
             begun.set()
@@ -197,16 +195,16 @@ def test_nobody_waits_for_the_log(store: SqliteStore, monkeypatch: pytest.Monkey
 
 
 def test_the_log_stays_short(store: SqliteStore, path: Path) -> None:
-    """However much is written, while nobody reads: a start after a crash reads all of it."""
+    """However much is written while there is no reader: a start after a crash reads all of it."""
     for number in range(40):
         store.write(lambda tx, number=number: tx.set_shared_value("big", f"{number}" * 500_000))
 
     assert path.with_name("relay.db-wal").stat().st_size < 12 * 2**20  # of 40 MB and more that went through it
 
 
-def test_a_log_that_cannot_be_brought_in_stops_nothing(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_checkpoint_stops_no_write(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     class Stuck:
-        """A connection whose log stays where it is."""
+        """A connection whose checkpoint fails."""
 
         def wal_checkpoint(self, **asked):
             raise apsw.BusyError("another process does it")
@@ -246,16 +244,16 @@ def test_a_failing_commit_leaves_no_open_transaction(store: SqliteStore, monkeyp
     assert [store.read(lambda tx, key=key: tx.shared_value(key)) for key in ("a", "b")] == [None, 1]
 
 
-def test_every_question_uses_its_index(store: SqliteStore) -> None:
-    """A million finished jobs must not slow a claim: no hot question scans a table."""
-    said: list[str] = []
+def test_every_query_uses_its_index(store: SqliteStore) -> None:
+    """A million finished jobs must not slow a claim: no hot query scans a table."""
+    output: list[str] = []
 
     def explain(tx):
         run = tx._run
 
         def spy(sql, args):
             if sql.lstrip().startswith(("SELECT", "UPDATE")):
-                said.extend(f"{sql}: {row[3]}" for row in run("EXPLAIN QUERY PLAN " + sql, args))
+                output.extend(f"{sql}: {row[3]}" for row in run("EXPLAIN QUERY PLAN " + sql, args))
             return run(sql, args)
 
         tx._run = spy
@@ -268,20 +266,20 @@ def test_every_question_uses_its_index(store: SqliteStore) -> None:
         tx.running()
         tx.running_by_group()
         tx.cancel_requested("w")
-        tx.renew("w", [], 1.0)
+        tx.renew_leases("w", [], 1.0)
         tx.due_destinations()
-        tx.died_deliveries(since=0.0)
+        tx.dead_deliveries(since=0.0)
         tx.due_deliveries("https://x", limit=1)
         tx.due_deliveries("https://x", limit=1, newest=True)
         tx.failing_addresses("https://x", limit=1)
         tx.waiting_deliveries("https://x", opened_before=0.0, limit=1)
         tx.destination("https://x")
-        tx.sending()
+        tx.sending_deliveries()
         tx.waiting()
         tx.delivery("x")
         tx.calls("x")
         tx.events("x")
-        tx.posts("x")
+        tx.delivery_attempts("x")
         tx.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
         tx.jobs(JobFilter(limit=1))
         tx.jobs(JobFilter(limit=1, group="g"))
@@ -290,23 +288,24 @@ def test_every_question_uses_its_index(store: SqliteStore) -> None:
     store.write(explain)
     tables = ("jobs", "j", "deliveries", "d", "events", "e", "posts", "p", "calls", "requests")
     # The list of all is read along the primary key, newest first, as far as its LIMIT.
-    whole = "ORDER BY j.id DESC LIMIT ?: SCAN j"
-    scans = [one for one in said for table in tables if one.endswith(f": SCAN {table}") and not one.endswith(whole)]
+    complete_list = "ORDER BY j.id DESC LIMIT ?: SCAN j"
+    plans = [plan for plan in output if not plan.endswith(complete_list)]
+    scans = [plan for plan in plans for table in tables if plan.endswith(f": SCAN {table}")]
 
     assert not scans
 
 
-def test_a_long_queue_is_looked_over_within_its_index(store: SqliteStore, relay: Relay) -> None:
-    """A status, a dashboard and the alerts ask all the time; of a hundred thousand that wait they read no row."""
+def test_queries_over_a_long_queue_stay_within_its_index(store: SqliteStore, relay: Relay) -> None:
+    """Status, dashboard and alerts poll all the time; of a hundred thousand waiting jobs they read no row."""
     relay.submit(a_submission("live"))
     relay.submit(a_submission("batch", mode="batch"))
-    said: list[str] = []
+    output: list[str] = []
 
     def explain(tx):
         run = tx._run
 
         def spy(sql, args):
-            said.extend(row[3] for row in run("EXPLAIN QUERY PLAN " + sql, args))
+            output.extend(row[3] for row in run("EXPLAIN QUERY PLAN " + sql, args))
             return run(sql, args)
 
         live = tx.find("live", "admin")[0]
@@ -316,14 +315,14 @@ def test_a_long_queue_is_looked_over_within_its_index(store: SqliteStore, relay:
     oldest, ahead = store.write(explain)
 
     assert (oldest, ahead) == (store.read(lambda tx: tx.find("live", "admin"))[0].due_at, 0)
-    looks = [one for one in said if " jobs" in one]
-    assert len(looks) == 3 and all("COVERING INDEX" in one for one in looks)
+    looks = [item for item in output if " jobs" in item]
+    assert len(looks) == 3 and all("COVERING INDEX" in item for item in looks)
 
 
 # --- what is SQLite's own
 
 
-def test_files_are_for_the_group_and_nobody_else(store: SqliteStore, path: Path) -> None:
+def test_files_are_accessible_to_owner_and_group_only(store: SqliteStore, path: Path) -> None:
     store.write(lambda tx: tx.set_shared_value("a", 1))
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
 
@@ -332,7 +331,7 @@ def test_files_are_for_the_group_and_nobody_else(store: SqliteStore, path: Path)
     assert {"relay.db", "relay.db-wal", "relay.db.id"} <= set(modes)
 
 
-def test_it_is_as_durable_as_it_says(store: SqliteStore) -> None:
+def test_durability_settings_are_in_effect(store: SqliteStore) -> None:
     assert store._writing.pragma("journal_mode") == "wal"
     assert store._writing.pragma("synchronous") == 2
 
@@ -342,11 +341,11 @@ def test_it_is_as_durable_as_it_says(store: SqliteStore) -> None:
     [("3.40.1", False), ("3.44.5", False), ("3.44.6", True), ("3.45.0", False), ("3.50.6", False), ("3.50.7", True),
      ("3.51.0", False), ("3.51.2", False), ("3.51.3", True), ("3.54.1", True), ("4.0", True)],
 )  # fmt: skip
-def test_the_gate_knows_which_sqlite_has_the_bug(version: str, safe: bool) -> None:
+def test_versions_with_the_wal_reset_bug_are_detected(version: str, safe: bool) -> None:
     assert integrity.wal_is_safe(version) is safe
 
 
-def test_where_the_bug_is_a_rollback_journal_is_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_with_the_bug_uses_a_rollback_journal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.40.1")
     store = SqliteStore(path)
 
@@ -356,7 +355,7 @@ def test_where_the_bug_is_a_rollback_journal_is_used(path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("fault", ["header", "truncated", "empty", "missing", "foreign", "newer", "page"])
-def test_a_store_that_is_wrong_is_refused_and_left_as_it_is(path: Path, fault: str) -> None:
+def test_a_damaged_store_is_refused_and_left_unchanged(path: Path, fault: str) -> None:
     """Never a silent empty store in its place."""
     relay = Relay(SqliteStore(path), QuietNotifier(), Policy())
     relay.submit_many([a_submission() for _ in range(200)])
@@ -383,8 +382,8 @@ def test_a_store_that_is_wrong_is_refused_and_left_as_it_is(path: Path, fault: s
     with pytest.raises(StoreRefused) as refused:
         store = SqliteStore(path)
         try:
-            if said := store.check():
-                raise StoreRefused(f"the store is corrupt: {said}")
+            if output := store.check():
+                raise StoreRefused(f"the store is corrupt: {output}")
         finally:
             store.close()
 
@@ -396,24 +395,24 @@ def test_eight_openers_at_once_make_one_store(path: Path) -> None:
     code = f"""
 import sys; sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from claude_relay.storage.sqlite import SqliteStore
-store = SqliteStore(Path({str(path)!r})); store.write(lambda unit: unit.remember(sys.argv[1], 1)); store.close()
+from claude_relay.storage.sqlite.store import SqliteStore
+store = SqliteStore(Path({str(path)!r})); store.write(lambda tx: tx.set_shared_value(sys.argv[1], 1)); store.close()
 """
     openers = [subprocess.Popen([sys.executable, "-c", code, f"k{n}"], stderr=subprocess.PIPE) for n in range(8)]
     for opener in openers:
-        _, said = opener.communicate(timeout=60)
-        assert opener.returncode == 0, said.decode()
+        _, output = opener.communicate(timeout=60)
+        assert opener.returncode == 0, output.decode()
     store = SqliteStore(path)
 
-    assert [store.read(lambda tx, n=n: tx.memo(f"k{n}")) for n in range(8)] == [1] * 8
+    assert [store.read(lambda tx, n=n: tx.shared_value(f"k{n}")) for n in range(8)] == [1] * 8
     store.close()
 
 
 @pytest.mark.parametrize("what", ["anything", "new jobs"])
-def test_a_locked_store_is_said_within_seconds_on_every_thread(
+def test_a_locked_store_is_reported_within_seconds_on_every_thread(
     store: SqliteStore, relay: Relay, path: Path, what: str
 ) -> None:
-    """And it goes on once the lock is gone."""
+    """Writes succeed again once the lock is released."""
     relay.submit(a_submission())
     other = apsw.Connection(str(path))
     other.execute("BEGIN IMMEDIATE")
@@ -440,7 +439,7 @@ def test_a_locked_store_is_said_within_seconds_on_every_thread(
 
 
 def test_a_fresh_schema_is_every_migration_applied(path: Path) -> None:
-    """And one that is killed half-way leaves the version before."""
+    """And the store of a newer version is refused."""
     steps = migrate.steps("sqlite")
 
     assert [step.number for step in steps] == list(range(1, len(steps) + 1))
@@ -452,8 +451,8 @@ def test_a_fresh_schema_is_every_migration_applied(path: Path) -> None:
         migrate.missing("sqlite", migrate.latest("sqlite") + 1, where="x")
 
 
-def test_what_was_purged_is_gone_from_the_file_and_the_log(relay: Relay, path: Path, clock: Clock) -> None:
-    """Prompt and answer stand nowhere on the disk any more; a tombstone keeps the requestId."""
+def test_purged_content_is_in_neither_the_file_nor_the_log(relay: Relay, path: Path, clock: Clock) -> None:
+    """Prompt and answer are nowhere on the disk any more; a tombstone keeps the requestId."""
     secret = "canary-4f1c"
     again = a_submission("r-1", request={"prompt": secret * 50}, webhook_url=None)
     relay.submit(again)
@@ -477,8 +476,8 @@ def test_what_was_purged_is_gone_from_the_file_and_the_log(relay: Relay, path: P
     assert not relay.submit(again).duplicate
 
 
-def test_a_backup_is_whole_while_others_write_and_can_be_put_back(relay: Relay, path: Path, tmp_path: Path) -> None:
-    """It holds all that was acknowledged before it began; the old store is kept."""
+def test_a_backup_during_writes_is_consistent_and_can_be_restored(relay: Relay, path: Path, tmp_path: Path) -> None:
+    """It contains everything acknowledged before it began; the old store is kept."""
     relay.submit_many([a_submission(f"r-{n}") for n in range(50)])
     stop = threading.Event()
 
@@ -507,20 +506,20 @@ def test_a_backup_is_whole_while_others_write_and_can_be_put_back(relay: Relay, 
     back.close()
 
 
-def test_what_is_no_backup_is_refused_before_anything_moves(path: Path, tmp_path: Path) -> None:
+def test_an_unusable_backup_is_refused_before_anything_is_replaced(path: Path, tmp_path: Path) -> None:
     from claude_relay.errors import InvalidRequest
 
     SqliteStore(path).close()
     before = path.read_bytes()
     (tmp_path / "bad").write_bytes(b"SQLite format 3\x00" + b"x" * 5000)
-    with pytest.raises(InvalidRequest, match="no good backup"):
+    with pytest.raises(InvalidRequest, match="not a usable backup"):
         restore(tmp_path / "bad", path)
 
     assert path.read_bytes() == before
 
 
-def test_the_disk_queue_runs_nothing_that_lies_in_its_file(tmp_path: Path) -> None:
-    """No pickle: a row that is no JSON is set aside, and the queue goes on."""
+def test_the_disk_queue_executes_no_code_from_its_file(tmp_path: Path) -> None:
+    """No pickle: a row that is not JSON is set aside, and the queue works."""
     import pickle
     import sqlite3
 
@@ -545,7 +544,7 @@ def test_the_disk_queue_runs_nothing_that_lies_in_its_file(tmp_path: Path) -> No
     queue.close()
 
 
-def test_a_broken_disk_queue_is_made_anew(tmp_path: Path) -> None:
+def test_a_broken_disk_queue_is_replaced(tmp_path: Path) -> None:
     from claude_relay.notify.disk_queue import DiskQueue
 
     (tmp_path / "ready.db").write_bytes(b"rubbish" * 1000)

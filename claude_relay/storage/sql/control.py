@@ -1,0 +1,100 @@
+"""Control of the queue: groups, holds, workers, API keys, values shared between processes, clock steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...core.jobs.holds import HoldScope, QueueHold
+from ...core.keys import ApiKey
+from ...ports import Group, WorkerHeartbeat
+from . import clock_step, records
+from .query import QueryBase
+
+_GROUP = "SELECT name, concurrency, rate, paused_at, next_at FROM groups"
+_KEY = f"SELECT {records.columns(records.KEY)} FROM keys"
+
+
+class ControlReads(QueryBase):
+    """Implements `ports.store.ControlReads`."""
+
+    def group(self, name: str) -> Group:
+        """A group; one without settings has no limits."""
+        return self._fetch_first(records.to_group, f"{_GROUP} WHERE name = ?", (name,)) or Group(name=name)
+
+    def groups(self) -> Sequence[Group]:
+        """The groups with settings of their own."""
+        return self._fetch_all(records.to_group, f"{_GROUP} ORDER BY name")
+
+    def holds(self) -> Sequence[QueueHold]:
+        """The blocked parts of the queue, and why each is blocked."""
+        return self._fetch_all(records.to_hold, "SELECT scope, reason, since, until FROM holds ORDER BY scope")
+
+    def workers(self) -> Sequence[WorkerHeartbeat]:
+        """The registered workers."""
+        sql = "SELECT id, host, pid, started_at, seen_at, slots, running FROM workers ORDER BY id"
+        return self._fetch_all(records.to_worker, sql)
+
+    def key(self, key_id: str) -> ApiKey | None:
+        """An API key by its public part."""
+        return self._fetch_first(records.to_key, f"{_KEY} WHERE id = ?", (key_id,))
+
+    def api_keys(self) -> Sequence[ApiKey]:
+        """All API keys, revoked ones included."""
+        return self._fetch_all(records.to_key, f"{_KEY} ORDER BY name")
+
+    def shared_value(self, key: str) -> Any:
+        """The value that processes share under that key; None without one."""
+        return records.load(self._fetch_value("SELECT value FROM memos WHERE key = ?", (key,)))
+
+
+class ControlWrites(QueryBase):
+    """Implements `ports.store.ControlWrites`."""
+
+    def save_group(self, group: Group) -> None:
+        """Store the settings of a group."""
+        sql = """INSERT INTO groups (name, concurrency, rate, paused_at, next_at) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (name) DO UPDATE SET concurrency = excluded.concurrency, rate = excluded.rate,
+                     paused_at = excluded.paused_at, next_at = excluded.next_at"""
+        self._run(sql, (group.name, group.concurrency, group.rate, group.paused_at, group.next_at))
+
+    def save_hold(self, hold: QueueHold) -> None:
+        """Block a part of the queue."""
+        sql = """INSERT INTO holds (scope, reason, since, until) VALUES (?, ?, ?, ?)
+                 ON CONFLICT (scope) DO UPDATE SET reason = excluded.reason, until = excluded.until"""
+        self._run(sql, (str(hold.scope), hold.reason, hold.since, hold.until))
+
+    def delete_hold(self, scope: HoldScope) -> QueueHold | None:
+        """Unblock a part of the queue; returns the hold that blocked it."""
+        sql = "DELETE FROM holds WHERE scope = ? RETURNING scope, reason, since, until"
+        return self._fetch_first(records.to_hold, sql, (str(scope),))
+
+    def save_heartbeat(self, worker: WorkerHeartbeat) -> None:
+        """Store a worker's heartbeat."""
+        sql = """INSERT INTO workers (id, host, pid, started_at, seen_at, slots, running) VALUES (?, ?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, slots = excluded.slots,
+                     running = excluded.running"""
+        process = (worker.host, worker.pid, worker.started_at)
+        self._run(sql, (worker.id, *process, worker.seen_at, worker.slots, worker.running))
+
+    def delete_worker(self, worker_id: str) -> None:
+        """Deregister a worker that stopped or died, and release its batches."""
+        self._run("DELETE FROM workers WHERE id = ?", (worker_id,))
+        self._run("UPDATE batches SET worker = NULL, held_until = NULL WHERE worker = ?", (worker_id,))
+
+    def save_key(self, key: ApiKey) -> None:
+        """Add an API key, or revoke one."""
+        sql = records.insert("keys", records.KEY) + " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at"
+        self._run(sql, records.key_values(key))
+
+    def set_shared_value(self, key: str, value: Any) -> None:
+        """Store a small value for other processes."""
+        sql = "INSERT INTO memos (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        self._run(sql, (key, records.dump(value) or "null"))
+
+    def shift_times(self, seconds: float) -> None:
+        """Move relative times by a step of the calendar clock."""
+        for sql in clock_step.SHIFT_TIMES:
+            self._run(sql, (seconds,) * sql.count("?"))
+        for sql in clock_step.CLAMP_END_TIMES if seconds < 0 else ():
+            self._run(sql, (self._now,) * sql.count("?"))

@@ -1,0 +1,85 @@
+"""Deliveries: one per run with a webhook, its frozen body, and every POST made for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...core.deliveries.delivery import Delivery, DeliveryAttempt, DeliveryState
+from ...core.deliveries.transitions import DeliveryChange
+from ...errors import Conflict
+from . import records
+from .events import EventWrites
+from .query import QueryBase, placeholders
+
+_DELIVERY = f"SELECT {records.columns(records.DELIVERY, 'd.')} FROM deliveries d"
+_ADD_DELIVERY = records.insert("deliveries", records.DELIVERY)
+_SAVE_DELIVERY = records.update("deliveries", records.DELIVERY)
+_ADD_ATTEMPT = records.insert("posts", "delivery_id number at url status ms reply error next_due".split())
+
+
+class DeliveryReads(QueryBase):
+    """Implements `ports.store.DeliveryReads`."""
+
+    def delivery(self, job_id: str) -> Delivery | None:
+        """The delivery of the job's latest run."""
+        sql = f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run DESC LIMIT 1"
+        return self._fetch_first(records.to_delivery, sql, (job_id,))
+
+    def deliveries(self, job_id: str) -> Sequence[Delivery]:
+        """The deliveries of a job, one per run, oldest first."""
+        return self._fetch_all(records.to_delivery, f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run", (job_id,))
+
+    def delivery_by_id(self, delivery_id: str) -> Delivery | None:
+        """A delivery."""
+        return self._fetch_first(records.to_delivery, f"{_DELIVERY} WHERE d.id = ?", (delivery_id,))
+
+    def delivery_body(self, delivery: Delivery) -> bytes:
+        """The frozen bytes that a delivery sends: its own, or those of the outcome."""
+        body = self._fetch_value("SELECT body FROM delivery_bodies WHERE delivery_id = ?", (delivery.id,))
+        if body is None:
+            sql = "SELECT body FROM outcomes WHERE job_id = ? AND run = ?"
+            body = self._fetch_value(sql, (delivery.job_id, delivery.run))
+        return bytes(body or b"")
+
+    def sending_deliveries(self) -> Sequence[Delivery]:
+        """Deliveries that are leased to a sender."""
+        return self._fetch_all(records.to_delivery, f"{_DELIVERY} WHERE d.state = 'sending'")
+
+    def delivery_attempts(self, job_id: str) -> Sequence[DeliveryAttempt]:
+        """Every POST made for a job, oldest first."""
+        sql = """SELECT p.delivery_id, p.number, p.at, p.url, p.status, p.ms, p.reply, p.error, p.next_due
+                 FROM deliveries d JOIN posts p ON p.delivery_id = d.id WHERE d.job_id = ? ORDER BY p.at, p.number"""
+        return self._fetch_all(records.to_attempt, sql, (job_id,))
+
+    def delivery_counts(self) -> dict[str, int]:
+        """The number of deliveries in each state."""
+        zeros = {state.value: 0 for state in DeliveryState}
+        return zeros | self._fetch_pairs("SELECT state, count(*) FROM deliveries GROUP BY state")
+
+
+class DeliveryWrites(EventWrites):
+    """Implements `ports.store.DeliveryWrites`."""
+
+    def add_delivery(self, delivery: Delivery) -> None:
+        """Open a delivery."""
+        self._run(_ADD_DELIVERY, records.delivery_values(delivery))
+        if delivery.body is not None:
+            sql = "INSERT INTO delivery_bodies (delivery_id, body) VALUES (?, ?)"
+            self._run(sql, (delivery.id, delivery.body))
+
+    def save_delivery(self, change: DeliveryChange) -> None:
+        """Save the next version of a delivery, with the POST that led to it. Raises `Conflict` after another change."""
+        delivery = change.delivery
+        if not self._run(_SAVE_DELIVERY, (*records.delivery_values(delivery), delivery.id, change.expects)):
+            raise Conflict("the delivery was changed at the same time; try again")
+        self._add_event(change.event)
+        if (attempt := change.attempt) is not None:
+            reply = attempt.reply
+            values = (attempt.at, attempt.url, reply.status, reply.ms, reply.excerpt, reply.error, attempt.next_due)
+            self._run(_ADD_ATTEMPT, (attempt.delivery_id, attempt.number, *values))
+
+    def renew_deliveries(self, tokens: Sequence[str], expires_at: float) -> None:
+        """Extend the leases with those tokens."""
+        sql = f"""UPDATE deliveries SET lease_expires_at = ?
+                  WHERE state = 'sending' AND lease_token IN ({placeholders(tokens)})"""
+        self._run(sql, (expires_at, *tokens))

@@ -1,0 +1,51 @@
+"""Events: the timeline of each job, and the feed of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...core.jobs.events import Event
+from . import records
+from .query import QueryBase
+
+_EVENT = "e.job_id, e.subject, e.version, e.at, e.name, e.detail"
+
+
+class EventReads(QueryBase):
+    """Implements `ports.store.EventReads`."""
+
+    def events(self, job_id: str) -> Sequence[Event]:
+        """The timeline of a job, oldest first."""
+        sql = f"SELECT {_EVENT} FROM events e WHERE e.job_id = ? ORDER BY e.seq"
+        return self._fetch_all(records.to_event, sql, (job_id,))
+
+    def events_after(
+        self, cursor: int | None, *, limit: int, owner: str | None = None
+    ) -> tuple[Sequence[tuple[int, str, Event]], int]:
+        """
+        Events after `cursor` as (cursor, requestId, event), and the cursor to go on from.
+
+        With None: the last `limit`. The sequence is safe to follow because one writer commits at a time; elsewhere ids
+        may be taken before they are committed.
+        """
+        by_owner, args = ("AND j.owner = ?", [owner]) if owner is not None else ("", [])
+        order = "DESC" if cursor is None else "ASC"
+        sql = f"""SELECT e.seq, j.request_id, {_EVENT} FROM events e JOIN jobs j ON j.id = e.job_id
+                  WHERE e.seq > ? {by_owner} ORDER BY e.seq {order} LIMIT ?"""
+        rows = self._run(sql, (cursor or 0, *args, limit))
+        events = [(row[0], row[1], records.to_event(row[2:])) for row in rows]
+        if cursor is None:
+            events.reverse()
+            last = int(self._fetch_value("SELECT max(seq) FROM events") or 0)
+        else:
+            last = events[-1][0] if events else cursor
+        return events, last
+
+
+class EventWrites(QueryBase):
+    """The append that other writes use."""
+
+    def _add_event(self, event: Event) -> None:
+        sql = "INSERT INTO events (job_id, subject, version, at, name, detail) VALUES (?, ?, ?, ?, ?, ?)"
+        detail = records.dump(event.detail or None)
+        self._run(sql, (event.job_id, event.subject, event.version, event.at, event.name.value, detail))

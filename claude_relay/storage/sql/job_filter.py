@@ -1,0 +1,57 @@
+"""The conditions of a `JobFilter`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.text.ids import earliest_ulid
+from ...ports import JobFilter
+from .query import placeholders
+
+_DEAD = "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND d.state = 'dead')"
+# Only in groups that send acks: in others a missing ack means nothing.
+_UNACKED = (
+    "(j.id, j.run) IN (SELECT d.job_id, d.run FROM deliveries d /* index: deliveries_unacked */"
+    " WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FROM ack_groups))"
+)
+_HOST = (
+    "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND (d.destination = ?"
+    " OR d.destination IN ('http://' || ?, 'https://' || ?) OR d.destination LIKE '%://' || ? || ':%'))"
+)
+_TEXT = (
+    "(j.request_id LIKE ? ESCAPE '\\'"
+    " OR EXISTS (SELECT 1 FROM requests r WHERE r.job_id = j.id AND r.request LIKE ? ESCAPE '\\')"
+    " OR EXISTS (SELECT 1 FROM outcomes o WHERE o.job_id = j.id AND CAST(o.body AS TEXT) LIKE ? ESCAPE '\\'))"
+)
+
+
+def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
+    """The conditions on `jobs j`, and their parameters."""
+    where: list[str] = []
+    args: list[Any] = []
+
+    def add(condition: str, *values: Any) -> None:
+        where.append(condition)
+        args.extend(values)
+
+    if which.owner is not None:
+        add("j.owner = ?", which.owner)
+    if which.states:
+        add(f"j.state IN ({placeholders(which.states)})", *(state.value for state in which.states))
+    if which.group is not None:
+        add("j.grp = ?", which.group)
+    if which.since is not None:
+        add("j.id >= ?", earliest_ulid(which.since))
+    if which.before is not None:
+        add("j.id < ?", which.before)
+    if which.dead:
+        add(_DEAD)
+    if which.unacked:
+        add(_UNACKED)
+    if which.host is not None:
+        add(_HOST, *[which.host.lower()] * 4)
+    if which.text:
+        escaped = which.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        add(_TEXT, *[f"%{escaped}%"] * 3)
+
+    return where, args

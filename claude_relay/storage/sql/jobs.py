@@ -1,0 +1,275 @@
+"""Jobs: claiming, deadlines and transitions. An UPDATE that moves a job names the version it expects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from ...core.jobs.change import Change, SentMark
+from ...core.jobs.failure import PartialResponse
+from ...core.jobs.job import UNFINISHED, Job, State
+from ...core.jobs.submission import StoredRequest
+from ...core.retention import DeadlineExtension
+from ...errors import Conflict
+from ...ports import JobFilter
+from ..header_encryption import HeaderCipher
+from . import records
+from .conversations import ConversationWrites
+from .deliveries import DeliveryWrites
+from .insert_buffer import InsertBuffer
+from .job_filter import conditions
+from .query import QueryBase, Run, placeholders
+
+_UNFINISHED = ", ".join(f"'{state.value}'" for state in UNFINISHED)
+_JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
+# One lane at a time: the index of each covers its half.
+_OLDEST_WAITING = """
+SELECT min(at) FROM (
+    SELECT min(due_at) AS at FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live' AND due_at <= ?
+    UNION ALL
+    SELECT min(due_at) FROM jobs /* index: jobs_gather */ WHERE state = 'queued' AND lane = 'batch' AND due_at <= ?
+) AS lanes"""
+_PUT_CALL = records.insert("calls", records.CALL) + (
+    " ON CONFLICT (job_id, number) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in records.CALL if name not in ("job_id", "number"))
+)
+_PUT_PARTIAL = """
+INSERT INTO partials (job_id, number, text, usage, model, upstream_request_id) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (job_id) DO UPDATE SET number = excluded.number, text = excluded.text, usage = excluded.usage,
+    model = excluded.model, upstream_request_id = excluded.upstream_request_id"""
+_CHECKPOINT = """
+UPDATE calls SET usage = ?, cost_usd = ?, text_length = ?, first_byte_at = coalesce(first_byte_at, ?),
+    upstream_request_id = coalesce(?, upstream_request_id) WHERE job_id = ? AND number = ?"""
+# `core.retention.DeadlineExtension.seconds_for`, for all waiting jobs at once.
+_EXTEND_DEADLINES = """
+UPDATE jobs SET deadline_at = deadline_at
+    + CASE WHEN run_started_at > ? THEN 0 WHEN run_started_at > ? THEN ? - run_started_at ELSE ? END
+WHERE state = 'queued' AND deadline_asked = 0"""
+
+
+class JobReads(QueryBase):
+    """Implements `ports.store.JobReads`."""
+
+    def job(self, job_id: str) -> Job | None:
+        """A job by its internal id."""
+        return self._fetch_first(records.to_job, f"{_JOB} WHERE j.id = ?", (job_id,))
+
+    def find(self, request_id: str, owner: str | None) -> Sequence[Job]:
+        """The jobs with that requestId, of one owner or (None) of all."""
+        if owner is None:
+            return self._fetch_all(records.to_job, f"{_JOB} WHERE j.request_id = ?", (request_id,))
+        sql = f"{_JOB} WHERE j.request_id = ? AND j.owner = ?"
+        return self._fetch_all(records.to_job, sql, (request_id, owner))
+
+    def jobs(self, job_filter: JobFilter) -> Sequence[Job]:
+        """The newest jobs that match the filter."""
+        where, args = conditions(job_filter)
+        sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
+        return self._fetch_all(records.to_job, sql, (*args, job_filter.limit))
+
+    def due(
+        self,
+        *,
+        limit: int,
+        skip_groups: Collection[str] = (),
+        skip_families: Collection[str] = (),
+        skip_owners: Collection[str] = (),
+    ) -> Sequence[Job]:
+        """Jobs that can be claimed now, in the order of claiming."""
+        where, args = "j.state = 'queued' AND j.lane = 'live' AND j.due_at <= ?", [self._now]
+        skip, values = _not_in(grp=skip_groups, family=skip_families, owner=skip_owners)
+        sql = f"{_JOB} /* index: jobs_due */ WHERE {where}{skip} ORDER BY j.rank, j.id LIMIT ?"
+        return self._fetch_all(records.to_job, sql, (*args, *values, limit))
+
+    def batch_candidates(
+        self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
+    ) -> Sequence[Job]:
+        """Due jobs that wait for a batch, oldest first: those with a time to give up (`auto`), or those without."""
+        skip, values = _not_in(grp=skip_groups, owner=skip_owners)
+        sql = f"""{_JOB} /* index: jobs_gather */ WHERE j.state = 'queued' AND j.lane = 'batch' AND j.due_at <= ?
+                  AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip} ORDER BY j.due_at, j.id LIMIT ?"""
+        return self._fetch_all(records.to_job, sql, (self._now, *values, limit))
+
+    def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]:
+        """Jobs in the batch lane whose time to give up was before the cut-off for unsent or for sent ones."""
+        sql = f"""{_JOB} /* index: jobs_give_up */
+                  WHERE j.lane = 'batch' AND j.give_up_at IS NOT NULL AND j.state IN ('queued', 'batched')
+                    AND j.give_up_at <= CASE j.sent WHEN 0 THEN ? ELSE ? END
+                  ORDER BY j.give_up_at LIMIT ?"""
+        return self._fetch_all(records.to_job, sql, (unsent_before, sent_before, limit))
+
+    def batched_past_deadline(self, *, limit: int) -> Sequence[Job]:
+        """Jobs in a batch past a deadline that was asked for."""
+        sql = f"""{_JOB} /* index: jobs_batched */ WHERE j.state = 'batched' AND j.deadline_asked = 1
+                  AND j.deadline_at <= ? LIMIT ?"""
+        return self._fetch_all(records.to_job, sql, (self._now, limit))
+
+    def fallback_candidates(self, families: Collection[str], *, limit: int) -> Sequence[Job]:
+        """Waiting jobs of those families that may switch to another model."""
+        where = f"j.state = 'queued' AND j.fallbacks IS NOT NULL AND j.family IN ({placeholders(families)})"
+        sql = f"{_JOB} /* index: jobs_fallbacks */ WHERE {where} AND j.lane = 'live' ORDER BY j.rank LIMIT ?"
+        return self._fetch_all(records.to_job, sql, (*families, limit))
+
+    def past_deadline(
+        self,
+        *,
+        limit: int,
+        asked_only: bool = False,
+        asked_only_in: Collection[str] = (),
+        asked_only_of: Collection[str] = (),
+    ) -> Sequence[Job]:
+        """
+        Waiting jobs past their deadline.
+
+        With `asked_only` only past one that was asked for; also in the groups `asked_only_in` and of the owners
+        `asked_only_of`.
+        """
+        where = "j.state = 'queued' AND j.deadline_at <= ?"
+        if asked_only:
+            where += " AND j.deadline_asked = 1"
+        args: list[Any] = [self._now]
+        for column, names in () if asked_only else (("grp", asked_only_in), ("owner", asked_only_of)):
+            if names:
+                where += f" AND (j.deadline_asked = 1 OR j.{column} NOT IN ({placeholders(names)}))"
+                args.extend(names)
+        sql = f"{_JOB} /* index: jobs_deadline */ WHERE {where} ORDER BY j.deadline_at LIMIT ?"
+        return self._fetch_all(records.to_job, sql, (*args, limit))
+
+    def running(self) -> Sequence[Job]:
+        """Jobs that are leased to a worker."""
+        return self._fetch_all(records.to_job, f"{_JOB} WHERE j.state = 'running'")
+
+    def running_by_group(self) -> dict[str, int]:
+        """The number of running jobs of each group."""
+        return self._fetch_pairs("SELECT grp, count(*) FROM jobs WHERE state = 'running' GROUP BY grp")
+
+    def cancel_requested(self, worker: str) -> Sequence[str]:
+        """Ids of that worker's jobs that are to be cancelled."""
+        sql = "SELECT id FROM jobs WHERE state = 'running' AND lease_worker = ? AND cancel_requested_at IS NOT NULL"
+        return [row[0] for row in self._run(sql, (worker,))]
+
+    def waiting(self) -> int:
+        """The number of jobs that have not ended."""
+        return self._count(f"SELECT count(*) FROM jobs WHERE state IN ({_UNFINISHED})")
+
+    def count_ahead(self, job: Job, after: Job | None = None) -> int:
+        """The number of jobs that are claimed before this one, but not before `after`."""
+        sql = """SELECT count(*) FROM jobs /* index: jobs_due */
+                 WHERE state = 'queued' AND lane = 'live' AND rank >= ? AND rank < ?"""
+        return self._count(sql, (float("-inf") if after is None else after.rank, job.rank))
+
+    def counts(self) -> dict[State, int]:
+        """The number of jobs in each state."""
+        counts = self._fetch_pairs("SELECT state, count(*) FROM jobs GROUP BY state")
+        return {State(state): count for state, count in counts.items()}
+
+    def oldest_waiting(self) -> float | None:
+        """The earliest due time of the waiting jobs that are due."""
+        return self._fetch_time(_OLDEST_WAITING, (self._now, self._now))
+
+
+class JobWrites(DeliveryWrites, ConversationWrites):
+    """Implements `ports.store.JobWrites`. New jobs are buffered, and several transactions may share the buffer."""
+
+    def __init__(self, run: Run, now: float, cipher: HeaderCipher, new_jobs: InsertBuffer) -> None:
+        super().__init__(run, now, cipher)
+        self._new_jobs = new_jobs
+
+    def add(self, change: Change, request: StoredRequest) -> None:
+        """Add a new job with its request; written with the next statement or at the commit."""
+        event = change.event
+        detail = records.dump(event.detail or None)
+        self._new_jobs.add(
+            records.job_values(change.job),
+            records.request_values(change.job.id, request, self._cipher.encrypt(request.webhook_headers)),
+            (event.job_id, event.subject, event.version, event.at, event.name.value, detail),
+        )
+
+    def save(self, change: Change) -> None:
+        """
+        Save a job's next version and all that belongs to the change.
+
+        Raises `Conflict` if the row has changed since the change was decided on.
+        """
+        job = change.job
+        sql, values = records.job_update(change.previous, job)
+        if not self._run(sql, (*values, job.id, change.expects)):
+            raise Conflict(f"job {job.request_id} was changed at the same time; try again")
+        if change.previous is not None and job.run > change.previous.run:
+            # That of a held run: a new run begins with nothing.
+            self._run("DELETE FROM partials WHERE job_id = ?", (job.id,))
+        self._save_parts(change)
+
+    def mark_sent(self, mark: SentMark) -> bool:
+        """Save the mark on the job and its ledger entry. False: the lease was lost, nothing may be sent."""
+        sql = "UPDATE jobs SET sent = 1 WHERE id = ? AND lease_token = ? AND calls = ? RETURNING 1"
+        if not self._run(sql, (mark.job_id, mark.token, mark.call_number)):
+            return False
+        self._run("UPDATE calls SET sent = 1 WHERE job_id = ? AND number = ?", (mark.job_id, mark.call_number))
+        return True
+
+    def checkpoint(self, job: Job, number: int, partial: PartialResponse) -> None:
+        """Store what a stream has received so far: the text to read, the usage in the ledger."""
+        usage = records.dump(partial.usage)
+        self._run(_PUT_PARTIAL, (job.id, number, partial.text, usage, partial.model, partial.upstream_request_id))
+        progress = (usage, partial.cost_usd, len(partial.text), partial.first_byte_at, partial.upstream_request_id)
+        self._run(_CHECKPOINT, (*progress, job.id, number))
+
+    def renew_leases(self, worker: str, job_ids: Collection[str], expires_at: float) -> Sequence[tuple[str, str]]:
+        """Extend a worker's leases on those jobs; returns those it still has, as (job, token)."""
+        sql = f"""UPDATE jobs SET lease_expires_at = ? WHERE state = 'running' AND lease_worker = ?
+                  AND id IN ({placeholders(job_ids)}) RETURNING id, lease_token"""
+        return [(row[0], row[1]) for row in self._run(sql, (expires_at, worker, *job_ids))]
+
+    def postpone_deadlines(
+        self,
+        *,
+        since: float,
+        until: float,
+        group: str | None = None,
+        owner: str | None = None,
+        besides: Collection[str] = (),
+    ) -> None:
+        """
+        Give waiting jobs back the time between `since` and `until`, in which they could not run.
+
+        Those of one group, of one owner, or of all groups but some. Deadlines that were asked for stay.
+        """
+        extension = DeadlineExtension(since=since, until=until)
+        where, args = "", list(besides)
+        if group is not None:
+            where, args = " AND grp = ?", [group]
+        elif owner is not None:
+            where, args = " AND owner = ?", [owner]
+        elif besides:
+            where = f" AND grp NOT IN ({placeholders(besides)})"
+        self._run(_EXTEND_DEADLINES + where, (until, since, until, extension.seconds, *args))
+
+    def _save_parts(self, change: Change) -> None:
+        job_id = change.job.id
+        self._add_event(change.event)
+        for call in (change.call, change.next_call):
+            if call is not None:
+                self._run(_PUT_CALL, records.call_values(call))
+        if (outcome := change.outcome) is not None:
+            sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
+            self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body))
+            # Only a failed attempt leaves an answer to repair: most jobs have none, and every statement costs.
+            for table in ("partials", "repairs") if change.job.attempt > 1 else ("partials",):
+                self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+            if outcome.blocks:
+                self.save_blocks(job_id, outcome.run, outcome.blocks)
+        if change.delivery is not None:
+            self.add_delivery(change.delivery)
+
+
+def _not_in(**skipped: Collection[str]) -> tuple[str, list[str]]:
+    """Conditions that leave out rows by column, and their values."""
+    where = ""
+    args: list[str] = []
+    for column, values in skipped.items():
+        if values:
+            where += f" AND j.{column} NOT IN ({placeholders(values)})"
+            args.extend(values)
+
+    return where, args

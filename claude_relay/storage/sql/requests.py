@@ -1,0 +1,71 @@
+"""Requests and results of jobs, column by column: a prompt may be megabytes, and is read only where it is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...core.jobs.change import Outcome
+from ...core.jobs.failure import PartialResponse
+from ...core.jobs.submission import StoredRequest, WebhookTarget
+from . import records
+from .query import QueryBase, Row
+
+_REQUEST = f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?"
+_WEBHOOK = """
+SELECT j.request_id, r.webhook_url, r.failure_webhook_url, r.webhook_headers
+FROM jobs j JOIN requests r ON r.job_id = j.id WHERE j.id = ?"""
+_PARTIAL = """
+SELECT p.text, CASE WHEN p.number = j.calls THEN p.usage END, p.model,
+       CASE WHEN p.number = j.calls THEN p.upstream_request_id END
+FROM partials p JOIN jobs j ON j.id = p.job_id WHERE p.job_id = ?"""
+
+
+class RequestReads(QueryBase):
+    """Implements `ports.store.RequestReads`."""
+
+    def request(self, job_id: str) -> StoredRequest | None:
+        """The stored request, without webhook headers."""
+        return self._fetch_first(records.to_request, _REQUEST, (job_id,))
+
+    def request_size(self, job_id: str) -> int:
+        """The size of the stored request in bytes."""
+        return self._count("SELECT octet_length(request) FROM requests WHERE job_id = ?", (job_id,))
+
+    def options(self, job_id: str) -> dict[str, Any]:
+        """The options of a request, without its files, which may be tens of megabytes in the same column."""
+        text = self._fetch_value("SELECT request -> 'options' FROM requests WHERE job_id = ?", (job_id,))
+        return records.load(text) or {}
+
+    def metadata(self, job_id: str) -> Any:
+        """The metadata to echo, without the prompt beside it."""
+        return records.load(self._fetch_value("SELECT metadata FROM requests WHERE job_id = ?", (job_id,)))
+
+    def addressee(self, job_id: str) -> WebhookTarget | None:
+        """The webhook of a job with its decrypted headers, without the prompt beside it."""
+        return self._fetch_first(self._to_webhook, _WEBHOOK, (job_id,))
+
+    def outcome(self, job_id: str, run: int) -> Outcome | None:
+        """The outcome of a run."""
+        sql = "SELECT job_id, run, at, status, body FROM outcomes WHERE job_id = ? AND run = ?"
+        return self._fetch_first(records.to_outcome, sql, (job_id, run))
+
+    def partial(self, job_id: str) -> PartialResponse | None:
+        """
+        The response at the last checkpoint.
+
+        Of an earlier call only the text: its usage is already in the ledger, with the entry that it belongs to.
+        """
+        return self._fetch_first(records.to_partial, _PARTIAL, (job_id,))
+
+    def _to_webhook(self, row: Row) -> WebhookTarget:
+        request_id, *urls, encrypted = row
+        headers = self._cipher.decrypt(encrypted)
+        return WebhookTarget(request_id=request_id, urls=[url for url in urls if url is not None], headers=headers)
+
+
+class RequestWrites(QueryBase):
+    """Implements `ports.store.RequestWrites`."""
+
+    def save_request(self, request: StoredRequest) -> None:
+        """Replace the request of a job."""
+        self._run("UPDATE requests SET request = ? WHERE job_id = ?", (records.dump(request.request), request.job_id))

@@ -1,0 +1,66 @@
+"""Alerts: sent by `claude-relay alerts`, the worker and the API process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ..config import Settings
+from ..errors import ConfigError
+from .stores import open_relay
+
+if TYPE_CHECKING:
+    from ..ports import Sender
+    from ..services import Relay
+    from ..webhooks.allowlist import PrivateAllowlist
+    from ..worker.alert_sender import AlertSender
+
+
+def send_alerts(settings: Settings) -> int:
+    """Evaluate the alerts once and send those that are due; returns how many were accepted."""
+    with open_relay(settings) as relay:
+        return _alert_sender(settings, relay, settings.alert_url).once()
+
+
+@contextlib.contextmanager
+def alerts_in_api_process(settings: Settings, relay: Relay) -> Iterator[None]:
+    """
+    Evaluate alerts also in the API process, for the case that no worker runs.
+
+    Without a network of its own (the unit's PrivateNetwork=) it triggers `claude-relay alerts` instead, also without a
+    URL: its unit need not have that secret.
+    """
+    from ..systemd import alert_trigger
+
+    url = settings.alert_url if alert_trigger.has_network() else None
+    alerts = _alert_sender(settings, relay, url, alert_trigger.leaving(os.environ))
+    alerts.start()
+    try:
+        yield
+    finally:
+        alerts.stop()
+
+
+def alert_http_sender(settings: Settings, allow: PrivateAllowlist) -> Sender:
+    """The sender of alerts, which may use the operator's private URL: no caller can choose it."""
+    from ..webhooks.sender import HttpSender
+    from ..webhooks.url import InvalidUrl
+
+    try:
+        return HttpSender(timeout=settings.webhook_timeout, allow=allow.with_url(settings.alert_url))
+    except InvalidUrl as exc:
+        raise ConfigError([f"RELAY_ALERT_URL {exc}."]) from None
+
+
+def _alert_sender(
+    settings: Settings, relay: Relay, url: str | None, trigger: Callable[[], None] | None = None
+) -> AlertSender:
+    from ..webhooks.allowlist import PrivateAllowlist
+    from ..worker.alert_sender import AlertSender
+
+    sender = alert_http_sender(settings, PrivateAllowlist.parse(settings.allow_private_urls))
+    secrets, models = settings.webhook_secret, settings.models()
+
+    return AlertSender(relay, sender, url=url, leave_word=trigger, secrets=secrets, models=models)

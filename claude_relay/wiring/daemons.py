@@ -1,0 +1,144 @@
+"""The two daemons: the API process and the worker."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from ..config import Settings
+from ..errors import Busy, StoreRefused
+from .alerts import alert_http_sender, alerts_in_api_process
+from .engines import engine_of
+from .intake import intake_defaults
+from .stores import OpenRelay, open_relay, open_worker_relay
+
+if TYPE_CHECKING:
+    import falcon
+
+    from ..ports import BatchApi, Claude, ModelLister
+    from ..services import Relay
+    from ..storage.sqlite.disk_reserve import DiskReserve
+    from ..systemd import Supervisor
+    from ..worker.daemon import Daemon
+    from ..worker.pacing import Pacing
+
+#: How long the check of a store may take at the start, in seconds.
+_CHECK_TIMEOUT = 3600.0
+
+
+def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
+    """Run the API until it is stopped; returns the exit code."""
+    from ..api.serve import Server
+    from ..malloc import return_large_blocks
+
+    return_large_blocks()
+    settings.require("API_SECRET_KEY")
+    _announce_store_check(supervisor)
+    with open_relay(settings, create=True) as relay:
+        _check_store(relay)
+        _check_clock(relay)
+        stopping = threading.Event()
+        with alerts_in_api_process(settings, relay):
+            return Server(make_app(settings, relay, stopping), settings, relay, stopping, supervisor).run()
+
+
+def make_app(
+    settings: Settings, relay: Relay, stopping: threading.Event | None = None
+) -> falcon.App[falcon.Request, falcon.Response]:
+    """The HTTP API as a WSGI application."""
+    from ..api.app import make_app
+
+    intake, disk_problem = intake_defaults(settings, relay), engine_of(settings).space_check()
+
+    return make_app(relay, settings, intake=intake, disk_problem=disk_problem, stopping=stopping)
+
+
+def work(settings: Settings, supervisor: Supervisor | None = None, name: str | None = None) -> int:
+    """Run a worker until it is stopped; returns the exit code."""
+    from ..malloc import return_large_blocks
+    from ..worker.pacing import Pacing
+    from .upstream import open_client
+
+    return_large_blocks()
+    if settings.provider == "anthropic":
+        settings.require("ANTHROPIC_API_KEY")
+    _announce_store_check(supervisor)
+    with contextlib.ExitStack() as stack:
+        reserve = engine_of(settings).disk_reserve()
+        opened = open_worker_relay(settings, create=True, reserve=reserve)
+        stack.callback(opened.close)
+        _check_store(opened.relay)
+        _check_clock(opened.relay)
+        pacing = Pacing()
+        client = open_client(settings, stack, pacing, opened.relay)
+        batches = client.batches()
+        stack.callback(batches.close)
+
+        return make_worker(
+            settings, opened, client, batches, pacing, reserve, models=client, supervisor=supervisor, name=name
+        ).run()
+
+
+def make_worker(
+    settings: Settings,
+    opened: OpenRelay,
+    claude: Claude,
+    batches: BatchApi,
+    pacing: Pacing,
+    reserve: DiskReserve | None = None,
+    *,
+    models: ModelLister | None = None,
+    supervisor: Supervisor | None = None,
+    name: str | None = None,
+) -> Daemon:
+    """A worker, not yet running. Without `models` the list of models is never refreshed."""
+    from ..notify.wakeup_socket import WakeupListener
+    from ..webhooks.allowlist import PrivateAllowlist
+    from ..webhooks.fetcher import HttpFetcher
+    from ..webhooks.sender import HttpSender
+    from ..worker.daemon import Daemon
+    from ..worker.delivery_sender import SENDERS
+
+    allow = PrivateAllowlist.parse(settings.allow_private_urls)
+    # More than the senders use, for DNS lookups that hang after their POST has timed out.
+    sender = HttpSender(timeout=settings.webhook_timeout, allow=allow, limit=2 * SENDERS)
+    fetcher = HttpFetcher(timeout=settings.fetch_timeout, limit=2 * settings.concurrency, allow=allow)
+
+    return Daemon(
+        opened.relay,
+        claude,
+        batches,
+        sender,
+        fetcher,
+        alert_http_sender(settings, allow),
+        opened.ready,
+        lambda worker: WakeupListener(opened.folder, worker),
+        settings=settings,
+        folder=opened.folder,
+        shared=opened.shared,
+        pacing=pacing,
+        name=name,
+        supervisor=supervisor,
+        keep_room=lambda: reserve.resize(settings.disk_floor) if reserve else None,
+        models=models,
+    )
+
+
+def _announce_store_check(supervisor: Supervisor | None) -> None:
+    """Extend the start timeout: the complete store is read, and a migration may rewrite it. Gigabytes take minutes."""
+    if supervisor is not None:
+        supervisor.starting("checking the store", _CHECK_TIMEOUT)
+
+
+def _check_store(relay: Relay) -> None:
+    if (fault := relay.queries.check()) is not None:
+        raise StoreRefused(
+            f"the store is corrupt: {fault}. Nothing was written to it. Keep the file, and restore the latest backup."
+        )
+
+
+def _check_clock(relay: Relay) -> None:
+    """A later start may succeed: a clock without a battery is right once it is synchronised over the network."""
+    if (fault := relay.queries.clock_problem()) is not None:
+        raise Busy(f"{fault}. Nothing was started and nothing is lost. Set the clock: timedatectl set-ntp true.")

@@ -1,0 +1,94 @@
+"""The rules of `core.retention`, and the statements that apply them to all rows at once."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.core.deliveries.delivery import DeliveryState
+from claude_relay.core.jobs.job import State
+from claude_relay.core.policy import Policy
+from claude_relay.core.retention import DeadlineExtension, PurgeCutoffs
+from claude_relay.ports import Store
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.postgres import PostgresStore
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
+
+ENDED = (State.COMPLETED, State.FAILED, State.CANCELLED)
+DONE_BEFORE, FAILED_BEFORE = 200.0, 100.0
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    clock = Clock()
+    if request.param == "sqlite":
+        store: Store = SqliteStore(tmp_path / "relay.db", clock=clock)
+        yield store
+        store.close()
+        return
+    with request.getfixturevalue("postgres").place() as url:
+        store = PostgresStore(url, where="the test's", clock=clock)
+        yield store
+        store.close()
+
+
+def test_the_purge_erases_exactly_the_jobs_past_their_retention(store: Store) -> None:
+    """For every state of a job and of its delivery, at times around both cut-offs."""
+    relay = Relay(store, QuietNotifier(), Policy())
+    cutoffs = PurgeCutoffs(done_before=DONE_BEFORE, failed_before=FAILED_BEFORE)
+    cases = list(itertools.product(ENDED, (None, *DeliveryState), (50.0, 100.0, 150.0, 200.0, 250.0), (0.0, 60.0)))
+    for number in range(len(cases)):
+        relay.submit(a_submission(f"r-{number}"))
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.complete(claimed, a_completion())
+
+    def arrange(tx: Any) -> None:
+        for number, (state, delivery, finished_at, delay) in enumerate(cases):
+            [job] = tx.find(f"r-{number}", None)
+            tx._run("UPDATE jobs SET state = ?, finished_at = ? WHERE id = ?", (state.value, finished_at, job.id))
+            if delivery is None:
+                tx._run("DELETE FROM deliveries WHERE job_id = ?", (job.id,))
+                continue
+            token = "t" if delivery is DeliveryState.SENDING else None
+            ended_at = finished_at + delay if delivery.final else None
+            sql = "UPDATE deliveries SET state = ?, lease_token = ?, finished_at = ? WHERE job_id = ?"
+            tx._run(sql, (delivery.value, token, ended_at, job.id))
+
+    store.write(arrange)
+    store.write(lambda tx: tx.purge(done_before=DONE_BEFORE, failed_before=FAILED_BEFORE, limit=len(cases), size=2**40))
+    for number, (state, delivery, finished_at, delay) in enumerate(cases):
+        delivered_at = finished_at + delay if delivery is not None and delivery.final else None
+        purged = not store.read(lambda tx, number=number: tx.find(f"r-{number}", None))
+        assert purged == cutoffs.is_purgeable(
+            state, finished_at=finished_at, delivery=delivery, delivered_at=delivered_at
+        ), (state, delivery, finished_at, delay)
+
+
+@pytest.mark.parametrize("since, until", [(100.0, 160.0), (100.0, 100.0), (160.0, 100.0)])
+def test_waiting_jobs_get_exactly_the_time_back_that_they_could_not_use(
+    store: Store, since: float, until: float
+) -> None:
+    """For runs that started before, during and after the interruption."""
+    relay = Relay(store, QuietNotifier(), Policy())
+    starts = (50.0, 100.0, 130.0, 160.0, 170.0)
+    for start in starts:
+        relay.submit(a_submission(f"r-{start}"))
+
+    def arrange(tx: Any) -> None:
+        for start in starts:
+            sql = "UPDATE jobs SET run_started_at = ?, deadline_at = 1000.0, deadline_asked = 0 WHERE request_id = ?"
+            tx._run(sql, (start, f"r-{start}"))
+
+    store.write(arrange)
+    store.write(lambda tx: tx.postpone_deadlines(since=since, until=until))
+    extension = DeadlineExtension(since=since, until=until)
+
+    for start in starts:
+        [job] = store.read(lambda tx, start=start: tx.find(f"r-{start}", None))
+        assert job.deadline_at == 1000.0 + extension.seconds_for(start), start
+    assert relay.queries.status(JobRef(request_id="r-50.0"))
