@@ -27,7 +27,7 @@ class Submit:
         caller: Caller = req.context.caller
         asked, form = self._bodies.object(req)
         key = req.get_header("Idempotency-Key")
-        submission = parse(asked, now=time.time(), defaults=self._defaults, idempotency_key=key, form=form)
+        submission = parse(asked, now=time.time(), context=self._defaults, idempotency_key=key, form=form)
         accepted = self._relay.submit(submission, owner=caller.owner)
 
         if preferred_wait(req) is not None:

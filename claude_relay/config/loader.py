@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import claude_relay
+from claude_relay.core.text.suggestions import suggest
 from claude_relay.errors import ConfigError
 
 from .option import Option
@@ -134,18 +135,13 @@ def _strangers(source: Source) -> Iterator[str]:
         if name.removesuffix("_FILE") in _KNOWN:
             yield f"{name} in {source.label}: only secrets may lie in a file; set {name.removesuffix('_FILE')} itself."
         else:
-            near = _near(name)
+            near = _closest(name)
             cure = f"did you mean {near}?" if near else "remove it; config show lists every setting."
             yield f"{name} in {source.label} is no setting: {cure}"
 
 
-def _near(name: str) -> str | None:
-    """The setting that somebody who wrote `name` most likely meant."""
-    # Imported here: only those who mistype pay for it.
-    from difflib import get_close_matches
-
+def _closest(name: str) -> str | None:
+    """The setting that `name` is probably a misspelling of; the prefix RELAY_ may be the only error."""
     bare = name.removeprefix("RELAY_")
-    if bare in _KNOWN:
-        return bare
 
-    return next(iter(get_close_matches(name, _KNOWN | _TWINS, 1, 0.75)), None)
+    return bare if bare in _KNOWN else suggest(name, _KNOWN | _TWINS)

@@ -53,7 +53,7 @@ def submit_bodies(
         if isinstance(body, RelayError):
             return body
         try:
-            return parse(body, now=time.time(), defaults=defaults)
+            return parse(body, now=time.time(), context=defaults)
         except InvalidRequest as exc:
             return exc
 
@@ -84,7 +84,7 @@ def parse_retry_options(options: Any, defaults: IntakeContext) -> dict[str, Any]
     """Those that a retry names, parsed; what it does not name keeps its value."""
     if not options:
         return None
-    read, _ = parse_options(options, now=time.time(), defaults=defaults)
+    read, _ = parse_options(options, now=time.time(), context=defaults)
 
     chosen = {name: value for name, value in read.items() if name in options}
     if any(name in options for name in PASSTHROUGH) and "raw" in read:

@@ -19,7 +19,7 @@ def estimate_body(
     """Tokens and a price range, told locally; `InvalidRequest` for a body that a submit would refuse, too."""
     prices = defaults.prices or PriceList(dated="")
     # Whether it fits its maxCostUsd is what is asked here, so that is no reason to refuse.
-    submission = parse(body, now=time.time(), defaults=replace(defaults, prices=None), form=form)
+    submission = parse(body, now=time.time(), context=replace(defaults, prices=None), form=form)
     submission, before = relay.queries.resolve_conversation(submission, owner)
     found = estimate(submission.request, model=submission.model, prices=prices, before=before, mode=submission.mode)
     warnings = [*submission.warnings, *found.warnings]

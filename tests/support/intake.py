@@ -1,4 +1,4 @@
-"""The door, with judges that find nothing wrong unless a test says so."""
+"""Builders for the intake tests; the URL and schema checks accept everything unless a test replaces them."""
 
 from __future__ import annotations
 
@@ -20,28 +20,23 @@ GIF = base64.b64encode(b"GIF89a\x01\x00").decode()
 WEBP = base64.b64encode(b"RIFF\x24\x00\x00\x00WEBPVP8 ").decode()
 
 
-def defaults(**fields: Any) -> IntakeContext:
-    """What the door is told."""
-    known: dict[str, Any] = dict(
+def an_intake_context(**fields: Any) -> IntakeContext:
+    """A context whose URL and schema checks accept everything, with `fields` replaced."""
+    usual: dict[str, Any] = dict(
         model="claude-sonnet-5-5", check_url=lambda url: None, check_schema=lambda schema: None
     )
-    return IntakeContext(**(known | fields))
+    return IntakeContext(**(usual | fields))
 
 
-def everything(**fields: Any) -> IntakeContext:
-    """The same in a version where nothing is still to come."""
-    return defaults(not_yet={}, **fields)
+def accepted(body: Any, *, context: IntakeContext | None = None, **how: Any) -> Submission:
+    """The submission that `body` becomes; a prompt is added where there is none."""
+    return parse(_with_prompt(body), now=NOW, context=context or an_intake_context(), **how)
 
 
-def taken(body: Any, *, told: IntakeContext | None = None, **how: Any) -> Submission:
-    """The submission; a body that is not even a prompt gets one."""
-    return parse(_with_prompt(body), now=NOW, defaults=told or defaults(), **how)
-
-
-def refused(body: Any, *, told: IntakeContext | None = None, **how: Any) -> dict[str, str]:
-    """The problems by field."""
+def refused(body: Any, *, context: IntakeContext | None = None, **how: Any) -> dict[str, str]:
+    """The problems of a refused `body`, by field."""
     with pytest.raises(InvalidRequest) as caught:
-        parse(_with_prompt(body), now=NOW, defaults=told or defaults(), **how)
+        parse(_with_prompt(body), now=NOW, context=context or an_intake_context(), **how)
 
     fields = [problem.field for problem in caught.value.problems]
     assert len(fields) == len(set(fields)), f"a field is named twice: {caught.value.problems}"

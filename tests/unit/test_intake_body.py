@@ -4,17 +4,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.intake import NOT_YET, parse, parse_options
+from claude_relay.core.intake import parse, parse_options
 from claude_relay.core.intake.body import FIELDS
 from claude_relay.core.intake.options import OPTIONS
 from claude_relay.core.jobs.job import OnInterrupt, Retain
 from claude_relay.errors import InvalidRequest
-from tests.support.intake import NOW, PDF, defaults, everything, refused, taken
+from tests.support.intake import NOW, PDF, accepted, an_intake_context, refused
 
 
 def test_a_prompt_alone_is_enough():
     """Everything else has a default."""
-    submission = taken({"prompt": "Hei på deg"})
+    submission = accepted({"prompt": "Hei på deg"})
 
     assert submission.request == {
         "prompt": "Hei på deg",
@@ -28,7 +28,7 @@ def test_a_prompt_alone_is_enough():
 
 def test_every_field_finds_its_place():
     """Nothing that was asked for is lost on the way in."""
-    submission = taken(
+    submission = accepted(
         {
             "prompt": "Les fakturaen",
             "webhookUrl": "https://hook.eu1.make.com/abc?x=1",
@@ -56,7 +56,7 @@ def test_every_field_finds_its_place():
             "onInterrupt": "hold",
             "retain": "metadata",
         },
-        told=everything(),
+        context=an_intake_context(),
     )
 
     assert submission.request == {
@@ -101,13 +101,13 @@ def test_a_prompt_is_a_text_with_something_in_it(prompt, words):
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "prompt"])
 def test_an_empty_field_is_an_absent_one(name, empty):
     """Make sends what was left blank as "" or null."""
-    assert taken({"prompt": "Hei", name: empty}) == taken({"prompt": "Hei"})
+    assert accepted({"prompt": "Hei", name: empty}) == accepted({"prompt": "Hei"})
 
 
 @pytest.mark.parametrize("empty", ["", None, [], {}])
 @pytest.mark.parametrize("name", OPTIONS)
 def test_an_empty_option_is_an_absent_one(name, empty):
-    assert taken({"options": {name: empty}}) == taken({})
+    assert accepted({"options": {name: empty}}) == accepted({})
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_an_empty_option_is_an_absent_one(name, empty):
     ],
 )
 def test_a_field_of_the_wrong_kind_or_past_its_limit_is_named(body, field):
-    assert list(refused(body, told=everything())) == [field]
+    assert list(refused(body, context=an_intake_context())) == [field]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_wrong_word_is_answered_with_the_right_ones(name, words):
 
 def test_limits_are_inclusive():
     """What stands in the contract's table is still taken."""
-    submission = taken(
+    submission = accepted(
         {"requestId": "a" * 128, "group": "g" * 64, "priority": 0, "metadata": {"k": "x" * (16 * 1024 - 8)}}
     )
 
@@ -209,12 +209,12 @@ def test_a_body_with_a_million_faults_is_answered_shortly():
     turns = [{"role": "nobody", "content": ""}] * 10_000
 
     assert len(refused({"messages": turns})) <= 100
-    assert len(taken({f"field {index}": 1 for index in range(10_000)}).warnings) <= 21
+    assert len(accepted({f"field {index}": 1 for index in range(10_000)}).warnings) <= 21
 
 
 @pytest.mark.parametrize(("text", "number"), [("4096", 4096), (" 100 ", 100), ("1e3", 1000), ("4096.0", 4096)])
 def test_a_number_in_quotes_is_taken_with_a_warning(text, number):
-    submission = taken({"options": {"maxTokens": text}})
+    submission = accepted({"options": {"maxTokens": text}})
 
     assert submission.request["options"]["maxTokens"] == number
     assert ["options.maxTokens" in warning for warning in submission.warnings] == [True]
@@ -222,7 +222,7 @@ def test_a_number_in_quotes_is_taken_with_a_warning(text, number):
 
 def test_a_forms_numbers_are_taken_without_one():
     """A form cannot write them otherwise."""
-    submission = taken({"priority": "60", "options": {"maxTokens": "100"}}, form=True)
+    submission = accepted({"priority": "60", "options": {"maxTokens": "100"}}, form=True)
 
     assert (submission.priority, submission.warnings) == (60.0, ())
 
@@ -233,14 +233,14 @@ def test_what_is_no_number_is_none_in_quotes_either(value):
 
 
 def test_an_unknown_field_is_ignored_with_a_warning():
-    submission = taken({"colour": "red", "options": {"top_p": 1}})
+    submission = accepted({"colour": "red", "options": {"top_p": 1}})
 
     assert [warning.split()[0] for warning in submission.warnings] == ["options.top_p", "colour"]
 
 
 def test_a_field_in_the_wrong_place_is_told_where_it_belongs():
     """Beside the prompt the seed ignored it, so a refusal would break scenarios that work."""
-    submission = taken({"model": "smart", "max_tokens": 5, "options": {"webhookUrl": "https://a.example"}})
+    submission = accepted({"model": "smart", "max_tokens": 5, "options": {"webhookUrl": "https://a.example"}})
 
     assert submission.model == "claude-sonnet-5-5"
     assert "options.webhookUrl was ignored: it is only read as webhookUrl" in submission.warnings[0]
@@ -265,33 +265,6 @@ def test_a_misspelt_field_is_refused_and_both_names_given(body, slip, meant):
     assert f"did you mean {meant}?" in refused(body)[slip]
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"continueFrom": "r-1"}, "continueFrom"),
-        ({"files": [{"url": "https://a.example/a.pdf"}]}, "files[0].url"),
-        ({"files": [{"fileId": "file_1"}]}, "files[0].fileId"),
-        ({"mode": "batch"}, "mode"),
-        ({"mode": "auto"}, "mode"),
-        ({"needBy": "2h"}, "needBy"),
-        ({"maxCostUsd": 1}, "maxCostUsd"),
-    ],
-)
-def test_what_is_not_built_yet_is_said_and_never_ignored(body, field):
-    assert "is not available in this version" in refused(body, told=defaults(not_yet=FIRST))[field]
-    assert taken(body, told=everything())
-
-
-FIRST = dict.fromkeys(
-    ("continueFrom", "files[].url", "files[].fileId", "mode: batch", "mode: auto", "needBy", "maxCostUsd"), "later"
-)
-
-
-def test_what_is_missing_is_among_what_can_be_missing():
-    """A name that nobody asks for would open a door that does not exist."""
-    assert set(NOT_YET) <= set(FIRST)
-
-
 @pytest.mark.parametrize("place", ["prompt", "metadata", "requestId", "group"])
 def test_half_a_character_is_refused_wherever_it_stands(place):
     body = {"prompt": "x", place: {"k": ["a\ud83d"]} if place == "metadata" else "a\ud83d"}
@@ -302,17 +275,17 @@ def test_half_a_character_is_refused_wherever_it_stands(place):
 
 def test_odd_but_whole_characters_are_the_prompts_own_affair():
     """Control characters are refused only where they would break something."""
-    assert taken({"prompt": "a\x00b\x1b[0m\u2028\ufffe"}).request["prompt"] == "a\x00b\x1b[0m\u2028\ufffe"
+    assert accepted({"prompt": "a\x00b\x1b[0m\u2028\ufffe"}).request["prompt"] == "a\x00b\x1b[0m\u2028\ufffe"
 
 
 def test_options_alone_are_read_by_the_same_rules():
     """For a retry."""
-    read, warnings = parse_options({"model": "claude-2.1", "maxTokens": "5"}, now=NOW, defaults=defaults())
+    read, warnings = parse_options({"model": "claude-2.1", "maxTokens": "5"}, now=NOW, context=an_intake_context())
 
     assert read == {"model": "claude-sonnet-5-5", "maxTokens": 5}
     assert len(warnings) == 2
     with pytest.raises(InvalidRequest, match=r"options\.effort must be one of"):
-        parse_options({"effort": "?"}, now=NOW, defaults=defaults())
+        parse_options({"effort": "?"}, now=NOW, context=an_intake_context())
 
 
 JSON = st.recursive(
@@ -332,7 +305,7 @@ NEAR = st.recursive(
 def test_any_value_is_a_submission_or_a_refusal(body, key, form):
     """There is no third way out."""
     try:
-        parse(body, now=NOW, defaults=everything(), idempotency_key=key, form=form)
+        parse(body, now=NOW, context=an_intake_context(), idempotency_key=key, form=form)
     except InvalidRequest as exc:
         assert exc.problems and all(problem.field and problem.problem for problem in exc.problems)
 
@@ -346,6 +319,6 @@ def test_any_value_is_a_submission_or_a_refusal(body, key, form):
     ],
 )
 def test_a_time_that_nothing_reads_is_said(body, words):
-    [warning] = taken(body, told=everything()).warnings
+    [warning] = accepted(body, context=an_intake_context()).warnings
 
     assert words in warning

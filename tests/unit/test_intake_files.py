@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.files.types import sniff
-from tests.support.intake import GIF, JPEG, PDF, PNG, WEBP, defaults, everything, refused, taken
+from tests.support.intake import GIF, JPEG, PDF, PNG, WEBP, accepted, an_intake_context, refused
 
 
 def files(*entries, **how):
-    return taken({"files": list(entries)}, **how).request["files"]
+    return accepted({"files": list(entries)}, **how).request["files"]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_a_jpg_is_a_jpeg():
     ],
 )
 def test_a_file_that_cannot_be_read_is_named_by_its_number(entry, field, words):
-    told = everything(check_url=lambda url: "is a private address" if "10.0.0.1" in url else None)
-    [(named, problem)] = refused({"files": [{"data": PDF}, entry]}, told=told).items()
+    context = an_intake_context(check_url=lambda url: "is a private address" if "10.0.0.1" in url else None)
+    [(named, problem)] = refused({"files": [{"data": PDF}, entry]}, context=context).items()
 
     assert named == field and words in problem
 
@@ -97,7 +97,7 @@ def test_twenty_files_are_taken_and_no_more():
 def test_addresses_and_ids_are_kept_for_the_version_that_fetches_them():
     entries = [{"url": "https://a.example/f.pdf", "name": "f.pdf"}, {"fileId": "file_011C", "mediaType": "image/png"}]
 
-    assert files(*entries, told=everything()) == entries
+    assert files(*entries, context=an_intake_context()) == entries
 
 
 def test_a_plus_that_a_form_swallowed_is_noticed():
@@ -108,7 +108,7 @@ def test_a_plus_that_a_form_swallowed_is_noticed():
 
 
 def test_an_unknown_field_of_a_file_is_ignored_with_a_warning():
-    submission = taken({"files": [{"data": PDF, "pages": 3}]}, told=defaults())
+    submission = accepted({"files": [{"data": PDF, "pages": 3}]}, context=an_intake_context())
 
     assert submission.warnings == ("files[0].pages is not a known field and was ignored",)
     assert submission.request["files"] == [{"data": PDF, "mediaType": "application/pdf"}]

@@ -3,7 +3,7 @@
 import pytest
 
 from claude_relay.core.models.catalog import from_memo
-from tests.support.intake import NOW, PDF, PNG, defaults, refused, taken
+from tests.support.intake import NOW, PDF, PNG, accepted, an_intake_context, refused
 
 YES, NO = {"supported": True}, {"supported": False}
 PLAIN = {
@@ -25,11 +25,13 @@ ALWAYS_THINKS = {
 }
 OPUS_5 = {"id": "claude-opus-5", "line": "opus", "capabilities": {"effort": {**YES, "max": YES, "high": YES}}}
 BARE = {"id": "claude-sonnet-6", "line": "sonnet", "capabilities": {"effort": NO, "image_input": NO}}
-TOLD = defaults(model_catalog=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE, ALWAYS_THINKS, OPUS_5]}))
+TOLD = an_intake_context(
+    model_catalog=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE, ALWAYS_THINKS, OPUS_5]})
+)
 
 
 def asked(model="claude-haiku-4-5", **options):
-    submission = taken({"options": {"model": model, **options}}, told=TOLD)
+    submission = accepted({"options": {"model": model, **options}}, context=TOLD)
     return submission.request["options"], submission.warnings
 
 
@@ -82,7 +84,7 @@ def test_what_it_takes_and_what_nobody_knows_is_sent(model, given):
 
 
 def test_an_unlisted_model_is_held_to_nothing():
-    assert taken({"options": {"model": "claude-opus-9", "effort": "max"}}).request["options"]["effort"] == "max"
+    assert accepted({"options": {"model": "claude-opus-9", "effort": "max"}}).request["options"]["effort"] == "max"
 
 
 @pytest.mark.parametrize(
@@ -90,10 +92,10 @@ def test_an_unlisted_model_is_held_to_nothing():
 )
 def test_a_file_that_the_model_cannot_read_is_refused_at_the_door(model, data, word):
     """A dropped invoice would be an answer about nothing."""
-    problems = refused({"options": {"model": model}, "files": [{"data": data}]}, told=TOLD)
+    problems = refused({"options": {"model": model}, "files": [{"data": data}]}, context=TOLD)
 
     assert word in problems["files[0]"] and "name another options.model" in problems["files[0]"]
 
 
 def test_a_file_that_it_can_read_is_taken():
-    assert taken({"options": {"model": "claude-haiku-4-5"}, "files": [{"data": PNG}]}, told=TOLD).warnings == ()
+    assert accepted({"options": {"model": "claude-haiku-4-5"}, "files": [{"data": PNG}]}, context=TOLD).warnings == ()

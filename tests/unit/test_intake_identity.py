@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from claude_relay.core.intake import from_form, parse
 from claude_relay.core.intake.idempotency import unquoted
-from tests.support.intake import NOW, PDF, defaults, everything, refused, taken
+from tests.support.intake import NOW, PDF, accepted, an_intake_context, refused
 
 BODY = {
     "prompt": "Les fakturaen",
@@ -20,7 +20,7 @@ BODY = {
 
 
 def hash_of(body, **how):
-    return taken(body, **how).body_hash
+    return accepted(body, **how).body_hash
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_another_request_has_another(other):
 
 def test_a_repeat_is_one_later_and_under_other_defaults_too():
     """`10m` from another now is the same wish; so is the default model, whichever it is by then."""
-    later = parse(BODY, now=NOW + 3600, defaults=everything(model="claude-haiku-5-5", max_tokens=1))
+    later = parse(BODY, now=NOW + 3600, context=an_intake_context(model="claude-haiku-5-5", max_tokens=1))
 
     assert later.body_hash == hash_of(BODY)
 
@@ -92,13 +92,13 @@ def test_a_form_and_json_are_the_same_request():
 @pytest.mark.parametrize("header", ["k-1", '"k-1"', ' "k-1" ', "k-1 "])
 def test_the_idempotency_key_is_the_request_id(header):
     """Quoted as the standard has it, or bare as clients send it."""
-    assert taken({}, idempotency_key=header).request_id == "k-1"
-    assert taken({"requestId": "k-1"}, idempotency_key=header).request_id == "k-1"
+    assert accepted({}, idempotency_key=header).request_id == "k-1"
+    assert accepted({"requestId": "k-1"}, idempotency_key=header).request_id == "k-1"
 
 
 @pytest.mark.parametrize("header", [None, "", "  ", '""'])
 def test_an_empty_key_is_none(header):
-    assert taken({"requestId": "r"}, idempotency_key=header).request_id == "r"
+    assert accepted({"requestId": "r"}, idempotency_key=header).request_id == "r"
 
 
 def test_two_different_ids_for_one_request_are_a_problem():
@@ -120,6 +120,6 @@ def test_a_quoted_key_is_read_as_it_was_meant(key):
 
 def test_the_hash_is_none_of_the_callers_words():
     """It is stored for a month, also where everything else was to be forgotten."""
-    digest = parse(BODY, now=NOW, defaults=defaults()).body_hash
+    digest = parse(BODY, now=NOW, context=an_intake_context()).body_hash
 
     assert len(digest) == 64 and set(digest) <= set("0123456789abcdef")

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from claude_relay.core.intake.mode import MODES
-from tests.support.intake import everything, taken
+from tests.support.intake import accepted, an_intake_context
 from tests.unit.test_catalogue import fetched
 
 
 def told_of(batch: bool):
     model = {"id": "claude-sonnet-5-5", "line": "sonnet", "capabilities": {"batch": {"supported": batch}}}
-    return everything(model_catalog=lambda: fetched([model]))
+    return an_intake_context(model_catalog=lambda: fetched([model]))
 
 
 def test_every_mode_is_taken_as_it_is():
-    assert [taken({"mode": mode, "needBy": "2h"}, told=told_of(True)).mode for mode in MODES] == list(MODES)
+    assert [accepted({"mode": mode, "needBy": "2h"}, context=told_of(True)).mode for mode in MODES] == list(MODES)
 
 
 def test_a_model_without_batches_is_called_live_with_a_warning():
-    submission = taken({"mode": "batch"}, told=told_of(False))
+    submission = accepted({"mode": "batch"}, context=told_of(False))
 
     assert submission.mode == "live"
     assert "is not offered in batches" in submission.warnings[0]
 
 
 def test_speed_is_left_out_of_a_batch_and_said():
-    [warning] = taken({"mode": "batch", "options": {"raw": {"speed": "fast"}}}, told=told_of(True)).warnings
+    [warning] = accepted({"mode": "batch", "options": {"raw": {"speed": "fast"}}}, context=told_of(True)).warnings
 
     assert "options.raw.speed has no meaning in a batch" in warning

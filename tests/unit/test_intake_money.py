@@ -3,50 +3,52 @@
 import pytest
 
 from claude_relay.config import load_prices
-from tests.support.intake import defaults, refused, taken
+from tests.support.intake import accepted, an_intake_context, refused
 
-TOLD = defaults(prices=load_prices(None))
+TOLD = an_intake_context(prices=load_prices(None))
 LONG = "Some words that cost something. " * 2000
 
 
 def test_a_limit_that_the_request_alone_exceeds_is_refused_with_the_numbers():
-    problem = refused({"prompt": LONG, "maxCostUsd": 0.001}, told=TOLD)["maxCostUsd"]
+    problem = refused({"prompt": LONG, "maxCostUsd": 0.001}, context=TOLD)["maxCostUsd"]
 
     assert "is 0.001" in problem and "$2 a million" in problem and "2026-11-22" in problem
     assert "raise it, or send less" in problem
 
 
 def test_no_limit_is_told_in_powers_of_ten():
-    assert "is 0.000001, and" in refused({"prompt": LONG, "maxCostUsd": 0.000001}, told=TOLD)["maxCostUsd"]
+    assert "is 0.000001, and" in refused({"prompt": LONG, "maxCostUsd": 0.000001}, context=TOLD)["maxCostUsd"]
 
 
 @pytest.mark.parametrize("limit", [0.5, "0.5"])
 def test_a_limit_that_it_may_fit_is_taken(limit):
     """The least that it can cost counts: whether it is reached shows as Claude writes."""
-    assert taken({"prompt": LONG, "maxCostUsd": limit}, told=TOLD).max_cost_usd == 0.5
-    assert taken({"prompt": "x", "maxCostUsd": 0.0001}, told=TOLD).max_cost_usd == 0.0001
+    assert accepted({"prompt": LONG, "maxCostUsd": limit}, context=TOLD).max_cost_usd == 0.5
+    assert accepted({"prompt": "x", "maxCostUsd": 0.0001}, context=TOLD).max_cost_usd == 0.0001
 
 
 def test_a_limit_that_nobody_could_keep_is_refused():
     """Without a price it would be a promise of nothing."""
     body = {"options": {"model": "claude-opus-9"}, "maxCostUsd": 5}
 
-    assert "no price is known for claude-opus-9" in refused(body, told=TOLD)["maxCostUsd"]
+    assert "no price is known for claude-opus-9" in refused(body, context=TOLD)["maxCostUsd"]
 
 
 def test_an_unknown_price_is_a_warning():
-    [warning] = taken({"options": {"model": "claude-opus-9"}}, told=TOLD).warnings
+    [warning] = accepted({"options": {"model": "claude-opus-9"}}, context=TOLD).warnings
 
     assert "costUsd is null" in warning
 
 
 def test_a_batch_may_cost_twice_as_much_before_it_is_refused():
-    told = defaults(prices=load_prices(None), not_yet={})
+    context = an_intake_context(prices=load_prices(None))
 
-    assert "maxCostUsd" in refused({"prompt": LONG, "maxCostUsd": 0.02}, told=told)
-    assert taken({"prompt": LONG, "maxCostUsd": 0.02, "mode": "batch"}, told=told).max_cost_usd == 0.02
+    assert "maxCostUsd" in refused({"prompt": LONG, "maxCostUsd": 0.02}, context=context)
+    assert accepted({"prompt": LONG, "maxCostUsd": 0.02, "mode": "batch"}, context=context).max_cost_usd == 0.02
 
 
 def test_what_it_goes_on_from_is_the_workers_to_count():
     """The model may come from there, too."""
-    assert taken({"prompt": LONG, "maxCostUsd": 0.001, "continueFrom": "earlier"}, told=TOLD).max_cost_usd == 0.001
+    assert (
+        accepted({"prompt": LONG, "maxCostUsd": 0.001, "continueFrom": "earlier"}, context=TOLD).max_cost_usd == 0.001
+    )

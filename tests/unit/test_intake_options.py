@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.support.intake import defaults, refused, taken
+from tests.support.intake import accepted, an_intake_context, refused
 
 
 def options(**given):
-    return taken({"options": given}).request["options"]
+    return accepted({"options": given}).request["options"]
 
 
 @pytest.mark.parametrize(
@@ -46,14 +46,16 @@ def test_a_wrong_option_is_named_with_its_cure(given, field, words):
 @pytest.mark.parametrize("temperature", [0, 0.5, 1, "0.7", 1.0])
 def test_a_temperature_is_dropped_with_a_warning(temperature):
     """No model takes it any more, and every old scenario sends it."""
-    submission = taken({"options": {"temperature": temperature}})
+    submission = accepted({"options": {"temperature": temperature}})
 
     assert submission.request["options"] == {"model": "claude-sonnet-5-5", "maxTokens": 4096}
     assert "options.temperature was ignored" in submission.warnings[-1]
 
 
 def test_a_retired_model_is_answered_by_the_default():
-    submission = taken({"options": {"model": "claude-3-5-sonnet-20241022"}}, told=defaults(model="claude-haiku-5-5"))
+    submission = accepted(
+        {"options": {"model": "claude-3-5-sonnet-20241022"}}, context=an_intake_context(model="claude-haiku-5-5")
+    )
 
     assert submission.model == submission.request["options"]["model"] == "claude-haiku-5-5"
     assert "claude-3-5-sonnet-20241022" in submission.warnings[0]
@@ -68,7 +70,7 @@ def test_raw_fields_go_along_as_they_are():
 
 def test_a_raw_model_is_the_one_that_is_asked():
     """It is merged last, so limits and prices go by it."""
-    submission = taken({"options": {"model": "smart", "raw": {"model": "claude-new-7"}}})
+    submission = accepted({"options": {"model": "smart", "raw": {"model": "claude-new-7"}}})
 
     assert submission.model == submission.request["options"]["model"] == "claude-new-7"
     assert submission.chosen_model and "raw" not in submission.request["options"]
@@ -85,7 +87,7 @@ def test_a_raw_model_is_the_one_that_is_asked():
 )
 def test_a_raw_model_is_an_alias_or_gone_as_any_other(named, asked, said):
     """The 202 says it, and not only the callback; what is new upstream goes through as it is."""
-    submission = taken({"options": {"raw": {"model": named, "service_tier": "auto"}}})
+    submission = accepted({"options": {"raw": {"model": named, "service_tier": "auto"}}})
 
     assert submission.model == asked
     assert submission.request["options"]["raw"] == {"service_tier": "auto"}
@@ -93,28 +95,30 @@ def test_a_raw_model_is_an_alias_or_gone_as_any_other(named, asked, said):
 
 
 def test_a_schema_is_judged_by_who_knows_schemas():
-    told = defaults(check_schema=lambda schema: None if schema.get("type") == "object" else "is no JSON Schema: …")
+    context = an_intake_context(
+        check_schema=lambda schema: None if schema.get("type") == "object" else "is no JSON Schema: …"
+    )
 
-    assert taken({"options": {"outputSchema": {"type": "object"}}}, told=told)
-    assert refused({"options": {"outputSchema": {"type": 5}}}, told=told) == {
+    assert accepted({"options": {"outputSchema": {"type": "object"}}}, context=context)
+    assert refused({"options": {"outputSchema": {"type": 5}}}, context=context) == {
         "options.outputSchema": "is no JSON Schema: …"
     }
 
 
 def test_fallback_models_are_resolved_like_the_first_and_asked_once_each():
     given = ["smart", "claude-2.1", "claude-opus-5-5", "claude-opus-5"]
-    options = taken({"options": {"fallbackModels": given}}).request["options"]
+    options = accepted({"options": {"fallbackModels": given}}).request["options"]
     assert options["fallbackModels"] == ["claude-opus-5-5", "claude-opus-5"]
 
-    set_for_all = defaults(fallback_models=("cheap", "claude-sonnet-5-5"))
-    assert taken({}, told=set_for_all).request["options"]["fallbackModels"] == ["claude-haiku-5-5"]
-    own = taken({"options": {"fallbackModels": "claude-opus-5, smart"}}, told=set_for_all)
+    set_for_all = an_intake_context(fallback_models=("cheap", "claude-sonnet-5-5"))
+    assert accepted({}, context=set_for_all).request["options"]["fallbackModels"] == ["claude-haiku-5-5"]
+    own = accepted({"options": {"fallbackModels": "claude-opus-5, smart"}}, context=set_for_all)
     assert own.request["options"]["fallbackModels"] == ["claude-opus-5", "claude-opus-5-5"]
 
 
 def test_a_fallback_of_the_settings_that_is_no_model_is_said_to_whoever_asks():
     """A gateway's list may know it tomorrow, so the start is not refused for it."""
-    [warning] = taken({}, told=defaults(fallback_models=("house-large",))).warnings
+    [warning] = accepted({}, context=an_intake_context(fallback_models=("house-large",))).warnings
 
     assert "RELAY_FALLBACK_MODELS names house-large" in warning
 

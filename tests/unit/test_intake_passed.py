@@ -8,14 +8,14 @@ import pytest
 
 from claude_relay.core.intake import parse_options
 from claude_relay.services.bulk import parse_retry_options
-from tests.support.intake import NOW, defaults, refused, taken
+from tests.support.intake import NOW, accepted, an_intake_context, refused
 
 SEARCH = {"type": "web_search_20260209", "name": "web_search"}
 
 
 def sent(**options: Any) -> dict[str, Any]:
     """What of it goes through."""
-    return taken({"options": options}).request["options"].get("raw", {})
+    return accepted({"options": options}).request["options"].get("raw", {})
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_wrong_one_is_named_as_it_was_written(given: dict[str, Any], field: st
 def test_what_the_api_has_dropped_is_dropped_with_a_word(name: str) -> None:
     """A blueprint of old still gets its answer, wherever it says it."""
     for given in ({name: 1}, {"raw": {name: 1}} if "_" in name else {name: 1}):
-        submission = taken({"options": given})
+        submission = accepted({"options": given})
         [warning] = submission.warnings
         assert "no longer takes it" in warning and name in warning
         assert name not in str(submission.request)
@@ -68,13 +68,13 @@ def test_what_the_api_has_dropped_is_dropped_with_a_word(name: str) -> None:
 
 def test_they_are_part_of_what_makes_a_repeat() -> None:
     bodies = [{"options": {"thinking": word}} for word in ("adaptive", "disabled", "adaptive")]
-    one, other, again = (taken(body).body_hash for body in bodies)
+    one, other, again = (accepted(body).body_hash for body in bodies)
 
     assert one == again != other
 
 
 def test_a_retry_may_name_them_too() -> None:
-    read, _ = parse_options({"tools": [SEARCH]}, now=NOW, defaults=defaults())
+    read, _ = parse_options({"tools": [SEARCH]}, now=NOW, context=an_intake_context())
 
     assert read["raw"] == {"tools": [SEARCH]}
 
@@ -82,4 +82,4 @@ def test_a_retry_may_name_them_too() -> None:
 def test_a_retry_replaces_raw_whole_and_takes_its_model() -> None:
     given = {"raw": {"model": "smart", "temperature": 1}}
 
-    assert parse_retry_options(given, defaults()) == {"model": "claude-opus-5-5", "raw": {}}
+    assert parse_retry_options(given, an_intake_context()) == {"model": "claude-opus-5-5", "raw": {}}

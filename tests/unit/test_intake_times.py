@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.intake.times import rfc_3339
-from tests.support.intake import NOW, everything, refused, taken
+from tests.support.intake import NOW, accepted, an_intake_context, refused
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_it_reads_what_the_standard_library_writes(moment, minutes):
     ],
 )
 def test_a_job_may_be_told_to_wait(body, at):
-    submission = taken(body)
+    submission = accepted(body)
 
     assert (submission.run_at, submission.warnings) == (at, ())
 
 
 def test_a_start_in_the_past_is_now_and_says_so():
-    submission = taken({"runAt": "2020-01-01T00:00:00Z"})
+    submission = accepted({"runAt": "2020-01-01T00:00:00Z"})
 
     assert submission.run_at == NOW
     assert "runAt is in the past" in submission.warnings[0]
@@ -103,18 +103,18 @@ def test_a_start_in_the_past_is_now_and_says_so():
     ],
 )
 def test_a_time_that_makes_no_sense_is_refused_in_words(body, field, words):
-    [(named, problem)] = refused(body, told=everything()).items()
+    [(named, problem)] = refused(body, context=an_intake_context()).items()
 
     assert named == field and words in problem
 
 
 @pytest.mark.parametrize(("text", "at"), [("30m", NOW + 1800), ("2026-11-23T00:00:00Z", NOW + 86_400)])
 def test_a_deadline_is_a_time_or_a_length_of_time(text, at):
-    submission = taken({"deadline": text, "needBy": text}, told=everything())
+    submission = accepted({"deadline": text, "needBy": text}, context=an_intake_context())
 
     assert (submission.deadline_at, submission.need_by) == (at, at)
 
 
 def test_without_a_deadline_there_is_none_that_was_asked_for():
     """The default one stands still while the job cannot run, so it is not a time of the caller's."""
-    assert taken({}).deadline_at is None
+    assert accepted({}).deadline_at is None

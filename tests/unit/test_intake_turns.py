@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.intake import refused, taken
+from tests.support.intake import accepted, refused
 
 USER = {"role": "user", "content": "Hei"}
 CLAUDE = {"role": "assistant", "content": "Hei du"}
@@ -19,7 +19,7 @@ CLAUDE = {"role": "assistant", "content": "Hei du"}
     ],
 )
 def test_turns_are_kept_as_they_are(messages, letters):
-    submission = taken({"messages": messages})
+    submission = accepted({"messages": messages})
 
     assert submission.request["messages"] == messages and "prompt" not in submission.request
     assert submission.prompt_length == letters
@@ -54,5 +54,5 @@ def test_a_prompt_and_turns_together_are_a_problem():
 
 
 def test_an_empty_prompt_beside_turns_is_an_absent_one():
-    assert taken({"prompt": "", "messages": [USER]}).request["messages"] == [USER]
-    assert taken({"prompt": "Hei", "messages": []}).request["prompt"] == "Hei"
+    assert accepted({"prompt": "", "messages": [USER]}).request["messages"] == [USER]
+    assert accepted({"prompt": "Hei", "messages": []}).request["prompt"] == "Hei"

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.intake.webhook import RESERVED, url_problem
-from tests.support.intake import defaults, refused, taken
+from tests.support.intake import accepted, an_intake_context, refused
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from tests.support.intake import defaults, refused, taken
     ],
 )
 def test_an_address_is_kept_as_it_is(url):
-    assert taken({"webhookUrl": url}).webhook_url == url
+    assert accepted({"webhookUrl": url}).webhook_url == url
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_guard_has_its_say_about_what_is_well_formed():
         return "must not be a private address"
 
     body = {"webhookUrl": "http://10.0.0.1/", "failureWebhookUrl": "nonsense"}
-    problems = refused(body, told=defaults(check_url=check))
+    problems = refused(body, context=an_intake_context(check_url=check))
 
     assert problems["webhookUrl"] == "must not be a private address"
     assert asked == ["http://10.0.0.1/"]
@@ -92,7 +92,7 @@ def test_the_guard_has_its_say_about_what_is_well_formed():
 def test_headers_are_kept_by_their_names():
     headers = {"x-make-apikey": " key ", "Authorization": "Bearer é", "X-Empty": "", "x-null": None}
 
-    assert taken({"webhookHeaders": headers}).webhook_headers == {
+    assert accepted({"webhookHeaders": headers}).webhook_headers == {
         "x-make-apikey": "key",
         "Authorization": "Bearer é",
     }
@@ -138,7 +138,7 @@ def test_a_headers_value_is_never_shown():
 def test_ten_headers_are_taken_and_no_more():
     ten = {f"x-{number}": "v" for number in range(10)}
 
-    assert len(taken({"webhookHeaders": ten}).webhook_headers) == 10
+    assert len(accepted({"webhookHeaders": ten}).webhook_headers) == 10
     assert "at most 10" in refused({"webhookHeaders": {**ten, "x-10": "v"}})["webhookHeaders"]
 
 

@@ -16,7 +16,7 @@ from claude_relay.claude.schema import schema_problem as schema_fault
 from claude_relay.cli.main import VERBS, cli
 from claude_relay.config import OPTIONS
 from claude_relay.core.intake import parse
-from tests.support.intake import NOW, defaults
+from tests.support.intake import NOW, an_intake_context
 from tests.test_contract import OPEN_ROUTES, OPEN_VERBS
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +111,7 @@ def test_what_the_guide_says_to_put_into_the_body_is_taken_as_it_stands() -> Non
     whole = body.replace("{{3.json}}", '"Hei"').replace("…", "x")
     for one in more:
         text = f"{whole[:-1]}, {one.replace('…', 'x.example/f')}}}"
-        read = parse(json.loads(text), now=NOW, defaults=defaults(check_schema=schema_fault))
+        read = parse(json.loads(text), now=NOW, context=an_intake_context(check_schema=schema_fault))
         assert read.warnings == ()
         assert read.request["options"]["maxTokens"] == 8000 and read.group == "faktura"
 

@@ -32,7 +32,7 @@ class LocalClient:
 
     def submit(self, body: Any) -> dict[str, Any]:
         """The body of the 202."""
-        submission = parse(body, now=time.time(), defaults=self._defaults())
+        submission = parse(body, now=time.time(), context=self._defaults())
         return accepted_body(self._relay, self._relay.submit(submission))
 
     def estimate(self, body: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ else: what is read differently from how it was written is said in a warning.
 """
 
 from .body import parse, parse_options
-from .context import NOT_YET, IntakeContext
+from .context import IntakeContext
 from .form import from_form
 
-__all__ = ["NOT_YET", "IntakeContext", "from_form", "parse", "parse_options"]
+__all__ = ["IntakeContext", "from_form", "parse", "parse_options"]

@@ -51,7 +51,7 @@ _BESIDE_OPTIONS = {name: f"{name}, outside options" for name in FIELDS if name !
 
 
 def parse(
-    body: object, *, now: float, defaults: IntakeContext, idempotency_key: str | None = None, form: bool = False
+    body: object, *, now: float, context: IntakeContext, idempotency_key: str | None = None, form: bool = False
 ) -> Submission:
     """
     What the caller asks for, or `InvalidRequest` with all that is wrong with it.
@@ -66,25 +66,23 @@ def parse(
     notes = Diagnostics(form=form)
     fields = Fields(body, notes)
     turns, letters = read_messages(fields)
-    webhook_url = read_url(fields, "webhookUrl", defaults)
-    failure_webhook_url = read_url(fields, "failureWebhookUrl", defaults)
+    webhook_url = read_url(fields, "webhookUrl", context)
+    failure_webhook_url = read_url(fields, "failureWebhookUrl", context)
     webhook_headers = read_headers(fields)
     request_id = read_request_id(fields, idempotency_key)
-    options = _read_options(fields, defaults, now=now)
-    files = read_files(fields, defaults)
+    options = _read_options(fields, context, now=now)
+    files = read_files(fields, context)
     model = options["model"]
-    for index, problem in unreadable_file(files, defaults.catalogue.listed(model)):
+    for index, problem in unreadable_file(files, context.catalogue.listed(model)):
         fields.problem(f"files[{index}]", problem)
-    earlier = _unless_lacking(fields, "continueFrom", defaults) and fields.name(
-        "continueFrom", REQUEST_ID, REQUEST_ID_RULE
-    )
-    mode, need_by = read_mode(fields, defaults, model=model, options=options, now=now)
+    earlier = fields.name("continueFrom", REQUEST_ID, REQUEST_ID_RULE)
+    mode, need_by = read_mode(fields, context, model=model, options=options, now=now)
     run_at = read_start(fields, now=now)
     deadline_at = _read_deadline(fields, run_at, now=now)
     priority = fields.number("priority", low=0, high=86_400)
     group = fields.name("group", GROUP, "1 to 64 of A-Z a-z 0-9 . _ -")
     metadata = _read_metadata(fields)
-    max_cost_usd = _read_max_cost(fields) if _unless_lacking(fields, "maxCostUsd", defaults) else None
+    max_cost_usd = _read_max_cost(fields)
     on_interrupt = fields.word("onInterrupt", [each.value for each in OnInterrupt])
     retain = fields.word("retain", [each.value for each in Retain])
     fields.unknown(FIELDS, elsewhere=_OPTIONS_OF)
@@ -94,8 +92,8 @@ def parse(
         request["files"] = files
     if earlier:
         request["continueFrom"] = earlier
-    if defaults.prices is not None and not notes.problems:
-        check_max_cost(request, model=model, mode=mode, limit=max_cost_usd, prices=defaults.prices, notes=notes)
+    if context.prices is not None and not notes.problems:
+        check_max_cost(request, model=model, mode=mode, limit=max_cost_usd, prices=context.prices, notes=notes)
     if notes.problems:
         raise InvalidRequest(problems=notes.problems)
 
@@ -126,22 +124,22 @@ def parse(
 
 
 def parse_options(
-    options: object, *, now: float, defaults: IntakeContext, form: bool = False
+    options: object, *, now: float, context: IntakeContext, form: bool = False
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The options alone, as a retry may replace them, and the warnings that go with them."""
     _must_be_whole(options)
     notes = Diagnostics(form=form)
-    read = _read_options(Fields({"options": options}, notes), defaults, now=now)
+    read = _read_options(Fields({"options": options}, notes), context, now=now)
     if notes.problems:
         raise InvalidRequest(problems=notes.problems)
 
     return read, tuple(notes.warnings)
 
 
-def _read_options(fields: Fields, defaults: IntakeContext, *, now: float) -> dict[str, Any]:
+def _read_options(fields: Fields, context: IntakeContext, *, now: float) -> dict[str, Any]:
     inner = Fields(fields.object("options") or {}, fields.notes, at="options")
     inner.unknown((*OPTIONS, *CHECK_ONLY), elsewhere=_BESIDE_OPTIONS)
-    options = read_options(inner, defaults, now=now)
+    options = read_options(inner, context, now=now)
     fields.clean["options"] = inner.clean
 
     return options
@@ -171,15 +169,6 @@ def _read_max_cost(fields: Fields) -> float | None:
         fields.problem("maxCostUsd", "must be more than 0")
 
     return cost
-
-
-def _unless_lacking(fields: Fields, name: str, defaults: IntakeContext) -> bool:
-    """Whether to read a field at all; asking for what is not built yet is a problem, never silence."""
-    lacking = defaults.lacks(name) if fields.given(name) is not None else None
-    if lacking:
-        fields.problem(name, lacking)
-
-    return lacking is None
 
 
 def _must_be_whole(value: object) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ..models.catalog import BUILT_IN, ModelCatalog
 from ..money.prices import PriceList
-
-#: Fields that are part of the contract and not built yet, with the word for what they will bring.
-NOT_YET: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,15 +25,8 @@ class IntakeContext:
     max_tokens: int = 4096
     prices: PriceList | None = None
     fallback_models: tuple[str, ...] = ()
-    not_yet: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
 
     @property
     def catalogue(self) -> ModelCatalog:
         """What is known of the models just now."""
         return self.model_catalog()
-
-    def lacks(self, feature: str) -> str | None:
-        """The problem with asking for something that this version cannot do yet; silence would be a broken promise."""
-        belongs_to = self.not_yet.get(feature)
-
-        return f"is not available in this version: it belongs to {belongs_to}" if belongs_to else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import Problem
 from ..text.json_values import safe_quote
-from .suggestions import suggest
+from ..text.suggestions import suggest
 
 #: More than these help nobody, and a hostile body could have a million.
 MOST_PROBLEMS = 100

@@ -25,7 +25,7 @@ _FILE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 
 
-def read_files(fields: Fields, defaults: IntakeContext) -> list[dict[str, Any]]:
+def read_files(fields: Fields, context: IntakeContext) -> list[dict[str, Any]]:
     """Each as `{"data" | "url" | "fileId", "mediaType", "name"}`, the data as plain base64."""
     given = fields.array("files")
     if given is None:
@@ -34,13 +34,13 @@ def read_files(fields: Fields, defaults: IntakeContext) -> list[dict[str, Any]]:
         fields.problem("files", f"holds {len(given):,} files: at most {MOST_FILES} are taken")
         return []
 
-    files = [_read(entry, fields, f"files[{index}]", defaults) for index, entry in enumerate(given)]
+    files = [_read(entry, fields, f"files[{index}]", context) for index, entry in enumerate(given)]
     fields.clean["files"] = files
 
     return files
 
 
-def _read(entry: object, parent: Fields, at: str, defaults: IntakeContext) -> dict[str, Any]:
+def _read(entry: object, parent: Fields, at: str, context: IntakeContext) -> dict[str, Any]:
     if not isinstance(entry, dict):
         parent.problem(at, f'must be an object such as {{"data": "…", "name": "faktura.pdf"}}: this is {kind(entry)}')
         return {}
@@ -53,16 +53,11 @@ def _read(entry: object, parent: Fields, at: str, defaults: IntakeContext) -> di
         parent.problem(at, f"needs exactly one of {', '.join(_SOURCES)}{both}")
         return {}
 
-    lacking = defaults.lacks(f"files[].{sources[0]}")
-    if lacking:
-        fields.problem(sources[0], lacking)
-        return {}
-
     declared = _declared(fields)
     if sources == ["data"]:
         _read_data(fields, declared)
     elif sources == ["url"]:
-        read_url(fields, "url", defaults)
+        read_url(fields, "url", context)
     else:
         fields.name("fileId", _FILE_ID, "the id of a stored file")
     _read_name(fields)

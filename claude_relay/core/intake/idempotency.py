@@ -44,7 +44,7 @@ def body_hash(clean: Mapping[str, Any]) -> str:
     """
     The same for the same request, whether it came as JSON or as a form and in whatever order; without its id.
 
-    Made of what the caller wrote, not of what became of it: the same body later, or under other defaults, is a repeat.
+    Made of what the caller wrote, not of what became of it: the same body later, or under other context, is a repeat.
     """
     asked = {name: value for name, value in clean.items() if name != "requestId"}
     text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -13,18 +13,11 @@ MODES = ("live", "batch", "auto")
 
 
 def read_mode(
-    fields: Fields, defaults: IntakeContext, *, model: str, options: Mapping[str, Any], now: float
+    fields: Fields, context: IntakeContext, *, model: str, options: Mapping[str, Any], now: float
 ) -> tuple[str, float | None]:
     """The mode, and by when it is needed; what can be done in no batch is live, and said."""
     mode = fields.word("mode", MODES) or "live"
-    if lacking := defaults.lacks(f"mode: {mode}"):
-        fields.problem("mode", lacking)
-    need_by = None
-    if fields.given("needBy") is not None:
-        if lacking := defaults.lacks("needBy"):
-            fields.problem("needBy", lacking)
-        else:
-            need_by = read_end(fields, "needBy", now=now)
+    need_by = read_end(fields, "needBy", now=now)
 
     warn = fields.notes.warn
     if need_by is not None and mode != "auto":
@@ -34,7 +27,7 @@ def read_mode(
     if mode == "live":
         return mode, need_by
 
-    listed = defaults.catalogue.listed(model)
+    listed = context.catalogue.listed(model)
     if listed is not None and listed.supports("batch") is False:
         warn(f"{model} is not offered in batches, so that this job is called live, at the full price")
         return "live", None

@@ -30,14 +30,14 @@ OPTIONS = (
 CHECK_ONLY = (*(name for name in PASSTHROUGH if name not in CAMEL_CASE), *REMOVED)
 
 
-def read_options(fields: Fields, defaults: IntakeContext, *, now: float) -> dict[str, Any]:
+def read_options(fields: Fields, context: IntakeContext, *, now: float) -> dict[str, Any]:
     """What is stored for the call: the model resolved, limits filled in, and nothing that the API no longer takes."""
     raw = read_passthrough(fields) | (_read_raw(fields) or {})
     options: dict[str, Any] = {
-        "model": _read_model(fields, raw, defaults, now=now),
-        "maxTokens": fields.number("maxTokens", low=1, whole=True) or defaults.max_tokens,
+        "model": _read_model(fields, raw, context, now=now),
+        "maxTokens": fields.number("maxTokens", low=1, whole=True) or context.max_tokens,
         "systemPrompt": fields.text("systemPrompt"),
-        "outputSchema": _read_schema(fields, defaults),
+        "outputSchema": _read_schema(fields, context),
         "effort": fields.word("effort", EFFORTS),
         "raw": {name: value for name, value in raw.items() if name != "model"} or None,
     }
@@ -46,21 +46,21 @@ def read_options(fields: Fields, defaults: IntakeContext, *, now: float) -> dict
 
     given = {name: value for name, value in options.items() if value is not None}
     model = given["model"]
-    if others := _read_fallbacks(fields, defaults, model, now=now):
+    if others := _read_fallbacks(fields, context, model, now=now):
         given["fallbackModels"] = others
 
-    return fit_request(given, defaults.catalogue.listed(model), fields.notes)
+    return fit_request(given, context.catalogue.listed(model), fields.notes)
 
 
-def _read_model(fields: Fields, raw: Mapping[str, Any], defaults: IntakeContext, *, now: float) -> str:
+def _read_model(fields: Fields, raw: Mapping[str, Any], context: IntakeContext, *, now: float) -> str:
     """
     The one that `raw` names, as that is merged last, else `options.model`.
 
     Both may be an alias, or the name of a model that is gone. What is no known name at all is asked as it is, but only
     in `raw`, where whatever is new upstream has its place.
     """
-    known: dict[str, Any] = dict(default=defaults.model, catalogue=defaults.catalogue, now=now)
-    model, warnings = defaults.model, tuple[str, ...]()
+    known: dict[str, Any] = dict(default=context.model, catalogue=context.catalogue, now=now)
+    model, warnings = context.model, tuple[str, ...]()
     try:
         model, warnings = resolve(fields.text("model"), **known)
     except ValueError as exc:
@@ -77,20 +77,20 @@ def _read_model(fields: Fields, raw: Mapping[str, Any], defaults: IntakeContext,
     return model
 
 
-def _read_fallbacks(fields: Fields, defaults: IntakeContext, model: str, *, now: float) -> list[str]:
+def _read_fallbacks(fields: Fields, context: IntakeContext, model: str, *, now: float) -> list[str]:
     """The models to turn to, resolved like the first one; what comes twice is asked once."""
     value = fields.given("fallbackModels")
     if isinstance(value, str):  # as a form has it
         fields.clean["fallbackModels"] = value = [word.strip() for word in value.split(",") if word.strip()]
     elif value is not None:
         value = fields.array("fallbackModels")
-    names = defaults.fallback_models if value is None else value
+    names = context.fallback_models if value is None else value
     found: list[str] = []
     for index, name in enumerate(names):
         try:
             if not isinstance(name, str):
                 raise ValueError(f"must be the id of a model: this is {kind(name)}")
-            other, _ = resolve(name, default=defaults.model, catalogue=defaults.catalogue, now=now)
+            other, _ = resolve(name, default=context.model, catalogue=context.catalogue, now=now)
         except ValueError as exc:
             if value is not None:
                 fields.problem(f"fallbackModels[{index}]", str(exc))
@@ -107,9 +107,9 @@ def _read_fallbacks(fields: Fields, defaults: IntakeContext, model: str, *, now:
     return found[:MOST_FALLBACKS]
 
 
-def _read_schema(fields: Fields, defaults: IntakeContext) -> dict[str, Any] | None:
+def _read_schema(fields: Fields, context: IntakeContext) -> dict[str, Any] | None:
     schema = fields.object("outputSchema")
-    fault = None if schema is None else defaults.check_schema(schema)
+    fault = None if schema is None else context.check_schema(schema)
     if fault:
         fields.problem("outputSchema", fault)
 

@@ -45,13 +45,13 @@ RESERVED = {
 }
 
 
-def read_url(fields: Fields, name: str, defaults: IntakeContext) -> str | None:
+def read_url(fields: Fields, name: str, context: IntakeContext) -> str | None:
     """An http(s) address that may be called, as far as can be said without asking the network."""
     text = fields.text(name)
     if text is None:
         return None
 
-    problem = url_problem(text) or defaults.check_url(text)
+    problem = url_problem(text) or context.check_url(text)
     if problem:
         fields.problem(name, problem)
         return None
