@@ -8,16 +8,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import claude_relay
-from claude_relay.core.text.suggestions import suggest
-from claude_relay.errors import ConfigError
-
+from ..core.text.suggestions import suggest
+from ..errors import ConfigError
 from .option import Option
 from .settings import SettingOrigin, Settings
 from .sources import Source, credentials, env_file, with_key_files
 from .table import OPTIONS
 from .urls import default_store, store_path
 
+PACKAGE = Path(__file__).parents[1]
 DOTENV = Path(".env")
 ETC = Path("/etc/claude-relay/claude-relay.env")
 
@@ -61,7 +60,7 @@ def load(
 
     if faults:
         raise ConfigError(faults)
-    usual = default_store(Path(claude_relay.__file__).parent, Path.cwd())
+    usual = default_store(PACKAGE, Path.cwd())
     values.setdefault("store", usual)
 
     return Settings(

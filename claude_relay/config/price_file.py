@@ -7,8 +7,8 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from claude_relay.core.money.prices import PriceList, read_prices
-from claude_relay.errors import ConfigError
+from ..core.money.prices import PriceList, read_prices
+from ..errors import ConfigError
 
 #: A price list has some kilobytes; a file of another kind should not be read whole.
 _LARGEST = 1_000_000

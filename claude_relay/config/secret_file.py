@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from claude_relay.errors import ConfigError
-
+from ..errors import ConfigError
 from .sources import env_file
 
 

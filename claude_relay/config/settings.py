@@ -10,8 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
-from claude_relay.errors import ConfigError
-
+from ..errors import ConfigError
 from . import postgres
 from .option import Option
 from .sources import CREDENTIALS

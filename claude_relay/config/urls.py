@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from . import postgres
-from .parsers import words
+from .parsers import comma_list
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
@@ -51,7 +51,7 @@ def webhook_url(text: str) -> str:
 
 def origins(text: str) -> tuple[str, ...]:
     """Web origins (scheme, host and port), or `*` alone."""
-    listed = tuple(word.rstrip("/") for word in words(text))
+    listed = tuple(word.rstrip("/") for word in comma_list(text))
     if "*" in listed:
         if len(listed) > 1:
             raise ValueError("write * alone, or the origins without it")
@@ -83,7 +83,7 @@ def proxy(text: str) -> str:
 
 def private(text: str) -> tuple[str, ...]:
     """Hosts, host:port pairs and networks that a webhook may reach though they are private."""
-    return tuple(dict.fromkeys(_exception(word.lower()) for word in words(text)))
+    return tuple(dict.fromkeys(_exception(word.lower()) for word in comma_list(text)))
 
 
 def _exception(word: str) -> str:

@@ -17,9 +17,8 @@ import threading
 from pathlib import Path
 from typing import IO, Protocol
 
-from claude_relay.core.text.redaction import Redactor
-from claude_relay.errors import ConfigError
-
+from ..core.text.redaction import Redactor
+from ..errors import ConfigError
 from .formats import LEVELS, ConsoleFormat, JournalFormat, JsonFormat
 from .handlers import ConsoleHandler, JournalHandler, LineFileHandler, SafeHandler
 

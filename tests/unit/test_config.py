@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import claude_relay
-from claude_relay.config import OPTIONS, Rate, Settings
+from claude_relay.config import OPTIONS, Rate, Settings, loader
 from claude_relay.config import load as load_settings
 from claude_relay.config.urls import default_store
+from claude_relay.core.policy import Policy
 from claude_relay.errors import ConfigError
+from claude_relay.wiring.stores import policy
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
 OLD_SECRET = "whsec_" + base64.b64encode(b"o" * 64).decode()
@@ -124,10 +125,10 @@ def test_a_good_value_is_read(name, text, value):
         ("ANTHROPIC_BASE_URL", "http://host:99999", "brackets or its port"),
         ("RELAY_RATE_LIMIT", "100", "100/15m, or off"),
         ("RELAY_CALL_TIMEOUT", "30", "needs its unit"),
-        ("RELAY_CALL_TIMEOUT", "0", "above nought"),
+        ("RELAY_CALL_TIMEOUT", "0", "above zero"),
         ("RELAY_ACK_REMIND", "soon", "or off"),
         ("RELAY_WEBHOOK_SCHEDULE", "5s;10s", "such as 90s"),
-        ("RELAY_WEBHOOK_SCHEDULE", ",", "1 to 100 delays"),
+        ("RELAY_WEBHOOK_SCHEDULE", ",", "1 to 100 comma-separated delays"),
         ("RELAY_BATCH_POLL", "60s,5s", "5s,60s"),
         ("RELAY_METRICS_PUBLIC", "2", "yes or no"),
         ("RELAY_PROVIDER", "openai", "anthropic or sandbox"),
@@ -382,7 +383,7 @@ class TestStore:
     def test_load_asks_where_it_stands(self, tmp_path, monkeypatch):
         root = tmp_path / "checkout"
         (root / ".git").mkdir(parents=True)
-        monkeypatch.setattr(claude_relay, "__file__", str(root / "claude_relay/__init__.py"))
+        monkeypatch.setattr(loader, "PACKAGE", root / "claude_relay")
         monkeypatch.chdir(root)
 
         assert load().store_path == root / "data/relay.db"
@@ -392,3 +393,10 @@ def test_whoever_talks_to_another_relay_needs_no_settings_of_this_machine(tmp_pa
     unreadable = tmp_path
 
     assert load({"RELAY_URL": "https://relay.example.com"}, etc=unreadable).url == "https://relay.example.com"
+
+
+def test_the_policy_has_the_settings_values_by_name():
+    assert policy(Settings()) == Policy(model=Settings().model)
+
+    other = policy(Settings(lease=7.0, webhook_timeout=45.0, retention=3.0))
+    assert (other.lease, other.webhook_lease, other.retention) == (7.0, 90.0, 3.0)
