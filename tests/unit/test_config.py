@@ -137,11 +137,11 @@ def test_a_good_value_is_read(name, text, value):
         ("RELAY_TRUSTED_PROXY", "10.0.0.0/8", "the proxy's IP address"),
         ("RELAY_STORE", "mysql://h/db", "SQLite or PostgreSQL"),
         ("RELAY_STORE", "sqlite://relay.db", "sqlite:////var/lib"),
-        ("RELAY_STORE", "sqlite:///:memory:", "a file that stays"),
+        ("RELAY_STORE", "sqlite:///:memory:", "a permanent file"),
         ("RELAY_STORE", "redis:x", "write a path"),
         ("RELAY_ALLOW_PRIVATE_URLS", "*", "everything cannot be allowed"),
         ("RELAY_ALLOW_PRIVATE_URLS", "0.0.0.0/0", "everything cannot be allowed"),
-        ("RELAY_ALLOW_PRIVATE_URLS", "http://localhost", "hosts, not addresses"),
+        ("RELAY_ALLOW_PRIVATE_URLS", "http://localhost", "hosts, not URLs"),
         ("RELAY_ALLOW_PRIVATE_URLS", "10.1.2.3/16", "its first address"),
         ("RELAY_ALLOW_PRIVATE_URLS", "user@host", "host:port"),
     ],
@@ -192,7 +192,7 @@ def test_every_fault_is_told_at_once():
 def test_a_misspelt_name_is_told_what_it_meant(wrong, meant):
     [fault] = faults({wrong: ""})
 
-    assert fault == f"{wrong} in the environment is no setting: did you mean {meant}?"
+    assert fault == f"{wrong} in the environment is not a setting: did you mean {meant}?"
 
 
 def test_control_characters_in_a_value_stay_out_of_the_terminal():
@@ -248,7 +248,7 @@ class TestSources:
     def test_unknown_names_count_in_files_too(self, tmp_path):
         (tmp_path / ".env").write_text("RELAY_MODLE=x\nSOMEBODY_ELSES=1\n")
 
-        assert faults(dotenv=Path(".env")) == ("RELAY_MODLE in .env is no setting: did you mean RELAY_MODEL?",)
+        assert faults(dotenv=Path(".env")) == ("RELAY_MODLE in .env is not a setting: did you mean RELAY_MODEL?",)
 
     def test_a_file_that_cannot_be_read_is_a_fault(self, tmp_path):
         [fault] = faults(etc=tmp_path)
