@@ -203,7 +203,7 @@ def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock
     relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
     later = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"))
     [gone] = hand_in(later, "three", "one")
-    assert "claude-haiku-4-5 was retired" in gone and "claude-sonnet-5-5 is asked instead" in gone
+    assert "claude-haiku-4-5 was retired" in gone and "claude-sonnet-5-5 is used instead" in gone
     assert claim(later).job.model == "claude-sonnet-5-5"
 
 

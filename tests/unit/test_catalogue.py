@@ -156,9 +156,9 @@ def test_a_list_without_lines_is_told_apart_by_price():
     ("name", "model", "says"),
     [
         ("claude-opus-4-6", DEFAULT, "was retired on 2026-11-20"),
-        ("claude-haiku-4-5", "claude-haiku-4-5", "is retired on 2026-12-24"),
-        ("claude-opus-4-1", "claude-opus-4-1", "was to be retired on 2026-11-01"),
-        ("claude-sonnet-4-6", "claude-sonnet-4-6", "names no day yet"),
+        ("claude-haiku-4-5", "claude-haiku-4-5", "will be retired on 2026-12-24"),
+        ("claude-opus-4-1", "claude-opus-4-1", "was due to be retired on 2026-11-01"),
+        ("claude-sonnet-4-6", "claude-sonnet-4-6", "on a day not announced yet"),
         ("claude-opus-9", "claude-opus-9", "is not on Anthropic's list of 2026-11-22"),
         ("claude-3-5-sonnet-20241022", DEFAULT, "was retired"),
     ],
@@ -181,4 +181,4 @@ def test_a_default_that_is_retired_itself_hands_over_to_the_newest_of_its_line()
     assert model == "claude-opus-6" and "claude-opus-4-6 was retired" in warning
 
     model, [warning] = asked("claude-2.1", default="claude-opus-4-6", catalogue=fetched())
-    assert model == "claude-opus-6" and "claude-opus-6 is asked instead" in warning
+    assert model == "claude-opus-6" and "claude-opus-6 is used instead" in warning

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from claude_relay.core.text.durations import LONGEST, format_duration, parse_duration
+from claude_relay.core.text.durations import MAX_DURATION, format_duration, parse_duration
 from claude_relay.core.text.rates import Rate, parse_rate
-from claude_relay.core.text.sizes import LARGEST, format_size, parse_size
+from claude_relay.core.text.sizes import MAX_SIZE, format_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_duration_is_read(text, seconds):
     ["", "s", "-1s", "1x", "1m1h", "1m1m", "1e3s", "nan", "inf", "1.5", "٣s", "1s\n2s", "9" * 400 + "s", "3651d", "1w"],
 )
 def test_what_is_no_duration_is_refused_with_a_cure(text):
-    with pytest.raises(ValueError, match=r"such as|longest"):
+    with pytest.raises(ValueError, match=r"such as|maximum"):
         parse_duration(text)
 
 
@@ -45,7 +45,7 @@ def test_a_bare_number_is_asked_for_its_unit():
         parse_duration("30")
 
 
-@given(st.integers(0, int(LONGEST) * 1_000_000))
+@given(st.integers(0, int(MAX_DURATION) * 1_000_000))
 def test_a_written_duration_reads_back(micros):
     assert parse_duration(format_duration(micros / 1e6)) == micros / 1e6
 
@@ -53,7 +53,7 @@ def test_a_written_duration_reads_back(micros):
 @given(st.text(max_size=80))
 def test_any_text_is_a_bounded_duration_or_a_sentence(text):
     try:
-        assert 0 <= parse_duration(text) <= LONGEST
+        assert 0 <= parse_duration(text) <= MAX_DURATION
     except ValueError as exc:
         assert str(exc)
 
@@ -72,12 +72,12 @@ def test_a_size_is_read(text, size):
 
 @pytest.mark.parametrize("text", ["", "MiB", "-1", "1.5MiB", "1TiB2", "9" * 400, "999999999999999GiB", "4 M"])
 def test_what_is_no_size_is_refused_with_a_cure(text):
-    with pytest.raises(ValueError, match=r"such as|largest"):
+    with pytest.raises(ValueError, match=r"such as|maximum"):
         parse_size(text)
 
 
-@given(st.integers(0, LARGEST))
-@example(LARGEST - 1)
+@given(st.integers(0, MAX_SIZE))
+@example(MAX_SIZE - 1)
 def test_a_written_size_reads_back(size):
     assert parse_size(format_size(size)) == size
 

@@ -313,8 +313,8 @@ def test_any_value_is_a_submission_or_a_refusal(body, key, form):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"needBy": "2h"}, "needBy is only read with mode auto"),
-        ({"needBy": "2h", "mode": "batch"}, "needBy is only read with mode auto"),
+        ({"needBy": "2h"}, "needBy was ignored: it is only read with mode auto"),
+        ({"needBy": "2h", "mode": "batch"}, "needBy was ignored: it is only read with mode auto"),
         ({"mode": "auto"}, "mode auto without needBy is a batch"),
     ],
 )

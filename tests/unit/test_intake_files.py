@@ -63,7 +63,7 @@ def test_a_jpg_is_a_jpeg():
         ({"data": 5}, "files[1].data", "a number"),
         ({"data": "not base64!"}, "files[1].data", "is not base64"),
         ({"data": "JVBERi0xLjcæ"}, "files[1].data", "is not base64"),
-        ({"data": PDF[:-1]}, "files[1].data", "cut off"),
+        ({"data": PDF[:-1]}, "files[1].data", "truncated"),
         ({"data": "===="}, "files[1].data", "is not base64"),
         ({"data": PDF + "=" * 4}, "files[1].data", "is not base64"),
         ({"data": f"data:application/pdf,{PDF}"}, "files[1].data", "without base64"),
@@ -91,7 +91,7 @@ def test_a_file_that_cannot_be_read_is_named_by_its_number(entry, field, words):
 
 def test_twenty_files_are_taken_and_no_more():
     assert len(files(*[{"data": PDF}] * 20)) == 20
-    assert "at most 20" in refused({"files": [{"data": PDF}] * 21})["files"]
+    assert "maximum is 20" in refused({"files": [{"data": PDF}] * 21})["files"]
 
 
 def test_addresses_and_ids_are_kept_for_the_version_that_fetches_them():

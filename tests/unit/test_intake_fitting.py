@@ -43,7 +43,7 @@ def asked(model="claude-haiku-4-5", **options):
         ("claude-haiku-4-5", {"maxTokens": 70_000}, {"maxTokens": 64_000}, "lowered to 64000"),
         ("claude-haiku-4-5", {"raw": {"thinking": {"type": "enabled"}}}, {}, "thinking of the type enabled"),
         ("claude-opus-5-5", {"thinking": "disabled"}, {}, "thinking of the type disabled"),
-        ("claude-opus-5-5", {"raw": {"tool_choice": {"type": "any"}}}, {}, "cannot be made to use a tool"),
+        ("claude-opus-5-5", {"raw": {"tool_choice": {"type": "any"}}}, {}, "cannot be forced to use a tool"),
         ("claude-opus-5", {"effort": "max", "thinking": "disabled"}, {"effort": "max"}, "thinks at this effort"),
         ("claude-haiku-4-5", {"raw": {"temperature": 1, "x": 1}}, {"raw": {"x": 1}}, "raw.temperature was ignored"),
         (
@@ -94,7 +94,7 @@ def test_a_file_that_the_model_cannot_read_is_refused_at_the_door(model, data, w
     """A dropped invoice would be an answer about nothing."""
     problems = refused({"options": {"model": model}, "files": [{"data": data}]}, context=TOLD)
 
-    assert word in problems["files[0]"] and "name another options.model" in problems["files[0]"]
+    assert word in problems["files[0]"] and "choose another options.model" in problems["files[0]"]
 
 
 def test_a_file_that_it_can_read_is_taken():

@@ -20,10 +20,10 @@ def test_a_model_without_batches_is_called_live_with_a_warning():
     submission = accepted({"mode": "batch"}, context=told_of(False))
 
     assert submission.mode == "live"
-    assert "is not offered in batches" in submission.warnings[0]
+    assert "is not available in batches" in submission.warnings[0]
 
 
 def test_speed_is_left_out_of_a_batch_and_said():
     [warning] = accepted({"mode": "batch", "options": {"raw": {"speed": "fast"}}}, context=told_of(True)).warnings
 
-    assert "options.raw.speed has no meaning in a batch" in warning
+    assert "options.raw.speed is not sent in a batch" in warning

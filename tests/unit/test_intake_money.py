@@ -12,12 +12,12 @@ LONG = "Some words that cost something. " * 2000
 def test_a_limit_that_the_request_alone_exceeds_is_refused_with_the_numbers():
     problem = refused({"prompt": LONG, "maxCostUsd": 0.001}, context=TOLD)["maxCostUsd"]
 
-    assert "is 0.001" in problem and "$2 a million" in problem and "2026-11-22" in problem
+    assert "is 0.001" in problem and "$2 per million" in problem and "2026-11-22" in problem
     assert "raise it, or send less" in problem
 
 
 def test_no_limit_is_told_in_powers_of_ten():
-    assert "is 0.000001, and" in refused({"prompt": LONG, "maxCostUsd": 0.000001}, context=TOLD)["maxCostUsd"]
+    assert "is 0.000001, but" in refused({"prompt": LONG, "maxCostUsd": 0.000001}, context=TOLD)["maxCostUsd"]
 
 
 @pytest.mark.parametrize("limit", [0.5, "0.5"])
@@ -31,7 +31,7 @@ def test_a_limit_that_nobody_could_keep_is_refused():
     """Without a price it would be a promise of nothing."""
     body = {"options": {"model": "claude-opus-9"}, "maxCostUsd": 5}
 
-    assert "no price is known for claude-opus-9" in refused(body, context=TOLD)["maxCostUsd"]
+    assert "claude-opus-9 has no known price" in refused(body, context=TOLD)["maxCostUsd"]
 
 
 def test_an_unknown_price_is_a_warning():

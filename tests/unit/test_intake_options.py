@@ -18,19 +18,19 @@ def options(**given):
         ({"maxTokens": -1}, "options.maxTokens", "at least 1"),
         ({"maxTokens": 1.5}, "options.maxTokens", "a whole number"),
         ({"maxTokens": "1.5"}, "options.maxTokens", "a whole number"),
-        ({"maxTokens": True}, "options.maxTokens", "this is true"),
+        ({"maxTokens": True}, "options.maxTokens", "not true"),
         ({"maxTokens": [1]}, "options.maxTokens", "a list"),
-        ({"maxTokens": 1e300}, "options.maxTokens", "larger than anything"),
+        ({"maxTokens": 1e300}, "options.maxTokens", "too large"),
         ({"temperature": -0.1}, "options.temperature", "from 0 to 1"),
         ({"temperature": 1.1}, "options.temperature", "from 0 to 1"),
         ({"temperature": "warm"}, "options.temperature", "from 0 to 1"),
-        ({"systemPrompt": ["x"]}, "options.systemPrompt", "a text"),
+        ({"systemPrompt": ["x"]}, "options.systemPrompt", "a string"),
         ({"outputSchema": "object"}, "options.outputSchema", "an object"),
         ({"effort": "extreme"}, "options.effort", "low, medium, high, xhigh, max"),
         ({"raw": "x"}, "options.raw", "an object"),
         ({"raw": {"stream": False}}, "options.raw.stream", "cannot be set"),
-        ({"raw": {"model": 5}}, "options.raw.model", "the id of a model"),
-        ({"raw": {"model": ""}}, "options.raw.model", "the id of a model"),
+        ({"raw": {"model": 5}}, "options.raw.model", "a model id"),
+        ({"raw": {"model": ""}}, "options.raw.model", "a model id"),
         ({"raw": {"betas": 5}}, "options.raw.betas", "a list of names"),
         ({"raw": {"betas": ["x-2026", 5]}}, "options.raw.betas", "a list of names"),
         ({"raw": {"betas": ["a\r\nx-api-key: b"]}}, "options.raw.betas", "a list of names"),
@@ -81,7 +81,7 @@ def test_a_raw_model_is_the_one_that_is_asked():
     [
         ("claude-3-5-sonnet-20241022", "claude-sonnet-5-5", "options.raw.model claude-3-5-sonnet-20241022 was retired"),
         ("smart", "claude-opus-5-5", None),
-        ("claude-sonnet-4-5", "claude-sonnet-4-5", "options.raw.model claude-sonnet-4-5 is retired on 2026-11-30"),
+        ("claude-sonnet-4-5", "claude-sonnet-4-5", "options.raw.model claude-sonnet-4-5 will be retired on 2026-11-30"),
         ("house/large-7", "house/large-7", None),
     ],
 )
@@ -129,4 +129,4 @@ def test_a_fallback_that_is_no_model_is_refused_by_its_place():
         in refused({"options": {"fallbackModels": ["smart", "gpt"]}})["options.fallbackModels[1]"]
     )
     many = [f"claude-opus-{number}" for number in range(10, 20)]
-    assert "at most 5" in refused({"options": {"fallbackModels": many}})["options.fallbackModels"]
+    assert "maximum is 5" in refused({"options": {"fallbackModels": many}})["options.fallbackModels"]

@@ -62,7 +62,7 @@ def test_what_the_api_has_dropped_is_dropped_with_a_word(name: str) -> None:
     for given in ({name: 1}, {"raw": {name: 1}} if "_" in name else {name: 1}):
         submission = accepted({"options": given})
         [warning] = submission.warnings
-        assert "no longer takes it" in warning and name in warning
+        assert "no longer accepts it" in warning and name in warning
         assert name not in str(submission.request)
 
 

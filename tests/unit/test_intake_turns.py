@@ -40,7 +40,7 @@ def test_turns_are_kept_as_they_are(messages, letters):
         ([{"role": "user", "content": 5}], "messages[0].content", "a number"),
         ([{"role": "user", "content": ["Hei"]}], "messages[0].content[0]", "a block with a type"),
         ([{"role": "user", "content": [{"text": "Hei"}]}], "messages[0].content[0]", "a block with a type"),
-        ([USER, CLAUDE], "messages[1].role", "must not be assistant in the last turn"),
+        ([USER, CLAUDE], "messages[1].role", "must not be assistant in the last message"),
     ],
 )
 def test_a_turn_that_could_only_fail_is_named(messages, field, words):
@@ -50,7 +50,7 @@ def test_a_turn_that_could_only_fail_is_named(messages, field, words):
 
 
 def test_a_prompt_and_turns_together_are_a_problem():
-    assert "cannot stand beside prompt" in refused({"prompt": "Hei", "messages": [USER]})["messages"]
+    assert "cannot be combined with prompt" in refused({"prompt": "Hei", "messages": [USER]})["messages"]
 
 
 def test_an_empty_prompt_beside_turns_is_an_absent_one():

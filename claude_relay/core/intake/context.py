@@ -1,4 +1,4 @@
-"""What the door must be told, since it is not in the body: settings, and judges that need more than this package."""
+"""The context of validation: settings, and checks that need more than this package."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from ..money.prices import PriceList
 @dataclass(frozen=True, kw_only=True)
 class IntakeContext:
     """
-    `check_url` says what is wrong with an http(s) address that is well-formed (a private literal address, say), and
-    `check_schema` what is wrong with a JSON Schema; None where nothing is. `known` tells what is known of the models
-    just now: the worker learns of new ones while this process runs. Without `prices` nobody asks what anything costs.
+    Collaborators and defaults of `parse`.
+
+    `check_url` returns the problem with a well-formed http(s) URL (a private IP address, for example), `check_schema`
+    the problem with a JSON Schema; None if there is none. `model_catalog` returns the current catalog: the worker
+    fetches new lists while this process runs. Without `prices`, costs are not checked.
     """
 
     model: str
@@ -28,5 +30,5 @@ class IntakeContext:
 
     @property
     def catalogue(self) -> ModelCatalog:
-        """What is known of the models just now."""
+        """The current catalog of models."""
         return self.model_catalog()
