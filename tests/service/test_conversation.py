@@ -196,7 +196,7 @@ def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock
     options = {"model": "claude-haiku-4-5"}
     told(relay, "one", model="claude-haiku-4-5", options=options)
     [dropped] = hand_in(relay, "two", "one", options={"model": "claude-sonnet-5-5", "effort": "max"})
-    assert dropped == "options.effort max was ignored: claude-haiku-4-5 does not take it"
+    assert dropped == "options.effort max was ignored: claude-haiku-4-5 does not support it"
     assert claim(relay).request.request["options"] == options
 
     listed[0]["lifecycle"] = "retired"

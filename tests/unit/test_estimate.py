@@ -146,7 +146,7 @@ def test_what_cannot_be_counted_is_said() -> None:
 
     assert "files[0] is not counted" in estimate(by_address, model=SONNET, prices=PRICES).warnings[0]
     found = of(files=[(packed, "application/pdf")])
-    assert "1 to 25 are reckoned with" in found.warnings[0]
+    assert "1 to 25 are assumed" in found.warnings[0]
     assert found.tokens.low < 1_000 and found.tokens.high > 100_000
     tools = [{"type": "web_search_20260209", "name": "web_search"}]
     assert "search" in of(raw={"tools": tools}).warnings[0]

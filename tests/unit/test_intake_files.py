@@ -68,7 +68,7 @@ def test_a_jpg_is_a_jpeg():
         ({"data": PDF + "=" * 4}, "files[1].data", "is not base64"),
         ({"data": f"data:application/pdf,{PDF}"}, "files[1].data", "without base64"),
         ({"data": "data:application/pdf;base64,"}, "files[1].data", "empty file"),
-        ({"data": base64.b64encode(b"PK\x03\x04docx").decode()}, "files[1].data", "no file that Claude reads"),
+        ({"data": base64.b64encode(b"PK\x03\x04docx").decode()}, "files[1].data", "not a file that Claude reads"),
         ({"data": base64.b64encode(b"hello").decode(), "mediaType": "image/png"}, "files[1].data", "not a PNG"),
         ({"data": PDF, "mediaType": "image/png"}, "files[1].data", "is a PDF, but mediaType says image/png"),
         ({"data": f"data:image/gif;base64,{PNG}"}, "files[1].data", "is a PNG image, but mediaType says image/gif"),

@@ -93,9 +93,9 @@ def test_a_file_of_the_operators_own_is_laid_over_the_shipped_one(tmp_path):
     ("text", "faults"),
     [
         ("{", ["is not JSON"]),
-        ("[]", ["must hold a JSON object"]),
+        ("[]", ["must contain a JSON object"]),
         ("{}", ['"dated" must be the day']),
-        ('{"dated": "2026-11-24", "modles": {}}', ['"modles" is not known here']),
+        ('{"dated": "2026-11-24", "modles": {}}', ['"modles" is not a known field']),
         ('{"dated": "2026-11-24", "models": []}', ['"models" must be an object']),
         (
             '{"dated": "24.11.2026", "models": {"m": {"input": "x", "outptu": 1}, "n": 1,'

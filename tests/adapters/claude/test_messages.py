@@ -210,7 +210,7 @@ def test_an_unknown_model_has_no_cost(fake, caller):
 
     assert done.cost_usd is None
     assert done.warnings == (
-        "no price is known for claude-sonnet-5-5, so that its costUsd is null and no budget counts it",
+        "no price is known for claude-sonnet-5-5: its costUsd is null and no budget counts it",
     )
 
 
