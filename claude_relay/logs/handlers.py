@@ -14,9 +14,14 @@ import time
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from .formats import JournalFormat
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[IO[str]]
+else:
+    _StreamHandler = logging.StreamHandler  # cannot be subscripted before Python 3.11
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -36,7 +41,7 @@ class SafeHandler(logging.Handler):
             sys.stderr.write(f"claude-relay: log lines are being lost: {sys.exc_info()[1]}\n")
 
 
-class ConsoleHandler(SafeHandler, logging.StreamHandler):
+class ConsoleHandler(SafeHandler, _StreamHandler):
     """Standard output or standard error."""
 
     def __init__(self, stream: IO[str], formatter: logging.Formatter) -> None:

@@ -1,8 +1,8 @@
 """
-Plays a blueprint as Make would: webhook in, module after module, real HTTP out.
+Executes a blueprint as Make would: webhook in, module after module, real HTTP out.
 
-Knows the handful of modules and functions that the blueprints use, and raises on any other. A request pastes its values
-into the text of the body without escaping them, as Make does.
+It supports only the modules and functions that the blueprints use, and raises on any other. Values are inserted into a
+request body without escaping, as Make does.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.S)
 
 
 class Failed(Exception):
-    """A module answered with an error; `left` is what a Break handler would keep: where, and what was known by then."""
+    """A module failed; a Break handler would keep the module's id and the results so far."""
 
-    def __init__(self, module: int, status: int, body: str, known: dict[int, Any]) -> None:
+    def __init__(self, module: int, status: int, body: str, results: dict[int, Any]) -> None:
         super().__init__(f"module {module}: {status} {body}")
-        self.module, self.status, self.known = module, status, known
+        self.module, self.status, self.results = module, status, results
 
 
 class Player:
-    """One scenario, once imported and filled in."""
+    """One scenario that was imported and filled in."""
 
     def __init__(self, blueprint: Mapping[str, Any]) -> None:
         self._flow = blueprint["flow"]
@@ -35,78 +35,78 @@ class Player:
         self.http.trust_env = False
 
     def run(self, bundle: dict[str, Any]) -> dict[int, Any]:
-        """What every module said, by its id. Raises `Failed`."""
-        known: dict[int, Any] = {1: bundle}
-        self._play(self._flow[1:], known)
-        return known
+        """Run the scenario; returns the result of every module by id. Raises `Failed`."""
+        results: dict[int, Any] = {1: bundle}
+        self._play(self._flow[1:], results)
+        return results
 
-    def again(self, failed: Failed) -> dict[int, Any]:
-        """What Break does later: go on from the module that failed, with what the ones before it had said."""
+    def retry(self, failed: Failed) -> dict[int, Any]:
+        """Continue from the failed module with the earlier results, as Break does later."""
         at = next(index for index, module in enumerate(self._flow) if module["id"] == failed.module)
-        known = dict(failed.known)
-        self._play(self._flow[at:], known)
-        return known
+        results = dict(failed.results)
+        self._play(self._flow[at:], results)
+        return results
 
-    def _play(self, flow: list[Any], known: dict[int, Any]) -> None:
+    def _play(self, flow: list[Any], results: dict[int, Any]) -> None:
         for module in flow:
-            if "filter" in module and not self._passes(module["filter"], known):
+            if "filter" in module and not self._passes(module["filter"], results):
                 return
             if module["module"] == "builtin:BasicRouter":
                 for route in module["routes"]:
-                    self._play(route["flow"], known)
+                    self._play(route["flow"], results)
                 continue
-            known[module["id"]] = self._do(module, known)
+            results[module["id"]] = self._do(module, results)
 
-    def _do(self, module: Mapping[str, Any], known: dict[int, Any]) -> Any:
+    def _do(self, module: Mapping[str, Any], results: dict[int, Any]) -> Any:
         mapper = module["mapper"]
         if module["module"] == "util:SetVariable2":
-            return {mapper["name"]: self._value(mapper["value"], known)}
+            return {mapper["name"]: self._value(mapper["value"], results)}
         if module["module"] == "json:TransformToJSON":
-            return {"json": json.dumps(self._value(mapper["object"], known), ensure_ascii=False)}
+            return {"json": json.dumps(self._value(mapper["object"], results), ensure_ascii=False)}
         if module["module"] != "http:MakeRequest":
             raise NotImplementedError(module["module"])
         response = self.http.request(
             mapper["method"],
-            self._value(mapper["url"], known),
+            self._value(mapper["url"], results),
             headers={
                 "Content-Type": "application/json",
-                **{one["name"]: self._value(one["value"], known) for one in mapper["headers"]},
+                **{header["name"]: self._value(header["value"], results) for header in mapper["headers"]},
             },
-            data=str(self._value(mapper["jsonStringBodyContent"], known)).encode(),
+            data=str(self._value(mapper["jsonStringBodyContent"], results)).encode(),
             timeout=mapper["timeout"],
             allow_redirects=mapper["allowRedirects"],
         )
         if mapper["stopOnHttpError"] and not response.ok:
-            raise Failed(module["id"], response.status_code, response.text, known)
+            raise Failed(module["id"], response.status_code, response.text, results)
         return {"statusCode": response.status_code, "data": response.json() if mapper["parseResponse"] else None}
 
-    def _passes(self, condition: Mapping[str, Any], known: dict[int, Any]) -> bool:
-        def holds(one: Mapping[str, Any]) -> bool:
-            left = self._value(one["a"], known)
-            if one["o"] == "exist":
+    def _passes(self, condition: Mapping[str, Any], results: dict[int, Any]) -> bool:
+        def holds(test: Mapping[str, Any]) -> bool:
+            left = self._value(test["a"], results)
+            if test["o"] == "exist":
                 return left not in (None, "")
-            if one["o"] == "text:equal":
-                return bool(left == one["b"])
-            raise NotImplementedError(one["o"])
+            if test["o"] == "text:equal":
+                return bool(left == test["b"])
+            raise NotImplementedError(test["o"])
 
-        return any(all(holds(one) for one in some) for some in condition["conditions"])
+        return any(all(holds(test) for test in group) for group in condition["conditions"])
 
-    def _value(self, text: str, known: dict[int, Any]) -> Any:
-        if (whole := _EXPRESSION.fullmatch(text)) and "{{" not in whole.group(1):
-            return self._evaluate(whole.group(1), known)
-        return _EXPRESSION.sub(lambda found: _pasted(self._evaluate(found.group(1), known)), text)
+    def _value(self, text: str, results: dict[int, Any]) -> Any:
+        if (match := _EXPRESSION.fullmatch(text)) and "{{" not in match.group(1):
+            return self._evaluate(match.group(1), results)
+        return _EXPRESSION.sub(lambda match: _inserted(self._evaluate(match.group(1), results)), text)
 
-    def _evaluate(self, expression: str, known: dict[int, Any]) -> Any:
+    def _evaluate(self, expression: str, results: dict[int, Any]) -> Any:
         expression = expression.strip()
         if call := re.fullmatch(r"ifempty\((.*?);\s*(.*)\)", expression):
-            value = self._evaluate(call.group(1), known)
-            return value if value not in (None, "") else self._evaluate(call.group(2), known)
+            value = self._evaluate(call.group(1), results)
+            return value if value not in (None, "") else self._evaluate(call.group(2), results)
         if expression == "uuid":
             return str(uuid.uuid4())
         if path := re.fullmatch(r"(\d+)\.(\w+)", expression):
-            return (known.get(int(path.group(1))) or {}).get(path.group(2))
+            return (results.get(int(path.group(1))) or {}).get(path.group(2))
         raise NotImplementedError(expression)
 
 
-def _pasted(value: Any) -> str:
+def _inserted(value: Any) -> str:
     return "" if value is None else str(value)

@@ -1,9 +1,8 @@
 """
-What Make.com refuses in a blueprint, and what it takes and then fails on: the rules that can be read off the file.
+Rules for Make.com blueprints: those that Make enforces on import, and those that it fails on later.
 
-From Make's own validator (https://github.com/integromat/make-blueprints, scripts/validate.mjs) and its guide
-(https://www.make.com/blueprint.md), with the traps that people fall into after the import. Knows nothing of how the
-product makes its blueprints.
+They come from Make's own validator (https://github.com/integromat/make-blueprints, scripts/validate.mjs) and its guide
+(https://www.make.com/blueprint.md), with the common errors after an import. They are independent of the product's code.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: Modules that are known to exist, each with its version: another name is "Module Not Found" at the import.
+#: Existing modules with their versions: another name is "Module Not Found" on import.
 MODULES = {
     "gateway:CustomWebHook": 1,
     "gateway:WebhookRespond": 1,
@@ -48,7 +47,7 @@ _SECRETS = {
 
 
 def faults(blueprint: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong, a sentence each; nothing where all is well."""
+    """All faults, a sentence each."""
     return list(_faults(blueprint))
 
 
@@ -69,7 +68,7 @@ def _faults(blueprint: Mapping[str, Any]) -> Iterator[str]:
         return
 
     numbers = [module.get("id") for module, _ in walk(flow)]
-    for number in {one for one in numbers if numbers.count(one) > 1}:
+    for number in {number for number in numbers if numbers.count(number) > 1}:
         yield f"id {number} is used twice"
     for index, (module, above) in enumerate(walk(flow)):
         for fault in _module_faults(module, above, dlq=bool((metadata.get("scenario") or {}).get("dlq"))):
@@ -80,17 +79,17 @@ def _faults(blueprint: Mapping[str, Any]) -> Iterator[str]:
             yield f"module {module.get('id')}: a trigger comes first, and only there"
     text = json.dumps(blueprint, ensure_ascii=False)
     for what, pattern in _SECRETS.items():
-        if found := pattern.search(text):
-            yield f"{what}: {found.group(0)}"
+        if match := pattern.search(text):
+            yield f"{what}: {match.group(0)}"
 
 
 def walk(flow: list[Any], above: tuple[int, ...] = ()) -> Iterator[tuple[dict[str, Any], tuple[int, ...]]]:
-    """Every module, with the ids of those that run before it on its own path."""
+    """Every module, with the ids of the modules that run before it on its path."""
     for module in flow:
         yield module, above
         for route in module.get("routes") or ():
             yield from walk(route.get("flow") or [], (*above, module.get("id")))
-        # An error handler may also use what is known of the module that failed.
+        # An error handler may also use the data of the module that failed.
         yield from walk(module.get("onerror") or [], (*above, module.get("id")))
         above = (*above, module.get("id"))
 
@@ -118,7 +117,7 @@ def _module_faults(module: Mapping[str, Any], above: tuple[int, ...], *, dlq: bo
         yield from _router_faults(module)
     if "filter" in module:
         yield from _filter_faults(module["filter"])
-    handlers = [one.get("module") for one in module.get("onerror") or ()]
+    handlers = [handler.get("module") for handler in module.get("onerror") or ()]
     if handlers and handlers[-1] not in _DIRECTIVES:
         yield "its error handler does not end with a directive"
     if name == "builtin:Break":
@@ -129,9 +128,9 @@ def _module_faults(module: Mapping[str, Any], above: tuple[int, ...], *, dlq: bo
         yield "its status must be text"
     used = json.dumps([module.get("mapper"), module.get("filter")], ensure_ascii=False)
     for expression in _REFERENCE.findall(used):
-        for one in _MODULE.findall(expression):
-            if int(one) not in above:
-                yield f"it uses {{{{{one}.…}}}}, which does not run before it"
+        for source in _MODULE.findall(expression):
+            if int(source) not in above:
+                yield f"it uses {{{{{source}.…}}}}, which does not run before it"
 
 
 def _router_faults(module: Mapping[str, Any]) -> Iterator[str]:
@@ -146,18 +145,18 @@ def _router_faults(module: Mapping[str, Any]) -> Iterator[str]:
         yield "a router needs routes with modules in each"
 
 
-def _filter_faults(found: Mapping[str, Any]) -> Iterator[str]:
-    conditions = found.get("conditions")
-    nested = isinstance(conditions, list) and conditions and all(isinstance(some, list) and some for some in conditions)
-    if not found.get("name") or not nested:
+def _filter_faults(module_filter: Mapping[str, Any]) -> Iterator[str]:
+    conditions = module_filter.get("conditions")
+    nested = isinstance(conditions, list) and conditions and all(isinstance(each, list) and each for each in conditions)
+    if not module_filter.get("name") or not nested:
         yield "a filter has a name, and conditions as a list (OR) of lists (AND)"
         return
-    for one in (one for some in conditions for one in some):
-        operator = one.get("o", "")
+    for condition in (condition for group in conditions for condition in group):
+        operator = condition.get("o", "")
         if not _OPERATORS.fullmatch(operator):
             yield f"{operator!r} is no operator"
-        if ("b" in one) == (operator in ("exist", "notexist")):
-            yield f"{operator} takes {'no b' if 'b' in one else 'a b'}"
+        if ("b" in condition) == (operator in ("exist", "notexist")):
+            yield f"{operator} takes {'no b' if 'b' in condition else 'a b'}"
 
 
 def _break_faults(mapper: Mapping[str, Any], *, dlq: bool) -> Iterator[str]:
@@ -176,8 +175,8 @@ def _http_faults(mapper: Mapping[str, Any]) -> Iterator[str]:
     body = mapper.get("jsonStringBodyContent")
     if body is None:
         return
-    # A reference that stands between quotes is pasted in as it is: a quote or a line break in it breaks the JSON. Only
-    # the text that TransformToJSON made brings its own.
+    # A reference between quotes is inserted unescaped: a quote or a line break in it breaks the JSON. Only the output
+    # of TransformToJSON is already quoted.
     bare = re.sub(r"\{\{\d+\.json\}\}", '"text"', body)
     if _REFERENCE.search(bare):
         yield "its body has a value that is not escaped: pass it through json:TransformToJSON"

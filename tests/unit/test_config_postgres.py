@@ -1,4 +1,4 @@
-"""RELAY_STORE=postgresql://…: what is taken, what is refused in words, where it may lie, and that no password shows."""
+"""RELAY_STORE=postgresql://…: accepted and refused URLs, their sources, and hidden passwords."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fault(text):
         ("postgresql://relay@/relay?hostaddr=10.0.0.5", "postgresql://relay@10.0.0.5/relay"),
     ],
 )
-def test_an_address_is_taken_and_shown_without_what_opens_it(text, told):
+def test_a_url_is_accepted_and_shown_without_its_secrets(text, told):
     settings = read({"RELAY_STORE": text})
 
     assert settings.store.replace("postgresql", "postgres", 1) == text.replace("postgresql", "postgres", 1)
@@ -91,7 +91,7 @@ def test_an_address_is_taken_and_shown_without_what_opens_it(text, told):
         ("host=db user=relay password = 'hunter2 hunter2' dbname=relay", "postgresql://USER@HOST/NAME"),
     ],
 )
-def test_another_is_refused_in_one_sentence_that_names_the_cure_and_no_password(text, cure):
+def test_an_invalid_url_is_refused_with_the_cure_and_no_password(text, cure):
     said = fault(text)
 
     assert said.startswith("RELAY_STORE from the environment is ")
@@ -107,7 +107,7 @@ def test_another_is_refused_in_one_sentence_that_names_the_cure_and_no_password(
         "postgresql://relay@db/relay?sslkey=/k&sslpassword=hun%74er2",
     ],
 )
-def test_no_form_of_a_password_shows(text):
+def test_no_form_of_a_password_is_shown(text):
     settings = read({"RELAY_STORE": text})
 
     everything = [repr(settings), settings.store_shown, *(settings.shown(row.name) for row in OPTIONS)]
@@ -121,8 +121,8 @@ _ESCAPED = _WORDS.map(lambda text: quote(text, safe=""))
 
 
 @given(user=_ESCAPED | _WORDS, password=_ESCAPED | _WORDS, name=_ESCAPED | _WORDS, query=_WORDS, value=_ESCAPED)
-def test_what_is_taken_libpq_takes_too_and_with_the_same_password(user, password, name, query, value):
-    """Else its own complaint, which may quote what it could not read, would be what an operator sees."""
+def test_libpq_accepts_the_same_urls_with_the_same_password(user, password, name, query, value):
+    """Otherwise an operator would see libpq's own error, which may quote the URL."""
     text = f"postgresql://{user}:{password}@db/{name}?{query}&application_name={value}"
     try:
         settings = read({"RELAY_STORE": text})
@@ -153,17 +153,17 @@ def test_a_file_is_shown_as_it_is():
         ("postgresql:///relay?hostaddr=10.0.0.5", True),
     ],
 )
-def test_it_is_known_whether_a_network_lies_between(url, remote):
+def test_a_server_reached_over_tcp_is_remote(url, remote):
     assert is_remote(url) is remote
     assert shown(url).startswith("postgresql://")
 
 
 class TestWhereItLies:
-    """It may hold a password, so that it may lie where secrets lie."""
+    """It may contain a password, so it may be stored like a secret."""
 
     SECRET = "postgresql://relay:hunter2@db/relay"
 
-    def test_a_credential_of_systemd_is_taken(self, tmp_path):
+    def test_a_systemd_credential_is_read(self, tmp_path):
         (tmp_path / "RELAY_STORE").write_text(self.SECRET + "\n")
 
         settings = read({"CREDENTIALS_DIRECTORY": str(tmp_path)})
@@ -171,29 +171,29 @@ class TestWhereItLies:
         assert settings.store == self.SECRET
         assert settings.origin("RELAY_STORE") == "a systemd credential"
 
-    def test_where_there_is_none_the_file_of_settings_counts(self, tmp_path):
-        """The unit lays down `-` for a credential that the sysadmin has not."""
+    def test_without_a_credential_the_settings_file_is_used(self, tmp_path):
+        """The unit provides `-` for a credential that the sysadmin has not created."""
         (tmp_path / "RELAY_STORE").write_text("-")
         (tmp_path / "etc.env").write_text(f"RELAY_STORE={LOCAL}\n")
 
         assert read({"CREDENTIALS_DIRECTORY": str(tmp_path)}, etc=tmp_path / "etc.env").store == LOCAL
 
-    def test_a_file_of_its_own_is_taken(self, tmp_path):
+    def test_a_file_of_its_own_is_read(self, tmp_path):
         (tmp_path / "store").write_text(self.SECRET)
 
         assert read({"RELAY_STORE_FILE": str(tmp_path / "store")}).store == self.SECRET
 
     def test_a_daemon_that_has_the_credential_needs_not_read_the_file(self, tmp_path):
-        """RELAY_STORE_FILE in the settings is for root's command line: a daemon cannot read it, and need not."""
+        """RELAY_STORE_FILE in the settings is for root's command line: a daemon need not read it."""
         (tmp_path / "RELAY_STORE").write_text(self.SECRET)
         (tmp_path / "etc.env").write_text("RELAY_STORE_FILE=/nowhere/RELAY_STORE\n")
 
         assert read({"CREDENTIALS_DIRECTORY": str(tmp_path)}, etc=tmp_path / "etc.env").store == self.SECRET
 
-    def test_whoever_has_neither_is_told_rather_than_sent_to_another_store(self, tmp_path):
+    def test_without_either_loading_fails_rather_than_using_another_store(self, tmp_path):
         with pytest.raises(ConfigError, match="RELAY_STORE_FILE cannot be read from /nowhere/RELAY_STORE"):
             read({"RELAY_STORE_FILE": "/nowhere/RELAY_STORE"})
 
-    def test_a_check_that_may_not_read_secrets_finds_no_fault_in_that(self):
+    def test_without_all_keys_an_unreadable_secret_is_no_fault(self):
         """`config check --no-keys`, which a reload runs: systemd shows it no credentials."""
         assert read({"RELAY_STORE_FILE": "/nowhere/RELAY_STORE"}, all_keys=False).store_path is not None

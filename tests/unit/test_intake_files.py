@@ -1,4 +1,4 @@
-"""Files: PDFs and images, known by their first bytes."""
+"""Files: PDFs and images, detected by their first bytes."""
 
 import base64
 
@@ -25,7 +25,7 @@ def files(*entries, **how):
         (base64.b64encode(b"\r\njunk before it %PDF-1.4").decode(), "application/pdf"),
     ],
 )
-def test_the_type_is_told_by_the_first_bytes(data, media_type):
+def test_the_type_is_detected_by_the_first_bytes(data, media_type):
     assert files({"data": data}) == [{"data": data, "mediaType": media_type}]
 
 
@@ -43,8 +43,8 @@ def test_the_type_is_told_by_the_first_bytes(data, media_type):
         {"data": f"\n {PDF[:10]}\r\n{PDF[10:20]} {PDF[20:]}\n"},
     ],
 )
-def test_sloppy_ways_to_send_a_file_come_out_the_same(entry):
-    """Wrapped base64, data: addresses, types that say nothing."""
+def test_sloppy_ways_to_send_a_file_have_the_same_result(entry):
+    """Wrapped base64, data: URLs, unspecific types."""
     assert files(entry) == [{"data": PDF, "mediaType": "application/pdf"}]
 
 
@@ -82,26 +82,26 @@ def test_a_jpg_is_a_jpeg():
         ({"fileId": "a/b"}, "files[1].fileId", "id of a stored file"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named_by_its_number(entry, field, words):
+def test_an_invalid_file_is_refused_by_its_index(entry, field, words):
     context = an_intake_context(check_url=lambda url: "is a private address" if "10.0.0.1" in url else None)
     [(named, problem)] = refused({"files": [{"data": PDF}, entry]}, context=context).items()
 
     assert named == field and words in problem
 
 
-def test_twenty_files_are_taken_and_no_more():
+def test_more_than_twenty_files_are_refused():
     assert len(files(*[{"data": PDF}] * 20)) == 20
     assert "maximum is 20" in refused({"files": [{"data": PDF}] * 21})["files"]
 
 
-def test_addresses_and_ids_are_kept_for_the_version_that_fetches_them():
+def test_urls_and_file_ids_are_kept():
     entries = [{"url": "https://a.example/f.pdf", "name": "f.pdf"}, {"fileId": "file_011C", "mediaType": "image/png"}]
 
     assert files(*entries, context=an_intake_context()) == entries
 
 
-def test_a_plus_that_a_form_swallowed_is_noticed():
-    """Taking the spaces out, as is right for JSON, would send on a file that is silently broken."""
+def test_a_plus_that_a_form_decoded_to_a_space_is_reported():
+    """Removing the spaces, as for JSON, would silently pass on a broken file."""
     problem = refused({"files": [{"data": PDF[:8] + " " + PDF[8:]}]}, form=True)["files[0].data"]
 
     assert "%2B" in problem

@@ -1,4 +1,4 @@
-"""How Claude is asked."""
+"""The options of a request."""
 
 import pytest
 
@@ -37,7 +37,7 @@ def options(**given):
         ({"raw": {"betas": "blå"}}, "options.raw.betas", "a list of names"),
     ],
 )
-def test_a_wrong_option_is_named_with_its_cure(given, field, words):
+def test_an_invalid_option_is_refused_with_the_cure(given, field, words):
     [(named, problem)] = refused({"options": given}).items()
 
     assert named == field and words in problem
@@ -45,14 +45,14 @@ def test_a_wrong_option_is_named_with_its_cure(given, field, words):
 
 @pytest.mark.parametrize("temperature", [0, 0.5, 1, "0.7", 1.0])
 def test_a_temperature_is_dropped_with_a_warning(temperature):
-    """No model takes it any more, and every old scenario sends it."""
+    """No model accepts it any more, but every old scenario sends it."""
     submission = accepted({"options": {"temperature": temperature}})
 
     assert submission.request["options"] == {"model": "claude-sonnet-5-5", "maxTokens": 4096}
     assert "options.temperature was ignored" in submission.warnings[-1]
 
 
-def test_a_retired_model_is_answered_by_the_default():
+def test_a_retired_model_is_replaced_by_the_default():
     submission = accepted(
         {"options": {"model": "claude-3-5-sonnet-20241022"}}, context=an_intake_context(model="claude-haiku-5-5")
     )
@@ -61,15 +61,15 @@ def test_a_retired_model_is_answered_by_the_default():
     assert "claude-3-5-sonnet-20241022" in submission.warnings[0]
 
 
-def test_raw_fields_go_along_as_they_are():
+def test_raw_fields_are_passed_unchanged():
     """The relay never lags the API."""
     raw = {"thinking": {"type": "adaptive"}, "max_tokens": "whatever", "newest_field": None}
 
     assert options(raw=raw)["raw"] == raw
 
 
-def test_a_raw_model_is_the_one_that_is_asked():
-    """It is merged last, so limits and prices go by it."""
+def test_a_raw_model_takes_precedence():
+    """It is merged last, so limits and prices depend on it."""
     submission = accepted({"options": {"model": "smart", "raw": {"model": "claude-new-7"}}})
 
     assert submission.model == submission.request["options"]["model"] == "claude-new-7"
@@ -85,8 +85,8 @@ def test_a_raw_model_is_the_one_that_is_asked():
         ("house/large-7", "house/large-7", None),
     ],
 )
-def test_a_raw_model_is_an_alias_or_gone_as_any_other(named, asked, said):
-    """The 202 says it, and not only the callback; what is new upstream goes through as it is."""
+def test_a_raw_model_may_be_an_alias_or_retired(named, asked, said):
+    """The 202 has the warning, not only the callback; new upstream names are passed on."""
     submission = accepted({"options": {"raw": {"model": named, "service_tier": "auto"}}})
 
     assert submission.model == asked
@@ -94,7 +94,7 @@ def test_a_raw_model_is_an_alias_or_gone_as_any_other(named, asked, said):
     assert bool(submission.warnings) is bool(said) and all(said in warning for warning in submission.warnings)
 
 
-def test_a_schema_is_judged_by_who_knows_schemas():
+def test_a_schema_is_checked_by_the_context():
     context = an_intake_context(
         check_schema=lambda schema: None if schema.get("type") == "object" else "is no JSON Schema: …"
     )
@@ -105,7 +105,7 @@ def test_a_schema_is_judged_by_who_knows_schemas():
     }
 
 
-def test_fallback_models_are_resolved_like_the_first_and_asked_once_each():
+def test_fallback_models_are_resolved_without_duplicates():
     given = ["smart", "claude-2.1", "claude-opus-5-5", "claude-opus-5"]
     options = accepted({"options": {"fallbackModels": given}}).request["options"]
     assert options["fallbackModels"] == ["claude-opus-5-5", "claude-opus-5"]
@@ -116,14 +116,14 @@ def test_fallback_models_are_resolved_like_the_first_and_asked_once_each():
     assert own.request["options"]["fallbackModels"] == ["claude-opus-5", "claude-opus-5-5"]
 
 
-def test_a_fallback_of_the_settings_that_is_no_model_is_said_to_whoever_asks():
-    """A gateway's list may know it tomorrow, so the start is not refused for it."""
+def test_an_unknown_fallback_of_the_settings_is_a_warning():
+    """A gateway's list may have it later, so it does not prevent the start."""
     [warning] = accepted({}, context=an_intake_context(fallback_models=("house-large",))).warnings
 
     assert "RELAY_FALLBACK_MODELS names house-large" in warning
 
 
-def test_a_fallback_that_is_no_model_is_refused_by_its_place():
+def test_an_unknown_fallback_is_refused_by_its_index():
     assert (
         "is not a Claude model"
         in refused({"options": {"fallbackModels": ["smart", "gpt"]}})["options.fallbackModels[1]"]

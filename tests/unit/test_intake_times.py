@@ -1,4 +1,4 @@
-"""Points in time: RFC 3339 with an offset, or a length of time from now."""
+"""Times: RFC 3339 with an offset, or a duration from now."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -23,8 +23,8 @@ from tests.support.intake import NOW, accepted, an_intake_context, refused
         ("2026-12-31T23:59:60Z", 40 * 86_400),
     ],
 )
-def test_rfc_3339_is_read(text, after):
-    """A leap second is the first second of the next day."""
+def test_rfc_3339_is_parsed(text, after):
+    """A leap second becomes the first second of the next day."""
     assert rfc_3339(text) - NOW == pytest.approx(after, abs=1e-6)
 
 
@@ -44,7 +44,7 @@ def test_rfc_3339_is_read(text, after):
         ("٢٠٢٦-11-22T00:00:00Z", "such as"),
     ],
 )
-def test_what_is_no_time_is_refused_in_words(text, words):
+def test_an_invalid_time_is_refused_with_the_problem(text, words):
     with pytest.raises(ValueError, match=words):
         rfc_3339(text)
 
@@ -53,7 +53,7 @@ def test_what_is_no_time_is_refused_in_words(text, words):
     st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)),
     st.integers(min_value=-1439, max_value=1439),
 )
-def test_it_reads_what_the_standard_library_writes(moment, minutes):
+def test_isoformat_of_the_standard_library_is_parsed(moment, minutes):
     aware = moment.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
 
     assert rfc_3339(aware.isoformat()) == (aware - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()
@@ -69,13 +69,13 @@ def test_it_reads_what_the_standard_library_writes(moment, minutes):
         ({"delay": "366d"}, NOW + 366 * 86_400),
     ],
 )
-def test_a_job_may_be_told_to_wait(body, at):
+def test_a_job_may_have_a_later_start(body, at):
     submission = accepted(body)
 
     assert (submission.run_at, submission.warnings) == (at, ())
 
 
-def test_a_start_in_the_past_is_now_and_says_so():
+def test_a_start_in_the_past_means_now_with_a_warning():
     submission = accepted({"runAt": "2020-01-01T00:00:00Z"})
 
     assert submission.run_at == NOW
@@ -102,19 +102,19 @@ def test_a_start_in_the_past_is_now_and_says_so():
         ({"needBy": "2026-01-01T00:00:00Z"}, "needBy", "in the past"),
     ],
 )
-def test_a_time_that_makes_no_sense_is_refused_in_words(body, field, words):
+def test_an_impossible_time_is_refused_with_the_problem(body, field, words):
     [(named, problem)] = refused(body, context=an_intake_context()).items()
 
     assert named == field and words in problem
 
 
 @pytest.mark.parametrize(("text", "at"), [("30m", NOW + 1800), ("2026-11-23T00:00:00Z", NOW + 86_400)])
-def test_a_deadline_is_a_time_or_a_length_of_time(text, at):
+def test_a_deadline_is_a_timestamp_or_a_duration(text, at):
     submission = accepted({"deadline": text, "needBy": text}, context=an_intake_context())
 
     assert (submission.deadline_at, submission.need_by) == (at, at)
 
 
-def test_without_a_deadline_there_is_none_that_was_asked_for():
-    """The default one stands still while the job cannot run, so it is not a time of the caller's."""
+def test_without_a_deadline_the_submission_has_none():
+    """The default deadline is extended while the job cannot run, so it is not part of the submission."""
     assert accepted({}).deadline_at is None

@@ -1,4 +1,4 @@
-"""Addresses and headers of callbacks."""
+"""URLs and headers of callbacks."""
 
 import pytest
 from hypothesis import given
@@ -24,7 +24,7 @@ from tests.support.intake import accepted, an_intake_context, refused
         "https://a.example/" + "x" * (2048 - 18),
     ],
 )
-def test_an_address_is_kept_as_it_is(url):
+def test_a_url_is_kept_unchanged(url):
     assert accepted({"webhookUrl": url}).webhook_url == url
 
 
@@ -64,18 +64,18 @@ def test_an_address_is_kept_as_it_is(url):
         ("https://{{1.webhook}}/", "host name"),
     ],
 )
-def test_an_address_that_cannot_be_called_is_refused_in_words(url, words):
+def test_an_invalid_url_is_refused_with_the_problem(url, words):
     for field in ("webhookUrl", "failureWebhookUrl"):
         assert words in refused({field: url})[field]
 
 
 @given(st.text() | st.text(alphabet="htps:/[]@.%\\a1 ").map(lambda rest: "https://" + rest))
-def test_any_text_is_an_address_or_not(text):
+def test_any_string_is_a_url_or_has_a_problem(text):
     assert url_problem(text) is None or url_problem(text)
 
 
-def test_the_guard_has_its_say_about_what_is_well_formed():
-    """It is asked once, and only about addresses that can be read."""
+def test_a_well_formed_url_is_checked_by_the_context():
+    """It is called once, and only for well-formed URLs."""
     asked = []
 
     def check(url):
@@ -89,7 +89,7 @@ def test_the_guard_has_its_say_about_what_is_well_formed():
     assert asked == ["http://10.0.0.1/"]
 
 
-def test_headers_are_kept_by_their_names():
+def test_headers_keep_their_names():
     headers = {"x-make-apikey": " key ", "Authorization": "Bearer é", "X-Empty": "", "x-null": None}
 
     assert accepted({"webhookHeaders": headers}).webhook_headers == {
@@ -124,23 +124,23 @@ def test_a_reserved_header_is_refused_with_the_reason(name):
         ("x-a", ["v"], "a list"),
     ],
 )
-def test_a_header_that_would_break_something_is_refused(name, value, words):
+def test_an_invalid_header_is_refused(name, value, words):
     [(field, problem)] = refused({"webhookHeaders": {name: value}}).items()
 
     assert field.startswith("webhookHeaders.") and words in problem
 
 
 def test_a_headers_value_is_never_shown():
-    """It is a key as often as not."""
+    """It is often a key."""
     assert "s3cret" not in str(refused({"webhookHeaders": {"x-a": "s3cret\n", "x-b": "s3cret日"}}))
 
 
-def test_ten_headers_are_taken_and_no_more():
+def test_more_than_ten_headers_are_refused():
     ten = {f"x-{number}": "v" for number in range(10)}
 
     assert len(accepted({"webhookHeaders": ten}).webhook_headers) == 10
     assert "maximum is 10" in refused({"webhookHeaders": {**ten, "x-10": "v"}})["webhookHeaders"]
 
 
-def test_one_header_in_two_spellings_is_a_problem():
+def test_a_duplicate_header_is_refused():
     assert "duplicate" in refused({"webhookHeaders": {"X-Key": "1", "x-key": "2"}})["webhookHeaders.x-key"]

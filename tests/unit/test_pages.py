@@ -1,4 +1,4 @@
-"""What the pages tell a reader to type, set or open is there: commands, their options, settings, files, addresses."""
+"""Commands, options, settings, files and API paths in the documentation exist."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def commands(page: str) -> Iterator[list[str]]:
 
 
 def fault(words: list[str]) -> str | None:
-    """What of it does not exist."""
+    """The first part of the command that does not exist."""
     if words[0] in OPEN_VERBS:
         return None
     if words[0] not in VERBS:
@@ -91,7 +91,7 @@ def test_every_link_to_a_file_leads_to_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_address_of_the_api_exists(name: str) -> None:
+def test_every_api_path_exists(name: str) -> None:
     there = {(method, path) for path, methods in ROUTES.items() for method in methods} | OPEN_ROUTES
     shapes = [(method, re.compile(re.sub(r"\\\{\w+\\\}", "[^/ ?`]+", re.escape(path)))) for method, path in there]
     named = re.findall(r"\b(GET|POST) (/(?:api|ack|health|metrics|openapi|dashboard)[\w/{}.-]*)", PAGES[name])
@@ -102,8 +102,8 @@ def test_every_address_of_the_api_exists(name: str) -> None:
     assert [one for one in named if not is_there(*one)] == []
 
 
-def test_what_the_guide_says_to_put_into_the_body_is_taken_as_it_stands() -> None:
-    """Every field of its examples is one that the relay knows, and does what the guide says."""
+def test_the_bodies_in_the_guide_are_accepted() -> None:
+    """Every field of its examples is known and does what the guide says."""
     guide = PAGES["MAKE_SCENARIO_GUIDE.md"]
     [body] = re.findall(r'^    (\{"prompt": \{\{3\.json\}\}.*?\}\}\}\}\})$', guide, re.M | re.S)
     more = re.findall(r'`?("(?:files|metadata|webhookHeaders)": [^`\n]+?[\]}])(?:`|$)', guide, re.M)
@@ -116,7 +116,7 @@ def test_what_the_guide_says_to_put_into_the_body_is_taken_as_it_stands() -> Non
         assert read.request["options"]["maxTokens"] == 8000 and read.group == "faktura"
 
 
-def test_the_walk_finds_what_is_wrong() -> None:
+def test_the_check_reports_faults() -> None:
     assert [fault(words) for words in commands("`claude-relay submitt x`, `claude-relay list --dea`")] == [
         "there is no verb submitt",
         "list has no --dea",

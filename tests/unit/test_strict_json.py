@@ -1,4 +1,4 @@
-"""JSON at the door: strict, bounded, and refused in plain words."""
+"""Strict JSON: bounded, with errors in plain words."""
 
 import json
 import tracemalloc
@@ -87,8 +87,8 @@ def test_invalid_json_is_refused_with_the_problem(data, words):
     assert all(word in message for word in words), message
 
 
-def test_the_refusal_keeps_the_prompt_to_itself():
-    """The words go into logs, and what stood around the fault may be anybody's letter."""
+def test_a_problem_never_quotes_the_prompt():
+    """Messages are logged, and the text around the error may be private."""
     assert "hemmelig" not in refusal(b'{"prompt": "hemmelig "brev" hemmelig"}')
 
 
@@ -102,7 +102,7 @@ def test_the_refusal_keeps_the_prompt_to_itself():
     ],
 )
 def test_a_hostile_body_is_refused_before_it_takes_memory(data, words):
-    """32 MiB of brackets would be gigabytes of values; a few copies of the body are the most there may be."""
+    """32 MiB of brackets would be gigabytes of values; at most a few copies of the body are allowed."""
     tracemalloc.start()
     try:
         message = refusal(data)
@@ -114,8 +114,8 @@ def test_a_hostile_body_is_refused_before_it_takes_memory(data, words):
     assert peak < 4 * len(data)
 
 
-def test_a_long_prompt_full_of_commas_is_no_hostile_body():
-    """Only what stands outside texts counts as values."""
+def test_a_long_prompt_full_of_commas_is_accepted():
+    """Only commas outside strings count as values."""
     prompt = 'a,b[c]{d}\\"' * (MAX_VALUES // 3)
 
     assert {"prompt": prompt} == loads(json.dumps({"prompt": prompt}).encode())
@@ -123,7 +123,7 @@ def test_a_long_prompt_full_of_commas_is_no_hostile_body():
 
 @given(st.binary() | st.text().map(str.encode) | st.text(alphabet='[]{}",:\\u0dD8a1e-. \n').map(str.encode))
 def test_any_bytes_are_a_value_or_a_refusal(data):
-    """There is no third way out; a value that is taken can be written again."""
+    """There is no other outcome; an accepted value can be serialised again."""
     try:
         value = loads(data)
     except InvalidRequest as exc:
@@ -143,15 +143,15 @@ def test_any_bytes_are_a_value_or_a_refusal(data):
         ("\udc80", "body"),
     ],
 )
-def test_values_from_elsewhere_are_held_to_the_same(value, field):
-    """A form or a command line can bring what JSON cannot."""
+def test_values_from_other_sources_get_the_same_checks(value, field):
+    """A form or a command line can contain values that JSON cannot."""
     [problem] = find_problems(value)
 
     assert field == problem.field
 
 
-def test_names_in_sentences_are_short_and_printable():
-    """A caller's own word never breaks a log line or fills one."""
+def test_quoted_names_are_short_and_printable():
+    """A caller's own word never breaks or fills a log line."""
     assert safe_quote("a\nb") == "a\ufffdb"
     assert len(safe_quote("x" * 1000)) == 65
     assert json_path(["files", 0, "data"]) == "files[0].data"

@@ -74,9 +74,10 @@ class Fields:
 
     def string(self, name: str, *, max_length: int | None = None) -> str | None:
         """A string, unmodified."""
-        value = self._typed(name, str, "a string in quotes")
+        value: str | None = self._typed(name, str, "a string in quotes")
         if value is not None and max_length is not None and len(value) > max_length:
-            return self._invalid(name, f"is too long: {len(value):,} characters, the maximum is {max_length:,}")
+            self._invalid(name, f"is too long: {len(value):,} characters, the maximum is {max_length:,}")
+            return None
 
         return value
 
@@ -84,7 +85,8 @@ class Fields:
         """A string that matches `pattern`; `rule` describes it."""
         value = self.string(name)
         if value is not None and not pattern.fullmatch(value):
-            return self._invalid(name, f"must be {rule}")
+            self._invalid(name, f"must be {rule}")
+            return None
 
         return value
 
@@ -92,7 +94,8 @@ class Fields:
         """One word of a closed set."""
         value = self.string(name)
         if value is not None and value not in words:
-            return self._invalid(name, f"must be one of {', '.join(words)}, not “{safe_quote(value)}”")
+            self._invalid(name, f"must be one of {', '.join(words)}, not “{safe_quote(value)}”")
+            return None
 
         return value
 
@@ -105,24 +108,29 @@ class Fields:
         if isinstance(value, str):
             value = self._numeral(name, value)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            return self._invalid(name, f"must be {expected}, not {kind(value)}")
+            self._invalid(name, f"must be {expected}, not {kind(value)}")
+            return None
         if abs(value) > _MAX_NUMBER:
-            return self._invalid(name, f"must be {expected}: this number is too large")
+            self._invalid(name, f"must be {expected}: this number is too large")
+            return None
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # 4096.0 and 4096 are the same to JSON, so they are to the hash
         if (integer and not isinstance(value, int)) or not low <= value <= high:
-            return self._invalid(name, f"must be {expected}, not {value}")
+            self._invalid(name, f"must be {expected}, not {value}")
+            return None
 
         self.clean[name] = value
         return value
 
     def object(self, name: str) -> dict[str, Any] | None:
         """An object, whose content the caller checks."""
-        return self._typed(name, dict, "an object ({…})")
+        value: dict[str, Any] | None = self._typed(name, dict, "an object ({…})")
+        return value
 
     def array(self, name: str) -> list[Any] | None:
         """A list, whose items the caller checks."""
-        return self._typed(name, list, "a list ([…])")
+        value: list[Any] | None = self._typed(name, list, "a list ([…])")
+        return value
 
     def unknown(self, names: Iterable[str], *, elsewhere: Mapping[str, str] | None = None) -> None:
         """
@@ -151,7 +159,8 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, expected):
-            return self._invalid(name, f"must be {words}, not {kind(value)}")
+            self._invalid(name, f"must be {words}, not {kind(value)}")
+            return None
 
         self.clean[name] = value
         return value
@@ -164,12 +173,10 @@ class Fields:
 
         return float(text) if re.search(r"[.eE]", text) else int(text)
 
-    def _invalid(self, name: str, text: str) -> Any:
-        """Add a problem; returns None, which a getter returns for an invalid field."""
+    def _invalid(self, name: str, text: str) -> None:
+        """Add a problem, and take the value out of `clean`."""
         self.clean.pop(name, None)
         self.problem(name, text)
-
-        return None
 
 
 def kind(value: object) -> str:

@@ -1,4 +1,4 @@
-"""maxCostUsd at the door: refused where it cannot be kept, with the numbers."""
+"""maxCostUsd: refused with the numbers if it cannot be kept."""
 
 import pytest
 
@@ -16,19 +16,19 @@ def test_a_limit_that_the_request_alone_exceeds_is_refused_with_the_numbers():
     assert "raise it, or send less" in problem
 
 
-def test_no_limit_is_told_in_powers_of_ten():
+def test_a_limit_is_shown_without_an_exponent():
     assert "is 0.000001, but" in refused({"prompt": LONG, "maxCostUsd": 0.000001}, context=TOLD)["maxCostUsd"]
 
 
 @pytest.mark.parametrize("limit", [0.5, "0.5"])
-def test_a_limit_that_it_may_fit_is_taken(limit):
-    """The least that it can cost counts: whether it is reached shows as Claude writes."""
+def test_a_limit_that_may_suffice_is_accepted(limit):
+    """The minimum cost counts: the rest is checked while Claude writes."""
     assert accepted({"prompt": LONG, "maxCostUsd": limit}, context=TOLD).max_cost_usd == 0.5
     assert accepted({"prompt": "x", "maxCostUsd": 0.0001}, context=TOLD).max_cost_usd == 0.0001
 
 
-def test_a_limit_that_nobody_could_keep_is_refused():
-    """Without a price it would be a promise of nothing."""
+def test_a_limit_without_a_known_price_is_refused():
+    """Without a price the limit could not be enforced."""
     body = {"options": {"model": "claude-opus-9"}, "maxCostUsd": 5}
 
     assert "claude-opus-9 has no known price" in refused(body, context=TOLD)["maxCostUsd"]
@@ -47,8 +47,8 @@ def test_a_batch_may_cost_twice_as_much_before_it_is_refused():
     assert accepted({"prompt": LONG, "maxCostUsd": 0.02, "mode": "batch"}, context=context).max_cost_usd == 0.02
 
 
-def test_what_it_goes_on_from_is_the_workers_to_count():
-    """The model may come from there, too."""
+def test_a_continued_job_is_checked_by_the_worker():
+    """The model may come from the continued job, too."""
     assert (
         accepted({"prompt": LONG, "maxCostUsd": 0.001, "continueFrom": "earlier"}, context=TOLD).max_cost_usd == 0.001
     )

@@ -1,10 +1,10 @@
-"""Which mode a request gets, and what is said where it is another one than was asked for."""
+"""The mode of a request, and the warning if it differs from the requested one."""
 
 from __future__ import annotations
 
 from claude_relay.core.intake.mode import MODES
 from tests.support.intake import accepted, an_intake_context
-from tests.unit.test_catalogue import fetched
+from tests.unit.test_model_catalog import fetched
 
 
 def told_of(batch: bool):
@@ -12,7 +12,7 @@ def told_of(batch: bool):
     return an_intake_context(model_catalog=lambda: fetched([model]))
 
 
-def test_every_mode_is_taken_as_it_is():
+def test_every_mode_is_accepted():
     assert [accepted({"mode": mode, "needBy": "2h"}, context=told_of(True)).mode for mode in MODES] == list(MODES)
 
 
@@ -23,7 +23,7 @@ def test_a_model_without_batches_is_called_live_with_a_warning():
     assert "is not available in batches" in submission.warnings[0]
 
 
-def test_speed_is_left_out_of_a_batch_and_said():
+def test_speed_is_not_sent_in_a_batch_with_a_warning():
     [warning] = accepted({"mode": "batch", "options": {"raw": {"speed": "fast"}}}, context=told_of(True)).warnings
 
     assert "options.raw.speed is not sent in a batch" in warning

@@ -1,4 +1,4 @@
-"""What a model cannot do is dropped with a warning, or refused where an answer without it would be worth nothing."""
+"""Unsupported options are dropped with a warning, or refused if the answer would be useless without them."""
 
 import pytest
 
@@ -76,7 +76,7 @@ def test_what_the_model_does_not_take_is_dropped_with_a_warning(model, given, le
     ],
 )
 def test_what_it_takes_and_what_nobody_knows_is_sent(model, given):
-    """The relay never lags the API: silence in the list is no refusal."""
+    """The relay never lags the API: a capability that is not listed is not refused."""
     options, warnings = asked(model, **given)
 
     assert options == {"model": model, "maxTokens": 4096} | given
@@ -91,7 +91,7 @@ def test_an_unlisted_model_is_held_to_nothing():
     ("model", "data", "word"), [("claude-haiku-4-5", PDF, "PDFs"), ("claude-sonnet-6", PNG, "images")]
 )
 def test_a_file_that_the_model_cannot_read_is_refused_at_the_door(model, data, word):
-    """A dropped invoice would be an answer about nothing."""
+    """An answer without the invoice would be useless."""
     problems = refused({"options": {"model": model}, "files": [{"data": data}]}, context=TOLD)
 
     assert word in problems["files[0]"] and "choose another options.model" in problems["files[0]"]

@@ -1,4 +1,4 @@
-"""What it means when the calendar and the steady clock part."""
+"""Detection of wall-clock steps."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def noted(*readings: Clocks) -> ClockReference:
 
 
 @pytest.mark.parametrize("moved", [2 * HOUR, -2 * HOUR, 6.0, -6.0, 50 * 365 * DAY])
-def test_a_calendar_that_is_set_is_told_from_time_that_passes(moved: float) -> None:
+def test_a_step_is_distinguished_from_elapsed_time(moved: float) -> None:
     known = noted(at(START, 100.0), at(START + 10 * DAY, 100.0 + 10 * DAY))
 
     assert detect_step(known, at(START + 10 * DAY + moved + 1, 101.0 + 10 * DAY))[0] == pytest.approx(moved)
 
 
-def test_small_corrections_are_taken_as_they_come() -> None:
-    """A clock that is kept right by slewing is never set, however far that goes in a year."""
+def test_small_corrections_are_accepted() -> None:
+    """Slewing is never a step, however large it is over a year."""
     known, wall = noted(at(START, 0.0)), START
     for day in range(365):
         wall += DAY + 4.0
@@ -45,8 +45,8 @@ def test_small_corrections_are_taken_as_they_come() -> None:
         assert moved == 0.0
 
 
-def test_a_clock_that_stands_still_adds_up() -> None:
-    """Looked at every second, it is never far from what it was; it is not agreed to for that."""
+def test_the_steps_of_a_stopped_clock_add_up() -> None:
+    """Each check sees only a small difference; these are not accepted, so they add up."""
     known, told = noted(at(START, 0.0)), 0.0
     for second in range(1, 21):
         moved, known = detect_step(known, at(START, float(second)))
@@ -57,12 +57,12 @@ def test_a_clock_that_stands_still_adds_up() -> None:
     assert told + back == pytest.approx(0, abs=5)
 
 
-def test_a_machine_that_was_off_was_off() -> None:
+def test_time_while_the_machine_is_off_is_no_step() -> None:
     assert detect_step(noted(at(START, 500.0)), at(START + 3 * DAY, 5.0, "b"))[0] == 0.0
 
 
-def test_a_machine_that_starts_in_1970_has_its_clock_set_back_and_forth_again() -> None:
-    """Without a battery: what is relative waits no longer than the time that is seen to pass."""
+def test_a_boot_in_1970_is_a_step_back_and_forth() -> None:
+    """Without a battery, relative times depend only on observed time."""
     known = noted(at(START, 500.0))
     back, known = detect_step(known, at(30.0, 5.0, "b"))
     forth, known = detect_step(known, at(START + HOUR, 65.0, "b"))
@@ -71,8 +71,8 @@ def test_a_machine_that_starts_in_1970_has_its_clock_set_back_and_forth_again() 
     assert back + forth == pytest.approx(HOUR - 60.0 + 30.0, abs=60)
 
 
-def test_what_is_kept_is_kept_for_time_that_passes() -> None:
-    """A leap ahead makes nothing older; what ended after it is not kept longer for that."""
+def test_retention_counts_elapsed_time() -> None:
+    """A leap makes nothing older; jobs that ended after it are not kept longer."""
     leapt = noted(at(START, 0.0), at(START + 10 * DAY, 0.0))
     now = START + 10 * DAY + 3600
 
@@ -81,22 +81,22 @@ def test_what_is_kept_is_kept_for_time_that_passes() -> None:
     assert retention_cutoff(None, now=now, keep=DAY) == now - DAY
 
 
-def test_a_mistaken_leap_that_is_taken_back_leaves_no_trace() -> None:
+def test_a_leap_that_is_taken_back_leaves_no_trace() -> None:
     known = noted(at(START, 0.0), at(START + 10 * DAY, 0.0), at(START + 60, 60.0))
 
     assert known.leaps == ()
     assert retention_cutoff(known, now=START + 60, keep=DAY) == START + 60 - DAY
 
 
-def test_a_long_gap_between_two_starts_is_not_taken_on_trust() -> None:
-    """Two years off, or a clock that is wrong: nothing is erased before it has been kept for its time from here."""
+def test_a_long_gap_between_boots_is_a_leap() -> None:
+    """Two years off, or a wrong clock: nothing is erased before it has been kept for its time from here."""
     gap = LONG_GAP * 700
     known = noted(at(START, 500.0), at(START + gap, 5.0, "b"))
 
     assert retention_cutoff(known, now=START + gap + HOUR, keep=DAY) == pytest.approx(START + HOUR - DAY)
 
 
-def test_what_is_noted_survives_the_store() -> None:
+def test_a_reference_survives_the_store() -> None:
     known = noted(at(START, 0.0), at(START + 10 * DAY, 0.0))
 
     assert from_memo(as_memo(known)) == known

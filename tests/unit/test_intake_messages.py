@@ -1,4 +1,4 @@
-"""The turns of a conversation: refused here only where they surely would be upstream."""
+"""The messages of a conversation: refused only if the API would certainly refuse them."""
 
 import pytest
 
@@ -18,7 +18,7 @@ CLAUDE = {"role": "assistant", "content": "Hei du"}
         ([{**USER, "cache_control": {"type": "ephemeral"}}], 3),
     ],
 )
-def test_turns_are_kept_as_they_are(messages, letters):
+def test_messages_are_kept_unchanged(messages, letters):
     submission = accepted({"messages": messages})
 
     assert submission.request["messages"] == messages and "prompt" not in submission.request
@@ -43,16 +43,16 @@ def test_turns_are_kept_as_they_are(messages, letters):
         ([USER, CLAUDE], "messages[1].role", "must not be assistant in the last message"),
     ],
 )
-def test_a_turn_that_could_only_fail_is_named(messages, field, words):
+def test_an_invalid_message_is_refused_by_path(messages, field, words):
     [(named, problem)] = refused({"messages": messages}).items()
 
     assert named == field and words in problem
 
 
-def test_a_prompt_and_turns_together_are_a_problem():
+def test_prompt_and_messages_cannot_be_combined():
     assert "cannot be combined with prompt" in refused({"prompt": "Hei", "messages": [USER]})["messages"]
 
 
-def test_an_empty_prompt_beside_turns_is_an_absent_one():
+def test_an_empty_prompt_beside_messages_is_ignored():
     assert accepted({"prompt": "", "messages": [USER]}).request["messages"] == [USER]
     assert accepted({"prompt": "Hei", "messages": []}).request["prompt"] == "Hei"
