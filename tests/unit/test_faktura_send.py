@@ -98,9 +98,9 @@ def test_without_a_relay_the_error_names_its_url() -> None:
 @pytest.mark.parametrize(
     ("args", "code", "word"),
     [
-        ((), 2, "Where should the answer go?"),
+        ((), 2, "WEBHOOK_URL is required"),
         (("hook.example",), 2, "must begin with http"),
-        ((WEBHOOK, "more"), 2, "one address was expected"),
+        ((WEBHOOK, "more"), 2, "expected one URL"),
         (('https://hook.example/"',), 2, "a quote"),
         ((WEBHOOK,), 4, "no key"),
     ],
