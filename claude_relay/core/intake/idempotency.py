@@ -42,9 +42,9 @@ def unquoted(header: str) -> str:
 
 def body_hash(clean: Mapping[str, Any]) -> str:
     """
-    The same for the same request, whether it came as JSON or as a form and in whatever order; without its id.
+    A hash of the request without its id, the same for JSON and forms and for any order of fields.
 
-    Made of what the caller wrote, not of what became of it: the same body later, or under other context, is a repeat.
+    It covers the caller's own values, not the resolved ones: the same body later, or under other defaults, is a repeat.
     """
     content = {name: value for name, value in clean.items() if name != "requestId"}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
