@@ -19,7 +19,7 @@ SICK = Destination(
 )
 
 
-def one(facts: AlertFacts) -> Alert:
+def only_alert(facts: AlertFacts) -> Alert:
     [alert] = rules.evaluate(facts)
     return alert
 
@@ -29,7 +29,7 @@ def test_no_alert_without_a_cause() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind, facts, told, command",
+    "kind, facts, expected, command",
     [
         (
             "queue_parked",
@@ -66,13 +66,13 @@ def test_no_alert_without_a_cause() -> None:
     ],
 )
 def test_each_alert_has_its_cause_time_count_and_command(
-    kind: str, facts: AlertFacts, told: tuple[str, ...], command: str
+    kind: str, facts: AlertFacts, expected: tuple[str, ...], command: str
 ) -> None:
-    alert = one(facts)
+    alert = only_alert(facts)
     body = rules.body(alert, now=NOW)
 
     assert alert.kind == kind == body["alert"]
-    assert all(words in alert.message for words in told)
+    assert all(words in alert.message for words in expected)
     assert re.match(r"2027-01-15T", body["since"])
     assert command in body["command"] and body["command"].startswith("claude-relay ")
     assert isinstance(body["count"], int)
@@ -80,7 +80,7 @@ def test_each_alert_has_its_cause_time_count_and_command(
 
 def test_there_is_one_alert_per_cause() -> None:
     """The cause stays the same while its numbers grow."""
-    few, many = (one(replace(QUIET, slowed_destinations=[(SICK, count)])) for count in (1, 9999))
+    few, many = (only_alert(replace(QUIET, slowed_destinations=[(SICK, count)])) for count in (1, 9999))
 
     assert few.cause == many.cause
     other = replace(SICK, name="https://other.example")
@@ -93,13 +93,15 @@ def test_many_failing_destinations_are_one_alert() -> None:
     few = rules.evaluate(replace(QUIET, slowed_destinations=sick[:3]))
     assert len(few) == 3
 
-    told = {alert.cause for alert in few}
-    more = rules.evaluate(replace(QUIET, slowed_destinations=sick, previous=told))
-    assert {alert.cause for alert in more} == told | {"destination_unhealthy several"}
-    [many] = [alert for alert in more if alert.cause not in told]
+    raised = {alert.cause for alert in few}
+    more = rules.evaluate(replace(QUIET, slowed_destinations=sick, previous=raised))
+    assert {alert.cause for alert in more} == raised | {"destination_unhealthy several"}
+    [many] = [alert for alert in more if alert.cause not in raised]
     assert (many.count, many.command) == (194, "claude-relay doctor")
     assert "97 destinations keep failing" in many.message
-    assert {alert.cause for alert in rules.evaluate(replace(QUIET, slowed_destinations=sick[:4], previous=told))} > told
+    assert {
+        alert.cause for alert in rules.evaluate(replace(QUIET, slowed_destinations=sick[:4], previous=raised))
+    } > raised
 
 
 @pytest.mark.parametrize(

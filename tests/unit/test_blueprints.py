@@ -17,8 +17,8 @@ from tests.support.needs import needs
 
 FOLDER = Path(__file__).parents[2] / "blueprints"
 BLANK = Blank(url="https://relay.example.com")
-MAKE = {one.file: one.content for one in scenarios("make", BLANK)}
-[N8N] = [one.content for one in scenarios("n8n", BLANK)]
+MAKE = {entry.file: entry.content for entry in scenarios("make", BLANK)}
+[N8N] = [entry.content for entry in scenarios("n8n", BLANK)]
 
 
 @pytest.mark.parametrize("file", [*MAKE, "n8n.json"])
@@ -85,7 +85,7 @@ _RECEIVE: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
 
 @pytest.mark.parametrize(
     "file, words, spoil",
-    [("make-submit.json", *one) for one in _SUBMIT] + [("make-receive.json", *one) for one in _RECEIVE],
+    [("make-submit.json", *entry) for entry in _SUBMIT] + [("make-receive.json", *entry) for entry in _RECEIVE],
 )
 def test_the_rules_report_each_fault(file: str, words: str, spoil: Callable[[dict[str, Any]], object]) -> None:
     """Each rule fails on a blueprint that breaks it."""
@@ -98,7 +98,7 @@ def test_the_rules_report_each_fault(file: str, words: str, spoil: Callable[[dic
 def test_the_request_id_is_created_before_the_call_for_idempotent_retries() -> None:
     """Break reruns the failed module; the results of the modules before it stay."""
     flow = {module["id"]: module for module, _ in walk(MAKE["make-submit.json"]["flow"])}
-    [header] = [one["value"] for one in flow[4]["mapper"]["headers"] if one["name"] == "Idempotency-Key"]
+    [header] = [entry["value"] for entry in flow[4]["mapper"]["headers"] if entry["name"] == "Idempotency-Key"]
 
     assert "uuid" in flow[2]["mapper"]["value"]
     assert header == "{{2.requestId}}"
@@ -129,9 +129,9 @@ def test_the_n8n_body_is_json_for_any_prompt(prompt: str) -> None:
         f"const $json = {json.dumps({'prompt': prompt})}, $workflow = {{id: 'w'}},"
         f" $execution = {{id: '7', resumeUrl: 'http://n8n/x'}}; process.stdout.write({expression})"
     )
-    said = subprocess.run([needs("node", "nodejs"), "-e", script], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([needs("node", "nodejs"), "-e", script], capture_output=True, text=True, check=True).stdout
 
-    assert json.loads(said) == {
+    assert json.loads(output) == {
         "prompt": prompt,
         "webhookUrl": "http://n8n/x",
         "group": "default",
@@ -142,7 +142,7 @@ def test_the_n8n_body_is_json_for_any_prompt(prompt: str) -> None:
 def test_all_placeholders_are_filled_in() -> None:
     blank = Blank(url="https://x.example", group="faktura", key="k", webhook="https://hook.example/y")
     for tool in ("make", "n8n"):
-        text = json.dumps([one.content for one in scenarios(tool, blank)])
+        text = json.dumps([entry.content for entry in scenarios(tool, blank)])
         assert "https://x.example/api/claude" in text
         assert "faktura" in text
         assert KEY_PLACEHOLDER not in text

@@ -173,10 +173,10 @@ def test_a_signing_secret_must_follow_the_specification(text):
 
 
 def test_all_faults_are_reported_at_once():
-    told = faults({"PORT": "x", "RELAY_LEASE": "x", "RELAY_NOPE": "1"})
+    errors = faults({"PORT": "x", "RELAY_LEASE": "x", "RELAY_NOPE": "1"})
 
-    assert len(told) == 3
-    assert [name for name in ("PORT", "RELAY_LEASE", "RELAY_NOPE") if not any(name in fault for fault in told)] == []
+    assert len(errors) == 3
+    assert [name for name in ("PORT", "RELAY_LEASE", "RELAY_NOPE") if not any(name in fault for fault in errors)] == []
 
 
 @pytest.mark.parametrize(
@@ -224,12 +224,12 @@ class TestSources:
         (tmp_path / ".env").write_text(
             "\ufeffexport API_SECRET_KEY='a$HOME${PORT}'\r\n# a comment\r\nPORT = 1 # one\r\n"
         )
-        before = dict(os.environ)
+        original = dict(os.environ)
 
         settings = load(dotenv=Path(".env"))
 
         assert (settings.api_secret_key, settings.port) == ("a$HOME${PORT}", 1)
-        assert dict(os.environ) == before
+        assert dict(os.environ) == original
 
     def test_a_line_that_cannot_be_read_is_a_fault(self, tmp_path):
         (tmp_path / ".env").write_text("PORT=1\nAPI_SECRET_KEY='open\n")

@@ -23,13 +23,13 @@ def read(environ, **more):
 def fault(text):
     with pytest.raises(ConfigError) as caught:
         read({"RELAY_STORE": text})
-    [found] = caught.value.problems
+    [problem] = caught.value.problems
 
-    return found
+    return problem
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "display"),
     [
         ("postgresql://relay@db/relay", "postgresql://relay@db/relay"),
         ("postgres://relay:pass:word@db:5433/relay?sslmode=verify-full", "postgresql://relay@db:5433/relay"),
@@ -43,13 +43,13 @@ def fault(text):
         ("postgresql://relay@/relay?hostaddr=10.0.0.5", "postgresql://relay@10.0.0.5/relay"),
     ],
 )
-def test_a_url_is_accepted_and_shown_without_its_secrets(text, told):
+def test_a_url_is_accepted_and_shown_without_its_secrets(text, display):
     settings = read({"RELAY_STORE": text})
 
     assert settings.store.replace("postgresql", "postgres", 1) == text.replace("postgresql", "postgres", 1)
     assert settings.store_path is None
-    assert settings.store_shown == told
-    assert "," in told or read({"RELAY_STORE": told}).store_shown == told
+    assert settings.store_shown == display
+    assert "," in display or read({"RELAY_STORE": display}).store_shown == display
 
 
 @pytest.mark.parametrize(
@@ -92,11 +92,11 @@ def test_a_url_is_accepted_and_shown_without_its_secrets(text, told):
     ],
 )
 def test_an_invalid_url_is_refused_with_the_cure_and_no_password(text, cure):
-    said = fault(text)
+    message = fault(text)
 
-    assert said.startswith("RELAY_STORE from the environment is ")
-    assert cure in said and said.count("\n") == 0
-    assert "hunter2" not in said
+    assert message.startswith("RELAY_STORE from the environment is ")
+    assert cure in message and message.count("\n") == 0
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_no_form_of_a_password_is_shown(text):
     settings = read({"RELAY_STORE": text})
 
     everything = [repr(settings), settings.store_shown, *(settings.shown(row.name) for row in OPTIONS)]
-    assert not any("hunter2" in one or "hun%74er2" in one for one in everything)
+    assert not any("hunter2" in item or "hun%74er2" in item for item in everything)
     assert {"hunter2", "hun%74er2"} <= set(settings.secrets())
     assert set(passwords(text)) == {"hunter2", "hun%74er2"}
 
@@ -129,10 +129,10 @@ def test_libpq_accepts_the_same_urls_with_the_same_password(user, password, name
     except ConfigError as exc:
         assert len(password) < 5 or password.isalnum() or f":{password}@" not in str(exc)
         return
-    told = conninfo_to_dict(settings.store)
+    display = conninfo_to_dict(settings.store)
 
-    assert told.get("password", "") in (*settings.secrets(), "")
-    assert (told.get("user", ""), told.get("dbname", "")) == (names(settings.store)[0], names(settings.store)[1])
+    assert display.get("password", "") in (*settings.secrets(), "")
+    assert (display.get("user", ""), display.get("dbname", "")) == (names(settings.store)[0], names(settings.store)[1])
 
 
 def test_a_file_is_shown_as_it_is():

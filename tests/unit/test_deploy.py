@@ -26,16 +26,16 @@ def compose(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def services() -> dict[str, Any]:
-    told = compose("docker-compose.yml")
-    assert set(told["volumes"]) == {"jobs"}
-    return told["services"]
+    content = compose("docker-compose.yml")
+    assert set(content["volumes"]) == {"jobs"}
+    return content["services"]
 
 
 @pytest.fixture
 def with_postgres() -> dict[str, Any]:
-    told = compose("docker-compose.postgres.yml")
-    assert set(told["volumes"]) == {"database"}
-    return told["services"]
+    content = compose("docker-compose.postgres.yml")
+    assert set(content["volumes"]) == {"database"}
+    return content["services"]
 
 
 def seconds(text: str) -> int:
@@ -66,7 +66,7 @@ def test_compose_with_postgres_is_the_same_but_for_the_store(services, with_post
         assert read.store_shown == f"postgresql://{server['environment']['POSTGRES_USER']}@db/relay"
         assert read.secrets() == ("correct-horse",)
         assert service["depends_on"]["db"] == {"condition": "service_healthy"}
-        assert "volumes" not in service and any("/var/lib/claude-relay" in one for one in service["tmpfs"])
+        assert "volumes" not in service and any("/var/lib/claude-relay" in mount for mount in service["tmpfs"])
         same = {
             "environment",
             "command",
@@ -100,12 +100,12 @@ def test_no_compose_file_holds_a_secret(name):
 
 
 def test_railway_checks_an_existing_path_and_lets_calls_finish():
-    told = json.loads((ROOT / "railway.json").read_text(encoding="utf-8"))
+    content = json.loads((ROOT / "railway.json").read_text(encoding="utf-8"))
 
-    assert told["deploy"]["healthcheckPath"] in ROUTES
-    assert told["deploy"]["drainingSeconds"] > Settings().drain
-    assert told["deploy"]["numReplicas"] == 1
-    assert (ROOT / told["build"]["dockerfilePath"]).exists()
+    assert content["deploy"]["healthcheckPath"] in ROUTES
+    assert content["deploy"]["drainingSeconds"] > Settings().drain
+    assert content["deploy"]["numReplicas"] == 1
+    assert (ROOT / content["build"]["dockerfilePath"]).exists()
 
 
 def test_the_image_has_two_stages_on_a_base_that_can_be_chosen_and_no_compiler():

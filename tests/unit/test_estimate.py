@@ -70,20 +70,20 @@ def test_newer_models_use_smaller_tokens() -> None:
 
 
 def test_the_price_range_is_the_minimum_and_maximum_cost() -> None:
-    found = of("word " * 1000)
+    result = of("word " * 1000)
 
-    assert found.least == PRICES.cost(SONNET, {"input_tokens": found.tokens.low, "output_tokens": 1})
-    assert found.most == PRICES.cost(SONNET, {"input_tokens": found.tokens.high, "output_tokens": 1000})
+    assert result.least == PRICES.cost(SONNET, {"input_tokens": result.tokens.low, "output_tokens": 1})
+    assert result.most == PRICES.cost(SONNET, {"input_tokens": result.tokens.high, "output_tokens": 1000})
     assert (of("x", mode="batch").least, of("x", mode="batch").most) == (of("x").least / 2, of("x").most / 2)
     assert (of("x", mode="auto").least, of("x", mode="auto").most) == (of("x").least / 2, of("x").most)
     assert of("x", raw={"max_tokens": 7}).output == 7
 
 
 def test_without_a_price_the_tokens_are_still_estimated() -> None:
-    found = of("word " * 100, prices=PriceList(dated=""))
+    result = of("word " * 100, prices=PriceList(dated=""))
 
-    assert (found.least, found.most) == (None, None)
-    assert found.tokens.likely > 100
+    assert (result.least, result.most) == (None, None)
+    assert result.tokens.likely > 100
 
 
 def test_every_part_of_the_request_counts() -> None:
@@ -145,8 +145,8 @@ def test_uncountable_parts_are_warned_about() -> None:
     packed = b"%PDF-1.7\n" + b"\x01" * 100_000
 
     assert "files[0] is not counted" in estimate(by_address, model=SONNET, prices=PRICES).warnings[0]
-    found = of(files=[(packed, "application/pdf")])
-    assert "1 to 25 are assumed" in found.warnings[0]
-    assert found.tokens.low < 1_000 and found.tokens.high > 100_000
+    result = of(files=[(packed, "application/pdf")])
+    assert "1 to 25 are assumed" in result.warnings[0]
+    assert result.tokens.low < 1_000 and result.tokens.high > 100_000
     tools = [{"type": "web_search_20260209", "name": "web_search"}]
     assert "search" in of(raw={"tools": tools}).warnings[0]

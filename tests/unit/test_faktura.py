@@ -52,8 +52,8 @@ def pdf() -> bytes:
 
 def printed(pdf: bytes) -> list[str]:
     """Every string on the pages, in order: the streams are not compressed."""
-    found = re.findall(rb"\(((?:[^()\\]|\\.)*)\) Tj", pdf, re.DOTALL)
-    return [re.sub(rb"\\(.)", rb"\1", text).decode("latin-1").replace("\u00a0", " ") for text in found]
+    strings = re.findall(rb"\(((?:[^()\\]|\\.)*)\) Tj", pdf, re.DOTALL)
+    return [re.sub(rb"\\(.)", rb"\1", text).decode("latin-1").replace("\u00a0", " ") for text in strings]
 
 
 def producer(pdf: bytes) -> bytes:

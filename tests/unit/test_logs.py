@@ -79,13 +79,13 @@ def test_an_extra_cannot_replace_a_standard_key(capsys):
     assert (event["level"], event["service"], event["level_"]) == ("info", "api", "error")
 
 
-@pytest.mark.parametrize(("level", "heard"), [("error", 1), ("warn", 2), ("info", 3), ("debug", 4)])
-def test_the_level_decides_which_events_are_logged(capsys, level, heard):
+@pytest.mark.parametrize(("level", "shown"), [("error", 1), ("warn", 2), ("info", 3), ("debug", 4)])
+def test_the_level_decides_which_events_are_logged(capsys, level, shown):
     logs.setup(with_(log_level=level), "api")
     for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         log.log(number, "x")
 
-    assert [event["level"] for event in events(capsys.readouterr().out)] == ["debug", "info", "warn", "error"][-heard:]
+    assert [event["level"] for event in events(capsys.readouterr().out)] == ["debug", "info", "warn", "error"][-shown:]
 
 
 def test_noisy_loggers_of_libraries_are_limited(capsys):
@@ -114,10 +114,10 @@ def test_secrets_are_redacted_everywhere(capsys, tmp_path, env):
             },
         )
 
-    said = "".join(capsys.readouterr()) + (tmp_path / "combined.log").read_text() + (tmp_path / "error.log").read_text()
-    assert said.count("RuntimeError") >= 3
+    text = "".join(capsys.readouterr()) + (tmp_path / "combined.log").read_text() + (tmp_path / "error.log").read_text()
+    assert text.count("RuntimeError") >= 3
     for secret in ("sk-ant-", "correct-horse", "crk_", "batt", "staple", "whsec_"):
-        assert secret not in said
+        assert secret not in text
 
 
 def vars_of(settings):

@@ -25,13 +25,13 @@ ALWAYS_THINKS = {
 }
 OPUS_5 = {"id": "claude-opus-5", "line": "opus", "capabilities": {"effort": {**YES, "max": YES, "high": YES}}}
 BARE = {"id": "claude-sonnet-6", "line": "sonnet", "capabilities": {"effort": NO, "image_input": NO}}
-TOLD = an_intake_context(
+LISTED = an_intake_context(
     model_catalog=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE, ALWAYS_THINKS, OPUS_5]})
 )
 
 
 def asked(model="claude-haiku-4-5", **options):
-    submission = accepted({"options": {"model": model, **options}}, context=TOLD)
+    submission = accepted({"options": {"model": model, **options}}, context=LISTED)
     return submission.request["options"], submission.warnings
 
 
@@ -92,10 +92,10 @@ def test_an_unlisted_model_is_held_to_nothing():
 )
 def test_a_file_that_the_model_cannot_read_is_refused_at_the_door(model, data, word):
     """An answer without the invoice would be useless."""
-    problems = refused({"options": {"model": model}, "files": [{"data": data}]}, context=TOLD)
+    problems = refused({"options": {"model": model}, "files": [{"data": data}]}, context=LISTED)
 
     assert word in problems["files[0]"] and "choose another options.model" in problems["files[0]"]
 
 
 def test_a_file_that_it_can_read_is_taken():
-    assert accepted({"options": {"model": "claude-haiku-4-5"}, "files": [{"data": PNG}]}, context=TOLD).warnings == ()
+    assert accepted({"options": {"model": "claude-haiku-4-5"}, "files": [{"data": PNG}]}, context=LISTED).warnings == ()

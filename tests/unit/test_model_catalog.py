@@ -136,11 +136,11 @@ def test_an_alias_is_the_newest_active_model_of_its_line():
 
 def test_the_order_of_the_list_counts_if_a_release_date_is_missing():
     """The upstream lists the latest first, and an epoch value means an unknown date."""
-    one = {"id": "claude-opus-1", "line": "opus", "createdAt": "2026-01-01T00:00:00Z"}
+    first = {"id": "claude-opus-1", "line": "opus", "createdAt": "2026-01-01T00:00:00Z"}
     two = {"id": "claude-opus-2", "line": "opus", "createdAt": "2026-02-01T00:00:00Z"}
-    epoch = {**one, "createdAt": "1970-01-01T00:00:00Z"}
+    epoch = {**first, "createdAt": "1970-01-01T00:00:00Z"}
 
-    assert fetched([one, two]).aliases["smart"] == "claude-opus-2"
+    assert fetched([first, two]).aliases["smart"] == "claude-opus-2"
     assert fetched([epoch, two]).aliases["smart"] == "claude-opus-1"
 
 
@@ -165,9 +165,9 @@ def test_without_lines_aliases_are_chosen_by_price():
 )
 def test_the_lifecycle_of_the_list_decides(name, model, says):
     """A past date only means that the retirement is overdue; an unlisted model is still used."""
-    found, [warning] = asked(name, catalogue=fetched())
+    resolved, [warning] = asked(name, catalogue=fetched())
 
-    assert model == found and says in warning
+    assert model == resolved and says in warning
 
 
 def test_an_old_list_does_not_extend_a_models_last_day():

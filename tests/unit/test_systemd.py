@@ -32,9 +32,9 @@ class Clock:
         return self.now
 
 
-def keeper(above: Above, clock: Clock, *, watchdog: float = 40.0, silent: str | None = None, status: str = "well"):
-    made = Supervisor(notifier=Notifier(above.path), watchdog=watchdog)
-    return ServiceLoop(made, silent=lambda: silent, status=lambda: status, clock=clock)
+def a_loop(above: Above, clock: Clock, *, watchdog: float = 40.0, silent: str | None = None, status: str = "well"):
+    supervisor = Supervisor(notifier=Notifier(above.path), watchdog=watchdog)
+    return ServiceLoop(supervisor, silent=lambda: silent, status=lambda: status, clock=clock)
 
 
 def test_a_message_is_one_datagram_of_lines(above: Above) -> None:
@@ -43,11 +43,11 @@ def test_a_message_is_one_datagram_of_lines(above: Above) -> None:
 
 
 def test_a_reload_is_announced_with_its_time(above: Above) -> None:
-    before = time.monotonic_ns() // 1000
+    earliest = time.monotonic_ns() // 1000
     Notifier(above.path).reloading()
     first, second = above.heard()[0].split("\n")
     assert first == "RELOADING=1"
-    assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
+    assert earliest <= int(second.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@claude-relay-nobody"])
@@ -73,34 +73,34 @@ def test_the_barrier_waits_until_it_is_processed(above: Above) -> None:
 
 def test_the_watchdog_is_pinged_four_times_per_timeout_unless_a_part_hangs(above: Above) -> None:
     clock = Clock()
-    watched = keeper(above, clock)
+    watched = a_loop(above, clock)
     for clock.now in (0, 5, 10, 15, 20):
         watched.tick()
-    assert [said for said in above.heard() if "WATCHDOG" in said] == ["WATCHDOG=1"] * 3
+    assert [message for message in above.heard() if "WATCHDOG" in message] == ["WATCHDOG=1"] * 3
 
-    hung = keeper(above, clock, silent="heart")
+    hung = a_loop(above, clock, silent="heart")
     hung.tick()
-    assert not [said for said in above.heard() if "WATCHDOG" in said]
+    assert not [message for message in above.heard() if "WATCHDOG" in message]
 
 
 def test_the_status_is_sent_when_it_changes(above: Above) -> None:
     clock = Clock()
-    watched = keeper(above, clock, watchdog=0)
+    watched = a_loop(above, clock, watchdog=0)
     for clock.now in (0, 5, 10):
         watched.tick()
     assert above.heard() == ["STATUS=well"]
 
 
 def test_stopping_requests_more_time(above: Above) -> None:
-    keeper(above, Clock(), watchdog=0).stopping("1 call")
+    a_loop(above, Clock(), watchdog=0).stopping("1 call")
     assert above.heard() == ["EXTEND_TIMEOUT_USEC=60000000", "STOPPING=1\nSTATUS=1 call"]
 
 
 def test_variables_for_another_process_are_ignored() -> None:
     """A child that inherits the environment has neither the sockets nor the watchdog."""
     environ = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}
-    made = Supervisor.from_environment(environ)
-    assert (made.sockets, made.watchdog) == ([], None)
+    supervisor = Supervisor.from_environment(environ)
+    assert (supervisor.sockets, supervisor.watchdog) == ([], None)
     assert "LISTEN_FDS" not in environ
 
 
