@@ -34,7 +34,7 @@ class Submit:
         caller: Caller = req.context.caller
         body, form = self._bodies.object(req)
         key = req.get_header("Idempotency-Key")
-        submission = parse(body, now=self._clock(), defaults=self._intake, idempotency_key=key, form=form)
+        submission = parse(body, now=self._clock(), context=self._intake, idempotency_key=key, form=form)
         accepted = self._relay.submit(submission, owner=caller.owner)
 
         if preferred_wait(req) is not None:

@@ -1,4 +1,4 @@
-"""Scenarios to import into Make.com and n8n, with the address of a relay filled in. Pure: values in, JSON out."""
+"""Scenarios for import into Make.com and n8n, with the URL of a relay filled in. Pure: values in, JSON out."""
 
 from .values import KEY_PLACEHOLDER, WEBHOOK_PLACEHOLDER, Blank, Scenario, scenarios
 

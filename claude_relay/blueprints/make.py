@@ -1,8 +1,9 @@
 """
-Make.com: two scenarios, since one cannot wait for its own callback.
+The two scenarios for Make.com, where a scenario cannot wait for its own callback.
 
-Built to the rules of Make's own validator (https://www.make.com/blueprint.md, github.com/integromat/make-blueprints):
-what belongs to an account (webhooks, connections) is left out, and attached after the import.
+They follow the rules of Make's own validator (https://www.make.com/blueprint.md,
+github.com/integromat/make-blueprints): parts that belong to an account (webhooks, connections) are left out, and
+attached after the import.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ _STEP = 300  # between two modules on the canvas
 
 def submit(blank: Blank) -> dict[str, Any]:
     """
-    Webhook, a requestId that stays, the prompt as JSON text, POST to the relay; again by itself when that fails.
+    The submitting scenario: webhook, stable requestId, prompt as a JSON string, POST to the relay with retries.
 
-    The requestId is made in a module of its own: when Make runs the failed module again, later, the modules before it
-    keep what they said. So the same requestId comes again, and nothing is paid twice.
+    The requestId is created in a module of its own: when Make retries the failed module later, the preceding modules
+    keep their results. So the same requestId is sent again, and nothing is paid twice.
     """
-    # `{{3.json}}` is the prompt with its quotes: pasted in bare, a quote or a line break would break the JSON.
+    # `{{3.json}}` is the prompt as a quoted JSON string: unescaped, a quote or a line break would break the JSON.
     body = {"webhookUrl": blank.webhook, "group": blank.group}
     text = json.dumps(body, ensure_ascii=False)[1:-1]
     request = _module(
@@ -72,7 +73,7 @@ def submit(blank: Blank) -> dict[str, Any]:
 
 
 def receive(blank: Blank) -> dict[str, Any]:
-    """Webhook, a route for answers and one for failures; the last step of each says that it was applied."""
+    """The receiving scenario: one route for answers and one for failures; the last step of each acknowledges."""
     answer = _route(
         3,
         y=-150,
@@ -102,7 +103,7 @@ def receive(blank: Blank) -> dict[str, Any]:
 
 
 def _route(number: int, *, y: int, status: str, variable: str, value: str, name: str) -> list[dict[str, Any]]:
-    keep = _module(
+    variable_module = _module(
         number,
         "util:SetVariable2",
         x=2,
@@ -110,8 +111,11 @@ def _route(number: int, *, y: int, status: str, variable: str, value: str, name:
         name=name,
         mapper={"name": variable, "scope": "roundtrip", "value": value},
     )
-    keep["filter"] = {"name": status, "conditions": [[{"a": "{{1.status}}", "o": "text:equal", "b": status}]]}
-    applied = _module(
+    variable_module["filter"] = {
+        "name": status,
+        "conditions": [[{"a": "{{1.status}}", "o": "text:equal", "b": status}]],
+    }
+    acknowledgement = _module(
         number + 1,
         "http:MakeRequest",
         x=3,
@@ -135,12 +139,12 @@ def _route(number: int, *, y: int, status: str, variable: str, value: str, name:
             "requestCompressedContent": True,
         },
     )
-    # Null where the relay does not know its own address (RELAY_PUBLIC_URL).
-    applied["filter"] = {"name": "there is an ackUrl", "conditions": [[{"a": "{{1.ackUrl}}", "o": "exist"}]]}
-    applied["onerror"] = [
+    # Null if the relay does not know its own URL (RELAY_PUBLIC_URL).
+    acknowledgement["filter"] = {"name": "there is an ackUrl", "conditions": [[{"a": "{{1.ackUrl}}", "o": "exist"}]]}
+    acknowledgement["onerror"] = [
         _module(number + 4, "builtin:Break", x=4, y=y, mapper={"retry": True, "count": 5, "interval": 15})
     ]
-    return [keep, applied]
+    return [variable_module, acknowledgement]
 
 
 def _module(
@@ -183,7 +187,7 @@ def _scenario(name: str, description: str, flow: list[dict[str, Any]]) -> dict[s
                 "sequential": False,
                 "confidential": False,
                 "dataloss": False,
-                "dlq": True,  # "store incomplete executions": without it a Break handler keeps nothing
+                "dlq": True,  # "store incomplete executions": without it a Break handler stores nothing
                 "freshVariables": False,
             },
             "designer": {"orphans": []},

@@ -1,7 +1,7 @@
 """
-n8n: one workflow that submits, waits for its own callback, goes on by the status and acknowledges.
+The workflow for n8n: it submits, waits for its own callback, branches by status and acknowledges.
 
-`$execution.resumeUrl` is the address that the Wait node listens on; n8n keeps the execution in its database meanwhile.
+`$execution.resumeUrl` is the URL on which the Wait node listens; n8n keeps the execution in its database meanwhile.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from .placeholders import Blank
 
-# One expression: JSON.stringify escapes whatever stands in the prompt. The requestId is the same when the node is tried
-# again, so that nothing is paid twice.
+# One expression: JSON.stringify escapes the prompt. The requestId stays the same when the node is retried, so that
+# nothing is paid twice.
 _BODY = (
     "={{{{ JSON.stringify({{prompt: $json.prompt, webhookUrl: $execution.resumeUrl, group: {group},"
     " requestId: 'n8n-' + $workflow.id + '-' + $execution.id}}) }}}}"
@@ -37,7 +37,7 @@ def workflow(blank: Blank) -> dict[str, Any]:
         "httpMethod": "POST",
         "limitWaitTime": True,
         "limitType": "afterTimeInterval",
-        "resumeAmount": 25,  # the relay gives a job up after 24 hours
+        "resumeAmount": 25,  # the relay fails a job after 24 hours
         "resumeUnit": "hours",
         "options": {},
     }
@@ -61,17 +61,17 @@ def workflow(blank: Blank) -> dict[str, Any]:
         "url": "={{ $('Wait for the callback').item.json.body.ackUrl }}",
         "options": {"timeout": 40_000},
     }
-    again = {"retryOnFail": True, "maxTries": 5, "waitBetweenTries": 5000}
+    retry = {"retryOnFail": True, "maxTries": 5, "waitBetweenTries": 5000}
     nodes = [
         _node("Start", "manualTrigger", 1, 0, 0, {}),
         _node("Prompt", "set", 3.4, 1, 0, _fields(prompt=_PROMPT)),
-        _node("Submit", "httpRequest", 4.2, 2, 0, submit) | again,
+        _node("Submit", "httpRequest", 4.2, 2, 0, submit) | retry,
         _node("Wait for the callback", "wait", 1.1, 3, 0, wait),
         _node("Completed?", "if", 2.2, 4, 0, completed),
         _node("Answer", "set", 3.4, 5, -150, _fields(answer="={{ $json.body.response }}")),
         _node("Problem", "set", 3.4, 5, 150, _fields(problem="={{ $json.body.errorType }}: {{ $json.body.error }}")),
-        # Without RELAY_PUBLIC_URL there is no ackUrl: then it fails, and the workflow ends well all the same.
-        _node("Acknowledge", "httpRequest", 4.2, 6, 0, acknowledge) | again | {"onError": "continueRegularOutput"},
+        # Without RELAY_PUBLIC_URL there is no ackUrl: then this node fails, and the workflow still succeeds.
+        _node("Acknowledge", "httpRequest", 4.2, 6, 0, acknowledge) | retry | {"onError": "continueRegularOutput"},
     ]
     return {
         "name": "Claude by claude-relay",
@@ -108,5 +108,5 @@ def _fields(**values: str) -> dict[str, Any]:
 
 
 def _to(*names: str) -> dict[str, Any]:
-    """One output for each name, in their order: an If's first is `true`."""
+    """One output for each name, in their order: the first output of an If node is `true`."""
     return {"main": [[{"node": name, "type": "main", "index": 0}] for name in names]}

@@ -1,4 +1,4 @@
-"""The blanks of a scenario. A placeholder that was left in is refused at the door, in words, and never called."""
+"""The values filled into a scenario. A placeholder left in is refused with a message and never called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WEBHOOK_PLACEHOLDER = "PASTE-THE-WEBHOOK-ADDRESS-OF-THE-RECEIVING-SCENARIO-HERE"
 
 @dataclass(frozen=True, kw_only=True)
 class Blank:
-    """`url`: the relay, without a slash behind it; `webhook`: where Make's second scenario listens."""
+    """`url` is the relay's, without a trailing slash; `webhook` is the URL of Make's receiving scenario."""
 
     url: str
     group: str = "default"

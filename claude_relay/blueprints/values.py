@@ -1,4 +1,4 @@
-"""What is filled into a scenario, and which scenarios there are."""
+"""The available scenarios."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ _TOOLS: Mapping[str, Sequence[tuple[str, Callable[[Blank], dict[str, Any]]]]] = 
 
 
 def scenarios(tool: str, blank: Blank) -> Sequence[Scenario]:
-    """Those of `make` or `n8n`, filled in."""
+    """The scenarios of `make` or `n8n`, filled in."""
     return [Scenario(file=file, content=build(blank)) for file, build in _TOOLS[tool]]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.jobs.failure import ErrorType, Failure, Remedy, RequestOutcome
+from ..core.policy import CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
 from ..ports import Stop
 
 log = logging.getLogger(__name__)
@@ -31,9 +32,9 @@ class CallTimeouts:
     `checkpoint`: interval between progress reports. `check_interval`: interval between checks of the deadlines.
     """
 
-    call_timeout: float = 1800.0
-    first_byte: float = 180.0
-    idle: float = 120.0
+    call_timeout: float = CALL_TIMEOUT
+    first_byte: float = FIRST_BYTE_TIMEOUT
+    idle: float = IDLE_TIMEOUT
     patience: float = 5.0
     connect: float = 10.0
     write: float = 60.0

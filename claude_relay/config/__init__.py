@@ -5,8 +5,7 @@ Settings: one table of options, read once into one frozen object.
     settings.call_timeout, settings.origin("RELAY_CALL_TIMEOUT")
 """
 
-from claude_relay.core.text.rates import Rate
-
+from ..core.text.rates import Rate
 from .docs import write_env_example, write_table
 from .loader import load
 from .option import Option

@@ -1,4 +1,4 @@
-"""The table of options as people read it: `.env.example` and the settings in the README."""
+"""Generated documentation of the options: `.env.example` and the tables in the README."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from .option import Option
 BEGIN, END = "<!-- options:begin -->", "<!-- options:end -->"
 
 _HEAD = """\
-# claude-relay's settings. Copy it (install -m 600 .env.example .env: it will hold keys) and fill in
-# the keys; what stays commented out has its default.
-# The environment goes before .env, and .env before /etc/claude-relay/claude-relay.env. An empty value is the default.
-# Durations are 90s 5m 2h 1d, sizes 512KiB 4MiB, rates 100/15m, lists have commas between. Written by `make docs`.
+# Settings of claude-relay. Copy this file (install -m 600 .env.example .env: it will hold keys) and fill in the keys.
+# Settings that are commented out have their default; so do empty ones.
+# The environment takes precedence over .env, and .env over /etc/claude-relay/claude-relay.env.
+# Durations are 90s 5m 2h 1d, sizes 512KiB 4MiB, rates 100/15m; lists are comma-separated. Written by `make docs`.
 """
 
 
 def write_env_example(options: Iterable[Option]) -> str:
-    """The whole text of `.env.example`: what must be set is open, the rest commented out at its default."""
+    """The text of `.env.example`: required settings are open, the others commented out with their default."""
     parts = [_HEAD]
     for title, rows in groupby(options, key=lambda row: row.section):
         parts.append(f"# --- {title} ---\n")
         for row in rows:
-            twin = f" {row.name}_FILE may name a file that holds it." if row.in_file else ""
-            parts.append(f"# {row.sentence}{twin}\n{'' if row.required else '#'}{row.name}={row.default}\n")
+            in_file = f" {row.name}_FILE may name a file that holds it." if row.in_file else ""
+            parts.append(f"# {row.sentence}{in_file}\n{'' if row.required else '#'}{row.name}={row.default}\n")
 
     return "\n".join(parts)
 
 
 def write_table(options: Iterable[Option]) -> str:
-    """The settings as Markdown tables, one a section."""
+    """The settings as Markdown tables, one per section."""
     parts = []
     for title, rows in groupby(options, key=lambda row: row.section):
         lines = [f"**{title}**", "", "| setting | default | meaning |", "|---|---|---|"]
@@ -44,17 +44,17 @@ def write_table(options: Iterable[Option]) -> str:
 
 
 def splice(page: str, table: str) -> str:
-    """`page` with `table` between its two markers."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    """`page` with `table` between its two markers; raises `ValueError` without them."""
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"the page has no {BEGIN} … {END} to write between")
+        raise ValueError(f"the page has no {BEGIN} … {END} markers")
 
-    return f"{before}{BEGIN}\n\n{table}\n{END}{after}"
+    return f"{head}{BEGIN}\n\n{table}\n{END}{tail}"
 
 
 def rewrite(root: Path, options: Iterable[Option]) -> None:
-    """Bring both files of the checkout at `root` up to date."""
+    """Regenerate both files in the checkout at `root`."""
     options = tuple(options)
     (root / ".env.example").write_text(write_env_example(options), encoding="utf-8")
     readme = root / "README.md"

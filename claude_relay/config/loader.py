@@ -1,27 +1,38 @@
-"""Reads the settings once: every source, every name, every fault in one go."""
+"""Loads the settings: reads every source and reports every fault at once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import claude_relay
-from claude_relay.errors import ConfigError
-
+from ..core.text.suggestions import suggest
+from ..errors import ConfigError
 from .option import Option
 from .settings import SettingOrigin, Settings
 from .sources import Source, credentials, env_file, with_key_files
 from .table import OPTIONS
 from .urls import default_store, store_path
 
+PACKAGE = Path(__file__).parents[1]
 DOTENV = Path(".env")
 ETC = Path("/etc/claude-relay/claude-relay.env")
 
-_KNOWN = {name for row in OPTIONS for name in (row.name, *row.aliases)}
-_TWINS = {f"{row.name}_FILE" for row in OPTIONS if row.in_file}
+_NAMES = {name for row in OPTIONS for name in (row.name, *row.aliases)}
+_FILE_NAMES = {f"{row.name}_FILE" for row in OPTIONS if row.in_file}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Value:
+    """A value of one option in one source; `problem` says why the file that should hold it cannot be read."""
+
+    name: str
+    text: str
+    origin: str
+    problem: str
 
 
 def load(
@@ -33,53 +44,52 @@ def load(
     all_keys: bool = True,
 ) -> Settings:
     """
-    The settings as this machine has them, or ConfigError with a sentence for each fault.
+    The settings of this machine, or `ConfigError` with a sentence for each fault.
 
-    `environ` is this process's where none is given; `overrides` are flags of the command line, by the same names.
-    Without `all_keys` a file that should hold a secret and cannot be read is no fault: whoever asks may not read it.
+    `environ` defaults to the environment of this process; `overrides` are command-line flags under the same names.
+    Without `all_keys`, a secret's file that cannot be read is no fault: the user may not be allowed to read it.
     """
     environ = os.environ if environ is None else environ
     sources = _sources(environ, dotenv, etc, overrides)
-    faults = [fault for source in sources for fault in (*source.faults, *_strangers(source))]
+    faults = [fault for source in sources for fault in (*source.faults, *_unknown_names(source))]
     values: dict[str, Any] = {}
     given: dict[str, SettingOrigin] = {}
 
     for row in OPTIONS:
-        found = next(_found(row, sources), None)
-        if found is None:
+        value = next(_values(row, sources), None)
+        if value is None:
             continue
-        name, text, origin, unread = found
-        if unread:
-            faults.extend([unread] if all_keys else [])
+        if value.problem:
+            faults.extend([value.problem] if all_keys else [])
             continue
         try:
-            values[row.attribute] = row.parse(text)
+            values[row.attribute] = row.parse(value.text)
         except ValueError as exc:
-            faults.append(_fault(row, name, text, origin, exc))
-        given[row.name] = SettingOrigin(row.show(text), origin)
+            faults.append(_fault(row, value, exc))
+        given[row.name] = SettingOrigin(row.show(value.text), value.origin)
 
     if faults:
         raise ConfigError(faults)
-    usual = default_store(Path(claude_relay.__file__).parent, Path.cwd())
-    values.setdefault("store", usual)
+    usual_store = default_store(PACKAGE, Path.cwd())
+    values.setdefault("store", usual_store)
 
     return Settings(
         **values,
         given=MappingProxyType(given),
         journal_stream=environ.get("JOURNAL_STREAM", ""),
-        state_directory=str(_state_folder(environ, usual)),
+        state_directory=str(_state_folder(environ, usual_store)),
     )
 
 
 def _state_folder(environ: Mapping[str, str], usual_store: str) -> Path:
-    """Where systemd says; else where a store that is a file would be; else, where that is not ours, at home."""
-    if told := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
-        return Path(told)
+    """systemd's state directory; otherwise the folder of the default store if writable; otherwise the user's own."""
+    if folder := environ.get("STATE_DIRECTORY", "").partition(":")[0]:
+        return Path(folder)
     path = store_path(usual_store)
-    assert path is not None  # a file, wherever one stands
-    folder = path.parent
-    if os.access(folder if folder.exists() else folder.parent, os.W_OK):
-        return folder
+    assert path is not None  # the default store is always a file
+    parent = path.parent
+    if os.access(parent if parent.exists() else parent.parent, os.W_OK):
+        return parent
 
     return Path(environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/")) / ".local" / "state") / "claude-relay"
 
@@ -87,7 +97,7 @@ def _state_folder(environ: Mapping[str, str], usual_store: str) -> Path:
 def _sources(
     environ: Mapping[str, str], dotenv: Path | None, etc: Path | None, overrides: Mapping[str, str]
 ) -> list[Source]:
-    """All that there are, the strongest first."""
+    """All sources in order of precedence."""
     secrets = [row.name for row in OPTIONS if row.in_file]
     sources = [Source("the command line", overrides), with_key_files(Source("the environment", environ), secrets)]
     if folder := environ.get("CREDENTIALS_DIRECTORY"):
@@ -96,56 +106,50 @@ def _sources(
         sources.append(with_key_files(env_file(dotenv, dotenv.name), secrets))
 
     if etc:
-        # Whoever talks to a relay elsewhere needs nothing of this machine's own, and may not be let into its settings.
+        # A client of a remote relay needs none of this machine's settings, and may not be allowed to read them.
         remote = any(source.texts.get("RELAY_URL") for source in sources)
         sources.append(with_key_files(env_file(etc, str(etc), needed=not remote), secrets))
 
     return sources
 
 
-def _found(row: Option, sources: Sequence[Source]) -> Iterator[tuple[str, str, str, str]]:
-    """
-    Wherever `row` has a value: the name used, the text, its origin, and why it cannot be read where it cannot. Its own
-    name counts before any alias.
-    """
+def _values(row: Option, sources: Sequence[Source]) -> Iterator[_Value]:
+    """The values of `row` in order of precedence; its own name takes precedence over any alias."""
     for name in (row.name, *row.aliases):
         for source in sources:
-            text, unread = source.texts.get(name, "").strip(), source.unread.get(name, "")
-            if text or unread:
-                yield name, text, source.origins.get(name, source.label), unread
+            text, problem = source.texts.get(name, "").strip(), source.unreadable.get(name, "")
+            if text or problem:
+                origin = source.origins.get(name, source.label)
+                yield _Value(name=name, text=text, origin=origin, problem=problem)
 
 
-def _fault(row: Option, name: str, text: str, origin: str, exc: ValueError) -> str:
-    others = [other for other in (row.name, *row.aliases) if other != name]
+def _fault(row: Option, value: _Value, exc: ValueError) -> str:
+    others = [name for name in (row.name, *row.aliases) if name != value.name]
     also = f" (the same setting as {', '.join(others)})" if others else ""
     if row.secret:
-        return f"{name}{also} from {origin} cannot be used: {exc}."
+        return f"{value.name}{also} from {value.origin} cannot be used: {exc}."
 
-    shown = row.show(text)
+    shown = row.show(value.text)
     shown = (shown if len(shown) <= 80 else f"{shown[:80]}…").encode("unicode_escape").decode()
-    return f'{name}{also} from {origin} is "{shown}": {exc}.'
+    return f'{value.name}{also} from {value.origin} is "{shown}": {exc}.'
 
 
-def _strangers(source: Source) -> Iterator[str]:
-    """A sentence for each name that looks like ours and is not."""
+def _unknown_names(source: Source) -> Iterator[str]:
+    """A sentence for each `RELAY_` name that is no setting."""
     for name in source.texts:
-        if not name.startswith("RELAY_") or name in _KNOWN or name in _TWINS:
+        if not name.startswith("RELAY_") or name in _NAMES or name in _FILE_NAMES:
             continue
-        if name.removesuffix("_FILE") in _KNOWN:
-            yield f"{name} in {source.label}: only secrets may lie in a file; set {name.removesuffix('_FILE')} itself."
+        setting = name.removesuffix("_FILE")
+        if setting in _NAMES:
+            yield f"{name} in {source.label}: only secrets can be read from a file; set {setting} itself."
         else:
-            near = _near(name)
-            cure = f"did you mean {near}?" if near else "remove it; config show lists every setting."
-            yield f"{name} in {source.label} is no setting: {cure}"
+            closest = _closest(name)
+            cure = f"did you mean {closest}?" if closest else "remove it; config show lists every setting."
+            yield f"{name} in {source.label} is not a setting: {cure}"
 
 
-def _near(name: str) -> str | None:
-    """The setting that somebody who wrote `name` most likely meant."""
-    # Imported here: only those who mistype pay for it.
-    from difflib import get_close_matches
-
+def _closest(name: str) -> str | None:
+    """The setting that `name` is probably a misspelling of; the prefix RELAY_ may be the only error."""
     bare = name.removeprefix("RELAY_")
-    if bare in _KNOWN:
-        return bare
 
-    return next(iter(get_close_matches(name, _KNOWN | _TWINS, 1, 0.75)), None)
+    return bare if bare in _NAMES else suggest(name, _NAMES | _FILE_NAMES)

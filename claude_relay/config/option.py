@@ -1,4 +1,4 @@
-"""One setting: its name in the environment, its default, how it is read, and one sentence on what it is for."""
+"""One setting: its name in the environment, default, parser and one sentence about its purpose."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Between the first colon and the last @, whatever is wrong with the address; a file has neither.
+# Between the first colon and the last @, even in a malformed URL; a file has neither.
 _PASSWORD = re.compile(r"((?<!/)(?<!sqlite:)//[^:]*):.*@")
-# What stands behind a colon without an @ is a port, or a password whose address is not whole.
+# After a colon without an @ comes a port, or the password of an incomplete URL.
 _HALF = re.compile(r"((?:(?<!/)(?<!sqlite:)//|\*\*\*@)[^/:?\[\s]*):(?!\*\*\*@|\d{1,5}(?:[/?,]|$)).*")
 _NAMED = re.compile(r"(password\s*=\s*)(?:'[^']*'|\"[^\"]*\"|[^&\s]*)", re.IGNORECASE)
 
@@ -29,11 +29,11 @@ class Option:
     aliases: tuple[str, ...] = ()
     section: str = ""
     may_hold_secret: bool = False
-    """It is shown, but for a password in it; and may lie in a file of its own, or be a credential, as secrets may."""
+    """Shown with any password hidden; may be in a file of its own or a credential, like a secret."""
 
     @property
     def attribute(self) -> str:
-        """The name it has on `Settings`."""
+        """Its attribute on `Settings`."""
         return self.name.removeprefix("RELAY_").lower()
 
     @property
@@ -42,7 +42,7 @@ class Option:
         return self.secret or self.may_hold_secret
 
     def show(self, text: str) -> str:
-        """`text` as it may be shown: a secret never, an address without its password."""
+        """`text` as it may be displayed: secrets are hidden, URLs lose their password."""
         if self.secret:
             return "[hidden]" if text else ""
 
@@ -63,9 +63,9 @@ def option(
     may_hold_secret: bool = False,
 ) -> T:
     """
-    A field of a settings dataclass that carries its row.
+    A field of a settings dataclass, with its row in the metadata.
 
-    Typed as what the parser returns, so that mypy holds the annotation beside it to the parser.
+    Its type is the parser's result, so that mypy checks the field's annotation against the parser.
     """
     row = Option(
         name=name,
@@ -77,5 +77,5 @@ def option(
         aliases=aliases,
         may_hold_secret=may_hold_secret,
     )
-    made: T = field(default=parse(default), metadata={"option": row})
-    return made
+    value: T = field(default=parse(default), metadata={"option": row})
+    return value

@@ -1,7 +1,7 @@
 """
-How each kind of setting is read: text in, value out, or a ValueError whose words say what to write instead.
+Parsers of settings: text in, value out, or a ValueError that says what to write instead.
 
-The words never repeat the value: the caller adds it, unless it is a secret.
+The message never repeats the value: the caller adds it, unless it is a secret.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from claude_relay.core.text.durations import format_duration, parse_duration
-from claude_relay.core.text.sizes import format_size, parse_size
+from ..core.text.durations import format_duration, parse_duration
+from ..core.text.sizes import format_size, parse_size
 
 T = TypeVar("T")
 
 
-def words(text: str) -> tuple[str, ...]:
-    """A comma-separated list; gaps between commas are nothing."""
+def comma_list(text: str) -> tuple[str, ...]:
+    """A comma-separated list without its empty entries."""
     return tuple(word for word in (part.strip() for part in text.split(",")) if word)
 
 
-def name(text: str) -> str:
+def word(text: str) -> str:
     """One word without white space."""
     if not text or not text.isprintable() or re.search(r"\s", text):
         raise ValueError("write one word without spaces")
@@ -32,13 +32,13 @@ def name(text: str) -> str:
     return text
 
 
-def absent(parse: Callable[[str], T]) -> Callable[[str], T | None]:
-    """None where nothing is written, else as `parse` has it."""
+def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """None for an empty text, otherwise the value of `parse`."""
     return lambda text: parse(text) if text else None
 
 
-def off(parse: Callable[[str], T]) -> Callable[[str], T | None]:
-    """None for `off`, else as `parse` has it."""
+def unless_off(parse: Callable[[str], T]) -> Callable[[str], T | None]:
+    """None for `off`, otherwise the value of `parse`."""
 
     def read(text: str) -> T | None:
         if text.lower() == "off":
@@ -52,7 +52,7 @@ def off(parse: Callable[[str], T]) -> Callable[[str], T | None]:
 
 
 def choice(*allowed: str, **also: str) -> Callable[[str], str]:
-    """One of a closed set; `also` are other spellings of its members."""
+    """One of a closed set; `also` maps other spellings to its members."""
 
     def read(text: str) -> str:
         plain = also.get(text.lower(), text.lower())
@@ -65,7 +65,7 @@ def choice(*allowed: str, **also: str) -> Callable[[str], str]:
 
 
 def integer(least: int, most: int) -> Callable[[str], int]:
-    """A whole number within bounds."""
+    """An integer from `least` to `most`."""
 
     def read(text: str) -> int:
         if re.fullmatch(r"-?[0-9]{1,12}", text, re.ASCII) and least <= int(text) <= most:
@@ -77,7 +77,7 @@ def integer(least: int, most: int) -> Callable[[str], int]:
 
 
 def boolean(text: str) -> bool:
-    """Yes or no, as people write it."""
+    """Yes or no in any of the usual spellings."""
     if text.lower() in ("1", "true", "yes", "on"):
         return True
     if text.lower() in ("0", "false", "no", "off"):
@@ -87,36 +87,36 @@ def boolean(text: str) -> bool:
 
 
 def duration(text: str) -> float:
-    """A length of time in seconds; nought is one too."""
+    """A duration in seconds; zero is allowed."""
     return parse_duration(text)
 
 
-def some_time(text: str) -> float:
-    """A length of time above nought."""
+def positive_duration(text: str) -> float:
+    """A duration above zero, in seconds."""
     seconds = parse_duration(text)
     if seconds <= 0:
-        raise ValueError("write a time above nought, such as 90s or 5m")
+        raise ValueError("write a duration above zero, such as 90s or 5m")
 
     return seconds
 
 
-def span(text: str) -> tuple[float, float]:
-    """Where a growing delay begins and where it ends; one time alone is both."""
-    times = [some_time(word) for word in words(text)]
-    if not 1 <= len(times) <= 2 or times != sorted(times):
+def delay_range(text: str) -> tuple[float, float]:
+    """The first and the longest of growing delays; a single duration is both."""
+    delays = [positive_duration(part) for part in comma_list(text)]
+    if not 1 <= len(delays) <= 2 or delays != sorted(delays):
         raise ValueError("write the first and the longest delay, such as 5s,60s")
 
-    return times[0], times[-1]
+    return delays[0], delays[-1]
 
 
 def schedule(text: str) -> tuple[float, ...]:
-    """Delays one after another; `off` is none."""
+    """A sequence of delays; `off` is an empty one."""
     if text.lower() == "off":
         return ()
 
-    delays = tuple(parse_duration(word) for word in words(text))
+    delays = tuple(parse_duration(part) for part in comma_list(text))
     if not 1 <= len(delays) <= 100:
-        raise ValueError(f"write 1 to 100 delays with commas between, such as 5s,30s,{format_duration(300)}, or off")
+        raise ValueError(f"write 1 to 100 comma-separated delays, such as 5s,30s,{format_duration(300)}, or off")
 
     return delays
 
@@ -135,25 +135,25 @@ def size(least: int) -> Callable[[str], int]:
 
 
 def key(text: str) -> str:
-    """An API key: what fits into a header."""
+    """An API key: printable ASCII without spaces, as it is sent in a header."""
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise ValueError("it holds a space, a line break or a letter outside ASCII; paste the key alone")
+        raise ValueError("it contains a space, a line break or a non-ASCII character; paste the key alone")
     if len(text) > 4096:
-        raise ValueError("it is longer than 4096 characters; that is no key")
+        raise ValueError("it is longer than 4096 characters; that is not a key")
 
     return text
 
 
 def webhook_secrets(text: str) -> tuple[str, ...]:
     """
-    One secret, or two while one replaces the other.
+    One signing secret, or two during a rotation.
 
     Standard Webhooks: `whsec_` and the base64 of 24 to 64 bytes. A bare string is refused rather than guessed at, since
-    a receiver that follows the specification would decode it and never agree with us on the signature.
+    a receiver that follows the specification would decode it and compute another signature.
     """
     secrets = tuple(text.replace(",", " ").split())
     if len(secrets) > 2:
-        raise ValueError("write one secret, or two with a comma between while one is being replaced")
+        raise ValueError("write one secret, or two separated by a comma during a rotation")
     for secret in secrets:
         try:
             raw = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
@@ -169,5 +169,5 @@ def webhook_secrets(text: str) -> tuple[str, ...]:
 
 
 def path(text: str) -> Path:
-    """A file or a directory, absolute from here on."""
+    """The absolute path of a file or directory."""
     return Path(text).expanduser().absolute()

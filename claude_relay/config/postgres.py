@@ -1,8 +1,8 @@
 """
-The address of a store in PostgreSQL: read as libpq reads it, shown without what opens it.
+The URL of a store in PostgreSQL: parsed as libpq does, and shown without its secrets.
 
     postgresql://USER:PASSWORD@HOST:PORT/NAME?sslmode=verify-full      one server, over the network
-    postgresql://USER@/NAME?host=/run/postgresql                       this machine's, through its socket
+    postgresql://USER@/NAME?host=/run/postgresql                       this machine's, through its Unix socket
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ SCHEMES = ("postgresql", "postgres")
 
 _PARTS = re.compile(r"(?P<net>[^/?]*)(?:/(?P<name>[^?]*))?(?:\?(?P<query>.*))?")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
-_ESCAPED = "a letter such as / ? # @ % in the password or the user is written %2F %3F %23 %40 %25"
+_ESCAPED = "write / ? # @ % in the user or the password as %2F %3F %23 %40 %25"
 _SSL = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _PRIMARY = ("read-write", "primary")
 
-#: What libpq takes behind the `?`; of what it would be told in vain (replication) not.
+#: libpq's connection parameters, without those that are useless here (replication).
 _PARAMETERS = frozenset(
     """
     application_name channel_binding client_encoding connect_timeout dbname fallback_application_name gssdelegation
@@ -33,36 +33,36 @@ _SECRET = ("password", "sslpassword")
 
 
 def read(rest: str) -> str:
-    """The address of which `rest` stands behind the scheme; a ValueError whose words do not quote it."""
+    """The URL whose part after the scheme is `rest`, or a ValueError that does not quote it."""
     if not rest.isprintable() or re.search(r"\s", rest):
-        raise ValueError("an address holds no spaces or control characters: in a password they are written %20")
+        raise ValueError("a URL cannot contain spaces or control characters: write a space in a password as %20")
     if "#" in rest or re.search(r"%(?![0-9A-Fa-f]{2})|%00", rest) or "\ufffd" in unquote(rest):
         raise ValueError(_ESCAPED)
     parts = _PARTS.fullmatch(rest)
     net, name = (parts["net"], parts["name"] or "") if parts else ("", "")
     user, at, hosts = net.rpartition("@")
     if "@" in user or "@" in name or "/" in name or (":" in net and not at and "@" in rest):
-        raise ValueError(f"it is postgresql://USER:PASSWORD@HOST/NAME; {_ESCAPED}")
+        raise ValueError(f"write postgresql://USER:PASSWORD@HOST/NAME; {_ESCAPED}")
     for host in hosts.split(",") if hosts else ():
         _check_host(host)
-    given = _parameters(rest.partition("?")[2])
-    if not (name or given.get("dbname") or given.get("service")):
+    parameters = _parameters(rest.partition("?")[2])
+    if not (name or parameters.get("dbname") or parameters.get("service")):
         raise ValueError("name the database: postgresql://USER@HOST/NAME")
-    _check(given, several="," in hosts + given.get("host", ""))
+    _check(parameters, several="," in hosts + parameters.get("host", ""))
 
     return f"postgresql://{rest}"
 
 
 def shown(url: str) -> str:
-    """For people: whose, where and which; no password, no parameters but where else the server is named."""
-    net, name, given = _taken_apart(url)
+    """User, host and database for display: no password, and no parameters but those that name the server."""
+    net, name, parameters = _split(url)
     user, _, hosts = net.rpartition("@")
-    who = given.get("user") or user.partition(":")[0]
-    where = hosts or given.get("host") or given.get("hostaddr") or ""
-    if given.get("port") and not re.search(r":\d+$", where):
-        where = f"{where}:{given['port']}"
+    who = parameters.get("user") or user.partition(":")[0]
+    where = hosts or parameters.get("host") or parameters.get("hostaddr") or ""
+    if parameters.get("port") and not re.search(r":\d+$", where):
+        where = f"{where}:{parameters['port']}"
     where = unquote(where)
-    named = name or given.get("dbname") or given.get("service") or ""
+    named = name or parameters.get("dbname") or parameters.get("service") or ""
     if where.startswith("/"):
         return f"postgresql://{who}{'@' if who else ''}/{named}?host={where}"
 
@@ -70,33 +70,33 @@ def shown(url: str) -> str:
 
 
 def names(url: str) -> tuple[str, str, str]:
-    """Its user, its database and its host; empty what libpq is left to fill in."""
-    net, name, given = _taken_apart(url)
+    """User, database and host; empty where libpq fills in the default."""
+    net, name, parameters = _split(url)
     user, _, hosts = net.rpartition("@")
-    who = given.get("user") or unquote(user.partition(":")[0])
-    host = re.sub(r":\d+$", "", unquote(hosts)) or given.get("host") or given.get("hostaddr") or ""
+    who = parameters.get("user") or unquote(user.partition(":")[0])
+    host = re.sub(r":\d+$", "", unquote(hosts)) or parameters.get("host") or parameters.get("hostaddr") or ""
 
-    return who, unquote(name) or given.get("dbname") or "", host
+    return who, unquote(name) or parameters.get("dbname") or "", host
 
 
 def passwords(url: str) -> tuple[str, ...]:
-    """Whatever in it must never be shown: as it is written, and as it is meant."""
-    net, _, _ = _taken_apart(url)
+    """The passwords in the URL, both as written and decoded."""
+    net, _, _ = _split(url)
     written = [net.rpartition("@")[0].partition(":")[2]]
     written += [part.partition("=")[2] for part in url.partition("?")[2].split("&") if part.startswith(_SECRET)]
 
-    return tuple(dict.fromkeys(form for one in written if one for form in (one, unquote(one))))
+    return tuple(dict.fromkeys(form for text in written if text for form in (text, unquote(text))))
 
 
 def is_remote(url: str) -> bool:
-    """Whether a network lies between: a server that is not named by its socket's folder, nor left to libpq."""
-    net, _, given = _taken_apart(url)
-    where = unquote(net.rpartition("@")[2] or given.get("host") or "")
+    """Whether the server is reached over TCP, rather than through a Unix socket or libpq's default."""
+    net, _, parameters = _split(url)
+    hosts = unquote(net.rpartition("@")[2] or parameters.get("host") or "").split(",")
 
-    return bool(given.get("hostaddr")) or any(host and not host.startswith(("/", "@")) for host in where.split(","))
+    return bool(parameters.get("hostaddr")) or any(host and not host.startswith(("/", "@")) for host in hosts)
 
 
-def _taken_apart(url: str) -> tuple[str, str, dict[str, str]]:
+def _split(url: str) -> tuple[str, str, dict[str, str]]:
     parts = _PARTS.fullmatch(url.partition("://")[2])
     if parts is None:
         return "", "", {}
@@ -105,41 +105,41 @@ def _taken_apart(url: str) -> tuple[str, str, dict[str, str]]:
 
 
 def _parameters(query: str) -> dict[str, str]:
-    found = {}
+    parameters = {}
     for part in query.split("&") if query else ():
         key, equals, value = part.partition("=")
         if not equals or "=" in value or key not in _PARAMETERS:
-            known = "such as sslmode, sslrootcert, host, connect_timeout or target_session_attrs"
-            raise ValueError(f"behind the ? stands what PostgreSQL does not know; it takes NAME=value, {known}")
-        found[key] = unquote(value)
+            examples = "such as sslmode, sslrootcert, host, connect_timeout or target_session_attrs"
+            raise ValueError(f'unknown connection parameter after "?"; write NAME=value, {examples}')
+        parameters[key] = unquote(value)
 
-    return found
+    return parameters
 
 
 def _check_host(text: str) -> None:
-    """A name, an address (that of IPv6 in brackets) or a socket's folder (%2Frun%2Fpostgresql); and a port."""
+    """Check a host name, IP address (IPv6 in brackets) or socket folder (%2Frun%2Fpostgresql), and its port."""
     host, colon, port = text, "", ""
     if not text.endswith("]"):
-        before, colon, port = text.rpartition(":")
-        host = before if colon else text
+        name, colon, port = text.rpartition(":")
+        host = name if colon else text
     if colon and not (re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) and 1 <= int(port) <= 65535):
-        raise ValueError(f"its port is no number from 1 to 65535; {_ESCAPED}")
+        raise ValueError(f"its port is not a number from 1 to 65535; {_ESCAPED}")
     if unquote(host).startswith("/"):
         return
     if host.startswith("["):
         try:
             ipaddress.IPv6Address(host.strip("[]"))
         except ValueError:
-            raise ValueError("what stands in [brackets] is an IPv6 address, such as [::1]") from None
+            raise ValueError("write an IPv6 address in [brackets], such as [::1]") from None
     elif not _HOST.fullmatch(host):
-        raise ValueError(f"its host is no name or address; {_ESCAPED}")
+        raise ValueError(f"its host is not a name or an IP address; {_ESCAPED}")
 
 
-def _check(given: dict[str, str], *, several: bool) -> None:
-    if given.get("sslmode", "require") not in _SSL:
-        raise ValueError(f"sslmode is one of {', '.join(_SSL)}")
-    if not all(re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) for port in given.get("port", "1").split(",")):
-        raise ValueError("port is a number from 1 to 65535")
-    if (attrs := given.get("target_session_attrs", "any" if several else "primary")) not in _PRIMARY:
-        why = "of several servers the primary alone takes jobs" if attrs == "any" else "a standby takes no jobs"
+def _check(parameters: dict[str, str], *, several: bool) -> None:
+    if parameters.get("sslmode", "require") not in _SSL:
+        raise ValueError(f"sslmode must be one of {', '.join(_SSL)}")
+    if not all(re.fullmatch(r"[0-9]{1,5}", port, re.ASCII) for port in parameters.get("port", "1").split(",")):
+        raise ValueError("port must be a number from 1 to 65535")
+    if (attrs := parameters.get("target_session_attrs", "any" if several else "primary")) not in _PRIMARY:
+        why = "among several servers only the primary accepts jobs" if attrs == "any" else "a standby accepts no jobs"
         raise ValueError(f"{why}: write target_session_attrs=read-write")

@@ -1,4 +1,4 @@
-"""The price list: the shipped one, and over it what the file named by RELAY_PRICES says."""
+"""The price list: the shipped one, overridden by the file that RELAY_PRICES names."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from claude_relay.core.money.prices import PriceList, read_prices
-from claude_relay.errors import ConfigError
+from ..core.money.prices import PriceList, read_prices
+from ..errors import ConfigError
 
-#: A price list has some kilobytes; a file of another kind should not be read whole.
+#: Size limit: a price list has some kilobytes, and another kind of file should not be read completely.
 _LARGEST = 1_000_000
 
 
 @lru_cache(maxsize=1)
 def shipped() -> PriceList:
-    """The prices that came with this version."""
+    """The prices shipped with this version."""
     text = files(__package__).joinpath("prices.json").read_text(encoding="utf-8")
 
     return read_prices(json.loads(text), where="prices.json")
 
 
 def load_prices(path: Path | None) -> PriceList:
-    """The prices that count; `ConfigError` with a sentence for each fault of the operator's own file."""
+    """The effective prices; `ConfigError` with a sentence for each fault of the operator's own file."""
     if path is None:
         return shipped()
     where = f"RELAY_PRICES {path}"
@@ -33,7 +33,7 @@ def load_prices(path: Path | None) -> PriceList:
     except OSError as exc:
         raise ConfigError([f"{where} cannot be read: {exc.strerror or exc}."]) from exc
     if len(data) > _LARGEST:
-        raise ConfigError([f"{where} is larger than any price list."])
+        raise ConfigError([f"{where} is too large for a price list (over 1 MB)."])
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as exc:

@@ -1,4 +1,4 @@
-"""The one object that holds every setting: read once, frozen, handed to whoever needs it."""
+"""The frozen object that holds every setting, read once and passed to its users."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
-from claude_relay.errors import ConfigError
-
+from ..errors import ConfigError
 from . import postgres
 from .option import Option
 from .sources import CREDENTIALS
@@ -30,13 +29,13 @@ from .urls import shown_store, store_passwords, store_path
 _WHERE = "the environment, in .env or in /etc/claude-relay/claude-relay.env"
 
 
-def _for_a_service(row: Option) -> str:
-    return f"; for a service of systemd write it into {CREDENTIALS}/{row.name}" if row.secret else ""
+def _systemd_hint(row: Option) -> str:
+    return f"; for a systemd service write it into {CREDENTIALS}/{row.name}" if row.secret else ""
 
 
 @dataclass(frozen=True)
 class SettingOrigin:
-    """A value somebody gave: as it may be shown, and where it came from."""
+    """A value that was set: as it may be displayed, and its source."""
 
     shown: str
     origin: str
@@ -47,45 +46,46 @@ class Settings(
     SecretSettings, ServerSettings, ClaudeSettings, CallbackSettings, StoreSettings, LogSettings, CliSettings
 ):
     """
-    Every setting under its name in lower case, without `RELAY_`.
+    Every setting under its lower-case name without `RELAY_`.
 
-    `Settings()` holds the defaults, `Settings(port=0)` all but one of them; `load` reads what the machine says.
+    `Settings()` holds the defaults, `Settings(port=0)` all but one of them; `load` reads this machine's.
     """
 
     given: Mapping[str, SettingOrigin] = field(default_factory=lambda: MappingProxyType({}), compare=False)
     journal_stream: str = field(default="", compare=False)
-    """What systemd says of the journal it reads our output with (`$JOURNAL_STREAM`); told, not set by anyone."""
+    """systemd's identification of the journal stream (`$JOURNAL_STREAM`); not a setting."""
     state_directory: str = field(default="/var/lib/claude-relay", compare=False)
-    """Where state of this machine is kept that belongs to no store: found, not set by anyone."""
+    """Directory for this machine's state that belongs to no store; derived, not a setting."""
 
     @property
     def store_path(self) -> Path | None:
-        """The store's file; None when the store is a server."""
+        """The file of the store; None if it is a server."""
         return store_path(self.store)
 
     @property
     def store_shown(self) -> str:
-        """Where the store is, for people: no password, whatever else is told."""
+        """The location of the store for display, without a password."""
         return shown_store(self.store)
 
     @property
     def store_is_remote(self) -> bool:
-        """Whether the store is a server that is reached over a network, be it this machine's own."""
+        """Whether the store is a server reached over TCP, even on this machine."""
         return self.store_path is None and postgres.is_remote(self.store)
 
     def store_names(self) -> dict[str, str]:
-        """A server's `user`, database (`name`) and `host`, and the `account` of this process, for mends."""
+        """A server's `user`, database (`name`) and `host`, and this process's `account`, for suggested commands."""
         account = pwd.getpwuid(os.geteuid()).pw_name
         user, name, host = postgres.names(self.store)
-        where = host if host and not host.startswith("/") else "this machine"
+        machine = host if host and not host.startswith("/") else "this machine"
 
-        return {"account": account, "user": user or account, "name": name or user or account, "host": where}
+        return {"account": account, "user": user or account, "name": name or user or account, "host": machine}
 
     @property
     def state_folder(self) -> Path:
         """
-        Where this machine keeps what is its own, such as the locks of its workers: beside the store where that is a
-        file, in a folder of this machine where it is a server.
+        Folder for this machine's own state, such as its workers' locks.
+
+        It is beside the store if that is a file, otherwise the state directory.
         """
         path = self.store_path
 
@@ -93,44 +93,44 @@ class Settings(
 
     @property
     def production(self) -> bool:
-        """Whether this is the real thing rather than somebody's desk."""
+        """Whether this runs in production rather than on a developer's machine."""
         return self.env == "production"
 
     def models(self) -> tuple[tuple[str, str], ...]:
-        """The models that are set, each with the name of its setting."""
+        """The configured models, each with the name of its setting."""
         return (("RELAY_MODEL", self.model), *(("RELAY_FALLBACK_MODELS", name) for name in self.fallback_models))
 
     def origin(self, name: str) -> str:
-        """Where the value of `name` came from, such as `the environment`, `.env` or `default`."""
+        """The source of the value of `name`, such as `the environment`, `.env` or `default`."""
         return self.given[name].origin if name in self.given else "default"
 
     def shown(self, name: str) -> str:
-        """The value of `name` as a person may see it: as it was written, secrets hidden."""
+        """The value of `name` for display, as it was written, with secrets hidden."""
         if name in self.given:
             return self.given[name].shown
 
         return next(row.default for row in OPTIONS if row.name == name)
 
     def secrets(self) -> tuple[str, ...]:
-        """Every text that must never be shown, for whoever writes for others to read."""
-        found: list[str] = []
+        """Every string that must never appear in output."""
+        secrets: list[str] = []
         for row in OPTIONS:
             value = getattr(self, row.attribute)
             if row.secret and value:
-                found.extend((value,) if isinstance(value, str) else value)
+                secrets.extend((value,) if isinstance(value, str) else value)
             elif row.may_hold_secret:
-                found.extend(store_passwords(value))
+                secrets.extend(store_passwords(value))
             elif isinstance(value, str) and "://" in value and (password := urlsplit(value).password):
-                found.extend({password, unquote(password)})
+                secrets.extend({password, unquote(password)})
 
-        return tuple(found)
+        return tuple(secrets)
 
     def require(self, *names: str) -> None:
-        """Raise ConfigError, one sentence for each of `names` that has no value."""
+        """Raise `ConfigError` with a sentence for each of `names` that has no value."""
         missing = [row for row in OPTIONS if row.name in names and getattr(self, row.attribute) in (None, "", ())]
         if missing:
-            raise ConfigError([f"{row.name} is missing: set it in {_WHERE}{_for_a_service(row)}." for row in missing])
+            raise ConfigError([f"{row.name} is missing: set it in {_WHERE}{_systemd_hint(row)}." for row in missing])
 
     def __repr__(self) -> str:
-        told = " ".join(f"{name}={self.given[name].shown}" for name in self.given)
-        return f"<Settings {told or 'all default'}>"
+        values = " ".join(f"{name}={self.given[name].shown}" for name in self.given)
+        return f"<Settings {values or 'all default'}>"

@@ -1,9 +1,9 @@
 """
-Where settings are written, the strongest first.
+Sources of settings, in order of precedence.
 
     flags of the command line > environment > systemd credentials > .env here > /etc/claude-relay/claude-relay.env
 
-A secret may also lie in a file of its own that NAME_FILE points to, at the strength of wherever NAME_FILE stands.
+A secret may also be in a file of its own that NAME_FILE points to, with the precedence of the source of NAME_FILE.
 """
 
 from __future__ import annotations
@@ -14,41 +14,41 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 _KEY_LIMIT = 64 * 1024
-#: What people call what systemd laid down.
+#: Label of the values that systemd provides.
 CREDENTIAL = "a systemd credential"
-#: Where the units load their credentials from.
+#: Directory from which the units load their credentials.
 CREDENTIALS = Path("/etc/claude-relay/credentials")
 
 
 @dataclass(frozen=True)
 class Source:
     """
-    Texts by name; what people call the place, and where within it where that says more; what is wrong with it.
+    Values by name, with a label, more precise origins where there are any, and faults.
 
-    `unread` are sentences by name on files that should hold a secret and cannot be read: faults where it is this
-    source's value that counts.
+    `unreadable` has a sentence by name for each secret whose file cannot be read: a fault if this source's value is the
+    one to use.
     """
 
     label: str
     texts: Mapping[str, str]
     faults: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
-    unread: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
 
 
 def env_file(path: Path, label: str, *, needed: bool = True) -> Source:
-    """The settings in a file of NAME=value lines; none where it is missing, or cannot be read and is not `needed`."""
+    """Settings from a file of NAME=value lines; none if it is missing, or is unreadable and not `needed`."""
     try:
         written = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return Source(label, {})
     except OSError as exc:
-        fault = f"{path} cannot be read ({exc.strerror}): let this user read it, or run as one who may."
+        fault = f"{path} cannot be read ({exc.strerror}): let this user read it, or run as a user who may."
         return Source(label, {}, (fault,) if needed else ())
     except UnicodeDecodeError:
         return Source(label, {}, (f"{path} is not UTF-8 text: save it as UTF-8.",))
 
-    # Imported here: most runs on a server have no such file, and it costs milliseconds.
+    # Imported here: most runs on a server have no such file, and the import costs milliseconds.
     from io import StringIO
 
     from dotenv.parser import parse_stream
@@ -57,7 +57,7 @@ def env_file(path: Path, label: str, *, needed: bool = True) -> Source:
     faults: list[str] = []
     for line in parse_stream(StringIO(written)):
         if line.error:
-            faults.append(f"{path}, line {line.original.line}, cannot be read: write NAME=value, quotes closed.")
+            faults.append(f"{path}, line {line.original.line}, cannot be parsed: write NAME=value, with quotes closed.")
         elif line.key is not None:
             texts[line.key] = line.value or ""
 
@@ -69,7 +69,7 @@ def with_key_files(source: Source, secrets: Sequence[str]) -> Source:
     texts = dict(source.texts)
     origins: dict[str, str] = {}
     faults = list(source.faults)
-    unread: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
     for name in secrets:
         path = texts.get(f"{name}_FILE", "").strip()
         if not path:
@@ -77,19 +77,19 @@ def with_key_files(source: Source, secrets: Sequence[str]) -> Source:
         if texts.get(name, "").strip():
             faults.append(f"{name} and {name}_FILE are both set in {source.label}: keep one of the two.")
             continue
-        texts[name], wrong = _key_file(Path(path), f"{name}_FILE")
+        texts[name], problems = _key_file(Path(path), f"{name}_FILE")
         origins[name] = f"{path} ({name}_FILE in {source.label})"
-        if wrong:
-            unread[name] = wrong[0]
+        if problems:
+            unreadable[name] = problems[0]
 
-    return replace(source, texts=texts, faults=tuple(faults), origins=origins, unread=unread)
+    return replace(source, texts=texts, faults=tuple(faults), origins=origins, unreadable=unreadable)
 
 
 def credentials(folder: Path, secrets: Sequence[str]) -> Source:
     """
-    Secrets that systemd laid down for this service, under their names in upper or lower case.
+    Secrets that systemd provides for this service, under their names in upper or lower case.
 
-    One that is just `-` is none: what a unit lays down (`SetCredential=NAME:-`) where the sysadmin has no such file.
+    A value of `-` counts as absent: units set it (`SetCredential=NAME:-`) where the sysadmin has no such file.
     """
     texts: dict[str, str] = {}
     faults: list[str] = []
@@ -98,24 +98,26 @@ def credentials(folder: Path, secrets: Sequence[str]) -> Source:
     for name in secrets:
         path = next((path for path in (folder / name, folder / name.lower()) if path.exists()), None)
         if path is not None:
-            text, wrong = _key_file(path, f"The systemd credential {path.name}", CREDENTIALS / path.name)
-            faults.extend(wrong)
+            text, problems = _key_file(path, f"The systemd credential {path.name}", CREDENTIALS / path.name)
+            faults.extend(problems)
             if text != "-":
                 texts[name] = text
 
     return Source(CREDENTIAL, texts, tuple(faults))
 
 
-def _key_file(path: Path, called: str, mend: Path | None = None) -> tuple[str, list[str]]:
-    """The one secret in a file, and what is wrong with the file; `mend` is where to write, where that is another."""
+def _key_file(path: Path, called: str, target: Path | None = None) -> tuple[str, list[str]]:
+    """The secret in a file, and the file's problems; `target` is the file to edit, if that is another one."""
     try:
         with path.open("rb") as file:
             text = file.read(_KEY_LIMIT).decode().strip()
     except OSError as exc:
-        return "", [f"{called} cannot be read from {path} ({exc.strerror}): mend the path or the rights of the file."]
+        return "", [
+            f"{called} cannot be read from {path} ({exc.strerror}): correct the path or the file's permissions."
+        ]
     except UnicodeDecodeError:
-        return "", [f"{called} in {path} is not text: write the key alone into the file."]
+        return "", [f"{called} in {path} is not UTF-8 text: write only the key into the file."]
     if not text:
-        return "", [f"{called} is empty: write the key into {mend or path}."]
+        return "", [f"{called} is empty: write the key into {target or path}."]
 
     return text, []

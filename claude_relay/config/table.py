@@ -1,8 +1,8 @@
 """
-Every setting there is, one row each, in the sections that people see.
+Every setting, one row each, in the sections in which they are documented.
 
-A row is a field: its name in the environment, its default, its parser and its sentence. From these rows come the
-object that the program reads, `.env.example`, and the table in the README.
+A row is a field: its name in the environment, its default, its parser and its sentence. `Settings`, `.env.example` and
+the table in the README are made from these rows. Defaults that decisions depend on come from `core.policy`.
 """
 
 # ruff: noqa: RUF009 - `option` makes a dataclass field; the rule cannot see it.
@@ -12,11 +12,23 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from claude_relay.core.text.rates import Rate, parse_rate
-
-from . import parsers as a
-from . import urls as at
+from ..core.policy import CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, Policy
+from ..core.text.rates import Rate, parse_rate
+from ..core.text.sizes import format_size
+from . import parsers as parse
+from . import urls
 from .option import Option, option
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def _text(*delays: float) -> str:
+    """Default durations as settings write them, each in the largest unit that fits twice: `60s,24h`."""
+    units = [
+        next((unit, size) for unit, size in _UNITS if not seconds % size and seconds >= 2 * size) for seconds in delays
+    ]
+
+    return ",".join(f"{seconds / size:g}{unit}" for seconds, (unit, size) in zip(delays, units, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +38,7 @@ class SecretSettings:
     anthropic_api_key: str | None = option(
         "ANTHROPIC_API_KEY",
         "",
-        a.absent(a.key),
+        parse.optional(parse.key),
         "Your Anthropic API key; only the worker uses it.",
         secret=True,
         required=True,
@@ -34,13 +46,17 @@ class SecretSettings:
     api_secret_key: str | None = option(
         "API_SECRET_KEY",
         "",
-        a.absent(a.key),
-        "The key that callers send in X-API-Key; it may do all.",
+        parse.optional(parse.key),
+        "The admin key, which callers send in X-API-Key.",
         secret=True,
         required=True,
     )
     webhook_secret: tuple[str, ...] = option(
-        "RELAY_WEBHOOK_SECRET", "", a.webhook_secrets, "Signs callbacks; two while one replaces the other.", secret=True
+        "RELAY_WEBHOOK_SECRET",
+        "",
+        parse.webhook_secrets,
+        "Secret that signs callbacks; two during a rotation.",
+        secret=True,
     )
 
 
@@ -48,40 +64,49 @@ class SecretSettings:
 class ServerSettings:
     """The API"""
 
-    port: int = option("PORT", "3000", a.integer(0, 65535), "The port that the API listens on; 0 picks a spare one.")
+    port: int = option("PORT", "3000", parse.integer(0, 65535), "Port of the API; 0 picks a free one.")
     host: str = option(
         "RELAY_HOST",
         "127.0.0.1",
-        at.host,
-        "The address that the API listens on; 0.0.0.0 is every address of the machine.",
+        urls.host,
+        "Address that the API listens on; 0.0.0.0 is every address of the machine.",
     )
     public_url: str | None = option(
-        "RELAY_PUBLIC_URL", "", a.absent(at.url), "Where callers reach this relay, such as https://relay.example.com."
+        "RELAY_PUBLIC_URL",
+        "",
+        parse.optional(urls.url),
+        "URL at which callers reach this relay, such as https://relay.example.com.",
     )
     allowed_origins: tuple[str, ...] = option(
-        "ALLOWED_ORIGINS", "*", at.origins, "Web pages of these origins may call the API (CORS), commas between."
+        "ALLOWED_ORIGINS", "*", urls.origins, "Origins whose web pages may call the API (CORS), comma-separated."
     )
     trusted_proxy: str | None = option(
-        "RELAY_TRUSTED_PROXY", "", a.absent(at.proxy), "The reverse proxy whose X-Forwarded headers are believed."
+        "RELAY_TRUSTED_PROXY",
+        "",
+        parse.optional(urls.proxy),
+        "IP address of the reverse proxy whose X-Forwarded headers are trusted.",
     )
     rate_limit_submit: Rate | None = option(
-        "RELAY_RATE_LIMIT_SUBMIT", "100/15m", parse_rate, "How often one client may submit; off for no limit."
+        "RELAY_RATE_LIMIT_SUBMIT", "100/15m", parse_rate, "Maximum submissions per client; off for no limit."
     )
     rate_limit: Rate | None = option(
-        "RELAY_RATE_LIMIT", "200/15m", parse_rate, "How often one client may ask anything else; off for no limit."
+        "RELAY_RATE_LIMIT", "200/15m", parse_rate, "Maximum other requests per client; off for no limit."
     )
-    max_body: int = option("RELAY_MAX_BODY", "32MiB", a.size(2**10), "The largest request body; beyond it is 413.")
+    max_body: int = option("RELAY_MAX_BODY", "32MiB", parse.size(2**10), "Largest request body; larger ones get 413.")
     max_queue: int = option(
-        "RELAY_MAX_QUEUE", "100000", a.integer(1, 10**9), "How many jobs may wait; beyond it submits get 503."
+        "RELAY_MAX_QUEUE",
+        str(Policy.max_queue),
+        parse.integer(1, 10**9),
+        "Maximum number of waiting jobs; beyond it, submits get 503.",
     )
-    threads: int = option("RELAY_THREADS", "32", a.integer(2, 1000), "Threads that answer requests.")
+    threads: int = option("RELAY_THREADS", "32", parse.integer(2, 1000), "Threads that answer requests.")
     streams: int = option(
         "RELAY_STREAMS",
         "16",
-        a.integer(0, 1000),
+        parse.integer(0, 1000),
         "Waiting requests and event streams at once, in threads of their own.",
     )
-    metrics_public: bool = option("RELAY_METRICS_PUBLIC", "0", a.boolean, "1 shows /metrics without a key.")
+    metrics_public: bool = option("RELAY_METRICS_PUBLIC", "0", parse.boolean, "1 shows /metrics without a key.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,59 +116,98 @@ class ClaudeSettings:
     provider: str = option(
         "RELAY_PROVIDER",
         "anthropic",
-        a.choice("anthropic", "sandbox"),
-        "anthropic, or sandbox: a stand-in that is free.",
+        parse.choice("anthropic", "sandbox"),
+        "anthropic, or sandbox: a free stand-in.",
     )
     anthropic_base_url: str | None = option(
-        "ANTHROPIC_BASE_URL", "", a.absent(at.url), "Another address for Anthropic's API: a proxy, a gateway, a test."
+        "ANTHROPIC_BASE_URL",
+        "",
+        parse.optional(urls.url),
+        "Another URL for Anthropic's API: a proxy, a gateway or a test.",
     )
-    model: str = option("RELAY_MODEL", "claude-sonnet-5-5", a.name, "The model of a request that names none.")
+    model: str = option("RELAY_MODEL", "claude-sonnet-5-5", parse.word, "Model for requests that name none.")
     fallback_models: tuple[str, ...] = option(
-        "RELAY_FALLBACK_MODELS", "", a.words, "Models to turn to, in this order, when the first cannot answer."
+        "RELAY_FALLBACK_MODELS", "", parse.comma_list, "Models to try, in this order, when the first one cannot answer."
     )
     fallback_after: float = option(
-        "RELAY_FALLBACK_AFTER", "2m", a.duration, "How long a model is overloaded before another one is asked."
+        "RELAY_FALLBACK_AFTER",
+        _text(Policy.fallback_after),
+        parse.duration,
+        "Time a model must be overloaded before a fallback model is called.",
     )
     prices: Path | None = option(
-        "RELAY_PRICES", "", a.absent(a.path), "A price file of your own; what it names replaces the shipped prices."
+        "RELAY_PRICES",
+        "",
+        parse.optional(parse.path),
+        "Your own price file; its entries replace the shipped prices.",
     )
-    concurrency: int = option("RELAY_CONCURRENCY", "64", a.integer(1, 10_000), "Calls in flight in one worker.")
-    call_timeout: float = option("RELAY_CALL_TIMEOUT", "30m", a.some_time, "The longest that one call may take.")
+    concurrency: int = option("RELAY_CONCURRENCY", "64", parse.integer(1, 10_000), "Calls in flight in one worker.")
+    call_timeout: float = option(
+        "RELAY_CALL_TIMEOUT", _text(CALL_TIMEOUT), parse.positive_duration, "Maximum duration of one call."
+    )
     first_byte_timeout: float = option(
-        "RELAY_FIRST_BYTE_TIMEOUT", "5m", a.some_time, "A call is given up when nothing of an answer came by then."
+        "RELAY_FIRST_BYTE_TIMEOUT",
+        _text(FIRST_BYTE_TIMEOUT),
+        parse.positive_duration,
+        "Maximum wait for the beginning of an answer.",
     )
     idle_timeout: float = option(
-        "RELAY_IDLE_TIMEOUT", "2m", a.some_time, "A call is given up when its stream falls silent for so long."
+        "RELAY_IDLE_TIMEOUT",
+        _text(IDLE_TIMEOUT),
+        parse.positive_duration,
+        "Maximum silence within an answer before the call is ended.",
     )
-    call_attempts: int = option("RELAY_CALL_ATTEMPTS", "3", a.integer(1, 100), "Tries of a call that fails upstream.")
+    call_attempts: int = option(
+        "RELAY_CALL_ATTEMPTS",
+        str(Policy.call_attempts),
+        parse.integer(1, 100),
+        "Maximum attempts of a call that fails upstream.",
+    )
     interrupted_attempts: int = option(
-        "RELAY_INTERRUPTED_ATTEMPTS", "1", a.integer(0, 100), "Further tries of a call that a dying worker broke off."
+        "RELAY_INTERRUPTED_ATTEMPTS",
+        str(Policy.interrupted_attempts),
+        parse.integer(0, 100),
+        "Additional attempts of a call that ended with its worker.",
     )
     fetch_timeout: float = option(
-        "RELAY_FETCH_TIMEOUT", "60s", a.some_time, "How long fetching a file that a job names by its url may take."
+        "RELAY_FETCH_TIMEOUT", "60s", parse.positive_duration, "Maximum time to fetch one file that a job gives by URL."
     )
-    backoff_max: float = option("RELAY_BACKOFF_MAX", "60s", a.duration, "The longest pause between two tries.")
-    drain: float = option(
-        "RELAY_DRAIN", "120s", a.duration, "How long a worker that is told to stop waits for its calls to end."
+    backoff_max: float = option(
+        "RELAY_BACKOFF_MAX", _text(Policy.backoff_max), parse.duration, "Longest delay between two attempts."
     )
-    lease: float = option("RELAY_LEASE", "60s", a.some_time, "How long a silent worker keeps its jobs.")
+    drain: float = option("RELAY_DRAIN", "120s", parse.duration, "Time a stopping worker waits for its calls to end.")
+    lease: float = option(
+        "RELAY_LEASE", _text(Policy.lease), parse.positive_duration, "Time after which a silent worker loses its jobs."
+    )
     batch_size: int = option(
-        "RELAY_BATCH_SIZE", "50", a.integer(1, 100_000), "A batch leaves once it holds so many jobs."
+        "RELAY_BATCH_SIZE",
+        str(Policy.batch_size),
+        parse.integer(1, 100_000),
+        "Number of jobs at which a batch is sent.",
     )
     batch_linger: float = option(
-        "RELAY_BATCH_LINGER", "15s", a.duration, "A batch leaves after so long, however small."
+        "RELAY_BATCH_LINGER",
+        _text(Policy.batch_linger),
+        parse.duration,
+        "Time after which a batch is sent, however small.",
     )
     batch_poll: tuple[float, float] = option(
-        "RELAY_BATCH_POLL", "5s,60s", a.span, "The first and the longest pause between two looks at a batch."
+        "RELAY_BATCH_POLL",
+        _text(*Policy.batch_poll),
+        parse.delay_range,
+        "First and longest delay between two polls of a batch.",
     )
     batch_margin: float = option(
         "RELAY_BATCH_MARGIN",
-        "10m",
-        a.some_time,
-        "How long before its needBy a job is called live, if no batch has brought it back.",
+        _text(Policy.batch_margin),
+        parse.positive_duration,
+        "Time before its needBy at which an unfinished batch job is called live.",
     )
     batch_settle: float = option(
-        "RELAY_BATCH_SETTLE", "60s", a.duration, "A batch whose creation had no answer is looked for at least so long."
+        "RELAY_BATCH_SETTLE",
+        _text(Policy.batch_settle),
+        parse.duration,
+        "Minimum time to look for a batch whose creation was not answered.",
     )
 
 
@@ -152,27 +216,36 @@ class CallbackSettings:
     """Callbacks"""
 
     webhook_timeout: float = option(
-        "RELAY_WEBHOOK_TIMEOUT", "30s", a.some_time, "How long a webhook may take to answer."
+        "RELAY_WEBHOOK_TIMEOUT", "30s", parse.positive_duration, "Maximum time for a webhook to answer."
     )
     webhook_schedule: tuple[float, ...] = option(
         "RELAY_WEBHOOK_SCHEDULE",
-        "5s,30s,5m,30m,2h,5h,10h,14h,20h,24h",
-        a.schedule,
-        "The pauses before each further try of a callback; n pauses are n + 1 tries.",
+        _text(*Policy.webhook_schedule),
+        parse.schedule,
+        "Delays before each further attempt of a callback; n delays are n + 1 attempts.",
     )
     callback: str = option(
-        "RELAY_CALLBACK", "full", a.choice("full", "seed"), "full, or seed: only the keys that the Node service sent."
+        "RELAY_CALLBACK",
+        Policy.callback,
+        parse.choice("full", "seed"),
+        "full, or seed: only the keys that the Node service sent.",
     )
     callback_max: int = option(
-        "RELAY_CALLBACK_MAX", "4MiB", a.size(2**10), "A larger callback carries an address to fetch the answer from."
+        "RELAY_CALLBACK_MAX",
+        format_size(Policy.callback_max),
+        parse.size(2**10),
+        "Largest callback; a larger one carries a URL from which to fetch the answer.",
     )
     ack_remind: float | None = option(
-        "RELAY_ACK_REMIND", "off", a.off(a.some_time), "Send once more what was delivered and not acknowledged by then."
+        "RELAY_ACK_REMIND",
+        "off",
+        parse.unless_off(parse.positive_duration),
+        "Time after which a delivered but unacknowledged callback is sent once more.",
     )
     allow_private_urls: tuple[str, ...] = option(
         "RELAY_ALLOW_PRIVATE_URLS",
         "",
-        at.private,
+        urls.private,
         "Private hosts, host:port or networks that webhooks and files may reach.",
     )
 
@@ -183,23 +256,31 @@ class StoreSettings:
 
     store: str = option(
         "RELAY_STORE",
-        at.SYSTEM_STORE,
-        at.store,
-        "Where jobs are kept: a file (in a checkout ./data/relay.db), or postgresql://USER@HOST/NAME.",
+        urls.SYSTEM_STORE,
+        urls.store,
+        "Where jobs are stored: a file (in a checkout ./data/relay.db), or postgresql://USER@HOST/NAME.",
         may_hold_secret=True,
     )
-    disk_floor: int = option("RELAY_DISK_FLOOR", "256MiB", a.size(0), "With less disk free than this, submits get 503.")
+    disk_floor: int = option(
+        "RELAY_DISK_FLOOR", "256MiB", parse.size(0), "Minimum free disk; with less, submits get 503."
+    )
     retention: float = option(
         "RELAY_RETENTION",
-        "24h",
-        a.duration,
-        "Jobs are deleted this long after delivery, or their end without a webhook.",
+        _text(Policy.retention),
+        parse.duration,
+        "Jobs are deleted this long after delivery, or after their end if they have no webhook.",
     )
     retention_failed: float = option(
-        "RELAY_RETENTION_FAILED", "30d", a.duration, "Failed jobs and dead callbacks are deleted after this long."
+        "RELAY_RETENTION_FAILED",
+        _text(Policy.retention_failed),
+        parse.duration,
+        "Failed jobs and dead callbacks are deleted after this long.",
     )
     tombstones: float = option(
-        "RELAY_TOMBSTONES", "30d", a.duration, "How long the requestId of a deleted job stays taken."
+        "RELAY_TOMBSTONES",
+        _text(Policy.tombstones),
+        parse.duration,
+        "How long the requestId of a deleted job stays reserved.",
     )
 
 
@@ -210,24 +291,27 @@ class LogSettings:
     env: str = option(
         "RELAY_ENV",
         "development",
-        a.choice("development", "production"),
+        parse.choice("development", "production"),
         "development or production; NODE_ENV means the same.",
         aliases=("NODE_ENV",),
     )
     log_level: str = option(
         "LOG_LEVEL",
         "info",
-        a.choice("error", "warn", "info", "debug", warning="warn"),
-        "What is logged: error, warn, info or debug.",
+        parse.choice("error", "warn", "info", "debug", warning="warn"),
+        "Log level: error, warn, info or debug.",
     )
     log_dir: Path | None = option(
-        "RELAY_LOG_DIR", "", a.absent(a.path), "A directory for error.log and combined.log, beside the console."
+        "RELAY_LOG_DIR",
+        "",
+        parse.optional(parse.path),
+        "Directory for error.log and combined.log, in addition to the console.",
     )
     alert_url: str | None = option(
         "RELAY_ALERT_URL",
         "",
-        a.absent(at.webhook_url),
-        "An address, private or not, that is told when the relay needs a person.",
+        parse.optional(urls.webhook_url),
+        "URL, private or not, that is called when the relay needs an operator.",
         secret=True,
     )
 
@@ -236,9 +320,11 @@ class LogSettings:
 class CliSettings:
     """The command line"""
 
-    url: str | None = option("RELAY_URL", "", a.absent(at.url), "Act on the relay there, not on this machine's store.")
+    url: str | None = option(
+        "RELAY_URL", "", parse.optional(urls.url), "Use the relay at this URL instead of this machine's store."
+    )
     api_key: str | None = option(
-        "RELAY_API_KEY", "", a.absent(a.key), "The key for the relay at RELAY_URL.", secret=True
+        "RELAY_API_KEY", "", parse.optional(parse.key), "The key for the relay at RELAY_URL.", secret=True
     )
 
 
@@ -254,8 +340,8 @@ SECTIONS: tuple[type, ...] = (
 
 
 def rows(section: type) -> tuple[Option, ...]:
-    """The options of one section, in the order they are written, under the title that its docstring is."""
-    return tuple(replace(each.metadata["option"], section=section.__doc__ or "") for each in fields(section))
+    """The options of one section in their order; the docstring of its class is the title."""
+    return tuple(replace(entry.metadata["option"], section=section.__doc__ or "") for entry in fields(section))
 
 
 OPTIONS: tuple[Option, ...] = tuple(row for section in SECTIONS for row in rows(section))

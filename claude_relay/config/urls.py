@@ -1,4 +1,4 @@
-"""How settings that hold an address are read: URLs, origins, hosts, networks, and where the store is."""
+"""Parsers of settings that hold URLs, origins, hosts or networks, and the location of the store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from . import postgres
-from .parsers import words
+from .parsers import comma_list
 
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
@@ -17,41 +17,41 @@ SYSTEM_STORE = "sqlite:////var/lib/claude-relay/relay.db"
 
 
 def _split(text: str) -> SplitResult:
-    """The parts of an address, or a ValueError that does not quote it."""
+    """The parts of a URL, or a ValueError that does not quote it."""
     try:
         parts = urlsplit(text)
         _ = parts.port
     except ValueError:
-        raise ValueError("that is no address; its brackets or its port are wrong") from None
+        raise ValueError("it is not a URL; its brackets or its port are wrong") from None
     if not text.isprintable() or re.search(r"\s", text):
-        raise ValueError("an address holds no spaces or control characters")
+        raise ValueError("a URL cannot contain spaces or control characters")
 
     return parts
 
 
 def url(text: str) -> str:
-    """An http or https address, without a slash at its end."""
+    """An http or https URL without a trailing slash."""
     parts = _split(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("write an address that begins with http:// or https://")
+        raise ValueError("write a URL that begins with http:// or https://")
     if parts.query or parts.fragment:
-        raise ValueError("write the address without ? and #")
+        raise ValueError("write the URL without ? and #")
 
     return text.rstrip("/")
 
 
 def webhook_url(text: str) -> str:
-    """An http or https address as it is, query and all."""
+    """An http or https URL with its query."""
     parts = _split(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("write an address that begins with http:// or https://")
+        raise ValueError("write a URL that begins with http:// or https://")
 
     return text
 
 
 def origins(text: str) -> tuple[str, ...]:
     """Web origins (scheme, host and port), or `*` alone."""
-    listed = tuple(word.rstrip("/") for word in words(text))
+    listed = tuple(word.rstrip("/") for word in comma_list(text))
     if "*" in listed:
         if len(listed) > 1:
             raise ValueError("write * alone, or the origins without it")
@@ -65,7 +65,7 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def host(text: str) -> str:
-    """An address or a name to listen on."""
+    """An IP address or host name to listen on."""
     plain = text.strip("[]")
     if not (_is_ip(plain) or _HOST.fullmatch(plain)):
         raise ValueError("write a host name or an IP address, such as 127.0.0.1 or 0.0.0.0")
@@ -74,37 +74,37 @@ def host(text: str) -> str:
 
 
 def proxy(text: str) -> str:
-    """The one address whose X-Forwarded headers count, or `*` for whoever connects."""
+    """The IP address whose X-Forwarded headers are trusted, or `*` for every client."""
     if text != "*" and not _is_ip(text):
-        raise ValueError("write the proxy's IP address, or * where only the proxy can reach this port")
+        raise ValueError("write the proxy's IP address, or * if only the proxy can reach this port")
 
     return text
 
 
 def private(text: str) -> tuple[str, ...]:
-    """Hosts, host:port pairs and networks that a webhook may reach though they are private."""
-    return tuple(dict.fromkeys(_exception(word.lower()) for word in words(text)))
+    """Private hosts, host:port pairs and networks that webhooks may reach."""
+    return tuple(dict.fromkeys(_private_entry(word.lower()) for word in comma_list(text)))
 
 
-def _exception(word: str) -> str:
+def _private_entry(word: str) -> str:
     if word in ("*", "all", "any") or word.endswith("/0"):
         raise ValueError(
-            "everything cannot be allowed; name the hosts or networks, such as n8n.internal or 10.1.0.0/16"
+            "everything cannot be allowed; list the hosts or networks, such as n8n.internal or 10.1.0.0/16"
         )
     if "://" in word:
-        raise ValueError("write hosts, not addresses: localhost:9000 rather than http://localhost:9000/")
+        raise ValueError("write hosts, not URLs: localhost:9000 rather than http://localhost:9000/")
     if "/" in word:
         try:
             return str(ipaddress.ip_network(word))
         except ValueError:
-            raise ValueError("a network is its first address and its length, such as 10.1.0.0/16") from None
+            raise ValueError("write a network as its first address and prefix length, such as 10.1.0.0/16") from None
     if _is_ip(word):
         return str(ipaddress.ip_address(word))
 
     parts = _split(f"//{word}")
     name = parts.hostname or ""
     if parts.path or "@" in word or not (_is_ip(name) or _HOST.fullmatch(name)):
-        raise ValueError("write hosts, host:port or networks with commas between, such as n8n.internal,10.1.0.0/16")
+        raise ValueError("write comma-separated hosts, host:port or networks, such as n8n.internal,10.1.0.0/16")
 
     return word
 
@@ -120,9 +120,9 @@ def _is_ip(text: str) -> bool:
 
 def store(text: str) -> str:
     """
-    Where the jobs are kept, as one absolute URL.
+    The store as one absolute URL.
 
-    As SQLAlchemy has it, three slashes begin a relative path and four an absolute one; a bare path is SQLite too.
+    As in SQLAlchemy, three slashes begin a relative path and four an absolute one; a bare path is SQLite too.
     """
     scheme, colon, rest = text.partition("://")
     if not colon:
@@ -131,30 +131,30 @@ def store(text: str) -> str:
         return _sqlite(text)
     if scheme == "sqlite":
         if not rest.startswith("/") or len(rest) < 2:
-            raise ValueError("write sqlite:////var/lib/… for an absolute path, sqlite:///./… for one from here")
+            raise ValueError("write sqlite:////var/lib/… for an absolute path, sqlite:///./… for a relative one")
         return _sqlite(rest[1:])
     if scheme in postgres.SCHEMES:
         return postgres.read(rest)
     if scheme.partition("+")[0] in postgres.SCHEMES:
-        raise ValueError("write postgresql:// without the name of a driver")
+        raise ValueError("write postgresql:// without a driver name")
 
-    raise ValueError("jobs are kept in SQLite or PostgreSQL: write sqlite:///PATH or postgresql://USER@HOST/NAME")
+    raise ValueError("jobs are stored in SQLite or PostgreSQL: write sqlite:///PATH or postgresql://USER@HOST/NAME")
 
 
 def _sqlite(path: str) -> str:
     if not path.isprintable() or path.endswith("/") or path == ":memory:" or "?" in path:
-        raise ValueError("name a file that stays, such as sqlite:////var/lib/claude-relay/relay.db")
+        raise ValueError("name a permanent file, such as sqlite:////var/lib/claude-relay/relay.db")
 
     return f"sqlite:///{Path(path).expanduser().absolute()}"
 
 
 def store_path(url: str) -> Path | None:
-    """The file of a store in SQLite; None for a server."""
+    """The file of an SQLite store; None for a server."""
     return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
 
 
 def store_passwords(url: str) -> tuple[str, ...]:
-    """What in a store's address must never be shown; nothing of what is no address of a server."""
+    """The passwords in a store's URL; empty for a file or a malformed URL."""
     try:
         return postgres.passwords(store(url)) if "://" in url else ()
     except ValueError:
@@ -162,16 +162,16 @@ def store_passwords(url: str) -> tuple[str, ...]:
 
 
 def shown_store(url: str) -> str:
-    """Where it is, for people: the file, or the server's address without a password."""
+    """The store for display: the file, or the server's URL without a password."""
     return postgres.shown(url) if store_path(url) is None else url.removeprefix("sqlite:///")
 
 
 def default_store(package: Path, here: Path) -> str:
     """
-    A checkout keeps its jobs in its own `data/` while one stands in it; everything else shares the machine's store.
+    The default store: `data/` of the checkout that contains the working directory, otherwise the machine's store.
 
-    Where one stands decides, as it does for `.env`: a service that runs from a checkout in /opt, started elsewhere,
-    and the operator's shell must not see two stores.
+    The working directory decides, as it does for `.env`: a service that runs from a checkout in /opt, started
+    elsewhere, and the operator's shell must not see two stores.
     """
     checkout = package.parent
     if (checkout / ".git").exists() and (here == checkout or checkout in here.parents):

@@ -1,7 +1,7 @@
 """
-What an operator must hear of: which causes there are now, in words, with the command that mends each.
+Alert rules: the current causes that need an operator, each with a message and the command that fixes it.
 
-One alert a cause, however many jobs it touches. A cause that has ended and comes back is told again.
+There is one alert per cause, however many jobs it affects. A cause that ends and returns is reported again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from .deliveries.destination import Destination
 from .wire import timestamp
 
-#: Every kind of alert, and what it says: the README's table is held to this one.
+#: Every kind of alert with its meaning; a test compares the README's table with this one.
 KINDS: Mapping[str, str] = {
     "queue_parked": "Anthropic refuses the key or has reached a spend limit: no job runs until it works again",
     "delivery_dead": "callbacks to a destination were given up within the last hour",
@@ -24,26 +24,26 @@ KINDS: Mapping[str, str] = {
     "model_retiring": "a model that RELAY_MODEL or recent jobs name is retired within 30 days, or was",
 }
 
-#: Deaths further apart than this are not one cause, in seconds.
+#: Dead deliveries further apart than this, in seconds, have different causes.
 FAILURE_WAVE = 3600.0
-#: A worker that was not seen for so long is not counted on; nor is anybody missed before he could have come.
+#: A worker is considered dead after this many seconds without a heartbeat; no alert earlier than that after start.
 WORKER_SILENCE = 60.0
-#: How long before its last day a model is worth an alert.
+#: An alert is raised this many days before the last day of a model.
 NOTICE_DAYS = 30
 
-#: How long a cause must be away before it is over, in seconds, where it comes and goes around an edge.
+#: How long a cause must be absent before it is resolved, in seconds, for causes that fluctuate around a threshold.
 RESOLVE_AFTER: Mapping[str, float] = {"disk_low": 300.0, "destination_unhealthy": 300.0}
 
-#: More destinations at once than these are one cause, which lies on this side as likely as not.
+#: More failing destinations than this are one cause, which is probably local.
 MULTIPLE = 5
 
-#: Pauses between the tries to tell, in seconds; after the last one only the log has it.
+#: Delays between attempts to send an alert, in seconds; after the last one it is only in the log.
 REPEAT_AFTER = (60.0, 300.0, 1800.0, 7200.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alert:
-    """One cause. `cause` is its name for comparison, `count` how many jobs or callbacks it touches."""
+    """One alert. `cause` identifies it, `count` is the number of jobs or callbacks affected."""
 
     cause: str
     kind: str
@@ -55,7 +55,7 @@ class Alert:
 
 @dataclass(frozen=True, kw_only=True)
 class DeadDeliveries:
-    """Callbacks to one destination that were given up lately."""
+    """Callbacks to one destination that died recently."""
 
     destination: str
     count: int
@@ -65,7 +65,7 @@ class DeadDeliveries:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelUsage:
-    """A model that is asked: by how many of the latest jobs, or by which setting; its last day and who may follow."""
+    """A model in use by recent jobs or by a setting, with its last day and its successor."""
 
     model: str
     last_day: str
@@ -76,35 +76,35 @@ class ModelUsage:
 
 @dataclass(frozen=True, kw_only=True)
 class AlertFacts:
-    """All that the rules look at."""
+    """The input of the rules."""
 
     now: float
-    uptime: float  # how long this process has been looking on
+    uptime: float  # of this process, in seconds
     waiting: int = 0
     parked: tuple[str, float] | None = None  # reason, since
-    slowed_destinations: Sequence[tuple[Destination, int]] = ()  # and how many wait for it
+    slowed_destinations: Sequence[tuple[Destination, int]] = ()  # with the number of waiting callbacks
     dead_deliveries: Sequence[DeadDeliveries] = ()
     disk: str | None = None
     workers_seen: Sequence[float] = ()
-    overdue_since: float | None = None  # work that could be done waits since then
+    overdue_since: float | None = None  # time since which work has been due
     models: Sequence[ModelUsage] = field(default=())
-    previous: Collection[str] = ()  # the causes that were raised
+    previous: Collection[str] = ()  # causes that are already raised
 
 
 def evaluate(facts: AlertFacts) -> list[Alert]:
-    """Every cause there is."""
-    found = [_parked(facts), _disk(facts), _worker(facts)]
-    found += _some(
-        [_unhealthy(known, waiting) for known, waiting in facts.slowed_destinations], "keep failing", facts.previous
-    )
-    found += _some([_died(one) for one in facts.dead_deliveries], "had callbacks given up", facts.previous)
-    found += [_retiring(facts, used) for used in facts.models]
+    """All current alerts."""
+    unhealthy = [_unhealthy(destination, waiting) for destination, waiting in facts.slowed_destinations]
+    dead = [_dead(deliveries) for deliveries in facts.dead_deliveries]
+    alerts = [_parked(facts), _disk(facts), _worker(facts)]
+    alerts += _grouped(unhealthy, "keep failing", facts.previous)
+    alerts += _grouped(dead, "had callbacks given up", facts.previous)
+    alerts += [_retiring(facts, usage) for usage in facts.models]
 
-    return [alert for alert in found if alert is not None]
+    return [alert for alert in alerts if alert is not None]
 
 
 def body(alert: Alert, *, now: float) -> dict[str, Any]:
-    """What RELAY_ALERT_URL gets."""
+    """The JSON body for RELAY_ALERT_URL."""
     return {
         "alert": alert.kind,
         "message": alert.message,
@@ -117,41 +117,41 @@ def body(alert: Alert, *, now: float) -> dict[str, Any]:
 
 
 def is_handled(now: float, workers_seen: Iterable[float]) -> bool:
-    """Whether a worker is there to be counted on."""
+    """Whether a worker has sent a recent heartbeat."""
     return any(now - seen < WORKER_SILENCE for seen in workers_seen)
 
 
-def repeat_at(tries: int) -> float | None:
-    """Seconds until the next try after so many; None: that was the last."""
-    return REPEAT_AFTER[tries - 1] if tries <= len(REPEAT_AFTER) else None
+def repeat_at(attempts: int) -> float | None:
+    """Seconds until the next attempt after that many; None after the last one."""
+    return REPEAT_AFTER[attempts - 1] if attempts <= len(REPEAT_AFTER) else None
 
 
-def _some(alerts: Sequence[Alert], what: str, told: Collection[str]) -> list[Alert]:
+def _grouped(alerts: Sequence[Alert], problem: str, raised: Collection[str]) -> list[Alert]:
     """
-    One by one while they are few; those beyond as one, so that an outage of ours is not told a thousand times.
+    Single alerts while they are few, otherwise one for all, so that a local outage is not reported a thousand times.
 
-    Those that were told by name stay what they are.
+    Alerts that are already raised individually stay as they are.
     """
     if len(alerts) <= MULTIPLE:
         return list(alerts)
-    named = [alert for alert in alerts if alert.cause in told]
-    others = [alert for alert in alerts if alert.cause not in told]
+    individual = [alert for alert in alerts if alert.cause in raised]
+    others = [alert for alert in alerts if alert.cause not in raised]
     if not others:
-        return named
+        return individual
     first = min(others, key=lambda alert: alert.since)
     count = sum(alert.count for alert in others)
     hosts = ", ".join(alert.cause.partition(" ")[2] for alert in others[:3])
-    many = Alert(
+    group = Alert(
         cause=f"{first.kind} several",
         kind=first.kind,
-        message=f"{len(others)} destinations {what} since {timestamp(first.since)} ({hosts} and more): {count} "
-        f"callbacks are touched, nothing is lost. So many at once may well be this machine's own network.",
+        message=f"{len(others)} destinations {problem} since {timestamp(first.since)} ({hosts} and more): {count} "
+        f"callbacks are affected, nothing is lost. So many at once suggest a problem with this machine's own network.",
         since=first.since,
         count=count,
         command="claude-relay doctor",
     )
 
-    return [*named, many]
+    return [*individual, group]
 
 
 def _parked(facts: AlertFacts) -> Alert | None:
@@ -173,7 +173,7 @@ def _parked(facts: AlertFacts) -> Alert | None:
 def _disk(facts: AlertFacts) -> Alert | None:
     if facts.disk is None:
         return None
-    message = f"The disk {facts.disk}. Nothing is accepted until then; {facts.waiting} jobs that were go on."
+    message = f"The disk {facts.disk}. No jobs are accepted until then; {facts.waiting} accepted jobs continue."
 
     return Alert(
         cause="disk_low",
@@ -189,12 +189,12 @@ def _worker(facts: AlertFacts) -> Alert | None:
     if is_handled(facts.now, facts.workers_seen):
         return None
     if facts.uptime < WORKER_SILENCE and "no_worker" not in facts.previous:
-        return None  # whoever has looked on for longer may have missed him already: that stands
+        return None  # an alert already raised by a process with a longer uptime stays
     overdue = facts.overdue_since is not None and facts.now - facts.overdue_since >= WORKER_SILENCE
     if not overdue and not facts.workers_seen:
-        return None  # nobody was there, and nobody is missed
+        return None  # no worker ever ran, and nothing is due
     since = max(facts.workers_seen, default=facts.overdue_since or facts.now)
-    message = f"No worker has been seen since {timestamp(since)}: {facts.waiting} jobs wait, and no callback goes out."
+    message = f"No worker has been seen since {timestamp(since)}: {facts.waiting} jobs wait, and no callbacks are sent."
 
     return Alert(
         cause="no_worker",
@@ -206,15 +206,16 @@ def _worker(facts: AlertFacts) -> Alert | None:
     )
 
 
-def _unhealthy(known: Destination, waiting: int) -> Alert:
-    since = known.failing_since or known.slowed_at or 0.0
+def _unhealthy(destination: Destination, waiting: int) -> Alert:
+    since = destination.failing_since or destination.slowed_at or 0.0
     message = (
-        f"{known.name} keeps failing since {timestamp(since)} ({known.last_error}; {known.failures} times in a row): "
-        f"{waiting} callbacks wait for it, nothing is lost, and it is tried again by itself."
+        f"{destination.name} keeps failing since {timestamp(since)} "
+        f"({destination.last_error}; {destination.failures} times in a row): "
+        f"{waiting} callbacks wait for it, nothing is lost, and it is retried automatically."
     )
 
     return Alert(
-        cause=f"destination_unhealthy {known.name}",
+        cause=f"destination_unhealthy {destination.name}",
         kind="destination_unhealthy",
         message=message,
         since=since,
@@ -223,39 +224,39 @@ def _unhealthy(known: Destination, waiting: int) -> Alert:
     )
 
 
-def _died(one: DeadDeliveries) -> Alert:
-    host = one.destination.partition("://")[2]
+def _dead(deliveries: DeadDeliveries) -> Alert:
+    host = deliveries.destination.partition("://")[2]
     message = (
-        f"{one.count} callbacks to {one.destination} were given up since {timestamp(one.since)} "
-        f"(the last: {one.last}). The results are kept, and free to send again."
+        f"{deliveries.count} callbacks to {deliveries.destination} were given up since {timestamp(deliveries.since)} "
+        f"(last error: {deliveries.last}). The results are kept and can be sent again at no cost."
     )
 
     return Alert(
-        cause=f"delivery_dead {one.destination}",
+        cause=f"delivery_dead {deliveries.destination}",
         kind="delivery_dead",
         message=message,
-        since=one.since,
-        count=one.count,
+        since=deliveries.since,
+        count=deliveries.count,
         command=f"claude-relay redeliver --dead --host {host}",
     )
 
 
-def _retiring(facts: AlertFacts, used: ModelUsage) -> Alert | None:
-    left = (_day(used.last_day) - datetime.fromtimestamp(facts.now, tz=timezone.utc)).days
+def _retiring(facts: AlertFacts, usage: ModelUsage) -> Alert | None:
+    left = (_day(usage.last_day) - datetime.fromtimestamp(facts.now, tz=timezone.utc)).days
     if left > NOTICE_DAYS:
         return None
-    who = f"{used.setting} names it" if used.setting else f"{used.jobs} of the latest jobs name it"
-    when = f"is retired on {used.last_day}" if left >= 0 else f"was retired on {used.last_day}"
-    heir = used.successor or "a model that stays"
-    cure = f"set {used.setting} to {heir}" if used.setting else f"let the callers ask for {heir}"
-    command = "claude-relay config show --origin" if used.setting else f"claude-relay search {used.model}"
+    user = f"{usage.setting} names it" if usage.setting else f"{usage.jobs} of the latest jobs name it"
+    when = f"will be retired on {usage.last_day}" if left >= 0 else f"was retired on {usage.last_day}"
+    successor = usage.successor or "a current model"
+    cure = f"set {usage.setting} to {successor}" if usage.setting else f"let the callers use {successor}"
+    command = "claude-relay config show --origin" if usage.setting else f"claude-relay search {usage.model}"
 
     return Alert(
-        cause=f"model_retiring {used.model}",
+        cause=f"model_retiring {usage.model}",
         kind="model_retiring",
-        message=f"The model {used.model} {when}, and {who}: {cure}.",
+        message=f"The model {usage.model} {when}, and {user}: {cure}.",
         since=facts.now,
-        count=used.jobs,
+        count=usage.jobs,
         command=command,
     )
 

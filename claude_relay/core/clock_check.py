@@ -1,16 +1,16 @@
-"""Whether the calendar can be believed at a start: due times, deadlines and what is purged hang on it."""
+"""Plausibility of the wall clock at startup: due times, deadlines and retention depend on it."""
 
 from __future__ import annotations
 
 from .wire import timestamp
 
-#: 2026-01-01: this program is younger than any clock that says less.
+#: 2026-01-01: an earlier time is wrong, as this program is newer.
 _OLDEST = 1_767_225_600.0
 _YEAR = 366 * 86400.0
 
 
 def find_clock_problem(now: float, newest: float | None) -> str | None:
-    """What is wrong with it, given when the newest job came; None where nothing shows. Hours and days prove nothing."""
+    """The problem with the clock, given the time of the newest job, or None; hours or days prove nothing."""
     if now < _OLDEST:
         return f"the clock says {timestamp(now)}"
     if newest is not None and now < newest - _YEAR:

@@ -1,8 +1,8 @@
 """
-Two clocks: the calendar's, which people and daemons set, and a steady one that only runs. What it means when they part.
+Detection of wall-clock steps by comparison with a monotonic clock.
 
-Times in rows are calendar times. What is relative (a backoff, a default deadline, the pace of a group) is moved along
-when the calendar is set; what a caller asked for as a point in time stays where it is.
+Times in rows are wall-clock times. Relative ones (a backoff, a default deadline, the rate of a group) are shifted when
+the clock is set; a time that the caller gave as a timestamp stays.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-#: The calendar may be corrected by this much at once, in seconds, before it counts as set.
+#: Corrections of the wall clock up to this many seconds do not count as a step.
 MIN_STEP = 5.0
-#: How far clocks go apart by themselves, or are brought together without a step, in seconds a second.
+#: Maximum drift or slewing of the clocks, in seconds per second.
 MAX_DRIFT = 0.001
-#: Between two starts of the machine nobody saw the time pass: a gap longer than this is not taken on trust.
+#: A longer gap between two boots counts as a leap, since the time in between was not observed.
 LONG_GAP = 86_400.0
-_MOST_LEAPS = 50
+_MAX_LEAPS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clocks:
-    """Both clocks at one moment. `boot` names the start of the machine since which the steady one runs."""
+    """Both clocks at one time. `boot` identifies the boot since which the steady (monotonic) one runs."""
 
     wall: float
     steady: float
@@ -32,9 +32,9 @@ class Clocks:
 @dataclass(frozen=True, kw_only=True)
 class ClockReference:
     """
-    What was last agreed: by how much the calendar is ahead of the steady clock, and what both said then.
+    The last accepted relation of the clocks: the offset of the wall clock, and both readings at that time.
 
-    `leaps`: when the calendar went ahead without time having been seen to pass, as (at, seconds).
+    `leaps` are forward steps of the wall clock, which no observed time accounts for, as (at, seconds).
     """
 
     boot: str
@@ -44,46 +44,46 @@ class ClockReference:
     leaps: tuple[tuple[float, float], ...] = ()
 
 
-def detect_step(noted: ClockReference | None, now: Clocks) -> tuple[float, ClockReference]:
-    """By how many seconds the calendar was set since `noted` (0: it was not), and what to note now."""
+def detect_step(reference: ClockReference | None, now: Clocks) -> tuple[float, ClockReference]:
+    """The seconds by which the wall clock was set since `reference` (0: it was not), and the new reference."""
     offset = now.wall - now.steady
-    if noted is None:
+    if reference is None:
         return 0.0, ClockReference(boot=now.boot, offset=offset, wall=now.wall, steady=now.steady)
 
-    if noted.boot == now.boot:
-        moved = offset - noted.offset
+    if reference.boot == now.boot:
+        moved = offset - reference.offset
         if abs(moved) <= MIN_STEP:
-            # A clock that is kept right drifts; one that was stopped, or set a little, is not agreed to: it adds up.
-            drifts = abs(moved) <= MAX_DRIFT * (now.steady - noted.steady) + 0.01
-            offset, moved = offset if drifts else noted.offset, 0.0
+            # Drift is accepted. Small steps and stops are not, so that they add up.
+            drifts = abs(moved) <= MAX_DRIFT * (now.steady - reference.steady) + 0.01
+            offset, moved = offset if drifts else reference.offset, 0.0
         leap = max(moved, 0.0)
     else:
-        # The machine was off. Time does not run backwards: a calendar that did was set (or has forgotten the year).
-        gap = now.wall - noted.wall
+        # The machine was off. A clock that went backwards was set (or has lost the date).
+        gap = now.wall - reference.wall
         moved = gap if gap < -MIN_STEP else 0.0
         leap = gap if gap > LONG_GAP else 0.0
-    leaps = noted.leaps
+    leaps = reference.leaps
     if leap:
-        leaps = (*leaps, (now.wall, leap))[-_MOST_LEAPS:]
+        leaps = (*leaps, (now.wall, leap))[-_MAX_LEAPS:]
     elif moved:
-        leaps = _less(leaps, -moved)
+        leaps = _take_back(leaps, -moved)
 
     return moved, ClockReference(boot=now.boot, offset=offset, wall=now.wall, steady=now.steady, leaps=leaps)
 
 
-def was_set(noted: ClockReference, now: Clocks) -> bool:
-    """Whether the calendar has been set since, in the same run of the machine."""
-    return abs(now.wall - now.steady - noted.offset) > MIN_STEP
+def was_set(reference: ClockReference, now: Clocks) -> bool:
+    """Whether the wall clock has been set since `reference`, within the same boot."""
+    return abs(now.wall - now.steady - reference.offset) > MIN_STEP
 
 
-def retention_cutoff(noted: ClockReference | None, *, now: float, keep: float) -> float:
+def retention_cutoff(reference: ClockReference | None, *, now: float, keep: float) -> float:
     """
-    Before which time something must have ended to have been kept for `keep` seconds.
+    The time before which something must have ended to have been kept for `keep` seconds.
 
-    A leap of the calendar is no time in which anything was kept: it may have been a mistake.
+    Leaps of the wall clock do not count as elapsed time, since they may have been a mistake.
     """
     since = now - keep
-    for at, seconds in reversed(noted.leaps if noted else ()):
+    for at, seconds in reversed(reference.leaps if reference else ()):
         if at <= since:
             break
         since -= seconds
@@ -91,13 +91,13 @@ def retention_cutoff(noted: ClockReference | None, *, now: float, keep: float) -
     return since
 
 
-def as_memo(noted: ClockReference) -> dict[str, Any]:
-    """For the store."""
-    return asdict(noted)
+def as_memo(reference: ClockReference) -> dict[str, Any]:
+    """The reference as a JSON object for the store."""
+    return asdict(reference)
 
 
 def from_memo(memo: Any) -> ClockReference | None:
-    """Back from the store."""
+    """The reference from the store's JSON object."""
     if memo is None:
         return None
     leaps: Sequence[Sequence[float]] = memo.get("leaps", ())
@@ -111,13 +111,13 @@ def from_memo(memo: Any) -> ClockReference | None:
     )
 
 
-def _less(leaps: tuple[tuple[float, float], ...], back: float) -> tuple[tuple[float, float], ...]:
-    """A calendar that is set back takes its latest leaps back first; what is left of them was earlier by as much."""
-    left, rest = back, list(leaps)
-    while rest and left > 0:
-        at, seconds = rest.pop()
+def _take_back(leaps: tuple[tuple[float, float], ...], back: float) -> tuple[tuple[float, float], ...]:
+    """Cancel the latest leaps first when the clock is set back; the others move back by the same amount."""
+    left, remaining = back, list(leaps)
+    while remaining and left > 0:
+        at, seconds = remaining.pop()
         if seconds > left + MIN_STEP:
-            rest.append((at, seconds - left))
+            remaining.append((at, seconds - left))
         left -= seconds
 
-    return tuple((at - back, seconds) for at, seconds in rest)
+    return tuple((at - back, seconds) for at, seconds in remaining)

@@ -1,4 +1,4 @@
-"""Named API keys: what they may do, how they are written and known again."""
+"""Named API keys: their scopes, creation and verification."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from .text.rates import Rate
 #: The owner that sees every job: API_SECRET_KEY, and the command line on the machine itself.
 ADMIN = "admin"
 
-_FORM = re.compile(r"crk_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
+_KEY = re.compile(r"crk_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Scope(str, Enum):
-    """What a key may do."""
+    """A permission of a key."""
 
-    SUBMIT = "submit"  # hand in, cancel, retry, redeliver
+    SUBMIT = "submit"  # submit, cancel, retry, redeliver
     READ = "read"  # status, results, lists
-    ADMIN = "admin"  # all of it, for everyone's jobs
+    ADMIN = "admin"  # everything, for all owners' jobs
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiKey:
-    """One key. Its name is the owner of what it submits; the secret itself is nowhere, only its digest."""
+    """A key. Its name is the owner of the jobs it submits; only a digest of the secret is stored."""
 
     id: str
     name: str
@@ -50,7 +50,7 @@ def new_key(
     now: float,
     entropy: bytes,
 ) -> tuple[ApiKey, str]:
-    """A key and its text, which is shown once. `entropy`: 36 random bytes. Raises `InvalidRequest`."""
+    """Create a key from 36 random bytes; returns it with its text, which is shown once. Raises `InvalidRequest`."""
     problems = []
     if not _NAME.fullmatch(name) or name == ADMIN:
         problems.append(
@@ -79,19 +79,19 @@ def new_key(
 
 
 def key_id(text: str) -> str | None:
-    """The part of a key that may be looked up by; None where it is no key of ours."""
-    match = _FORM.fullmatch(text)
+    """The id part of a key's text, by which it is looked up; None if it is not one of our keys."""
+    match = _KEY.fullmatch(text)
 
     return match[1] if match else None
 
 
 def matches(key: ApiKey | None, text: str) -> bool:
-    """Whether that text is that key, in the same time whether there is one or not."""
+    """Whether the text is that key; takes the same time whether the key exists or not."""
     same = hmac.compare_digest(digest_of(text), key.digest if key is not None else bytes(32))
 
     return key is not None and same and key.revoked_at is None
 
 
 def digest_of(text: str) -> bytes:
-    """256 random bits need no slow hash."""
+    """The stored digest; 256 random bits need no slow hash."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()

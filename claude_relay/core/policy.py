@@ -1,22 +1,28 @@
-"""The settings that decisions depend on, as one value."""
+"""The numbers that decisions depend on, as one value, with their defaults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 DAY = 86_400.0
-_TAIL = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 50400.0, 72000.0, 86400.0)
+
+#: Defaults of a call's time limits, in seconds; they are enforced where the call is made.
+CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT = 1800.0, 300.0, 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """Limits, intervals and schedules. Durations are in seconds. Built from the settings by `wiring`."""
+    """
+    Limits, delays and schedules. Durations are in seconds.
 
-    model: str | None = None  # RELAY_MODEL: asked in place of a retired model
+    A field that is also a setting has the setting's name, and the setting takes its default from here.
+    """
+
+    model: str | None = None  # RELAY_MODEL: replaces a retired model
     fallback_after: float = 120.0
     call_attempts: int = 3
     interrupted_attempts: int = 1
-    call_timeout: float = 1800.0
+    call_timeout: float = CALL_TIMEOUT
     backoff_base: float = 1.0
     backoff_max: float = 60.0
     lease: float = 60.0
@@ -27,7 +33,18 @@ class Policy:
     batch_settle: float = 60.0  # a batch whose creation was not answered is looked for at least this long
     deadline: float = DAY
     max_queue: int = 100_000
-    webhook_schedule: tuple[float, ...] = _TAIL
+    webhook_schedule: tuple[float, ...] = (
+        5.0,
+        30.0,
+        300.0,
+        1800.0,
+        7200.0,
+        18_000.0,
+        36_000.0,
+        50_400.0,
+        72_000.0,
+        86_400.0,
+    )
     webhook_lease: float = 60.0
     callback: str = "full"
     callback_max: int = 4 * 1024 * 1024
@@ -37,9 +54,9 @@ class Policy:
     retention_failed: float = 30 * DAY
     tombstones: float = 30 * DAY
 
-    #: n8n's Wait node answers 404 or 409 until it waits: retried for this long, at this interval.
+    #: n8n's Wait node answers 404 or 409 until it waits: how long that is tolerated, and the delay between attempts.
     not_ready_window: float = 120.0
     not_ready_delay: float = 4.0
 
-    #: Shortest time from the 202 to a delivery, as the receiver may not listen yet: the promised second and a margin.
+    #: Delay of the first delivery after the 202, as the receiver may not listen yet: the promised second and a margin.
     delivery_delay: float = 1.25

@@ -1,4 +1,4 @@
-"""What `claude-relay demo` sends: the request of examples/faktura, packaged so that a wheel has it too."""
+"""The request that `claude-relay demo` sends: that of examples/faktura, packaged so that wheels contain it."""
 
 import json
 from importlib.resources import files
@@ -6,6 +6,6 @@ from typing import Any
 
 
 def faktura_request() -> dict[str, Any]:
-    """The body for POST /api/claude, anew for each caller; where the answer goes is for the caller to add."""
+    """A new copy of the body for POST /api/claude, to which the caller adds the webhook URL."""
     body: dict[str, Any] = json.loads(files(__name__).joinpath("faktura_request.json").read_bytes())
     return body

@@ -1,11 +1,11 @@
 """
-Logs: one event a line, for people in development and as JSON everywhere else.
+Logging: one event per line, readable in development and as JSON everywhere else.
 
     setup(settings, "claude-relay-worker")
     log.info("job completed", extra={"requestId": job.id, "ms": 412})
 
-No line breaks into two whatever it carries, secrets are taken out of messages, extras and tracebacks alike, and a log
-that cannot be written never hurts whoever wanted to log.
+An event is always a single line. Secrets are removed from messages, extras and tracebacks. A log that cannot be written
+never raises in the code that logs.
 """
 
 from __future__ import annotations
@@ -17,21 +17,30 @@ import threading
 from pathlib import Path
 from typing import IO, Protocol
 
-from claude_relay.core.text.redaction import Redactor
-from claude_relay.errors import ConfigError
-
+from ..core.text.redaction import Redactor
+from ..errors import ConfigError
 from .formats import LEVELS, ConsoleFormat, JournalFormat, JsonFormat
 from .handlers import ConsoleHandler, JournalHandler, LineFileHandler, SafeHandler
 
 __all__ = ["LogSettings", "setup"]
 
 JOURNAL = "/run/systemd/journal/socket"
-# They tell of every request and, at debug, of its headers and body.
-_CHATTY = ("anthropic", "httpx", "httpx2", "httpcore", "httpcore2", "urllib3", "requests", "waitress", "persistqueue")
+# They log every request and, at debug, its headers and body.
+_NOISY = (
+    "anthropic",
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "urllib3",
+    "requests",
+    "waitress",
+    "persistqueue",
+)
 
 
 class LogSettings(Protocol):
-    """What the logs need to know of the settings."""
+    """The settings that logging needs."""
 
     @property
     def log_level(self) -> str: ...
@@ -46,9 +55,9 @@ class LogSettings(Protocol):
 
 def setup(settings: LogSettings, service: str) -> None:
     """
-    Send the logs of this process where the settings say; ConfigError where RELAY_LOG_DIR cannot be written.
+    Configure the logging of this process; `ConfigError` if RELAY_LOG_DIR cannot be written.
 
-    People at a desk read stderr. In production stdout carries JSON, which is what journald and containers collect.
+    In development, logs go to stderr. In production, stdout has JSON, which journald and containers collect.
     """
     level = LEVELS[settings.log_level]
     redact = Redactor(settings.secrets())
@@ -71,11 +80,11 @@ def setup(settings: LogSettings, service: str) -> None:
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(level)
-    for name in _CHATTY:
+    for name in _NOISY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
     logging.captureWarnings(True)
-    threading.excepthook = _thread_died
+    threading.excepthook = _log_thread_death
 
 
 def _files(folder: Path, formatter: logging.Formatter) -> list[logging.Handler]:
@@ -91,7 +100,7 @@ def _files(folder: Path, formatter: logging.Formatter) -> list[logging.Handler]:
 
 
 def _journal(formatter: JournalFormat, journal_stream: str) -> logging.Handler | None:
-    """Where stdout goes to the journal: its own door, or stdout with priorities where that is shut."""
+    """A handler for journald if stdout is connected to it: native if its socket is writable, otherwise by stdout."""
     if not _is_journal(sys.stdout, journal_stream):
         return None
 
@@ -99,7 +108,7 @@ def _journal(formatter: JournalFormat, journal_stream: str) -> logging.Handler |
 
 
 def _is_journal(stream: IO[str], journal_stream: str) -> bool:
-    """Whether `stream` goes to the journal itself; the variable alone is inherited by whatever we start."""
+    """Whether `stream` is connected to the journal; the variable alone is inherited by child processes."""
     if not journal_stream:
         return False
     try:
@@ -110,8 +119,8 @@ def _is_journal(stream: IO[str], journal_stream: str) -> bool:
     return journal_stream == f"{status.st_dev}:{status.st_ino}"
 
 
-def _thread_died(died: threading.ExceptHookArgs) -> None:
-    if died.exc_type is not SystemExit:
-        name = died.thread.name if died.thread else None
-        trace = (died.exc_type, died.exc_value or died.exc_type(), died.exc_traceback)
+def _log_thread_death(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit:
+        name = args.thread.name if args.thread else None
+        trace = (args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
         logging.getLogger(__name__).error("a thread died", exc_info=trace, extra={"thread_name": name})

@@ -1,4 +1,4 @@
-"""How one event becomes one line: JSON for machines, `key=value` for people."""
+"""Formats of log lines: JSON for machines, `key=value` for people."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from claude_relay.core.text.redaction import Redactor
+from ..core.text.redaction import Redactor
 
 LEVELS = {"error": logging.ERROR, "warn": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 
-_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_OURS = ("timestamp", "level", "message", "service", "logger", "stack")
+_RECORD_KEYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_STANDARD_KEYS = ("timestamp", "level", "message", "service", "logger", "stack")
 
 
 class JsonFormat(logging.Formatter):
-    """One JSON object a line: our keys first, then the extras."""
+    """One JSON object per line: the standard keys first, then the extras."""
 
     def __init__(self, service: str, redact: Redactor) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class JsonFormat(logging.Formatter):
         return json.dumps(self.event(record), separators=(",", ":"))
 
     def event(self, record: logging.LogRecord) -> dict[str, Any]:
-        """What the line will say, key by key."""
+        """The keys and values of the line."""
         event: dict[str, Any] = {
             "timestamp": _utc(record.created),
             "level": _level(record),
@@ -43,7 +43,7 @@ class JsonFormat(logging.Formatter):
         if not record.name.startswith("claude_relay"):
             event["logger"] = record.name
         for key, value in _extras(record).items():
-            event[f"{key}_" if key in _OURS else key] = _plain(value, self._redact)
+            event[f"{key}_" if key in _STANDARD_KEYS else key] = _plain(value, self._redact)
         if stack := _stack(record):
             event["stack"] = self._redact(stack)
 
@@ -51,16 +51,16 @@ class JsonFormat(logging.Formatter):
 
 
 class JournalFormat(JsonFormat):
-    """JSON with the priority in front, which the journal takes off again; or field by field."""
+    """JSON after a priority prefix, which the journal removes; or native journal fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         return f"<{_priority(record)}>{super().format(record)}"
 
     def fields(self, record: logging.LogRecord) -> dict[str, str]:
         """
-        The journal's own fields: `requestId` becomes REQUEST_ID, so that `journalctl REQUEST_ID=…` finds it.
+        The native journal fields: `requestId` becomes REQUEST_ID, so that `journalctl REQUEST_ID=…` finds it.
 
-        The message is the JSON line all the same: `journalctl --output=cat` gives what a log file would hold.
+        The message is still the JSON line: `journalctl --output=cat` gives the content of a log file.
         """
         event = self.event(record)
         fields = {
@@ -69,15 +69,15 @@ class JournalFormat(JsonFormat):
             "SYSLOG_IDENTIFIER": self._service,
         }
         for key, value in event.items():
-            name = re.sub(r"[^A-Z0-9]+", "_", _HUMP.sub("_", key).upper()).strip("_")[:64]
-            if key not in _OURS and name and not name[0].isdigit() and value is not None:
+            name = re.sub(r"[^A-Z0-9]+", "_", _CAMEL_CASE.sub("_", key).upper()).strip("_")[:64]
+            if key not in _STANDARD_KEYS and name and not name[0].isdigit() and value is not None:
                 fields.setdefault(name, value if isinstance(value, str) else json.dumps(value))
 
         return fields
 
 
 class ConsoleFormat(logging.Formatter):
-    """`10:42:07.123 info  job completed requestId=… ms=412`, and tracebacks indented below."""
+    """`10:42:07.123 info  job completed requestId=… ms=412`, with tracebacks indented below."""
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
@@ -88,15 +88,15 @@ class ConsoleFormat(logging.Formatter):
         parts = [clock, f"{_level(record):5}", _visible(self._redact(_message(record)))]
         for key, value in _extras(record).items():
             plain = _plain(value, self._redact)
-            word = plain if isinstance(plain, str) and plain and " " not in plain else json.dumps(plain)
-            parts.append(f"{_visible(key)}={_visible(word)}")
+            text = plain if isinstance(plain, str) and plain and " " not in plain else json.dumps(plain)
+            parts.append(f"{_visible(key)}={_visible(text)}")
 
         stack = self._redact(_stack(record)).splitlines()
         return "\n".join([" ".join(parts), *(f"  | {_visible(line)}" for line in stack)])
 
 
 def _priority(record: logging.LogRecord) -> int:
-    """As syslog counts."""
+    """The syslog priority."""
     return {"error": 3, "warn": 4, "info": 6, "debug": 7}[_level(record)]
 
 
@@ -116,7 +116,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _extras(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: value for key, value in vars(record).items() if key not in _PLAIN}
+    return {key: value for key, value in vars(record).items() if key not in _RECORD_KEYS}
 
 
 def _stack(record: logging.LogRecord) -> str:
@@ -125,7 +125,7 @@ def _stack(record: logging.LogRecord) -> str:
 
 
 def _plain(value: Any, redact: Redactor, depth: int = 8) -> Any:
-    """`value` as JSON can carry it, its texts redacted."""
+    """`value` as JSON types, with its strings redacted."""
     if isinstance(value, str):
         return redact(value)
     if value is None or isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value)):
@@ -139,5 +139,5 @@ def _plain(value: Any, redact: Redactor, depth: int = 8) -> Any:
 
 
 def _visible(text: str) -> str:
-    """`text` with what a terminal would obey, or not show, written out."""
+    """`text` with control and invisible characters escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

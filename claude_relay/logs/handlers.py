@@ -1,4 +1,4 @@
-"""Where lines go. A log that cannot be written never hurts whoever wanted to log."""
+"""Log handlers; a log that cannot be written never raises in the code that logs."""
 
 from __future__ import annotations
 
@@ -14,29 +14,34 @@ import time
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from .formats import JournalFormat
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[IO[str]]
+else:
+    _StreamHandler = logging.StreamHandler  # cannot be subscripted before Python 3.11
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 class SafeHandler(logging.Handler):
-    """Says on stderr that lines are being lost, at most once a minute, and goes on."""
+    """Reports lost lines on stderr, at most once a minute, and continues."""
 
-    _said = float("-inf")
+    _reported_at = float("-inf")
 
     def handleError(self, record: logging.LogRecord) -> None:
         now = time.monotonic()
-        if now - self._said < 60:
+        if now - self._reported_at < 60:
             return
-        self._said = now
-        # The reason alone: logging's own note would show the record as it came, secrets and all.
+        self._reported_at = now
+        # Only the reason: the report of `logging` would show the unredacted record.
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(f"claude-relay: log lines are being lost: {sys.exc_info()[1]}\n")
 
 
-class ConsoleHandler(SafeHandler, logging.StreamHandler):
+class ConsoleHandler(SafeHandler, _StreamHandler):
     """Standard output or standard error."""
 
     def __init__(self, stream: IO[str], formatter: logging.Formatter) -> None:
@@ -46,9 +51,9 @@ class ConsoleHandler(SafeHandler, logging.StreamHandler):
 
 class JournalHandler(SafeHandler):
     """
-    journald by its own protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/): each event with its fields.
+    A handler for journald's native protocol (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/): each event has its fields.
 
-    Written out here: systemd-python needs a compiler and libsystemd's headers on the server, for one `sendto`.
+    Implemented here: systemd-python needs a compiler and libsystemd's headers on the server, for one `sendto`.
     """
 
     def __init__(self, path: str, formatter: JournalFormat) -> None:
@@ -56,7 +61,7 @@ class JournalHandler(SafeHandler):
         self._path, self._lines = path, formatter
         self.setFormatter(formatter)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(2.0)  # a journal that hangs must not hang whoever wanted to log
+        self._socket.settimeout(2.0)  # a hanging journal must not block the code that logs
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -66,7 +71,7 @@ class JournalHandler(SafeHandler):
             except OSError as exc:
                 if exc.errno != errno.EMSGSIZE:
                     raise
-                self._hand_over(message)
+                self._send_memfd(message)
         except Exception:
             self.handleError(record)
 
@@ -74,8 +79,8 @@ class JournalHandler(SafeHandler):
         self._socket.close()
         super().close()
 
-    def _hand_over(self, message: bytes) -> None:
-        """Too long for a datagram: in a sealed file in memory."""
+    def _send_memfd(self, message: bytes) -> None:
+        """Send a message that is too long for a datagram as a sealed memory file."""
         handle = os.memfd_create("journal", os.MFD_ALLOW_SEALING | os.MFD_CLOEXEC)
         try:
             with os.fdopen(os.dup(handle), "wb") as file:
@@ -97,19 +102,19 @@ def _field(name: str, text: str) -> bytes:
 
 class LineFileHandler(SafeHandler, WatchedFileHandler):
     """
-    A log file that several processes append to and logrotate moves away.
+    A log file that several processes append to and that logrotate moves.
 
-    Each line leaves in a single write to a file opened for appending, which the kernel does not interleave.
+    Each line is a single write to a file opened for appending, which the kernel does not interleave.
     """
 
     def __init__(self, path: Path, formatter: logging.Formatter, level: int = logging.NOTSET) -> None:
-        self._torn = False
+        self._incomplete = False
         super().__init__(path)
         self.setFormatter(formatter)
         self.setLevel(level)
 
     def _open(self) -> TextIOWrapper:
-        # Only its descriptor is used: the wrapper would cut a long line into several writes.
+        # Only its descriptor is used: the wrapper would split a long line into several writes.
         return open(self.baseFilename, "a", opener=lambda name, flags: os.open(name, flags, 0o640))
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -119,8 +124,8 @@ class LineFileHandler(SafeHandler, WatchedFileHandler):
             if self.stream is None:
                 self.stream = self._open()
                 self._statstream()
-            # A full disk may take half a line; the next one must not be glued to it.
-            line = b"\n" + line if self._torn else line
-            self._torn = os.write(self.stream.fileno(), line) < len(line)
+            # A full disk may have accepted part of a line; the next one must not be appended to it.
+            line = b"\n" + line if self._incomplete else line
+            self._incomplete = os.write(self.stream.fileno(), line) < len(line)
         except Exception:
             self.handleError(record)

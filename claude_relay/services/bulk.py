@@ -78,6 +78,6 @@ def _parse(body: Any | RelayError, intake: IntakeContext, *, now: float) -> Subm
     if isinstance(body, RelayError):
         return body
     try:
-        return parse(body, now=now, defaults=intake)
+        return parse(body, now=now, context=intake)
     except InvalidRequest as exc:
         return exc

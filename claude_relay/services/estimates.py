@@ -24,7 +24,7 @@ class Estimates:
         """Estimate a submit body; raises `InvalidRequest` for a body that a submit would refuse, too."""
         prices = intake.prices or PriceList(dated="")
         # A body over its maxCostUsd is not refused here: whether it fits is the question.
-        submission = parse(body, now=now, defaults=replace(intake, prices=None), form=form)
+        submission = parse(body, now=now, context=replace(intake, prices=None), form=form)
         submission, history = self._queries.resolve_conversation(submission, owner)
         model, mode = submission.model, submission.mode
         result = estimate(submission.request, model=model, prices=prices, before=history, mode=mode)

@@ -1,7 +1,7 @@
 """
-What systemd and a daemon say to each other: notifications, sockets handed down, and one generation after another.
+Integration with systemd: notifications, inherited sockets, and the hand-over between generations of a daemon.
 
-A daemon started by hand has nobody above it; then all of this is silent and costs nothing.
+A daemon that is started by hand has no supervisor; then all of this does nothing.
 """
 
 from .notify import Notifier

@@ -1,4 +1,4 @@
-"""What a daemon that its unit gave no network does about an alert: it leaves word, and systemd starts one that has."""
+"""Alerts of a daemon without network access: it touches a file, and systemd starts the alert sender."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAME = "alerts.due"
 
 
 def has_network() -> bool:
-    """Whether this process may talk to anyone at all (PrivateNetwork= and RestrictAddressFamilies= in its unit)."""
+    """Whether this process may use the network (PrivateNetwork= and RestrictAddressFamilies= in its unit)."""
     try:
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close()
     except OSError:
@@ -21,13 +21,13 @@ def has_network() -> bool:
 
 
 def leaving(environ: Mapping[str, str]) -> Callable[[], None] | None:
-    """How to leave it; None where it is not systemd that started this process, and nobody would hear."""
+    """A function that touches the trigger file; None if this process was not started by systemd."""
     folder, _, _ = environ.get("STATE_DIRECTORY", "").partition(":")
     if not folder:
         return None
     file = Path(folder) / NAME
 
-    def leave() -> None:
-        file.write_bytes(b"")  # opened for writing and closed: that is what PathChanged= sees
+    def touch() -> None:
+        file.write_bytes(b"")  # PathChanged= reacts to a file being closed after writing
 
-    return leave
+    return touch

@@ -1,8 +1,8 @@
 """
 sd_notify: one datagram of NAME=value lines to `$NOTIFY_SOCKET` (https://systemd.io/, sd_notify(3)).
 
-Written out here: the packages that do it are either unkept (sdnotify, 2017) or need a compiler and libsystemd's headers
-on the server (systemd-python, cysystemd), for what is one `sendto`.
+Implemented here: the existing packages are either unmaintained (sdnotify, 2017) or need a compiler and libsystemd's
+headers on the server (systemd-python, cysystemd), for a single `sendto`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 
 
 class Notifier:
-    """Tells the supervisor. Never raises and never waits; says nothing where there is no one to hear it."""
+    """Sends notifications to the supervisor, if there is one. Never raises, and only `barrier` waits."""
 
     def __init__(self, address: str = "") -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
@@ -24,19 +24,19 @@ class Notifier:
         return bool(self._address)
 
     def tell(self, *lines: str) -> None:
-        """Such as `tell("READY=1", "STATUS=listening")`, in one datagram."""
+        """Send lines such as `"READY=1", "STATUS=listening"` in one datagram."""
         self._send("\n".join(lines).encode())
 
     def reloading(self) -> None:
-        """Between this and the next READY=1 the unit is reloading; the time tells one reload from another."""
+        """Announce a reload, which lasts until the next READY=1; the time distinguishes reloads."""
         self.tell("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def extend(self, seconds: float) -> None:
-        """Starting or stopping takes longer than the unit's time-outs say: that much more from now on."""
+        """Extend the unit's start or stop timeout to this many seconds from now."""
         self.tell(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
     def barrier(self, timeout: float = 5.0) -> None:
-        """Wait until all that was told before has been taken in: the supervisor closes what it is handed here."""
+        """Wait until the supervisor has processed all earlier messages: it then closes the pipe that it is sent."""
         if not self._address:
             return
         ours, theirs = os.pipe()

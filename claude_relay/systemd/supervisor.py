@@ -1,4 +1,4 @@
-"""Who stands above a daemon, and what it handed down: read once, before the first thread is started."""
+"""The supervisor of a daemon and what it passed on: read once, before the first thread is started."""
 
 from __future__ import annotations
 
@@ -15,46 +15,47 @@ from .notify import Notifier
 
 log = logging.getLogger(__name__)
 
-#: Where a generation finds what the one before hands to it; read and removed at once.
+#: Variable in which a generation receives data from the previous one; removed once it is read.
 GENERATION = "CLAUDE_RELAY_GENERATION"
-_FIRST = 3  # the descriptor at which systemd begins to hand sockets down
+_FIRST_SOCKET = 3  # first descriptor of the sockets that systemd passes (SD_LISTEN_FDS_START)
 
 
 @dataclass(kw_only=True)
 class Supervisor:
     """
-    `sockets` to listen on, `watchdog` in seconds, and of a hand-over: `handles` by name, `before` to be outlived.
+    The notifier, the `sockets` to listen on, the `watchdog` timeout in seconds, and the data of a hand-over.
 
-    `of` an environment without anything of ours is nobody: every use of it does nothing.
+    A hand-over passes file `handles` by name, and the `predecessors` that are still running. Without a supervisor all
+    methods do nothing.
     """
 
     notifier: Notifier = field(default_factory=Notifier)
     watchdog: float | None = None
     sockets: Sequence[socket.socket] = ()
     handles: Mapping[str, int] = field(default_factory=dict)
-    before: dict[int, int] = field(default_factory=dict)  # pid: pidfd
+    predecessors: dict[int, int] = field(default_factory=dict)  # pid: pidfd
     _ready: int | None = None
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Supervisor:
         """
-        What the environment says, taken out of it.
+        Read the supervisor's variables from the environment and remove them.
 
-        A new generation goes on in a child here, and its first process ends: so the child is the supervisor's own,
-        which then sees its end whatever becomes of the generation before. Call it while there is one thread.
+        A new generation forks here, and its first process ends: the child then belongs to the supervisor, which sees
+        its end whatever happens to the previous generation. Call it while there is only one thread.
         """
-        told = json.loads(environ.pop(GENERATION, "null"))
-        if told and os.fork():
+        handed = json.loads(environ.pop(GENERATION, "null"))
+        if handed and os.fork():
             os._exit(0)
-        mine = str(os.getpid())
-        count, for_whom = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
+        pid = str(os.getpid())
+        count, target = environ.pop("LISTEN_FDS", ""), environ.pop("LISTEN_PID", "")
         environ.pop("LISTEN_FDNAMES", None)
-        listen = list(range(_FIRST, _FIRST + int(count))) if for_whom == mine and count.isdigit() else []
-        listen = told["sockets"] if told else listen
-        watched = told or environ.pop("WATCHDOG_PID", mine) == mine
+        listen = list(range(_FIRST_SOCKET, _FIRST_SOCKET + int(count))) if target == pid and count.isdigit() else []
+        listen = handed["sockets"] if handed else listen
+        watched = handed or environ.pop("WATCHDOG_PID", pid) == pid
         watchdog = environ.get("WATCHDOG_USEC", "") if watched else ""
-        handles: dict[str, int] = dict(told["handles"]) if told else {}
-        for handle in (*listen, *handles.values(), *([told["ready"]] if told else [])):
+        handles: dict[str, int] = dict(handed["handles"]) if handed else {}
+        for handle in (*listen, *handles.values(), *([handed["ready"]] if handed else [])):
             os.set_inheritable(handle, False)
 
         return cls(
@@ -62,23 +63,23 @@ class Supervisor:
             watchdog=int(watchdog) / 1e6 if watchdog.isdigit() else None,
             sockets=[socket.socket(fileno=handle) for handle in listen],
             handles=handles,
-            before=_pidfds(told["before"]) if told else {},
-            _ready=told["ready"] if told else None,
+            predecessors=_pidfds(handed["before"]) if handed else {},
+            _ready=handed["ready"] if handed else None,
         )
 
     @property
     def follows(self) -> bool:
-        """Whether there is a generation before this one, which waits to be relieved."""
+        """Whether this generation replaces a previous one."""
         return self._ready is not None
 
     def starting(self, status: str, seconds: float) -> None:
-        """What takes so long, and how long it may take: the unit's time to start is extended."""
-        if not self.follows:  # nobody listens to the next generation yet
+        """Report a long step of the start, and extend the unit's start timeout by its maximum duration."""
+        if not self.follows:  # systemd ignores the next generation until the hand-over
             self.notifier.extend(seconds)
             self.notifier.tell(f"STATUS={status}")
 
     def ready(self, status: str) -> None:
-        """Now it works. Where another generation came before, that one is told, and lets the supervisor know."""
+        """Report readiness: to the previous generation, which informs the supervisor, or to the supervisor."""
         if self._ready is None:
             self.notifier.tell("READY=1", f"STATUS={status}")
             return
@@ -86,27 +87,27 @@ class Supervisor:
             os.write(self._ready, f"{os.getpid()}\n".encode())
         os.close(self._ready)
 
-    def outlive(self, still: Callable[[], None]) -> None:
-        """Wait for the generations before this one to end: when the last process goes, the unit is over."""
-        while self.before:
-            for pid, handle in list(self.before.items()):
+    def outlive(self, on_wait: Callable[[], None]) -> None:
+        """Wait for the previous generations to end, as the unit ends with this process; calls `on_wait` meanwhile."""
+        while self.predecessors:
+            for pid, handle in list(self.predecessors.items()):
                 if _ended(handle, 0.5):
                     os.close(handle)
-                    del self.before[pid]
-            still()
+                    del self.predecessors[pid]
+            on_wait()
 
     def ancestors(self) -> list[int]:
-        """The pids of those generations that still run, this one last."""
-        return [*(pid for pid, handle in self.before.items() if not _ended(handle, 0.0)), os.getpid()]
+        """The pids of the running generations, this one last."""
+        return [*(pid for pid, handle in self.predecessors.items() if not _ended(handle, 0.0)), os.getpid()]
 
 
 def _pidfds(pids: Sequence[int]) -> dict[int, int]:
-    found = {}
+    handles = {}
     for pid in pids:
         with contextlib.suppress(OSError):
-            found[pid] = os.pidfd_open(pid)
+            handles[pid] = os.pidfd_open(pid)
 
-    return found
+    return handles
 
 
 def _ended(handle: int, timeout: float) -> bool:

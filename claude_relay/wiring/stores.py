@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..config import Settings, load_prices
+from ..config import OPTIONS, Settings, load_prices
 from ..core.policy import Policy
 from .engines import engine_of
 
@@ -36,31 +36,11 @@ class OpenRelay:
 
 
 def policy(settings: Settings) -> Policy:
-    """The policy of these settings."""
-    return Policy(
-        model=settings.model,
-        fallback_after=settings.fallback_after,
-        call_attempts=settings.call_attempts,
-        interrupted_attempts=settings.interrupted_attempts,
-        call_timeout=settings.call_timeout,
-        backoff_max=settings.backoff_max,
-        lease=settings.lease,
-        batch_size=settings.batch_size,
-        batch_linger=settings.batch_linger,
-        batch_poll=settings.batch_poll,
-        batch_margin=settings.batch_margin,
-        batch_settle=settings.batch_settle,
-        max_queue=settings.max_queue,
-        webhook_schedule=settings.webhook_schedule,
-        webhook_lease=max(60.0, 2 * settings.webhook_timeout),
-        callback=settings.callback,
-        callback_max=settings.callback_max,
-        public_url=settings.public_url,
-        ack_remind=settings.ack_remind,
-        retention=settings.retention,
-        retention_failed=settings.retention_failed,
-        tombstones=settings.tombstones,
-    )
+    """The policy that these settings make: its fields that are settings have the same names."""
+    names = {field.name for field in fields(Policy)} & {row.attribute for row in OPTIONS}
+    values: dict[str, Any] = {name: getattr(settings, name) for name in names}
+
+    return Policy(**values, webhook_lease=max(Policy.webhook_lease, 2 * settings.webhook_timeout))
 
 
 def open_worker_relay(settings: Settings, *, create: bool = False, reserve: DiskReserve | None = None) -> OpenRelay:

@@ -1,10 +1,10 @@
 """
-The 133 fields: one row each, with its type, its description and its true value.
+The 133 fields: one row each, with its type, description and correct value.
 
-Schema and answer come from the same rows, so they cannot disagree. Flat, since a Make scenario then maps
-`json.fakturanummer` without an iterator. Claude's structured output shapes the rest: every field is required, and at
-most 16 may be nullable. So a missing amount is 0 and a missing text is empty, except where telling "not there" from
-"empty" is worth one of the 16.
+Schema and answer come from the same rows, so they cannot disagree. They are flat, so that a Make scenario can map
+`json.fakturanummer` without an iterator. The limits of Claude's structured output determine the rest: every field is
+required, and at most 16 may be nullable. So a missing amount is 0 and a missing string is empty, except where the
+distinction between "missing" and "empty" is worth one of the 16.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ DAY_OR_NULL = {"type": ["string", "null"], "format": "date"}
 
 @dataclass(frozen=True)
 class Field:
-    """One property of the schema and where its value is found on the invoice."""
+    """One property of the schema, with a function for its value on an invoice."""
 
     name: str
     shape: dict[str, Any]
@@ -168,7 +168,7 @@ SUM_FIELDS = (
 
 
 def _line_fields(number: int) -> tuple[Field, ...]:
-    """The six fields of one line; a slot without a line is empty text and zeros."""
+    """The six fields of one line; a slot without a line has empty strings and zeros."""
 
     def of(pick: Callable[[Line], Any], missing: Any = Decimal(0)) -> Callable[[Invoice], Any]:
         return lambda i: pick(i.lines[number - 1]) if number <= len(i.lines) else missing
@@ -204,7 +204,7 @@ FIELDS = (
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema, with only such keywords as structured output takes."""
+    """The JSON Schema, with only the keywords that structured output supports."""
     return {
         "type": "object",
         "properties": {field.name: {**field.shape, "description": field.description} for field in FIELDS},
@@ -214,12 +214,12 @@ def schema() -> dict[str, Any]:
 
 
 def answer(invoice: Invoice) -> dict[str, Any]:
-    """What a faultless reader would answer for this invoice."""
+    """The correct answer for this invoice."""
     return {field.name: _plain(field.value(invoice)) for field in FIELDS}
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: two decimals survive the way through a float, whole numbers need none."""
+    """The value as a JSON type: two decimals survive conversion to float, integers need none."""
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, Decimal):

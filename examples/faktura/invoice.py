@@ -1,7 +1,7 @@
 """
-An invented invoice that adds up to the øre: the data, and the sums as pure functions of it.
+A fictitious invoice that is correct to the øre: the data, and the sums as pure functions of it.
 
-Nobody in it exists. The names, numbers and addresses are made up; only the arithmetic and the check digits are real.
+All names, numbers and addresses are invented; only the arithmetic and the check digits are real.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ VAT_RATES = (25, 15, 12, 0)
 
 
 def to_ore(amount: Decimal) -> Decimal:
-    """Commercial rounding: half an øre goes away from zero."""
+    """Round commercially: half an øre is rounded away from zero."""
     return amount.quantize(ORE, ROUND_HALF_UP)
 
 
@@ -38,7 +38,7 @@ class Party:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One thing sold. The price is per unit and without VAT."""
+    """One item sold. The price is per unit and without VAT."""
 
     item: str
     text: str
@@ -51,18 +51,18 @@ class Line:
 
     @property
     def gross(self) -> Decimal:
-        """Before the discount."""
+        """The amount before the discount."""
         return to_ore(self.quantity * self.price)
 
     @property
     def net(self) -> Decimal:
-        """What this line adds to the sum without VAT."""
+        """The amount after the discount, without VAT."""
         return to_ore(self.quantity * self.price * (100 - self.discount) / 100)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Payment:
-    """Where the money goes."""
+    """The payment details."""
 
     kid: str
     account: str
@@ -74,7 +74,7 @@ class Payment:
 
 @dataclass(frozen=True, kw_only=True)
 class Invoice:
-    """All that is printed on the paper; what can be reckoned from it is a property."""
+    """All data printed on the invoice; computed values are properties."""
 
     number: str
     issued: date
@@ -111,7 +111,7 @@ class Invoice:
 
     @property
     def discount(self) -> Decimal:
-        """All that was taken off."""
+        """The total discount."""
         return self.gross - self.net
 
     @property
@@ -120,7 +120,7 @@ class Invoice:
         return _sum(line.net for line in self.lines)
 
     def base(self, rate: int) -> Decimal:
-        """What is sold at one VAT rate."""
+        """The sum without VAT at one VAT rate."""
         return _sum(line.net for line in self.lines if line.vat == rate)
 
     def vat_at(self, rate: int) -> Decimal:
@@ -129,27 +129,27 @@ class Invoice:
 
     @property
     def vat(self) -> Decimal:
-        """All VAT."""
+        """The total VAT."""
         return _sum(self.vat_at(rate) for rate in VAT_RATES)
 
     @property
     def total(self) -> Decimal:
-        """With VAT, before rounding to whole kroner."""
+        """The sum with VAT, before rounding to whole kroner."""
         return self.net + self.vat
 
     @property
     def payable(self) -> Decimal:
-        """What to pay: whole kroner."""
+        """The amount to pay, in whole kroner."""
         return to_ore(self.total.quantize(KRONE, ROUND_HALF_UP))
 
     @property
     def rounding(self) -> Decimal:
-        """Øreavrunding: what the rounding added or took."""
+        """Øreavrunding: the difference made by rounding."""
         return self.payable - self.total
 
 
 def payment_reference(customer: str, invoice: str) -> str:
-    """The KID: customer and invoice, seven places each, and the mod10 digit."""
+    """The KID: customer and invoice number, seven digits each, and the mod10 digit."""
     body = f"{customer:0>7}{invoice:0>7}"
     return body + mod10(body)
 

@@ -1,4 +1,4 @@
-"""How the invoice looks: two pages, drawn block by block from the top."""
+"""The layout of the invoice: two pages, drawn block by block from the top."""
 
 from datetime import datetime, time, timezone
 from decimal import Decimal
@@ -10,7 +10,7 @@ from paper import ACCENT, LEFT, MUTED, RIGHT, TINT, WHITE, WIDTH, Paper, day, gr
 TABLE_END = 256.0
 ROW = 13.2
 
-# Heading, width, alignment: together as wide as the page.
+# Heading, width, alignment; the total width is that of the page.
 COLUMNS = (
     ("Varenr.", 15.0, "L"),
     ("Beskrivelse", 62.0, "L"),
@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 def render(invoice: Invoice) -> bytes:
-    """The whole invoice as PDF."""
+    """The complete invoice as a PDF."""
     page = InvoicePaper(invoice)
     page.add_page()
     page.addresses()
@@ -37,16 +37,16 @@ def render(invoice: Invoice) -> bytes:
 
 
 class InvoicePaper(Paper):
-    """One invoice on its way to paper."""
+    """The pages of one invoice."""
 
     def __init__(self, invoice: Invoice) -> None:
-        made = datetime.combine(invoice.issued, time(12), timezone.utc)
-        super().__init__(title=f"Faktura {invoice.number}", author=invoice.seller.name, made=made)
+        created = datetime.combine(invoice.issued, time(12), timezone.utc)
+        super().__init__(title=f"Faktura {invoice.number}", author=invoice.seller.name, created=created)
         self.alias_nb_pages("{sider}")
         self.invoice = invoice
 
     def header(self) -> None:
-        """Letterhead on page 1; a slim reminder on the others."""
+        """Letterhead on page 1; a short header on the others."""
         seller = self.invoice.seller
         self.set_fill_color(*ACCENT)
         self.polygon([(LEFT, 25), (LEFT + 7, 14), (LEFT + 11, 20), (LEFT + 13.5, 16.5), (LEFT + 19, 25)], style="F")
@@ -67,15 +67,15 @@ class InvoicePaper(Paper):
             self.put(RIGHT - 70, 14 + row * 4, text, w=70, align="R", size=8, color=MUTED)
 
     def footer(self) -> None:
-        """Who sends it, and the page number."""
+        """The sender and the page number."""
         seller = self.invoice.seller
         self.rule(283)
         self.label(LEFT, 284.5, f"{seller.name}   Org.nr. {vat_number(seller)}   Foretaksregisteret", w=140)
-        # From the left: how wide the number of pages is, fpdf2 learns only at the end.
+        # Left-aligned, since fpdf2 knows the width of the number of pages only at the end.
         self.label(RIGHT - 17, 284.5, f"Side {self.page_no()} av {{sider}}")
 
     def addresses(self) -> None:
-        """The buyer where a window envelope shows it, and where it was delivered."""
+        """The buyer, placed for a window envelope, and the place of delivery."""
         i, buyer = self.invoice, self.invoice.buyer
         self.label(LEFT, 47, "FAKTURA TIL")
         self.put(LEFT, 51.5, buyer.name, size=11, bold=True)
@@ -88,7 +88,7 @@ class InvoicePaper(Paper):
         self.put(LEFT, 96, f"Leveringsdato {day(i.delivered_from)} - {day(i.delivered_to)}")
 
     def facts(self) -> None:
-        """The title and the numbers one looks for first."""
+        """The title and the most important numbers."""
         i, x, w = self.invoice, 112.0, RIGHT - 112.0
         self.put(x, 44, "FAKTURA", size=22, bold=True, color=ACCENT)
         rows = [
@@ -111,7 +111,7 @@ class InvoicePaper(Paper):
             self.put(x, y, value, w=w, align="R", bold=name == "Forfallsdato")
 
     def goods(self) -> None:
-        """The lines, over as many pages as they need; each page carries its sum to the next."""
+        """The lines on as many pages as needed; each page carries its sum over to the next."""
         self.set_y(110)
         self.heading()
         carried = Decimal(0)
@@ -125,7 +125,7 @@ class InvoicePaper(Paper):
             carried += line.net
 
     def heading(self) -> None:
-        """The names of the columns."""
+        """The column headings."""
         y = self.get_y()
         self.block(LEFT, y, WIDTH, 7, ACCENT)
         x = LEFT
@@ -135,7 +135,7 @@ class InvoicePaper(Paper):
         self.set_y(y + 7)
 
     def row(self, line: Line, *, tinted: bool) -> None:
-        """One line: what it is, and below it in grey which."""
+        """One line with its details in grey below."""
         y, x = self.get_y(), LEFT
         if tinted:
             self.block(LEFT, y, WIDTH, ROW, TINT)
@@ -157,7 +157,7 @@ class InvoicePaper(Paper):
         self.set_y(y + ROW)
 
     def carry(self, text: str, amount: Decimal) -> None:
-        """The sum at the turn of a page."""
+        """The sum carried over between pages."""
         y = self.get_y()
         self.put(LEFT + COLUMNS[0][1], y + 1.6, text, bold=True, size=8.5)
         self.put(RIGHT - 40, y + 1.6, kroner(amount), w=40, align="R", bold=True, size=8.5)
@@ -165,7 +165,7 @@ class InvoicePaper(Paper):
         self.set_y(y + 8)
 
     def sums(self) -> None:
-        """The VAT specification on the left, what to pay on the right."""
+        """The VAT specification on the left, the amount to pay on the right."""
         i, top = self.invoice, self.get_y() + 8
         self.put(LEFT, top, "Merverdiavgift", bold=True, size=10)
         self.rule(top + 6, to=LEFT + 82)
@@ -202,13 +202,13 @@ class InvoicePaper(Paper):
         self.set_y(top + 46)
 
     def remarks(self) -> None:
-        """What the seller wants to have said."""
+        """The seller's remarks."""
         y = self.get_y() + 6
         self.put(LEFT, y, self.invoice.note, w=WIDTH)
         self.put(LEFT, y + 5, self.invoice.payment.note, w=WIDTH, size=8.5, color=MUTED)
 
     def slip(self) -> None:
-        """The payment part at the foot of the last page, with the figures a bank wants."""
+        """The payment slip at the bottom of the last page, with the data a bank needs."""
         i, pay, y = self.invoice, self.invoice.payment, 196.0
         self.set_draw_color(*MUTED)
         self.set_dash_pattern(dash=1.5, gap=1.5)
@@ -216,21 +216,21 @@ class InvoicePaper(Paper):
         self.set_dash_pattern()
         self.put(LEFT, y + 5, "Betalingsinformasjon", size=13, bold=True, color=ACCENT)
         self.put(RIGHT - 80, y + 5.4, f"Betales innen {day(i.due)}", w=80, align="R", size=11, bold=True)
-        for x, name, who in ((LEFT, "BETALT AV", i.buyer), (LEFT + 62, "BETALT TIL", i.seller)):
+        for x, name, party in ((LEFT, "BETALT AV", i.buyer), (LEFT + 62, "BETALT TIL", i.seller)):
             self.label(x, y + 16, name)
-            for row, text in enumerate((who.name, who.address, f"{who.postcode} {who.city}")):
+            for row, text in enumerate((party.name, party.address, f"{party.postcode} {party.city}")):
                 self.put(x, y + 20 + row * 4.6, text, bold=row == 0)
         x = LEFT + 124
         for row, (name, value) in enumerate((("IBAN", grouped(pay.iban, 4)), ("BIC", pay.bic), ("Bank", pay.bank))):
             self.put(x, y + 20 + row * 4.6, name, color=MUTED)
             self.put(x, y + 20 + row * 4.6, value, w=RIGHT - x, align="R", size=8.5)
         self.block(LEFT, y + 40, WIDTH, 17, TINT)
-        whole, ore = f"{i.payable:.2f}".split(".")
+        kroner_digits, ore = f"{i.payable:.2f}".split(".")
         boxes = (
             ("KID", pay.kid, 60.0),
-            ("Kroner", whole, 32.0),
+            ("Kroner", kroner_digits, 32.0),
             ("Øre", ore, 14.0),
-            ("Kontrollsiffer", f"< {mod10(whole + ore)} >", 26.0),
+            ("Kontrollsiffer", f"< {mod10(kroner_digits + ore)} >", 26.0),
             ("Til konto", f"{pay.account[:4]}.{pay.account[4:6]}.{pay.account[6:]}", 42.0),
         )
         x = LEFT
@@ -247,5 +247,5 @@ class InvoicePaper(Paper):
 
 
 def vat_number(party: Party) -> str:
-    """The organisation number of someone who charges VAT: NO 900 000 000 MVA."""
+    """The organisation number of a VAT-registered company: NO 900 000 000 MVA."""
     return f"NO {grouped(party.orgnr, 3)} MVA"

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """
-Write the example anew: faktura.pdf, schema.json, answer.json, request.json and the packaged copy of the request.
+Regenerate the example: faktura.pdf, schema.json, answer.json, request.json and the packaged copy of the request.
 
     python examples/faktura/make_invoice.py
 
-Run it after every change to the data, the fields or the layout; a test compares what it makes with what is committed.
+Run it after every change to the data, the fields or the layout; a test compares its output with the committed files.
 """
 
 import base64
@@ -30,7 +30,7 @@ PROMPT = "Les den vedlagte fakturaen og fyll ut alle feltene i skjemaet."
 
 
 def request(pdf: bytes) -> dict[str, Any]:
-    """The body for POST /api/claude; where the answer goes is for the sender to add."""
+    """The body for POST /api/claude, to which the sender adds the webhook URL."""
     return {
         "prompt": PROMPT,
         "options": {"maxTokens": 8192, "systemPrompt": SYSTEM, "outputSchema": schema()},
@@ -41,12 +41,12 @@ def request(pdf: bytes) -> dict[str, Any]:
 
 
 def as_json(value: dict[str, Any]) -> bytes:
-    """Readable, with æøå as themselves."""
+    """Readable JSON with unescaped æøå."""
     return (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode()
 
 
 def make(invoice: Invoice) -> dict[Path, bytes]:
-    """Every file of the example with its content."""
+    """The content of every generated file of the example."""
     pdf = render(invoice)
     body = as_json(request(pdf))
     return {

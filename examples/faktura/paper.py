@@ -1,8 +1,9 @@
 """
-The paper: an A4 page that takes text at a place, and how Norwegians write numbers and dates.
+An A4 page with text at fixed positions, and Norwegian formats of numbers and dates.
 
-The core fonts of PDF know Latin-1, which is enough for æøå, « » and §. Streams stay uncompressed, so the bytes don't
-hang on a zlib, and the date is given: the same content makes the same file, as long as fpdf2 (named in it) is the same.
+The core fonts of PDF have Latin-1, which is enough for æøå, « » and §. Streams stay uncompressed, so that the bytes do
+not depend on a zlib, and the date is given: the same content makes the same file with the same version of fpdf2, which
+is named in the file.
 """
 
 from datetime import date, datetime
@@ -18,34 +19,34 @@ LEFT, RIGHT, WIDTH = 18.0, 192.0, 174.0
 
 
 def kroner(amount: Decimal) -> str:
-    """12 345,60, with spaces that do not break."""
+    """12 345,60, with non-breaking spaces."""
     return f"{amount:,.2f}".replace(",", "\u00a0").replace(".", ",")
 
 
 def plain(number: Decimal) -> str:
-    """A quantity or a rate without needless decimals: 36, 6,5 and 7,35."""
+    """A quantity or rate without trailing zeros: 36, 6,5 and 7,35."""
     return f"{number.normalize():f}".replace(".", ",")
 
 
 def day(value: date) -> str:
-    """As Norwegians write a date."""
+    """A date in the Norwegian format."""
     return f"{value:%d.%m.%Y}"
 
 
 def grouped(text: str, size: int) -> str:
-    """Figures in groups, with spaces that do not break."""
+    """Digits in groups, with non-breaking spaces."""
     return "\u00a0".join(text[start : start + size] for start in range(0, len(text), size))
 
 
 class Paper(FPDF):
     """A4 with margins, one typeface and few colours."""
 
-    def __init__(self, *, title: str, author: str, made: datetime) -> None:
+    def __init__(self, *, title: str, author: str, created: datetime) -> None:
         super().__init__(format="A4")
         self.set_compression(False)
         self.set_auto_page_break(False)
         self.set_margins(LEFT, 14, 210 - RIGHT)
-        self.set_creation_date(made)
+        self.set_creation_date(created)
         self.set_title(title)
         self.set_author(author)
         self.set_producer(f"fpdf2 {FPDF_VERSION}")
@@ -70,7 +71,7 @@ class Paper(FPDF):
         self.cell(w, size * 0.5, text, align=align)
 
     def label(self, x: float, y: float, text: str, *, w: float = 80, align: str = "L") -> None:
-        """The small grey words over or beside a value."""
+        """A small grey label above or beside a value."""
         self.put(x, y, text, w=w, align=align, size=7.5, color=MUTED)
 
     def rule(self, y: float, *, to: float = RIGHT) -> None:

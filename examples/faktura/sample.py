@@ -1,4 +1,4 @@
-"""The one invoice of this example: two days at a conference hotel that is on no map."""
+"""The invoice of this example: two days at a fictitious conference hotel."""
 
 from datetime import date
 from decimal import Decimal
@@ -77,7 +77,7 @@ SAMPLE = Invoice(
         kid=payment_reference(CUSTOMER, NUMBER),
         account=ACCOUNT,
         iban=iban("NO", ACCOUNT),
-        bic="FJBKNO20",  # A 0 in the eighth place marks a test code: no bank answers to it.
+        bic="FJBKNO20",  # A 0 in the eighth place marks a test code, which no bank uses.
         bank="Fjordbygdenes Sparebank",
         note="Ved forsinket betaling beregnes rente etter lov om renter ved forsinket betaling.",
     ),

@@ -136,7 +136,7 @@ class TestSettings:
                 "sed -i '/^RELAY_XYZZY_PLUGH=/d' {file} && claude-relay config check",
             ),
             ("PORT=x", "PORT from", "edit the line PORT= in {file}: write a whole number"),
-            ("RELAY_PUBLIC_URL=ftp://x", "ftp://x", "edit the line RELAY_PUBLIC_URL= in {file}: write an address"),
+            ("RELAY_PUBLIC_URL=ftp://x", "ftp://x", "edit the line RELAY_PUBLIC_URL= in {file}: write a URL"),
         ],
     )
     def test_what_cannot_be_read_is_told_with_its_edit(self, server, line, found, mend):

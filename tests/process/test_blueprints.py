@@ -87,7 +87,7 @@ def test_a_repeat_by_the_break_handler_is_the_same_job(tmp_path: Path) -> None:
         player = Player(files["make-submit.json"])
         rig.command("pause")
         outputs = player.run({"prompt": PROMPT})
-        again = player.again(Failed(4, 500, "", {key: outputs[key] for key in (1, 2, 3)}))
+        again = player.retry(Failed(4, 500, "", {key: outputs[key] for key in (1, 2, 3)}))
         rig.command("resume")
         hook.wait_for(1)
 

@@ -28,7 +28,7 @@ def test_an_old_scenario_gets_its_answer_and_its_warnings(tmp_path: Path) -> Non
         assert (delivered.json["status"], delivered.json["model"]) == ("completed", "claude-sonnet-5-5")
         assert delivered.json["warnings"] == accepted.json()["warnings"]
         warnings = " ".join(delivered.json["warnings"])
-        assert "claude-3-5-sonnet-20241022" in warnings and "claude-sonnet-5-5 is asked instead" in warnings
+        assert "claude-3-5-sonnet-20241022" in warnings and "claude-sonnet-5-5 is used instead" in warnings
         assert "temperature was ignored" in warnings
 
 
@@ -57,7 +57,7 @@ def test_the_api_applies_the_model_list_that_the_worker_fetched(tmp_path: Path) 
             "smart": "claude-opus-5-5",
         }
         assert "was retired on 2026-10-01" in warned["retired"][0]
-        assert "is retired on" in warned["ending"][0] and "lowered to 64000" in warned["ending"][1]
+        assert "will be retired on" in warned["ending"][0] and "lowered to 64000" in warned["ending"][1]
         assert "not on Anthropic's list" in warned["new"][0]
         assert warned["smart"] == []
 

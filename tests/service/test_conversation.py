@@ -196,14 +196,14 @@ def test_options_are_fitted_to_the_model_of_the_conversation(store: Store, clock
     options = {"model": "claude-haiku-4-5"}
     answered(relay, "one", model="claude-haiku-4-5", options=options)
     [dropped] = hand_in(relay, "two", "one", options={"model": "claude-sonnet-5-5", "effort": "max"})
-    assert dropped == "options.effort max was ignored: claude-haiku-4-5 does not take it"
+    assert dropped == "options.effort max was ignored: claude-haiku-4-5 does not support it"
     assert claim(relay).request.request["options"] == options
 
     listed[0]["lifecycle"] = "retired"
     relay.maintenance.set_shared("models", {"fetchedAt": clock(), "models": listed})
     later = Relay(store, QuietNotifier(), Policy(model="claude-sonnet-5-5"), rng=random.Random(8))
     [retired] = hand_in(later, "three", "one")
-    assert "claude-haiku-4-5 was retired" in retired and "claude-sonnet-5-5 is asked instead" in retired
+    assert "claude-haiku-4-5 was retired" in retired and "claude-sonnet-5-5 is used instead" in retired
     assert claim(later).job.model == "claude-sonnet-5-5"
 
 

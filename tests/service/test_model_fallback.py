@@ -197,7 +197,7 @@ def test_a_model_that_was_retired_while_its_job_waited_becomes_the_default(
     relay.execution.complete(claimed, a_completion())
     assert outcome(relay)["warnings"] == [
         f"{old} was retired before the call was made; {SONNET} was asked instead",
-        f"options.effort xhigh was ignored: {SONNET} does not take it",
+        f"options.effort xhigh was ignored: {SONNET} does not support it",
     ]
 
 

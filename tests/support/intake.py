@@ -1,4 +1,4 @@
-"""Parsing of submissions, with checks that accept everything unless a test says otherwise."""
+"""Builders for the intake tests; URLs are checked by the parser, schemas not at all, unless a test replaces that."""
 
 from __future__ import annotations
 
@@ -21,26 +21,21 @@ GIF = base64.b64encode(b"GIF89a\x01\x00").decode()
 WEBP = base64.b64encode(b"RIFF\x24\x00\x00\x00WEBPVP8 ").decode()
 
 
-def defaults(**fields: Any) -> IntakeContext:
-    """The intake context, with some fields changed."""
-    context: dict[str, Any] = dict(model="claude-sonnet-5-5", check_url=url_problem, check_schema=lambda schema: None)
-    return IntakeContext(**(context | fields))
+def an_intake_context(**fields: Any) -> IntakeContext:
+    """A context that checks the syntax of URLs and accepts every schema, with `fields` replaced."""
+    usual: dict[str, Any] = dict(model="claude-sonnet-5-5", check_url=url_problem, check_schema=lambda schema: None)
+    return IntakeContext(**(usual | fields))
 
 
-def everything(**fields: Any) -> IntakeContext:
-    """The same, with no option listed as not yet available."""
-    return defaults(not_yet={}, **fields)
+def accepted(body: Any, *, context: IntakeContext | None = None, **how: Any) -> Submission:
+    """The submission that `body` becomes; a prompt is added where there is none."""
+    return parse(_with_prompt(body), now=NOW, context=context or an_intake_context(), **how)
 
 
-def taken(body: Any, *, told: IntakeContext | None = None, **how: Any) -> Submission:
-    """The parsed submission; a body without a prompt gets one."""
-    return parse(_with_prompt(body), now=NOW, defaults=told or defaults(), **how)
-
-
-def refused(body: Any, *, told: IntakeContext | None = None, **how: Any) -> dict[str, str]:
-    """The problems by field."""
+def refused(body: Any, *, context: IntakeContext | None = None, **how: Any) -> dict[str, str]:
+    """The problems of a refused `body`, by field."""
     with pytest.raises(InvalidRequest) as caught:
-        parse(_with_prompt(body), now=NOW, defaults=told or defaults(), **how)
+        parse(_with_prompt(body), now=NOW, context=context or an_intake_context(), **how)
 
     fields = [problem.field for problem in caught.value.problems]
     assert len(fields) == len(set(fields)), f"a field is named twice: {caught.value.problems}"

@@ -1,9 +1,8 @@
 """
-Rules for a Make.com blueprint: problems that its import refuses, and those that fail after the import.
+Rules for Make.com blueprints: those that Make enforces on import, and those that it fails on later.
 
-From Make's own validator (https://github.com/integromat/make-blueprints, scripts/validate.mjs) and its guide
-(https://www.make.com/blueprint.md), with common mistakes after the import. Independent of the code that generates the
-blueprints.
+They come from Make's own validator (https://github.com/integromat/make-blueprints, scripts/validate.mjs) and its guide
+(https://www.make.com/blueprint.md), with the common errors after an import. They are independent of the product's code.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-#: Existing modules, each with its version: any other name is "Module Not Found" at the import.
+#: Existing modules with their versions: another name is "Module Not Found" on import.
 MODULES = {
     "gateway:CustomWebHook": 1,
     "gateway:WebhookRespond": 1,
@@ -48,7 +47,7 @@ _SECRETS = {
 
 
 def faults(blueprint: Mapping[str, Any]) -> list[str]:
-    """Every problem, a sentence each."""
+    """All faults, a sentence each."""
     return list(_faults(blueprint))
 
 
@@ -85,12 +84,12 @@ def _faults(blueprint: Mapping[str, Any]) -> Iterator[str]:
 
 
 def walk(flow: list[Any], above: tuple[int, ...] = ()) -> Iterator[tuple[dict[str, Any], tuple[int, ...]]]:
-    """Every module, with the ids of those that run before it on its own path."""
+    """Every module, with the ids of the modules that run before it on its path."""
     for module in flow:
         yield module, above
         for route in module.get("routes") or ():
             yield from walk(route.get("flow") or [], (*above, module.get("id")))
-        # An error handler may also use the output of the module that failed.
+        # An error handler may also use the data of the module that failed.
         yield from walk(module.get("onerror") or [], (*above, module.get("id")))
         above = (*above, module.get("id"))
 
@@ -129,9 +128,9 @@ def _module_faults(module: Mapping[str, Any], above: tuple[int, ...], *, dlq: bo
         yield "its status must be text"
     used = json.dumps([module.get("mapper"), module.get("filter")], ensure_ascii=False)
     for expression in _REFERENCE.findall(used):
-        for number_used in _MODULE.findall(expression):
-            if int(number_used) not in above:
-                yield f"it uses {{{{{number_used}.…}}}}, which does not run before it"
+        for source in _MODULE.findall(expression):
+            if int(source) not in above:
+                yield f"it uses {{{{{source}.…}}}}, which does not run before it"
 
 
 def _router_faults(module: Mapping[str, Any]) -> Iterator[str]:
@@ -146,20 +145,18 @@ def _router_faults(module: Mapping[str, Any]) -> Iterator[str]:
         yield "a router needs routes with modules in each"
 
 
-def _filter_faults(condition: Mapping[str, Any]) -> Iterator[str]:
-    conditions = condition.get("conditions")
-    nested = (
-        isinstance(conditions, list) and conditions and all(isinstance(terms, list) and terms for terms in conditions)
-    )
-    if not condition.get("name") or not nested:
+def _filter_faults(module_filter: Mapping[str, Any]) -> Iterator[str]:
+    conditions = module_filter.get("conditions")
+    nested = isinstance(conditions, list) and conditions and all(isinstance(each, list) and each for each in conditions)
+    if not module_filter.get("name") or not nested:
         yield "a filter has a name, and conditions as a list (OR) of lists (AND)"
         return
-    for term in (term for terms in conditions for term in terms):
-        operator = term.get("o", "")
+    for condition in (condition for group in conditions for condition in group):
+        operator = condition.get("o", "")
         if not _OPERATORS.fullmatch(operator):
             yield f"{operator!r} is no operator"
-        if ("b" in term) == (operator in ("exist", "notexist")):
-            yield f"{operator} takes {'no b' if 'b' in term else 'a b'}"
+        if ("b" in condition) == (operator in ("exist", "notexist")):
+            yield f"{operator} takes {'no b' if 'b' in condition else 'a b'}"
 
 
 def _break_faults(mapper: Mapping[str, Any], *, dlq: bool) -> Iterator[str]:
@@ -179,7 +176,7 @@ def _http_faults(mapper: Mapping[str, Any]) -> Iterator[str]:
     if body is None:
         return
     # A reference between quotes is inserted unescaped: a quote or a line break in it breaks the JSON. Only the output
-    # of TransformToJSON has its own quotes.
+    # of TransformToJSON is already quoted.
     bare = re.sub(r"\{\{\d+\.json\}\}", '"text"', body)
     if _REFERENCE.search(bare):
         yield "its body has a value that is not escaped: pass it through json:TransformToJSON"

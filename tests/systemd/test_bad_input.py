@@ -64,7 +64,7 @@ def test_a_key_file_that_the_service_may_not_read(machine: Machine) -> None:
     machine.drop_in(WORKER, "[Service]\nLoadCredential=\nSetCredential=\n")
     machine.systemctl("start", WORKER, check=False)
 
-    refused(machine, WORKER, "ANTHROPIC_API_KEY_FILE cannot be read", "mend the path or the rights")
+    refused(machine, WORKER, "ANTHROPIC_API_KEY_FILE cannot be read", "correct the path or the file's permissions")
 
 
 def test_clients_cannot_make_a_refused_api_spin(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""Which causes an operator is told of, and in what words."""
+"""Alert rules and their messages."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SICK = Destination(
 )
 
 
-def one(facts: AlertFacts) -> Alert:
+def only_alert(facts: AlertFacts) -> Alert:
     [alert] = rules.evaluate(facts)
     return alert
 
 
-def test_all_is_quiet() -> None:
+def test_no_alert_without_a_cause() -> None:
     assert rules.evaluate(QUIET) == []
 
 
 @pytest.mark.parametrize(
-    "kind, facts, told, command",
+    "kind, facts, expected, command",
     [
         (
             "queue_parked",
@@ -65,41 +65,43 @@ def test_all_is_quiet() -> None:
         ),
     ],
 )
-def test_each_says_what_since_when_how_many_and_what_mends_it(
-    kind: str, facts: AlertFacts, told: tuple[str, ...], command: str
+def test_each_alert_has_its_cause_time_count_and_command(
+    kind: str, facts: AlertFacts, expected: tuple[str, ...], command: str
 ) -> None:
-    alert = one(facts)
+    alert = only_alert(facts)
     body = rules.body(alert, now=NOW)
 
     assert alert.kind == kind == body["alert"]
-    assert all(words in alert.message for words in told)
+    assert all(words in alert.message for words in expected)
     assert re.match(r"2027-01-15T", body["since"])
     assert command in body["command"] and body["command"].startswith("claude-relay ")
     assert isinstance(body["count"], int)
 
 
-def test_one_alert_a_cause_however_many_jobs() -> None:
-    """The cause's name stays while its numbers grow."""
-    few, many = (one(replace(QUIET, slowed_destinations=[(SICK, count)])) for count in (1, 9999))
+def test_there_is_one_alert_per_cause() -> None:
+    """The cause stays the same while its numbers grow."""
+    few, many = (only_alert(replace(QUIET, slowed_destinations=[(SICK, count)])) for count in (1, 9999))
 
     assert few.cause == many.cause
     other = replace(SICK, name="https://other.example")
     assert len(rules.evaluate(replace(QUIET, slowed_destinations=[(SICK, 1), (other, 1)]))) == 2
 
 
-def test_many_destinations_at_once_are_one_cause_that_may_be_ours() -> None:
-    """Those that were told by name stay; the others are told together, and by name when they have become few."""
+def test_many_failing_destinations_are_one_alert() -> None:
+    """Individually raised alerts stay; the others are grouped, and individual again once they are few."""
     sick = [(replace(SICK, name=f"https://h{n}.example"), 2) for n in range(100)]
     few = rules.evaluate(replace(QUIET, slowed_destinations=sick[:3]))
     assert len(few) == 3
 
-    told = {alert.cause for alert in few}
-    more = rules.evaluate(replace(QUIET, slowed_destinations=sick, previous=told))
-    assert {alert.cause for alert in more} == told | {"destination_unhealthy several"}
-    [many] = [alert for alert in more if alert.cause not in told]
+    raised = {alert.cause for alert in few}
+    more = rules.evaluate(replace(QUIET, slowed_destinations=sick, previous=raised))
+    assert {alert.cause for alert in more} == raised | {"destination_unhealthy several"}
+    [many] = [alert for alert in more if alert.cause not in raised]
     assert (many.count, many.command) == (194, "claude-relay doctor")
     assert "97 destinations keep failing" in many.message
-    assert {alert.cause for alert in rules.evaluate(replace(QUIET, slowed_destinations=sick[:4], previous=told))} > told
+    assert {
+        alert.cause for alert in rules.evaluate(replace(QUIET, slowed_destinations=sick[:4], previous=raised))
+    } > raised
 
 
 @pytest.mark.parametrize(
@@ -115,26 +117,26 @@ def test_many_destinations_at_once_are_one_cause_that_may_be_ours() -> None:
         (replace(QUIET, workers_seen=(NOW - 1,), uptime=0.0, previous={"no_worker"}), False),
     ],
 )
-def test_a_worker_is_missed_where_there_is_something_to_miss(facts: AlertFacts, raised: bool) -> None:
+def test_a_missing_worker_raises_an_alert_if_one_ran_or_work_is_due(facts: AlertFacts, raised: bool) -> None:
     assert [alert.kind for alert in rules.evaluate(facts)] == (["no_worker"] if raised else [])
 
 
 @pytest.mark.parametrize(
     "last_day, raised", [("2027-02-14", True), ("2027-02-16", False), ("2027-01-15", True), ("2026-06-01", True)]
 )
-def test_a_model_is_worth_a_word_a_month_ahead(last_day: str, raised: bool) -> None:
+def test_a_retirement_is_alerted_a_month_ahead(last_day: str, raised: bool) -> None:
     used = ModelUsage(model="claude-a-4-5", last_day=last_day, jobs=3)
 
     assert bool(rules.evaluate(replace(QUIET, models=[used]))) is raised
 
 
-def test_telling_is_tried_a_few_times_and_then_left_to_the_log() -> None:
+def test_sending_is_attempted_five_times() -> None:
     pauses = [rules.repeat_at(tries) for tries in range(1, 7)]
 
     assert pauses == [60.0, 300.0, 1800.0, 7200.0, None, None]
 
 
-def test_the_readme_has_a_row_for_every_kind_and_for_no_other() -> None:
+def test_the_readme_lists_exactly_the_kinds() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     table = readme.split("| alert | says |")[1].split("\n\n")[0]
 

@@ -1,4 +1,4 @@
-"""The scenarios that people import: built to the rules of the tools that take them, and the same as in blueprints/."""
+"""The importable scenarios: valid by the rules of their tools, and the same as in blueprints/."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.support.needs import needs
 
 FOLDER = Path(__file__).parents[2] / "blueprints"
 BLANK = Blank(url="https://relay.example.com")
-MAKE = {one.file: one.content for one in scenarios("make", BLANK)}
-[N8N] = [one.content for one in scenarios("n8n", BLANK)]
+MAKE = {entry.file: entry.content for entry in scenarios("make", BLANK)}
+[N8N] = [entry.content for entry in scenarios("n8n", BLANK)]
 
 
 @pytest.mark.parametrize("file", [*MAKE, "n8n.json"])
@@ -30,7 +30,7 @@ def test_the_files_in_the_folder_are_what_the_command_writes(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", MAKE)
-def test_make_would_import_it(file: str) -> None:
+def test_make_accepts_the_blueprint(file: str) -> None:
     assert faults(MAKE[file]) == []
 
 
@@ -85,27 +85,27 @@ _RECEIVE: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
 
 @pytest.mark.parametrize(
     "file, words, spoil",
-    [("make-submit.json", *one) for one in _SUBMIT] + [("make-receive.json", *one) for one in _RECEIVE],
+    [("make-submit.json", *entry) for entry in _SUBMIT] + [("make-receive.json", *entry) for entry in _RECEIVE],
 )
-def test_the_rules_see_a_fault(file: str, words: str, spoil: Callable[[dict[str, Any]], object]) -> None:
-    """Each rule is seen to fail on a blueprint that breaks it."""
+def test_the_rules_report_each_fault(file: str, words: str, spoil: Callable[[dict[str, Any]], object]) -> None:
+    """Each rule fails on a blueprint that breaks it."""
     blueprint = copy.deepcopy(MAKE[file])
     spoil(blueprint)
 
     assert any(words in fault for fault in faults(blueprint))
 
 
-def test_a_request_id_is_made_before_the_call_so_that_a_repeat_is_the_same_request() -> None:
-    """Break runs the failed module again; what the modules before it said, stays."""
+def test_the_request_id_is_created_before_the_call_for_idempotent_retries() -> None:
+    """Break reruns the failed module; the results of the modules before it stay."""
     flow = {module["id"]: module for module, _ in walk(MAKE["make-submit.json"]["flow"])}
-    [header] = [one["value"] for one in flow[4]["mapper"]["headers"] if one["name"] == "Idempotency-Key"]
+    [header] = [entry["value"] for entry in flow[4]["mapper"]["headers"] if entry["name"] == "Idempotency-Key"]
 
     assert "uuid" in flow[2]["mapper"]["value"]
     assert header == "{{2.requestId}}"
     assert "uuid" not in json.dumps(flow[4])
 
 
-def test_every_connection_of_the_n8n_workflow_leads_somewhere() -> None:
+def test_every_connection_of_the_n8n_workflow_has_a_target() -> None:
     names = [node["name"] for node in N8N["nodes"]]
     ends = {end["node"] for outputs in N8N["connections"].values() for some in outputs["main"] for end in some}
 
@@ -121,17 +121,17 @@ def test_every_connection_of_the_n8n_workflow_leads_somewhere() -> None:
 
 
 @pytest.mark.parametrize("prompt", ["plain", 'with "quotes"\nand a line', "back\\slash {{ }} ${x} `y`", "æøå 😀\u2028"])
-def test_the_n8n_body_is_json_whatever_the_prompt(prompt: str) -> None:
-    """The expression is JavaScript: node itself says what comes of it."""
+def test_the_n8n_body_is_json_for_any_prompt(prompt: str) -> None:
+    """The expression is JavaScript and is evaluated by node."""
     [submit] = [node for node in N8N["nodes"] if node["name"] == "Submit"]
     expression = submit["parameters"]["jsonBody"].removeprefix("={{").removesuffix("}}")
     script = (
         f"const $json = {json.dumps({'prompt': prompt})}, $workflow = {{id: 'w'}},"
         f" $execution = {{id: '7', resumeUrl: 'http://n8n/x'}}; process.stdout.write({expression})"
     )
-    said = subprocess.run([needs("node", "nodejs"), "-e", script], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([needs("node", "nodejs"), "-e", script], capture_output=True, text=True, check=True).stdout
 
-    assert json.loads(said) == {
+    assert json.loads(output) == {
         "prompt": prompt,
         "webhookUrl": "http://n8n/x",
         "group": "default",
@@ -139,10 +139,10 @@ def test_the_n8n_body_is_json_whatever_the_prompt(prompt: str) -> None:
     }
 
 
-def test_what_is_filled_in_is_there_and_no_placeholder_is_left() -> None:
+def test_all_placeholders_are_filled_in() -> None:
     blank = Blank(url="https://x.example", group="faktura", key="k", webhook="https://hook.example/y")
     for tool in ("make", "n8n"):
-        text = json.dumps([one.content for one in scenarios(tool, blank)])
+        text = json.dumps([entry.content for entry in scenarios(tool, blank)])
         assert "https://x.example/api/claude" in text
         assert "faktura" in text
         assert KEY_PLACEHOLDER not in text

@@ -1,4 +1,4 @@
-"""Settings: where they come from, how they are read, and what is said when they are wrong."""
+"""Settings: their sources, parsing and errors."""
 
 import base64
 import dataclasses
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-import claude_relay
-from claude_relay.config import OPTIONS, Rate, Settings
+from claude_relay.config import OPTIONS, Rate, Settings, loader
 from claude_relay.config import load as load_settings
 from claude_relay.config.urls import default_store
+from claude_relay.core.policy import Policy
 from claude_relay.errors import ConfigError
+from claude_relay.wiring.stores import policy
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 24).decode()
 OLD_SECRET = "whsec_" + base64.b64encode(b"o" * 64).decode()
@@ -19,12 +20,12 @@ OLD_SECRET = "whsec_" + base64.b64encode(b"o" * 64).decode()
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
-    """Every test stands in an empty directory of its own."""
+    """Every test runs in an empty directory."""
     monkeypatch.chdir(tmp_path)
 
 
 def load(environ=None, **more):
-    """As on a machine without files of settings, unless the test names some."""
+    """Load as on a machine without settings files, unless the test names some."""
     return load_settings(environ or {}, **{"dotenv": None, "etc": None, **more})
 
 
@@ -35,7 +36,7 @@ def faults(environ=None, **more):
     return caught.value.problems
 
 
-def test_the_defaults_are_the_contracts():
+def test_the_defaults_are_those_of_the_contract():
     settings = load()
 
     assert settings == Settings()
@@ -102,7 +103,7 @@ def test_an_empty_value_means_the_default():
         ),
     ],
 )
-def test_a_good_value_is_read(name, text, value):
+def test_a_valid_value_is_parsed(name, text, value):
     attribute = next(row.attribute for row in OPTIONS if row.name == name)
 
     assert getattr(load({name: text}), attribute) == value
@@ -124,10 +125,10 @@ def test_a_good_value_is_read(name, text, value):
         ("ANTHROPIC_BASE_URL", "http://host:99999", "brackets or its port"),
         ("RELAY_RATE_LIMIT", "100", "100/15m, or off"),
         ("RELAY_CALL_TIMEOUT", "30", "needs its unit"),
-        ("RELAY_CALL_TIMEOUT", "0", "above nought"),
+        ("RELAY_CALL_TIMEOUT", "0", "above zero"),
         ("RELAY_ACK_REMIND", "soon", "or off"),
         ("RELAY_WEBHOOK_SCHEDULE", "5s;10s", "such as 90s"),
-        ("RELAY_WEBHOOK_SCHEDULE", ",", "1 to 100 delays"),
+        ("RELAY_WEBHOOK_SCHEDULE", ",", "1 to 100 comma-separated delays"),
         ("RELAY_BATCH_POLL", "60s,5s", "5s,60s"),
         ("RELAY_METRICS_PUBLIC", "2", "yes or no"),
         ("RELAY_PROVIDER", "openai", "anthropic or sandbox"),
@@ -136,16 +137,16 @@ def test_a_good_value_is_read(name, text, value):
         ("RELAY_TRUSTED_PROXY", "10.0.0.0/8", "the proxy's IP address"),
         ("RELAY_STORE", "mysql://h/db", "SQLite or PostgreSQL"),
         ("RELAY_STORE", "sqlite://relay.db", "sqlite:////var/lib"),
-        ("RELAY_STORE", "sqlite:///:memory:", "a file that stays"),
+        ("RELAY_STORE", "sqlite:///:memory:", "a permanent file"),
         ("RELAY_STORE", "redis:x", "write a path"),
         ("RELAY_ALLOW_PRIVATE_URLS", "*", "everything cannot be allowed"),
         ("RELAY_ALLOW_PRIVATE_URLS", "0.0.0.0/0", "everything cannot be allowed"),
-        ("RELAY_ALLOW_PRIVATE_URLS", "http://localhost", "hosts, not addresses"),
+        ("RELAY_ALLOW_PRIVATE_URLS", "http://localhost", "hosts, not URLs"),
         ("RELAY_ALLOW_PRIVATE_URLS", "10.1.2.3/16", "its first address"),
         ("RELAY_ALLOW_PRIVATE_URLS", "user@host", "host:port"),
     ],
 )
-def test_a_bad_value_is_one_sentence_with_its_name_and_the_cure(name, text, cure):
+def test_an_invalid_value_is_reported_with_its_name_and_the_cure(name, text, cure):
     [fault] = faults({name: text})
 
     assert fault.startswith(f'{name} from the environment is "{text}": ')
@@ -153,7 +154,7 @@ def test_a_bad_value_is_one_sentence_with_its_name_and_the_cure(name, text, cure
 
 
 @pytest.mark.parametrize("row", [row for row in OPTIONS if row.secret], ids=lambda row: row.name)
-def test_the_value_of_a_secret_is_never_in_the_words(row):
+def test_an_error_never_contains_the_value_of_a_secret(row):
     [fault] = faults({row.name: "hunter2 hunter2"})
 
     assert row.name in fault
@@ -164,18 +165,18 @@ def test_the_value_of_a_secret_is_never_in_the_words(row):
     "text",
     ["plainsecret", "whsec_AAAA", "whsec_!!!", f"whsec_{base64.b64encode(b'x' * 23).decode()}", f"{SECRET} " * 3],
 )
-def test_a_signing_secret_is_what_the_specification_says(text):
+def test_a_signing_secret_must_follow_the_specification(text):
     [fault] = faults({"RELAY_WEBHOOK_SECRET": text})
 
     assert "a signing secret is" in fault or "two" in fault
     assert text.strip() not in fault
 
 
-def test_every_fault_is_told_at_once():
-    told = faults({"PORT": "x", "RELAY_LEASE": "x", "RELAY_NOPE": "1"})
+def test_all_faults_are_reported_at_once():
+    errors = faults({"PORT": "x", "RELAY_LEASE": "x", "RELAY_NOPE": "1"})
 
-    assert len(told) == 3
-    assert [name for name in ("PORT", "RELAY_LEASE", "RELAY_NOPE") if not any(name in fault for fault in told)] == []
+    assert len(errors) == 3
+    assert [name for name in ("PORT", "RELAY_LEASE", "RELAY_NOPE") if not any(name in fault for fault in errors)] == []
 
 
 @pytest.mark.parametrize(
@@ -188,10 +189,10 @@ def test_every_fault_is_told_at_once():
         ("RELAY_API_SECRET_KEY", "API_SECRET_KEY"),
     ],
 )
-def test_a_misspelt_name_is_told_what_it_meant(wrong, meant):
+def test_a_misspelt_name_gets_a_suggestion(wrong, meant):
     [fault] = faults({wrong: ""})
 
-    assert fault == f"{wrong} in the environment is no setting: did you mean {meant}?"
+    assert fault == f"{wrong} in the environment is not a setting: did you mean {meant}?"
 
 
 def test_control_characters_in_a_value_stay_out_of_the_terminal():
@@ -201,7 +202,7 @@ def test_control_characters_in_a_value_stay_out_of_the_terminal():
 
 
 class TestSources:
-    def test_the_strongest_wins_and_is_remembered(self, tmp_path):
+    def test_the_source_with_precedence_wins_and_is_the_origin(self, tmp_path):
         dotenv, etc = tmp_path / ".env", tmp_path / "etc.env"
         dotenv.write_text("PORT=2\nRELAY_LEASE=2s\nRELAY_DRAIN=2s\n")
         etc.write_text("PORT=3\nRELAY_LEASE=3s\nRELAY_MODEL=m\n")
@@ -214,7 +215,7 @@ class TestSources:
         ]
         assert origins == ["the environment", ".env", str(etc), "the command line", "default"]
 
-    def test_an_empty_value_lets_the_next_source_speak(self, tmp_path):
+    def test_an_empty_value_falls_through_to_the_next_source(self, tmp_path):
         (tmp_path / ".env").write_text("PORT=4000\n")
 
         assert load({"PORT": ""}, dotenv=Path(".env")).port == 4000
@@ -223,12 +224,12 @@ class TestSources:
         (tmp_path / ".env").write_text(
             "\ufeffexport API_SECRET_KEY='a$HOME${PORT}'\r\n# a comment\r\nPORT = 1 # one\r\n"
         )
-        before = dict(os.environ)
+        original = dict(os.environ)
 
         settings = load(dotenv=Path(".env"))
 
         assert (settings.api_secret_key, settings.port) == ("a$HOME${PORT}", 1)
-        assert dict(os.environ) == before
+        assert dict(os.environ) == original
 
     def test_a_line_that_cannot_be_read_is_a_fault(self, tmp_path):
         (tmp_path / ".env").write_text("PORT=1\nAPI_SECRET_KEY='open\n")
@@ -237,7 +238,7 @@ class TestSources:
 
         assert ".env, line 2," in fault and "open" not in fault
 
-    def test_a_file_that_is_no_text_is_a_fault(self, tmp_path):
+    def test_a_file_that_is_not_utf8_is_a_fault(self, tmp_path):
         (tmp_path / ".env").write_bytes(b"PORT=\xff\n")
 
         [fault] = faults(dotenv=Path(".env"))
@@ -247,7 +248,7 @@ class TestSources:
     def test_unknown_names_count_in_files_too(self, tmp_path):
         (tmp_path / ".env").write_text("RELAY_MODLE=x\nSOMEBODY_ELSES=1\n")
 
-        assert faults(dotenv=Path(".env")) == ("RELAY_MODLE in .env is no setting: did you mean RELAY_MODEL?",)
+        assert faults(dotenv=Path(".env")) == ("RELAY_MODLE in .env is not a setting: did you mean RELAY_MODEL?",)
 
     def test_a_file_that_cannot_be_read_is_a_fault(self, tmp_path):
         [fault] = faults(etc=tmp_path)
@@ -261,20 +262,20 @@ class TestEnvironmentName:
 
         assert settings.env == "production" and settings.production
 
-    def test_our_own_name_wins_wherever_it_stands(self, tmp_path):
+    def test_our_own_name_takes_precedence_in_every_source(self, tmp_path):
         (tmp_path / ".env").write_text("RELAY_ENV=development\n")
 
         assert load({"NODE_ENV": "production"}, dotenv=Path(".env")).env == "development"
 
     @pytest.mark.parametrize("name", ["NODE_ENV", "RELAY_ENV"])
-    def test_another_word_is_a_fault_that_names_both(self, name):
+    def test_an_unknown_environment_is_a_fault_that_names_both_settings(self, name):
         [fault] = faults({name: "staging"})
 
         assert "NODE_ENV" in fault and "RELAY_ENV" in fault and "development or production" in fault
 
 
 class TestSecrets:
-    def test_a_secret_may_lie_in_a_file(self, tmp_path):
+    def test_a_secret_may_be_in_a_file(self, tmp_path):
         (tmp_path / "key").write_text("sk-ant-xyz\n")
 
         settings = load({"ANTHROPIC_API_KEY_FILE": str(tmp_path / "key")})
@@ -296,7 +297,7 @@ class TestSecrets:
 
         assert "keep one of the two" in fault
 
-    def test_only_secrets_lie_in_files(self):
+    def test_only_secrets_can_be_in_files(self):
         [fault] = faults({"RELAY_MODEL_FILE": "x"})
 
         assert "set RELAY_MODEL itself" in fault
@@ -343,7 +344,7 @@ class TestSecrets:
         assert settings.shown("RELAY_STORE") == "postgresql://relay:***@db/relay"
         assert {"hunter2", SECRET, "hunter3", "hun%74er3"} <= set(settings.secrets())
 
-    def test_what_a_daemon_needs_is_asked_for_by_name(self):
+    def test_missing_settings_are_reported_by_name(self):
         with pytest.raises(ConfigError) as caught:
             load({"API_SECRET_KEY": "x"}).require("API_SECRET_KEY", "ANTHROPIC_API_KEY")
 
@@ -370,7 +371,7 @@ class TestStore:
             ("..", "sqlite:////var/lib/claude-relay/relay.db"),
         ],
     )
-    def test_a_checkout_keeps_its_own_jobs_while_one_stands_in_it(self, tmp_path, here, kept):
+    def test_the_store_of_a_checkout_is_used_inside_it(self, tmp_path, here, kept):
         root = tmp_path / "checkout"
         (root / ".git").mkdir(parents=True)
 
@@ -379,16 +380,23 @@ class TestStore:
     def test_an_installed_package_shares_the_machines_store(self, tmp_path):
         assert default_store(tmp_path / "claude_relay", tmp_path) == "sqlite:////var/lib/claude-relay/relay.db"
 
-    def test_load_asks_where_it_stands(self, tmp_path, monkeypatch):
+    def test_load_uses_the_checkout_of_the_working_directory(self, tmp_path, monkeypatch):
         root = tmp_path / "checkout"
         (root / ".git").mkdir(parents=True)
-        monkeypatch.setattr(claude_relay, "__file__", str(root / "claude_relay/__init__.py"))
+        monkeypatch.setattr(loader, "PACKAGE", root / "claude_relay")
         monkeypatch.chdir(root)
 
         assert load().store_path == root / "data/relay.db"
 
 
-def test_whoever_talks_to_another_relay_needs_no_settings_of_this_machine(tmp_path):
+def test_a_client_of_a_remote_relay_needs_no_settings_of_this_machine(tmp_path):
     unreadable = tmp_path
 
     assert load({"RELAY_URL": "https://relay.example.com"}, etc=unreadable).url == "https://relay.example.com"
+
+
+def test_the_policy_has_the_settings_values_by_name():
+    assert policy(Settings()) == Policy(model=Settings().model)
+
+    other = policy(Settings(lease=7.0, webhook_timeout=45.0, retention=3.0))
+    assert (other.lease, other.webhook_lease, other.retention) == (7.0, 90.0, 3.0)

@@ -1,4 +1,4 @@
-"""RELAY_STORE=postgresql://…: what is taken, what is refused in words, where it may lie, and that no password shows."""
+"""RELAY_STORE=postgresql://…: accepted and refused URLs, their sources, and hidden passwords."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def read(environ, **more):
 def fault(text):
     with pytest.raises(ConfigError) as caught:
         read({"RELAY_STORE": text})
-    [found] = caught.value.problems
+    [problem] = caught.value.problems
 
-    return found
+    return problem
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "display"),
     [
         ("postgresql://relay@db/relay", "postgresql://relay@db/relay"),
         ("postgres://relay:pass:word@db:5433/relay?sslmode=verify-full", "postgresql://relay@db:5433/relay"),
@@ -43,13 +43,13 @@ def fault(text):
         ("postgresql://relay@/relay?hostaddr=10.0.0.5", "postgresql://relay@10.0.0.5/relay"),
     ],
 )
-def test_an_address_is_taken_and_shown_without_what_opens_it(text, told):
+def test_a_url_is_accepted_and_shown_without_its_secrets(text, display):
     settings = read({"RELAY_STORE": text})
 
     assert settings.store.replace("postgresql", "postgres", 1) == text.replace("postgresql", "postgres", 1)
     assert settings.store_path is None
-    assert settings.store_shown == told
-    assert "," in told or read({"RELAY_STORE": told}).store_shown == told
+    assert settings.store_shown == display
+    assert "," in display or read({"RELAY_STORE": display}).store_shown == display
 
 
 @pytest.mark.parametrize(
@@ -58,45 +58,45 @@ def test_an_address_is_taken_and_shown_without_what_opens_it(text, told):
         ("postgresql://relay:hunter2@db", "name the database: postgresql://USER@HOST/NAME"),
         ("postgresql://relay:hunter2@db/", "name the database"),
         ("postgresql://", "name the database"),
-        ("postgresql://relay:hunter2@db:port/relay", "its port is no number from 1 to 65535"),
+        ("postgresql://relay:hunter2@db:port/relay", "its port is not a number from 1 to 65535"),
         ("postgresql://relay:hunter2@db:70000/relay", "from 1 to 65535"),
         ("postgresql://relay:hunter2@db:0/relay", "from 1 to 65535"),
-        ("postgresql://relay:hunter2/relay", "its port is no number"),
-        ("postgresql://relay:hunter2/hunter2@db/relay", "is written %2F"),
+        ("postgresql://relay:hunter2/relay", "its port is not a number"),
+        ("postgresql://relay:hunter2/hunter2@db/relay", "as %2F"),
         ("postgresql://relay:hunter2?hunter2@db/relay", "%3F"),
         ("postgresql://relay:hunter2#hunter2@db/relay", "%23"),
         ("postgresql://relay:hunter2@hunter2@db/relay", "%40"),
         ("postgresql://anna@example.com:hunter2@db/relay", "%40"),
-        ("postgresql://anna@example.com:hunter2/relay", "its port is no number"),
-        ("postgresql://relay:p@ss:hunter2/relay", "its port is no number"),
+        ("postgresql://anna@example.com:hunter2/relay", "its port is not a number"),
+        ("postgresql://relay:p@ss:hunter2/relay", "its port is not a number"),
         ("postgresql://re/lay:hunter2@db/relay", "%2F"),
         ("postgresql://relay:hunter2%@db/relay", "%25"),
         ("postgresql://relay:hunter2%DB@db/relay", "%25"),
-        ("postgresql://relay@db/relay?options=-c search_path=x", "no spaces"),
+        ("postgresql://relay@db/relay?options=-c search_path=x", "cannot contain spaces"),
         ("postgresql://relay@db/relay?options=-csearch_path=x", "NAME=value"),
         ("postgresql://relay:hunter2%00@db/relay", "%25"),
-        ("postgresql://relay:hunter2 hunter2@db/relay", "no spaces"),
+        ("postgresql://relay:hunter2 hunter2@db/relay", "cannot contain spaces"),
         ("postgresql://relay:hunter2@[::g]/relay", "an IPv6 address"),
-        ("postgresql://relay:hunter2@-db-/relay", "no name or address"),
+        ("postgresql://relay:hunter2@-db-/relay", "not a name or an IP address"),
         ("postgresql://relay:hunter2@db/relay/more", "%2F"),
         ("postgresql://relay:hunter2@db/relay?ssl_mode=require", "such as sslmode"),
         ("postgresql://relay:hunter2@db/relay?sslmode", "NAME=value"),
         ("postgresql://relay:hunter2@db/relay?sslmode=yes", "disable, allow, prefer"),
         ("postgresql://relay:hunter2@db/relay?port=x", "from 1 to 65535"),
         ("postgresql://relay:hunter2@a,b/relay", "target_session_attrs=read-write"),
-        ("postgresql://relay:hunter2@db/relay?target_session_attrs=standby", "a standby takes no jobs"),
-        ("postgresql+psycopg://relay:hunter2@db/relay", "without the name of a driver"),
+        ("postgresql://relay:hunter2@db/relay?target_session_attrs=standby", "a standby accepts no jobs"),
+        ("postgresql+psycopg://relay:hunter2@db/relay", "without a driver name"),
         ("postgre://relay:hunter2@db/relay", "SQLite or PostgreSQL"),
         ("host=db user=relay password=hunter2 dbname=relay", "postgresql://USER@HOST/NAME"),
         ("host=db user=relay password = 'hunter2 hunter2' dbname=relay", "postgresql://USER@HOST/NAME"),
     ],
 )
-def test_another_is_refused_in_one_sentence_that_names_the_cure_and_no_password(text, cure):
-    said = fault(text)
+def test_an_invalid_url_is_refused_with_the_cure_and_no_password(text, cure):
+    message = fault(text)
 
-    assert said.startswith("RELAY_STORE from the environment is ")
-    assert cure in said and said.count("\n") == 0
-    assert "hunter2" not in said
+    assert message.startswith("RELAY_STORE from the environment is ")
+    assert cure in message and message.count("\n") == 0
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize(
@@ -107,11 +107,11 @@ def test_another_is_refused_in_one_sentence_that_names_the_cure_and_no_password(
         "postgresql://relay@db/relay?sslkey=/k&sslpassword=hun%74er2",
     ],
 )
-def test_no_form_of_a_password_shows(text):
+def test_no_form_of_a_password_is_shown(text):
     settings = read({"RELAY_STORE": text})
 
     everything = [repr(settings), settings.store_shown, *(settings.shown(row.name) for row in OPTIONS)]
-    assert not any("hunter2" in one or "hun%74er2" in one for one in everything)
+    assert not any("hunter2" in item or "hun%74er2" in item for item in everything)
     assert {"hunter2", "hun%74er2"} <= set(settings.secrets())
     assert set(passwords(text)) == {"hunter2", "hun%74er2"}
 
@@ -121,18 +121,18 @@ _ESCAPED = _WORDS.map(lambda text: quote(text, safe=""))
 
 
 @given(user=_ESCAPED | _WORDS, password=_ESCAPED | _WORDS, name=_ESCAPED | _WORDS, query=_WORDS, value=_ESCAPED)
-def test_what_is_taken_libpq_takes_too_and_with_the_same_password(user, password, name, query, value):
-    """Else its own complaint, which may quote what it could not read, would be what an operator sees."""
+def test_libpq_accepts_the_same_urls_with_the_same_password(user, password, name, query, value):
+    """Otherwise an operator would see libpq's own error, which may quote the URL."""
     text = f"postgresql://{user}:{password}@db/{name}?{query}&application_name={value}"
     try:
         settings = read({"RELAY_STORE": text})
     except ConfigError as exc:
         assert len(password) < 5 or password.isalnum() or f":{password}@" not in str(exc)
         return
-    told = conninfo_to_dict(settings.store)
+    display = conninfo_to_dict(settings.store)
 
-    assert told.get("password", "") in (*settings.secrets(), "")
-    assert (told.get("user", ""), told.get("dbname", "")) == (names(settings.store)[0], names(settings.store)[1])
+    assert display.get("password", "") in (*settings.secrets(), "")
+    assert (display.get("user", ""), display.get("dbname", "")) == (names(settings.store)[0], names(settings.store)[1])
 
 
 def test_a_file_is_shown_as_it_is():
@@ -153,17 +153,17 @@ def test_a_file_is_shown_as_it_is():
         ("postgresql:///relay?hostaddr=10.0.0.5", True),
     ],
 )
-def test_it_is_known_whether_a_network_lies_between(url, remote):
+def test_a_server_reached_over_tcp_is_remote(url, remote):
     assert is_remote(url) is remote
     assert shown(url).startswith("postgresql://")
 
 
 class TestWhereItLies:
-    """It may hold a password, so that it may lie where secrets lie."""
+    """It may contain a password, so it may be stored like a secret."""
 
     SECRET = "postgresql://relay:hunter2@db/relay"
 
-    def test_a_credential_of_systemd_is_taken(self, tmp_path):
+    def test_a_systemd_credential_is_read(self, tmp_path):
         (tmp_path / "RELAY_STORE").write_text(self.SECRET + "\n")
 
         settings = read({"CREDENTIALS_DIRECTORY": str(tmp_path)})
@@ -171,29 +171,29 @@ class TestWhereItLies:
         assert settings.store == self.SECRET
         assert settings.origin("RELAY_STORE") == "a systemd credential"
 
-    def test_where_there_is_none_the_file_of_settings_counts(self, tmp_path):
-        """The unit lays down `-` for a credential that the sysadmin has not."""
+    def test_without_a_credential_the_settings_file_is_used(self, tmp_path):
+        """The unit provides `-` for a credential that the sysadmin has not created."""
         (tmp_path / "RELAY_STORE").write_text("-")
         (tmp_path / "etc.env").write_text(f"RELAY_STORE={LOCAL}\n")
 
         assert read({"CREDENTIALS_DIRECTORY": str(tmp_path)}, etc=tmp_path / "etc.env").store == LOCAL
 
-    def test_a_file_of_its_own_is_taken(self, tmp_path):
+    def test_a_file_of_its_own_is_read(self, tmp_path):
         (tmp_path / "store").write_text(self.SECRET)
 
         assert read({"RELAY_STORE_FILE": str(tmp_path / "store")}).store == self.SECRET
 
     def test_a_daemon_that_has_the_credential_needs_not_read_the_file(self, tmp_path):
-        """RELAY_STORE_FILE in the settings is for root's command line: a daemon cannot read it, and need not."""
+        """RELAY_STORE_FILE in the settings is for root's command line: a daemon need not read it."""
         (tmp_path / "RELAY_STORE").write_text(self.SECRET)
         (tmp_path / "etc.env").write_text("RELAY_STORE_FILE=/nowhere/RELAY_STORE\n")
 
         assert read({"CREDENTIALS_DIRECTORY": str(tmp_path)}, etc=tmp_path / "etc.env").store == self.SECRET
 
-    def test_whoever_has_neither_is_told_rather_than_sent_to_another_store(self, tmp_path):
+    def test_without_either_loading_fails_rather_than_using_another_store(self, tmp_path):
         with pytest.raises(ConfigError, match="RELAY_STORE_FILE cannot be read from /nowhere/RELAY_STORE"):
             read({"RELAY_STORE_FILE": "/nowhere/RELAY_STORE"})
 
-    def test_a_check_that_may_not_read_secrets_finds_no_fault_in_that(self):
+    def test_without_all_keys_an_unreadable_secret_is_no_fault(self):
         """`config check --no-keys`, which a reload runs: systemd shows it no credentials."""
         assert read({"RELAY_STORE_FILE": "/nowhere/RELAY_STORE"}, all_keys=False).store_path is not None

@@ -1,4 +1,4 @@
-"""What docs/DEPLOY.md leans on: the image, the compose file and Railway's, held against the program itself."""
+"""The image, compose and Railway files of docs/DEPLOY.md, compared with the program."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def compose(name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def services() -> dict[str, Any]:
-    told = compose("docker-compose.yml")
-    assert set(told["volumes"]) == {"jobs"}
-    return told["services"]
+    content = compose("docker-compose.yml")
+    assert set(content["volumes"]) == {"jobs"}
+    return content["services"]
 
 
 @pytest.fixture
 def with_postgres() -> dict[str, Any]:
-    told = compose("docker-compose.postgres.yml")
-    assert set(told["volumes"]) == {"database"}
-    return told["services"]
+    content = compose("docker-compose.postgres.yml")
+    assert set(content["volumes"]) == {"database"}
+    return content["services"]
 
 
 def seconds(text: str) -> int:
@@ -51,7 +51,7 @@ def test_compose_keeps_both_daemons_on_one_volume_each_with_its_own_key(services
     assert given["api"] | given["worker"] <= SETTINGS
 
 
-def test_compose_leaves_the_port_to_a_proxy_and_gives_calls_time_to_come_home(services):
+def test_compose_leaves_the_port_to_a_proxy_and_lets_calls_finish(services):
     assert services["api"]["ports"] == ["127.0.0.1:${PORT:-3000}:3000"]
     assert "ports" not in services["worker"]
     assert seconds(services["worker"]["stop_grace_period"]) > Settings().drain
@@ -66,7 +66,7 @@ def test_compose_with_postgres_is_the_same_but_for_the_store(services, with_post
         assert read.store_shown == f"postgresql://{server['environment']['POSTGRES_USER']}@db/relay"
         assert read.secrets() == ("correct-horse",)
         assert service["depends_on"]["db"] == {"condition": "service_healthy"}
-        assert "volumes" not in service and any("/var/lib/claude-relay" in one for one in service["tmpfs"])
+        assert "volumes" not in service and any("/var/lib/claude-relay" in mount for mount in service["tmpfs"])
         same = {
             "environment",
             "command",
@@ -99,13 +99,13 @@ def test_no_compose_file_holds_a_secret(name):
                 assert re.fullmatch(r"\$\{\w+(:[-?].*)?\}", value), key
 
 
-def test_railway_looks_at_an_address_that_there_is_and_gives_calls_time_to_come_home():
-    told = json.loads((ROOT / "railway.json").read_text(encoding="utf-8"))
+def test_railway_checks_an_existing_path_and_lets_calls_finish():
+    content = json.loads((ROOT / "railway.json").read_text(encoding="utf-8"))
 
-    assert told["deploy"]["healthcheckPath"] in ROUTES
-    assert told["deploy"]["drainingSeconds"] > Settings().drain
-    assert told["deploy"]["numReplicas"] == 1
-    assert (ROOT / told["build"]["dockerfilePath"]).exists()
+    assert content["deploy"]["healthcheckPath"] in ROUTES
+    assert content["deploy"]["drainingSeconds"] > Settings().drain
+    assert content["deploy"]["numReplicas"] == 1
+    assert (ROOT / content["build"]["dockerfilePath"]).exists()
 
 
 def test_the_image_has_two_stages_on_a_base_that_can_be_chosen_and_no_compiler():
@@ -115,7 +115,7 @@ def test_the_image_has_two_stages_on_a_base_that_can_be_chosen_and_no_compiler()
     assert '".[postgres]"' in DOCKERFILE
 
 
-def test_the_image_runs_under_tini_as_nobody_in_particular_and_says_how_it_is():
+def test_the_image_runs_under_tini_unprivileged_with_a_health_check():
     last = DOCKERFILE.split("FROM ")[-1]
 
     assert re.search(r"^USER 10001:10001$", last, re.MULTILINE)
@@ -126,7 +126,7 @@ def test_the_image_runs_under_tini_as_nobody_in_particular_and_says_how_it_is():
     assert "/health" in check[2] and "PORT" in check[2]
 
 
-def test_the_builder_gets_all_that_is_copied_and_no_more():
+def test_the_build_context_has_exactly_what_is_copied():
     """A `.env` or a store in the checkout must never reach an image."""
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     rules = [line for line in lines if line and not line.startswith("#")]
@@ -140,7 +140,7 @@ def test_the_builder_gets_all_that_is_copied_and_no_more():
     assert all((ROOT / name).exists() for name in copied)
 
 
-def test_the_page_names_only_what_there_is():
+def test_the_page_names_only_existing_files():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     pieces = re.findall(r"```bash\n.*?```|`[^`\n]+`", DEPLOY, re.DOTALL)
     # In the server's own files claude-relay is a user and a database.

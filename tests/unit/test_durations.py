@@ -1,12 +1,12 @@
-"""Lengths of time, sizes and rates as people write them."""
+"""Parsing and formatting of durations, sizes and rates."""
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from claude_relay.core.text.durations import LONGEST, format_duration, parse_duration
+from claude_relay.core.text.durations import MAX_DURATION, format_duration, parse_duration
 from claude_relay.core.text.rates import Rate, parse_rate
-from claude_relay.core.text.sizes import LARGEST, format_size, parse_size
+from claude_relay.core.text.sizes import MAX_SIZE, format_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -32,34 +32,34 @@ def test_a_duration_is_read(text, seconds):
     "text",
     ["", "s", "-1s", "1x", "1m1h", "1m1m", "1e3s", "nan", "inf", "1.5", "٣s", "1s\n2s", "9" * 400 + "s", "3651d", "1w"],
 )
-def test_what_is_no_duration_is_refused_with_a_cure(text):
-    with pytest.raises(ValueError, match=r"such as|longest"):
+def test_an_invalid_duration_is_refused_with_a_cure(text):
+    with pytest.raises(ValueError, match=r"such as|maximum"):
         parse_duration(text)
 
 
-def test_a_bare_number_is_asked_for_its_unit():
+def test_a_bare_number_needs_a_unit():
     """
-    One reader means seconds by 30 and the next minutes.
+    Some people mean seconds by 30, others minutes.
     """
     with pytest.raises(ValueError, match="needs its unit"):
         parse_duration("30")
 
 
-@given(st.integers(0, int(LONGEST) * 1_000_000))
-def test_a_written_duration_reads_back(micros):
+@given(st.integers(0, int(MAX_DURATION) * 1_000_000))
+def test_a_formatted_duration_parses_back(micros):
     assert parse_duration(format_duration(micros / 1e6)) == micros / 1e6
 
 
 @given(st.text(max_size=80))
-def test_any_text_is_a_bounded_duration_or_a_sentence(text):
+def test_any_string_is_a_bounded_duration_or_an_error(text):
     try:
-        assert 0 <= parse_duration(text) <= LONGEST
+        assert 0 <= parse_duration(text) <= MAX_DURATION
     except ValueError as exc:
         assert str(exc)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0s"), (90, "1m30s"), (86400, "1d"), (0.25, "0.25s"), (-1, "0s")])
-def test_a_duration_is_written_short(seconds, text):
+def test_a_duration_is_formatted_short(seconds, text):
     assert format_duration(seconds) == text
 
 
@@ -71,14 +71,14 @@ def test_a_size_is_read(text, size):
 
 
 @pytest.mark.parametrize("text", ["", "MiB", "-1", "1.5MiB", "1TiB2", "9" * 400, "999999999999999GiB", "4 M"])
-def test_what_is_no_size_is_refused_with_a_cure(text):
-    with pytest.raises(ValueError, match=r"such as|largest"):
+def test_an_invalid_size_is_refused_with_a_cure(text):
+    with pytest.raises(ValueError, match=r"such as|maximum"):
         parse_size(text)
 
 
-@given(st.integers(0, LARGEST))
-@example(LARGEST - 1)
-def test_a_written_size_reads_back(size):
+@given(st.integers(0, MAX_SIZE))
+@example(MAX_SIZE - 1)
+def test_a_formatted_size_parses_back(size):
     assert parse_size(format_size(size)) == size
 
 
@@ -93,11 +93,11 @@ def test_a_rate_is_read(text, rate):
 @pytest.mark.parametrize(
     "text", ["", "100", "100/", "/15m", "0/15m", "5/0", "-5/1m", "1.5/1m", "²/1m", "9" * 20 + "/1m"]
 )
-def test_what_is_no_rate_is_refused_with_a_cure(text):
+def test_an_invalid_rate_is_refused_with_a_cure(text):
     with pytest.raises(ValueError, match="such as"):
         parse_rate(text)
 
 
 @given(st.builds(Rate, st.integers(1, 10**9 - 1), st.integers(1, 10**6)))
-def test_a_written_rate_reads_back(rate):
+def test_a_formatted_rate_parses_back(rate):
     assert parse_rate(str(rate)) == rate

@@ -1,4 +1,4 @@
-"""What a request will come to, held against counts that were made by others and by an independent rule."""
+"""Estimates, compared with published counts and with an independent rule."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def of(prompt="Hei", *, model=SONNET, mode="live", before=(), files=(), prices=P
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=40, max_size=2000))
-def test_the_range_holds_what_a_rule_by_bytes_counts(text: str) -> None:
-    """The sandbox takes a token for 3.6 bytes of UTF-8, whatever the script."""
+def test_the_range_contains_a_count_by_bytes(text: str) -> None:
+    """The sandbox counts a token per 3.6 bytes of UTF-8 in any script."""
     span = of(text).tokens
 
     assert span.low <= tokens.of_text(text) <= span.high
@@ -53,15 +53,15 @@ def test_the_range_holds_what_a_rule_by_bytes_counts(text: str) -> None:
         ("私は学生です。" * 100, 800),
     ],
 )
-def test_the_range_holds_what_tokenisers_make_of_words_digits_and_signs(text: str, count: int) -> None:
+def test_the_range_contains_the_counts_of_tokenisers(text: str, count: int) -> None:
     span = of(text).tokens
 
     assert span.low <= count <= span.high
     assert span.high <= 8 * span.low  # wide, and still worth something
 
 
-def test_newer_models_cut_finer() -> None:
-    """Sonnet 5 counts about 30 % more than 4.6; an unknown model is taken for a new one."""
+def test_newer_models_use_smaller_tokens() -> None:
+    """Sonnet 5 counts about 30 % more than 4.6; an unknown model counts as new."""
     text = "Some words of a prompt. " * 200
     older, newer, unknown = (of(text, model=name).tokens for name in ("claude-sonnet-4-6", "claude-sonnet-5", "x"))
 
@@ -69,25 +69,25 @@ def test_newer_models_cut_finer() -> None:
     assert newer == unknown
 
 
-def test_the_price_range_is_the_least_and_the_most_that_it_can_cost() -> None:
-    found = of("word " * 1000)
+def test_the_price_range_is_the_minimum_and_maximum_cost() -> None:
+    result = of("word " * 1000)
 
-    assert found.least == PRICES.cost(SONNET, {"input_tokens": found.tokens.low, "output_tokens": 1})
-    assert found.most == PRICES.cost(SONNET, {"input_tokens": found.tokens.high, "output_tokens": 1000})
+    assert result.least == PRICES.cost(SONNET, {"input_tokens": result.tokens.low, "output_tokens": 1})
+    assert result.most == PRICES.cost(SONNET, {"input_tokens": result.tokens.high, "output_tokens": 1000})
     assert (of("x", mode="batch").least, of("x", mode="batch").most) == (of("x").least / 2, of("x").most / 2)
     assert (of("x", mode="auto").least, of("x", mode="auto").most) == (of("x").least / 2, of("x").most)
     assert of("x", raw={"max_tokens": 7}).output == 7
 
 
-def test_an_unknown_price_is_none_and_the_tokens_are_told_all_the_same() -> None:
-    found = of("word " * 100, prices=PriceList(dated=""))
+def test_without_a_price_the_tokens_are_still_estimated() -> None:
+    result = of("word " * 100, prices=PriceList(dated=""))
 
-    assert (found.least, found.most) == (None, None)
-    assert found.tokens.likely > 100
+    assert (result.least, result.most) == (None, None)
+    assert result.tokens.likely > 100
 
 
-def test_everything_that_is_sent_counts() -> None:
-    """System prompt, schema, tools, earlier turns and blocks of messages: each makes it more."""
+def test_every_part_of_the_request_counts() -> None:
+    """System prompt, schema, tools, earlier exchanges and message blocks each add tokens."""
     long = "Some words that count. " * 100
     plain = of("Hei").tokens.low
     earlier = (Exchange(request={"prompt": long}, answer=long),)
@@ -100,8 +100,8 @@ def test_everything_that_is_sent_counts() -> None:
     assert estimate(turns, model=SONNET, prices=PRICES).tokens.low > plain + 300
 
 
-def test_turns_of_raw_take_the_place_of_the_prompt() -> None:
-    """As they do in the call, and also in what was said before."""
+def test_messages_of_raw_replace_the_prompt() -> None:
+    """As in the call, and also in earlier exchanges."""
     long = [{"role": "user", "content": "word " * 2000}]
 
     assert of("x" * 9000, raw={"messages": [{"role": "user", "content": "Hei"}]}).tokens.high < 100
@@ -135,18 +135,18 @@ def test_pages_and_pixels_are_counted() -> None:
         (b"nothing", None),
     ],
 )
-def test_sizes_are_read_from_every_kind_of_picture(data: bytes, size: tuple[int, int] | None) -> None:
+def test_the_size_of_every_image_type_is_read(data: bytes, size: tuple[int, int] | None) -> None:
     assert image_size(data) == size
 
 
-def test_what_cannot_be_counted_is_said() -> None:
-    """A file by address, a PDF whose objects are packed, and Claude's own tools."""
+def test_uncountable_parts_are_warned_about() -> None:
+    """A file by URL, a PDF with compressed objects, and Claude's own tools."""
     by_address = {"prompt": "x", "files": [{"url": "https://x.example/a.pdf"}], "options": {}}
     packed = b"%PDF-1.7\n" + b"\x01" * 100_000
 
     assert "files[0] is not counted" in estimate(by_address, model=SONNET, prices=PRICES).warnings[0]
-    found = of(files=[(packed, "application/pdf")])
-    assert "1 to 25 are reckoned with" in found.warnings[0]
-    assert found.tokens.low < 1_000 and found.tokens.high > 100_000
+    result = of(files=[(packed, "application/pdf")])
+    assert "1 to 25 are assumed" in result.warnings[0]
+    assert result.tokens.low < 1_000 and result.tokens.high > 100_000
     tools = [{"type": "web_search_20260209", "name": "web_search"}]
     assert "search" in of(raw={"tools": tools}).warnings[0]

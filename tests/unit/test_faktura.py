@@ -1,4 +1,4 @@
-"""The invoice of examples/faktura adds up, its check digits hold, and none of its files has drifted from the others."""
+"""The invoice of examples/faktura: sums, check digits, and consistency of its files."""
 
 import json
 import re
@@ -25,7 +25,7 @@ LINES = range(1, 13)
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[SimpleNamespace]:
-    """The example's modules, imported as its script imports them and forgotten afterwards."""
+    """The example's modules, imported as by its script and unloaded afterwards."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(EXAMPLE)
         yield SimpleNamespace(**{name: import_module(name) for name in MODULES})
@@ -52,8 +52,8 @@ def pdf() -> bytes:
 
 def printed(pdf: bytes) -> list[str]:
     """Every string on the pages, in order: the streams are not compressed."""
-    found = re.findall(rb"\(((?:[^()\\]|\\.)*)\) Tj", pdf, re.DOTALL)
-    return [re.sub(rb"\\(.)", rb"\1", text).decode("latin-1").replace("\u00a0", " ") for text in found]
+    strings = re.findall(rb"\(((?:[^()\\]|\\.)*)\) Tj", pdf, re.DOTALL)
+    return [re.sub(rb"\\(.)", rb"\1", text).decode("latin-1").replace("\u00a0", " ") for text in strings]
 
 
 def producer(pdf: bytes) -> bytes:
@@ -123,7 +123,7 @@ def test_a_kid_may_be_guarded_by_either_rule(example: SimpleNamespace) -> None:
 @pytest.mark.parametrize(
     "text", ["", "1", "-", "97476067", "974 760 673", "97476067³", "NO93 8601 1117 947", "no938601"]
 )
-def test_what_is_no_number_is_refused_without_a_fuss(example: SimpleNamespace, rule: str, text: str) -> None:
+def test_an_invalid_number_is_refused(example: SimpleNamespace, rule: str, text: str) -> None:
     """
     Empty, short, spaced and exotic text is simply not valid.
     """
@@ -141,7 +141,7 @@ def test_each_line_is_quantity_times_price_less_discount(answer: dict[str, Any])
         assert net == answer[f"linje{n}Belop"] > 0
 
 
-def test_the_vat_is_reckoned_once_per_rate(answer: dict[str, Any]) -> None:
+def test_the_vat_is_computed_once_per_rate(answer: dict[str, Any]) -> None:
     for rate in (25, 15, 12, 0):
         base = sum(answer[f"linje{n}Belop"] for n in LINES if answer[f"linje{n}MvaProsent"] == rate)
 
@@ -204,11 +204,9 @@ def test_the_answer_fits_the_schema(schema: dict[str, Any]) -> None:
     Draft202012Validator(schema, format_checker=FormatChecker(["date"])).validate(answer)
 
 
-def test_a_shorter_invoice_leaves_its_slots_empty_and_a_longer_one_says_so(
-    example: SimpleNamespace, schema: dict[str, Any]
-) -> None:
+def test_unused_slots_are_empty_and_a_longer_invoice_says_so(example: SimpleNamespace, schema: dict[str, Any]) -> None:
     """
-    What is not on the paper is empty or 0, never absent; the thirteenth line is counted though it has no slot.
+    Missing values are empty or 0, never absent; the thirteenth line counts although it has no slot.
     """
     sample, validator = example.sample.SAMPLE, Draft202012Validator(schema)
     short = example.fields.answer(replace(sample, lines=sample.lines[:1]))
@@ -223,9 +221,9 @@ def test_a_shorter_invoice_leaves_its_slots_empty_and_a_longer_one_says_so(
 # The files, held to each other.
 
 
-def test_the_committed_pdf_is_what_the_script_makes(example: SimpleNamespace, pdf: bytes) -> None:
+def test_the_committed_pdf_is_up_to_date(example: SimpleNamespace, pdf: bytes) -> None:
     """
-    The same words always, and the same bytes where fpdf2 is the one that made the committed file.
+    The same text always, and the same bytes with the same version of fpdf2.
     """
     fresh = example.layout.render(example.sample.SAMPLE)
 
@@ -286,7 +284,7 @@ def test_each_line_on_the_paper_is_the_answers(
 
 def test_the_paper_has_two_pages_and_lines_on_both(answer: dict[str, Any], pdf: bytes) -> None:
     """
-    The list turns the page and carries its sum over.
+    The list continues on the next page with its sum carried over.
     """
     text = printed(pdf)
     turn = text.index("Overført fra side 1")
@@ -296,16 +294,14 @@ def test_the_paper_has_two_pages_and_lines_on_both(answer: dict[str, Any], pdf: 
     assert text.index(answer["linje1Beskrivelse"]) < turn < text.index(answer["linje12Beskrivelse"])
 
 
-def test_schema_and_answer_are_what_the_script_makes(example: SimpleNamespace) -> None:
+def test_the_committed_schema_and_answer_are_up_to_date(example: SimpleNamespace) -> None:
     files = example.make_invoice.make(example.sample.SAMPLE)
 
     for name in ("schema.json", "answer.json"):
         assert (EXAMPLE / name).read_bytes() == files[EXAMPLE / name]
 
 
-def test_the_request_is_what_the_script_makes_around_the_committed_pdf(
-    example: SimpleNamespace, schema: dict[str, Any], pdf: bytes
-) -> None:
+def test_the_committed_request_is_up_to_date(example: SimpleNamespace, schema: dict[str, Any], pdf: bytes) -> None:
     request = json.loads((EXAMPLE / "request.json").read_bytes())
     [file] = request["files"]
 
@@ -315,9 +311,9 @@ def test_the_request_is_what_the_script_makes_around_the_committed_pdf(
     assert "webhookUrl" not in request
 
 
-def test_the_package_carries_the_same_request() -> None:
+def test_the_package_contains_the_same_request() -> None:
     """
-    What `claude-relay demo` sends from a wheel is the request of the checkout; each caller gets a copy of its own.
+    `claude-relay demo` sends the same request from a wheel; each caller gets its own copy.
     """
     committed = json.loads((EXAMPLE / "request.json").read_bytes())
     faktura_request()["prompt"] = "changed"
@@ -325,7 +321,7 @@ def test_the_package_carries_the_same_request() -> None:
     assert committed == faktura_request()
 
 
-def test_the_readme_shows_what_is_so(answer: dict[str, Any], schema: dict[str, Any]) -> None:
+def test_the_example_readme_is_correct(answer: dict[str, Any], schema: dict[str, Any]) -> None:
     """
     The values it quotes, and the number of nullable fields.
     """

@@ -1,4 +1,4 @@
-"""examples/faktura/send.sh, as a newcomer runs it, against a server that notes what arrives."""
+"""examples/faktura/send.sh, run against a server that records requests."""
 
 import json
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class NotingServer(HTTPServer):
-    """Answers every POST with one status and keeps what came."""
+    """Answers every POST with one status and records the requests."""
 
     status = 202
     body: dict[str, Any]
@@ -58,7 +58,7 @@ def relay() -> Iterator[NotingServer]:
 
 
 def send(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the script with nothing but these settings around it."""
+    """Run the script with only these environment variables."""
     surroundings = {"PATH": os.environ["PATH"], "NO_PROXY": "*", **env}
     return subprocess.run([str(SCRIPT), *args], env=surroundings, capture_output=True, text=True, timeout=60)
 
@@ -67,7 +67,7 @@ def url(relay: NotingServer) -> str:
     return f"http://127.0.0.1:{relay.server_port}"
 
 
-def test_it_posts_the_request_with_the_address_for_the_answer(relay: NotingServer) -> None:
+def test_it_posts_the_request_with_the_webhook_url(relay: NotingServer) -> None:
     done = send(WEBHOOK, RELAY_URL=url(relay) + "/", API_SECRET_KEY="k'$`€y")
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -78,7 +78,7 @@ def test_it_posts_the_request_with_the_address_for_the_answer(relay: NotingServe
 
 
 @pytest.mark.parametrize(("status", "code"), [(400, 65), (403, 4), (429, 75), (503, 75), (500, 1)])
-def test_a_refusal_shows_the_relays_words_and_has_its_own_exit_code(
+def test_a_refusal_shows_the_relays_message_and_has_its_own_exit_code(
     relay: NotingServer, status: int, code: int
 ) -> None:
     relay.status = status
@@ -88,7 +88,7 @@ def test_a_refusal_shows_the_relays_words_and_has_its_own_exit_code(
     assert "said the relay" in done.stderr and f"HTTP {status}" in done.stderr
 
 
-def test_no_relay_says_where_it_looked() -> None:
+def test_without_a_relay_the_error_names_its_url() -> None:
     done = send(WEBHOOK, RELAY_URL="http://127.0.0.1:1", RELAY_API_KEY="key")
 
     assert done.returncode == 69
@@ -98,21 +98,21 @@ def test_no_relay_says_where_it_looked() -> None:
 @pytest.mark.parametrize(
     ("args", "code", "word"),
     [
-        ((), 2, "Where should the answer go?"),
+        ((), 2, "WEBHOOK_URL is required"),
         (("hook.example",), 2, "must begin with http"),
-        ((WEBHOOK, "more"), 2, "one address was expected"),
+        ((WEBHOOK, "more"), 2, "expected one URL"),
         (('https://hook.example/"',), 2, "a quote"),
         ((WEBHOOK,), 4, "no key"),
     ],
 )
-def test_what_is_missing_is_named_before_anything_is_sent(args: tuple[str, ...], code: int, word: str) -> None:
+def test_missing_input_is_reported_before_anything_is_sent(args: tuple[str, ...], code: int, word: str) -> None:
     done = send(*args)
 
     assert (done.returncode, done.stdout) == (code, "")
     assert word in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_help_says_how() -> None:
+def test_help_shows_the_usage() -> None:
     done = send("--help")
 
     assert done.returncode == 0

@@ -14,7 +14,7 @@ MOMENTS = st.integers(0, 2**41).map(lambda millis: millis / 1000)
 
 
 @given(MOMENTS, st.binary(min_size=10, max_size=10))
-def test_a_request_id_of_ours_is_a_uuid_of_version_7(now: float, entropy: bytes) -> None:
+def test_a_generated_request_id_is_a_uuid7(now: float, entropy: bytes) -> None:
     """As RFC 9562 draws it: 48 bits of milliseconds first, then version, variant and randomness."""
     read = uuid.UUID(text := uuid7(now, entropy))
 

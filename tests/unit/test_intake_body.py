@@ -1,20 +1,20 @@
-"""The submit body: every field's type and limits, the forgiving readings, and all problems at once."""
+"""The submit body: types and limits of every field, lenient values, and all problems at once."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_relay.core.intake import NOT_YET, parse, parse_options
+from claude_relay.core.intake import parse, parse_options
 from claude_relay.core.intake.body import FIELDS
 from claude_relay.core.intake.options import OPTIONS
 from claude_relay.core.jobs.job import OnInterrupt, Retain
 from claude_relay.errors import InvalidRequest
-from tests.support.intake import NOW, PDF, defaults, everything, refused, taken
+from tests.support.intake import NOW, PDF, accepted, an_intake_context, refused
 
 
 def test_a_prompt_alone_is_enough():
     """Everything else has a default."""
-    submission = taken({"prompt": "Hei på deg"})
+    submission = accepted({"prompt": "Hei på deg"})
 
     assert submission.request == {
         "prompt": "Hei på deg",
@@ -26,9 +26,9 @@ def test_a_prompt_alone_is_enough():
     assert (submission.prompt_length, submission.warnings) == (10, ())
 
 
-def test_every_field_finds_its_place():
-    """Nothing that was asked for is lost on the way in."""
-    submission = taken(
+def test_every_field_is_read():
+    """No value of the request is lost."""
+    submission = accepted(
         {
             "prompt": "Les fakturaen",
             "webhookUrl": "https://hook.eu1.make.com/abc?x=1",
@@ -56,7 +56,7 @@ def test_every_field_finds_its_place():
             "onInterrupt": "hold",
             "retain": "metadata",
         },
-        told=everything(),
+        context=an_intake_context(),
     )
 
     assert submission.request == {
@@ -85,7 +85,7 @@ def test_every_field_finds_its_place():
 
 
 @pytest.mark.parametrize("body", [None, [], [{"prompt": "x"}], "prompt", 3, True])
-def test_a_body_that_is_no_object_says_what_it_should_be(body):
+def test_a_body_must_be_an_object(body):
     assert "must be an object" in refused(body)["body"]
 
 
@@ -93,21 +93,21 @@ def test_a_body_that_is_no_object_says_what_it_should_be(body):
     ("prompt", "words"),
     [(None, "is required"), ("", "is required"), (" \n\t", "only white space"), (42, "a number"), (["x"], "a list")],
 )
-def test_a_prompt_is_a_text_with_something_in_it(prompt, words):
+def test_a_prompt_is_a_string_that_is_not_blank(prompt, words):
     assert words in refused({"prompt": prompt})["prompt"]
 
 
 @pytest.mark.parametrize("empty", ["", " ", None, [], {}])
 @pytest.mark.parametrize("name", [name for name in FIELDS if name != "prompt"])
-def test_an_empty_field_is_an_absent_one(name, empty):
-    """Make sends what was left blank as "" or null."""
-    assert taken({"prompt": "Hei", name: empty}) == taken({"prompt": "Hei"})
+def test_an_empty_field_counts_as_absent(name, empty):
+    """Make sends blank fields as "" or null."""
+    assert accepted({"prompt": "Hei", name: empty}) == accepted({"prompt": "Hei"})
 
 
 @pytest.mark.parametrize("empty", ["", None, [], {}])
 @pytest.mark.parametrize("name", OPTIONS)
-def test_an_empty_option_is_an_absent_one(name, empty):
-    assert taken({"options": {name: empty}}) == taken({})
+def test_an_empty_option_counts_as_absent(name, empty):
+    assert accepted({"options": {name: empty}}) == accepted({})
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_an_empty_option_is_an_absent_one(name, empty):
         ({"retain": False}, "retain"),
     ],
 )
-def test_a_field_of_the_wrong_kind_or_past_its_limit_is_named(body, field):
-    assert list(refused(body, told=everything())) == [field]
+def test_a_field_of_a_wrong_type_or_beyond_its_limit_is_refused(body, field):
+    assert list(refused(body, context=an_intake_context())) == [field]
 
 
 @pytest.mark.parametrize(
@@ -160,15 +160,15 @@ def test_a_field_of_the_wrong_kind_or_past_its_limit_is_named(body, field):
         ("retain", "full, metadata"),
     ],
 )
-def test_a_wrong_word_is_answered_with_the_right_ones(name, words):
+def test_an_invalid_word_is_refused_with_the_valid_ones(name, words):
     problem = refused({name: "whatever"})[name]
 
     assert words in problem and "whatever" in problem
 
 
 def test_limits_are_inclusive():
-    """What stands in the contract's table is still taken."""
-    submission = taken(
+    """The limits in the contract's table are accepted."""
+    submission = accepted(
         {"requestId": "a" * 128, "group": "g" * 64, "priority": 0, "metadata": {"k": "x" * (16 * 1024 - 8)}}
     )
 
@@ -177,8 +177,8 @@ def test_limits_are_inclusive():
     assert "metadata" in refused({"metadata": {"k": "å" * (8 * 1024)}})
 
 
-def test_all_problems_come_at_once():
-    """One round trip to mend a body, not seven."""
+def test_all_problems_are_reported_at_once():
+    """One round trip is enough to fix a body."""
     body = {
         "prompt": 3,
         "webhookUrl": "ftp://x",
@@ -204,43 +204,43 @@ def test_all_problems_come_at_once():
     }
 
 
-def test_a_body_with_a_million_faults_is_answered_shortly():
-    """The list is for a person."""
+def test_a_body_with_a_million_faults_gets_a_short_reply():
+    """The list of problems is for people."""
     turns = [{"role": "nobody", "content": ""}] * 10_000
 
     assert len(refused({"messages": turns})) <= 100
-    assert len(taken({f"field {index}": 1 for index in range(10_000)}).warnings) <= 21
+    assert len(accepted({f"field {index}": 1 for index in range(10_000)}).warnings) <= 21
 
 
 @pytest.mark.parametrize(("text", "number"), [("4096", 4096), (" 100 ", 100), ("1e3", 1000), ("4096.0", 4096)])
-def test_a_number_in_quotes_is_taken_with_a_warning(text, number):
-    submission = taken({"options": {"maxTokens": text}})
+def test_a_number_in_quotes_is_accepted_with_a_warning(text, number):
+    submission = accepted({"options": {"maxTokens": text}})
 
     assert submission.request["options"]["maxTokens"] == number
     assert ["options.maxTokens" in warning for warning in submission.warnings] == [True]
 
 
-def test_a_forms_numbers_are_taken_without_one():
-    """A form cannot write them otherwise."""
-    submission = taken({"priority": "60", "options": {"maxTokens": "100"}}, form=True)
+def test_a_forms_numbers_are_accepted_without_a_warning():
+    """A form has no other way to write them."""
+    submission = accepted({"priority": "60", "options": {"maxTokens": "100"}}, form=True)
 
     assert (submission.priority, submission.warnings) == (60.0, ())
 
 
 @pytest.mark.parametrize("value", ["0,5", "4 096", "٤٠٩٦", "1_000", "0x10", "inf", "nan", "1e999", "9" * 5000])
-def test_what_is_no_number_is_none_in_quotes_either(value):
+def test_an_invalid_number_in_quotes_is_refused(value):
     assert "must be a number from 0 to 86400" in refused({"priority": value})["priority"]
 
 
 def test_an_unknown_field_is_ignored_with_a_warning():
-    submission = taken({"colour": "red", "options": {"top_p": 1}})
+    submission = accepted({"colour": "red", "options": {"top_p": 1}})
 
     assert [warning.split()[0] for warning in submission.warnings] == ["options.top_p", "colour"]
 
 
-def test_a_field_in_the_wrong_place_is_told_where_it_belongs():
+def test_a_field_in_the_wrong_place_gets_a_warning_with_the_right_one():
     """Beside the prompt the seed ignored it, so a refusal would break scenarios that work."""
-    submission = taken({"model": "smart", "max_tokens": 5, "options": {"webhookUrl": "https://a.example"}})
+    submission = accepted({"model": "smart", "max_tokens": 5, "options": {"webhookUrl": "https://a.example"}})
 
     assert submission.model == "claude-sonnet-5-5"
     assert "options.webhookUrl was ignored: it is only read as webhookUrl" in submission.warnings[0]
@@ -260,59 +260,32 @@ def test_a_field_in_the_wrong_place_is_told_where_it_belongs():
         ({"files": [{"data": PDF, "media_type": "x"}]}, "files[0].media_type", "files[0].mediaType"),
     ],
 )
-def test_a_misspelt_field_is_refused_and_both_names_given(body, slip, meant):
+def test_a_misspelt_field_is_refused_with_both_names(body, slip, meant):
     """A webhookURL that was silently ignored would be an answer that never arrives."""
     assert f"did you mean {meant}?" in refused(body)[slip]
 
 
-@pytest.mark.parametrize(
-    ("body", "field"),
-    [
-        ({"continueFrom": "r-1"}, "continueFrom"),
-        ({"files": [{"url": "https://a.example/a.pdf"}]}, "files[0].url"),
-        ({"files": [{"fileId": "file_1"}]}, "files[0].fileId"),
-        ({"mode": "batch"}, "mode"),
-        ({"mode": "auto"}, "mode"),
-        ({"needBy": "2h"}, "needBy"),
-        ({"maxCostUsd": 1}, "maxCostUsd"),
-    ],
-)
-def test_what_is_not_built_yet_is_said_and_never_ignored(body, field):
-    assert "is not available in this version" in refused(body, told=defaults(not_yet=FIRST))[field]
-    assert taken(body, told=everything())
-
-
-FIRST = dict.fromkeys(
-    ("continueFrom", "files[].url", "files[].fileId", "mode: batch", "mode: auto", "needBy", "maxCostUsd"), "later"
-)
-
-
-def test_what_is_missing_is_among_what_can_be_missing():
-    """A name that nobody asks for would open a door that does not exist."""
-    assert set(NOT_YET) <= set(FIRST)
-
-
 @pytest.mark.parametrize("place", ["prompt", "metadata", "requestId", "group"])
-def test_half_a_character_is_refused_wherever_it_stands(place):
+def test_half_a_character_is_refused_everywhere(place):
     body = {"prompt": "x", place: {"k": ["a\ud83d"]} if place == "metadata" else "a\ud83d"}
     [(field, problem)] = refused(body).items()
 
     assert field.startswith(place) and "half a character" in problem
 
 
-def test_odd_but_whole_characters_are_the_prompts_own_affair():
+def test_unusual_but_valid_characters_are_accepted_in_a_prompt():
     """Control characters are refused only where they would break something."""
-    assert taken({"prompt": "a\x00b\x1b[0m\u2028\ufffe"}).request["prompt"] == "a\x00b\x1b[0m\u2028\ufffe"
+    assert accepted({"prompt": "a\x00b\x1b[0m\u2028\ufffe"}).request["prompt"] == "a\x00b\x1b[0m\u2028\ufffe"
 
 
-def test_options_alone_are_read_by_the_same_rules():
+def test_options_alone_follow_the_same_rules():
     """For a retry."""
-    read, warnings = parse_options({"model": "claude-2.1", "maxTokens": "5"}, now=NOW, defaults=defaults())
+    read, warnings = parse_options({"model": "claude-2.1", "maxTokens": "5"}, now=NOW, context=an_intake_context())
 
     assert read == {"model": "claude-sonnet-5-5", "maxTokens": 5}
     assert len(warnings) == 2
     with pytest.raises(InvalidRequest, match=r"options\.effort must be one of"):
-        parse_options({"effort": "?"}, now=NOW, defaults=defaults())
+        parse_options({"effort": "?"}, now=NOW, context=an_intake_context())
 
 
 JSON = st.recursive(
@@ -330,9 +303,9 @@ NEAR = st.recursive(
 
 @given(body=NEAR, key=st.none() | st.text(max_size=10), form=st.booleans())
 def test_any_value_is_a_submission_or_a_refusal(body, key, form):
-    """There is no third way out."""
+    """There is no other outcome."""
     try:
-        parse(body, now=NOW, defaults=everything(), idempotency_key=key, form=form)
+        parse(body, now=NOW, context=an_intake_context(), idempotency_key=key, form=form)
     except InvalidRequest as exc:
         assert exc.problems and all(problem.field and problem.problem for problem in exc.problems)
 
@@ -340,12 +313,12 @@ def test_any_value_is_a_submission_or_a_refusal(body, key, form):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"needBy": "2h"}, "needBy is only read with mode auto"),
-        ({"needBy": "2h", "mode": "batch"}, "needBy is only read with mode auto"),
+        ({"needBy": "2h"}, "needBy was ignored: it is only read with mode auto"),
+        ({"needBy": "2h", "mode": "batch"}, "needBy was ignored: it is only read with mode auto"),
         ({"mode": "auto"}, "mode auto without needBy is a batch"),
     ],
 )
-def test_a_time_that_nothing_reads_is_said(body, words):
-    [warning] = taken(body, told=everything()).warnings
+def test_an_unused_time_is_warned_about(body, words):
+    [warning] = accepted(body, context=an_intake_context()).warnings
 
     assert words in warning

@@ -1,4 +1,4 @@
-"""Files: PDFs and images, known by their first bytes."""
+"""Files: PDFs and images, detected by their first bytes."""
 
 import base64
 
@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from claude_relay.core.files.types import sniff
 from claude_relay.webhooks.url import url_problem
-from tests.support.intake import GIF, JPEG, PDF, PNG, WEBP, defaults, everything, refused, taken
+from tests.support.intake import GIF, JPEG, PDF, PNG, WEBP, accepted, an_intake_context, refused
 
 
 def files(*entries, **how):
-    return taken({"files": list(entries)}, **how).request["files"]
+    return accepted({"files": list(entries)}, **how).request["files"]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ def files(*entries, **how):
         (base64.b64encode(b"\r\njunk before it %PDF-1.4").decode(), "application/pdf"),
     ],
 )
-def test_the_type_is_told_by_the_first_bytes(data, media_type):
+def test_the_type_is_detected_by_the_first_bytes(data, media_type):
     assert files({"data": data}) == [{"data": data, "mediaType": media_type}]
 
 
@@ -44,8 +44,8 @@ def test_the_type_is_told_by_the_first_bytes(data, media_type):
         {"data": f"\n {PDF[:10]}\r\n{PDF[10:20]} {PDF[20:]}\n"},
     ],
 )
-def test_sloppy_ways_to_send_a_file_come_out_the_same(entry):
-    """Wrapped base64, data: addresses, types that say nothing."""
+def test_sloppy_ways_to_send_a_file_have_the_same_result(entry):
+    """Wrapped base64, data: URLs, unspecific types."""
     assert files(entry) == [{"data": PDF, "mediaType": "application/pdf"}]
 
 
@@ -64,12 +64,12 @@ def test_a_jpg_is_a_jpeg():
         ({"data": 5}, "files[1].data", "a number"),
         ({"data": "not base64!"}, "files[1].data", "is not base64"),
         ({"data": "JVBERi0xLjcæ"}, "files[1].data", "is not base64"),
-        ({"data": PDF[:-1]}, "files[1].data", "cut off"),
+        ({"data": PDF[:-1]}, "files[1].data", "truncated"),
         ({"data": "===="}, "files[1].data", "is not base64"),
         ({"data": PDF + "=" * 4}, "files[1].data", "is not base64"),
         ({"data": f"data:application/pdf,{PDF}"}, "files[1].data", "without base64"),
         ({"data": "data:application/pdf;base64,"}, "files[1].data", "empty file"),
-        ({"data": base64.b64encode(b"PK\x03\x04docx").decode()}, "files[1].data", "no file that Claude reads"),
+        ({"data": base64.b64encode(b"PK\x03\x04docx").decode()}, "files[1].data", "not a file that Claude reads"),
         ({"data": base64.b64encode(b"hello").decode(), "mediaType": "image/png"}, "files[1].data", "not a PNG"),
         ({"data": PDF, "mediaType": "image/png"}, "files[1].data", "is a PDF, but mediaType says image/png"),
         ({"data": f"data:image/gif;base64,{PNG}"}, "files[1].data", "is a PNG image, but mediaType says image/gif"),
@@ -83,33 +83,33 @@ def test_a_jpg_is_a_jpeg():
         ({"fileId": "a/b"}, "files[1].fileId", "id of a stored file"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named_by_its_number(entry, field, words):
-    told = everything(check_url=lambda url: "is a private address" if "10.0.0.1" in url else url_problem(url))
-    [(named, problem)] = refused({"files": [{"data": PDF}, entry]}, told=told).items()
+def test_an_invalid_file_is_refused_by_its_index(entry, field, words):
+    context = an_intake_context(check_url=lambda url: "is a private address" if "10.0.0.1" in url else url_problem(url))
+    [(named, problem)] = refused({"files": [{"data": PDF}, entry]}, context=context).items()
 
     assert named == field and words in problem
 
 
-def test_twenty_files_are_taken_and_no_more():
+def test_more_than_twenty_files_are_refused():
     assert len(files(*[{"data": PDF}] * 20)) == 20
-    assert "at most 20" in refused({"files": [{"data": PDF}] * 21})["files"]
+    assert "maximum is 20" in refused({"files": [{"data": PDF}] * 21})["files"]
 
 
-def test_addresses_and_ids_are_kept_for_the_version_that_fetches_them():
+def test_urls_and_file_ids_are_kept():
     entries = [{"url": "https://a.example/f.pdf", "name": "f.pdf"}, {"fileId": "file_011C", "mediaType": "image/png"}]
 
-    assert files(*entries, told=everything()) == entries
+    assert files(*entries, context=an_intake_context()) == entries
 
 
-def test_a_plus_that_a_form_swallowed_is_noticed():
-    """Taking the spaces out, as is right for JSON, would send on a file that is silently broken."""
+def test_a_plus_that_a_form_decoded_to_a_space_is_reported():
+    """Removing the spaces, as for JSON, would silently pass on a broken file."""
     problem = refused({"files": [{"data": PDF[:8] + " " + PDF[8:]}]}, form=True)["files[0].data"]
 
     assert "%2B" in problem
 
 
 def test_an_unknown_field_of_a_file_is_ignored_with_a_warning():
-    submission = taken({"files": [{"data": PDF, "pages": 3}]}, told=defaults())
+    submission = accepted({"files": [{"data": PDF, "pages": 3}]}, context=an_intake_context())
 
     assert submission.warnings == ("files[0].pages is not a known field and was ignored",)
     assert submission.request["files"] == [{"data": PDF, "mediaType": "application/pdf"}]

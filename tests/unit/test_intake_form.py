@@ -1,4 +1,4 @@
-"""Form posts: the same body, spelled as names and texts."""
+"""Form posts: the same body as names and values."""
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ def refusal(*pairs):
         ([("unheard", "of")], {"unheard": "of"}),
     ],
 )
-def test_names_spell_the_body(pairs, body):
+def test_names_describe_the_body(pairs, body):
     assert from_form(pairs) == body
 
 
@@ -50,20 +50,20 @@ def test_names_spell_the_body(pairs, body):
     [
         ([("prompt", "a"), ("prompt", "b")], "prompt", "twice"),
         ([("options.model", "a"), ("options[model]", "b")], "options[model]", "twice"),
-        ([("metadata", '{"a": 1}'), ("metadata.a", "1")], "metadata.a", "whole and in parts"),
-        ([("options.model", "a"), ("options", "{}")], "options", "whole and in parts"),
-        ([("prompt", "a"), ("prompt.b", "c")], "prompt.b", "whole and in parts"),
+        ([("metadata", '{"a": 1}'), ("metadata.a", "1")], "metadata.a", "as one value and in parts"),
+        ([("options.model", "a"), ("options", "{}")], "options", "as one value and in parts"),
+        ([("prompt", "a"), ("prompt.b", "c")], "prompt.b", "as one value and in parts"),
         ([("metadata", "k=v")], "metadata", "not valid JSON"),
         ([("messages", '[{"role": "user", "role": "user"}]')], "messages", "“role” twice"),
         ([("options.outputSchema", '{"a": "b\nc"}')], "options.outputSchema", "line 1, column 9"),
         ([("files", "[" * 200 + "]" * 200)], "files", "nested too deeply"),
-        ([("", "x")], "body", "not the name of a field"),
-        ([("[0]", "x")], "[0]", "not the name of a field"),
-        ([(".".join("a" * 9), "x")], "a.a.a.a.a.a.a.a.a", "not the name of a field"),
-        ([("a." * 300, "x")], None, "not the name of a field"),
+        ([("", "x")], "body", "not a field name"),
+        ([("[0]", "x")], "[0]", "not a field name"),
+        ([(".".join("a" * 9), "x")], "a.a.a.a.a.a.a.a.a", "not a field name"),
+        ([("a." * 300, "x")], None, "not a field name"),
     ],
 )
-def test_what_contradicts_itself_is_named(pairs, field, words):
+def test_contradictory_pairs_are_refused(pairs, field, words):
     problem = refusal(*pairs)
 
     assert words in problem.problem and field in (problem.field, None)
@@ -76,7 +76,7 @@ NAMES = st.text(max_size=8) | st.sampled_from(
 
 @given(st.lists(st.tuples(NAMES, st.text(max_size=10) | st.sampled_from(["{}", "[1]", "{", "\udc80"])), max_size=8))
 def test_any_pairs_are_a_body_or_a_refusal(pairs):
-    """There is no third way out."""
+    """There is no other outcome."""
     try:
         body = from_form(pairs)
     except InvalidRequest as exc:

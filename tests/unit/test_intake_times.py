@@ -1,4 +1,4 @@
-"""Points in time: RFC 3339 with an offset, or a length of time from now."""
+"""Times: RFC 3339 with an offset, or a duration from now."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.intake.times import rfc_3339
-from tests.support.intake import NOW, everything, refused, taken
+from tests.support.intake import NOW, accepted, an_intake_context, refused
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from tests.support.intake import NOW, everything, refused, taken
         ("2026-12-31T23:59:60Z", 40 * 86_400),
     ],
 )
-def test_rfc_3339_is_read(text, after):
-    """A leap second is the first second of the next day."""
+def test_rfc_3339_is_parsed(text, after):
+    """A leap second becomes the first second of the next day."""
     assert rfc_3339(text) - NOW == pytest.approx(after, abs=1e-6)
 
 
@@ -36,15 +36,15 @@ def test_rfc_3339_is_read(text, after):
         ("2026-11-22T00:00Z", "such as"),
         ("22.11.2026", "such as"),
         ("tomorrow", "such as"),
-        ("2026-02-30T00:00:00Z", "exists"),
-        ("2026-11-22T24:00:00Z", "exists"),
-        ("2026-11-22T00:00:61Z", "exists"),
-        ("2026-11-22T00:00:00+24:00", "exists"),
-        ("0000-01-01T00:00:00Z", "exists"),
+        ("2026-02-30T00:00:00Z", "existing"),
+        ("2026-11-22T24:00:00Z", "existing"),
+        ("2026-11-22T00:00:61Z", "existing"),
+        ("2026-11-22T00:00:00+24:00", "existing"),
+        ("0000-01-01T00:00:00Z", "existing"),
         ("٢٠٢٦-11-22T00:00:00Z", "such as"),
     ],
 )
-def test_what_is_no_time_is_refused_in_words(text, words):
+def test_an_invalid_time_is_refused_with_the_problem(text, words):
     with pytest.raises(ValueError, match=words):
         rfc_3339(text)
 
@@ -53,7 +53,7 @@ def test_what_is_no_time_is_refused_in_words(text, words):
     st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)),
     st.integers(min_value=-1439, max_value=1439),
 )
-def test_it_reads_what_the_standard_library_writes(moment, minutes):
+def test_isoformat_of_the_standard_library_is_parsed(moment, minutes):
     aware = moment.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)))
 
     assert rfc_3339(aware.isoformat()) == (aware - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()
@@ -69,14 +69,14 @@ def test_it_reads_what_the_standard_library_writes(moment, minutes):
         ({"delay": "366d"}, NOW + 366 * 86_400),
     ],
 )
-def test_a_job_may_be_told_to_wait(body, at):
-    submission = taken(body)
+def test_a_job_may_have_a_later_start(body, at):
+    submission = accepted(body)
 
     assert (submission.run_at, submission.warnings) == (at, ())
 
 
-def test_a_start_in_the_past_is_now_and_says_so():
-    submission = taken({"runAt": "2020-01-01T00:00:00Z"})
+def test_a_start_in_the_past_means_now_with_a_warning():
+    submission = accepted({"runAt": "2020-01-01T00:00:00Z"})
 
     assert submission.run_at == NOW
     assert "runAt is in the past" in submission.warnings[0]
@@ -85,36 +85,36 @@ def test_a_start_in_the_past_is_now_and_says_so():
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
-        ({"runAt": "2026-11-22T01:00:00Z", "delay": "10m"}, "delay", "cannot stand beside runAt"),
-        ({"runAt": "10m"}, "runAt", "goes into delay"),
+        ({"runAt": "2026-11-22T01:00:00Z", "delay": "10m"}, "delay", "cannot be combined with runAt"),
+        ({"runAt": "10m"}, "runAt", "use delay"),
         ({"runAt": "soon"}, "runAt", "such as"),
         ({"runAt": "2026-11-22T01:00:00"}, "runAt", "time zone"),
-        ({"delay": "2026-11-22T01:00:00Z"}, "delay", "goes into runAt"),
+        ({"delay": "2026-11-22T01:00:00Z"}, "delay", "use runAt"),
         ({"delay": "600"}, "delay", "unit"),
         ({"delay": "-10m"}, "delay", "such as"),
         ({"delay": "367d"}, "delay", "366 days"),
         ({"runAt": "2206-11-22T01:00:00Z"}, "runAt", "366 days"),
-        ({"deadline": "2026-11-21T23:59:59Z"}, "deadline", "ahead of now"),
-        ({"deadline": "0"}, "deadline", "ahead of now"),
+        ({"deadline": "2026-11-21T23:59:59Z"}, "deadline", "in the past"),
+        ({"deadline": "0"}, "deadline", "in the past"),
         ({"deadline": "soon"}, "deadline", "such as"),
         ({"deadline": "999d"}, "deadline", "366 days"),
-        ({"deadline": "10m", "delay": "10m"}, "deadline", "before the job may start"),
-        ({"needBy": "2026-01-01T00:00:00Z"}, "needBy", "ahead of now"),
+        ({"deadline": "10m", "delay": "10m"}, "deadline", "before the start of the job"),
+        ({"needBy": "2026-01-01T00:00:00Z"}, "needBy", "in the past"),
     ],
 )
-def test_a_time_that_makes_no_sense_is_refused_in_words(body, field, words):
-    [(named, problem)] = refused(body, told=everything()).items()
+def test_an_impossible_time_is_refused_with_the_problem(body, field, words):
+    [(named, problem)] = refused(body, context=an_intake_context()).items()
 
     assert named == field and words in problem
 
 
 @pytest.mark.parametrize(("text", "at"), [("30m", NOW + 1800), ("2026-11-23T00:00:00Z", NOW + 86_400)])
-def test_a_deadline_is_a_time_or_a_length_of_time(text, at):
-    submission = taken({"deadline": text, "needBy": text}, told=everything())
+def test_a_deadline_is_a_timestamp_or_a_duration(text, at):
+    submission = accepted({"deadline": text, "needBy": text}, context=an_intake_context())
 
     assert (submission.deadline_at, submission.need_by) == (at, at)
 
 
-def test_without_a_deadline_there_is_none_that_was_asked_for():
-    """The default one stands still while the job cannot run, so it is not a time of the caller's."""
-    assert taken({}).deadline_at is None
+def test_without_a_deadline_the_submission_has_none():
+    """The default deadline is extended while the job cannot run, so it is not part of the submission."""
+    assert accepted({}).deadline_at is None

@@ -1,4 +1,4 @@
-"""Webhook URLs and headers."""
+"""URLs and headers of callbacks."""
 
 import pytest
 from hypothesis import given
@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from claude_relay.core.intake.webhook import RESERVED
 from claude_relay.webhooks.allowlist import PrivateAllowlist
 from claude_relay.webhooks.ssrf_guard import literal_problem
-from tests.support.intake import defaults, refused, taken
+from tests.support.intake import accepted, an_intake_context, refused
 from tests.support.webhook_urls import REFUSED
 
 #: An empty field is not given, and half a character is refused in any field.
 URLS = [(url, words) for url, words in REFUSED if url and "\ud800" not in url]
-GUARDED = defaults(check_url=lambda url: literal_problem(url, PrivateAllowlist()))
+GUARDED = an_intake_context(check_url=lambda url: literal_problem(url, PrivateAllowlist()))
 
 
 @pytest.mark.parametrize(
@@ -29,13 +29,13 @@ GUARDED = defaults(check_url=lambda url: literal_problem(url, PrivateAllowlist()
     ],
 )
 def test_a_valid_url_is_kept_as_written(url):
-    assert taken({"webhookUrl": url}, told=GUARDED).webhook_url == url
+    assert accepted({"webhookUrl": url}, context=GUARDED).webhook_url == url
 
 
 @pytest.mark.parametrize(("url", "words"), URLS, ids=lambda value: ascii(value)[:60])
 def test_an_invalid_url_is_refused_with_its_problem(url, words):
     for field in ("webhookUrl", "failureWebhookUrl"):
-        problem = refused({field: url}, told=GUARDED)[field]
+        problem = refused({field: url}, context=GUARDED)[field]
         assert any(part in problem for part in words.split("|")), problem
 
 
@@ -55,16 +55,16 @@ def test_each_url_is_checked_once():
         return "must not be a private address" if "10.0.0.1" in url else None
 
     body = {"webhookUrl": "http://10.0.0.1/", "failureWebhookUrl": "nonsense"}
-    problems = refused(body, told=defaults(check_url=check))
+    problems = refused(body, context=an_intake_context(check_url=check))
 
     assert problems == {"webhookUrl": "must not be a private address"}
     assert checked == ["http://10.0.0.1/", "nonsense"]
 
 
-def test_headers_are_kept_by_their_names():
+def test_headers_keep_their_names():
     headers = {"x-make-apikey": " key ", "Authorization": "Bearer é", "X-Empty": "", "x-null": None}
 
-    assert taken({"webhookHeaders": headers}).webhook_headers == {
+    assert accepted({"webhookHeaders": headers}).webhook_headers == {
         "x-make-apikey": "key",
         "Authorization": "Bearer é",
     }
@@ -96,23 +96,23 @@ def test_a_reserved_header_is_refused_with_the_reason(name):
         ("x-a", ["v"], "a list"),
     ],
 )
-def test_a_header_that_would_break_something_is_refused(name, value, words):
+def test_an_invalid_header_is_refused(name, value, words):
     [(field, problem)] = refused({"webhookHeaders": {name: value}}).items()
 
     assert field.startswith("webhookHeaders.") and words in problem
 
 
 def test_a_headers_value_is_never_shown():
-    """It is a key as often as not."""
+    """It is often a key."""
     assert "s3cret" not in str(refused({"webhookHeaders": {"x-a": "s3cret\n", "x-b": "s3cret日"}}))
 
 
-def test_ten_headers_are_taken_and_no_more():
+def test_more_than_ten_headers_are_refused():
     ten = {f"x-{number}": "v" for number in range(10)}
 
-    assert len(taken({"webhookHeaders": ten}).webhook_headers) == 10
-    assert "at most 10" in refused({"webhookHeaders": {**ten, "x-10": "v"}})["webhookHeaders"]
+    assert len(accepted({"webhookHeaders": ten}).webhook_headers) == 10
+    assert "maximum is 10" in refused({"webhookHeaders": {**ten, "x-10": "v"}})["webhookHeaders"]
 
 
-def test_one_header_in_two_spellings_is_a_problem():
-    assert "twice" in refused({"webhookHeaders": {"X-Key": "1", "x-key": "2"}})["webhookHeaders.x-key"]
+def test_a_duplicate_header_is_refused():
+    assert "duplicate" in refused({"webhookHeaders": {"X-Key": "1", "x-key": "2"}})["webhookHeaders.x-key"]

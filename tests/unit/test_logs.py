@@ -1,4 +1,4 @@
-"""Logs: one event a line, no secrets in them, and nobody hurt by them."""
+"""Logs: one event per line, no secrets, and no errors from logging."""
 
 import io
 import json
@@ -35,7 +35,7 @@ SETTINGS = Settings(
 
 @pytest.fixture(autouse=True)
 def root():
-    """The root logger as it was, afterwards."""
+    """The root logger, restored afterwards."""
     root = logging.getLogger()
     level, hook = root.level, threading.excepthook
     yield root
@@ -55,7 +55,7 @@ def events(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_an_event_is_one_json_line_with_the_seeds_keys(capsys):
+def test_an_event_is_one_json_line_with_the_node_services_keys(capsys):
     logs.setup(SETTINGS, "claude-relay-api")
     log.info("job %s", "accepted", extra={"requestId": "550e", "usage": {"input_tokens": 15}})
 
@@ -71,7 +71,7 @@ def test_an_event_is_one_json_line_with_the_seeds_keys(capsys):
     }
 
 
-def test_an_extra_cannot_pose_as_one_of_our_keys(capsys):
+def test_an_extra_cannot_replace_a_standard_key(capsys):
     logs.setup(SETTINGS, "api")
     log.info("hello", extra={"level": "error", "service": "other"})
 
@@ -79,16 +79,16 @@ def test_an_extra_cannot_pose_as_one_of_our_keys(capsys):
     assert (event["level"], event["service"], event["level_"]) == ("info", "api", "error")
 
 
-@pytest.mark.parametrize(("level", "heard"), [("error", 1), ("warn", 2), ("info", 3), ("debug", 4)])
-def test_the_level_decides_what_is_heard(capsys, level, heard):
+@pytest.mark.parametrize(("level", "shown"), [("error", 1), ("warn", 2), ("info", 3), ("debug", 4)])
+def test_the_level_decides_which_events_are_logged(capsys, level, shown):
     logs.setup(with_(log_level=level), "api")
     for number in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
         log.log(number, "x")
 
-    assert [event["level"] for event in events(capsys.readouterr().out)] == ["debug", "info", "warn", "error"][-heard:]
+    assert [event["level"] for event in events(capsys.readouterr().out)] == ["debug", "info", "warn", "error"][-shown:]
 
 
-def test_other_peoples_chatter_is_left_out(capsys):
+def test_noisy_loggers_of_libraries_are_limited(capsys):
     logs.setup(SETTINGS, "worker")
     logging.getLogger("httpx2").info("HTTP Request: POST …")
     logging.getLogger("waitress.queue").warning("pool is full")
@@ -98,7 +98,7 @@ def test_other_peoples_chatter_is_left_out(capsys):
 
 
 @pytest.mark.parametrize("env", ["production", "development"])
-def test_secrets_are_taken_out_wherever_they_stand(capsys, tmp_path, env):
+def test_secrets_are_redacted_everywhere(capsys, tmp_path, env):
     logs.setup(Settings(**{**vars_of(SETTINGS), "env": env, "log_dir": tmp_path}), "worker")
     try:
         raise RuntimeError("refused sk-ant-api03-abc_DEF with correct-horse")
@@ -114,10 +114,10 @@ def test_secrets_are_taken_out_wherever_they_stand(capsys, tmp_path, env):
             },
         )
 
-    said = "".join(capsys.readouterr()) + (tmp_path / "combined.log").read_text() + (tmp_path / "error.log").read_text()
-    assert said.count("RuntimeError") >= 3
+    text = "".join(capsys.readouterr()) + (tmp_path / "combined.log").read_text() + (tmp_path / "error.log").read_text()
+    assert text.count("RuntimeError") >= 3
     for secret in ("sk-ant-", "correct-horse", "crk_", "batt", "staple", "whsec_"):
-        assert secret not in said
+        assert secret not in text
 
 
 def vars_of(settings):
@@ -153,7 +153,7 @@ def test_a_traceback_stays_inside_its_event(capsys):
     assert event["stack"].startswith("Traceback") and event["stack"].endswith("two\nlines")
 
 
-def test_people_get_a_line_they_can_read(capsys):
+def test_the_console_format_is_readable(capsys):
     logs.setup(with_(env="development"), "api")
     try:
         raise ValueError("no\x1b[0m")
@@ -168,7 +168,7 @@ def test_people_get_a_line_they_can_read(capsys):
     assert below[-1] == r"  | ValueError: no\x1b[0m"
 
 
-def test_what_json_cannot_carry_becomes_text(capsys):
+def test_values_that_json_cannot_represent_become_strings(capsys):
     logs.setup(SETTINGS, "api")
     loop: dict = {}
     loop["again"] = loop
@@ -178,7 +178,7 @@ def test_what_json_cannot_carry_becomes_text(capsys):
     assert (event["a"], event["b"], event["c"]) == ("nan", {"1": [2]}, "b'x'")
 
 
-def test_a_message_whose_arguments_do_not_fit_is_logged_all_the_same():
+def test_a_message_with_mismatched_arguments_is_still_logged():
     record = logging.LogRecord("claude_relay", logging.INFO, __file__, 1, "%d jobs", ("many",), None)
 
     assert json.loads(JsonFormat("api", Redactor()).format(record))["message"] == "%d jobs ('many',)"
@@ -200,7 +200,7 @@ def test_a_thread_that_dies_is_an_event(capsys):
     assert "[redacted]" in event["stack"] and err == ""
 
 
-def test_setting_up_again_replaces_what_was_there(capsys, root):
+def test_a_second_setup_replaces_the_handlers(capsys, root):
     before = len(root.handlers)
     for _ in range(3):
         logs.setup(SETTINGS, "api")
@@ -212,7 +212,7 @@ def test_setting_up_again_replaces_what_was_there(capsys, root):
 
 class TestJournal:
     def journal(self, tmp_path, monkeypatch, out):
-        """A journal of our own, that `out` goes to."""
+        """A fake journal that receives `out`."""
         door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         door.bind(str(tmp_path / "journal"))
         door.settimeout(5)
@@ -222,7 +222,7 @@ class TestJournal:
         logs.setup(with_(journal_stream=f"{status.st_dev}:{status.st_ino}"), "claude-relay-api")
         return door
 
-    def test_the_journal_has_each_event_field_by_field(self, tmp_path, monkeypatch):
+    def test_the_journal_gets_each_event_as_fields(self, tmp_path, monkeypatch):
         with (tmp_path / "out").open("w+") as out:
             door = self.journal(tmp_path, monkeypatch, out)
             log.error("job failed", extra={"requestId": "r-1", "ms": 412, "MESSAGE": "mine", "usage": {"input": 1}})
@@ -239,7 +239,7 @@ class TestJournal:
                 "USAGE": '{"input": 1}',
             }
 
-    def test_no_text_makes_fields_of_its_own_and_no_secret_goes_there(self, tmp_path, monkeypatch):
+    def test_no_value_can_add_a_journal_field_or_leak_a_secret(self, tmp_path, monkeypatch):
         with (tmp_path / "out").open("w+") as out:
             door = self.journal(tmp_path, monkeypatch, out)
             log.info("x", extra={"requestId": "a\nPRIORITY=0\nsk-ant-api03-abc_DEF"})
@@ -251,7 +251,7 @@ class TestJournal:
             assert rest[8 + length :] == b"\n"
             assert b"sk-ant" not in message
 
-    def test_an_event_too_long_for_a_datagram_is_handed_over_in_a_file(self, tmp_path, monkeypatch):
+    def test_an_event_too_long_for_a_datagram_is_sent_as_a_memory_file(self, tmp_path, monkeypatch):
         with (tmp_path / "out").open("w+") as out:
             door = self.journal(tmp_path, monkeypatch, out)
             log.info("x" * 1_000_000)
@@ -261,7 +261,7 @@ class TestJournal:
                 assert len(file.read()) > 1_000_000
 
     def test_lines_carry_their_priority_only_into_the_journal_itself(self, tmp_path, monkeypatch):
-        """Where its own door is shut."""
+        """If its native socket is not available."""
         monkeypatch.setattr(logs, "JOURNAL", str(tmp_path / "nowhere"))
         for named, expected in [("{0.st_dev}:{0.st_ino}", r"<3>\{"), ("1:2", r"\{"), ("", r"\{")]:
             with (tmp_path / "out").open("w+") as out:
@@ -289,14 +289,14 @@ class TestFiles:
         assert [event["message"] for event in events((folder / "combined.log").read_text())] == ["fine", "bad"]
         assert [event["message"] for event in events((folder / "error.log").read_text())] == ["bad"]
 
-    def test_nobody_else_may_read_them(self, tmp_path):
+    def test_log_files_are_not_world_readable(self, tmp_path):
         folder = tmp_path / "logs"
         logs.setup(with_(log_dir=folder), "api")
 
         assert stat.S_IMODE(folder.stat().st_mode) == 0o750
         assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o640}
 
-    def test_logrotate_may_move_them_away(self, tmp_path):
+    def test_logrotate_may_move_log_files(self, tmp_path):
         logs.setup(with_(log_dir=tmp_path), "api")
         log.info("before")
         (tmp_path / "combined.log").rename(tmp_path / "combined.log.1")
@@ -313,7 +313,7 @@ class TestFiles:
 
     def test_two_processes_never_mix_their_lines(self, tmp_path):
         """
-        Long lines, written by two processes at once while the file is moved away between.
+        Two processes write long lines at once while the file is moved.
         """
         program = (
             "import logging, sys\n"
@@ -354,7 +354,7 @@ class TestFiles:
 
 
 class TestTrouble:
-    def test_a_full_disk_hurts_nobody_and_shows_no_secret(self, capsys):
+    def test_a_full_disk_raises_nothing_and_leaks_no_secret(self, capsys):
         full = LineFileHandler(Path("/dev/full"), logging.Formatter())
         record = logging.makeLogRecord({"msg": "sk-ant-1", "args": ()})
         try:
@@ -366,7 +366,7 @@ class TestTrouble:
         err = capsys.readouterr().err
         assert err == "claude-relay: log lines are being lost: [Errno 28] No space left on device\n"
 
-    def test_half_a_line_is_not_continued_by_the_next(self, tmp_path, monkeypatch):
+    def test_a_partial_line_is_not_continued_by_the_next(self, tmp_path, monkeypatch):
         handler = LineFileHandler(tmp_path / "x.log", logging.Formatter("%(message)s"))
         whole = os.write
         monkeypatch.setattr(os, "write", lambda fd, line: whole(fd, line[:3]))
@@ -377,7 +377,7 @@ class TestTrouble:
 
         assert (tmp_path / "x.log").read_text() == "tor\nwhole\n"
 
-    def test_a_folder_that_vanished_is_written_again_once_it_is_back(self, tmp_path, capsys):
+    def test_a_recreated_folder_is_written_again(self, tmp_path, capsys):
         folder = tmp_path / "logs"
         folder.mkdir()
         handler = LineFileHandler(folder / "x.log", logging.Formatter("%(message)s"))
@@ -391,7 +391,7 @@ class TestTrouble:
         assert (folder / "x.log").read_text() == "found\n"
         assert "No such file" in capsys.readouterr().err
 
-    def test_a_closed_console_hurts_nobody(self, monkeypatch):
+    def test_a_closed_console_raises_nothing(self, monkeypatch):
         gone = io.StringIO()
         monkeypatch.setattr(sys, "stdout", gone)
         monkeypatch.setattr(sys, "stderr", gone)

@@ -1,4 +1,4 @@
-"""What the pages tell a reader to type, set or open is there: commands, their options, settings, files, addresses."""
+"""Commands, options, settings, files and API paths in the documentation exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from claude_relay.claude.schema import schema_problem as schema_fault
 from claude_relay.cli.main import VERBS, cli
 from claude_relay.config import OPTIONS
 from claude_relay.core.intake import parse
-from tests.support.intake import NOW, defaults
+from tests.support.intake import NOW, an_intake_context
 from tests.test_contract import OPEN_ROUTES, OPEN_VERBS
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +24,7 @@ PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README
 SETTINGS = {name for row in OPTIONS for name in (row.name, *row.aliases)}
 
 #: With this the program's answers begin; it is no verb.
-_SAID = "claude-relay sandbox (not Anthropic):"
+_OUTPUT = "claude-relay sandbox (not Anthropic):"
 
 #: A command, up to a comment, a pipe or what follows it.
 _COMMAND = re.compile(r"(?:^|[|;&$(] *|sudo (?:-\S+ \S+ )*|exec )claude-relay +([a-z][^#|;&<>()]*)")
@@ -37,13 +37,13 @@ def commands(page: str) -> Iterator[list[str]]:
         if line.lstrip().startswith("```"):
             fenced = not fenced
         code = [line] if fenced or line.startswith("    ") else re.findall(r"`([^`]+)`", line)
-        for text in (one for one in code if one != _SAID):
-            for found in _COMMAND.findall(re.split(r"\s{2,}|←", text.strip())[0]):
-                yield shlex.split(found.replace("…", "").replace("[", "").replace("]", "").replace("'", ""))
+        for text in (entry for entry in code if entry != _OUTPUT):
+            for match in _COMMAND.findall(re.split(r"\s{2,}|←", text.strip())[0]):
+                yield shlex.split(match.replace("…", "").replace("[", "").replace("]", "").replace("'", ""))
 
 
 def fault(words: list[str]) -> str | None:
-    """What of it does not exist."""
+    """The first part of the command that does not exist."""
     if words[0] in OPEN_VERBS:
         return None
     if words[0] not in VERBS:
@@ -57,14 +57,14 @@ def fault(words: list[str]) -> str | None:
             return f"{words[0]} has no {'|'.join(names)}"
         command = command.get_command(context, names[0])
     assert command is not None
-    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
-    known |= {"--help", "-h"}
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    options |= {"--help", "-h"}
 
     return next(
         (
             f"{words[0]} has no {word}"
             for word in rest
-            if word.startswith("-") and word != "-" and word.partition("=")[0] not in known
+            if word.startswith("-") and word != "-" and word.partition("=")[0] not in options
         ),
         None,
     )
@@ -79,7 +79,7 @@ def test_every_command_and_its_options_exist(name: str) -> None:
 def test_every_setting_exists(name: str) -> None:
     named = set(re.findall(r"\bRELAY_[A-Z][A-Z_]*[A-Z]\b", PAGES[name]))
 
-    assert {one for one in named if one.removesuffix("_FILE") not in SETTINGS} == set()
+    assert {entry for entry in named if entry.removesuffix("_FILE") not in SETTINGS} == set()
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -91,32 +91,32 @@ def test_every_link_to_a_file_leads_to_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_address_of_the_api_exists(name: str) -> None:
+def test_every_api_path_exists(name: str) -> None:
     there = {(method, path) for path, methods in ROUTES.items() for method in methods} | OPEN_ROUTES
     shapes = [(method, re.compile(re.sub(r"\\\{\w+\\\}", "[^/ ?`]+", re.escape(path)))) for method, path in there]
     named = re.findall(r"\b(GET|POST) (/(?:api|ack|health|metrics|openapi|dashboard)[\w/{}.-]*)", PAGES[name])
 
-    def is_there(asked: str, path: str) -> bool:
+    def path_exists(asked: str, path: str) -> bool:
         return any(asked == method and shape.fullmatch(path) for method, shape in shapes)
 
-    assert [one for one in named if not is_there(*one)] == []
+    assert [entry for entry in named if not path_exists(*entry)] == []
 
 
-def test_what_the_guide_says_to_put_into_the_body_is_taken_as_it_stands() -> None:
-    """Every field of its examples is one that the relay knows, and does what the guide says."""
+def test_the_bodies_in_the_guide_are_accepted() -> None:
+    """Every field of its examples is known and does what the guide says."""
     guide = PAGES["MAKE_SCENARIO_GUIDE.md"]
     [body] = re.findall(r'^    (\{"prompt": \{\{3\.json\}\}.*?\}\}\}\}\})$', guide, re.M | re.S)
     more = re.findall(r'`?("(?:files|metadata|webhookHeaders)": [^`\n]+?[\]}])(?:`|$)', guide, re.M)
     assert len(more) == 4  # the lock's, and again for n8n
-    whole = body.replace("{{3.json}}", '"Hei"').replace("…", "x")
-    for one in more:
-        text = f"{whole[:-1]}, {one.replace('…', 'x.example/f')}}}"
-        read = parse(json.loads(text), now=NOW, defaults=defaults(check_schema=schema_fault))
+    complete = body.replace("{{3.json}}", '"Hei"').replace("…", "x")
+    for entry in more:
+        text = f"{complete[:-1]}, {entry.replace('…', 'x.example/f')}}}"
+        read = parse(json.loads(text), now=NOW, context=an_intake_context(check_schema=schema_fault))
         assert read.warnings == ()
         assert read.request["options"]["maxTokens"] == 8000 and read.group == "faktura"
 
 
-def test_the_walk_finds_what_is_wrong() -> None:
+def test_the_check_reports_faults() -> None:
     assert [fault(words) for words in commands("`claude-relay submitt x`, `claude-relay list --dea`")] == [
         "there is no verb submitt",
         "list has no --dea",

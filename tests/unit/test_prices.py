@@ -1,4 +1,4 @@
-"""What a call cost: exact to the last fraction of a cent, and nothing at all where a price is not known."""
+"""Costs of calls: exact, and None if a price is unknown."""
 
 from datetime import date
 
@@ -58,9 +58,9 @@ def test_no_tokens_cost_nothing():
     assert shipped().cost("claude-opus-5-5", usage()) == 0.0
 
 
-def test_the_table_says_when_it_was_true_and_each_row_is_whole():
+def test_the_shipped_prices_are_dated_and_complete():
     """
-    A row that lacks a price would make answers without a cost.
+    A row without a price would make answers without a cost.
     """
     assert date.fromisoformat(shipped().dated) <= date.today()
     for model, price in shipped().models.items():
@@ -68,8 +68,8 @@ def test_the_table_says_when_it_was_true_and_each_row_is_whole():
             assert set(KINDS) == set(one), model
 
 
-def test_a_file_of_the_operators_own_is_laid_over_the_shipped_one(tmp_path):
-    """What it names replaces what came along, null takes a price away, and the date is its own."""
+def test_an_operators_file_overrides_the_shipped_prices(tmp_path):
+    """Its entries replace shipped ones, null removes a price, and the date is its own."""
     file = tmp_path / "prices.json"
     file.write_text(
         """{"dated": "2026-11-24", "each": {"web_search_requests": "0.01"}, "models": {
@@ -93,9 +93,9 @@ def test_a_file_of_the_operators_own_is_laid_over_the_shipped_one(tmp_path):
     ("text", "faults"),
     [
         ("{", ["is not JSON"]),
-        ("[]", ["must hold a JSON object"]),
+        ("[]", ["must contain a JSON object"]),
         ("{}", ['"dated" must be the day']),
-        ('{"dated": "2026-11-24", "modles": {}}', ['"modles" is not known here']),
+        ('{"dated": "2026-11-24", "modles": {}}', ['"modles" is not a known field']),
         ('{"dated": "2026-11-24", "models": []}', ['"models" must be an object']),
         (
             '{"dated": "24.11.2026", "models": {"m": {"input": "x", "outptu": 1}, "n": 1,'
@@ -130,6 +130,6 @@ def test_a_faulty_price_file_is_refused_with_a_sentence_for_each_fault(tmp_path,
         assert fault in problem and problem.startswith(f"RELAY_PRICES {file}") and problem.endswith(".")
 
 
-def test_a_price_file_that_is_not_there_is_said(tmp_path):
+def test_a_missing_price_file_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load_prices(tmp_path / "nothing.json")

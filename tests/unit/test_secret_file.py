@@ -1,4 +1,4 @@
-"""Putting another secret in a file: that line and nothing else, whole or not at all."""
+"""Replacement of a secret in a file: only that line, and atomically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAME = "RELAY_WEBHOOK_SECRET"
         (f"A=1\r\n{NAME}=old # w\r\nB=2\r\n", f"A=1\r\n{NAME}=new # w\r\nB=2\r\n"),
     ],
 )
-def test_one_setting_is_changed_and_all_else_stays(tmp_path: Path, before: str, after: str) -> None:
+def test_only_the_one_setting_is_changed(tmp_path: Path, before: str, after: str) -> None:
     file = tmp_path / ".env"
     file.write_bytes(before.encode())
     file.chmod(0o640)
@@ -55,7 +55,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "link").is_symlink() and real.read_text() == "new\n"
 
 
-def test_what_cannot_be_written_is_left_as_it_was_and_said(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_unchanged_and_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be written"):
         write_setting(SettingLocation(path=tmp_path / "missing" / "file"), "new")
 
@@ -64,8 +64,8 @@ def place(tmp_path: Path, **environ: str) -> SettingLocation:
     return find_place(NAME, environ, dotenv=tmp_path / ".env", etc=tmp_path / "etc" / "claude-relay.env")
 
 
-def test_the_place_is_where_the_daemons_get_it_from(tmp_path: Path) -> None:
-    """Each beats what comes after it; one that has none yet goes to the first that is there."""
+def test_the_location_is_the_one_that_the_daemons_read(tmp_path: Path) -> None:
+    """Each takes precedence over the following; a new secret goes to the first existing file."""
     etc, dotenv = tmp_path / "etc", tmp_path / ".env"
     (etc / "credentials").mkdir(parents=True)
     with pytest.raises(ConfigError, match="environment"):
@@ -83,6 +83,6 @@ def test_the_place_is_where_the_daemons_get_it_from(tmp_path: Path) -> None:
     assert place(tmp_path) == SettingLocation(path=tmp_path / "pointed", text="pointed")
 
 
-def test_without_any_file_the_next_command_is_said(tmp_path: Path) -> None:
+def test_without_any_file_the_error_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="config init"):
         place(tmp_path)

@@ -1,4 +1,4 @@
-"""JSON at the door: strict, bounded, and refused in plain words."""
+"""Strict JSON: bounded, with errors in plain words."""
 
 import json
 import tracemalloc
@@ -31,8 +31,8 @@ def refusal(data: bytes) -> str:
         b'{"prompt": "' + b"[{,}]" * 1000 + b'"}',
     ],
 )
-def test_good_json_is_read_as_it_is(data):
-    """A byte order mark is tolerated; brackets inside texts are no nesting."""
+def test_valid_json_is_read_unchanged(data):
+    """A byte order mark is tolerated; brackets inside strings are no nesting."""
     assert json.loads(data.decode("utf-8-sig")) == loads(data)
 
 
@@ -42,36 +42,36 @@ def test_good_json_is_read_as_it_is(data):
         (b"", ["body is empty"]),
         (b" \r\n", ["body is empty"]),
         (b"\xef\xbb\xbf", ["body is empty"]),
-        (b'{"prompt": "a\nb"}', ["line 1, column 14", "a line break stands inside a text", "Create JSON", "form"]),
+        (b'{"prompt": "a\nb"}', ["line 1, column 14", "a line break inside a string", "Create JSON", "form"]),
         (b'{\n "prompt": "a\tb"}', ["line 2, column 14", "a tab", "Transform to JSON"]),
         (b'{"prompt": "a\x01b"}', ["control character (U+0001)", "\\u0001"]),
-        (b'{"prompt": "say "hi" now"}', ["column 18", "probably contains a quote", "x-www-form-urlencoded"]),
-        (b'{"prompt": ""hi" she said"}', ["column 14", "probably contains a quote"]),
+        (b'{"prompt": "say "hi" now"}', ["column 18", "probably contains an unescaped quote", "x-www-form-urlencoded"]),
+        (b'{"prompt": ""hi" she said"}', ["column 14", "probably contains an unescaped quote"]),
         (b'{"prompt": "C:\\dir"}', ["column 15", "backslash"]),
         (b'{"prompt": "\\u12"}', ["four hexadecimal digits"]),
         (b'{"prompt": "abc', ["column 12", "never ends"]),
-        (b'{"prompt": "abc"', ["breaks off"]),
+        (b'{"prompt": "abc"', ["ends too early"]),
         (b'{"maxTokens": }', ["a value is missing", "null"]),
-        (b'{"maxTokens": ', ["breaks off"]),
+        (b'{"maxTokens": ', ["ends too early"]),
         (b'{"a": 1,}', ["line 1, column ", "comma"]),
         (b"[1,]", ["line 1, column ", "comma"]),
         (b"{'a': 1}", ["not single ones"]),
         ("{“a”: 1}".encode(), ["not typographic ones"]),
-        (b'{"a": hello}', ["column 7", "double quotes around"]),
+        (b'{"a": hello}', ["column 7", "need double quotes"]),
         (b"prompt=hello", ["not valid JSON"]),
-        (b"{} {}", ["more follows"]),
+        (b"{} {}", ["more text after the end"]),
         (b'{"a": 1, "b": 2, "a": 3}', ["“a” twice"]),
         (b'{"x": {"k": 1, "k": 1}}', ["“k” twice"]),
         (b"[NaN]", ["NaN"]),
         (b"[-Infinity]", ["-Infinity"]),
-        (b"[1e999]", ["1e999", "larger"]),
-        (b"[-1e999]", ["larger"]),
+        (b"[1e999]", ["1e999", "too large"]),
+        (b"[-1e999]", ["too large"]),
         (b"[123456789012345678901]", ["more than 20 digits"]),
         (b"[-123456789012345678901]", ["more than 20 digits"]),
         (b"[" + b"1" * 5000 + b"]", ["more than 20 digits"]),
-        (b"[0." + b"1" * 5000 + b"]", ["longer"]),
-        (b'{"prompt": "\\ud83d"}', ["prompt holds half a character"]),
-        (b'{"files": [{"name": "x\\uDE00"}]}', ["files[0].name holds half a character"]),
+        (b"[0." + b"1" * 5000 + b"]", ["too long"]),
+        (b'{"prompt": "\\ud83d"}', ["prompt contains half a character"]),
+        (b'{"files": [{"name": "x\\uDE00"}]}', ["files[0].name contains half a character"]),
         (b'{"a\\ud800": 1}', ["field name"]),
         (b"[" * 101 + b"]" * 101, ["nested too deeply", "100"]),
         (b'{"a":' * 101 + b"1" + b"}" * 101, ["nested too deeply"]),
@@ -80,15 +80,15 @@ def test_good_json_is_read_as_it_is(data):
         (b"\xff\xfe{\x00}\x00", ["not UTF-8"]),
     ],
 )
-def test_bad_json_is_refused_in_words(data, words):
-    """Each fault is named, where it has a place with that place, and where there is one with the cure."""
-    said = refusal(data)
+def test_invalid_json_is_refused_with_the_problem(data, words):
+    """Each problem has its position, where there is one, and its cure."""
+    message = refusal(data)
 
-    assert all(word in said for word in words), said
+    assert all(word in message for word in words), message
 
 
-def test_the_refusal_keeps_the_prompt_to_itself():
-    """The words go into logs, and what stood around the fault may be anybody's letter."""
+def test_a_problem_never_quotes_the_prompt():
+    """Messages are logged, and the text around the error may be private."""
     assert "hemmelig" not in refusal(b'{"prompt": "hemmelig "brev" hemmelig"}')
 
 
@@ -102,20 +102,20 @@ def test_the_refusal_keeps_the_prompt_to_itself():
     ],
 )
 def test_a_hostile_body_is_refused_before_it_takes_memory(data, words):
-    """32 MiB of brackets would be gigabytes of values; a few copies of the body are the most there may be."""
+    """32 MiB of brackets would be gigabytes of values; at most a few copies of the body are allowed."""
     tracemalloc.start()
     try:
-        said = refusal(data)
+        message = refusal(data)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
 
-    assert words in said
+    assert words in message
     assert peak < 4 * len(data)
 
 
-def test_a_long_prompt_full_of_commas_is_no_hostile_body():
-    """Only what stands outside texts counts as values."""
+def test_a_long_prompt_full_of_commas_is_accepted():
+    """Only commas outside strings count as values."""
     prompt = 'a,b[c]{d}\\"' * (MAX_VALUES // 3)
 
     assert {"prompt": prompt} == loads(json.dumps({"prompt": prompt}).encode())
@@ -123,7 +123,7 @@ def test_a_long_prompt_full_of_commas_is_no_hostile_body():
 
 @given(st.binary() | st.text().map(str.encode) | st.text(alphabet='[]{}",:\\u0dD8a1e-. \n').map(str.encode))
 def test_any_bytes_are_a_value_or_a_refusal(data):
-    """There is no third way out; a value that is taken can be written again."""
+    """There is no other outcome; an accepted value can be serialised again."""
     try:
         value = loads(data)
     except InvalidRequest as exc:
@@ -143,15 +143,15 @@ def test_any_bytes_are_a_value_or_a_refusal(data):
         ("\udc80", "body"),
     ],
 )
-def test_values_from_elsewhere_are_held_to_the_same(value, field):
-    """A form or a command line can bring what JSON cannot."""
+def test_values_from_other_sources_get_the_same_checks(value, field):
+    """A form or a command line can contain values that JSON cannot."""
     [problem] = find_problems(value)
 
     assert field == problem.field
 
 
-def test_names_in_sentences_are_short_and_printable():
-    """A caller's own word never breaks a log line or fills one."""
+def test_quoted_names_are_short_and_printable():
+    """A caller's own word never breaks or fills a log line."""
     assert safe_quote("a\nb") == "a\ufffdb"
     assert len(safe_quote("x" * 1000)) == 65
     assert json_path(["files", 0, "data"]) == "files[0].data"

@@ -1,4 +1,4 @@
-"""What daemons tell systemd, by a socket of our own in its place; and signs of life."""
+"""Notifications to systemd, received by a fake socket, and watchdog signals."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Clock:
         return self.now
 
 
-def keeper(above: Above, clock: Clock, *, watchdog: float = 40.0, silent: str | None = None, status: str = "well"):
-    made = Supervisor(notifier=Notifier(above.path), watchdog=watchdog)
-    return ServiceLoop(made, silent=lambda: silent, status=lambda: status, clock=clock)
+def a_loop(above: Above, clock: Clock, *, watchdog: float = 40.0, silent: str | None = None, status: str = "well"):
+    supervisor = Supervisor(notifier=Notifier(above.path), watchdog=watchdog)
+    return ServiceLoop(supervisor, silent=lambda: silent, status=lambda: status, clock=clock)
 
 
 def test_a_message_is_one_datagram_of_lines(above: Above) -> None:
@@ -42,23 +42,23 @@ def test_a_message_is_one_datagram_of_lines(above: Above) -> None:
     assert above.heard() == ["READY=1\nSTATUS=listening"]
 
 
-def test_a_reload_is_told_with_the_time_that_tells_it_from_others(above: Above) -> None:
-    before = time.monotonic_ns() // 1000
+def test_a_reload_is_announced_with_its_time(above: Above) -> None:
+    earliest = time.monotonic_ns() // 1000
     Notifier(above.path).reloading()
     first, second = above.heard()[0].split("\n")
     assert first == "RELOADING=1"
-    assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
+    assert earliest <= int(second.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
 
 
 @pytest.mark.parametrize("address", ["", "/nowhere/at/all", "@claude-relay-nobody"])
-def test_where_nobody_hears_nothing_is_raised(address: str) -> None:
+def test_without_a_supervisor_nothing_is_raised(address: str) -> None:
     notifier = Notifier(address)
     notifier.tell("READY=1")
     notifier.barrier(timeout=0.1)
     assert bool(notifier) == bool(address)
 
 
-def test_the_barrier_waits_until_it_was_taken_in(above: Above) -> None:
+def test_the_barrier_waits_until_it_is_processed(above: Above) -> None:
     done = threading.Event()
 
     def pass_it() -> None:
@@ -71,44 +71,44 @@ def test_the_barrier_waits_until_it_was_taken_in(above: Above) -> None:
     assert done.wait(5)
 
 
-def test_life_is_shown_four_times_a_watchdog_and_only_while_all_live(above: Above) -> None:
+def test_the_watchdog_is_pinged_four_times_per_timeout_unless_a_part_hangs(above: Above) -> None:
     clock = Clock()
-    watched = keeper(above, clock)
+    watched = a_loop(above, clock)
     for clock.now in (0, 5, 10, 15, 20):
         watched.tick()
-    assert [said for said in above.heard() if "WATCHDOG" in said] == ["WATCHDOG=1"] * 3
+    assert [message for message in above.heard() if "WATCHDOG" in message] == ["WATCHDOG=1"] * 3
 
-    hung = keeper(above, clock, silent="heart")
+    hung = a_loop(above, clock, silent="heart")
     hung.tick()
-    assert not [said for said in above.heard() if "WATCHDOG" in said]
+    assert not [message for message in above.heard() if "WATCHDOG" in message]
 
 
-def test_a_status_is_told_when_it_changes(above: Above) -> None:
+def test_the_status_is_sent_when_it_changes(above: Above) -> None:
     clock = Clock()
-    watched = keeper(above, clock, watchdog=0)
+    watched = a_loop(above, clock, watchdog=0)
     for clock.now in (0, 5, 10):
         watched.tick()
     assert above.heard() == ["STATUS=well"]
 
 
-def test_while_stopping_more_time_is_asked_for(above: Above) -> None:
-    keeper(above, Clock(), watchdog=0).stopping("1 call")
+def test_stopping_requests_more_time(above: Above) -> None:
+    a_loop(above, Clock(), watchdog=0).stopping("1 call")
     assert above.heard() == ["EXTEND_TIMEOUT_USEC=60000000", "STOPPING=1\nSTATUS=1 call"]
 
 
-def test_what_is_meant_for_another_process_is_not_taken() -> None:
+def test_variables_for_another_process_are_ignored() -> None:
     """A child that inherits the environment has neither the sockets nor the watchdog."""
     environ = {"LISTEN_FDS": "1", "LISTEN_PID": "1", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "1"}
-    made = Supervisor.from_environment(environ)
-    assert (made.sockets, made.watchdog) == ([], None)
+    supervisor = Supervisor.from_environment(environ)
+    assert (supervisor.sockets, supervisor.watchdog) == ([], None)
     assert "LISTEN_FDS" not in environ
 
 
-def test_a_watchdog_of_this_process_is_heeded() -> None:
+def test_a_watchdog_for_this_process_is_used() -> None:
     assert Supervisor.from_environment({"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": str(os.getpid())}).watchdog == 2.0
 
 
-def test_a_loop_lives_while_it_goes_round() -> None:
+def test_a_loop_is_alive_while_it_runs() -> None:
     stuck = threading.Event()
     loop = PeriodicThread("some", lambda: 0.01 if not stuck.is_set() else threading.Event().wait() or 0.0)
     assert loop.alive(time.monotonic())  # not started: not missed
@@ -121,7 +121,7 @@ def test_a_loop_lives_while_it_goes_round() -> None:
 
 
 def test_a_loop_that_rests_until_its_next_round_is_alive() -> None:
-    """Leases that last ten minutes are renewed every few: a watchdog of two must not take that for a hang."""
+    """Ten-minute leases are renewed every few minutes: a two-minute watchdog must not see a hang."""
     rested = threading.Event()
 
     def step() -> float:
@@ -169,8 +169,8 @@ def test_one_worker_of_a_name_at_a_time(tmp_path: Path) -> None:
     InstanceLock(tmp_path, "main").let_go()
 
 
-def test_word_is_left_in_the_file_that_the_path_unit_watches(tmp_path):
-    """In the state directory that systemd names, however often, and nowhere where it names none."""
+def test_an_alert_touches_the_file_that_the_path_unit_watches(tmp_path):
+    """In systemd's state directory, repeatedly, and nowhere without one."""
     leave = alert_trigger.leaving({"STATE_DIRECTORY": f"{tmp_path}:/elsewhere"})
     assert leave is not None
     leave()

@@ -36,7 +36,7 @@ class LocalClient:
 
     def submit(self, body: Any) -> dict[str, Any]:
         """The body of the 202."""
-        submission = parse(body, now=self._clock(), defaults=self._defaults())
+        submission = parse(body, now=self._clock(), context=self._defaults())
         return self._relay.bulk.accepted_body(self._relay.submit(submission), now=self._clock())
 
     def estimate(self, body: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def faults(problems: Sequence[str], machine: System) -> Iterator[Finding]:
 def _edit(found: str, cure: str, machine: System) -> str:
     """The command or the edit; by the words of the sentence, which say which name stands where."""
     then = "claude-relay config check"
-    if stranger := re.fullmatch(r"(RELAY_\w+) in (.+) is no setting", found):
+    if stranger := re.fullmatch(r"(RELAY_\w+) in (.+) is not a setting", found):
         name, file = stranger[1], stranger[2]
         if file == "the environment":
             return f"unset {name}"

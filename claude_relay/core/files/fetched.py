@@ -1,4 +1,4 @@
-"""Files that a job names by their address: what came of one GET, and what that means for the job."""
+"""Files that a job gives by URL: the result of a fetch, and its meaning for the job."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from urllib.parse import unquote, urlsplit
 from ..jobs.failure import ErrorType, Failure, Remedy
 from .types import SNIFF_BYTES, sniff, type_problem
 
-#: All files of one job together, in bytes: a request to Claude may have 32 MB, and base64 makes four bytes of three.
+#: Maximum for all files of one job, in bytes: a request to Claude may have 32 MB, and base64 adds a third.
 MOST_BYTES = 24_000_000
 
-_LONGEST_NAME = 255
+_MAX_NAME = 255
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchResult:
-    """What one GET came to: a status with the body, or an error in words and no status."""
+    """The result of one GET: a status with the body, or an error message without a status."""
 
     host: str = ""
     status: int | None = None
     data: bytes | bytearray = field(default=b"", repr=False)
-    complete: bool = False  # the data was seen to its end
+    complete: bool = False  # the data was received to its end
     too_large: bool = False
     encoding: str | None = None
     retry_after: float | None = None
     error: str | None = None
-    blocked: bool = False  # the guard refused the address
-    timed_out: bool = False  # the time was up
-    exhausted: bool = False  # this machine lacked what it takes: a thread, a file handle, memory
+    blocked: bool = False  # the SSRF guard refused the URL
+    timed_out: bool = False  # the time limit was exceeded
+    exhausted: bool = False  # this machine lacked a resource: a thread, a file handle, memory
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchedFile:
-    """A file that was fetched and kept, as the record shows it. `number`: its place among the job's files, from 0."""
+    """A file that was fetched and kept, as shown in job details; `number` is its index in `files`."""
 
     number: int
     media_type: str
@@ -48,43 +48,43 @@ class FetchedFile:
 
 def classify_fetch(fetched: FetchResult, file: Mapping[str, Any], *, number: int, now: float) -> FetchedFile | Failure:
     """
-    What was fetched, as it is kept; or why the try has failed.
+    The fetched file to keep, or the failure of the attempt.
 
-    Nothing was sent to Claude in either case: what may pass (a server in trouble, a broken line) is tried again, the
-    rest fails with a sentence for whoever wrote the address.
+    Nothing was sent to Claude in either case: temporary errors (a failing server, a broken connection) are retried, all
+    others fail with a message for the author of the URL.
     """
     at = f"files[{number}]"
     if fetched.blocked:
         return _refused(f"{at}.url: {fetched.error}", reason="file_blocked")
     if fetched.exhausted:
-        # Nobody's fault out there: it waits, and no try is counted.
+        # Not the remote server's fault: the job waits, and no attempt is counted.
         message = f"this machine could not fetch {at}: {fetched.error}"
         return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.THROTTLE, sent=False, reason="exhausted")
     if fetched.status is None:
-        return _again(f"{at} could not be fetched: {fetched.error}", fetched, reason="file_unreachable")
-    if fault := _status_fault(fetched.host, fetched.status):
-        sentence = f"{at} could not be fetched: {fault}"
+        return _retry(f"{at} could not be fetched: {fetched.error}", fetched, reason="file_unreachable")
+    if problem := _status_problem(fetched.host, fetched.status):
+        message = f"{at} could not be fetched: {problem}"
         reason = f"file_http_{fetched.status}"
-        passing = fetched.status in (408, 425, 429) or fetched.status >= 500
-        return _again(sentence, fetched, reason=reason) if passing else _refused(sentence, reason=reason)
+        temporary = fetched.status in (408, 425, 429) or fetched.status >= 500
+        return _retry(message, fetched, reason=reason) if temporary else _refused(message, reason=reason)
     if fetched.too_large:
-        sentence = f"{at} is too large: all files of a job together may have {MOST_BYTES // 1_000_000} MB"
-        return _refused(sentence, reason="file_too_large", kind=ErrorType.TOO_LARGE)
+        message = f"{at} is too large: the maximum for all files of a job is {MOST_BYTES // 1_000_000} MB"
+        return _refused(message, reason="file_too_large", kind=ErrorType.TOO_LARGE)
     if fetched.encoding and fetched.encoding.strip().lower() not in ("", "identity"):
-        sentence = f"{at} could not be read: {fetched.host} sends it compressed, though it was asked for plain"
-        return _refused(sentence, reason="file_encoded")
+        message = f"{at} could not be read: {fetched.host} sends it compressed, although that was not requested"
+        return _refused(message, reason="file_encoded")
     if not fetched.complete:
-        how = "took too long to send it" if fetched.timed_out else "broke off in the middle of it"
-        return _again(f"{at} could not be fetched: {fetched.host} {how}", fetched, reason="file_cut")
+        how = "took too long to send it" if fetched.timed_out else "closed the connection in the middle of it"
+        return _retry(f"{at} could not be fetched: {fetched.host} {how}", fetched, reason="file_cut")
 
-    found = sniff(bytes(fetched.data[:SNIFF_BYTES]))
-    problem = type_problem(found, file.get("mediaType"), empty=not fetched.data)
-    if problem or found is None:
+    media_type = sniff(bytes(fetched.data[:SNIFF_BYTES]))
+    problem = type_problem(media_type, file.get("mediaType"), empty=not fetched.data)
+    if problem or media_type is None:
         return _refused(f"{at} {problem}{_page_hint(fetched)}", reason="file_type")
 
     return FetchedFile(
         number=number,
-        media_type=found,
+        media_type=media_type,
         size=len(fetched.data),
         sha256=hashlib.sha256(fetched.data).hexdigest(),
         at=now,
@@ -93,22 +93,22 @@ def classify_fetch(fetched: FetchResult, file: Mapping[str, Any], *, number: int
 
 
 def file_name(url: str) -> str | None:
-    """What the file is called, by the last part of its address; None where that says nothing."""
+    """The file name from the last part of the URL; None if that is no file name."""
     name = unquote(urlsplit(url).path.rpartition("/")[2])
 
-    return name if name and "." in name and name.isprintable() and len(name) <= _LONGEST_NAME else None
+    return name if name and "." in name and name.isprintable() and len(name) <= _MAX_NAME else None
 
 
-def _status_fault(host: str, status: int) -> str | None:
+def _status_problem(host: str, status: int) -> str | None:
     if 200 <= status < 300:
         return None
     answered = f"{host} answered {status}"
     if 300 <= status < 400:
-        return f"{answered}, a redirect, and redirects are never followed: give the address where it ends"
+        return f"{answered}, a redirect, and redirects are never followed: use the URL that it leads to"
     if status in (401, 403):
-        return f"{answered}: the address must be open to whoever knows it, or send the file in data"
+        return f"{answered}: the URL must be readable without a login; otherwise send the file in data"
     if status in (404, 410):
-        return f"{answered}: there is no file at this address (any more)"
+        return f"{answered}: there is no file at this URL (any more)"
 
     return answered
 
@@ -116,12 +116,12 @@ def _status_fault(host: str, status: int) -> str | None:
 def _page_hint(fetched: FetchResult) -> str:
     start = bytes(fetched.data[:SNIFF_BYTES]).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
-        return "; it is a web page: give the address of the file itself, not of a page that shows it"
+        return "; it is a web page: use the URL of the file itself, not of a page that shows it"
 
     return ""
 
 
-def _again(message: str, fetched: FetchResult, *, reason: str) -> Failure:
+def _retry(message: str, fetched: FetchResult, *, reason: str) -> Failure:
     kind = ErrorType.TIMEOUT if fetched.timed_out else ErrorType.UPSTREAM
     return Failure(
         type=kind, message=message, remedy=Remedy.RETRY, retry_after=fetched.retry_after, sent=False, reason=reason

@@ -1,4 +1,4 @@
-"""How large a picture is, and how many pages a PDF has, from bytes alone: as much as an estimate needs."""
+"""Image sizes and page counts from a file's bytes, precise enough for an estimate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _COUNT = re.compile(rb"/Count\s+(\d{1,5})\b")
 
 
 def image_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels, from the beginning of a PNG, GIF, JPEG or WebP; None where it does not say."""
+    """Width and height in pixels from the start of a PNG, GIF, JPEG or WebP file; None if unknown."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
     elif data[:4] == b"GIF8" and len(data) >= 10:
@@ -24,14 +24,14 @@ def image_size(data: bytes) -> tuple[int, int] | None:
 
 
 def count_pages(pdf: bytes) -> int | None:
-    """Pages of a PDF; None where its objects are packed, so that they can only be counted by unpacking all of it."""
+    """The number of pages of a PDF; None if its objects are compressed and cannot be counted without unpacking."""
     counts = [int(number) for number in _COUNT.findall(pdf)]
 
     return len(_PAGE.findall(pdf)) or max(counts, default=0) or None
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Walk the segments to the frame header, which has the size."""
+    """Walk the segments to the frame header, which contains the size."""
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]

@@ -1,8 +1,8 @@
 """
-Which files Claude reads, and how each is known: by its first bytes rather than by its name.
+The file types that Claude reads, detected by their first bytes rather than by their name.
 
-Five kinds with five signatures; a library would bring hundreds of others, and would take for a PDF only what readers
-do not insist on.
+These are five types with five signatures; a library would bring hundreds of others, and is stricter about PDFs than
+readers are.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ PDF, PNG, JPEG, GIF, WEBP = "application/pdf", "image/png", "image/jpeg", "image
 ACCEPTED_TEXT = {PDF: "a PDF", PNG: "a PNG image", JPEG: "a JPEG image", GIF: "a GIF image", WEBP: "a WebP image"}
 ACCEPTED = "PDF, PNG, JPEG, GIF and WebP are"
 
-#: So many bytes of a file are enough to know it.
+#: Number of bytes that are enough to detect the type.
 SNIFF_BYTES = 1024
 
 
 def sniff(start: bytes) -> str | None:
-    """The type that a file's first bytes tell, among those that are taken."""
+    """The accepted type that a file's first bytes indicate, or None."""
     if b"%PDF-" in start:  # readers allow for junk before it
         return PDF
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -29,16 +29,18 @@ def sniff(start: bytes) -> str | None:
     return WEBP if start[:4] == b"RIFF" and start[8:12] == b"WEBP" else None
 
 
-def type_problem(found: str | None, declared: str | None, *, empty: bool) -> str | None:
-    """What is wrong with a file whose bytes tell `found` where its sender says `declared`; None where nothing is."""
+def type_problem(detected: str | None, declared: str | None, *, empty: bool) -> str | None:
+    """The problem with a file whose type is `detected`, but `declared` by its sender; None if there is none."""
     if empty:
         return "is an empty file"
-    if found is None:
-        named = (
-            f"is not {ACCEPTED_TEXT[declared]}, whatever mediaType says" if declared else "is no file that Claude reads"
+    if detected is None:
+        problem = (
+            f"is not {ACCEPTED_TEXT[declared]}, whatever mediaType says"
+            if declared
+            else "is not a file that Claude reads"
         )
-        return f"{named}: by its first bytes it is something else; {ACCEPTED} taken"
-    if declared and declared != found:
-        return f"is {ACCEPTED_TEXT[found]}, but mediaType says {declared}: leave mediaType out, or mend it"
+        return f"{problem}: its first bytes indicate another type; {ACCEPTED} accepted"
+    if declared and declared != detected:
+        return f"is {ACCEPTED_TEXT[detected]}, but mediaType says {declared}: leave mediaType out, or correct it"
 
     return None

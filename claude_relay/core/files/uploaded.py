@@ -1,4 +1,4 @@
-"""A file as Anthropic keeps it for us."""
+"""A file uploaded to Anthropic's Files API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class UploadedFile:
-    """A file that Anthropic has stored for the key `account` (a hash of it), until then."""
+    """A file that Anthropic stores for the API key `account` (its hash) until `expires_at`."""
 
     account: str
     sha256: str

@@ -1,12 +1,12 @@
 """
-The door's rules: a body as a caller sent it becomes a `Submission`, or `InvalidRequest` with every problem at once.
+Validation of requests: a submitted body becomes a `Submission`, or `InvalidRequest` with every problem at once.
 
-One module per concern; `body` has the order of things. Forgiving where a no-coder's tool is sloppy, exact everywhere
-else: what is read differently from how it was written is said in a warning.
+One module per field or concern; `body` has the order. Values that sloppy no-code tools send (numbers as strings, "" for
+blank fields) are accepted, everything else is strict; each reinterpretation is reported in a warning.
 """
 
 from .body import parse, parse_options
-from .context import NOT_YET, IntakeContext
+from .context import IntakeContext
 from .form import from_form
 
-__all__ = ["NOT_YET", "IntakeContext", "from_form", "parse", "parse_options"]
+__all__ = ["IntakeContext", "from_form", "parse", "parse_options"]

@@ -1,4 +1,4 @@
-"""The submit body, field by field, in the order of the contract's table."""
+"""Parsing of the submit body, field by field, in the order of the contract's table."""
 
 from __future__ import annotations
 
@@ -45,58 +45,56 @@ FIELDS = (
     "onInterrupt",
     "retain",
 )
-LARGEST_METADATA = 16 * 1024
+MAX_METADATA = 16 * 1024
 
 _OPTIONS_OF = {name: f"options.{name}" for name in OPTIONS}
 _BESIDE_OPTIONS = {name: f"{name}, outside options" for name in FIELDS if name != "options"}
 
 
 def parse(
-    body: object, *, now: float, defaults: IntakeContext, idempotency_key: str | None = None, form: bool = False
+    body: object, *, now: float, context: IntakeContext, idempotency_key: str | None = None, form: bool = False
 ) -> Submission:
     """
-    What the caller asks for, or `InvalidRequest` with all that is wrong with it.
+    The submission that the body describes, or `InvalidRequest` with all its problems.
 
-    `form`: the body came from `from_form`, where every number is a text and nobody need be told.
+    `form`: the body came from `from_form`, where every number is a string and needs no warning.
     """
-    _must_be_whole(body)
+    _check_json(body)
     if not isinstance(body, dict):
-        more = "; a list of requests goes to /api/claude/bulk" if isinstance(body, list) else ""
-        raise _refused("body", f'must be an object such as {{"prompt": "…"}}: this is {kind(body)}{more}')
+        hint = "; send a list of requests to /api/claude/bulk" if isinstance(body, list) else ""
+        raise _refused("body", f'must be an object such as {{"prompt": "…"}}, not {kind(body)}{hint}')
 
     notes = Diagnostics(form=form)
     fields = Fields(body, notes)
-    turns, letters = read_messages(fields)
-    webhook_url = read_url(fields, "webhookUrl", defaults)
-    failure_webhook_url = read_url(fields, "failureWebhookUrl", defaults)
+    messages, prompt_length = read_messages(fields)
+    webhook_url = read_url(fields, "webhookUrl", context)
+    failure_webhook_url = read_url(fields, "failureWebhookUrl", context)
     webhook_headers = read_headers(fields)
     request_id = read_request_id(fields, idempotency_key)
-    options = _read_options(fields, defaults, now=now)
-    files = read_files(fields, defaults)
+    options = _read_options(fields, context, now=now)
+    files = read_files(fields, context)
     model = options["model"]
-    for index, problem in unreadable_file(files, defaults.catalogue.listed(model)):
+    for index, problem in unreadable_file(files, context.catalogue.listed(model)):
         fields.problem(f"files[{index}]", problem)
-    earlier = _unless_lacking(fields, "continueFrom", defaults) and fields.name(
-        "continueFrom", REQUEST_ID, REQUEST_ID_RULE
-    )
-    mode, need_by = read_mode(fields, defaults, model=model, options=options, now=now)
+    continue_from = fields.name("continueFrom", REQUEST_ID, REQUEST_ID_RULE)
+    mode, need_by = read_mode(fields, context, model=model, options=options, now=now)
     run_at = read_start(fields, now=now)
     deadline_at = _read_deadline(fields, run_at, now=now)
     priority = fields.number("priority", low=0, high=86_400)
     group = fields.name("group", GROUP, GROUP_RULE)
     metadata = _read_metadata(fields)
-    max_cost_usd = _read_max_cost(fields) if _unless_lacking(fields, "maxCostUsd", defaults) else None
-    on_interrupt = fields.word("onInterrupt", [each.value for each in OnInterrupt])
-    retain = fields.word("retain", [each.value for each in Retain])
+    max_cost_usd = _read_max_cost(fields)
+    on_interrupt = fields.choice("onInterrupt", [value.value for value in OnInterrupt])
+    retain = fields.choice("retain", [value.value for value in Retain])
     fields.unknown(FIELDS, elsewhere=_OPTIONS_OF)
 
-    request: dict[str, Any] = {**turns, "options": options}
+    request: dict[str, Any] = {**messages, "options": options}
     if files:
         request["files"] = files
-    if earlier:
-        request["continueFrom"] = earlier
-    if defaults.prices is not None and not notes.problems:
-        check_max_cost(request, model=model, mode=mode, limit=max_cost_usd, prices=defaults.prices, notes=notes)
+    if continue_from:
+        request["continueFrom"] = continue_from
+    if context.prices is not None and not notes.problems:
+        check_max_cost(request, model=model, mode=mode, limit=max_cost_usd, prices=context.prices, notes=notes)
     if notes.problems:
         raise InvalidRequest(problems=notes.problems)
 
@@ -105,7 +103,7 @@ def parse(
         body_hash=body_hash(fields.clean),
         request=request,
         model=options["model"],
-        prompt_length=letters,
+        prompt_length=prompt_length,
         webhook_url=webhook_url,
         failure_webhook_url=failure_webhook_url,
         webhook_headers=webhook_headers,
@@ -127,22 +125,22 @@ def parse(
 
 
 def parse_options(
-    options: object, *, now: float, defaults: IntakeContext, form: bool = False
+    options: object, *, now: float, context: IntakeContext, form: bool = False
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The options alone, as a retry may replace them, and the warnings that go with them."""
-    _must_be_whole(options)
+    """Parse options alone, which a retry may replace; returns them with their warnings."""
+    _check_json(options)
     notes = Diagnostics(form=form)
-    read = _read_options(Fields({"options": options}, notes), defaults, now=now)
+    read = _read_options(Fields({"options": options}, notes), context, now=now)
     if notes.problems:
         raise InvalidRequest(problems=notes.problems)
 
     return read, tuple(notes.warnings)
 
 
-def _read_options(fields: Fields, defaults: IntakeContext, *, now: float) -> dict[str, Any]:
+def _read_options(fields: Fields, context: IntakeContext, *, now: float) -> dict[str, Any]:
     inner = Fields(fields.object("options") or {}, fields.notes, at="options")
     inner.unknown((*OPTIONS, *CHECK_ONLY), elsewhere=_BESIDE_OPTIONS)
-    options = read_options(inner, defaults, now=now)
+    options = read_options(inner, context, now=now)
     fields.clean["options"] = inner.clean
 
     return options
@@ -151,7 +149,7 @@ def _read_options(fields: Fields, defaults: IntakeContext, *, now: float) -> dic
 def _read_deadline(fields: Fields, run_at: float | None, *, now: float) -> float | None:
     deadline_at = read_end(fields, "deadline", now=now)
     if deadline_at is not None and run_at is not None and deadline_at <= run_at:
-        fields.problem("deadline", "is over before the job may start (runAt or delay)")
+        fields.problem("deadline", "is before the start of the job (runAt or delay)")
 
     return deadline_at
 
@@ -160,8 +158,8 @@ def _read_metadata(fields: Fields) -> dict[str, Any] | None:
     metadata = fields.object("metadata")
     if metadata is not None:
         size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())
-        if size > LARGEST_METADATA:
-            fields.problem("metadata", f"is too large: at most {LARGEST_METADATA:,} bytes as JSON, this has {size:,}")
+        if size > MAX_METADATA:
+            fields.problem("metadata", f"is too large: {size:,} bytes as JSON, the maximum is {MAX_METADATA:,}")
 
     return metadata
 
@@ -174,17 +172,8 @@ def _read_max_cost(fields: Fields) -> float | None:
     return cost
 
 
-def _unless_lacking(fields: Fields, name: str, defaults: IntakeContext) -> bool:
-    """Whether to read a field at all; asking for what is not built yet is a problem, never silence."""
-    lacking = defaults.lacks(name) if fields.given(name) is not None else None
-    if lacking:
-        fields.problem(name, lacking)
-
-    return lacking is None
-
-
-def _must_be_whole(value: object) -> None:
-    """Nothing below recurses into, hashes or encodes what could not be."""
+def _check_json(value: object) -> None:
+    """Refuse values that could not be recursed into, hashed or encoded below."""
     problems = find_problems(value)
     if problems:
         raise InvalidRequest(problems=problems)

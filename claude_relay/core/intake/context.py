@@ -1,24 +1,23 @@
-"""What the door must be told, since it is not in the body: settings, and judges that need more than this package."""
+"""The context of validation: settings, and checks that need more than this package."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ..models.catalog import BUILT_IN, ModelCatalog
 from ..money.prices import PriceList
 
-#: Fields that are part of the contract and not built yet, with the word for what they will bring.
-NOT_YET: Mapping[str, str] = {}
-
 
 @dataclass(frozen=True, kw_only=True)
 class IntakeContext:
     """
-    `check_url` says what is wrong with an http(s) address that is well-formed (a private literal address, say), and
-    `check_schema` what is wrong with a JSON Schema; None where nothing is. `known` tells what is known of the models
-    just now: the worker learns of new ones while this process runs. Without `prices` nobody asks what anything costs.
+    Collaborators and defaults of `parse`.
+
+    `check_url` returns the problem with a well-formed http(s) URL (a private IP address, for example), `check_schema`
+    the problem with a JSON Schema; None if there is none. `model_catalog` returns the current catalog: the worker
+    fetches new lists while this process runs. Without `prices`, costs are not checked.
     """
 
     model: str
@@ -28,15 +27,8 @@ class IntakeContext:
     max_tokens: int = 4096
     prices: PriceList | None = None
     fallback_models: tuple[str, ...] = ()
-    not_yet: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
 
     @property
     def catalogue(self) -> ModelCatalog:
-        """What is known of the models just now."""
+        """The current catalog of models."""
         return self.model_catalog()
-
-    def lacks(self, feature: str) -> str | None:
-        """The problem with asking for something that this version cannot do yet; silence would be a broken promise."""
-        belongs_to = self.not_yet.get(feature)
-
-        return f"is not available in this version: it belongs to {belongs_to}" if belongs_to else None

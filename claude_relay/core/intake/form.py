@@ -1,4 +1,4 @@
-"""Form posts, for tools that escape forms and not JSON: `options.model=…`, `files[0].data=…`, `metadata={…}`."""
+"""Form-encoded bodies, for tools that escape forms but not JSON: `options.model=…`, `files[0].data=…`."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from ..text.json_values import safe_quote
 from ..text.strict_json import loads
 from .fields import Diagnostics
 
-#: Fields whose text is JSON when it is given whole.
+#: Fields whose value may be JSON.
 _JSON = ("options", "webhookHeaders", "metadata", "files", "messages", "options.outputSchema", "options.raw")
 
-#: Objects whose fields are the caller's own words, dots and all.
+#: Objects whose keys are the caller's own and may contain dots.
 _FLAT = ("metadata", "webhookHeaders")
 
 _STEP = re.compile(r"[^.\[\]]+")
-_DEEPEST = 8
-_LONGEST_NAME = 512
+_MAX_DEPTH = 8
+_MAX_NAME = 512
 
 _Node = dict[Any, Any]
 
 
 def from_form(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """The body that the pairs spell, for `parse(…, form=True)`; `InvalidRequest` where they contradict each other."""
+    """The body that the pairs describe, for `parse(…, form=True)`; `InvalidRequest` if they are contradictory."""
     notes = Diagnostics()
     body: _Node = {}
     for name, text in pairs:
-        steps = _steps(name) if len(name) <= _LONGEST_NAME else []
-        if not steps or len(steps) > _DEEPEST:
-            notes.problem(safe_quote(name) or "body", "is not the name of a field")
+        steps = _steps(name) if len(name) <= _MAX_NAME else []
+        if not steps or len(steps) > _MAX_DEPTH:
+            notes.problem(safe_quote(name) or "body", "is not a field name")
             continue
         problem = _put(body, steps, _value(name, steps, text, notes))
         if problem:
@@ -63,37 +63,38 @@ def _value(name: str, steps: list[str | int], text: str, notes: Diagnostics) -> 
     try:
         return loads(text.encode("utf-8", "surrogatepass"))
     except InvalidRequest as exc:
-        for one in exc.problems:
-            notes.problem(safe_quote(name), one.problem if one.field == "body" else f"{one.problem} ({one.field})")
+        for problem in exc.problems:
+            place = "" if problem.field == "body" else f" ({problem.field})"
+            notes.problem(safe_quote(name), f"{problem.problem}{place}")
 
     return None
 
 
 def _put(body: _Node, steps: list[str | int], value: Any) -> str | None:
-    """Hang the value where it belongs, or say why it cannot be."""
+    """Insert the value at its path, or return the problem."""
     node = body
     for step in steps[:-1]:
         node = node.setdefault(step, _Branch())
         if not isinstance(node, _Branch):
-            return "is given both whole and in parts"
+            return "is given both as one value and in parts"
 
     last = steps[-1]
     if last in node:
-        return "is given both whole and in parts" if isinstance(node[last], _Branch) else "is given twice"
+        return "is given both as one value and in parts" if isinstance(node[last], _Branch) else "is given twice"
     node[last] = value
 
     return None
 
 
 class _Branch(dict[Any, Any]):
-    """An object put together from parts, as against one that was given whole."""
+    """An object assembled from several pairs, as opposed to one given as JSON."""
 
 
 def _lists(value: Any) -> Any:
-    """Branches whose keys are all numbers are lists, in the numbers' order."""
+    """Convert branches whose keys are all numbers to lists, in the order of the numbers."""
     if not isinstance(value, _Branch):
         return value
     if value and all(isinstance(key, int) for key in value):
         return [_lists(value[key]) for key in sorted(value)]
 
-    return {str(key): _lists(each) for key, each in value.items()}
+    return {str(key): _lists(child) for key, child in value.items()}

@@ -1,4 +1,4 @@
-"""By what a request is known again: the caller's id for it, and a hash of everything that it asks for."""
+"""Identification of repeated requests: the caller's request id, and a hash of the request."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any
 from ..text.ids import REQUEST_ID
 from .fields import Fields
 
-REQUEST_ID_RULE = "1 to 128 of A-Z a-z 0-9 . _ : - and begin with a letter or digit"
+REQUEST_ID_RULE = "1 to 128 characters of A-Z a-z 0-9 . _ : - and begin with a letter or digit"
 
 
 def read_request_id(fields: Fields, header: str | None) -> str | None:
-    """`requestId`, or the `Idempotency-Key` header, which is the same thing."""
-    named = fields.name("requestId", REQUEST_ID, REQUEST_ID_RULE)
+    """`requestId`, or the equivalent `Idempotency-Key` header."""
+    request_id = fields.name("requestId", REQUEST_ID, REQUEST_ID_RULE)
     key = unquoted(header or "")
     if not key:
-        return named
+        return request_id
     if not REQUEST_ID.fullmatch(key):
         fields.notes.problem("Idempotency-Key", f"must be {REQUEST_ID_RULE}")
-    elif named is not None and named != key:
-        fields.problem("requestId", "differs from the Idempotency-Key header: they are the same thing, so give one")
+    elif request_id is not None and request_id != key:
+        fields.problem("requestId", "differs from the Idempotency-Key header: both mean the same, so send only one")
 
     return key
 
 
 def unquoted(header: str) -> str:
     """
-    The header's value: a quoted string as the standard has it, or bare as most clients send it.
+    The header's value: a quoted string as in the standard, or bare as most clients send it.
 
     https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
     """
@@ -42,11 +42,11 @@ def unquoted(header: str) -> str:
 
 def body_hash(clean: Mapping[str, Any]) -> str:
     """
-    The same for the same request, whether it came as JSON or as a form and in whatever order; without its id.
+    A hash of the request without its id, the same for JSON and forms and for any order of fields.
 
-    Made of what the caller wrote, not of what became of it: the same body later, or under other defaults, is a repeat.
+    It covers the caller's own values, not the resolved ones: the same body later, or under other defaults, is a repeat.
     """
-    asked = {name: value for name, value in clean.items() if name != "requestId"}
-    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    content = {name: value for name, value in clean.items() if name != "requestId"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
     return hashlib.sha256(text.encode()).hexdigest()

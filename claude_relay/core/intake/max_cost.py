@@ -1,4 +1,4 @@
-"""What a request may cost, held against what it will: at the door, before a cent is spent."""
+"""The check of `maxCostUsd` against an estimate, before anything is spent."""
 
 from __future__ import annotations
 
@@ -13,19 +13,14 @@ from .fields import Diagnostics
 FIELD = "maxCostUsd"
 
 
-def _plain(dollars: float) -> str:
-    """As people write it: no powers of ten."""
-    return format(Decimal(f"{dollars:.6g}"), "f")
-
-
 def check_max_cost(
     request: Mapping[str, Any], *, model: str, mode: str, limit: float | None, prices: PriceList, notes: Diagnostics
 ) -> None:
     """
-    A problem where `limit` cannot be kept, a warning where no price is known.
+    Add a problem if `limit` cannot be kept, and a warning if the model has no price.
 
-    The least that it can cost counts, so that nothing is refused that might have fitted. What goes on from an earlier
-    job, or brings files by address, is held against it again by the worker, who has them.
+    The minimum cost counts, so that no request is refused that might have fitted. The worker checks requests that
+    continue an earlier job or have files by URL again, once it has loaded these.
     """
     price = prices.of(model)
     if "continueFrom" in request:
@@ -34,17 +29,24 @@ def check_max_cost(
         if limit is None:
             notes.warn(unpriced(model))
         else:
-            unheld = f"cannot be kept: no price is known for {model}, and nobody could tell when it is reached"
-            notes.problem(FIELD, f"{unheld}; leave it out, or name another options.model")
+            notes.problem(
+                FIELD,
+                f"cannot be enforced: {model} has no known price; leave it out, or choose another options.model",
+            )
         return
     if limit is None:
         return
-    found = estimate(request, model=model, prices=prices, mode=mode)
-    if found.least is not None and found.least > limit:
-        dollars = price.at(found.tokens.low)["input"]
+    result = estimate(request, model=model, prices=prices, mode=mode)
+    if result.least is not None and result.least > limit:
+        dollars = price.at(result.tokens.low)["input"]
         notes.problem(
             FIELD,
-            f"is {_plain(limit)}, and the request alone comes to at least {_plain(found.least)}: "
-            f"{found.tokens.low:,} tokens or more at ${dollars:g} a million ({model}, prices of {prices.dated}); "
+            f"is {_decimal(limit)}, but the request alone costs at least {_decimal(result.least)}: "
+            f"{result.tokens.low:,} tokens or more at ${dollars:g} per million ({model}, prices of {prices.dated}); "
             "raise it, or send less",
         )
+
+
+def _decimal(dollars: float) -> str:
+    """The amount without an exponent."""
+    return format(Decimal(f"{dollars:.6g}"), "f")

@@ -1,4 +1,4 @@
-"""`mode` and `needBy`: live, in a batch, or whichever fits the time there is."""
+"""Parsing of `mode` and `needBy`: live, batch, or auto, which chooses by the time available."""
 
 from __future__ import annotations
 
@@ -13,32 +13,25 @@ MODES = ("live", "batch", "auto")
 
 
 def read_mode(
-    fields: Fields, defaults: IntakeContext, *, model: str, options: Mapping[str, Any], now: float
+    fields: Fields, context: IntakeContext, *, model: str, options: Mapping[str, Any], now: float
 ) -> tuple[str, float | None]:
-    """The mode, and by when it is needed; what can be done in no batch is live, and said."""
-    mode = fields.word("mode", MODES) or "live"
-    if lacking := defaults.lacks(f"mode: {mode}"):
-        fields.problem("mode", lacking)
-    need_by = None
-    if fields.given("needBy") is not None:
-        if lacking := defaults.lacks("needBy"):
-            fields.problem("needBy", lacking)
-        else:
-            need_by = read_end(fields, "needBy", now=now)
+    """The mode and the needBy time; a model without batches is called live, with a warning."""
+    mode = fields.choice("mode", MODES) or "live"
+    need_by = read_end(fields, "needBy", now=now)
 
     warn = fields.notes.warn
     if need_by is not None and mode != "auto":
-        warn(f"needBy is only read with mode auto, and was ignored: this job is {mode}")
+        warn(f"needBy was ignored: it is only read with mode auto, and this job is {mode}")
     elif need_by is None and mode == "auto":
-        warn("mode auto without needBy is a batch, which may take a day: say by when it is needed")
+        warn("mode auto without needBy is a batch, which may take a day: add needBy")
     if mode == "live":
         return mode, need_by
 
-    listed = defaults.catalogue.listed(model)
+    listed = context.catalogue.listed(model)
     if listed is not None and listed.supports("batch") is False:
-        warn(f"{model} is not offered in batches, so that this job is called live, at the full price")
+        warn(f"{model} is not available in batches: this job is called live, at the full price")
         return "live", None
     if (options.get("raw") or {}).get("speed") not in (None, "standard"):
-        warn("options.raw.speed has no meaning in a batch, and is left out there")
+        warn("options.raw.speed is not sent in a batch, where it has no meaning")
 
     return mode, need_by

@@ -1,4 +1,4 @@
-"""How Claude is asked: the model, its limits, and the form of the answer."""
+"""Parsing of `options`: the model, its limits and the format of the answer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .context import IntakeContext
 from .fields import Fields, kind
 from .passthrough import CAMEL_CASE, PASSTHROUGH, REMOVED, read_passthrough
 
-MOST_FALLBACKS = 5
+MAX_FALLBACKS = 5
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 OPTIONS = (
     "model",
@@ -26,107 +26,107 @@ OPTIONS = (
     *CAMEL_CASE,
     "raw",
 )
-#: Other spellings, and what is of the past: taken all the same.
+#: Other spellings, and options that the API has removed: accepted as well.
 CHECK_ONLY = (*(name for name in PASSTHROUGH if name not in CAMEL_CASE), *REMOVED)
 
 
-def read_options(fields: Fields, defaults: IntakeContext, *, now: float) -> dict[str, Any]:
-    """What is stored for the call: the model resolved, limits filled in, and nothing that the API no longer takes."""
+def read_options(fields: Fields, context: IntakeContext, *, now: float) -> dict[str, Any]:
+    """The options to store: the model resolved, defaults filled in, and removed parameters left out."""
     raw = read_passthrough(fields) | (_read_raw(fields) or {})
     options: dict[str, Any] = {
-        "model": _read_model(fields, raw, defaults, now=now),
-        "maxTokens": fields.number("maxTokens", low=1, whole=True) or defaults.max_tokens,
-        "systemPrompt": fields.text("systemPrompt"),
-        "outputSchema": _read_schema(fields, defaults),
-        "effort": fields.word("effort", EFFORTS),
+        "model": _read_model(fields, raw, context, now=now),
+        "maxTokens": fields.number("maxTokens", low=1, integer=True) or context.max_tokens,
+        "systemPrompt": fields.string("systemPrompt"),
+        "outputSchema": _read_schema(fields, context),
+        "effort": fields.choice("effort", EFFORTS),
         "raw": {name: value for name, value in raw.items() if name != "model"} or None,
     }
     if fields.number("temperature", low=0, high=1) is not None:
-        fields.notes.warn("options.temperature was ignored: Claude no longer takes it")
+        fields.notes.warn("options.temperature was ignored: Claude no longer accepts it")
 
-    given = {name: value for name, value in options.items() if value is not None}
-    model = given["model"]
-    if others := _read_fallbacks(fields, defaults, model, now=now):
-        given["fallbackModels"] = others
+    options = {name: value for name, value in options.items() if value is not None}
+    model = options["model"]
+    if fallbacks := _read_fallbacks(fields, context, model, now=now):
+        options["fallbackModels"] = fallbacks
 
-    return fit_request(given, defaults.catalogue.listed(model), fields.notes)
+    return fit_request(options, context.catalogue.listed(model), fields.notes)
 
 
-def _read_model(fields: Fields, raw: Mapping[str, Any], defaults: IntakeContext, *, now: float) -> str:
+def _read_model(fields: Fields, raw: Mapping[str, Any], context: IntakeContext, *, now: float) -> str:
     """
-    The one that `raw` names, as that is merged last, else `options.model`.
+    The model that `raw` names, as that is merged last, otherwise `options.model`.
 
-    Both may be an alias, or the name of a model that is gone. What is no known name at all is asked as it is, but only
-    in `raw`, where whatever is new upstream has its place.
+    Both may be an alias or the name of a retired model. A name that cannot be a Claude model is passed on only if it is
+    in `raw`, which is for anything new upstream.
     """
-    known: dict[str, Any] = dict(default=defaults.model, catalogue=defaults.catalogue, now=now)
-    model, warnings = defaults.model, tuple[str, ...]()
+    settings: dict[str, Any] = dict(default=context.model, catalogue=context.catalogue, now=now)
+    model, warnings = context.model, tuple[str, ...]()
     try:
-        model, warnings = resolve(fields.text("model"), **known)
+        model, warnings = resolve(fields.string("model"), **settings)
     except ValueError as exc:
         fields.problem("model", str(exc))
-    named = raw.get("model")
-    if isinstance(named, str) and named.strip():
+    raw_model = raw.get("model")
+    if isinstance(raw_model, str) and raw_model.strip():
         try:
-            model, warnings = resolve(named, **known, field="options.raw.model")
+            model, warnings = resolve(raw_model, **settings, field="options.raw.model")
         except ValueError:
-            model, warnings = named.strip(), ()
+            model, warnings = raw_model.strip(), ()
     for warning in warnings:
         fields.notes.warn(warning)
 
     return model
 
 
-def _read_fallbacks(fields: Fields, defaults: IntakeContext, model: str, *, now: float) -> list[str]:
-    """The models to turn to, resolved like the first one; what comes twice is asked once."""
+def _read_fallbacks(fields: Fields, context: IntakeContext, model: str, *, now: float) -> list[str]:
+    """The fallback models without duplicates, resolved like the first one."""
     value = fields.given("fallbackModels")
-    if isinstance(value, str):  # as a form has it
-        fields.clean["fallbackModels"] = value = [word.strip() for word in value.split(",") if word.strip()]
+    if isinstance(value, str):  # from a form
+        fields.clean["fallbackModels"] = value = [name.strip() for name in value.split(",") if name.strip()]
     elif value is not None:
         value = fields.array("fallbackModels")
-    names = defaults.fallback_models if value is None else value
-    found: list[str] = []
+    names = context.fallback_models if value is None else value
+    fallbacks: list[str] = []
     for index, name in enumerate(names):
         try:
             if not isinstance(name, str):
-                raise ValueError(f"must be the id of a model: this is {kind(name)}")
-            other, _ = resolve(name, default=defaults.model, catalogue=defaults.catalogue, now=now)
+                raise ValueError(f"must be a model id, not {kind(name)}")
+            other, _ = resolve(name, default=context.model, catalogue=context.catalogue, now=now)
         except ValueError as exc:
             if value is not None:
                 fields.problem(f"fallbackModels[{index}]", str(exc))
             else:
                 fields.notes.warn(
-                    f"RELAY_FALLBACK_MODELS names {safe_quote(name)}, which is no known model: it is not asked"
+                    f"RELAY_FALLBACK_MODELS names {safe_quote(name)}, which is not a known model: it was ignored"
                 )
             continue
-        if other != model and other not in found:
-            found.append(other)
-    if value is not None and len(found) > MOST_FALLBACKS:
-        fields.problem("fallbackModels", f"names {len(found)} models: at most {MOST_FALLBACKS} are asked")
+        if other != model and other not in fallbacks:
+            fallbacks.append(other)
+    if value is not None and len(fallbacks) > MAX_FALLBACKS:
+        fields.problem("fallbackModels", f"names {len(fallbacks)} models: the maximum is {MAX_FALLBACKS}")
 
-    return found[:MOST_FALLBACKS]
+    return fallbacks[:MAX_FALLBACKS]
 
 
-def _read_schema(fields: Fields, defaults: IntakeContext) -> dict[str, Any] | None:
+def _read_schema(fields: Fields, context: IntakeContext) -> dict[str, Any] | None:
     schema = fields.object("outputSchema")
-    fault = None if schema is None else defaults.check_schema(schema)
-    if fault:
-        fields.problem("outputSchema", fault)
+    problem = None if schema is None else context.check_schema(schema)
+    if problem:
+        fields.problem("outputSchema", problem)
 
     return schema
 
 
 def _read_raw(fields: Fields) -> dict[str, Any] | None:
-    """Any field of the API is the caller's affair, except those that the relay itself reads."""
+    """Check only the fields that the relay itself reads; all others are passed to the API."""
     raw = fields.object("raw")
     if raw is None:
         return None
 
     if "stream" in raw:
-        fields.problem("raw.stream", "cannot be set: every call is streamed, and its answer is delivered whole")
+        fields.problem("raw.stream", "cannot be set: every call is streamed, and its answer is delivered complete")
     model = raw.get("model", "")
     if "model" in raw and not (isinstance(model, str) and model.strip()):
-        fields.problem("raw.model", f"must be the id of a model: this is {kind(model)}")
+        fields.problem("raw.model", f"must be a model id, not {kind(model)}")
     try:
         read_betas(raw.get("betas"))
     except ValueError as exc:

@@ -1,7 +1,7 @@
 """
-Options that are the API's own under a caller's spelling: they are read a little, and go through with `raw`.
+Options of the API that may be given beside `raw`: checked lightly and passed through.
 
-What `raw` itself says of the same field stands: it is merged last.
+The same field in `raw` takes precedence: it is merged last.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from .fields import Fields, kind
 
-#: As they may be written here, with the API's own name; whoever knows the API writes that one.
+#: Accepted spellings, including the API's own, with the API's name.
 PASSTHROUGH: Mapping[str, str] = {
     "thinking": "thinking",
     "tools": "tools",
@@ -23,39 +23,39 @@ PASSTHROUGH: Mapping[str, str] = {
     "service_tier": "service_tier",
 }
 
-#: The spelling of this relay.
+#: The spelling used by this relay.
 CAMEL_CASE = ("thinking", "tools", "toolChoice", "stopSequences", "serviceTier")
 
-#: Gone from the API, and still in blueprints that nobody looks at any more.
+#: Removed from the API, but still in blueprints that are no longer maintained.
 REMOVED = ("topP", "top_p", "topK", "top_k")
 
 _TIERS = ("auto", "standard_only")
 
 
 def read_passthrough(fields: Fields) -> dict[str, Any]:
-    """By their names in the API."""
+    """The options by their names in the API."""
     for name in REMOVED:
         if fields.given(name) is not None:
-            fields.notes.warn(f"{fields.path(name)} was ignored: Claude no longer takes it")
+            fields.notes.warn(f"{fields.path(name)} was ignored: Claude no longer accepts it")
             fields.clean[name] = fields.given(name)
-    read: dict[str, Any] = {}
-    for name, theirs in PASSTHROUGH.items():
-        if fields.given(name) is not None and (value := _read(fields, name, theirs)) is not None:
-            read[theirs] = value
+    options: dict[str, Any] = {}
+    for name, api_name in PASSTHROUGH.items():
+        if fields.given(name) is not None and (value := _read(fields, name, api_name)) is not None:
+            options[api_name] = value
 
-    return read
+    return options
 
 
-def _read(fields: Fields, name: str, theirs: str) -> Any:
-    if theirs == "service_tier":
-        return fields.word(name, _TIERS)
-    if theirs == "tools":
+def _read(fields: Fields, name: str, api_name: str) -> Any:
+    if api_name == "service_tier":
+        return fields.choice(name, _TIERS)
+    if api_name == "tools":
         return _tools(fields, name)
-    if theirs == "stop_sequences":
+    if api_name == "stop_sequences":
         return _stops(fields, name)
-    # `"adaptive"` is `{"type": "adaptive"}`; which types there are is the API's affair.
+    # `"adaptive"` is short for `{"type": "adaptive"}`; the API checks the type.
     if isinstance(fields.given(name), str):
-        word = fields.text(name)
+        word = fields.string(name)
         return {"type": word} if word else None
 
     return fields.object(name)
@@ -65,18 +65,18 @@ def _tools(fields: Fields, name: str) -> list[Any] | None:
     tools = fields.array(name)
     for index, tool in enumerate(tools or ()):
         if not isinstance(tool, dict):
-            fields.problem(f"{name}[{index}]", f'must be an object such as {{"name": …}}: this is {kind(tool)}')
+            fields.problem(f"{name}[{index}]", f'must be an object such as {{"name": …}}, not {kind(tool)}')
 
     return tools
 
 
 def _stops(fields: Fields, name: str) -> list[str] | None:
     if isinstance(fields.given(name), str):
-        text = fields.text(name)
+        text = fields.string(name)
         return [text] if text else None
     stops = fields.array(name)
     for index, stop in enumerate(stops or ()):
         if not isinstance(stop, str) or not stop.strip():
-            fields.problem(f"{name}[{index}]", "must be a text that is not only white space")
+            fields.problem(f"{name}[{index}]", "must be a string that is not only white space")
 
     return stops

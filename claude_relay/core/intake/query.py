@@ -80,7 +80,7 @@ def parse_retry_options(options: Any, intake: IntakeContext, *, now: float) -> d
     """The options that a retry names, parsed; the others keep their values."""
     if not options:
         return None
-    parsed, _ = parse_options(options, now=now, defaults=intake)
+    parsed, _ = parse_options(options, now=now, context=intake)
 
     chosen = {name: value for name, value in parsed.items() if name in options}
     if any(name in options for name in PASSTHROUGH) and "raw" in parsed:

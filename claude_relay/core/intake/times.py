@@ -1,4 +1,4 @@
-"""Points in time, as callers write them: RFC 3339 with an offset, or a length of time from now."""
+"""Parsing of times: RFC 3339 with an offset, or a duration from now."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from ..text.durations import parse_duration
 from .fields import Fields
 
-#: Nobody plans further ahead than this; a year typed wrong does.
+#: A later time is most likely a mistyped year.
 MAX_AHEAD = 366 * 86_400.0
 
 _RFC_3339 = re.compile(
@@ -23,13 +23,13 @@ _EXAMPLE = "2026-01-15T10:30:00Z or 2026-01-15T11:30:00+01:00"
 
 
 def read_start(fields: Fields, *, now: float) -> float | None:
-    """`runAt` or `delay`: not before this; what is over already is now."""
+    """The earliest start from `runAt` or `delay`; a time in the past means now."""
     if fields.given("runAt") is not None and fields.given("delay") is not None:
-        fields.problem("delay", "cannot stand beside runAt: give one of the two")
+        fields.problem("delay", "cannot be combined with runAt: send one of the two")
         return None
 
-    delayed = _read(fields, "delay", _after, now=now)
-    at = _read(fields, "runAt", _time, now=now)
+    delayed = _read(fields, "delay", _duration, now=now)
+    at = _read(fields, "runAt", _timestamp, now=now)
     if at is not None and at < now:
         fields.notes.warn("runAt is in the past, so the job runs now")
         return now
@@ -38,54 +38,52 @@ def read_start(fields: Fields, *, now: float) -> float | None:
 
 
 def read_end(fields: Fields, name: str, *, now: float) -> float | None:
-    """`deadline` or `needBy`: a time or a length of time, and ahead of now."""
+    """The time from `deadline` or `needBy`: a timestamp or a duration, in the future."""
     end = _read(fields, name, _either, now=now)
     if end is not None and end <= now:
-        fields.problem(name, "is over already: it must be ahead of now")
+        fields.problem(name, "is in the past")
         return None
 
     return end
 
 
 def is_timestamp(text: str | None) -> bool:
-    """Whether a time was written as a point in time, rather than as a length of time from now."""
+    """Whether a time was written as a timestamp rather than as a duration."""
     return text is not None and _DATE.match(text) is not None
 
 
 def rfc_3339(text: str) -> float:
-    """Seconds since 1970; ValueError with a sentence for a person otherwise."""
-    found = _RFC_3339.fullmatch(text)
-    if not found:
+    """Parse a timestamp to seconds since 1970; `ValueError` with the problem otherwise."""
+    match = _RFC_3339.fullmatch(text)
+    if not match:
         raise ValueError(f"must be a time such as {_EXAMPLE}")
-    day, minute, second, fraction, zulu, sign, hours, minutes = found.groups()
+    day, minute, second, fraction, zulu, sign, hours, minutes = match.groups()
     if not zulu and not sign:
-        raise ValueError(f"must name its time zone, as in {_EXAMPLE}")
+        raise ValueError(f"must have a time zone, as in {_EXAMPLE}")
     try:
-        # A leap second is the second after; datetime has none.
+        # A leap second becomes the following second; datetime has none.
         moment = datetime.strptime(f"{day} {minute}:{min(int(second), 59):02d}", "%Y-%m-%d %H:%M:%S")
     except ValueError:
-        raise ValueError("is not a time that exists: look at the day and the hour") from None
+        raise ValueError("is not an existing time: check the day and the hour") from None
     if int(second) > 60 or int(hours or 0) > 23 or int(minutes or 0) > 59:
-        raise ValueError("is not a time that exists: look at the seconds and the time zone")
+        raise ValueError("is not an existing time: check the seconds and the time zone")
 
     offset = (int(hours or 0) * 60 + int(minutes or 0)) * 60 * (-1 if sign == "-" else 1)
-    whole = calendar.timegm(moment.timetuple()) + max(0, int(second) - 59) - offset
+    seconds = calendar.timegm(moment.timetuple()) + max(0, int(second) - 59) - offset
 
-    return whole + float(f"0.{fraction or 0}")
+    return seconds + float(f"0.{fraction or 0}")
 
 
-def _time(text: str, *, now: float) -> float:
-    """A point in time and nothing else."""
-    if not _DATE.match(text) and _is_span(text):
-        raise ValueError("must be a point in time; a length of time goes into delay")
+def _timestamp(text: str, *, now: float) -> float:
+    if not _DATE.match(text) and _is_duration(text):
+        raise ValueError("must be a timestamp; use delay for a duration")
 
     return rfc_3339(text)
 
 
-def _after(text: str, *, now: float) -> float:
-    """A length of time and nothing else."""
+def _duration(text: str, *, now: float) -> float:
     if _DATE.match(text):
-        raise ValueError("must be a length of time such as 10m; a point in time goes into runAt")
+        raise ValueError("must be a duration such as 10m; use runAt for a timestamp")
 
     return now + parse_duration(text)
 
@@ -94,7 +92,7 @@ def _either(text: str, *, now: float) -> float:
     return rfc_3339(text) if _DATE.match(text) else now + parse_duration(text)
 
 
-def _is_span(text: str) -> bool:
+def _is_duration(text: str) -> bool:
     try:
         parse_duration(text)
     except ValueError:
@@ -103,18 +101,18 @@ def _is_span(text: str) -> bool:
     return True
 
 
-def _read(fields: Fields, name: str, reader: Callable[..., float], *, now: float) -> float | None:
-    text = fields.text(name)
+def _read(fields: Fields, name: str, parse: Callable[..., float], *, now: float) -> float | None:
+    text = fields.string(name)
     if text is None:
         return None
     try:
-        at = reader(text.strip(), now=now)
+        at = parse(text.strip(), now=now)
     except ValueError as exc:
         fields.problem(name, str(exc))
         return None
     if at > now + MAX_AHEAD:
-        fields.problem(name, "is too far ahead: at most 366 days")
+        fields.problem(name, "is too far in the future: the maximum is 366 days")
         return None
 
-    fields.clean[name] = text.strip()  # as it is written: `10m` sent again later is the same request
+    fields.clean[name] = text.strip()  # as written: `10m` sent again later is the same request
     return at

@@ -1,4 +1,4 @@
-"""Addresses and headers of callbacks: well-formed, and unable to say anything but what they seem to."""
+"""Validation of callback URLs and headers: well-formed and unambiguous."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..text.json_values import safe_quote
 from .context import IntakeContext
 from .fields import Fields, kind
 
-MOST_HEADERS = 10
-LONGEST_HEADER = 4096
+MAX_HEADERS = 10
+MAX_HEADER = 4096
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 
-#: Headers that the sender sets by itself or not at all, and why. A caller's are refused at the door, not dropped later.
+#: Headers that the sender sets itself or never sends, and why. Callers' values are refused here, not dropped later.
 SENDER_HEADERS = {
     **dict.fromkeys(
         (
@@ -32,23 +32,23 @@ SENDER_HEADERS = {
         "belongs to the connection itself",
     ),
     **dict.fromkeys(("content-length", "content-type", "content-encoding"), "describes the body, which is always JSON"),
-    "host": "is taken from the address",
-    **dict.fromkeys(("accept-encoding", "user-agent"), "says what the relay is and takes"),
+    "host": "is taken from the URL",
+    **dict.fromkeys(("accept-encoding", "user-agent"), "describes the relay itself"),
 }
-#: Those that a caller may not set.
+#: Headers that callers may not set.
 RESERVED = {
     **SENDER_HEADERS,
     **dict.fromkeys(("webhook-id", "webhook-timestamp", "webhook-signature"), "is the relay's own signature"),
 }
 
 
-def read_url(fields: Fields, name: str, defaults: IntakeContext) -> str | None:
+def read_url(fields: Fields, name: str, context: IntakeContext) -> str | None:
     """The URL in that field; `check_url` decides whether it may be called."""
-    text = fields.text(name)
+    text = fields.string(name)
     if text is None:
         return None
 
-    problem = defaults.check_url(text)
+    problem = context.check_url(text)
     if problem:
         fields.problem(name, problem)
         return None
@@ -57,21 +57,21 @@ def read_url(fields: Fields, name: str, defaults: IntakeContext) -> str | None:
 
 
 def read_headers(fields: Fields) -> dict[str, str]:
-    """What is sent along with the callback, by its name as written."""
+    """The headers to send with the callback, by their names as written."""
     given = fields.object("webhookHeaders")
     if given is None:
         return {}
-    if len(given) > MOST_HEADERS:
-        fields.problem("webhookHeaders", f"holds {len(given):,} headers: at most {MOST_HEADERS} are taken")
+    if len(given) > MAX_HEADERS:
+        fields.problem("webhookHeaders", f"has {len(given):,} headers: the maximum is {MAX_HEADERS}")
         return {}
 
     headers: dict[str, str] = {}
     at = Fields(given, fields.notes, at="webhookHeaders")
     for name in given:
         value = at.given(name)
-        problem = _name_fault(name) or (None if value is None else _value_fault(value))
+        problem = _name_problem(name) or (None if value is None else _value_problem(value))
         if not problem and name.lower() in (other.lower() for other in headers):
-            problem = "is given twice, in different letters; which one is meant?"
+            problem = "is a duplicate header name (case-insensitive)"
         if problem:
             at.problem(safe_quote(name) or "(no name)", problem)
         elif value is not None:
@@ -81,23 +81,21 @@ def read_headers(fields: Fields) -> dict[str, str]:
     return headers
 
 
-def _name_fault(name: str) -> str | None:
+def _name_problem(name: str) -> str | None:
     if not _TOKEN.fullmatch(name):
-        return "is not a header name: letters, digits and dashes, such as x-make-apikey"
+        return "is not a header name: use letters, digits and dashes, such as x-make-apikey"
     reason = RESERVED.get(name.lower())
 
     return f"cannot be set: it {reason}" if reason else None
 
 
-def _value_fault(value: object) -> str | None:
-    """Never shown, whatever it is: it is a key as often as not."""
+def _value_problem(value: object) -> str | None:
+    """The problem with a header's value, which is never shown: it is often a key."""
     if not isinstance(value, str):
-        return f"must be a text in quotes: this is {kind(value)}"
-    if len(value) > LONGEST_HEADER:
-        return f"is too long for a header: at most {LONGEST_HEADER:,} characters"
-    if any((letter < " " and letter != "\t") or "\x7f" <= letter <= "\x9f" for letter in value):
+        return f"must be a string in quotes, not {kind(value)}"
+    if len(value) > MAX_HEADER:
+        return f"is too long for a header: the maximum is {MAX_HEADER:,} characters"
+    if any((char < " " and char != "\t") or "\x7f" <= char <= "\x9f" for char in value):
         return "must be one line, without line breaks or other control characters"
 
-    return (
-        "holds letters that a header cannot carry: plain letters, digits and signs only" if max(value) > "ÿ" else None
-    )
+    return "contains characters that a header cannot carry: use ASCII characters only" if max(value) > "ÿ" else None

@@ -1,4 +1,4 @@
-"""Betas of the API: named in `raw` beside its fields, and sent in a header, where not every text may stand."""
+"""Validation of `options.raw.betas`, which is sent as the `anthropic-beta` header."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 def read_betas(value: Any) -> tuple[str, ...]:
-    """The names, from one text or a list of them; ValueError with the rule otherwise."""
+    """The names from a comma-separated string or a list; `ValueError` with the rule if one is invalid."""
     names = value.split(",") if isinstance(value, str) else [] if value is None else value
     if not isinstance(names, (list, tuple)):
         names = [names]
-    read = tuple(name.strip() for name in names if isinstance(name, str) and _NAME.fullmatch(name.strip()))
-    if len(read) != len(names) and value != "":
+    valid = tuple(name.strip() for name in names if isinstance(name, str) and _NAME.fullmatch(name.strip()))
+    if len(valid) != len(names) and value != "":
         raise ValueError("must be a list of names such as output-300k-2026-03-24")
 
-    return read
+    return valid

@@ -1,9 +1,9 @@
 """
-Which model is asked, whatever the caller called it.
+The model catalog, and the resolution of a requested name to a model.
 
-The relay never lags the API: a name it does not know goes through as it is. Names of models that are gone become the
-relay's default with a warning, since the scenarios that carry them were written once and are never looked at again.
-What the worker has fetched from the upstream comes first; the table below serves until it has.
+The relay never lags the API: an unlisted name is passed on. Names of retired models become the relay's default with a
+warning, since the scenarios that use them were written once and are no longer maintained. The list that the worker has
+fetched from the upstream takes precedence over the built-in table below.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from .listing import Model, aliases_of, newest, read_models, undated
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@\[\]-]{0,127}")
 
-#: The ids of old: `claude-2.1`, `claude-instant-1.2`, `claude-3-5-sonnet-20241022`.
+#: Ids of the first generations: `claude-2.1`, `claude-instant-1.2`, `claude-3-5-sonnet-20241022`.
 _FIRST_GENERATIONS = re.compile(r"claude-(?:v?[123](?:[.-]|$)|instant)")
 
-#: `claude-opus-4-1-20250805`: family, major and minor; a number of more than two digits is a date.
+#: `claude-opus-4-1-20250805`: line, major and minor version; a number of more than two digits is a date.
 _VERSIONED = re.compile(r"claude-[a-z]+-([0-9]{1,2})(?:-([0-9]{1,2}))?(?:-(?:[0-9]{8}|latest))?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCatalog:
     """
-    What is known of the models on one day. `ends` holds the last day of a model, where one is announced.
+    The models as of one day. `retirements` holds the last day of each model for which one is announced.
 
-    `models` is what the upstream listed; empty where nothing was fetched yet.
+    `models` is the upstream's list; empty if none has been fetched yet.
     """
 
     as_of: str
     aliases: Mapping[str, str]
     current: frozenset[str]
     retirements: Mapping[str, str] = field(default_factory=dict)
-    oldest: tuple[int, int] = (4, 5)  # every version before this one is gone
+    oldest: tuple[int, int] = (4, 5)  # every earlier version is retired
     models: tuple[Model, ...] = ()
 
     def listed(self, model: str) -> Model | None:
-        """What the upstream says of it, with a date in its id or without."""
+        """The upstream's entry for a model, with or without a date in its id."""
         by_id = self._by_id
         return by_id.get(model) or by_id.get(undated(model))
 
     @cached_property
     def _by_id(self) -> Mapping[str, Model]:
-        """Asked for every job at the door, so it is looked up rather than searched."""
+        """Index by id, since every submitted job needs it."""
         return {undated(model.id): model for model in reversed(self.models)} | {
             model.id: model for model in self.models
         }
 
     def end_of(self, model: str) -> str | None:
-        """Its last day (`2026-11-30`), where one is known; a date in the id makes no difference."""
+        """The last day of a model (`2026-11-30`) if one is announced; a date in the id makes no difference."""
         listed = self.listed(model)
         if listed is not None and not (listed.retired and listed.retires_at is None):
             return None if listed.retires_at is None else _day(listed.retires_at)
@@ -63,10 +63,10 @@ class ModelCatalog:
         return self.retirements.get(model) or self.retirements.get(undated(model))
 
     def is_gone(self, model: str, *, today: str) -> bool:
-        """Whether a call for it could only fail."""
+        """Whether a call to the model is certain to fail."""
         listed = self.listed(model)
         if listed is not None:
-            # A date that has passed does not mean that it is gone, unless the list is older than that date.
+            # A past date does not mean that the model is retired, unless the list is older than that date.
             last_day = self.end_of(model)
             return listed.retired or (last_day is not None and self.as_of <= last_day < today)
         if model in self.current:
@@ -81,13 +81,13 @@ class ModelCatalog:
         return version is not None and (int(version[1]), int(version[2] or 0)) < self.oldest
 
     def successor(self, model: str) -> str | None:
-        """What takes the place of a model that the upstream lists as retired: the newest of its line."""
+        """The replacement of a model that the upstream lists as retired: the newest of its line."""
         listed = self.listed(model)
         if listed is None or not listed.retired:
             return None
-        heir = newest(self.models, listed.line or "")
+        newer = newest(self.models, listed.line or "")
 
-        return heir.id if heir is not None else self.aliases.get("fast")
+        return newer.id if newer is not None else self.aliases.get("fast")
 
 
 #: From Anthropic's model pages and the `anthropic` package 2.12.0; used until the list from `GET /v1/models` is stored.
@@ -134,7 +134,7 @@ BUILT_IN = ModelCatalog(
 
 
 def from_memo(memo: Any, *, prices: Mapping[str, float] | None = None) -> ModelCatalog:
-    """The catalogue that the worker's stored list makes; the built-in one where there is none to speak of."""
+    """The catalog from the worker's stored list, or the built-in one without a usable list."""
     models = read_models(memo.get("models")) if isinstance(memo, Mapping) else ()
     fetched_at = memo.get("fetchedAt") if isinstance(memo, Mapping) else None
     if not models or isinstance(fetched_at, bool) or not isinstance(fetched_at, (int, float)):
@@ -153,48 +153,48 @@ def resolve(
     name: str | None, *, default: str, catalogue: ModelCatalog, now: float, field: str = "options.model"
 ) -> tuple[str, tuple[str, ...]]:
     """
-    The model to ask, and what the caller should know about that; ValueError where the name cannot be a Claude model.
+    The model to call, and warnings for the caller; `ValueError` if the name cannot be a Claude model.
 
-    `field` is where it was named. `default` is the operator's choice and is not second-guessed, unless the upstream
-    itself lists it as retired.
+    `field` is the field of the name. `default` is the operator's choice and is replaced only if the upstream lists it
+    as retired.
     """
     warnings: tuple[str, ...] = ()
-    if (heir := catalogue.successor(default)) is not None:
-        warnings = (f"the relay's own model {default} was retired; {heir} is asked instead",)
-    fallen_back = heir or default
+    if (successor := catalogue.successor(default)) is not None:
+        warnings = (f"the relay's default model {default} was retired; {successor} is used instead",)
+    replacement = successor or default
     if name is None or name.strip() in ("", default):
-        return fallen_back, warnings
+        return replacement, warnings
 
-    asked = name.strip()
-    asked = asked.lower() if asked.lower().startswith("claude-") else asked
-    asked = catalogue.aliases.get(asked.lower(), asked)
-    if not _plausible(asked, catalogue):
+    model = name.strip()
+    model = model.lower() if model.lower().startswith("claude-") else model
+    model = catalogue.aliases.get(model.lower(), model)
+    if not _plausible(model, catalogue):
         words = ", ".join(sorted(catalogue.aliases))
         raise ValueError(f"is not a Claude model: use one of {words}, or an id such as {default}")
-    if asked == default:
-        return fallen_back, warnings
+    if model == default:
+        return replacement, warnings
 
-    last_day, today = catalogue.end_of(asked), _day(now)
-    if catalogue.is_gone(asked, today=today):
+    last_day, today = catalogue.end_of(model), _day(now)
+    if catalogue.is_gone(model, today=today):
         since = f" on {last_day}" if last_day else ""
-        return fallen_back, (f"{field} {safe_quote(asked)} was retired{since}; {fallen_back} is asked instead",)
+        return replacement, (f"{field} {safe_quote(model)} was retired{since}; {replacement} is used instead",)
     if last_day is not None:
-        when = f"is retired on {last_day}" if last_day >= today else f"was to be retired on {last_day}"
-        return asked, (f"{field} {asked} {when}; after that {fallen_back} is asked instead",)
-    listed = catalogue.listed(asked)
+        when = f"will be retired on {last_day}" if last_day >= today else f"was due to be retired on {last_day}"
+        return model, (f"{field} {model} {when}; after that {replacement} is used instead",)
+    listed = catalogue.listed(model)
     if listed is not None and listed.lifecycle == "deprecated":
-        return asked, (f"{field} {asked} is deprecated: Anthropic will retire it, and names no day yet",)
+        return model, (f"{field} {model} is deprecated: Anthropic will retire it, on a day not announced yet",)
     if listed is None and catalogue.models:
-        return asked, (f"{field} {safe_quote(asked)} is not on Anthropic's list of {catalogue.as_of}; asked as it is",)
+        return model, (f"{field} {safe_quote(model)} is not on Anthropic's list of {catalogue.as_of}; used as is",)
 
-    return asked, ()
+    return model, ()
 
 
 def _day(at: float) -> str:
-    """The UTC day of a moment."""
+    """The UTC day of a time."""
     return datetime.fromtimestamp(at, tz=timezone.utc).date().isoformat()
 
 
 def _plausible(model: str, catalogue: ModelCatalog) -> bool:
-    """A gateway may write its ids with a prefix (`anthropic/claude-…`), so the word is enough."""
+    """Whether it may be a Claude model; a gateway's ids may have a prefix (`anthropic/claude-…`)."""
     return model in catalogue.current or (_ID.fullmatch(model) is not None and "claude" in model.lower())

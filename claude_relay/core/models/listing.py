@@ -1,7 +1,7 @@
 """
-What the upstream itself says of its models: the list that the worker has fetched and stored, as values.
+The upstream's list of models, as the worker has fetched and stored it.
 
-Nothing here is a table of facts. A list of another day, with fields that are new or gone, is read as far as it goes.
+This module contains no facts about models. Lists with new or missing fields are read as far as possible.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-#: What an alias means: the newest model of the first of these lines that is offered to newcomers.
+#: Meaning of each alias: the newest active model of the first of these lines that has one.
 FAMILIES: Mapping[str, tuple[str, ...]] = {
     "smart": ("opus", "fable", "mythos", "sonnet", "haiku"),
     "fast": ("sonnet", "haiku", "opus"),
@@ -23,7 +23,7 @@ _DATE = re.compile(r"-(?:[0-9]{8}|latest)$")
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """One model as the upstream lists it; None where it does not say."""
+    """One model as the upstream lists it; None for missing values."""
 
     id: str
     name: str = ""
@@ -38,11 +38,11 @@ class Model:
 
     @property
     def retired(self) -> bool:
-        """A call for it fails. A date that has passed means nothing: the lifecycle is the signal."""
+        """Whether calls to it fail; the lifecycle decides, not a date in the past."""
         return self.lifecycle == "retired"
 
     def supports(self, *path: str) -> bool | None:
-        """Whether it can do `("effort", "xhigh")`; None where nothing is said of that."""
+        """Whether it supports a capability such as `("effort", "xhigh")`; None if the list does not say."""
         value: Any = self.capabilities
         for step in path:
             value = value.get(step) if isinstance(value, Mapping) else None
@@ -52,19 +52,19 @@ class Model:
 
 
 def read_models(entries: Any) -> tuple[Model, ...]:
-    """The models of the stored list, in its order; an entry without an id is passed over."""
-    found = (_read(entry) for entry in entries) if isinstance(entries, list) else ()
+    """The models of the stored list, in its order; entries without an id are skipped."""
+    models = (_read(entry) for entry in entries) if isinstance(entries, list) else ()
 
-    return tuple(model for model in found if model is not None)
+    return tuple(model for model in models if model is not None)
 
 
 def undated(name: str) -> str:
-    """The id without its date: `claude-haiku-4-5-20251001` and `claude-haiku-4-5` are one model."""
+    """The id without its date: `claude-haiku-4-5-20251001` and `claude-haiku-4-5` are the same model."""
     return _DATE.sub("", name)
 
 
 def newest(models: Sequence[Model], line: str) -> Model | None:
-    """The newest model of a line that is offered to newcomers."""
+    """The newest active model of a line."""
     offered = [model for model in models if model.line == line and model.lifecycle == "active"]
     if all(model.created_at for model in offered):
         return max(offered, key=lambda model: model.created_at or 0.0, default=None)
@@ -75,9 +75,9 @@ def newest(models: Sequence[Model], line: str) -> Model | None:
 
 def aliases_of(models: Sequence[Model], prices: Mapping[str, float]) -> dict[str, str]:
     """
-    What `smart`, `fast` and `cheap` mean on that list.
+    The models that `smart`, `fast` and `cheap` stand for on that list.
 
-    Where a list knows no lines, as a gateway's may, the dearest and the cheapest of what has a price are `smart` and
+    If a list has no lines, as a gateway's may, the most expensive and the cheapest priced models are `smart` and
     `cheap`, and there is no `fast`.
     """
     chosen = {word: model.id for word in FAMILIES for model in _best(models, word)}
@@ -106,11 +106,11 @@ def _read(entry: Any) -> Model | None:
         name=_text(entry.get("displayName")) or entry["id"],
         line=_text(entry.get("line")),
         lifecycle=_text(entry.get("lifecycle")) or "active",
-        created_at=_moment(entry.get("createdAt")),
-        deprecated_at=_moment(entry.get("deprecatedAt")),
-        retires_at=_moment(entry.get("retiresAt")),
-        max_input_tokens=_whole(entry.get("maxInputTokens")),
-        max_tokens=_whole(entry.get("maxTokens")),
+        created_at=_time(entry.get("createdAt")),
+        deprecated_at=_time(entry.get("deprecatedAt")),
+        retires_at=_time(entry.get("retiresAt")),
+        max_input_tokens=_positive_int(entry.get("maxInputTokens")),
+        max_tokens=_positive_int(entry.get("maxTokens")),
         capabilities=capabilities if isinstance(capabilities, Mapping) else {},
     )
 
@@ -119,17 +119,17 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _whole(value: Any) -> int | None:
+def _positive_int(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def _moment(value: Any) -> float | None:
+def _time(value: Any) -> float | None:
     if not isinstance(value, str):
         return None
     try:
-        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        time = datetime.fromisoformat(value.replace("Z", "+00:00"))
     except ValueError:
         return None
 
-    # An epoch value stands for "not known".
-    return moment.timestamp() or None if moment.tzinfo else None
+    # An epoch value means "unknown".
+    return time.timestamp() or None if time.tzinfo else None

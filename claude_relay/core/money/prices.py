@@ -1,7 +1,7 @@
 """
-What tokens cost, as a value: a dated list that an operator may edit, and the sum for one answer.
+The price list, which an operator may edit, and the cost of an answer.
 
-No price, no number: an unknown price is None and never a guess.
+An unknown price is None, never a guess.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ...errors import ConfigError
 _MILLION = Decimal(1_000_000)
 _DATED = re.compile(r"-(?:[0-9]{8}|latest)$")
 
-#: The kinds of tokens that have a price each.
+#: The kinds of tokens with separate prices.
 KINDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
-_NEEDED = ("input", "output")
-_MOST = Decimal(100_000)
+_REQUIRED = ("input", "output")
+_MAX_AMOUNT = Decimal(100_000)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Price:
-    """Dollars for a million tokens of each kind; `long` from so many tokens of input on, where that is dearer."""
+    """Dollars per million tokens of each kind; `long` applies to inputs of more than `above` tokens."""
 
     tokens: Mapping[str, Decimal]
     long: Mapping[str, Decimal] | None = None
@@ -34,13 +34,13 @@ class Price:
     note: str = ""
 
     def at(self, prompt: int) -> Mapping[str, Decimal]:
-        """The prices that count for an input of that many tokens."""
+        """The prices for an input of that many tokens."""
         return self.long if self.long is not None and prompt > self.above else self.tokens
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriceList:
-    """Every price that is known, and the day on which it was true. `each`: for one use of a server tool."""
+    """All known prices as of the day `dated`; `each` has the price of one use of a server tool."""
 
     dated: str
     models: Mapping[str, Price] = field(default_factory=dict)
@@ -52,20 +52,20 @@ class PriceList:
 
     def cost(self, model: str, usage: Mapping[str, int], *, batch: bool = False) -> float | None:
         """
-        Dollars for one answer, to the last fraction of a cent; None where a price is not known.
+        The exact cost of one answer in dollars; None if a price is unknown.
 
-        `usage` is flat. Cache writes without a stated lifetime are the 5-minute ones. A batch costs half.
+        `usage` is flat. Cache writes without a given lifetime count as 5-minute ones. A batch costs half.
         """
         price = self.of(model)
         if price is None:
             return None
 
         tokens = token_counts(usage)
-        known = price.at(sum(count for kind, count in tokens.items() if kind != "output"))
-        if any(count and kind not in known for kind, count in tokens.items()):
+        prices = price.at(sum(count for kind, count in tokens.items() if kind != "output"))
+        if any(count and kind not in prices for kind, count in tokens.items()):
             return None
 
-        total = sum((known[kind] * count for kind, count in tokens.items() if count), Decimal(0)) / _MILLION
+        total = sum((prices[kind] * count for kind, count in tokens.items() if count), Decimal(0)) / _MILLION
         if batch:
             total /= 2
         for kind, count in usage.items():
@@ -77,17 +77,17 @@ class PriceList:
         return float(total)
 
     def output_prices(self) -> dict[str, float]:
-        """Dollars for a million tokens of output, by model: what tells dear from cheap."""
+        """Dollars per million output tokens by model, which rank models by price."""
         return {model: float(price.tokens["output"]) for model, price in self.models.items()}
 
 
 def unpriced(model: str) -> str:
-    """The warning of whoever asks a model without a price."""
-    return f"no price is known for {model}, so that its costUsd is null and no budget counts it"
+    """The warning for a model without a price."""
+    return f"no price is known for {model}: its costUsd is null and no budget counts it"
 
 
 def token_counts(usage: Mapping[str, int]) -> dict[str, int]:
-    """The tokens of each kind that has a price of its own."""
+    """The number of tokens of each priced kind."""
     written = usage.get("cache_creation_input_tokens", 0)
     hour = usage.get("ephemeral_1h_input_tokens", 0)
 
@@ -102,13 +102,13 @@ def token_counts(usage: Mapping[str, int]) -> dict[str, int]:
 
 def read_prices(value: Any, *, where: str, base: PriceList | None = None) -> PriceList:
     """
-    The list that a price file holds, laid over `base`; `ConfigError` with a sentence for each fault.
+    The price list from a file's content, merged over `base`; `ConfigError` with a sentence for each fault.
 
-    A model that is `null` has no price any more, whatever `base` says.
+    A model that is `null` loses its price from `base`.
     """
     if not isinstance(value, Mapping):
         raise ConfigError(
-            [f'{where} must hold a JSON object with "dated" and "models", as the shipped prices.json has.']
+            [f'{where} must contain a JSON object with "dated" and "models", like the shipped prices.json.']
         )
 
     faults: list[str] = []
@@ -124,21 +124,21 @@ def read_prices(value: Any, *, where: str, base: PriceList | None = None) -> Pri
             each[name] = amount
     dated = value.get("dated")
     if not isinstance(dated, str) or not _is_day(dated):
-        faults.append('"dated" must be the day on which the prices were true, such as "2026-11-22"')
-    faults += [f'"{name}" is not known here' for name in value if name not in _KNOWN]
+        faults.append('"dated" must be the day on which the prices were valid, such as "2026-11-22"')
+    faults += [f'"{name}" is not a known field' for name in value if name not in _FIELDS]
     if faults:
         raise ConfigError([f"{where}: {fault}." for fault in faults])
 
     return PriceList(dated=str(dated), models=models, each=each)
 
 
-_KNOWN = ("dated", "source", "unit", "note", "models", "each")
+_FIELDS = ("dated", "source", "unit", "note", "models", "each")
 
 
 def _object(value: Mapping[str, Any], name: str, faults: list[str]) -> Mapping[str, Any]:
-    found = value.get(name, {})
-    if isinstance(found, Mapping):
-        return found
+    child = value.get(name, {})
+    if isinstance(child, Mapping):
+        return child
     faults.append(f'"{name}" must be an object')
 
     return {}
@@ -148,19 +148,19 @@ def _price(name: str, row: Any, faults: list[str]) -> Price | None:
     if not isinstance(row, Mapping):
         faults.append(f"models.{name} must be an object, or null for no price")
         return None
-    before = len(faults)
+    earlier_faults = len(faults)
     tokens = dict(_tokens(f"models.{name}", row, faults, also=("long", "note")))
     long, above = None, 0
-    if (dearer := row.get("long")) is not None:
+    if (long_row := row.get("long")) is not None:
         at = f"models.{name}.long"
-        if isinstance(dearer, Mapping) and _is_count(dearer.get("above")):
-            above = int(dearer["above"])
-            long = dict(_tokens(at, dearer, faults, also=("above",)))
+        if isinstance(long_row, Mapping) and _is_count(long_row.get("above")):
+            above = int(long_row["above"])
+            long = dict(_tokens(at, long_row, faults, also=("above",)))
         else:
-            faults.append(f'{at} must be an object with "above": from how many tokens of input on it counts')
+            faults.append(f'{at} must be an object with "above": the number of input tokens beyond which it applies')
     note = row.get("note", "")
 
-    return None if len(faults) > before else Price(tokens=tokens, long=long, above=above, note=str(note))
+    return None if len(faults) > earlier_faults else Price(tokens=tokens, long=long, above=above, note=str(note))
 
 
 def _tokens(
@@ -169,7 +169,7 @@ def _tokens(
     for name in row:
         if name not in KINDS and name not in also:
             faults.append(f"{at}.{name} is not known: a model has {', '.join(KINDS)}")
-    for kind in _NEEDED:
+    for kind in _REQUIRED:
         if kind not in row:
             faults.append(f"{at}.{kind} is missing")
     for kind in KINDS:
@@ -178,12 +178,12 @@ def _tokens(
 
 
 def _amount(at: str, text: Any, faults: list[str]) -> Decimal | None:
-    """Written as a text, so that no digit is lost on the way; a number is taken, too."""
+    """Parse an amount: a string, which keeps every digit, or a number."""
     try:
         amount = Decimal(str(text)) if isinstance(text, (str, int, float)) and not isinstance(text, bool) else None
     except InvalidOperation:
         amount = None
-    if amount is None or not amount.is_finite() or not 0 <= amount <= _MOST:
+    if amount is None or not amount.is_finite() or not 0 <= amount <= _MAX_AMOUNT:
         faults.append(f'{at} must be dollars, such as "2.50"')
         return None
 

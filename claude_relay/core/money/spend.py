@@ -1,4 +1,4 @@
-"""What was spent: sums over the ledger that stay when its entries are purged."""
+"""Spend summaries: sums over the ledger, which are kept when its entries are purged."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from ..jobs.attempts import DIGITS
 from ..jobs.change import Call
 
-#: By what spending can be told apart, and the default.
+#: Possible groupings of spend, the default first.
 GROUPINGS = ("day", "key", "model", "group", "mode")
 _DAY = 86_400.0
-#: How a try ends that may have cost something though nothing of it was told.
-_UNSEEN = ("interrupted", "timeout")
+#: Outcomes of attempts that may have cost something although no usage was reported.
+_UNREPORTED = ("interrupted", "timeout")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpendSummary:
     """
-    The tries of one day, key, model, group or mode together.
+    The attempts of one day, key, model, group or mode.
 
-    `usd`: what those with a price came to, None where none had one. `unpriced`: tries that cost something nobody knows.
+    `usd` is the total of those with a price, None if none has one; `unpriced` counts attempts of unknown cost.
     """
 
     name: str
@@ -34,12 +34,12 @@ class SpendSummary:
 
     @property
     def cost_usd(self) -> float | None:
-        """What is known of it: nothing spent is 0, and nothing known is None."""
+        """The known cost: 0 if nothing was spent, None if nothing is known."""
         return None if self.usd is None and self.unpriced else round(self.usd or 0.0, DIGITS)
 
 
 def spend_days(call: Call) -> SpendSummary:
-    """What one ended try adds."""
+    """The contribution of one finished attempt."""
     usage = call.usage or {}
 
     return SpendSummary(
@@ -50,15 +50,15 @@ def spend_days(call: Call) -> SpendSummary:
         cache_read_tokens=usage.get("cache_read_input_tokens", 0),
         cache_write_tokens=usage.get("cache_creation_input_tokens", 0),
         usd=call.cost_usd,
-        unpriced=int(call.cost_usd is None and (bool(usage) or call.outcome in _UNSEEN)),
+        unpriced=int(call.cost_usd is None and (bool(usage) or call.outcome in _UNREPORTED)),
     )
 
 
 def next_day(now: float) -> float:
-    """When the next UTC day begins."""
+    """The beginning of the next UTC day."""
     return (now // _DAY + 1) * _DAY
 
 
 def day_of(now: float) -> str:
-    """The UTC day, `2026-01-15`: budgets and sums begin anew with it."""
+    """The UTC day (`2026-01-15`), by which budgets and sums are kept."""
     return time.strftime("%Y-%m-%d", time.gmtime(now))

@@ -1,4 +1,4 @@
-"""How often something may happen: `100/15m` is a hundred in fifteen minutes."""
+"""Rates as strings: `100/15m` is a hundred in fifteen minutes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .durations import format_duration, parse_duration
 
-_HOW = "write how many in what time, such as 100/15m, or off"
+_HOW = "write a number and a duration, such as 100/15m, or off"
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,7 @@ class Rate:
 
 
 def parse_rate(text: str) -> Rate | None:
-    """
-    The rate that `text` names, None for `off`; ValueError with a sentence for a person otherwise.
-    """
+    """Parse a rate, None for `off`; `ValueError` with the problem otherwise."""
     plain = text.strip().lower()
     if plain == "off":
         return None
@@ -32,9 +30,9 @@ def parse_rate(text: str) -> Rate | None:
     count = count.strip()
     if not slash or not (count.isascii() and count.isdigit()) or len(count) > 9:
         raise ValueError(_HOW)
-    # "10/m" is how many people write ten a minute.
+    # Many people write "10/m" for ten per minute.
     seconds = parse_duration(f"1{period.strip()}" if period.strip() in tuple("smhd") else period)
     if int(count) == 0 or seconds <= 0:
-        raise ValueError(f"both numbers must be above nought: {_HOW}")
+        raise ValueError(f"both numbers must be above zero: {_HOW}")
 
     return Rate(int(count), seconds)

@@ -1,8 +1,8 @@
 """
-JSON as it comes in at the door: read strictly, refused in words that need no programmer.
+A strict JSON parser for request bodies, with error messages for non-programmers.
 
-What is taken can be stored, hashed and sent on without a second thought: no key twice, no NaN, no number that another
-reader would round, no half characters, no nesting that a later step would stumble over.
+Accepted values can be stored, hashed and sent on without further checks: no duplicate keys, no NaN, no numbers that
+other parsers would round, no half characters, no excessive nesting.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, NoReturn
 from ...errors import InvalidRequest, Problem
 from .json_values import MAX_DEPTH, MAX_DIGITS, TOO_DEEP, TOO_LONG, find_problems, safe_quote
 
-#: How many values a body may hold. One of 32 MiB has room for 16 million, which would take gigabytes as Python values.
+#: Maximum number of values in a body. One of 32 MiB could have 16 million, gigabytes as Python values.
 MAX_VALUES = 1_000_000
 
-_TOO_MANY = f"holds too many values: at most {MAX_VALUES:,} are taken in one body"
+_TOO_MANY = f"has too many values: the maximum is {MAX_VALUES:,} in one body"
 _CURE = (
     "Let the tool write the JSON: in Make, pass the text through a “Transform to JSON” or “Create JSON” module first, "
     "or send the fields as a form (content type application/x-www-form-urlencoded), where nothing needs escaping"
@@ -30,14 +30,14 @@ _NAMES = {"\n": "a line break", "\r": "a line break", "\t": "a tab"}
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # an escape that may be half a character; few bodies have one
 
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-_STEPS = bytes.maketrans(b"[]{}", bytes((1, 255, 1, 255)))  # as signed bytes: one deeper, one back
+_STEPS = bytes.maketrans(b"[]{}", bytes((1, 255, 1, 255)))  # as signed bytes: one level deeper, one level back
 
 
 def loads(data: bytes) -> object:
-    """The value that `data` holds, or `InvalidRequest`: with line and column where the fault has a place."""
+    """Parse `data`; raises `InvalidRequest`, with line and column where the problem has a position."""
     openings = _openings(data)
     if openings > MAX_VALUES:
-        _look_closer(data)
+        _check_count(data)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -47,13 +47,13 @@ def loads(data: bytes) -> object:
         try:
             value: object = _DECODER.decode(text)
         except json.JSONDecodeError as exc:
-            problem = _in_words(exc)
+            problem = _describe(exc)
         except RecursionError:
             problem = TOO_DEEP
         else:
             return value if openings <= MAX_DEPTH and not _HALF.search(data) else _checked(value)
 
-    _refuse(problem)  # out here, so that the error does not hold on to the text it is about
+    _refuse(problem)  # outside the handlers, so that the exception does not keep the text alive
 
 
 def _checked(value: object) -> object:
@@ -65,16 +65,16 @@ def _checked(value: object) -> object:
 
 
 def _openings(data: bytes) -> int:
-    """Brackets and commas, those inside texts included: about as many as there are values, or more."""
+    """The number of brackets and commas, also inside strings: an upper estimate of the number of values."""
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
-def _look_closer(data: bytes) -> None:
+def _check_count(data: bytes) -> None:
     """
-    Refuse what would take too much memory, before it does. A long prompt full of commas is no such thing.
+    Refuse a body whose values would need too much memory; commas inside strings, as in a long prompt, do not count.
 
-    Texts are taken out in linear time and memory: escaped quotes first, since a pattern that knows them would keep a
-    mark for each.
+    Strings are removed in linear time and memory: escaped quotes first, since a pattern that matches them would keep a
+    backtracking mark for each.
     """
     bare = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     if bare.count(b'"') <= 4 * MAX_VALUES:
@@ -87,67 +87,67 @@ def _look_closer(data: bytes) -> None:
     _refuse(TOO_DEEP if deepest > MAX_DEPTH else _TOO_MANY)
 
 
-def _in_words(exc: json.JSONDecodeError) -> str:
-    """The parser's remark, for the person who has to mend it. The text itself is not repeated: it may be a prompt."""
-    text, at, said = exc.doc, exc.pos, exc.msg
+def _describe(exc: json.JSONDecodeError) -> str:
+    """The parser's error in words for the person who must fix it. The text is not quoted: it may be a prompt."""
+    text, at, message = exc.doc, exc.pos, exc.msg
     if not text.strip(" \t\r\n"):
         return 'is empty: send a JSON object such as {"prompt": "…"}'
 
-    found, cure = text[at : at + 1], ""
-    if said.startswith("Invalid control character"):
-        name = _NAMES.get(found, f"a control character (U+{ord(found or ' '):04X})")
-        escape = _ESCAPES.get(found, f"\\u{ord(found or ' '):04x}")
-        what = f"{name} stands inside a text, where JSON needs {escape}: the prompt's text probably contains one"
+    char, cure = text[at : at + 1], ""
+    if message.startswith("Invalid control character"):
+        name = _NAMES.get(char, f"a control character (U+{ord(char or ' '):04X})")
+        escape = _ESCAPES.get(char, f"\\u{ord(char or ' '):04x}")
+        problem = f"{name} inside a string must be written as {escape}: the prompt probably contains one"
         cure = _CURE
-    elif said.startswith("Unterminated string"):
-        what = "the text that begins here never ends: its closing quote is missing, or the body was cut off"
-    elif said.startswith("Invalid \\u"):
-        what = r"\u must be followed by four hexadecimal digits"
-    elif said.startswith("Invalid \\escape"):
-        what = r"a backslash stands inside a text without being escaped: JSON needs \\ for it"
+    elif message.startswith("Unterminated string"):
+        problem = "the string that begins here never ends: its closing quote is missing, or the body was truncated"
+    elif message.startswith("Invalid \\u"):
+        problem = r"\u must be followed by four hexadecimal digits"
+    elif message.startswith("Invalid \\escape"):
+        problem = r"a backslash inside a string must be written as \\"
         cure = _CURE
-    elif _after_a_text(text, at) and found not in ("", "}", "]", ","):
-        what = "a text ends at a quote and more follows it: the prompt's text probably contains a quote (\") as it is"
+    elif _follows_string(text, at) and char not in ("", "}", "]", ","):
+        problem = 'a string ends at a quote and more text follows: the prompt probably contains an unescaped quote (")'
         cure = _CURE
-    elif said == "Extra data":
-        what = "the JSON is over, and more follows it"
-    elif found in ("", ",", "}", "]") and said == "Expecting value":
-        what = "a value is missing" if found else "the body breaks off"
-        cure = 'A field that was left empty needs "" or null, and no comma may follow the last one' if found else ""
-    elif found == "'":
-        what = 'texts and names need straight double quotes ("), not single ones'
-    elif found in ("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"):
-        what = 'texts and names need straight quotes ("), not typographic ones'
-    elif "trailing comma" in said:  # Python 3.13 and later see it for what it is
-        what = "a comma follows the last one, and nothing after it"
-    elif "property name" in said:
-        what = "a field's name in double quotes should stand here; is there a comma too many before it?"
-    elif found == "":
-        what = "the body breaks off: a closing bracket or quote is missing"
-    elif said == "Expecting value":
-        what = "a value should stand here; texts need double quotes around them"
+    elif message == "Extra data":
+        problem = "there is more text after the end of the JSON"
+    elif char in ("", ",", "}", "]") and message == "Expecting value":
+        problem = "a value is missing" if char else "the body ends too early"
+        cure = 'An empty field needs "" or null, and no comma may follow the last one' if char else ""
+    elif char == "'":
+        problem = 'strings and names need straight double quotes ("), not single ones'
+    elif char in ("\N{LEFT DOUBLE QUOTATION MARK}", "\N{RIGHT DOUBLE QUOTATION MARK}"):
+        problem = 'strings and names need straight quotes ("), not typographic ones'
+    elif "trailing comma" in message:  # Python 3.13 and later report it as such
+        problem = "a comma follows the last field, and nothing after it"
+    elif "property name" in message:
+        problem = "a field name in double quotes is expected here; is there an extra comma before it?"
+    elif char == "":
+        problem = "the body ends too early: a closing bracket or quote is missing"
+    elif message == "Expecting value":
+        problem = "a value is expected here; strings need double quotes"
     else:
-        what = said[:1].lower() + said[1:]
+        problem = message[:1].lower() + message[1:]
 
-    return f"is not valid JSON: at line {exc.lineno}, column {exc.colno}, {what}" + (f". {cure}" if cure else "")
+    return f"is not valid JSON: at line {exc.lineno}, column {exc.colno}, {problem}" + (f". {cure}" if cure else "")
 
 
-def _after_a_text(text: str, at: int) -> bool:
-    """Whether the last thing before this place was a closing quote, as it is after a text with a raw quote in it."""
+def _follows_string(text: str, at: int) -> bool:
+    """Whether this place follows a closing quote, as it does after a string with an unescaped quote in it."""
     return text[max(0, at - 100) : at].rstrip(" \t\r\n").endswith('"')
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        _refuse(f"has the field “{safe_quote(twice)}” twice in one object: which one is meant?")
+        duplicate = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        _refuse(f"has the field “{safe_quote(duplicate)}” twice in one object: send it only once")
 
-    return made
+    return value
 
 
-def _whole(digits: str) -> int:
+def _integer(digits: str) -> int:
     if len(digits.lstrip("-")) > MAX_DIGITS:
         _refuse(f"has a number, {safe_quote(digits)}, that {TOO_LONG}")
 
@@ -157,7 +157,7 @@ def _whole(digits: str) -> int:
 def _fraction(digits: str) -> float:
     number = float(digits) if len(digits) <= 400 else math.inf
     if not math.isfinite(number):
-        _refuse(f"has a number, {safe_quote(digits)}, that is larger or longer than any reader of JSON can take")
+        _refuse(f"has a number, {safe_quote(digits)}, that is too large or too long for JSON parsers")
 
     return number
 
@@ -171,5 +171,5 @@ def _refuse(problem: str) -> NoReturn:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_int=_whole, parse_float=_fraction, parse_constant=_constant, strict=True
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_constant, strict=True
 )

@@ -201,9 +201,7 @@ def test_an_unknown_model_has_no_cost(fake, caller):
     done = caller()
 
     assert done.cost_usd is None
-    assert done.warnings == (
-        "no price is known for claude-sonnet-5-5, so that its costUsd is null and no budget counts it",
-    )
+    assert done.warnings == ("no price is known for claude-sonnet-5-5: its costUsd is null and no budget counts it",)
 
 
 @pytest.mark.parametrize(

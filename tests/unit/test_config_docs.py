@@ -1,4 +1,4 @@
-"""What is written from the options agrees with them, and the front page's two commands are there."""
+"""The generated documentation is up to date, and the front page has its two commands."""
 
 import re
 from pathlib import Path
@@ -13,24 +13,24 @@ EXAMPLE = ROOT / ".env.example"
 README = ROOT / "README.md"
 
 
-def test_the_example_is_what_the_options_say():
+def test_the_env_example_is_up_to_date():
     assert EXAMPLE.read_text() == write_env_example(OPTIONS), "run: make docs"
 
 
-def test_the_readme_has_the_table_of_the_options():
+def test_the_readmes_table_is_up_to_date():
     page = README.read_text()
 
     assert page == splice(page, write_table(OPTIONS)), "run: make docs"
     assert page.count(BEGIN) == page.count(END) == 1
 
 
-def test_the_example_opens_only_what_must_be_set():
+def test_the_env_example_opens_only_required_settings():
     opened = re.findall(r"^([A-Z_]+)=", EXAMPLE.read_text(), re.MULTILINE)
 
     assert opened == ["ANTHROPIC_API_KEY", "API_SECRET_KEY"]
 
 
-def test_the_example_as_it_is_and_with_everything_opened_holds_the_defaults(tmp_path, monkeypatch):
+def test_the_env_example_holds_the_defaults(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     opened = tmp_path / "opened.env"
     opened.write_text(re.sub(r"^#(?=[A-Z_]+=)", "", EXAMPLE.read_text(), flags=re.MULTILINE))
@@ -40,12 +40,12 @@ def test_the_example_as_it_is_and_with_everything_opened_holds_the_defaults(tmp_
     assert len(re.findall(r"^[A-Z_]+=", opened.read_text(), re.MULTILINE)) == len(OPTIONS)
 
 
-def test_every_option_has_its_sentence():
+def test_every_option_has_a_sentence():
     for row in OPTIONS:
         assert row.sentence.endswith(".") and len(row.sentence) < 100 and "|" not in row.sentence, row.name
 
 
-def test_both_files_are_written_anew(tmp_path):
+def test_both_files_are_regenerated(tmp_path):
     (tmp_path / "README.md").write_text(f"before\n{BEGIN}\nwhat stood there\n{END}\nafter\n")
     rewrite(tmp_path, OPTIONS)
     once = (tmp_path / "README.md").read_text()

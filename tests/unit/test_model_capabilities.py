@@ -1,9 +1,9 @@
-"""What a model cannot do is dropped with a warning, or refused where an answer without it would be worth nothing."""
+"""Unsupported options are dropped with a warning, or refused if the answer would be useless without them."""
 
 import pytest
 
 from claude_relay.core.models.catalog import from_memo
-from tests.support.intake import NOW, PDF, PNG, defaults, refused, taken
+from tests.support.intake import NOW, PDF, PNG, accepted, an_intake_context, refused
 
 YES, NO = {"supported": True}, {"supported": False}
 PLAIN = {
@@ -25,11 +25,13 @@ ALWAYS_THINKS = {
 }
 OPUS_5 = {"id": "claude-opus-5", "line": "opus", "capabilities": {"effort": {**YES, "max": YES, "high": YES}}}
 BARE = {"id": "claude-sonnet-6", "line": "sonnet", "capabilities": {"effort": NO, "image_input": NO}}
-TOLD = defaults(model_catalog=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE, ALWAYS_THINKS, OPUS_5]}))
+LISTED = an_intake_context(
+    model_catalog=lambda: from_memo({"fetchedAt": NOW, "models": [PLAIN, BARE, ALWAYS_THINKS, OPUS_5]})
+)
 
 
 def asked(model="claude-haiku-4-5", **options):
-    submission = taken({"options": {"model": model, **options}}, told=TOLD)
+    submission = accepted({"options": {"model": model, **options}}, context=LISTED)
     return submission.request["options"], submission.warnings
 
 
@@ -41,7 +43,7 @@ def asked(model="claude-haiku-4-5", **options):
         ("claude-haiku-4-5", {"maxTokens": 70_000}, {"maxTokens": 64_000}, "lowered to 64000"),
         ("claude-haiku-4-5", {"raw": {"thinking": {"type": "enabled"}}}, {}, "thinking of the type enabled"),
         ("claude-opus-5-5", {"thinking": "disabled"}, {}, "thinking of the type disabled"),
-        ("claude-opus-5-5", {"raw": {"tool_choice": {"type": "any"}}}, {}, "cannot be made to use a tool"),
+        ("claude-opus-5-5", {"raw": {"tool_choice": {"type": "any"}}}, {}, "cannot be forced to use a tool"),
         ("claude-opus-5", {"effort": "max", "thinking": "disabled"}, {"effort": "max"}, "thinks at this effort"),
         ("claude-haiku-4-5", {"raw": {"temperature": 1, "x": 1}}, {"raw": {"x": 1}}, "raw.temperature was ignored"),
         (
@@ -74,7 +76,7 @@ def test_what_the_model_does_not_take_is_dropped_with_a_warning(model, given, le
     ],
 )
 def test_what_it_takes_and_what_nobody_knows_is_sent(model, given):
-    """The relay never lags the API: silence in the list is no refusal."""
+    """The relay never lags the API: a capability that is not listed is not refused."""
     options, warnings = asked(model, **given)
 
     assert options == {"model": model, "maxTokens": 4096} | given
@@ -82,18 +84,18 @@ def test_what_it_takes_and_what_nobody_knows_is_sent(model, given):
 
 
 def test_an_unlisted_model_is_held_to_nothing():
-    assert taken({"options": {"model": "claude-opus-9", "effort": "max"}}).request["options"]["effort"] == "max"
+    assert accepted({"options": {"model": "claude-opus-9", "effort": "max"}}).request["options"]["effort"] == "max"
 
 
 @pytest.mark.parametrize(
     ("model", "data", "word"), [("claude-haiku-4-5", PDF, "PDFs"), ("claude-sonnet-6", PNG, "images")]
 )
 def test_a_file_that_the_model_cannot_read_is_refused_at_the_door(model, data, word):
-    """A dropped invoice would be an answer about nothing."""
-    problems = refused({"options": {"model": model}, "files": [{"data": data}]}, told=TOLD)
+    """An answer without the invoice would be useless."""
+    problems = refused({"options": {"model": model}, "files": [{"data": data}]}, context=LISTED)
 
-    assert word in problems["files[0]"] and "name another options.model" in problems["files[0]"]
+    assert word in problems["files[0]"] and "choose another options.model" in problems["files[0]"]
 
 
 def test_a_file_that_it_can_read_is_taken():
-    assert taken({"options": {"model": "claude-haiku-4-5"}, "files": [{"data": PNG}]}, told=TOLD).warnings == ()
+    assert accepted({"options": {"model": "claude-haiku-4-5"}, "files": [{"data": PNG}]}, context=LISTED).warnings == ()

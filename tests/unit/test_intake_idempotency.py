@@ -1,4 +1,4 @@
-"""By what a request is known again."""
+"""Request ids and body hashes."""
 
 import pytest
 from hypothesis import given
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from claude_relay.core.intake import from_form, parse
 from claude_relay.core.intake.idempotency import unquoted
-from tests.support.intake import NOW, PDF, defaults, everything, refused, taken
+from tests.support.intake import NOW, PDF, accepted, an_intake_context, refused
 
 BODY = {
     "prompt": "Les fakturaen",
@@ -20,7 +20,7 @@ BODY = {
 
 
 def hash_of(body, **how):
-    return taken(body, **how).body_hash
+    return accepted(body, **how).body_hash
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_the_same_request_has_the_same_hash_however_it_is_written(same):
         {**BODY, "priority": 1},
     ],
 )
-def test_another_request_has_another(other):
+def test_a_different_request_has_a_different_hash(other):
     assert hash_of(other) != hash_of(BODY)
 
 
-def test_a_repeat_is_one_later_and_under_other_defaults_too():
-    """`10m` from another now is the same wish; so is the default model, whichever it is by then."""
-    later = parse(BODY, now=NOW + 3600, defaults=everything(model="claude-haiku-5-5", max_tokens=1))
+def test_a_repeat_has_the_same_hash_later_and_under_other_defaults():
+    """`10m` from another time is the same request; so is the default model, whichever it is then."""
+    later = parse(BODY, now=NOW + 3600, context=an_intake_context(model="claude-haiku-5-5", max_tokens=1))
 
     assert later.body_hash == hash_of(BODY)
 
@@ -91,35 +91,35 @@ def test_a_form_and_json_are_the_same_request():
 
 @pytest.mark.parametrize("header", ["k-1", '"k-1"', ' "k-1" ', "k-1 "])
 def test_the_idempotency_key_is_the_request_id(header):
-    """Quoted as the standard has it, or bare as clients send it."""
-    assert taken({}, idempotency_key=header).request_id == "k-1"
-    assert taken({"requestId": "k-1"}, idempotency_key=header).request_id == "k-1"
+    """Quoted as in the standard, or bare as clients send it."""
+    assert accepted({}, idempotency_key=header).request_id == "k-1"
+    assert accepted({"requestId": "k-1"}, idempotency_key=header).request_id == "k-1"
 
 
 @pytest.mark.parametrize("header", [None, "", "  ", '""'])
-def test_an_empty_key_is_none(header):
-    assert taken({"requestId": "r"}, idempotency_key=header).request_id == "r"
+def test_an_empty_idempotency_key_is_ignored(header):
+    assert accepted({"requestId": "r"}, idempotency_key=header).request_id == "r"
 
 
-def test_two_different_ids_for_one_request_are_a_problem():
+def test_two_different_ids_are_refused():
     assert "Idempotency-Key" in refused({"requestId": "a"}, idempotency_key='"b"')["requestId"]
 
 
 @pytest.mark.parametrize("header", ["a b", '"a/b"', "x" * 129, '"', "../x", "å"])
-def test_a_key_has_the_alphabet_of_an_id(header):
+def test_an_idempotency_key_must_be_a_valid_request_id(header):
     assert "must be 1 to 128" in refused({}, idempotency_key=header)["Idempotency-Key"]
 
 
 @given(st.text(alphabet='ab"\\ '))
-def test_a_quoted_key_is_read_as_it_was_meant(key):
-    """Escapes are undone once, and only what was quoted."""
+def test_a_quoted_idempotency_key_is_unquoted(key):
+    """Escapes are undone once, and only in a quoted value."""
     quoted = '"' + key.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     assert unquoted(quoted) == key
 
 
-def test_the_hash_is_none_of_the_callers_words():
-    """It is stored for a month, also where everything else was to be forgotten."""
-    digest = parse(BODY, now=NOW, defaults=defaults()).body_hash
+def test_the_hash_contains_no_text_of_the_caller():
+    """It is stored for a month, even if everything else is erased."""
+    digest = parse(BODY, now=NOW, context=an_intake_context()).body_hash
 
     assert len(digest) == 64 and set(digest) <= set("0123456789abcdef")

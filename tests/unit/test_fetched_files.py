@@ -1,4 +1,4 @@
-"""What a GET for a job's file means: kept, tried again, or failed with a sentence for whoever wrote the address."""
+"""Classification of a fetched file: kept, retried, or failed with a message for the author of the URL."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def judged(file: dict[str, Any] | None = None, **fetched: Any) -> FetchedFile | 
     return classify_fetch(FetchResult(**{**known, **fetched}), file, number=3, now=5.0)
 
 
-def test_a_good_file_is_kept_with_type_size_hash_and_name() -> None:
-    """The type is told by the bytes, the name by the address where the caller gives none."""
+def test_a_valid_file_is_kept_with_type_size_hash_and_name() -> None:
+    """The type comes from the bytes, the name from the URL if the caller gives none."""
     assert judged() == FetchedFile(
         number=3,
         media_type="application/pdf",
@@ -38,13 +38,13 @@ def test_a_good_file_is_kept_with_type_size_hash_and_name() -> None:
 GIVEN_UP = [
     ({}, {"status": 404}, ErrorType.INVALID_REQUEST, "answered 404: there is no file"),
     ({}, {"status": 410}, ErrorType.INVALID_REQUEST, "answered 410: there is no file"),
-    ({}, {"status": 403}, ErrorType.INVALID_REQUEST, "answered 403: the address must be open"),
-    ({}, {"status": 401}, ErrorType.INVALID_REQUEST, "answered 401: the address must be open"),
+    ({}, {"status": 403}, ErrorType.INVALID_REQUEST, "answered 403: the URL must be readable without a login"),
+    ({}, {"status": 401}, ErrorType.INVALID_REQUEST, "answered 401: the URL must be readable without a login"),
     ({}, {"status": 302}, ErrorType.INVALID_REQUEST, "redirects are never followed"),
     ({}, {"status": 418}, ErrorType.INVALID_REQUEST, "answered 418"),
     ({}, {"status": None, "error": "x leads inside", "blocked": True}, ErrorType.INVALID_REQUEST, "url: x leads"),
     ({}, {"data": b""}, ErrorType.INVALID_REQUEST, "is an empty file"),
-    ({}, {"data": b"PK\x03\x04"}, ErrorType.INVALID_REQUEST, "is no file that Claude reads"),
+    ({}, {"data": b"PK\x03\x04"}, ErrorType.INVALID_REQUEST, "is not a file that Claude reads"),
     ({}, {"data": b"\n<!DOCTYPE html><html>"}, ErrorType.INVALID_REQUEST, "it is a web page"),
     ({"mediaType": "image/png"}, {}, ErrorType.INVALID_REQUEST, "is a PDF, but mediaType says image/png"),
     ({}, {"encoding": "gzip", "data": b"\x1f\x8b"}, ErrorType.INVALID_REQUEST, "compressed"),
@@ -53,8 +53,8 @@ GIVEN_UP = [
 
 
 @pytest.mark.parametrize(("file", "fetched", "kind", "words"), GIVEN_UP, ids=lambda value: str(value)[:40])
-def test_what_will_not_change_fails_the_job(file: Any, fetched: Any, kind: ErrorType, words: str) -> None:
-    """A sentence that names the file by its number, and never the query of its address."""
+def test_a_permanent_error_fails_the_job(file: Any, fetched: Any, kind: ErrorType, words: str) -> None:
+    """The message names the file by its index, and never contains the query of its URL."""
     failure = judged(file, **fetched)
 
     assert isinstance(failure, Failure)
@@ -76,8 +76,8 @@ PASSING = [
 
 
 @pytest.mark.parametrize(("fetched", "kind"), PASSING, ids=str)
-def test_what_may_pass_is_tried_again(fetched: Any, kind: ErrorType) -> None:
-    """As a try of which nothing was sent; not sooner than the server asks for."""
+def test_a_temporary_error_is_retried(fetched: Any, kind: ErrorType) -> None:
+    """As an attempt of which nothing was sent; not before the server's Retry-After."""
     failure = judged(**fetched)
 
     assert isinstance(failure, Failure)
@@ -85,8 +85,8 @@ def test_what_may_pass_is_tried_again(fetched: Any, kind: ErrorType) -> None:
     assert failure.retry_after == fetched.get("retry_after")
 
 
-def test_what_this_machine_lacks_counts_as_no_try() -> None:
-    """It waits until there are file handles again."""
+def test_a_lack_of_local_resources_counts_as_no_attempt() -> None:
+    """The job waits until there are file handles again."""
     failure = judged(status=None, error="files.example.com could not be reached", exhausted=True)
 
     assert isinstance(failure, Failure)
@@ -104,5 +104,5 @@ def test_what_this_machine_lacks_counts_as_no_try() -> None:
         ("https://a.example/" + "a" * 300 + ".pdf", None),
     ],
 )
-def test_a_name_is_taken_from_the_address_where_it_says_one(url: str, name: str | None) -> None:
+def test_the_file_name_comes_from_the_url(url: str, name: str | None) -> None:
     assert file_name(url) == name

@@ -1,4 +1,4 @@
-"""Options that are the API's own: taken under either spelling, and sent on as the API spells them."""
+"""Options of the API: accepted under either spelling, and sent under the API's names."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 
 from claude_relay.core.intake import parse_options
 from claude_relay.core.intake.query import parse_retry_options
-from tests.support.intake import NOW, defaults, refused, taken
+from tests.support.intake import NOW, accepted, an_intake_context, refused
 
 SEARCH = {"type": "web_search_20260209", "name": "web_search"}
 
 
 def sent(**options: Any) -> dict[str, Any]:
-    """What of it goes through."""
-    return taken({"options": options}).request["options"].get("raw", {})
+    """The part of it that is sent."""
+    return accepted({"options": options}).request["options"].get("raw", {})
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,8 @@ def sent(**options: Any) -> dict[str, Any]:
         ({"thinking": "adaptive", "raw": {"speed": "fast"}}, {"thinking": {"type": "adaptive"}, "speed": "fast"}),
     ],
 )  # fmt: skip
-def test_they_go_through_as_the_api_spells_them(given: dict[str, Any], raw: dict[str, Any]) -> None:
-    """What raw says of the same field stands, since it is merged last."""
+def test_options_are_passed_under_the_apis_names(given: dict[str, Any], raw: dict[str, Any]) -> None:
+    """The same field in raw takes precedence, since it is merged last."""
     assert sent(**given) == raw
 
 
@@ -50,36 +50,36 @@ def test_they_go_through_as_the_api_spells_them(given: dict[str, Any], raw: dict
         ({"serviceTier": "gold"}, "options.serviceTier", "auto, standard_only"),
     ],
 )
-def test_a_wrong_one_is_named_as_it_was_written(given: dict[str, Any], field: str, words: str) -> None:
+def test_an_invalid_option_is_refused_under_its_written_name(given: dict[str, Any], field: str, words: str) -> None:
     [(named, problem)] = refused({"options": given}).items()
 
     assert named == field and words in problem
 
 
 @pytest.mark.parametrize("name", ["temperature", "topP", "top_p", "topK", "top_k"])
-def test_what_the_api_has_dropped_is_dropped_with_a_word(name: str) -> None:
-    """A blueprint of old still gets its answer, wherever it says it."""
+def test_removed_options_are_dropped_with_a_warning(name: str) -> None:
+    """An old blueprint still gets its answer, wherever it has the option."""
     for given in ({name: 1}, {"raw": {name: 1}} if "_" in name else {name: 1}):
-        submission = taken({"options": given})
+        submission = accepted({"options": given})
         [warning] = submission.warnings
-        assert "no longer takes it" in warning and name in warning
+        assert "no longer accepts it" in warning and name in warning
         assert name not in str(submission.request)
 
 
-def test_they_are_part_of_what_makes_a_repeat() -> None:
+def test_passed_options_are_part_of_the_hash() -> None:
     bodies = [{"options": {"thinking": word}} for word in ("adaptive", "disabled", "adaptive")]
-    one, other, again = (taken(body).body_hash for body in bodies)
+    one, other, again = (accepted(body).body_hash for body in bodies)
 
     assert one == again != other
 
 
-def test_a_retry_may_name_them_too() -> None:
-    read, _ = parse_options({"tools": [SEARCH]}, now=NOW, defaults=defaults())
+def test_a_retry_may_have_them_too() -> None:
+    read, _ = parse_options({"tools": [SEARCH]}, now=NOW, context=an_intake_context())
 
     assert read["raw"] == {"tools": [SEARCH]}
 
 
-def test_a_retry_replaces_raw_whole_and_takes_its_model() -> None:
+def test_a_retry_replaces_raw_completely_and_uses_its_model() -> None:
     given = {"raw": {"model": "smart", "temperature": 1}}
 
-    assert parse_retry_options(given, defaults(), now=NOW) == {"model": "claude-opus-5-5", "raw": {}}
+    assert parse_retry_options(given, an_intake_context(), now=NOW) == {"model": "claude-opus-5-5", "raw": {}}

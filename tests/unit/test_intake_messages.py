@@ -1,8 +1,8 @@
-"""The turns of a conversation: refused here only where they surely would be upstream."""
+"""The messages of a conversation: refused only if the API would certainly refuse them."""
 
 import pytest
 
-from tests.support.intake import refused, taken
+from tests.support.intake import accepted, refused
 
 USER = {"role": "user", "content": "Hei"}
 CLAUDE = {"role": "assistant", "content": "Hei du"}
@@ -18,8 +18,8 @@ CLAUDE = {"role": "assistant", "content": "Hei du"}
         ([{**USER, "cache_control": {"type": "ephemeral"}}], 3),
     ],
 )
-def test_turns_are_kept_as_they_are(messages, letters):
-    submission = taken({"messages": messages})
+def test_messages_are_kept_unchanged(messages, letters):
+    submission = accepted({"messages": messages})
 
     assert submission.request["messages"] == messages and "prompt" not in submission.request
     assert submission.prompt_length == letters
@@ -40,19 +40,19 @@ def test_turns_are_kept_as_they_are(messages, letters):
         ([{"role": "user", "content": 5}], "messages[0].content", "a number"),
         ([{"role": "user", "content": ["Hei"]}], "messages[0].content[0]", "a block with a type"),
         ([{"role": "user", "content": [{"text": "Hei"}]}], "messages[0].content[0]", "a block with a type"),
-        ([USER, CLAUDE], "messages[1].role", "must not be assistant in the last turn"),
+        ([USER, CLAUDE], "messages[1].role", "must not be assistant in the last message"),
     ],
 )
-def test_a_turn_that_could_only_fail_is_named(messages, field, words):
+def test_an_invalid_message_is_refused_by_path(messages, field, words):
     [(named, problem)] = refused({"messages": messages}).items()
 
     assert named == field and words in problem
 
 
-def test_a_prompt_and_turns_together_are_a_problem():
-    assert "cannot stand beside prompt" in refused({"prompt": "Hei", "messages": [USER]})["messages"]
+def test_prompt_and_messages_cannot_be_combined():
+    assert "cannot be combined with prompt" in refused({"prompt": "Hei", "messages": [USER]})["messages"]
 
 
-def test_an_empty_prompt_beside_turns_is_an_absent_one():
-    assert taken({"prompt": "", "messages": [USER]}).request["messages"] == [USER]
-    assert taken({"prompt": "Hei", "messages": []}).request["prompt"] == "Hei"
+def test_an_empty_prompt_beside_messages_is_ignored():
+    assert accepted({"prompt": "", "messages": [USER]}).request["messages"] == [USER]
+    assert accepted({"prompt": "Hei", "messages": []}).request["prompt"] == "Hei"

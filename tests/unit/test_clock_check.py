@@ -1,4 +1,4 @@
-"""Clocks that cannot be believed."""
+"""Implausible clocks."""
 
 import pytest
 
@@ -15,7 +15,7 @@ _2026, _2056 = 1_780_000_000.0, 2_727_000_000.0
         (_2026, _2056, "the store's newest job is of 2056"),
     ],
 )
-def test_a_clock_far_from_the_truth_is_named(now, newest, words):
+def test_an_implausible_clock_is_reported(now, newest, words):
     assert words in find_clock_problem(now, newest)
 
 
