@@ -64,7 +64,7 @@ def a_machine(folder: Path, said: dict[str, str] | None = None) -> System:
 def faults(findings) -> list[Finding]:
     """Those that are not well; each must say how to mend it."""
     found = [one for one in findings if one.result != "ok"]
-    assert all(one.mend for one in found)
+    assert all(one.fix for one in found)
     return found
 
 

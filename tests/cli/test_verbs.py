@@ -56,7 +56,7 @@ def test_submit_prints_the_id_alone(run, relay):
     code, out, _ = run("submit", "Hei", "der", "--id", "r-1", "--meta", "a=b", "-o", "maxTokens", "7", "--group", "g")
 
     assert (code, out) == (0, "r-1\n")
-    record = relay.queries.record(JobRef(request_id="r-1"))
+    record = relay.queries.job_details(JobRef(request_id="r-1"))
     assert record["request"]["prompt"] == "Hei der"
     assert (record["metadata"], record["group"]) == ({"a": "b"}, "g")
     assert record["request"]["options"]["maxTokens"] == 7

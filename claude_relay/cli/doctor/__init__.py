@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 
 import click
 
@@ -71,7 +70,7 @@ def _all(
 
 def _show(output: Output, finding: Finding) -> None:
     if output.json:
-        output.record(asdict(finding))
+        output.record(finding.as_json())
     elif output.terminal:
         from rich.text import Text
 

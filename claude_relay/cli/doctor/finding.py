@@ -14,6 +14,10 @@ class Finding:
     detail: str
     fix: str = ""
 
+    def as_json(self) -> dict[str, str]:
+        """The line that `doctor --json` prints: its keys are an interface and older than the names here."""
+        return {"check": self.check, "result": self.result, "found": self.detail, "mend": self.fix}
+
 
 def ok(check: str, found: str) -> Finding:
     """Nothing to do."""
