@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,14 +20,15 @@ class Step:
     sql: str
 
 
+@functools.cache
 def steps(engine: str) -> Sequence[Step]:
-    """The migrations of an engine, in order."""
+    """The migrations of an engine, in order. Read once: a later caller may run as a user who cannot read our files."""
     found = []
     for file in resources.files(__package__).joinpath(engine, "migrations").iterdir():
         if match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name):
             found.append(Step(int(match[1]), match[2], file.read_text(encoding="utf-8")))
 
-    return sorted(found, key=lambda step: step.number)
+    return tuple(sorted(found, key=lambda step: step.number))
 
 
 def latest(engine: str) -> int:

@@ -126,9 +126,11 @@ def _file(settings: Settings, path: Path, create: bool, ballast: DiskReserve | N
     from ..notify.disk_queue import DiskQueue
     from ..notify.wakeup_socket import WakeupSender
     from ..services.clock_step import read_clocks
+    from ..storage import migrate
     from ..storage.sqlite.disk_reserve import DiskSpaceCheck
     from ..storage.sqlite.store import SqliteStore
 
+    migrate.steps("sqlite")  # see `as_owner`
     with as_owner(path.parent):
         store = SqliteStore(path, create=create, ballast=ballast)
         folder = path.parent / "workers"
@@ -177,8 +179,11 @@ def _postgres() -> type[PostgresStore]:
 @contextlib.contextmanager
 def as_owner(folder: Path) -> Iterator[None]:
     """
-    What root makes in `folder` belongs to the folder's owner, so that the daemons can still open it afterwards; and to
-    its group, where that may write there.
+    Give files that root creates in `folder` to the folder's owner, and to its group where that may write there.
+
+    Otherwise the daemons could not open them afterwards. Inside the block the process has the rights of that owner,
+    who need not be able to read this program: installed in /root, it is root's alone. So modules are imported, and
+    files of the package read, before the block.
     """
     try:
         owner = folder.stat() if os.geteuid() == 0 else None
