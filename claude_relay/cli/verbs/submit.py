@@ -17,7 +17,7 @@ from ...core.text.durations import parse_duration
 from ...errors import InvalidRequest, Problem
 from ..client import RelayClient, open_client
 from ..render.output import Output, json_option, pass_output
-from ..render.result import code_block, follow, print_answer, usage_line
+from ..render.result import code_block, print_answer, usage_line, wait_for_delivery
 from .cost import dollars
 
 _BULK = 1_000
@@ -130,7 +130,7 @@ def _answer(
     if usage:
         output.message(usage_line(body))
     if code == 0 and status["delivery"]["status"] not in ("none", "delivered"):
-        return follow(output, desk, request_id, within=min(30.0, max(1.0, give_up - time.monotonic())))
+        return wait_for_delivery(output, desk, request_id, within=min(30.0, max(1.0, give_up - time.monotonic())))
 
     return code
 
