@@ -229,7 +229,7 @@ def test_config_init_for_a_server_keeps_secrets_apart_and_what_is_there(env, tmp
     assert modes == {"claude-relay.env": 0o640, **dict.fromkeys(secrets, 0o600)}
     assert (etc / "claude-relay.env").read_text() == "PORT=4000\n"
     assert (etc / "credentials" / "API_SECRET_KEY").read_text() == key
-    assert "left as it is" in again.stderr
+    assert "exists already; not changed" in again.stderr
 
 
 def test_the_settings_of_a_server_hold_no_secret_and_mean_it(env, tmp_path):
