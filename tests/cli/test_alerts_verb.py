@@ -31,7 +31,7 @@ def test_what_is_due_is_told_signed_and_once(run, monkeypatch):
         [received] = hook.received
 
     assert first[0] == again[0] == 0
-    assert "Alerts told: 1." in first[2] and "Alerts told: 0." in again[2]
+    assert "Alerts sent: 1." in first[2] and "Alerts sent: 0." in again[2]
     assert received.json["alert"] == "queue_parked"
     standardwebhooks.Webhook(SECRET).verify(received.body, received.headers)
 
@@ -43,7 +43,7 @@ def test_an_address_that_refuses_is_tried_again_later_and_no_failure_of_the_verb
         monkeypatch.setenv("RELAY_ALERT_URL", hook.url("/alert"))
         code, out, err = run("alerts")
         assert (code, out) == (0, "")
-        assert "alert not delivered" in err and "Alerts told: 0." in err
+        assert "alert not delivered" in err and "Alerts sent: 0." in err
         assert run("alerts")[0] == 0
         assert len(hook.received) == 1  # its next try is a minute away
 

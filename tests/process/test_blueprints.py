@@ -138,4 +138,4 @@ def test_who_imports_into_n8n_is_told_nothing_of_make(rig: Rig) -> None:
     ]
 
     assert ["is not encrypted" in one for one in said] == [True, True]
-    assert ["Make asks" in one for one in said] == [True, False]
+    assert ["Make requires" in one for one in said] == [True, False]

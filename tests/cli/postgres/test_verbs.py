@@ -36,7 +36,7 @@ def test_a_verb_for_a_file_works_on_a_server_too(run, store, verb):
 def test_migrate_creates_the_store(run, empty):
     assert "There is no store at" in run("migrate", "--check")[1]
     assert "is ready" in run("migrate")[1]
-    assert "fits" in run("migrate", "--check")[1]
+    assert "has the current schema" in run("migrate", "--check")[1]
 
 
 def test_a_missing_store_is_reported_with_the_next_step(run, empty):
