@@ -30,7 +30,7 @@ def faults(problems: Sequence[str], system: System) -> Iterator[Finding]:
 def _edit(detail: str, cure: str) -> str:
     """The command or the edit for a problem, whose text names the setting and where it is set."""
     then = "claude-relay config check"
-    if unknown := re.fullmatch(r"(RELAY_\w+) in (.+) is no setting", detail):
+    if unknown := re.fullmatch(r"(RELAY_\w+) in (.+) is (?:no|not a) setting", detail):
         name, file = unknown[1], unknown[2]
         if file == "the environment":
             return f"unset {name}"

