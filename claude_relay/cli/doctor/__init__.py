@@ -26,7 +26,7 @@ def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
     """
     Check settings, secrets, permissions, units, clock, disk and store; print the fix for each fault.
 
-    With --url or RELAY_URL: check that that relay answers, accepts the key, has a worker and makes progress.
+    With --url or RELAY_URL: check that the remote relay answers, accepts the key, has a worker and makes progress.
 
     Exit 0 if nothing is broken (warnings do not count), 1 if something is, 78 if the settings are wrong.
     """

@@ -19,7 +19,7 @@ _ETC = Path("/etc/claude-relay")
 
 @click.group()
 def config() -> None:
-    """The settings: show, check, init."""
+    """Show and check the settings, or write an initial settings file."""
 
 
 @config.command()

@@ -12,7 +12,7 @@ from ..render.output import Output, json_option, pass_output
 
 
 @click.command()
-@click.option("--by", type=click.Choice(GROUPINGS), default="day", show_default=True, help="Group totals by this.")
+@click.option("--by", type=click.Choice(GROUPINGS), default="day", show_default=True, help="Group the totals by this.")
 @click.option("--since", metavar="TIME", help="Start with the UTC day of this time: 30d, or a time.")
 @json_option
 @pass_output

@@ -38,7 +38,7 @@ _POLL = 0.1
 @click.option(
     "-o", "--option", "options", multiple=True, nargs=2, metavar="KEY VALUE", help="Any of options.*; repeatable."
 )
-@click.option("--schema", type=click.File("rb"), help="A JSON Schema that the answer, then JSON, has to match.")
+@click.option("--schema", type=click.File("rb"), help="A JSON Schema: the answer is JSON that matches it.")
 @click.option("--webhook", metavar="URL", help="URL to deliver the answer to.")
 @click.option("--id", "request_id", metavar="ID", help="The requestId; a repeated one never runs twice.")
 @click.option("--mode", help="live, batch or auto.")
