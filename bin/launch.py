@@ -1,4 +1,4 @@
-"""What `bin/claude-relay` runs: this checkout's package, or a sentence on what it lacks."""
+"""Launcher behind `bin/claude-relay`: runs the package of this checkout, or names what is missing."""
 
 import sys
 from pathlib import Path
@@ -7,10 +7,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
-    if sys.version_info < (3, 10):  # noqa: UP036 - this is the file that an older Python reads
-        return lacking(f"Python 3.10 or newer (this is {sys.version.split()[0]})")
+    if sys.version_info < (3, 10):  # noqa: UP036 - an older Python reads this file
+        return report_missing(f"Python 3.10 or newer (this is {sys.version.split()[0]})")
 
-    # The command is called by its own name in help and errors; bin/ is no place to import from.
+    # Help and errors show the name of the command; nothing is imported from bin/.
     sys.argv[0] = str(ROOT / "bin" / "claude-relay")
     sys.path[0] = str(ROOT)
     try:
@@ -20,11 +20,11 @@ def main() -> int:
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] == "claude_relay":
             raise
-        return lacking(f"the library {exc.name}")
+        return report_missing(f"the library {exc.name}")
 
 
-def lacking(what: str) -> int:
-    sys.stderr.write(f"claude-relay: {what} is missing; run: make -C '{ROOT}' setup\n")
+def report_missing(requirement: str) -> int:
+    sys.stderr.write(f"claude-relay: {requirement} is missing; run: make -C '{ROOT}' setup\n")
     return 78
 
 

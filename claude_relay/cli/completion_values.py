@@ -1,4 +1,4 @@
-"""What the shell completes beyond verbs and options: ids, groups, models, keys. Imported only when a shell asks."""
+"""Shell completion of ids, groups, models and keys. Imported only when a shell asks for completions."""
 
 from __future__ import annotations
 
@@ -10,74 +10,67 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from ..core.jobs.job import State
+from ..core.wire import STATUS
 from ..errors import RelayError
 
-_MOST = 100
-#: A relay elsewhere has this long to answer, in seconds.
-_PATIENCE = 1.0
+_LIMIT = 100
+#: Time limit for a remote relay, in seconds.
+_TIMEOUT = 1.0
 
 
-class _Known(click.types.StringParamType):
-    """A text of which some values are known."""
+class _CompletedString(click.types.StringParamType):
+    """A string parameter whose possible values are offered with a description each."""
 
-    def __init__(self, known: Callable[[click.Context, str], Sequence[tuple[str, str]]]) -> None:
-        self._known = known
+    def __init__(self, candidates: Callable[[click.Context, str], Sequence[tuple[str, str]]]) -> None:
+        self._candidates = candidates
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Those that begin so. Whatever goes wrong: nothing, since the line that is typed must stay whole."""
+        """The candidates with that prefix; none after an error, which would garble the line that is being typed."""
         try:
-            found = self._known(ctx, incomplete)
+            candidates = self._candidates(ctx, incomplete)
         except (RelayError, OSError, ValueError, ImportError):
             return []
-        # bash takes an id apart at its colons, and would double what stands before them.
-        apart = os.environ.get("_CLAUDE_RELAY_COMPLETE", "").startswith("bash")
+        # bash splits an id at its colons, and would repeat the part in front of them.
+        splits_at_colons = os.environ.get("_CLAUDE_RELAY_COMPLETE", "").startswith("bash")
         return [
-            CompletionItem(value, help=told or None)
-            for value, told in found
-            if value.startswith(incomplete) and not (apart and ":" in value)
+            CompletionItem(value, help=description or None)
+            for value, description in candidates
+            if value.startswith(incomplete) and not (splits_at_colons and ":" in value)
         ]
 
 
 def add_completions(command: click.Command, name: str | None) -> None:
-    """Let the parameters of a verb, and of its own verbs, know what they may be."""
+    """Give the parameters of a verb, and of its subcommands, their completions."""
     if isinstance(command, click.Group):
-        for other, one in command.commands.items():
-            add_completions(one, f"{name} {other}")
+        for subname, subcommand in command.commands.items():
+            add_completions(subcommand, f"{name} {subname}")
     for param in command.params:
         if isinstance(param, click.Argument) and param.name in ("ids", "request_id"):
-            param.type = _Known(_ids)
+            param.type = _CompletedString(_ids)
         elif param.name == "group":
-            param.type = _Known(_groups)
+            param.type = _CompletedString(_groups)
         elif param.name == "model":
-            param.type = _Known(_models)
+            param.type = _CompletedString(_models)
         elif param.name == "status" and name in ("list", "search"):
-            param.type = _Known(_statuses)
+            param.type = _CompletedString(lambda ctx, text: [(word, "") for word in dict.fromkeys(STATUS.values())])
         elif name == "keys revoke" and param.name == "name":
-            param.type = _Known(_keys)
+            param.type = _CompletedString(_keys)
 
 
 def _ids(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
     settings = _settings(ctx)
     if settings.url:
-        return [(job["requestId"], job["status"]) for job in _ask(settings, f"/api/jobs?limit={_MOST}")["jobs"]]
-    from ..core.jobs.job import State
-    from ..core.wire import STATUS
-
-    rows = _engine(settings).complete_request_ids(text, _MOST)
+        return [(job["requestId"], job["status"]) for job in _get(settings, f"/api/jobs?limit={_LIMIT}")["jobs"]]
+    rows = _engine(settings).complete_request_ids(text, _LIMIT)
 
     return [(request_id, STATUS[State(state)]) for request_id, state in rows]
-
-
-def _statuses(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
-    from ..core.wire import STATES
-
-    return [(word, "") for word in STATES]
 
 
 def _groups(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
     settings = _settings(ctx)
     if settings.url:
-        names = {job["group"] for job in _ask(settings, "/api/jobs?limit=500")["jobs"]}
+        names = {job["group"] for job in _get(settings, "/api/jobs?limit=500")["jobs"]}
         return [(name, "") for name in sorted(names)]
 
     return [(name, "") for name in _engine(settings).complete_groups()]
@@ -97,10 +90,9 @@ def _models(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
     from ..core.models.catalog import BUILT_IN
 
     settings = _settings(ctx)
+    configured = {settings.model, *settings.fallback_models}
 
-    chosen = {settings.model, *settings.fallback_models}
-
-    return [*BUILT_IN.aliases.items(), *((name, "") for name in sorted(BUILT_IN.current | chosen))]
+    return [*BUILT_IN.aliases.items(), *((name, "") for name in sorted(BUILT_IN.current | configured))]
 
 
 def _settings(ctx: click.Context) -> Any:
@@ -111,10 +103,10 @@ def _settings(ctx: click.Context) -> Any:
     return load(overrides={"RELAY_URL": url} if url else {})
 
 
-def _ask(settings: Any, path: str) -> Any:
-    """One GET with the standard library, which loads in half the time that requests takes."""
+def _get(settings: Any, path: str) -> Any:
+    """GET with the standard library, which is imported in half the time of `requests`."""
     from urllib.request import Request, urlopen
 
     request = Request(settings.url + path, headers={"X-API-Key": settings.api_key or settings.api_secret_key or ""})
-    with urlopen(request, timeout=_PATIENCE) as answer:
-        return json.load(answer)
+    with urlopen(request, timeout=_TIMEOUT) as response:
+        return json.load(response)

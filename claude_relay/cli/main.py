@@ -1,7 +1,7 @@
 """
-The entry point: which verbs there are, and what becomes of an error.
+Entry point of the command line: the verbs, and the exit code of each error.
 
-A verb's module is imported when it runs or shows its help; what is heavy, a verb imports when it needs it.
+The module of a verb is imported when it runs or shows its help; a verb imports heavy modules when it needs them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..core import wire
 from ..errors import ConfigError, InvalidRequest, Problem, RelayError
 from .render.output import Output, PipeClosed
 
-#: Verb by verb, in the order of the help: the module and its name there.
+#: The module of each verb, in the order of the help; the command in it has the name of the verb.
 VERBS = {
     "serve": "verbs.daemons",
     "worker": "verbs.daemons",
@@ -54,23 +54,23 @@ VERBS = {
 }
 
 
-#: A shell sets it when somebody has pressed the tab key.
+#: Set by a shell that asks for completions.
 _COMPLETING = "_CLAUDE_RELAY_COMPLETE"
 
 
 class Verbs(click.Group):
-    """A group whose commands are found by name when they are asked for."""
+    """A group that imports a command when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of a job's life rather than the alphabet's."""
+        """The verbs in the order of a job's life rather than the alphabet."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Imports the verb's module."""
-        if (module := VERBS.get(cmd_name)) is None:
+        """Import the module of a verb; None for an unknown verb."""
+        if (name := VERBS.get(cmd_name)) is None:
             return None
-        found = importlib.import_module(f".{module}", __package__)
-        command: click.Command = getattr(found, f"{cmd_name}_" if cmd_name == "list" else cmd_name)
+        module = importlib.import_module(f".{name}", __package__)
+        command: click.Command = getattr(module, f"{cmd_name}_" if cmd_name == "list" else cmd_name)
         if _COMPLETING in os.environ:
             from .completion_values import add_completions
 
@@ -81,16 +81,16 @@ class Verbs(click.Group):
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="claude-relay", message="%(prog)s %(version)s")
-@click.option("--url", metavar="URL", help="Act on the relay at this address instead of this machine's (RELAY_URL).")
-@click.option("--owner", metavar="NAME", help="Whose job is meant, where several owners use one requestId.")
-@click.option("--no-color", is_flag=True, help="No colour (also: NO_COLOR).")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr; show the traceback of an unexpected error.")
+@click.option("--url", metavar="URL", help="Use the relay at this URL instead of this machine's (RELAY_URL).")
+@click.option("--owner", metavar="NAME", help="The owner of the job, where several owners use the same requestId.")
+@click.option("--no-color", is_flag=True, help="Print without colour (also: NO_COLOR).")
+@click.option("-v", "--verbose", is_flag=True, help="Print more on stderr, and the traceback of an unexpected error.")
 @click.pass_obj
 def cli(output: Output, url: str | None, owner: str | None, no_color: bool, verbose: bool) -> None:
     """
-    Take prompts for Claude, keep them, make the calls and bring the answers to webhooks.
+    Take prompts for Claude, store them, make the calls and deliver the answers to webhooks.
 
-    Without --url the verbs act on the store of this machine. Exit codes: 0 done, 2 usage, 3 not found, 4 key refused,
+    Without --url the verbs use the store of this machine. Exit codes: 0 done, 2 usage, 3 not found, 4 key refused,
     5 the job failed, 6 not delivered, 9 nothing to do or conflict, 65 bad input, 69 unreachable, 75 try again later,
     78 configuration, 124 timed out, 130 interrupted.
     """
@@ -99,14 +99,14 @@ def cli(output: Output, url: str | None, owner: str | None, no_color: bool, verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; answers its exit code."""
+    """Run one command; return its exit code."""
     output = Output()
     try:
-        answer = cli.main(
+        code = cli.main(
             args=None if argv is None else list(argv), prog_name="claude-relay", standalone_mode=False, obj=output
         )
         sys.stdout.flush()
-        return answer if isinstance(answer, int) else 0
+        return code if isinstance(code, int) else 0
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.ClickException as exc:
@@ -116,18 +116,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(file=sys.stderr)
         return 130
     except (PipeClosed, BrokenPipeError):
-        # Nobody reads any more; keep the interpreter from complaining about it at its exit.
+        # The reader has closed the pipe: keep the interpreter from complaining about it at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
     except RelayError as exc:
-        _say(output, exc)
+        _print_error(output, exc)
         return exc.exit_code
     except Exception as exc:
         return _unexpected(output, exc)
 
 
-def _say(output: Output, exc: RelayError) -> None:
-    """On stderr: a sentence for people, one JSON line where JSON was asked for."""
+def _print_error(output: Output, exc: RelayError) -> None:
+    """Print an error to stderr: a sentence for each problem, or one JSON line with `--json`."""
     if output.json:
         body = wire.error_body(exc, problems=_problems(exc), now=time.time())
         print(json.dumps({**body, "exitCode": exc.exit_code}), file=sys.stderr)
@@ -148,7 +148,7 @@ def _unexpected(output: Output, exc: Exception) -> int:
     if output.verbose or os.environ.get("LOG_LEVEL") == "debug":
         traceback.print_exc()
     else:
-        told = f"{type(exc).__name__}: {exc}".splitlines()[0]
-        print(f"claude-relay: unexpected error: {told}. Again with -v for the details.", file=sys.stderr)
+        summary = f"{type(exc).__name__}: {exc}".splitlines()[0]
+        print(f"claude-relay: unexpected error: {summary}. Run again with -v for the details.", file=sys.stderr)
 
     return 1

@@ -1,8 +1,8 @@
 """
-The man pages, from what click knows of the verbs: one a verb, and one for the whole.
+Man pages, generated from the click commands: one for each verb, and one for the program.
 
 `python -m claude_relay.cli.man_pages FOLDER` writes them (`make man`). click-man would be the library for this, but it
-cannot see verbs that are found by name, cuts NAME at 45 letters and leaves dots and backslashes as they are.
+does not see commands that are imported lazily, cuts NAME at 45 characters and does not escape dots and backslashes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .main import cli
 
 NAME = "claude-relay"
 
-#: What the command's exit code tells a script; the README has the same.
+#: Meanings of the exit codes; the README has the same table.
 EXITS = {
     0: "done",
     1: "unexpected",
@@ -45,24 +45,24 @@ EXITS = {
 
 FILES = {
     "/etc/claude-relay/claude-relay.env": "The settings of this machine.",
-    "/etc/claude-relay/credentials/": "The secrets, one file each, which systemd hands to the daemon that needs it.",
-    ".env": "Settings of the folder one stands in; they go before the machine's.",
+    "/etc/claude-relay/credentials/": "The secrets, one file each; systemd passes each to the daemon that needs it.",
+    ".env": "Settings of the current folder; they take precedence over the machine's.",
     "/var/lib/claude-relay/relay.db": "The store: every job, answer and callback.",
     "/var/log/claude-relay/": "error.log and combined.log, where RELAY_LOG_DIR names it.",
 }
 
-#: For the eyes: what people do first.
+#: The commands that are used first.
 EXAMPLES = {
-    "One prompt, and its answer alone:": "claude-relay submit 'What is 2+2?' --wait",
-    "Everything at once, without a key and for nothing:": "claude-relay demo",
-    "What is wrong here, and how to mend it:": "claude-relay doctor",
-    "The answers whose webhook was down, once more:": "claude-relay redeliver --dead --host hook.eu1.make.com",
-    "A copy of the store while everything runs:": "claude-relay backup /var/backups/relay.db",
+    "Send one prompt and print only its answer:": "claude-relay submit 'What is 2+2?' --wait",
+    "Run everything once, without a key and without cost:": "claude-relay demo",
+    "Find out what is wrong here, and how to fix it:": "claude-relay doctor",
+    "Send the answers again whose webhook was down:": "claude-relay redeliver --dead --host hook.eu1.make.com",
+    "Copy the store while everything runs:": "claude-relay backup /var/backups/relay.db",
 }
 
 
 def pages() -> dict[str, str]:
-    """Every page by its file's name, such as `claude-relay-submit.1`."""
+    """All pages by file name, such as `claude-relay-submit.1`."""
     root = click.Context(cli, info_name=NAME, **cli.context_settings)
 
     return {f"{name}.1": text for name, text in _pages(root)}
@@ -79,7 +79,7 @@ def _pages(ctx: click.Context) -> Iterator[tuple[str, str]]:
 
 
 def _page(name: str, ctx: click.Context) -> str:
-    whole = ctx.parent is None
+    is_program = ctx.parent is None
     day = time.strftime("%Y-%m-%d", time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))))
     first, *rest = re.split(r"\n{2,}", inspect.cleandoc(ctx.command.help or ""), maxsplit=1)
     lines = [f'.TH {_quoted(name.upper())} 1 {day} {_quoted(f"{NAME} {__version__}")} "User Commands"', ".nh", ".ad l"]
@@ -89,51 +89,51 @@ def _page(name: str, ctx: click.Context) -> str:
     lines += _section("OPTIONS", _options(ctx))
     if isinstance(ctx.command, click.Group):
         lines += _section("COMMANDS", _verbs(name, ctx))
-    if whole:
+    if is_program:
         lines += _section("EXIT STATUS", [(str(code), meaning) for code, meaning in EXITS.items()])
         lines += _section("ENVIRONMENT", [(row.name, f"{row.sentence} {_default(row.default)}") for row in OPTIONS])
         lines += _section("FILES", list(FILES.items()))
         lines.append(".SH EXAMPLES")
-        for number, (told, command) in enumerate(EXAMPLES.items()):
-            lines += [*([".PP"] if number else []), _text(told), ".PP", ".nf", ".RS", _text(command), ".RE", ".fi"]
+        for number, (purpose, command) in enumerate(EXAMPLES.items()):
+            lines += [*([".PP"] if number else []), _text(purpose), ".PP", ".nf", ".RS", _text(command), ".RE", ".fi"]
     lines += [".SH SEE ALSO", _see_also(name, ctx)]
 
     return "\n".join(lines) + "\n"
 
 
 def _options(ctx: click.Context) -> list[tuple[str, str]]:
-    found = [param.get_help_record(ctx) for param in ctx.command.get_params(ctx)]
+    records = [param.get_help_record(ctx) for param in ctx.command.get_params(ctx)]
 
-    return [record for record in found if record is not None]
+    return [record for record in records if record is not None]
 
 
 def _verbs(name: str, ctx: click.Context) -> list[tuple[str, str]]:
     assert isinstance(ctx.command, click.Group)
-    found = []
+    rows = []
     for verb in ctx.command.list_commands(ctx):
         command = ctx.command.get_command(ctx, verb)
         if command is not None and not command.hidden:
             first = re.split(r"\n{2,}", inspect.cleandoc(command.help or ""))[0]
-            found.append((verb, f"{_line(first)} See {name}-{verb}(1)."))
+            rows.append((verb, f"{_line(first)} See {name}-{verb}(1)."))
 
-    return found
+    return rows
 
 
 def _see_also(name: str, ctx: click.Context) -> str:
     if ctx.parent is None:
         return ", ".join(_reference(each) for each in ("systemctl", "journalctl"))
-    above = ctx.parent.command_path.replace(" ", "-")
+    parent = ctx.parent.command_path.replace(" ", "-")
 
-    return ", ".join(_reference(each) for each in dict.fromkeys((above, NAME)))
+    return ", ".join(_reference(each) for each in dict.fromkeys((parent, NAME)))
 
 
 def _reference(name: str) -> str:
     return f"\\fB{_text(name)}\\fR(1)"
 
 
-def _section(title: str, told: Sequence[tuple[str, str]]) -> list[str]:
-    lines = [f".SH {title}"] if told else []
-    for term, meaning in told:
+def _section(title: str, entries: Sequence[tuple[str, str]]) -> list[str]:
+    lines = [f".SH {title}"] if entries else []
+    for term, meaning in entries:
         lines += [".TP", f".B {_text(term)}", _text(_line(meaning))]
 
     return lines
@@ -152,7 +152,7 @@ def _default(default: str) -> str:
 
 
 def _summary(text: str) -> str:
-    """Its first clause, for NAME and for apropos(1)."""
+    """The first clause, for NAME and for apropos(1)."""
     return re.split(r"[.;:](?: |$)", _line(text), maxsplit=1)[0]
 
 
@@ -161,7 +161,7 @@ def _line(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """As roff reads it: hyphens that can be copied, and nothing at a line's start that would be taken for a request."""
+    """Escape text for roff: hyphens stay hyphens when copied, and no line starts like a request."""
     return _guarded(text.replace("\\", "\\e").replace("-", "\\-"))
 
 
@@ -174,13 +174,13 @@ def _quoted(text: str) -> str:
 
 
 def write(folder: Path) -> int:
-    """All pages into `folder`; answers how many."""
+    """Write all pages into `folder`; return their number."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = pages()
-    for name, text in found.items():
+    by_name = pages()
+    for name, text in by_name.items():
         (folder / name).write_text(text, encoding="utf-8")
 
-    return len(found)
+    return len(by_name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`serve --with-worker`: the API and a worker as two processes, both kept up. What systemd does elsewhere."""
+"""Process supervisor of `serve --with-worker`: runs the API and a worker, and restarts each when it ends."""
 
 from __future__ import annotations
 
@@ -14,95 +14,99 @@ from ..wiring import executable
 
 log = logging.getLogger(__name__)
 
-#: A process that ends is started again after this long, doubling up to the second while it keeps ending at once.
-_PAUSE, _LONGEST = 1.0, 30.0
-#: Settings are wrong: starting again would change nothing.
+#: Delay before a restart in seconds; it doubles up to the second value while the process keeps ending early.
+_DELAY, _MAX_DELAY = 1.0, 30.0
+#: Exit code for wrong settings, with which a restart would change nothing.
 _CONFIG = 78
-#: How a process ends that was told to stop before it could listen.
+#: Exit codes of a process that was stopped before it had installed its signal handlers.
 _STOPPED = (-signal.SIGTERM, -signal.SIGINT)
 
 
 def _start(verb: str) -> subprocess.Popen[bytes]:
-    # In a session of its own: Ctrl-C would reach it from the terminal and from us, and twice means at once.
+    # In its own session: otherwise Ctrl-C reaches it from the terminal and from us, and two signals stop it at once.
     return subprocess.Popen([*executable(), verb], start_new_session=True)
 
 
-class _Kept:
-    """One process, started again whenever it ends."""
+class _SupervisedProcess:
+    """One process, restarted whenever it ends."""
 
     def __init__(self, verb: str, start: Callable[[str], subprocess.Popen[bytes]]) -> None:
         self.verb = verb
         self._start = start
-        self._pause = _PAUSE
-        self._again_at: float | None = None
-        self._begin()
+        self._delay = _DELAY
+        self._restart_at: float | None = None
+        self._launch()
 
-    def look(self) -> int | None:
-        """Start it again if it has ended and its pause is over; answers 78 where that would be of no use."""
+    def check(self) -> int | None:
+        """Restart the process if it has ended and its delay is over; return 78 if a restart is of no use."""
         code = self.process.poll()
         if code is None:
             return None
         if code == _CONFIG:
             return code
         now = time.monotonic()
-        if self._again_at is None:
-            self._pause = _PAUSE if now - self._started > _LONGEST else min(self._pause * 2, _LONGEST)
-            self._again_at = now + self._pause
-            log.error("process ended", extra={"verb": self.verb, "code": code, "againIn": self._pause})
-        elif now >= self._again_at:
-            self._begin()
+        if self._restart_at is None:
+            self._delay = _DELAY if now - self._started > _MAX_DELAY else min(self._delay * 2, _MAX_DELAY)
+            self._restart_at = now + self._delay
+            log.error("process ended", extra={"verb": self.verb, "code": code, "againIn": self._delay})
+        elif now >= self._restart_at:
+            self._launch()
 
         return None
 
-    def tell(self, number: int) -> None:
-        """Pass a signal on, if it runs."""
+    def signal(self, number: int) -> None:
+        """Send a signal, if the process runs."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-            self._told = True
+            self._signalled = True
 
-    def tell_once(self, number: int) -> None:
-        """The same, unless it has been told something already."""
-        if not self._told:
-            self.tell(number)
+    def signal_once(self, number: int) -> None:
+        """Send a signal, unless one was sent already."""
+        if not self._signalled:
+            self.signal(number)
 
     def wait(self) -> int:
-        """Its exit code, once it has one."""
+        """Wait for the end of the process; its exit code."""
         code = self.process.wait()
 
-        return 0 if self._told and code in _STOPPED else code
+        return 0 if self._signalled and code in _STOPPED else code
 
-    def _begin(self) -> None:
+    def _launch(self) -> None:
         self.process = self._start(self.verb)
-        self._started, self._again_at = time.monotonic(), None
-        self._told = False
+        self._started, self._restart_at = time.monotonic(), None
+        self._signalled = False
 
 
 def supervise(start: Callable[[str], subprocess.Popen[bytes]] = _start) -> int:
-    """Until SIGTERM, SIGINT or SIGHUP, which are passed on; a second one is, too. Answers the worst exit code."""
-    asked, kept = threading.Event(), list[_Kept]()
+    """
+    Run both processes until SIGTERM, SIGINT or SIGHUP; return the worst exit code.
+
+    Every one of these signals is passed on to the processes, SIGHUP as SIGTERM.
+    """
+    stopping, processes = threading.Event(), list[_SupervisedProcess]()
 
     def pass_on(number: int, frame: FrameType | None = None) -> None:
-        asked.set()
-        for one in kept:
-            one.tell(signal.SIGTERM if number == signal.SIGHUP else number)
+        stopping.set()
+        for process in processes:
+            process.signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
-    # Before anything is started: what is told to stop meanwhile must not be left behind.
+    # Installed before anything is started: a signal in between must not leave a process behind.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, pass_on)
     for verb in ("serve", "worker"):
-        if not asked.is_set():
-            kept.append(_Kept(verb, start))
+        if not stopping.is_set():
+            processes.append(_SupervisedProcess(verb, start))
     code = None
-    while code is None and not asked.wait(0.2):
-        for one in kept:
-            if (code := one.look()) is not None:
+    while code is None and not stopping.wait(0.2):
+        for process in processes:
+            if (code := process.check()) is not None:
                 pass_on(signal.SIGTERM)
                 break
 
-    # A signal that came while a process was being started has not reached that one.
-    for one in kept:
-        one.tell_once(signal.SIGTERM)
-    # A drain may be as long as a call: whoever supervises us decides how long that may last.
-    ended = [one.wait() for one in kept]
+    # A signal that arrived while a process was being started has not reached that process.
+    for process in processes:
+        process.signal_once(signal.SIGTERM)
+    # A drain may take as long as a call: our own supervisor decides how long that may be.
+    codes = [process.wait() for process in processes]
 
-    return code if code is not None else max((abs(one) for one in ended), default=0)
+    return code if code is not None else max((abs(each) for each in codes), default=0)

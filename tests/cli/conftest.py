@@ -1,4 +1,4 @@
-"""The command line on a store of its own, and over HTTP on the same one."""
+"""The command line on a store, and over HTTP on the same store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEY = "the-key-of-these-tests"
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The store of this machine, as the settings name it."""
+    """The path of the store, set in RELAY_STORE."""
     path = tmp_path / "store" / "relay.db"
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RELAY_STORE", str(path))
@@ -36,7 +36,7 @@ def relay(store: Path) -> Iterator[Relay]:
 
 @pytest.fixture(params=["local", "remote"])
 def where(request: pytest.FixtureRequest, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """On this machine's store, or over HTTP: the same verbs, the same output."""
+    """Runs a test twice: on the store of this machine, and over HTTP."""
     if request.param == "local":
         yield "local"
         return
@@ -54,7 +54,7 @@ def where(request: pytest.FixtureRequest, relay: Relay, monkeypatch: pytest.Monk
 
 @pytest.fixture
 def run(store: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """One command: its exit code, what went to stdout, what went to stderr."""
+    """Run one command: its exit code, stdout and stderr."""
 
     def run(*args: str) -> tuple[int, str, str]:
         capsys.readouterr()

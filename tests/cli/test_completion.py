@@ -1,10 +1,11 @@
-"""Tab, in the shells themselves: ids, groups, keys and models as well as verbs."""
+"""Shell completion in the shells themselves: ids, groups, keys and models as well as verbs."""
 
 from __future__ import annotations
 
 import os
 import pty
 import select
+import sqlite3
 import subprocess
 import threading
 import time
@@ -33,7 +34,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def env(tmp_path: Path, settings: Settings) -> dict[str, str]:
-    """What a shell needs to find the command and a store with jobs in it."""
+    """The environment of a shell that finds the command, and a store with jobs in it."""
     with wiring.open_relay(settings, create=True) as relay:
         for request_id in ("invoice-1", "invoice-2", "a:colon"):
             relay.submit(a_submission(request_id, group="night"))
@@ -96,17 +97,17 @@ def test_bash(bash, typed, offered):
     assert bash(*typed) == offered
 
 
-def test_the_newest_come_first_where_nothing_is_written_yet(bash):
+def test_without_a_prefix_the_newest_come_first(bash):
     assert bash("result", "") == ["invoice-2", "invoice-1"]
 
 
-def test_a_store_that_is_not_there_and_settings_that_are_wrong_offer_nothing(bash, tmp_path):
+def test_a_missing_store_and_wrong_settings_offer_nothing(bash, tmp_path):
     assert bash("status", "inv", RELAY_STORE=f"sqlite:///{tmp_path}/no.db") == []
     assert bash("status", "inv", RELAY_LEASSE="1s") == []
     assert not (tmp_path / "no.db").exists()
 
 
-def test_a_relay_elsewhere_is_asked(bash, settings):
+def test_a_remote_relay_is_queried(bash, settings):
     with wiring.open_relay(settings) as relay:
         server = waitress.create_server(
             make_app(relay, settings, intake=wiring.intake_defaults(settings, relay)),
@@ -116,21 +117,34 @@ def test_a_relay_elsewhere_is_asked(bash, settings):
         )
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
-        elsewhere = {
+        remote = {
             "RELAY_URL": f"http://127.0.0.1:{server.effective_port}",
             "RELAY_API_KEY": KEY,
             "RELAY_STORE": "/nowhere/relay.db",
         }
         try:
-            assert bash("status", "inv", **elsewhere) == ["invoice-2", "invoice-1"]
-            assert bash("pause", "", **elsewhere) == ["night"]
-            assert bash("status", "inv", **{**elsewhere, "RELAY_API_KEY": "wrong"}) == []
+            assert bash("status", "inv", **remote) == ["invoice-2", "invoice-1"]
+            assert bash("pause", "", **remote) == ["night"]
+            assert bash("status", "inv", **{**remote, "RELAY_API_KEY": "wrong"}) == []
         finally:
             server.close()
             thread.join(5)
 
 
-def test_fish_shows_where_each_job_stands(env, tmp_path, capsys):
+def test_a_job_in_a_batch_is_shown_with_its_public_status(env, tmp_path):
+    """The states of the store are no words of the contract."""
+    with sqlite3.connect(tmp_path / "relay.db") as connection:
+        connection.execute("UPDATE jobs SET state = 'batched' WHERE request_id = 'invoice-1'")
+    connection.close()
+    request = {"_CLAUDE_RELAY_COMPLETE": "zsh_complete", "COMP_WORDS": "claude-relay status inv", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        ["claude-relay"], env={**env, **request}, cwd=tmp_path, capture_output=True, text=True, timeout=30
+    )
+
+    assert done.stdout.split() == ["plain", "invoice-1", "processing", "plain", "invoice-2", "pending"]
+
+
+def test_fish_shows_the_status_of_each_job(env, tmp_path, capsys):
     needs("fish")
     file = script("fish", tmp_path / "fish", capsys, "claude-relay.fish")
 
@@ -159,7 +173,7 @@ def test_zsh_completes_what_is_typed(env, tmp_path, capsys):
 
 
 class Terminal:
-    """A program that believes somebody sits in front of it."""
+    """A program that runs on a pseudo-terminal."""
 
     def __init__(self, command: list[str], *, env: dict[str, str], cwd: Path) -> None:
         self._hand, end = pty.openpty()

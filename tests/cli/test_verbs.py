@@ -1,4 +1,4 @@
-"""The verbs, on this machine's store and over HTTP alike."""
+"""The verbs, each on the store of this machine and over HTTP."""
 
 from __future__ import annotations
 
@@ -28,50 +28,49 @@ def finish(relay, request_id, end=None, began=False, **fields):
 
 
 def deliver(relay, reply):
-
-    tried = relay.deliveries.claim("w", limit=10, at_once=10)
-    for one in tried:
-        relay.deliveries.record_attempt(one, reply)
-    return len(tried)
+    claimed = relay.deliveries.claim("w", limit=10, at_once=10)
+    for delivery in claimed:
+        relay.deliveries.record_attempt(delivery, reply)
+    return len(claimed)
 
 
 def make_due(relay):
-    """Whatever waits to be delivered is due now, as the clock would have it a second later."""
+    """Make all waiting deliveries due now, as they would be a second later."""
 
-    def move(tx):
+    def set_due(tx):
         waiting = [
-            one
+            delivery
             for due in tx.due_destinations()
-            for one in tx.waiting_deliveries(due.destination, opened_before=tx.now, limit=100)
+            for delivery in tx.waiting_deliveries(due.destination, opened_before=tx.now, limit=100)
         ]
-        for one in waiting:
-            due = dataclasses.replace(one, due_at=0.0, version=one.version + 1)
+        for delivery in waiting:
+            due = dataclasses.replace(delivery, due_at=0.0, version=delivery.version + 1)
             name = EventName.DELIVERY_DEFERRED
             event = Event(job_id=due.job_id, subject=due.id, version=due.version, at=0.0, name=name)
-            tx.save_delivery(DeliveryChange(delivery=due, expects=one.version, event=event))
+            tx.save_delivery(DeliveryChange(delivery=due, expects=delivery.version, event=event))
 
-    relay._store.write(move)
+    relay._store.write(set_due)
 
 
-def test_submit_prints_the_id_alone(run, relay):
+def test_submit_prints_only_the_id(run, relay):
     """Data on stdout, and nothing else."""
     code, out, _ = run("submit", "Hei", "der", "--id", "r-1", "--meta", "a=b", "-o", "maxTokens", "7", "--group", "g")
 
     assert (code, out) == (0, "r-1\n")
-    record = relay.queries.record(JobRef(request_id="r-1"))
+    record = relay.queries.job_details(JobRef(request_id="r-1"))
     assert record["request"]["prompt"] == "Hei der"
     assert (record["metadata"], record["group"]) == ({"a": "b"}, "g")
     assert record["request"]["options"]["maxTokens"] == 7
 
 
-def test_submit_says_what_is_wrong(run):
+def test_submit_reports_every_problem(run):
     code, out, err = run("submit", "Hei", "--id", "../x", "--group", "a b")
 
     assert (code, out) == (65, "")
     assert "requestId" in err and "group" in err
 
 
-def test_a_quiet_status_is_the_jobs_own_exit_code(run, relay):
+def test_a_quiet_status_is_only_the_exit_code_of_the_job(run, relay):
     finish(relay, "done", webhook_url=None)
     finish(relay, "bad", a_failure(remedy=Remedy.FAIL), webhook_url=None)
     relay.submit(a_submission("new"))
@@ -81,7 +80,7 @@ def test_a_quiet_status_is_the_jobs_own_exit_code(run, relay):
     assert run("status", "new")[0] == 0
 
 
-def test_a_group_that_cannot_be_is_not_paused(run):
+def test_a_group_with_an_invalid_name_is_not_paused(run):
     code, _, err = run("pause", "a b")
 
     assert code in (3, 65) and "group" in err
@@ -115,7 +114,7 @@ def test_a_failed_job_is_5_and_an_unfinished_one_75(run, relay):
 
 
 @pytest.mark.parametrize("verb", ["status", "result", "wait", "why", "tail", "cancel", "redeliver"])
-def test_what_is_not_there_is_3(run, verb):
+def test_an_unknown_job_is_3(run, verb):
     code, out, err = run(verb, "nobody")
 
     assert (code, out) == (3, "")
@@ -123,7 +122,7 @@ def test_what_is_not_there_is_3(run, verb):
 
 
 def test_lists_are_plain_lines_in_a_pipe(run, relay):
-    """Tab-separated, no head, ids whole; JSON one object a line."""
+    """Tab-separated without a head, with complete ids; JSON as one object per line."""
     finish(relay, "done")
     for number in range(3):
         relay.submit(a_submission(f"a-long-id-that-must-stay-whole-in-every-case-{number}"))
@@ -146,12 +145,12 @@ def test_cancel_and_retry(run, relay):
 
     assert run("cancel", "r-1")[:2] == (0, "r-1\tfailed\tpending\n")
     assert run("cancel", "r-1")[0] == 9
-    assert run("retry", "r-1")[0] == 2  # nobody can be asked, and nobody said yes
+    assert run("retry", "r-1")[0] == 2  # no terminal for a confirmation, and no --yes
     assert run("retry", "r-1", "--yes")[:2] == (0, "r-1\tpending\tnone\n")
     assert run("retry", "--failed", "--yes")[0] == 9
 
 
-def test_redeliver_is_free_and_needs_an_end(run, relay):
+def test_redeliver_needs_a_job_that_has_ended_and_a_webhook(run, relay):
     finish(relay, "r-1", webhook_url=None)
 
     assert run("redeliver", "r-1")[0] == 9
@@ -170,7 +169,7 @@ def test_pause_and_resume(run, relay):
     assert json.loads(run("status", "r-1", "--json")[1])["waitingFor"] is None
 
 
-def test_the_whole_relay_on_one_screen(run, relay):
+def test_status_without_an_id_is_an_overview(run, relay):
     relay.submit(a_submission())
     code, out, _ = run("status")
 
@@ -179,7 +178,7 @@ def test_the_whole_relay_on_one_screen(run, relay):
     assert json.loads(run("status", "--json")[1])["jobs"]["queued"] == 1
 
 
-def test_tail_shows_the_moves(run, relay):
+def test_tail_shows_the_events(run, relay):
     finish(relay, "r-1")
     _, out, _ = run("tail", "-n", "2")
 
@@ -188,7 +187,7 @@ def test_tail_shows_the_moves(run, relay):
     assert run("tail", "r-1")[1] == "Svar\n"
 
 
-def test_tail_since_shows_all_since_then_and_no_more_than_asked_for(run, relay):
+def test_tail_since_shows_all_events_since_then_up_to_the_limit(run, relay):
     for number in range(12):
         finish(relay, f"r-{number}")
 
@@ -198,7 +197,7 @@ def test_tail_since_shows_all_since_then_and_no_more_than_asked_for(run, relay):
     assert run("tail", "-n", "0")[1] == ""
 
 
-def test_why_tells_the_story_and_the_next_command(run, relay):
+def test_why_shows_the_timeline_and_the_next_command(run, relay):
     finish(relay, "bad", a_failure(remedy=Remedy.FAIL), webhook_url=None)
     finish(relay, "good", webhook_url=None, began=True)
     relay.submit(a_submission("new"))
@@ -206,15 +205,14 @@ def test_why_tells_the_story_and_the_next_command(run, relay):
     assert "claude-relay retry bad" in run("why", "bad")[1]
     assert "accepted and stored" in run("why", "new")[1]
     assert "Claude began to answer" not in run("why", "bad")[1]
-    told = json.loads(run("why", "bad", "--json")[1])
-    assert told["timeline"][0]["text"] == "accepted and stored"
+    history = json.loads(run("why", "bad", "--json")[1])
+    assert history["timeline"][0]["text"] == "accepted and stored"
 
-    told = [line.partition("  ")[2] for line in run("why", "good")[1].splitlines()]
-    assert told[1:4] == ["a worker took it (attempt 1)", "Claude began to answer", "Claude answered (5 tokens)"]
+    texts = [line.partition("  ")[2] for line in run("why", "good")[1].splitlines()]
+    assert texts[1:4] == ["a worker took it (attempt 1)", "Claude began to answer", "Claude answered (5 tokens)"]
 
 
 def test_dead_deliveries_are_listed_by_host(run, relay):
-
     finish(relay, "r-1")
     make_due(relay)
     assert deliver(relay, Reply(status=410)) == 1
@@ -226,8 +224,8 @@ def test_dead_deliveries_are_listed_by_host(run, relay):
     assert run("redeliver", "--dead", "--host", "hook.example")[:2] == (0, "r-1\tcompleted\tpending\n")
 
 
-def test_many_are_redelivered_at_once_and_one_that_cannot_sinks_no_other(run, relay):
-    """By host or by id, also to another address; the worst exit code."""
+def test_several_jobs_are_redelivered_also_after_an_error(run, relay):
+    """By host or by id, also to another URL; the exit code is the worst one."""
     for name in ("r-1", "r-2", "r-3"):
         finish(relay, name)
     make_due(relay)
@@ -238,7 +236,7 @@ def test_many_are_redelivered_at_once_and_one_that_cannot_sinks_no_other(run, re
     assert (code, out) == (3, "r-1\tcompleted\tpending\nr-2\tcompleted\tpending\n")
     assert err.startswith("nobody: There is no job nobody")
     assert run("list", "--dead")[1].split("\t")[0] == "r-3"
-    assert [one.delivery.url for one in relay.deliveries.claim("w", limit=10)] == ["https://other.example/x"] * 2
+    assert [item.delivery.url for item in relay.deliveries.claim("w", limit=10)] == ["https://other.example/x"] * 2
 
     assert run("redeliver", "--dead", "--host", "other.example")[0] == 9
     assert run("redeliver", "r-3", "r-3", "--to", "http://127.0.0.1/x")[0] == 65
@@ -255,7 +253,7 @@ def test_bulk_from_json_lines(run, tmp_path):
     assert "line 2" in err
 
 
-def test_the_whole_relay_on_one_screen_has_groups_and_whose_it_is(run, relay, where, store):
+def test_the_overview_has_groups_and_the_origin_of_the_data(run, relay, where, store):
     relay.submit(a_submission("r-1", group="night"))
     run("pause", "night")
     lines = [line.split("\t") for line in run("status")[1].splitlines()]

@@ -57,10 +57,10 @@ def test_an_acknowledged_result_is_recorded_and_any_other_is_sent_once_more(tmp_
         assert len(hook.wait_for(1, path="/applied")) == 1
 
         why = rig.command("why", "applied").stdout
-        assert "the receiver said that it was applied" in why
-        assert f"was applied at {answer.json()['acked']}" in why
+        assert "the receiver acknowledged it" in why
+        assert f"was acknowledged at {answer.json()['acked']}" in why
         why = rig.command("why", "forgotten").stdout
-        assert "sent once more" in why and "nobody has said that it was applied." in why
+        assert "sent once more" in why and "It was delivered, and not acknowledged." in why
         assert re.search(r"^not applied\t2\t", rig.command("status").stdout, flags=re.M)
         assert "applied\tdelivery\tacked" in rig.command("tail", "-n", "100").stdout
         eventually(lambda: rig.status("forgotten")["delivery"]["attempts"] == 2)

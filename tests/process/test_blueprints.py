@@ -138,4 +138,4 @@ def test_the_n8n_import_guide_does_not_mention_make(rig: Rig) -> None:
     ]
 
     assert ["is not encrypted" in item for item in output] == [True, True]
-    assert ["Make asks" in item for item in output] == [True, False]
+    assert ["Make requires" in item for item in output] == [True, False]

@@ -41,6 +41,6 @@ def test_that_there_is_no_worker_is_told_from_a_server_whose_api_has_no_network(
     assert first != second
     # Each of them by the one that was called for it, which was not called again.
     entries = machine.journal(ALERTS)
-    assert [entry["MESSAGE"] for entry in entries if "Alerts told" in entry["MESSAGE"]] == ["Alerts told: 1."] * 2
+    assert [entry["MESSAGE"] for entry in entries if "Alerts sent" in entry["MESSAGE"]] == ["Alerts sent: 1."] * 2
     assert machine.show(PATH, "ActiveState", "SubState") == {"ActiveState": "active", "SubState": "waiting"}
     assert machine.show(API, "PrivateNetwork")["PrivateNetwork"] == "yes"

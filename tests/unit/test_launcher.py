@@ -1,4 +1,4 @@
-"""`bin/claude-relay` runs the checkout it belongs to, from wherever it is called."""
+"""`bin/claude-relay` runs its own checkout, from any directory."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ BIN = Path(__file__).parents[2] / "bin"
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A checkout with our launcher and a package that does what the test writes into it."""
+    """A checkout with our launcher, and a package whose content the test writes."""
     root = tmp_path / "a checkout"
     (root / "claude_relay").mkdir(parents=True)
     (root / "claude_relay/__init__.py").touch()
@@ -41,7 +41,7 @@ def test_it_runs_from_any_directory_through_a_symlink_with_its_arguments(checkou
     assert done.returncode == 7
 
 
-def test_a_library_that_is_missing_is_one_sentence_with_the_cure(checkout):
+def test_a_missing_library_is_reported_in_one_line_with_the_fix(checkout):
     program(checkout, "import no_such_library\n")
 
     done = run(checkout / "bin/claude-relay", cwd=checkout)
@@ -50,7 +50,7 @@ def test_a_library_that_is_missing_is_one_sentence_with_the_cure(checkout):
     assert done.returncode == 78
 
 
-def test_a_module_of_our_own_that_is_missing_is_not_blamed_on_the_setup(checkout):
+def test_a_missing_module_of_our_own_is_reported_as_such(checkout):
     program(checkout, "import claude_relay.nowhere\n")
 
     done = run(checkout / "bin/claude-relay", cwd=checkout)
@@ -58,15 +58,15 @@ def test_a_module_of_our_own_that_is_missing_is_not_blamed_on_the_setup(checkout
     assert "make" not in done.stderr and "claude_relay.nowhere" in done.stderr
 
 
-def test_nothing_of_the_directory_it_is_called_from_is_imported(checkout, tmp_path):
+def test_no_module_of_the_current_directory_is_imported(checkout, tmp_path):
     program(checkout, "def main():\n    import json\n    return 0\n")
     (tmp_path / "json.py").write_text("raise SystemExit('a stranger')\n")
 
     assert run(checkout / "bin/claude-relay", cwd=tmp_path).returncode == 0
 
 
-def test_no_program_of_the_system_is_hidden_by_ours():
-    """The README puts this directory first on the PATH: whatever else is typed there must still mean what it did."""
+def test_our_programs_hide_none_of_the_system():
+    """The README puts this directory first on the PATH, where other commands must keep their meaning."""
     ours = [file.name for file in BIN.iterdir() if file.is_file()]
 
     assert "claude-relay" in ours

@@ -1,31 +1,19 @@
-"""What the verbs ask of a relay: of the store of this machine, or of one over HTTP, with the same words and answers."""
+"""The operations of the verbs on a relay: on the store of this machine, or over HTTP, with the same results."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..render.output import Output
+from .query import JobQuery
 
-
-@dataclass(frozen=True, kw_only=True)
-class JobQuery:
-    """Which jobs to list; `limit` None is all."""
-
-    status: Sequence[str] = ()
-    group: str | None = None
-    since: str | None = None
-    text: str | None = None
-    dead: bool = False
-    unacked: bool = False
-    host: str | None = None
-    limit: int | None = 50
+__all__ = ["JobQuery", "RelayClient", "open_client"]
 
 
 class RelayClient(Protocol):
-    """Everything is JSON as the API has it. Errors are those of `errors`."""
+    """Results are the JSON bodies of the API. Errors are those of `errors`."""
 
     def submit(self, body: Any) -> dict[str, Any]: ...
     def estimate(self, body: Any) -> dict[str, Any]: ...
@@ -33,7 +21,7 @@ class RelayClient(Protocol):
     def status(self, request_id: str) -> dict[str, Any]: ...
     def result(self, request_id: str) -> bytes | None: ...
     def record(self, request_id: str) -> dict[str, Any]: ...
-    def jobs(self, which: JobQuery) -> Iterator[dict[str, Any]]: ...
+    def jobs(self, query: JobQuery) -> Iterator[dict[str, Any]]: ...
     def overview(self) -> dict[str, Any]: ...
     def cost(self, by: str, since: str | None) -> dict[str, Any]: ...
     def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]: ...
@@ -47,7 +35,7 @@ class RelayClient(Protocol):
 
 @contextlib.contextmanager
 def open_client(output: Output) -> Iterator[RelayClient]:
-    """The desk that the settings name."""
+    """A client for the relay that the settings name, open while the block lasts."""
     settings = output.settings
     if settings.url:
         from .http import HttpClient

@@ -1,4 +1,4 @@
-"""The verbs over HTTP, with `requests`: a relay elsewhere, with a key of its own."""
+"""The client for a relay elsewhere: its HTTP API through `requests`, with an API key."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from urllib.parse import quote
 import requests
 import tenacity
 
-from ... import __version__
-from ... import errors as house
+from ... import __version__, errors
 from ...errors import Busy, ConfigError, InvalidRequest, Problem, RelayError, Unreachable
-from . import JobQuery
+from .query import JobQuery, read_pages
 
-_PAGE = 200
 _BY_STATUS: dict[int, type[RelayError]] = {
     400: InvalidRequest,
-    401: house.Unauthorized,
-    403: house.Forbidden,
-    404: house.NotFound,
-    409: house.Conflict,
-    413: house.TooLarge,
-    415: house.UnsupportedMedia,
+    401: errors.Unauthorized,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    413: errors.TooLarge,
+    415: errors.UnsupportedMedia,
 }
+#: The query parameters whose names differ from those of `JobQuery`.
+_PARAMETERS = {"text": "q"}
 
 
 class HttpClient:
-    """Implements `Desk` over a relay's HTTP API."""
+    """Implements `RelayClient` over a relay's HTTP API."""
 
     def __init__(self, url: str, *, key: str | None, owner: str | None = None, timeout: float = 70.0) -> None:
         if not key:
@@ -39,110 +39,100 @@ class HttpClient:
         self._session.headers.update({"X-API-Key": key, "User-Agent": f"claude-relay-cli/{__version__}"})
 
     def submit(self, body: Any) -> dict[str, Any]:
-        """The body of the 202."""
+        """Submit one job; the body of the 202."""
         return self._json("POST", "/api/claude", body=body)
 
     def estimate(self, body: Any) -> dict[str, Any]:
-        """What it would come to."""
+        """Tokens and cost of a request body, without submitting it."""
         return self._json("POST", "/api/estimate", body=body)
 
     def submit_many(self, bodies: Sequence[Any]) -> Sequence[dict[str, Any]]:
-        """A verdict each."""
+        """Submit several jobs; a verdict for each."""
         return self._json("POST", "/api/claude/bulk", body=list(bodies))
 
     def status(self, request_id: str) -> dict[str, Any]:
-        """Where it stands."""
-        return self._json("GET", f"/api/status/{_id(request_id)}")
+        """The status body of a job."""
+        return self._json("GET", f"/api/status/{_quoted(request_id)}")
 
     def result(self, request_id: str) -> bytes | None:
-        """The callback's bytes, once there are any."""
-        answer = self._ask("GET", f"/api/result/{_id(request_id)}")
-        if answer.status_code != 200:
+        """The bytes of the callback; None until the job has ended."""
+        response = self._request("GET", f"/api/result/{_quoted(request_id)}")
+        if response.status_code != 200:
             return None
-        self._read(answer)
-        return answer.content
+        self._parse(response)
+        return response.content
 
     def record(self, request_id: str) -> dict[str, Any]:
-        """All that is known of it."""
-        return self._json("GET", f"/api/jobs/{_id(request_id)}")
+        """The complete record of a job."""
+        return self._json("GET", f"/api/jobs/{_quoted(request_id)}")
 
-    def jobs(self, which: JobQuery) -> Iterator[dict[str, Any]]:
-        """Newest first, page by page."""
-        params: dict[str, str] = {
-            "status": ",".join(which.status),
-            "group": which.group or "",
-            "since": which.since or "",
-            "q": which.text or "",
-            "host": which.host or "",
-            "dead": "true" if which.dead else "",
-            "unacked": "true" if which.unacked else "",
-        }
-        left = which.limit
-        while left is None or left > 0:
-            params["limit"] = str(_PAGE if left is None else min(_PAGE, left))
-            page = self._json("GET", "/api/jobs", params={name: value for name, value in params.items() if value})
-            yield from page["jobs"]
-            if page["cursor"] is None:
-                return
-            params["cursor"] = page["cursor"]
-            left = None if left is None else left - len(page["jobs"])
+    def jobs(self, query: JobQuery) -> Iterator[dict[str, Any]]:
+        """The jobs, newest first, read page by page."""
+        filters = {_PARAMETERS.get(name, name): _text(value) for name, value in query.filters().items() if value}
+
+        def read(cursor: str | None, limit: int) -> tuple[Sequence[dict[str, Any]], str | None]:
+            position = {"cursor": cursor} if cursor else {}
+            page = self._json("GET", "/api/jobs", params={**filters, **position, "limit": str(limit)})
+            return page["jobs"], page["cursor"]
+
+        return read_pages(read, query.limit)
 
     def overview(self) -> dict[str, Any]:
-        """The whole relay."""
+        """The state of the relay."""
         return self._json("GET", "/api/overview")
 
     def cost(self, by: str, since: str | None) -> dict[str, Any]:
-        """What was spent."""
+        """Spending, with totals by `by`."""
         return self._json("GET", "/api/cost", params={"by": by} | ({"since": since} if since else {}))
 
     def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
-        """What moved after `cursor`."""
+        """Events after `cursor`, and the next cursor."""
         params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": str(cursor)})
         page = self._json("GET", "/api/moves", params=params)
         return page["moves"], page["cursor"]
 
     def cancel(self, request_id: str) -> dict[str, Any]:
-        """Its status afterwards."""
-        return self._json("POST", f"/api/jobs/{_id(request_id)}/cancel")
+        """Cancel a job; its new status."""
+        return self._json("POST", f"/api/jobs/{_quoted(request_id)}/cancel")
 
     def retry(self, request_id: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Its status afterwards."""
+        """Run a job again; its new status."""
         body = {"options": options} if options else None
-        return self._json("POST", f"/api/jobs/{_id(request_id)}/retry", body=body)
+        return self._json("POST", f"/api/jobs/{_quoted(request_id)}/retry", body=body)
 
     def redeliver(self, request_id: str, url: str | None = None) -> dict[str, Any]:
-        """Its status afterwards."""
+        """Deliver a result again; its new status."""
         body = {"url": url} if url else None
-        return self._json("POST", f"/api/jobs/{_id(request_id)}/redeliver", body=body)
+        return self._json("POST", f"/api/jobs/{_quoted(request_id)}/redeliver", body=body)
 
     def redeliver_many(self, request_ids: Sequence[str], url: str | None = None) -> Sequence[dict[str, Any]]:
-        """A verdict each."""
+        """Deliver several results again; a verdict for each."""
         body = {"requestIds": list(request_ids)} | ({"url": url} if url else {})
         return self._json("POST", "/api/redeliver", body=body)
 
     def pause(self, group: str | None) -> None:
-        """A group, or all."""
-        self._json("POST", f"/api/groups/{_id(group)}/pause" if group else "/api/pause")
+        """Pause a group, or all jobs."""
+        self._json("POST", f"/api/groups/{_quoted(group)}/pause" if group else "/api/pause")
 
     def resume(self, group: str | None) -> None:
-        """A group, or all."""
-        self._json("POST", f"/api/groups/{_id(group)}/resume" if group else "/api/resume")
+        """Resume a group, or all jobs."""
+        self._json("POST", f"/api/groups/{_quoted(group)}/resume" if group else "/api/resume")
 
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
 
     def _json(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Any:
-        return self._read(self._ask(method, path, body=body, params=params))
+        return self._parse(self._request(method, path, body=body, params=params))
 
-    def _read(self, answer: requests.Response) -> Any:
-        """What the JSON says; the page of a proxy or another site in its place is no answer of a relay."""
+    def _parse(self, response: requests.Response) -> Any:
+        """The JSON of a response; raises `Unreachable` for the page of a proxy or of another site."""
         try:
-            return answer.json()
+            return response.json()
         except ValueError:
-            raise Unreachable(f"{self._url} does not answer like a relay: is the address right?") from None
+            raise Unreachable(f"{self._url} does not answer like a relay: is the URL right?") from None
 
-    def _ask(
+    def _request(
         self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None
     ) -> requests.Response:
         if self._owner:
@@ -152,55 +142,67 @@ class HttpClient:
 
         @tenacity.retry(
             retry=tenacity.retry_if_exception_type(requests.ConnectionError),
-            # A POST that may have arrived is not repeated: only a connection that was never made.
+            # A POST is not repeated: it may have arrived.
             stop=tenacity.stop_after_attempt(3 if method == "GET" else 1),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
             reraise=True,
         )
-        def ask() -> requests.Response:
+        def send() -> requests.Response:
             return self._session.request(
                 method, self._url + path, data=data, headers=headers, params=params, timeout=self._timeout
             )
 
         try:
-            answer = ask()
+            response = send()
         except requests.RequestException as exc:
-            why = "it does not answer in time" if isinstance(exc, requests.Timeout) else "no connection"
+            reason = "it does not answer in time" if isinstance(exc, requests.Timeout) else "no connection"
             raise Unreachable(
-                f"cannot reach the relay at {self._url} ({why}). Is the API running? systemctl status claude-relay-api"
+                f"cannot reach the relay at {self._url} ({reason}). Is the API running? "
+                "systemctl status claude-relay-api"
             ) from exc
-        if answer.status_code >= 400:
-            raise _error(answer)
+        if response.status_code >= 400:
+            raise _error(response)
 
-        return answer
+        return response
 
 
-def _error(answer: requests.Response) -> RelayError:
+def _error(response: requests.Response) -> RelayError:
+    status = response.status_code
     try:
-        body = answer.json()
+        body = response.json()
     except ValueError:
         body = None
     if not isinstance(body, dict):
         body = {}
-        if answer.status_code in (502, 504):
+        if status in (502, 504):
             # A proxy's own page: the relay behind it was not reached.
-            told = f"the relay is out of reach: its proxy answered {answer.status_code}"
-            return Unreachable(f"{told}. Is the API running? systemctl status claude-relay-api")
-    text = str(body.get("error") or f"the relay answered {answer.status_code}")
-    kind = _BY_STATUS.get(answer.status_code)
+            return Unreachable(
+                f"the relay is out of reach: its proxy answered {status}. Is the API running? "
+                "systemctl status claude-relay-api"
+            )
+    text = str(body.get("error") or f"the relay answered {status}")
+    kind = _BY_STATUS.get(status)
     if kind is not None and issubclass(kind, InvalidRequest):
         problems = [
-            Problem(field=str(one.get("field", "")), problem=str(one.get("problem", "")))
-            for one in body.get("problems") or ()
+            Problem(field=str(item.get("field", "")), problem=str(item.get("problem", "")))
+            for item in body.get("problems") or ()
         ]
         return kind(text, problems=problems)
     if kind is not None:
         return kind(text)
-    if answer.status_code in (429, 503):
+    if status in (429, 503):
         return Busy(text)
 
     return RelayError(text)
 
 
-def _id(text: str) -> str:
+def _text(value: Any) -> str:
+    """A filter as a query parameter."""
+    if value is True:
+        return "true"
+
+    return value if isinstance(value, str) else ",".join(value)
+
+
+def _quoted(text: str) -> str:
     return quote(text, safe="")

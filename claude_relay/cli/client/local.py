@@ -1,4 +1,4 @@
-"""The verbs on the store of this machine: the owner `admin`, who sees all."""
+"""The client for the store of this machine. It acts as the owner `admin`, who sees all jobs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from ...core.intake.query import (
     parse_time_or_age,
 )
 from ...services import JobRef, Relay
-from . import JobQuery
-
-_PAGE = 200
+from .query import JobQuery, read_pages
 
 
 class LocalClient:
-    """Implements `Desk` over an open `Relay`."""
+    """Implements `RelayClient` over an open `Relay`."""
 
     def __init__(
         self,
@@ -35,94 +33,82 @@ class LocalClient:
         self._relay, self._defaults, self._owner, self._clock = relay, defaults, owner, clock
 
     def submit(self, body: Any) -> dict[str, Any]:
-        """The body of the 202."""
+        """Submit one job; the body of the 202."""
         submission = parse(body, now=self._clock(), context=self._defaults())
         return self._relay.bulk.accepted_body(self._relay.submit(submission), now=self._clock())
 
     def estimate(self, body: Any) -> dict[str, Any]:
-        """What it would come to."""
+        """Tokens and cost of a request body, without submitting it."""
         return self._relay.estimates.estimate(body, self._defaults(), now=self._clock())
 
     def submit_many(self, bodies: Sequence[Any]) -> Sequence[dict[str, Any]]:
-        """A verdict each."""
+        """Submit several jobs; a verdict for each."""
         return self._relay.bulk.submit_bodies(bodies, self._defaults(), now=self._clock())
 
     def status(self, request_id: str) -> dict[str, Any]:
-        """Where it stands."""
+        """The status body of a job."""
         return self._relay.queries.status(self._ref(request_id))
 
     def result(self, request_id: str) -> bytes | None:
-        """The callback's bytes, once there are any."""
+        """The bytes of the callback; None until the job has ended."""
         return self._relay.queries.result(self._ref(request_id))
 
     def record(self, request_id: str) -> dict[str, Any]:
-        """All that is known of it."""
+        """The complete record of a job."""
         return self._relay.queries.job_details(self._ref(request_id))
 
-    def jobs(self, which: JobQuery) -> Iterator[dict[str, Any]]:
-        """Newest first, page by page."""
-        wanted = job_filter(
-            now=self._clock(),
-            owner=self._owner,
-            status=which.status,
-            group=which.group,
-            since=which.since,
-            text=which.text,
-            dead=which.dead,
-            unacked=which.unacked,
-            host=which.host,
-        )
-        left = which.limit
-        while left is None or left > 0:
-            page = self._relay.queries.jobs(replace(wanted, limit=_PAGE if left is None else min(_PAGE, left)))
-            yield from page.jobs
-            if page.cursor is None:
-                return
-            wanted = replace(wanted, before=page.cursor)
-            left = None if left is None else left - len(page.jobs)
+    def jobs(self, query: JobQuery) -> Iterator[dict[str, Any]]:
+        """The jobs, newest first, read page by page."""
+        matching = job_filter(now=self._clock(), owner=self._owner, **query.filters())
+
+        def read(cursor: str | None, limit: int) -> tuple[Sequence[dict[str, Any]], str | None]:
+            page = self._relay.queries.jobs(replace(matching, limit=limit, before=cursor))
+            return page.jobs, page.cursor
+
+        return read_pages(read, query.limit)
 
     def overview(self) -> dict[str, Any]:
-        """The whole relay."""
+        """The state of the relay."""
         return self._relay.queries.overview()
 
     def cost(self, by: str, since: str | None) -> dict[str, Any]:
-        """What was spent."""
+        """Spending, with totals by `by`."""
         since_at = parse_time_or_age("since", since, now=self._clock())
         return self._relay.queries.cost(by=by, since=since_at, owner=self._owner)
 
     def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
-        """What moved after `cursor`."""
+        """Events after `cursor`, and the next cursor."""
         return self._relay.queries.events_after(cursor, limit=parse_limit(limit, default=100), owner=self._owner)
 
     def cancel(self, request_id: str) -> dict[str, Any]:
-        """Its status afterwards."""
+        """Cancel a job; its new status."""
         self._relay.cancel(self._ref(request_id))
         return self.status(request_id)
 
     def retry(self, request_id: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Its status afterwards."""
+        """Run a job again; its new status."""
         chosen = parse_retry_options(options, self._defaults(), now=self._clock())
         self._relay.retry(self._ref(request_id), options=chosen, model=(chosen or {}).get("model"))
         return self.status(request_id)
 
     def redeliver(self, request_id: str, url: str | None = None) -> dict[str, Any]:
-        """Its status afterwards."""
+        """Deliver a result again; its new status."""
         parse_redeliver_url(url, self._defaults().check_url)
         self._relay.redeliver(self._ref(request_id), url=url)
         return self.status(request_id)
 
     def redeliver_many(self, request_ids: Sequence[str], url: str | None = None) -> Sequence[dict[str, Any]]:
-        """A verdict each."""
+        """Deliver several results again; a verdict for each."""
         parse_redeliver_url(url, self._defaults().check_url)
         refs = [self._ref(request_id) for request_id in request_ids]
         return self._relay.bulk.redeliver_many(refs, url, now=self._clock())
 
     def pause(self, group: str | None) -> None:
-        """A group, or all."""
+        """Pause a group, or all jobs."""
         self._relay.pause(group)
 
     def resume(self, group: str | None) -> None:
-        """A group, or all."""
+        """Resume a group, or all jobs."""
         self._relay.resume(group)
 
     def _ref(self, request_id: str) -> JobRef:

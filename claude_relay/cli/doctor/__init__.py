@@ -1,9 +1,8 @@
-"""`doctor`: what is wrong, and the command that mends it."""
+"""`doctor`: checks of the installation, each fault with the command that fixes it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 
 import click
 
@@ -14,72 +13,69 @@ from . import host, network, permissions, remote_relay, settings, store, units
 from .finding import Finding
 from .system import System
 
-#: The settings are wrong: nothing starts before they are mended.
+#: Exit code for wrong settings, with which no daemon starts.
 _CONFIG = 78
 
 
 @click.command()
-@click.option(
-    "--webhooks", is_flag=True, help="Also look whether the latest callbacks' hosts can be reached from here."
-)
-@click.option("--upstream", is_flag=True, help="Also ask Anthropic whether it takes the key (one free call).")
+@click.option("--webhooks", is_flag=True, help="Also check that the hosts of the latest callbacks can be reached.")
+@click.option("--upstream", is_flag=True, help="Also check that Anthropic accepts the key (one free call).")
 @json_option
 @pass_output
 def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
     """
-    Check settings, secrets, rights, units, clock, disk and store; name a mend for each fault.
+    Check settings, secrets, permissions, units, clock, disk and store; print the fix for each fault.
 
-    With --url or RELAY_URL: whether that relay answers, takes the key, has a worker and gets on.
+    With --url or RELAY_URL: check that the remote relay answers, accepts the key, has a worker and makes progress.
 
-    Exit 0 if nothing is broken (warnings are no faults), 1 if something is, 78 if the settings are wrong.
+    Exit 0 if nothing is broken (warnings do not count), 1 if something is, 78 if the settings are wrong.
     """
-    machine = System()
-    read: Settings | None = None
-    wrong: tuple[str, ...] = ()
+    system = System()
+    loaded: Settings | None = None
+    problems: tuple[str, ...] = ()
     try:
-        read = output.settings
+        loaded = output.settings
     except ConfigError as exc:
-        wrong = exc.problems
-    findings = []
-    here = _all(read, wrong, machine, webhooks=webhooks, upstream=upstream)
-    for finding in remote_relay.check(output) if read is not None and read.url else here:
-        findings.append(finding)
+        problems = exc.problems
+    local = _check_all(loaded, problems, system, webhooks=webhooks, upstream=upstream)
+    failures = warnings = 0
+    for finding in remote_relay.check(output) if loaded is not None and loaded.url else local:
+        failures += finding.result == "fail"
+        warnings += finding.result == "warn"
         _show(output, finding)
-    broken = sum(one.result == "fail" for one in findings)
     if not output.json:
-        doubts = sum(one.result == "warn" for one in findings)
-        output.message(f"{broken} broken, {doubts} to look at." if broken or doubts else "All is well.")
+        output.message(f"{failures} broken, {warnings} to look at." if failures or warnings else "All is well.")
 
-    return _CONFIG if wrong else 1 if broken else 0
+    return _CONFIG if problems else 1 if failures else 0
 
 
-def _all(
-    read: Settings | None, wrong: Iterable[str], machine: System, *, webhooks: bool, upstream: bool
+def _check_all(
+    loaded: Settings | None, problems: Iterable[str], system: System, *, webhooks: bool, upstream: bool
 ) -> Iterator[Finding]:
-    """In the order in which they should be mended: nothing runs without settings, nothing starts without secrets."""
-    yield from settings.check(read, machine) if read is not None else settings.faults(tuple(wrong), machine)
-    yield from permissions.check(read, machine)
-    yield from host.check(read, machine)
-    if read is not None:
-        yield from store.check(read, machine)
-    yield from units.check(machine)
-    if read is not None and webhooks:
-        yield from network.webhooks(read)
-    if read is not None and upstream:
-        yield from network.upstream(read, machine)
+    """All checks, in the order of repair: nothing runs without settings, nothing starts without secrets."""
+    yield from settings.check(loaded, system) if loaded is not None else settings.faults(tuple(problems), system)
+    yield from permissions.check(loaded, system)
+    yield from host.check(loaded, system)
+    if loaded is not None:
+        yield from store.check(loaded, system)
+    yield from units.check(system)
+    if loaded is not None and webhooks:
+        yield from network.webhooks(loaded)
+    if loaded is not None and upstream:
+        yield from network.upstream(loaded, system)
 
 
 def _show(output: Output, finding: Finding) -> None:
     if output.json:
-        output.record(asdict(finding))
+        output.record(finding.as_json())
     elif output.terminal:
         from rich.text import Text
 
         colour = {"ok": "green", "warn": "yellow", "fail": "bold red"}[finding.result]
-        told = Text.assemble((f"{finding.result:<5}", colour), clean(f" {finding.check:<12} {finding.detail}"))
+        text = Text.assemble((f"{finding.result:<5}", colour), clean(f" {finding.check:<12} {finding.detail}"))
         if finding.fix:
-            told.append(clean(f"\n{'':18} → {finding.fix}"))
-        # Not wrapped by us: a command is copied whole.
-        output.console().print(told, soft_wrap=True)
+            text.append(clean(f"\n{'':18} → {finding.fix}"))
+        # Not wrapped by us: a command is copied as one line.
+        output.console().print(text, soft_wrap=True)
     else:
         output.table((), [(finding.result, finding.check, finding.detail, finding.fix)])

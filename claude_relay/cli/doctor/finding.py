@@ -1,4 +1,4 @@
-"""What a check says: `ok`, `warn` or `fail`; and no fault without the command or the edit that mends it."""
+"""Results of the doctor's checks: `ok`, `warn` or `fail`, and for a fault the command or the edit that fixes it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One check: how it went, what was found and what mends it."""
+    """The result of one check, with what was observed and how to fix it."""
 
     check: str
     result: str
     detail: str
     fix: str = ""
 
-
-def ok(check: str, found: str) -> Finding:
-    """Nothing to do."""
-    return Finding(check, "ok", found)
-
-
-def warning(check: str, found: str, mend: str) -> Finding:
-    """It works, but not as well as it could, or not for long."""
-    return Finding(check, "warn", found, mend)
+    def as_json(self) -> dict[str, str]:
+        """The object that `doctor --json` prints. Its keys are read by scripts, and older than the names here."""
+        return {"check": self.check, "result": self.result, "found": self.detail, "mend": self.fix}
 
 
-def failure(check: str, found: str, mend: str) -> Finding:
-    """Something does not work."""
-    return Finding(check, "fail", found, mend)
+def ok(check: str, detail: str) -> Finding:
+    """A check without a fault."""
+    return Finding(check, "ok", detail)
+
+
+def warning(check: str, detail: str, fix: str) -> Finding:
+    """A fault that does not stop anything yet."""
+    return Finding(check, "warn", detail, fix)
+
+
+def failure(check: str, detail: str, fix: str) -> Finding:
+    """A fault because of which something does not work."""
+    return Finding(check, "fail", detail, fix)

@@ -1,4 +1,4 @@
-"""The machine under the relay: its clock, its disk, its SQLite."""
+"""Checks of the machine: clock, disk, SQLite and the folder for logs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from .finding import Finding, failure, ok, warning
 from .system import System
 
 _2026 = 1_767_225_600
-#: Less than this many floors free is worth a word.
-_CLOSE = 2
+#: A warning is due while less than this many times RELAY_DISK_FLOOR is free.
+_LOW_DISK = 2
+_FEW_INODES = 1000
 
 
-def check(settings: Settings | None, machine: System) -> Iterator[Finding]:
-    """What the daemons stand on."""
-    yield clock(machine)
+def check(settings: Settings | None, system: System) -> Iterator[Finding]:
+    """Check the clock, and for a store in a file its disk and SQLite."""
     from ...wiring import engine_of
 
+    yield clock(system)
     if settings is not None and (file := engine_of(settings).file) is not None:
         yield disk(file, settings.disk_floor)
         yield sqlite()
@@ -30,62 +31,63 @@ def check(settings: Settings | None, machine: System) -> Iterator[Finding]:
         yield log_dir(settings.log_dir)
 
 
-def clock(machine: System) -> Finding:
-    """Deadlines, retries and signatures go by it."""
-    now = machine.now()
-    said = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+def clock(system: System) -> Finding:
+    """Check the clock, which deadlines, retries and signatures depend on."""
+    now = system.now()
+    shown = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     if now < _2026:
-        return failure("clock", f"the clock stands at {said}, before 2026", "timedatectl set-ntp true")
-    told = machine.run(("timedatectl", "show", "--property=NTP,NTPSynchronized")) or ""
-    if "NTPSynchronized=no" in told:
-        mend = "timedatectl set-ntp true" if "NTP=no" in told else "timedatectl timesync-status"
-        mend += " (or: apt-get install systemd-timesyncd)"
-        return warning("clock", f"{said}, and nothing keeps it right: signatures are refused where it is off", mend)
+        return failure("clock", f"the clock stands at {shown}, before 2026", "timedatectl set-ntp true")
+    properties = system.run(("timedatectl", "show", "--property=NTP,NTPSynchronized")) or ""
+    if "NTPSynchronized=no" in properties:
+        fix = "timedatectl set-ntp true" if "NTP=no" in properties else "timedatectl timesync-status"
+        fix += " (or: apt-get install systemd-timesyncd)"
+        return warning("clock", f"{shown}, not synchronized: signatures are refused where the clock is off", fix)
 
-    return ok("clock", said)
+    return ok("clock", shown)
 
 
 def disk(path: Path, floor: int) -> Finding:
-    """Room for what is accepted."""
-    folder = next((each for each in path.parents if each.exists()), Path("/"))
-    free, total = shutil.disk_usage(folder).free, shutil.disk_usage(folder).total
-    room = f"{free // 2**20} MiB of {total // 2**20} free under {folder}"
-    look = f"du -xh --max-depth=2 {folder} | sort -h | tail, and claude-relay purge"
-    if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        return failure("disk", f"{folder} is read-only: nothing is accepted", f"mount -o remount,rw {_mount(folder)}")
-    if free < floor:
-        return failure("disk", f"{room}, RELAY_DISK_FLOOR is {format_size(floor)}: nothing is accepted", look)
-    if free < _CLOSE * floor:
-        return warning("disk", f"{room}: at {format_size(floor)} (RELAY_DISK_FLOOR) nothing is accepted any more", look)
-    if (nodes := os.statvfs(folder)).f_files and nodes.f_favail < 1000:
-        return failure(
-            "disk", f"only {nodes.f_favail} files can still be made under {folder}", f"df -i {folder}, and {look}"
-        )
+    """Check the free space for new jobs."""
+    folder = next((parent for parent in path.parents if parent.exists()), Path("/"))
+    usage, filesystem = shutil.disk_usage(folder), os.statvfs(folder)
+    space = f"{usage.free // 2**20} MiB of {usage.total // 2**20} free under {folder}"
+    clean_up = f"du -xh --max-depth=2 {folder} | sort -h | tail, and claude-relay purge"
+    if filesystem.f_flag & os.ST_RDONLY:
+        remount = f"mount -o remount,rw {_mount_point(folder)}"
+        return failure("disk", f"{folder} is read-only: no job is accepted", remount)
+    if usage.free < floor:
+        return failure("disk", f"{space}, RELAY_DISK_FLOOR is {format_size(floor)}: no job is accepted", clean_up)
+    if usage.free < _LOW_DISK * floor:
+        detail = f"{space}: at {format_size(floor)} (RELAY_DISK_FLOOR) no more jobs are accepted"
+        return warning("disk", detail, clean_up)
+    if filesystem.f_files and filesystem.f_favail < _FEW_INODES:
+        detail = f"only {filesystem.f_favail} more files can be created under {folder}"
+        return failure("disk", detail, f"df -i {folder}, and {clean_up}")
 
-    return ok("disk", room)
+    return ok("disk", space)
 
 
 def sqlite() -> Finding:
-    """The one that the store brings."""
+    """Check the SQLite version of the store."""
     from ...storage.sqlite.store import sqlite_version
 
     version, safe = sqlite_version()
     if safe:
         return ok("sqlite", version)
-    found = f"{version} has the WAL-reset bug: the store uses a rollback journal, which is slower"
+    detail = f"{version} has the WAL-reset bug: the store uses a rollback journal, which is slower"
 
-    return warning("sqlite", found, "pip install --upgrade apsw, in the relay's own Python")
+    return warning("sqlite", detail, "pip install --upgrade apsw, in the relay's own Python")
 
 
 def log_dir(folder: Path) -> Finding:
-    """Where error.log and combined.log go."""
+    """Check the folder of error.log and combined.log."""
     if not folder.is_dir():
-        return failure("logs", f"RELAY_LOG_DIR {folder} is not there", f"install -d -o claude-relay -m 750 {folder}")
+        return failure("logs", f"RELAY_LOG_DIR {folder} does not exist", f"install -d -o claude-relay -m 750 {folder}")
 
     return ok("logs", str(folder))
 
 
-def _mount(folder: Path) -> Path:
+def _mount_point(folder: Path) -> Path:
     while not folder.is_mount() and folder != folder.parent:
         folder = folder.parent
 

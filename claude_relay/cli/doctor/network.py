@@ -1,4 +1,4 @@
-"""What only a look outside can tell, and only on request: whether webhooks and Claude can be reached from here."""
+"""Network checks, made on request only: whether webhooks and Claude can be reached from this machine."""
 
 from __future__ import annotations
 
@@ -7,76 +7,77 @@ from collections.abc import Iterator
 from ...config import Settings
 from ...errors import RelayError
 from .finding import Finding, failure, ok, warning
-from .system import AGAIN_FOR_SECRETS, System
+from .system import RESTART_FOR_SECRETS, System
 
 _ANTHROPIC, _VERSION = "https://api.anthropic.com", "2023-06-01"
-_PATIENCE = 15.0  # seconds
+_TIMEOUT = 15.0  # seconds
 
 
 def webhooks(settings: Settings) -> Iterator[Finding]:
-    """The destinations of the latest callbacks: looked up and connected to, under the guard; nothing is sent."""
+    """Resolve and connect to the destinations of the latest callbacks, through the SSRF guard; nothing is sent."""
     from ...wiring import open_relay, probe_problem
 
     try:
         with open_relay(settings) as relay:
             destinations = relay.queries.latest_destinations()
     except RelayError:
-        return  # the store's own check has said it
+        return  # reported by the check of the store
     for destination in destinations:
-        if (fault := probe_problem(settings, destination)) is None:
+        if (problem := probe_problem(settings, destination)) is None:
             yield ok("webhooks", f"{destination} can be reached")
         else:
-            mend = f"curl -sv -o /dev/null {destination} shows what this machine sees of it; once it is up: "
             host = destination.partition("://")[2]
-            yield warning("webhooks", f"{destination}: {fault}", f"{mend}claude-relay redeliver --dead --host {host}")
+            yield warning(
+                "webhooks",
+                f"{destination}: {problem}",
+                f"curl -sv -o /dev/null {destination} shows what this machine sees of it; once it is up: "
+                f"claude-relay redeliver --dead --host {host}",
+            )
     if not destinations:
-        yield ok("webhooks", "no callback was sent yet: there is no address to try")
+        yield ok("webhooks", "no callback was sent yet: there is no URL to try")
 
 
-def upstream(settings: Settings, machine: System) -> Iterator[Finding]:
-    """One free call with the worker's key: the list of models."""
+def upstream(settings: Settings, system: System) -> Iterator[Finding]:
+    """List the models with the worker's key, which is a free call."""
     import requests
 
     if settings.provider == "sandbox":
         yield ok("claude", "the sandbox needs no key")
         return
-    key, path = settings.anthropic_api_key, machine.credentials / "ANTHROPIC_API_KEY"
+    key, path = settings.anthropic_api_key, system.credentials / "ANTHROPIC_API_KEY"
     if key is None:
         try:
             key = path.read_text(encoding="utf-8").strip()
         except OSError as exc:
-            found = f"there is no key to try: {path} cannot be read ({exc.strerror})"
-            yield failure("claude", found, "sudo claude-relay doctor --upstream")
+            detail = f"there is no key to try: {path} cannot be read ({exc.strerror})"
+            yield failure("claude", detail, "sudo claude-relay doctor --upstream")
             return
     base = settings.anthropic_base_url or _ANTHROPIC
     headers = {"x-api-key": key, "anthropic-version": _VERSION}
     try:
-        answer = requests.get(
-            f"{base}/v1/models", params={"limit": 1}, headers=headers, timeout=_PATIENCE, allow_redirects=False
+        response = requests.get(
+            f"{base}/v1/models", params={"limit": 1}, headers=headers, timeout=_TIMEOUT, allow_redirects=False
         )
     except (requests.RequestException, ValueError) as exc:
-        why = type(exc).__name__
-        found = f"{base} cannot be reached from here ({why})"
-        yield failure(
-            "claude", found, f"curl -sv -o /dev/null {base}/v1/models shows where it ends: name, firewall, proxy"
-        )
+        detail = f"{base} cannot be reached from here ({type(exc).__name__})"
+        fix = f"curl -sv -o /dev/null {base}/v1/models shows where it ends: name, firewall, proxy"
+        yield failure("claude", detail, fix)
         return
-    yield judge(answer.status_code, base, path, machine)
+    yield classify_status(response.status_code, base, path, system)
 
 
-def judge(status: int, base: str, path: object, machine: System) -> Finding:
-    """What the status of that call says of the key."""
+def classify_status(status: int, base: str, path: object, system: System) -> Finding:
+    """Interpret the HTTP status of that call."""
     if status == 200:
-        return ok("claude", f"{base} takes the key")
+        return ok("claude", f"{base} accepts the key")
     if status in (401, 403):
-        put = f"install -m 600 /dev/stdin {path}   (paste a new key, Enter, Ctrl-D), then: {AGAIN_FOR_SECRETS}"
-        mend = put if machine.under_systemd else machine.put("ANTHROPIC_API_KEY=sk-ant-…")
-        return failure("claude", f"{base} refuses the key ({status})", mend)
+        replace = f"install -m 600 /dev/stdin {path}   (paste a new key, Enter, Ctrl-D), then: {RESTART_FOR_SECRETS}"
+        fix = replace if system.under_systemd else system.set_command("ANTHROPIC_API_KEY=sk-ant-…")
+        return failure("claude", f"{base} refuses the key ({status})", fix)
     if status == 429 or status >= 500:
-        return warning(
-            "claude", f"{base} answers {status}: it is busy, not the key", "claude-relay doctor --upstream, later"
-        )
+        detail = f"{base} answers {status}: it is busy, the key is not the cause"
+        return warning("claude", detail, "claude-relay doctor --upstream, later")
 
-    return failure(
-        "claude", f"{base} answers {status}: that is no Messages API", "claude-relay config show | grep BASE_URL"
-    )
+    detail = f"{base} answers {status}: that is not the Messages API"
+
+    return failure("claude", detail, "claude-relay config show | grep BASE_URL")

@@ -1,4 +1,4 @@
-"""Who may read what: settings files, credentials, the store. A secret that others can read is none."""
+"""Checks of file permissions: settings, credentials and the store. A secret that others can read is not secret."""
 
 from __future__ import annotations
 
@@ -9,48 +9,48 @@ from pathlib import Path
 
 from ...config import OPTIONS, Settings, store_passwords
 from .finding import Finding, failure, ok, warning
-from .system import AGAIN_FOR_SECRETS, System
+from .system import RESTART_FOR_SECRETS, System
 
-#: What may lie among the credentials; and of it, what both daemons need, so that it may stand in the settings too.
+#: Options that may be a credential; and those that both daemons need, which may be set in the settings file too.
 _SECRETS = {row.name for row in OPTIONS if row.in_file}
 _SHARED = {row.name for row in OPTIONS if row.may_hold_secret}
-#: Without these a daemon does not start; with the sandbox the first is not needed.
-_NEEDED = ("ANTHROPIC_API_KEY", "API_SECRET_KEY")
+#: Without these a daemon does not start; the sandbox needs no Anthropic key.
+_REQUIRED = ("ANTHROPIC_API_KEY", "API_SECRET_KEY")
 
 
-def check(settings: Settings | None, machine: System) -> Iterator[Finding]:
-    """The files that hold settings and secrets, then the store."""
+def check(settings: Settings | None, system: System) -> Iterator[Finding]:
+    """Check the files that hold settings and secrets, then the store."""
     from ...wiring import engine_of
 
-    for path in (machine.env_file, machine.dotenv):
-        yield from _env_file(path, machine)
-    if machine.under_systemd or machine.credentials.exists():
-        yield from _credentials(settings, machine)
+    for path in (system.env_file, system.dotenv):
+        yield from _env_file(path, system)
+    if system.under_systemd or system.credentials.exists():
+        yield from _credentials(settings, system)
     if settings is not None and (file := engine_of(settings).file) is not None:
         yield from _store(file)
 
 
-def _env_file(path: Path, machine: System) -> Iterator[Finding]:
+def _env_file(path: Path, system: System) -> Iterator[Finding]:
     try:
         mode = path.stat().st_mode
-        written = path.read_text(encoding="utf-8", errors="replace")
+        content = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return  # not there, or not ours to read: the settings say so where that matters
-    lines = (line.partition("=") for line in written.splitlines() if not line.lstrip().startswith("#"))
+        return  # missing, or not readable by us: the check of the settings reports that where it matters
+    lines = (line.partition("=") for line in content.splitlines() if not line.lstrip().startswith("#"))
     values = {name.strip(): value.strip().strip("'\"") for name, _, value in lines}
-    held = sorted(name for name in values.keys() & _SECRETS if _is_secret(name, values[name]))
-    if held and mode & 0o007:
-        found = f"{path} can be read by everyone (mode {mode & 0o777:o}) and holds {', '.join(held)}"
-        yield failure("permissions", found, f"chmod {'640' if path == machine.env_file else '600'} {path}")
-    apart = [name for name in held if name not in _SHARED]
-    if apart and path == machine.env_file and machine.under_systemd:
-        name = apart[0]
-        into = machine.credentials / name
-        move = f"sed -n 's/^{name}=//p' {path} | install -m 600 /dev/stdin {into} && sed -i '/^{name}=/d' {path}"
+    secrets = sorted(name for name in values.keys() & _SECRETS if _is_secret(name, values[name]))
+    if secrets and mode & 0o007:
+        detail = f"{path} can be read by everyone (mode {mode & 0o777:o}) and holds {', '.join(secrets)}"
+        yield failure("permissions", detail, f"chmod {'640' if path == system.env_file else '600'} {path}")
+    of_one_daemon = [name for name in secrets if name not in _SHARED]
+    if of_one_daemon and path == system.env_file and system.under_systemd:
+        name = of_one_daemon[0]
+        credential = system.credentials / name
+        move = f"sed -n 's/^{name}=//p' {path} | install -m 600 /dev/stdin {credential} && sed -i '/^{name}=/d' {path}"
         yield warning(
             "credentials",
-            f"{name} stands in {path}: both daemons get it, and it hides the credential",
-            f"{move} && {AGAIN_FOR_SECRETS}",
+            f"{name} is set in {path}: both daemons get it, and it hides the credential",
+            f"{move} && {RESTART_FOR_SECRETS}",
         )
 
 
@@ -58,33 +58,34 @@ def _is_secret(name: str, value: str) -> bool:
     return bool(value) and (name not in _SHARED or bool(store_passwords(value)))
 
 
-def _credentials(settings: Settings | None, machine: System) -> Iterator[Finding]:
-    folder = machine.credentials
+def _credentials(settings: Settings | None, system: System) -> Iterator[Finding]:
+    folder = system.credentials
     sandbox = settings is not None and settings.provider == "sandbox"
-    needed = [name for name in _NEEDED if not (sandbox and name == "ANTHROPIC_API_KEY")]
+    required = [name for name in _REQUIRED if not (sandbox and name == "ANTHROPIC_API_KEY")]
     try:
-        there = {path.name: path for path in folder.iterdir()}
+        files = {path.name for path in folder.iterdir()}
     except FileNotFoundError:
         yield failure("credentials", f"{folder} is missing", "claude-relay config init --system")
         return
     except PermissionError:
-        yield warning("credentials", f"{folder} cannot be looked into by this user", "sudo claude-relay doctor")
+        yield warning("credentials", f"{folder} cannot be listed by this user", "sudo claude-relay doctor")
         return
 
     good = []
-    sealed = {name.removesuffix(".cred") for name in there if name.endswith(".cred")}  # LoadCredentialEncrypted=
-    for name in sorted({*needed, *there, *sealed}):
+    encrypted = {name.removesuffix(".cred") for name in files if name.endswith(".cred")}  # LoadCredentialEncrypted=
+    for name in sorted({*required, *files, *encrypted}):
         path = folder / name
-        if name in sealed and name not in there and name in _SECRETS:
+        if name in encrypted and name not in files and name in _SECRETS:
             good.append(f"{name} (encrypted)")
             continue
-        if name.removesuffix(".cred") in sealed & _SECRETS and name not in _SECRETS:
+        if name.removesuffix(".cred") in encrypted & _SECRETS and name not in _SECRETS:
             continue
         if name not in _SECRETS:
-            found = f"{path} is no secret of claude-relay's: nobody reads it"
-            yield warning("credentials", found, f"rm {path}, or give it one of the names {', '.join(sorted(_SECRETS))}")
+            detail = f"{path} is no secret of claude-relay: it is not used"
+            fix = f"rm {path}, or give it one of the names {', '.join(sorted(_SECRETS))}"
+            yield warning("credentials", detail, fix)
             continue
-        fault = _credential(path, needed=name in needed)
+        fault = _credential(path, required=name in required)
         if fault is None:
             good.append(name)
         else:
@@ -93,48 +94,48 @@ def _credentials(settings: Settings | None, machine: System) -> Iterator[Finding
         yield ok("credentials", f"{', '.join(good)} in {folder}")
 
 
-def _credential(path: Path, *, needed: bool) -> Finding | None:
-    write = _write(path)
+def _credential(path: Path, *, required: bool) -> Finding | None:
+    write = _write_command(path)
     try:
-        told = path.stat()
+        info = path.stat()
     except FileNotFoundError:
         daemon = "worker" if path.name == "ANTHROPIC_API_KEY" else "API"
         return failure("credentials", f"{path} is missing: the {daemon} does not start", write)
-    if told.st_mode & 0o077 or told.st_uid != 0:
-        who = f"mode {stat.S_IMODE(told.st_mode):o}, owner {told.st_uid}"
-        mend = f"chown root: {path} && chmod 600 {path}"
-        return failure("credentials", f"{path} can be read by others than root ({who})", mend)
-    if told.st_size == 0 or (os.access(path, os.R_OK) and not path.read_bytes().strip()):
-        say = failure if needed else warning
-        return say("credentials", f"{path} is empty", write if needed else f"rm {path}, or {write}")
+    if info.st_mode & 0o077 or info.st_uid != 0:
+        access = f"mode {stat.S_IMODE(info.st_mode):o}, owner {info.st_uid}"
+        fix = f"chown root: {path} && chmod 600 {path}"
+        return failure("credentials", f"{path} can be read by other users than root ({access})", fix)
+    if info.st_size == 0 or (os.access(path, os.R_OK) and not path.read_bytes().strip()):
+        fault = failure if required else warning
+        return fault("credentials", f"{path} is empty", write if required else f"rm {path}, or {write}")
 
     return None
 
 
-def _write(path: Path) -> str:
+def _write_command(path: Path) -> str:
     if path.name == "API_SECRET_KEY":
-        return f"openssl rand -hex 32 | install -m 600 /dev/stdin {path} && {AGAIN_FOR_SECRETS}"
+        return f"openssl rand -hex 32 | install -m 600 /dev/stdin {path} && {RESTART_FOR_SECRETS}"
     if path.name == "RELAY_WEBHOOK_SECRET":
-        return f'echo "whsec_$(openssl rand -base64 32)" | install -m 600 /dev/stdin {path} && {AGAIN_FOR_SECRETS}'
+        return f'echo "whsec_$(openssl rand -base64 32)" | install -m 600 /dev/stdin {path} && {RESTART_FOR_SECRETS}'
 
-    what = "postgresql://USER:PASSWORD@HOST/NAME" if path.name == "RELAY_STORE" else "the key"
+    value = "postgresql://USER:PASSWORD@HOST/NAME" if path.name == "RELAY_STORE" else "the key"
 
-    return f"install -m 600 /dev/stdin {path}   (paste {what}, Enter, Ctrl-D), then: {AGAIN_FOR_SECRETS}"
+    return f"install -m 600 /dev/stdin {path}   (paste {value}, Enter, Ctrl-D), then: {RESTART_FOR_SECRETS}"
 
 
 def _store(path: Path) -> Iterator[Finding]:
-    for each in (path, path.with_name(path.name + "-wal")):
+    for file in (path, path.with_name(path.name + "-wal")):
         try:
-            mode = each.stat().st_mode & 0o777
+            mode = file.stat().st_mode & 0o777
         except OSError:
             continue
         if mode & 0o007:
-            yield failure("permissions", f"{each} can be read by everyone (mode {mode:o})", f"chmod 640 {each}")
+            yield failure("permissions", f"{file} can be read by everyone (mode {mode:o})", f"chmod 640 {file}")
     folder = next((parent for parent in path.parents if parent.exists()), Path("/"))
     if not os.access(folder, os.W_OK | os.X_OK):
-        found = f"this user may not write in {folder}, where the store is"
+        detail = f"this user may not write in {folder}, where the store is"
         if folder != path.parent:
-            mend = f"sudo claude-relay migrate, or name another store: RELAY_STORE=sqlite:///{Path.home()}/relay.db"
+            fix = f"sudo claude-relay migrate, or name another store: RELAY_STORE=sqlite:///{Path.home()}/relay.db"
         else:
-            mend = "run it with sudo, or join the group: sudo usermod -aG claude-relay $USER, and log in again"
-        yield warning("permissions", found, mend)
+            fix = "run it with sudo, or join the group: sudo usermod -aG claude-relay $USER, and log in again"
+        yield warning("permissions", detail, fix)

@@ -1,4 +1,4 @@
-"""The units: whether systemd knows them, starts them at boot, and keeps them up."""
+"""Checks of the systemd units: installed, enabled at boot, and running."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from .finding import Finding, failure, ok, warning
 from .system import UNITS, System
 
-_ASKED = (
+_PROPERTIES = (
     "Id",
     "LoadState",
     "ActiveState",
@@ -19,39 +19,38 @@ _ASKED = (
     "DropInPaths",
     "StatusText",
 )
-#: From so many on it is worth a look why.
+#: Number of restarts from which on a warning is due.
 _RESTARTS = 5
 
 
-def check(machine: System) -> Iterator[Finding]:
-    """Nothing where systemd does not run this machine: there somebody else keeps the daemons up."""
-    if not machine.booted.is_dir():
+def check(system: System) -> Iterator[Finding]:
+    """Check all units; nothing where systemd does not run this machine, since another supervisor is used there."""
+    if not system.booted.is_dir():
         return
-    if not machine.under_systemd:
-        found = "systemd does not know claude-relay: nothing starts it at boot"
-        yield warning("units", found, "sudo make install, in the checkout")
+    if not system.under_systemd:
+        detail = "the units of claude-relay are not installed: nothing starts it at boot"
+        yield warning("units", detail, "sudo make install, in the checkout")
         return
-    told = machine.run(("systemctl", "show", f"--property={','.join(_ASKED)}", *UNITS))
-    if told is None:
+    shown = system.run(("systemctl", "show", f"--property={','.join(_PROPERTIES)}", *UNITS))
+    if shown is None:
         yield warning("units", "systemctl does not answer", "systemctl status claude-relay.target")
         return
-    units = {one.get("Id", ""): one for one in map(_properties, told.strip().split("\n\n"))}
+    units = {unit.get("Id", ""): unit for unit in map(_properties, shown.strip().split("\n\n"))}
     if all(units.get(name, {}).get("ActiveState") == "inactive" for name in UNITS):
         yield failure("units", "claude-relay is not running", "systemctl start claude-relay.target")
         return
-    findings = [finding for name in UNITS for finding in judge(name, units.get(name, {}))]
+    findings = [finding for name in UNITS for finding in unit_faults(name, units.get(name, {}))]
     yield from findings or [ok("units", "all are up and start at boot")]
-    if changed := [path for one in units.values() for path in one.get("DropInPaths", "").split()]:
-        yield ok("drop-ins", ", ".join(changed))
+    if drop_ins := [path for unit in units.values() for path in unit.get("DropInPaths", "").split()]:
+        yield ok("drop-ins", ", ".join(drop_ins))
 
 
-def judge(name: str, unit: dict[str, str]) -> Iterator[Finding]:
-    """What is wrong with one of them, by what `systemctl show` says of it."""
+def unit_faults(name: str, unit: dict[str, str]) -> Iterator[Finding]:
+    """The faults of one unit, by its properties from `systemctl show`."""
     load, state = unit.get("LoadState", "not-found"), unit.get("ActiveState", "")
     if load == "masked":
-        yield failure(
-            "units", f"{name} is masked: it cannot be started", f"systemctl unmask {name} && systemctl start {name}"
-        )
+        fix = f"systemctl unmask {name} && systemctl start {name}"
+        yield failure("units", f"{name} is masked: it cannot be started", fix)
         return
     if load != "loaded":
         yield failure("units", f"{name} is not installed ({load})", "sudo make install, in the checkout")
@@ -63,34 +62,34 @@ def judge(name: str, unit: dict[str, str]) -> Iterator[Finding]:
     elif state in ("inactive", "deactivating"):
         yield failure("units", f"{name} is not running", f"systemctl start {name}")
     elif int(unit.get("NRestarts") or 0) >= _RESTARTS:
-        found = f"{name} has been started again {unit['NRestarts']} times"
-        yield warning("units", found, f"journalctl -u {name} -p warning -n 50, then: systemctl reset-failed {name}")
+        detail = f"{name} was restarted {unit['NRestarts']} times"
+        yield warning("units", detail, f"journalctl -u {name} -p warning -n 50, then: systemctl reset-failed {name}")
     if name.endswith(".target") and unit.get("UnitFileState") in ("disabled", ""):
         yield warning("units", f"{name} does not start at boot", f"systemctl enable {name}")
 
 
 def _failed(name: str, unit: dict[str, str]) -> Finding:
     result, status = unit.get("Result", ""), unit.get("ExecMainStatus", "")
-    again = f"systemctl reset-failed {name} && systemctl start {name}"
+    restart = f"systemctl reset-failed {name} && systemctl start {name}"
     if name.endswith(".socket"):
-        found = f"{name} cannot listen: another program has its address, most likely"
-        return failure(
-            "units", found, f"systemctl status {name} and ss -ltnp show whose it is; stop that, then: {again}"
-        )
+        detail = f"{name} cannot listen: most likely another program uses its address"
+        fix = f"systemctl status {name} and ss -ltnp show which one; stop that, then: {restart}"
+        return failure("units", detail, fix)
     if status == "78":
-        found = f"{name} ended with 78: settings, secrets or store are not good"
-        return failure("units", found, f"mend what stands above (or: journalctl -u {name} -n 20), then: {again}")
+        detail = f"{name} exited with 78: settings, secrets or store are wrong"
+        return failure("units", detail, f"fix the faults above (or: journalctl -u {name} -n 20), then: {restart}")
     if status == "243":
-        found = f"{name} has not got its credentials (243)"
-        return failure("units", found, f"mend the credentials that stand above, then: {again}")
-    why = {
-        "watchdog": "systemd shot it, as it hung",
-        "oom-kill": "the kernel shot it for its memory",
-        "start-limit-hit": "it ended too often in a short time",
+        return failure(
+            "units", f"{name} did not get its credentials (243)", f"fix the credentials above, then: {restart}"
+        )
+    reason = {
+        "watchdog": "systemd killed it, as it hung",
+        "oom-kill": "the kernel killed it for its use of memory",
+        "start-limit-hit": "it exited too often in a short time",
         "timeout": "it did not start or stop in time",
     }.get(result, f"{result or 'it failed'}, status {status}")
 
-    return failure("units", f"{name} has failed: {why}", f"journalctl -u {name} -n 50, then: {again}")
+    return failure("units", f"{name} has failed: {reason}", f"journalctl -u {name} -n 50, then: {restart}")
 
 
 def _properties(block: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where words go: data to stdout, talk to stderr; for a person if one is looking, plain lines for everything else."""
+"""Output streams: data on stdout, messages on stderr; tables on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,38 +18,38 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: Everything below the space, and what moves the cursor: foreign text must not drive a terminal.
+#: Control characters, also those that move the cursor: text from elsewhere must not drive a terminal.
 _CONTROL = dict.fromkeys((*range(0, 9), 11, 12, *range(14, 32), 127, *range(128, 160)))
 
 
 class PipeClosed(Exception):
-    """Whoever read our output has gone."""
+    """The reader of our output has closed the pipe."""
 
 
-def _bare() -> bool:
+def _is_plain() -> bool:
     return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
 
 
 @dataclass
 class Output:
-    """What the command line knows of its surroundings, and how it speaks."""
+    """The global options of the command line, its settings, and its output streams."""
 
     json: bool = False
-    plain: bool = field(default_factory=_bare)
+    plain: bool = field(default_factory=_is_plain)
     verbose: bool = False
     url: str | None = None
     owner: str | None = None
-    all_keys: bool = True  # whether a secret's file that cannot be read is a fault
+    all_keys: bool = True  # whether a secret's file that cannot be read is an error
     _settings: Settings | None = None
 
     @property
     def terminal(self) -> bool:
-        """Whether a person reads stdout."""
+        """Whether stdout is a terminal."""
         return sys.stdout.isatty()
 
     @property
     def settings(self) -> Settings:
-        """Read when they are first needed: `--help` needs none."""
+        """The settings, read on first use: `--help` needs none."""
         if self._settings is None:
             from ...config import load
 
@@ -57,11 +57,11 @@ class Output:
         return self._settings
 
     def line(self, text: str = "") -> None:
-        """One line of data."""
+        """Write one line of data."""
         self.write(text + "\n")
 
     def write(self, text: str) -> None:
-        """Data as it is."""
+        """Write data as it is; on a terminal without control characters."""
         try:
             sys.stdout.write(clean(text) if self.terminal else text)
             sys.stdout.flush()
@@ -69,19 +69,19 @@ class Output:
             raise PipeClosed from None
 
     def value(self, value: Any) -> None:
-        """One JSON value on a line; indented for a person."""
+        """Write one JSON value; indented on a terminal, otherwise on one line."""
         self.line(json.dumps(value, ensure_ascii=False, indent=2 if self.terminal else None))
 
     def record(self, value: Any) -> None:
-        """One JSON value on one line, whoever looks: lists are read line by line."""
+        """Write one JSON value on one line, also on a terminal: lists are read line by line."""
         self.line(json.dumps(value, ensure_ascii=False))
 
     def message(self, text: str) -> None:
-        """Talk, on stderr."""
+        """Write a message to stderr."""
         print(clean(text), file=sys.stderr, flush=True)
 
     def table(self, titles: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """A table for a person; tab-separated lines without a head for everything else, cells whole."""
+        """Write a table on a terminal; elsewhere tab-separated lines without a head and without shortened cells."""
         if not self.terminal or os.environ.get("TERM") == "dumb":
             for row in rows:
                 self.line("\t".join(_cell(cell) for cell in row))
@@ -97,7 +97,7 @@ class Output:
         self.console().print(table)
 
     def console(self) -> Console:
-        """rich's, without colour, box or highlight where none is wanted."""
+        """The console of `rich`, without colour where none is wanted, and without highlighting or markup."""
         from rich.console import Console
 
         if self.plain:
@@ -106,7 +106,7 @@ class Output:
 
 
 def clean(text: str) -> str:
-    """Without control characters, but for tabs and line ends."""
+    """Remove control characters, except tabs and line ends."""
     return text.translate(_CONTROL)
 
 
@@ -120,13 +120,13 @@ def _cell(value: Any) -> str:
 
 
 def json_option(command: F) -> F:
-    """`--json`, for every verb that shows something."""
+    """Add `--json` to a verb that prints data."""
 
-    def asked(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    def store(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.obj.json = ctx.obj.json or value
 
     option = click.option(
-        "--json", is_flag=True, expose_value=False, is_eager=True, callback=asked, help="JSON, for programs."
+        "--json", is_flag=True, expose_value=False, is_eager=True, callback=store, help="Print JSON, for programs."
     )
     return option(command)
 

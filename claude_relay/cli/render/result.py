@@ -1,4 +1,4 @@
-"""An answer as it is printed, and the wait for its delivery."""
+"""Printing of a job's answer, and the wait for its delivery."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def print_answer(output: Output, body: dict[str, Any], *, narrow: Callable[[str], str] | None = None) -> int:
-    """The answer alone on stdout (`--json`: the whole body); why it failed on stderr. Answers the exit code."""
+    """Print the answer to stdout (`--json`: the complete body), or the error to stderr; return the exit code."""
     failed = body.get("status") != "completed"
     if output.json:
         output.value(body)
@@ -30,7 +30,7 @@ def print_answer(output: Output, body: dict[str, Any], *, narrow: Callable[[str]
 
 
 def code_block(text: str) -> str:
-    """The first fenced block, or the whole text where there is none."""
+    """The first fenced code block, or all of the text if it has none."""
     match = _FENCE.search(text)
 
     return match[1] if match else text
@@ -39,23 +39,23 @@ def code_block(text: str) -> str:
 def usage_line(body: dict[str, Any]) -> str:
     """Tokens and cost in one line."""
     usage, cost = body.get("usage") or {}, body.get("costUsd")
-    told = f"{usage.get('input_tokens', 0)} tokens in, {usage.get('output_tokens', 0)} out"
+    tokens = f"{usage.get('input_tokens', 0)} tokens in, {usage.get('output_tokens', 0)} out"
 
-    return told + ("" if cost is None else f", ${cost:.6f}".rstrip("0"))
+    return tokens + ("" if cost is None else f", ${cost:.6f}".rstrip("0"))
 
 
-def follow(output: Output, desk: RelayClient, request_id: str, *, within: float) -> int:
-    """Wait for the delivery: 0 once it is delivered, 6 if it is not by then."""
+def wait_for_delivery(output: Output, client: RelayClient, request_id: str, *, within: float) -> int:
+    """Wait up to `within` seconds for the delivery; return 0 once it is delivered, otherwise 6."""
     give_up = time.monotonic() + within
-    while (delivery := desk.status(request_id)["delivery"])["status"] == "pending" and delivery["attempts"] == 0:
+    while (delivery := client.status(request_id)["delivery"])["status"] == "pending" and delivery["attempts"] == 0:
         if time.monotonic() > give_up:
             break
         time.sleep(0.1)
     if delivery["status"] == "delivered":
         return 0
-    why = (
+    reason = (
         f"the webhook answered {delivery['lastStatusCode']}" if delivery["lastStatusCode"] else "no answer from it yet"
     )
-    output.message(f"Answered but not delivered ({why}): claude-relay why {request_id}")
+    output.message(f"Answered but not delivered ({reason}): claude-relay why {request_id}")
 
     return 6

@@ -18,10 +18,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.argument("file", type=_FILE)
 @pass_output
 def backup(output: Output, file: Path) -> None:
-    """Copy the store to FILE, whole and consistent, while everything runs. Of a server's: name its own commands."""
+    """Copy the store to FILE, consistently, while everything runs. For PostgreSQL: print the server's own commands."""
     from ...wiring import engine_of, open_relay
 
-    _here(output)
+    _require_local(output)
     engine = engine_of(output.settings)
     engine.check_backups(file.absolute())
     with open_relay(output.settings) as relay:
@@ -29,31 +29,33 @@ def backup(output: Output, file: Path) -> None:
         relay.maintenance.set_shared("backup", {"at": time.time(), "file": str(file.absolute())})
     output.message(f"Written to {file} ({file.stat().st_size // 1024} KiB).")
     if (key := engine.key_file) is not None and key.exists():
-        output.message(f"webhookHeaders in it are sealed. To restore it on another machine keep {key} too, elsewhere.")
+        output.message(
+            f"The webhookHeaders in it are encrypted. To restore it on another machine keep {key} too, elsewhere."
+        )
 
 
 @click.command()
 @click.argument("file", type=_FILE)
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 @pass_output
 def restore(output: Output, file: Path, yes: bool) -> None:
-    """Put the backup FILE in the store's place. The daemons must be stopped; the old store is kept beside it."""
+    """Replace the store with the backup FILE. The daemons must be stopped; the old store is kept beside it."""
     from ...wiring import engine_of
 
-    _here(output)
+    _require_local(output)
     engine = engine_of(output.settings)
     engine.check_backups(file.absolute())
     path = output.settings.store_shown
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError(f"It takes the place of {path}: say --yes where nobody can be asked.")
-        click.confirm(f"Put {file} in the place of {path}?", abort=True, err=True)
-    aside = engine.restore(file.absolute())
-    if aside is not None:
-        output.message(f"The store that was there is kept as {aside}.")
-    output.message("Restored. What ran when the backup was made goes the way of its onInterrupt: start the daemons.")
+            raise click.UsageError(f"This replaces {path}: without a terminal, confirm it with --yes.")
+        click.confirm(f"Replace {path} with {file}?", abort=True, err=True)
+    previous = engine.restore(file.absolute())
+    if previous is not None:
+        output.message(f"The previous store is kept as {previous}.")
+    output.message("Restored. Jobs that ran during the backup are handled by their onInterrupt: start the daemons.")
 
 
-def _here(output: Output) -> None:
+def _require_local(output: Output) -> None:
     if output.settings.url:
         raise ConfigError(["Backups are made on the relay's own machine: run this there, without --url or RELAY_URL."])

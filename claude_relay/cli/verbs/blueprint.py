@@ -1,4 +1,4 @@
-"""`blueprint`: scenarios to import into Make.com and n8n, with this relay's address filled in."""
+"""`blueprint`: scenarios to import into Make.com and n8n, with the URL of this relay filled in."""
 
 from __future__ import annotations
 
@@ -19,42 +19,44 @@ from ..render.output import Output, json_option, pass_output
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NEXT = {
+_NEXT_STEPS = {
     "make": (
         "Next, in Make: create a scenario, then ⋯ > Import blueprint. First make-receive.json: open its webhook module,"
-        " create a webhook, copy its address. Then make-submit.json: give it a webhook too, and paste that address and "
+        " create a webhook, copy its URL. Then make-submit.json: give it a webhook too, and paste that URL and "
         "your API key into its HTTP module. Switch both on. Step by step: docs/MAKE_SCENARIO_GUIDE.md"
     ),
     "n8n": (
-        "Next, in n8n: ⋯ > Import from file. Paste your API key into the Submit node. Where n8n has a private address, "
+        "Next, in n8n: ⋯ > Import from file. Paste your API key into the Submit node. If n8n has a private IP address, "
         "the relay needs RELAY_ALLOW_PRIVATE_URLS."
     ),
 }
 
-#: Why an address without TLS will not do.
-_ASKS = {"make": "Make asks for https, and ", "n8n": ""}
+#: An additional reason against a URL without TLS.
+_HTTPS_REASON = {"make": "Make requires https, and ", "n8n": ""}
 
 
 @click.group()
 def blueprint() -> None:
-    """Importable scenarios for Make.com and n8n, filled in."""
+    """Write scenarios to import into Make.com or n8n."""
 
 
 def _common(command: F) -> F:
     options = (
-        click.option("--url", metavar="URL", help="Where the tool reaches this relay. Default: RELAY_PUBLIC_URL."),
-        click.option("--group", default="default", help="The group that its jobs belong to."),
-        click.option("--with-key", is_flag=True, help="Make a submit-only key for it, and fill it in."),
-        click.option("--key-name", metavar="NAME", help="What that key is called; the default says the tool."),
+        click.option(
+            "--url", metavar="URL", help="URL at which the tool reaches this relay. Default: RELAY_PUBLIC_URL."
+        ),
+        click.option("--group", default="default", help="Group of the jobs."),
+        click.option("--with-key", is_flag=True, help="Create a submit-only API key and fill it in."),
+        click.option("--key-name", metavar="NAME", help="Name of that key. Default: the tool and a random suffix."),
         click.option(
             "-o",
             "--output",
             "target",
             metavar="FOLDER",
             default=".",
-            help="Where to write the files; - writes to stdout, one JSON object a line.",
+            help="Folder for the files; - writes to stdout, one JSON object per line.",
         ),
-        click.option("--force", is_flag=True, help="Replace files that are there."),
+        click.option("--force", is_flag=True, help="Replace existing files."),
         json_option,
         pass_output,
     )
@@ -65,18 +67,18 @@ def _common(command: F) -> F:
 
 
 @blueprint.command()
-@click.option("--webhook", metavar="URL", help="The address of the receiving scenario's webhook, if you have it yet.")
+@click.option("--webhook", metavar="URL", help="URL of the receiving scenario's webhook, if it exists already.")
 @_common
-def make(output: Output, webhook: str | None, **given: Any) -> None:
-    """Write two scenarios for Make.com: one submits, one receives, acknowledges and tells of failures."""
-    _write(output, "make", webhook=webhook, **given)
+def make(output: Output, webhook: str | None, **options: Any) -> None:
+    """Write two scenarios for Make.com: one submits; one receives, acknowledges and reports failures."""
+    _write(output, "make", webhook=webhook, **options)
 
 
 @blueprint.command()
 @_common
-def n8n(output: Output, **given: Any) -> None:
-    """Write one workflow for n8n: submit, wait, go on by the status, acknowledge."""
-    _write(output, "n8n", webhook=None, **given)
+def n8n(output: Output, **options: Any) -> None:
+    """Write one workflow for n8n: submit, wait, branch by status, acknowledge."""
+    _write(output, "n8n", webhook=None, **options)
 
 
 def _write(
@@ -91,31 +93,31 @@ def _write(
     target: str,
     force: bool,
 ) -> None:
-    blank = Blank(url=_address(output, url), group=_group(group), webhook=_webhook(webhook))
+    blank = Blank(url=_relay_url(output, url), group=_group(group), webhook=_webhook(webhook))
     folder = None if target == "-" else Path(target)
     if folder is not None and not force:
-        _refuse_to_replace(folder, [one.file for one in scenarios(tool, blank)])
-    if with_key:  # last, when nothing else can go wrong: a key is not made for nothing
+        _refuse_to_replace(folder, [scenario.file for scenario in scenarios(tool, blank)])
+    if with_key:  # last, after every check: a failed command must not leave a key behind
         key = _new_key(output, key_name or f"{tool}-{secrets.token_hex(3)}")
         blank = Blank(url=blank.url, group=blank.group, webhook=blank.webhook, key=key)
-    for one in scenarios(tool, blank):
-        _put(output, one, folder, secret=with_key)
+    for scenario in scenarios(tool, blank):
+        _write_scenario(output, scenario, folder, secret=with_key)
     if not output.json:
-        _say_what_is_left(output, tool, blank)
+        _print_next_steps(output, tool, blank)
 
 
-def _address(output: Output, url: str | None) -> str:
-    from ...config.urls import url as parsed
+def _relay_url(output: Output, url: str | None) -> str:
+    from ...config.urls import url as parse_url
 
     settings = output.settings
     chosen = url or settings.public_url or settings.url
     if not chosen:
         raise click.UsageError(
-            "--url is needed: the address where Make or n8n reaches this relay, such as https://relay.example.com "
+            "--url is required: the URL at which Make or n8n reaches this relay, such as https://relay.example.com "
             "(or set RELAY_PUBLIC_URL)."
         )
     try:
-        return parsed(chosen).rstrip("/")
+        return parse_url(chosen).rstrip("/")
     except ValueError as exc:
         raise InvalidRequest(problems=[Problem(field="--url", problem=str(exc))]) from exc
 
@@ -145,29 +147,29 @@ def _new_key(output: Output, name: str) -> str:
 
     if output.settings.url:
         raise ConfigError(
-            ["--with-key makes a key on the relay's own machine: run it there, without RELAY_URL, or leave it out."]
+            ["--with-key creates a key on the relay's own machine: run it there, without RELAY_URL, or omit it."]
         )
     with open_relay(output.settings, create=True) as relay:
         _, text = relay.keys.add(name, frozenset((Scope.SUBMIT,)))
     output.message(
-        f"A submit-only key named {name} was made and filled in: claude-relay keys revoke {name} takes it back."
+        f"Created the submit-only key {name} and filled it in; to revoke it: claude-relay keys revoke {name}"
     )
 
     return text
 
 
 def _refuse_to_replace(folder: Path, names: Sequence[str]) -> None:
-    there = [str(folder / name) for name in names if (folder / name).exists()]
-    if there:
-        raise Conflict(f"{' and '.join(there)} exist already and were left as they are: --force replaces them")
+    existing = [str(folder / name) for name in names if (folder / name).exists()]
+    if existing:
+        raise Conflict(f"{' and '.join(existing)} exist already and were not changed: --force replaces them")
 
 
-def _put(output: Output, one: Scenario, folder: Path | None, *, secret: bool) -> None:
+def _write_scenario(output: Output, scenario: Scenario, folder: Path | None, *, secret: bool) -> None:
     if folder is None:
-        output.record(one.content)
+        output.record(scenario.content)
         return
-    path = folder / one.file
-    text = json.dumps(one.content, ensure_ascii=False, indent=2) + "\n"
+    path = folder / scenario.file
+    text = json.dumps(scenario.content, ensure_ascii=False, indent=2) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
@@ -178,14 +180,14 @@ def _put(output: Output, one: Scenario, folder: Path | None, *, secret: bool) ->
             problems=[Problem(field="--output", problem=f"{path} cannot be written: {exc.strerror}")]
         ) from exc
     if output.json:
-        output.record({"file": str(path), "name": one.content["name"], "blueprint": one.content})
+        output.record({"file": str(path), "name": scenario.content["name"], "blueprint": scenario.content})
     else:
         output.line(str(path))
 
 
-def _say_what_is_left(output: Output, tool: str, blank: Blank) -> None:
-    output.message(_NEXT[tool])
+def _print_next_steps(output: Output, tool: str, blank: Blank) -> None:
+    output.message(_NEXT_STEPS[tool])
     if blank.url.startswith("http://"):
-        output.message(f"{blank.url} is not encrypted: {_ASKS[tool]}your key travels in the open.")
+        output.message(f"{blank.url} is not encrypted: {_HTTPS_REASON[tool]}your key is sent in plain text.")
     if blank.key == KEY_PLACEHOLDER:
-        output.message("The key is a placeholder: --with-key makes a submit-only one and fills it in.")
+        output.message("The key is a placeholder: --with-key creates a submit-only key and fills it in.")

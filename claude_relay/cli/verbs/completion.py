@@ -1,4 +1,4 @@
-"""`completion`: what a shell needs to complete verbs, options, ids and groups."""
+"""`completion`: the scripts that let a shell complete verbs, options, ids and groups."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def completion(output: Output, ctx: click.Context, shell: str) -> None:
     if kind is None:
         raise click.UsageError(f"no completion for {shell}")
     script = kind(ctx.find_root().command, {}, "claude-relay", "_CLAUDE_RELAY_COMPLETE").source()
-    # Loaded from zsh's own folder, click's script serves the first tab alone: at the second the context is another one.
+    # Autoloaded by zsh, click's script completes only once, as the second completion has another context.
     output.write(script.replace(_CALL, f"compdef _claude_relay_completion claude-relay; {_CALL}"))

@@ -1,4 +1,4 @@
-"""`config`: what the settings are, where they come from, and files to begin with."""
+"""`config`: show and check the settings, and write initial settings files."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _ETC = Path("/etc/claude-relay")
 
 @click.group()
 def config() -> None:
-    """The settings: show, check, init."""
+    """Show and check the settings, or write an initial settings file."""
 
 
 @config.command()
-@click.option("--origin", is_flag=True, help="Say where each value came from.")
+@click.option("--origin", is_flag=True, help="Show the origin of each value.")
 @json_option
 @pass_output
 def show(output: Output, origin: bool) -> None:
-    """Every setting and its value; secrets are hidden."""
+    """Show every setting and its value; secrets are hidden."""
     from ...config import OPTIONS
 
     settings = output.settings
@@ -41,18 +41,18 @@ def show(output: Output, origin: bool) -> None:
 
 
 @config.command()
-@click.option("--no-keys", is_flag=True, help="Do not ask for the keys: under systemd the daemons alone have them.")
+@click.option("--no-keys", is_flag=True, help="Do not require the keys: under systemd only the daemons have them.")
 @pass_output
 def check(output: Output, no_keys: bool) -> None:
-    """Whether the daemons would start with these settings; exit 78 and a sentence for each fault if not."""
+    """Check that the daemons would start with these settings; otherwise exit 78 with a message for each fault."""
     from ...config import load_prices
     from ...wiring import check_store
 
     output.all_keys = not no_keys
     settings = output.settings
     if not no_keys:
-        needed = ["API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else [])]
-        settings.require(*(name for name in needed if not _handed_over(name)))
+        required = ["API_SECRET_KEY", *(["ANTHROPIC_API_KEY"] if settings.provider == "anthropic" else [])]
+        settings.require(*(name for name in required if not _is_credential(name)))
     check_store(settings)
     load_prices(settings.prices)
     output.message("The settings are good.")
@@ -61,41 +61,42 @@ def check(output: Output, no_keys: bool) -> None:
 @config.command()
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option(
-    "--system", is_flag=True, help="A server's: settings in a file, each secret in one of its own for systemd."
+    "--system", is_flag=True, help="Write files for a systemd install: one settings file, one file per secret."
 )
 @pass_output
 def init(output: Output, path: Path | None, system: bool) -> None:
     """
-    Write a commented settings file with strong keys of its own to PATH (default .env).
+    Write a commented settings file with new strong keys to PATH (default .env).
 
-    With --system PATH is a folder (default /etc/claude-relay): claude-relay.env without a secret in it, and
-    credentials/ with a file for each, which systemd hands to the one daemon that needs it. What is there already is
-    left as it is.
+    With --system PATH is a folder (default /etc/claude-relay): claude-relay.env without secrets, and credentials/ with
+    a file for each secret, which systemd passes to the one daemon that needs it. Existing files are not changed.
     """
     if system:
-        _for_a_server(output, path or _ETC)
+        _init_system(output, path or _ETC)
         return
     file = path or Path(".env")
-    if not _write(file, _settings(with_secrets=True), mode=0o600):
-        raise Conflict(f"{file} is there already; it was left as it is. Another place: claude-relay config init PATH.")
-    output.message(f"Written to {file}. Put your ANTHROPIC_API_KEY in, then: claude-relay config check")
+    if not _create(file, _settings(with_secrets=True), mode=0o600):
+        raise Conflict(
+            f"{file} exists already and was not changed. To use another file: claude-relay config init PATH."
+        )
+    output.message(f"Written to {file}. Set ANTHROPIC_API_KEY in it, then: claude-relay config check")
 
 
-def _handed_over(name: str) -> bool:
-    """Whether systemd hands that secret to its daemon: it need not be, and mostly is not, ours to read."""
+def _is_credential(name: str) -> bool:
+    """Whether systemd passes that secret to its daemon: usually only root can read it."""
     try:
         return (_ETC / "credentials" / name).stat().st_size > 0
     except PermissionError:
-        return True  # root alone can tell; claude-relay doctor does
+        return True  # only root can check it, with claude-relay doctor
     except OSError:
         return False
 
 
-def _for_a_server(output: Output, folder: Path) -> None:
+def _init_system(output: Output, folder: Path) -> None:
     credentials = folder / "credentials"
-    for each in (folder, credentials):
-        each.mkdir(mode=0o750, parents=True, exist_ok=True)
-        _give_to_group(each)
+    for directory in (folder, credentials):
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _give_to_group(directory)
     files = {
         folder / "claude-relay.env": (_settings(with_secrets=False), 0o640),
         credentials / "API_SECRET_KEY": (_api_key() + "\n", 0o600),
@@ -103,17 +104,17 @@ def _for_a_server(output: Output, folder: Path) -> None:
         credentials / "ANTHROPIC_API_KEY": ("", 0o600),
     }
     for file, (text, mode) in files.items():
-        made = _write(file, text, mode=mode)
-        if made and mode & 0o040:
+        created = _create(file, text, mode=mode)
+        if created and mode & 0o040:
             _give_to_group(file)
-        output.message(f"{file}: {'written' if made else 'is there already; left as it is'}")
+        output.message(f"{file}: {'written' if created else 'exists already; not changed'}")
     key = credentials / "ANTHROPIC_API_KEY"
     if not key.stat().st_size:
-        output.message(f"Now your Anthropic key: sudo tee {key} >/dev/null   (paste it, Enter, Ctrl-D)")
+        output.message(f"Next, your Anthropic key: sudo tee {key} >/dev/null   (paste it, Enter, Ctrl-D)")
 
 
 def _settings(*, with_secrets: bool) -> str:
-    """`.env.example`, with keys in it; or without any, and with what else a server wants."""
+    """`.env.example` with new keys; or without secrets, and with the additions for a systemd install."""
     from ...config import OPTIONS, write_env_example
 
     if with_secrets:
@@ -123,13 +124,13 @@ def _settings(*, with_secrets: bool) -> str:
         return text
     text = write_env_example([row for row in OPTIONS if not row.secret])
     head = (
-        "# claude-relay's settings on this machine; what is commented out has its default. After a change:\n"
+        "# claude-relay's settings on this machine; commented-out settings have their defaults. After a change:\n"
         "#   claude-relay config check && systemctl restart claude-relay-api && systemctl reload claude-relay-worker\n"
-        "# The secrets are not here: each has a file of its own in credentials/, which only root can read. systemd\n"
-        "# hands ANTHROPIC_API_KEY to the worker alone and API_SECRET_KEY to the API alone.\n"
+        "# The secrets are not here: each has its own file in credentials/, which only root can read. systemd passes\n"
+        "# ANTHROPIC_API_KEY only to the worker and API_SECRET_KEY only to the API.\n"
         "# PostgreSQL as the store: make install POSTGRES=socket (on this machine) or =tcp, and RELAY_STORE here;\n"
-        "# with a password in it better in credentials/RELAY_STORE, and the path of that as RELAY_STORE_FILE here.\n"
-        "# Durations are 90s 5m 2h 1d, sizes 512KiB 4MiB, rates 100/15m, lists have commas between.\n"
+        "# with a password in the URL better in credentials/RELAY_STORE, with its path as RELAY_STORE_FILE here.\n"
+        "# Durations are 90s 5m 2h 1d, sizes 512KiB 4MiB, rates 100/15m, lists are separated by commas.\n"
     )
     text = head + text[text.index("\n# ---") :]
 
@@ -141,25 +142,25 @@ def _api_key() -> str:
 
 
 def _webhook_secret() -> str:
-    """As the Standard Webhooks scheme writes them."""
+    """A secret in the format of Standard Webhooks."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def _write(file: Path, text: str, *, mode: int) -> bool:
-    """Make the file with that mode from its first byte on; False where there is one."""
+def _create(file: Path, text: str, *, mode: int) -> bool:
+    """Create the file, with that mode from its first byte on; False if it exists already."""
     try:
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
         return False
     with os.fdopen(handle, "w", encoding="utf-8") as out:
-        os.fchmod(handle, mode)  # whatever the umask took
+        os.fchmod(handle, mode)  # independent of the umask
         out.write(text)
 
     return True
 
 
 def _give_to_group(path: Path) -> None:
-    """Operators are in that group; a machine without it has none."""
+    """Give the file to the group of the operators; on a machine without that group change nothing."""
     if os.geteuid() == 0:
         try:
             shutil.chown(path, group=_GROUP)

@@ -1,4 +1,4 @@
-"""`cost`: what was spent, from the ledger's sums."""
+"""`cost`: spending, from the sums of the ledger."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from ..render.output import Output, json_option, pass_output
 
 
 @click.command()
-@click.option("--by", type=click.Choice(GROUPINGS), default="day", show_default=True, help="By what to tell it apart.")
-@click.option("--since", metavar="TIME", help="From that UTC day on: 30d, or a time.")
+@click.option("--by", type=click.Choice(GROUPINGS), default="day", show_default=True, help="Group the totals by this.")
+@click.option("--since", metavar="TIME", help="Start with the UTC day of this time: 30d, or a time.")
 @json_option
 @pass_output
 def cost(output: Output, by: str, since: str | None) -> None:
-    """What was spent in dollars, also by jobs that are purged; days are UTC."""
-    with open_client(output) as desk:
-        found = desk.cost(by, since)
+    """Show spending in US dollars, including purged jobs; days are UTC."""
+    with open_client(output) as client:
+        report = client.cost(by, since)
     if output.json:
-        output.value(found)
+        output.value(report)
         return
     titles = (by.upper(), "CALLS", "IN", "OUT", "CACHE READ", "CACHE WRITE", "USD")
-    rows = [(row[by], *_cells(row)) for row in found["rows"]]
+    rows = [(row[by], *_cells(row)) for row in report["rows"]]
     if output.terminal:
-        rows.append(("total", *_cells(found["total"])))
+        rows.append(("total", *_cells(report["total"])))
     output.table(titles, rows)
-    if missing := found["total"]["unpricedCalls"]:
+    if unpriced := report["total"]["unpricedCalls"]:
         output.message(
-            f"{missing} of these calls cost something that is not known: their model has no price (RELAY_PRICES), or"
-            " they broke off before anything was told."
+            f"The cost of {unpriced} of these calls is unknown: their model has no price (RELAY_PRICES), or they broke"
+            " off before any usage was reported."
         )
 
 
@@ -42,5 +42,5 @@ def _cells(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def dollars(value: float | None) -> str | None:
-    """To the last digit that says something, and never in powers of ten."""
+    """An amount without trailing zeros, and never in exponent notation."""
     return None if value is None else f"{value:.10f}".rstrip("0").rstrip(".")

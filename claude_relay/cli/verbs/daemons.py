@@ -1,4 +1,4 @@
-"""The daemons, in the foreground, for a supervisor; and what prepares or tidies their store."""
+"""The daemons, which run in the foreground under a supervisor, and the verbs that prepare or clean up their store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--with-worker", is_flag=True, help="Keep a worker beside it, both restarted when they end: one container."
+    "--with-worker", is_flag=True, help="Also run a worker; both are restarted when they end. For one container."
 )
 @pass_output
 def serve(output: Output, with_worker: bool) -> int:
@@ -27,66 +27,66 @@ def serve(output: Output, with_worker: bool) -> int:
     from ... import failpoints, logs, wiring
     from ...systemd import Supervisor
 
-    above = Supervisor.from_environment(os.environ)  # first of all: it may go on in a child
+    supervisor = Supervisor.from_environment(os.environ)  # first: it may continue in a child process
     failpoints.arm(os.environ)
-    faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's place in the log
+    faulthandler.enable()  # the watchdog's SIGABRT then logs the stack of every thread
 
     if with_worker:
         from ..supervise import supervise
 
         logs.setup(output.settings, "claude-relay")
         output.settings.require("API_SECRET_KEY", *_upstream_key(output))
-        above.ready("the API and a worker are kept")
-        os.environ.pop("NOTIFY_SOCKET", None)  # the two do not speak for this process
+        supervisor.ready("supervising the API and a worker")
+        os.environ.pop("NOTIFY_SOCKET", None)  # the two must not report in the name of this process
         return supervise()
     logs.setup(output.settings, "claude-relay-api")
-    _say_what_stays(output, above)
+    _log_kept_credentials(output, supervisor)
 
-    return wiring.serve(output.settings, above)
+    return wiring.serve(output.settings, supervisor)
 
 
 @click.command()
-@click.option("--name", metavar="NAME", help="What this worker is called: there is one of a name at a time.")
+@click.option("--name", metavar="NAME", help="Name of this worker; only one of a name can run at a time.")
 @pass_output
 def worker(output: Output, name: str | None) -> int:
     """Run a worker in the foreground: it makes the calls and delivers the answers."""
     from ... import failpoints, logs, wiring
     from ...systemd import Supervisor
 
-    above = Supervisor.from_environment(os.environ)  # first of all: it may go on in a child
+    supervisor = Supervisor.from_environment(os.environ)  # first: it may continue in a child process
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise click.BadParameter("write up to 64 letters, digits, dots, dashes or underscores", param_hint="--name")
+        raise click.BadParameter("must be 1 to 64 letters, digits, dots, dashes or underscores", param_hint="--name")
     failpoints.arm(os.environ)
-    faulthandler.enable()  # a watchdog's SIGABRT leaves every thread's place in the log
+    faulthandler.enable()  # the watchdog's SIGABRT then logs the stack of every thread
     logs.setup(output.settings, "claude-relay-worker")
-    _say_what_stays(output, above)
+    _log_kept_credentials(output, supervisor)
 
-    return wiring.work(output.settings, above, name)
+    return wiring.work(output.settings, supervisor, name)
 
 
 @click.command()
 @pass_output
 def alerts(output: Output) -> None:
-    """Look once for what needs a person, and tell RELAY_ALERT_URL what is due. Daemons with a network do so anyway."""
+    """Evaluate the alerts once and send the due ones to RELAY_ALERT_URL. Daemons with a network do so by themselves."""
     from ... import logs, wiring
 
     logs.setup(output.settings, "claude-relay-alerts")
-    told = wiring.send_alerts(output.settings)
+    sent = wiring.send_alerts(output.settings)
     if output.settings.alert_url is None:
-        output.message("RELAY_ALERT_URL is not set: what needs a person stands in the log alone.")
+        output.message("RELAY_ALERT_URL is not set: alerts are only in the log.")
     else:
-        output.message(f"Alerts told: {told}.")
+        output.message(f"Alerts sent: {sent}.")
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Only say whether this version can use the store; nothing is changed.")
+@click.option("--check", is_flag=True, help="Only report whether this version can use the store; change nothing.")
 @pass_output
 def migrate(output: Output, check: bool) -> None:
-    """Create the store, or bring it to the present schema. Exit 78 if it is of a newer version."""
+    """Create the store, or migrate it to the current schema. Exit 78 if it belongs to a newer version."""
     from ...wiring import open_relay
 
     if check:
-        output.message(_fit(output.settings))
+        output.message(_check_schema(output.settings))
         return
     with open_relay(output.settings, create=True):
         output.message(f"The store {output.settings.store_shown} is ready.")
@@ -96,7 +96,7 @@ def migrate(output: Output, check: bool) -> None:
 @json_option
 @pass_output
 def purge(output: Output) -> None:
-    """Erase what is past its retention now, rather than within the hour."""
+    """Erase jobs past their retention now instead of within the hour."""
     from ...wiring import open_relay
 
     with open_relay(output.settings) as relay:
@@ -107,28 +107,31 @@ def purge(output: Output) -> None:
         output.message(f"{erased} jobs erased.")
 
 
-def _fit(settings: Settings) -> str:
-    """Whether this version can use the store; a newer version's is refused. Nothing is changed, and none is made."""
+def _check_schema(settings: Settings) -> str:
+    """Whether this version can use the store; nothing is changed or created. Raises for one of a newer version."""
     from ...storage import migrate
     from ...wiring import engine_of
 
-    where, engine = settings.store_shown, engine_of(settings)
-    have = engine.schema()
-    if have is None:
-        return f"There is no store at {where} yet, or none that can be read."
-    if todo := migrate.missing(engine.name, have, where=where):
-        return f"The store {where} is brought from schema {have} to {todo[-1].number} at the next start."
+    shown, engine = settings.store_shown, engine_of(settings)
+    current = engine.schema()
+    if current is None:
+        return f"There is no store at {shown} yet, or none that can be read."
+    if missing := migrate.missing(engine.name, current, where=shown):
+        return f"The store {shown} will be migrated from schema {current} to {missing[-1].number} at the next start."
 
-    return f"The store {where} fits."
+    return f"The store {shown} has the current schema."
 
 
-def _say_what_stays(output: Output, above: Supervisor) -> None:
-    """A reload reads everything anew but what systemd laid down: that is as it was when the service started."""
+def _log_kept_credentials(output: Output, supervisor: Supervisor) -> None:
+    """Log which secrets a reload has not read again: systemd passes credentials only when the service starts."""
     from ...config.sources import CREDENTIAL
 
-    if above.follows and (kept := [name for name, one in output.settings.given.items() if one.origin == CREDENTIAL]):
-        told = "settings read anew; systemd's credentials are those of the service's start, others need a restart"
-        logging.getLogger(__name__).info(told, extra={"credentials": kept})
+    if not supervisor.follows:
+        return
+    credentials = [name for name, setting in output.settings.given.items() if setting.origin == CREDENTIAL]
+    if credentials:
+        message = "settings reloaded, except systemd's credentials: new ones need a restart"
+        logging.getLogger(__name__).info(message, extra={"credentials": credentials})
 
 
 def _upstream_key(output: Output) -> list[str]:

@@ -1,4 +1,4 @@
-"""`keys`: named API keys of this machine's relay."""
+"""`keys`: named API keys of the relay on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .webhook_secret import webhook
 @click.group()
 @pass_output
 def keys(output: Output) -> None:
-    """Named API keys: add, list, revoke. And the signing secret of callbacks: webhook rotate."""
+    """Manage named API keys, and the signing secret of callbacks (webhook)."""
     if output.settings.url:
         raise ConfigError(["Keys are kept on the relay's own machine: run this there, without --url or RELAY_URL."])
 
@@ -32,56 +32,56 @@ keys.add_command(webhook)
     "scopes",
     multiple=True,
     type=click.Choice([scope.value for scope in Scope]),
-    help="What it may do; repeatable. Default: submit and read.",
+    help="Permission; repeatable. Default: submit and read.",
 )
-@click.option("--rate", help="How often it may submit, such as 100/15m; without: RELAY_RATE_LIMIT_SUBMIT.")
-@click.option("--budget", type=float, help="Dollars a day (UTC); what is over it waits for the next.")
+@click.option("--rate", help="Rate limit for submits, such as 100/15m. Default: RELAY_RATE_LIMIT_SUBMIT.")
+@click.option("--budget", type=float, help="US dollars per day (UTC); further jobs wait for the next day.")
 @json_option
 @pass_output
 def add(output: Output, name: str, scopes: tuple[str, ...], rate: str | None, budget: float | None) -> None:
-    """Make a key and print it: this once, since only its hash is kept."""
+    """Create a key and print it. It cannot be shown again: only its hash is stored."""
     from ...wiring import open_relay
 
     try:
         limit = parse_rate(rate) if rate else None
     except ValueError as exc:
         raise click.UsageError(f"--rate {exc}") from exc
-    wanted = frozenset(Scope(scope) for scope in scopes or ("submit", "read"))
+    granted = frozenset(Scope(scope) for scope in scopes or ("submit", "read"))
     with open_relay(output.settings, create=True) as relay:
-        key, text = relay.keys.add(name, wanted, rate=limit, daily_budget_usd=budget)
+        key, text = relay.keys.add(name, granted, rate=limit, daily_budget_usd=budget)
     if output.json:
         output.value({**_body(key), "key": text})
         return
     output.line(text)
-    output.message("This is the only time it is shown.")
+    output.message("It cannot be shown again.")
 
 
 @keys.command("list")
 @json_option
 @pass_output
 def list_(output: Output) -> None:
-    """Every key there is or was; never the keys themselves."""
+    """List all keys, including revoked ones, without the secrets."""
     from ...wiring import open_relay
 
     with open_relay(output.settings) as relay:
-        found = [_body(key) for key in relay.keys.all()]
+        bodies = [_body(key) for key in relay.keys.all()]
     if output.json:
-        for body in found:
+        for body in bodies:
             output.record(body)
         return
     output.table(
         ("NAME", "ID", "SCOPES", "RATE", "BUDGET", "CREATED", "REVOKED"),
         (
             (
-                one["name"],
-                one["id"],
-                ",".join(one["scopes"]),
-                one["rate"],
-                one["dailyBudgetUsd"],
-                one["createdAt"],
-                one["revokedAt"],
+                body["name"],
+                body["id"],
+                ",".join(body["scopes"]),
+                body["rate"],
+                body["dailyBudgetUsd"],
+                body["createdAt"],
+                body["revokedAt"],
             )
-            for one in found
+            for body in bodies
         ),
     )
 
@@ -91,7 +91,7 @@ def list_(output: Output) -> None:
 @json_option
 @pass_output
 def revoke(output: Output, name: str) -> None:
-    """Refuse a key from now on. Its jobs run on, and its name stays taken."""
+    """Revoke a key. Its jobs continue, and its name cannot be used again."""
     from ...wiring import open_relay
 
     with open_relay(output.settings) as relay:
@@ -99,7 +99,7 @@ def revoke(output: Output, name: str) -> None:
     if output.json:
         output.value(_body(key))
     else:
-        output.message(f"The key {name} is refused from now on.")
+        output.message(f"The key {name} is revoked.")
 
 
 def _body(key: ApiKey) -> dict[str, Any]:

@@ -17,12 +17,14 @@ def _filters(command: F) -> F:
             click.option(
                 "--status", multiple=True, metavar="WORD", help="pending, processing, completed or failed; repeatable."
             ),
-            click.option("--group", help="Only this group."),
-            click.option("--since", metavar="TIME", help="Only newer than this: 2h, or a time."),
-            click.option("--dead", is_flag=True, help="Only those whose delivery was given up."),
-            click.option("--unacked", is_flag=True, help="Only those delivered and never acknowledged."),
-            click.option("--host", help="Only those whose callback goes to this host."),
-            click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many."),
+            click.option("--group", help="Only jobs of this group."),
+            click.option("--since", metavar="TIME", help="Only jobs newer than this: 2h, or a time."),
+            click.option("--dead", is_flag=True, help="Only jobs with a dead delivery."),
+            click.option("--unacked", is_flag=True, help="Only jobs that were delivered and not acknowledged."),
+            click.option("--host", help="Only jobs with a callback to this host."),
+            click.option(
+                "--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of jobs."
+            ),
         )
     ):
         command = option(command)
@@ -34,7 +36,7 @@ def _filters(command: F) -> F:
 @_filters
 @pass_output
 def list_(output: Output, **filters: Any) -> None:
-    """The jobs, newest first."""
+    """List jobs, newest first."""
     _print(output, JobQuery(**filters))
 
 
@@ -43,11 +45,11 @@ def list_(output: Output, **filters: Any) -> None:
 @_filters
 @pass_output
 def search(output: Output, text: str, **filters: Any) -> None:
-    """The jobs with that text in their prompt, answer or id."""
+    """List jobs with TEXT in their prompt, answer or id."""
     _print(output, JobQuery(text=text, **filters))
 
 
-def _print(output: Output, which: JobQuery) -> None:
+def _print(output: Output, query: JobQuery) -> None:
     columns: tuple[tuple[str, Callable[[dict[str, Any]], Any]], ...] = (
         ("ID", lambda job: job["requestId"]),
         ("STATUS", lambda job: job["status"]),
@@ -57,10 +59,10 @@ def _print(output: Output, which: JobQuery) -> None:
         ("DELIVERY", lambda job: job["delivery"]["status"]),
         ("NOTE", lambda job: job["errorType"] or job["waitingFor"] or ""),
     )
-    with open_client(output) as desk:
-        found = desk.jobs(which)
+    with open_client(output) as client:
+        jobs = client.jobs(query)
         if output.json:
-            for job in found:
+            for job in jobs:
                 output.record(job)
             return
-        output.table([title for title, _ in columns], ([cell(job) for _, cell in columns] for job in found))
+        output.table([title for title, _ in columns], ([cell(job) for _, cell in columns] for job in jobs))

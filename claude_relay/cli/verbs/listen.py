@@ -1,4 +1,4 @@
-"""`listen`: a local webhook inspector that checks signatures."""
+"""`listen`: a local webhook receiver that prints callbacks and verifies their signatures."""
 
 from __future__ import annotations
 
@@ -15,36 +15,41 @@ from ...core.wire import timestamp
 from ...errors import ConfigError, InvalidRequest
 from ..render.output import Output, PipeClosed, json_option, pass_output
 
-_MOST = 16 * 1024 * 1024
+_MAX_BODY = 16 * 1024 * 1024
 
 
 @click.command()
 @click.option(
-    "--port", default=9000, show_default=True, type=click.IntRange(0, 65535), help="Where to listen; 0: a spare one."
+    "--port", default=9000, show_default=True, type=click.IntRange(0, 65535), help="Port to listen on; 0: any free one."
 )
 @click.option(
-    "--status", "answer", default=200, show_default=True, type=click.IntRange(200, 599), help="What to answer."
+    "--status",
+    "answer",
+    default=200,
+    show_default=True,
+    type=click.IntRange(200, 599),
+    help="HTTP status of the responses.",
 )
-@click.option("--count", type=click.IntRange(1), help="End after so many callbacks.")
+@click.option("--count", type=click.IntRange(1), help="Exit after this number of callbacks.")
 @json_option
 @pass_output
 def listen(output: Output, port: int, answer: int, count: int | None) -> None:
-    """Show the callbacks that come in on this machine, and whether their signatures hold (RELAY_WEBHOOK_SECRET)."""
-    enough = threading.Event()
-    server = _listening(port, _handler(output, answer, output.settings.webhook_secret, count, enough))
+    """Receive callbacks on this machine; print them, and whether their signatures are valid (RELAY_WEBHOOK_SECRET)."""
+    done = threading.Event()
+    server = _server(port, _handler(output, answer, output.settings.webhook_secret, count, done))
     thread = threading.Thread(target=server.serve_forever, name="listen", daemon=True)
     thread.start()
-    here = f"127.0.0.1:{server.server_address[1]}"
-    output.message(f"Listening on http://{here}/  (the worker needs RELAY_ALLOW_PRIVATE_URLS={here} to reach it)")
+    address = f"127.0.0.1:{server.server_address[1]}"
+    output.message(f"Listening on http://{address}/  (the worker needs RELAY_ALLOW_PRIVATE_URLS={address} to reach it)")
     try:
-        while not enough.wait(0.2):
+        while not done.wait(0.2):
             pass
     finally:
         server.shutdown()
         server.server_close()
 
 
-def _listening(port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
+def _server(port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTTPServer:
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as exc:
@@ -52,16 +57,16 @@ def _listening(port: int, handler: type[BaseHTTPRequestHandler]) -> ThreadingHTT
 
 
 def _handler(
-    output: Output, answer: int, secrets: tuple[str, ...], count: int | None, enough: threading.Event
+    output: Output, answer: int, secrets: tuple[str, ...], count: int | None, done: threading.Event
 ) -> type[BaseHTTPRequestHandler]:
     lock = threading.Lock()
-    seen = 0
+    received = 0
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            nonlocal seen
+            nonlocal received
             length = self.headers.get("Content-Length") or "0"
-            body = self.rfile.read(min(int(length) if length.isdecimal() else 0, _MOST))
+            body = self.rfile.read(min(int(length) if length.isdecimal() else 0, _MAX_BODY))
             self.send_response(answer)
             self.send_header("Content-Length", "2")
             self.end_headers()
@@ -70,10 +75,10 @@ def _handler(
                 try:
                     _show(output, dict(self.headers.items()), body, secrets)
                 except PipeClosed:
-                    enough.set()
-                seen += 1
-                if count is not None and seen >= count:
-                    enough.set()
+                    done.set()
+                received += 1
+                if count is not None and received >= count:
+                    done.set()
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -89,12 +94,13 @@ def _show(output: Output, headers: dict[str, str], body: bytes, secrets: tuple[s
         output.message(f"signature {signature}")
         return
     try:
-        told = json.loads(text)
+        callback = json.loads(text)
     except ValueError:
-        told = {}
-    head = (timestamp(time.time()), told.get("requestId", "?"), told.get("status", "?"), f"signature {signature}")
+        callback = {}
+    request_id, status = callback.get("requestId", "?"), callback.get("status", "?")
+    head = (timestamp(time.time()), request_id, status, f"signature {signature}")
     output.line("\t".join(map(str, head)))
-    answer = str(told.get("response") or told.get("error") or text)
+    answer = str(callback.get("response") or callback.get("error") or text)
     for line in answer.splitlines()[:12] or [""]:
         output.line(f"    {line}")
 

@@ -17,16 +17,18 @@ from ..render.result import code_block, print_answer
 
 @click.command()
 @click.argument("request_id", metavar="ID")
-@click.option("-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write it to a file.")
-@click.option("-x", "--extract", is_flag=True, help="Only its first code block.")
+@click.option(
+    "-o", "--output", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write the answer to a file."
+)
+@click.option("-x", "--extract", is_flag=True, help="Print only the first code block.")
 @json_option
 @pass_output
 def result(output: Output, request_id: str, file: Path | None, extract: bool) -> int:
-    """The answer; with --json the callback's body. Exit 5 if the job failed, 75 if it has not ended yet."""
-    with open_client(output) as desk:
-        raw = desk.result(request_id)
+    """Print the answer; with --json the body of the callback. Exit 5 if the job failed, 75 if it has not ended yet."""
+    with open_client(output) as client:
+        raw = client.result(request_id)
         if raw is None:
-            status = desk.status(request_id)
+            status = client.status(request_id)
             output.message(f"Job {request_id} is {status['status']}: claude-relay wait {request_id}")
             return 75
     body = json.loads(raw)
@@ -45,23 +47,28 @@ def result(output: Output, request_id: str, file: Path | None, extract: bool) ->
 @click.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.option(
-    "--for", "goal", type=click.Choice(("finished", "delivered", "acked")), default="finished", show_default=True
+    "--for",
+    "goal",
+    type=click.Choice(("finished", "delivered", "acked")),
+    default="finished",
+    show_default=True,
+    help="What to wait for.",
 )
-@click.option("--timeout", default="30m", show_default=True, help="How long, such as 90s or 2h.")
+@click.option("--timeout", default="30m", show_default=True, help="Maximum time to wait, such as 90s or 2h.")
 @json_option
 @pass_output
 def wait(output: Output, ids: tuple[str, ...], goal: str, timeout: str) -> int:
-    """Wait for jobs. Exit 5 if one failed, 6 if one is dead instead of delivered, 124 when the time is over."""
+    """Wait for jobs. Exit 5 if a job failed, 6 if a delivery is dead, 124 after the timeout."""
     try:
         give_up = time.monotonic() + parse_duration(timeout)
     except ValueError as exc:
         raise click.UsageError(f"--timeout {exc}") from exc
     worst = 0
-    with open_client(output) as desk:
+    with open_client(output) as client:
         for request_id in ids:
-            while (code := _reached(status := desk.status(request_id), goal)) is None:
+            while (code := _exit_code(status := client.status(request_id), goal)) is None:
                 if time.monotonic() >= give_up:
-                    output.message(f"Job {request_id} is not {goal} yet; it goes on.")
+                    output.message(f"Job {request_id} is not {goal} yet; it continues.")
                     return 124
                 time.sleep(0.1)
             worst = max(worst, code)
@@ -73,8 +80,8 @@ def wait(output: Output, ids: tuple[str, ...], goal: str, timeout: str) -> int:
     return worst
 
 
-def _reached(status: dict[str, Any], goal: str) -> int | None:
-    """The exit code once the goal is reached or out of reach; None before."""
+def _exit_code(status: dict[str, Any], goal: str) -> int | None:
+    """The exit code once the goal is reached or cannot be reached any more; None until then."""
     if status["status"] not in ("completed", "failed"):
         return None
     failed = 5 if status["status"] == "failed" else 0
@@ -84,6 +91,6 @@ def _reached(status: dict[str, Any], goal: str) -> int | None:
     if delivery == "dead":
         return 6
     if goal == "acked":
-        return None  # without a webhook, too: whoever reads the result finds its ackUrl there
+        return None  # also without a webhook: the result holds the ackUrl
 
     return failed if delivery in ("delivered", "none") else None

@@ -1,4 +1,4 @@
-"""`status`: where jobs stand, or the whole relay on one screen."""
+"""`status`: the status of jobs, or an overview of the relay."""
 
 from __future__ import annotations
 
@@ -12,43 +12,48 @@ from ... import __version__
 from ..client import RelayClient, open_client
 from ..render.output import Output, json_option, pass_output
 
+_REFRESH = 2.0  # seconds
+
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--watch", is_flag=True, help="Keep it live, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh until Ctrl-C.")
 @click.option(
-    "-q", "--quiet", is_flag=True, help="The exit code alone: 0 done, 5 failed, 75 not finished, 6 not delivered."
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="Print nothing; report by the exit code: 0 done, 5 failed, 75 not finished, 6 not delivered.",
 )
 @json_option
 @pass_output
 def status(output: Output, ids: tuple[str, ...], watch: bool, quiet: bool) -> int:
-    """Where jobs stand; without an ID the whole relay. Exit 5 if one of them has failed."""
-    with open_client(output) as desk:
+    """Show the status of jobs; without an ID an overview of the relay. Exit 5 if one of the jobs has failed."""
+    with open_client(output) as client:
         while True:
-            code = _show(output, desk, ids, quiet=quiet)
+            code = _show(output, client, ids, quiet=quiet)
             if not watch:
                 return code
-            time.sleep(2)
+            time.sleep(_REFRESH)
             if output.terminal and not output.json:
                 click.clear()
 
 
-def _show(output: Output, desk: RelayClient, ids: tuple[str, ...], *, quiet: bool) -> int:
+def _show(output: Output, client: RelayClient, ids: tuple[str, ...], *, quiet: bool) -> int:
     if not ids:
         if not quiet:
-            _whole(output, desk.overview())
+            _show_overview(output, client.overview())
         return 0
-    bodies = [desk.status(request_id) for request_id in ids]
+    bodies = [client.status(request_id) for request_id in ids]
     if not quiet:
         for body in bodies:
-            output.value(body) if output.json else _one(output, body)
+            output.value(body) if output.json else _show_job(output, body)
 
-    codes = [_code(body) for body in bodies]
+    codes = [_exit_code(body) for body in bodies]
     return next((code for code in (5, 75, 6) if code in codes and (quiet or code == 5)), 0)
 
 
-def _code(body: dict[str, Any]) -> int:
-    """What a script wants to know of one job: failed, not finished, not delivered, or done."""
+def _exit_code(body: dict[str, Any]) -> int:
+    """The exit code of one job for `--quiet`: failed, not finished, not delivered, or done."""
     if body["status"] == "failed":
         return 5
     if body["status"] != "completed":
@@ -57,9 +62,9 @@ def _code(body: dict[str, Any]) -> int:
     return 6 if body["delivery"]["status"] == "dead" else 0
 
 
-def _one(output: Output, body: dict[str, Any]) -> None:
+def _show_job(output: Output, body: dict[str, Any]) -> None:
     delivery, usage = body["delivery"], body["usage"] or {}
-    told = [
+    rows = [
         ("requestId", body["requestId"]),
         ("status", body["status"]),
         ("waitingFor", body["waitingFor"]),
@@ -74,67 +79,22 @@ def _one(output: Output, body: dict[str, Any]) -> None:
         ("delivery", _delivery(delivery)),
         ("acked", body["acked"]),
     ]
-    output.table(("", ""), [(name, value) for name, value in told if value is not None])
+    output.table(("", ""), [(name, value) for name, value in rows if value is not None])
 
 
 def _delivery(delivery: dict[str, Any]) -> str:
-    told = delivery["status"]
+    text = delivery["status"]
     if delivery["attempts"]:
-        told += f", {delivery['attempts']} attempts, last answer {delivery['lastStatusCode'] or 'none'}"
+        text += f", {delivery['attempts']} attempts, last answer {delivery['lastStatusCode'] or 'none'}"
     if delivery["nextAttemptAt"]:
-        told += f", next {delivery['nextAttemptAt']}"
+        text += f", next {delivery['nextAttemptAt']}"
     if delivery.get("waitingFor"):
-        told += f", {delivery['waitingFor']}"
+        text += f", {delivery['waitingFor']}"
 
-    return told
-
-
-def _batches(body: dict[str, Any]) -> int:
-    return sum(body["batches"].values())
+    return text
 
 
-def _where(output: Output) -> str:
-    """Whose state it is, and when it was that."""
-    settings = output.settings
-
-    return f"{settings.url or settings.store_shown}, {time.strftime('%H:%M:%S UTC', time.gmtime())}"
-
-
-def _age(seconds: float) -> str:
-    """Two units at most: nobody counts in seconds after an hour."""
-    for size, unit, lesser_size, lesser in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} {seconds % size // lesser_size:.0f} {lesser}"
-
-    return f"{seconds:.0f} s"
-
-
-def _group(one: dict[str, Any]) -> str:
-    told = f"{one['running']} run" if one["concurrency"] is None else f"{one['running']} of {one['concurrency']} run"
-    if one["rate"] is not None:
-        told += f", {one['rate']:g} a minute"
-    if one["paused"]:
-        told += f", paused: claude-relay resume {one['group']}"
-
-    return told
-
-
-def _room(output: Output) -> str | None:
-    """What is free under this machine's store; nothing of a relay elsewhere."""
-    settings = output.settings
-    from ...wiring import engine_of
-
-    if settings.url or (file := engine_of(settings).file) is None:
-        return None
-    try:
-        usage = shutil.disk_usage(file.parent)
-    except OSError:
-        return None
-
-    return f"{usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB free"
-
-
-def _whole(output: Output, body: dict[str, Any]) -> None:
+def _show_overview(output: Output, body: dict[str, Any]) -> None:
     if output.json:
         output.value(body)
         return
@@ -142,11 +102,11 @@ def _whole(output: Output, body: dict[str, Any]) -> None:
     alive = [worker for worker in body["workers"] if worker["alive"]]
     oldest, unacked = body["oldestWaitingSeconds"], body.get("unacked", 0)
     rows = [
-        ("claude-relay", __version__, _where(output)),
+        ("claude-relay", __version__, _source(output)),
         ("waiting", jobs["queued"], "" if oldest is None else f"the oldest for {_age(oldest)}"),
-        ("held", jobs["held"], "claude-relay retry ID lets one go on" if jobs["held"] else ""),
+        ("held", jobs["held"], "claude-relay retry ID runs one again" if jobs["held"] else ""),
         ("running", jobs["running"], ""),
-        ("in batches", jobs["batched"], f"batches: {_batches(body)}" if jobs["batched"] else ""),
+        ("in batches", jobs["batched"], f"batches: {sum(body['batches'].values())}" if jobs["batched"] else ""),
         ("completed", jobs["completed"], ""),
         (
             "failed",
@@ -164,17 +124,58 @@ def _whole(output: Output, body: dict[str, Any]) -> None:
         ("stopped", hold["scope"], hold["reason"] + (f" until {hold['until']}" if hold["until"] else ""))
         for hold in body["holds"]
     ]
-    rows += [
-        (
-            one["state"],
-            one["destination"],
-            f"{one['waiting']} wait; {one['failures']} failures since {one['since']}: {one['lastError']}"
-            if one["state"] == "slowed"
-            else f"{one['waiting']} wait; it answers again",
-        )
-        for one in body.get("destinations", ())
-    ]
-    rows += [("group", one["group"], _group(one)) for one in body.get("groups", ())]
-    if (room := _room(output)) is not None:
-        rows.append(("disk", room, ""))
+    rows += [(each["state"], each["destination"], _destination(each)) for each in body.get("destinations", ())]
+    rows += [("group", group["group"], _group(group)) for group in body.get("groups", ())]
+    if (space := _disk_space(output)) is not None:
+        rows.append(("disk", space, ""))
     output.table(("", "", ""), rows)
+
+
+def _source(output: Output) -> str:
+    """The URL or the store of the relay, and the time."""
+    settings = output.settings
+
+    return f"{settings.url or settings.store_shown}, {time.strftime('%H:%M:%S UTC', time.gmtime())}"
+
+
+def _age(seconds: float) -> str:
+    """A duration in its two largest units."""
+    for size, unit, lesser_size, lesser in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} {seconds % size // lesser_size:.0f} {lesser}"
+
+    return f"{seconds:.0f} s"
+
+
+def _destination(destination: dict[str, Any]) -> str:
+    if destination["state"] != "slowed":
+        return f"{destination['waiting']} wait; it answers again"
+    failures, since = destination["failures"], destination["since"]
+
+    return f"{destination['waiting']} wait; {failures} failures since {since}: {destination['lastError']}"
+
+
+def _group(group: dict[str, Any]) -> str:
+    text = str(group["running"]) if group["concurrency"] is None else f"{group['running']} of {group['concurrency']}"
+    text += " run"
+    if group["rate"] is not None:
+        text += f", {group['rate']:g} a minute"
+    if group["paused"]:
+        text += f", paused: claude-relay resume {group['group']}"
+
+    return text
+
+
+def _disk_space(output: Output) -> str | None:
+    """Free space for the store of this machine; None for a remote relay."""
+    from ...wiring import engine_of
+
+    settings = output.settings
+    if settings.url or (file := engine_of(settings).file) is None:
+        return None
+    try:
+        usage = shutil.disk_usage(file.parent)
+    except OSError:
+        return None
+
+    return f"{usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB free"

@@ -1,4 +1,4 @@
-"""`submit`: a prompt from arguments, stdin, a file or a whole body; and, if asked, its answer."""
+"""`submit`: a prompt from arguments, stdin, a file or a complete body; on request also its answer."""
 
 from __future__ import annotations
 
@@ -17,39 +17,44 @@ from ...core.text.durations import parse_duration
 from ...errors import InvalidRequest, Problem
 from ..client import RelayClient, open_client
 from ..render.output import Output, json_option, pass_output
-from ..render.result import code_block, follow, print_answer, usage_line
+from ..render.result import code_block, print_answer, usage_line, wait_for_delivery
 from .cost import dollars
 
+#: Jobs in one request.
 _BULK = 1_000
+#: Interval of polling for the answer, in seconds.
+_POLL = 0.1
 
 
 @click.command()
 @click.argument("text", nargs=-1)
-@click.option("-f", "--file", "file", type=click.File("r", encoding="utf-8"), help="The prompt, from a file.")
-@click.option("--from-json", "whole", type=click.File("rb"), help="A whole request body, as POST /api/claude takes it.")
+@click.option("-f", "--file", "file", type=click.File("r", encoding="utf-8"), help="Read the prompt from a file.")
+@click.option(
+    "--from-json", "body_file", type=click.File("rb"), help="A complete request body, as for POST /api/claude."
+)
 @click.option("-a", "--attach", multiple=True, metavar="FILE|URL", help="Attach a PDF or image; repeatable.")
 @click.option("-s", "--system", help="The system prompt.")
 @click.option("-m", "--model", help="A model id, or smart, fast, cheap.")
 @click.option(
     "-o", "--option", "options", multiple=True, nargs=2, metavar="KEY VALUE", help="Any of options.*; repeatable."
 )
-@click.option("--schema", type=click.File("rb"), help="A JSON Schema: the answer is JSON that fits it.")
-@click.option("--webhook", metavar="URL", help="Where the answer goes.")
-@click.option("--id", "request_id", metavar="ID", help="The requestId; the same one again never runs twice.")
+@click.option("--schema", type=click.File("rb"), help="A JSON Schema: the answer is JSON that matches it.")
+@click.option("--webhook", metavar="URL", help="URL to deliver the answer to.")
+@click.option("--id", "request_id", metavar="ID", help="The requestId; a repeated one never runs twice.")
 @click.option("--mode", help="live, batch or auto.")
-@click.option("--need-by", metavar="TIME", help="When it is needed: a time, or 2h.")
-@click.option("--continue", "earlier", metavar="ID", help="Go on from that job: its turns and its answer come first.")
-@click.option("--group", help="Shares a concurrency, a rate and a pause.")
-@click.option("--meta", multiple=True, metavar="K=V", help="Echoed in status and callback; repeatable.")
-@click.option("--jsonl", type=click.File("rb"), help="Many at once: one request body a line.")
+@click.option("--need-by", metavar="TIME", help="Deadline for the answer: a time, or 2h.")
+@click.option("--continue", "previous", metavar="ID", help="Continue the conversation of that job.")
+@click.option("--group", help="Group, whose jobs share a concurrency, a rate and a pause.")
+@click.option("--meta", multiple=True, metavar="K=V", help="Metadata, returned in status and callback; repeatable.")
+@click.option("--jsonl", type=click.File("rb"), help="Submit many jobs: one request body per line.")
 @click.option(
-    "--dry-run", is_flag=True, help="Print the body that would be sent, and send nothing; -u: also what it would cost."
+    "--dry-run", is_flag=True, help="Print the request body without sending it; with -u also an estimate of its cost."
 )
-@click.option("--wait", is_flag=True, help="Wait for the answer and print it alone.")
-@click.option("--timeout", default="30m", show_default=True, help="How long to wait.")
+@click.option("--wait", is_flag=True, help="Wait for the answer and print only that.")
+@click.option("--timeout", default="30m", show_default=True, help="Maximum time to wait.")
 @click.option("--stream", is_flag=True, help="Print the answer as it is written.")
-@click.option("-x", "--extract", is_flag=True, help="Of the answer only its first code block.")
-@click.option("-u", "--usage", is_flag=True, help="Tokens and cost, on stderr.")
+@click.option("-x", "--extract", is_flag=True, help="Print only the first code block.")
+@click.option("-u", "--usage", is_flag=True, help="Print tokens and cost on stderr.")
 @json_option
 @click.pass_context
 @pass_output
@@ -64,63 +69,65 @@ def submit(
     stream: bool,
     extract: bool,
     usage: bool,
-    **given: Any,
+    **options: Any,
 ) -> int:
     """
-    Hand in a prompt; prints its requestId, or with --wait the answer alone.
+    Submit a prompt; prints its requestId, or with --wait only the answer.
 
-    TEXT is the prompt; - reads stdin, and so does a call without text, file or body in a pipe. Text on stdin comes
+    TEXT is the prompt; - reads stdin, and so does a call in a pipe without text, file or body. Text from stdin comes
     before TEXT.
     """
     seconds = _seconds(timeout)
     if jsonl is not None:
-        return _many(output, jsonl, dry_run=dry_run)
-    body = _body(ctx, text, **given)
+        return _submit_many(output, jsonl, dry_run=dry_run)
+    body = _body(ctx, text, **options)
     if dry_run:
         output.value(body)
         if usage:
-            with open_client(output) as desk:
-                _foretell(output, desk.estimate(body))
+            with open_client(output) as client:
+                _print_estimate(output, client.estimate(body))
         return 0
-    with open_client(output) as desk:
-        accepted = desk.submit(body)
+    with open_client(output) as client:
+        accepted = client.submit(body)
         for warning in accepted.get("warnings", ()):
             output.message(f"warning: {warning}")
         if not (wait or stream):
             output.value(accepted) if output.json else output.line(accepted["requestId"])
             return 0
 
-        return _answer(output, desk, accepted["requestId"], seconds, stream=stream, extract=extract, usage=usage)
+        return _await_answer(
+            output, client, accepted["requestId"], seconds, stream=stream, extract=extract, usage=usage
+        )
 
 
-def _foretell(output: Output, told: dict[str, Any]) -> None:
-    span, cost = told["inputTokensRange"], told["costUsd"]
+def _print_estimate(output: Output, estimate: dict[str, Any]) -> None:
+    tokens, cost = estimate["inputTokensRange"], estimate["costUsd"]
     price = "unknown" if cost is None else f"${dollars(cost['low'])} to ${dollars(cost['high'])}"
     output.message(
-        f"estimate for {told['model']}: {told['inputTokens']} tokens in ({span['low']} to {span['high']}), up to "
-        f"{told['maxOutputTokens']} out; cost {price}"
+        f"estimate for {estimate['model']}: {estimate['inputTokens']} tokens in ({tokens['low']} to {tokens['high']}), "
+        f"up to {estimate['maxOutputTokens']} out; cost {price}"
     )
-    for warning in told["warnings"]:
+    for warning in estimate["warnings"]:
         output.message(f"warning: {warning}")
 
 
-def _answer(
-    output: Output, desk: RelayClient, request_id: str, seconds: float, *, stream: bool, extract: bool, usage: bool
+def _await_answer(
+    output: Output, client: RelayClient, request_id: str, seconds: float, *, stream: bool, extract: bool, usage: bool
 ) -> int:
     output.message(f"{request_id} accepted; waiting for the answer.") if output.verbose else None
     give_up = time.monotonic() + seconds
     shown = 0
-    while (status := desk.status(request_id))["status"] not in ("completed", "failed"):
+    while (status := client.status(request_id))["status"] not in ("completed", "failed"):
         if time.monotonic() > give_up:
-            output.message(f"No answer within the time; the job goes on: claude-relay wait {request_id}")
+            output.message(f"No answer within the time; the job continues: claude-relay wait {request_id}")
             return 124
         if stream and not output.json:
-            partial = desk.record(request_id).get("partialResponse") or ""
+            partial = client.record(request_id).get("partialResponse") or ""
             output.write(partial[shown:])
             shown = max(shown, len(partial))
-        time.sleep(0.1)
+        time.sleep(_POLL)
 
-    body = json.loads(desk.result(request_id) or b"{}")
+    body = json.loads(client.result(request_id) or b"{}")
     if stream and not output.json and body.get("status") == "completed":
         rest = body["response"][shown:]
         output.write(rest if rest.endswith("\n") else rest + "\n")
@@ -130,27 +137,27 @@ def _answer(
     if usage:
         output.message(usage_line(body))
     if code == 0 and status["delivery"]["status"] not in ("none", "delivered"):
-        return follow(output, desk, request_id, within=min(30.0, max(1.0, give_up - time.monotonic())))
+        return wait_for_delivery(output, client, request_id, within=min(30.0, max(1.0, give_up - time.monotonic())))
 
     return code
 
 
-def _many(output: Output, file: IO[bytes], *, dry_run: bool) -> int:
+def _submit_many(output: Output, file: IO[bytes], *, dry_run: bool) -> int:
     bodies = [strict_json.loads(line) for line in file.read().splitlines() if line.strip()]
     if dry_run:
         for body in bodies:
             output.record(body)
         return 0
     worst = 0
-    with open_client(output) as desk:
+    with open_client(output) as client:
         for start in range(0, len(bodies), _BULK):
-            for verdict in desk.submit_many(bodies[start : start + _BULK]):
-                worst = max(worst, _verdict(output, start, verdict))
+            for verdict in client.submit_many(bodies[start : start + _BULK]):
+                worst = max(worst, _print_verdict(output, start, verdict))
 
     return worst
 
 
-def _verdict(output: Output, start: int, verdict: dict[str, Any]) -> int:
+def _print_verdict(output: Output, start: int, verdict: dict[str, Any]) -> int:
     line = start + verdict["index"] + 1
     if output.json:
         output.record({**verdict, "index": line - 1})
@@ -164,40 +171,40 @@ def _verdict(output: Output, start: int, verdict: dict[str, Any]) -> int:
     return 0 if verdict["statusCode"] == 202 else 65
 
 
-def _body(ctx: click.Context, text: tuple[str, ...], **given: Any) -> dict[str, Any]:
-    """The request body, from all that was given; what is absent leaves what --from-json says."""
-    whole: dict[str, Any] = {}
-    if given["whole"] is not None:
-        loaded = strict_json.loads(given["whole"].read())
+def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str, Any]:
+    """The request body: that of --from-json, changed by the other options."""
+    body: dict[str, Any] = {}
+    if options["body_file"] is not None:
+        loaded = strict_json.loads(options["body_file"].read())
         if not isinstance(loaded, dict):
             raise InvalidRequest(problems=[Problem(field="--from-json", problem="must hold a JSON object")])
-        whole = loaded
-    if prompt := _prompt(ctx, text, given["file"], has_body=bool(whole)):
-        whole["prompt"] = prompt
-    named = {
-        "webhookUrl": given["webhook"],
-        "requestId": given["request_id"],
-        "mode": given["mode"],
-        "needBy": given["need_by"],
-        "group": given["group"],
-        "continueFrom": given["earlier"],
+        body = loaded
+    if prompt := _prompt(ctx, text, options["file"], has_body=bool(body)):
+        body["prompt"] = prompt
+    fields = {
+        "webhookUrl": options["webhook"],
+        "requestId": options["request_id"],
+        "mode": options["mode"],
+        "needBy": options["need_by"],
+        "group": options["group"],
+        "continueFrom": options["previous"],
     }
-    whole.update({name: value for name, value in named.items() if value})
-    options = dict(whole.get("options") or {})
-    options.update({key: _value(value) for key, value in given["options"]})
-    options.update(
-        {name: value for name, value in (("systemPrompt", given["system"]), ("model", given["model"])) if value}
+    body.update({name: value for name, value in fields.items() if value})
+    body_options = dict(body.get("options") or {})
+    body_options.update({key: _value(value) for key, value in options["options"]})
+    body_options.update(
+        {name: value for name, value in (("systemPrompt", options["system"]), ("model", options["model"])) if value}
     )
-    if given["schema"] is not None:
-        options["outputSchema"] = strict_json.loads(given["schema"].read())
-    if options:
-        whole["options"] = options
-    if given["meta"]:
-        whole["metadata"] = {**(whole.get("metadata") or {}), **dict(_pair(pair) for pair in given["meta"])}
-    if given["attach"]:
-        whole["files"] = [*(whole.get("files") or ()), *map(_attached, given["attach"])]
+    if options["schema"] is not None:
+        body_options["outputSchema"] = strict_json.loads(options["schema"].read())
+    if body_options:
+        body["options"] = body_options
+    if options["meta"]:
+        body["metadata"] = {**(body.get("metadata") or {}), **dict(_pair(pair) for pair in options["meta"])}
+    if options["attach"]:
+        body["files"] = [*(body.get("files") or ()), *map(_attachment, options["attach"])]
 
-    return whole
+    return body
 
 
 def _prompt(ctx: click.Context, text: Sequence[str], file: IO[str] | None, *, has_body: bool) -> str:
@@ -206,20 +213,20 @@ def _prompt(ctx: click.Context, text: Sequence[str], file: IO[str] | None, *, ha
     if "-" in text or not (words or file or has_body):
         if sys.stdin.isatty():
             if "-" not in text:
-                # Nothing to read and nobody piping: help, rather than a hang.
+                # Nothing to read and no pipe: print the usage rather than hang.
                 raise click.UsageError(
                     "There is no prompt: give TEXT, -f FILE or --from-json FILE, or pipe it in.", ctx
                 )
             click.echo("Type the prompt, then Ctrl-D.", err=True)
         piped = sys.stdin.read()
-    elif not sys.stdin.isatty() and words and not (file or has_body) and _readable():
+    elif not sys.stdin.isatty() and words and not (file or has_body) and _has_input():
         piped = sys.stdin.read()
 
     return "\n\n".join(part for part in (piped.strip("\n"), file.read() if file else "", " ".join(words)) if part)
 
 
-def _readable() -> bool:
-    """Whether something is piped in: a script's stdin that stays open must not hang a call that has its text."""
+def _has_input() -> bool:
+    """Whether stdin has input: a script's stdin that stays open must not block a call that has its prompt."""
     import select
     import stat
 
@@ -234,7 +241,7 @@ def _readable() -> bool:
 
 
 def _value(text: str) -> Any:
-    """JSON where it is JSON, else the text: `-o maxTokens 100`, `-o effort low`."""
+    """The value as JSON if it is valid JSON, otherwise as a string: `-o maxTokens 100`, `-o effort low`."""
     try:
         return json.loads(text)
     except ValueError:
@@ -249,7 +256,7 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _attached(source: str) -> dict[str, Any]:
+def _attachment(source: str) -> dict[str, Any]:
     if source.startswith(("http://", "https://")):
         return {"url": source}
     path = Path(source)

@@ -1,4 +1,4 @@
-"""A man page for every verb, which man and mandoc take without a word, and which tells what --help tells."""
+"""Man pages: one for every verb, accepted by man and mandoc without warnings, with the content of --help."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def folder(tmp_path_factory) -> Path:
 
 
 def verbs(command: click.Command, name: str = "claude-relay") -> dict[str, click.Command]:
-    """Every verb, and every verb of a verb."""
-    found = {name: command}
+    """All commands and subcommands, by the name of their page."""
+    commands = {name: command}
     if isinstance(command, click.Group):
         ctx = click.Context(command)
         for verb in command.list_commands(ctx):
-            found |= verbs(command.get_command(ctx, verb), f"{name}-{verb}")
-    return found
+            commands |= verbs(command.get_command(ctx, verb), f"{name}-{verb}")
+    return commands
 
 
 VERBS = verbs(cli)
 
 
 def shown(page: Path) -> str:
-    """As man shows it, on one line."""
+    """The page as man shows it, on one line."""
     done = subprocess.run(
         [needs("man", "man-db"), "--warnings", "-l", str(page)],
         env={"PATH": "/usr/bin:/bin", "MANPAGER": "cat", "MANWIDTH": "200", "LC_ALL": "C.UTF-8", "MANROFFOPT": "-c"},
@@ -54,7 +54,7 @@ def test_every_verb_has_its_page(folder):
     assert {path.name for path in folder.iterdir()} == {f"{name}.1" for name in VERBS}
 
 
-def test_mandoc_has_nothing_to_say(folder):
+def test_mandoc_has_no_warnings(folder):
     done = subprocess.run(
         [needs("mandoc"), "-T", "lint", "-W", "warning", *sorted(map(str, folder.iterdir()))],
         capture_output=True,
@@ -75,7 +75,7 @@ def test_a_page_names_every_option(folder, name):
             assert all(f"{option}" in text for option in param.opts)
 
 
-def test_the_first_page_has_settings_files_and_exit_codes(folder):
+def test_the_page_of_the_program_has_settings_files_and_exit_codes(folder):
     text = shown(folder / "claude-relay.1")
 
     assert all(f"{row.name} {row.sentence}" in text for row in OPTIONS)
@@ -90,6 +90,6 @@ def test_the_readme_has_the_same_exit_codes():
 
 
 @pytest.mark.parametrize("text", [".TH at the start", "'quoted", r"a\nb", "--a-b"])
-def test_nothing_in_a_text_is_taken_for_a_request(text):
+def test_no_text_is_read_as_a_request(text):
     assert man_pages._text(text)[:1] not in (".", "'")
     assert not re.search(r"\\(?![e&-])", man_pages._text(text))

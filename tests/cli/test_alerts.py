@@ -1,4 +1,4 @@
-"""`claude-relay alerts` tells what is due, without a daemon and without a key of Anthropic's or of the API's."""
+"""`claude-relay alerts` sends the due alerts, without a daemon, an Anthropic key or an API key."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode
 
 @pytest.fixture
 def park(relay):
-    """A cause that needs a person."""
+    """A cause for an alert."""
     relay.submit(a_submission("r-1"))
     [claimed] = relay.execution.claim("w", limit=1)
     relay.execution.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
 
 
 @pytest.mark.usefixtures("park")
-def test_what_is_due_is_told_signed_and_once(run, monkeypatch):
+def test_a_due_alert_is_sent_once_and_signed(run, monkeypatch):
     with Receiver() as hook:
         monkeypatch.setenv("RELAY_ALERT_URL", hook.url("/alert"))
         monkeypatch.setenv("RELAY_WEBHOOK_SECRET", SECRET)
@@ -31,25 +31,25 @@ def test_what_is_due_is_told_signed_and_once(run, monkeypatch):
         [received] = hook.received
 
     assert first[0] == again[0] == 0
-    assert "Alerts told: 1." in first[2] and "Alerts told: 0." in again[2]
+    assert "Alerts sent: 1." in first[2] and "Alerts sent: 0." in again[2]
     assert received.json["alert"] == "queue_parked"
     standardwebhooks.Webhook(SECRET).verify(received.body, received.headers)
 
 
 @pytest.mark.usefixtures("park")
-def test_an_address_that_refuses_is_tried_again_later_and_no_failure_of_the_verb(run, monkeypatch):
+def test_a_refused_alert_is_retried_later_and_is_no_failure_of_the_verb(run, monkeypatch):
     with Receiver() as hook:
         hook.answer("/alert", Answer(status=503))
         monkeypatch.setenv("RELAY_ALERT_URL", hook.url("/alert"))
         code, out, err = run("alerts")
         assert (code, out) == (0, "")
-        assert "alert not delivered" in err and "Alerts told: 0." in err
+        assert "alert not delivered" in err and "Alerts sent: 0." in err
         assert run("alerts")[0] == 0
-        assert len(hook.received) == 1  # its next try is a minute away
+        assert len(hook.received) == 1  # its next attempt is a minute away
 
 
 @pytest.mark.usefixtures("park")
-def test_without_an_address_it_says_where_to_look(run):
+def test_without_a_url_the_alerts_are_in_the_log(run):
     code, _, err = run("alerts")
 
     assert code == 0

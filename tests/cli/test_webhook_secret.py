@@ -1,4 +1,4 @@
-"""`keys webhook`: rotated through the real command, and seen in what a real worker signs."""
+"""`keys webhook`: rotation with the real command, observed in the signatures of a real worker."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ OLD = encode_secret(b"o" * 32)
 
 
 def verified_by(received: Received, secrets: Sequence[str]) -> list[bool]:
-    """Which of the secrets the library takes it by."""
-    answers = []
+    """Whether the library verifies the callback, for each of the secrets."""
+    results = []
     for secret in secrets:
         try:
             Webhook(secret).verify(received.body.decode(), received.headers)
-            answers.append(True)
+            results.append(True)
         except WebhookVerificationError:
-            answers.append(False)
-    return answers
+            results.append(False)
+    return results
 
 
 @pytest.mark.process
-def test_a_rotation_reaches_the_receivers_without_one_callback_refused(tmp_path: Path) -> None:
-    """The new one first, the old one beside it; after `finish` the new one alone. The settings file keeps the rest."""
+def test_no_callback_is_refused_during_a_rotation(tmp_path: Path) -> None:
+    """Both secrets sign until `finish`, then only the new one. The rest of the settings file does not change."""
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"# ours\nRELAY_WEBHOOK_SECRET={OLD}  # since May\nLOG_LEVEL=info\n")
     dotenv.chmod(0o600)
@@ -63,8 +63,8 @@ def test_a_rotation_reaches_the_receivers_without_one_callback_refused(tmp_path:
         assert verified_by(after, [new, OLD]) == [True, False]
 
 
-def test_what_cannot_be_written_is_said_to_the_letter(tmp_path: Path) -> None:
-    """From the environment: nothing is changed, and the line to set stands on stdout."""
+def test_a_secret_in_the_environment_is_printed_to_be_set_by_hand(tmp_path: Path) -> None:
+    """Nothing is changed, and stdout has the line to set."""
     with Rig(tmp_path) as rig:
         done = rig.command("keys", "webhook", "rotate", RELAY_WEBHOOK_SECRET=OLD)
 
@@ -76,12 +76,12 @@ def test_what_cannot_be_written_is_said_to_the_letter(tmp_path: Path) -> None:
         assert "Nothing was changed" in done.stderr and "whsec_" not in done.stderr
 
 
-def test_the_first_secret_is_made_the_same_way(tmp_path: Path) -> None:
+def test_the_first_secret_is_created_by_a_rotation_too(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("#RELAY_WEBHOOK_SECRET=\n")
     with Rig(tmp_path) as rig:
         done = rig.command("keys", "webhook", "rotate", "--json")
-        told = json.loads(done.stdout)
+        report = json.loads(done.stdout)
 
-        assert (done.returncode, told["secrets"]) == (0, 1)
-        assert (tmp_path / ".env").read_text() == f"RELAY_WEBHOOK_SECRET={told['secret']}\n"
+        assert (done.returncode, report["secrets"]) == (0, 1)
+        assert (tmp_path / ".env").read_text() == f"RELAY_WEBHOOK_SECRET={report['secret']}\n"
         assert rig.command("keys", "webhook", "finish").returncode == 9

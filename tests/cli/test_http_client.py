@@ -1,4 +1,4 @@
-"""The command line against answers that no relay would give: what it makes of them."""
+"""The command line on a remote relay: HTTP errors, and responses that no relay would give."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def remote(store, monkeypatch):
         ({"exc": requests.ConnectionError}, 69, "Is the API running?"),
     ],
 )
-def test_every_answer_has_its_exit_code_and_a_sentence(run, answer, code, words):
+def test_every_response_has_an_exit_code_and_a_message(run, answer, code, words):
     with requests_mock.Mocker() as mock:
         mock.get(f"{URL}/api/status/r-1", **answer)
         got, out, err = run("status", "r-1")
@@ -39,7 +39,7 @@ def test_every_answer_has_its_exit_code_and_a_sentence(run, answer, code, words)
     assert words in err
 
 
-def test_the_key_travels_in_its_header_and_nowhere_else(run):
+def test_the_key_is_sent_in_its_header_only(run):
     with requests_mock.Mocker() as mock:
         mock.get(f"{URL}/api/jobs", json={"jobs": [], "cursor": None})
         assert run("list")[0] == 0
@@ -49,8 +49,8 @@ def test_the_key_travels_in_its_header_and_nowhere_else(run):
     assert "some-key" not in request.url
 
 
-def test_a_submission_is_never_sent_twice_by_itself(run):
-    """A POST may have arrived: whether to repeat it is for whoever knows its requestId."""
+def test_a_submission_is_not_retried(run):
+    """A POST may have arrived: only the caller, who knows its requestId, can repeat it."""
     with requests_mock.Mocker() as mock:
         mock.post(f"{URL}/api/claude", exc=requests.ConnectionError)
         assert run("submit", "Hei")[0] == 69
@@ -58,8 +58,8 @@ def test_a_submission_is_never_sent_twice_by_itself(run):
     assert mock.call_count == 1
 
 
-def test_a_page_of_another_site_is_not_taken_for_an_answer(run):
-    """What `result` prints goes on into pipes and files: a sign-in page must not."""
+def test_a_page_of_another_site_is_not_printed_as_a_result(run):
+    """The output of `result` goes into pipes and files, where a sign-in page must not end up."""
     with requests_mock.Mocker() as mock:
         mock.get(f"{URL}/api/result/r-1", text="<html>Sign in</html>")
         code, out, err = run("result", "r-1")
@@ -68,7 +68,7 @@ def test_a_page_of_another_site_is_not_taken_for_an_answer(run):
     assert "like a relay" in err
 
 
-def test_what_was_searched_for_is_not_repeated_in_an_error(run):
+def test_an_error_does_not_repeat_the_searched_text(run):
     with requests_mock.Mocker() as mock:
         mock.get(f"{URL}/api/jobs", status_code=502, text="<h1>Bad Gateway</h1>")
         code, _, err = run("search", "a-private-word")
@@ -79,7 +79,7 @@ def test_what_was_searched_for_is_not_repeated_in_an_error(run):
 @pytest.mark.parametrize(
     "answer, code, words",
     [
-        ({"json": {}}, 0, ("answers and takes the key", "none given up")),
+        ({"json": {}}, 0, ("answers and accepts the key", "none given up")),
         ({"json": {"workers": []}}, 1, ("none was seen lately",)),
         (
             {"json": {"holds": [{"scope": "park", "reason": "spend_limit", "until": None}]}},
@@ -90,8 +90,8 @@ def test_what_was_searched_for_is_not_repeated_in_an_error(run):
         ({"exc": requests.ConnectionError}, 1, ("cannot reach", "RELAY_URL")),
     ],
 )
-def test_doctor_looks_at_the_relay_that_is_named_and_not_at_this_machine(run, answer, code, words):
-    """A desk without a store of its own has nothing broken."""
+def test_doctor_checks_the_remote_relay_and_not_this_machine(run, answer, code, words):
+    """A machine without a store has nothing broken."""
     well = {
         "jobs": {"queued": 0, "held": 0},
         "deliveries": {"pending": 0, "sending": 0, "dead": 0},

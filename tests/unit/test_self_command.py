@@ -1,4 +1,4 @@
-"""A second process of the program is one of the version that is installed by then."""
+"""The command that starts another process of the program, in the version installed at that time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pipes, terminals, exit codes and what is imported when: as real processes."""
+"""Pipes, terminals, exit codes and imports of the command line, as real processes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def env(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def relay_command(*args: str, env: dict[str, str], cwd: Path, **told: object) -> subprocess.CompletedProcess[str]:
+def relay_command(*args: str, env: dict[str, str], cwd: Path, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "claude_relay", *args]
-    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60, **told)  # type: ignore[call-overload,no-any-return]
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=60, **options)  # type: ignore[call-overload,no-any-return]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -42,7 +42,7 @@ def test_every_verb_has_its_help(verb, capsys):
 
 @pytest.mark.parametrize("args", [("--help",), ("status",), ("submit", "--help"), ("list",)])
 def test_the_command_line_never_imports_the_sdk(args, env, tmp_path):
-    """`--help` and `status` feel instant."""
+    """`--help` and `status` start without noticeable delay."""
     with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True):
         pass
     code = (
@@ -55,7 +55,7 @@ def test_the_command_line_never_imports_the_sdk(args, env, tmp_path):
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-def test_a_closed_pipe_is_141_and_says_nothing(env, tmp_path):
+def test_a_closed_pipe_is_141_without_a_message(env, tmp_path):
     with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True) as relay:
         relay.submit_many([a_submission() for _ in range(300)])
     script = f'{sys.executable} -m claude_relay list --limit 300 --json | head -1; echo "${{PIPESTATUS[0]}}" >&2'
@@ -65,21 +65,21 @@ def test_a_closed_pipe_is_141_and_says_nothing(env, tmp_path):
     assert done.stderr == "141\n"
 
 
-def test_no_store_is_69_and_names_the_cure(env, tmp_path):
+def test_a_missing_store_is_69_with_the_fix(env, tmp_path):
     done = relay_command("status", env=env, cwd=tmp_path)
 
     assert (done.returncode, done.stdout) == (69, "")
     assert "claude-relay serve" in done.stderr
 
 
-def test_no_relay_is_69_and_names_the_cure(env, tmp_path):
+def test_an_unreachable_relay_is_69_with_the_fix(env, tmp_path):
     done = relay_command("--url", "http://127.0.0.1:9", "status", env={**env, "RELAY_API_KEY": "k" * 20}, cwd=tmp_path)
 
     assert done.returncode == 69
     assert "Is the API running?" in done.stderr
 
 
-def test_bad_settings_are_78_with_a_sentence_each(env, tmp_path):
+def test_wrong_settings_are_78_with_a_message_each(env, tmp_path):
     done = relay_command("serve", env={**env, "PORT": "x", "RELAY_LEASSE": "1s"}, cwd=tmp_path)
 
     assert done.returncode == 78
@@ -98,14 +98,14 @@ def test_a_port_in_use_is_78_and_names_it(env, tmp_path):
     assert f"PORT {port}" in done.stderr
 
 
-def test_usage_is_2_and_guesses(env, tmp_path):
+def test_an_unknown_verb_is_2_with_a_suggestion(env, tmp_path):
     done = relay_command("submitt", env=env, cwd=tmp_path)
 
     assert done.returncode == 2
     assert "submit" in done.stderr
 
 
-def test_errors_are_json_where_json_was_asked_for(env, tmp_path):
+def test_errors_are_json_with_the_json_option(env, tmp_path):
     with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True):
         pass
     done = relay_command("status", "nobody", "--json", env=env, cwd=tmp_path)
@@ -120,23 +120,23 @@ def test_stdin_is_the_prompt_and_comes_before_the_argument(env, tmp_path):
         pass
 
     def prompt(*args: str, input: str | None) -> str:
-        told = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
-        return json.loads(relay_command("submit", "--dry-run", *args, env=env, cwd=tmp_path, **told).stdout)["prompt"]
+        stdin = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
+        return json.loads(relay_command("submit", "--dry-run", *args, env=env, cwd=tmp_path, **stdin).stdout)["prompt"]
 
     assert prompt(input="from a pipe\n") == "from a pipe"
     assert prompt("-", input="from a pipe\n") == "from a pipe"
-    assert prompt("and said", input="from a pipe\n") == "from a pipe\n\nand said"
-    assert prompt("said alone", input=None) == "said alone"
+    assert prompt("an argument", input="from a pipe\n") == "from a pipe\n\nan argument"
+    assert prompt("an argument alone", input=None) == "an argument alone"
 
 
 @pytest.mark.parametrize("extra", [{}, {"NO_COLOR": "1"}, {"TERM": "dumb"}])
-def test_on_a_terminal_there_is_a_table_and_colour_only_where_wanted(env, tmp_path, extra):
+def test_a_terminal_gets_a_table_and_colours_unless_disabled(env, tmp_path, extra):
     with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True) as relay:
         relay.submit(a_submission("r-1", request={"prompt": "x"}))
     main_end, other = pty.openpty()
     command = [sys.executable, "-m", "claude_relay", "list"]
-    known = {**env, "TERM": "xterm-256color", "COLUMNS": "120", **extra}
-    process = subprocess.Popen(command, env=known, cwd=tmp_path, stdout=other, stderr=other, stdin=other)
+    terminal_env = {**env, "TERM": "xterm-256color", "COLUMNS": "120", **extra}
+    process = subprocess.Popen(command, env=terminal_env, cwd=tmp_path, stdout=other, stderr=other, stdin=other)
     os.close(other)
     text = b""
     try:
@@ -149,7 +149,7 @@ def test_on_a_terminal_there_is_a_table_and_colour_only_where_wanted(env, tmp_pa
     assert (b"\x1b[" in text) == (not extra)
 
 
-def test_a_terminal_where_stdin_was_expected_gets_help_instead_of_a_hang(env, tmp_path):
+def test_submit_on_a_terminal_without_a_prompt_prints_the_usage(env, tmp_path):
     main_end, other = pty.openpty()
     done = subprocess.run(
         [sys.executable, "-m", "claude_relay", "submit"],
@@ -162,7 +162,7 @@ def test_a_terminal_where_stdin_was_expected_gets_help_instead_of_a_hang(env, tm
     assert "There is no prompt" in done.stderr
 
 
-def test_config_shows_no_secret_and_says_where_from(env, tmp_path):
+def test_config_show_hides_secrets_and_shows_origins(env, tmp_path):
     done = relay_command(
         "config", "show", "--origin", env={**env, "API_SECRET_KEY": "very-secret-indeed"}, cwd=tmp_path
     )
@@ -173,7 +173,7 @@ def test_config_shows_no_secret_and_says_where_from(env, tmp_path):
     assert line.endswith("the environment")
 
 
-def test_config_init_writes_a_file_that_checks_but_for_the_key(env, tmp_path):
+def test_config_init_writes_a_file_that_lacks_only_the_anthropic_key(env, tmp_path):
     assert relay_command("config", "init", env=env, cwd=tmp_path).returncode == 0
     assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
     assert relay_command("config", "init", env=env, cwd=tmp_path).returncode == 9
@@ -183,11 +183,11 @@ def test_config_init_writes_a_file_that_checks_but_for_the_key(env, tmp_path):
 
 
 @pytest.mark.parametrize("verb", [("config", "check", "--no-keys"), ("serve",), ("status",)])
-def test_a_store_that_no_daemon_can_use_is_refused_by_the_check_too(verb, env, tmp_path):
-    """Without PostgreSQL's driver."""
+def test_a_store_without_its_driver_is_refused_by_every_verb(verb, env, tmp_path):
+    """A PostgreSQL URL without psycopg."""
     (tmp_path / "psycopg.py").write_text("raise ModuleNotFoundError('No module named psycopg', name='psycopg')\n")
-    told = {"RELAY_STORE": "postgresql://db/relay", "API_SECRET_KEY": "k", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
-    done = relay_command(*verb, env={**env, **told}, cwd=tmp_path)
+    extra = {"RELAY_STORE": "postgresql://db/relay", "API_SECRET_KEY": "k", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = relay_command(*verb, env={**env, **extra}, cwd=tmp_path)
 
     assert done.returncode == 78
     assert "pip install 'claude-relay[postgres]'" in done.stderr
@@ -195,27 +195,27 @@ def test_a_store_that_no_daemon_can_use_is_refused_by_the_check_too(verb, env, t
 
 
 @pytest.mark.parametrize("verb", [("serve",), ("worker",), ("status",), ("submit", "Hei"), ("migrate",), ("purge",)])
-def test_a_server_that_is_away_is_told_of_in_a_sentence_without_its_password(verb, env, tmp_path):
+def test_an_unreachable_server_is_reported_without_its_password(verb, env, tmp_path):
     url = "postgresql://relay:s3cret-word@127.0.0.1:1/relay"
-    told = {"RELAY_STORE": url, "API_SECRET_KEY": "k", "RELAY_PROVIDER": "sandbox", "STATE_DIRECTORY": str(tmp_path)}
-    done = relay_command(*verb, env={**env, **told}, cwd=tmp_path)
+    extra = {"RELAY_STORE": url, "API_SECRET_KEY": "k", "RELAY_PROVIDER": "sandbox", "STATE_DIRECTORY": str(tmp_path)}
+    done = relay_command(*verb, env={**env, **extra}, cwd=tmp_path)
 
     assert done.returncode == 69
     assert "the store postgresql://relay@127.0.0.1:1/relay is out of reach" in done.stderr
     assert "s3cret-word" not in done.stderr + done.stdout and "Traceback" not in done.stderr
 
 
-def test_config_init_makes_keys_that_nobody_guesses_and_nobody_shares(env, tmp_path):
-    made = []
+def test_config_init_generates_different_strong_keys(env, tmp_path):
+    keys = []
     for name in ("one", "two"):
         assert relay_command("config", "init", name, env=env, cwd=tmp_path).returncode == 0
         settings = load({}, dotenv=tmp_path / name, etc=None)
-        made += [settings.api_secret_key, *settings.webhook_secret]
+        keys += [settings.api_secret_key, *settings.webhook_secret]
 
-    assert len({*made}) == 4 and all(len(secret) >= 40 for secret in made)
+    assert len({*keys}) == 4 and all(len(secret) >= 40 for secret in keys)
 
 
-def test_config_init_for_a_server_keeps_secrets_apart_and_what_is_there(env, tmp_path):
+def test_config_init_system_separates_secrets_and_keeps_existing_files(env, tmp_path):
     etc = tmp_path / "etc"
     first = relay_command("config", "init", "--system", str(etc), env=env, cwd=tmp_path)
     key = (etc / "credentials" / "API_SECRET_KEY").read_text()
@@ -229,10 +229,10 @@ def test_config_init_for_a_server_keeps_secrets_apart_and_what_is_there(env, tmp
     assert modes == {"claude-relay.env": 0o640, **dict.fromkeys(secrets, 0o600)}
     assert (etc / "claude-relay.env").read_text() == "PORT=4000\n"
     assert (etc / "credentials" / "API_SECRET_KEY").read_text() == key
-    assert "left as it is" in again.stderr
+    assert "exists already; not changed" in again.stderr
 
 
-def test_the_settings_of_a_server_hold_no_secret_and_mean_it(env, tmp_path):
+def test_the_settings_of_a_system_hold_no_secret_and_are_for_production(env, tmp_path):
     relay_command("config", "init", "--system", "etc", env=env, cwd=tmp_path)
     settings = load({}, dotenv=None, etc=tmp_path / "etc" / "claude-relay.env")
 
@@ -247,20 +247,20 @@ def test_completion_prints_a_script(env, tmp_path, shell):
     assert "_CLAUDE_RELAY_COMPLETE" in done.stdout
 
 
-def test_doctor_names_a_mend_for_each_fault(env, tmp_path):
+def test_doctor_names_a_fix_for_each_fault(env, tmp_path):
     done = relay_command("doctor", "--json", env=env, cwd=tmp_path)
     findings = [json.loads(line) for line in done.stdout.splitlines()]
 
     assert done.returncode == 1
-    assert all(one["mend"] for one in findings if one["result"] != "ok")
-    assert {"upstream", "api key", "store"} <= {one["check"] for one in findings if one["result"] == "fail"}
+    assert all(item["mend"] for item in findings if item["result"] != "ok")
+    assert {"upstream", "api key", "store"} <= {item["check"] for item in findings if item["result"] == "fail"}
 
 
 def test_keys_are_shown_once_listed_and_revoked(env, tmp_path):
-    made = relay_command(
+    added = relay_command(
         "keys", "add", "make", "--scope", "submit", "--budget", "5", "--rate", "10/1m", env=env, cwd=tmp_path
     )
-    [key] = made.stdout.splitlines()
+    [key] = added.stdout.splitlines()
     listed = relay_command("keys", "list", env=env, cwd=tmp_path).stdout
 
     assert key.startswith("crk_")

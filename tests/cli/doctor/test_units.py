@@ -1,0 +1,67 @@
+"""Checks of the systemd units."""
+
+from __future__ import annotations
+
+import pytest
+
+from claude_relay.cli.doctor import units
+from tests.support.doctor import a_system, faults
+
+WELL = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NRestarts": "0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "detail", "fix"),
+    [
+        ("claude-relay.target", {"UnitFileState": "disabled"}, "at boot", "systemctl enable claude-relay.target"),
+        ("claude-relay-api.service", {"LoadState": "masked"}, "masked", "systemctl unmask"),
+        ("claude-relay-api.service", {"LoadState": "not-found"}, "not installed", "sudo make install"),
+        ("claude-relay-api.socket", {"ActiveState": "inactive"}, "not running", "systemctl start"),
+        ("claude-relay-worker.service", {"NeedDaemonReload": "yes"}, "has changed", "systemctl daemon-reload"),
+        ("claude-relay-worker.service", {"NRestarts": "17"}, "17 times", "journalctl -u"),
+        (
+            "claude-relay-worker.service",
+            {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "78"},
+            "settings, secrets or store",
+            "systemctl reset-failed",
+        ),
+        (
+            "claude-relay-worker.service",
+            {"ActiveState": "failed", "Result": "exit-code", "ExecMainStatus": "243"},
+            "credentials",
+            "systemctl start",
+        ),
+        ("claude-relay-api.socket", {"ActiveState": "failed", "Result": "resources"}, "cannot listen", "ss -ltnp"),
+        (
+            "claude-relay-worker.service",
+            {"ActiveState": "failed", "Result": "watchdog", "ExecMainStatus": "6"},
+            "hung",
+            "journalctl -u",
+        ),
+    ],
+)
+def test_each_fault_of_a_unit(name, unit, detail, fix):
+    [fault] = faults(units.unit_faults(name, {**WELL, **unit}))
+
+    assert name in fault.detail and detail in fault.detail and fix in fault.fix
+
+
+def test_units_without_faults(server, tmp_path):
+    blocks = ["\n".join(f"{key}={value}" for key, value in {"Id": name, **WELL}.items()) for name in units.UNITS]
+    system = a_system(tmp_path, {"systemctl": "\n\n".join(blocks) + "\n"})
+
+    [finding] = units.check(system)
+
+    assert finding.result == "ok"
+
+
+def test_no_finding_without_systemd(tmp_path):
+    assert list(units.check(a_system(tmp_path))) == []
+
+
+def test_a_server_without_the_units(tmp_path):
+    (tmp_path / "booted").mkdir()
+
+    [fault] = faults(units.check(a_system(tmp_path)))
+
+    assert "make install" in fault.fix

@@ -1,0 +1,181 @@
+"""Files that root's commands create belong to the user of the store, so that the daemons can open them afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import stat
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import claude_relay
+from claude_relay.cli.main import main
+from tests.support.needs import lacks
+
+NOBODY = 65534
+PACKAGE = Path(claude_relay.__file__).parent
+
+#: The program from the folder in argv[1]: with `-S` nothing else than the standard library is on the path.
+_RUN = """
+import sys
+private = sys.argv.pop(1)
+sys.path[:0] = [private, private + "/libraries"]
+from claude_relay.__main__ import main
+sys.exit(main())
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An open folder with `state/` in it as `make install` makes it: owned by the daemons' user, group-writable."""
+    if os.geteuid() != 0:
+        lacks("only root can give a folder to another user")
+    parent = Path(tempfile.mkdtemp())  # pytest's own are root's alone
+    parent.chmod(0o711)
+    state = parent / "state"
+    state.mkdir()
+    os.chown(state, NOBODY, NOBODY)
+    state.chmod(0o2770)
+    yield parent
+    shutil.rmtree(parent)
+
+
+@pytest.fixture
+def store(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The path of the store in that folder, which is also the one in the settings."""
+    path = folder / "state" / "relay.db"
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("RELAY_STORE", str(path))
+    return path
+
+
+@pytest.fixture
+def private_command(folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The command as root has it in a virtual environment of mode 700: no other user can read one of its files."""
+    private = folder / "private"
+    private.mkdir(mode=0o700)
+    shutil.copytree(PACKAGE, private / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    # Through this link the libraries, too, can be imported by root alone.
+    (private / "libraries").symlink_to(sysconfig.get_path("purelib"))
+    env = {"PATH": os.environ["PATH"], "HOME": str(folder), "RELAY_STORE": str(folder / "state" / "relay.db")}
+
+    def command(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _RUN, str(private), *args],
+            env=env,
+            cwd=private,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return command
+
+
+def required_mode(path: Path) -> int:
+    """The group writes every file but the key, which never changes."""
+    return 0o040 if path.suffix == ".key" else 0o020
+
+
+def unusable(folder: Path) -> list[str]:
+    """Files that the daemons could not open or write."""
+    return [
+        f"{path.name} {stat.filemode(info.st_mode)} {info.st_uid}:{info.st_gid}"
+        for path in folder.rglob("*")
+        if (info := path.lstat())
+        and ((info.st_uid, info.st_gid) != (NOBODY, NOBODY) or not info.st_mode & required_mode(path))
+    ]
+
+
+def test_files_created_by_root_belong_to_the_user_of_the_store(store):
+    assert main(["migrate"]) == 0
+    body = {"prompt": "x", "webhookUrl": "https://hook.example.com/", "webhookHeaders": {"x-make-apikey": "k"}}
+    (store.parents[1] / "body.json").write_text(json.dumps(body))
+    assert main(["submit", "--from-json", str(store.parents[1] / "body.json")]) == 0
+    assert store.with_name("relay.db.key").exists()
+    assert main(["status"]) == 0
+
+    assert unusable(store.parent) == []
+    assert os.geteuid() == 0
+
+
+def test_a_program_that_only_root_can_read_works_on_a_store_of_another_user(private_command, folder):
+    """Opening the store switches to its user, who can import and read nothing of a virtual environment in /root."""
+    body = {"prompt": "x", "webhookUrl": "https://hook.example.com/", "webhookHeaders": {"x-make-apikey": "k"}}
+    (folder / "body.json").write_text(json.dumps(body))
+    commands = (
+        ("migrate",),
+        ("migrate", "--check"),
+        ("submit", "Hei", "--id", "r-1"),
+        ("submit", "--from-json", str(folder / "body.json")),
+        ("status",),
+        ("status", "r-1"),
+        ("list",),
+        ("keys", "add", "make"),
+        ("keys", "list"),
+        ("backup", str(folder / "copy.db")),
+        ("purge",),
+        ("restore", "--yes", str(folder / "copy.db")),
+        ("status", "r-1"),
+    )
+    for command in commands:
+        done = private_command(*command)
+        assert (done.returncode, "Permission" in done.stderr) == (0, False), (command, done.stderr)
+
+    findings = [json.loads(line) for line in private_command("doctor", "--json").stdout.splitlines()]
+    assert [item["result"] for item in findings if item["check"] == "store"] == ["ok"]
+    assert unusable(folder / "state") == []
+
+
+def test_a_program_that_only_root_can_read_reports_a_store_that_cannot_be_opened(private_command, folder):
+    missing = private_command("status")
+    (folder / "state" / "relay.db").write_bytes(b"overwritten" * 99)
+    overwritten = private_command("status")
+
+    assert (missing.returncode, overwritten.returncode) == (69, 78)
+    assert "there is no store at" in missing.stderr
+    assert "is not a database" in overwritten.stderr
+
+
+def test_a_restored_store_belongs_to_the_user_of_its_folder(store, tmp_path):
+    assert main(["migrate"]) == 0
+    assert main(["backup", str(tmp_path / "copy.db")]) == 0
+    assert main(["restore", "--yes", str(tmp_path / "copy.db")]) == 0
+
+    assert unusable(store.parent) == []
+
+
+def test_restore_without_a_terminal_needs_yes_and_changes_nothing(store, tmp_path, capsys):
+    assert main(["migrate"]) == 0
+    assert main(["backup", str(tmp_path / "copy.db")]) == 0
+    inode = store.stat().st_ino
+
+    assert main(["restore", str(tmp_path / "copy.db")]) == 2
+    assert "--yes" in capsys.readouterr().err
+    assert store.stat().st_ino == inode
+
+
+def test_a_store_of_a_newer_version_is_refused_before_it_is_changed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RELAY_STORE", str(tmp_path / "relay.db"))
+    assert main(["migrate", "--check"]) == 0
+    assert not (tmp_path / "relay.db").exists()
+    assert main(["migrate"]) == 0
+    assert main(["migrate", "--check"]) == 0
+    with sqlite3.connect(tmp_path / "relay.db") as connection:
+        connection.execute("PRAGMA user_version = 9999")
+    connection.close()
+    content = (tmp_path / "relay.db").read_bytes()
+
+    assert main(["migrate", "--check"]) == 78
+    assert "newer version" in capsys.readouterr().err
+    assert (tmp_path / "relay.db").read_bytes() == content
