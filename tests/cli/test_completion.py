@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +42,7 @@ def env(tmp_path: Path, settings: Settings) -> dict[str, str]:
     return {
         "PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
+        "CLAUDE_RELAY_PYTHON": sys.executable,
         "TERM": "dumb",
         "RELAY_STORE": settings.store,
     }

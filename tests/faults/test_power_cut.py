@@ -11,10 +11,11 @@ from claude_relay.errors import NotFound, StoreRefused
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.faults import powercut
+from tests.support import proof
 from tests.support.builders import QuietNotifier
 from tests.support.needs import needs
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(proof.size(240, 1800))]
 
 
 def recovered(folder: Path, number: int, files: dict[str, bytes], acknowledged: set[str]) -> str | None:
@@ -53,7 +54,7 @@ def faults(tmp_path: Path, *, weak: str, most: int) -> list[str]:
     assert sum(step.kind == "ack" for step in steps) == 16
     assert sum(step.kind == "write" for step in steps) > 50
     found = []
-    for number, files, acknowledged in powercut.images(steps, seed=20261123, most=most):
+    for number, files, acknowledged in powercut.images(steps, seed=proof.seed(20261123), most=most):
         if fault := recovered(tmp_path, number, files, acknowledged):
             found.append(f"at step {number}: {fault}")
 
@@ -62,7 +63,7 @@ def faults(tmp_path: Path, *, weak: str, most: int) -> list[str]:
 
 def test_nothing_that_was_acknowledged_is_lost_or_corrupt(tmp_path: Path) -> None:
     """Submit, sent, complete, deliver: whenever the power goes."""
-    assert faults(tmp_path, weak="", most=250) == []
+    assert faults(tmp_path, weak="", most=proof.size(250, 5000)) == []
 
 
 def test_the_harness_sees_a_store_that_does_not_wait_for_the_disk(tmp_path: Path) -> None:
