@@ -51,11 +51,12 @@ fast: $(READY) ## run unit, SQLite contract, API and CLI tests (90 seconds)
 test: $(READY) ## run every test (ARGS='-k name' chooses, JOBS=0 runs one after the other)
 	@$(PYTEST) $(ARGS)
 
-check: lint test ## run what CI runs: style, types, then every test
+check: lint test ## run what CI runs: style, spelling, types, then every test
 
-lint: $(READY) ## check style and types
+lint: $(READY) ## check style, spelling and types
 	@"$(PY)" -Im ruff check .
 	@"$(PY)" -Im ruff format --check .
+	@"$(PY)" -Im codespell_lib
 	@"$(PY)" -Im mypy
 
 bench: $(READY) ## measure throughput and latency

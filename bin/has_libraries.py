@@ -23,7 +23,7 @@ def missing() -> list[str]:
 
 
 if __name__ == "__main__":
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 - this is the file that an older Python reads
         sys.exit("the active virtual environment has a Python older than 3.10; using .venv")
     if absent := missing():
         sys.exit(f"the active virtual environment lacks {', '.join(absent)}; using .venv")
