@@ -51,7 +51,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Pass the seed of a proof on to every test process, and to tests/support/proof.py."""
+    """Set the usual umask, and pass the seed of a proof on to every test process and tests/support/proof.py."""
+    os.umask(0o022)  # tests compare the modes of files, whatever the umask of the account is
     if config.getoption("--proof") or config.getoption("--proof-seed") is not None:
         if config.getoption("--proof-seed") is not None:
             os.environ[proof.SEED] = str(config.getoption("--proof-seed"))

@@ -70,7 +70,7 @@ def summary(reasons: Iterable[str]) -> str:
         parts.append(f"{_tests(missing)} skipped for programs that `make deps` installs: {named}")
     if others:
         named = "; ".join(f"{reason} ({count})" for reason, count in sorted(others.items()))
-        parts.append(f"{_tests(others)} skipped for what cannot be installed: {named}")
+        parts.append(f"{_tests(others)} skipped for other reasons: {named}")
 
     return "; ".join(parts)
 

@@ -58,7 +58,7 @@ def test_the_summary_counts_by_package_and_names_the_cure():
 
     assert summary(reasons) == (
         "3 tests skipped for programs that `make deps` installs: postgresql (1), strace (2); "
-        "1 test skipped for what cannot be installed: only root can mount (1)"
+        "1 test skipped for other reasons: only root can mount (1)"
     )
     assert summary([]) == ""
 
