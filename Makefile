@@ -15,6 +15,9 @@ ifndef PY
 endif
 ifeq ($(PY),$(VENV)/bin/python)
   READY := $(VENV)/.ready
+else
+  # The package need not be installed there.
+  export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 endif
 PYTEST := "$(PY)" -Im pytest -n $(JOBS) --dist loadscope
 # What the tests and the verbs start by bin/claude-relay runs on the same Python.

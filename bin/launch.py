@@ -1,5 +1,6 @@
 """What `bin/claude-relay` runs: this checkout's package, or a sentence on what it lacks."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ def main() -> int:
     # The command is called by its own name in help and errors; bin/ is no place to import from.
     sys.argv[0] = str(ROOT / "bin" / "claude-relay")
     sys.path[0] = str(ROOT)
+    # The processes that it starts run this checkout, too, in an environment where the package is not installed.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     try:
         from claude_relay.__main__ import main as run
 
