@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 
 from ..errors import StoreRefused
@@ -19,6 +20,7 @@ class Step:
     sql: str
 
 
+@cache
 def steps(engine: str) -> Sequence[Step]:
     """The migrations of an engine, in order."""
     found = []
@@ -26,7 +28,7 @@ def steps(engine: str) -> Sequence[Step]:
         if match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name):
             found.append(Step(int(match[1]), match[2], file.read_text(encoding="utf-8")))
 
-    return sorted(found, key=lambda step: step.number)
+    return tuple(sorted(found, key=lambda step: step.number))
 
 
 def latest(engine: str) -> int:

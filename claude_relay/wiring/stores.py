@@ -126,9 +126,11 @@ def _file(settings: Settings, path: Path, create: bool, ballast: DiskReserve | N
     from ..notify.disk_queue import DiskQueue
     from ..notify.wakeup_socket import WakeupSender
     from ..services.clock_step import read_clocks
+    from ..storage.migrate import steps
     from ..storage.sqlite.disk_reserve import DiskSpaceCheck
     from ..storage.sqlite.store import SqliteStore
 
+    steps("sqlite")  # read while this is root: an installation below /root cannot be read by the owner of the store
     with as_owner(path.parent):
         store = SqliteStore(path, create=create, ballast=ballast)
         folder = path.parent / "workers"

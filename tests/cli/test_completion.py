@@ -43,6 +43,7 @@ def env(tmp_path: Path, settings: Settings) -> dict[str, str]:
         "PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
         "CLAUDE_RELAY_PYTHON": sys.executable,
+        "LANG": "C.UTF-8",  # else fish cannot read a path with letters beyond ASCII
         "TERM": "dumb",
         "RELAY_STORE": settings.store,
     }
