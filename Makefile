@@ -1,59 +1,104 @@
-# Everything a newcomer or a maintainer types. `make` alone lists it.
+# The commands for newcomers and maintainers. `make` alone lists them.
 VENV := .venv
-PY := $(VENV)/bin/python
-READY := $(VENV)/.ready
 ARGS ?=
 # Test processes side by side. Most tests wait for other processes rather than compute.
 JOBS ?= 2
 
+# The Python: PY=… if it is given, the active virtual environment if it has the libraries, else .venv, which is made.
+ifndef PY
+  ifdef VIRTUAL_ENV
+    PY := $(shell "$$VIRTUAL_ENV/bin/python" bin/has_libraries.py && echo "$$VIRTUAL_ENV/bin/python")
+  endif
+  ifeq ($(PY),)
+    PY := $(VENV)/bin/python
+  endif
+endif
+ifeq ($(PY),$(VENV)/bin/python)
+  READY := $(VENV)/.ready
+else
+  # The package need not be installed there.
+  export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+endif
+PYTEST := "$(PY)" -Im pytest -n $(JOBS) --dist loadscope
+# What the tests and the verbs start by bin/claude-relay runs on the same Python.
+export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test run check lint bench storm docs install uninstall man clean
+.PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
+        prove-crash prove-bare docs release install uninstall man clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
 
-setup: $(READY) ## make .venv with all that is needed (the others do it by themselves)
+setup: $(READY) ## make .venv with the libraries (the other targets do it themselves)
 
-$(READY): setup.cfg setup.py bin/setup
+$(VENV)/.ready: setup.cfg setup.py pyproject.toml bin/setup
 	@bin/setup $(VENV)
 	@touch $@
 
-demo: $(READY) ## send an invoice all the way, without a key or a cent, and show what comes back
-	@$(VENV)/bin/claude-relay demo $(ARGS)
+deps: ## install the programs that the tests use (as root, with apt-get)
+	@bin/deps
 
-test: $(READY) ## run every test (ARGS='-k name' to choose; JOBS=0: one after the other)
-	@$(PY) -Im pytest -n $(JOBS) --dist loadscope $(ARGS) || { \
-		echo "What failed runs once more, with the machine to itself: only what fails again has failed."; \
-		$(PY) -Im pytest --last-failed --last-failed-no-failures none $(ARGS); }
+demo: $(READY) ## send an invoice through the relay and show the answer; no API key, no cost
+	@bin/claude-relay demo $(ARGS)
 
-run: $(READY) ## the API and a worker together, with the settings of .env
-	@$(VENV)/bin/claude-relay serve --with-worker $(ARGS)
+run: $(READY) ## run the API and a worker with the settings of .env
+	@bin/claude-relay serve --with-worker $(ARGS)
 
-check: lint test ## what CI runs: style, types, then every test
+unit: $(READY) ## run the unit tests (20 seconds)
+	@$(PYTEST) tests/unit $(ARGS)
 
-lint: $(READY)
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
+fast: $(READY) ## run unit, SQLite contract, API and CLI tests (90 seconds)
+	@$(PYTEST) --sqlite-only tests/unit tests/contract tests/api tests/cli $(ARGS)
 
-bench: $(READY) ## measure it
-	@$(PY) -m benchmarks $(ARGS)
+test: $(READY) ## run every test (ARGS='-k name' chooses, JOBS=0 runs one after the other)
+	@$(PYTEST) $(ARGS)
 
-storm: $(READY) ## five minutes of SIGKILL at random, judged from outside (ARGS='--seed N --seconds N', '--batch')
-	@$(PY) -m tests.faults.storm $(ARGS)
+check: lint test ## run what CI runs: style, spelling, types, then every test
 
-docs: $(READY) ## write .env.example and the README's settings anew from the options
-	@$(PY) -m claude_relay.config
+lint: $(READY) ## check style, spelling and types
+	@"$(PY)" -Im ruff check .
+	@"$(PY)" -Im ruff format --check .
+	@"$(PY)" -Im codespell_lib
+	@"$(PY)" -Im mypy
 
-install: ## put it on this server (as root): /opt, units, man pages, completion; again is the upgrade
+bench: $(READY) ## measure throughput and latency
+	@"$(PY)" -m benchmarks $(ARGS)
+
+storm: prove-storm
+
+prove-storm: $(READY) ## kill processes at random for five minutes (ARGS='--seconds N --seed N')
+	@"$(PY)" -m tests.faults.storm $(ARGS)
+
+prove-batch-storm: $(READY) ## the same over a thousand batched jobs (ARGS='--jobs N --seed N')
+	@"$(PY)" -m tests.faults.storm --batch $(ARGS)
+
+prove-power-cut: $(READY) ## cut the power at every write, with a random seed (ARGS='--proof-seed N')
+	@$(PYTEST) --proof tests/faults/test_power_cut.py $(ARGS)
+
+prove-crash: $(READY) ## fail every statement, and walk random orders of events (ARGS='--proof-seed N')
+	@$(PYTEST) --proof tests/faults/test_crash_walk.py tests/faults/test_relay_machine.py tests/faults/test_batch_machine.py $(ARGS)
+
+prove-bare: ## run demo and every test on a copy of this machine without the programs of `make deps` (as root)
+	@tests/bare/box --user make demo
+	@tests/bare/box --user make test ARGS='$(ARGS)'
+	@tests/bare/box --root make test ARGS='$(ARGS)'
+
+docs: $(READY) ## write .env.example and the settings reference from the options
+	@"$(PY)" -m claude_relay.config
+
+release: $(READY) ## check version, changelog and tag, and build sdist and wheel into dist/
+	@bin/release "$(PY)" $(ARGS)
+
+install: ## install or upgrade on this server (as root): /opt, units, man pages, completion
 	@bin/install-server install
 
-uninstall: ## take it off again; jobs, logs, settings and keys stay
+uninstall: ## remove the installation; jobs, logs, settings and keys stay
 	@bin/install-server uninstall
 
 man: $(READY) ## write the man pages to build/man
-	@$(PY) -m claude_relay.cli.man_pages build/man
+	@"$(PY)" -m claude_relay.cli.man_pages build/man
 
-clean: ## remove .venv and all that can be made again; jobs and logs stay
+clean: ## remove .venv and everything that can be built again; jobs and logs stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,5 +1,6 @@
 """Launcher behind `bin/claude-relay`: runs the package of this checkout, or names what is missing."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ def main() -> int:
     # Help and errors show the name of the command; nothing is imported from bin/.
     sys.argv[0] = str(ROOT / "bin" / "claude-relay")
     sys.path[0] = str(ROOT)
+    # The processes that it starts run this checkout, too, in an environment where the package is not installed.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     try:
         from claude_relay.__main__ import main as run
 

@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..core.jobs.job import State
-from ..core.wire import STATUS
+from ..core.wire import STATES, STATUS
 from ..errors import RelayError
 
 _LIMIT = 100
@@ -53,7 +53,7 @@ def add_completions(command: click.Command, name: str | None) -> None:
         elif param.name == "model":
             param.type = _CompletedString(_models)
         elif param.name == "status" and name in ("list", "search"):
-            param.type = _CompletedString(lambda ctx, text: [(word, "") for word in dict.fromkeys(STATUS.values())])
+            param.type = _CompletedString(lambda ctx, text: [(word, "") for word in STATES])
         elif name == "keys revoke" and param.name == "name":
             param.type = _CompletedString(_keys)
 

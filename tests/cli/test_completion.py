@@ -7,6 +7,7 @@ import pty
 import select
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,8 @@ def env(tmp_path: Path, settings: Settings) -> dict[str, str]:
     return {
         "PATH": f"{ROOT / 'bin'}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
+        "CLAUDE_RELAY_PYTHON": sys.executable,
+        "LANG": "C.UTF-8",  # else fish cannot read a path with letters beyond ASCII
         "TERM": "dumb",
         "RELAY_STORE": settings.store,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,8 @@ def test_the_command_line_never_imports_the_sdk(args, env, tmp_path):
 def test_a_closed_pipe_is_141_without_a_message(env, tmp_path):
     with wiring.open_relay(Settings(store=f"sqlite:///{env['RELAY_STORE']}"), create=True) as relay:
         relay.submit_many([a_submission() for _ in range(300)])
-    script = f'{sys.executable} -m claude_relay list --limit 300 --json | head -1; echo "${{PIPESTATUS[0]}}" >&2'
+    command = f"{shlex.quote(sys.executable)} -m claude_relay"
+    script = f'{command} list --limit 300 --json | head -1; echo "${{PIPESTATUS[0]}}" >&2'
     done = subprocess.run(["bash", "-c", script], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
     assert json.loads(done.stdout)["status"] == "pending"

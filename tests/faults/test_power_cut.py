@@ -12,10 +12,11 @@ from claude_relay.errors import NotFound, StoreRefused
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.faults import powercut
+from tests.support import proof
 from tests.support.builders import QuietNotifier
 from tests.support.needs import needs
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(proof.size(240, 1800))]
 
 
 def recovered(folder: Path, number: int, files: dict[str, bytes], acknowledged: set[str]) -> str | None:
@@ -54,7 +55,7 @@ def faults(tmp_path: Path, *, weak: str, most: int) -> list[str]:
     assert sum(step.kind == "ack" for step in steps) == 16
     assert sum(step.kind == "write" for step in steps) > 50
     problem = []
-    for number, files, acknowledged in powercut.images(steps, seed=20261123, most=most):
+    for number, files, acknowledged in powercut.images(steps, seed=proof.seed(20261123), most=most):
         if fault := recovered(tmp_path, number, files, acknowledged):
             problem.append(f"at step {number}: {fault}")
 
@@ -63,7 +64,7 @@ def faults(tmp_path: Path, *, weak: str, most: int) -> list[str]:
 
 def test_no_acknowledged_data_is_lost_or_corrupt(tmp_path: Path) -> None:
     """Submit, send, complete, deliver: at any moment of the power cut."""
-    assert faults(tmp_path, weak="", most=250) == []
+    assert faults(tmp_path, weak="", most=proof.size(250, 5000)) == []
 
 
 def test_the_harness_sees_a_store_that_does_not_wait_for_the_disk(tmp_path: Path) -> None:

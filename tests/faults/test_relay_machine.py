@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -21,6 +22,7 @@ from claude_relay.errors import Conflict
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.faults.test_crash_walk import legal
+from tests.support import proof
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 WORKERS = st.sampled_from(("w1", "w2", "w3"))
@@ -149,7 +151,11 @@ class Moves(RuleBasedStateMachine):
             assert sum(call["sent"] for call in calls) <= times
 
 
+Moves.TestCase.pytestmark = [pytest.mark.timeout(proof.size(120, 1800))]
 Moves.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=proof.size(40, 1000),
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )
 TestMoves = Moves.TestCase

@@ -1,4 +1,4 @@
-"""A short storm in every test run; `make storm` runs a long one."""
+"""A short storm in every test run; `make prove-storm` runs a long one."""
 
 from __future__ import annotations
 

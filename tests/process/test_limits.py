@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.fake_claude import END, FakeClaude, Wait, answer, bill, head, started, stopped, written
+from tests.support.needs import needs
 from tests.support.receiver import Receiver
 from tests.support.rig import KEY, Rig
 
@@ -67,7 +68,7 @@ def test_a_limit_that_cannot_be_kept_is_refused_and_an_estimate_says_so_before(t
 
         def curl(path: str) -> dict:
             command = [
-                "curl",
+                needs("curl"),
                 "-sS",
                 f"{rig.url}{path}",
                 "-H",

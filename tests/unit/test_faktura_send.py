@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -13,13 +12,16 @@ from typing import Any
 import pytest
 
 from claude_relay.demo import faktura_request
+from tests.support.needs import needs
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "faktura" / "send.sh"
 WEBHOOK = "https://hook.example/a?b=c&d=e"
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("bash") and shutil.which("curl")), reason="send.sh needs bash and curl"
-)
+
+@pytest.fixture(autouse=True)
+def _programs_of_the_script() -> None:
+    needs("bash")
+    needs("curl")
 
 
 class NotingServer(HTTPServer):

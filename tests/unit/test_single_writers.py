@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.cli import completion_values
-from claude_relay.core import wire
 from claude_relay.core.deliveries.delivery import DeliveryState
 from claude_relay.core.jobs.events import EventName
 from claude_relay.core.jobs.holds import HoldKind
@@ -60,7 +58,3 @@ def test_no_hold_scope_is_taken_apart_as_text(path: Path) -> None:
         named = {f"{kind.value}:" for kind in (HoldKind.FAMILY, HoldKind.BUDGET)}
         other_words = OTHER_WORDS.get(str(path.relative_to(PACKAGE)), set())
         assert not literals(path) & {*named, "unreachable", "park"} - other_words
-
-
-def test_completion_offers_the_words_of_the_contract() -> None:
-    assert [word for word, _ in completion_values._statuses(None, "")] == list(wire.STATES)  # type: ignore[arg-type]

@@ -87,7 +87,7 @@ def _declared_type(fields: Fields) -> str | None:
 def _read_data(fields: Fields, declared: str | None) -> None:
     text = fields.string("data")
     if text is None:
-        return
+        return None
 
     prefix = _DATA_URL.match(text[:1000].lstrip())
     if prefix and not prefix[2].lower().endswith(";base64"):
