@@ -2,7 +2,7 @@
 The orders a prompt can give: `[sandbox: slow 5s]`, `[sandbox: overloaded 2]` and so on, read into one `Orders`.
 
 `WORDS` is the whole vocabulary: the form of each word is its documentation and its parser at once, and
-`docs/SANDBOX.md` carries the same table. Orders are read in the last user turn only, so that a conversation does not
+`docs/reference/sandbox.md` carries the same table. Orders are read in the last user turn only, so that a conversation does not
 repeat old ones.
 """
 
@@ -193,7 +193,7 @@ def without_directives(text: str) -> str:
 
 
 def table() -> str:
-    """The vocabulary as the Markdown table of `docs/SANDBOX.md`."""
+    """The vocabulary as the Markdown table of `docs/reference/sandbox.md`."""
     rows = [f"| `[sandbox: {word.form}]` | {word.means} |" for word in DIRECTIVES]
     return "\n".join(["| write | what happens |", "|---|---|", *rows]) + "\n"
 

@@ -1,4 +1,4 @@
-"""What docs/DEPLOY.md leans on: the image, the compose file and Railway's, held against the program itself."""
+"""What docs/how-to/deploy.md leans on: the image, the compose file and Railway's, held against the program itself."""
 
 from __future__ import annotations
 

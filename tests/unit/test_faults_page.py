@@ -1,4 +1,4 @@
-"""docs/FAULTS.md names, for every fault, tests that are there: each by its own name, never a folder."""
+"""docs/reference/faults.md names, for every fault, tests that are there: each by its own name, never a folder."""
 
 from __future__ import annotations
 
