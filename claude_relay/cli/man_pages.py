@@ -27,7 +27,7 @@ NAME = "claude-relay"
 #: Meanings of the exit codes; the README has the same table.
 EXITS = {
     0: "done",
-    1: "unexpected",
+    1: "unexpected error",
     2: "wrong usage",
     3: "not found",
     4: "key refused",
@@ -35,12 +35,12 @@ EXITS = {
     6: "answered, not delivered",
     9: "nothing to do, or conflict",
     65: "bad input",
-    69: "relay or store out of reach",
+    69: "relay or store unreachable",
     75: "try again later",
-    78: "wrong settings",
-    124: "timed out waiting",
+    78: "invalid configuration",
+    124: "timed out while waiting",
     130: "Ctrl-C",
-    141: "the reader of a pipe went away",
+    141: "the reader of a pipe closed it",
 }
 
 FILES = {

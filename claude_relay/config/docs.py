@@ -57,5 +57,5 @@ def rewrite(root: Path, options: Iterable[Option]) -> None:
     """Regenerate both files in the checkout at `root`."""
     options = tuple(options)
     (root / ".env.example").write_text(write_env_example(options), encoding="utf-8")
-    readme = root / "README.md"
-    readme.write_text(splice(readme.read_text(encoding="utf-8"), write_table(options)), encoding="utf-8")
+    page = root / "docs" / "reference" / "settings.md"
+    page.write_text(splice(page.read_text(encoding="utf-8"), write_table(options)), encoding="utf-8")

@@ -2,7 +2,7 @@
 Every setting, one row each, in the sections in which they are documented.
 
 A row is a field: its name in the environment, its default, its parser and its sentence. `Settings`, `.env.example` and
-the table in the README are made from these rows. Defaults that decisions depend on come from `core.policy`.
+docs/reference/settings.md are made from these rows. Defaults that decisions depend on come from `core.policy`.
 """
 
 # ruff: noqa: RUF009 - `option` makes a dataclass field; the rule cannot see it.

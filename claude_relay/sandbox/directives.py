@@ -1,7 +1,7 @@
 """
 Directives in a prompt: `[sandbox: slow 5s]`, `[sandbox: overloaded 2]` and so on, parsed into one `Directives`.
 
-`DIRECTIVES` lists all of them: the form of each is its documentation and its parser at once, and `docs/SANDBOX.md` has
+`DIRECTIVES` lists all of them: the form of each is its documentation and its parser at once, and `docs/reference/sandbox.md` has
 the same table. Only the last user turn is parsed, so that a conversation does not repeat old directives.
 """
 
@@ -192,7 +192,7 @@ def without_directives(text: str) -> str:
 
 
 def table() -> str:
-    """The directives as the Markdown table of `docs/SANDBOX.md`."""
+    """The directives as the Markdown table of `docs/reference/sandbox.md`."""
     rows = [f"| `[sandbox: {directive.form}]` | {directive.effect} |" for directive in DIRECTIVES]
     return "\n".join(["| write | what happens |", "|---|---|", *rows]) + "\n"
 

@@ -14,7 +14,7 @@ from claude_relay.cli.main import cli
 from claude_relay.config import OPTIONS
 from tests.support.needs import needs
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/reference/command-line.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +80,11 @@ def test_the_page_of_the_program_has_settings_files_and_exit_codes(folder):
 
     assert all(f"{row.name} {row.sentence}" in text for row in OPTIONS)
     assert all(path in text for path in man_pages.FILES)
-    assert "78 wrong settings" in text
+    assert "78 invalid configuration" in text
 
 
-def test_the_readme_has_the_same_exit_codes():
-    table = README.split("### Exit codes")[1].split("##")[0]
+def test_the_reference_has_the_same_exit_codes():
+    table = PAGE.split("## Exit codes")[1].split("##")[0]
 
     assert {int(code): words for code, words in re.findall(r"\| (\d+) \| ([^|]+?) (?=\|)", table)} == man_pages.EXITS
 

@@ -70,7 +70,7 @@ def kept(server: Machine) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def installed(server: Machine) -> Machine:
-    """By the commands of docs/DEPLOY.md, with a key of the test's."""
+    """By the commands of docs/how-to/deploy.md, with a key of the test's."""
     done = make(server, "install")
     assert done.returncode == 0, done.stdout
     assert "systemctl start claude-relay.target" in done.stdout

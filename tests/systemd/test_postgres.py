@@ -75,7 +75,7 @@ def test_with_them_the_daemons_may_do_little_more(laid, kind, unit, most):
 
 # --- on a server in the box ---
 
-_DOCS = (ROOT / "docs" / "DEPLOY.md").read_text(encoding="utf-8")
+_DOCS = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
 _LOCAL = "postgresql://claude-relay@/claude-relay?host=/run/postgresql"
 _SQL = ("runuser", "-u", "postgres", "--", "psql", "-XAtc")
 _RELAY = "/opt/claude-relay/bin/claude-relay"

@@ -136,8 +136,8 @@ def test_sending_is_attempted_five_times() -> None:
     assert pauses == [60.0, 300.0, 1800.0, 7200.0, None, None]
 
 
-def test_the_readme_lists_exactly_the_kinds() -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    table = readme.split("| alert | says |")[1].split("\n\n")[0]
+def test_the_reference_lists_exactly_the_kinds() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/alerts.md").read_text(encoding="utf-8")
+    table = page.split("| alert | meaning |")[1].split("\n\n")[0]
 
     assert dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, flags=re.M)) == dict(rules.KINDS)

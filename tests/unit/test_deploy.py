@@ -1,4 +1,4 @@
-"""The image, compose and Railway files of docs/DEPLOY.md, compared with the program."""
+"""The image, compose and Railway files of docs/how-to/deploy.md, compared with the program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from claude_relay.cli.main import VERBS
 from claude_relay.config import OPTIONS, Settings, load
 
 ROOT = Path(__file__).parents[2]
-DEPLOY = (ROOT / "docs" / "DEPLOY.md").read_text(encoding="utf-8")
+DEPLOY = (ROOT / "docs" / "how-to" / "deploy.md").read_text(encoding="utf-8")
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
 SETTINGS = {row.name for row in OPTIONS} | {f"{row.name}_FILE" for row in OPTIONS if row.in_file}
 
@@ -150,4 +150,4 @@ def test_the_page_names_only_existing_files():
     assert set(re.findall(r"\bmake ([a-z]+)", code)) <= targets | {"python"}
     assert set(re.findall(r"(?<![/\w-])(?<!aG )claude-relay ([a-z]+)", code)) <= set(VERBS)
     for link in re.findall(r"\]\((\.\./[^)#]+)\)", DEPLOY):
-        assert (ROOT / "docs" / link).exists(), link
+        assert (ROOT / "docs" / "how-to" / link).exists(), link

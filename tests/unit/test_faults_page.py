@@ -1,4 +1,4 @@
-"""docs/FAULTS.md names, for every fault, tests that are there: each by its own name, never a folder."""
+"""docs/reference/faults.md names, for every fault, tests that are there: each by its own name, never a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "FAULTS.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "reference" / "faults.md").read_text(encoding="utf-8")
 ROWS = dict(re.findall(r"^\| (\d+) \|.*\| ([^|]*) \|$", PAGE, flags=re.M))
 NAMED = sorted({name for row in ROWS.values() for name in re.findall(r"`([^`]+)`", row)})
 

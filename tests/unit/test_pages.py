@@ -20,7 +20,8 @@ from tests.support.intake import NOW, an_intake_context
 from tests.test_contract import OPEN_ROUTES, OPEN_VERBS
 
 ROOT = Path(__file__).parents[2]
-PAGES = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
+PATHS = {str(path.relative_to(ROOT)): path for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))}
+PAGES = {name: path.read_text(encoding="utf-8") for name, path in PATHS.items()}
 SETTINGS = {name for row in OPTIONS for name in (row.name, *row.aliases)}
 
 #: With this the program's answers begin; it is no verb.
@@ -84,7 +85,7 @@ def test_every_setting_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_link_to_a_file_leads_to_one(name: str) -> None:
-    folder = ROOT if name == "README.md" else ROOT / "docs"
+    folder = PATHS[name].parent
     links = re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", PAGES[name])
 
     assert [link for link in links if not (folder / link).exists()] == []
@@ -104,7 +105,7 @@ def test_every_api_path_exists(name: str) -> None:
 
 def test_the_bodies_in_the_guide_are_accepted() -> None:
     """Every field of its examples is known and does what the guide says."""
-    guide = PAGES["MAKE_SCENARIO_GUIDE.md"]
+    guide = PAGES["docs/how-to/make-and-n8n.md"]
     [body] = re.findall(r'^    (\{"prompt": \{\{3\.json\}\}.*?\}\}\}\}\})$', guide, re.M | re.S)
     more = re.findall(r'`?("(?:files|metadata|webhookHeaders)": [^`\n]+?[\]}])(?:`|$)', guide, re.M)
     assert len(more) == 4  # the lock's, and again for n8n
@@ -121,4 +122,4 @@ def test_the_check_reports_faults() -> None:
         "there is no verb submitt",
         "list has no --dea",
     ]
-    assert len(list(commands(PAGES["MAKE_SCENARIO_GUIDE.md"]))) >= 5
+    assert len(list(commands(PAGES["docs/how-to/make-and-n8n.md"]))) >= 5

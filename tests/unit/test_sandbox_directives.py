@@ -115,4 +115,4 @@ def test_directives_are_not_part_of_the_topic():
 
 
 def test_the_documented_table_lists_all_directives():
-    assert directives.table() in (ROOT / "docs" / "SANDBOX.md").read_text(encoding="utf-8")
+    assert directives.table() in (ROOT / "docs" / "reference" / "sandbox.md").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ _NEXT_STEPS = {
     "make": (
         "Next, in Make: create a scenario, then ⋯ > Import blueprint. First make-receive.json: open its webhook module,"
         " create a webhook, copy its URL. Then make-submit.json: give it a webhook too, and paste that URL and "
-        "your API key into its HTTP module. Switch both on. Step by step: docs/MAKE_SCENARIO_GUIDE.md"
+        "your API key into its HTTP module. Switch both on. Step by step: docs/how-to/make-and-n8n.md"
     ),
     "n8n": (
         "Next, in n8n: ⋯ > Import from file. Paste your API key into the Submit node. If n8n has a private IP address, "
