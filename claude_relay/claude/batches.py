@@ -93,11 +93,11 @@ class AnthropicBatches:
 
         return BatchRequest(custom_id=custom_id, body=body, betas=plan.betas, begins=caching.shareable_prefixes(params))
 
-    def create(self, parcels: Sequence[BatchRequest], *, sending: Callable[[], None]) -> BatchStatus | Failure:
+    def create(self, requests: Sequence[BatchRequest], *, sending: Callable[[], None]) -> BatchStatus | Failure:
         """Create a batch. `sending` is called just before the first byte goes out; an error there prevents that."""
-        betas = parcels[0].betas if parcels else ()
+        betas = requests[0].betas if requests else ()
         deadlines = self._deadlines(_UPLOAD, sending)
-        result = self._request_status("POST", _PATH, deadlines=deadlines, content=_body(parcels), betas=betas)
+        result = self._request_status("POST", _PATH, deadlines=deadlines, content=_body(requests), betas=betas)
         if not isinstance(result, Failure) or not deadlines.sent:
             return result
 
@@ -280,11 +280,11 @@ class AnthropicBatches:
         )
 
 
-def _body(parcels: Sequence[BatchRequest]) -> bytes:
+def _body(requests: Sequence[BatchRequest]) -> bytes:
     """Body of a batch, written item by item, because several copies of it would take too much memory."""
     body = io.BytesIO()
     body.write(b'{"requests":[')
-    for number, item in enumerate(_with_breakpoints(parcels)):
+    for number, item in enumerate(_with_breakpoints(requests)):
         body.write(b"," if number else b"")
         body.write(item)
     body.write(b"]}")
@@ -292,10 +292,10 @@ def _body(parcels: Sequence[BatchRequest]) -> bytes:
     return body.getvalue()
 
 
-def _with_breakpoints(parcels: Sequence[BatchRequest]) -> Iterator[bytes]:
+def _with_breakpoints(requests: Sequence[BatchRequest]) -> Iterator[bytes]:
     """The bytes of each request, with a cache breakpoint after each prefix that many of them share."""
-    common = caching.shared_prefixes([parcel.begins for parcel in parcels])
-    for parcel in parcels:
+    common = caching.shared_prefixes([parcel.begins for parcel in requests])
+    for parcel in requests:
         places = {place: prefix for place, prefix in parcel.begins.items() if prefix in common}
         if places:
             item = json.loads(parcel.body)

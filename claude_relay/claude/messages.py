@@ -40,7 +40,7 @@ class AnthropicMessages:
     """
     Calls Claude through Anthropic's Messages API. Shared by all threads.
 
-    `on_limits(family, limits)` is called with the rate limits of a model family from each response's headers. `shelf`
+    `on_limits(family, limits)` is called with the rate limits of a model family from each response's headers. `upload_cache`
     caches which files are uploaded; `window` returns the context window of a model, if known.
     """
 
@@ -54,8 +54,8 @@ class AnthropicMessages:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         on_limits: Callable[[str, RateLimits], None] | None = None,
-        shelf: UploadCache | None = None,
-        keep_files: float = _DAY,
+        upload_cache: UploadCache | None = None,
+        file_lifetime: float = _DAY,
         window: Callable[[str], int | None] = lambda model: None,
     ) -> None:
         self._limits, self._prices = limits or CallTimeouts(), prices
@@ -66,9 +66,9 @@ class AnthropicMessages:
         self._files = FileUploads(
             self._upstream,
             self._inspector,
-            cache=shelf,
+            cache=upload_cache,
             account=hashlib.sha256(f"{base_url}\0{api_key}".encode()).hexdigest()[:16],
-            keep=keep_files,
+            keep=file_lifetime,
             window=window,
             wall=wall,
         )
@@ -96,11 +96,11 @@ class AnthropicMessages:
         stop: Stop,
         sending: Callable[[], None],
         progress: Callable[[PartialResponse], None],
-        going_on: Callable[[RequestOutcome], None] = lambda step: None,
+        on_followup: Callable[[RequestOutcome], None] = lambda step: None,
     ) -> Completion | Failure:
         """Make the call. Never raises."""
         deadlines = CallDeadlines(
-            stop=stop, sending=sending, on_followup=going_on, limits=self._limits, clock=self._clock
+            stop=stop, sending=sending, on_followup=on_followup, limits=self._limits, clock=self._clock
         )
         session = CallSession(
             self._upstream,

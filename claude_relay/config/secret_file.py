@@ -26,7 +26,7 @@ class SettingLocation:
     text: str = ""
 
 
-def find_place(name: str, environ: Mapping[str, str], *, dotenv: Path, etc: Path) -> SettingLocation:
+def find_location(name: str, environ: Mapping[str, str], *, dotenv: Path, etc: Path) -> SettingLocation:
     """
     The file from which the daemons read `name`, or would; raises `ConfigError` if that is no file to write to.
 

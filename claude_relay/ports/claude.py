@@ -34,7 +34,7 @@ class Claude(Protocol):
     Makes one call, to its end.
 
     Calls `sending` once, before the first byte is sent, and `progress` as text arrives (it throttles itself, so that it
-    can be called for every event). A call that takes several requests calls `going_on` before the first byte of each
+    can be called for every event). A call that takes several requests calls `on_followup` before the first byte of each
     further one, with the outcome of the previous one. Never raises: every error is a `Failure`.
     """
 
@@ -45,7 +45,7 @@ class Claude(Protocol):
         stop: Stop,
         sending: Callable[[], None],
         progress: Callable[[PartialResponse], None],
-        going_on: Callable[[RequestOutcome], None] = ...,
+        on_followup: Callable[[RequestOutcome], None] = ...,
     ) -> Completion | Failure: ...
     def open(self) -> None: ...
     def close(self) -> None: ...

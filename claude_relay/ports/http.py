@@ -19,8 +19,10 @@ class Fetcher(Protocol):
     """
     Downloads one file within its own time limit. Never raises; `stop` ends it early.
 
-    Calls `room` with the expected number of bytes before it reads the body, and reads nothing where that returns False.
-    The time spent in `room` does not count.
+    Calls `reserve` with the expected number of bytes before it reads the body, and reads nothing where that returns False.
+    The time spent in `reserve` does not count.
     """
 
-    def fetch(self, url: str, *, most: int, stop: Callable[[], object], room: Callable[[int], bool]) -> FetchResult: ...
+    def fetch(
+        self, url: str, *, max_bytes: int, stop: Callable[[], object], reserve: Callable[[int], bool]
+    ) -> FetchResult: ...

@@ -89,7 +89,7 @@ class Alerts:
     @transaction
     def release(self, tx: Transaction, alert: PendingAlert) -> None:
         """Return an alert that could not be sent from here: another process may, and the attempt does not count."""
-        tx.save_alert_sending(alert.cause, tries=alert.attempts - 1, due_at=tx.now)
+        tx.save_alert_sending(alert.cause, attempts=alert.attempts - 1, due_at=tx.now)
 
     @query
     def _is_due(self, tx: ReadTransaction) -> bool:
@@ -100,14 +100,14 @@ class Alerts:
         if (due := tx.alert_due()) is None:
             return None
         cause, name, body, attempts = due
-        tx.save_alert_sending(cause, tries=attempts + 1, due_at=tx.now + _SENDING_TIMEOUT)
+        tx.save_alert_sending(cause, attempts=attempts + 1, due_at=tx.now + _SENDING_TIMEOUT)
 
         return PendingAlert(cause=cause, id=name, body=body, attempts=attempts + 1)
 
     @transaction
     def _record_sent(self, tx: Transaction, alert: PendingAlert, delay: float | None) -> None:
         due_at = None if delay is None else tx.now + delay
-        tx.save_alert_sending(alert.cause, tries=alert.attempts, due_at=due_at)
+        tx.save_alert_sending(alert.cause, attempts=alert.attempts, due_at=due_at)
 
     @query
     def _has_changes(self, tx: ReadTransaction, seen: _Observations) -> bool:

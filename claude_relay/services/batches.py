@@ -19,7 +19,7 @@ from . import batch_results, upstream_circuit
 from .attempts import resume_if_parked
 from .batch_planner import is_awaited, load_entry, next_jobs, plan_batch, plan_part
 from .context import Context
-from .conversation import turns_before
+from .conversation import earlier_turns
 from .transactions import query, transaction
 from .types import BatchEntry
 
@@ -212,7 +212,7 @@ class Batches:
 
     @query
     def _earlier_exchanges(self, tx: ReadTransaction, job_id: str) -> Sequence[Exchange]:
-        return turns_before(tx, job_id)
+        return earlier_turns(tx, job_id)
 
     @query
     def _jobs_are_ready(self, tx: ReadTransaction) -> bool:

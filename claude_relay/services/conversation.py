@@ -56,7 +56,7 @@ def join(tx: ReadTransaction, submission: Submission, owner: str, context: Conte
     return JoinedConversation(submission=replace(inherited, warnings=(*inherited.warnings, *warnings)), earlier=earlier)
 
 
-def turns_before(tx: ReadTransaction, job_id: str) -> Sequence[Exchange]:
+def earlier_turns(tx: ReadTransaction, job_id: str) -> Sequence[Exchange]:
     """The earlier turns of a job's conversation, oldest first. Raises `NotFound` if any of them was erased."""
     turns: list[Exchange] = []
     earlier = tx.earlier(job_id)
@@ -67,9 +67,9 @@ def turns_before(tx: ReadTransaction, job_id: str) -> Sequence[Exchange]:
     return turns[::-1]
 
 
-def turns_up_to(tx: ReadTransaction, earlier: Continuation | None) -> Sequence[Exchange]:
+def turns_through(tx: ReadTransaction, earlier: Continuation | None) -> Sequence[Exchange]:
     """The turns of a conversation up to and including that run, oldest first."""
-    return [] if earlier is None else [*turns_before(tx, earlier.job_id), _exchange(tx, earlier)]
+    return [] if earlier is None else [*earlier_turns(tx, earlier.job_id), _exchange(tx, earlier)]
 
 
 def _find_job(tx: ReadTransaction, name: str, owner: str) -> Job:

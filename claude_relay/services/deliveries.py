@@ -120,7 +120,7 @@ class Deliveries:
         lease = self._context.lease(worker, tx.now, self._context.policy.webhook_lease)
         change = transitions.claim(due, lease=lease, now=tx.now)
         tx.save_delivery(change)
-        target = tx.addressee(due.job_id)
+        target = tx.webhook_target(due.job_id)
         # Headers often are API keys: only the destinations that were named with them get them.
         trusted = target is not None and due.destination in map(destination_of, target.urls)
 
@@ -172,7 +172,7 @@ def _best_probes(tx: Transaction, name: str, count: int) -> Sequence[Delivery]:
     oldest = tx.due_deliveries(name, limit=_PROBE_CANDIDATES)
     newest = tx.due_deliveries(name, limit=_PROBE_CANDIDATES, newest=True)
     due = {delivery.id: delivery for delivery in (*oldest, *newest)}
-    failing = tx.failing_addresses(name, limit=_PROBE_CANDIDATES)
+    failing = tx.failing_urls(name, limit=_PROBE_CANDIDATES)
 
     return destinations.order_for_probe(due.values(), failing)[:count]
 

@@ -10,6 +10,7 @@ from .. import failpoints
 from ..core.jobs import transitions
 from ..core.jobs.change import Call, Change
 from ..core.jobs.failure import Completion, Failure, PartialResponse, RequestOutcome, SchemaRepair
+from ..core.jobs.fencing import fence
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound
@@ -19,7 +20,7 @@ from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter, FamilyCapacity
 from .context import Context
-from .conversation import turns_before
+from .conversation import earlier_turns
 from .holds import load_holds, start_probes
 from .transactions import query, transaction
 from .types import ClaimedJob
@@ -33,15 +34,15 @@ class Execution:
         self._store = context.store
 
     def claim(
-        self, worker: str, *, limit: int, ids: Collection[str] | None = None, rooms: FamilyCapacity | None = None
+        self, worker: str, *, limit: int, ids: Collection[str] | None = None, capacity: FamilyCapacity | None = None
     ) -> Sequence[ClaimedJob]:
         """
         Claim up to `limit` due jobs for a worker, each with an open entry in the ledger.
 
         With `ids`, only those of them that are still claimable; without, a sweep in the order of claiming. Paused and
-        full groups, throttled families and a parked queue are skipped; `rooms` is the worker's own capacity by family.
+        full groups, throttled families and a parked queue are skipped; `capacity` is the worker's own capacity by family.
         """
-        claimed = self._claim(worker, limit, ids, rooms or FamilyCapacity())
+        claimed = self._claim(worker, limit, ids, capacity or FamilyCapacity())
         if claimed:
             failpoints.hit("claim.after_commit")
 
@@ -163,7 +164,7 @@ class Execution:
 
     @query
     def _earlier_exchanges(self, tx: ReadTransaction, job_id: str) -> Sequence[Exchange]:
-        return turns_before(tx, job_id)
+        return earlier_turns(tx, job_id)
 
     @query
     def _stored_repair(self, tx: ReadTransaction, job: Job) -> SchemaRepair | None:
@@ -321,6 +322,6 @@ def _fenced(tx: Transaction, claimed: ClaimedJob) -> tuple[Job, Call]:
     job = tx.job(claimed.job.id)
     if job is None:
         raise LeaseLost()
-    transitions.fence(job, claimed.token)
+    fence(job, claimed.token)
 
     return job, tx.call(job.id, job.calls) or claimed.call

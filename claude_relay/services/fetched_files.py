@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..core.files.fetched import FetchedFile
-from ..core.jobs import transitions
 from ..core.jobs.events import Event, EventName
+from ..core.jobs.fencing import fence_attempt
 from ..errors import LeaseLost
 from ..ports import ReadTransaction, Transaction
 from .context import Context
@@ -39,7 +39,7 @@ class FetchedFiles:
         job = tx.job(claimed.job.id)
         if job is None:
             raise LeaseLost()
-        transitions.fence_attempt(job, claimed.token or None, claimed.call)
+        fence_attempt(job, claimed.token or None, claimed.call)
         if any(stored.number == file.number for stored in tx.files(job.id)):
             return
         detail = {

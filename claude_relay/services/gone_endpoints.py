@@ -42,17 +42,17 @@ class GoneEndpoints:
     def record(self, tx: Transaction, url: str, status: int | None) -> None:
         """Remember a 410 until the URL accepts a delivery again."""
         if status == 410:
-            tx.save_gone_address(url)
+            tx.save_gone_url(url)
             with self._lock:
                 self._expired[url] = tx.now
         elif status is not None and 200 <= status < 300 and url in self._for_sender(tx):
-            tx.delete_gone_addresses(url=url)
+            tx.delete_gone_urls(url=url)
 
     def _for_sender(self, tx: Transaction) -> dict[str, float]:
         """The URLs as a sender needs them, which does not read them for each of thousands of deliveries."""
         with self._lock:
             if (now := self._clock()) - self._read_at >= _STALE:
-                self._expired, self._read_at = tx.gone_addresses(limit=_LIMIT), now
+                self._expired, self._read_at = tx.gone_urls(limit=_LIMIT), now
             return self._expired
 
     def _fresh(self) -> dict[str, float]:
@@ -60,7 +60,7 @@ class GoneEndpoints:
             if self._clock() - self._read_at < _FRESH:
                 return self._expired
         # Not under the lock: a writer may wait for it in `record`, and this read may have to wait for that writer.
-        expired = self._store.read(lambda tx: tx.gone_addresses(limit=_LIMIT))
+        expired = self._store.read(lambda tx: tx.gone_urls(limit=_LIMIT))
         with self._lock:
             self._expired, self._read_at = expired, self._clock()
             return expired

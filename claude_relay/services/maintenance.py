@@ -172,5 +172,5 @@ class Maintenance:
     def _purge_rest(self, tx: Transaction) -> None:
         oldest = cutoff(tx, self._context.policy.tombstones)
         tx.purge_tombstones(oldest)
-        tx.delete_gone_addresses(before=oldest)
+        tx.delete_gone_urls(before=oldest)
         tx.purge_batches()

@@ -19,7 +19,7 @@ from ..errors import NotFound, Problem
 from ..ports import ReadTransaction
 from . import model_fallback
 from .context import Context, get_job
-from .conversation import join, turns_up_to
+from .conversation import join, turns_through
 from .cost_report import cost_report
 from .transactions import query
 from .types import JobRef, Page
@@ -196,7 +196,7 @@ class Queries:
         if conversation is None:
             return submission, ()
 
-        return conversation.submission, turns_up_to(tx, conversation.earlier)
+        return conversation.submission, turns_through(tx, conversation.earlier)
 
     @query
     def cost(

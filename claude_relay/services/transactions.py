@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ..ports import ReadTransaction, Store, Transaction
 
@@ -51,4 +51,4 @@ def query(method: Callable[Concatenate[S, ReadTransaction, P], R]) -> Callable[C
     def run(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._store.read(lambda tx: method(self, tx, *args, **kwargs))
 
-    return run
+    return cast("Callable[Concatenate[S, P], R]", run)

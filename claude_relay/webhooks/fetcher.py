@@ -48,17 +48,17 @@ class HttpFetcher:
         self,
         url: str,
         *,
-        most: int,
+        max_bytes: int,
         stop: Callable[[], object] = lambda: None,
-        room: Callable[[int], bool] = lambda size: True,
+        reserve: Callable[[int], bool] = lambda size: True,
     ) -> FetchResult:
-        """Download `url`, reading at most one byte more than `most`. Never raises."""
+        """Download `url`, reading at max_bytes one byte more than `max_bytes`. Never raises."""
 
         def admit(length: int | None) -> bool:
-            return (length is None or length <= most) and room(most if length is None else length)
+            return (length is None or length <= max_bytes) and reserve(max_bytes if length is None else length)
 
-        # One byte more distinguishes a file of exactly `most` bytes from a larger one.
-        result = self._client.call("GET", url, _HEADERS, max_body=most + 1, admit=admit, stop=stop)
+        # One byte more distinguishes a file of exactly `max_bytes` bytes from a larger one.
+        result = self._client.call("GET", url, _HEADERS, max_body=max_bytes + 1, admit=admit, stop=stop)
         declared = content_length(result.headers) or 0
 
         return FetchResult(
@@ -66,7 +66,7 @@ class HttpFetcher:
             status=result.status,
             data=result.body,
             complete=result.complete,
-            too_large=len(result.body) > most or declared > most,
+            too_large=len(result.body) > max_bytes or declared > max_bytes,
             encoding=result.headers.get("content-encoding"),
             retry_after=retry_after(result.headers.get("retry-after"), now=self._clock()),
             error=result.error,

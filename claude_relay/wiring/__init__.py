@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .alerts import send_alerts
     from .daemons import make_app, make_worker, serve, work
     from .engines import Engine, engine_of
-    from .intake import intake_defaults, probe_problem, webhook_url_problem
+    from .intake import intake_context, probe_problem, webhook_url_problem
     from .stores import OpenRelay, check_store, open_relay, open_worker_relay
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "check_store",
     "engine_of",
     "executable",
-    "intake_defaults",
+    "intake_context",
     "make_app",
     "make_worker",
     "open_relay",
@@ -40,7 +40,7 @@ _MODULES = {
     "alerts": ("send_alerts",),
     "daemons": ("make_app", "make_worker", "serve", "work"),
     "engines": ("Engine", "engine_of"),
-    "intake": ("intake_defaults", "probe_problem", "webhook_url_problem"),
+    "intake": ("intake_context", "probe_problem", "webhook_url_problem"),
     "stores": ("OpenRelay", "check_store", "open_relay", "open_worker_relay"),
 }
 

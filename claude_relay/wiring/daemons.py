@@ -10,7 +10,7 @@ from ..config import Settings
 from ..errors import Busy, StoreRefused
 from .alerts import alert_http_sender, alerts_in_api_process
 from .engines import engine_of
-from .intake import intake_defaults
+from .intake import intake_context
 from .stores import OpenRelay, open_relay, open_worker_relay
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def make_app(
     """The HTTP API as a WSGI application."""
     from ..api.app import make_app
 
-    intake, disk_problem = intake_defaults(settings, relay), engine_of(settings).space_check()
+    intake, disk_problem = intake_context(settings, relay), engine_of(settings).space_check()
 
     return make_app(relay, settings, intake=intake, disk_problem=disk_problem, stopping=stopping)
 
@@ -120,7 +120,7 @@ def make_worker(
         pacing=pacing,
         name=name,
         supervisor=supervisor,
-        keep_room=lambda: reserve.resize(settings.disk_floor) if reserve else None,
+        restore_reserve=lambda: reserve.resize(settings.disk_floor) if reserve else None,
         models=models,
     )
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..services import Relay
 
 
-def intake_defaults(settings: Settings, relay: Relay) -> IntakeContext:
+def intake_context(settings: Settings, relay: Relay) -> IntakeContext:
     """The intake context of these settings; its model catalog is the relay's at the time of each submission."""
     from ..claude import schema
     from ..core.intake import IntakeContext

@@ -47,8 +47,8 @@ def open_client(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing,
             call_timeout=settings.call_timeout, first_byte=settings.first_byte_timeout, idle=settings.idle_timeout
         ),
         on_limits=lambda family, limits: _record_limits(pacing, family, limits),
-        shelf=relay.uploaded_files,
-        keep_files=settings.retention,
+        upload_cache=relay.uploaded_files,
+        file_lifetime=settings.retention,
         window=max_input_tokens,
     )
     stack.callback(client.close)

@@ -37,7 +37,7 @@ class AlertSender:
     Evaluates alerts and sends them. Sent alerts are recorded in the store, so that one of several processes sends each.
 
     A worker has one, and so has the API, which must notice that no worker is alive. A process that cannot send, for
-    want of a `url` or a network, may have `leave_word` instead: it is called while an alert waits and no worker is
+    want of a `url` or a network, may have `trigger` instead: it is called while an alert waits and no worker is
     alive.
     """
 
@@ -47,13 +47,13 @@ class AlertSender:
         sender: Sender,
         *,
         url: str | None,
-        leave_word: Callable[[], None] | None = None,
+        trigger: Callable[[], None] | None = None,
         secrets: tuple[str, ...] = (),
         models: Sequence[tuple[str, str]] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay, self._sender, self._url, self._secrets = relay, sender, url, secrets
-        self._trigger, self._models, self._clock = leave_word, models, clock
+        self._trigger, self._models, self._clock = trigger, models, clock
         self._started_at = clock()
         self._local_faults = 0
         self.watch = PeriodicThread("alerts", self._evaluate)

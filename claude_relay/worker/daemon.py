@@ -54,7 +54,7 @@ class Daemon:
 
     A reload hands over: the next generation claims from then on, and this one drains its calls however long they take.
     `name` is the instance name, of which one worker runs at a time on a machine. `shared`: other machines may have
-    workers too, whose locks are not in `folder`. `keep_room` restores the disk reserve.
+    workers too, whose locks are not in `folder`. `restore_reserve` restores the disk reserve.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Daemon:
         pacing: Pacing | None = None,
         name: str | None = None,
         supervisor: Supervisor | None = None,
-        keep_room: Callable[[], None] = lambda: None,
+        restore_reserve: Callable[[], None] = lambda: None,
         models: ModelLister | None = None,
     ) -> None:
         pacing = pacing or Pacing()
@@ -110,7 +110,7 @@ class Daemon:
             worker=self.id,
             lease=settings.lease,
             delivery_lease=relay.policy.webhook_lease,
-            keep_room=keep_room,
+            restore_reserve=restore_reserve,
         )
         self._alerts = AlertSender(
             relay, alert_sender, url=settings.alert_url, secrets=settings.webhook_secret, models=settings.models()
@@ -173,7 +173,7 @@ class Daemon:
         if threading.current_thread() is threading.main_thread():
             # systemd means this signal for a later generation that hangs; here it is a planned stop.
             signal.signal(signal.SIGABRT, self._on_signal)
-        self._instance_lock.let_go()
+        self._instance_lock.release()
         self._dispatcher.stop_claiming()
         self._alerts.stop()
         self._maintenance.stop()
@@ -209,7 +209,7 @@ class Daemon:
         self._relay.maintenance.deregister(self.id)
         self._wakeup.close()
         self._locks.release(self.id)
-        self._instance_lock.let_go()
+        self._instance_lock.release()
         log.info("worker stopped", extra={"worker": self.id})
 
     def _run_call(self, running: InFlightCall) -> None:

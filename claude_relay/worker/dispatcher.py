@@ -86,7 +86,7 @@ class Dispatcher:
             return []
         if not ids:
             return []
-        claimed = self._relay.execution.claim(self._worker, limit=free, ids=ids, rooms=capacity)
+        claimed = self._relay.execution.claim(self._worker, limit=free, ids=ids, capacity=capacity)
         if len(claimed) < len(ids):
             self._blocked, self._sweep_by = True, self._sweep_not_before
 
@@ -95,7 +95,7 @@ class Dispatcher:
     def _sweep(self, free: int, capacity: FamilyCapacity) -> Sequence[ClaimedJob]:
         """Claim in the claim order, and schedule the next sweep."""
         began = time.monotonic()
-        claimed = self._relay.execution.claim(self._worker, limit=free, rooms=capacity)
+        claimed = self._relay.execution.claim(self._worker, limit=free, capacity=capacity)
         self._backlogged = len(claimed) >= free
         capacity_in = None if self._backlogged else self._relay.execution.seconds_until_capacity()
         self._blocked = capacity_in is not None

@@ -102,7 +102,7 @@ class CallExecutor:
             stop=lambda: self._stop_reason(running),
             sending=lambda: self._sending(running),
             progress=lambda partial: self._checkpoint(running, partial),
-            going_on=lambda step: self._start_followup(running, step),
+            on_followup=lambda step: self._start_followup(running, step),
         )
 
     def _sending(self, running: InFlightCall) -> None:

@@ -106,7 +106,7 @@ class Files:
         with self._memory.reserve() as reservation:
             began = time.monotonic()
             result = self._fetcher.fetch(
-                file["url"], most=most, stop=stop, room=lambda size: reservation.grow(size, stop)
+                file["url"], max_bytes=most, stop=stop, reserve=lambda size: reservation.grow(size, stop)
             )
             ms = round((time.monotonic() - began) * 1000)
             if (reason := stop()) is not None:

@@ -25,7 +25,7 @@ class InstanceLock:
             os.ftruncate(self.handle, 0)
             os.pwrite(self.handle, f"{os.getpid()}\n".encode(), 0)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Release the name, when the worker stops or once the next generation holds it too."""
         if self.handle is not None:
             os.close(self.handle)

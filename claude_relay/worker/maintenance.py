@@ -33,12 +33,12 @@ class MaintenanceThread:
         worker: str,
         lease: float,
         delivery_lease: float,
-        keep_room: Callable[[], None] = lambda: None,
+        restore_reserve: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`keep_room` restores the disk reserve."""
+        """`restore_reserve` restores the disk reserve."""
         self._relay, self._locks, self._worker, self._clock = relay, locks, worker, clock
-        self._keep_room = keep_room
+        self._keep_room = restore_reserve
         self._tidied_at = float("-inf")
         self._call_leases = StaleLeaseDetector(lease, clock=clock)
         self._delivery_leases = StaleLeaseDetector(delivery_lease, clock=clock)

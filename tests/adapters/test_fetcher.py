@@ -50,7 +50,7 @@ def test_a_file_is_fetched_completely(server: Receiver, fetcher: HttpFetcher) ->
     """A plain GET without the caller's headers and without compression."""
     server.answer("/a.pdf", Answer(body=PDF))
 
-    result = fetcher.fetch(server.url("/a.pdf?x=1"), most=len(PDF))
+    result = fetcher.fetch(server.url("/a.pdf?x=1"), max_bytes=len(PDF))
 
     assert (result.status, bytes(result.data), result.complete, result.too_large) == (200, PDF, True, False)
     [request] = server.received
@@ -66,7 +66,7 @@ def test_a_chunked_file_without_a_length_is_fetched_completely(server: Receiver,
 
     server.answer("/a", Answer(raw=chunked))
 
-    result = fetcher.fetch(server.url("/a"), most=1_000_000)
+    result = fetcher.fetch(server.url("/a"), max_bytes=1_000_000)
 
     assert (bytes(result.data), result.complete) == (b"y" * 4096 * 50, True)
 
@@ -82,7 +82,7 @@ def test_a_chunked_file_without_a_length_is_fetched_completely(server: Receiver,
 def test_a_truncated_file_is_incomplete(server: Receiver, fetcher: HttpFetcher, raw: bytes) -> None:
     server.answer("/a", Answer(raw=lambda: [raw]))
 
-    result = fetcher.fetch(server.url("/a"), most=10_000)
+    result = fetcher.fetch(server.url("/a"), max_bytes=10_000)
 
     assert (result.status, result.complete) == (200, False)
 
@@ -90,7 +90,7 @@ def test_a_truncated_file_is_incomplete(server: Receiver, fetcher: HttpFetcher, 
 def test_nothing_is_read_of_a_file_that_declares_too_large_a_length(server: Receiver, fetcher: HttpFetcher) -> None:
     server.answer("/a", Answer(body=PDF))
 
-    result = fetcher.fetch(server.url("/a"), most=1000)
+    result = fetcher.fetch(server.url("/a"), max_bytes=1000)
 
     assert (result.too_large, result.data) == (True, b"")
 
@@ -106,7 +106,7 @@ def test_an_endless_file_is_read_up_to_the_limit(server: Receiver, fetcher: Http
     server.answer("/a", Answer(raw=endless))
     tracemalloc.start()
     try:
-        result = fetcher.fetch(server.url("/a"), most=2_000_000)
+        result = fetcher.fetch(server.url("/a"), max_bytes=2_000_000)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -127,7 +127,7 @@ def test_memory_is_reserved_before_the_body_is_read(server: Receiver, fetcher: H
         return False
 
     for path in ("/declared", "/undeclared", "/missing"):
-        result = fetcher.fetch(server.url(path), most=400_000, room=refuse)
+        result = fetcher.fetch(server.url(path), max_bytes=400_000, reserve=refuse)
         assert not result.complete and (result.status == 404 or result.data == b"")
 
     assert asked == [len(PDF), 400_000]
@@ -142,11 +142,13 @@ def test_waiting_for_memory_does_not_count_against_the_timeout(server: Receiver)
         threading.Event().wait(1.5)
         return True
 
-    result = fetcher.fetch(server.url("/a"), most=400_000, room=slow)
+    result = fetcher.fetch(server.url("/a"), max_bytes=400_000, reserve=slow)
     assert (bytes(result.data), result.complete, result.timed_out) == (PDF, True, False)
 
     began = time.monotonic()
-    result = fetcher.fetch(server.url("/a"), most=400_000, room=slow, stop=lambda: time.monotonic() - began > 0.3)
+    result = fetcher.fetch(
+        server.url("/a"), max_bytes=400_000, reserve=slow, stop=lambda: time.monotonic() - began > 0.3
+    )
     assert not result.complete and time.monotonic() - began < 1.4
 
 
@@ -166,7 +168,7 @@ def test_garbage_is_an_error_or_an_incomplete_file(server: Receiver, fetcher: Ht
     """Never raises."""
     server.answer("/a", answer)
 
-    result = fetcher.fetch(server.url(f"/a?{SECRET}"), most=1000)
+    result = fetcher.fetch(server.url(f"/a?{SECRET}"), max_bytes=1000)
 
     assert result.error or not result.complete or len(result.data) <= 5
     assert SECRET not in (result.error or "")
@@ -189,7 +191,7 @@ def test_exhaustion_of_this_machine_is_distinguished(fault: Exception, exhausted
     def resolver(host: str, port: int, type: int) -> Any:
         raise fault
 
-    result = HttpFetcher(resolver=resolver).fetch("https://files.example.com/a", most=1000)
+    result = HttpFetcher(resolver=resolver).fetch("https://files.example.com/a", max_bytes=1000)
 
     assert (result.status, result.exhausted) == (None, exhausted) and result.error
 
@@ -199,7 +201,7 @@ def test_an_untrusted_certificate_is_refused() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     with Receiver(tls=context) as receiver:
-        result = HttpFetcher(allow=LOOPBACK).fetch(receiver.url("/a"), most=1000)
+        result = HttpFetcher(allow=LOOPBACK).fetch(receiver.url("/a"), max_bytes=1000)
 
     assert result.status is None and "certificate that is not valid" in (result.error or "")
 
@@ -207,7 +209,7 @@ def test_an_untrusted_certificate_is_refused() -> None:
 def test_a_redirect_is_not_followed(server: Receiver, fetcher: HttpFetcher) -> None:
     server.answer("/a", Answer(status=302, headers={"Location": server.url("/b")}))
 
-    assert fetcher.fetch(server.url("/a"), most=10).status == 302
+    assert fetcher.fetch(server.url("/a"), max_bytes=10).status == 302
     assert [get.path for get in server.received] == ["/a"]
 
 
@@ -216,7 +218,7 @@ def test_a_drip_ends_at_the_deadline(server: Receiver, hasty: HttpFetcher) -> No
     server.answer("/a", Answer(body=PDF, drip=0.05))
     began = time.monotonic()
 
-    result = hasty.fetch(server.url("/a"), most=1_000_000)
+    result = hasty.fetch(server.url("/a"), max_bytes=1_000_000)
 
     assert (result.status, result.complete, result.timed_out) == (200, False, True)
     assert time.monotonic() - began < 5
@@ -225,7 +227,7 @@ def test_a_drip_ends_at_the_deadline(server: Receiver, hasty: HttpFetcher) -> No
 def test_silence_ends_at_the_deadline(server: Receiver, hasty: HttpFetcher) -> None:
     server.answer("/a", Answer(delay=20))
 
-    result = hasty.fetch(server.url(f"/a?{SECRET}"), most=1_000_000)
+    result = hasty.fetch(server.url(f"/a?{SECRET}"), max_bytes=1_000_000)
 
     assert (result.status, result.timed_out) == (None, True)
     assert result.error == "127.0.0.1 gave no answer within 0.4 s"
@@ -238,7 +240,7 @@ def test_a_stop_ends_the_fetch_at_once(server: Receiver, fetcher: HttpFetcher) -
     threading.Timer(0.2, stopped.set).start()
     began = time.monotonic()
 
-    result = fetcher.fetch(server.url("/a"), most=1_000_000, stop=stopped.is_set)
+    result = fetcher.fetch(server.url("/a"), max_bytes=1_000_000, stop=stopped.is_set)
 
     assert result.status is None
     assert time.monotonic() - began < 5
@@ -248,7 +250,7 @@ def test_a_stop_ends_the_fetch_at_once(server: Receiver, fetcher: HttpFetcher) -
     "url", ["http://127.0.0.1:{}/?{}", "http://localhost:{}/?{}", "http://[::ffff:127.0.0.1]:{}/?{}"]
 )
 def test_a_blocked_address_is_not_called(server: Receiver, url: str) -> None:
-    result = HttpFetcher().fetch(url.format(server.port, SECRET), most=10)
+    result = HttpFetcher().fetch(url.format(server.port, SECRET), max_bytes=10)
 
     assert result.blocked and result.error is not None and SECRET not in result.error
     assert server.connections == 0
@@ -256,7 +258,7 @@ def test_a_blocked_address_is_not_called(server: Receiver, url: str) -> None:
 
 def test_a_name_with_a_private_address_is_not_called(server: Receiver) -> None:
     result = HttpFetcher(resolver=leading_to("8.8.8.8", "127.0.0.1")).fetch(
-        server.url(host="files.example.com"), most=10
+        server.url(host="files.example.com"), max_bytes=10
     )
 
     assert result.blocked

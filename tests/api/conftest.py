@@ -33,7 +33,7 @@ def make(relay: Relay):
     def make(other: Relay | None = None, **fields: object) -> TestClient:
         defaults = {"api_secret_key": KEY, "rate_limit": None, "rate_limit_submit": None}
         settings, served = Settings(**{**defaults, **fields}), other or relay
-        app = make_app(served, settings, intake=wiring.intake_defaults(settings, served))
+        app = make_app(served, settings, intake=wiring.intake_context(settings, served))
         return TestClient(app, headers={"X-API-Key": KEY})
 
     return make

@@ -41,7 +41,7 @@ def where(request: pytest.FixtureRequest, relay: Relay, monkeypatch: pytest.Monk
         yield "local"
         return
     settings = Settings(api_secret_key=KEY, rate_limit=None, rate_limit_submit=None)
-    app = make_app(relay, settings, intake=wiring.intake_defaults(settings, relay))
+    app = make_app(relay, settings, intake=wiring.intake_context(settings, relay))
     server = waitress.create_server(app, host="127.0.0.1", port=0, threads=2)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -113,7 +113,7 @@ def test_a_missing_store_and_wrong_settings_offer_nothing(bash, tmp_path):
 def test_a_remote_relay_is_queried(bash, settings):
     with wiring.open_relay(settings) as relay:
         server = waitress.create_server(
-            make_app(relay, settings, intake=wiring.intake_defaults(settings, relay)),
+            make_app(relay, settings, intake=wiring.intake_context(settings, relay)),
             host="127.0.0.1",
             port=0,
             threads=2,

@@ -402,11 +402,11 @@ def test_headers_are_encrypted_with_a_key_that_all_machines_share(relay: Relay, 
     relay.execution.complete(claimed, a_completion())
     kept = postgres.run("SELECT webhook_headers FROM requests", url=url)
     elsewhere = PostgresStore(url, where="the test's")
-    addressee = elsewhere.read(lambda tx: tx.addressee(claimed.job.id))
+    webhook_target = elsewhere.read(lambda tx: tx.webhook_target(claimed.job.id))
     elsewhere.close()
 
     assert "s3cret" not in str(kept) and kept[0][0]
-    assert addressee is not None and addressee.headers == {"x-key": "s3cret-of-theirs"}
+    assert webhook_target is not None and webhook_target.headers == {"x-key": "s3cret-of-theirs"}
 
 
 def test_times_are_those_of_the_server(store: PostgresStore, relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:

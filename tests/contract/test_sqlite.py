@@ -271,7 +271,7 @@ def test_every_query_uses_its_index(store: SqliteStore) -> None:
         tx.dead_deliveries(since=0.0)
         tx.due_deliveries("https://x", limit=1)
         tx.due_deliveries("https://x", limit=1, newest=True)
-        tx.failing_addresses("https://x", limit=1)
+        tx.failing_urls("https://x", limit=1)
         tx.waiting_deliveries("https://x", opened_before=0.0, limit=1)
         tx.destination("https://x")
         tx.sending_deliveries()

@@ -85,13 +85,13 @@ def run(
 ) -> dict[str, Any]:
     """Run one storm of at least that many seconds and kills, check the promises, and return the counts."""
     rng, storm = random.Random(seed), Storm()
-    shelf = Shelf(span=lambda: rng.uniform(0.2, 4.0), slow_span=SLOW, seed=seed, creations=faults(rng, jobs))
+    upload_cache = Shelf(span=lambda: rng.uniform(0.2, 4.0), slow_span=SLOW, seed=seed, creations=faults(rng, jobs))
     with (
-        FakeClaude(otherwise=live(shelf)) as upstream,
+        FakeClaude(otherwise=live(upload_cache)) as upstream,
         Receiver() as hook,
         Rig(folder, upstream=upstream.url, **SETTINGS) as rig,
     ):
-        shelf.on(upstream)
+        upload_cache.on(upstream)
         rig.start_api()
         workers = [rig.start_worker(), rig.start_worker()]
         began = time.monotonic()
@@ -110,10 +110,10 @@ def run(
                 workers[victim].kill()
                 storm.kills["worker"] += 1
                 workers[victim] = rig.start_worker(wait=False)
-            say(f"{time.monotonic() - began:6.1f} s  {dict(storm.kills)}, {len(shelf.answered)} answered")
+            say(f"{time.monotonic() - began:6.1f} s  {dict(storm.kills)}, {len(upload_cache.answered)} answered")
         eventually(lambda: _settled(rig, storm), within=120 + jobs / 5, every=0.5)
         say(f"{time.monotonic() - began:6.1f} s  settled")
-        return judge(rig, shelf, hook, storm)
+        return judge(rig, upload_cache, hook, storm)
 
 
 def _settled(rig: Rig, storm: Storm) -> bool:
@@ -124,19 +124,19 @@ def _settled(rig: Rig, storm: Storm) -> bool:
     return open_ + deliveries["pending"] + deliveries["sending"] == 0 and sum(overview["batches"].values()) == 0
 
 
-def judge(rig: Rig, shelf: Shelf, hook: Receiver, storm: Storm) -> dict[str, Any]:
+def judge(rig: Rig, upload_cache: Shelf, hook: Receiver, storm: Storm) -> dict[str, Any]:
     """Compare all books with each other."""
     delivered: dict[str, list[Any]] = defaultdict(list)
     for item in hook.received:
         if len(item.body) >= int(item.headers["content-length"]):
             delivered[item.json["requestId"]].append(item)
     paid_in_batches: dict[str, list[Fraction]] = defaultdict(list)
-    for batch in shelf.batches.values():
+    for batch in upload_cache.batches.values():
         for custom_id, params in batch.requests.items():
-            if custom_id in shelf.paid:
-                paid_in_batches[_name(params["messages"])].append(shelf.paid[custom_id])
-    paid_live = Counter(_name(json.loads(messages)) for messages, _ in shelf.live)
-    twice = [custom_id for custom_id, times in shelf.answered.items() if times != 1]
+            if custom_id in upload_cache.paid:
+                paid_in_batches[_name(params["messages"])].append(upload_cache.paid[custom_id])
+    paid_live = Counter(_name(json.loads(messages)) for messages, _ in upload_cache.live)
+    twice = [custom_id for custom_id, times in upload_cache.answered.items() if times != 1]
     assert not twice, f"paid more than once: {twice}"
 
     ended, costs, books, doubles = Counter[str](), 0.0, Fraction(0), 0
@@ -164,9 +164,9 @@ def judge(rig: Rig, shelf: Shelf, hook: Receiver, storm: Storm) -> dict[str, Any
 
     return {
         "jobs": len(storm.names),
-        "batches": len(shelf.batches),
+        "batches": len(upload_cache.batches),
         "ended in": dict(ended),
-        "custom_ids paid": len(shelf.paid),
+        "custom_ids paid": len(upload_cache.paid),
         "paid in batches": float(books),
         "ledger of batches": costs,
         "needed by a time": len(storm.need_by),

@@ -53,13 +53,13 @@ def test_the_three_modes_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["batch.planned", "batch.sending", "batch.created", "batch.result:2"])
 def test_a_worker_that_dies_anywhere_leaves_no_job_behind_and_none_paid_twice(tmp_path: Path, place: str) -> None:
     """Planned, about to be sent, created but not recorded, in the middle of the results."""
-    shelf = Shelf(span=0.5)
+    upload_cache = Shelf(span=0.5)
     with (
-        FakeClaude(otherwise=live(shelf)) as upstream,
+        FakeClaude(otherwise=live(upload_cache)) as upstream,
         Receiver() as hook,
         Rig(tmp_path, upstream=upstream.url, **QUICK) as rig,
     ):
-        shelf.on(upstream)
+        upload_cache.on(upstream)
         rig.start_api()
         rig.start_worker(**TESTING, CLAUDE_RELAY_FAILPOINT=place)
         for name in "abc":
@@ -70,20 +70,20 @@ def test_a_worker_that_dies_anywhere_leaves_no_job_behind_and_none_paid_twice(tm
         eventually(lambda: len({item.json["requestId"] for item in hook.received}) == 3, within=60)
 
         assert {item.json["status"] for item in hook.received} == {"completed"}
-        assert sorted(shelf.answered.values()) == [1, 1, 1]
+        assert sorted(upload_cache.answered.values()) == [1, 1, 1]
         assert not any("possibleDuplicateCharge" in item.json for item in hook.received)
 
 
 @pytest.mark.process
 def test_a_planned_stop_leaves_a_batch_to_the_next_worker(tmp_path: Path) -> None:
     """There is nothing to wait for, as its state is in the store."""
-    shelf = Shelf(span=4.0)
+    upload_cache = Shelf(span=4.0)
     with (
-        FakeClaude(otherwise=live(shelf)) as upstream,
+        FakeClaude(otherwise=live(upload_cache)) as upstream,
         Receiver() as hook,
         Rig(tmp_path, upstream=upstream.url, **QUICK) as rig,
     ):
-        shelf.on(upstream)
+        upload_cache.on(upstream)
         rig.start()
         rig.submit({"prompt": "job a", "requestId": "a", "webhookUrl": hook.url("/hook"), "mode": "batch"})
         eventually(lambda: rig.status("a")["waitingFor"].startswith("batch: with Claude since"), within=30)
@@ -91,6 +91,6 @@ def test_a_planned_stop_leaves_a_batch_to_the_next_worker(tmp_path: Path) -> Non
         rig.start_worker()
         eventually(lambda: hook.received, within=30)
 
-        assert sorted(shelf.answered.values()) == [1]
+        assert sorted(upload_cache.answered.values()) == [1]
         why = rig.command("why", "a").stdout
         assert "put into a batch (attempt 1)" in why

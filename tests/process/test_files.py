@@ -19,22 +19,22 @@ PDF = b"%PDF-1.7\n" + bytes(range(256)) * 4096
 
 
 @pytest.fixture
-def shelf() -> Iterator[Receiver]:
+def upload_cache() -> Iterator[Receiver]:
     with Receiver() as receiver:
         yield receiver
 
 
 def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
-    tmp_path: Path, upstream: FakeClaude, shelf: Receiver
+    tmp_path: Path, upstream: FakeClaude, upload_cache: Receiver
 ) -> None:
     """Fetched once by the worker, though it is killed and the job is run again; the record has the hash."""
-    shelf.answer("/faktura.pdf", Answer(status=503), Answer(body=PDF))
-    shelf.answer("/gone.pdf", Answer(status=404))
-    shelf.answer("/page.pdf", Answer(body=b"<!doctype html><html>Log in"))
+    upload_cache.answer("/faktura.pdf", Answer(status=503), Answer(body=PDF))
+    upload_cache.answer("/gone.pdf", Answer(status=404))
+    upload_cache.answer("/page.pdf", Answer(body=b"<!doctype html><html>Log in"))
     with Rig(tmp_path, upstream=upstream.url, RELAY_BACKOFF_MAX="1s") as rig:
         rig.start_api()
-        rig.submit({"requestId": "r", "prompt": "Les", "files": [{"url": shelf.url("/faktura.pdf?sig=x")}]})
-        assert shelf.connections == 0  # the API fetches nothing
+        rig.submit({"requestId": "r", "prompt": "Les", "files": [{"url": upload_cache.url("/faktura.pdf?sig=x")}]})
+        assert upload_cache.connections == 0  # the API fetches nothing
         rig.start_worker()
 
         status = rig.finished("r", within=60)
@@ -55,10 +55,10 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
         rig.post("/api/jobs/r/retry")
         eventually(lambda: len(upstream.books) == 2 and rig.status("r")["status"] == "completed", within=60)
         assert upstream.books[1].body["messages"] == upstream.books[0].body["messages"]
-        assert [item.path for item in shelf.received] == ["/faktura.pdf?sig=x"] * 2
+        assert [item.path for item in upload_cache.received] == ["/faktura.pdf?sig=x"] * 2
 
         for name, words in (("gone.pdf", "answered 404"), ("page.pdf", "it is a web page")):
-            rig.submit({"requestId": name, "prompt": "Les", "files": [{"url": shelf.url(f"/{name}")}]})
+            rig.submit({"requestId": name, "prompt": "Les", "files": [{"url": upload_cache.url(f"/{name}")}]})
             status = rig.finished(name)
             assert (status["status"], status["errorType"]) == ("failed", "invalid_request")
             assert words in status["error"]
@@ -70,33 +70,35 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
         assert "file\tfetched\tfile=0 size=1048585" in rig.command("tail", "-n", "50").stdout
 
 
-def test_the_api_refuses_a_private_file_url(tmp_path: Path, shelf: Receiver) -> None:
+def test_the_api_refuses_a_private_file_url(tmp_path: Path, upload_cache: Receiver) -> None:
     """By the same guard as for webhooks."""
     with Rig(tmp_path, RELAY_ALLOW_PRIVATE_URLS="") as rig:
         rig.start_api()
-        answer = rig.submit({"prompt": "Les", "files": [{"url": shelf.url("/a.pdf")}]})
+        answer = rig.submit({"prompt": "Les", "files": [{"url": upload_cache.url("/a.pdf")}]})
 
     assert (answer.status_code, answer.json()["problems"][0]["field"]) == (400, "files[0].url")
     assert "not a public address" in answer.json()["error"]
 
 
-def test_a_file_server_that_hangs_delays_no_other_job(tmp_path: Path, upstream: FakeClaude, shelf: Receiver) -> None:
+def test_a_file_server_that_hangs_delays_no_other_job(
+    tmp_path: Path, upstream: FakeClaude, upload_cache: Receiver
+) -> None:
     """
     With more of its jobs than slots, others go on. A cancelled one ends at once; after a kill of the worker the files
     are fetched again, with nothing sent and nothing paid twice.
     """
-    shelf.answer("/slow.pdf", Answer(delay=60))
+    upload_cache.answer("/slow.pdf", Answer(delay=60))
     with Rig(tmp_path, upstream=upstream.url).start() as rig:
         for n in range(8):
-            rig.submit({"requestId": f"slow-{n}", "prompt": "Les", "files": [{"url": shelf.url("/slow.pdf")}]})
-        shelf.wait_for(8, timeout=40)
+            rig.submit({"requestId": f"slow-{n}", "prompt": "Les", "files": [{"url": upload_cache.url("/slow.pdf")}]})
+        upload_cache.wait_for(8, timeout=40)
         rig.submit({"requestId": "quick", "prompt": "Hei"})
         assert rig.finished("quick", within=40)["status"] == "completed"
 
         rig.post("/api/jobs/slow-0/cancel")
         assert rig.finished("slow-0", within=30)["errorType"] == "cancelled"
         rig.worker.kill()
-        shelf.answer("/slow.pdf", Answer(body=PDF))
+        upload_cache.answer("/slow.pdf", Answer(body=PDF))
         rig.start_worker()
         for n in range(1, 8):
             assert rig.finished(f"slow-{n}", within=60)["status"] == "completed"

@@ -22,13 +22,13 @@ def memory(pid: int, name: str) -> int:
 
 def test_a_worker_releases_the_memory_of_large_files(tmp_path: Path) -> None:
     """Six files of 20 MB: 120 MB of files, 160 MB as they are sent, and each is in memory in more than one form."""
-    with FakeClaude() as upstream, Receiver() as shelf, Rig(tmp_path, upstream=upstream.url).start() as rig:
+    with FakeClaude() as upstream, Receiver() as upload_cache, Rig(tmp_path, upstream=upstream.url).start() as rig:
         rig.submit({"requestId": "warm", "prompt": "Hei"})
         rig.finished("warm")
         at_start = memory(rig.worker.pid, "VmRSS")
-        shelf.answer("/a.pdf", Answer(body=b"%PDF-1.7\n" + b"x" * 20 * MEGABYTE))
+        upload_cache.answer("/a.pdf", Answer(body=b"%PDF-1.7\n" + b"x" * 20 * MEGABYTE))
         for n in range(6):
-            rig.submit({"requestId": f"r-{n}", "prompt": "Les", "files": [{"url": shelf.url("/a.pdf")}]})
+            rig.submit({"requestId": f"r-{n}", "prompt": "Les", "files": [{"url": upload_cache.url("/a.pdf")}]})
         for n in range(6):
             assert rig.finished(f"r-{n}", within=60)["status"] == "completed"
 

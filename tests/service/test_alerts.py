@@ -260,9 +260,7 @@ def with_worker(relay: Relay, clock: Clock) -> None:
 
 def test_a_process_without_network_sets_the_trigger_once_a_minute(relay: Relay, clock: Clock) -> None:
     set_at: list[float] = []
-    offline = AlertSender(
-        relay, FakeSender(Reply()), url=None, leave_word=lambda: set_at.append(clock.now), clock=clock
-    )
+    offline = AlertSender(relay, FakeSender(Reply()), url=None, trigger=lambda: set_at.append(clock.now), clock=clock)
     offline._trigger_sending()
     assert set_at == []  # all is well
     without_worker(relay, clock)
@@ -282,9 +280,7 @@ def test_a_process_without_network_sets_the_trigger_once_a_minute(relay: Relay, 
 def test_the_trigger_is_not_set_while_a_worker_can_send(relay: Relay, clock: Clock) -> None:
     """Also without RELAY_ALERT_URL."""
     set_at: list[float] = []
-    offline = AlertSender(
-        relay, FakeSender(Reply()), url=None, leave_word=lambda: set_at.append(clock.now), clock=clock
-    )
+    offline = AlertSender(relay, FakeSender(Reply()), url=None, trigger=lambda: set_at.append(clock.now), clock=clock)
     relay.submit(a_submission("r-1"))
     park(relay)
     with_worker(relay, clock)
@@ -304,7 +300,7 @@ def test_a_trigger_that_fails_is_set_again_within_a_minute(relay: Relay, clock: 
         tries.append(clock.now)
         raise PermissionError("alerts.due")
 
-    offline = AlertSender(relay, FakeSender(Reply()), url=None, leave_word=leave, clock=clock)
+    offline = AlertSender(relay, FakeSender(Reply()), url=None, trigger=leave, clock=clock)
     without_worker(relay, clock)
     offline._trigger_sending()
     offline._trigger_sending()

@@ -29,7 +29,7 @@ from tests.support.fake_claude import FakeClaude, Reset, refusal
 class NoFetcher:
     """Nothing is fetched here."""
 
-    def fetch(self, url: str, *, most: int, stop: Any) -> Any:
+    def fetch(self, url: str, *, max_bytes: int, stop: Any) -> Any:
         raise AssertionError(f"{url} was fetched")
 
 
@@ -39,9 +39,9 @@ class World:
     def __init__(self, store: Store, *, clock: Callable[[], float] = time.time, **policy: Any) -> None:
         self.clock = clock
         self.fake = FakeClaude().start()
-        self.shelf = Shelf()
-        self.fake.otherwise = live(self.shelf)
-        self.shelf.on(self.fake)
+        self.upload_cache = Shelf()
+        self.fake.otherwise = live(self.upload_cache)
+        self.upload_cache.on(self.fake)
         known = dict(batch_linger=0.0, batch_poll=(0.01, 0.05), batch_settle=0.0, delivery_delay=0.0, backoff_base=0.0)
         self.store = store
         self.relay = Relay(self.store, QuietNotifier(), Policy(**(known | policy)), rng=random.Random(1))
@@ -121,8 +121,8 @@ def test_jobs_share_a_batch_and_each_gets_its_own_outcome(world: World) -> None:
         [call] = world.record(name)["calls"]
         assert (call["mode"], call["outcome"], call["sent"]) == ("batch", "completed", True)
         assert call["upstreamRequestId"] == "msgbatch_000001"
-    assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
-    assert set(world.shelf.answered.values()) == {1}
+    assert world.ledger() == pytest.approx(float(sum(world.upload_cache.paid.values())), abs=1e-12)
+    assert set(world.upload_cache.answered.values()) == {1}
 
 
 def test_a_batch_leaves_by_size_and_by_linger(new_store: NewStore) -> None:
@@ -150,7 +150,7 @@ def test_jobs_over_the_size_of_a_batch_are_split_into_several(world: World) -> N
     ]
     assert [2000] in sent and sum(len(batch) for batch in sent) == 5
     assert max(len(batch) for batch in sent) == 2  # of some 350 bytes each
-    assert set(world.shelf.answered.values()) == {1}
+    assert set(world.upload_cache.answered.values()) == {1}
 
 
 def test_requests_with_other_betas_do_not_share_a_batch(world: World) -> None:
@@ -175,7 +175,7 @@ def test_a_bad_item_sinks_no_other(world: World) -> None:
 
     assert (c.state, c.lane) == (State.QUEUED, "live")
     assert "called live" in world.record("c")["warnings"][0]
-    assert set(world.shelf.answered.values()) == {1}
+    assert set(world.upload_cache.answered.values()) == {1}
 
 
 @pytest.mark.parametrize(("word", "attempts"), [("errored", 2), ("expired", 2)], ids=["an error upstream", "expired"])
@@ -203,20 +203,22 @@ def test_a_refusal_is_a_failure_and_was_paid_for(world: World) -> None:
     world.ended("a")
 
     assert world.result("a")["errorType"] == "refused"
-    assert world.result("a")["costUsd"] == pytest.approx(float(world.shelf.paid[next(iter(world.shelf.paid))]))
+    assert world.result("a")["costUsd"] == pytest.approx(
+        float(world.upload_cache.paid[next(iter(world.upload_cache.paid))])
+    )
 
 
 @pytest.mark.parametrize("span", [0.0, 1.0])
 def test_a_batch_that_was_made_and_not_answered_is_found_again(world: World, span: float) -> None:
     """The connection broke after the creation: no job is paid twice, also where the batch runs for long."""
-    world.shelf.span = span  # until its end no names can be seen in it, and RELAY_BATCH_SETTLE is over by then
-    world.shelf.creations.append("reset")
+    world.upload_cache.span = span  # until its end no names can be seen in it, and RELAY_BATCH_SETTLE is over by then
+    world.upload_cache.creations.append("reset")
     world.submit("a")
     world.submit("b")
     world.ended("a", "b")
 
     assert len(creations(world)) == 1
-    assert set(world.shelf.answered.values()) == {1}
+    assert set(world.upload_cache.answered.values()) == {1}
     assert "possibleDuplicateCharge" not in world.result("a")
 
 
@@ -227,12 +229,12 @@ def test_a_lost_batch_is_told_from_a_stranger_of_the_same_size(world: World) -> 
     params = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "theirs"}]}
     body = {"requests": [{"custom_id": "theirs-1", "params": params}]}
     requests.post(f"{world.fake.url}/v1/messages/batches", json=body, timeout=5)
-    world.shelf.creations.append("reset")
+    world.upload_cache.creations.append("reset")
     world.submit("a")
     world.ended("a")
 
     assert world.result("a")["response"] == "batched answer to job a"
-    assert max(world.shelf.answered.values()) == 1
+    assert max(world.upload_cache.answered.values()) == 1
 
 
 def test_a_stranger_of_the_same_size_is_not_waited_for(world: World) -> None:
@@ -242,7 +244,7 @@ def test_a_stranger_of_the_same_size_is_not_waited_for(world: World) -> None:
     params = {"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "theirs"}]}
     body = {"requests": [{"custom_id": "theirs-1", "params": params}]}
     requests.post(f"{world.fake.url}/v1/messages/batches", json=body, timeout=5)
-    world.shelf.creations.append((Reset(),))
+    world.upload_cache.creations.append((Reset(),))
     world.submit("a")
     world.ended("a")
 
@@ -253,20 +255,20 @@ def test_a_stranger_of_the_same_size_is_not_waited_for(world: World) -> None:
 def test_two_lost_batches_of_one_size_are_told_apart(new_store: NewStore) -> None:
     world = World(new_store(), batch_size=1, batch_poll=(0.5, 0.5))  # both are sent before either is looked for
     try:
-        world.shelf.creations += ["reset", "reset"]
+        world.upload_cache.creations += ["reset", "reset"]
         world.submit("a")
         world.submit("b")
         world.ended("a", "b")
 
         assert len(creations(world)) == 2
-        assert set(world.shelf.answered.values()) == {1}
+        assert set(world.upload_cache.answered.values()) == {1}
         assert world.result("b")["response"] == "batched answer to job b"
     finally:
         world.close()
 
 
 def test_a_batch_that_never_arrived_goes_out_again_and_counts_nothing(world: World) -> None:
-    world.shelf.creations.append((Reset(),))
+    world.upload_cache.creations.append((Reset(),))
     world.submit("a")
     world.ended("a")
 
@@ -279,7 +281,7 @@ def test_results_are_read_once(world: World) -> None:
     """When a worker dies in the middle of the results, another applies the rest, each once."""
     for name in "abcdef":
         world.submit(name)
-    world.until(lambda: world.shelf.batches)
+    world.until(lambda: world.upload_cache.batches)
     read, real = [], world.relay.batches.record_result
 
     def dies(one: Any, end: Any, **more: Any) -> Any:
@@ -298,11 +300,11 @@ def test_results_are_read_once(world: World) -> None:
 
     for name in "abcdef":
         assert [event["event"] for event in world.record(name)["events"]].count("completed") == 1
-    assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
+    assert world.ledger() == pytest.approx(float(sum(world.upload_cache.paid.values())), abs=1e-12)
 
 
 def test_a_cancelled_job_ends_at_once_and_its_late_result_is_booked(world: World) -> None:
-    world.shelf.span = 0.5
+    world.upload_cache.span = 0.5
     world.submit("a")
     world.submit("b")
     world.until(lambda: world.job("a").state is State.BATCHED and world.job("a").sent)
@@ -312,37 +314,37 @@ def test_a_cancelled_job_ends_at_once_and_its_late_result_is_booked(world: World
     assert world.result("a")["possibleDuplicateCharge"] is True
     world.ended("b")
     assert world.record("a")["costUsd"] == pytest.approx(world.record("b")["costUsd"])
-    assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
+    assert world.ledger() == pytest.approx(float(sum(world.upload_cache.paid.values())), abs=1e-12)
     assert world.result("a")["status"] == "failed"
 
 
 def test_a_batch_that_nobody_waits_for_is_cancelled_upstream(world: World) -> None:
     world.submit("a", "slow-batch")
-    world.until(lambda: world.shelf.batches)
+    world.until(lambda: world.upload_cache.batches)
     world.until(lambda: world.job("a").sent)
     world.relay.cancel(JobRef(request_id="a"))
-    world.until(lambda: next(iter(world.shelf.batches.values())).canceling)
+    world.until(lambda: next(iter(world.upload_cache.batches.values())).canceling)
     world.until(lambda: world.relay.batches.next_at() is None)
 
-    assert not world.shelf.paid
+    assert not world.upload_cache.paid
 
 
 def test_results_that_stay_away_are_asked_for_again(world: World) -> None:
     away = refusal("500 Internal Server Error", "api_error")
-    world.shelf.results_away += [away, away, away]
+    world.upload_cache.results_away += [away, away, away]
     world.submit("a")
     world.ended("a")
 
     assert world.result("a")["status"] == "completed"
-    assert set(world.shelf.answered.values()) == {1}
+    assert set(world.upload_cache.answered.values()) == {1}
 
 
 def test_a_batch_that_upstream_forgot_is_admitted_as_a_double_charge(world: World) -> None:
-    world.shelf.span = 3600.0
+    world.upload_cache.span = 3600.0
     world.submit("a")
     world.until(lambda: world.job("a").sent)
-    world.shelf.lose("msgbatch_000001")
-    world.shelf.span = 0.0
+    world.upload_cache.lose("msgbatch_000001")
+    world.upload_cache.span = 0.0
     world.ended("a")
 
     assert world.result("a")["status"] == "completed"
@@ -351,13 +353,13 @@ def test_a_batch_that_upstream_forgot_is_admitted_as_a_double_charge(world: Worl
 
 def test_a_batch_that_is_not_known_for_a_moment_is_not_believed_to_be_lost(world: World) -> None:
     """A replica that lags behind: a batch given up for that would be paid twice."""
-    world.shelf.span = 3600.0
+    world.upload_cache.span = 3600.0
     world.submit("a")
     world.until(lambda: world.job("a").sent)
-    hidden = world.shelf.batches.pop("msgbatch_000001")
+    hidden = world.upload_cache.batches.pop("msgbatch_000001")
     looks = len(world.fake.books)
     world.until(lambda: len(world.fake.books) >= looks + 2)
-    world.shelf.batches[hidden.id] = replace(hidden, ready_at=0.0)
+    world.upload_cache.batches[hidden.id] = replace(hidden, ready_at=0.0)
     world.ended("a")
 
     assert "possibleDuplicateCharge" not in world.result("a")
@@ -365,7 +367,7 @@ def test_a_batch_that_is_not_known_for_a_moment_is_not_believed_to_be_lost(world
 
 
 def test_a_refused_key_parks_the_queue_and_one_batch_probes(world: World) -> None:
-    world.shelf.creations.append(refusal("401 Unauthorized", "authentication_error"))
+    world.upload_cache.creations.append(refusal("401 Unauthorized", "authentication_error"))
     world.submit("a")
     world.until(lambda: world.relay.queries.overview()["holds"])
     assert world.job("a").state is State.QUEUED
@@ -379,7 +381,9 @@ def test_a_refused_key_parks_the_queue_and_one_batch_probes(world: World) -> Non
 
 
 def test_a_throttled_creation_waits_and_counts_nothing(world: World) -> None:
-    world.shelf.creations.append(refusal("429 Too Many Requests", "rate_limit_error", None, ("retry-after", "1")))
+    world.upload_cache.creations.append(
+        refusal("429 Too Many Requests", "rate_limit_error", None, ("retry-after", "1"))
+    )
     world.submit("a")
     world.ended("a")
 
@@ -389,7 +393,7 @@ def test_a_throttled_creation_waits_and_counts_nothing(world: World) -> None:
 
 def test_where_there_are_no_batches_it_is_called_live_with_a_warning(world: World) -> None:
     """A gateway may lack the batch API."""
-    world.shelf.creations.append(refusal("404 Not Found", "not_found_error"))
+    world.upload_cache.creations.append(refusal("404 Not Found", "not_found_error"))
     world.submit("a")
     world.until(lambda: world.job("a").lane == "live")
 
@@ -400,7 +404,7 @@ def test_where_there_are_no_batches_it_is_called_live_with_a_warning(world: Worl
 
 
 def test_warnings_of_one_run_are_not_carried_to_the_next(world: World) -> None:
-    world.shelf.creations.append(refusal("404 Not Found", "not_found_error"))
+    world.upload_cache.creations.append(refusal("404 Not Found", "not_found_error"))
     world.submit("a")
     world.until(lambda: world.job("a").lane == "live")
     [claimed] = world.relay.execution.claim("w", limit=1)
@@ -413,7 +417,7 @@ def test_warnings_of_one_run_are_not_carried_to_the_next(world: World) -> None:
 
 
 def test_an_asked_for_deadline_ends_a_job_in_its_batch(world: World) -> None:
-    world.shelf.span = 1.0
+    world.upload_cache.span = 1.0
     world.submit("a", deadline_at=time.time() + 0.4)
     world.until(lambda: world.job("a").sent)
     world.until(lambda: world.relay.maintenance.expire())
@@ -422,7 +426,7 @@ def test_an_asked_for_deadline_ends_a_job_in_its_batch(world: World) -> None:
 
 
 def test_a_default_deadline_stands_still_in_a_batch(world: World) -> None:
-    world.shelf.span = 0.3
+    world.upload_cache.span = 0.3
     world.submit("a", "expired once")
     before = world.job("a").deadline_at
     world.until(lambda: world.job("a").calls == 2)
@@ -434,7 +438,7 @@ def test_max_cost_limits_the_answer_in_a_batch(world: World) -> None:
     """An item cannot be stopped in the middle of its answer, so its tokens are limited to what maxCostUsd pays for."""
     world.submit("a", max_cost_usd=0.0001)
     world.ended("a")
-    [sent] = [one for batch in world.shelf.batches.values() for one in batch.requests.values()]
+    [sent] = [one for batch in world.upload_cache.batches.values() for one in batch.requests.values()]
 
     assert 10 < sent["max_tokens"] < 50
     world.submit("b", "word " * 5000, max_cost_usd=0.0001)
@@ -443,7 +447,7 @@ def test_max_cost_limits_the_answer_in_a_batch(world: World) -> None:
 
 
 def test_the_wire_says_where_it_is(world: World) -> None:
-    world.shelf.span = 3600.0
+    world.upload_cache.span = 3600.0
     world.submit("a")
     assert world.relay.queries.status(JobRef(request_id="a"))["status"] == "pending"
     world.until(lambda: world.job("a").sent)
@@ -525,7 +529,7 @@ def test_auto_that_is_not_back_in_time_is_given_up_and_called_live(hasty: World,
     assert running_clock() < need_by
     assert (body["status"], body["mode"], body["savedUsd"]) == ("completed", "live", 0.0)
     assert "possibleDuplicateCharge" not in body
-    assert not hasty.shelf.paid
+    assert not hasty.upload_cache.paid
     assert [call["outcome"] for call in hasty.record("a")["calls"]] == ["given_up", "completed"]
 
 
@@ -533,9 +537,9 @@ def test_a_batch_that_does_not_end_when_it_is_given_up_costs_twice_and_says_so(
     hasty: World, running_clock: RunningClock
 ) -> None:
     hasty.submit("a", mode="auto", need_by=running_clock() + NEEDED_IN)
-    hasty.shelf.span = 3.0
+    hasty.upload_cache.span = 3.0
     hasty.until(lambda: hasty.job("a").sent)
-    for batch in hasty.shelf.batches.values():
+    for batch in hasty.upload_cache.batches.values():
         batch.unstoppable = True
     running_clock.advance(LEFT)
     hasty.until(lambda: hasty.job("a").lane == "live")
@@ -543,7 +547,9 @@ def test_a_batch_that_does_not_end_when_it_is_given_up_costs_twice_and_says_so(
 
     assert hasty.result("a")["possibleDuplicateCharge"] is True
     hasty.until(lambda: hasty.relay.batches.next_at() is None)
-    assert hasty.ledger() == pytest.approx(float(sum(hasty.shelf.paid.values()) + hasty.shelf.live[0][1]), abs=1e-12)
+    assert hasty.ledger() == pytest.approx(
+        float(sum(hasty.upload_cache.paid.values()) + hasty.upload_cache.live[0][1]), abs=1e-12
+    )
     assert hasty.job("a").cost_usd == pytest.approx(hasty.ledger())
 
 
@@ -562,7 +568,7 @@ def test_a_job_that_leaves_while_its_batch_is_packed_does_not_go_along(world: Wo
     world.api.prepare = parcel  # type: ignore[method-assign]
     world.ended("b")
 
-    assert [len(batch.requests) for batch in world.shelf.batches.values()] == [1]
+    assert [len(batch.requests) for batch in world.upload_cache.batches.values()] == [1]
     assert "possibleDuplicateCharge" not in world.result("a")
     [call] = world.record("a")["calls"]
     assert (call["outcome"], call["sent"]) == ("cancelled", False)
@@ -570,10 +576,10 @@ def test_a_job_that_leaves_while_its_batch_is_packed_does_not_go_along(world: Wo
 
 def test_a_late_batch_that_beats_the_live_call_is_taken(hasty: World, running_clock: RunningClock) -> None:
     """Promoted, but nothing was sent yet: the answer that is paid for is the one that counts."""
-    hasty.shelf.span = 1.9
+    hasty.upload_cache.span = 1.9
     hasty.submit("a", mode="auto", need_by=running_clock() + NEEDED_IN)
     hasty.until(lambda: hasty.job("a").sent)
-    for batch in hasty.shelf.batches.values():
+    for batch in hasty.upload_cache.batches.values():
         batch.unstoppable = True
     running_clock.advance(LEFT)
     hasty.until(lambda: hasty.job("a").lane == "live")
@@ -605,7 +611,7 @@ def test_one_schema_that_cannot_be_used_keeps_no_others_from_their_results(world
     world.ended("odd", "b")
 
     assert (world.result("odd")["errorType"], world.result("b")["status"]) == ("invalid_request", "completed")
-    assert world.ledger() == pytest.approx(float(sum(world.shelf.paid.values())), abs=1e-12)
+    assert world.ledger() == pytest.approx(float(sum(world.upload_cache.paid.values())), abs=1e-12)
 
 
 def test_a_creation_that_was_long_on_its_way_is_looked_for_the_full_time(new_store: NewStore) -> None:

@@ -43,7 +43,7 @@ class FakeFetcher:
         self.results = {"1.pdf": PDF, "2.png": PNG, **results}
         self.on_fetch: Callable[[], None] = lambda: None
 
-    def fetch(self, url: str, *, most: int, stop: Any, room: Any) -> FetchResult:
+    def fetch(self, url: str, *, max_bytes: int, stop: Any, reserve: Any) -> FetchResult:
         name = url.rpartition("/")[2]
         self.asked.append(name)
         self.on_fetch()
@@ -51,7 +51,7 @@ class FakeFetcher:
         if isinstance(data, int):
             return FetchResult(host="a.example", status=data)
         return FetchResult(
-            host="a.example", status=200, data=data[: most + 1], complete=True, too_large=len(data) > most
+            host="a.example", status=200, data=data[: max_bytes + 1], complete=True, too_large=len(data) > max_bytes
         )
 
 
@@ -258,7 +258,7 @@ def test_a_job_that_waits_for_its_files_is_not_stuck(relay: Relay) -> None:
     stalled: list[InFlightCall | None] = []
 
     class Waits(FakeFetcher):
-        def fetch(self, url: str, *, most: int, stop: Any, room: Any) -> FetchResult:
+        def fetch(self, url: str, *, max_bytes: int, stop: Any, reserve: Any) -> FetchResult:
             assert stop() is None
             stalled.append(in_flight.stalled(time.monotonic(), longest=1920, silence=300))
             return FetchResult(host="a.example", status=404)

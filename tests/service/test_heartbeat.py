@@ -61,7 +61,7 @@ def test_a_lost_lease_is_marked_and_the_others_are_renewed(relay: Relay, clock: 
 class WritesUntilStopped:
     """Streams until stopped: each event checks for a stop."""
 
-    def call(self, prompt: Any, *, stop: Any, sending: Any, progress: Any, going_on: Any) -> Failure:
+    def call(self, prompt: Any, *, stop: Any, sending: Any, progress: Any, on_followup: Any) -> Failure:
         eventually(lambda: stop() is not None)
         end: Failure = stop()
         return end

@@ -192,8 +192,8 @@ def test_a_worker_claims_no_more_of_a_family_than_it_would_call_now(relay: Relay
     submit(relay, "s1", "s2", "s3")
     submit(relay, "o1", "o2", model="claude-opus-5-5")
 
-    assert claim(relay, rooms=FamilyCapacity({"sonnet": 1}, other=2)) == ["s1", "o1", "o2"]
-    assert claim(relay, rooms=FamilyCapacity({"sonnet": 0})) == []
+    assert claim(relay, capacity=FamilyCapacity({"sonnet": 1}, other=2)) == ["s1", "o1", "o2"]
+    assert claim(relay, capacity=FamilyCapacity({"sonnet": 0})) == []
 
 
 def test_a_parked_queue_is_probed_with_one_job_and_opens_by_itself(relay: Relay, clock: Clock) -> None:

@@ -77,10 +77,10 @@ def test_a_pause_whose_worker_dies(relay: Relay) -> None:
 class PausesThenHangs:
     """Goes on after a pause, and hears nothing more until it is told to stop."""
 
-    def call(self, prompt: Any, *, stop: Any, sending: Any, progress: Any, going_on: Any) -> Failure:
+    def call(self, prompt: Any, *, stop: Any, sending: Any, progress: Any, on_followup: Any) -> Failure:
         sending()
         progress(PartialResponse(text="Half", usage=FIRST, cost_usd=0.25))
-        going_on(PAUSED)
+        on_followup(PAUSED)
         why: Failure = stop()
         return Failure(type=why.type, message=why.message, remedy=why.remedy, **NOTHING_CAME)
 
@@ -92,11 +92,11 @@ def test_a_pause_that_is_cut_by_a_planned_stop(relay: Relay) -> None:
     [claimed] = relay.execution.claim("w", limit=1)
     pause = relay.execution.start_followup
 
-    def going_on(claimed: ClaimedJob, step: RequestOutcome) -> None:
+    def on_followup(claimed: ClaimedJob, step: RequestOutcome) -> None:
         pause(claimed, step)
         ending.set()
 
-    relay.execution.start_followup = going_on  # type: ignore[method-assign]
+    relay.execution.start_followup = on_followup  # type: ignore[method-assign]
     caller.run(InFlightCall(claimed))
 
     the_first_alone_was_paid(relay)

@@ -53,7 +53,7 @@ class Caller:
                 stop=lambda: self.verdict,
                 sending=lambda: self.sent.append(time.time()),
                 progress=self.progress.append,
-                going_on=self.followups.append,
+                on_followup=self.followups.append,
             )
         finally:
             self.seconds = time.monotonic() - began

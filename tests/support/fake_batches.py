@@ -2,9 +2,9 @@
 Message Batches for the fake Claude, which record the batches created and the cost of each custom_id.
 
     with FakeClaude() as fake:
-        shelf = Shelf(span=0.2).on(fake)
+        upload_cache = Shelf(span=0.2).on(fake)
         ...
-        assert shelf.paid == {"01J…-1": 0.000054}
+        assert upload_cache.paid == {"01J…-1": 0.000054}
 
 It shares no code with the product. A word in a prompt selects the result of an item: `errored`, `invalid`, `expired`,
 `refuse`; `say` is followed by the answer; `slow-batch` keeps the batch in progress for `slow_span`, or until it is
@@ -192,14 +192,14 @@ class Shelf:
         }
 
 
-def live(shelf: Shelf) -> Callable[[Seen], Sequence[Step]]:
+def live(upload_cache: Shelf) -> Callable[[Seen], Sequence[Step]]:
     """Live answers, whose cost is recorded in the same place."""
 
     def play(seen: Seen) -> Sequence[Step]:
         if not seen.path.startswith("/v1/messages"):
             return refusal("404 Not Found", "not_found_error")
         usage = {"input_tokens": 10, "output_tokens": 5}
-        shelf.live.append((json.dumps(seen.body["messages"]), price(usage)))
+        upload_cache.live.append((json.dumps(seen.body["messages"]), price(usage)))
         return answer(f"live answer to {seen.body['messages'][-1]['content']}", model=seen.body["model"], **usage)
 
     return play

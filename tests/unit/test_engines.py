@@ -25,7 +25,7 @@ def test_each_scheme_of_the_settings_has_an_engine() -> None:
     assert type(engine_of(SERVER)) is PostgresEngine
 
 
-@pytest.mark.parametrize("engine", set(ENGINES.values()), ids=lambda engine: engine.name)
+@pytest.mark.parametrize("engine", list(dict.fromkeys(ENGINES.values())), ids=lambda engine: engine.name)
 def test_each_engine_has_a_first_migration(engine: type[Engine]) -> None:
     assert [step.name for step in migrate.steps(engine.name)][:1] == ["first"]
 

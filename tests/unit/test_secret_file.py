@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.config.secret_file import SettingLocation, find_place, write_setting
+from claude_relay.config.secret_file import SettingLocation, find_location, write_setting
 from claude_relay.errors import ConfigError
 
 NAME = "RELAY_WEBHOOK_SECRET"
@@ -61,7 +61,7 @@ def test_an_unwritable_file_is_unchanged_and_reported(tmp_path: Path) -> None:
 
 
 def place(tmp_path: Path, **environ: str) -> SettingLocation:
-    return find_place(NAME, environ, dotenv=tmp_path / ".env", etc=tmp_path / "etc" / "claude-relay.env")
+    return find_location(NAME, environ, dotenv=tmp_path / ".env", etc=tmp_path / "etc" / "claude-relay.env")
 
 
 def test_the_location_is_the_one_that_the_daemons_read(tmp_path: Path) -> None:

@@ -158,15 +158,15 @@ def test_one_worker_of_a_name_at_a_time(tmp_path: Path) -> None:
     first = InstanceLock(tmp_path, "main")
     with pytest.raises(Conflict, match=rf"named main is already running \(process {os.getpid()}\).*--name"):
         InstanceLock(tmp_path, "main")
-    InstanceLock(tmp_path, "other").let_go()
-    InstanceLock(tmp_path, None).let_go()
+    InstanceLock(tmp_path, "other").release()
+    InstanceLock(tmp_path, None).release()
 
     next_one = InstanceLock(tmp_path, "main", inherited=os.dup(first.handle))
-    first.let_go()
+    first.release()
     with pytest.raises(Conflict):
         InstanceLock(tmp_path, "main")  # the next generation has it
-    next_one.let_go()
-    InstanceLock(tmp_path, "main").let_go()
+    next_one.release()
+    InstanceLock(tmp_path, "main").release()
 
 
 def test_an_alert_touches_the_file_that_the_path_unit_watches(tmp_path):

@@ -46,8 +46,8 @@ def open_client(output: Output) -> Iterator[RelayClient]:
         finally:
             remote.close()
         return
-    from ...wiring import intake_defaults, open_relay
+    from ...wiring import intake_context, open_relay
     from .local import LocalClient
 
     with open_relay(settings) as relay:
-        yield LocalClient(relay, defaults=lambda: intake_defaults(settings, relay), owner=output.owner)
+        yield LocalClient(relay, defaults=lambda: intake_context(settings, relay), owner=output.owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import requests
@@ -48,7 +48,7 @@ class HttpClient:
 
     def submit_many(self, bodies: Sequence[Any]) -> Sequence[dict[str, Any]]:
         """Submit several jobs; a verdict for each."""
-        return self._json("POST", "/api/claude/bulk", body=list(bodies))
+        return self._verdicts("/api/claude/bulk", list(bodies))
 
     def status(self, request_id: str) -> dict[str, Any]:
         """The status body of a job."""
@@ -108,7 +108,7 @@ class HttpClient:
     def redeliver_many(self, request_ids: Sequence[str], url: str | None = None) -> Sequence[dict[str, Any]]:
         """Deliver several results again; a verdict for each."""
         body = {"requestIds": list(request_ids)} | ({"url": url} if url else {})
-        return self._json("POST", "/api/redeliver", body=body)
+        return self._verdicts("/api/redeliver", body)
 
     def pause(self, group: str | None) -> None:
         """Pause a group, or all jobs."""
@@ -122,8 +122,13 @@ class HttpClient:
         """Close the connections."""
         self._session.close()
 
-    def _json(self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None) -> Any:
-        return self._parse(self._request(method, path, body=body, params=params))
+    def _json(
+        self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        return cast("dict[str, Any]", self._parse(self._request(method, path, body=body, params=params)))
+
+    def _verdicts(self, path: str, body: Any) -> Sequence[dict[str, Any]]:
+        return cast("Sequence[dict[str, Any]]", self._parse(self._request("POST", path, body=body)))
 
     def _parse(self, response: requests.Response) -> Any:
         """The JSON of a response; raises `Unreachable` for the page of a proxy or of another site."""

@@ -140,7 +140,7 @@ def models(memo: Any, settings: Settings, system: System) -> Iterator[Finding]:
     configured = {"RELAY_MODEL": (settings.model,), "RELAY_FALLBACK_MODELS": settings.fallback_models}
     for setting, names in configured.items():
         for name in names:
-            retired, last_day = current.is_gone(name, today=today), current.end_of(name)
+            retired, last_day = current.is_retired(name, today=today), current.end_of(name)
             if not retired and (last_day is None or last_day > notice):
                 continue
             replaced = ",".join(_replacement(each, current) if each == name else each for each in names)

@@ -35,7 +35,7 @@ def _filters(command: F) -> F:
 @click.command("list")
 @_filters
 @pass_output
-def list_(output: Output, **filters: Any) -> None:
+def list_(output: Output, /, **filters: Any) -> None:
     """List jobs, newest first."""
     _print(output, JobQuery(**filters))
 
@@ -44,7 +44,7 @@ def list_(output: Output, **filters: Any) -> None:
 @click.argument("text")
 @_filters
 @pass_output
-def search(output: Output, text: str, **filters: Any) -> None:
+def search(output: Output, /, text: str, **filters: Any) -> None:
     """List jobs with TEXT in their prompt, answer or id."""
     _print(output, JobQuery(text=text, **filters))
 

@@ -83,7 +83,7 @@ def _show_job(output: Output, body: dict[str, Any]) -> None:
 
 
 def _delivery(delivery: dict[str, Any]) -> str:
-    text = delivery["status"]
+    text = str(delivery["status"])
     if delivery["attempts"]:
         text += f", {delivery['attempts']} attempts, last answer {delivery['lastStatusCode'] or 'none'}"
     if delivery["nextAttemptAt"]:

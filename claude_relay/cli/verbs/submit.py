@@ -61,6 +61,7 @@ _POLL = 0.1
 def submit(
     output: Output,
     ctx: click.Context,
+    /,
     text: tuple[str, ...],
     jsonl: IO[bytes] | None,
     dry_run: bool,

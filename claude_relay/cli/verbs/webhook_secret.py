@@ -97,10 +97,10 @@ def _current(output: Output, new: str | None) -> tuple[SettingLocation | None, t
     """
     from ...config.loader import DOTENV, ETC
     from ...config.parsers import webhook_secrets
-    from ...config.secret_file import find_place
+    from ...config.secret_file import find_location
 
     try:
-        location = find_place(_NAME, os.environ, dotenv=DOTENV, etc=ETC)
+        location = find_location(_NAME, os.environ, dotenv=DOTENV, etc=ETC)
     except ConfigError as exc:
         current = output.settings.webhook_secret
         secrets_to_set = (new, *current[:1]) if new else current[:1]

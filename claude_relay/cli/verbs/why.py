@@ -83,7 +83,9 @@ def _sentence(event: dict[str, Any]) -> str:
         EventName.ACK_REMINDED: "not acknowledged: it is sent once more",
         EventName.REDELIVERED: "another delivery was requested",
     }
-    return sentences.get(event["event"], event["event"])
+    name = str(event["event"])
+
+    return sentences.get(name, name)
 
 
 def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:

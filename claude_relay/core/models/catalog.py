@@ -62,7 +62,7 @@ class ModelCatalog:
 
         return self.retirements.get(model) or self.retirements.get(undated(model))
 
-    def is_gone(self, model: str, *, today: str) -> bool:
+    def is_retired(self, model: str, *, today: str) -> bool:
         """Whether a call to the model is certain to fail."""
         listed = self.listed(model)
         if listed is not None:
@@ -175,7 +175,7 @@ def resolve(
         return replacement, warnings
 
     last_day, today = catalogue.end_of(model), _day(now)
-    if catalogue.is_gone(model, today=today):
+    if catalogue.is_retired(model, today=today):
         since = f" on {last_day}" if last_day else ""
         return replacement, (f"{field} {safe_quote(model)} was retired{since}; {replacement} is used instead",)
     if last_day is not None:

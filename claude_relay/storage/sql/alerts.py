@@ -56,9 +56,9 @@ class AlertWrites(QueryBase):
         sql = "INSERT INTO alerts (cause, kind, name, body, tries, due_at) VALUES (?, ?, ?, ?, 0, ?)"
         self._run(sql, (cause, kind, name, body, self._now))
 
-    def save_alert_sending(self, cause: str, *, tries: int, due_at: float | None) -> None:
+    def save_alert_sending(self, cause: str, *, attempts: int, due_at: float | None) -> None:
         """Store the number of attempts and the time of the next one (None: no more)."""
-        self._run("UPDATE alerts SET tries = ?, due_at = ? WHERE cause = ?", (tries, due_at, cause))
+        self._run("UPDATE alerts SET tries = ?, due_at = ? WHERE cause = ?", (attempts, due_at, cause))
 
     def mark_alert(self, cause: str, *, gone_at: float | None) -> None:
         """Mark the cause of an alert as resolved since then, or (None) as present."""

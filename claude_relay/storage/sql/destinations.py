@@ -47,7 +47,7 @@ class DestinationReads(QueryBase):
                   ORDER BY d.due_at {order} LIMIT ?"""
         return self._fetch_all(records.to_delivery, sql, (destination, self._now, limit))
 
-    def failing_addresses(self, destination: str, *, limit: int) -> dict[str, int]:
+    def failing_urls(self, destination: str, *, limit: int) -> dict[str, int]:
         """URLs of the next `limit` deliveries that are retried later, with the most failures of one of each."""
         return self._fetch_pairs(_FAILING_URLS, (destination, self._now, limit))
 
@@ -74,7 +74,7 @@ class DestinationReads(QueryBase):
         """All destinations that failed recently."""
         return self._fetch_all(records.to_destination, f"{_DESTINATION} ORDER BY name")
 
-    def gone_addresses(self, *, limit: int) -> dict[str, float]:
+    def gone_urls(self, *, limit: int) -> dict[str, float]:
         """The latest URLs that answered 410, and when."""
         return self._fetch_pairs("SELECT url, at FROM gone ORDER BY at DESC LIMIT ?", (limit,))
 
@@ -92,11 +92,11 @@ class DestinationWrites(QueryBase):
         """Delete the failures of a destination that is healthy again."""
         self._run("DELETE FROM destinations WHERE name = ?", (name,))
 
-    def save_gone_address(self, url: str) -> None:
+    def save_gone_url(self, url: str) -> None:
         """Store a URL that answered 410 now."""
         sql = "INSERT INTO gone (url, at) VALUES (?, ?) ON CONFLICT (url) DO UPDATE SET at = excluded.at"
         self._run(sql, (url, self._now))
 
-    def delete_gone_addresses(self, *, url: str | None = None, before: float = 0.0) -> None:
+    def delete_gone_urls(self, *, url: str | None = None, before: float = 0.0) -> None:
         """Delete a URL that accepts callbacks again, and all that answered 410 before then."""
         self._run("DELETE FROM gone WHERE url = ? OR at < ?", (url, before))

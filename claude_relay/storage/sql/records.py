@@ -160,7 +160,7 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
 
 
 def to_request(row: Row) -> StoredRequest:
-    """A request from a row in the order of `REQUEST`, without headers: see `RequestReads.addressee`."""
+    """A request from a row in the order of `REQUEST`, without headers: see `RequestReads.webhook_target`."""
     values = dict(zip(REQUEST, row, strict=True))
     values["request"] = load(values["request"])
     values["metadata"] = load(values["metadata"])

@@ -40,7 +40,7 @@ class RequestReads(QueryBase):
         """The metadata to echo, without the prompt beside it."""
         return records.load(self._fetch_value("SELECT metadata FROM requests WHERE job_id = ?", (job_id,)))
 
-    def addressee(self, job_id: str) -> WebhookTarget | None:
+    def webhook_target(self, job_id: str) -> WebhookTarget | None:
         """The webhook of a job with its decrypted headers, without the prompt beside it."""
         return self._fetch_first(self._to_webhook, _WEBHOOK, (job_id,))
 

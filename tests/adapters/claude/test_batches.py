@@ -232,11 +232,11 @@ def test_a_prefix_shared_in_a_batch_gets_a_breakpoint(api: AnthropicBatches, fak
     own = {"system": [{"type": "text", "text": clerk, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}
     asked = [a_prompt(systemPrompt=clerk) for _ in range(4)] + [a_prompt(raw=own) for _ in range(4)]
     asked.append(a_prompt(systemPrompt="X" + clerk))
-    parcels = [api.prepare(f"a-{number}", prompt) for number, prompt in enumerate(asked)]
-    assert all(isinstance(parcel, BatchRequest) for parcel in parcels)
+    requests = [api.prepare(f"a-{number}", prompt) for number, prompt in enumerate(asked)]
+    assert all(isinstance(parcel, BatchRequest) for parcel in requests)
     fake.then(*body(SEEN))
 
-    api.create(parcels, sending=lambda: None)  # type: ignore[arg-type]
+    api.create(requests, sending=lambda: None)  # type: ignore[arg-type]
     *systems, other = [entry["params"]["system"] for entry in fake.books[0].body["requests"]]
 
     assert systems[:4] == [[{"type": "text", "text": clerk, "cache_control": {"type": "ephemeral"}}]] * 4
@@ -244,7 +244,7 @@ def test_a_prefix_shared_in_a_batch_gets_a_breakpoint(api: AnthropicBatches, fak
     assert other == "X" + clerk
 
     fake.then(*body(SEEN))
-    api.create(parcels[:3], sending=lambda: None)  # type: ignore[arg-type]
+    api.create(requests[:3], sending=lambda: None)  # type: ignore[arg-type]
     assert [entry["params"]["system"] for entry in fake.books[1].body["requests"]] == [clerk] * 3
 
 

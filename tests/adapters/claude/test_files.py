@@ -21,7 +21,7 @@ BIG = a_pdf(padding=LARGE)
 
 
 class Memory:
-    """A shelf in memory."""
+    """A upload_cache in memory."""
 
     def __init__(self):
         self.rows = {}
@@ -37,13 +37,15 @@ class Memory:
 
 
 @pytest.fixture
-def shelf():
+def upload_cache():
     return Memory()
 
 
 @pytest.fixture
-def caller(fake, shelf):
-    caller = Caller(fake.url, QUICK, shelf=shelf, window=lambda model: 200_000 if "haiku" in model else 1_000_000)
+def caller(fake, upload_cache):
+    caller = Caller(
+        fake.url, QUICK, upload_cache=upload_cache, window=lambda model: 200_000 if "haiku" in model else 1_000_000
+    )
     yield caller
     caller.messages.close()
 
@@ -111,7 +113,7 @@ def test_files_to_be_erased_are_not_uploaded(fake, caller):
     assert (fake.file_books, sources(fake.books[0])[0]["type"]) == ([], "base64")
 
 
-def test_a_file_that_is_missing_upstream_is_uploaded_again(fake, caller, shelf):
+def test_a_file_that_is_missing_upstream_is_uploaded_again(fake, caller, upload_cache):
     """The refused request has its own ledger entry."""
     caller(with_files(a_file(BIG)))
     fake.files.clear()

@@ -274,7 +274,7 @@ def test_a_further_request_that_cannot_be_recorded_is_not_sent(fake, caller):
         raise OSError("disk full")
 
     failure = caller.messages.call(
-        a_prompt(), stop=lambda: None, sending=lambda: None, progress=lambda partial: None, going_on=full
+        a_prompt(), stop=lambda: None, sending=lambda: None, progress=lambda partial: None, on_followup=full
     )
 
     assert (failure.type, failure.remedy, failure.reason) == (ErrorType.INTERNAL, Remedy.RETRY, "not_recorded_on")
