@@ -1,6 +1,8 @@
 """
-Failpoints: named places where a test kills the process, to see the effects of a crash from outside. At those that begin
-with `loop.` the thread hangs instead, and the rest of the process goes on.
+Failpoints: named places where a test kills the process.
+
+The effects of a crash are then seen from outside. At those that begin with `loop.` the thread hangs instead, and the
+rest of the process goes on.
 
 Inert unless armed by CLAUDE_RELAY_FAILPOINT=name[:n] (the n-th time; 1 by default) together with
 CLAUDE_RELAY_TESTING=1. A daemon with the first but not the second refuses to start.

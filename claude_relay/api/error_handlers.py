@@ -32,7 +32,7 @@ def install(app: falcon.App[Any, Any]) -> None:
     app.add_error_handler(RelayError, _on_relay_error)
 
 
-def _on_relay_error(req: falcon.Request, resp: falcon.Response, exc: RelayError, params: dict[str, Any]) -> None:
+def _on_relay_error(req: falcon.Request, resp: falcon.Response, exc: RelayError, _params: dict[str, Any]) -> None:
     if isinstance(exc, StoreRefused):
         log.critical("store refused", extra={"error": str(exc)})
     _send(req, resp, wire.error_body(exc, problems=getattr(exc, "problems", ()), now=time.time()))
@@ -42,7 +42,7 @@ def _on_relay_error(req: falcon.Request, resp: falcon.Response, exc: RelayError,
         resp.set_header("WWW-Authenticate", 'ApiKey realm="claude-relay"')
 
 
-def _on_http_error(req: falcon.Request, resp: falcon.Response, exc: falcon.HTTPError, params: dict[str, Any]) -> None:
+def _on_http_error(req: falcon.Request, resp: falcon.Response, exc: falcon.HTTPError, _params: dict[str, Any]) -> None:
     default = (InvalidRequest, exc.description or exc.title or "The request failed.")
     error_type, message = _BY_STATUS.get(exc.status_code, default)
     if exc.status_code == 405:
@@ -57,7 +57,7 @@ def _on_http_error(req: falcon.Request, resp: falcon.Response, exc: falcon.HTTPE
     _send(req, resp, body)
 
 
-def _on_exception(req: falcon.Request, resp: falcon.Response, exc: Exception, params: dict[str, Any]) -> None:
+def _on_exception(req: falcon.Request, resp: falcon.Response, exc: Exception, _params: dict[str, Any]) -> None:
     """Answer a bug of the relay with an id that the log has, too, and no details."""
     error_id = secrets.token_hex(6)
     # The token in the path of an ackUrl is a credential, which never goes into the log.

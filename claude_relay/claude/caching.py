@@ -186,7 +186,11 @@ def _blocks(body: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _pieces(role: str, block: Mapping[str, Any]) -> Iterator[str]:
-    """A block as JSON; a file's data is taken as is, as encoding dozens of megabytes would stop all other calls."""
+    """
+    A block as JSON.
+
+    A file's data is taken as is, as encoding dozens of megabytes would stop all other calls.
+    """
     source = block.get("source")
     data = source.get("data") if isinstance(source, Mapping) else None
     if isinstance(source, Mapping) and isinstance(data, str):

@@ -40,8 +40,8 @@ class AnthropicMessages:
     """
     Calls Claude through Anthropic's Messages API. Shared by all threads.
 
-    `on_limits(family, limits)` is called with the rate limits of a model family from each response's headers. `upload_cache`
-    caches which files are uploaded; `window` returns the context window of a model, if known.
+    `on_limits(family, limits)` is called with the rate limits of a model family from each response's headers.
+    `upload_cache` caches which files are uploaded; `window` returns the context window of a model, if known.
     """
 
     def __init__(

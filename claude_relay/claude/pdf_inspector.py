@@ -1,5 +1,7 @@
 """
-PDF inspection in a separate process: a PDF can be crafted to use up memory and time, unlike the other formats.
+PDF inspection in a separate process.
+
+A PDF can be crafted to use up memory and time, unlike the other formats.
 
 As a program it reads PDFs from stdin, each preceded by its length in eight bytes, and writes a line of JSON for each.
 `PdfInspector` keeps one such process, and kills it when a PDF takes too much time or memory: nothing is known about

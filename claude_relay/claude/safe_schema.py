@@ -128,14 +128,14 @@ def _matches(pattern: str, text: str) -> bool:
 
 
 # The next three are jsonschema's own checks, except for how a pattern is matched.
-def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[Any]:
+def _pattern(validator: Any, pattern: str, instance: Any, _schema: Any) -> Iterator[Any]:
     from jsonschema import ValidationError
 
     if validator.is_type(instance, "string") and not _matches(pattern, instance):
         yield ValidationError("does not match its pattern")
 
 
-def _pattern_properties(validator: Any, patterns: Mapping[str, Any], instance: Any, schema: Any) -> Iterator[Any]:
+def _pattern_properties(validator: Any, patterns: Mapping[str, Any], instance: Any, _schema: Any) -> Iterator[Any]:
     if not validator.is_type(instance, "object"):
         return
     for pattern, subschema in patterns.items():

@@ -67,7 +67,7 @@ def _ids(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
     return [(request_id, STATUS[State(state)]) for request_id, state in rows]
 
 
-def _groups(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
+def _groups(ctx: click.Context, _text: str) -> Sequence[tuple[str, str]]:
     settings = _settings(ctx)
     if settings.url:
         names = {job["group"] for job in _get(settings, "/api/jobs?limit=500")["jobs"]}
@@ -76,7 +76,7 @@ def _groups(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
     return [(name, "") for name in _engine(settings).complete_groups()]
 
 
-def _keys(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
+def _keys(ctx: click.Context, _text: str) -> Sequence[tuple[str, str]]:
     return [(name, "") for name in _engine(_settings(ctx)).complete_key_names()]
 
 
@@ -86,7 +86,7 @@ def _engine(settings: Any) -> Any:
     return engine_of(settings)
 
 
-def _models(ctx: click.Context, text: str) -> Sequence[tuple[str, str]]:
+def _models(ctx: click.Context, _text: str) -> Sequence[tuple[str, str]]:
     from ..core.models.catalog import BUILT_IN
 
     settings = _settings(ctx)

@@ -96,7 +96,7 @@ def _page(name: str, ctx: click.Context) -> str:
         lines.append(".SH EXAMPLES")
         for number, (purpose, command) in enumerate(EXAMPLES.items()):
             lines += [*([".PP"] if number else []), _text(purpose), ".PP", ".nf", ".RS", _text(command), ".RE", ".fi"]
-    lines += [".SH SEE ALSO", _see_also(name, ctx)]
+    lines += [".SH SEE ALSO", _see_also(ctx)]
 
     return "\n".join(lines) + "\n"
 
@@ -119,7 +119,7 @@ def _verbs(name: str, ctx: click.Context) -> list[tuple[str, str]]:
     return rows
 
 
-def _see_also(name: str, ctx: click.Context) -> str:
+def _see_also(ctx: click.Context) -> str:
     if ctx.parent is None:
         return ", ".join(_reference(each) for each in ("systemctl", "journalctl"))
     parent = ctx.parent.command_path.replace(" ", "-")

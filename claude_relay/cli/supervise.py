@@ -38,7 +38,11 @@ class _SupervisedProcess:
         self._launch()
 
     def check(self) -> int | None:
-        """Restart the process if it has ended and its delay is over; return 78 if a restart is of no use."""
+        """
+        Restart the process if it has ended and its delay is over.
+
+        Return 78 if a restart is of no use.
+        """
         code = self.process.poll()
         if code is None:
             return None
@@ -85,7 +89,7 @@ def supervise(start: Callable[[str], subprocess.Popen[bytes]] = _start) -> int:
     """
     stopping, processes = threading.Event(), list[_SupervisedProcess]()
 
-    def pass_on(number: int, frame: FrameType | None = None) -> None:
+    def pass_on(number: int, _frame: FrameType | None = None) -> None:
         stopping.set()
         for process in processes:
             process.signal(signal.SIGTERM if number == signal.SIGHUP else number)

@@ -1,4 +1,4 @@
-"""`python -m claude_relay.config` rewrites `.env.example` and the table of docs/reference/settings.md from the options."""
+"""`python -m claude_relay.config` writes `.env.example` and docs/reference/settings.md from the options."""
 
 from pathlib import Path
 

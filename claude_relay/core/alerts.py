@@ -128,7 +128,9 @@ def repeat_at(attempts: int) -> float | None:
 
 def _grouped(alerts: Sequence[Alert], problem: str, raised: Collection[str]) -> list[Alert]:
     """
-    Single alerts while they are few, otherwise one for all, so that a local outage is not reported a thousand times.
+    Single alerts while they are few, otherwise one for all.
+
+    A local outage is then not reported a thousand times.
 
     Alerts that are already raised individually stay as they are.
     """

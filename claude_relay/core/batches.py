@@ -1,4 +1,8 @@
-"""Batches as values, and their rules: the lane of a job, and when a batch is sent, polled and given up."""
+"""
+Batches as values, and their rules.
+
+The lane of a job, and when a batch is sent, polled and given up.
+"""
 
 from __future__ import annotations
 
@@ -79,12 +83,20 @@ def grace(policy: Policy) -> float:
 
 
 def is_ready(count: int, size: int, *, waiting_since: float, now: float, linger: float) -> bool:
-    """Whether a batch of `count` jobs should be sent now: it has its size, or its first job has waited long enough."""
+    """
+    Whether a batch of `count` jobs should be sent now.
+
+    It has its size, or its first job has waited long enough.
+    """
     return count >= size or now - waiting_since >= linger
 
 
 def next_poll_at(batch: Batch, *, now: float, policy: Policy) -> float:
-    """The next time to poll a batch: soon at first, then less and less often; always when it is to be given up."""
+    """
+    The next time to poll a batch.
+
+    Soon at first, then less and less often; always when it is to be given up.
+    """
     first, longest = policy.batch_poll
     at = now + min(longest, first * 1.5 ** min(batch.looks, 30))
     if batch.cancelled_at is not None:

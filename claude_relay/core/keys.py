@@ -79,7 +79,11 @@ def new_key(
 
 
 def key_id(text: str) -> str | None:
-    """The id part of a key's text, by which it is looked up; None if it is not one of our keys."""
+    """
+    The id part of a key's text, by which it is looked up.
+
+    None if it is not one of our keys.
+    """
     match = _KEY.fullmatch(text)
 
     return match[1] if match else None

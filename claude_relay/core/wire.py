@@ -69,7 +69,11 @@ def encode(body: Any) -> bytes:
 def accepted(
     job: Job, *, now: float, warnings: Sequence[str], base: str | None, duplicate: bool = False
 ) -> dict[str, Any]:
-    """The body of a 202. `base` is the URL at which the caller reaches this relay; without it the URL is a path."""
+    """
+    The body of a 202.
+
+    `base` is the URL at which the caller reaches this relay; without it the URL is a path.
+    """
     path = f"/api/status/{job.request_id}"
     body: dict[str, Any] = {
         "message": "Request accepted and processing",
@@ -140,7 +144,9 @@ def webhook_body(
     body: Mapping[str, Any], *, callback: str, limit: int, result_url: str | None
 ) -> dict[str, Any] | None:
     """
-    The body that the webhook gets, where it is not the complete one: the minimal keys, or cut to `limit` bytes.
+    The body that the webhook gets, where it is not the complete one.
+
+    The minimal keys, or cut to `limit` bytes.
 
     None where the complete body is sent.
     """
@@ -325,7 +331,7 @@ def _cut(body: Mapping[str, Any], *, limit: int, result_url: str | None) -> dict
 
 
 def _cut_text(text: str, size: int) -> str:
-    """The beginning of `text` that takes up to `size` bytes in JSON, without half a character or escape at its end."""
+    """The beginning of `text` that takes at most `size` bytes in JSON, cut between characters and escapes."""
     raw = encode(text)[1:-1]
     if len(raw) <= size:
         return text

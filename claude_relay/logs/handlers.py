@@ -31,7 +31,7 @@ class SafeHandler(logging.Handler):
 
     _reported_at = float("-inf")
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is of logging.Handler
         now = time.monotonic()
         if now - self._reported_at < 60:
             return

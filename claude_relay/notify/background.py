@@ -1,4 +1,8 @@
-"""Notification in a thread, so that no 202 waits for it: ids go to the ready queue, then workers are woken."""
+"""
+Notification in a thread, so that no 202 waits for it.
+
+Ids go to the ready queue, then workers are woken.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """
-Wakeup of every worker on this machine by a datagram, so that a job starts within a millisecond of its 202.
+Wakeup of every worker on this machine by a datagram.
+
+A job then starts within a millisecond of its 202.
 
 Each worker listens on its own unix socket in one directory. A wakeup may be lost: workers also poll.
 """

@@ -79,7 +79,11 @@ class BatchStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRequest:
-    """A request as an item of a batch: its bytes, its betas, and a hash of each long prefix, by its position."""
+    """
+    A request as an item of a batch.
+
+    Its bytes, its betas, and a hash of each long prefix, by its position.
+    """
 
     custom_id: str
     body: bytes = field(repr=False)

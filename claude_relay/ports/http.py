@@ -19,7 +19,7 @@ class Fetcher(Protocol):
     """
     Downloads one file within its own time limit. Never raises; `stop` ends it early.
 
-    Calls `reserve` with the expected number of bytes before it reads the body, and reads nothing where that returns False.
+    Calls `reserve` with the expected number of bytes before it reads the body, and reads nothing if that returns False.
     The time spent in `reserve` does not count.
     """
 

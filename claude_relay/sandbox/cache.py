@@ -28,7 +28,11 @@ _MOST_ENTRIES = 10_000
 
 @dataclass(frozen=True)
 class Prefix:
-    """A request up to the end of a block: its hash, its tokens, and the lifetime of its breakpoint, if any."""
+    """
+    A request up to the end of a block.
+
+    Its hash, its tokens, and the lifetime of its breakpoint, if any.
+    """
 
     digest: str
     tokens: int

@@ -23,8 +23,9 @@ MAX_UNSENT = 4
 
 def next_jobs(tx: ReadTransaction, policy: Policy, prices: PriceList) -> list[Job]:
     """
-    The jobs of the next batch, if one should be sent now: jobs without a time to be ready by, else jobs whose times
-    are close.
+    The jobs of the next batch, if one should be sent now.
+
+    Jobs without a time to be ready by, else jobs whose times are close.
 
     Paused groups, spent budgets, a pause, a park, an outage and a throttle hold them back as they do live calls.
     """
@@ -118,7 +119,11 @@ def is_awaited(tx: ReadTransaction, item: BatchItem) -> bool:
 
 
 def _fitting(tx: ReadTransaction, jobs: Sequence[Job], budgets: Budgets) -> list[Job]:
-    """The first jobs, up to the size of a batch and their keys' budgets; a job larger than that is sent alone."""
+    """
+    The first jobs, up to the size of a batch and their keys' budgets.
+
+    A job larger than that is sent alone.
+    """
     selected: list[Job] = []
     size = 0
     for job in jobs:

@@ -39,7 +39,11 @@ class Batches:
         self._store = context.store
 
     def plan(self, worker: str) -> Batch | None:
-        """Plan a batch, if one should be sent: its jobs, items and ledger entries are on disk before it is sent."""
+        """
+        Plan a batch, if one should be sent.
+
+        Its jobs, items and ledger entries are on disk before it is sent.
+        """
         if not self._jobs_are_ready():
             return None
         batch = self._plan(worker)
@@ -97,7 +101,9 @@ class Batches:
 
     def sending(self, batch: Batch, names: Collection[str]) -> Batch:
         """
-        Record that those items are about to be sent, and may have to be paid for from now on; the others are dropped.
+        Record that those items are about to be sent, and may have to be paid for from now on.
+
+        The others are dropped.
 
         Raises `Conflict` if another worker has the batch by now, or if one of those jobs has left it since it was
         packed (it was cancelled, or is called live): nothing may be sent then.
@@ -197,7 +203,11 @@ class Batches:
         self._announce(self._lose_results(batch, failure))
 
     def promote(self) -> Sequence[Job]:
-        """Call jobs live for which a batch is too slow; those in a batch may be paid for twice, and say so."""
+        """
+        Call jobs live for which a batch is too slow.
+
+        Those in a batch may be paid for twice, and say so.
+        """
         return self._announce(self._promote_late()) if self._any_late() else []
 
     @query

@@ -40,7 +40,7 @@ class Execution:
         Claim up to `limit` due jobs for a worker, each with an open entry in the ledger.
 
         With `ids`, only those of them that are still claimable; without, a sweep in the order of claiming. Paused and
-        full groups, throttled families and a parked queue are skipped; `capacity` is the worker's own capacity by family.
+        full groups, throttled families and a parked queue are skipped; `capacity` is the worker's own, by family.
         """
         claimed = self._claim(worker, limit, ids, capacity or FamilyCapacity())
         if claimed:
@@ -78,7 +78,9 @@ class Execution:
 
     def sending(self, claimed: ClaimedJob) -> None:
         """
-        Record that the first byte is about to be sent: from now on the call may have to be paid for.
+        Record that the first byte is about to be sent.
+
+        From now on the call may have to be paid for.
 
         Raises `LeaseLost` if another worker has the job by now: nothing may be sent then.
         """
@@ -264,9 +266,8 @@ class Execution:
         claimed: list[ClaimedJob] = []
         while len(claimed) < limit:
             candidates = _candidates(tx, limit - len(claimed), ids, limits, budgets.blocked_owners)
-            for job in candidates:
-                if budgets.admits(job) and limits.admits(job):
-                    claimed.append(self._claim_job(tx, job, worker, budgets))
+            admitted = (job for job in candidates if budgets.admits(job) and limits.admits(job))
+            claimed.extend(self._claim_job(tx, job, worker, budgets) for job in admitted)
             if not candidates or ids is not None:
                 break
         limits.save()

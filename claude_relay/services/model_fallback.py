@@ -1,4 +1,8 @@
-"""The model that a job asks: the one that was named, a fallback, or the default where that one was retired."""
+"""
+The model that a job asks.
+
+The one that was named, a fallback, or the default where that one was retired.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The end of a run: its outcome and, where a webhook is named, the delivery, in the transaction that ends it."""
+"""
+The end of a run.
+
+Its outcome and, where a webhook is named, the delivery, in the transaction that ends it.
+"""
 
 from __future__ import annotations
 

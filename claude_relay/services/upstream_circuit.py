@@ -1,5 +1,7 @@
 """
-Circuit breaker for the connection to Anthropic: while it is open, one job at a time probes, and the others wait.
+Circuit breaker for the connection to Anthropic.
+
+While it is open, one job at a time probes, and the others wait.
 
 An attempt that could not connect costs nothing but counts (`CONTRACT.md` §5): without the breaker, an outage of half a
 minute would fail every waiting job.

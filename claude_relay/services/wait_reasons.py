@@ -1,4 +1,8 @@
-"""Why jobs wait, and their places in the queue: rows that several jobs share are read once for all of them."""
+"""
+Why jobs wait, and their places in the queue.
+
+Rows that several jobs share are read once for all of them.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +70,11 @@ def batch_of(tx: ReadTransaction, job: Job) -> Batch | None:
 
 
 def _positions(tx: ReadTransaction, jobs: Sequence[Job]) -> dict[str, int]:
-    """Each is counted on from the previous one, so that the queue is walked once and not once for each job."""
+    """
+    Each is counted on from the previous one.
+
+    The queue is then walked once, and not once for each job.
+    """
     positions: dict[str, int] = {}
     ahead, previous = 0, None
     queued = [job for job in jobs if job.state is State.QUEUED and job.lane == "live"]

@@ -22,11 +22,17 @@ class Step:
 
 @functools.cache
 def steps(engine: str) -> Sequence[Step]:
-    """The migrations of an engine, in order. Read once: a later caller may run as a user who cannot read our files."""
-    migrations = []
-    for file in resources.files(__package__).joinpath(engine, "migrations").iterdir():
-        if match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name):
-            migrations.append(Step(int(match[1]), match[2], file.read_text(encoding="utf-8")))
+    """
+    The migrations of an engine, in order.
+
+    Read once: a later caller may run as a user who cannot read our files.
+    """
+    files = resources.files(__package__).joinpath(engine, "migrations").iterdir()
+    migrations = [
+        Step(int(match[1]), match[2], file.read_text(encoding="utf-8"))
+        for file in files
+        if (match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name))
+    ]
 
     return tuple(sorted(migrations, key=lambda step: step.number))
 

@@ -39,7 +39,11 @@ def probe_problem(settings: Settings, destination: str) -> str | None:
 
 
 def webhook_url_problem(url: str) -> str | None:
-    """The reason why `url` is no webhook URL, or None. Private hosts pass: they may be allowed where the relay runs."""
+    """
+    The reason why `url` is no webhook URL, or None.
+
+    Private hosts pass: they may be allowed where the relay runs.
+    """
     from ..webhooks.url import url_problem
 
     return url_problem(url)

@@ -420,7 +420,7 @@ def test_an_asked_for_deadline_ends_a_job_in_its_batch(world: World) -> None:
     world.upload_cache.span = 1.0
     world.submit("a", deadline_at=time.time() + 0.4)
     world.until(lambda: world.job("a").sent)
-    world.until(lambda: world.relay.maintenance.expire())
+    world.until(world.relay.maintenance.expire)
 
     assert world.result("a")["errorType"] == "deadline"
 

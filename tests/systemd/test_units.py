@@ -23,7 +23,7 @@ def test_systemd_has_nothing_to_say_about_them(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "unit, most",
     [(API, 0.3), (WORKER, 1.2), ("claude-relay-worker@1.service", 1.2), (ALERTS, 1.2)],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_they_may_do_little(machine: Machine, unit: str, most: float) -> None:
     """By systemd's own score: 10 is a unit without any hardening."""

@@ -143,7 +143,7 @@ def test_a_call_is_stuck_past_its_deadline_and_in_silence() -> None:
     in_hand = InFlightCalls()
 
     class Some:
-        class job:
+        class job:  # noqa: N801 - it stands in for an attribute
             id = "j"
 
     running = in_hand.add(Some)

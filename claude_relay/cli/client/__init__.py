@@ -1,4 +1,8 @@
-"""The operations of the verbs on a relay: on the store of this machine, or over HTTP, with the same results."""
+"""
+The operations of the verbs on a relay.
+
+They act on the store of this machine or over HTTP, with the same results.
+"""
 
 from __future__ import annotations
 

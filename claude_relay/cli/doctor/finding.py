@@ -1,4 +1,8 @@
-"""Results of the doctor's checks: `ok`, `warn` or `fail`, and for a fault the command or the edit that fixes it."""
+"""
+Results of the doctor's checks.
+
+`ok`, `warn` or `fail`, and for a fault the command or the edit that fixes it.
+"""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def check(settings: Settings, system: System) -> Iterator[Finding]:
     if isinstance(info, Finding):
         yield info
         return
-    yield from server_faults(info, settings, system)
+    yield from server_faults(info, settings)
 
 
 def units(settings: Settings, system: System) -> Iterator[Finding]:
@@ -156,7 +156,7 @@ def _refused(error: str, settings: Settings) -> Finding:
     return failure("store", error, f"psql '{shown}' -c 'SELECT 1' shows what this machine sees of it")
 
 
-def server_faults(info: ServerInfo, settings: Settings, system: System) -> Iterator[Finding]:
+def server_faults(info: ServerInfo, settings: Settings) -> Iterator[Finding]:
     """The faults of a server that answers; without a failure also a summary."""
     faults = [*_durability(info), *_database(info, settings), *_clock(info), *_connections(info), *_encryption(info)]
     yield from faults

@@ -26,7 +26,9 @@ RESTART_FOR_SECRETS = "systemctl restart claude-relay-api claude-relay-worker"
 def run_command(command: Sequence[str]) -> str | None:
     """The stdout of a command; None if it does not exist, fails or takes too long."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
 

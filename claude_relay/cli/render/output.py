@@ -122,7 +122,7 @@ def _cell(value: Any) -> str:
 def json_option(command: F) -> F:
     """Add `--json` to a verb that prints data."""
 
-    def store(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    def store(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
         ctx.obj.json = ctx.obj.json or value
 
     option = click.option(

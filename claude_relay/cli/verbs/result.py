@@ -24,7 +24,11 @@ from ..render.result import code_block, print_answer
 @json_option
 @pass_output
 def result(output: Output, request_id: str, file: Path | None, extract: bool) -> int:
-    """Print the answer; with --json the body of the callback. Exit 5 if the job failed, 75 if it has not ended yet."""
+    """
+    Print the answer; with --json the body of the callback.
+
+    Exit 5 if the job failed, 75 if it has not ended yet.
+    """
     with open_client(output) as client:
         raw = client.result(request_id)
         if raw is None:

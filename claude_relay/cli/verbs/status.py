@@ -27,7 +27,11 @@ _REFRESH = 2.0  # seconds
 @json_option
 @pass_output
 def status(output: Output, ids: tuple[str, ...], watch: bool, quiet: bool) -> int:
-    """Show the status of jobs; without an ID an overview of the relay. Exit 5 if one of the jobs has failed."""
+    """
+    Show the status of jobs; without an ID an overview of the relay.
+
+    Exit 5 if one of the jobs has failed.
+    """
     with open_client(output) as client:
         while True:
             code = _show(output, client, ids, quiet=quiet)

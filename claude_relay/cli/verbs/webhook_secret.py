@@ -38,8 +38,9 @@ def webhook() -> None:
 @pass_output
 def rotate(output: Output, grace: str, force: bool) -> int:
     """
-    Create a new signing secret and print it. The old one signs too, so that receivers can switch one by one. After the
-    last one: claude-relay keys webhook finish.
+    Create a new signing secret and print it.
+
+    The old one signs too, so that receivers can switch one by one. After the last: claude-relay keys webhook finish.
     """
     seconds = _seconds(grace)
     new = encode_secret(secrets.token_bytes(32))

@@ -50,7 +50,9 @@ def job_filter(
     *, now: float, status: Sequence[str] = (), since: str | None = None, limit: str | int | None = None, **others: Any
 ) -> JobFilter:
     """
-    The filter of a job listing. `status`: the four public words; `since`: a time or an age; `others` as in `JobFilter`.
+    The filter of a job listing.
+
+    `status`: the four public words; `since`: a time or an age; `others` as in `JobFilter`.
 
     Raises `InvalidRequest` with every problem at once.
     """

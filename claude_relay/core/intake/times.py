@@ -74,7 +74,7 @@ def rfc_3339(text: str) -> float:
     return seconds + float(f"0.{fraction or 0}")
 
 
-def _timestamp(text: str, *, now: float) -> float:
+def _timestamp(text: str, *, now: float) -> float:  # noqa: ARG001 - called like `_duration`
     if not _DATE.match(text) and _is_duration(text):
         raise ValueError("must be a timestamp; use delay for a duration")
 

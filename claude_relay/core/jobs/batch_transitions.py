@@ -87,7 +87,9 @@ def fail(job: Job, failure: Failure, *, call: Call, policy: Policy, now: float, 
 
 def promote(job: Job, *, call: Call | None, now: float, paid: bool = False) -> Change:
     """
-    Call a job live, as its batch would be or was too slow; its place in the queue is that of a live job.
+    Call a job live, as its batch would be or was too slow.
+
+    Its place in the queue is that of a live job.
 
     `paid`: its item may be answered and billed all the same.
     """

@@ -72,7 +72,9 @@ class Change:
 @dataclass(frozen=True, kw_only=True)
 class SentMark:
     """
-    The mark that a call's first byte is about to be sent: from here on it may have to be paid for.
+    The mark that a call's first byte is about to be sent.
+
+    From here on it may have to be paid for.
 
     Saved only while `token` is the job's lease. It moves no version and has no event, as it is written for every call.
     """
@@ -88,7 +90,11 @@ def with_warning(change: Change, text: str) -> Change:
 
 
 def with_partial(change: Change, partial: PartialResponse) -> Change:
-    """The end of a run whose last attempt brought no text: the text and tokens of an earlier attempt count for it."""
+    """
+    The end of a run whose last attempt brought no text.
+
+    The text and tokens of an earlier attempt count for it.
+    """
     job = replace(change.job, response_length=len(partial.text), usage=change.job.usage or partial.usage)
 
     return replace(change, job=job)

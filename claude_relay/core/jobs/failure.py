@@ -43,7 +43,9 @@ class Remedy(str, Enum):
 @dataclass(frozen=True, kw_only=True)
 class RequestOutcome:
     """
-    The end of a request that is followed at once by another of the same call: a ledger entry of its own.
+    The end of a request that is followed at once by another of the same call.
+
+    A ledger entry of its own.
 
     `paused`: Claude's server tools took long, and the call goes on. `invalid_request`: the schema is not accepted.
     """
@@ -140,7 +142,11 @@ class Failure:
 
 @dataclass(frozen=True, kw_only=True)
 class PartialResponse:
-    """The answer so far of a stream: stored about once a second, so that it can be read after a crash."""
+    """
+    The answer so far of a stream.
+
+    Stored about once a second, so that it can be read after a crash.
+    """
 
     text: str = field(default="", repr=False)
     usage: dict[str, int] | None = None

@@ -166,12 +166,9 @@ def _price(name: str, row: Any, faults: list[str]) -> Price | None:
 def _tokens(
     at: str, row: Mapping[str, Any], faults: list[str], *, also: tuple[str, ...]
 ) -> Iterator[tuple[str, Decimal]]:
-    for name in row:
-        if name not in KINDS and name not in also:
-            faults.append(f"{at}.{name} is not known: a model has {', '.join(KINDS)}")
-    for kind in _REQUIRED:
-        if kind not in row:
-            faults.append(f"{at}.{kind} is missing")
+    unknown = (name for name in row if name not in KINDS and name not in also)
+    faults.extend(f"{at}.{name} is not known: a model has {', '.join(KINDS)}" for name in unknown)
+    faults.extend(f"{at}.{kind} is missing" for kind in _REQUIRED if kind not in row)
     for kind in KINDS:
         if kind in row and (amount := _amount(f"{at}.{kind}", row[kind], faults)) is not None:
             yield kind, amount

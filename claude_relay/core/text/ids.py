@@ -49,7 +49,9 @@ def from_ulid(data: bytes) -> str:
 
 def uuid7(now: float, entropy: bytes) -> str:
     """
-    A UUID that sorts by its time (RFC 9562, version 7), as a string: `now` in seconds since 1970, ten random bytes.
+    A UUID that sorts by its time (RFC 9562, version 7), as a string.
+
+    `now` in seconds since 1970, ten random bytes.
 
     It makes the index of requestIds grow at its end. Random UUIDs would each touch a page of their own, and every page
     that a commit touches is written completely (*measured*: half of the bytes written by a full group).

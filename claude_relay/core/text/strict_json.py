@@ -53,7 +53,7 @@ def loads(data: bytes) -> object:
         else:
             return value if openings <= MAX_DEPTH and not _HALF.search(data) else _checked(value)
 
-    _refuse(problem)  # outside the handlers, so that the exception does not keep the text alive
+    return _refuse(problem)  # outside the handlers, so that the exception does not keep the text alive
 
 
 def _checked(value: object) -> object:
@@ -71,7 +71,9 @@ def _openings(data: bytes) -> int:
 
 def _check_count(data: bytes) -> None:
     """
-    Refuse a body whose values would need too much memory; commas inside strings, as in a long prompt, do not count.
+    Refuse a body whose values would need too much memory.
+
+    Commas inside strings, as in a long prompt, do not count.
 
     Strings are removed in linear time and memory: escaped quotes first, since a pattern that matches them would keep a
     backtracking mark for each.
@@ -88,7 +90,11 @@ def _check_count(data: bytes) -> None:
 
 
 def _describe(exc: json.JSONDecodeError) -> str:
-    """The parser's error in words for the person who must fix it. The text is not quoted: it may be a prompt."""
+    """
+    The parser's error in words for the person who must fix it.
+
+    The text is not quoted: it may be a prompt.
+    """
     text, at, message = exc.doc, exc.pos, exc.msg
     if not text.strip(" \t\r\n"):
         return 'is empty: send a JSON object such as {"prompt": "…"}'

@@ -1,4 +1,8 @@
-"""Requests and results of jobs, column by column: a prompt may be megabytes, and is read only where it is needed."""
+"""
+Requests and results of jobs, column by column.
+
+A prompt may be megabytes, and is read only where it is needed.
+"""
 
 from __future__ import annotations
 
