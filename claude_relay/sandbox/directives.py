@@ -2,8 +2,8 @@
 Directives in a prompt: `[sandbox: slow 5s]`, `[sandbox: overloaded 2]` and so on, parsed into one `Directives`.
 
 `DIRECTIVES` lists all of them: the form of each is its documentation and its parser at once, and
-`docs/reference/sandbox.md` has the same table. Only the last user turn is parsed, so that a conversation does not repeat
-old directives.
+`docs/reference/sandbox.md` has the same table. Only the last user turn is parsed, so that a conversation does not
+repeat old directives.
 """
 
 from __future__ import annotations
