@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions
 from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destination_of
 from ..core.deliveries.destination import Destination
 from ..core.jobs.job import Retain
+from ..core.jobs.submission import WebhookTarget
 from ..core.wire import timestamp
 from ..errors import LeaseLost
 from ..ports import ReadTransaction, Transaction
@@ -120,16 +122,12 @@ class Deliveries:
         lease = self._context.lease(worker, tx.now, self._context.policy.webhook_lease)
         change = transitions.claim(due, lease=lease, now=tx.now)
         tx.save_delivery(change)
-        target = tx.webhook_target(due.job_id)
-        # Headers often are API keys: only the destinations that were named with them get them.
-        trusted = target is not None and due.destination in map(destination_of, target.urls)
+        target = tx.webhook_target(due.job_id) or WebhookTarget(request_id="", urls=(), headers={})
+        if due.destination not in map(destination_of, target.urls):
+            # Headers often are API keys: only the destinations that were named with them get them.
+            target = replace(target, headers={})
 
-        return ClaimedDelivery(
-            delivery=change.delivery,
-            request_id=target.request_id if target else "",
-            body=tx.delivery_body(change.delivery),
-            headers=target.headers if target and trusted else {},
-        )
+        return ClaimedDelivery(delivery=change.delivery, target=target, body=tx.delivery_body(change.delivery))
 
     @transaction
     def _renew(self, tx: Transaction, tokens: Sequence[str]) -> None:

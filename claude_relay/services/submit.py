@@ -87,18 +87,7 @@ class Submitter:
         now = tx.now
         request_id = submission.request_id or uuid7(now, self._context.rng.randbytes(10))
         job = self._new_job(submission, owner=owner, request_id=request_id, now=now)
-        request = StoredRequest(
-            job_id=job.id,
-            request=submission.request,
-            webhook_url=submission.webhook_url,
-            failure_webhook_url=submission.failure_webhook_url,
-            webhook_headers=submission.webhook_headers,
-            metadata=submission.metadata,
-            max_cost_usd=submission.max_cost_usd,
-            need_by=submission.need_by,
-            warnings=submission.warnings,
-        )
-        tx.add(transitions.submit(job, now=now), request)
+        tx.add(transitions.submit(job, now=now), StoredRequest.of(job.id, submission))
         if conversation and conversation.earlier:
             tx.add_continuation(job.id, conversation.earlier)
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..core.deliveries.delivery import Delivery
 from ..core.jobs.change import Call
 from ..core.jobs.job import Job, State
-from ..core.jobs.submission import StoredRequest
+from ..core.jobs.submission import StoredRequest, WebhookTarget
 from ..ports import BatchItem
 
 
@@ -71,9 +71,18 @@ class ClaimedDelivery:
     """A delivery that is leased to a sender."""
 
     delivery: Delivery
-    request_id: str
+    target: WebhookTarget
     body: bytes = field(repr=False)
-    headers: dict[str, str] | None = field(repr=False)  # None: they can no longer be decrypted
+
+    @property
+    def request_id(self) -> str:
+        """The requestId of its job."""
+        return self.target.request_id
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """The headers that the caller named for this destination; None if they can no longer be decrypted."""
+        return self.target.headers
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,43 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from .job import OnInterrupt, Retain
 
 
 @dataclass(frozen=True, kw_only=True)
-class Submission:
+class RequestFields:
     """
-    One accepted body. Made by `intake.parse`, which has all the rules about its fields.
+    The part of a submission that only the call and the callback use.
 
-    `request` is the stored content of the call: `prompt` or `messages`, `options` (camelCase as in the contract, with
-    `model` resolved), `files`, `continueFrom`. Times are seconds since 1970.
+    `request` is the content of the call: `prompt` or `messages`, `options` (camelCase as in the contract, with `model`
+    resolved), `files`, `continueFrom`. Times are seconds since 1970.
     """
 
-    request_id: str | None  # None: the relay generates one
-    body_hash: str  # sha256 of the canonical body, for idempotency
     request: dict[str, Any] = field(repr=False)
-    model: str
-    prompt_length: int
     webhook_url: str | None = field(default=None, repr=False)
     failure_webhook_url: str | None = field(default=None, repr=False)
     webhook_headers: dict[str, str] = field(default_factory=dict, repr=False)
     metadata: dict[str, Any] | None = field(default=None, repr=False)
-    mode: str = "live"
+    max_cost_usd: float | None = None
     need_by: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+_REQUEST_FIELDS = tuple(each.name for each in fields(RequestFields))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission(RequestFields):
+    """One accepted body. Made by `intake.parse`, which has all the rules about its fields."""
+
+    request_id: str | None  # None: the relay generates one
+    body_hash: str  # sha256 of the canonical body, for idempotency
+    model: str
+    prompt_length: int
+    mode: str = "live"
     run_at: float | None = None
     run_at_fixed: bool = False  # a point in time, not a delay
     deadline_at: float | None = None  # None: the default, which does not run while the job cannot
     deadline_fixed: bool = False  # a point in time, not a duration
     priority: float = 0.0
     group: str = "default"
-    max_cost_usd: float | None = None
     chosen_model: bool = False  # named by the caller; a conversation keeps its own otherwise
     on_interrupt: OnInterrupt = OnInterrupt.RETRY
     retain: Retain = Retain.FULL
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +68,15 @@ class Exchange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredRequest:
-    """The stored part of a submission that only the call and the callback use."""
+class StoredRequest(RequestFields):
+    """The request of a job, as stored beside it."""
 
     job_id: str
-    request: dict[str, Any] = field(repr=False)
-    webhook_url: str | None = field(default=None, repr=False)
-    failure_webhook_url: str | None = field(default=None, repr=False)
-    webhook_headers: dict[str, str] = field(default_factory=dict, repr=False)
-    metadata: dict[str, Any] | None = field(default=None, repr=False)
-    max_cost_usd: float | None = None
-    need_by: float | None = None
-    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, job_id: str, submission: Submission) -> StoredRequest:
+        """The part of `submission` to store for that job."""
+        return cls(job_id=job_id, **{name: getattr(submission, name) for name in _REQUEST_FIELDS})
 
 
 @dataclass(frozen=True, kw_only=True)
