@@ -123,3 +123,17 @@ def test_the_check_reports_faults() -> None:
         "list has no --dea",
     ]
     assert len(list(commands(PAGES["docs/how-to/make-and-n8n.md"]))) >= 5
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/ARCHITECTURE.md"])
+def test_every_module_that_a_page_names_exists(name: str) -> None:
+    """`core/keys.py` is looked up in the package, `tests/…` in the checkout; `path.py:name` is defined there."""
+    missing = []
+    for path, symbol in re.findall(r"`([\w./-]+/[\w.-]+\.py)(?::(\w+))?`", PAGES[name]):
+        if "NAME" in path:
+            continue
+        files = [each for each in (ROOT / path, ROOT / "claude_relay" / path) if each.exists()]
+        if not files or (symbol and not re.search(rf"\b{symbol}\b", files[0].read_text(encoding="utf-8"))):
+            missing.append(f"{path}:{symbol}")
+
+    assert missing == []
