@@ -60,6 +60,7 @@ class CallDeadlines:
         stop: Stop,
         sending: Callable[[], None],
         on_followup: Callable[[RequestOutcome], None],
+        accepted: Callable[[], None] = lambda: None,
         limits: CallTimeouts,
         clock: Callable[[], float],
     ) -> None:
@@ -67,6 +68,7 @@ class CallDeadlines:
         self.unrecorded: Exception | None = None
         self.verdict: Failure | None = None
         self._stop, self._sending, self._on_followup = stop, sending, on_followup
+        self._accepted: Callable[[], None] | None = accepted
         self._limits, self._clock = limits, clock
         self._lock = threading.Lock()
         self._started_at = clock()
@@ -120,6 +122,18 @@ class CallDeadlines:
         elif self.request_started and name.endswith("receive_response_headers.complete"):
             _, self.status, _, headers = info["return_value"]
             self.headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in headers}
+            if 200 <= self.status < 300:
+                self._report_acceptance()
+
+    def _report_acceptance(self) -> None:
+        """Report the first 2xx response of the call."""
+        report, self._accepted = self._accepted, None
+        if report is None:
+            return
+        try:
+            report()
+        except Exception:
+            log.warning("an accepted call could not be reported", exc_info=True)  # the answer is read all the same
 
     def _before_first_byte(self) -> None:
         if self.check() is not None:

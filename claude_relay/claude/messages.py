@@ -97,10 +97,16 @@ class AnthropicMessages:
         sending: Callable[[], None],
         progress: Callable[[PartialResponse], None],
         on_followup: Callable[[RequestOutcome], None] = lambda step: None,
+        accepted: Callable[[], None] = lambda: None,
     ) -> Completion | Failure:
         """Make the call. Never raises."""
         deadlines = CallDeadlines(
-            stop=stop, sending=sending, on_followup=on_followup, limits=self._limits, clock=self._clock
+            stop=stop,
+            sending=sending,
+            on_followup=on_followup,
+            accepted=accepted,
+            limits=self._limits,
+            clock=self._clock,
         )
         session = CallSession(
             self._upstream,

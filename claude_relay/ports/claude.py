@@ -33,9 +33,10 @@ class Claude(Protocol):
     """
     Makes one call, to its end.
 
-    Calls `sending` once, before the first byte is sent, and `progress` as text arrives (it throttles itself, so that it
-    can be called for every event). A call that takes several requests calls `on_followup` before the first byte of each
-    further one, with the outcome of the previous one. Never raises: every error is a `Failure`.
+    Calls `sending` once, before the first byte is sent, `accepted` once, when the headers of the first 2xx response
+    arrive, and `progress` as text arrives (it throttles itself, so that it can be called for every event). A call that
+    takes several requests calls `on_followup` before the first byte of each further one, with the outcome of the
+    previous one. Never raises: every error is a `Failure`.
     """
 
     def call(
@@ -46,6 +47,7 @@ class Claude(Protocol):
         sending: Callable[[], None],
         progress: Callable[[PartialResponse], None],
         on_followup: Callable[[RequestOutcome], None] = ...,
+        accepted: Callable[[], None] = ...,
     ) -> Completion | Failure: ...
     def open(self) -> None: ...
     def close(self) -> None: ...

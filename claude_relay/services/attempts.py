@@ -15,14 +15,25 @@ from . import model_fallback, outcomes, upstream_circuit
 from .context import Context
 from .holds import MAX_PROBE_DELAY, PROBE_EVERY, load_holds, release
 
+#: Seconds for which a throttle without Retry-After holds a family at least, so that other workers notice it.
+_MIN_HOLD = 1.0
+
 
 def fail_attempt(
-    tx: Transaction, job: Job, failure: Failure, context: Context, *, call: Call, token: str | None
+    tx: Transaction,
+    job: Job,
+    failure: Failure,
+    context: Context,
+    *,
+    call: Call,
+    token: str | None,
+    pause: float | None = None,
 ) -> Change:
     """
     Save a failed attempt with its consequences for the job and the queue.
 
-    `token` None: the attempt was an item of a batch. Its batch has dealt with throttles and connection errors.
+    `token` None: the attempt was an item of a batch. Its batch has dealt with throttles and connection errors. `pause`:
+    seconds for which the worker holds back a throttled family.
     """
     chance = context.rng.random()
     counted = _limit_schema_repair(tx, job, failure)
@@ -39,7 +50,9 @@ def fail_attempt(
     if failure.remedy is Remedy.PARK:
         _park(tx, failure)
     elif token is not None and failure.remedy is Remedy.THROTTLE and change.job.due_at > tx.now:
-        _throttle_family(tx, job, failure, until=change.job.due_at)
+        # A job that is throttled without Retry-After waits longer than its family: the worker has learned the limit.
+        named = failure.retry_after is not None or pause is None
+        _throttle_family(tx, job, failure, until=change.job.due_at if named else tx.now + max(_MIN_HOLD, pause or 0.0))
     if token is not None and failure.reason == "connect":
         upstream_circuit.record_failure(tx, chance=chance)
     change = fallback.fall_back(change, failure, throttled=load_holds(tx).throttled_families)

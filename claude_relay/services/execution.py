@@ -125,9 +125,14 @@ class Execution:
         """Store several answers in one commit; a lost lease is returned in its place, and the others are stored."""
         return [self._complete_or_lost(tx, claimed, completion) for claimed, completion in done]
 
-    def fail(self, claimed: ClaimedJob, failure: Failure) -> Job:
-        """Save a failed attempt, with its consequences for the job and the queue."""
-        change = self._store.write(lambda tx: self._fail_in(tx, claimed, failure), paid=failure.sent)
+    def fail(self, claimed: ClaimedJob, failure: Failure, *, pause: float | None = None) -> Job:
+        """
+        Save a failed attempt, with its consequences for the job and the queue.
+
+        `pause`: seconds for which this worker holds back a throttled family; they apply to every worker where upstream
+        named no time.
+        """
+        change = self._store.write(lambda tx: self._fail_in(tx, claimed, failure, pause), paid=failure.sent)
 
         return self._announce(change)
 
@@ -205,10 +210,10 @@ class Execution:
 
         return outcomes.save_transition(tx, change, self._context, done=done)
 
-    def _fail_in(self, tx: Transaction, claimed: ClaimedJob, failure: Failure) -> Change:
+    def _fail_in(self, tx: Transaction, claimed: ClaimedJob, failure: Failure, pause: float | None) -> Change:
         job, call = _fenced(tx, claimed)
 
-        return fail_attempt(tx, job, failure, self._context, call=call, token=claimed.token)
+        return fail_attempt(tx, job, failure, self._context, call=call, token=claimed.token, pause=pause)
 
     @transaction
     def _release(self, tx: Transaction, claimed: ClaimedJob) -> Change:

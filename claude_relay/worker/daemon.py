@@ -89,7 +89,7 @@ class Daemon:
         self._locks.acquire(self.id)
         self._wakeup = open_listener(self.id)
         files = Files(relay, fetcher)
-        self._executor = CallExecutor(relay, claude, files, pacing=pacing, ending=self._ending)
+        self._executor = CallExecutor(relay, claude, files, ending=self._ending)
         self._ready = ready
         self._dispatcher = Dispatcher(
             relay,

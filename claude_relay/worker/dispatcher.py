@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds between sweeps, which claim jobs whose notification was lost, due retries, and jobs of a freed group.
 SWEEP = 1.0
+#: Seconds within which a commit is usually done.
+_COMMIT = 0.05
 
 
 class Dispatcher:
@@ -43,10 +45,12 @@ class Dispatcher:
         self._relay, self._ready, self._wakeup, self._run = relay, ready, wakeup, run
         self._worker, self._limit, self._in_flight = worker, limit, in_flight
         self._pacing = pacing
+        pacing.on_room = self._on_room
         self._pool = ThreadPoolExecutor(max_workers=limit, thread_name_prefix="call")
         self._backlogged = True  # until a sweep claims fewer jobs than there are free slots
         self._blocked = False  # whether due jobs wait for capacity in their group or family
-        self._swept_at = self._sweep_not_before = float("-inf")
+        self._room_made = False  # whether an accepted call made room since the last claim began
+        self._sweep_not_before = float("-inf")
         self._sweep_by = float("-inf")
         self.loop = PeriodicThread("slots", self._round)
 
@@ -67,6 +71,7 @@ class Dispatcher:
         free = self._limit - len(self._in_flight)
         if free > 0:
             self._start_all(self._claim(free))
+            self._await_room()
         free = self._limit - len(self._in_flight)
         if free > 0 and self._backlogged:
             return 0.0
@@ -77,9 +82,10 @@ class Dispatcher:
 
     def _claim(self, free: int) -> Sequence[ClaimedJob]:
         ids = self._ready.take(free)
+        self._room_made = False
         capacity = FamilyCapacity(self._pacing.capacities(), FIRST_WINDOW)
         now = time.monotonic()
-        if self._backlogged or now >= self._swept_at + SWEEP or (self._blocked and now >= self._sweep_not_before):
+        if self._backlogged or now >= self._sweep_by or (self._blocked and now >= self._sweep_not_before):
             return self._sweep(free, capacity)
         if self._blocked:  # the next sweep claims these together with the jobs that have waited longer
             self._sweep_by = self._sweep_not_before
@@ -99,16 +105,24 @@ class Dispatcher:
         self._backlogged = len(claimed) >= free
         capacity_in = None if self._backlogged else self._relay.execution.seconds_until_capacity()
         self._blocked = capacity_in is not None
-        self._swept_at = now = time.monotonic()
+        now = time.monotonic()
         # A long blocked queue takes a while to scan: leave most of the time to the other writers.
-        self._sweep_not_before = now + min(2 * (now - began), SWEEP)
+        took = now - began
+        self._sweep_not_before = now + min(took if took < _COMMIT else 2 * took, SWEEP)
         self._sweep_by = now + SWEEP
         if capacity_in is not None:
-            self._sweep_by = min(
-                self._sweep_by, max(self._sweep_not_before, now + min(capacity_in, self._pacing.next_in()))
-            )
+            self._sweep_by = min(self._sweep_by, max(self._sweep_not_before, now + capacity_in))
 
         return claimed
+
+    def _await_room(self) -> None:
+        """Sweep earlier where a family has room again by then; called when all claimed jobs count as started."""
+        now, room_in = time.monotonic(), self._pacing.next_in()
+        if self._blocked:
+            room_at = max(self._sweep_not_before, now if self._room_made else now + room_in)
+        else:  # a family's hold in the store begins, and ends, a moment after this worker's own pause
+            room_at = now + room_in + _COMMIT
+        self._sweep_by = min(self._sweep_by, room_at)
 
     def _start_all(self, claimed: Sequence[ClaimedJob]) -> None:
         for number, job in enumerate(claimed):
@@ -120,15 +134,20 @@ class Dispatcher:
                 raise
 
     def _start(self, claimed: ClaimedJob) -> None:
-        self._pacing.record_start(claimed.job.family)
-        running = self._in_flight.add(claimed)
+        running = self._in_flight.add(claimed, self._pacing.start(claimed.job.family))
         try:
             self._pool.submit(self._run_call, running)
         except RuntimeError:
             # Should a thread pick it up later after all, its token is no longer valid.
-            self._pacing.record_end(claimed.job.family, throttled=False, well=False)
+            running.paced.ended()
             self._in_flight.remove(running)
             raise
+
+    def _on_room(self) -> None:
+        """Claim more jobs, if any were held back: called in a call's thread when upstream has accepted it."""
+        self._room_made = True
+        if self._blocked:
+            self._wakeup.wake_self()
 
     def _run_call(self, running: InFlightCall) -> None:
         try:

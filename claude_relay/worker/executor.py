@@ -11,7 +11,16 @@ from typing import Any
 
 import tenacity
 
-from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome, SchemaRepair
+from ..core.jobs.failure import (
+    THROTTLES,
+    Completion,
+    ErrorType,
+    Failure,
+    PartialResponse,
+    Remedy,
+    RequestOutcome,
+    SchemaRepair,
+)
 from ..core.jobs.job import Job
 from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound, StoreUnavailable
@@ -19,7 +28,6 @@ from ..ports import CallRequest, Claude
 from ..services import ClaimedJob, Relay
 from .files import Files
 from .inflight import InFlightCall
-from .pacing import Pacing
 from .store_retry import retry_while_unavailable
 
 log = logging.getLogger(__name__)
@@ -37,7 +45,6 @@ class CallExecutor:
         claude: Claude,
         files: Files,
         *,
-        pacing: Pacing,
         ending: threading.Event,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -45,34 +52,33 @@ class CallExecutor:
         self._relay = relay
         self._claude = claude
         self._files = files
-        self._pacing = pacing
         self._ending = ending
         self._clock, self._monotonic = clock, monotonic
 
     def run(self, running: InFlightCall) -> Job | None:
         """Run one job to its end; None if this worker no longer had it, or could not store the result."""
         claimed = running.claimed
-        family = claimed.job.family
         if self._ending.is_set():
-            self._pacing.record_end(family, throttled=False, well=False)
+            running.paced.ended()
             return self._store(running, lambda: self._relay.execution.release(claimed))
 
         began = self._monotonic()
         running.late = self._deadline_check(claimed, began)
-        end: Completion | Failure | None = None
+        pause: float | None = None
         try:
             end = self._attempt(running)
+            if isinstance(end, Failure) and (end.remedy is Remedy.THROTTLE or end.type in THROTTLES):
+                pause = self._refused(running, end)
         finally:  # also after a fault: the call takes no capacity any more
-            throttled = isinstance(end, Failure) and end.remedy is Remedy.THROTTLE
-            self._pacing.record_end(family, throttled=throttled, well=isinstance(end, Completion))
-        job = self._store(running, lambda: self._settle(running, end))
+            running.paced.ended()
+        job = self._store(running, lambda: self._settle(running, end, pause))
         self._log(running, job, end, self._monotonic() - began)
 
         return job
 
     def _attempt(self, running: InFlightCall) -> Completion | Failure:
         claimed, stop = running.claimed, lambda: self._stop_while_waiting(running)
-        with self._files.with_files(claimed, stop, lambda: self._pacing.suspended(claimed.job.family)) as request:
+        with self._files.with_files(claimed, stop, running.paced.set_aside) as request:
             if isinstance(request, Failure):
                 return request
             try:
@@ -101,9 +107,17 @@ class CallExecutor:
             ),
             stop=lambda: self._stop_reason(running),
             sending=lambda: self._sending(running),
+            accepted=running.paced.accepted,
             progress=lambda partial: self._checkpoint(running, partial),
             on_followup=lambda step: self._start_followup(running, step),
         )
+
+    def _refused(self, running: InFlightCall, failure: Failure) -> float:
+        """Note the throttle of a call, which may be one in mid-stream; returns the pause of its family."""
+        # A shortage of this machine and a refused upload say no more of the limit on calls than an overload does.
+        overloaded = failure.type is not ErrorType.RATE_LIMIT or not failure.sent
+
+        return running.paced.refused(retry_after=failure.retry_after, overloaded=overloaded)
 
     def _sending(self, running: InFlightCall) -> None:
         """Store that the call is being sent, before its first byte; an error here prevents the sending."""
@@ -153,14 +167,14 @@ class CallExecutor:
             # The next one is a second away, and the text is in memory.
             log.info("checkpoint skipped", extra={"requestId": running.claimed.job.request_id, "error": str(exc)})
 
-    def _settle(self, running: InFlightCall, end: Completion | Failure) -> Job:
+    def _settle(self, running: InFlightCall, end: Completion | Failure, pause: float | None) -> Job:
         execution, claimed = self._relay.execution, running.claimed
         if isinstance(end, Completion):
             return execution.complete(claimed, end)
         if end.reason == "not_recorded" or (end.type is ErrorType.INTERRUPTED and not running.sent):
             return execution.release(claimed)
         if end.type is not ErrorType.INTERRUPTED:
-            return execution.fail(claimed, end)
+            return execution.fail(claimed, end, pause=pause)
 
         partial = PartialResponse(
             text=end.partial or running.partial.text,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ..core.jobs.failure import PartialResponse
 from ..services import ClaimedJob
+from .pacing import PacedCall
 
 
 @dataclass(eq=False)
@@ -16,6 +17,7 @@ class InFlightCall:
     """One call. The heartbeat sets the flags `cancelled` and `lost`; the call reads them at its next event."""
 
     claimed: ClaimedJob
+    paced: PacedCall
     cancelled: threading.Event = field(default_factory=threading.Event)
     lost: threading.Event = field(default_factory=threading.Event)
     late: Callable[[], bool] = lambda: False  # whether its deadline has passed
@@ -42,9 +44,9 @@ class InFlightCalls:
         self._calls: dict[str, InFlightCall] = {}
         self._idle = threading.Condition(self._lock)
 
-    def add(self, claimed: ClaimedJob) -> InFlightCall:
+    def add(self, claimed: ClaimedJob, paced: PacedCall) -> InFlightCall:
         """Register a call, from its claim on."""
-        running = InFlightCall(claimed)
+        running = InFlightCall(claimed, paced)
         with self._lock:
             self._calls[running.job_id] = running
 

@@ -1,10 +1,14 @@
 """
-The pace of calls for each model family: upstream, limits are pooled by family, and a refused call gains nothing.
+Concurrency and rate of the calls to each model family, learned from the answers of the upstream.
 
-Two limits apply, the tighter one counts. The *quota* follows the `anthropic-ratelimit-requests-*` headers: requests
-left, and requests that come back per minute. The *window* is the number of calls in flight: small at first, doubled
-with every round of answers; after a throttle one call probes, then the window grows to half its former size, and from
-there by one per round (slow start and congestion avoidance of TCP, RFC 5681).
+Limits are pooled upstream by family, and a refused request only costs time. Four bounds apply, the tightest one counts:
+
+- *Unanswered calls.* The upstream has accepted a call when its response headers arrive. Few calls may be without
+  headers at first; each acceptance adds one, so that the bound doubles with every round trip (slow start, RFC 5681),
+  however long the calls take. Calls beyond the highest number that was ever accepted at once start 10 ms apart: the
+  first call that meets a limit is refused, and not dozens.
+- *Quota.* The requests that `anthropic-ratelimit-requests-*` says are left, and the rate at which they come back.
+- *Concurrency*, *rate* and *window* as the refusals teach them (`learned_limits.py`).
 """
 
 from __future__ import annotations
@@ -14,109 +18,195 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
-#: The window of a family without any answer yet: large enough to be quick, small enough that upstream tolerates it.
+from .learned_limits import LearnedLimits
+from .quota import Quota
+
+#: Calls without response headers that a family may have before any was accepted.
 FIRST_WINDOW = 4
-_UNBOUNDED = 1_000_000
-#: A little slower than allowed, as clocks and counters differ.
-_SAFETY = 0.98
-
-
-@dataclass(kw_only=True)
-class Quota:
-    """
-    Requests left, counted here between answers.
-
-    A bucket refills evenly (`per_second`); a fixed window (`per_second` 0) is full again at `reset`, not before.
-    """
-
-    limit: int
-    left: float
-    per_second: float
-    at: float
-    reset: float
-
-    def now(self, now: float) -> float:
-        """Requests left at the time `now`."""
-        if self.per_second:
-            return min(float(self.limit), self.left + (now - self.at) * self.per_second)
-
-        return float(self.limit) if now >= self.reset else self.left
-
-    def take(self, count: int, now: float) -> None:
-        """Use up `count` requests."""
-        self.left, self.at = self.now(now) - count, now
-        if not self.per_second and now >= self.reset:
-            self.reset = now + 60.0
-
-    def next_in(self, now: float) -> float:
-        """Seconds until a request is left."""
-        missing = 1.0 - self.now(now)
-        if missing <= 0:
-            return 0.0
-
-        return missing / self.per_second if self.per_second else max(0.0, self.reset - now)
+#: Most calls without response headers while a family grows, and after a refusal until a few were accepted.
+_LARGEST_WINDOW, _CAREFUL_WINDOW = 12.0, 2.0
+#: Use a little less than the upstream allows: clocks and counters differ.
+_MARGIN = 0.98
+#: Calls a second beyond the highest number accepted at once, and how many may start together.
+_GROWTH, _GROWTH_BURST = 100.0, 4.0
 
 
 class _Family:
-    """Quota and window of one family."""
+    """The bounds of one family, and its calls in flight."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
         self.quota: Quota | None = None
-        self.windowed = False  # whether an answer showed that its limit does not refill evenly
-        self.window = float(FIRST_WINDOW)
-        self.threshold = float(_UNBOUNDED)
-        self.in_flight = 0
-        self.exhausted_until = 0.0
+        self.windowed = False  # its quota has been seen not to come back evenly
+        self.learned = LearnedLimits()
+        self.running = 0
+        self.unanswered = 0
+        self.window = float(FIRST_WINDOW)  # calls that may be unanswered
+        self.peak = FIRST_WINDOW  # accepted at the same time
+        self.growth = Quota(limit=int(_GROWTH_BURST), left=_GROWTH_BURST, per_second=_GROWTH, at=now, reset=now)
+        self.paused_until = 0.0  # by the token limits of the headers
+        self.stale = 0  # unanswered calls that were sent before the last refusal was known
+        self.burst_at = now
 
-    def capacity(self, now: float) -> int:
-        if now < self.exhausted_until:
+    @property
+    def accepted(self) -> int:
+        return self.running - self.unanswered
+
+    def room(self, now: float) -> int:
+        if now < max(self.paused_until, self.learned.paused_until):
             return 0
-        capacity = int(self.window) - self.in_flight
-        if self.quota is not None:
-            capacity = min(capacity, math.floor(self.quota.now(now) + 1e-9))
+        self.learned.grow(now)
+        room = min(
+            int(self.window) - self.unanswered, max(0, self.peak - self.running) + int(self.growth.available(now))
+        )
+        if (limit := self.learned.limit(now)) is not None:
+            room = min(room, limit - self.running)
+        for quota in (self.quota, self.learned.rate):
+            if quota is not None:
+                room = min(room, math.floor(quota.available(now) + 1e-9))
 
-        return max(0, capacity)
+        return max(0, room)
 
     def next_in(self, now: float) -> float:
-        """Seconds until time alone frees capacity; infinite where only the end of a call does."""
-        if now < self.exhausted_until:
-            return self.exhausted_until - now
-        if self.in_flight >= int(self.window):
+        """Seconds until time alone makes room; `inf` where only an answer or the end of a call does."""
+        paused = max(self.paused_until, self.learned.paused_until)
+        if now < paused:
+            return paused - now
+        limit = self.learned.limit(now)
+        if self.unanswered >= int(self.window) or (limit is not None and self.running >= limit):
             return math.inf
+        waits = [quota.next_in(now) for quota in (self.quota, self.learned.rate) if quota is not None]
+        if self.running >= self.peak:
+            waits.append(self.growth.next_in(now))
 
-        return self.quota.next_in(now) if self.quota is not None else 0.0
+        return max(waits, default=0.0)
+
+    def start(self, now: float) -> None:
+        if not self.running:
+            self.burst_at = now
+        if self.running >= self.peak:
+            self.growth.take(1, now)
+        self.running += 1
+        self.send(now)
+        for quota in (self.quota, self.learned.rate):
+            if quota is not None:
+                quota.take(1, now)
+
+    def send(self, now: float) -> None:
+        self.unanswered += 1
+        if now < self.learned.paused_until:  # it was claimed before the refusal was known
+            self.stale += 1
+
+    def accept(self, now: float) -> None:
+        self.unanswered -= 1
+        stale, self.stale = self.stale > 0, max(0, self.stale - 1)
+        self.window = min(self.window + 1, _CAREFUL_WINDOW if self.learned.careful else _LARGEST_WINDOW)
+        self.peak = max(self.peak, self.accepted)
+        self.learned.accepted(self.accepted, now, stale=stale)
+
+    def refuse(self, now: float, *, wall: float, retry_after: float | None, overloaded: bool) -> None:
+        """Called while the refused call still counts as unanswered."""
+        self.unanswered -= 1
+        self.running -= 1
+        if self.stale:  # it was sent before the refusal that was counted
+            self.stale -= 1
+            return
+        self.stale, self.window, self.peak = self.unanswered, 1.0, max(1, self.accepted)
+        self.growth.left, self.growth.at = 0.0, now
+        if overloaded:
+            self.learned.overloaded(now, retry_after)
+        else:
+            self.learned.refused(
+                self.running, self.accepted, now, wall=wall, burst_at=self.burst_at, retry_after=retry_after
+            )
+
+
+class PacedCall:
+    """One call of a family, from its claim to its end."""
+
+    def __init__(self, pacing: Pacing, name: str) -> None:
+        self._pacing, self._name = pacing, name
+        self._answered = self._ended = False
+
+    def accepted(self) -> None:
+        """Its response headers arrived, and they are no refusal."""
+        with self._pacing.family(self._name) as (family, now):
+            if self._answered or self._ended:
+                return
+            self._answered = True
+            family.accept(now)
+            room = family.room(now)
+        if room:
+            self._pacing.on_room()
+
+    def refused(self, *, retry_after: float | None = None, overloaded: bool = False) -> float:
+        """It was throttled and has ended; returns the seconds for which its family pauses."""
+        with self._pacing.family(self._name) as (family, now):
+            if not self._ended:
+                self._ended = True
+                if self._answered:  # throttled in mid-stream
+                    family.unanswered += 1
+                family.refuse(now, wall=self._pacing.wall(), retry_after=retry_after, overloaded=overloaded)
+
+            return max(0.0, family.learned.paused_until - now)
+
+    def ended(self) -> None:
+        """It has ended, well or not, and was not throttled. Without effect on a call that was ended before."""
+        with self._pacing.family(self._name) as (family, _):
+            if self._ended:
+                return
+            self._ended = True
+            family.running -= 1
+            if not self._answered:
+                family.unanswered -= 1
+                family.stale = max(0, family.stale - 1)
+
+    @contextlib.contextmanager
+    def set_aside(self) -> Iterator[None]:
+        """For the block the call does not count: it fetches files first, from servers that may be slow."""
+        with self._pacing.family(self._name) as (family, _):
+            family.running -= 1
+            family.unanswered -= 1
+            family.stale = min(family.stale, family.unanswered)
+        try:
+            yield
+        finally:
+            with self._pacing.family(self._name) as (family, now):
+                family.running += 1
+                family.send(now)
 
 
 class Pacing:
-    """The pace of every family in this worker. `clock` is monotonic, `wall` is the clock of the reset headers."""
+    """
+    The pace of every family in this worker.
+
+    `clock` is monotonic; `wall` is the clock of rate-limit resets. `on_room` is called when an answer made room.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
-        self._clock, self._wall = clock, wall
+        self._clock, self.wall = clock, wall
+        self.on_room: Callable[[], None] = lambda: None
         self._lock = threading.Lock()
         self._families: dict[str, _Family] = {}
 
     def capacities(self) -> dict[str, int]:
-        """Calls that each family seen so far can start now; any other family can start FIRST_WINDOW."""
+        """Calls that each known family may start now; an unknown one may start FIRST_WINDOW."""
         with self._lock:
             now = self._clock()
-            return {name: family.capacity(now) for name, family in self._families.items()}
+            return {name: family.room(now) for name, family in self._families.items()}
 
     def next_in(self) -> float:
-        """Seconds until time alone frees capacity in a family that has none; infinite if it does in no family."""
+        """Seconds until a family without room has some again; `inf` where only an answer or an end makes room."""
         with self._lock:
             now = self._clock()
-            full = [family for family in self._families.values() if family.capacity(now) == 0]
-            return min((family.next_in(now) for family in full), default=math.inf)
+            return min((each.next_in(now) for each in self._families.values() if each.room(now) == 0), default=math.inf)
 
-    def record_start(self, name: str) -> None:
-        """Count a call of that family as in flight, from its claim on."""
-        with self._lock:
-            family = self._family(name)
-            family.in_flight += 1
-            if family.quota is not None:
-                family.quota.take(1, self._clock())
+    def start(self, name: str) -> PacedCall:
+        """Count a call that was claimed."""
+        with self.family(name) as (family, now):
+            family.start(now)
+
+        return PacedCall(self, name)
 
     def record_limits(
         self,
@@ -127,57 +217,33 @@ class Pacing:
         reset: float | None,
         exhausted_for: float | None = None,
     ) -> None:
-        """Apply the headers of an answer: requests per minute, requests left, and the time of a full quota (Unix)."""
-        with self._lock:
-            now, family = self._clock(), self._family(name)
+        """Apply the headers of an answer: requests a minute, how many are left, when all are back (Unix time)."""
+        with self.family(name) as (family, now):
             if exhausted_for is not None:
-                family.exhausted_until = max(family.exhausted_until, now + exhausted_for)
+                family.paused_until = max(family.paused_until, now + exhausted_for)
             if limit is None or remaining is None or limit <= 0:
                 return
-            until = max(0.0, (reset or self._wall()) - self._wall())
-            even = limit / 60.0 * _SAFETY
+            until = max(0.0, (reset or self.wall()) - self.wall())
+            even = limit / 60.0 * _MARGIN
             refill = (limit - remaining) / even
-            # A bucket is full once the missing requests have come back; a window at its own time, whatever is missing.
+            # A bucket is full after what is missing has come back; a window at its own time, whatever is missing.
             if reset is not None and abs(until - refill) > 0.25 * refill + 1.5:
                 family.windowed = True
             bucket = not family.windowed
-            previous = family.quota
+            current = family.quota
             left = float(remaining)
-            if previous is not None:
-                # Upstream may not have counted the calls in flight yet: never trust it beyond what they allow for.
-                left = min(left, max(previous.now(now), left - family.in_flight))
+            if current is not None:
+                # Calls on their way may not have been counted there yet: never more than they allow for.
+                left = min(left, max(current.available(now), left - family.running))
             family.quota = Quota(
                 limit=limit, left=left, per_second=even if bucket else 0.0, at=now, reset=now + until + 0.05
             )
 
-    def record_end(self, name: str, *, throttled: bool, well: bool) -> None:
-        """Count a call of that family as ended: throttled, well, or neither."""
-        with self._lock:
-            family = self._family(name)
-            if throttled:
-                family.threshold = max(1.0, min(family.window, family.in_flight) / 2)
-                family.window = 1.0  # one probe, once the pause of the throttle is over
-            elif well:
-                # Doubles with every round of calls; past the threshold, one more per round.
-                step = 1.0 if family.window < family.threshold else 1.0 / family.window
-                family.window = min(family.window + step, float(_UNBOUNDED))
-            family.in_flight = max(0, family.in_flight - 1)
-
     @contextlib.contextmanager
-    def suspended(self, name: str) -> Iterator[None]:
-        """
-        Do not count a claimed call for the block, while it fetches files from a server that may be slow.
-
-        It counts again afterwards without asking, so that for a while more calls may run than the window allows: a
-        throttle corrects that.
-        """
+    def family(self, name: str) -> Iterator[tuple[_Family, float]]:
+        """The state of a family under the lock, and the time."""
         with self._lock:
-            self._family(name).in_flight -= 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._family(name).in_flight += 1
-
-    def _family(self, name: str) -> _Family:
-        return self._families.setdefault(name, _Family())
+            now = self._clock()
+            if name not in self._families:
+                self._families[name] = _Family(now)
+            yield self._families[name], now

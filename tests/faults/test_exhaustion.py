@@ -18,7 +18,7 @@ from claude_relay.storage.sqlite.store import SqliteStore
 from claude_relay.worker.delivery_sender import DeliverySender
 from claude_relay.worker.dispatcher import Dispatcher
 from claude_relay.worker.inflight import InFlightCalls
-from claude_relay.worker.pacing import Pacing
+from claude_relay.worker.pacing import FIRST_WINDOW, Pacing
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude
@@ -133,14 +133,15 @@ def test_a_worker_without_threads_releases_jobs_that_it_cannot_start(tmp_path: P
     """Else it would keep the job for ever, as the lease of a call in flight is renewed."""
     clock = Clock()
     relay = Relay(SqliteStore(tmp_path / "relay.db", clock=clock), QuietNotifier(), Policy(), rng=random.Random(1))
-    calls, nothing = InFlightCalls(), NothingReady()
-    slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_flight=calls, pacing=Pacing())
+    calls, nothing, pacing = InFlightCalls(), NothingReady(), Pacing()
+    slots = Dispatcher(relay, nothing, None, print, worker="w", limit=2, in_flight=calls, pacing=pacing)
     slots._pool = NoThreads()
     relay.submit_many([a_submission("r-1", webhook_url=None), a_submission("r-2")])
     with pytest.raises(RuntimeError):
         slots._round()
 
     assert len(calls) == 0
+    assert pacing.capacities() == {"sonnet": FIRST_WINDOW}
     claimed, _ = relay.execution.claim("w", limit=2)
     assert relay.queries.status(JobRef(request_id="r-1"))["attempts"] == 1
     relay.execution.complete(claimed, a_completion())

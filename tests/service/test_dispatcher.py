@@ -13,8 +13,8 @@ from claude_relay.core.policy import Policy
 from claude_relay.services import Relay
 from claude_relay.storage.sqlite.store import SqliteStore
 from claude_relay.worker.dispatcher import SWEEP, Dispatcher
-from claude_relay.worker.inflight import InFlightCalls
-from claude_relay.worker.pacing import Pacing
+from claude_relay.worker.inflight import InFlightCall, InFlightCalls
+from claude_relay.worker.pacing import FIRST_WINDOW, Pacing
 from tests.support.builders import QuietNotifier, a_submission
 
 
@@ -23,10 +23,14 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.waits: list[float] = []
+        self.woken = 0
 
     def wait(self, timeout: float) -> bool:
         self.waits.append(timeout)
         return False
+
+    def wake_self(self) -> None:
+        self.woken += 1
 
 
 class NothingReady:
@@ -35,9 +39,13 @@ class NothingReady:
 
 
 class Pool:
-    """Starts no call."""
+    """Starts no call, and keeps them."""
 
-    def submit(self, *_: object) -> None: ...
+    def __init__(self) -> None:
+        self.calls: list[InFlightCall] = []
+
+    def submit(self, _: object, call: InFlightCall) -> None:
+        self.calls.append(call)
 
 
 @pytest.fixture
@@ -85,3 +93,49 @@ def test_a_dispatcher_sweeps_when_the_rate_of_a_group_allows_the_next_job(relay:
     dispatcher._round()
 
     assert len(wakeup.waits) == 1 and 0 < wakeup.waits[0] <= 0.2
+
+
+def calls_of(dispatcher: Dispatcher) -> list[InFlightCall]:
+    return dispatcher._pool.calls  # type: ignore[attr-defined, no-any-return]
+
+
+def test_a_call_that_is_accepted_wakes_a_dispatcher_that_holds_jobs_back(relay: Relay) -> None:
+    relay.submit_many([a_submission() for _ in range(FIRST_WINDOW + 2)])
+    dispatcher, wakeup = a_dispatcher(relay, limit=64)
+    dispatcher._round()
+    assert (len(calls_of(dispatcher)), wakeup.woken) == (FIRST_WINDOW, 0)
+
+    calls_of(dispatcher)[0].paced.accepted()
+    dispatcher._sweep_not_before = 0.0
+    dispatcher._round()
+
+    assert (len(calls_of(dispatcher)), wakeup.woken) == (FIRST_WINDOW + 2, 1)
+    calls_of(dispatcher)[1].paced.accepted()
+    assert wakeup.woken == 1  # no job waits for room any more
+
+
+def test_room_that_is_made_during_a_claim_is_not_missed(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dispatcher does not know yet that jobs are held back, and is not woken: it does not wait for its sweep."""
+    relay.submit_many([a_submission() for _ in range(FIRST_WINDOW + 2)])
+    dispatcher, wakeup = a_dispatcher(relay, limit=64)
+    pacing = dispatcher._pacing
+    earlier = [pacing.start("sonnet") for _ in range(FIRST_WINDOW)]
+    ask = relay.execution.seconds_until_capacity
+
+    def accepted_meanwhile() -> float | None:
+        earlier[0].accepted()
+        return ask()
+
+    monkeypatch.setattr(relay.execution, "seconds_until_capacity", accepted_meanwhile)
+    dispatcher._round()
+
+    assert wakeup.woken == 0 and wakeup.waits[0] < 0.5 * SWEEP
+
+
+def test_a_dispatcher_sweeps_when_the_pause_of_a_family_ends(relay: Relay) -> None:
+    relay.submit(a_submission())
+    dispatcher, wakeup = a_dispatcher(relay, limit=4)
+    dispatcher._pacing.record_limits("sonnet", limit=None, remaining=None, reset=None, exhausted_for=0.3)
+    dispatcher._round()
+
+    assert calls_of(dispatcher) == [] and 0 < wakeup.waits[0] <= 0.35

@@ -253,7 +253,7 @@ def test_the_files_in_memory_never_exceed_the_budget(relay: Relay) -> None:
 def test_a_job_that_waits_for_its_files_is_not_stuck(relay: Relay) -> None:
     """The memory may be used by calls of half an hour: a worker that waits for it does not hang, and is not killed."""
     in_flight = InFlightCalls()
-    running = in_flight.add(submit(relay))
+    running = in_flight.add(submit(relay), Pacing().start("sonnet"))
     running.started_at = running.progress_at = time.monotonic() - 4000
     stalled: list[InFlightCall | None] = []
 
@@ -263,7 +263,7 @@ def test_a_job_that_waits_for_its_files_is_not_stuck(relay: Relay) -> None:
             stalled.append(in_flight.stalled(time.monotonic(), longest=1920, silence=300))
             return FetchResult(host="a.example", status=404)
 
-    executor = CallExecutor(relay, None, Files(relay, Waits()), pacing=Pacing(), ending=threading.Event())  # type: ignore[arg-type]
+    executor = CallExecutor(relay, None, Files(relay, Waits()), ending=threading.Event())  # type: ignore[arg-type]
     executor.run(running)
 
     assert stalled == [None]

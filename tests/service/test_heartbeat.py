@@ -46,7 +46,7 @@ def taken_over(relay: Relay, claimed: ClaimedJob) -> ClaimedJob:
 
 def test_a_lost_lease_is_marked_and_the_others_are_renewed(relay: Relay, clock: Clock) -> None:
     in_flight = InFlightCalls()
-    lost, kept = (in_flight.add(claimed) for claimed in two_claimed(relay))
+    lost, kept = (in_flight.add(claimed, Pacing().start("sonnet")) for claimed in two_claimed(relay))
     taken_over(relay, lost.claimed)
     clock.advance(10)
     with beating(relay, in_flight):
@@ -61,7 +61,7 @@ def test_a_lost_lease_is_marked_and_the_others_are_renewed(relay: Relay, clock: 
 class WritesUntilStopped:
     """Streams until stopped: each event checks for a stop."""
 
-    def call(self, prompt: Any, *, stop: Any, sending: Any, progress: Any, on_followup: Any) -> Failure:
+    def call(self, prompt: Any, *, stop: Any, **_: Any) -> Failure:
         eventually(lambda: stop() is not None)
         end: Failure = stop()
         return end
@@ -70,13 +70,12 @@ class WritesUntilStopped:
 def test_a_call_whose_job_another_worker_has_is_stopped_and_writes_nothing(relay: Relay) -> None:
     """Its tokens would be paid for nothing; the answer of the other worker is the job's."""
     in_flight = InFlightCalls()
-    running = in_flight.add(two_claimed(relay)[0])
+    running = in_flight.add(two_claimed(relay)[0], Pacing().start("sonnet"))
     reclaimed = taken_over(relay, running.claimed)
     executor = CallExecutor(
         relay,
         WritesUntilStopped(),  # type: ignore[arg-type]
         Files(relay, None),  # type: ignore[arg-type]
-        pacing=Pacing(),
         ending=threading.Event(),
     )
     with beating(relay, in_flight):

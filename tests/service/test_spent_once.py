@@ -77,7 +77,7 @@ def test_a_pause_whose_worker_dies(relay: Relay) -> None:
 class PausesThenHangs:
     """Goes on after a pause, and hears nothing more until it is told to stop."""
 
-    def call(self, prompt: Any, *, stop: Any, sending: Any, progress: Any, on_followup: Any) -> Failure:
+    def call(self, prompt: Any, *, stop: Any, sending: Any, progress: Any, on_followup: Any, **_: Any) -> Failure:
         sending()
         progress(PartialResponse(text="Half", usage=FIRST, cost_usd=0.25))
         on_followup(PAUSED)
@@ -88,7 +88,7 @@ class PausesThenHangs:
 def test_a_pause_that_is_cut_by_a_planned_stop(relay: Relay) -> None:
     ending = threading.Event()
     claude = PausesThenHangs()
-    caller = CallExecutor(relay, claude, Files(relay, None), pacing=Pacing(), ending=ending)  # type: ignore[arg-type]
+    caller = CallExecutor(relay, claude, Files(relay, None), ending=ending)  # type: ignore[arg-type]
     [claimed] = relay.execution.claim("w", limit=1)
     pause = relay.execution.start_followup
 
@@ -97,7 +97,7 @@ def test_a_pause_that_is_cut_by_a_planned_stop(relay: Relay) -> None:
         ending.set()
 
     relay.execution.start_followup = on_followup  # type: ignore[method-assign]
-    caller.run(InFlightCall(claimed))
+    caller.run(InFlightCall(claimed, Pacing().start("sonnet")))
 
     the_first_alone_was_paid(relay)
 

@@ -41,6 +41,7 @@ class Caller:
         )
         self.sent: list[float] = []
         self.followups: list = []
+        self.accepted: list[float] = []
         self.progress: list = []
         self.verdict: Failure | None = None
         self.seconds = 0.0
@@ -54,6 +55,7 @@ class Caller:
                 sending=lambda: self.sent.append(time.time()),
                 progress=self.progress.append,
                 on_followup=self.followups.append,
+                accepted=lambda: self.accepted.append(time.time()),
             )
         finally:
             self.seconds = time.monotonic() - began

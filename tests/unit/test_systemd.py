@@ -146,7 +146,7 @@ def test_a_call_is_stuck_past_its_deadline_and_in_silence() -> None:
         class job:  # noqa: N801 - it stands in for an attribute
             id = "j"
 
-    running = in_hand.add(Some)
+    running = in_hand.add(Some, None)
     now = running.started_at
     assert in_hand.stalled(now + 99, longest=100, silence=10) is None
     assert in_hand.stalled(now + 101, longest=100, silence=10) is running

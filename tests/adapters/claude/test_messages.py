@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from claude_relay.claude import CallTimeouts
 from claude_relay.core.jobs.failure import Completion, ErrorType, Remedy
 from tests.support.claude_caller import HALF, SONNET, TEXT, Caller, a_prompt
 from tests.support.eventually import eventually
-from tests.support.fake_claude import Hang, answer, chunk, event, head, refusal, started, stopped, written
+from tests.support.fake_claude import Hang, Wait, answer, chunk, event, head, refusal, started, stopped, written
 
 
 def test_an_answer_is_complete(fake, caller):
@@ -282,6 +283,35 @@ def test_a_further_request_that_cannot_be_recorded_is_not_sent(fake, caller):
     # The entry that is open in the ledger is the first request's.
     assert (failure.usage, failure.last_usage) == ({"input_tokens": 10, "output_tokens": 5}, None)
     assert failure.cost_usd == 0.00007
+
+
+def test_a_call_is_accepted_once_when_the_headers_of_its_first_answer_arrive(fake, caller):
+    """Long before its end, and not again by the requests that continue it."""
+    answered = threading.Event()
+    fake.then(head(), Wait(answered), started(), *written("First, "), *stopped("pause_turn"))
+    fake.then(*answer("second."))
+    thread = threading.Thread(target=caller)
+    thread.start()
+    eventually(lambda: caller.accepted)
+    answered.set()
+    thread.join(10)
+
+    assert (len(caller.accepted), len(fake.books)) == (1, 2)
+
+
+def test_a_refused_call_is_not_accepted(fake, caller):
+    fake.then(*refusal("429 Too Many Requests", "rate_limit_error"))
+    caller()
+
+    assert caller.accepted == []
+
+
+def test_an_acceptance_that_cannot_be_reported_does_not_harm_the_call(fake, caller):
+    done = caller.messages.call(
+        a_prompt(), stop=lambda: None, sending=lambda: None, progress=lambda partial: None, accepted=lambda: 1 / 0
+    )
+
+    assert done.text == TEXT
 
 
 def test_endless_pauses_fail_the_call(fake, caller):
