@@ -77,7 +77,7 @@ def make_app(
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay)
 
     app: falcon.App[Any, Any] = falcon.App(
-        middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings)]
+        middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
     )
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)

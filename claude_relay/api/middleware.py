@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import falcon
 
 from ..config import Settings
-from ..core.keys import Scope
 from ..errors import Forbidden, Unauthorized
 from .auth import KeyVerifier, authenticate
 from .limits import RateLimiter, client_address
+from .scopes import check_route
 
 #: Paths without a key or a limit.
 OPEN = ("/health", "/health/ready")
@@ -32,10 +33,14 @@ _ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-R
 
 
 class Authentication:
-    """Requires a key, and counts each request by its key, or by IP address if the key is wrong."""
+    """
+    Requires a key with the scopes of the route.
 
-    def __init__(self, verifier: KeyVerifier, settings: Settings) -> None:
-        self._verifier = verifier
+    Counts each request by its key, or by IP address if the key is wrong.
+    """
+
+    def __init__(self, verifier: KeyVerifier, settings: Settings, routes: Mapping[str, tuple[str, ...]]) -> None:
+        self._verifier, self._routes = verifier, routes
         self._submit = RateLimiter("submit", settings.rate_limit_submit)
         self._other = RateLimiter("general", settings.rate_limit)
         self._per_owner: dict[str, RateLimiter] = {}
@@ -54,10 +59,17 @@ class Authentication:
         if submits and caller.rate is not None:
             limiter = self._per_owner.setdefault(caller.owner, RateLimiter("submit", caller.rate))
         limiter.spend(f"key {caller.owner}", resp)
-        scope = Scope.READ if req.method in ("GET", "HEAD") else Scope.SUBMIT
-        if not caller.may(scope):
-            raise Forbidden(f"This key may not do that: it lacks the scope {scope.value}.")
         req.context.caller = caller
+
+    def process_resource(self, req: falcon.Request, resp: falcon.Response, resource: Any, params: Any) -> None:
+        """Check the scopes of the route, before the body is read."""
+        if not hasattr(req.context, "caller"):
+            return
+        path = (req.uri_template or "").replace("{request_id}", "{requestId}")
+        method = "GET" if req.method == "HEAD" else req.method
+        if method not in self._routes[path]:
+            raise falcon.HTTPMethodNotAllowed(self._routes[path])
+        check_route(req.context.caller, method, path)
 
 
 class ResponseHeaders:

@@ -22,7 +22,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Scope(str, Enum):
     """A permission of a key."""
 
-    SUBMIT = "submit"  # submit, cancel, retry, redeliver
+    SUBMIT = "submit"  # submit, estimate, cancel; with `read` also retry, redeliver, continueFrom
     READ = "read"  # status, results, lists
     ADMIN = "admin"  # everything, for all owners' jobs
 
