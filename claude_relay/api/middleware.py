@@ -8,9 +8,10 @@ from typing import Any
 import falcon
 
 from ..config import Settings
+from ..core.keys import digest_of
 from ..errors import Forbidden, Unauthorized
-from .auth import KeyVerifier, authenticate
-from .limits import RateLimiter, client_address
+from .auth import Caller, KeyVerifier, authenticate, key_of
+from .limits import KnownKeys, RateLimiter, client_address
 from .scopes import check_route
 
 #: Paths without a key or a limit.
@@ -44,22 +45,40 @@ class Authentication:
         self._submit = RateLimiter("submit", settings.rate_limit_submit)
         self._other = RateLimiter("general", settings.rate_limit)
         self._per_owner: dict[str, RateLimiter] = {}
+        self._known_keys = KnownKeys()
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Authenticate before routing, so that a client without a key cannot find out which paths exist."""
         if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
             return
         submits = req.path in _SUBMIT and req.method == "POST"
-        try:
-            caller = authenticate(req, self._verifier)
-        except (Unauthorized, Forbidden):
-            self._other.spend(f"address {client_address(req)}", resp)
-            raise
+        caller = self._caller(req, resp)
         limiter = self._submit if submits else self._other
         if submits and caller.rate is not None:
             limiter = self._per_owner.setdefault(caller.owner, RateLimiter("submit", caller.rate))
         limiter.spend(f"key {caller.owner}", resp)
         req.context.caller = caller
+
+    def _caller(self, req: falcon.Request, resp: falcon.Response) -> Caller:
+        """
+        The caller of the request's key.
+
+        An address that sent too many wrong keys gets 429 before a further key is tried, so that guessing is slowed and
+        the answer does not tell a right guess. Only keys that were right at that same address pass: a key that is known
+        at another one would tell. Requests at the same moment can exceed the limit by one for each thread.
+        """
+        address, digest = client_address(req), digest_of(key_of(req) or "")
+        if (address, digest) not in self._known_keys:
+            self._other.check(f"address {address}", resp)
+        try:
+            caller = authenticate(req, self._verifier)
+        except (Unauthorized, Forbidden):
+            self._known_keys.discard(address, digest)
+            self._other.spend(f"address {address}", resp)
+            raise
+        self._known_keys.add(address, digest)
+
+        return caller
 
     def process_resource(self, req: falcon.Request, resp: falcon.Response, resource: Any, params: Any) -> None:
         """Check the scopes of the route, before the body is read."""

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ...config import Settings
+from ...core.keys import MIN_SECRET_LENGTH
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
 
-#: A key with fewer characters can be guessed.
-_MIN_KEY_LENGTH = 16
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _NEW_API_KEY = "API_SECRET_KEY=$(openssl rand -hex 32)"
@@ -77,8 +76,8 @@ def _keys(settings: Settings, system: System) -> Iterator[Finding]:
             yield failure(
                 "api key", detail, system.set_command(_NEW_API_KEY) if has_file else "claude-relay config init"
             )
-    elif len(secret) < _MIN_KEY_LENGTH:
-        detail = f"API_SECRET_KEY has {len(secret)} characters: it can be guessed"
+    elif len(secret) < MIN_SECRET_LENGTH:
+        detail = f"API_SECRET_KEY has {len(secret)} characters, fewer than {MIN_SECRET_LENGTH}: it can be guessed"
         yield warning("api key", detail, system.set_command(_NEW_API_KEY))
     else:
         yield ok("api key", f"set ({settings.origin('API_SECRET_KEY')})")
