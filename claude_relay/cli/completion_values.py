@@ -111,6 +111,7 @@ def _get(settings: Any, path: str) -> Any:
         def redirect_request(self, *_: Any) -> None:
             """Follow none: the key would go along, to any host."""
 
-    request = Request(settings.url + path, headers={"X-API-Key": settings.api_key or settings.api_secret_key or ""})
+    key = settings.api_key or next(iter(settings.admin_keys), "")
+    request = Request(settings.url + path, headers={"X-API-Key": key})
     with build_opener(_NoRedirect).open(request, timeout=_TIMEOUT) as response:
         return json.load(response)

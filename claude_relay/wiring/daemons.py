@@ -131,7 +131,7 @@ def make_worker(
 
 
 def _warn_of_a_short_key(settings: Settings) -> None:
-    if len(settings.api_secret_key or "") < MIN_SECRET_LENGTH:
+    if min(map(len, settings.admin_keys)) < MIN_SECRET_LENGTH:
         cure = f"use at least {MIN_SECRET_LENGTH} characters, such as those of: openssl rand -hex 32"
         log.warning("API_SECRET_KEY can be guessed", extra={"cure": cure})
 

@@ -30,7 +30,7 @@ class CountingKeys(StoredKeys):
 
 @pytest.fixture
 def verifier(relay):
-    verifier = CountingKeys(KEY, relay.keys)
+    verifier = CountingKeys((KEY,), relay.keys)
     verifier.tried = []
     return verifier
 
