@@ -71,13 +71,15 @@ def make_app(
 
     `disk_problem` returns a fault of the disk, or None. Once `stopping` is set, waiting requests return at once.
     """
-    keys = verifier or StoredKeys(settings.api_secret_key or secrets.token_hex(), relay.keys)
+    # The complete text counts, too: scripts send $API_SECRET_KEY, and an old key may contain a comma.
+    admin_keys = dict.fromkeys((*settings.admin_keys, settings.api_secret_key or secrets.token_hex()))
+    keys = verifier or StoredKeys(tuple(admin_keys), relay.keys)
     bodies = Bodies(settings.max_body)
     wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay)
 
     app: falcon.App[Any, Any] = falcon.App(
-        middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings)]
+        middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
     )
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,16 +46,18 @@ class KeyVerifier(Protocol):
 
 
 class StoredKeys:
-    """API_SECRET_KEY, which is the admin's, and the named keys of the store."""
+    """The keys in API_SECRET_KEY, which are the admin's, and the named keys of the store."""
 
-    def __init__(self, secret: str, keys: Keys) -> None:
-        self._digest = digest_of(secret)
+    def __init__(self, admin_keys: Sequence[str], keys: Keys) -> None:
+        self._digests = [digest_of(key) for key in admin_keys]
         self._keys = keys
         self._admin = Caller(owner=ADMIN, scopes=frozenset(Scope))
 
     def caller(self, key: str) -> Caller | None:
         """Compare by digest, so that the time taken shows neither the length nor any character of a key."""
-        if hmac.compare_digest(digest_of(key), self._digest):
+        digest = digest_of(key)
+        same = [hmac.compare_digest(digest, admin) for admin in self._digests]  # a list: each is compared
+        if any(same):
             return self._admin
         stored = self._keys.find(key)
 

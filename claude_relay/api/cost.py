@@ -11,6 +11,7 @@ from ..core.intake.query import parse_time_or_age
 from ..services import Relay
 from .auth import Caller
 from .request_bodies import Bodies
+from .scopes import check_body
 
 
 class Cost:
@@ -35,6 +36,7 @@ class Estimate:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         body, form = self._bodies.object(req)
+        check_body(caller, body)
         resp.media = self._relay.estimates.estimate(
             body, self._intake, now=self._clock(), owner=caller.owner, form=form
         )

@@ -11,7 +11,6 @@ from ..core.intake.group import GROUP_RULE, is_group_name
 from ..core.text.json_values import safe_quote
 from ..errors import InvalidRequest, NotFound, Problem
 from ..services import Relay
-from .overview import require_admin
 from .request_bodies import Bodies
 
 
@@ -25,7 +24,6 @@ class Groups:
         resp.media = self._relay.queries.group(_group_name(group))
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        require_admin(req)
         current = self._relay.queries.group(_group_name(group))
         body = self._bodies.optional(req)
         if unknown := sorted(set(body) - {"concurrency", "rate"}):
@@ -37,12 +35,10 @@ class Groups:
         resp.media = self._relay.queries.group(group)
 
     def on_post_pause(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        require_admin(req)
         self._relay.pause(_group_name(group))
         resp.media = self._relay.queries.group(group)
 
     def on_post_resume(self, req: falcon.Request, resp: falcon.Response, group: str) -> None:
-        require_admin(req)
         self._relay.resume(_group_name(group))
         resp.media = self._relay.queries.group(group)
 

@@ -10,8 +10,9 @@ import falcon
 from ..core.intake import IntakeContext
 from ..core.intake.query import job_filter, parse_redeliver_url, parse_retry_options
 from ..core.jobs.job_filter import JobFilter
+from ..core.keys import Scope
 from ..core.text.ids import REQUEST_ID
-from ..errors import InvalidRequest, NotFound, Problem, RelayError
+from ..errors import Conflict, InvalidRequest, NotFound, Problem, RelayError
 from ..services import JobRef, Relay
 from .auth import Caller
 from .prefer_wait import WaitSlots, send_result
@@ -107,6 +108,10 @@ class JobActions:
 
     def on_post_cancel(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
+        caller: Caller = req.context.caller
+        if not caller.may(Scope.READ):
+            resp.media = _cancel_without_state(self._relay, ref)
+            return
         self._relay.cancel(ref)
         resp.media = self._relay.queries.status(ref)
 
@@ -147,6 +152,18 @@ class Redeliver:
 
         resp.status = "207 Multi-Status"
         resp.media = self._relay.bulk.redeliver_many(refs, url, now=self._clock())
+
+
+def _cancel_without_state(relay: Relay, ref: JobRef) -> dict[str, Any]:
+    """Cancel for a key that may not read: neither the answer nor an error tells the state."""
+    try:
+        relay.cancel(ref)
+    except Conflict:
+        raise Conflict(f"job {ref.request_id} can no longer be cancelled") from None
+    except NotFound:
+        raise NotFound(f"There is no job {ref.request_id} here that can be cancelled.") from None
+
+    return {"requestId": ref.request_id, "message": "Cancellation accepted"}
 
 
 def _ref_or_error(req: falcon.Request, request_id: str) -> JobRef | RelayError:

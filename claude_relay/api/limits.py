@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
 import time
+from collections import OrderedDict
 
 import falcon
 from limits import RateLimitItemPerSecond
@@ -34,25 +36,33 @@ class RateLimiter:
 
     def spend(self, client: str, resp: falcon.Response) -> None:
         """Count one request; raises `RateLimited` above the limit."""
+        if self._rate is not None:
+            self._reset_after_clock_step()
+            self._answer(client, resp, self._rate, self._window.hit(self._item, self._name, client))
+
+    def check(self, client: str, resp: falcon.Response) -> None:
+        """Count nothing; raises `RateLimited` for a client that is at its limit."""
         if self._rate is None:
             return
         self._reset_after_clock_step()
-        allowed = self._window.hit(self._item, self._name, client)
+        if not self._window.test(self._item, self._name, client):
+            self._answer(client, resp, self._rate, allowed=False)
+
+    def _answer(self, client: str, resp: falcon.Response, rate: Rate, allowed: bool) -> None:
         stats = self._window.get_window_stats(self._item, self._name, client)
         left, wait = max(0, stats.remaining), max(1, int(stats.reset_time - time.time()) + 1)
         resp.set_headers(
             {
                 "RateLimit-Policy": self._policy,
                 "RateLimit": f'"{self._name}";r={left};t={wait}',
-                "X-RateLimit-Limit": str(self._rate.count),
+                "X-RateLimit-Limit": str(rate.count),
                 "X-RateLimit-Remaining": str(left),
                 "X-RateLimit-Reset": str(int(stats.reset_time)),
             }
         )
         if not allowed:
             raise RateLimited(
-                f"Too many requests: at most {self._rate.count} in {int(self._rate.seconds)} seconds; "
-                f"again in {wait} s.",
+                f"Too many requests: at most {rate.count} in {int(rate.seconds)} seconds; again in {wait} s.",
                 retry_after=wait,
             )
 
@@ -62,6 +72,32 @@ class RateLimiter:
         if abs(offset - self._clock_offset) > MIN_STEP:
             self._window = MovingWindowRateLimiter(MemoryStorage())
         self._clock_offset = offset
+
+
+class KnownKeys:
+    """The keys that were right lately, by the address that sent them: digests, the latest `limit` of them."""
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._limit = limit
+        self._seen: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __contains__(self, pair: tuple[str, bytes]) -> bool:
+        with self._lock:
+            return pair in self._seen
+
+    def add(self, address: str, digest: bytes) -> None:
+        """Remember a key that was right."""
+        with self._lock:
+            self._seen[address, digest] = None
+            self._seen.move_to_end((address, digest))
+            if len(self._seen) > self._limit:
+                self._seen.popitem(last=False)
+
+    def discard(self, address: str, digest: bytes) -> None:
+        """Forget a key that is wrong by now, such as a revoked one."""
+        with self._lock:
+            self._seen.pop((address, digest), None)
 
 
 def client_address(req: falcon.Request) -> str:

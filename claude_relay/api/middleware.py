@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import falcon
 
 from ..config import Settings
-from ..core.keys import Scope
+from ..core.keys import digest_of
 from ..errors import Forbidden, Unauthorized
-from .auth import KeyVerifier, authenticate
-from .limits import RateLimiter, client_address
+from .auth import Caller, KeyVerifier, authenticate, key_of
+from .limits import KnownKeys, RateLimiter, client_address
+from .scopes import check_route
 
 #: Paths without a key or a limit.
 OPEN = ("/health", "/health/ready")
@@ -32,32 +34,61 @@ _ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-R
 
 
 class Authentication:
-    """Requires a key, and counts each request by its key, or by IP address if the key is wrong."""
+    """
+    Requires a key with the scopes of the route.
 
-    def __init__(self, verifier: KeyVerifier, settings: Settings) -> None:
-        self._verifier = verifier
+    Counts each request by its key, or by IP address if the key is wrong.
+    """
+
+    def __init__(self, verifier: KeyVerifier, settings: Settings, routes: Mapping[str, tuple[str, ...]]) -> None:
+        self._verifier, self._routes = verifier, routes
         self._submit = RateLimiter("submit", settings.rate_limit_submit)
         self._other = RateLimiter("general", settings.rate_limit)
         self._per_owner: dict[str, RateLimiter] = {}
+        self._known_keys = KnownKeys()
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Authenticate before routing, so that a client without a key cannot find out which paths exist."""
         if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
             return
         submits = req.path in _SUBMIT and req.method == "POST"
-        try:
-            caller = authenticate(req, self._verifier)
-        except (Unauthorized, Forbidden):
-            self._other.spend(f"address {client_address(req)}", resp)
-            raise
+        caller = self._caller(req, resp)
         limiter = self._submit if submits else self._other
         if submits and caller.rate is not None:
             limiter = self._per_owner.setdefault(caller.owner, RateLimiter("submit", caller.rate))
         limiter.spend(f"key {caller.owner}", resp)
-        scope = Scope.READ if req.method in ("GET", "HEAD") else Scope.SUBMIT
-        if not caller.may(scope):
-            raise Forbidden(f"This key may not do that: it lacks the scope {scope.value}.")
         req.context.caller = caller
+
+    def _caller(self, req: falcon.Request, resp: falcon.Response) -> Caller:
+        """
+        The caller of the request's key.
+
+        An address that sent too many wrong keys gets 429 before a further key is tried, so that guessing is slowed and
+        the answer does not tell a right guess. Only keys that were right at that same address pass: a key that is known
+        at another one would tell. Requests at the same moment can exceed the limit by one for each thread.
+        """
+        address, digest = client_address(req), digest_of(key_of(req) or "")
+        if (address, digest) not in self._known_keys:
+            self._other.check(f"address {address}", resp)
+        try:
+            caller = authenticate(req, self._verifier)
+        except (Unauthorized, Forbidden):
+            self._known_keys.discard(address, digest)
+            self._other.spend(f"address {address}", resp)
+            raise
+        self._known_keys.add(address, digest)
+
+        return caller
+
+    def process_resource(self, req: falcon.Request, resp: falcon.Response, resource: Any, params: Any) -> None:
+        """Check the scopes of the route, before the body is read."""
+        if not hasattr(req.context, "caller"):
+            return
+        path = (req.uri_template or "").replace("{request_id}", "{requestId}")
+        method = "GET" if req.method == "HEAD" else req.method
+        if method not in self._routes[path]:
+            raise falcon.HTTPMethodNotAllowed(self._routes[path])
+        check_route(req.context.caller, method, path)
 
 
 class ResponseHeaders:

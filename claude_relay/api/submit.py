@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import falcon
 
 from ..core.intake import IntakeContext, parse
+from ..core.keys import Scope
 from ..services import Relay
 from .auth import Caller
 from .prefer_wait import WaitSlots, preferred_wait, send_result
 from .request_bodies import Bodies
+from .scopes import check_body, checked_item
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+
+_NO_WAIT = "Prefer: wait was ignored: a result is read with the scope read, which this key lacks"
 
 
 class Submit:
@@ -33,17 +38,23 @@ class Submit:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         body, form = self._bodies.object(req)
+        check_body(caller, body)
         key = req.get_header("Idempotency-Key")
         submission = parse(body, now=self._clock(), context=self._intake, idempotency_key=key, form=form)
         accepted = self._relay.submit(submission, owner=caller.owner)
+        reads = caller.may(Scope.READ)
 
-        if preferred_wait(req) is not None:
+        if preferred_wait(req) is not None and not reads:
+            accepted = replace(accepted, warnings=(*accepted.warnings, _NO_WAIT))
+        elif preferred_wait(req) is not None:
             result = self._wait_slots.result(req, resp, caller.ref(accepted.job.request_id, caller.owner))
             if result is not None:
                 send_result(resp, result)
                 return
         resp.status = falcon.HTTP_202
-        resp.media = answer = self._relay.bulk.accepted_body(accepted, now=self._clock(), base=base_url(req))
+        resp.media = answer = self._relay.bulk.accepted_body(
+            accepted, now=self._clock(), base=base_url(req), show_state=reads
+        )
         resp.set_headers({"Location": answer["statusUrl"], "Retry-After": "5"})
         if accepted.duplicate:
             resp.set_header("Idempotency-Replayed", "true")
@@ -58,8 +69,15 @@ class SubmitBulk:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         resp.status = "207 Multi-Status"
-        bodies, base = self._bodies.many(req), base_url(req)
-        results = self._relay.bulk.submit_bodies(bodies, self._intake, now=self._clock(), owner=caller.owner, base=base)
+        bodies = [checked_item(caller, body) for body in self._bodies.many(req)]
+        results = self._relay.bulk.submit_bodies(
+            bodies,
+            self._intake,
+            now=self._clock(),
+            owner=caller.owner,
+            base=base_url(req),
+            show_state=caller.may(Scope.READ),
+        )
         resp.media = list(results)
 
 

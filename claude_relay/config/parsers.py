@@ -144,6 +144,21 @@ def key(text: str) -> str:
     return text
 
 
+def admin_keys(text: str) -> str:
+    """The text of one admin key, or of two that a comma separates."""
+    for part in split_admin_keys(text):
+        key(part)
+
+    return text
+
+
+def split_admin_keys(text: str) -> tuple[str, ...]:
+    """The keys in an API_SECRET_KEY: two, or the complete text, since a key may contain commas."""
+    parts = tuple(part.strip() for part in text.split(","))
+
+    return parts if len(parts) == 2 and all(parts) else (text,)
+
+
 def webhook_secrets(text: str) -> tuple[str, ...]:
     """
     One signing secret, or two during a rotation.

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ConfigError
 from . import postgres
 from .option import Option
+from .parsers import split_admin_keys
 from .sources import CREDENTIALS
 from .table import (
     OPTIONS,
@@ -92,6 +93,11 @@ class Settings(
         return Path(self.state_directory) if path is None else path.parent
 
     @property
+    def admin_keys(self) -> tuple[str, ...]:
+        """The keys in API_SECRET_KEY: none, one, or two during a change. The command line sends the first."""
+        return split_admin_keys(self.api_secret_key) if self.api_secret_key else ()
+
+    @property
     def production(self) -> bool:
         """Whether this runs in production rather than on a developer's machine."""
         return self.env == "production"
@@ -113,7 +119,7 @@ class Settings(
 
     def secrets(self) -> tuple[str, ...]:
         """Every string that must never appear in output."""
-        secrets: list[str] = []
+        secrets = list(self.admin_keys)
         for row in OPTIONS:
             value = getattr(self, row.attribute)
             if row.secret and value:

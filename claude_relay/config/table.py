@@ -46,8 +46,8 @@ class SecretSettings:
     api_secret_key: str | None = option(
         "API_SECRET_KEY",
         "",
-        parse.optional(parse.key),
-        "The admin key, which callers send in X-API-Key.",
+        parse.optional(parse.admin_keys),
+        "The admin key, which callers send in X-API-Key; two during a change, separated by a comma.",
         secret=True,
         required=True,
     )

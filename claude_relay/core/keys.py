@@ -15,6 +15,9 @@ from .text.rates import Rate
 #: The owner that sees every job: API_SECRET_KEY, and the command line on the machine itself.
 ADMIN = "admin"
 
+#: An API_SECRET_KEY with fewer characters can be guessed.
+MIN_SECRET_LENGTH = 24
+
 _KEY = re.compile(r"crk_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -22,7 +25,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class Scope(str, Enum):
     """A permission of a key."""
 
-    SUBMIT = "submit"  # submit, cancel, retry, redeliver
+    SUBMIT = "submit"  # submit, estimate, cancel; with `read` also retry, redeliver, continueFrom
     READ = "read"  # status, results, lists
     ADMIN = "admin"  # everything, for all owners' jobs
 

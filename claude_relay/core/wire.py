@@ -67,18 +67,25 @@ def encode(body: Any) -> bytes:
 
 
 def accepted(
-    job: Job, *, now: float, warnings: Sequence[str], base: str | None, duplicate: bool = False
+    job: Job,
+    *,
+    now: float,
+    warnings: Sequence[str],
+    base: str | None,
+    duplicate: bool = False,
+    show_state: bool = True,
 ) -> dict[str, Any]:
     """
     The body of a 202.
 
-    `base` is the URL at which the caller reaches this relay; without it the URL is a path.
+    `base` is the URL at which the caller reaches this relay; without it the URL is a path. Without `show_state` the
+    status is that of the first answer, `pending`, also in a duplicate.
     """
     path = f"/api/status/{job.request_id}"
     body: dict[str, Any] = {
         "message": "Request accepted and processing",
         "requestId": job.request_id,
-        "status": STATUS[job.state] if duplicate else "pending",
+        "status": STATUS[job.state] if duplicate and show_state else "pending",
         "timestamp": timestamp(now),
         "statusUrl": f"{(base or '').rstrip('/')}{path}",
         "warnings": list(warnings),

@@ -24,14 +24,21 @@ class BulkRequests:
         self._public_url = context.policy.public_url
         self._submitter, self._job_actions, self._queries = submitter, job_actions, queries
 
-    def accepted_body(self, accepted: Accepted, *, now: float, base: str | None = None) -> dict[str, Any]:
-        """The body of the 202. `base` is the URL that the caller used, for a relay without RELAY_PUBLIC_URL."""
+    def accepted_body(
+        self, accepted: Accepted, *, now: float, base: str | None = None, show_state: bool = True
+    ) -> dict[str, Any]:
+        """
+        The body of the 202. `base` is the URL that the caller used, for a relay without RELAY_PUBLIC_URL.
+
+        Without `show_state` a duplicate is answered like the first request, for a key that may not read.
+        """
         return wire.accepted(
             accepted.job,
             now=now,
-            warnings=accepted.warnings,
+            warnings=(*accepted.warnings, *accepted.state_warnings) if show_state else accepted.warnings,
             base=self._public_url or base,
             duplicate=accepted.duplicate,
+            show_state=show_state,
         )
 
     def submit_bodies(
@@ -42,6 +49,7 @@ class BulkRequests:
         now: float,
         owner: str = ADMIN,
         base: str | None = None,
+        show_state: bool = True,
     ) -> Sequence[dict[str, Any]]:
         """Submit many bodies in one commit; each result has the `statusCode` that its body would get alone."""
         parsed = [_parse(body, intake, now=now) for body in bodies]
@@ -49,7 +57,17 @@ class BulkRequests:
         accepted = iter(self._submitter.submit_many(valid, owner=owner) if valid else ())
         results = [next(accepted) if isinstance(item, Submission) else item for item in parsed]
 
-        return [self._item(index, result, now=now, base=base) for index, result in enumerate(results)]
+        return [
+            _refused(index, result, now=now)
+            if isinstance(result, RelayError)
+            # The item's HTTP status has a field of its own: `status` is the status of the job, a word.
+            else {
+                "index": index,
+                "statusCode": 202,
+                **self.accepted_body(result, now=now, base=base, show_state=show_state),
+            }
+            for index, result in enumerate(results)
+        ]
 
     def redeliver_many(
         self, refs: Sequence[JobRef | RelayError], url: str | None, *, now: float
@@ -66,12 +84,11 @@ class BulkRequests:
         except RelayError as exc:
             return {"statusCode": exc.status, **wire.error_body(exc, now=now)}
 
-    def _item(self, index: int, result: Accepted | RelayError, *, now: float, base: str | None) -> dict[str, Any]:
-        if isinstance(result, RelayError):
-            body = wire.error_body(result, problems=getattr(result, "problems", ()), now=now)
-            return {"index": index, "statusCode": result.status, **body}
-        # The item's HTTP status has a field of its own: `status` is the status of the job, a word.
-        return {"index": index, "statusCode": 202, **self.accepted_body(result, now=now, base=base)}
+
+def _refused(index: int, error: RelayError, *, now: float) -> dict[str, Any]:
+    body = wire.error_body(error, problems=getattr(error, "problems", ()), now=now)
+
+    return {"index": index, "statusCode": error.status, **body}
 
 
 def _parse(body: Any | RelayError, intake: IntakeContext, *, now: float) -> Submission | RelayError:

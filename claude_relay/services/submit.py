@@ -141,7 +141,8 @@ def _existing_job(tx: ReadTransaction, submission: Submission, owner: str) -> Ac
         return Conflict(_REUSED.format(request_id))
     for tombstone in tx.tombstones(request_id, owner):
         if tombstone.body_hash == submission.body_hash:
-            return Accepted(job=_purged_job(tombstone), warnings=(*warnings, _PURGED), duplicate=True)
+            job = _purged_job(tombstone)
+            return Accepted(job=job, warnings=warnings, state_warnings=(_PURGED,), duplicate=True)
         return Conflict(_REUSED.format(request_id))
 
     return None

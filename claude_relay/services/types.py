@@ -23,10 +23,11 @@ class JobRef:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A submission that is on disk. `duplicate`: it had been submitted before."""
+    """A submission that is on disk. `duplicate`: it had been submitted before. `state_warnings` tell its state."""
 
     job: Job
     warnings: tuple[str, ...] = ()
+    state_warnings: tuple[str, ...] = ()
     duplicate: bool = False
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from typing import TYPE_CHECKING
 
 from ..config import Settings
+from ..core.keys import MIN_SECRET_LENGTH
 from ..errors import Busy, StoreRefused
 from .alerts import alert_http_sender, alerts_in_api_process
 from .engines import engine_of
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from ..worker.daemon import Daemon
     from ..worker.pacing import Pacing
 
+log = logging.getLogger(__name__)
+
 #: How long the check of a store may take at the start, in seconds.
 _CHECK_TIMEOUT = 3600.0
 
@@ -34,6 +38,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
 
     return_large_blocks()
     settings.require("API_SECRET_KEY")
+    _warn_of_a_short_key(settings)
     _announce_store_check(supervisor)
     with open_relay(settings, create=True) as relay:
         _check_store(relay)
@@ -123,6 +128,12 @@ def make_worker(
         restore_reserve=lambda: reserve.resize(settings.disk_floor) if reserve else None,
         models=models,
     )
+
+
+def _warn_of_a_short_key(settings: Settings) -> None:
+    if min(map(len, settings.admin_keys)) < MIN_SECRET_LENGTH:
+        cure = f"use at least {MIN_SECRET_LENGTH} characters, such as those of: openssl rand -hex 32"
+        log.warning("API_SECRET_KEY can be guessed", extra={"cure": cure})
 
 
 def _announce_store_check(supervisor: Supervisor | None) -> None:

@@ -36,6 +36,18 @@ def test_every_path_requires_a_key(make, path, method):
     assert "ApiKey" in none.headers["www-authenticate"]
 
 
+def test_both_admin_keys_are_valid_during_a_change(make):
+    """CASES A16: the old and the new key, and the complete text, which scripts send; after the change one is left."""
+    old, new = "the-old-key-of-the-admin", "the-new-key-of-the-admin"
+    during, after = make(api_secret_key=f"{old},{new}"), make(api_secret_key=new)
+
+    def statuses(client, *keys):
+        return [client.simulate_get("/api/overview", headers={"X-API-Key": key}).status_code for key in keys]
+
+    assert statuses(during, old, new, f"{old},{new}", old[:-1], "", ",") == [200, 200, 200, 403, 401, 403]
+    assert statuses(after, old, new, f"{old},{new}") == [403, 200, 403]
+
+
 def test_a_bearer_token_is_a_key(make):
     client = TestClient(make().app, headers={"Authorization": f"Bearer {KEY}"})
 

@@ -6,6 +6,10 @@ import pytest
 import requests
 import requests_mock
 
+from claude_relay.cli import completion_values
+from claude_relay.config import load
+from tests.support.receiver import Answer, Receiver
+
 URL = "http://relay.example:3000"
 
 
@@ -47,6 +51,35 @@ def test_the_key_is_sent_in_its_header_only(run):
     [request] = mock.request_history
     assert request.headers["X-API-Key"] == "some-key-of-a-relay"
     assert "some-key" not in request.url
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed_with_the_key_or_the_prompt(run, monkeypatch, status):
+    """CASES S8: every verb ends with 69 and the host it was sent to; shell completion offers nothing."""
+    with Receiver() as elsewhere, Receiver() as hook:
+        monkeypatch.setenv("RELAY_URL", hook.url(""))
+        paths = ("/api/claude", "/api/status/r-1", "/api/jobs", "/api/jobs/r-1/cancel", "/api/jobs/r-1/retry")
+        for path in (*paths, "/api/redeliver", "/api/overview"):
+            target = elsewhere.url("/stolen?token=secret")
+            hook.answer(path, Answer(status=status, headers={"Location": target}, body=b""))
+        verbs = (
+            ("submit", "Hei"),
+            ("status", "r-1"),
+            ("list",),
+            ("cancel", "r-1"),
+            ("retry", "--yes", "r-1"),
+            ("redeliver", "r-1", "r-2"),
+            ("status",),
+        )
+        for verb in verbs:
+            code, out, err = run(*verb)
+            assert (code, out) == (69, ""), verb
+            assert elsewhere.url("") in err and "RELAY_URL" in err and "secret" not in err
+
+        with pytest.raises(OSError, match=str(status)):
+            completion_values._get(load(), "/api/jobs")
+        assert len(hook.received) == len(verbs) + 1
+        assert not elsewhere.received
 
 
 def test_a_submission_is_not_retried(run):

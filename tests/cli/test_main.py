@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shlex
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -90,14 +91,26 @@ def test_wrong_settings_are_78_with_a_message_each(env, tmp_path):
 
 
 def test_a_port_in_use_is_78_and_names_it(env, tmp_path):
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = relay_command("serve", env={**env, "PORT": port, "API_SECRET_KEY": "k" * 20}, cwd=tmp_path)
 
     assert done.returncode == 78
     assert f"PORT {port}" in done.stderr
+
+
+@pytest.mark.parametrize("length", [23, 24])
+def test_a_short_admin_key_is_warned_of_at_the_start(env, tmp_path, length):
+    """CASES C9, S15: under 24 characters; the log does not contain the key."""
+    key = "q" * length
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        production = {"RELAY_ENV": "production", "RELAY_PROVIDER": "sandbox"}
+        done = relay_command("serve", env={**env, **production, "PORT": port, "API_SECRET_KEY": key}, cwd=tmp_path)
+
+    output = done.stdout + done.stderr
+    assert ("API_SECRET_KEY can be guessed" in output) == (length < 24)
+    assert key not in output
 
 
 def test_an_unknown_verb_is_2_with_a_suggestion(env, tmp_path):

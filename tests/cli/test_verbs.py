@@ -12,6 +12,7 @@ from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.deliveries.transitions import DeliveryChange
 from claude_relay.core.jobs.events import Event, EventName
 from claude_relay.core.jobs.failure import Remedy
+from claude_relay.core.keys import Scope
 from claude_relay.services import JobRef
 from tests.support.builders import a_completion, a_failure, a_submission
 
@@ -148,6 +149,27 @@ def test_cancel_and_retry(run, relay):
     assert run("retry", "r-1")[0] == 2  # no terminal for a confirmation, and no --yes
     assert run("retry", "r-1", "--yes")[:2] == (0, "r-1\tpending\tnone\n")
     assert run("retry", "--failed", "--yes")[0] == 9
+
+
+@pytest.mark.parametrize("where", ["remote"], indirect=True)
+def test_a_submit_only_key_cancels_and_is_refused_the_rest(where, run, relay, monkeypatch):
+    """CASES S2: over a real socket; cancel prints the id and a message, what reads ends with 4."""
+    _, key = relay.keys.add("make", frozenset({Scope.SUBMIT}))
+    monkeypatch.setenv("RELAY_API_KEY", key)
+    assert run("submit", "Hei", "--id", "r-1")[:2] == (0, "r-1\n")
+
+    assert run("cancel", "r-1")[:2] == (0, "r-1\tCancellation accepted\n")
+    assert run("cancel", "r-1")[0] == 9
+    reading = (
+        ("status", "r-1"),
+        ("result", "r-1"),
+        ("list",),
+        ("why", "r-1"),
+        ("retry", "r-1", "--yes"),
+        ("redeliver", "r-1", "--to", "https://elsewhere.example/in"),
+        ("submit", "Hei", "--continue", "r-1"),
+    )
+    assert {verb: run(*verb)[0] for verb in reading} == dict.fromkeys(reading, 4)
 
 
 def test_redeliver_needs_a_job_that_has_ended_and_a_webhook(run, relay):

@@ -42,7 +42,7 @@ def written(rig: Rig, *args: str) -> dict[str, Any]:
 
 
 def test_both_make_scenarios_submit_a_prompt_and_acknowledge_its_result(rig: Rig) -> None:
-    """Submit, callback, route by status, acknowledge; the key that was made for it may submit and nothing else."""
+    """Submit, callback, route by status, acknowledge; CASES N11: the key that was made for it may read its own job, and no more."""
     with Receiver() as hook:
         files = written(rig, "make", "--with-key", "--group", "faktura", "--webhook", hook.url("/make"))
         modes = {path.stat().st_mode & 0o777 for path in (rig.folder / "scenarios").iterdir()}
@@ -64,7 +64,11 @@ def test_both_make_scenarios_submit_a_prompt_and_acknowledge_its_result(rig: Rig
     [key] = [
         item["value"] for item in files["make-submit.json"]["flow"][3]["mapper"]["headers"] if "Key" in item["name"]
     ][:1]
-    assert rig.http.get(f"{rig.url}/api/status/{request_id}", headers={"X-API-Key": key}).status_code == 403
+    statuses = [
+        rig.http.get(f"{rig.url}/api/{path}", headers={"X-API-Key": key}).status_code
+        for path in (f"status/{request_id}", f"result/{request_id}", "overview")
+    ]
+    assert statuses == [200, 200, 403]
 
 
 def test_a_failure_takes_the_other_route_and_is_acknowledged_too(rig: Rig) -> None:
@@ -121,6 +125,17 @@ def test_the_command_refuses_what_it_cannot_do(rig: Rig, tmp_path: Path) -> None
         )
     ] == [(2, True), (65, True), (78, True), (9, True)]
     assert not empty.exists()
+
+
+@pytest.mark.parametrize("tool", ["make", "n8n"])
+def test_the_messages_ask_for_a_key_only_if_the_files_have_none(rig: Rig, tool: str) -> None:
+    """CASES N10: with `--with-key` the key is in the files, and no message asks to paste one."""
+    blank = rig.command("blueprint", tool, "-o", "-")
+    filled = rig.command("blueprint", tool, "-o", "-", "--with-key")
+
+    assert "your API key" in blank.stderr and "placeholder" in blank.stderr
+    assert "your API key" not in filled.stderr and "placeholder" not in filled.stderr
+    assert "(submit, read) and filled it in" in filled.stderr
 
 
 def test_the_scenarios_go_through_a_pipe(rig: Rig) -> None:

@@ -400,3 +400,30 @@ def test_the_policy_has_the_settings_values_by_name():
 
     other = policy(Settings(lease=7.0, webhook_timeout=45.0, retention=3.0))
     assert (other.lease, other.webhook_lease, other.retention) == (7.0, 90.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    "text, keys",
+    [
+        ("one", ("one",)),
+        ("old,new", ("old", "new")),
+        ("old, new", ("old", "new")),
+        ("a,b,c", ("a,b,c",)),
+        ("tail,", ("tail,",)),
+        ("", ()),
+    ],
+)
+def test_api_secret_key_has_two_keys_during_a_change(text, keys):
+    """CASES A16: both are kept out of logs; a text with more commas is one key, as before."""
+    settings = load({"API_SECRET_KEY": text})
+
+    assert settings.admin_keys == keys
+    assert set(keys) <= set(settings.secrets())
+
+
+@pytest.mark.parametrize("text", ["Bearer one", "old,new key", "new,år"])
+def test_a_text_that_is_no_pair_of_keys_is_refused(text):
+    """CASES A16: as a single key with a space or a letter beyond ASCII is."""
+    [fault] = faults({"API_SECRET_KEY": text})
+
+    assert "API_SECRET_KEY" in fault and text not in fault

@@ -44,7 +44,9 @@ def open_client(output: Output) -> Iterator[RelayClient]:
     if settings.url:
         from .http import HttpClient
 
-        remote = HttpClient(settings.url, key=settings.api_key or settings.api_secret_key, owner=output.owner)
+        remote = HttpClient(
+            settings.url, key=settings.api_key or next(iter(settings.admin_keys), None), owner=output.owner
+        )
         try:
             yield remote
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 import tenacity
@@ -153,8 +153,15 @@ class HttpClient:
             reraise=True,
         )
         def send() -> requests.Response:
+            # A redirect is not followed: `requests` would send X-API-Key, and on 307 the prompt, to any host.
             return self._session.request(
-                method, self._url + path, data=data, headers=headers, params=params, timeout=self._timeout
+                method,
+                self._url + path,
+                data=data,
+                headers=headers,
+                params=params,
+                timeout=self._timeout,
+                allow_redirects=False,
             )
 
         try:
@@ -165,10 +172,24 @@ class HttpClient:
                 f"cannot reach the relay at {self._url} ({reason}). Is the API running? "
                 "systemctl status claude-relay-api"
             ) from exc
+        if 300 <= response.status_code < 400:
+            raise Unreachable(_redirect_fault(self._url, response))
         if response.status_code >= 400:
             raise _error(response)
 
         return response
+
+
+def _redirect_fault(url: str, response: requests.Response) -> str:
+    """The fault of a redirect, with the scheme and host that it leads to if they are printable."""
+    target = urlsplit(urljoin(f"{url}/", response.headers.get("Location", "")))
+    origin = f"{target.scheme}://{target.netloc}"
+    shown = f" to {origin}" if origin.isascii() and origin.isprintable() and target.netloc else ""
+
+    return (
+        f"{url} answers with a redirect{shown} ({response.status_code}), which is not followed, since it would receive "
+        "the API key: set RELAY_URL to the URL at which the relay itself answers"
+    )
 
 
 def _error(response: requests.Response) -> RelayError:

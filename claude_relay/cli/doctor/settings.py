@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ...config import Settings
+from ...core.keys import MIN_SECRET_LENGTH
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
 
-#: A key with fewer characters can be guessed.
-_MIN_KEY_LENGTH = 16
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 _NEW_API_KEY = "API_SECRET_KEY=$(openssl rand -hex 32)"
@@ -69,19 +68,20 @@ def _keys(settings: Settings, system: System) -> Iterator[Finding]:
         detail = "ANTHROPIC_API_KEY is not set: the worker does not start"
         yield failure("upstream", detail, system.set_command("ANTHROPIC_API_KEY=sk-ant-…"))
 
-    secret = settings.api_secret_key
-    if secret is None:
+    lengths = [len(key) for key in settings.admin_keys]
+    if not lengths:
         if not system.under_systemd:
             detail = "API_SECRET_KEY is not set: the API does not start"
             has_file = system.dotenv.exists() or system.env_file.exists()
             yield failure(
                 "api key", detail, system.set_command(_NEW_API_KEY) if has_file else "claude-relay config init"
             )
-    elif len(secret) < _MIN_KEY_LENGTH:
-        detail = f"API_SECRET_KEY has {len(secret)} characters: it can be guessed"
+    elif min(lengths) < MIN_SECRET_LENGTH:
+        detail = f"API_SECRET_KEY has {min(lengths)} characters, fewer than {MIN_SECRET_LENGTH}: it can be guessed"
         yield warning("api key", detail, system.set_command(_NEW_API_KEY))
     else:
-        yield ok("api key", f"set ({settings.origin('API_SECRET_KEY')})")
+        two = "; two keys, for the time of a change" if len(lengths) == 2 else ""
+        yield ok("api key", f"set ({settings.origin('API_SECRET_KEY')}){two}")
 
 
 def _signing(settings: Settings, system: System) -> Finding:

@@ -19,15 +19,18 @@ from ..render.output import Output, json_option, pass_output
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: By tool; `key` is the step that only a placeholder needs.
 _NEXT_STEPS = {
     "make": (
         "Next, in Make: create a scenario, then ⋯ > Import blueprint. First make-receive.json: open its webhook module,"
-        " create a webhook, copy its URL. Then make-submit.json: give it a webhook too, and paste that URL and "
-        "your API key into its HTTP module. Switch both on. Step by step: docs/how-to/make-and-n8n.md"
+        " create a webhook, copy its URL. Then make-submit.json: give it a webhook too, and paste that URL{key} into its "
+        "HTTP module. Switch both on. Step by step: docs/how-to/make-and-n8n.md",
+        " and your API key",
     ),
     "n8n": (
-        "Next, in n8n: ⋯ > Import from file. Paste your API key into the Submit node. If n8n has a private IP address, "
-        "the relay needs RELAY_ALLOW_PRIVATE_URLS."
+        "Next, in n8n: ⋯ > Import from file.{key} If n8n has a private IP address, "
+        "the relay needs RELAY_ALLOW_PRIVATE_URLS.",
+        " Paste your API key into the Submit node.",
     ),
 }
 
@@ -46,7 +49,7 @@ def _common(command: F) -> F:
             "--url", metavar="URL", help="URL at which the tool reaches this relay. Default: RELAY_PUBLIC_URL."
         ),
         click.option("--group", default="default", help="Group of the jobs."),
-        click.option("--with-key", is_flag=True, help="Create a submit-only API key and fill it in."),
+        click.option("--with-key", is_flag=True, help="Create an API key that may submit and read, and fill it in."),
         click.option("--key-name", metavar="NAME", help="Name of that key. Default: the tool and a random suffix."),
         click.option(
             "-o",
@@ -150,9 +153,9 @@ def _new_key(output: Output, name: str) -> str:
             ["--with-key creates a key on the relay's own machine: run it there, without RELAY_URL, or omit it."]
         )
     with open_relay(output.settings, create=True) as relay:
-        _, text = relay.keys.add(name, frozenset((Scope.SUBMIT,)))
+        _, text = relay.keys.add(name, frozenset((Scope.SUBMIT, Scope.READ)))
     output.message(
-        f"Created the submit-only key {name} and filled it in; to revoke it: claude-relay keys revoke {name}"
+        f"Created the key {name} (submit, read) and filled it in; to revoke it: claude-relay keys revoke {name}"
     )
 
     return text
@@ -186,8 +189,10 @@ def _write_scenario(output: Output, scenario: Scenario, folder: Path | None, *, 
 
 
 def _print_next_steps(output: Output, tool: str, blank: Blank) -> None:
-    output.message(_NEXT_STEPS[tool])
+    text, paste_key = _NEXT_STEPS[tool]
+    is_blank = blank.key == KEY_PLACEHOLDER
+    output.message(text.format(key=paste_key if is_blank else ""))
     if blank.url.startswith("http://"):
         output.message(f"{blank.url} is not encrypted: {_HTTPS_REASON[tool]}your key is sent in plain text.")
-    if blank.key == KEY_PLACEHOLDER:
-        output.message("The key is a placeholder: --with-key creates a submit-only key and fills it in.")
+    if is_blank:
+        output.message("The key is a placeholder: --with-key creates a key and fills it in.")

@@ -122,6 +122,8 @@ def _each(output: Output, ids: Sequence[str], action: Callable[[str], dict[str, 
 def _print(output: Output, status: dict[str, Any]) -> None:
     if output.json:
         output.record(status)
+    elif "status" not in status:  # the key lacks the scope read
+        output.line(f"{status['requestId']}\t{status['message']}")
     else:
         output.line(f"{status['requestId']}\t{status['status']}\t{status['delivery']['status']}")
 

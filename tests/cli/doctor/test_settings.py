@@ -30,6 +30,8 @@ def test_settings_for_production_have_no_fault(server):
     [
         ({"provider": "sandbox"}, "upstream", "RELAY_PROVIDER=anthropic"),
         ({"api_secret_key": "short"}, "api key", "API_SECRET_KEY=$(openssl rand"),
+        ({"api_secret_key": "k" * 23}, "api key", "API_SECRET_KEY=$(openssl rand"),  # CASES S15, C9
+        ({"api_secret_key": f"{KEY},short"}, "api key", "API_SECRET_KEY=$(openssl rand"),  # CASES A16
         ({"webhook_secret": ()}, "signing", "whsec_$(openssl rand"),
         ({"public_url": None}, "public url", "RELAY_PUBLIC_URL=https://"),
         ({"public_url": "http://r.example", "env": "production"}, "public url", "https://r.example"),
