@@ -9,6 +9,7 @@ import falcon
 from ..config import Settings
 from ..core.keys import Scope
 from ..errors import Forbidden, Unauthorized
+from .admission import ENVIRON, Admission
 from .auth import KeyVerifier, authenticate
 from .limits import RateLimiter, client_address
 
@@ -41,8 +42,24 @@ class Authentication:
         self._per_owner: dict[str, RateLimiter] = {}
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Authenticate before routing, so that a client without a key cannot find out which paths exist."""
+        """
+        Authenticate before routing, so that a client without a key cannot find out which paths exist.
+
+        Where the body has not arrived yet this is all that is done; the complete request passes by the same decision.
+        """
+        admission: Admission = req.env.get(ENVIRON) or Admission()
+        if not admission.decided:
+            self._decide(admission, req, resp)
+            admission.decided, admission.headers = True, dict(resp.headers)
+        if admission.caller is not None:
+            req.context.caller = admission.caller
+        resp.set_headers(admission.headers)
+        if admission.head_only:
+            resp.status, resp.complete = falcon.HTTP_100, True
+
+    def _decide(self, admission: Admission, req: falcon.Request, resp: falcon.Response) -> None:
         if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
+            admission.limit_body(req.content_length)
             return
         submits = req.path in _SUBMIT and req.method == "POST"
         try:
@@ -57,7 +74,7 @@ class Authentication:
         scope = Scope.READ if req.method in ("GET", "HEAD") else Scope.SUBMIT
         if not caller.may(scope):
             raise Forbidden(f"This key may not do that: it lacks the scope {scope.value}.")
-        req.context.caller = caller
+        admission.caller = caller
 
 
 class ResponseHeaders:
