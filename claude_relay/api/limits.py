@@ -101,8 +101,12 @@ class KnownKeys:
 
 
 def client_address(req: falcon.Request) -> str:
-    """The client's IP address; for IPv6 its /64, which is what one customer has."""
-    text = req.remote_addr
+    """The client's IP address; for IPv6 its /64."""
+    return network_of(req.remote_addr)
+
+
+def network_of(text: str) -> str:
+    """The network of one customer: an IPv4 address, or the /64 of an IPv6 address."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

@@ -10,6 +10,7 @@ import falcon
 from ..config import Settings
 from ..core.keys import digest_of
 from ..errors import Forbidden, Unauthorized
+from .admission import ENVIRON, Admission
 from .auth import Caller, KeyVerifier, authenticate, key_of
 from .limits import KnownKeys, RateLimiter, client_address
 from .scopes import check_route
@@ -48,8 +49,24 @@ class Authentication:
         self._known_keys = KnownKeys()
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Authenticate before routing, so that a client without a key cannot find out which paths exist."""
+        """
+        Authenticate before routing, so that a client without a key cannot find out which paths exist.
+
+        Where the body has not arrived yet this is all that is done; the complete request passes by the same decision.
+        """
+        admission: Admission = req.env.get(ENVIRON) or Admission()
+        if not admission.decided:
+            self._decide(admission, req, resp)
+            admission.decided, admission.headers = True, dict(resp.headers)
+        if admission.caller is not None:
+            req.context.caller = admission.caller
+        resp.set_headers(admission.headers)
+        if admission.head_only:
+            resp.status, resp.complete = falcon.HTTP_100, True
+
+    def _decide(self, admission: Admission, req: falcon.Request, resp: falcon.Response) -> None:
         if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
+            admission.limit_body(req.content_length)
             return
         submits = req.path in _SUBMIT and req.method == "POST"
         caller = self._caller(req, resp)
@@ -57,7 +74,7 @@ class Authentication:
         if submits and caller.rate is not None:
             limiter = self._per_owner.setdefault(caller.owner, RateLimiter("submit", caller.rate))
         limiter.spend(f"key {caller.owner}", resp)
-        req.context.caller = caller
+        admission.caller = caller
 
     def _caller(self, req: falcon.Request, resp: falcon.Response) -> Caller:
         """

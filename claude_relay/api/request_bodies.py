@@ -78,7 +78,11 @@ class Bodies:
 
 
 def _content_type(req: falcon.Request) -> str:
-    return (req.content_type or "").partition(";")[0].strip().lower()
+    """The media type; the same one in several lines, which a server joins with commas, is one."""
+    media_type = (req.content_type or "").partition(";")[0].lower()
+    kinds = {kind.strip() for kind in media_type.split(",")}
+
+    return kinds.pop() if len(kinds) == 1 else media_type.strip()
 
 
 def _form_fields(data: bytes) -> list[tuple[str, str]]:

@@ -1,5 +1,5 @@
 """
-The waitress server: settings, graceful stop and error bodies.
+The waitress server: settings and graceful stop.
 
 `send_bytes` is above the size of a usual response, so that the main loop sends it in one call: with the default each
 thread sends headers and body itself while the main loop spins (*measured*: 988 requests/s against 1,946 at 16
@@ -26,17 +26,16 @@ import falcon
 import waitress
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import BaseWSGIServer
-from waitress.task import ErrorTask, WSGITask
 
 from .. import __version__
 from ..config import Settings
-from ..core import wire
-from ..core.text.sizes import format_size
-from ..errors import ConfigError, InvalidRequest, RelayError, StoreUnavailable, TooLarge
+from ..errors import ConfigError, RelayError, StoreUnavailable
 from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
+from .channel import Channel
+from .connections import ConnectionLimits, IncompleteRequests
+from .forwarded import TrustedProxy
 
 log = logging.getLogger(__name__)
 
@@ -184,98 +183,42 @@ def _listening_url(listeners: Sequence[Any], settings: Settings, *, inherited: b
     return f"http://{host}:{name[1]}"
 
 
-class JsonErrorTask(ErrorTask):
-    """Sends errors that waitress raises before the app runs (too large, malformed) in the shape of all errors."""
-
-    def execute(self) -> None:
-        fault = self.request.error
-        error: RelayError
-        if fault.code == 413:
-            limit = format_size(self.channel.server.adj.max_request_body_size)
-            error = TooLarge(f"The body is too large: at most {limit} (RELAY_MAX_BODY).")
-        else:
-            error = InvalidRequest(f"The request cannot be read: {fault.reason.lower()}.")
-        body = wire.encode({**wire.error_body(error, now=time.time()), "status": fault.code})
-        self.status = f"{fault.code} {fault.reason}"
-        self.response_headers.extend(
-            [
-                ("Content-Type", "application/json"),
-                ("Cache-Control", "no-store"),
-                ("X-Content-Type-Options", "nosniff"),
-                ("Connection", "close"),
-            ]
-        )
-        self.close_on_finish = True
-        self.content_length = len(body)
-        self.write(body)
-
-
-class StrictRequestParser(HTTPRequestParser):
-    """Refuses requests whose end is ambiguous, which allows request smuggling (RFC 9112 §6.3, §11.2)."""
-
-    def parse_header(self, header_plus: bytes) -> None:
-        super().parse_header(header_plus)
-        headers = [line.lower() for line in header_plus.split(b"\r\n")[1:]]
-        codings = [line.partition(b":")[2].strip() for line in headers if line.startswith(b"transfer-encoding:")]
-        if codings and (codings != [b"chunked"] or any(line.startswith(b"content-length:") for line in headers)):
-            raise ParsingError("the end of the request is ambiguous")
-
-
-class _Task(WSGITask):
-    def build_response_header(self) -> bytes:
-        stopping = getattr(self.channel.server, "stopping", None)
-        if stopping is not None and stopping.is_set():
-            self.set_close_on_finish()
-        header: bytes = super().build_response_header()
-        return header
-
-
-class _Channel(HTTPChannel):
-    task_class = _Task
-    error_task_class = JsonErrorTask
-    parser_class = StrictRequestParser
-
-
 def listen(
     app: falcon.App[Any, Any],
     settings: Settings,
     *,
     sockets: Sequence[socket.socket] = (),
     map: dict[int, Any] | None = None,
+    limits: ConnectionLimits | None = None,
 ) -> Any:
     """Create a waitress server on the inherited `sockets`, or on RELAY_HOST and PORT."""
     address: dict[str, Any] = {"sockets": list(sockets)} if sockets else {"host": settings.host, "port": settings.port}
-    proxy: dict[str, Any] = {}
-    if settings.trusted_proxy:
-        proxy = {
-            "trusted_proxy": settings.trusted_proxy,
-            "trusted_proxy_count": 1,
-            "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
-        }
+    limits = limits or ConnectionLimits()
+    # A Unix socket, which waitress calls localhost, has a proxy at its other end.
+    incomplete = IncompleteRequests(limits, unbounded=("localhost", settings.trusted_proxy or "localhost"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             server = waitress.create_server(
-                app,
+                TrustedProxy(app, settings.trusted_proxy) if settings.trusted_proxy else app,
                 map=map,
                 **address,
                 threads=settings.threads + settings.streams,
                 ident=None,
                 max_request_body_size=settings.max_body,
                 max_request_header_size=32 * 1024,
-                connection_limit=1_000,
+                connection_limit=limits.connections + 100,
                 backlog=4_096,
                 channel_timeout=60,
                 cleanup_interval=10,
                 channel_request_lookahead=0,
                 asyncore_use_poll=True,
-                clear_untrusted_proxy_headers=True,
+                clear_untrusted_proxy_headers=False,  # its middleware; without a trusted proxy these are never read
                 expose_tracebacks=False,
                 send_bytes=_SEND_BYTES,
-                **proxy,
             )
         for listener in (server, *(map or {}).values()):
-            listener.channel_class = _Channel
+            listener.channel_class, listener.incomplete = Channel, incomplete
         return server
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:

@@ -1,0 +1,217 @@
+"""
+One connection of the waitress server.
+
+Of waitress 3.0.2 it overrides `received`, `readable`, `handle_read`, `handle_write` and `del_channel`, and relies on
+`channel_request_lookahead=0`: nothing is read from a connection while `requests` holds one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+import time
+from typing import Any
+
+from waitress.channel import HTTPChannel
+from waitress.task import WSGITask
+from waitress.utilities import BadRequest
+
+from .admission import ENVIRON
+from .connections import IncompleteRequests
+from .framing import JsonErrorTask, RequestParser
+from .limits import network_of
+
+_READ = 65_536
+
+
+class RequestTimeout(BadRequest):
+    """The head or the body did not arrive in time."""
+
+    code, reason = 408, "Request Timeout"
+
+
+class RequestTask(WSGITask):
+    """
+    Passes a request to the app: complete, or its head alone while the body is on its way.
+
+    To a head alone the app answers 100, which is sent if the client waits for it; any other status is the response.
+    """
+
+    def get_environment(self) -> dict[str, Any]:
+        """The WSGI environment, with the admission."""
+        environ: dict[str, Any] = super().get_environment()
+        admission = environ[ENVIRON] = self.request.admission
+        admission.head_only = not self.request.completed
+        if admission.head_only:
+            environ["wsgi.input"] = io.BytesIO()
+
+        return environ
+
+    def write(self, data: bytes) -> None:
+        """Write a part of the response."""
+        if not self.status.startswith("100"):
+            super().write(data)
+        elif self.request.wants_continue:
+            # While the request is still in `requests`, so that no response can overtake it.
+            self.channel.write_soon(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def build_response_header(self) -> bytes:
+        """The head of the response; the last one at a stop, and after a refusal: its body is not read."""
+        stopping = getattr(self.channel.server, "stopping", None)
+        if not self.request.completed:
+            self.channel.discards_rest = True
+        if self.channel.discards_rest or (stopping is not None and stopping.is_set()):
+            self.set_close_on_finish()
+        header: bytes = super().build_response_header()
+        return header
+
+
+class Channel(HTTPChannel):
+    """A connection whose incomplete requests are bounded, and whose heads are checked before their bodies are read."""
+
+    task_class = RequestTask
+    error_task_class = JsonErrorTask
+    parser_class = RequestParser
+
+    #: Set by a response that is sent before the request was read.
+    discards_rest = False
+    close_when_flushed = False
+    #: Whether the response is sent and what still arrives is thrown away.
+    discarding = False
+
+    def __init__(
+        self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: dict[int, Any] | None = None
+    ) -> None:
+        self.client = network_of(str(addr[0]))
+        self._incomplete: IncompleteRequests = server.incomplete
+        self._counted, self._served = False, False
+        self._began = time.monotonic()
+        super().__init__(server, sock, addr, adj, map)
+        if len(self._map) > self._incomplete.limits.connections:
+            self._make_room()
+
+    @property
+    def evictable(self) -> bool:
+        """Whether its request is still incomplete; true for an idle connection, too."""
+        return not (self.requests or self.total_outbufs_len or self.close_when_flushed)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether a request has begun to arrive."""
+        return self._counted
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the key of the request that is arriving was checked."""
+        return self.request is not None and self.request.admission.decided
+
+    def evict(self) -> None:
+        """Close the connection in the next round of the main loop."""
+        self.will_close = True
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the loop, however full the buffers are
+
+    def received(self, data: bytes) -> bool:
+        """Take bytes; a request is handed to a thread once it is complete, and before that once its head is."""
+        accepted: bool = super().received(data)
+        with self.requests_lock:
+            if self.requests:
+                self._served = True
+                self._uncount()
+            request = self.request
+            if request is None or self.will_close or self.close_when_flushed:
+                return accepted
+            self._count()
+            if request.headers_finished and not request.admission.decided:
+                # All bytes were taken, so that no more of the body is read before the app has seen the head.
+                self.requests.append(request)
+                if len(self.requests) == 1:
+                    self.server.add_task(self)
+
+        return accepted
+
+    def readable(self) -> bool:
+        """Whether to read on; also the place where the deadlines are checked, once in each round of the main loop."""
+        now = time.monotonic()
+        if self.requests or self.total_outbufs_len:
+            self._began = now  # nothing is read meanwhile, so that this time is not the client's
+        elif (self._counted or not self._served) and not self.will_close and now - self._began > self._allowed():
+            self._time_out()
+
+        return not self.will_close if self.discarding else bool(super().readable())
+
+    def handle_read(self) -> None:
+        """Read, or throw away."""
+        if not self.discarding:
+            super().handle_read()
+            return
+        try:
+            self.recv(_READ)  # closes at the end
+        except OSError:
+            self.handle_close()
+
+    def handle_write(self) -> None:
+        """
+        Send; after an early response end the sending only.
+
+        Closing while the client still sends would reset the connection, and the client would never see the response.
+        """
+        if self.discards_rest and self.close_when_flushed and not self.requests:
+            self._flush_exception(self._flush_some)
+            if not (self.total_outbufs_len or self.will_close):
+                try:
+                    self.socket.shutdown(socket.SHUT_WR)
+                except OSError:
+                    self.handle_close()
+                    return
+                self.request, self.close_when_flushed, self.discarding = None, False, True
+                self._count()
+                return
+        super().handle_write()
+
+    def del_channel(self, map: Any = None) -> None:
+        """Forget a closed connection."""
+        self._uncount()
+        super().del_channel(map)
+
+    def _count(self) -> None:
+        if not self._counted:
+            self._counted, self._began = True, time.monotonic()
+            self._incomplete.add(self)
+
+    def _uncount(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._incomplete.discard(self)
+
+    def _make_room(self) -> None:
+        """Close the connection that was idle for longest, or the oldest incomplete request."""
+        others = [each for each in self.server.active_channels.values() if each is not self and not each.will_close]
+        idle = [each for each in others if each.evictable and not each.is_counted]
+        if idle:
+            min(idle, key=lambda each: float(each.last_activity)).evict()
+        else:
+            self._incomplete.evict_oldest()
+
+    def _allowed(self) -> float:
+        """Seconds that the part of a request which is arriving may take."""
+        limits = self._incomplete.limits
+        if self.discarding:
+            return limits.body
+        if self.request is None or not self.request.headers_finished:
+            return limits.head
+
+        return limits.body + float(self.request.body_bytes_received) / limits.rate
+
+    def _time_out(self) -> None:
+        """Answer 408 if a request had begun, else close."""
+        with self.requests_lock:
+            request, self.request = self.request, None
+            if request is None:
+                self.evict()
+                return
+            self._uncount()
+            request.error, request.completed = RequestTimeout("it did not arrive in time"), True
+            self.requests.append(request)
+            self.server.add_task(self)

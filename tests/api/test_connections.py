@@ -1,0 +1,208 @@
+"""Slow and idle connections: deadlines, and bounds on incomplete requests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+import requests
+
+from claude_relay.api.connections import ConnectionLimits, IncompleteRequests
+from claude_relay.config import Settings
+from tests.support.eventually import eventually
+from tests.support.live_api import Address, connect, read_answer, serving
+
+from .conftest import KEY
+
+_HEAD = b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "
+_HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+_BODY = json.dumps({"prompt": "x" * 100}).encode()
+_SUBMIT = f"POST /api/claude HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\nContent-Length: {len(_BODY)}\r\n".encode()
+_SUBMIT += b"Content-Type: application/json\r\n\r\n"
+
+
+@pytest.fixture
+def start(make) -> Iterator[Callable[..., Address]]:
+    """Serve the app with the given limits and settings."""
+    with contextlib.ExitStack() as stack:
+
+        def start(trusted_proxy: str | None = None, **limits: float) -> Address:
+            settings = Settings(port=0, trusted_proxy=trusted_proxy)
+            return stack.enter_context(serving(make().app, settings, limits=ConnectionLimits(**limits)))  # type: ignore[arg-type]
+
+        yield start
+
+
+@pytest.fixture
+def clients() -> Iterator[list[socket.socket]]:
+    clients: list[socket.socket] = []
+    yield clients
+    for client in clients:
+        client.close()
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Whether the server has closed it, after an answer or without one."""
+    client.setblocking(False)
+    try:
+        return client.recv(65536, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+    finally:
+        client.settimeout(10)
+
+
+def health(address: Address) -> float:
+    """Seconds until a new connection is answered."""
+    began = time.monotonic()
+    assert requests.get(f"http://127.0.0.1:{address[1]}/health", timeout=10).status_code == 200
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("sources", [["127.0.0.2"] * 1000, [f"127.0.1.{n % 40 + 1}" for n in range(400)]])
+def test_health_is_answered_while_slow_connections_drip(start, clients, sources: list[str]) -> None:
+    """CASES S5: 1,000 from one address, and 400 from 40."""
+    address, times = start(), []
+    for number, source in enumerate(sources):
+        client = connect(address, source)
+        clients.append(client)
+        with contextlib.suppress(OSError):
+            client.sendall(_HEAD if number % 2 else _SUBMIT + _BODY[:1])
+        if number % 50 == 49:
+            for each in clients:
+                with contextlib.suppress(OSError):
+                    each.send(b"x")
+            times.append(health(address))
+
+    assert max(times) < 5, times  # about 0.01 on an idle machine
+    if len(sources) == 1000:
+        eventually(lambda: sum(not is_closed(each) for each in clients) <= 65)
+
+
+def test_silent_and_idle_connections_leave_room(start, clients) -> None:
+    """CASES S5, its siblings: connections that send nothing, and idle ones after a request."""
+    address = start(connections=50)
+    for number in range(200):
+        client = connect(address)
+        clients.append(client)
+        if number % 2:
+            client.sendall(_HEALTH)
+            assert read_answer(client)[0] == 200
+    health(address)
+
+    assert is_closed(clients[0]) and is_closed(clients[1])
+
+
+def test_a_drip_does_not_prolong_the_deadline(start) -> None:
+    """CASES S5: a head and a body that go on arriving, byte by byte, end with 408."""
+    address = start(head=0.5, body=0.5)
+    for beginning in (_HEAD, _SUBMIT):
+        with connect(address) as client:
+            client.sendall(beginning)
+            while not select(client):
+                client.send(b"x" if beginning is _HEAD else b" ")
+            status, headers, body = read_answer(client)
+
+            assert (status, body["status"], headers["connection"]) == (408, 408, "close")
+
+
+def select(client: socket.socket) -> bool:
+    """Whether there is something to read within a moment."""
+    client.settimeout(0.05)
+    try:
+        return bool(client.recv(1, socket.MSG_PEEK))
+    except TimeoutError:
+        return False
+    finally:
+        client.settimeout(10)
+
+
+def test_blank_lines_do_not_prolong_the_deadline(start) -> None:
+    """CASES S5: they are no request."""
+    with connect(start(head=0.5)) as client:
+        began = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while not select(client) and not is_closed(client):
+                client.send(b"\r\n\r\n")
+                assert time.monotonic() - began < 20
+
+
+def test_an_idle_connection_is_not_subject_to_the_deadline(start) -> None:
+    """CASES S5: silence between two requests is not an incomplete request."""
+    address = start(head=0.2, body=0.2)
+    with connect(address) as idle, connect(address) as probe:
+        idle.sendall(_HEALTH)
+        assert read_answer(idle)[0] == 200
+        probe.sendall(_HEAD)
+        assert read_answer(probe)[0] == 408  # by then the time is over for both
+        idle.sendall(_HEALTH)
+        assert read_answer(idle)[0] == 200
+
+
+def test_the_oldest_incomplete_request_of_an_address_is_closed(start, clients) -> None:
+    """CASES S5: others keep theirs, and so does one whose key was checked."""
+    address = start(each=3)
+    other, upload = connect(address, "127.0.0.9"), connect(address, "127.0.0.8")
+    clients += [other, upload]
+    other.sendall(_HEAD)
+    upload.sendall(_SUBMIT + _BODY[:1])
+    slow = [connect(address, "127.0.0.8") for _ in range(3)]
+    clients += slow
+    for client in slow:
+        client.sendall(_HEAD)
+    eventually(lambda: is_closed(slow[0]))
+    other.sendall(b"x\r\n\r\n")
+    upload.sendall(_BODY[1:])
+
+    assert not any(map(is_closed, slow[1:]))
+    assert (read_answer(other)[0], read_answer(upload)[0]) == (200, 202)
+
+
+def test_the_trusted_proxy_has_no_bound_of_its_own(start, clients) -> None:
+    """CASES S5: it sends for many clients; the bound on all of them holds."""
+    address = start(trusted_proxy="127.0.0.8", each=3, total=6)
+    for _ in range(6):
+        clients.append(connect(address, "127.0.0.8"))
+        clients[-1].sendall(_HEAD)
+    health(address)
+    assert not any(map(is_closed, clients))
+
+    clients.append(connect(address, "127.0.0.8"))
+    clients[-1].sendall(_HEAD)
+    eventually(lambda: is_closed(clients[0]))
+    assert not any(map(is_closed, clients[1:]))
+
+
+@dataclass(eq=False)
+class FakeConnection:
+    client: str = "a"
+    evictable: bool = True
+    admitted: bool = False
+    closed: bool = field(default=False, init=False)
+
+    def evict(self) -> None:
+        self.closed = True
+
+
+def test_a_complete_request_is_never_closed() -> None:
+    """CASES S5: not even where all connections of the address are complete."""
+    incomplete = IncompleteRequests(ConnectionLimits(each=2, total=3))
+    complete = [FakeConnection(evictable=False) for _ in range(4)]
+    for connection in complete:
+        incomplete.add(connection)
+    first, second = FakeConnection("b", admitted=True), FakeConnection("c")
+    incomplete.add(first)
+    assert (first.closed, len(incomplete)) == (True, 4)
+    incomplete.add(second)
+
+    assert second.closed and not any(connection.closed for connection in complete)
+    for connection in complete:
+        incomplete.discard(connection)
+    assert len(incomplete) == 0
