@@ -10,6 +10,7 @@ import falcon
 
 from ..core.intake import from_form
 from ..core.text import strict_json
+from ..core.text.ndjson import loads_lines
 from ..core.text.sizes import format_size
 from ..errors import InvalidRequest, Problem, RelayError, TooLarge, UnsupportedMedia
 
@@ -50,13 +51,15 @@ class Bodies:
         """The items of a JSON array or of NDJSON; an invalid line is an error in its place."""
         kind = _content_type(req)
         if kind in _NDJSON:
-            lines = [(number, line) for number, line in enumerate(self._read(req).splitlines()) if line.strip()]
-            _check_count(len(lines))
-            return [_parse_line(line, preceding=number) for number, line in lines]
+            lines = loads_lines(self._read(req), max_lines=MAX_ITEMS)
+            if not lines:
+                raise _wrong_count("more" if lines is None else "none")
+            return lines
         items, _ = self.object(req)
         if not isinstance(items, list):
             raise InvalidRequest(problems=[Problem(field="body", problem="must be a JSON array, or NDJSON")])
-        _check_count(len(items))
+        if not 1 <= len(items) <= MAX_ITEMS:
+            raise _wrong_count(f"{len(items):,}")
 
         return items
 
@@ -90,19 +93,5 @@ def _form_fields(data: bytes) -> list[tuple[str, str]]:
         ) from None
 
 
-def _parse_line(line: bytes, *, preceding: int) -> Any | RelayError:
-    """Parse one line; an error gives its line number in the body, after `preceding` lines."""
-    try:
-        return strict_json.loads(line)
-    except InvalidRequest:
-        try:
-            return strict_json.loads(b"\n" * preceding + line)
-        except InvalidRequest as exc:
-            return exc
-
-
-def _check_count(count: int) -> None:
-    if not 1 <= count <= MAX_ITEMS:
-        raise InvalidRequest(
-            problems=[Problem(field="body", problem=f"must have 1 to {MAX_ITEMS:,} jobs, not {count:,}")]
-        )
+def _wrong_count(count: str) -> InvalidRequest:
+    return InvalidRequest(problems=[Problem(field="body", problem=f"must have 1 to {MAX_ITEMS:,} jobs, not {count}")])

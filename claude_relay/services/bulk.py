@@ -80,4 +80,4 @@ def _parse(body: Any | RelayError, intake: IntakeContext, *, now: float) -> Subm
     try:
         return parse(body, now=now, context=intake)
     except InvalidRequest as exc:
-        return exc
+        return InvalidRequest(problems=exc.problems)  # without the traceback, which would keep the body alive
