@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ..errors import InvalidRequest, Problem
-from . import safe_schema
+from . import safe_schema, schema_check
+
+log = logging.getLogger(__name__)
 
 _FENCE = re.compile(r"\A\s*```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
 _FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
@@ -19,6 +22,7 @@ _SHAPES = ("properties", "items", "$ref", "anyOf", "oneOf", "allOf")
 _UNSUPPORTED = ("patternProperties", "prefixItems", "propertyNames", "additionalItems", "$dynamicRef", "$recursiveRef")
 
 
+_EXCLUSIVE = ("patternProperties", "unevaluatedProperties")
 _UNUSABLE = "is not a JSON Schema that can be used: "
 
 
@@ -42,6 +46,10 @@ def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
         _refuse_recursion(schema)
         return _adapt(schema)
     except SchemaUnsupported:
+        return None
+    except Exception as exc:
+        # The prompt then asks for the schema, and its faults are found where the answer is checked.
+        log.warning("schema not adapted", extra={"reason": type(exc).__name__})
         return None
 
 
@@ -78,33 +86,31 @@ def parse_answer(text: str, schema: Mapping[str, Any], *, seconds: float = safe_
 
 def schema_problem(schema: Mapping[str, Any]) -> str | None:
     """Why a schema cannot be used, before it costs a call; None if it can."""
-    from jsonschema import Draft202012Validator, FormatChecker, exceptions, validators
-
-    kind: Any = validators.validator_for(schema, default=Draft202012Validator)
     try:
-        # Without formats: one of them checks patterns with `re`, which supports less than `regex` does.
-        kind.check_schema(dict(schema), format_checker=FormatChecker(formats=()))
-    except exceptions.SchemaError as exc:
-        return _UNUSABLE + f"at {exc.json_path}: {_short(exc.message)}"
-    if (problem := safe_schema.pattern_problem(schema)) is not None:
-        return _UNUSABLE + problem
-    if _has(schema, "patternProperties") and _has(schema, "unevaluatedProperties"):
-        return _UNUSABLE + "patternProperties and unevaluatedProperties cannot be combined here"
+        problem = _problem(schema)
+    except Exception as exc:
+        # One guard around all work on a caller's schema: nothing in it is a fault of the relay.
+        problem = f"it cannot be read ({type(exc).__name__})"
 
-    return None
+    return None if problem is None else _UNUSABLE + problem
+
+
+def _problem(schema: Mapping[str, Any]) -> str | None:
+    if (problem := schema_check.size_problem(schema)) is not None:
+        return problem
+    problem, nodes = schema_check.structure(schema)
+    if problem is None:
+        problem = safe_schema.pattern_problem(nodes)
+    if problem is None and all(any(key in node for node in nodes) for key in _EXCLUSIVE):
+        problem = "patternProperties and unevaluatedProperties cannot be combined here"
+
+    return problem
 
 
 def validate(schema: Mapping[str, Any]) -> None:
     """Raise `InvalidRequest` for an unusable schema, before it costs a call."""
     if (problem := schema_problem(schema)) is not None:
         raise InvalidRequest(problems=[Problem(field="options.outputSchema", problem=problem)])
-
-
-def _has(node: Any, keyword: str) -> bool:
-    if isinstance(node, Mapping):
-        return keyword in node or any(_has(value, keyword) for value in node.values())
-
-    return isinstance(node, list) and any(_has(value, keyword) for value in node)
 
 
 def _adapt(schema: Any) -> dict[str, Any]:

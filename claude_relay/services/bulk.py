@@ -44,6 +44,7 @@ class BulkRequests:
         base: str | None = None,
     ) -> Sequence[dict[str, Any]]:
         """Submit many bodies in one commit; each result has the `statusCode` that its body would get alone."""
+        intake = intake.for_bulk()
         parsed = [_parse(body, intake, now=now) for body in bodies]
         valid = [item for item in parsed if isinstance(item, Submission)]
         accepted = iter(self._submitter.submit_many(valid, owner=owner) if valid else ())

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ...errors import InvalidRequest
 from .strict_json import ValueBudget, loads
 
-# A line from its first character that is not white space. The search itself skips blank lines: a body may have millions.
+# A line from its first character that is not white space. The search skips blank lines: a body may have millions.
 _LINE = re.compile(rb"[^\s][^\r\n]*")
 _BREAKS = (b"\n", b"\r")
 
