@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import re
@@ -19,7 +20,24 @@ _LOCAL = re.compile(r"#/(?:\$defs|definitions)/([^/]+)\Z")
 _KEPT = ("type", "title", "enum", "const", "default", "$ref", "required")
 _SILENT = frozenset(("$schema", "$id", "$comment", "description", "additionalProperties", "readOnly", "writeOnly"))
 _SHAPES = ("properties", "items", "$ref", "anyOf", "oneOf", "allOf")
-_UNSUPPORTED = ("patternProperties", "prefixItems", "propertyNames", "additionalItems", "$dynamicRef", "$recursiveRef")
+_CHOICES = ("anyOf", "oneOf", "allOf")
+#: Two of these in one schema would become two closed objects, or one would replace the other.
+_COMBINED = ("properties", "$ref", *_CHOICES)
+_UNSUPPORTED = (
+    "patternProperties",
+    "prefixItems",
+    "propertyNames",
+    "additionalItems",
+    "$dynamicRef",
+    "$recursiveRef",
+    # These may bring properties of their own, and a closed object would exclude them.
+    "if",
+    "then",
+    "else",
+    "dependentSchemas",
+    "dependencies",
+    "contains",
+)
 
 
 _EXCLUSIVE = ("patternProperties", "unevaluatedProperties")
@@ -120,7 +138,7 @@ def _adapt(schema: Any) -> dict[str, Any]:
         raise SchemaUnsupported
     if any(isinstance(value, (Mapping, list)) for value in (*schema.get("enum", ()), schema.get("const"))):
         raise SchemaUnsupported
-    if any(key in schema for key in ("anyOf", "oneOf", "allOf")) and ("properties" in schema or "items" in schema):
+    if sum(key in schema for key in _COMBINED) > 1 or ("items" in schema and any(key in schema for key in _CHOICES)):
         raise SchemaUnsupported
 
     adapted: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
@@ -158,7 +176,8 @@ def _adapt(schema: Any) -> dict[str, Any]:
 def _close_object(adapted: dict[str, Any], schema: Mapping[str, Any]) -> None:
     if not adapted.get("properties") or isinstance(schema.get("additionalProperties"), Mapping):
         raise SchemaUnsupported
-    if not set(schema.get("required", ())) <= set(adapted["properties"]):
+    named = {*schema.get("required", ()), *itertools.chain(*schema.get("dependentRequired", {}).values())}
+    if not named <= set(adapted["properties"]) or isinstance(schema.get("unevaluatedProperties"), Mapping):
         raise SchemaUnsupported
     adapted.setdefault("type", "object")
     adapted.setdefault("required", [])

@@ -99,10 +99,12 @@ def _check_count(data: bytes, limit: int) -> int:
     backtracking mark for each.
     """
     bare = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    count = limit + 1
     if bare.count(b'"') <= 4 * MAX_VALUES:
         bare = re.sub(rb'"[^"]*"', b"", bare)
-        if (count := _openings(bare)) <= limit:
-            return count
+        count = _openings(bare)
+    if count <= limit:
+        return count
 
     brackets = bare[:MAX_VALUES].translate(_STEPS, _NO_BRACKETS)
     deepest = max(accumulate(memoryview(brackets).cast("b")), default=0)
