@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import falcon
 
@@ -43,7 +43,7 @@ class Bodies:
             return {}
         value, _ = self.object(req)
         if not isinstance(value, dict):
-            raise InvalidRequest(problems=[Problem(field="body", problem="must be a JSON object")])
+            raise _refused("must be a JSON object")
 
         return value
 
@@ -57,7 +57,7 @@ class Bodies:
             return lines
         items, _ = self.object(req)
         if not isinstance(items, list):
-            raise InvalidRequest(problems=[Problem(field="body", problem="must be a JSON array, or NDJSON")])
+            raise _refused("must be a JSON array, or NDJSON")
         if not 1 <= len(items) <= MAX_ITEMS:
             raise _wrong_count(f"{len(items):,}")
 
@@ -85,13 +85,29 @@ def _content_type(req: falcon.Request) -> str:
 
 
 def _form_fields(data: bytes) -> list[tuple[str, str]]:
+    if _is_json(data):
+        raise _refused(
+            "looks like JSON, but its content type says that it is a form: "
+            "add the header Content-Type: application/json (with curl: --json instead of -d)"
+        )
+    if any(part and b"=" not in part for part in data.split(b"&")):
+        raise _refused("has a form field without “=”: inside a value, & must be sent as %26 and % as %25")
     try:
         return parse_qsl(data.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:
-        raise InvalidRequest(
-            problems=[Problem(field="body", problem="is not a form in UTF-8, or has more than 1,000 fields")]
-        ) from None
+        raise _refused("is not a form in UTF-8, or has more than 1,000 fields") from None
+
+
+def _is_json(data: bytes) -> bool:
+    """Whether a form is JSON under the wrong content type, as `curl -d` sends it; no field name begins like that."""
+    start = unquote_to_bytes(data[:200].replace(b"+", b" ")).removeprefix(b"\xef\xbb\xbf").lstrip()
+
+    return start.startswith((b"{", b"["))
+
+
+def _refused(problem: str) -> InvalidRequest:
+    return InvalidRequest(problems=[Problem(field="body", problem=problem)])
 
 
 def _wrong_count(count: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field="body", problem=f"must have 1 to {MAX_ITEMS:,} jobs, not {count}")])
+    return _refused(f"must have 1 to {MAX_ITEMS:,} jobs, not {count}")

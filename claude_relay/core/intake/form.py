@@ -31,6 +31,11 @@ def from_form(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     # One budget for the JSON of all fields: each alone may be within the limit.
     budget = ValueBudget()
     for name, text in pairs:
+        if name != name.lstrip():
+            notes.problem(
+                safe_quote(name.strip()) or "body", "begins with a space: inside a value, & must be sent as %26"
+            )
+            continue
         steps = _steps(name) if len(name) <= _MAX_NAME else []
         if not steps or len(steps) > _MAX_DEPTH:
             notes.problem(safe_quote(name) or "body", "is not a field name")
