@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import falcon
 
 from ..core.intake import from_form
 from ..core.text import strict_json
+from ..core.text.ndjson import loads_lines
 from ..core.text.sizes import format_size
 from ..errors import InvalidRequest, Problem, RelayError, TooLarge, UnsupportedMedia
 
@@ -42,7 +43,7 @@ class Bodies:
             return {}
         value, _ = self.object(req)
         if not isinstance(value, dict):
-            raise InvalidRequest(problems=[Problem(field="body", problem="must be a JSON object")])
+            raise _refused("must be a JSON object")
 
         return value
 
@@ -50,13 +51,15 @@ class Bodies:
         """The items of a JSON array or of NDJSON; an invalid line is an error in its place."""
         kind = _content_type(req)
         if kind in _NDJSON:
-            lines = [(number, line) for number, line in enumerate(self._read(req).splitlines()) if line.strip()]
-            _check_count(len(lines))
-            return [_parse_line(line, preceding=number) for number, line in lines]
+            lines = loads_lines(self._read(req), max_lines=MAX_ITEMS)
+            if not lines:
+                raise _wrong_count("more" if lines is None else "none")
+            return lines
         items, _ = self.object(req)
         if not isinstance(items, list):
-            raise InvalidRequest(problems=[Problem(field="body", problem="must be a JSON array, or NDJSON")])
-        _check_count(len(items))
+            raise _refused("must be a JSON array, or NDJSON")
+        if not 1 <= len(items) <= MAX_ITEMS:
+            raise _wrong_count(f"{len(items):,}")
 
         return items
 
@@ -86,27 +89,29 @@ def _content_type(req: falcon.Request) -> str:
 
 
 def _form_fields(data: bytes) -> list[tuple[str, str]]:
+    if _is_json(data):
+        raise _refused(
+            "looks like JSON, but its content type says that it is a form: "
+            "add the header Content-Type: application/json (with curl: --json instead of -d)"
+        )
+    if any(part and b"=" not in part for part in data.split(b"&")):
+        raise _refused("has a form field without “=”: inside a value, & must be sent as %26 and % as %25")
     try:
         return parse_qsl(data.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=1000)
     except ValueError:
-        raise InvalidRequest(
-            problems=[Problem(field="body", problem="is not a form in UTF-8, or has more than 1,000 fields")]
-        ) from None
+        raise _refused("is not a form in UTF-8, or has more than 1,000 fields") from None
 
 
-def _parse_line(line: bytes, *, preceding: int) -> Any | RelayError:
-    """Parse one line; an error gives its line number in the body, after `preceding` lines."""
-    try:
-        return strict_json.loads(line)
-    except InvalidRequest:
-        try:
-            return strict_json.loads(b"\n" * preceding + line)
-        except InvalidRequest as exc:
-            return exc
+def _is_json(data: bytes) -> bool:
+    """Whether a form is JSON under the wrong content type, as `curl -d` sends it; no field name begins like that."""
+    start = unquote_to_bytes(data[:200].replace(b"+", b" ")).removeprefix(b"\xef\xbb\xbf").lstrip()
+
+    return start.startswith((b"{", b"["))
 
 
-def _check_count(count: int) -> None:
-    if not 1 <= count <= MAX_ITEMS:
-        raise InvalidRequest(
-            problems=[Problem(field="body", problem=f"must have 1 to {MAX_ITEMS:,} jobs, not {count:,}")]
-        )
+def _refused(problem: str) -> InvalidRequest:
+    return InvalidRequest(problems=[Problem(field="body", problem=problem)])
+
+
+def _wrong_count(count: str) -> InvalidRequest:
+    return _refused(f"must have 1 to {MAX_ITEMS:,} jobs, not {count}")

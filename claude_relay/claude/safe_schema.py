@@ -9,11 +9,15 @@ references that double thirty times need no pattern.
 from __future__ import annotations
 
 import functools
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from typing import Any
+
+from ..core.schemas.keywords import MAPS
 
 #: Time limit for validating one answer, in seconds.
 TIME_LIMIT = 5.0
@@ -47,13 +51,15 @@ def time_limit(seconds: float = TIME_LIMIT) -> Iterator[None]:
         _limit.ends_at = None
 
 
-def pattern_problem(schema: Any) -> str | None:
-    """Why a pattern of the schema cannot be used; None if all can."""
+def pattern_problem(nodes: Iterable[Mapping[str, Any]]) -> str | None:
+    """Why a pattern of these schemas cannot be used; None if all can."""
     import regex
 
-    for pattern in _patterns(schema):
-        if len(pattern) > _MAX_PATTERN:
-            return f"a pattern of {len(pattern):,} characters is too long: at most {_MAX_PATTERN:,}"
+    left = _MAX_PATTERN
+    for pattern in _patterns(nodes):
+        left -= len(pattern)
+        if left < 0:
+            return f"its patterns are too long: at most {_MAX_PATTERN:,} characters together"
         try:
             regex.compile(pattern)
         except (regex.error, RecursionError, OverflowError) as exc:
@@ -62,27 +68,26 @@ def pattern_problem(schema: Any) -> str | None:
     return None
 
 
-def _patterns(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
+def _patterns(nodes: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    for node in nodes:
         if isinstance(node.get("pattern"), str):
             yield node["pattern"]
-        if isinstance(node.get("patternProperties"), Mapping):
-            yield from node["patternProperties"]
-        for key, value in node.items():
-            if key not in _DATA:
-                yield from _patterns(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _patterns(value)
+        yield from node.get("patternProperties", ())
 
 
-def _without_schema_keyword(node: Any) -> Any:
-    """Remove nested `$schema`, which would switch to a validator without the time limit."""
+def _without_schema_keyword(node: Any, *, names: bool = False) -> Any:
+    """
+    Remove nested `$schema`, which would switch to a validator without the time limit.
+
+    `names`: the keys are names that the caller chose, such as those of properties.
+    """
     if isinstance(node, Mapping):
         return {
-            key: value if key in _DATA else _without_schema_keyword(value)
+            key: value
+            if key in _DATA and not names
+            else _without_schema_keyword(value, names=key in MAPS and not names)
             for key, value in node.items()
-            if key != "$schema" or not isinstance(value, str)
+            if names or key != "$schema" or not isinstance(value, str)
         }
 
     return [_without_schema_keyword(value) for value in node] if isinstance(node, list) else node
@@ -96,6 +101,7 @@ def _bounded(kind: Any) -> Any:
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
+        "multipleOf": _multiple_of,
     }
     extend: Any = validators.extend
     return extend(kind, {name: _timed(own.get(name, check)) for name, check in kind.VALIDATORS.items()})
@@ -125,6 +131,21 @@ def _matches(pattern: str, text: str) -> bool:
         return regex.search(pattern, text, timeout=_remaining(), concurrent=True) is not None
     except TimeoutError as exc:
         raise ValidationTimeout from exc
+
+
+def _multiple_of(validator: Any, factor: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    """Check by the decimals as written: in binary floating point, 19.99 is no multiple of 0.01."""
+    from jsonschema import ValidationError
+
+    if validator.is_type(instance, "number") and not _is_multiple(instance, factor):
+        yield ValidationError("is not a multiple")
+
+
+def _is_multiple(number: float, factor: float) -> bool:
+    if not math.isfinite(number):
+        return False
+
+    return (Fraction(repr(number)) / Fraction(repr(factor))).denominator == 1
 
 
 # The next three are jsonschema's own checks, except for how a pattern is matched.

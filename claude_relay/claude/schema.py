@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from ..errors import InvalidRequest, Problem
-from . import safe_schema
+from . import safe_schema, schema_check
+
+log = logging.getLogger(__name__)
 
 _FENCE = re.compile(r"\A\s*```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
 _FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
@@ -16,9 +20,27 @@ _LOCAL = re.compile(r"#/(?:\$defs|definitions)/([^/]+)\Z")
 _KEPT = ("type", "title", "enum", "const", "default", "$ref", "required")
 _SILENT = frozenset(("$schema", "$id", "$comment", "description", "additionalProperties", "readOnly", "writeOnly"))
 _SHAPES = ("properties", "items", "$ref", "anyOf", "oneOf", "allOf")
-_UNSUPPORTED = ("patternProperties", "prefixItems", "propertyNames", "additionalItems", "$dynamicRef", "$recursiveRef")
+_CHOICES = ("anyOf", "oneOf", "allOf")
+#: Two of these in one schema would become two closed objects, or one would replace the other.
+_COMBINED = ("properties", "$ref", *_CHOICES)
+_UNSUPPORTED = (
+    "patternProperties",
+    "prefixItems",
+    "propertyNames",
+    "additionalItems",
+    "$dynamicRef",
+    "$recursiveRef",
+    # These may bring properties of their own, and a closed object would exclude them.
+    "if",
+    "then",
+    "else",
+    "dependentSchemas",
+    "dependencies",
+    "contains",
+)
 
 
+_EXCLUSIVE = ("patternProperties", "unevaluatedProperties")
 _UNUSABLE = "is not a JSON Schema that can be used: "
 
 
@@ -42,6 +64,10 @@ def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
         _refuse_recursion(schema)
         return _adapt(schema)
     except SchemaUnsupported:
+        return None
+    except Exception as exc:
+        # The prompt then asks for the schema, and its faults are found where the answer is checked.
+        log.warning("schema not adapted", extra={"reason": type(exc).__name__})
         return None
 
 
@@ -78,33 +104,31 @@ def parse_answer(text: str, schema: Mapping[str, Any], *, seconds: float = safe_
 
 def schema_problem(schema: Mapping[str, Any]) -> str | None:
     """Why a schema cannot be used, before it costs a call; None if it can."""
-    from jsonschema import Draft202012Validator, FormatChecker, exceptions, validators
-
-    kind: Any = validators.validator_for(schema, default=Draft202012Validator)
     try:
-        # Without formats: one of them checks patterns with `re`, which supports less than `regex` does.
-        kind.check_schema(dict(schema), format_checker=FormatChecker(formats=()))
-    except exceptions.SchemaError as exc:
-        return _UNUSABLE + f"at {exc.json_path}: {_short(exc.message)}"
-    if (problem := safe_schema.pattern_problem(schema)) is not None:
-        return _UNUSABLE + problem
-    if _has(schema, "patternProperties") and _has(schema, "unevaluatedProperties"):
-        return _UNUSABLE + "patternProperties and unevaluatedProperties cannot be combined here"
+        problem = _problem(schema)
+    except Exception as exc:
+        # One guard around all work on a caller's schema: nothing in it is a fault of the relay.
+        problem = f"it cannot be read ({type(exc).__name__})"
 
-    return None
+    return None if problem is None else _UNUSABLE + problem
+
+
+def _problem(schema: Mapping[str, Any]) -> str | None:
+    if (problem := schema_check.size_problem(schema)) is not None:
+        return problem
+    problem, nodes = schema_check.structure(schema)
+    if problem is None:
+        problem = safe_schema.pattern_problem(nodes)
+    if problem is None and all(any(key in node for node in nodes) for key in _EXCLUSIVE):
+        problem = "patternProperties and unevaluatedProperties cannot be combined here"
+
+    return problem
 
 
 def validate(schema: Mapping[str, Any]) -> None:
     """Raise `InvalidRequest` for an unusable schema, before it costs a call."""
     if (problem := schema_problem(schema)) is not None:
         raise InvalidRequest(problems=[Problem(field="options.outputSchema", problem=problem)])
-
-
-def _has(node: Any, keyword: str) -> bool:
-    if isinstance(node, Mapping):
-        return keyword in node or any(_has(value, keyword) for value in node.values())
-
-    return isinstance(node, list) and any(_has(value, keyword) for value in node)
 
 
 def _adapt(schema: Any) -> dict[str, Any]:
@@ -114,7 +138,7 @@ def _adapt(schema: Any) -> dict[str, Any]:
         raise SchemaUnsupported
     if any(isinstance(value, (Mapping, list)) for value in (*schema.get("enum", ()), schema.get("const"))):
         raise SchemaUnsupported
-    if any(key in schema for key in ("anyOf", "oneOf", "allOf")) and ("properties" in schema or "items" in schema):
+    if sum(key in schema for key in _COMBINED) > 1 or ("items" in schema and any(key in schema for key in _CHOICES)):
         raise SchemaUnsupported
 
     adapted: dict[str, Any] = {key: schema[key] for key in _KEPT if key in schema}
@@ -152,7 +176,8 @@ def _adapt(schema: Any) -> dict[str, Any]:
 def _close_object(adapted: dict[str, Any], schema: Mapping[str, Any]) -> None:
     if not adapted.get("properties") or isinstance(schema.get("additionalProperties"), Mapping):
         raise SchemaUnsupported
-    if not set(schema.get("required", ())) <= set(adapted["properties"]):
+    named = {*schema.get("required", ()), *itertools.chain(*schema.get("dependentRequired", {}).values())}
+    if not named <= set(adapted["properties"]) or isinstance(schema.get("unevaluatedProperties"), Mapping):
         raise SchemaUnsupported
     adapted.setdefault("type", "object")
     adapted.setdefault("required", [])

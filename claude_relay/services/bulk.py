@@ -52,6 +52,7 @@ class BulkRequests:
         show_state: bool = True,
     ) -> Sequence[dict[str, Any]]:
         """Submit many bodies in one commit; each result has the `statusCode` that its body would get alone."""
+        intake = intake.for_bulk()
         parsed = [_parse(body, intake, now=now) for body in bodies]
         valid = [item for item in parsed if isinstance(item, Submission)]
         accepted = iter(self._submitter.submit_many(valid, owner=owner) if valid else ())
@@ -97,4 +98,4 @@ def _parse(body: Any | RelayError, intake: IntakeContext, *, now: float) -> Subm
     try:
         return parse(body, now=now, context=intake)
     except InvalidRequest as exc:
-        return exc
+        return InvalidRequest(problems=exc.problems)  # without the traceback, which would keep the body alive

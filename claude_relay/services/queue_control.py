@@ -12,6 +12,11 @@ from . import holds, upstream_circuit
 from .context import Context
 from .transactions import transaction
 
+#: The largest number that an INTEGER column of PostgreSQL holds; SQLite's are larger.
+MAX_CONCURRENCY = 2**31 - 1
+#: Outside these, the time to the next start is beyond any calendar, or zero.
+_RATES = (0.000001, 1_000_000_000)
+
 
 class QueueControl:
     """Actions of the operator on the queue and its groups."""
@@ -40,10 +45,15 @@ class QueueControl:
         problems = []
         if concurrency is not None and concurrency < 1:
             problems.append(Problem(field="concurrency", problem="must be 1 or more; pause the group to stop it"))
+        elif concurrency is not None and concurrency > MAX_CONCURRENCY:
+            problems.append(Problem(field="concurrency", problem=f"must be at most {MAX_CONCURRENCY:,}"))
         if rate is not None and not rate > 0:
             problems.append(
                 Problem(field="rate", problem="must be more than 0 jobs a minute; pause the group to stop it")
             )
+        elif rate is not None and not _RATES[0] <= rate <= _RATES[1]:
+            problem = f"must be from {_RATES[0]:f} to {_RATES[1]:,} jobs a minute"
+            problems.append(Problem(field="rate", problem=problem))
         if problems:
             raise InvalidRequest(problems=problems)
 

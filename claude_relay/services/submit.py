@@ -81,7 +81,7 @@ class Submitter:
         try:
             conversation = join(tx, submission, owner, self._context)
         except RelayError as exc:
-            return exc, False
+            return exc.with_traceback(None), False  # a traceback would keep the submission alive
         submission = conversation.submission if conversation else submission
 
         now = tx.now

@@ -14,16 +14,19 @@ if TYPE_CHECKING:
 def intake_context(settings: Settings, relay: Relay) -> IntakeContext:
     """The intake context of these settings; its model catalog is the relay's at the time of each submission."""
     from ..claude import schema
+    from ..claude.schema_gate import SchemaGate
     from ..core.intake import IntakeContext
     from ..webhooks.allowlist import PrivateAllowlist
     from ..webhooks.ssrf_guard import literal_problem
 
+    schemas = SchemaGate(schema.schema_problem)
     allow = PrivateAllowlist.parse(settings.allow_private_urls)
 
     return IntakeContext(
         model=settings.model,
         check_url=lambda url: literal_problem(url, allow),
-        check_schema=schema.schema_problem,
+        check_schema=schemas.problem,
+        schema_check_for_bulk=schemas.for_one_request,
         model_catalog=relay.model_catalog,
         prices=load_prices(settings.prices),
         fallback_models=settings.fallback_models,

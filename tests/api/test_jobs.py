@@ -123,6 +123,51 @@ def test_groups_are_set_read_paused_and_resumed(client):
     assert client.simulate_post("/api/groups/g", json={"rate": "often"}).status_code == 400
 
 
+@pytest.mark.parametrize("number", [2**31, 2**53, 2**63 - 1, 2**63, 2**64, 10**19, "9" * 30, -(2**63), 1e300])
+def test_a_whole_number_that_no_store_can_hold_is_refused_by_name(client, number):
+    """CASES S14: 500 from PostgreSQL at 2**31 and from SQLite at 2**63."""
+    refused = client.simulate_post("/api/groups/g", json={"concurrency": number, "rate": number})
+
+    assert (refused.status_code, [problem["field"] for problem in refused.json["problems"]]) == (
+        400,
+        ["concurrency", "rate"] if abs(float(number)) > 1e9 else ["concurrency"],
+    )
+    assert client.simulate_post("/api/groups/g", json={"concurrency": 2**31 - 1}).status_code == 200
+    assert client.simulate_post("/api/groups/g", json={"rate": 5e-324}).status_code == 400
+
+
+@pytest.mark.parametrize("number", [2**31, 2**63, 2**64, 10**19])
+def test_a_whole_number_out_of_range_is_never_an_internal_error(client, number):
+    """CASES S14: every place where a caller may send a whole number."""
+    fields = [
+        "priority",
+        "maxCostUsd",
+        "options.maxTokens",
+        "options.temperature",
+        "metadata.n",
+        "delay",
+        "options.raw.n",
+    ]
+    for field in fields:
+        body: dict[str, object] = {"prompt": "x"}
+        outer, _, inner = field.partition(".")
+        name, _, last = inner.partition(".")
+        body[outer] = {name: {last: number} if last else number} if inner else number
+        assert client.simulate_post("/api/claude", json=body).status_code in {202, 400}, field
+    for path in ("/api/jobs?limit={}", "/api/jobs?since={}d", "/api/moves?cursor={}", "/api/cost?since={}d"):
+        assert client.simulate_get(path.format(number)).status_code in {200, 400}, path
+    headers = {"Prefer": f"wait={number}"}
+    assert client.simulate_get("/api/result/none", headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize("schema", [{"$schema": 7}, {"$schema": "http://["}, {"$schema": {}}, {"$ref": "http://["}])
+def test_a_schema_that_names_no_draft_is_a_400(client, schema):
+    """CASES S14"""
+    answer = client.simulate_post("/api/claude", json={"prompt": "x", "options": {"outputSchema": schema}})
+
+    assert (answer.status_code, answer.json["problems"][0]["field"]) == (400, "options.outputSchema")
+
+
 @pytest.mark.parametrize(
     "body",
     [{"concurrency": 0}, {"concurrency": 1.5}, {"concurrency": "inf"}, {"concurrency": True}, {"rate": 0},

@@ -146,6 +146,31 @@ def test_slow_clients_do_not_block_others(address) -> None:
             drop.close()
 
 
+def test_schemas_of_many_requests_do_not_hold_others_up(address) -> None:
+    """CASES S4: 60 requests with schemas of 55 KiB, each another one, held `/health` up for 22 s."""
+    statuses: list[int] = []
+
+    def submit(number: int) -> None:
+        fields = {f"f{number}x{n}": {"anyOf": [{"type": "string"}, {"type": "null"}]} for n in range(850)}
+        schema = {"type": "object", "properties": fields}
+        statuses.append(post(address, json.dumps({"prompt": "x", "options": {"outputSchema": schema}})).status_code)
+
+    threads = [threading.Thread(target=submit, args=(number,)) for number in range(60)]
+    for thread in threads:
+        thread.start()
+    slowest = 0.0
+    while any(thread.is_alive() for thread in threads):
+        began = time.monotonic()
+        assert requests.get(f"http://127.0.0.1:{address[1]}/health", timeout=20).status_code == 200
+        slowest = max(slowest, time.monotonic() - began)
+    for thread in threads:
+        thread.join()
+
+    assert set(statuses) <= {202, 503}
+    assert 202 in statuses
+    assert slowest < 5
+
+
 def test_concurrent_submits_of_one_request_id_are_one_job(address, relay) -> None:
     body = json.dumps({"prompt": "Hei", "requestId": "r-1"})
     answers: list[requests.Response] = []

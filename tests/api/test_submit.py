@@ -225,3 +225,45 @@ def test_prefer_wait_returns_the_body_of_the_callback(client, relay):
 
     assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=5")
     assert answer.content == client.simulate_get("/api/result/r-1").content
+
+
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "prompt=Summarise Tom & Jerry 100%",
+        "prompt=Summarise+Tom+&+Jerry",
+        "prompt=Tom && Jerry",
+        "prompt=Tom & Jerry = friends",
+        "prompt",
+        "prompt=x&webhookUrl",
+    ],
+)
+def test_a_form_part_without_an_equals_sign_is_refused(client, relay, body):
+    """CASES F25: Claude was paid to read "Summarise Tom "."""
+    answer = client.simulate_post("/api/claude", body=body, headers=FORM)
+
+    assert answer.status_code == 400
+    assert "& must be sent as %26" in answer.json["error"]
+    assert stored(relay) == 0
+
+
+def test_empty_form_parts_and_values_are_harmless(client):
+    """CASES F25"""
+    assert client.simulate_post("/api/claude", body="prompt=a%26b&&webhookUrl=&", headers=FORM).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"prompt":"hi"}', ' \n{"prompt":"a=b&c=d"}', "%7B%22prompt%22%3A%22hi%22%7D", '[{"prompt":"hi"}]', "\ufeff{}"],
+)
+@pytest.mark.parametrize("path", ["/api/claude", "/api/claude/bulk", "/api/estimate"])
+def test_json_under_the_content_type_of_a_form_is_told_the_header(client, relay, body, path):
+    """CASES F14: `curl -d` without a content type was told that the prompt is required."""
+    answer = client.simulate_post(path, body=body.encode(), headers=FORM)
+
+    assert answer.status_code == 400
+    assert "add the header Content-Type: application/json" in answer.json["error"]
+    assert stored(relay) == 0

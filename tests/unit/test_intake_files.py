@@ -118,3 +118,15 @@ def test_an_unknown_field_of_a_file_is_ignored_with_a_warning():
 @given(st.binary(max_size=64))
 def test_any_bytes_have_a_type_or_none(start):
     assert sniff(start) in (None, "application/pdf", "image/png", "image/jpeg", "image/gif", "image/webp")
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("tail", [b"\xfb\xff\xfe", b"\xff\xff", b"\xff", b"\xfb\xef\xbe plain"])
+def test_base64url_is_taken_and_stored_as_base64(tail, padded):
+    """CASES F24: Gmail's API and others send the alphabet with - and _, often without padding."""
+    raw = b"%PDF-1.7\n" + tail
+    data = base64.urlsafe_b64encode(raw).decode()
+    [file] = accepted({"files": [{"data": data if padded else data.rstrip("=")}]}).request["files"]
+
+    assert file["data"] == base64.b64encode(raw).decode()
+    assert refused({"files": [{"data": data + "+-"}]})["files[0].data"].startswith("is not base64")

@@ -56,3 +56,22 @@ def test_prompt_and_messages_cannot_be_combined():
 def test_an_empty_prompt_beside_messages_is_ignored():
     assert accepted({"prompt": "", "messages": [USER]}).request["messages"] == [USER]
     assert accepted({"prompt": "Hei", "messages": []}).request["prompt"] == "Hei"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("  ", "only white space"),
+        ("", "is empty"),
+        ("\u00a0\n", "only white space"),
+        (None, "is required"),
+        (7, "string"),
+    ],
+)
+def test_a_text_block_without_text_is_refused_as_a_blank_prompt_is(text, words):
+    """CASES F26: it was accepted, and failed upstream."""
+    content = [{"type": "text", "text": "Hei"}, {"type": "text", "text": text}]
+    problems = refused({"messages": [{"role": "user", "content": content}]})
+
+    assert list(problems) == ["messages[0].content[1].text"]
+    assert words in problems["messages[0].content[1].text"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..models.catalog import BUILT_IN, ModelCatalog
@@ -17,7 +17,8 @@ class IntakeContext:
 
     `check_url` returns the problem with a well-formed http(s) URL (a private IP address, for example), `check_schema`
     the problem with a JSON Schema; None if there is none. `model_catalog` returns the current catalog: the worker
-    fetches new lists while this process runs. Without `prices`, costs are not checked.
+    fetches new lists while this process runs. Without `prices`, costs are not checked. `schema_check_for_bulk` makes a
+    `check_schema` with one time limit for all items of a request.
     """
 
     model: str
@@ -27,8 +28,15 @@ class IntakeContext:
     max_tokens: int = 4096
     prices: PriceList | None = None
     fallback_models: tuple[str, ...] = ()
+    schema_check_for_bulk: Callable[[], Callable[[dict[str, Any]], str | None]] | None = None
 
     @property
     def catalogue(self) -> ModelCatalog:
         """The current catalog of models."""
         return self.model_catalog()
+
+    def for_bulk(self) -> IntakeContext:
+        """The context for the items of one request."""
+        make = self.schema_check_for_bulk
+
+        return self if make is None else replace(self, check_schema=make())

@@ -22,6 +22,7 @@ _UNSPECIFIC = ("application/octet-stream", "binary/octet-stream")
 
 _SOURCES = ("data", "url", "fileId")
 _FILE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_URL_SAFE = str.maketrans("-_", "+/")
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 
 
@@ -98,7 +99,7 @@ def _read_data(fields: Fields, declared: str | None) -> None:
     if fields.notes.form and " " in text.strip():
         return fields.problem("data", "contains spaces: in a form, escape every + of the base64 as %2B")
 
-    data = "".join(text.split())
+    data = _standard_base64("".join(text.split()))
     try:
         start = base64.b64decode(data, validate=True)[:SNIFF_BYTES]
     except (binascii.Error, ValueError):
@@ -112,6 +113,16 @@ def _read_data(fields: Fields, declared: str | None) -> None:
     fields.clean["data"] = data
     fields.clean["mediaType"] = media_type
     return None
+
+
+def _standard_base64(data: str) -> str:
+    """Base64 in the standard alphabet with its padding; base64url, which has its own and often none, is taken, too."""
+    if ("-" in data or "_" in data) and "+" not in data and "/" not in data:
+        data = data.translate(_URL_SAFE)
+    if "=" not in data and len(data) % 4 in (2, 3):
+        data += "=" * (-len(data) % 4)
+
+    return data
 
 
 def _base64_problem(data: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import InvalidRequest
 from ..text.json_values import safe_quote
-from ..text.strict_json import loads
+from ..text.strict_json import ValueBudget, loads
 from .fields import Diagnostics
 
 #: Fields whose value may be JSON.
@@ -28,12 +28,19 @@ def from_form(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The body that the pairs describe, for `parse(…, form=True)`; `InvalidRequest` if they are contradictory."""
     notes = Diagnostics()
     body: _Node = {}
+    # One budget for the JSON of all fields: each alone may be within the limit.
+    budget = ValueBudget()
     for name, text in pairs:
+        if name != name.lstrip():
+            notes.problem(
+                safe_quote(name.strip()) or "body", "begins with a space: inside a value, & must be sent as %26"
+            )
+            continue
         steps = _steps(name) if len(name) <= _MAX_NAME else []
         if not steps or len(steps) > _MAX_DEPTH:
             notes.problem(safe_quote(name) or "body", "is not a field name")
             continue
-        problem = _put(body, steps, _value(name, steps, text, notes))
+        problem = _put(body, steps, _value(name, steps, text, notes, budget))
         if problem:
             notes.problem(safe_quote(name), problem)
 
@@ -57,11 +64,11 @@ def _steps(name: str) -> list[str | int]:
     return [first[0], *(int(word) if word.isdecimal() and len(word) <= 4 else word for word in words)]
 
 
-def _value(name: str, steps: list[str | int], text: str, notes: Diagnostics) -> Any:
+def _value(name: str, steps: list[str | int], text: str, notes: Diagnostics, budget: ValueBudget) -> Any:
     if ".".join(map(str, steps)) not in _JSON or not text.strip():
         return text
     try:
-        return loads(text.encode("utf-8", "surrogatepass"))
+        return loads(text.encode("utf-8", "surrogatepass"), budget=budget)
     except InvalidRequest as exc:
         for problem in exc.problems:
             place = "" if problem.field == "body" else f" ({problem.field})"

@@ -72,7 +72,20 @@ def _check_content(fields: Fields, content: object, at: str) -> int:
     for index, block in enumerate(content):
         if not isinstance(block, dict) or not isinstance(block.get("type"), str):
             fields.problem(f"{at}[{index}]", 'must be a block with a type, such as {"type": "text", "text": "…"}')
+        elif block["type"] == "text":
+            length += _check_text(fields, block.get("text"), f"{at}[{index}].text")
         elif isinstance(block.get("text"), str):
             length += len(block["text"])
 
     return length
+
+
+def _check_text(fields: Fields, text: object, at: str) -> int:
+    """Check a text block as a prompt is checked; returns the number of characters in it."""
+    if not isinstance(text, str):
+        fields.problem(at, "is required" if text is None else f"must be a string in quotes, not {kind(text)}")
+        return 0
+    if not text or text.isspace():
+        fields.problem(at, "is empty: leave the block out" if not text else "is only white space: leave the block out")
+
+    return len(text)

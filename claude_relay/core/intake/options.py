@@ -11,6 +11,7 @@ from ..models.catalog import resolve
 from ..text.json_values import safe_quote
 from .context import IntakeContext
 from .fields import Fields, kind
+from .output_schema import read_output_schema
 from .passthrough import CAMEL_CASE, PASSTHROUGH, REMOVED, read_passthrough
 
 MAX_FALLBACKS = 5
@@ -37,7 +38,7 @@ def read_options(fields: Fields, context: IntakeContext, *, now: float) -> dict[
         "model": _read_model(fields, raw, context, now=now),
         "maxTokens": fields.number("maxTokens", low=1, integer=True) or context.max_tokens,
         "systemPrompt": fields.string("systemPrompt"),
-        "outputSchema": _read_schema(fields, context),
+        "outputSchema": read_output_schema(fields, context),
         "effort": fields.choice("effort", EFFORTS),
         "raw": {name: value for name, value in raw.items() if name != "model"} or None,
     }
@@ -105,15 +106,6 @@ def _read_fallbacks(fields: Fields, context: IntakeContext, model: str, *, now: 
         fields.problem("fallbackModels", f"names {len(fallbacks)} models: the maximum is {MAX_FALLBACKS}")
 
     return fallbacks[:MAX_FALLBACKS]
-
-
-def _read_schema(fields: Fields, context: IntakeContext) -> dict[str, Any] | None:
-    schema = fields.object("outputSchema")
-    problem = None if schema is None else context.check_schema(schema)
-    if problem:
-        fields.problem("outputSchema", problem)
-
-    return schema
 
 
 def _read_raw(fields: Fields) -> dict[str, Any] | None:

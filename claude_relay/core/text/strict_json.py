@@ -33,21 +33,43 @@ _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS = bytes.maketrans(b"[]{}", bytes((1, 255, 1, 255)))  # as signed bytes: one level deeper, one level back
 
 
-def loads(data: bytes) -> object:
-    """Parse `data`; raises `InvalidRequest`, with line and column where the problem has a position."""
+class ValueBudget:
+    """The number of values that the parts of one body may still have together: lines, or fields of a form."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+
+    @classmethod
+    def for_parts_of(cls, data: bytes) -> ValueBudget | None:
+        """The budget for the parts of `data`; None if they cannot exceed it, which saves the exact count."""
+        return cls() if _openings(data) > MAX_VALUES else None
+
+    def take(self, data: bytes) -> None:
+        """Count the values of one part; raises `InvalidRequest` when there are too many."""
+        self._left -= _check_count(data, self._left)
+
+
+def loads(data: bytes, *, line: int = 1, indent: int = 0, budget: ValueBudget | None = None) -> object:
+    """
+    Parse `data`; raises `InvalidRequest`, with line and column where the problem has a position.
+
+    `line`, `indent`: where `data` begins in the body that it is a part of; `budget`: the one of that body.
+    """
     openings = _openings(data)
-    if openings > MAX_VALUES:
-        _check_count(data)
+    if budget is not None:
+        budget.take(data)
+    elif openings > MAX_VALUES:
+        _check_count(data, MAX_VALUES)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        line = data.count(b"\n", 0, exc.start) + 1
+        line += data.count(b"\n", 0, exc.start)
         problem = f"is not UTF-8 text (byte {exc.start + 1}, line {line}): save or send it as UTF-8"
     else:
         try:
             value: object = _DECODER.decode(text)
         except json.JSONDecodeError as exc:
-            problem = _describe(exc)
+            problem = _describe(exc, line=line, indent=indent)
         except RecursionError:
             problem = TOO_DEEP
         else:
@@ -69,9 +91,9 @@ def _openings(data: bytes) -> int:
     return data.count(b",") + data.count(b"[") + data.count(b"{")
 
 
-def _check_count(data: bytes) -> None:
+def _check_count(data: bytes, limit: int) -> int:
     """
-    Refuse a body whose values would need too much memory.
+    Count the values; refuse more than `limit`.
 
     Commas inside strings, as in a long prompt, do not count.
 
@@ -79,17 +101,19 @@ def _check_count(data: bytes) -> None:
     backtracking mark for each.
     """
     bare = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    count = limit + 1
     if bare.count(b'"') <= 4 * MAX_VALUES:
         bare = re.sub(rb'"[^"]*"', b"", bare)
-        if _openings(bare) <= MAX_VALUES:
-            return
+        count = _openings(bare)
+    if count <= limit:
+        return count
 
     brackets = bare[:MAX_VALUES].translate(_STEPS, _NO_BRACKETS)
     deepest = max(accumulate(memoryview(brackets).cast("b")), default=0)
     _refuse(TOO_DEEP if deepest > MAX_DEPTH else _TOO_MANY)
 
 
-def _describe(exc: json.JSONDecodeError) -> str:
+def _describe(exc: json.JSONDecodeError, *, line: int, indent: int) -> str:
     """
     The parser's error in words for the person who must fix it.
 
@@ -135,7 +159,9 @@ def _describe(exc: json.JSONDecodeError) -> str:
     else:
         problem = message[:1].lower() + message[1:]
 
-    return f"is not valid JSON: at line {exc.lineno}, column {exc.colno}, {problem}" + (f". {cure}" if cure else "")
+    column = exc.colno + (indent if exc.lineno == 1 else 0)
+    place = f"at line {line + exc.lineno - 1}, column {column}"
+    return f"is not valid JSON: {place}, {problem}" + (f". {cure}" if cure else "")
 
 
 def _follows_string(text: str, at: int) -> bool:
