@@ -27,7 +27,7 @@ from .types import BatchEntry
 BATCH_LEASE = 1800.0
 _STEP = 200
 #: Refusals of the batch API itself, not of an item: the endpoint or the permission is missing.
-_NO_BATCH_API = ("http_403", "http_404", "http_405", "http_501")
+_NO_BATCH_API = ("http_403", "http_404", "http_405", "http_501", "workspace_human_review_disabled")
 _UNLEASED: dict[str, object] = {"worker": None, "held_until": None}
 
 

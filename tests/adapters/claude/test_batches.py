@@ -198,6 +198,9 @@ def test_a_schema_is_validated_as_in_a_live_call(api: AnthropicBatches) -> None:
         ({"type": "errored", "error": {"error": {"type": "overloaded_error"}}}, ErrorType.OVERLOADED, Remedy.THROTTLE,
          False),
         ({"type": "errored", "error": {"error": {"type": "billing_error"}}}, ErrorType.BUDGET, Remedy.PARK, False),
+        ({"type": "errored", "error": {"error": {"type": "invalid_request_error",
+          "message": "Your credit balance is too low to access the Anthropic API."}}},
+         ErrorType.BUDGET, Remedy.PARK, False),  # CASES F1
         ({"type": "errored"}, ErrorType.UPSTREAM, Remedy.RETRY, False),
     ],
 )  # fmt: skip
