@@ -23,6 +23,10 @@ _LIST_PRICED = {
 CHARACTERS_PER_TOKEN = 3.5
 
 
+#: Maximum of a token count that is believed: the sums of many still fit into the integers of a store.
+MAX_TOKENS = 10**12
+
+
 class MalformedStream(Exception):
     """The stream violates the protocol."""
 
@@ -197,7 +201,7 @@ def flat_usage(usage: Mapping[str, Any]) -> dict[str, int]:
     for key, value in usage.items():
         if isinstance(value, Mapping):
             flat |= {name: count for name, count in flat_usage(value).items() if count}
-        elif isinstance(value, int) and not isinstance(value, bool):
+        elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS:
             flat[key] = value
 
     return flat
@@ -229,8 +233,8 @@ def _string(value: Any) -> str:
 
 
 def _parsed(text: str) -> Any:
-    # Truncated JSON input is dropped.
+    # Truncated JSON input is dropped. Numbers out of range are kept: they fail the check of the whole answer.
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}

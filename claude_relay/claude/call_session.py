@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
 from ..core.money.prices import PriceList, unpriced
+from ..core.text.json_values import find_unencodable
 from . import request, schema, stream_failures
 from .accumulator import MalformedStream, MessageAccumulator, content_for_callback, has_more_than_text
 from .classify import classify
@@ -136,6 +137,14 @@ class CallSession:
             first_byte_at=self._first_byte_at,
         )
 
+    def try_complete_failure(self, failure: Failure) -> Failure:
+        """Complete a failure as far as the answer that caused it can be read. Never raises."""
+        try:
+            return self.complete_failure(failure)
+        except Exception:
+            log.exception("the partial answer of a failed call cannot be read")
+            return replace(failure, sent=self._deadlines.sent)
+
     def _send(self, body: dict[str, Any], betas: tuple[str, ...], previous: RequestOutcome | None) -> Failure | None:
         deadlines = self._deadlines
         deadlines.begin_request(previous)
@@ -192,6 +201,11 @@ class CallSession:
             return self.complete_failure(stream_failures.refusal(answer))
 
         blocks = [block for turn in self._turns for block in turn.blocks()]
+        if (problem := find_unencodable(blocks)) is not None:
+            message = f"the answer is not valid JSON: a part of it {problem}"
+            return self.complete_failure(
+                Failure(type=ErrorType.SCHEMA, message=message, remedy=Remedy.RETRY, reason="schema")
+            )
         warnings = self._price_warnings()
         done = Completion(
             text=self._text(),

@@ -183,6 +183,12 @@ class Batches:
 
         return None if change is None else self._announce([change])[0]
 
+    def record_fault(self, custom_id: str, failure: Failure) -> Job | None:
+        """Fail an item that cannot even be loaded."""
+        change = self._apply_result(custom_id, failure, False)
+
+        return None if change is None else self._announce([change])[0]
+
     @transaction
     def finish_if_complete(self, tx: Transaction, batch: Batch) -> bool:
         """Settle the batch if all of its results are applied; returns whether they are."""

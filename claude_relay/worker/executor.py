@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -17,6 +18,7 @@ from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound, StoreUnavailable
 from ..ports import CallRequest, Claude
 from ..services import ClaimedJob, Relay
+from . import faults
 from .files import Files
 from .inflight import InFlightCall
 from .pacing import Pacing
@@ -62,10 +64,13 @@ class CallExecutor:
         end: Completion | Failure | None = None
         try:
             end = self._attempt(running)
+        except Exception as exc:
+            log.exception("call failed with an internal error", extra={"requestId": claimed.job.request_id})
+            end = faults.during_call(running, exc)
         finally:  # also after a fault: the call takes no capacity any more
             throttled = isinstance(end, Failure) and end.remedy is Remedy.THROTTLE
             self._pacing.record_end(family, throttled=throttled, well=isinstance(end, Completion))
-        job = self._store(running, lambda: self._settle(running, end))
+        job = self._store_outcome(running, end)
         self._log(running, job, end, self._monotonic() - began)
 
         return job
@@ -172,6 +177,16 @@ class CallExecutor:
             upstream_request_id=end.upstream_request_id or running.partial.upstream_request_id,
         )
         return execution.interrupt(claimed, partial, why=end.message)
+
+    def _store_outcome(self, running: InFlightCall, end: Completion | Failure) -> Job | None:
+        """Store the outcome, or in its place that it cannot be stored: the job must not wait for its lease."""
+        for substitute in faults.substitutes(end):
+            try:
+                return self._store(running, functools.partial(self._settle, running, substitute))
+            except Exception:
+                log.exception("outcome could not be stored", extra={"requestId": running.claimed.job.request_id})
+
+        return None
 
     def _store(self, running: InFlightCall, write: Callable[[], Job]) -> Job | None:
         """Retry while the store is unavailable: a temporarily full disk must not lose a paid answer."""

@@ -15,6 +15,7 @@ from claude_relay.claude.messages import AnthropicMessages
 from claude_relay.config.price_file import load_prices
 from claude_relay.core.jobs.failure import Completion, ErrorType, Failure, Remedy
 from claude_relay.core.jobs.job import Job, State
+from claude_relay.errors import StoreUnavailable
 from claude_relay.ports import BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
 from tests.support.fake_claude import END, FakeClaude, Reset, chunk, head, refusal
 
@@ -118,7 +119,7 @@ def test_a_create_that_was_not_sent_is_unambiguous(api: AnthropicBatches, fake: 
 
 def test_a_create_that_cannot_be_recorded_is_not_sent(api: AnthropicBatches, fake: FakeClaude) -> None:
     def refuse() -> None:
-        raise RuntimeError("no")
+        raise StoreUnavailable("no")
 
     result = api.create([PARCEL], sending=refuse)
 

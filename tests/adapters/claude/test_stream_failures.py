@@ -6,6 +6,7 @@ import pytest
 
 from claude_relay.claude import CallTimeouts
 from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
+from claude_relay.errors import StoreUnavailable
 from tests.support.claude_caller import HALF, TEXT, Caller, a_prompt
 from tests.support.eventually import eventually
 from tests.support.fake_claude import END, Hang, Reset, answer, chunk, event, head, started, stopped, written
@@ -117,7 +118,7 @@ def test_a_call_that_cannot_be_recorded_is_not_made(fake, caller):
     """The ledger is written before the first byte; if that fails, nothing is sent."""
 
     def broken():
-        raise RuntimeError("the disk is full")
+        raise StoreUnavailable("the disk is full")
 
     failure = caller.messages.call(a_prompt(), stop=lambda: None, sending=broken, progress=caller.progress.append)
 
