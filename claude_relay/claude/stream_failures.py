@@ -43,7 +43,7 @@ def incomplete_stream(answer: MessageAccumulator, deadlines: CallDeadlines) -> F
         message = f"the server at ANTHROPIC_BASE_URL answered, but not as Anthropic does ({presentable(kind)})"
         return _upstream(message, "not_a_stream", ambiguous=True)
     if answer.ended:
-        return _upstream("Claude's answer came without its stop reason, id or usage", "incomplete", ambiguous=True)
+        return _upstream("Claude's answer ended without any content or stop reason", "incomplete", ambiguous=True)
 
     return _upstream("Claude's answer broke off before its end", "stream_cut", ambiguous=True)
 
