@@ -23,6 +23,10 @@ _LIST_PRICED = {
 CHARACTERS_PER_TOKEN = 3.5
 
 
+#: Maximum of a token count that is believed: the sums of many still fit into the integers of a store.
+MAX_TOKENS = 10**12
+
+
 class MalformedStream(Exception):
     """The stream violates the protocol."""
 
@@ -41,9 +45,9 @@ class _Block:
         if self.signature is not None:
             block["signature"] = self.signature
         if block.get("type") in ("text", "thinking"):
-            block[block["type"]] = text
+            block[block["type"]] = _whole_characters(text)
         elif text:
-            block["input"] = _parsed(text)
+            block["input"] = _parsed(_whole_characters(text))
 
         return block
 
@@ -74,16 +78,20 @@ class MessageAccumulator:
         """Read a complete message as if it had been streamed."""
         answer = cls()
         try:
-            blocks, usage = list(message["content"]), message.get("usage") or {}
+            answer.feed_message(message)
         except (KeyError, TypeError, AttributeError) as exc:
             raise MalformedStream("a message does not have the expected structure") from exc
-        answer.feed({"type": "message_start", "message": message})
-        for index, block in enumerate(blocks):
-            answer.feed({"type": "content_block_start", "index": index, "content_block": block})
-        answer.feed({"type": "message_delta", "delta": message, "usage": usage})
-        answer.feed({"type": "message_stop"})
 
         return answer
+
+    def feed_message(self, message: Mapping[str, Any]) -> None:
+        """Process a complete message: that of a batch, or of a gateway that does not stream."""
+        blocks = list(message["content"])
+        self.feed({"type": "message_start", "message": message})
+        for index, block in enumerate(blocks):
+            self.feed({"type": "content_block_start", "index": index, "content_block": block})
+        self.feed({"type": "message_delta", "delta": message, "usage": message.get("usage")})
+        self.feed({"type": "message_stop"})
 
     def feed(self, event: Mapping[str, Any]) -> None:
         """Process one event. Unknown events, blocks and deltas are ignored: the API may add new ones at any time."""
@@ -106,15 +114,14 @@ class MessageAccumulator:
                     self._write(block, piece)
         elif kind == "message_start":
             message = event["message"]
-            self.message_id, self.model = _string(message["id"]), _string(message["model"])
-            self._count(message.get("usage") or {})
+            self.message_id, self.model = _text_or(message.get("id")), _text_or(message.get("model"))
+            self._count(message.get("usage"))
             self.started = True
         elif kind == "message_delta":
             delta = event["delta"]
-            self.stop_reason = _string(delta.get("stop_reason") or "") or self.stop_reason
+            self.stop_reason = _text_or(delta.get("stop_reason")) or self.stop_reason
             self.stop_details = dict(delta.get("stop_details") or self.stop_details)
-            self._count(event.get("usage") or {})
-            self.counted = "output_tokens" in (event.get("usage") or {})
+            self.counted = "output_tokens" in self._count(event.get("usage"))
         elif kind == "message_stop":
             self.ended = True
 
@@ -135,10 +142,15 @@ class MessageAccumulator:
         if block.start.get("type") == "text":
             self._texts.append(piece)
 
-    def _count(self, usage: Mapping[str, Any]) -> None:
-        # The counts are cumulative, so the latest value of each counts.
-        self.usage |= flat_usage(usage)
+    def _count(self, usage: Any) -> dict[str, int]:
+        # The counts are cumulative, so the latest value of each counts. Some gateways send null, texts or nothing.
+        if not isinstance(usage, Mapping):
+            return {}
+        counts = flat_usage(usage)
+        self.usage |= counts
         self.extra_price = self.extra_price or not at_list_price(usage)
+
+        return counts
 
     @property
     def estimated_usage(self) -> dict[str, int]:
@@ -160,12 +172,28 @@ class MessageAccumulator:
         if len(self._texts) > 1:
             self._texts = ["".join(self._texts)]
 
-        return self._texts[0] if self._texts else ""
+        return _whole_characters(self._texts[0]) if self._texts else ""
 
     @property
     def complete(self) -> bool:
-        """Whether the message was received to its end; only then is the call a success."""
-        return bool(self.ended and self.stop_reason and self.message_id and "output_tokens" in self.usage)
+        """
+        Whether the message was received to its end; only then is the call a success.
+
+        A finished answer is worth more than its bookkeeping: an id, counts or a stop reason may be missing.
+        """
+        return self.ended and self.started and bool(self.stop_reason or self._blocks)
+
+    @property
+    def metered(self) -> bool:
+        """Whether its tokens were reported, so that its cost is known."""
+        return {"input_tokens", "output_tokens"} <= self.usage.keys()
+
+    @property
+    def likely_stop_reason(self) -> str:
+        """The stop reason, or the likely one of a complete message without one."""
+        asks = any(block.start.get("type") == "tool_use" for block in self._blocks.values())
+
+        return self.stop_reason or ("tool_use" if asks else "end_turn")
 
     def blocks(self) -> list[dict[str, Any]]:
         """All blocks, in order, in the form in which they may be sent back."""
@@ -197,7 +225,7 @@ def flat_usage(usage: Mapping[str, Any]) -> dict[str, int]:
     for key, value in usage.items():
         if isinstance(value, Mapping):
             flat |= {name: count for name, count in flat_usage(value).items() if count}
-        elif isinstance(value, int) and not isinstance(value, bool):
+        elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS:
             flat[key] = value
 
     return flat
@@ -221,6 +249,22 @@ def has_more_than_text(blocks: list[dict[str, Any]]) -> bool:
     return any(block.get("type") != "text" or block.get("citations") for block in blocks)
 
 
+def _text_or(value: Any, default: str = "") -> str:
+    return _whole_characters(value) if isinstance(value, str) else default
+
+
+def _whole_characters(text: str) -> str:
+    """Text whose surrogate pairs are joined, as an emoji may be cut into two events; lone halves are replaced."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+    return text
+
+
 def _string(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"a string was expected, not {type(value).__name__}")
@@ -229,8 +273,8 @@ def _string(value: Any) -> str:
 
 
 def _parsed(text: str) -> Any:
-    # Truncated JSON input is dropped.
+    # Truncated JSON input is dropped. Numbers out of range are kept: they fail the check of the whole answer.
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}

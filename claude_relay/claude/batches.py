@@ -18,6 +18,7 @@ from ..errors import InvalidRequest
 from ..ports import BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
 from . import caching, stream_failures
 from .accumulator import MalformedStream
+from .batch_lines import UNREADABLE, parse_result, split_lines
 from .call_session import CallSession
 from .classify import classify
 from .client import AnthropicClient, ConnectionBroken, StatusError
@@ -30,8 +31,6 @@ log = logging.getLogger(__name__)
 
 _PATH = "/v1/messages/batches"
 _PAGE = 100
-#: Maximum bytes of a line of results, which holds a complete answer.
-_MAX_LINE = 64 * 1024 * 1024
 #: Time limits of a short API request, of sending a batch, and of reading its results, in seconds.
 _SHORT = CallTimeouts(call_timeout=60.0, first_byte=45.0, idle=30.0)
 _UPLOAD = CallTimeouts(call_timeout=600.0, first_byte=180.0, idle=60.0)
@@ -138,10 +137,16 @@ class AnthropicBatches:
         # Not the URL in `results_url`: the key is sent only to the host that the operator has configured.
         path = f"{_PATH}/{quote(upstream_id, safe='')}/results"
         deadlines = self._deadlines(_RESULTS)
+        foreign = 0
         try:
             with self._watchdog.watch(deadlines):
-                for line in _lines(self._upstream.chunks("GET", path, deadlines=deadlines)):
-                    yield _parse_result(line)
+                for line in split_lines(self._upstream.chunks("GET", path, deadlines=deadlines)):
+                    if (parsed := parse_result(line)) is not None:
+                        yield parsed
+                    else:
+                        foreign += 1
+            if foreign:  # after the others were read
+                raise MalformedStream(f"{foreign} lines of the results belong to no request")
         except StatusError as exc:
             raise ResultsUnavailable(self._classified(exc, deadlines)) from exc
         except (ConnectionBroken, MalformedStream) as exc:
@@ -149,7 +154,15 @@ class AnthropicBatches:
             raise ResultsUnavailable(failure) from exc
 
     def outcome(self, result: Mapping[str, Any], prompt: CallRequest) -> Completion | Failure:
-        """Evaluate one result by the rules of a live answer, at half its price."""
+        """Evaluate one result by the rules of a live answer, at half its price. Never raises."""
+        try:
+            return self._outcome(result, prompt)
+        except Exception:
+            # An exception would keep the other results from being read.
+            log.exception("batch result failed with an internal error", extra={"job_id": prompt.job.id})
+            return _fault()
+
+    def _outcome(self, result: Mapping[str, Any], prompt: CallRequest) -> Completion | Failure:
         kind = result.get("type")
         if kind == "succeeded":
             return self._answer(result, prompt)
@@ -165,6 +178,9 @@ class AnthropicBatches:
             )
         if kind == "errored":
             return self._errored(result, prompt)
+
+        if kind == UNREADABLE:
+            return replace(_failure("a result of the batch is not valid JSON", "batch_result"), ambiguous=True)
 
         return _failure(f"Anthropic sent a result of an unknown type ({str(kind)[:40]})", "batch_result")
 
@@ -192,9 +208,8 @@ class AnthropicBatches:
         except InvalidRequest as exc:  # a fault of the schema that shows only in validation
             return session.complete_failure(_invalid_request(exc))
         except Exception:
-            # The port never raises here, and an exception would keep the other results from being read.
             log.exception("batch result failed with an internal error", extra={"job_id": prompt.job.id})
-            return session.complete_failure(_failure("the relay failed to process the answer", "fault"))
+            return session.try_complete_failure(_fault())
         if isinstance(done, Failure):
             return done
         if done.stop_reason == "pause_turn":
@@ -328,30 +343,6 @@ def _timestamp(value: Any) -> float:
     return datetime.fromisoformat(_text(value).replace("Z", "+00:00")).timestamp()
 
 
-def _lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines of a chunked body. A truncated last line is yielded too, and fails to parse."""
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (line for line in lines if line.strip())
-        if len(rest) > _MAX_LINE:
-            raise MalformedStream("a line of the results is too long")
-    if rest.strip():
-        yield rest
-
-
-def _parse_result(line: bytes) -> tuple[str, Mapping[str, Any]]:
-    try:
-        entry = json.loads(line)
-        custom_id, result = entry["custom_id"], entry["result"]
-        if not isinstance(custom_id, str) or not isinstance(result, dict):
-            raise TypeError("a string and an object were expected")
-    except (ValueError, KeyError, TypeError, RecursionError) as exc:
-        raise MalformedStream("a line of the results does not have the expected structure") from exc
-
-    return custom_id, result
-
-
 def _encode(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
@@ -364,6 +355,13 @@ def _not_anthropic() -> Failure:
 
 def _invalid_request(exc: Exception) -> Failure:
     return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")
+
+
+def _fault() -> Failure:
+    """The failure of an answer that the relay cannot process; it is not paid for twice."""
+    message = "the relay failed to process the answer"
+
+    return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.FAIL, reason="fault")
 
 
 def _failure(message: str, reason: str) -> Failure:

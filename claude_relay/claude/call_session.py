@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
 from ..core.money.prices import PriceList, unpriced
+from ..core.text.json_values import find_unencodable
 from . import request, schema, stream_failures
 from .accumulator import MalformedStream, MessageAccumulator, content_for_callback, has_more_than_text
 from .classify import classify
@@ -27,6 +28,8 @@ _EXTRA = (
     "costUsd leaves out parts that are not billed by the price list (Claude's own tools, another tier or region, "
     "the share of another model): see RELAY_PRICES"
 )
+_UNMETERED = "costUsd is unknown: the answer came without its token counts, and those in usage are estimated or missing"
+_NO_STOP_REASON = "the answer came without its stop reason: whether it was cut at its token limit is unknown"
 _NOT_NATIVE = (
     "outputSchema is beyond Claude's structured output: it was put into the prompt, and the answer was validated"
 )
@@ -136,6 +139,14 @@ class CallSession:
             first_byte_at=self._first_byte_at,
         )
 
+    def try_complete_failure(self, failure: Failure) -> Failure:
+        """Complete a failure as far as the answer that caused it can be read. Never raises."""
+        try:
+            return self.complete_failure(failure)
+        except Exception:
+            log.exception("the partial answer of a failed call cannot be read")
+            return replace(failure, sent=self._deadlines.sent)
+
     def _send(self, body: dict[str, Any], betas: tuple[str, ...], previous: RequestOutcome | None) -> Failure | None:
         deadlines = self._deadlines
         deadlines.begin_request(previous)
@@ -167,7 +178,11 @@ class CallSession:
         if kind == "error":
             return self._classified(None, self._upstream.error_details(event))
         self._deadlines.record_event(content=kind != "ping")
-        answer.feed(event)
+        if kind == "message":  # not streamed, though that was asked for
+            self._on_answer()
+            answer.feed_message(event)
+        else:
+            answer.feed(event)
         if answer.ended:
             return None
         if self._deadlines.check() is not None:
@@ -192,11 +207,18 @@ class CallSession:
             return self.complete_failure(stream_failures.refusal(answer))
 
         blocks = [block for turn in self._turns for block in turn.blocks()]
+        if (problem := find_unencodable(blocks)) is not None:
+            message = f"the answer is not valid JSON: a part of it {problem}"
+            return self.complete_failure(
+                Failure(type=ErrorType.SCHEMA, message=message, remedy=Remedy.RETRY, reason="schema")
+            )
         warnings = self._price_warnings()
+        if answer.stop_reason is None:
+            warnings = (*warnings, _NO_STOP_REASON)
         done = Completion(
             text=self._text(),
             model=answer.model,
-            stop_reason=answer.stop_reason or "",
+            stop_reason=answer.likely_stop_reason,
             usage=self._usage(),
             last_usage=self._last_usage() if len(self._turns) > 1 else None,
             message_id=answer.message_id,
@@ -300,7 +322,7 @@ class CallSession:
         return dict(self._turns[-1].estimated_usage) if self._turns else {}
 
     def _cost(self, usage: dict[str, int]) -> float | None:
-        if any(turn.extra_price for turn in self._turns):
+        if any(turn.extra_price or (turn.ended and not turn.metered) for turn in self._turns):
             return None
 
         return self._prices.cost(self._answering_model(), usage, batch=self._batch)
@@ -323,7 +345,9 @@ class CallSession:
         return next((turn.model for turn in reversed(self._turns) if turn.model), self._model)
 
     def _price_warnings(self) -> tuple[str, ...]:
-        """Warnings if some of the usage has no price."""
+        """Warnings if the bookkeeping of the answer is incomplete, or some of its usage has no price."""
+        if any(not turn.metered for turn in self._turns):
+            return (_UNMETERED,)
         model = self._answering_model()
         if self._prices.of(model) is None:
             return (unpriced(self._model),)

@@ -1,11 +1,13 @@
 """
 Classification of upstream errors (the table of `CONTRACT.md` §5), as a pure function.
 
-By status, `error.type` and `error.details.error_code`, never by message text, whose wording can change.
+By status, `error.type` and `error.details.error_code`. The message text decides in one case only: some limits of the
+account come as an ordinary 400 or 403 without a code (`_ACCOUNT_TEXT`).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -39,9 +41,21 @@ _PARKING = frozenset(
         "contract_spend_limit_reached",
         "linked_organization_spend_limit_reached",
         "linked_organization_billing_unavailable",
-        "organization_on_hold",
+        "credit_balance",
+        "usage_limit",
     )
 )
+_ON_HOLD = "organization_on_hold"
+
+#: Limits of the account that come as a 400 or 403 without a code, by the first words of Anthropic's sentence. Only its
+#: beginning counts, and no validation error does: those quote field names, which a caller could choose.
+_ACCOUNT_TEXT = (
+    (re.compile(r"your credit balance is too low\b", re.IGNORECASE), "credit_balance"),
+    (re.compile(r"you have reached your (specified )?(api|workspace) usage limits?\b", re.IGNORECASE), "usage_limit"),
+    (re.compile(r"(this|your) (organization|account) (has been|is) (disabled|on hold)\b", re.IGNORECASE), _ON_HOLD),
+)
+_VALIDATION = re.compile(r": (extra inputs are not permitted|field required|input should be)\b", re.IGNORECASE)
+_REGAIN = re.compile(r"\bregain access on (\d{4}-\d\d-\d\d)(?: at (\d\d:\d\d) UTC)?")
 
 _RULES: dict[int, tuple[ErrorType, Remedy, str]] = {
     400: (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Claude refused the request as it is"),
@@ -61,6 +75,8 @@ _SERVER = (ErrorType.UPSTREAM, Remedy.RETRY, "Anthropic had an error of its own"
 _CLIENT = (ErrorType.INVALID_REQUEST, Remedy.FAIL, "Anthropic refused the request")
 _NOT_ANTHROPIC = (ErrorType.UPSTREAM, Remedy.RETRY, "the server at ANTHROPIC_BASE_URL did not answer as Anthropic does")
 _SPENT = (ErrorType.BUDGET, Remedy.PARK, "the spend limit of the relay's Anthropic account is reached")
+
+_HELD = (ErrorType.PERMISSION, Remedy.PARK, "Anthropic has put the relay's organization on hold")
 
 _REDACT = Redactor()
 _MAX_LENGTH = 500
@@ -85,10 +101,11 @@ def classify(
     """
     headers = headers or {}
     effective = _STATUS_OF[kind] if kind in _STRONG or (status is None and kind in _STATUS_OF) else status or 500
-    type_, remedy, words = _SPENT if code in _PARKING else _rule(effective)
+    code = code or (_account_limit(text) if effective in (400, 403) else None)
+    type_, remedy, words = _HELD if code == _ON_HOLD else _SPENT if code in _PARKING else _rule(effective)
     wait = None
     if remedy is Remedy.PARK:
-        wait = _reset_delay(details or {}, now=now)
+        wait = _reset_delay(details or {}, text, now=now)
     elif remedy in (Remedy.THROTTLE, Remedy.RETRY):
         wait = retry_after(headers, now=now)
         if wait is None and effective == 429:
@@ -123,16 +140,26 @@ def _rule(status: int) -> tuple[ErrorType, Remedy, str]:
     return _CLIENT if status >= 400 else _NOT_ANTHROPIC
 
 
-def _reset_delay(details: Mapping[str, Any], *, now: float) -> float | None:
-    """Seconds until the date in an error's details, under any key: the time when a spend limit resets."""
-    for value in details.values():
-        if not isinstance(value, str) or "T" not in value:
-            continue
+def _account_limit(text: str) -> str | None:
+    """The limit of the account that an error without a code tells of in words, or None."""
+    if _VALIDATION.search(text):
+        return None
+
+    return next((reason for pattern, reason in _ACCOUNT_TEXT if pattern.match(text.strip())), None)
+
+
+def _reset_delay(details: Mapping[str, Any], text: str, *, now: float) -> float | None:
+    """Seconds until a limit resets: a date in an error's details, under any key, or in its words."""
+    dates = [value for value in details.values() if isinstance(value, str) and "T" in value]
+    if (named := _REGAIN.search(text)) is not None:
+        dates.append(f"{named[1]}T{named[2] or '00:00'}+00:00")
+    for date in dates:
         try:
-            resets_at = datetime.fromisoformat(value.replace("Z", "+00:00"))
-        except ValueError:
+            resets_at = datetime.fromisoformat(date.replace("Z", "+00:00"))
+            wait = resets_at.timestamp() - now if resets_at.tzinfo is not None else 0.0
+        except (ValueError, OverflowError):
             continue
-        if resets_at.tzinfo is not None and resets_at.timestamp() > now:
-            return resets_at.timestamp() - now
+        if wait > 0:
+            return wait
 
     return None

@@ -67,6 +67,10 @@ class AnthropicClient:
         with self._translated_errors(deadlines):
             try:
                 response = self._send("POST", "/v1/messages", content, betas, deadlines)
+                if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+                    # Some gateways answer so, though a stream was asked for.
+                    yield _event(b"".join(_noted(response.iter_bytes(), deadlines)))
+                    return
                 for event in Stream.raw_events(response):
                     if event.data:
                         yield _event(event.data)
@@ -234,7 +238,13 @@ class AnthropicClient:
             request.extensions["trace"] = deadlines.trace
 
 
-def _event(data: str) -> dict[str, Any]:
+def _noted(chunks: Iterator[bytes], deadlines: CallDeadlines) -> Iterator[bytes]:
+    for chunk in chunks:
+        deadlines.record_event(content=True)
+        yield chunk
+
+
+def _event(data: str | bytes) -> dict[str, Any]:
     try:
         event = json.loads(data)
     except (ValueError, RecursionError) as exc:

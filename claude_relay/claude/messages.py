@@ -132,11 +132,11 @@ class AnthropicMessages:
             failure = Failure(
                 type=ErrorType.INTERNAL,
                 message="the relay failed to process the call",
-                remedy=Remedy.RETRY,
-                ambiguous=deadlines.written,
+                remedy=Remedy.FAIL if deadlines.sent else Remedy.RETRY,  # what was sent is not paid for twice
+                sent=deadlines.sent,
                 reason="fault",
             )
-        return session.complete_failure(failure)
+        return session.try_complete_failure(failure)
 
     def models(self) -> list[dict[str, Any]] | Failure:
         """All pages of `GET /v1/models`. Never raises."""

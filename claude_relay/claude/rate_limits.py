@@ -105,10 +105,9 @@ def _integer(value: str | None) -> int | None:
 def _timestamp(value: str | None) -> float | None:
     try:
         parsed = datetime.fromisoformat((value or "").replace("Z", "+00:00"))
-    except ValueError:
+        return parsed.timestamp() if parsed.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-
-    return parsed.timestamp() if parsed.tzinfo else None
 
 
 def _clamped(seconds: float) -> float:

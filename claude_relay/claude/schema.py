@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from ..core.text.json_values import find_unencodable
 from ..errors import InvalidRequest, Problem
 from . import safe_schema, schema_check
 
@@ -85,6 +86,8 @@ def parse_answer(text: str, schema: Mapping[str, Any], *, seconds: float = safe_
     except (ValueError, RecursionError) as exc:
         where = f" (line {exc.lineno}, column {exc.colno})" if isinstance(exc, json.JSONDecodeError) else ""
         raise SchemaMismatch(f"the answer is not JSON{where}") from None
+    if (unencodable := find_unencodable(value)) is not None:
+        raise SchemaMismatch(f"the answer is not JSON that can be sent on: a value {unencodable}")
     try:
         with safe_schema.time_limit(seconds):
             error = exceptions.best_match(safe_schema.validator(schema).iter_errors(value))

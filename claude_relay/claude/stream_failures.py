@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..core.jobs.failure import ErrorType, Failure, Remedy
+from ..errors import RelayError
 from .accumulator import MalformedStream, MessageAccumulator
 from .classify import presentable
 from .client import ConnectionBroken
@@ -16,6 +17,10 @@ def connection_lost(exc: ConnectionBroken | MalformedStream, deadlines: CallDead
         message = "the call was not made because it could not be recorded in the ledger first"
         # Only a call of which nothing was sent may be released as if it had not happened.
         reason = "not_recorded" if not deadlines.sent else "not_recorded_on"
+        if not isinstance(deadlines.unrecorded, RelayError):
+            # A fault of the relay. Unsent, the attempt counts, so that the job ends; sent, it is not paid for again.
+            remedy = Remedy.FAIL if deadlines.sent else Remedy.RETRY
+            return Failure(type=ErrorType.INTERNAL, message=message, remedy=remedy, reason="not_recordable")
         return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.RETRY, reason=reason)
     if isinstance(exc, ConnectionBroken) and exc.reason == "exhausted" and not deadlines.sent:
         # Nothing was sent, and the call is not at fault: it waits, and the attempt does not count.
@@ -38,7 +43,7 @@ def incomplete_stream(answer: MessageAccumulator, deadlines: CallDeadlines) -> F
         message = f"the server at ANTHROPIC_BASE_URL answered, but not as Anthropic does ({presentable(kind)})"
         return _upstream(message, "not_a_stream", ambiguous=True)
     if answer.ended:
-        return _upstream("Claude's answer came without its stop reason, id or usage", "incomplete", ambiguous=True)
+        return _upstream("Claude's answer ended without any content or stop reason", "incomplete", ambiguous=True)
 
     return _upstream("Claude's answer broke off before its end", "stream_cut", ambiguous=True)
 

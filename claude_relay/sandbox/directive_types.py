@@ -10,6 +10,7 @@ class Kind(Enum):
     """The kind of a fault."""
 
     ERROR = "error"
+    ACCOUNT = "account"
     RATE_LIMIT = "rate-limit"
     SPEND_LIMIT = "spend-limit"
     STREAM_ERROR = "stream-error"
@@ -28,6 +29,8 @@ class Fault:
     wait: float | None = None
     error: str = "overloaded_error"
     early: bool = False
+    words: str = ""
+    code: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

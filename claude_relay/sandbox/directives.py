@@ -76,7 +76,9 @@ _VALUES = {
 }
 
 
-def _fault(kind: Kind, status: int | None = None) -> Callable[[Directives, DirectiveValues], Directives]:
+def _fault(
+    kind: Kind, status: int | None = None, *, words: str = "", code: str | None = None
+) -> Callable[[Directives, DirectiveValues], Directives]:
     """The effect of a directive that adds a fault to the queue."""
 
     def add_fault(directives: Directives, values: DirectiveValues) -> Directives:
@@ -87,6 +89,8 @@ def _fault(kind: Kind, status: int | None = None) -> Callable[[Directives, Direc
             wait=values.time,
             error=values.type or "overloaded_error",
             early=values.early,
+            words=words,
+            code=code,
         )
         return replace(directives, faults=(*directives.faults, fault))
 
@@ -116,6 +120,26 @@ DIRECTIVES = (
         "spend-limit [TIMES]",
         "Answers 429 with `enforced_spend_limit_reached` and no `retry-after`.",
         _fault(Kind.SPEND_LIMIT, 429),
+    ),
+    Directive(
+        "credit-low [TIMES]",
+        "Answers 400 `invalid_request_error` with the words of an account without credit, and no error code.",
+        _fault(Kind.ACCOUNT, 400, words="Your credit balance is too low to access the Anthropic API."),
+    ),
+    Directive(
+        "usage-limit [TIMES]",
+        "Answers 400 `invalid_request_error` with the words of a usage limit that ends next month, and no error code.",
+        _fault(Kind.ACCOUNT, 400, words="You have reached your specified API usage limits. You will regain access on"),
+    ),
+    Directive(
+        "on-hold [TIMES]",
+        "Answers 400 with `organization_on_hold`.",
+        _fault(Kind.ACCOUNT, 400, words="The organization is on hold.", code="organization_on_hold"),
+    ),
+    Directive(
+        "no-review [TIMES]",
+        "Answers 400 with `workspace_human_review_disabled`; with 1, the live call that follows a batch is answered.",
+        _fault(Kind.ACCOUNT, 400, words="The feature needs human review.", code="workspace_human_review_disabled"),
     ),
     Directive("error STATUS [TIMES]", "Answers that status, 400 to 599, with its error type.", _fault(Kind.ERROR)),
     Directive(

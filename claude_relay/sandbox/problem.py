@@ -1,4 +1,4 @@
-"""Errors in the shape of Anthropic's; every message begins with the name of the sandbox."""
+"""Errors in the shape of Anthropic's; every message names the sandbox."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ TYPES = {
 
 
 class ApiError(Exception):
-    """An error response: its status, its error type, and its headers."""
+    """
+    An error response: its status, its error type, and its headers.
+
+    `name_last`: the message begins as Anthropic's does, because the relay reads that; the sandbox's name is at its end.
+    """
 
     def __init__(
         self,
@@ -33,16 +37,19 @@ class ApiError(Exception):
         kind: str | None = None,
         code: str | None = None,
         headers: Mapping[str, str] | None = None,
+        name_last: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind or TYPES.get(status) or ("api_error" if status >= 500 else "invalid_request_error")
         self.code = code
+        self.name_last = name_last
         self.headers = dict(headers or {})
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The JSON of a response or of an `error` event."""
-        error: dict[str, Any] = {"type": self.kind, "message": f"{SANDBOX_NAME}: {self}"}
+        message = f"{self} ({SANDBOX_NAME})" if self.name_last else f"{SANDBOX_NAME}: {self}"
+        error: dict[str, Any] = {"type": self.kind, "message": message}
         if self.code:
             error["details"] = {"error_code": self.code}
         return {"type": "error", "error": error, "request_id": request_id}

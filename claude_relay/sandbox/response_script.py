@@ -58,6 +58,9 @@ def refusal(fault: Fault, now: float) -> ApiError | None:
         return ApiError(
             429, "the prompt asked for a rate limit; see the retry-after header.", headers={"retry-after": seconds}
         )
+    if fault.kind is Kind.ACCOUNT:
+        words = f"{fault.words} {_next_month(now)} at 00:00 UTC." if fault.words.endswith(" on") else fault.words
+        return ApiError(fault.status, words, code=fault.code, name_last=True)
     if fault.kind is Kind.SPEND_LIMIT:
         return ApiError(
             429,

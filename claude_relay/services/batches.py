@@ -27,7 +27,7 @@ from .types import BatchEntry
 BATCH_LEASE = 1800.0
 _STEP = 200
 #: Refusals of the batch API itself, not of an item: the endpoint or the permission is missing.
-_NO_BATCH_API = ("http_403", "http_404", "http_405", "http_501")
+_NO_BATCH_API = ("http_403", "http_404", "http_405", "http_501", "workspace_human_review_disabled")
 _UNLEASED: dict[str, object] = {"worker": None, "held_until": None}
 
 
@@ -186,6 +186,12 @@ class Batches:
         cancelled before Claude came to this item, so that an auto job is called live without a double cost.
         """
         change = self._apply_result(entry.item.custom_id, end, canceled)
+
+        return None if change is None else self._announce([change])[0]
+
+    def record_fault(self, custom_id: str, failure: Failure) -> Job | None:
+        """Fail an item that cannot even be loaded."""
+        change = self._apply_result(custom_id, failure, False)
 
         return None if change is None else self._announce([change])[0]
 

@@ -35,7 +35,8 @@ def retry_after(value: str | None, *, now: float) -> float | None:
     """Seconds to wait, parsed from seconds or a date and limited to one day; None for an invalid value."""
     if not value or len(value) > 64:
         return None
-    if _SECONDS.fullmatch(value.strip()):
+    value = value.strip()  # also of U+001C to U+001F, which `float` does not strip
+    if _SECONDS.fullmatch(value):
         return min(float(value), _MAX_WAIT)
     try:
         parsed = parsedate_to_datetime(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import time
@@ -13,6 +14,8 @@ from .allowlist import PrivateAllowlist
 from .error_text import retry_after
 from .http_client import GuardedHttpClient, content_length, tls_context
 from .ssrf_guard import Resolver
+
+log = logging.getLogger(__name__)
 
 _HEADERS = {
     "Accept": "application/pdf, image/png, image/jpeg, image/gif, image/webp, */*;q=0.1",
@@ -53,7 +56,15 @@ class HttpFetcher:
         reserve: Callable[[int], bool] = lambda size: True,
     ) -> FetchResult:
         """Download `url`, reading at max_bytes one byte more than `max_bytes`. Never raises."""
+        try:
+            return self._fetch(url, max_bytes, stop, reserve)
+        except Exception as exc:
+            log.exception("a download failed with an internal error")
+            return FetchResult(host="", error=f"the file could not be fetched ({type(exc).__name__})")
 
+    def _fetch(
+        self, url: str, max_bytes: int, stop: Callable[[], object], reserve: Callable[[int], bool]
+    ) -> FetchResult:
         def admit(length: int | None) -> bool:
             return (length is None or length <= max_bytes) and reserve(max_bytes if length is None else length)
 

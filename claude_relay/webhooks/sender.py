@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 import time
@@ -14,6 +15,8 @@ from .allowlist import PrivateAllowlist
 from .error_text import excerpt, retry_after
 from .http_client import GuardedHttpClient, tls_context
 from .ssrf_guard import Resolver
+
+log = logging.getLogger(__name__)
 
 
 class HttpSender:
@@ -41,17 +44,27 @@ class HttpSender:
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:
         """Send one POST. Never raises. Of two `headers` that differ only in case, the later one counts."""
         started = time.monotonic()
-        result = self._client.call("POST", url, _headers(headers), body)
-        ms = round((time.monotonic() - started) * 1000)
-        if result.status is None:
-            return Reply(ms=ms, error=result.error, blocked=result.blocked, local_fault=result.local_fault)
+        status = None
+        try:
+            result = self._client.call("POST", url, _headers(headers), body)
+            status, ms = result.status, _since(started)
+            if status is None:
+                return Reply(ms=ms, error=result.error, blocked=result.blocked, local_fault=result.local_fault)
+            return Reply(
+                status=status,
+                ms=ms,
+                excerpt=excerpt(bytes(result.body), result.headers.get("content-encoding")),
+                retry_after=retry_after(result.headers.get("retry-after"), now=self._clock()),
+            )
+        except Exception as exc:
+            log.exception("a POST failed with an internal error")
+            if status is not None:  # the receiver has decided: its status counts, without its words
+                return Reply(status=status, ms=_since(started))
+            return Reply(ms=_since(started), error=f"not sent ({type(exc).__name__})", local_fault=True)
 
-        return Reply(
-            status=result.status,
-            ms=ms,
-            excerpt=excerpt(bytes(result.body), result.headers.get("content-encoding")),
-            retry_after=retry_after(result.headers.get("retry-after"), now=self._clock()),
-        )
+
+def _since(started: float) -> int:
+    return round((time.monotonic() - started) * 1000)
 
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
 
 from ..core.batches import EXPIRED_AFTER, MOST_BYTES, RESULTS_PATIENCE, SKEW, Batch, BatchState
 from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy
@@ -14,6 +17,7 @@ from ..core.jobs.job import Job
 from ..errors import Conflict, NotFound, StoreUnavailable
 from ..ports import BatchApi, BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
 from ..services import BatchEntry, Relay
+from . import faults
 from .files import Files
 from .periodic import PeriodicThread
 
@@ -22,6 +26,8 @@ log = logging.getLogger(__name__)
 #: Batches processed at once. Each may need as much memory as Anthropic's largest request body.
 THREADS = 4
 _POLL = 1.0
+#: Seconds between a fault in a step of a batch and its next step.
+PAUSE_AFTER_FAULT = 1.0
 _STOPPED = Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.RETRY, sent=False)
 
 
@@ -75,11 +81,15 @@ class BatchRunner:
 
         return batch is not None
 
-    def _round(self) -> float:
+    def _promote_and_plan(self) -> None:
         for job in self._relay.batches.promote():
             log.info("job moved from batch to live", extra={"requestId": job.request_id, "reason": "needBy"})
         while self._relay.batches.plan(self._worker) is not None:
             pass
+
+    def _round(self) -> float:
+        with _logged_faults():  # batches that were sent go on
+            self._promote_and_plan()
         while (batch := self._claim()) is not None:
             self._pool.submit(self._process, batch)
         due = self._relay.batches.next_at()
@@ -130,12 +140,12 @@ class BatchRunner:
             log.warning("a batch waits for the store", extra={"batch": batch.id, "error": str(exc)})
         except Exception:
             log.exception("a step of a batch failed; going on", extra={"batch": batch.id})
-        while not self._stopping.wait(1.0):
+        while not self._stopping.wait(PAUSE_AFTER_FAULT):
             try:
                 self._relay.batches.release(batch, self._worker)
                 return
-            except StoreUnavailable:
-                continue
+            except Exception as exc:
+                log.warning("a batch cannot be released yet", extra={"batch": batch.id, "error": type(exc).__name__})
 
     def _send(self, batch: Batch) -> None:
         batches = self._relay.batches
@@ -166,6 +176,8 @@ class BatchRunner:
         fields |= {"errorType": result.type.value, "reason": result.reason, "error": result.message}
         if result.reason == "not_recorded":
             batches.release(batch, self._worker)
+        elif result.reason == "not_recordable":
+            batches.reschedule_poll(batch, detail=result.message)
         elif result.sent and result.ambiguous:
             log.warning("batch create not answered; searching for it upstream", extra=fields)
             batches.mark_create_unknown(sent, result)
@@ -182,11 +194,14 @@ class BatchRunner:
         requests: list[BatchRequest] = []
         size = 0
         for number, entry in enumerate(contents):
-            request = self._prepare_entry(entry)
+            request: BatchRequest | Failure = replace(_fault("build the request"), remedy=Remedy.RETRY, sent=False)
+            with _logged_faults():
+                request = self._prepare_entry(entry)
             if isinstance(request, Failure):
                 if self._stopping.is_set():
                     return [], []
-                self._log_result(entry, self._relay.batches.record_result(entry, request), request)
+                if not self._record_outcome(entry, request):
+                    raise RuntimeError("a job whose request cannot be built cannot be recorded either")
                 continue
             size += len(request.body)
             if requests and size > self._most:
@@ -276,11 +291,7 @@ class BatchRunner:
                 if self._stopping.is_set():
                     batches.release(batch, self._worker)
                     return
-                if (entry := batches.content(batch, custom_id)) is None:
-                    continue
-                end = self._api.outcome(result, _call_request(entry))
-                job = batches.record_result(entry, end, canceled=result.get("type") == "canceled")
-                self._log_result(entry, job, end)
+                self._record_item(batch, custom_id, result)
         except ResultsUnavailable as exc:
             status = self._api.status(batch.upstream_id or "")
             erased = isinstance(status, BatchStatus) and status.erased
@@ -294,6 +305,30 @@ class BatchRunner:
         message = "Anthropic's results of the batch leave requests out"
         incomplete = Failure(type=ErrorType.UPSTREAM, message=message, remedy=Remedy.RETRY, reason="batch_results")
         self._record_miss(batch, incomplete, missing=True)
+
+    def _record_item(self, batch: Batch, custom_id: str, result: Mapping[str, Any]) -> None:
+        """Record one result; a fault in it is the outcome of its job alone."""
+        for _ in range(2):  # the fault may be a passing one
+            with _logged_faults():
+                if (entry := self._relay.batches.content(batch, custom_id)) is None:
+                    return
+                end = self._api.outcome(result, _call_request(entry))
+                break
+        else:
+            with _logged_faults():
+                self._relay.batches.record_fault(custom_id, _fault("read the answer"))
+            return
+        self._record_outcome(entry, end, canceled=result.get("type") == "canceled")
+
+    def _record_outcome(self, entry: BatchEntry, end: Completion | Failure, *, canceled: bool = False) -> bool:
+        """Record an outcome, or in its place that it cannot be stored; whether one of them was."""
+        for substitute in faults.substitutes(end):
+            with _logged_faults():
+                job = self._relay.batches.record_result(entry, substitute, canceled=canceled)
+                self._log_result(entry, job, substitute)
+                return True
+
+        return False
 
     def _record_miss(self, batch: Batch, failure: Failure, *, missing: bool, at_once: bool = False) -> None:
         """
@@ -325,6 +360,23 @@ class BatchRunner:
             log.info(f"job {job.state.value}", extra={**fields, "errorType": end.type.value, "reason": end.reason})
         if job.state.final:
             self._news()
+
+
+@contextlib.contextmanager
+def _logged_faults() -> Iterator[None]:
+    """Log an exception that concerns one job, so that the others go on; a store that is unavailable concerns all."""
+    try:
+        yield
+    except StoreUnavailable:
+        raise
+    except Exception:
+        log.exception("a job of a batch met a fault of the relay; the others go on")
+
+
+def _fault(what: str) -> Failure:
+    message = f"the relay failed to {what}"
+
+    return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.FAIL, reason="fault")
 
 
 def _call_request(entry: BatchEntry) -> CallRequest:

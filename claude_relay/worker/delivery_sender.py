@@ -85,7 +85,7 @@ class DeliverySender:
         for number, item in enumerate(claimed):
             try:
                 self._pool.submit(self._send, item)
-            except RuntimeError:  # no thread available: release what cannot be sent, and retry in a later round
+            except (RuntimeError, MemoryError):  # no thread: release what cannot be sent, and retry later
                 self._release(claimed[number:])
                 raise
 
@@ -110,7 +110,12 @@ class DeliverySender:
     def _send(self, item: ClaimedDelivery) -> None:
         try:
             failpoints.hit("deliver.before_post")
-            reply = self._post(item)
+            try:
+                reply = self._post(item)
+            except Exception as exc:
+                log.exception("a POST failed with an internal error", extra={"requestId": item.request_id})
+                error = f"the relay failed to send it ({type(exc).__name__})"
+                reply = Reply(error=error, local_fault=True)
             failpoints.hit("deliver.after_post")
             self._log(item, self._record(item, reply), reply)
         except LeaseLost:
@@ -140,8 +145,11 @@ class DeliverySender:
         """
         Record the attempt, and retry for as long as the store is unavailable.
 
-        A reply that is lost means a callback sent twice. Meanwhile its lease is renewed like any other in flight.
+        A reply that is lost means a callback sent twice. Meanwhile its lease is renewed like any other in flight. A
+        reply that cannot be stored is recorded without the receiver's words, after a second attempt.
         """
+        bare = Reply(status=reply.status, ms=reply.ms, error=reply.error and "failed", local_fault=reply.local_fault)
+        attempts = iter((reply, bare))
         while True:
             try:
                 return self._relay.deliveries.record_attempt(item, reply)
@@ -149,6 +157,13 @@ class DeliverySender:
                 log.warning("store unavailable", extra={"requestId": item.request_id, "error": str(exc)})
                 if self._stopping.wait(_STORE_PAUSE):
                     raise
+            except LeaseLost:
+                raise
+            except Exception:
+                log.exception("reply could not be stored", extra={"requestId": item.request_id})
+                if (substitute := next(attempts, None)) is None:
+                    raise
+                reply = substitute
 
     def _log(self, item: ClaimedDelivery, delivery: Delivery, reply: Reply) -> None:
         fields = {

@@ -128,7 +128,7 @@ class Dispatcher:
         for number, job in enumerate(claimed):
             try:
                 self._start(job)
-            except RuntimeError:  # no thread available: release what cannot start, and retry in a later round
+            except (RuntimeError, MemoryError):  # no thread: release what cannot start, and retry in a later round
                 for unstarted in claimed[number:]:
                     self._relay.execution.release(unstarted)
                 raise
@@ -137,7 +137,7 @@ class Dispatcher:
         running = self._in_flight.add(claimed, self._pacing.start(claimed.job.family))
         try:
             self._pool.submit(self._run_call, running)
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             # Should a thread pick it up later after all, its token is no longer valid.
             running.paced.ended()
             self._in_flight.remove(running)

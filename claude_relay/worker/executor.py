@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -26,6 +27,7 @@ from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound, StoreUnavailable
 from ..ports import CallRequest, Claude
 from ..services import ClaimedJob, Relay
+from . import faults
 from .files import Files
 from .inflight import InFlightCall
 from .store_retry import retry_while_unavailable
@@ -69,9 +71,12 @@ class CallExecutor:
             end = self._attempt(running)
             if isinstance(end, Failure) and (end.remedy is Remedy.THROTTLE or end.type in THROTTLES):
                 pause = self._refused(running, end)
+        except Exception as exc:
+            log.exception("call failed with an internal error", extra={"requestId": claimed.job.request_id})
+            end = faults.during_call(running, exc)
         finally:  # also after a fault: the call takes no capacity any more
             running.paced.ended()
-        job = self._store(running, lambda: self._settle(running, end, pause))
+        job = self._store_outcome(running, end, pause)
         self._log(running, job, end, self._monotonic() - began)
 
         return job
@@ -186,6 +191,16 @@ class CallExecutor:
             upstream_request_id=end.upstream_request_id or running.partial.upstream_request_id,
         )
         return execution.interrupt(claimed, partial, why=end.message)
+
+    def _store_outcome(self, running: InFlightCall, end: Completion | Failure, pause: float | None) -> Job | None:
+        """Store the outcome, or in its place that it cannot be stored: the job must not wait for its lease."""
+        for substitute in faults.substitutes(end):
+            try:
+                return self._store(running, functools.partial(self._settle, running, substitute, pause))
+            except Exception:
+                log.exception("outcome could not be stored", extra={"requestId": running.claimed.job.request_id})
+
+        return None
 
     def _store(self, running: InFlightCall, write: Callable[[], Job]) -> Job | None:
         """Retry while the store is unavailable: a temporarily full disk must not lose a paid answer."""

@@ -180,6 +180,28 @@ def test_retry_after_is_read(hook, sender, value, low, high):
     assert wait is None if low is None else low <= wait <= high
 
 
+@pytest.mark.parametrize("value", ["5\x1f", "\x1c5", "\x1d\x1e", "1e9"])
+def test_an_odd_retry_after_does_not_lose_the_reply(hook, sender, value):
+    """CASES M1: `str.strip` and `float` disagree about U+001C to U+001F."""
+    hook.answer("/", Answer(headers={"Retry-After": value}))
+
+    assert sender.post(hook.url(), BODY, {}).status == 200
+
+
+def test_a_fault_while_a_reply_is_read_is_a_reply(hook, sender, monkeypatch):
+    """CASES M1: a sender never raises, and a status that came counts."""
+    monkeypatch.setattr("claude_relay.webhooks.sender.excerpt", lambda *_: 1 / 0)
+
+    assert sender.post(hook.url(), BODY, {}).status == 200
+
+
+def test_a_fault_before_the_post_is_a_local_fault(sender):
+    """CASES M1: the destination is not blamed for it."""
+    reply = sender.post(None, BODY, {})
+
+    assert (reply.status, reply.local_fault) == (None, True)
+
+
 def test_a_redirect_is_neither_followed_nor_read(hook, sender):
     """The second server is never called, and the first server's body is not awaited."""
     with Receiver() as inner:

@@ -103,14 +103,16 @@ def test_a_group_gets_what_its_rate_allows_and_no_more(tmp_path: Path) -> None:
     [
         ("401 Unauthorized", "authentication_error", None),
         ("429 Too Many Requests", "rate_limit_error", "enforced_spend_limit_reached"),
+        ("400 Bad Request", "invalid_request_error", None),
+        ("400 Bad Request", "invalid_request_error", "organization_on_hold"),
     ],
 )
 def test_a_spend_cap_parks_the_queue_with_one_alert_and_goes_on_by_itself(
     tmp_path: Path, hook: Receiver, refused: tuple[str, str, str | None]
 ) -> None:
-    """Jobs stay queued; one probe detects that calls work again."""
+    """CASES F1: jobs stay queued; one probe detects that calls work again. Two of these limits come as a 400."""
     with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url, RELAY_ALERT_URL=hook.url("/alert")) as rig:
-        upstream.then(*refusal(*refused))
+        upstream.then(*refusal(*refused, text="You have reached your specified API usage limits."))
         rig.start()
         rig.submit({"prompt": "first", "requestId": "r-1", "webhookUrl": hook.url("/x")})
         [alert] = hook.wait_for(1, path="/alert", timeout=30)

@@ -380,6 +380,50 @@ def test_a_refused_key_parks_the_queue_and_one_batch_probes(world: World) -> Non
     assert world.result("a")["attempts"] == 1
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [(None, "Your credit balance is too low to access the Anthropic API."), ("organization_on_hold", "On hold.")],
+)
+def test_a_creation_refused_for_a_limit_of_the_account_parks_and_fails_no_job(
+    world: World, code: str | None, text: str
+) -> None:
+    """CASES F1: neither halved nor called live, as for a fault of one of its items."""
+    world.upload_cache.creations.append(refusal("400 Bad Request", "invalid_request_error", code, text=text))
+    world.submit("a")
+    world.submit("b")
+    world.until(lambda: world.relay.queries.overview()["holds"])
+    assert [world.job(name).state for name in "ab"] == [State.QUEUED, State.QUEUED]
+
+    world.relay.resume()
+    world.ended("a", "b")
+    assert [world.result(name)["status"] for name in "ab"] == ["completed", "completed"]
+    assert not world.upload_cache.live
+
+
+def test_an_item_that_tells_of_a_limit_of_the_account_parks_and_is_asked_again(world: World) -> None:
+    """CASES F1."""
+    world.upload_cache.item_errors.append("Your credit balance is too low to access the Anthropic API.")
+    world.submit("a")
+    world.until(lambda: world.relay.queries.overview()["holds"])
+    assert (world.job("a").state, world.job("a").attempt) == (State.QUEUED, 0)
+
+    world.relay.resume()
+    world.ended("a")
+    assert world.result("a")["status"] == "completed"
+
+
+def test_a_workspace_without_human_review_goes_live_with_a_warning(world: World) -> None:
+    """CASES F1: the batch API as a whole is refused, so no batch is halved to look for a bad item."""
+    refused = refusal("400 Bad Request", "invalid_request_error", "workspace_human_review_disabled")
+    world.upload_cache.creations.append(refused)
+    world.submit("a")
+    world.submit("b")
+    world.until(lambda: {world.job(name).lane for name in "ab"} == {"live"})
+
+    assert len(creations(world)) == 1
+    assert "called live, at the full price" in world.record("b")["warnings"][0]
+
+
 def test_a_throttled_creation_waits_and_counts_nothing(world: World) -> None:
     world.upload_cache.creations.append(
         refusal("429 Too Many Requests", "rate_limit_error", None, ("retry-after", "1"))

@@ -57,6 +57,8 @@ class Shelf:
     slow_span: float = 3600.0
     #: Outcomes of the next creations: "reset" creates the batch without a response; otherwise a refusal.
     creations: list[str | tuple[Step, ...]] = field(default_factory=list)
+    #: Messages of a bad request that are the results of the next items.
+    item_errors: list[str] = field(default_factory=list)
     results_away: list[tuple[Step, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -145,6 +147,9 @@ class Shelf:
 
     def _result(self, name: str, params: Any) -> dict[str, Any]:
         text = json.dumps(params["messages"])
+        if self.item_errors:
+            error = {"type": "invalid_request_error", "message": self.item_errors.pop(0)}
+            return {"type": "errored", "error": {"type": "error", "error": error, "request_id": "req_fake"}}
         if "invalid" in text:
             error = {"type": "invalid_request_error", "message": "the request is bad"}
             return {"type": "errored", "error": {"type": "error", "error": error, "request_id": "req_fake"}}

@@ -81,9 +81,7 @@ def test_a_type_that_affects_more_than_one_job_overrides_the_status(status, kind
 
 
 @pytest.mark.parametrize("status", [400, 402, 429])
-@pytest.mark.parametrize(
-    "code", ["enforced_spend_limit_reached", "contract_spend_limit_reached", "organization_on_hold"]
-)
+@pytest.mark.parametrize("code", ["enforced_spend_limit_reached", "contract_spend_limit_reached"])
 def test_a_spend_cap_parks_the_queue(status, code):
     """It is detected by its code, whatever the status; waiting as for a rate limit would never end."""
     failure = classify(status=status, kind="rate_limit_error", code=code, now=NOW)
@@ -104,7 +102,53 @@ def test_a_spend_cap_with_a_reset_time_parks_until_then():
     assert failure.retry_after == 1_801_440_000.0 - NOW
 
 
-def test_the_wording_of_an_error_is_ignored():
+CREDIT = "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade."
+USAGE = "You have reached your specified API usage limits. You will regain access on 2027-02-01 at 00:00 UTC."
+HOLD = "This organization has been disabled."
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "type_", "reason", "reset"),
+    [
+        (CREDIT, None, ErrorType.BUDGET, "credit_balance", None),
+        (USAGE, None, ErrorType.BUDGET, "usage_limit", 1_801_440_000.0),
+        (HOLD, None, ErrorType.PERMISSION, "organization_on_hold", None),
+        ("Please appeal.", "organization_on_hold", ErrorType.PERMISSION, "organization_on_hold", None),
+    ],
+)
+@pytest.mark.parametrize("status", [None, 400, 403])
+def test_a_limit_of_the_account_that_comes_as_a_bad_request_parks_the_queue(status, text, code, type_, reason, reset):
+    """CASES F1: without an error code the beginning of the sentence decides; in a response, a stream and a batch."""
+    failure = classify(status=status, kind="invalid_request_error", code=code, text=text, now=NOW)
+
+    assert (failure.type, failure.remedy, failure.reason) == (type_, Remedy.PARK, reason)
+    assert failure.retry_after == (reset and reset - NOW)
+    assert text in failure.message
+    assert not failure.shows_the_key_works
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"messages.0.{CREDIT}: Extra inputs are not permitted",
+        f"{CREDIT}: Extra inputs are not permitted",
+        f"tools.0: {USAGE}",
+        "max_tokens: must be lower; you have reached your specified limit",
+    ],
+)
+def test_a_caller_cannot_park_the_queue_by_the_words_in_a_request(text):
+    """CASES F1: a validation error quotes names that the caller has chosen."""
+    assert classify(status=400, kind="invalid_request_error", text=text, now=NOW).remedy is Remedy.FAIL
+
+
+@pytest.mark.parametrize("date", ["9999-99-99 at 00:00 UTC", "2020-01-01", "0001-01-01 at 99:99 UTC"])
+def test_an_impossible_or_past_reset_date_is_ignored(date):
+    text = f"You have reached your specified API usage limits. You will regain access on {date}."
+
+    assert classify(status=400, text=text, now=NOW).retry_after is None
+
+
+def test_the_wording_of_other_errors_is_ignored():
     """Only type and code count."""
     text = "overloaded: rate limit, spend limit reached, please retry"
 

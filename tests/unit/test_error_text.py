@@ -8,7 +8,7 @@ import time
 
 import pytest
 import requests
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from claude_relay.webhooks.error_text import EXCERPT, describe, excerpt, retry_after
@@ -22,6 +22,8 @@ NOW = 1767225600.0  # Thu, 01 Jan 2026 00:00:00 GMT
         ("120", 120.0),
         (" 2.5 ", 2.5),
         ("0", 0.0),
+        ("5\x1f", 5.0),  # CASES M1
+        ("\x1c5\x1d", 5.0),
         ("999999", 86_400.0),
         ("Thu, 01 Jan 2026 00:00:30 GMT", 30.0),
         ("Thu, 01 Jan 2026 01:00:30 +0100", 30.0),
@@ -56,7 +58,8 @@ def test_a_date_without_a_zone_is_utc_in_any_time_zone(monkeypatch):
         time.tzset()
 
 
-@given(st.text())
+@given(st.text() | st.text("0123456789.\x1c\x1d\x1e\x1f \u0660", max_size=8))
+@example("5\x1f")
 def test_any_retry_after_is_parsed_or_ignored(value):
     """Invalid values give no wait and never raise."""
     wait = retry_after(value, now=NOW)

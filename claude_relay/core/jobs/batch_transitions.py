@@ -26,7 +26,7 @@ from .job import NOT_WAITING, Job, State
 
 #: Failures that only a live call can settle: a batch cannot continue after a pause, ask for a schema in the prompt, or
 #: upload its files first.
-LIVE_ONLY_ERRORS = ("pause_turn", "schema_refused", "item_too_large")
+LIVE_ONLY_ERRORS = ("pause_turn", "schema_refused", "item_too_large", "workspace_human_review_disabled")
 
 
 def enter_batch(job: Job, *, worker: str, now: float) -> Change:

@@ -71,7 +71,7 @@ class SchemaRepair:
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """
-    A complete call: `message_stop`, with a stop reason, an id and usage.
+    A complete call: `message_stop` was received. Some gateways send no counts or id.
 
     `usage` is the total of the call. Where it took several requests, `last_usage` and `cost_usd` are those of the last
     one: the others are in the ledger by then, each as a `RequestOutcome`. Likewise in `Failure` and `PartialResponse`;

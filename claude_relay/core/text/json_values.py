@@ -34,6 +34,17 @@ def find_problems(value: object) -> list[Problem]:
     return []
 
 
+def find_unencodable(value: object) -> str | None:
+    """Why a value that came from outside cannot be written as JSON, in words that follow its name; usually None."""
+    for path, child in _walk(value):
+        if isinstance(child, float) and not math.isfinite(child):
+            return "is a number that is out of range"
+        if len(path) > MAX_DEPTH:
+            return TOO_DEEP
+
+    return None
+
+
 def json_path(path: Path) -> str:
     """Format `["files", 0, "data"]` as `files[0].data`, shortened if it is long."""
     steps = (f"[{key}]" if isinstance(key, int) else f".{safe_quote(key)}" for key in path[:8])

@@ -15,6 +15,7 @@ from claude_relay.claude.messages import AnthropicMessages
 from claude_relay.config.price_file import load_prices
 from claude_relay.core.jobs.failure import Completion, ErrorType, Failure, Remedy
 from claude_relay.core.jobs.job import Job, State
+from claude_relay.errors import StoreUnavailable
 from claude_relay.ports import BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
 from tests.support.fake_claude import END, FakeClaude, Reset, chunk, head, refusal
 
@@ -118,7 +119,7 @@ def test_a_create_that_was_not_sent_is_unambiguous(api: AnthropicBatches, fake: 
 
 def test_a_create_that_cannot_be_recorded_is_not_sent(api: AnthropicBatches, fake: FakeClaude) -> None:
     def refuse() -> None:
-        raise RuntimeError("no")
+        raise StoreUnavailable("no")
 
     result = api.create([PARCEL], sending=refuse)
 
@@ -198,6 +199,9 @@ def test_a_schema_is_validated_as_in_a_live_call(api: AnthropicBatches) -> None:
         ({"type": "errored", "error": {"error": {"type": "overloaded_error"}}}, ErrorType.OVERLOADED, Remedy.THROTTLE,
          False),
         ({"type": "errored", "error": {"error": {"type": "billing_error"}}}, ErrorType.BUDGET, Remedy.PARK, False),
+        ({"type": "errored", "error": {"error": {"type": "invalid_request_error",
+          "message": "Your credit balance is too low to access the Anthropic API."}}},
+         ErrorType.BUDGET, Remedy.PARK, False),  # CASES F1
         ({"type": "errored"}, ErrorType.UPSTREAM, Remedy.RETRY, False),
     ],
 )  # fmt: skip

@@ -3,7 +3,7 @@
 import pytest
 
 from claude_relay.core.jobs.failure import ErrorType, Remedy
-from tests.support.claude_caller import HALF, HALF_USAGE, PING, SONNET, Caller
+from tests.support.claude_caller import HALF, HALF_USAGE, PING, SONNET, Caller, a_prompt
 from tests.support.fake_claude import END, Hang, answer, chunk, event, head, refusal, started
 
 
@@ -45,6 +45,29 @@ def test_a_spend_cap_parks(fake, caller):
     failure = caller()
 
     assert (failure.remedy, failure.reason) == (Remedy.PARK, "enforced_spend_limit_reached")
+
+
+LOW_CREDIT = "Your credit balance is too low to access the Anthropic API."
+
+
+def test_a_bad_request_that_tells_of_low_credit_parks_after_one_call(fake, caller):
+    """CASES F1: also under a schema, where an ordinary 400 is asked again with the schema in the prompt."""
+    fake.then(*refusal("400 Bad Request", "invalid_request_error", text=LOW_CREDIT))
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+    failure = caller(a_prompt({"prompt": "Hei", "options": {"outputSchema": schema}}))
+
+    assert (failure.type, failure.remedy, failure.ambiguous) == (ErrorType.BUDGET, Remedy.PARK, False)
+    assert len(fake.books) == 1
+
+
+def test_low_credit_told_inside_a_stream_parks(fake, caller):
+    """CASES F1."""
+    fake.then(head(), event("error", error={"type": "invalid_request_error", "message": LOW_CREDIT}), END)
+
+    failure = caller()
+
+    assert (failure.type, failure.remedy) == (ErrorType.BUDGET, Remedy.PARK)
 
 
 @pytest.mark.parametrize(

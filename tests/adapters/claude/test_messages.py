@@ -11,6 +11,7 @@ import pytest
 
 from claude_relay.claude import CallTimeouts
 from claude_relay.core.jobs.failure import Completion, ErrorType, Remedy
+from claude_relay.errors import StoreUnavailable
 from tests.support.claude_caller import HALF, SONNET, TEXT, Caller, a_prompt
 from tests.support.eventually import eventually
 from tests.support.fake_claude import Hang, Wait, answer, chunk, event, head, refusal, started, stopped, written
@@ -272,7 +273,7 @@ def test_a_further_request_that_cannot_be_recorded_is_not_sent(fake, caller):
     fake.then(head(), started(), *written("First, "), *stopped("pause_turn"))
 
     def full(step):
-        raise OSError("disk full")
+        raise StoreUnavailable("disk full")
 
     failure = caller.messages.call(
         a_prompt(), stop=lambda: None, sending=lambda: None, progress=lambda partial: None, on_followup=full

@@ -6,6 +6,7 @@ import pytest
 
 from claude_relay.claude import CallTimeouts
 from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
+from claude_relay.errors import StoreUnavailable
 from tests.support.claude_caller import HALF, TEXT, Caller, a_prompt
 from tests.support.eventually import eventually
 from tests.support.fake_claude import END, Hang, Reset, answer, chunk, event, head, started, stopped, written
@@ -25,8 +26,7 @@ from tests.support.fake_claude import END, Hang, Reset, answer, chunk, event, he
         ((*HALF, event("content_block_delta", index=7, delta={"type": "text_delta", "text": "x"})), "stream_malformed"),
         ((*HALF, event("content_block_delta", index=0, delta=None)), "stream_malformed"),
         ((*HALF, event("content_block_delta", index=0, delta={"type": "text_delta", "text": 7})), "stream_malformed"),
-        ((*HALF, *stopped(stop_reason=None)), "incomplete"),
-        ((head(), started(message_id=""), *stopped()), "incomplete"),
+        ((head(), started(), *stopped(stop_reason=None)), "incomplete"),
         ((head(), event("message_stop"), END), "incomplete"),
         ((head(), END), "stream_cut"),
         ((head(kind="text/html"), chunk(b"<html>Welcome to the hotel</html>"), END), "not_a_stream"),
@@ -117,7 +117,7 @@ def test_a_call_that_cannot_be_recorded_is_not_made(fake, caller):
     """The ledger is written before the first byte; if that fails, nothing is sent."""
 
     def broken():
-        raise RuntimeError("the disk is full")
+        raise StoreUnavailable("the disk is full")
 
     failure = caller.messages.call(a_prompt(), stop=lambda: None, sending=broken, progress=caller.progress.append)
 

@@ -1,0 +1,88 @@
+"""Answers as gateways send them: complete, with bookkeeping that Anthropic would not send."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from claude_relay.core.jobs.failure import Completion
+from tests.support.claude_caller import Caller
+from tests.support.fake_claude import END, FakeClaude, chunk, event, head, started, stopped, written
+
+NOTHING = {"input_tokens": None, "output_tokens": None}
+TEXTS = {"input_tokens": "10", "output_tokens": "5"}
+
+
+@pytest.mark.parametrize("usage", [NOTHING, TEXTS, None, [], {"input_tokens": 1e999, "output_tokens": True}])
+@pytest.mark.parametrize("stop_reason", [None, "end_turn", 7])
+@pytest.mark.parametrize("message_id", ["msg_1", None])
+def test_a_complete_answer_without_its_bookkeeping_is_a_success(
+    fake: FakeClaude, caller: Caller, usage: Any, stop_reason: Any, message_id: Any
+) -> None:
+    """CASES F8."""
+    message = {"id": message_id, "type": "message", "model": "claude-sonnet-5-5", "content": [], "usage": usage}
+    fake.then(
+        head(),
+        event("message_start", message=message),
+        *written("All of it"),
+        event("message_delta", delta={"stop_reason": stop_reason}, usage=usage),
+        event("message_stop"),
+        END,
+    )
+
+    done = caller()
+
+    assert isinstance(done, Completion)
+    assert (done.text, done.cost_usd, done.stop_reason) == ("All of it", None, "end_turn")
+    assert any("token counts" in warning for warning in done.warnings)
+    assert any("stop reason" in warning for warning in done.warnings) == (stop_reason != "end_turn")
+    assert len(fake.books) == 1
+
+
+@pytest.mark.parametrize("usage", [{"input_tokens": 10, "output_tokens": 5}, NOTHING])
+def test_an_answer_in_plain_json_is_a_success(fake: FakeClaude, caller: Caller, usage: Any) -> None:
+    """CASES F8: a 200 with the whole message, though a stream was asked for."""
+    message = {
+        "id": "msg_1",
+        "type": "message",
+        "model": "claude-sonnet-5-5",
+        "content": [{"type": "text", "text": "All of it"}],
+        "stop_reason": "end_turn",
+        "usage": usage,
+    }
+    fake.then(head(kind="application/json; charset=utf-8"), chunk(json.dumps(message).encode()), END)
+
+    done = caller()
+
+    assert isinstance(done, Completion)
+    assert (done.text, done.cost_usd is None) == ("All of it", usage is NOTHING)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"not json", b'{"choices": []}'])
+def test_plain_json_that_is_no_message_is_a_failure(fake: FakeClaude, caller: Caller, body: bytes) -> None:
+    """CASES F8."""
+    fake.then(head(kind="application/json"), chunk(body), END)
+
+    assert not isinstance(caller(), Completion)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "text"),
+    [(("a\ud83d", "\ude00b"), "a\U0001f600b"), (("a\ud83d", "b"), "a\ufffdb"), (("\ude00", "\ud83d"), "\ufffd\ufffd")],
+)
+def test_the_halves_of_a_character_are_joined(
+    fake: FakeClaude, caller: Caller, pieces: tuple[str, ...], text: str
+) -> None:
+    """CASES F23: an emoji may be cut into two events; a lone half is replaced."""
+    deltas = [
+        chunk(b"data: " + json.dumps({"type": "content_block_delta", "index": 0, "delta": delta}).encode() + b"\n\n")
+        for delta in ({"type": "text_delta", "text": piece} for piece in pieces)
+    ]
+    block = event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    fake.then(head(), started(), block, *deltas, *stopped())
+
+    done = caller()
+
+    assert isinstance(done, Completion) and done.text == text
