@@ -32,6 +32,7 @@ class BulkRequests:
             warnings=accepted.warnings,
             base=self._public_url or base,
             duplicate=accepted.duplicate,
+            webhook_empty=accepted.webhook_empty,
         )
 
     def submit_bodies(

@@ -23,11 +23,12 @@ class JobRef:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A submission that is on disk. `duplicate`: it had been submitted before."""
+    """A submission that is on disk. `duplicate`: it was submitted before; `webhook_empty`: as in `Submission`."""
 
     job: Job
     warnings: tuple[str, ...] = ()
     duplicate: bool = False
+    webhook_empty: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ class Submission:
     model: str
     prompt_length: int
     webhook_url: str | None = field(default=None, repr=False)
+    webhook_empty: bool = field(default=False, compare=False)  # the field was sent, and is blank: as if it were absent
     failure_webhook_url: str | None = field(default=None, repr=False)
     webhook_headers: dict[str, str] = field(default_factory=dict, repr=False)
     metadata: dict[str, Any] | None = field(default=None, repr=False)
