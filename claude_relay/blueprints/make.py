@@ -72,27 +72,41 @@ def submit(blank: Blank) -> dict[str, Any]:
     )
 
 
-def receive(blank: Blank) -> dict[str, Any]:  # noqa: ARG001 - called like `submit`
-    """The receiving scenario: one route for answers and one for failures; the last step of each acknowledges."""
+def receive(blank: Blank) -> dict[str, Any]:
+    """The receiving scenario: routes for answers, failures and cut answers, each acknowledged; the last route stops."""
+    whole = [_is("status", "completed"), _is_not("truncated", "true"), _is_not("responseTruncated", "true")]
     answer = _route(
         3,
-        y=-150,
-        status="completed",
+        blank,
+        y=-300,
+        conditions=_filter("completed", [whole]),
         variable="answer",
         value="{{1.response}}",
         name="Answer: your own modules follow here",
     )
     problem = _route(
         5,
-        y=150,
-        status="failed",
+        blank,
+        y=-100,
+        conditions=_filter("failed", [[_is("status", "failed")]]),
         variable="problem",
         value="{{1.errorType}}: {{1.error}}",
         name="Failure: tell somebody here",
     )
+    cut = [[_is("status", "completed"), _is(mark, "true")] for mark in ("truncated", "responseTruncated")]
+    truncated = _route(
+        11,
+        blank,
+        y=100,
+        conditions=_filter("truncated", cut),
+        variable="problem",
+        value="truncated: raise options.maxTokens of {{1.requestId}}, or fetch the whole answer: {{1.resultUrl}}",
+        name="Cut answer: tell somebody here",
+    )
     router = _module(2, "builtin:BasicRouter", x=1)
     router["mapper"] = None
-    router["routes"] = [{"flow": answer}, {"flow": problem}]
+    stop = _stop(17, y=300, conditions=_filter("failed or truncated", [[_is("status", "failed")], *cut]))
+    router["routes"] = [{"flow": answer}, {"flow": problem}, {"flow": truncated}, {"flow": [stop]}]
     del router["parameters"]
 
     return _scenario(
@@ -102,7 +116,43 @@ def receive(blank: Blank) -> dict[str, Any]:  # noqa: ARG001 - called like `subm
     )
 
 
-def _route(number: int, *, y: int, status: str, variable: str, value: str, name: str) -> list[dict[str, Any]]:
+def _is(field: str, value: str) -> dict[str, str]:
+    return {"a": f"{{{{1.{field}}}}}", "o": "text:equal", "b": value}
+
+
+def _is_not(field: str, value: str) -> dict[str, str]:
+    return {"a": f"{{{{1.{field}}}}}", "o": "text:notequal", "b": value}
+
+
+def _filter(name: str, conditions: list[list[dict[str, str]]]) -> dict[str, Any]:
+    return {"name": name, "conditions": conditions}
+
+
+def _stop(number: int, *, y: int, conditions: dict[str, Any]) -> dict[str, Any]:
+    """
+    The module that fails, so that the run is marked in the history and kept under *Incomplete executions*.
+
+    Make has no module that throws; its help recommends *Parse JSON* with a text that is no JSON. Break without retry
+    keeps the run without switching the scenario off, as an unhandled error would. It is a route of its own, the last
+    one: a filter that does not pass (no ackUrl) ends its route.
+    """
+    module = _module(
+        number,
+        "json:ParseJSON",
+        x=2,
+        y=y,
+        name="Stop with an error",
+        mapper={"json": "{{1.requestId}} {{1.status}} {{1.errorType}} {{1.error}} (stopReason: {{1.stopReason}})"},
+    )
+    module["filter"] = conditions
+    module["onerror"] = [_module(number + 1, "builtin:Break", x=3, y=y, mapper={"retry": False})]
+
+    return module
+
+
+def _route(
+    number: int, blank: Blank, *, y: int, conditions: dict[str, Any], variable: str, value: str, name: str
+) -> list[dict[str, Any]]:
     variable_module = _module(
         number,
         "util:SetVariable2",
@@ -111,10 +161,7 @@ def _route(number: int, *, y: int, status: str, variable: str, value: str, name:
         name=name,
         mapper={"name": variable, "scope": "roundtrip", "value": value},
     )
-    variable_module["filter"] = {
-        "name": status,
-        "conditions": [[{"a": "{{1.status}}", "o": "text:equal", "b": status}]],
-    }
+    variable_module["filter"] = conditions
     acknowledgement = _module(
         number + 1,
         "http:MakeRequest",
@@ -124,7 +171,8 @@ def _route(number: int, *, y: int, status: str, variable: str, value: str, name:
         name="Acknowledge: the last step",
         parameters={"authenticationType": "noAuth", "tlsType": ""},
         mapper={
-            "url": "{{1.ackUrl}}",
+            # Make's rules require a URL that begins with https://: only the token comes from the callback.
+            "url": f'{blank.url}/ack/{{{{last(split(1.ackUrl; "/"))}}}}',
             "method": "post",
             "headers": [],
             "queryParameters": [],

@@ -39,6 +39,7 @@ class BulkRequests:
             base=self._public_url or base,
             duplicate=accepted.duplicate,
             show_state=show_state,
+            webhook_empty=accepted.webhook_empty,
         )
 
     def submit_bodies(

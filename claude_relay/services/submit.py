@@ -91,7 +91,8 @@ class Submitter:
         if conversation and conversation.earlier:
             tx.add_continuation(job.id, conversation.earlier)
 
-        return Accepted(job=job, warnings=submission.warnings), job.due_at <= now
+        accepted = Accepted(job=job, warnings=submission.warnings, webhook_empty=submission.webhook_empty)
+        return accepted, job.due_at <= now
 
     def _new_job(self, submission: Submission, *, owner: str, request_id: str, now: float) -> Job:
         policy = self._context.policy
@@ -137,7 +138,7 @@ def _existing_job(tx: ReadTransaction, submission: Submission, owner: str) -> Ac
         return None  # a new one is generated for it
     for job in tx.find(request_id, owner):
         if job.body_hash == submission.body_hash:
-            return Accepted(job=job, warnings=warnings, duplicate=True)
+            return Accepted(job=job, warnings=warnings, duplicate=True, webhook_empty=submission.webhook_empty)
         return Conflict(_REUSED.format(request_id))
     for tombstone in tx.tombstones(request_id, owner):
         if tombstone.body_hash == submission.body_hash:

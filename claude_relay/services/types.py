@@ -23,12 +23,17 @@ class JobRef:
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """A submission that is on disk. `duplicate`: it had been submitted before. `state_warnings` tell its state."""
+    """
+    A submission that is on disk. `duplicate`: it had been submitted before.
+
+    `state_warnings` tell its state; `webhook_empty`: as in `Submission`.
+    """
 
     job: Job
     warnings: tuple[str, ...] = ()
     state_warnings: tuple[str, ...] = ()
     duplicate: bool = False
+    webhook_empty: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

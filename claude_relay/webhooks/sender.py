@@ -7,13 +7,14 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from urllib.parse import urljoin
 
 from .. import __version__
 from ..core.deliveries.delivery import Reply
 from ..core.intake.webhook import SENDER_HEADERS
 from .allowlist import PrivateAllowlist
 from .error_text import excerpt, retry_after
-from .http_client import GuardedHttpClient, tls_context
+from .http_client import GuardedHttpClient, HttpResult, tls_context
 from .ssrf_guard import Resolver
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,7 @@ class HttpSender:
                 status=status,
                 ms=ms,
                 excerpt=excerpt(bytes(result.body), result.headers.get("content-encoding")),
+                location=_location(url, result),
                 retry_after=retry_after(result.headers.get("retry-after"), now=self._clock()),
             )
         except Exception as exc:
@@ -65,6 +67,17 @@ class HttpSender:
 
 def _since(started: float) -> int:
     return round((time.monotonic() - started) * 1000)
+
+
+def _location(url: str, result: HttpResult) -> str | None:
+    """The URL that a redirect leads to, which is recorded and never followed."""
+    location = result.headers.get("location")
+    if not location or result.status is None or not 300 <= result.status < 400:
+        return None
+    try:
+        return excerpt(urljoin(url, location.strip()).encode("utf-8", "replace"))
+    except ValueError:
+        return None
 
 
 def _headers(given: Mapping[str, str]) -> dict[str, str]:

@@ -136,6 +136,8 @@ class DeliverySender:
             return Reply(error=error, local_fault=True)
         headers = {**item.headers, **sign(delivery.webhook_id, self._clock(), item.body, self._secrets)}
         reply = self._sender.post(delivery.url, item.body, headers)
+        if reply.location:
+            reply = replace(reply, excerpt=f"Location: {reply.location}\n{reply.excerpt}")
 
         # The reply of a receiver that echoes its request must not put the caller's keys into the record.
         redact = Redactor(tuple(item.headers.values()))

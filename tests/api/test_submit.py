@@ -37,6 +37,19 @@ def test_a_prompt_is_accepted_with_the_keys_of_the_contract(client, relay):
     assert stored(relay) == 1
 
 
+@pytest.mark.parametrize("blank", ["", "  ", None])
+def test_an_empty_webhook_url_is_told_in_the_message(client, blank):
+    """CASES N15: it counts as absent; the message says so, and where the result is; in bulk and for a repeat, too."""
+    body = {"prompt": "Hei", "requestId": "r-1", "webhookUrl": blank}
+    first = client.simulate_post("/api/claude", json=body).json
+    [again] = client.simulate_post("/api/claude/bulk", json=[body]).json
+
+    for answer in (first, again):
+        assert answer["message"].startswith("Request accepted and processing")
+        assert "there is no webhook" in answer["message"]
+        assert answer["message"].endswith("http://falconframework.org/api/result/r-1")
+
+
 def test_a_repeated_body_is_the_same_job_and_another_body_is_a_conflict(client, relay):
     """JSON and form alike."""
     submit(client, requestId="r-1")

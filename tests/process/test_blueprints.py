@@ -71,15 +71,17 @@ def test_both_make_scenarios_submit_a_prompt_and_acknowledge_its_result(rig: Rig
     assert statuses == [200, 200, 403]
 
 
-def test_a_failure_takes_the_other_route_and_is_acknowledged_too(rig: Rig) -> None:
+def test_a_failure_takes_the_other_route_is_acknowledged_too_and_stops_the_run(rig: Rig) -> None:
+    """CASES N2, N7: the acknowledgement is called at a URL that is written out; the last route fails."""
     with Receiver() as hook:
         files = written(rig, "make", "--with-key", "--webhook", hook.url("/make"))
         Player(files["make-submit.json"]).run({"prompt": "[sandbox: refuse]", "requestId": "faktura-1"})
         [callback] = hook.wait_for(1)
 
-    took = Player(files["make-receive.json"]).run(callback.json)
+    with pytest.raises(Failed, match="faktura-1 failed refused") as stopped:
+        Player(files["make-receive.json"]).run(callback.json)
 
-    assert took[5]["problem"].startswith("refused: ")
+    assert stopped.value.results[5]["problem"].startswith("refused: ")
     assert eventually(lambda: rig.status("faktura-1")["acked"])
 
 

@@ -63,6 +63,12 @@ class Player:
             return {mapper["name"]: self._value(mapper["value"], results)}
         if module["module"] == "json:TransformToJSON":
             return {"json": json.dumps(self._value(mapper["object"], results), ensure_ascii=False)}
+        if module["module"] == "json:ParseJSON":
+            text = self._value(mapper["json"], results)
+            try:
+                return json.loads(text)
+            except ValueError:
+                raise Failed(module["id"], 0, text, results) from None
         if module["module"] != "http:MakeRequest":
             raise NotImplementedError(module["module"])
         response = self.http.request(
@@ -85,8 +91,8 @@ class Player:
             left = self._value(test["a"], results)
             if test["o"] == "exist":
                 return left not in (None, "")
-            if test["o"] == "text:equal":
-                return bool(left == test["b"])
+            if test["o"] in ("text:equal", "text:notequal"):
+                return (_inserted(left) == test["b"]) is (test["o"] == "text:equal")
             raise NotImplementedError(test["o"])
 
         return any(all(holds(test) for test in group) for group in condition["conditions"])
@@ -101,6 +107,8 @@ class Player:
         if call := re.fullmatch(r"ifempty\((.*?);\s*(.*)\)", expression):
             value = self._evaluate(call.group(1), results)
             return value if value not in (None, "") else self._evaluate(call.group(2), results)
+        if call := re.fullmatch(r'last\(split\((.*); "(.)"\)\)', expression):
+            return str(self._evaluate(call.group(1), results)).split(call.group(2))[-1]
         if expression == "uuid":
             return str(uuid.uuid4())
         if path := re.fullmatch(r"(\d+)\.(\w+)", expression):
@@ -109,4 +117,7 @@ class Player:
 
 
 def _inserted(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+
     return "" if value is None else str(value)

@@ -38,6 +38,7 @@ _BOUND = (
 _EXPORTED = ("restore", "expect", "interface", "parameters", "advanced")
 _OPERATORS = re.compile(r"exist|notexist|(text|number|boolean|date|time|array):[a-z]+(:ci)?")
 _REFERENCE = re.compile(r"\{\{(.*?)\}\}", re.S)
+_URL = re.compile(r"https://[a-z0-9.-]+(:\d+)?(/|$)")
 _MODULE = re.compile(r"(?<![\w.])`?(\d+)`?\.")
 _SECRETS = {
     "an e-mail address": re.compile(r"[\w.+-]+@(?!example\.com)[\w-]+\.[a-z]{2,}", re.I),
@@ -162,11 +163,15 @@ def _filter_faults(module_filter: Mapping[str, Any]) -> Iterator[str]:
 def _break_faults(mapper: Mapping[str, Any], *, dlq: bool) -> Iterator[str]:
     if not dlq:
         yield "Break keeps nothing without metadata.scenario.dlq"
+    if mapper == {"retry": False}:  # the run is kept for a person
+        return
     if mapper.get("retry") is not True or not all(isinstance(mapper.get(key), int) for key in ("count", "interval")):
         yield "Break needs retry, count and interval"
 
 
 def _http_faults(mapper: Mapping[str, Any]) -> Iterator[str]:
+    if not _URL.match(str(mapper.get("url"))):
+        yield "its url must begin with https:// and a host that is written out"
     if not isinstance(mapper.get("timeout"), int) or not 1 <= mapper["timeout"] <= 300:
         yield "its timeout must be 1 to 300 seconds"
     for header in [*mapper.get("headers", ()), *mapper.get("queryParameters", ())]:

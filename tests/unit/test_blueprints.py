@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from claude_relay.blueprints import KEY_PLACEHOLDER, WEBHOOK_PLACEHOLDER, Blank, scenarios
+from tests.support.make_player import Failed, Player
 from tests.support.make_rules import faults, walk
 from tests.support.needs import needs
 
@@ -59,6 +61,9 @@ _SUBMIT: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ),
     ("a trigger comes first", lambda bp: bp["flow"].pop(0)),
     ("timeout", lambda bp: _at(4)(bp)["mapper"].update(timeout=301)),
+    ("begin with https://", lambda bp: _at(4)(bp)["mapper"].update(url="{{1.ackUrl}}")),
+    ("begin with https://", lambda bp: _at(4)(bp)["mapper"].update(url="https://{{1.host}}/ack")),
+    ("begin with https://", lambda bp: _at(4)(bp)["mapper"].update(url="http://relay.example.com/")),
     ("pairs of name and value", lambda bp: _at(4)(bp)["mapper"].update(headers=[{"key": "a", "value": "b"}])),
     ("not escaped", lambda bp: _at(4)(bp)["mapper"].update(jsonStringBodyContent='{"prompt": "{{1.prompt}}"}')),
     ("no JSON", lambda bp: _at(4)(bp)["mapper"].update(jsonStringBodyContent='{"prompt": {{3.json}}')),
@@ -117,26 +122,144 @@ def test_every_connection_of_the_n8n_workflow_has_a_target() -> None:
         "n8n-nodes-base.httpRequest": 4.2,
         "n8n-nodes-base.wait": 1.1,
         "n8n-nodes-base.if": 2.2,
+        "n8n-nodes-base.splitInBatches": 3,
+        "n8n-nodes-base.noOp": 1,
+        "n8n-nodes-base.stopAndError": 1,
     }
+
+
+def _node(name: str) -> dict[str, Any]:
+    return next(node["parameters"] for node in N8N["nodes"] if node["name"] == name)
+
+
+def _evaluated(expression: str, **names: Any) -> Any:
+    """The value of an expression of n8n, by node; `$('Submit')` and so on answer with their JSON in `nodes`."""
+    nodes = names.pop("nodes", {})
+    script = (
+        f"const $nodes = {json.dumps(nodes)}, $ = name => ({{first: () => ({{json: $nodes[name]}})}});"
+        + "".join(f"const ${name} = {json.dumps(value)};" for name, value in names.items())
+        + f"process.stdout.write(JSON.stringify({expression.removeprefix('={{').removesuffix('}}')}))"
+    )
+    output = subprocess.run([needs("node", "nodejs"), "-e", script], capture_output=True, text=True, check=True).stdout
+
+    return json.loads(output)
+
+
+def _body(prompt: str, run: int = 0, item: int = 0) -> dict[str, Any]:
+    names: dict[str, Any] = dict(workflow={"id": "w"}, execution={"id": "7", "resumeUrl": "http://n8n/x"})
+    text = _evaluated(_node("Submit")["jsonBody"], json={"prompt": prompt}, runIndex=run, itemIndex=item, **names)
+    body: dict[str, Any] = json.loads(text)
+
+    return body
 
 
 @pytest.mark.parametrize("prompt", ["plain", 'with "quotes"\nand a line', "back\\slash {{ }} ${x} `y`", "æøå 😀\u2028"])
 def test_the_n8n_body_is_json_for_any_prompt(prompt: str) -> None:
     """The expression is JavaScript and is evaluated by node."""
-    [submit] = [node for node in N8N["nodes"] if node["name"] == "Submit"]
-    expression = submit["parameters"]["jsonBody"].removeprefix("={{").removesuffix("}}")
-    script = (
-        f"const $json = {json.dumps({'prompt': prompt})}, $workflow = {{id: 'w'}},"
-        f" $execution = {{id: '7', resumeUrl: 'http://n8n/x'}}; process.stdout.write({expression})"
-    )
-    output = subprocess.run([needs("node", "nodejs"), "-e", script], capture_output=True, text=True, check=True).stdout
-
-    assert json.loads(output) == {
+    assert _body(prompt) == {
         "prompt": prompt,
         "webhookUrl": "http://n8n/x",
         "group": "default",
-        "requestId": "n8n-w-7",
+        "requestId": "n8n-w-7-0-0",
     }
+
+
+def test_each_item_and_round_in_n8n_has_a_request_id_of_its_own() -> None:
+    """CASES N1: items of one run and rounds of a loop are jobs of their own; a repeated node is the same job."""
+    ids = [_body("Hei", run, item)["requestId"] for run in range(3) for item in range(3)]
+
+    assert len(set(ids)) == 9
+    assert _body("Hei", 2, 1)["requestId"] == ids[7]
+
+
+def test_the_n8n_items_go_through_a_loop() -> None:
+    """CASES N1: one item a round; every path of a round leads back to the loop, and its end to the answers."""
+    ends = {name: [end["node"] for way in out["main"] for end in way] for name, out in N8N["connections"].items()}
+
+    assert ends["Loop"] == ["Any problem?", "Submit"]  # after the last item; each item
+    assert [name for name, there in ends.items() if "Loop" in there] == ["Prompt", "Result"]
+    assert (ends["Has an ackUrl?"], ends["Acknowledge"]) == (["Acknowledge", "Result"], ["Result"])
+    assert ends["Any problem?"] == ["Stop and Error", "All answers"]
+
+
+def test_the_n8n_file_has_an_id_for_the_import_on_the_command_line() -> None:
+    """CASES N3: `n8n import:workflow` stores the id; a file for another relay or group is another workflow."""
+    other = scenarios("n8n", Blank(url=BLANK.url, group="faktura"))[0].content
+
+    assert re.fullmatch("[0-9a-f]{16}", N8N["id"])
+    assert other["id"] != N8N["id"]
+
+
+@pytest.mark.parametrize(
+    "body, problem",
+    [
+        ({"status": "completed", "truncated": False, "stopReason": "end_turn"}, ""),
+        ({"status": "failed", "errorType": "refused", "error": "Claude declined"}, "refused: Claude declined"),
+        ({"status": "failed", "error": "Claude declined"}, "failed: Claude declined"),  # RELAY_CALLBACK=seed
+        ({"status": "completed", "truncated": True}, "truncated: .*maxTokens"),
+        ({"status": "completed", "stopReason": "max_tokens"}, "truncated: .*maxTokens"),  # RELAY_CALLBACK=seed
+        ({"status": "completed", "responseTruncated": True, "resultUrl": "https://r/x"}, "truncated: .*https://r/x"),
+        (None, "timeout: no callback of id-1 .* GET https://relay.example.com/api/result/id-1 .* result id-1"),
+    ],
+)
+def test_a_problem_in_n8n_is_named_and_stops_the_execution(body: dict[str, Any] | None, problem: str) -> None:
+    """CASES N7, N8: a failure, a cut answer and a time-out; the words of the last say how to get the result."""
+    values = {entry["name"]: entry["value"] for entry in _node("Outcome")["assignments"]["assignments"]}
+    arrived = {"body": body} if body else {"message": "Request accepted and processing"}
+    nodes = {"Submit": {"requestId": "id-1"}}
+    outcome = {name: _evaluated(value, json=arrived, nodes=nodes) for name, value in values.items()}
+
+    assert re.fullmatch(problem, outcome["problem"])
+    complete = _node("Complete?")["conditions"]["conditions"][0]["leftValue"]
+    assert _evaluated(complete, json=outcome) is not bool(problem)
+    stop = _evaluated(_node("Stop and Error")["errorMessage"].replace("$input.all()", "[{json: $json}]"), json=outcome)
+    assert re.fullmatch(f"id-1: {problem}", stop)
+
+
+@pytest.mark.parametrize("url, called", [(None, False), ("https://r/ack/x", True)])
+def test_n8n_passes_over_the_acknowledgement_without_an_ack_url(url: str | None, called: bool) -> None:
+    """CASES N4: without RELAY_PUBLIC_URL the `ackUrl` is null."""
+    [entry] = [entry for entry in _node("Outcome")["assignments"]["assignments"] if entry["name"] == "ackUrl"]
+    outcome = {"ackUrl": _evaluated(entry["value"], json={"body": {"ackUrl": url}})}
+    condition = _node("Has an ackUrl?")["conditions"]["conditions"][0]["leftValue"]
+
+    assert _evaluated(condition, nodes={"Outcome": outcome}) is called
+
+
+def test_n8n_recognises_the_repeated_callback_of_an_earlier_item() -> None:
+    """CASES N1: one URL resumes every round of the loop, so a repeat would answer for the next item."""
+    condition = _node("Of this item?")["conditions"]["conditions"][0]["leftValue"]
+    nodes = {"Submit": {"requestId": "id-2"}}
+    took = [{"body": {"requestId": "id-1"}}, {"body": {"requestId": "id-2"}}, {"requestId": "id-2"}]
+
+    assert [_evaluated(condition, json=item, nodes=nodes) for item in took] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "change, route",
+    [
+        ({"status": "completed", "truncated": False}, 3),
+        ({"status": "completed"}, 3),  # RELAY_CALLBACK=seed
+        ({"status": "failed", "errorType": "refused", "error": "Claude declined"}, 5),
+        ({"status": "failed", "responseTruncated": True}, 5),
+        ({"status": "completed", "truncated": True}, 11),
+        ({"status": "completed", "truncated": False, "responseTruncated": True}, 11),
+    ],
+)
+def test_each_callback_takes_one_route_in_make_and_all_but_a_whole_answer_stop(
+    change: dict[str, Any], route: int
+) -> None:
+    """CASES N4, N7: no ackUrl, no acknowledgement; the run still ends with an error."""
+    player = Player(MAKE["make-receive.json"])
+    bundle = {"requestId": "id-1", "response": "Hei", "ackUrl": None, **change}
+    if route == 3:
+        assert set(player.run(bundle)) == {1, 3}
+        return
+    with pytest.raises(Failed) as stopped:
+        player.run(bundle)
+
+    assert stopped.value.module == 17
+    assert set(stopped.value.results) == {1, route}
 
 
 def test_all_placeholders_are_filled_in() -> None:

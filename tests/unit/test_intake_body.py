@@ -238,14 +238,49 @@ def test_an_unknown_field_is_ignored_with_a_warning():
     assert [warning.split()[0] for warning in submission.warnings] == ["options.top_p", "colour"]
 
 
-def test_a_field_in_the_wrong_place_gets_a_warning_with_the_right_one():
-    """Beside the prompt the seed ignored it, so a refusal would break scenarios that work."""
-    submission = accepted({"model": "smart", "max_tokens": 5, "options": {"webhookUrl": "https://a.example"}})
+def test_an_option_beside_the_options_is_taken_with_a_warning():
+    """CASES N15: a no-coder sees no warning in a 202, and the job is paid; an option that is given, too, wins."""
+    submission = accepted(
+        {"model": "claude-haiku-4-5", "max_tokens": "50", "temperature": 0.3, "effort": "", "options": {"maxTokens": 7}}
+    )
 
-    assert submission.model == "claude-sonnet-5-5"
+    assert (submission.model, submission.chosen_model) == ("claude-haiku-4-5", True)
+    assert submission.request["options"]["maxTokens"] == 7
+    assert "model was read as options.model: write it into options" in submission.warnings
+    assert "max_tokens was ignored: options.maxTokens is given, too" in submission.warnings
+    assert "temperature was read as options.temperature: write it into options" in submission.warnings
+    same = {"options": {"model": "claude-haiku-4-5", "maxTokens": 7, "temperature": 0.3}}
+    assert submission.body_hash == accepted(same).body_hash
+    assert "must be a whole number" in refused({"maxTokens": "many"})["options.maxTokens"]
+
+
+def test_a_field_of_the_body_inside_the_options_is_ignored_with_a_warning():
+    submission = accepted({"options": {"webhookUrl": "https://a.example"}})
+
     assert "options.webhookUrl was ignored: it is only read as webhookUrl" in submission.warnings[0]
-    assert "model was ignored: it is only read as options.model" in submission.warnings
-    assert "max_tokens was ignored: it is only read as options.maxTokens" in submission.warnings
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "right"),
+    [
+        ({"system": "Be brief."}, "system", "options.systemPrompt"),
+        ({"options": {"system": "Be brief."}}, "options.system", "options.systemPrompt"),
+        ({"callbackUrl": "https://a.example"}, "callbackUrl", "webhookUrl"),
+        ({"callback_url": "https://a.example"}, "callback_url", "webhookUrl"),
+        ({"webhook": "https://a.example"}, "webhook", "webhookUrl"),
+        ({"response_format": {"type": "json_object"}}, "response_format", "options.outputSchema"),
+    ],
+)
+def test_the_name_of_another_api_is_refused_with_the_right_one(body, name, right):
+    """CASES N15: without its callback or its system prompt the job would be paid for nothing."""
+    assert refused(body) == {name: f"is not a field; did you mean {right}?"}
+
+
+def test_a_blank_field_of_another_api_is_an_unknown_one():
+    assert accepted({"system": "", "callbackUrl": None}).warnings == (
+        "system is not a known field and was ignored",
+        "callbackUrl is not a known field and was ignored",
+    )
 
 
 @pytest.mark.parametrize(

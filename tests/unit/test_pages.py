@@ -137,3 +137,20 @@ def test_every_module_that_a_page_names_exists(name: str) -> None:
             missing.append(f"{path}:{symbol}")
 
     assert missing == []
+
+
+def test_the_receivers_of_the_guide_take_both_bodies() -> None:
+    """CASES N14: each example reads an answer and a failure; the one in FastAPI has no field that a failure lacks."""
+    page = PAGES["docs/reference/callbacks.md"]
+    blocks = re.findall(r"```(?:js|python|php)\n(.*?)```", page, re.S)
+    assert [next(name for name in ("Express", "Flask", "FastAPI", "PHP") if name in block) for block in blocks] == [
+        "Express",
+        "Flask",
+        "FastAPI",
+        "PHP",
+    ]
+    for block in blocks:
+        assert "response" in block and "error" in block
+        assert re.search(r"5mb|5 \* 1024 \* 1024|5m", block)
+    required = set(re.findall(r"^    (\w+): (?!.*None)", blocks[2], re.M))
+    assert required == {"requestId", "status"}  # all that both bodies have

@@ -10,6 +10,7 @@ from ...core.jobs.events import EventName
 from ...core.jobs.fallback import describe_switch
 from ...core.wire import timestamp
 from ..client import open_client
+from ..render.last_reply import after_dead, last_reply
 from ..render.output import Output, json_option, pass_output
 
 
@@ -114,13 +115,14 @@ def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:
     if record["status"] == "failed" and delivery["status"] in ("none", "delivered"):
         return f"It failed: {record['error']}.{double}", f"claude-relay retry {request_id}   (costs tokens)"
     if delivery["status"] == "dead":
-        return f"The result was not delivered, and is kept.{double}", f"claude-relay redeliver {request_id}   (free)"
+        cure, command = after_dead(record)
+        return f"The result was not delivered, and is kept.{last_reply(record)}{cure}{double}", command
     if delivery["status"] == "pending":
         attempt = f" The next attempt is at {delivery['nextAttemptAt']}." if delivery["nextAttemptAt"] else ""
         if delivery.get("waitingFor"):
             attempt = f" It waits for {delivery['waitingFor']}.{attempt}"
         return (
-            f"It has ended and is being delivered.{attempt}{double}",
+            f"It has ended and is being delivered.{last_reply(record)}{attempt}{double}",
             f"claude-relay wait --for delivered {request_id}",
         )
 

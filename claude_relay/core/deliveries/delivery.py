@@ -73,6 +73,7 @@ class Reply:
     status: int | None = None
     ms: int = 0
     excerpt: str = field(default="", repr=False)
+    location: str | None = field(default=None, repr=False)  # the URL that a redirect leads to
     retry_after: float | None = None
     error: str | None = None
     blocked: bool = False  # the SSRF guard refused the URL

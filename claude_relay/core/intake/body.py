@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
@@ -11,8 +13,9 @@ from ..jobs.submission import Submission
 from ..models.capabilities import unreadable_file
 from ..text.ids import GROUP, REQUEST_ID
 from ..text.json_values import find_problems
+from ..text.suggestions import suggest
 from .context import IntakeContext
-from .fields import Diagnostics, Fields, kind
+from .fields import MAX_WARNINGS, Diagnostics, Fields, kind
 from .files import read_files
 from .group import GROUP_RULE
 from .idempotency import REQUEST_ID_RULE, body_hash, read_request_id
@@ -50,6 +53,13 @@ MAX_METADATA = 16 * 1024
 _OPTIONS_OF = {name: f"options.{name}" for name in OPTIONS}
 _BESIDE_OPTIONS = {name: f"{name}, outside options" for name in FIELDS if name != "options"}
 
+#: Names of other APIs for a field of this one, in the body and in `options`.
+_MEANT = {
+    **dict.fromkeys(("callbackUrl", "callback", "webhook", "hook", "hookUrl"), "webhookUrl"),
+    **dict.fromkeys(("system", "systemMessage", "instructions"), "options.systemPrompt"),
+    **dict.fromkeys(("schema", "jsonSchema", "responseFormat"), "options.outputSchema"),
+}
+
 
 def parse(
     body: object, *, now: float, context: IntakeContext, idempotency_key: str | None = None, form: bool = False
@@ -71,7 +81,8 @@ def parse(
     failure_webhook_url = read_url(fields, "failureWebhookUrl", context)
     webhook_headers = read_headers(fields)
     request_id = read_request_id(fields, idempotency_key)
-    options = _read_options(fields, context, now=now)
+    moved = _options_beside(fields, body)
+    options = _read_options(fields, context, now=now, beside=moved)
     files = read_files(fields, context)
     model = options["model"]
     for index, problem in unreadable_file(files, context.catalogue.listed(model)):
@@ -86,7 +97,7 @@ def parse(
     max_cost_usd = _read_max_cost(fields)
     on_interrupt = fields.choice("onInterrupt", [value.value for value in OnInterrupt])
     retain = fields.choice("retain", [value.value for value in Retain])
-    fields.unknown(FIELDS, elsewhere=_OPTIONS_OF)
+    fields.unknown((*FIELDS, *moved), elsewhere=_OPTIONS_OF, meant=_MEANT)
 
     request: dict[str, Any] = {**messages, "options": options}
     if files:
@@ -105,6 +116,7 @@ def parse(
         model=options["model"],
         prompt_length=prompt_length,
         webhook_url=webhook_url,
+        webhook_empty="webhookUrl" in body and webhook_url is None,
         failure_webhook_url=failure_webhook_url,
         webhook_headers=webhook_headers,
         metadata=metadata,
@@ -137,9 +149,26 @@ def parse_options(
     return read, tuple(notes.warnings)
 
 
-def _read_options(fields: Fields, context: IntakeContext, *, now: float) -> dict[str, Any]:
-    inner = Fields(fields.object("options") or {}, fields.notes, at="options")
-    inner.unknown((*OPTIONS, *CHECK_ONLY), elsewhere=_BESIDE_OPTIONS)
+def _options_beside(fields: Fields, body: Mapping[str, Any]) -> dict[str, str]:
+    """Fields of the body that are options in the wrong place, each with the option's name."""
+    names = [name for name in body if name not in FIELDS and fields.given(name) is not None]
+    found = ((name, suggest(name, OPTIONS, slips=False)) for name in names[:MAX_WARNINGS])
+
+    return {name: option for name, option in found if option}
+
+
+def _read_options(
+    fields: Fields, context: IntakeContext, *, now: float, beside: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    values = dict(fields.object("options") or {})
+    for name, option in beside.items():
+        if values.get(option) in (None, ""):
+            values[option] = fields.as_sent(name)
+            fields.notes.warn(f"{name} was read as options.{option}: write it into options")
+        else:
+            fields.notes.warn(f"{name} was ignored: options.{option} is given, too")
+    inner = Fields(values, fields.notes, at="options")
+    inner.unknown((*OPTIONS, *CHECK_ONLY), elsewhere=_BESIDE_OPTIONS, meant=_MEANT)
     options = read_options(inner, context, now=now)
     fields.clean["options"] = inner.clean
 

@@ -132,16 +132,27 @@ class Fields:
         value: list[Any] | None = self._typed(name, list, "a list ([…])")
         return value
 
-    def unknown(self, names: Iterable[str], *, elsewhere: Mapping[str, str] | None = None) -> None:
+    def unknown(
+        self,
+        names: Iterable[str],
+        *,
+        elsewhere: Mapping[str, str] | None = None,
+        meant: Mapping[str, str] | None = None,
+    ) -> None:
         """
         Warn about fields that are not among `names`, and refuse probable misspellings.
 
-        `elsewhere` maps names that belong to another object to the place where they would be read.
+        `elsewhere` maps names that belong to another object to the place where they would be read, `meant` names of
+        other APIs to the field that does the same here: such a field is refused, as its job would be paid for nothing.
         """
         names = tuple(names)
         others = [name for name in self._values if name not in names]
         for name in others[:MAX_WARNINGS]:
             here = self.path(safe_quote(name))
+            right = suggest(name, tuple(meant or ()), slips=False)
+            if right and meant and self.given(name) is not None:
+                self.notes.problem(here, f"is not a field; did you mean {meant[right]}?")
+                continue
             place = suggest(name, tuple(elsewhere or ()), slips=False)
             # `model` beside the prompt is options.model in the wrong place, not a misspelt `mode`.
             close = suggest(name, names, slips=place is None)

@@ -12,12 +12,25 @@ from ..text.strict_json import ValueBudget, loads
 from .fields import Diagnostics
 
 #: Fields whose value may be JSON.
-_JSON = ("options", "webhookHeaders", "metadata", "files", "messages", "options.outputSchema", "options.raw")
+_JSON = (
+    "options",
+    "webhookHeaders",
+    "metadata",
+    "files",
+    "messages",
+    "outputSchema",
+    "options.outputSchema",
+    "options.raw",
+)
 
 #: Objects whose keys are the caller's own and may contain dots.
 _FLAT = ("metadata", "webhookHeaders")
 
 _STEP = re.compile(r"[^.\[\]]+")
+
+#: Names in brackets after the first, as PHP's http_build_query and the qs library write nested fields.
+_BRACKETS = re.compile(r"(\[[^\[\]]*\])+")
+_NEXT = -1  # `[]`: the next place in a list
 _MAX_DEPTH = 8
 _MAX_NAME = 512
 
@@ -51,17 +64,24 @@ def from_form(pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _steps(name: str) -> list[str | int]:
-    """`files[0].data` and `files.0.data` as `["files", 0, "data"]`."""
+    """`files[0].data` and `files.0.data` as `["files", 0, "data"]`; `a[b][]` as `["a", "b", _NEXT]`."""
     first = _STEP.match(name)
     if not first:
         return []
     rest = name[first.end() :]
+    if _BRACKETS.fullmatch(rest):
+        words = rest[1:-1].split("][")
+        if first[0] in _FLAT:  # its own keys are never numbers: it is no list
+            return [first[0], words[0], *map(_step, words[1:])] if words[0] else [first[0]]
+        return [first[0], *map(_step, words)]
     if first[0] in _FLAT:
-        inner = rest[1:-1] if rest.startswith("[") and rest.endswith("]") else rest[1:]
-        return [first[0], inner] if inner else [first[0]]
+        return [first[0], rest[1:]] if rest[1:] else [first[0]]
 
-    words = _STEP.findall(rest)
-    return [first[0], *(int(word) if word.isdecimal() and len(word) <= 4 else word for word in words)]
+    return [first[0], *map(_step, _STEP.findall(rest))]
+
+
+def _step(word: str) -> str | int:
+    return int(word) if word.isdecimal() and len(word) <= 4 else word or _NEXT
 
 
 def _value(name: str, steps: list[str | int], text: str, notes: Diagnostics, budget: ValueBudget) -> Any:
@@ -86,6 +106,8 @@ def _put(body: _Node, steps: list[str | int], value: Any) -> str | None:
             return "is given both as one value and in parts"
 
     last = steps[-1]
+    if last == _NEXT:
+        last = len(node)
     if last in node:
         return "is given both as one value and in parts" if isinstance(node[last], _Branch) else "is given twice"
     node[last] = value

@@ -39,6 +39,7 @@ class Submission(RequestFields):
     body_hash: str  # sha256 of the canonical body, for idempotency
     model: str
     prompt_length: int
+    webhook_empty: bool = field(default=False, compare=False)  # the field was sent, and is blank: as if it were absent
     mode: str = "live"
     run_at: float | None = None
     run_at_fixed: bool = False  # a point in time, not a delay
