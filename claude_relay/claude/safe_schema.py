@@ -133,7 +133,7 @@ def _matches(pattern: str, text: str) -> bool:
         raise ValidationTimeout from exc
 
 
-def _multiple_of(validator: Any, factor: Any, instance: Any, schema: Any) -> Iterator[Any]:
+def _multiple_of(validator: Any, factor: Any, instance: Any, _schema: Any) -> Iterator[Any]:
     """Check by the decimals as written: in binary floating point, 19.99 is no multiple of 0.01."""
     from jsonschema import ValidationError
 

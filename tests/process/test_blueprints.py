@@ -42,7 +42,7 @@ def written(rig: Rig, *args: str) -> dict[str, Any]:
 
 
 def test_both_make_scenarios_submit_a_prompt_and_acknowledge_its_result(rig: Rig) -> None:
-    """Submit, callback, route by status, acknowledge; CASES N11: the key that was made for it may read its own job, and no more."""
+    """Submit, callback, route by status, acknowledge; CASES N11: the key made for it may read its own job, no more."""
     with Receiver() as hook:
         files = written(rig, "make", "--with-key", "--group", "faktura", "--webhook", hook.url("/make"))
         modes = {path.stat().st_mode & 0o777 for path in (rig.folder / "scenarios").iterdir()}

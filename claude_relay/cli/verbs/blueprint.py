@@ -23,8 +23,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 _NEXT_STEPS = {
     "make": (
         "Next, in Make: create a scenario, then ⋯ > Import blueprint. First make-receive.json: open its webhook module,"
-        " create a webhook, copy its URL. Then make-submit.json: give it a webhook too, and paste that URL{key} into its "
-        "HTTP module. Switch both on. Step by step: docs/how-to/make-and-n8n.md",
+        " create a webhook, copy its URL. Then make-submit.json: give it a webhook too, and paste that URL{key} into"
+        " its HTTP module. Switch both on. Step by step: docs/how-to/make-and-n8n.md",
         " and your API key",
     ),
     "n8n": (

@@ -110,7 +110,7 @@ def _check_count(data: bytes, limit: int) -> int:
 
     brackets = bare[:MAX_VALUES].translate(_STEPS, _NO_BRACKETS)
     deepest = max(accumulate(memoryview(brackets).cast("b")), default=0)
-    _refuse(TOO_DEEP if deepest > MAX_DEPTH else _TOO_MANY)
+    return _refuse(TOO_DEEP if deepest > MAX_DEPTH else _TOO_MANY)
 
 
 def _describe(exc: json.JSONDecodeError, *, line: int, indent: int) -> str:
