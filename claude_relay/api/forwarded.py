@@ -17,9 +17,9 @@ class TrustedProxy:
     """
     WSGI middleware: takes address, scheme and host of the client from the headers of one proxy.
 
-    `*` trusts any address. Of a list only the last entry is the proxy's own. A header that has no meaning is ignored, as if the proxy had not
-    sent it: waitress's own middleware answers such a request with a text that is not JSON, and so refuses every request
-    of a proxy that sends `https, https`.
+    `*` trusts any address. Of a list only the last entry is the proxy's own. A header that has no meaning is ignored,
+    as if the proxy had not sent it: waitress's own middleware answers such a request with a text that is not JSON, and
+    so refuses every request of a proxy that sends `https, https`.
     """
 
     def __init__(self, app: Callable[[dict[str, Any], Any], Iterable[bytes]], trusted: str) -> None:

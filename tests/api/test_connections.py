@@ -100,6 +100,22 @@ def test_silent_and_idle_connections_leave_room(start, clients) -> None:
     assert is_closed(clients[0]) and is_closed(clients[1])
 
 
+def test_clients_that_do_not_read_leave_room(clients) -> None:
+    """CASES S5, its siblings: responses larger than the buffers of the kernel, of which nothing is read."""
+
+    def app(environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
+        body = b"x" * (8 * 2**20) if environ["PATH_INFO"] == "/large" else b"{}"
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    with serving(app, Settings(port=0, threads=2), limits=ConnectionLimits(connections=10)) as address:
+        for _ in range(130):  # more than the last resort of waitress, at which it stops to listen
+            clients.append(connect(address))
+            clients[-1].sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert clients[-1].recv(1) == b"H"
+        health(address)
+
+
 def test_a_drip_does_not_prolong_the_deadline(start) -> None:
     """CASES S5: a head and a body that go on arriving, byte by byte, end with 408."""
     address = start(head=0.5, body=0.5)
