@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from claude_relay.api.connections import ConnectionLimits, IncompleteRequests
+from claude_relay.api.limits import network_of
 from claude_relay.config import Settings
 from tests.support.eventually import eventually
 from tests.support.live_api import Address, connect, read_answer, serving
@@ -194,6 +195,38 @@ def test_the_trusted_proxy_has_no_bound_of_its_own(start, clients) -> None:
     clients[-1].sendall(_HEAD)
     eventually(lambda: is_closed(clients[0]))
     assert not any(map(is_closed, clients[1:]))
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_an_address_counts_by_the_network_of_one_customer(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_requests_over_ipv6_and_a_unix_socket_are_answered(make, tmp_path) -> None:
+    """CASES S5, S6: there the peer has no IPv4 address; `localhost`, the Unix socket's, has no bound of its own."""
+    unix, six = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_INET6)
+    unix.bind(str(tmp_path / "s"))
+    six.bind(("::1", 0))
+    for listener in (unix, six):
+        listener.listen()
+        peer = listener.getsockname()
+        with serving(make().app, Settings(trusted_proxy="::1"), sockets=[listener], limits=ConnectionLimits(each=1)):
+            for _ in range(2):
+                client = socket.socket(listener.family)
+                with client:
+                    client.settimeout(10)
+                    client.connect(peer)
+                    client.sendall(_SUBMIT)
+                    client.sendall(_BODY)
+                    assert read_answer(client)[0] == 202
 
 
 @dataclass(eq=False)
