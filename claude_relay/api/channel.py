@@ -186,11 +186,18 @@ class Channel(HTTPChannel):
             self._incomplete.discard(self)
 
     def _make_room(self) -> None:
-        """Close the connection that was idle for longest, or the oldest incomplete request."""
+        """
+        Close a connection: the one that was idle for longest, or else one whose client does not read its response.
+
+        If there is none, close the oldest incomplete request. Requests that are being answered are never closed.
+        """
         others = [each for each in self.server.active_channels.values() if each is not self and not each.will_close]
         idle = [each for each in others if each.evictable and not each.is_counted]
+        unread = [each for each in others if each.total_outbufs_len and not each.requests]
         if idle:
             min(idle, key=lambda each: float(each.last_activity)).evict()
+        elif unread:
+            min(unread, key=lambda each: float(each.creation_time)).evict()
         else:
             self._incomplete.evict_oldest()
 

@@ -19,7 +19,7 @@ class ConnectionLimits:
     #: Incomplete requests in all, and of one address.
     total: int = 512
     each: int = 64
-    #: Connections in all. Idle ones are closed above it; those whose request is being answered never are.
+    #: Connections in all. Above it idle ones are closed, and those that do not read their response.
     connections: int = 900
 
 

@@ -112,6 +112,6 @@ def network_of(text: str) -> str:
     except ValueError:
         return text
     if address.version == 6:
-        return str(ipaddress.ip_network(f"{text}/64", strict=False))
+        return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))  # a link-local one has a zone, too
 
     return text

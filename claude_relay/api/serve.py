@@ -36,6 +36,7 @@ from ..systemd import ServiceLoop, Supervisor
 from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
 from .forwarded import TrustedProxy
+from .limits import network_of
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +196,7 @@ def listen(
     address: dict[str, Any] = {"sockets": list(sockets)} if sockets else {"host": settings.host, "port": settings.port}
     limits = limits or ConnectionLimits()
     # A Unix socket, which waitress calls localhost, has a proxy at its other end.
-    incomplete = IncompleteRequests(limits, unbounded=("localhost", settings.trusted_proxy or "localhost"))
+    incomplete = IncompleteRequests(limits, unbounded=("localhost", network_of(settings.trusted_proxy or "localhost")))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)

@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from claude_relay.api.connections import ConnectionLimits, IncompleteRequests
+from claude_relay.api.limits import network_of
 from claude_relay.config import Settings
 from tests.support.eventually import eventually
 from tests.support.live_api import Address, connect, read_answer, serving
@@ -100,6 +101,22 @@ def test_silent_and_idle_connections_leave_room(start, clients) -> None:
     assert is_closed(clients[0]) and is_closed(clients[1])
 
 
+def test_clients_that_do_not_read_leave_room(clients) -> None:
+    """CASES S5, its siblings: responses larger than the buffers of the kernel, of which nothing is read."""
+
+    def app(environ: dict[str, str], start_response: Callable[..., object]) -> list[bytes]:
+        body = b"x" * (8 * 2**20) if environ["PATH_INFO"] == "/large" else b"{}"
+        start_response("200 OK", [("Content-Length", str(len(body)))])
+        return [body]
+
+    with serving(app, Settings(port=0, threads=2), limits=ConnectionLimits(connections=10)) as address:
+        for _ in range(130):  # more than the last resort of waitress, at which it stops to listen
+            clients.append(connect(address))
+            clients[-1].sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert clients[-1].recv(1) == b"H"
+        health(address)
+
+
 def test_a_drip_does_not_prolong_the_deadline(start) -> None:
     """CASES S5: a head and a body that go on arriving, byte by byte, end with 408."""
     address = start(head=0.5, body=0.5)
@@ -178,6 +195,38 @@ def test_the_trusted_proxy_has_no_bound_of_its_own(start, clients) -> None:
     clients[-1].sendall(_HEAD)
     eventually(lambda: is_closed(clients[0]))
     assert not any(map(is_closed, clients[1:]))
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_an_address_counts_by_the_network_of_one_customer(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_requests_over_ipv6_and_a_unix_socket_are_answered(make, tmp_path) -> None:
+    """CASES S5, S6: there the peer has no IPv4 address; `localhost`, the Unix socket's, has no bound of its own."""
+    unix, six = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_INET6)
+    unix.bind(str(tmp_path / "s"))
+    six.bind(("::1", 0))
+    for listener in (unix, six):
+        listener.listen()
+        peer = listener.getsockname()
+        with serving(make().app, Settings(trusted_proxy="::1"), sockets=[listener], limits=ConnectionLimits(each=1)):
+            for _ in range(2):
+                client = socket.socket(listener.family)
+                with client:
+                    client.settimeout(10)
+                    client.connect(peer)
+                    client.sendall(_SUBMIT)
+                    client.sendall(_BODY)
+                    assert read_answer(client)[0] == 202
 
 
 @dataclass(eq=False)

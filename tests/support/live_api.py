@@ -25,7 +25,7 @@ def serving(app: Any, settings: Settings, **options: Any) -> Iterator[Address]:
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:
-        yield "127.0.0.1", server.effective_port
+        yield "127.0.0.1", getattr(server, "effective_port", 0)
     finally:
         # In the loop itself, which would otherwise notice a second later.
         server.trigger.pull_trigger(lambda: wasyncore.close_all(server._map, ignore_all=True))
