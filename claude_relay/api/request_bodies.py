@@ -103,7 +103,7 @@ def _form_fields(data: bytes) -> list[tuple[str, str]]:
 
 
 def _is_json(data: bytes) -> bool:
-    """Whether a form is JSON under the wrong content type, as `curl -d` sends it; no field name begins like that."""
+    """Whether a form is JSON under the wrong content type, as `curl -d` sends it."""
     start = unquote_to_bytes(data[:200].replace(b"+", b" ")).removeprefix(b"\xef\xbb\xbf").lstrip()
 
     return start.startswith((b"{", b"["))

@@ -16,6 +16,10 @@ MAX_VALUES = 10_000
 #: Levels of schemas, references included. jsonschema reaches Python's recursion limit at about 350.
 MAX_LEVELS = 200
 
+#: `$id` and `$anchor` in one schema. The library looks through the whole schema for each.
+MAX_NAMES = 50
+
+_NAMES = ("$id", "$anchor", "$dynamicAnchor")
 _URL = re.compile(r"https?://[A-Za-z0-9._-]+(?::[0-9]+)?(?:[/?#]\S*)?|urn:\S+")
 _REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
 _Edges = Callable[[Any], Iterable[Any]]
@@ -31,6 +35,19 @@ def size_problem(schema: Mapping[str, Any]) -> str | None:
         return f"it is too large: {count:,} values, the maximum is {MAX_VALUES:,}"
 
     return None
+
+
+def _count_names(schema: Any, *, draft: int) -> int:
+    """The number of `$id` and `$anchor` at all levels."""
+    names = (*_NAMES, "id") if draft <= 4 else _NAMES
+    count, rest = 0, [schema]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict):
+            count += sum(isinstance(value.get(name), str) for name in names)
+        rest.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+
+    return count
 
 
 def count_values(schema: Any) -> int:
@@ -57,6 +74,9 @@ def structure(schema: Mapping[str, Any]) -> tuple[str | None, list[Mapping[str, 
     number = draft_number(draft)
     if (problem := _shape_problem(schema, None, draft=number)) is not None:
         return problem, []
+
+    if (names := _count_names(schema, draft=number)) > MAX_NAMES:
+        return f"it has {names:,} of $id and $anchor: the maximum is {MAX_NAMES}; use $defs", []
 
     nodes: list[Mapping[str, Any]] = []
     targets: dict[int, Any] = {}
@@ -122,7 +142,12 @@ class _Walk:
         registry: Any = validators.SPECIFICATIONS  # type: ignore[attr-defined]
         self._seen: set[int] = set()
         self._rest: list[tuple[_Place, Any, Any]] = []
-        self.add(None, schema, registry.resolver_with_root(self._kind.create_resource(schema)))
+        resource = self._kind.create_resource(schema)
+        base = resource.id() or ""
+        registry = registry.with_resource(base, resource)
+        if _count_names(schema, draft=draft_number(schema.get("$schema"))):
+            registry = registry.crawl()  # looks for all names once; otherwise each reference to one would
+        self.add(None, schema, registry.resolver(base_uri=base))
 
     def add(self, place: _Place, node: Any, scope: Any) -> bool:
         """Visit this schema, too; False if it was visited or cannot have others in it."""

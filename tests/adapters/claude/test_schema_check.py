@@ -46,6 +46,18 @@ def test_a_schema_over_the_limits_is_refused_in_words(asked: dict[str, Any], pro
     assert problem in (schema.schema_problem(asked) or "")
 
 
+def test_names_are_looked_up_in_a_moment() -> None:
+    """CASES S4: 900 of `$id` took 12 s, since the library looks through the whole schema for each."""
+    many = {"anyOf": [{"$anchor": f"a{n}", "items": {"$ref": f"#a{n}"}} for n in range(2_000)]}
+    one = {"anyOf": [{"$ref": "#a"}] * 3_000, "$defs": {"a": {"$anchor": "a"}}}
+    began = time.thread_time()
+    assert "2,000 of $id and $anchor" in (schema.schema_problem(many) or "")
+    assert (
+        schema.schema_problem({"properties": {f"p{n}": {"items": {"$ref": "#a"}} for n in range(500)}, **one}) is None
+    )
+    assert time.thread_time() - began < 2
+
+
 def test_the_largest_schemas_are_checked_in_a_moment() -> None:
     """CASES S4: one of 0.8 MiB took 14 s."""
     largest = [wide(3_300), {"anyOf": [{"$ref": "#/$defs/a"}] * 3_300, "$defs": {"a": {}}}, {"enum": ["x"] * 9_900}]
