@@ -18,7 +18,7 @@ from ..errors import InvalidRequest
 from ..ports import BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
 from . import caching, stream_failures
 from .accumulator import MalformedStream
-from .batch_lines import UNREADABLE, parse_result, split_lines
+from .batch_lines import OVERSIZED, UNREADABLE, parse_result, split_lines
 from .call_session import CallSession
 from .classify import classify
 from .client import AnthropicClient, ConnectionBroken, StatusError
@@ -179,6 +179,8 @@ class AnthropicBatches:
         if kind == "errored":
             return self._errored(result, prompt)
 
+        if kind == OVERSIZED:
+            return stream_failures.too_large()
         if kind == UNREADABLE:
             return replace(_failure("a result of the batch is not valid JSON", "batch_result"), ambiguous=True)
 

@@ -183,6 +183,8 @@ class CallSession:
             answer.feed_message(event)
         else:
             answer.feed(event)
+        if answer.length > self._deadlines.max_answer:
+            return stream_failures.too_large()
         if answer.ended:
             return None
         if self._deadlines.check() is not None:

@@ -18,6 +18,12 @@ DEFAULT_URL = "https://api.anthropic.com"
 #: Timeout of a GET, in seconds.
 _GET_TIMEOUT = 30.0
 
+#: Bytes of an event and of a whole stream for each character of an answer, with escapes, names and pings.
+_EVENT_FACTOR = 2
+_STREAM_FACTOR = 64
+#: Bytes of an error response that are read.
+_MAX_ERROR = 2**20
+
 #: Timeout of a file upload, in seconds.
 _UPLOAD_TIMEOUT = 300.0
 
@@ -60,7 +66,7 @@ class AnthropicClient:
     ) -> Generator[dict[str, Any], None, None]:
         """Send a request and yield the stream's events; raises `StatusError` and `ConnectionBroken`."""
         self.open()
-        from anthropic import Stream
+        from anthropic._streaming import SSEDecoder
 
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         response = None
@@ -69,9 +75,9 @@ class AnthropicClient:
                 response = self._send("POST", "/v1/messages", content, betas, deadlines)
                 if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
                     # Some gateways answer so, though a stream was asked for.
-                    yield _event(b"".join(_noted(response.iter_bytes(), deadlines)))
+                    yield _event(b"".join(_noted(self._bounded(response), deadlines)))
                     return
-                for event in Stream.raw_events(response):
+                for event in SSEDecoder().iter_bytes(self._bounded(response)):
                     if event.data:
                         yield _event(event.data)
             finally:
@@ -204,6 +210,17 @@ class AnthropicClient:
         finally:
             self._current.deadlines = None
 
+    def _bounded(self, response: Any) -> Iterator[bytes]:
+        """The decompressed bytes of a response, up to what the longest answer may take."""
+        most, total, unbroken = self._limits.max_answer, 0, 0
+        for chunk in response.iter_bytes():
+            total += len(chunk)
+            # Of one event, which is in memory as a whole; its escapes take more than its characters.
+            unbroken = len(chunk) if b"\n\n" in chunk else unbroken + len(chunk)
+            if unbroken > _EVENT_FACTOR * most or total > _STREAM_FACTOR * most:
+                raise ConnectionBroken("it is longer than RELAY_MAX_ANSWER allows", "answer_too_large")
+            yield chunk
+
     def _connect(self) -> Any:
         import anthropic
         import httpx2
@@ -221,7 +238,7 @@ class AnthropicClient:
             follow_redirects=False,
             # A proxy from the environment cannot reach this machine's loopback addresses.
             mounts=dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
-            event_hooks={"request": [self._trace]},
+            event_hooks={"request": [self._trace], "response": [_read_error]},
         )
         return anthropic.Anthropic(
             api_key=self._api_key,
@@ -236,6 +253,19 @@ class AnthropicClient:
         # Only calls are traced; other requests cost nothing.
         if (deadlines := getattr(self._current, "deadlines", None)) is not None:
             request.extensions["trace"] = deadlines.trace
+
+
+def _read_error(response: Any) -> None:
+    """Read the body of an error response up to a limit, before the SDK reads all of it."""
+    if response.status_code < 400:
+        return
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk[: _MAX_ERROR - len(body)]
+        if len(body) >= _MAX_ERROR:
+            break
+    response.close()
+    response._content = bytes(body)
 
 
 def _noted(chunks: Iterator[bytes], deadlines: CallDeadlines) -> Iterator[bytes]:

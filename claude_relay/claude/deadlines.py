@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.jobs.failure import ErrorType, Failure, Remedy, RequestOutcome
-from ..core.policy import CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT
+from ..core.policy import CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, MAX_ANSWER
 from ..ports import Stop
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ class CallTimeouts:
 
     `first_byte` is the time from the end of the request to Claude's first event. `idle` is the time between events.
     Pings count as events, but not for ever: after `patience` times `idle` with pings only, the call has timed out.
+    `max_answer`: characters of an answer, which is bounded like its time.
     `checkpoint`: interval between progress reports. `check_interval`: interval between checks of the deadlines.
     """
 
@@ -38,6 +39,7 @@ class CallTimeouts:
     patience: float = 5.0
     connect: float = 10.0
     write: float = 60.0
+    max_answer: int = MAX_ANSWER
     checkpoint: float = 1.0
     check_interval: float = 0.25
 
@@ -70,6 +72,7 @@ class CallDeadlines:
         self._stop, self._sending, self._on_followup = stop, sending, on_followup
         self._accepted: Callable[[], None] | None = accepted
         self._limits, self._clock = limits, clock
+        self.max_answer = limits.max_answer
         self._lock = threading.Lock()
         self._started_at = clock()
         self.begin_request()

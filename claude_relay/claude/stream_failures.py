@@ -13,6 +13,8 @@ from .deadlines import CallDeadlines
 def connection_lost(exc: ConnectionBroken | MalformedStream, deadlines: CallDeadlines, *, open_: bool) -> Failure:
     """The connection broke, or its data was malformed. `open_`: Claude may have been working on the request."""
     text = presentable(str(exc))
+    if isinstance(exc, ConnectionBroken) and exc.reason == "answer_too_large":
+        return too_large()
     if deadlines.unrecorded is not None:
         message = "the call was not made because it could not be recorded in the ledger first"
         # Only a call of which nothing was sent may be released as if it had not happened.
@@ -46,6 +48,13 @@ def incomplete_stream(answer: MessageAccumulator, deadlines: CallDeadlines) -> F
         return _upstream("Claude's answer ended without any content or stop reason", "incomplete", ambiguous=True)
 
     return _upstream("Claude's answer broke off before its end", "stream_cut", ambiguous=True)
+
+
+def too_large() -> Failure:
+    """An answer that is longer than the relay takes; another attempt would cost the same again."""
+    message = "Claude's answer was ended because it is longer than RELAY_MAX_ANSWER: see partialResponse"
+
+    return Failure(type=ErrorType.TOO_LARGE, message=message, remedy=Remedy.FAIL, reason="answer_too_large")
 
 
 def refusal(answer: MessageAccumulator) -> Failure:

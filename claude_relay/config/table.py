@@ -93,6 +93,12 @@ class ServerSettings:
         "RELAY_RATE_LIMIT", "200/15m", parse_rate, "Maximum other requests per client; off for no limit."
     )
     max_body: int = option("RELAY_MAX_BODY", "32MiB", parse.size(2**10), "Largest request body; larger ones get 413.")
+    max_answer: int = option(
+        "RELAY_MAX_ANSWER",
+        "16MiB",
+        parse.size(2**10),
+        "Longest answer of Claude; a longer one is ended, and the job fails with what had come.",
+    )
     max_queue: int = option(
         "RELAY_MAX_QUEUE",
         str(Policy.max_queue),

@@ -8,6 +8,8 @@ DAY = 86_400.0
 
 #: Defaults of a call's time limits, in seconds; they are enforced where the call is made.
 CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT = 1800.0, 300.0, 120.0
+#: Maximum characters of one answer.
+MAX_ANSWER = 16 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,10 @@ def open_client(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing,
         prices=load_prices(settings.prices),
         base_url=base_url,
         limits=CallTimeouts(
-            call_timeout=settings.call_timeout, first_byte=settings.first_byte_timeout, idle=settings.idle_timeout
+            call_timeout=settings.call_timeout,
+            first_byte=settings.first_byte_timeout,
+            idle=settings.idle_timeout,
+            max_answer=settings.max_answer,
         ),
         on_limits=lambda family, limits: _record_limits(pacing, family, limits),
         upload_cache=relay.uploaded_files,

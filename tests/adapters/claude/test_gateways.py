@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
+import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from claude_relay.core.jobs.failure import Completion
-from tests.support.claude_caller import Caller
-from tests.support.fake_claude import END, FakeClaude, chunk, event, head, started, stopped, written
+from claude_relay.claude.batch_lines import OVERSIZED, parse_result, split_lines
+from claude_relay.core.jobs.failure import Completion, ErrorType, Failure, Remedy
+from tests.support.claude_caller import QUICK, Caller
+from tests.support.fake_claude import END, Drip, FakeClaude, chunk, event, head, started, stopped, written
 
 NOTHING = {"input_tokens": None, "output_tokens": None}
 TEXTS = {"input_tokens": "10", "output_tokens": "5"}
@@ -86,3 +90,52 @@ def test_the_halves_of_a_character_are_joined(
     done = caller()
 
     assert isinstance(done, Completion) and done.text == text
+
+
+def test_an_answer_that_is_too_long_fails_with_what_had_come(fake: FakeClaude) -> None:
+    """CASES S18: and it is not called again, as that would cost the same."""
+    caller = Caller(fake.url, replace(QUICK, max_answer=10_000))
+    piece = event("content_block_delta", index=0, delta={"type": "text_delta", "text": "x" * 1000})
+    fake.then(head(), started(), *written("")[:1], Drip(piece, 0.0))
+
+    failure = caller()
+    caller.messages.close()
+
+    assert isinstance(failure, Failure)
+    assert (failure.type, failure.remedy) == (ErrorType.TOO_LARGE, Remedy.FAIL)
+    assert 10_000 <= len(failure.partial) <= 12_000
+    assert (failure.cost_usd or 0) > 0
+
+
+@pytest.mark.parametrize("status", ["200 OK", "400 Bad Request"])
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_a_compressed_bomb_takes_little_memory(fake: FakeClaude, status: str, kind: str) -> None:
+    """CASES S18: an event of 300 MB that is 300 kB on the wire, as a stream, as JSON and as an error."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join(packer.compress(b"x" * 1_000_000) for _ in range(300)) + packer.flush()
+    pieces = [chunk(bomb[at : at + 4096]) for at in range(0, len(bomb), 4096)]
+    caller = Caller(fake.url, replace(QUICK, max_answer=1_000_000))
+    caller.messages.open()
+    fake.then(head(status, [("Content-Encoding", "gzip")], kind), *pieces, END)
+    tracemalloc.start()
+    try:
+        failure = caller()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        caller.messages.close()
+
+    assert isinstance(failure, Failure) and failure.remedy is Remedy.FAIL
+    assert peak < 60_000_000
+
+
+def test_a_result_that_is_too_long_is_its_items_own_failure() -> None:
+    """CASES S18: the lines after it are read."""
+    long = b'{"custom_id":"a-1","result":{"x":"' + b"x" * 5000 + b'"}}\n'
+    other = b'{"custom_id":"b-1","result":{"type":"expired"}}\n'
+    body = other + long + other + other
+    for size in (1, 7, 1000, len(body)):
+        chunks = iter([body[at : at + size] for at in range(0, len(body), size)])
+        parsed = [parse_result(line) for line in split_lines(chunks, most=3000 if size < len(body) else 10_000)]
+        kinds = [result and result[1].get("type") for result in parsed]
+        assert kinds == ["expired", OVERSIZED if size < len(body) else None, "expired", "expired"]
