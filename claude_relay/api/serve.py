@@ -37,6 +37,7 @@ from ..core.text.sizes import format_size
 from ..errors import ConfigError, InvalidRequest, RelayError, StoreUnavailable, TooLarge
 from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
+from .trusted_proxy import drop_untrusted
 
 log = logging.getLogger(__name__)
 
@@ -222,6 +223,12 @@ class StrictRequestParser(HTTPRequestParser):
 
 
 class _Task(WSGITask):
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        if (drop := getattr(self.channel.server, "drop_untrusted", None)) is not None:
+            drop(environ)
+        return environ
+
     def build_response_header(self) -> bytes:
         stopping = getattr(self.channel.server, "stopping", None)
         if stopping is not None and stopping.is_set():
@@ -248,7 +255,7 @@ def listen(
     proxy: dict[str, Any] = {}
     if settings.trusted_proxy:
         proxy = {
-            "trusted_proxy": settings.trusted_proxy,
+            "trusted_proxy": "*",  # behind `drop_untrusted`
             "trusted_proxy_count": 1,
             "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"},
         }
@@ -276,6 +283,7 @@ def listen(
             )
         for listener in (server, *(map or {}).values()):
             listener.channel_class = _Channel
+            listener.drop_untrusted = drop_untrusted(settings.trusted_proxy) if settings.trusted_proxy else None
         return server
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:

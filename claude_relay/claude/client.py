@@ -234,6 +234,18 @@ class AnthropicClient:
             request.extensions["trace"] = deadlines.trace
 
 
+def can_be_built() -> bool:
+    """Whether the SDK's HTTP client can be built with the proxies and certificates of the environment."""
+    import anthropic
+
+    try:
+        anthropic.DefaultHttpxClient().close()
+    except Exception:  # of many types: ImportError, ValueError, InvalidURL, OSError, SSLError
+        return False
+
+    return True
+
+
 def _event(data: str) -> dict[str, Any]:
     try:
         event = json.loads(data)
