@@ -1,5 +1,6 @@
 # claude-relay in a container. Without a command both daemons run in it, kept up by one supervisor (serve --with-worker);
-# docker-compose.yml runs them apart. The jobs are in /var/lib/claude-relay: mount a volume there.
+# docker-compose.yml runs them apart. The jobs are in /var/lib/claude-relay: mount a volume there (-v jobs:/var/lib/claude-relay),
+# or they are gone with the container. There is no VOLUME here: Railway refuses it, and an anonymous one is lost just so.
 #
 #   docker build -t claude-relay .                     BASE may be any Debian with Python 3.10 or newer and venv:
 #   docker build --build-arg BASE=debian-with-python .
@@ -30,8 +31,10 @@ ENV PATH=/opt/claude-relay/bin:$PATH \
     RELAY_ENV=production
 USER 10001:10001
 WORKDIR /var/lib/claude-relay
-VOLUME /var/lib/claude-relay
 EXPOSE 3000
+# The planned stop: no new calls, and those that run are finished within RELAY_DRAIN (120s). Docker's own patience is 10 s:
+# docker run --stop-timeout 150, or stop_grace_period in compose.
+STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ.get('PORT') or 3000}/health\", timeout=4)"]
 ENTRYPOINT ["tini", "--", "claude-relay"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,10 +47,10 @@ class IncompleteRequests:
     The connections whose request is incomplete, oldest first. Used by the main loop only.
 
     Over a bound the oldest one is closed, of those first whose key was not checked yet. `unbounded` are addresses that
-    send for many clients, or `*`: only the bound on all of them counts there.
+    send for many clients: only the bound on all of them counts there.
     """
 
-    def __init__(self, limits: ConnectionLimits, *, unbounded: Collection[str] = ()) -> None:
+    def __init__(self, limits: ConnectionLimits, *, unbounded: Container[str] = ()) -> None:
         self.limits, self._unbounded = limits, unbounded
         self._all: dict[Incomplete, None] = {}
         self._by_client: dict[str, dict[Incomplete, None]] = {}
@@ -63,7 +62,9 @@ class IncompleteRequests:
         """Add the newest one; closes the oldest over a bound."""
         ours = self._by_client.setdefault(connection.client, {})
         self._all[connection] = ours[connection] = None
-        if len(ours) > self.limits.each and not {"*", connection.client} & set(self._unbounded):
+        # A Unix socket, which waitress calls localhost, has a proxy at its other end.
+        bounded = connection.client != "localhost" and connection.client not in self._unbounded
+        if bounded and len(ours) > self.limits.each:
             self._evict_oldest(ours)
         if len(self._all) > self.limits.total:
             self._evict_oldest(self._all)

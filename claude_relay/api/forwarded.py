@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 #: `ws` and `wss` are the schemes of a proxy that upgrades connections: the same ports and the same TLS.
@@ -22,11 +22,11 @@ class TrustedProxy:
     so refuses every request of a proxy that sends `https, https`.
     """
 
-    def __init__(self, app: Callable[[dict[str, Any], Any], Iterable[bytes]], trusted: str) -> None:
+    def __init__(self, app: Callable[[dict[str, Any], Any], Iterable[bytes]], trusted: Container[str]) -> None:
         self._app, self._trusted = app, trusted
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if self._trusted in ("*", environ["REMOTE_ADDR"]):
+        if environ["REMOTE_ADDR"] in self._trusted:
             if (address := _address(_last(environ, "HTTP_X_FORWARDED_FOR"))) is not None:
                 environ["REMOTE_ADDR"] = environ["REMOTE_HOST"] = address
             if (scheme := _SCHEMES.get(_last(environ, "HTTP_X_FORWARDED_PROTO").lower())) is not None:

@@ -36,7 +36,7 @@ from ..systemd import ServiceLoop, Supervisor
 from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
 from .forwarded import TrustedProxy
-from .limits import network_of
+from .trusted_proxy import TrustedPeers
 
 log = logging.getLogger(__name__)
 
@@ -195,13 +195,13 @@ def listen(
     """Create a waitress server on the inherited `sockets`, or on RELAY_HOST and PORT."""
     address: dict[str, Any] = {"sockets": list(sockets)} if sockets else {"host": settings.host, "port": settings.port}
     limits = limits or ConnectionLimits()
-    # A Unix socket, which waitress calls localhost, has a proxy at its other end.
-    incomplete = IncompleteRequests(limits, unbounded=("localhost", network_of(settings.trusted_proxy or "localhost")))
+    trusted = TrustedPeers(settings.trusted_proxy or "")
+    incomplete = IncompleteRequests(limits, unbounded=trusted)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             server = waitress.create_server(
-                TrustedProxy(app, settings.trusted_proxy) if settings.trusted_proxy else app,
+                TrustedProxy(app, trusted) if settings.trusted_proxy else app,
                 map=map,
                 **address,
                 threads=settings.threads + settings.streams,

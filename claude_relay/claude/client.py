@@ -255,6 +255,18 @@ class AnthropicClient:
             request.extensions["trace"] = deadlines.trace
 
 
+def can_be_built() -> bool:
+    """Whether the SDK's HTTP client can be built with the proxies and certificates of the environment."""
+    import anthropic
+
+    try:
+        anthropic.DefaultHttpxClient().close()
+    except Exception:  # of many types: ImportError, ValueError, InvalidURL, OSError, SSLError
+        return False
+
+    return True
+
+
 def _read_error(response: Any) -> None:
     """Read the body of an error response up to a limit, before the SDK reads all of it."""
     if response.status_code < 400:

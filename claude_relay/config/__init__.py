@@ -6,6 +6,7 @@ Settings: one table of options, read once into one frozen object.
 """
 
 from ..core.text.rates import Rate
+from .cautions import cautions
 from .docs import write_env_example, write_table
 from .loader import load
 from .option import Option
@@ -19,6 +20,7 @@ __all__ = [
     "Option",
     "Rate",
     "Settings",
+    "cautions",
     "load",
     "load_prices",
     "store_passwords",

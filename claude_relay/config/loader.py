@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,14 @@ from .urls import default_store, store_path
 PACKAGE = Path(__file__).parents[1]
 DOTENV = Path(".env")
 ETC = Path("/etc/claude-relay/claude-relay.env")
+
+_QUOTES = {('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"), ("„", "“")}
+
+#: Kubernetes sets these in every container for a service whose name is `relay` or begins with `relay-`.
+_SERVICE = re.compile(
+    r"RELAY_(\w+_)?(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=\d+"
+    r"|PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.*)"
+)
 
 _NAMES = {name for row in OPTIONS for name in (row.name, *row.aliases)}
 _FILE_NAMES = {f"{row.name}_FILE" for row in OPTIONS if row.in_file}
@@ -61,6 +70,9 @@ def load(
             continue
         if value.problem:
             faults.extend([value.problem] if all_keys else [])
+            continue
+        if problem := _quotes(value.text):
+            faults.append(_fault(row, value, ValueError(problem)))
             continue
         try:
             values[row.attribute] = row.parse(value.text)
@@ -123,6 +135,14 @@ def _values(row: Option, sources: Sequence[Source]) -> Iterator[_Value]:
                 yield _Value(name=name, text=text, origin=origin, problem=problem)
 
 
+def _quotes(text: str) -> str | None:
+    """The problem of a value in literal quotes: shells and .env files remove them, `docker --env-file` does not."""
+    if len(text) > 1 and (text[0], text[-1]) in _QUOTES:
+        return "it is in quotes, which are taken as part of it here; write it without them"
+
+    return None
+
+
 def _fault(row: Option, value: _Value, exc: ValueError) -> str:
     others = [name for name in (row.name, *row.aliases) if name != value.name]
     also = f" (the same setting as {', '.join(others)})" if others else ""
@@ -138,6 +158,8 @@ def _unknown_names(source: Source) -> Iterator[str]:
     """A sentence for each `RELAY_` name that is no setting."""
     for name in source.texts:
         if not name.startswith("RELAY_") or name in _NAMES or name in _FILE_NAMES:
+            continue
+        if _SERVICE.fullmatch(f"{name}={source.texts[name]}"):
             continue
         setting = name.removesuffix("_FILE")
         if setting in _NAMES:

@@ -84,7 +84,7 @@ class ServerSettings:
         "RELAY_TRUSTED_PROXY",
         "",
         parse.optional(urls.proxy),
-        "IP address of the reverse proxy whose X-Forwarded headers are trusted.",
+        "IP addresses or networks of the reverse proxies whose X-Forwarded headers are trusted.",
     )
     rate_limit_submit: Rate | None = option(
         "RELAY_RATE_LIMIT_SUBMIT", "100/15m", parse_rate, "Maximum submissions per client; off for no limit."
@@ -128,7 +128,7 @@ class ClaudeSettings:
     anthropic_base_url: str | None = option(
         "ANTHROPIC_BASE_URL",
         "",
-        parse.optional(urls.url),
+        parse.optional(urls.upstream),
         "Another URL for Anthropic's API: a proxy, a gateway or a test.",
     )
     model: str = option("RELAY_MODEL", "claude-sonnet-5-5", parse.word, "Model for requests that name none.")

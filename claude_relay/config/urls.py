@@ -13,6 +13,9 @@ from .parsers import comma_list
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII | re.IGNORECASE)
 
+#: The path of the API, which many gateways show as part of their URL.
+API_PATH = re.compile(r"/v1(/messages(/[a-z_/]*)?)?$")
+
 SYSTEM_STORE = "sqlite:////var/lib/claude-relay/relay.db"
 
 
@@ -38,6 +41,11 @@ def url(text: str) -> str:
         raise ValueError("write the URL without ? and #")
 
     return text.rstrip("/")
+
+
+def upstream(text: str) -> str:
+    """The URL of Anthropic's API, without the path that every request adds itself."""
+    return API_PATH.sub("", url(text)).rstrip("/")
 
 
 def webhook_url(text: str) -> str:
@@ -74,11 +82,22 @@ def host(text: str) -> str:
 
 
 def proxy(text: str) -> str:
-    """The IP address whose X-Forwarded headers are trusted, or `*` for every client."""
-    if text != "*" and not _is_ip(text):
-        raise ValueError("write the proxy's IP address, or * if only the proxy can reach this port")
+    """The IP addresses and networks whose X-Forwarded headers are trusted, or `*` for every client."""
+    words = comma_list(text)
+    for word in words:
+        if word == "*" and len(words) == 1:
+            continue
+        try:
+            network = ipaddress.ip_network(word)
+        except ValueError:
+            network = None
+        if network is None or network.prefixlen == 0:
+            raise ValueError(
+                "write the proxy's IP address, or its network such as 172.16.0.0/12 (the first address and the prefix "
+                "length), or * if only the proxy can reach this port"
+            )
 
-    return text
+    return ",".join(words)
 
 
 def private(text: str) -> tuple[str, ...]:

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from .alerts import send_alerts
     from .daemons import make_app, make_worker, serve, work
     from .engines import Engine, engine_of
+    from .host_checks import check_host
     from .intake import intake_context, probe_problem, webhook_url_problem
     from .stores import OpenRelay, check_store, open_relay, open_worker_relay
 
 __all__ = [
     "Engine",
     "OpenRelay",
+    "check_host",
     "check_store",
     "engine_of",
     "executable",
@@ -39,6 +41,7 @@ __all__ = [
 _MODULES = {
     "alerts": ("send_alerts",),
     "daemons": ("make_app", "make_worker", "serve", "work"),
+    "host_checks": ("check_host",),
     "engines": ("Engine", "engine_of"),
     "intake": ("intake_context", "probe_problem", "webhook_url_problem"),
     "stores": ("OpenRelay", "check_store", "open_relay", "open_worker_relay"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ..core.keys import MIN_SECRET_LENGTH
 from ..errors import Busy, StoreRefused
 from .alerts import alert_http_sender, alerts_in_api_process
 from .engines import engine_of
+from .host_checks import check_host
 from .intake import intake_context
 from .stores import OpenRelay, open_relay, open_worker_relay
 
@@ -39,6 +41,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
     return_large_blocks()
     settings.require("API_SECRET_KEY")
     _warn_of_a_short_key(settings)
+    check_host(settings, os.environ, calls=False)
     _announce_store_check(supervisor)
     with open_relay(settings, create=True) as relay:
         _check_store(relay)
@@ -68,6 +71,7 @@ def work(settings: Settings, supervisor: Supervisor | None = None, name: str | N
     return_large_blocks()
     if settings.provider == "anthropic":
         settings.require("ANTHROPIC_API_KEY")
+    check_host(settings, os.environ, calls=True)
     _announce_store_check(supervisor)
     with contextlib.ExitStack() as stack:
         reserve = engine_of(settings).disk_reserve()

@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from claude_relay.api.forwarded import TrustedProxy
+from claude_relay.api.trusted_proxy import TrustedPeers
 from claude_relay.config import Settings
 from claude_relay.core.text.rates import Rate
 from tests.support.live_api import serving
@@ -52,7 +53,7 @@ def seen(trusted: str, peer: str = "192.0.2.9", **headers: str) -> tuple[str, st
     def app(environ: dict[str, str], start_response: object) -> list[bytes]:
         return [json.dumps([environ["REMOTE_ADDR"], environ["wsgi.url_scheme"], environ["HTTP_HOST"]]).encode()]
 
-    address, scheme, host = json.loads(b"".join(TrustedProxy(app, trusted)(environ, None)))
+    address, scheme, host = json.loads(b"".join(TrustedProxy(app, TrustedPeers(trusted))(environ, None)))
     return address, scheme, host
 
 

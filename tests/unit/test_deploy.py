@@ -51,6 +51,23 @@ def test_compose_keeps_both_daemons_on_one_volume_each_with_its_own_key(services
     assert given["api"] | given["worker"] <= SETTINGS
 
 
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.postgres.yml"])
+def test_settings_of_relay_env_reach_the_daemons(name):
+    """CASES C7: `environment:` wins over `env_file:`, also with an empty value; only keys and the store are in it."""
+    for service, content in compose(name)["services"].items():
+        if service != "db":
+            assert content["env_file"] == [{"path": "relay.env", "required": False}]
+            assert set(content["environment"]) <= {"API_SECRET_KEY", "ANTHROPIC_API_KEY", "RELAY_STORE"}
+
+
+def test_the_image_declares_no_volume_and_a_planned_stop():
+    """CASES C1, C2: Railway refuses VOLUME; the page says what a missing volume and a short patience cost."""
+    assert not re.search(r"^VOLUME", DOCKERFILE, re.MULTILINE)
+    assert re.search(r"^STOPSIGNAL SIGTERM$", DOCKERFILE, re.MULTILINE)
+    assert "attach a volume" in DEPLOY and "is lost with the next deployment" in DEPLOY
+    assert "--stop-timeout 150" in DEPLOY and "paid for again" in DEPLOY
+
+
 def test_compose_leaves_the_port_to_a_proxy_and_lets_calls_finish(services):
     assert services["api"]["ports"] == ["127.0.0.1:${PORT:-3000}:3000"]
     assert "ports" not in services["worker"]

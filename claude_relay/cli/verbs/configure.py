@@ -45,8 +45,8 @@ def show(output: Output, origin: bool) -> None:
 @pass_output
 def check(output: Output, no_keys: bool) -> None:
     """Check that the daemons would start with these settings; otherwise exit 78 with a message for each fault."""
-    from ...config import load_prices
-    from ...wiring import check_store
+    from ...config import cautions, load_prices
+    from ...wiring import check_host, check_store
 
     output.all_keys = not no_keys
     settings = output.settings
@@ -55,6 +55,9 @@ def check(output: Output, no_keys: bool) -> None:
         settings.require(*(name for name in required if not _is_credential(name)))
     check_store(settings)
     load_prices(settings.prices)
+    check_host(settings, os.environ, calls=True)
+    for sentence in cautions(settings):
+        output.message(f"warning: {sentence}")
     output.message("The settings are good.")
 
 

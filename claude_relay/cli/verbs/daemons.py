@@ -36,6 +36,7 @@ def serve(output: Output, with_worker: bool) -> int:
 
         logs.setup(output.settings, "claude-relay")
         output.settings.require("API_SECRET_KEY", *_upstream_key(output))
+        wiring.check_host(output.settings, os.environ, calls=True)
         supervisor.ready("supervising the API and a worker")
         os.environ.pop("NOTIFY_SOCKET", None)  # the two must not report in the name of this process
         return supervise()
@@ -59,6 +60,7 @@ def worker(output: Output, name: str | None) -> int:
     failpoints.arm(os.environ)
     faulthandler.enable()  # the watchdog's SIGABRT then logs the stack of every thread
     logs.setup(output.settings, "claude-relay-worker")
+    _log_cautions(output.settings)
     _log_kept_credentials(output, supervisor)
 
     return wiring.work(output.settings, supervisor, name)
@@ -132,6 +134,13 @@ def _log_kept_credentials(output: Output, supervisor: Supervisor) -> None:
     if credentials:
         message = "settings reloaded, except systemd's credentials: new ones need a restart"
         logging.getLogger(__name__).info(message, extra={"credentials": credentials})
+
+
+def _log_cautions(settings: Settings) -> None:
+    from ...config import cautions
+
+    for sentence in cautions(settings):
+        logging.getLogger(__name__).warning("setting corrected", extra={"error": sentence})
 
 
 def _upstream_key(output: Output) -> list[str]:

@@ -1,0 +1,39 @@
+"""Checks of the host before a daemon starts: faults of the machine that would otherwise fail or lose jobs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..config import Settings
+from ..errors import ConfigError
+
+
+def check_host(settings: Settings, environ: Mapping[str, str], *, calls: bool) -> None:
+    """Raise `ConfigError` with every fault; `calls`: this daemon, or one beside it, calls Anthropic."""
+    from ..claude.environment import client_faults
+
+    faults = [*_railway_faults(settings, environ), *(client_faults(environ) if calls else ())]
+    if faults:
+        raise ConfigError(faults)
+
+
+def _railway_faults(settings: Settings, environ: Mapping[str, str]) -> Sequence[str]:
+    """The store must be on Railway's volume: anything else is gone with the next deployment."""
+    path = settings.store_path
+    if path is None or not any(environ.get(name) for name in ("RAILWAY_ENVIRONMENT", "RAILWAY_ENVIRONMENT_ID")):
+        return []
+    mount = environ.get("RAILWAY_VOLUME_MOUNT_PATH")
+    if not mount:
+        return [
+            f"This service on Railway has no volume: the jobs in {path} would be lost with the next deployment. "
+            f"Attach a volume, mounted at {path.parent}, or set RELAY_STORE to a PostgreSQL."
+        ]
+    if Path(os.path.normpath(mount)) not in Path(os.path.normpath(path)).parents:
+        return [
+            f"The jobs in {path} would be lost with Railway's next deployment: its volume is mounted at {mount}. "
+            f"Mount it at {path.parent}, or set RELAY_STORE=sqlite:///{mount.rstrip('/')}/relay.db."
+        ]
+
+    return []

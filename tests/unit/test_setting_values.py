@@ -1,0 +1,68 @@
+"""Values that cannot be meant, and variables of the environment that are no settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from claude_relay.config import Settings, cautions
+from claude_relay.config import load as load_settings
+from claude_relay.errors import ConfigError
+
+
+def load(environ: Mapping[str, str], *, dotenv: Path | None = None) -> Settings:
+    return load_settings(environ, dotenv=dotenv, etc=None)
+
+
+def faults(environ: Mapping[str, str]) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(environ)
+
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize("value", ['"claude-sonnet-5-5"', "'claude-sonnet-5-5'", "“claude-sonnet-5-5”"])
+@pytest.mark.parametrize("name", ["RELAY_MODEL", "API_SECRET_KEY", "ANTHROPIC_BASE_URL"])
+def test_a_value_in_quotes_is_refused(name: str, value: str) -> None:
+    """CASES F13, C8: `docker --env-file` takes quotes literally, and every caller then gets a 403."""
+    [fault] = faults({name: value})
+
+    assert name in fault and "write it without them" in fault
+
+
+def test_quotes_of_a_settings_file_are_its_syntax(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text('RELAY_MODEL="claude-opus-5"\n')
+
+    assert load({}, dotenv=file).model == "claude-opus-5"
+
+
+def test_the_service_variables_of_kubernetes_are_no_settings() -> None:
+    """CASES F12: services named `relay` and `relay-db`, as every container of the namespace gets them."""
+    address = "tcp://10.43.7.1:3000"
+    environ = {
+        "RELAY_SERVICE_HOST": "10.43.7.1",
+        "RELAY_SERVICE_PORT": "3000",
+        "RELAY_SERVICE_PORT_HTTP": "3000",
+        "RELAY_PORT": address,
+        "RELAY_PORT_3000_TCP": address,
+        "RELAY_PORT_3000_TCP_PROTO": "tcp",
+        "RELAY_PORT_3000_TCP_PORT": "3000",
+        "RELAY_PORT_3000_TCP_ADDR": "10.43.7.1",
+        "RELAY_DB_SERVICE_HOST": "10.43.7.2",
+        "RELAY_DB_PORT": "tcp://10.43.7.2:5432",
+    }
+
+    assert load(environ).given == {}
+    [fault] = faults({"RELAY_PORT": "8080"})
+    assert "did you mean PORT?" in fault
+
+
+def test_a_base_url_with_the_path_of_the_api_is_cut_with_a_warning() -> None:
+    """CASES F11: every request adds the path itself, and every job would fail as not_found."""
+    [sentence] = cautions(load({"ANTHROPIC_BASE_URL": "https://u:hunter2@gw.example/v1/messages"}))
+
+    assert "ends with /v1/messages" in sentence and "hunter2" not in sentence
+    assert cautions(load({"ANTHROPIC_BASE_URL": "https://gw.example/claude"})) == []
