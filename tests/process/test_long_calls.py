@@ -17,8 +17,8 @@ from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
 
-#: On a busy machine a dozen unanswered calls may meet the limit together, and some more until the rate is known. The share
-#: of refusals in a long backlog is measured in simulated time (`tests/unit/test_pacing.py`).
+#: On a busy machine a dozen unanswered calls may meet the limit together, and some more until the rate is known. The
+#: share of refusals in a long backlog is measured in simulated time (`tests/unit/test_pacing.py`).
 MOST_REFUSED = 30
 
 
