@@ -90,6 +90,10 @@ class Engine(ABC):
         """Copies that daemons have saved of a store that was removed under them."""
         return ()
 
+    def restore_problems(self) -> Sequence[tuple[str, str]]:
+        """Consequences of a restore that need the operator, each with the command or step for it."""
+        return ()
+
     @abstractmethod
     def check_backups(self, file: Path) -> None:
         """Raise `ConfigError` with the right commands if the relay cannot back up to or restore from `file`."""
@@ -189,6 +193,20 @@ class SqliteEngine(Engine):
         from ..storage.sqlite.integrity import rescued
 
         return rescued(self.path)
+
+    def restore_problems(self) -> Sequence[tuple[str, str]]:
+        from ..storage.sqlite import restored
+
+        problems = []
+        if names := restored.revalidated_keys(self.path):
+            shown = ", ".join(names[:10]) + (" and more" if len(names) > 10 else "")
+            found = f"{len(names)} API keys that had been revoked are valid again since the restore: {shown}"
+            problems.append((found, "; ".join(f"claude-relay keys revoke {name}" for name in names[:10])))
+        if count := restored.unreadable_headers(self.path):
+            found = f"{count} jobs have webhookHeaders that {self.key_file} cannot decrypt: their callbacks wait"
+            problems.append((found, f"put the key file that was kept with the backup at {self.key_file}"))
+
+        return problems
 
     def check_backups(self, file: Path) -> None:
         """Nothing: the relay backs up and restores such a store."""

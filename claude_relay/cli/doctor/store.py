@@ -39,6 +39,8 @@ def check(settings: Settings, system: System) -> Iterator[Finding]:
         with open_relay(settings) as relay:
             yield from _rescued(engine_of(settings).rescued(), system)
             yield _integrity(relay, settings, system)
+            for found, fix in engine_of(settings).restore_problems():
+                yield failure("restore", found, fix)
             yield from _workers(relay, system)
             yield from progress(relay.queries.overview())
             yield from backup(relay.queries.shared_value("backup"), system.now())

@@ -13,6 +13,7 @@ from ...errors import Conflict, InvalidRequest, NotFound, Problem
 from .. import migrate
 from . import integrity
 from .rescue import read_notice
+from .restored import previous_path
 from .uri import immutable_uri
 
 
@@ -37,7 +38,7 @@ def restore(backup: Path, store: Path) -> Path | None:
 
     aside = None
     if store.exists():
-        aside = store.with_name(store.name + ".before-restore")
+        aside = previous_path(store)
         store.replace(aside)
     for suffix in ("-wal", "-shm", "-journal"):  # they belong to the old store
         store.with_name(store.name + suffix).unlink(missing_ok=True)
