@@ -20,6 +20,7 @@ from typing import Any
 
 import apsw
 
+from ...file_owner import give_to_owner
 from ...ports import LostStore
 from ..header_encryption import KeyFile
 from .backup import write_copy
@@ -109,6 +110,7 @@ class Rescue:
         try:
             fresh.unlink(missing_ok=True)
             write_copy(self._connection, fresh)
+            give_to_owner(fresh)
             fresh.replace(self._copy)
         except Exception as exc:
             log.error("the store could not be copied", extra={"file": str(self._copy), "error": str(exc)})

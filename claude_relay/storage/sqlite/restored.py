@@ -1,4 +1,4 @@
-"""Consequences of a restore that no check of the file shows: keys that are valid again, headers that cannot be read."""
+"""Consequences of a restore: keys that are valid again, and headers that cannot be decrypted."""
 
 from __future__ import annotations
 
