@@ -20,6 +20,7 @@ KINDS: Mapping[str, str] = {
     "delivery_dead": "callbacks to a destination were given up within the last hour",
     "destination_unhealthy": "a destination keeps failing; its callbacks wait for it",
     "disk_low": "less disk is free than RELAY_DISK_FLOOR: nothing is accepted any more",
+    "store_gone": "the store's file was removed, replaced or overwritten while in use: nothing is accepted",
     "no_worker": "no worker has been seen for a minute, though jobs wait or one had been there",
     "model_retiring": "a model that RELAY_MODEL or recent jobs name is retired within 30 days, or was",
 }
@@ -114,6 +115,16 @@ def body(alert: Alert, *, now: float) -> dict[str, Any]:
         "cause": alert.cause,
         "timestamp": timestamp(now),
     }
+
+
+def store_gone(problem: str, *, since: float, command: str) -> Alert:
+    """The alert for a store that is no longer at its path. It is not stored: there is nowhere to."""
+    message = (
+        f"{problem}. No jobs are accepted, and none is started. The command brings back what the daemons still have "
+        f"open; stop them before it, not with kill -9, and start them after it."
+    )
+
+    return Alert(cause="store_gone", kind="store_gone", message=message, since=since, count=0, command=command)
 
 
 def is_handled(now: float, workers_seen: Iterable[float]) -> bool:

@@ -20,6 +20,8 @@ from typing import TypeVar
 from persistqueue import Empty, SQLiteQueue
 from persistqueue.serializers import json
 
+from ..file_owner import give_to_owner
+
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ class DiskQueue:
         return None
 
     def _open(self) -> _Queue:
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o660))
+        self._create()
         try:
             return self._connect()
         except sqlite3.DatabaseError as exc:
@@ -99,8 +101,12 @@ class DiskQueue:
                 raise
             log.warning("ready queue broken, replaced", extra={"error": str(exc)})
             self._set_aside()
-            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o660))
+            self._create()
             return self._connect()
+
+    def _create(self) -> None:
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o660))
+        give_to_owner(self._path)
 
     def _connect(self) -> _Queue:
         folder, name = str(self._path.parent), self._path.name

@@ -14,6 +14,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..file_owner import give_to_owner
+
 _SUFFIX = ".bell"
 
 
@@ -48,6 +50,7 @@ class WakeupListener:
         with _short(folder) as short:
             self._socket.bind(f"{short}/{self._path.name}")
         self._path.chmod(0o660)
+        give_to_owner(self._path)
 
     def wait(self, timeout: float) -> bool:
         """Wait for a wakeup, or for `timeout` seconds. Several wakeups count as one."""

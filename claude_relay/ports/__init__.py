@@ -14,7 +14,7 @@ from .claude import (
 )
 from .http import Fetcher, Sender
 from .notifier import Listener, Notifier, ReadyQueue
-from .records import BatchItem, Group, WorkerHeartbeat
+from .records import BatchItem, Group, LostStore, WorkerHeartbeat
 from .store import BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Group",
     "JobFilter",
     "Listener",
+    "LostStore",
     "ModelLister",
     "Notifier",
     "ReadTransaction",

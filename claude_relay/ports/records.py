@@ -38,3 +38,19 @@ class BatchItem:
     job_id: str
     number: int
     done: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LostStore:
+    """
+    A store whose file is no longer at its path, while daemons have it open. Nothing more is accepted.
+
+    `command` saves or restores its content; `settled`: the rescue has ended, and the command stays the same.
+    `responsible`: of several processes, this one tells the operator.
+    """
+
+    message: str
+    command: str
+    since: float
+    settled: bool
+    responsible: bool

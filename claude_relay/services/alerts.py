@@ -11,7 +11,7 @@ from ..core import wire
 from ..core.alerts import Alert, AlertFacts, DeadDeliveries, ModelUsage
 from ..core.jobs.holds import PARK, Holds
 from ..core.models.catalog import ModelCatalog
-from ..ports import ReadTransaction, Transaction
+from ..ports import LostStore, ReadTransaction, Transaction
 from .context import Context
 from .transactions import query, transaction
 
@@ -67,6 +67,13 @@ class Alerts:
 
         # Most evaluations find no change: they only read.
         return self._update(seen) if self._has_changes(seen) else []
+
+    def lost_store(self) -> tuple[Alert, LostStore] | None:
+        """The alert for a store that is no longer at its path, with its rescue; it is not stored."""
+        if (lost := self._store.lost()) is None:
+            return None
+
+        return rules.store_gone(lost.message, since=lost.since, command=lost.command), lost
 
     def claim(self) -> PendingAlert | None:
         """An alert that is due, for this process alone until it is settled."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 from ..core import clock_step
 from ..core.clock_step import ClockReference, Clocks
 from ..errors import StoreUnavailable
-from ..ports import ReadTransaction, Store, Transaction
+from ..ports import LostStore, ReadTransaction, Store, Transaction
 
 T = TypeVar("T")
 
@@ -76,6 +76,10 @@ class ClockStepStore:
     def check(self) -> str | None:
         """As the store's own."""
         return self._store.check()
+
+    def lost(self) -> LostStore | None:
+        """As the store's own."""
+        return self._store.lost()
 
     def scrub(self) -> None:
         """As the store's own."""

@@ -72,6 +72,13 @@ class Session(Protocol):
     def translate(self, fault: BaseException) -> BaseException:
         """The error for the caller."""
 
+    def verify(self) -> BaseException | None:
+        """
+        After a commit: the reason why it might not be found again, if there is one.
+
+        Results that were paid for ignore it.
+        """
+
     def after_commit(self) -> None:
         """Work to do once all callers have their results. Raises nothing."""
 
@@ -174,8 +181,9 @@ class GroupCommitWriter:
                 outcomes = [(None, self._session.translate(exc))] * len(group)
         except BaseException as exc:
             outcomes = [(None, self._session.translate(exc))] * len(group)
-        for (_, result, _), (value, fault) in zip(group, outcomes, strict=True):
-            result.set(value, fault)
+        lost = self._session.verify()
+        for (_, result, paid), (value, fault) in zip(group, outcomes, strict=True):
+            result.set(value, fault or (None if paid else lost))
 
     def _transact_or_recover(self, group: Sequence[_Work], execute: _Execute) -> list[_Outcome]:
         """Run the transaction, once more if the engine could remove the cause of an error."""

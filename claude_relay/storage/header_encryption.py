@@ -69,21 +69,33 @@ class KeyFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._known: bytes | None = None
 
     def __call__(self, create: bool) -> bytes:
         """The key. Raises `OSError` if there is none."""
         if create:
-            self._create()
-        return self._path.read_bytes().strip()
+            self._create(new_key())
+        self._known = self._path.read_bytes().strip()
+        return self._known
 
-    def _create(self) -> None:
+    def remember(self) -> None:
+        """Read the key, if there is one, so that it can be put back."""
+        with contextlib.suppress(OSError):
+            self(False)
+
+    def put_back(self) -> None:
+        """Write the key again if its file was removed."""
+        if self._known:
+            self._create(self._known)
+
+    def _create(self, key: bytes) -> None:
         """Create the file, unless it exists: atomically, and with one key for all processes that create it at once."""
         if self._path.exists():
             return
         temporary = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
         with os.fdopen(handle, "wb") as file:
-            file.write(new_key() + b"\n")
+            file.write(key + b"\n")
             file.flush()
             os.fsync(file.fileno())
         if os.geteuid() == 0:

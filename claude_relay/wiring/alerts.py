@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..config import Settings
 from ..errors import ConfigError
+from .engines import engine_of
 from .stores import open_relay
 
 if TYPE_CHECKING:
-    from ..ports import Sender
+    from ..ports import LostStore, Sender
     from ..services import Relay
     from ..webhooks.allowlist import PrivateAllowlist
     from ..worker.alert_sender import AlertSender
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 def send_alerts(settings: Settings) -> int:
     """Evaluate the alerts once and send those that are due; returns how many were accepted."""
+    if (lost := engine_of(settings).lost_store()) is not None:
+        return _send_lost(settings, lost)
     with open_relay(settings) as relay:
         return _alert_sender(settings, relay, settings.alert_url).once()
 
@@ -52,6 +56,26 @@ def alert_http_sender(settings: Settings, allow: PrivateAllowlist) -> Sender:
         return HttpSender(timeout=settings.webhook_timeout, allow=allow.with_url(settings.alert_url))
     except InvalidUrl as exc:
         raise ConfigError([f"RELAY_ALERT_URL {exc}."]) from None
+
+
+def _send_lost(settings: Settings, lost: LostStore) -> int:
+    """Send the alert of a daemon that has no network: the store, where the others wait, is gone."""
+    from ..core import alerts as rules
+    from ..core import wire
+    from ..core.deliveries.signing import sign
+    from ..webhooks.allowlist import PrivateAllowlist
+    from ..worker.lost_store_alert import alert_id, log_alert
+
+    alert = rules.store_gone(lost.message, since=lost.since, command=lost.command)
+    log_alert(alert)
+    if settings.alert_url is None:
+        return 0
+    body = wire.encode(rules.body(alert, now=time.time()))
+    sender = alert_http_sender(settings, PrivateAllowlist.parse(settings.allow_private_urls))
+    headers = sign(alert_id(alert), time.time(), body, settings.webhook_secret)
+    reply = sender.post(settings.alert_url, body, headers)
+
+    return int(reply.status is not None and 200 <= reply.status < 300)
 
 
 def _alert_sender(

@@ -20,7 +20,7 @@ from ..errors import ConfigError, StoreUnavailable
 
 if TYPE_CHECKING:
     from ..core.clock_step import Clocks
-    from ..ports import Notifier, ReadyQueue, Store
+    from ..ports import LostStore, Notifier, ReadyQueue, Store
     from ..services import Relay
     from ..storage.postgres import PostgresStore
     from ..storage.sqlite.disk_reserve import DiskReserve
@@ -81,6 +81,18 @@ class Engine(ABC):
     @abstractmethod
     def is_missing(self, fault: StoreUnavailable) -> bool:
         """Whether opening failed because there is no store yet."""
+
+    def lost_store(self) -> LostStore | None:
+        """The loss of the store, as a living daemon has noticed it."""
+        return None
+
+    def rescued(self) -> Sequence[Path]:
+        """Copies that daemons have saved of a store that was removed under them."""
+        return ()
+
+    def restore_problems(self) -> Sequence[tuple[str, str]]:
+        """Consequences of a restore that need the operator, each with the command or step for it."""
+        return ()
 
     @abstractmethod
     def check_backups(self, file: Path) -> None:
@@ -171,6 +183,30 @@ class SqliteEngine(Engine):
 
     def is_missing(self, fault: StoreUnavailable) -> bool:
         return not self.path.exists()
+
+    def lost_store(self) -> LostStore | None:
+        from ..storage.sqlite.rescue import read_notice
+
+        return read_notice(self.path)
+
+    def rescued(self) -> Sequence[Path]:
+        from ..storage.sqlite.integrity import rescued
+
+        return rescued(self.path)
+
+    def restore_problems(self) -> Sequence[tuple[str, str]]:
+        from ..storage.sqlite import restored
+
+        problems = []
+        if names := restored.revalidated_keys(self.path):
+            shown = ", ".join(names[:10]) + (" and more" if len(names) > 10 else "")
+            found = f"{len(names)} API keys that had been revoked are valid again since the restore: {shown}"
+            problems.append((found, "; ".join(f"claude-relay keys revoke {name}" for name in names[:10])))
+        if count := restored.unreadable_headers(self.path):
+            found = f"{count} jobs have webhookHeaders that {self.key_file} cannot decrypt: their callbacks wait"
+            problems.append((found, f"put the key file that was kept with the backup at {self.key_file}"))
+
+        return problems
 
     def check_backups(self, file: Path) -> None:
         """Nothing: the relay backs up and restores such a store."""

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
+from ..core.deliveries.delivery import Reply
 from ..core.deliveries.signing import sign
 from ..ports import Sender
 from ..services import Relay
+from .lost_store_alert import LostStoreAlert, log_alert
 from .periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ class AlertSender:
         self._trigger, self._models, self._clock = trigger, models, clock
         self._started_at = clock()
         self._local_faults = 0
+        self._lost_store = LostStoreAlert(relay, clock=clock)
         self.watch = PeriodicThread("alerts", self._evaluate)
         self._triggered_at = float("-inf")
         self._sending = PeriodicThread("alerts-post", self._trigger_sending if url is None else self._send_due)
@@ -83,17 +86,20 @@ class AlertSender:
         return accepted
 
     def _evaluate(self) -> float:
+        if self._lost_store.check():
+            self._sending.wake()
+            return EVERY
         watched_for = self._clock() - self._started_at
         for alert in self._relay.alerts.evaluate(settings=self._models, watched_for=watched_for):
-            log.error(
-                alert.message,
-                extra={"alert": alert.kind, "since": alert.since, "count": alert.count, "command": alert.command},
-            )
+            log_alert(alert)
             self._sending.wake()
 
         return EVERY
 
     def _send_due(self) -> float:
+        if self._lost_store.raised:
+            self._lost_store.send(self._post)
+            return EVERY
         while (result := self._send_next()) is not None:
             if result is _SendResult.LOCAL_FAULT:
                 return _BACKOFF
@@ -104,7 +110,7 @@ class AlertSender:
         """Send the next due alert; None if there is none."""
         if self._url is None or (alert := self._relay.alerts.claim()) is None:
             return None
-        reply = self._sender.post(self._url, alert.body, sign(alert.id, time.time(), alert.body, self._secrets))
+        reply = self._post(alert.id, alert.body)
         if reply.local_fault and self._local_faults < _MAX_LOCAL_FAULTS:
             # A process without a network, such as a hardened API, must not use up the attempts of the others.
             self._local_faults += 1
@@ -119,10 +125,15 @@ class AlertSender:
 
         return _SendResult.ACCEPTED if accepted else _SendResult.REJECTED
 
+    def _post(self, name: str, body: bytes) -> Reply:
+        assert self._url is not None  # by the caller
+
+        return self._sender.post(self._url, body, sign(name, time.time(), body, self._secrets))
+
     def _trigger_sending(self) -> float:
         """Have another process send; one trigger is enough, as that process sends every alert."""
         now = self._clock()
-        if self._trigger is not None and now - self._triggered_at >= TRIGGER_EVERY and self._relay.alerts.has_unsent():
+        if self._trigger is not None and now - self._triggered_at >= TRIGGER_EVERY and self._has_unsent():
             self._triggered_at = now
             try:
                 self._trigger()
@@ -130,3 +141,9 @@ class AlertSender:
                 log.warning("the alert sender could not be triggered", extra={"error": str(exc)})
 
         return EVERY
+
+    def _has_unsent(self) -> bool:
+        if self._lost_store.raised:
+            return self._lost_store.take()
+
+        return self._relay.alerts.has_unsent()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -16,7 +17,7 @@ from types import FrameType
 
 from .. import __version__
 from ..config import Settings
-from ..errors import RelayError
+from ..errors import RelayError, StoreUnavailable
 from ..ports import BatchApi, Claude, Fetcher, Listener, ModelLister, ReadyQueue, Sender, WorkerHeartbeat
 from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
@@ -206,7 +207,8 @@ class Daemon:
         self._maintenance.stop()
         self._heartbeat.stop()
         self._dispatcher.close()
-        self._relay.maintenance.deregister(self.id)
+        with contextlib.suppress(StoreUnavailable):  # then its free lock tells that it is dead
+            self._relay.maintenance.deregister(self.id)
         self._wakeup.close()
         self._locks.release(self.id)
         self._instance_lock.release()

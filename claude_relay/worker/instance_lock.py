@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ..errors import Conflict
+from ..file_owner import give_to_owner
 
 
 class InstanceLock:
@@ -32,8 +33,10 @@ class InstanceLock:
             self.handle = None
 
     def _lock(self, folder: Path, name: str) -> int:
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+        give_to_owner(folder)
         handle = os.open(folder / f"{name}.name", os.O_RDWR | os.O_CREAT, 0o640)
+        give_to_owner(folder / f"{name}.name")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

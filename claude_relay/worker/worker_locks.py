@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from ..file_owner import give_to_owner
+
 _SUFFIX = ".lock"
 
 
@@ -26,7 +28,9 @@ class WorkerLocks:
         """Take this worker's lock until the process ends."""
         folder, path = self._folder, self._path(worker)
         folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+        give_to_owner(folder)
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+        give_to_owner(path)
         fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def release(self, worker: str) -> None:

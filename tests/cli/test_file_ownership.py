@@ -179,3 +179,45 @@ def test_a_store_of_a_newer_version_is_refused_before_it_is_changed(tmp_path, mo
     assert main(["migrate", "--check"]) == 78
     assert "newer version" in capsys.readouterr().err
     assert (tmp_path / "relay.db").read_bytes() == content
+
+
+def test_a_worker_that_root_runs_leaves_its_files_to_the_user_of_the_store(store):
+    """CASES A4. Its folder, locks and socket belong to the daemons' user, whose worker can start after it."""
+    from claude_relay.notify.wakeup_socket import WakeupListener
+    from claude_relay.worker.instance_lock import InstanceLock
+    from claude_relay.worker.worker_locks import WorkerLocks
+
+    folder = store.parent / "workers"
+    name = InstanceLock(folder, "one")
+    locks = WorkerLocks(folder)
+    locks.acquire("w")
+    listener = WakeupListener(folder, "w")
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in (folder, *folder.iterdir())}
+    listener.close()
+    locks.release("w")
+    name.release()
+
+    assert owners == dict.fromkeys(("workers", "one.name", "w.lock", "w.bell"), (NOBODY, NOBODY))
+
+
+def test_doctor_names_files_of_another_owner_with_the_chown(store, capsys):
+    """CASES A4, A5. Below the state directory: the file, the owner found, the owner wanted, and the command."""
+    assert main(["migrate"]) == 0
+    for path in (store.with_name("ready.db"), store.parent / "workers"):
+        os.chown(path, 0, 0)
+    capsys.readouterr()
+    code = main(["doctor", "--json"])
+    [fault] = [
+        finding
+        for finding in map(json.loads, capsys.readouterr().out.splitlines())
+        if "must belong to" in finding["found"]
+    ]
+    subprocess.run(fault["mend"], shell=True, check=True)
+    capsys.readouterr()
+    main(["doctor", "--json"])
+
+    assert code == 1
+    assert (
+        "root" in fault["found"] and "nobody" in fault["found"] and str(store.with_name("ready.db")) in fault["found"]
+    )
+    assert "must belong to" not in capsys.readouterr().out

@@ -506,6 +506,21 @@ def test_a_backup_during_writes_is_consistent_and_can_be_restored(relay: Relay, 
     back.close()
 
 
+@pytest.mark.parametrize("name", ["a#b.db", "what?.db", "100%41.db", "x?mode=memory&cache=shared", "café ;+.db", "%"])
+def test_a_backup_of_any_name_can_be_restored(relay: Relay, path: Path, tmp_path: Path, name: str) -> None:
+    """CASES S9. The name is quoted in SQLite's URI, and another file is never taken for it."""
+    relay.submit(a_submission("r-1"))
+    relay.backup(tmp_path / name)
+    relay.close()
+    path.unlink()
+    restore(tmp_path / name, path)
+
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [name]
+    back = Relay(SqliteStore(path), QuietNotifier(), Policy())
+    assert back.queries.status(JobRef(request_id="r-1"))["status"] == "pending"
+    back.close()
+
+
 def test_an_unusable_backup_is_refused_before_anything_is_replaced(path: Path, tmp_path: Path) -> None:
     from claude_relay.errors import InvalidRequest
 

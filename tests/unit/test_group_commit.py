@@ -48,6 +48,8 @@ class CountingSession:
 
     def after_commit(self) -> None: ...
 
+    def verify(self) -> None: ...
+
 
 @pytest.fixture
 def engine() -> CountingSession:

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "claude_relay"
 SANDBOX = sorted((PACKAGE / "sandbox").rglob("*.py"))
 
 _LEAVES = {"core", "errors"}
-_OUTER = {"services", "core", "ports", "errors", "logs", "config", "failpoints", "systemd", "__init__"}
+_OUTER = {"services", "core", "ports", "errors", "logs", "config", "failpoints", "systemd", "__init__", "file_owner"}
 _CLI = _OUTER | {"cli", "wiring", "demo", "blueprints", "__init__"}
 
 #: layer: (other layers it may import, third-party libraries)
@@ -26,10 +26,11 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "failpoints": ({"errors"}, set()),
     "self_command": (set(), set()),
     "malloc": (set(), set()),
+    "file_owner": (set(), set()),
     "ports": (_LEAVES, set()),
     "services": (_LEAVES | {"ports", "failpoints"}, set()),
-    "storage": (_LEAVES | {"ports"}, {"apsw", "cryptography", "psycopg"}),
-    "notify": (_LEAVES | {"ports"}, {"persistqueue", "psycopg"}),
+    "storage": (_LEAVES | {"ports", "file_owner"}, {"apsw", "cryptography", "psycopg"}),
+    "notify": (_LEAVES | {"ports", "file_owner"}, {"persistqueue", "psycopg"}),
     "claude": (
         _LEAVES | {"ports"},
         {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing", "regex", "pypdf"},

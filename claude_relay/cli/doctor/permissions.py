@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +31,7 @@ def check(settings: Settings | None, system: System) -> Iterator[Finding]:
         yield from _credentials(settings, system)
     if settings is not None and (file := engine_of(settings).file) is not None:
         yield from _store(file)
+        yield from _owners(file.parent)
 
 
 def _env_file(path: Path, system: System) -> Iterator[Finding]:
@@ -139,3 +143,34 @@ def _store(path: Path) -> Iterator[Finding]:
         else:
             fix = "run it with sudo, or join the group: sudo usermod -aG claude-relay $USER, and log in again"
         yield warning("permissions", detail, fix)
+
+
+def _owners(folder: Path) -> Iterator[Finding]:
+    """Check that everything in the state directory belongs to the owner of the directory, whose daemons use it."""
+    try:
+        wanted = folder.stat().st_uid
+        paths = sorted(folder.rglob("*"))
+    except OSError:
+        return
+    if wanted == 0:
+        return
+    foreign = []
+    for path in paths:
+        with contextlib.suppress(OSError):  # a file that a daemon has just removed
+            if (owner := path.lstat().st_uid) != wanted:
+                foreign.append((path, owner))
+    if foreign:
+        path, owner = foreign[0]
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        detail = f"{path}{more} belongs to {_user(owner)}, and must belong to {_user(wanted)} as {folder} does"
+        files = " ".join(shlex.quote(str(path)) for path, _ in foreign[:20])
+        yield failure(
+            "permissions", detail, f"chown {_user(wanted)}: {files if len(foreign) <= 20 else f'-R {folder}'}"
+        )
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

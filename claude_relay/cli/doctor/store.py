@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,15 @@ def check(settings: Settings, system: System) -> Iterator[Finding]:
         yield from findings
         if any(finding.check == "store" and finding.result == "fail" for finding in findings):
             return
+    if (lost := engine_of(settings).lost_store()) is not None:
+        yield failure("store", f"{lost.message}: nothing is accepted", _around(lost.command, system))
+        return
     try:
         with open_relay(settings) as relay:
+            yield from _rescued(engine_of(settings).rescued(), system)
             yield _integrity(relay, settings, system)
+            for found, fix in engine_of(settings).restore_problems():
+                yield failure("restore", found, fix)
             yield from _workers(relay, system)
             yield from progress(relay.queries.overview())
             yield from backup(relay.queries.shared_value("backup"), system.now())
@@ -59,7 +65,7 @@ def _not_opened(exc: RelayError, settings: Settings, system: System) -> Finding:
     engine, shown = engine_of(settings), settings.store_shown
     path = engine.file
     if path is not None and isinstance(exc, StoreRefused):
-        return failure("store", str(exc), _refusal_fix(str(exc), path, system))
+        return failure("store", str(exc), _refusal_fix(str(exc), path, system, engine.rescued()))
     if isinstance(exc, StoreUnavailable) and engine.is_missing(exc):
         start = "systemctl start claude-relay.target" if system.under_systemd else "claude-relay serve"
         return failure("store", f"there is none at {shown} yet", start)
@@ -69,7 +75,9 @@ def _not_opened(exc: RelayError, settings: Settings, system: System) -> Finding:
     return failure("store", str(exc), "sudo claude-relay doctor, as the store's owner or root")
 
 
-def _refusal_fix(error: str, path: Path, system: System) -> str:
+def _refusal_fix(error: str, path: Path, system: System, copies: Sequence[Path]) -> str:
+    if "was saved in" in error and copies:
+        return _restore_command(system, copies[-1])
     if "newer version" in error:
         return "make install, in a checkout of the newer version"
     if "is not the one" in error:
@@ -78,9 +86,20 @@ def _refusal_fix(error: str, path: Path, system: System) -> str:
     return _restore_command(system)
 
 
-def _restore_command(system: System) -> str:
-    """Restore the latest backup; the current store is kept beside it."""
-    restore = "claude-relay restore /path/of/the/latest/backup"
+def _rescued(copies: Sequence[Path], system: System) -> Iterator[Finding]:
+    """A store that was removed under the daemons, and whose content they saved: another one is in use since."""
+    for copy in copies:
+        detail = f"{copy} is what a store held when it was removed or replaced under the daemons; it is not in use"
+        yield warning("store", detail, f"{_restore_command(system, copy)}; or, if it is not wanted: rm {copy}")
+
+
+def _restore_command(system: System, file: Path = Path("/path/of/the/latest/backup")) -> str:
+    """Restore a backup; the current store is kept beside it."""
+    return _around(f"claude-relay restore {file}", system)
+
+
+def _around(restore: str, system: System) -> str:
+    """A command between the stop and the start of the daemons."""
     if not system.under_systemd:
         return f"stop the daemons, then: {restore}"
     units = "claude-relay-api.socket claude-relay.target"

@@ -53,6 +53,8 @@ def restore(output: Output, file: Path, yes: bool) -> None:
     previous = engine.restore(file.absolute())
     if previous is not None:
         output.message(f"The previous store is kept as {previous}.")
+    for found, fix in engine.restore_problems():
+        output.message(f"Warning: {found}. To do: {fix}.")
     output.message("Restored. Jobs that ran during the backup are handled by their onInterrupt: start the daemons.")
 
 

@@ -139,6 +139,9 @@ class Session:
     def translate(self, fault: BaseException) -> BaseException:
         return translate_error(fault, self._where)
 
+    def verify(self) -> None:
+        """Nothing: the server keeps its files."""
+
     def after_commit(self) -> None:
         """Nothing: the server checkpoints by itself."""
 

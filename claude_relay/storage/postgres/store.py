@@ -78,6 +78,9 @@ class PostgresStore:
 
         return None
 
+    def lost(self) -> None:
+        """None: the files are the server's."""
+
     def scrub(self) -> None:
         """Nothing: the server removes erased content by itself (autovacuum)."""
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...core.text.sizes import format_size
+from ...file_owner import give_to_owner
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class DiskReserve:
         if self._path.exists() or usage.free < size + min(floor, usage.total // 4):
             return
         handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o660)
+        give_to_owner(self._path)
         try:
             os.posix_fallocate(handle, 0, size)
         except OSError:

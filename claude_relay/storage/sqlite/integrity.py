@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import StoreRefused
 
-_HEADER = b"SQLite format 3\x00"
+#: The first bytes of every SQLite file.
+HEADER = b"SQLite format 3\x00"
 
 
 def wal_is_safe(version: str) -> bool:
@@ -32,6 +35,11 @@ def check_before_open(path: Path) -> None:
     """
     mark = identity_path(path)
     if not path.exists():
+        if copies := rescued(path):
+            raise StoreRefused(
+                f"the store {path} was removed while it was in use, and its content was saved in {copies[-1].name}. "
+                f"Restore it (claude-relay restore {copies[-1]}), or remove that file to begin with an empty store."
+            )
         if mark.exists():
             raise StoreRefused(
                 f"the store {path} is missing, and {mark.name} says that there was one. Restore it "
@@ -40,15 +48,25 @@ def check_before_open(path: Path) -> None:
         return
 
     with path.open("rb") as file:
-        head = file.read(len(_HEADER))
+        head = file.read(len(HEADER))
     if not head and not mark.exists():
         return  # just created by a process that is about to fill it
-    if head != _HEADER:
+    if head != HEADER:
         problem = "is empty" if not head else "is not a database"
         raise StoreRefused(
             f"the store {path} {problem}: it was truncated or overwritten. Nothing was written to it. "
             f"Restore a backup: claude-relay restore FILE."
         )
+
+
+def rescued_path(path: Path, at: float) -> Path:
+    """The file of a rescue that began at that time."""
+    return path.with_name(f"{path.name}.rescued-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(at))}")
+
+
+def rescued(path: Path) -> Sequence[Path]:
+    """The copies beside a store that were saved by daemons when it was removed under them, oldest first."""
+    return sorted(path.parent.glob(f"{path.name}.rescued-*Z"))
 
 
 def identity_path(path: Path) -> Path:

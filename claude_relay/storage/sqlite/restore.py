@@ -12,6 +12,9 @@ import apsw
 from ...errors import Conflict, InvalidRequest, NotFound, Problem
 from .. import migrate
 from . import integrity
+from .rescue import read_notice
+from .restored import previous_path
+from .uri import immutable_uri
 
 
 def restore(backup: Path, store: Path) -> Path | None:
@@ -24,7 +27,7 @@ def restore(backup: Path, store: Path) -> Path | None:
     if not backup.exists():
         raise NotFound(f"There is no file {backup}.")
     identity = _check_backup(backup)
-    _check_unused(store)
+    _check_unused(store, keep_log=backup.samefile(store) if store.exists() else False)
     store.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     partial = store.with_name(store.name + ".part")
     shutil.copyfile(backup, partial)
@@ -35,7 +38,7 @@ def restore(backup: Path, store: Path) -> Path | None:
 
     aside = None
     if store.exists():
-        aside = store.with_name(store.name + ".before-restore")
+        aside = previous_path(store)
         store.replace(aside)
     for suffix in ("-wal", "-shm", "-journal"):  # they belong to the old store
         store.with_name(store.name + suffix).unlink(missing_ok=True)
@@ -46,6 +49,8 @@ def restore(backup: Path, store: Path) -> Path | None:
         for path in (store, integrity.identity_path(store)):
             os.chown(path, folder.st_uid, folder.st_gid)
             path.chmod(mode)
+    if backup in integrity.rescued(store):
+        backup.rename(backup.with_name(backup.name.replace(".rescued-", ".restored-")))
     _sync(store.parent)
 
     return aside
@@ -54,7 +59,7 @@ def restore(backup: Path, store: Path) -> Path | None:
 def _check_backup(backup: Path) -> str:
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:
-        connection = apsw.Connection(f"file:{backup}?immutable=1", flags=flags)
+        connection = apsw.Connection(immutable_uri(backup), flags=flags)
         try:
             report = connection.execute("PRAGMA integrity_check(1)").get
             if report != "ok":
@@ -77,8 +82,14 @@ def _unusable(backup: Path, why: str) -> InvalidRequest:
     return InvalidRequest(problems=[Problem(field=str(backup), problem=problem)])
 
 
-def _check_unused(store: Path) -> None:
-    """Raise `Conflict` while a worker is alive or a process has the store open."""
+def _check_unused(store: Path, *, keep_log: bool) -> None:
+    """
+    Raise `Conflict` while a worker is alive or a process has the store open.
+
+    `keep_log`: the file is the backup itself, after it was overwritten in place; the log beside it is another store's.
+    """
+    if read_notice(store) is not None:
+        raise Conflict("a daemon has the old store open: stop the daemons first (systemctl stop claude-relay)")
     for lock in (store.parent / "workers").glob("*.lock"):
         with lock.open() as file:
             try:
@@ -91,6 +102,8 @@ def _check_unused(store: Path) -> None:
         connection = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READWRITE)
     except apsw.Error:
         return  # a broken store is a reason to restore
+    if keep_log:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     try:
         # Fails while another process has the file open in WAL mode, which means a shared lock on it.
         connection.pragma("locking_mode", "exclusive")

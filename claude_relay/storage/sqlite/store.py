@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import apsw
 
 from ...errors import StoreUnavailable
-from ...ports import ReadTransaction, Transaction
+from ...ports import LostStore, ReadTransaction, Transaction
 from .. import migrate
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher, KeyFile, key_path
@@ -29,6 +29,8 @@ from . import backup, bulk_insert, integrity
 from .dialect import translate as to_sqlite
 from .disk_reserve import DiskReserve
 from .errors import translate, translating
+from .open_file import OpenFile
+from .rescue import Rescue
 
 T = TypeVar("T")
 
@@ -53,11 +55,13 @@ class SqliteStore:
         self._path = path
         self._create = create
         self._clock = clock
-        self._cipher = HeaderCipher(KeyFile(key_path(path)))
+        key = KeyFile(key_path(path))
+        self._cipher = HeaderCipher(key)
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
         with translating(path):
             self._writing = self._open()
-        self._session = _Session(self._writing, path, clock, reserve)
+            self._rescue = Rescue(path, self._file, self._connect, key)
+        self._session = _Session(self._writing, path, self._file, clock, reserve)
         self._writer = GroupCommitWriter(self._session, self._cipher)
 
     def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
@@ -68,7 +72,13 @@ class SqliteStore:
 
         Raises the error of `work` (nothing of it is stored then), `StoreUnavailable` if the store is locked, full or
         closed, `StoreRefused` if it is corrupt.
+
+        Where the file is no longer the one at its path, only results that were paid for are stored: the rescue saves
+        them.
         """
+        if self._file.suspect and not (paid and not self._file.overwritten):
+            self._check_in_place()
+
         return self._writer.write(work, paid=paid)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
@@ -86,6 +96,10 @@ class SqliteStore:
             report = connection.execute("PRAGMA quick_check(1)").get
 
         return None if report == "ok" else str(report)
+
+    def lost(self) -> LostStore | None:
+        """The loss of a file that was removed or replaced while open; the first call begins its rescue."""
+        return self._rescue.state()
 
     def scrub(self) -> None:
         """Empty the write-ahead log into the file, so that erased content is in neither; a reader may prevent it."""
@@ -110,13 +124,25 @@ class SqliteStore:
         if self._writer.closed:
             return
         self._writer.close()
+        self._rescue.close(lost=self._file.fault() is not None)
+        for connection in (*self._idle_readers(), self._writing):
+            if self._file.overwritten:  # closing it must not write the old log over the new content
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.close()
+        self._file.close()
+
+    def _check_in_place(self) -> None:
+        if (fault := _not_in_place(self._file)) is not None:
+            raise fault
+
+    def _idle_readers(self) -> Iterator[apsw.Connection]:
         while not self._readers.empty():
-            self._readers.get().close()
-        self._writing.close()
+            yield self._readers.get()
 
     def _open(self) -> apsw.Connection:
         path = self._path
-        if not self._create and not path.exists() and not integrity.identity_path(path).exists():
+        known = integrity.identity_path(path).exists() or integrity.rescued(path)
+        if not self._create and not path.exists() and not known:
             raise StoreUnavailable(
                 f"there is no store at {path} yet. Start the relay (claude-relay serve), or name another: RELAY_STORE."
             )
@@ -125,6 +151,7 @@ class SqliteStore:
             integrity.check_before_open(path)
             # Created here for its mode, which SQLite copies to -wal and -shm. The umask decides about group access.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o660))
+            self._file = OpenFile(path)
             connection = self._connect()
             if integrity.wal_is_safe(apsw.sqlite_lib_version()):
                 connection.pragma("journal_mode", "wal")
@@ -137,6 +164,7 @@ class SqliteStore:
             _migrate(connection, path)
             identity = connection.execute("SELECT value FROM meta WHERE key = 'identity'").get
             integrity.match_identity(path, identity)
+            self._file.watch(cookie=connection.pragma("schema_version"), version=connection.pragma("user_version"))
         bulk_insert.prepare(connection)
 
         return connection
@@ -155,6 +183,7 @@ class SqliteStore:
         try:
             connection = self._readers.get_nowait()
         except queue.Empty:
+            self._check_in_place()  # another file at the path must not be opened with this store's log
             connection = self._connect()
             connection.pragma("query_only", True)
         try:
@@ -172,9 +201,14 @@ class _Session:
     constraint_errors: tuple[type[BaseException], ...] = (apsw.ConstraintError,)
 
     def __init__(
-        self, connection: apsw.Connection, path: Path, clock: Callable[[], float], reserve: DiskReserve | None
+        self,
+        connection: apsw.Connection,
+        path: Path,
+        file: OpenFile,
+        clock: Callable[[], float],
+        reserve: DiskReserve | None,
     ) -> None:
-        self._connection = connection
+        self._connection, self._file = connection, file
         self._path = path
         self._reserve = reserve
         self._checkpointed = 0  # pages written up to the last checkpoint
@@ -230,6 +264,10 @@ class _Session:
     def translate(self, fault: BaseException) -> BaseException:
         return translate(fault, self._path)
 
+    def verify(self) -> BaseException | None:
+        """A file that was removed or replaced has the commit, and its path has not."""
+        return _not_in_place(self._file)
+
     def after_commit(self) -> None:
         """
         Checkpoint a long write-ahead log, as SQLite by itself would do within a commit.
@@ -237,7 +275,7 @@ class _Session:
         There, sixteen callers would wait for two more fsyncs and a thousand pages; here they have their answers.
         """
         written, _ = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
-        if written - self._checkpointed >= _CHECKPOINT_PAGES:
+        if written - self._checkpointed >= _CHECKPOINT_PAGES and not self._file.overwritten:
             self._checkpointed = written
             with contextlib.suppress(apsw.Error):  # again after the next thousand pages
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -246,6 +284,13 @@ class _Session:
         if not self._begun:
             self._begun = True
             self._connection.execute("BEGIN IMMEDIATE")
+
+
+def _not_in_place(file: OpenFile) -> StoreUnavailable | None:
+    if (fault := file.fault()) is None:
+        return None
+
+    return StoreUnavailable(f"{fault}: nothing is accepted. See: claude-relay doctor", retry_after=30)
 
 
 def sqlite_version() -> tuple[str, bool]:

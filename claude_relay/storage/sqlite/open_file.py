@@ -1,0 +1,165 @@
+"""Whether the open store is still the one at its path: not removed, not replaced, not overwritten."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+from .integrity import HEADER
+
+#: The files of a store that its connections hold open.
+LOG_FILES = ("-wal", "-shm")
+#: Where the header has the page size, the schema cookie and the user version (https://sqlite.org/fileformat2.html).
+_PAGE_SIZE, _COOKIE, _VERSION = slice(16, 18), slice(40, 44), slice(60, 64)
+_HEADER_SIZE = 100
+#: A header that looks foreign is read again after this many seconds: a checkpoint may be writing it.
+_TORN = 0.05
+
+_Inode = tuple[int, int]
+_handles_lock = threading.Lock()
+#: Descriptors by inode, with the number of their users. Closing one drops every POSIX lock that SQLite has on the file
+#: in this process, so that it must outlive the connections.
+_handles: dict[_Inode, tuple[int, int]] = {}
+
+
+class OpenFile:
+    """The file behind open connections. `fault` compares it with its path: three system calls."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin before the first connection is opened; `watch` once it has read."""
+        self._path, self._name = path, str(path)
+        info = path.stat()
+        self.inode: _Inode = (info.st_dev, info.st_ino)
+        self._handle = _acquire(self.inode, path)
+        self._logs: dict[str, _Inode] = {}
+        self._page_size = b""
+        self._marks: set[tuple[int, int]] = set()
+        self._seen = (0, 0)
+        self.overwritten = False
+        self.suspect = False  # what the last `fault` found
+
+    def watch(self, *, cookie: int, version: int) -> None:
+        """Remember the open files, and what marks the content: its schema cookie and user version."""
+        for suffix in LOG_FILES:
+            if (inode := _inode(self._name + suffix)) is not None:
+                self._logs[suffix] = inode
+        info, header = os.fstat(self._handle), self._read_header()
+        self._seen = (info.st_mtime_ns, info.st_size)
+        self._page_size = header[_PAGE_SIZE]
+        # The log may still hold the newer of these; the next checkpoint brings it into the file.
+        self._marks = {(_number(header[_COOKIE]), _number(header[_VERSION])), (cookie, version)}
+
+    def fault(self) -> str | None:
+        """The loss of the store, in a few words; None while it is in place."""
+        fault = self._compare()
+        self.suspect = fault is not None
+
+        return fault
+
+    def _compare(self) -> str | None:
+        if self.overwritten:
+            return f"{self._path} was overwritten while it was in use"
+        try:
+            info = os.stat(self._name)  # noqa: PTH116 - at every commit, and a Path is slower
+        except FileNotFoundError:
+            return f"{self._path} was removed while it was in use"
+        except OSError as exc:
+            return f"{self._path} cannot be reached ({exc.strerror or exc})"
+        if (info.st_dev, info.st_ino) != self.inode:
+            return f"{self._path} was replaced by another file while it was in use"
+        for suffix, inode in self._logs.items():
+            if _inode(self._name + suffix) != inode:
+                return f"{self._path}{suffix}, which belongs to the store, was removed or replaced while it was in use"
+        if (info.st_mtime_ns, info.st_size) != self._seen:
+            return self._check_content(info)
+
+        return None
+
+    def has_replacement(self) -> bool:
+        """Whether another file is now at the path."""
+        return _inode(str(self._path)) not in (None, self.inode)
+
+    def remove_logs(self) -> None:
+        """Remove the log of this store from the path: with another file it would be taken for that file's log."""
+        for suffix, inode in self._logs.items():
+            if _inode(self._name + suffix) == inode:
+                Path(f"{self._path}{suffix}").unlink()
+
+    def copy_command(self, target: Path) -> str:
+        """A command that copies the open files, for as long as this process lives."""
+        wanted = {self.inode: "", **({self._logs["-wal"]: "-wal"} if "-wal" in self._logs else {})}
+        commands = {}
+        folder = Path("/proc/self/fd")
+        for link in folder.iterdir() if folder.is_dir() else ():
+            suffix = wanted.get(_inode(str(link)) or (0, 0))
+            if suffix is not None:
+                commands[suffix] = f"cp /proc/{os.getpid()}/fd/{link.name} {target}{suffix}"
+
+        return " && ".join(commands[suffix] for suffix in sorted(commands))
+
+    def close(self) -> None:
+        """Give up the descriptor, after the last connection was closed."""
+        _release(self.inode)
+
+    def _check_content(self, info: os.stat_result) -> str | None:
+        if not self._is_own(info.st_size):
+            time.sleep(_TORN)
+            if not self._is_own(os.fstat(self._handle).st_size):
+                self.overwritten = True
+                return f"{self._path} was overwritten while it was in use"
+        self._seen = (info.st_mtime_ns, info.st_size)
+
+        return None
+
+    def _is_own(self, size: int) -> bool:
+        """
+        Whether the file still has this store's content, which only checkpoints write.
+
+        They never shrink it, and change the schema cookie only for a migration. A copy made by `backup` has another
+        cookie. A plain copy of the same file that is not smaller is not told apart.
+        """
+        header = self._read_header()
+        if not header.startswith(HEADER) or size < self._seen[1] or header[_PAGE_SIZE] != self._page_size:
+            return False
+        mark = _number(header[_COOKIE]), _number(header[_VERSION])
+        if mark[1] > max(version for _, version in self._marks):  # a newer version has migrated the store
+            self._marks.add(mark)
+
+        return mark in self._marks
+
+    def _read_header(self) -> bytes:
+        return os.pread(self._handle, _HEADER_SIZE, 0)
+
+
+def _number(field: bytes) -> int:
+    return int.from_bytes(field, "big")
+
+
+def _inode(path: str) -> _Inode | None:
+    try:
+        info = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+
+    return info.st_dev, info.st_ino
+
+
+def _acquire(inode: _Inode, path: Path) -> int:
+    with _handles_lock:
+        handle, users = _handles.get(inode, (-1, 0))
+        if not users:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        _handles[inode] = handle, users + 1
+
+    return handle
+
+
+def _release(inode: _Inode) -> None:
+    with _handles_lock:
+        handle, users = _handles.pop(inode)
+        if users > 1:
+            _handles[inode] = handle, users - 1
+        else:
+            os.close(handle)
