@@ -23,7 +23,7 @@ FILES = (
     "tests/api",
     "tests/adapters/test_signing_npm.py",
     "tests/cli/test_completion.py",
-    "tests/cli/test_manual.py",
+    "tests/cli/test_man_pages.py",
     "tests/contract/test_postgres.py",
     "tests/faults/test_power_cut.py",
     "tests/process/test_proxy.py",

@@ -301,7 +301,7 @@ def test_that_there_is_no_worker_is_told_by_the_unit_that_has_a_network(relay, s
         machine.systemctl("stop", PATH)
 
     assert told.json["alert"] == "no_worker"
-    assert "Alerts told: 1." in machine.said(ALERTS)
+    assert "Alerts sent: 1." in machine.said(ALERTS)
 
 
 def as_member(machine: Machine) -> tuple[str, ...]:
