@@ -62,13 +62,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def call_live(world: World) -> None:
     """Claim and run calls, as the dispatcher does, until no job is due."""
     pacing = Pacing()
-    executor = CallExecutor(
-        world.relay, world.claude, Files(world.relay, NoFetcher()), pacing=pacing, ending=threading.Event()
-    )
+    executor = CallExecutor(world.relay, world.claude, Files(world.relay, NoFetcher()), ending=threading.Event())
     while claimed := world.relay.execution.claim("w", limit=5):
         for job in claimed:
-            pacing.record_start("sonnet")
-            executor.run(InFlightCall(job))
+            executor.run(InFlightCall(job, pacing.start("sonnet")))
 
 
 def live_world(world: World, owner: Callable[[World], Any], name: str, error: type[Exception], **fields: Any) -> None:
