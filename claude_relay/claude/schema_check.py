@@ -85,14 +85,14 @@ def structure(schema: Mapping[str, Any]) -> tuple[str | None, list[Mapping[str, 
         for keyword in _REFERENCES:
             if keyword not in node:
                 continue
-            found = _followed(scope, node[keyword])
-            if found is None or not isinstance(found.contents, (Mapping, bool)):
+            resolved = _followed(scope, node[keyword])
+            if resolved is None or not isinstance(resolved.contents, (Mapping, bool)):
                 return f"at {_path(place)}: {_unresolved(node[keyword], schema)}", []
-            if walk.add(place, found.contents, found.resolver):
-                problem = _shape_problem(found.contents, place, draft=number)
+            if walk.add(place, resolved.contents, resolved.resolver):
+                problem = _shape_problem(resolved.contents, place, draft=number)
                 if problem is not None:
                     return problem, []
-            targets[id(node)] = found.contents
+            targets[id(node)] = resolved.contents
 
     return _chain_problem(nodes, targets), nodes
 
@@ -217,9 +217,9 @@ def _unresolved(reference: str, schema: Mapping[str, Any]) -> str:
     if not reference.startswith("#"):
         return f"$ref “{quoted}” names another document, which is not fetched: copy it into $defs of this schema"
     names = [f"#/{key}/{name}" for key in DEFINITIONS for name in schema.get(key, ())]
-    known = f"; there are {', '.join(safe_quote(name) for name in names[:10])}" if names else "; it has no $defs"
+    existing = f"; there are {', '.join(safe_quote(name) for name in names[:10])}" if names else "; it has no $defs"
 
-    return f"$ref “{quoted}” leads nowhere in this schema{known}"
+    return f"$ref “{quoted}” leads nowhere in this schema{existing}"
 
 
 def _path(place: _Place) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..config import Settings
 from ..errors import ConfigError
+from .engines import engine_of
 
 
 def check_host(settings: Settings, environ: Mapping[str, str], *, calls: bool) -> None:
@@ -21,7 +22,7 @@ def check_host(settings: Settings, environ: Mapping[str, str], *, calls: bool) -
 
 def _railway_faults(settings: Settings, environ: Mapping[str, str]) -> Sequence[str]:
     """The store must be on Railway's volume: anything else is gone with the next deployment."""
-    path = settings.store_path
+    path = engine_of(settings).file
     if path is None or not any(environ.get(name) for name in ("RAILWAY_ENVIRONMENT", "RAILWAY_ENVIRONMENT_ID")):
         return []
     mount = environ.get("RAILWAY_VOLUME_MOUNT_PATH")

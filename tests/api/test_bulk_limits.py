@@ -10,6 +10,7 @@ import pytest
 from claude_relay.core.intake import from_form
 from claude_relay.core.text import ndjson, strict_json
 from claude_relay.errors import InvalidRequest
+from claude_relay.services import bulk
 from tests.support.intake import an_intake_context
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -92,7 +93,7 @@ def test_the_fields_of_a_form_share_one_budget_of_values(monkeypatch):
 def test_an_invalid_item_keeps_no_traceback(relay, monkeypatch):
     """CASES S1: the frames of a traceback hold the item."""
     kept: list[Any] = []
-    monkeypatch.setattr(relay.bulk, "_item", lambda index, result, **_: kept.append(result) or {})
+    monkeypatch.setattr(bulk, "_refused", lambda index, error, **_: kept.append(error) or {})
     relay.bulk.submit_bodies([{"prompt": ""}, 7], an_intake_context(), now=0.0)
 
     assert [error.__traceback__ for error in kept] == [None, None]

@@ -48,7 +48,7 @@ class Rescue:
         self._copy = path
         self._command: str | None = None
         self._notice: int | None = None
-        self._told = False  # by a process that has stopped since
+        self._announced = False  # by a process that has stopped since
         _remove_old_notice(path)
 
     def state(self) -> LostStore | None:
@@ -71,7 +71,7 @@ class Rescue:
                 command=self._command or self._fallback(),
                 since=self._since,
                 settled=self._command is not None,
-                responsible=self._notice is not None and not self._told,
+                responsible=self._notice is not None and not self._announced,
             )
 
     def close(self, *, lost: bool) -> None:
@@ -83,7 +83,7 @@ class Rescue:
         if self._file.overwritten:  # closing it must not write the old log over the new content
             self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._connection.close()
-        self._drop_notice(told=lost)
+        self._drop_notice(announced=lost)
 
     def _run(self, fault: str) -> None:
         try:
@@ -138,7 +138,7 @@ class Rescue:
         if (copies := rescued(self._path)) and copies[-1].stat().st_mtime > self._since - _SAME_LOSS:
             self._copy = copies[-1]
         with self._lock:
-            self._notice, self._told = handle, b'"told"' in os.pread(handle, _NOTICE_SIZE, 0)
+            self._notice, self._announced = handle, b'"announced"' in os.pread(handle, _NOTICE_SIZE, 0)
 
         return True
 
@@ -147,12 +147,12 @@ class Rescue:
             with contextlib.suppress(OSError):  # the disk may be full
                 os.pwrite(self._notice, json.dumps(content).ljust(_NOTICE_SIZE).encode(), 0)
 
-    def _drop_notice(self, *, told: bool = False) -> None:
-        """Release the notice; with `told` it stays for a process that has the store open for longer."""
+    def _drop_notice(self, *, announced: bool = False) -> None:
+        """Release the notice; with `announced` it stays for a process that has the store open for longer."""
         if self._notice is None:
             return
-        if told:
-            self._write_notice({"told": True})
+        if announced:
+            self._write_notice({"announced": True})
         else:
             notice_path(self._path).unlink(missing_ok=True)
         os.close(self._notice)
@@ -165,7 +165,7 @@ class Rescue:
         if self._notice is not None:
             self._copy.unlink(missing_ok=True)
         self._drop_notice()
-        self._since, self._command, self._told = 0.0, None, False
+        self._since, self._command, self._announced = 0.0, None, False
 
 
 def _lock(handle: int, wait: float) -> bool:
@@ -204,13 +204,13 @@ def read_notice(path: Path) -> LostStore | None:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except OSError:
-                told = json.loads(file.read() or "{}")
+                notice = json.loads(file.read() or "{}")
             else:
                 return None  # its daemon is dead
     except (OSError, ValueError):
         return None
-    message, command = str(told.get("message", f"{path} is gone")), str(told.get("command", ""))
+    message, command = str(notice.get("message", f"{path} is gone")), str(notice.get("command", ""))
 
     return LostStore(
-        message=message, command=command, since=float(told.get("since", 0.0)), settled=bool(command), responsible=True
+        message=message, command=command, since=float(notice.get("since", 0.0)), settled=bool(command), responsible=True
     )
