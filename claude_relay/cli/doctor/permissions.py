@@ -14,6 +14,8 @@ from ...config import OPTIONS, Settings, store_passwords
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
 
+#: The user that has to own the credentials: root.
+_CREDENTIALS_OWNER = 0
 #: Options that may be a credential; and those that both daemons need, which may be set in the settings file too.
 _SECRETS = {row.name for row in OPTIONS if row.in_file}
 _SHARED = {row.name for row in OPTIONS if row.may_hold_secret}
@@ -105,7 +107,7 @@ def _credential(path: Path, *, required: bool) -> Finding | None:
     except FileNotFoundError:
         daemon = "worker" if path.name == "ANTHROPIC_API_KEY" else "API"
         return failure("credentials", f"{path} is missing: the {daemon} does not start", write)
-    if info.st_mode & 0o077 or info.st_uid != 0:
+    if info.st_mode & 0o077 or info.st_uid != _CREDENTIALS_OWNER:
         access = f"mode {stat.S_IMODE(info.st_mode):o}, owner {info.st_uid}"
         fix = f"chown root: {path} && chmod 600 {path}"
         return failure("credentials", f"{path} can be read by other users than root ({access})", fix)

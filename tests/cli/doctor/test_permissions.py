@@ -13,6 +13,12 @@ from tests.support.doctor import faults
 from tests.support.needs import lacks
 
 
+@pytest.fixture(autouse=True)
+def credentials_of_this_user(monkeypatch):
+    """An ordinary user who runs the tests cannot make files of root's."""
+    monkeypatch.setattr(permissions, "_CREDENTIALS_OWNER", os.geteuid())
+
+
 def _give_to_another_user(path: Path) -> None:
     if os.geteuid() != 0:
         lacks("only root can give a file to another user")
@@ -41,10 +47,12 @@ def test_each_fault_of_a_credential(server, damage, detail, fix):
     assert any(detail in fault.detail and fix in fault.fix for fault in findings)
 
 
-def test_the_sandbox_needs_no_anthropic_key(server):
+def test_the_sandbox_needs_no_anthropic_key(server, tmp_path):
     (server.credentials / "ANTHROPIC_API_KEY").unlink()
 
-    assert faults(permissions.check(Settings(provider="sandbox"), server)) == []
+    settings = Settings(provider="sandbox", store=f"sqlite:///{tmp_path}/relay.db")
+
+    assert faults(permissions.check(settings, server)) == []
 
 
 def test_an_encrypted_credential_is_accepted(server):
