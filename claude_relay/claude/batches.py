@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy
+from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, relay_fault
 from ..core.money.prices import PriceList
 from ..errors import InvalidRequest
 from ..ports import BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
@@ -160,7 +160,7 @@ class AnthropicBatches:
         except Exception:
             # An exception would keep the other results from being read.
             log.exception("batch result failed with an internal error", extra={"job_id": prompt.job.id})
-            return _fault()
+            return relay_fault("process the answer")
 
     def _outcome(self, result: Mapping[str, Any], prompt: CallRequest) -> Completion | Failure:
         kind = result.get("type")
@@ -211,7 +211,7 @@ class AnthropicBatches:
             return session.complete_failure(_invalid_request(exc))
         except Exception:
             log.exception("batch result failed with an internal error", extra={"job_id": prompt.job.id})
-            return session.try_complete_failure(_fault())
+            return session.try_complete_failure(relay_fault("process the answer"))
         if isinstance(done, Failure):
             return done
         if done.stop_reason == "pause_turn":
@@ -357,13 +357,6 @@ def _not_anthropic() -> Failure:
 
 def _invalid_request(exc: Exception) -> Failure:
     return Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")
-
-
-def _fault() -> Failure:
-    """The failure of an answer that the relay cannot process; it is not paid for twice."""
-    message = "the relay failed to process the answer"
-
-    return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.FAIL, reason="fault")
 
 
 def _failure(message: str, reason: str) -> Failure:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
+from ..core.jobs.failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome, relay_fault
 from ..core.jobs.job import family_of
 from ..core.money.prices import PriceList
 from ..errors import InvalidRequest
@@ -129,13 +129,9 @@ class AnthropicMessages:
         except Exception:
             # The port never raises: any error becomes a Failure.
             log.exception("call failed with an internal error", extra={"job_id": prompt.job.id})
-            failure = Failure(
-                type=ErrorType.INTERNAL,
-                message="the relay failed to process the call",
-                remedy=Remedy.FAIL if deadlines.sent else Remedy.RETRY,  # what was sent is not paid for twice
-                sent=deadlines.sent,
-                reason="fault",
-            )
+            # A request that was sent is not paid for twice.
+            remedy = Remedy.FAIL if deadlines.sent else Remedy.RETRY
+            failure = relay_fault("process the call", remedy=remedy, sent=deadlines.sent)
         return session.try_complete_failure(failure)
 
     def models(self) -> list[dict[str, Any]] | Failure:

@@ -27,7 +27,7 @@ def of_text(text: str) -> int:
 
 
 def cut(text: str, tokens: int) -> str:
-    """The longest prefix of a text of at most that many tokens."""
+    """The longest prefix of `text` that has at most `tokens` tokens."""
     data = text.encode("utf-8", "replace")[: math.floor(tokens * BYTES_A_TOKEN)]
     return data.decode("utf-8", "ignore")
 

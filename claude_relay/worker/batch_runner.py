@@ -8,11 +8,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 from ..core.batches import EXPIRED_AFTER, MOST_BYTES, RESULTS_PATIENCE, SKEW, Batch, BatchState
-from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy
+from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, relay_fault
 from ..core.jobs.job import Job
 from ..errors import Conflict, NotFound, StoreUnavailable
 from ..ports import BatchApi, BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
@@ -194,7 +193,7 @@ class BatchRunner:
         requests: list[BatchRequest] = []
         size = 0
         for number, entry in enumerate(contents):
-            request: BatchRequest | Failure = replace(_fault("build the request"), remedy=Remedy.RETRY, sent=False)
+            request: BatchRequest | Failure = relay_fault("build the request", remedy=Remedy.RETRY, sent=False)
             with _logged_faults():
                 request = self._prepare_entry(entry)
             if isinstance(request, Failure):
@@ -316,7 +315,7 @@ class BatchRunner:
                 break
         else:
             with _logged_faults():
-                self._relay.batches.record_fault(custom_id, _fault("read the answer"))
+                self._relay.batches.record_fault(custom_id, relay_fault("read the answer"))
             return
         self._record_outcome(entry, end, canceled=result.get("type") == "canceled")
 
@@ -371,12 +370,6 @@ def _logged_faults() -> Iterator[None]:
         raise
     except Exception:
         log.exception("a job of a batch met a fault of the relay; the others go on")
-
-
-def _fault(what: str) -> Failure:
-    message = f"the relay failed to {what}"
-
-    return Failure(type=ErrorType.INTERNAL, message=message, remedy=Remedy.FAIL, reason="fault")
 
 
 def _call_request(entry: BatchEntry) -> CallRequest:

@@ -155,3 +155,30 @@ class PartialResponse:
     first_byte_at: float | None = None
     model: str | None = None
     upstream_request_id: str | None = None
+
+
+_NO_ANSWER = PartialResponse()
+
+
+def relay_fault(
+    what: str,
+    *,
+    remedy: Remedy = Remedy.FAIL,
+    sent: bool = True,
+    answer: Completion | PartialResponse = _NO_ANSWER,
+) -> Failure:
+    """The failure of a call that a fault of the relay ended, with the text and cost of its `answer`."""
+    return Failure(
+        type=ErrorType.INTERNAL,
+        message=f"the relay failed to {what}",
+        remedy=remedy,
+        sent=sent,
+        partial=answer.text,
+        usage=answer.usage,
+        last_usage=answer.last_usage,
+        cost_usd=answer.cost_usd,
+        model=answer.model,
+        upstream_request_id=answer.upstream_request_id,
+        first_byte_at=answer.first_byte_at,
+        reason="fault",
+    )
