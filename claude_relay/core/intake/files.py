@@ -49,6 +49,9 @@ def _read(entry: object, parent: Fields, at: str, context: IntakeContext) -> dic
     fields = Fields(entry, parent.notes, at=at)
     fields.unknown((*_SOURCES, "mediaType", "name"))
     sources = [name for name in _SOURCES if fields.given(name) is not None]
+    if not sources and entry.get("data") == "":
+        fields.problem("data", "is an empty file")
+        return {}
     if len(sources) != 1:
         both = f", not {' and '.join(sources)}" if sources else ""
         parent.problem(at, f"needs exactly one of {', '.join(_SOURCES)}{both}")
