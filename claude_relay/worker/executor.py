@@ -113,6 +113,7 @@ class CallExecutor:
             stop=lambda: self._stop_reason(running),
             sending=lambda: self._sending(running),
             accepted=running.paced.accepted,
+            preparing=running.paced.set_aside,
             progress=lambda partial: self._checkpoint(running, partial),
             on_followup=lambda step: self._start_followup(running, step),
         )
