@@ -104,6 +104,7 @@ class AlertFacts:
     dead_deliveries: Sequence[DeadDeliveries] = ()
     disk: str | None = None
     workers_seen: Sequence[float] = ()
+    failed_apis: Sequence[tuple[str, float]] = ()  # machine, since
     overdue_since: float | None = None  # time since which work has been due
     models: Sequence[ModelUsage] = field(default=())
     previous: Collection[str] = ()  # causes that are already raised
@@ -116,6 +117,7 @@ def evaluate(facts: AlertFacts) -> list[Alert]:
     alerts = [_parked(facts), _disk(facts), _worker(facts)]
     alerts += _grouped(unhealthy, "keep failing", facts.previous)
     alerts += _grouped(dead, "had callbacks given up", facts.previous)
+    alerts += [_no_api(facts, host, since) for host, since in facts.failed_apis]
     alerts += [_retiring(facts, usage) for usage in facts.models]
 
     return [alert for alert in alerts if alert is not None]
@@ -268,6 +270,22 @@ def _worker(facts: AlertFacts) -> Alert | None:
         since=since,
         count=facts.waiting,
         command="claude-relay worker  # under systemd: systemctl restart claude-relay-worker",
+    )
+
+
+def _no_api(facts: AlertFacts, host: str, since: float) -> Alert:
+    message = (
+        f"The API on {host} does not run since {timestamp(since)}: most likely its port is taken, API_SECRET_KEY is "
+        f"missing or a setting is wrong. Callers get no answer; {facts.waiting} accepted jobs wait or go on."
+    )
+
+    return Alert(
+        cause=f"no_api {host}",
+        kind="no_api",
+        message=message,
+        since=since,
+        count=facts.waiting,
+        command="claude-relay doctor  # on that machine, as root; or: journalctl -u 'claude-relay-api*' -n 20",
     )
 
 

@@ -23,6 +23,8 @@ _MODELS_EVERY = 60.0
 _LATEST = 1000
 #: A process that claimed an alert and has not settled it after this many seconds is considered dead.
 _SENDING_TIMEOUT = 120.0
+#: The shared value with the machines whose API has failed, and since when.
+_FAILED_APIS = "failed_apis"
 #: The notice of an end is deleted after this many seconds: by then it was sent, or given up.
 _NOTICE_KEPT = 4 * 3600.0
 
@@ -91,6 +93,17 @@ class Alerts:
         raised = rules.body(alert, now=tx.now)
         tx.add_alert_notice(f"{name}_resolved", wire.encode(rules.end_body(raised, now=tx.now)))
 
+    @transaction
+    def record_api_failure(self, tx: Transaction, host: str, since: float) -> None:
+        """Store that the API of a machine has failed, until it starts again."""
+        failed = tx.shared_value(_FAILED_APIS) or {}
+        tx.set_shared_value(_FAILED_APIS, {host: since, **failed})
+
+    def record_api_start(self, host: str) -> None:
+        """Store that the API of a machine runs."""
+        if host in self._failed_apis():
+            self._forget_api_failure(host)
+
     @query
     def living_workers(self, tx: ReadTransaction, host: str) -> Sequence[str]:
         """The ids of the workers of a machine that have sent a recent heartbeat."""
@@ -127,6 +140,15 @@ class Alerts:
     def release(self, tx: Transaction, alert: PendingAlert) -> None:
         """Return an alert that could not be sent from here: another process may, and the attempt does not count."""
         tx.save_alert_sending(alert.cause, attempts=alert.attempts - 1, due_at=tx.now)
+
+    @query
+    def _failed_apis(self, tx: ReadTransaction) -> Mapping[str, float]:
+        return tx.shared_value(_FAILED_APIS) or {}
+
+    @transaction
+    def _forget_api_failure(self, tx: Transaction, host: str) -> None:
+        failed = tx.shared_value(_FAILED_APIS) or {}
+        tx.set_shared_value(_FAILED_APIS, {name: since for name, since in failed.items() if name != host})
 
     @query
     def _is_due(self, tx: ReadTransaction) -> bool:
@@ -232,6 +254,7 @@ def _facts(tx: ReadTransaction, seen: _Observations) -> AlertFacts:
         dead_deliveries=dead,
         disk=seen.disk,
         workers_seen=[worker.seen_at for worker in tx.workers()],
+        failed_apis=list((tx.shared_value(_FAILED_APIS) or {}).items()),
         overdue_since=min(waits, default=None),
         models=seen.models,
         previous=tx.alerts().keys(),

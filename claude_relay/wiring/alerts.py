@@ -25,12 +25,17 @@ if TYPE_CHECKING:
 def send_alerts(settings: Settings) -> int:
     """Evaluate the alerts once and send those that are due; returns how many were accepted."""
     from ..core import alerts as rules
+    from ..systemd import alert_trigger
 
     if (lost := engine_of(settings).lost_store()) is not None:
         alert = rules.store_gone(lost.message, since=lost.since, command=lost.command)
         return _send_from_memory(settings, alert)
     try:
-        with open_relay(settings) as relay:
+        failure = alert_trigger.api_failure(os.environ)
+        with open_relay(settings, create=failure is not None) as relay:  # the API, which failed, may be new
+            if failure is not None:
+                relay.alerts.record_api_failure(socket.gethostname(), failure.stat().st_mtime)
+                failure.unlink()
             return _alert_sender(settings, relay, settings.alert_url).once()
     except StoreUnavailable as exc:
         if engine_of(settings).is_missing(exc):

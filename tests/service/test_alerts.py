@@ -448,3 +448,18 @@ def test_an_outage_of_the_store_is_one_alert_and_one_notice_by_one_process(relay
     assert sum(len(url.ids) for url in urls) == 2
     kinds = [(body["alert"], body["status"]) for url in urls for body in url.bodies]
     assert kinds == [("store_away", "open"), ("store_away", "resolved")]
+
+
+def test_an_api_that_failed_is_an_alert_until_it_starts(relay: Relay, clock: Clock) -> None:
+    """CASES A13: systemd leaves word of it; each machine is a cause of its own, and the first time counts."""
+    relay.alerts.record_api_failure("one", clock.now - 60)
+    relay.alerts.record_api_failure("two", clock.now)
+    relay.alerts.record_api_failure("one", clock.now)
+    [first, _] = relay.alerts.evaluate()
+    assert (first.kind, first.cause, first.since) == ("no_api", "no_api one", clock.now - 60)
+
+    ends: list[object] = []
+    relay.alerts.record_api_start("one")
+    relay.alerts.record_api_start("three")
+    assert raised(relay, on_resolved=lambda notice: ends.append(notice["cause"])) == []
+    assert ends == ["no_api one"]
