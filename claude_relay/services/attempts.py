@@ -9,6 +9,7 @@ from ..core.jobs.change import Call, Change
 from ..core.jobs.failure import ErrorType, Failure, Remedy, Repair
 from ..core.jobs.holds import PARK, HoldScope, QueueHold
 from ..core.jobs.job import Job
+from ..core.jobs.park import park_reason
 from ..core.money.spend import day_of
 from ..ports import Transaction
 from . import model_fallback, outcomes, upstream_circuit
@@ -58,7 +59,7 @@ def fail_attempt(
         named = failure.retry_after is not None or pause is None
         _throttle_family(tx, job, failure, until=change.job.due_at if named else tx.now + max(_MIN_HOLD, pause or 0.0))
     if token is not None and failure.reason == "connect":
-        upstream_circuit.record_failure(tx, chance=chance)
+        upstream_circuit.record_failure(tx, failure, chance=chance)
     change = fallback.fall_back(change, failure, throttled=load_holds(tx).throttled_families)
     record_spend(tx, change)
 
@@ -90,8 +91,8 @@ def _park(tx: Transaction, failure: Failure) -> None:
     """Hold the whole queue: the key is refused, or its spend limit is reached."""
     current = load_holds(tx).get(PARK)
     until = tx.now + min(max(PROBE_EVERY, failure.retry_after or 0.0), MAX_PROBE_DELAY)
-    reason = "spend_limit" if failure.type is ErrorType.BUDGET else "key_refused"
-    tx.save_hold(QueueHold(scope=PARK, reason=reason, since=current.since if current else tx.now, until=until))
+    since = current.since if current else tx.now
+    tx.save_hold(QueueHold(scope=PARK, reason=park_reason(failure), since=since, until=until, detail=failure.message))
 
 
 def _throttle_family(tx: Transaction, job: Job, failure: Failure, *, until: float) -> None:

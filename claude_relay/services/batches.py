@@ -287,7 +287,7 @@ class Batches:
             until = max(change.job.due_at for change in changes)
             tx.save_hold(QueueHold(scope=BATCHES, reason=failure.type.value, since=tx.now, until=until))
         if failure.reason == "connect":
-            upstream_circuit.record_failure(tx, chance=self._context.rng.random())
+            upstream_circuit.record_failure(tx, failure, chance=self._context.rng.random())
 
         return changes
 

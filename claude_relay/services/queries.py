@@ -162,7 +162,12 @@ class Queries:
             "paused": [group.name for group in tx.groups() if group.paused_at is not None],
             "groups": _groups(tx),
             "holds": [
-                {"scope": str(hold.scope), "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
+                {
+                    "scope": str(hold.scope),
+                    "reason": hold.reason,
+                    "until": wire.optional_timestamp(hold.until),
+                    "detail": hold.detail,
+                }
                 for hold in Holds(tx.holds(), tx.now).listed
             ],
             "workers": [
@@ -212,8 +217,9 @@ class Queries:
         if not any(tx.now - worker.seen_at < WORKER_SILENCE for worker in tx.workers()):
             problems.append(Problem(field="worker", problem="has not been seen lately: start claude-relay worker"))
         for hold in Holds(tx.holds(), tx.now).queue_wide:
-            state = "is paused" if hold.scope == PAUSE else f"is parked ({hold.reason})"
-            problems.append(Problem(field="queue", problem=f"{state}: claude-relay resume"))
+            paused = hold.scope == PAUSE
+            state = "is paused: claude-relay resume" if paused else f"is parked ({hold.reason}): claude-relay doctor"
+            problems.append(Problem(field="queue", problem=state))
 
         return problems
 

@@ -30,6 +30,7 @@ from ..services import ClaimedJob, Relay
 from . import faults
 from .files import Files
 from .inflight import InFlightCall
+from .outage import STORE
 from .store_retry import retry_while_unavailable
 
 log = logging.getLogger(__name__)
@@ -171,7 +172,7 @@ class CallExecutor:
             self._relay.execution.checkpoint(running.claimed, partial)
         except StoreUnavailable as exc:
             # The next one is a second away, and the text is in memory.
-            log.info("checkpoint skipped", extra={"requestId": running.claimed.job.request_id, "error": str(exc)})
+            STORE.failed(exc, requestId=running.claimed.job.request_id)
 
     def _settle(self, running: InFlightCall, end: Completion | Failure, pause: float | None) -> Job:
         execution, claimed = self._relay.execution, running.claimed
@@ -216,9 +217,7 @@ class CallExecutor:
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=10.0),
             stop=give_up,
             sleep=lambda seconds: time.sleep(min(seconds, 0.5)) if self._ending.is_set() else time.sleep(seconds),
-            before_sleep=lambda state: log.error(
-                "a result waits for the store", extra={"requestId": running.claimed.job.request_id}
-            ),
+            before_sleep=self._wait_for_store(running),
             reraise=True,
         )
         try:
@@ -229,6 +228,15 @@ class CallExecutor:
             log.error("result not stored", extra={"requestId": running.claimed.job.request_id, "error": str(exc)})
 
         return None
+
+    def _wait_for_store(self, running: InFlightCall) -> Callable[[tenacity.RetryCallState], None]:
+        """Log once that a paid result waits for the store: an outage may last for hours."""
+
+        def log_first(state: tenacity.RetryCallState) -> None:
+            if state.attempt_number == 1:
+                log.error("a result waits for the store", extra={"requestId": running.claimed.job.request_id})
+
+        return log_first
 
     def _log(self, running: InFlightCall, job: Job | None, end: Completion | Failure, seconds: float) -> None:
         if job is None:

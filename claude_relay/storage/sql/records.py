@@ -262,8 +262,8 @@ def to_group(row: Row) -> Group:
 
 
 def to_hold(row: Row) -> QueueHold:
-    """From `scope, reason, since, until`."""
-    return QueueHold(scope=HoldScope.parse(row[0]), reason=row[1], since=row[2], until=row[3])
+    """From `scope, reason, since, until, detail`."""
+    return QueueHold(scope=HoldScope.parse(row[0]), reason=row[1], since=row[2], until=row[3], detail=row[4])
 
 
 def to_worker(row: Row) -> WorkerHeartbeat:

@@ -220,7 +220,8 @@ CREATE TABLE holds (
     scope  TEXT COLLATE "C" PRIMARY KEY,
     reason TEXT COLLATE "C" NOT NULL,
     since  DOUBLE PRECISION NOT NULL,
-    until  DOUBLE PRECISION
+    until  DOUBLE PRECISION,
+    detail TEXT COLLATE "C" NOT NULL DEFAULT ''  -- the upstream's own words
 );
 
 CREATE TABLE workers (

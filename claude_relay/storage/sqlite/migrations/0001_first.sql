@@ -219,7 +219,8 @@ CREATE TABLE holds (
     scope  TEXT PRIMARY KEY,
     reason TEXT NOT NULL,
     since  REAL NOT NULL,
-    until  REAL
+    until  REAL,
+    detail TEXT NOT NULL DEFAULT ''  -- the upstream's own words
 ) WITHOUT ROWID;
 
 CREATE TABLE workers (
