@@ -199,11 +199,14 @@ class Queries:
         return conversation.submission, turns_through(tx, conversation.earlier)
 
     @query
-    def cost(
-        self, tx: ReadTransaction, *, by: str, since: float | None = None, owner: str | None = None
-    ) -> dict[str, Any]:
-        """Spend by day, key, model, group or mode; `owner` None: of all owners."""
-        return cost_report(tx, by=by, since=since, owner=owner)
+    def cost(self, tx: ReadTransaction, *, by: str, which: JobFilter | None = None) -> dict[str, Any]:
+        """Spend by day, key, model, group or mode of the calls that the filter selects; None: of all."""
+        return cost_report(tx, by=by, which=which or JobFilter())
+
+    @query
+    def refs(self, tx: ReadTransaction, which: JobFilter) -> Sequence[JobRef]:
+        """The jobs that the filter selects, newest first, up to its limit."""
+        return [JobRef(request_id=job.request_id, owner=job.owner) for job in tx.jobs(which)]
 
     @query
     def readiness_problems(self, tx: ReadTransaction) -> Sequence[Problem]:
