@@ -21,6 +21,7 @@ from . import model_fallback
 from .context import Context, get_job
 from .conversation import join, turns_through
 from .cost_report import cost_report
+from .drain import drain_body
 from .transactions import query
 from .types import JobRef, Page
 from .wait_reasons import WaitReasons, batch_of
@@ -165,6 +166,7 @@ class Queries:
                 {"scope": str(hold.scope), "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
                 for hold in Holds(tx.holds(), tx.now).listed
             ],
+            "drain": drain_body(tx),
             "workers": [
                 {
                     "id": worker.id,
@@ -214,7 +216,13 @@ class Queries:
         problems = []
         if not any(tx.now - worker.seen_at < WORKER_SILENCE for worker in tx.workers()):
             problems.append(Problem(field="worker", problem="has not been seen lately: start claude-relay worker"))
-        for hold in Holds(tx.holds(), tx.now).queue_wide:
+        holds = Holds(tx.holds(), tx.now)
+        if holds.draining:
+            problem = "is drained, and takes no new jobs: claude-relay resume"
+            problems.append(Problem(field="queue", problem=problem))
+        for hold in holds.queue_wide:
+            if hold.scope == PAUSE and holds.draining:
+                continue
             state = "is paused" if hold.scope == PAUSE else f"is parked ({hold.reason})"
             problems.append(Problem(field="queue", problem=f"{state}: claude-relay resume"))
 
@@ -229,12 +237,14 @@ class Queries:
     def queue_summary(self, tx: ReadTransaction) -> str:
         """The queue in a few words: the number of waiting jobs, and whether it is paused or parked."""
         waiting = f"{tx.waiting()} waiting"
+        holds = Holds(tx.holds(), tx.now)
         stopped = [
             f"{'paused' if hold.scope == PAUSE else 'parked'} ({hold.reason})"
-            for hold in Holds(tx.holds(), tx.now).queue_wide
+            for hold in holds.queue_wide
+            if not (hold.scope == PAUSE and holds.draining)
         ]
 
-        return ", ".join([waiting, *stopped])
+        return ", ".join([waiting, *(["drained: no new jobs"] if holds.draining else []), *stopped])
 
     @query
     def clock_problem(self, tx: ReadTransaction) -> str | None:

@@ -201,3 +201,20 @@ def test_a_bulk_redelivery_selects_by_the_filters_of_the_list(client, relay):
     assert [problem["field"] for problem in refused.json["problems"]] == ["colour"]
     assert [p["field"] for p in redeliver({"error": "sad"}).json["problems"]] == ["error"]
     assert [p["field"] for p in redeliver({"requestIds": ["r-1"], "host": "a"}).json["problems"]] == ["requestIds"]
+
+
+def test_a_drained_relay_answers_503_until_it_is_resumed(client, relay):
+    """CASES A15: over HTTP for the admin; the 503 says why and when to come back."""
+    assert client.simulate_post("/api/drain", json={"runWaiting": "yes", "x": 1}).status_code == 400
+    body = client.simulate_post("/api/drain").json
+    assert (body["drain"]["idle"], body["drain"]["runWaiting"]) == (False, False)
+
+    refused = client.simulate_post("/api/claude", json={"prompt": "Hei"})
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+    assert "maintenance" in refused.json["error"]
+    assert client.simulate_get("/health").status_code == 200
+    ready = client.simulate_get("/health/ready")
+    assert ready.status_code == 503 and any("drained" in reason for reason in ready.json["reasons"])
+
+    assert client.simulate_post("/api/resume").json["drain"] is None
+    assert client.simulate_post("/api/claude", json={"prompt": "Hei"}).status_code == 202

@@ -348,3 +348,23 @@ def test_cost_as_csv(run, relay):
     assert run("cost", "--by", "key", "--since", month, "--until", month, "--csv")[1] == out
     assert run("cost", "--until", "2026-01", "--csv")[1].count("\n") == 1
     assert "not included" in run("cost", "--host", "hook.example")[2]
+
+
+def test_drain_waits_until_the_relay_is_idle(run, relay, where):
+    """CASES A15: said with the time; status, readiness and submit say it too; resume ends it."""
+    relay.submit(a_submission("r-1"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    code, _, err = run("drain", "--timeout", "0s")
+    assert code == 124 and "1 calls run" in err and "no worker runs" in err
+    assert run("submit", "Hei")[0] == 75
+    assert "not idle yet" in run("status")[1]
+
+    relay.execution.release(claimed)
+    code, out, _ = run("drain", "--timeout", "20s")
+    assert code == 0
+    assert out.startswith("idle at 2") and out.endswith("1 jobs wait\n")
+    drained = json.loads(run("drain", "--json")[1])
+    assert drained["idle"] and drained["at"].endswith("Z")
+    assert run("resume")[0] == 0
+    assert run("submit", "Hei")[0] == 0

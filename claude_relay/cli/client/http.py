@@ -114,6 +114,10 @@ class HttpClient:
         """Pause a group, or all jobs."""
         self._json("POST", f"/api/groups/{_quoted(group)}/pause" if group else "/api/pause")
 
+    def drain(self, *, run_waiting: bool) -> None:
+        """Accept no more jobs."""
+        self._json("POST", "/api/drain", body={"runWaiting": run_waiting})
+
     def resume(self, group: str | None) -> None:
         """Resume a group, or all jobs."""
         self._json("POST", f"/api/groups/{_quoted(group)}/resume" if group else "/api/resume")

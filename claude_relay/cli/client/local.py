@@ -101,6 +101,10 @@ class LocalClient:
         """Pause a group, or all jobs."""
         self._relay.pause(group)
 
+    def drain(self, *, run_waiting: bool) -> None:
+        """Accept no more jobs."""
+        self._relay.drain(run_waiting=run_waiting)
+
     def resume(self, group: str | None) -> None:
         """Resume a group, or all jobs."""
         self._relay.resume(group)

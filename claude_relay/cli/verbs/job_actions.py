@@ -1,4 +1,4 @@
-"""`retry`, `redeliver`, `cancel`, `pause` and `resume`."""
+"""`retry`, `redeliver` and `cancel`."""
 
 from __future__ import annotations
 
@@ -88,24 +88,6 @@ def cancel(output: Output, /, ids: tuple[str, ...], yes: bool, **filters: Any) -
         return _each(output, ids, client.cancel)
 
 
-@click.command()
-@click.argument("group", required=False)
-@json_option
-@pass_output
-def pause(output: Output, group: str | None) -> None:
-    """Start no more jobs of GROUP, or none at all; running jobs continue."""
-    _switch(output, group, lambda client: client.pause(group), "paused")
-
-
-@click.command()
-@click.argument("group", required=False)
-@json_option
-@pass_output
-def resume(output: Output, group: str | None) -> None:
-    """Resume GROUP, or all jobs, also after a spend limit."""
-    _switch(output, group, lambda client: client.resume(group), "running")
-
-
 def _select(
     client: RelayClient, verb: str, ids: tuple[str, ...], filters: dict[str, Any], example: str
 ) -> tuple[str, ...]:
@@ -158,12 +140,3 @@ def _print(output: Output, status: dict[str, Any]) -> None:
         output.line(f"{status['requestId']}\t{status['message']}")
     else:
         output.line(f"{status['requestId']}\t{status['status']}\t{status['delivery']['status']}")
-
-
-def _switch(output: Output, group: str | None, action: Callable[[RelayClient], None], status: str) -> None:
-    with open_client(output) as client:
-        action(client)
-    if output.json:
-        output.value({"group": group, "status": status})
-    else:
-        output.message(f"{'The group ' + group if group else 'The relay'} is {status}.")

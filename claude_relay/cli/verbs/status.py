@@ -124,6 +124,9 @@ def _show_overview(output: Output, body: dict[str, Any]) -> None:
         ("workers", len(alive), "" if alive else "none: jobs wait. Start claude-relay worker"),
     ]
     rows += [("worker", worker["id"], f"{worker['running']} of {worker['slots']} slots busy") for worker in alive]
+    if drain := body.get("drain"):
+        busy = f"{drain['running']} calls run, callbacks to {drain['destinationsDue']} destinations are due"
+        rows.append(("drain", "idle" if drain["idle"] else "not idle yet", f"{busy}; claude-relay resume ends it"))
     rows += [
         ("stopped", hold["scope"], hold["reason"] + (f" until {hold['until']}" if hold["until"] else ""))
         for hold in body["holds"]
