@@ -19,6 +19,7 @@ from . import answer_checks, model_fallback, outcomes, upstream_circuit
 from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter, FamilyCapacity
+from .claim_order import ClaimOrder
 from .context import Context
 from .conversation import earlier_turns
 from .holds import load_holds, start_probes
@@ -60,13 +61,13 @@ class Execution:
         if holds.queue_wide or holds.blocks_all:
             return None
         groups = tx.groups()
-        due = tx.due(
-            limit=1,
-            skip_groups=[group.name for group in groups if group.paused_at is not None],
-            skip_families=holds.throttled_families,
-            skip_owners=Budgets(tx, self._context.prices).blocked_owners,
-        )
-        if not due:
+        paused = {group.name for group in groups if group.paused_at is not None}
+        blocked = Budgets(tx, self._context.prices).blocked_owners
+        flows = (item.flow for item in tx.waiting_flows()[0])
+        if not any(
+            flow.group not in paused and flow.family not in holds.throttled_families and flow.owner not in blocked
+            for flow in flows
+        ):
             return None
         return min((group.next_at - tx.now for group in groups if group.next_at > tx.now), default=math.inf)
 
@@ -275,14 +276,21 @@ class Execution:
             limit = min(limit, 1)
         limits = ClaimLimiter(tx, capacity, holds.throttled_families)
         budgets = Budgets(tx, self._context.prices)
+        order = ClaimOrder(tx, limits, blocked_owners=budgets.blocked_owners, limit=limit)
         claimed: list[ClaimedJob] = []
         while len(claimed) < limit:
-            candidates = _candidates(tx, limit - len(claimed), ids, limits, budgets.blocked_owners)
-            admitted = (job for job in candidates if budgets.admits(job) and limits.admits(job))
-            claimed.extend(self._claim_job(tx, job, worker, budgets) for job in admitted)
+            if ids is None:
+                candidates = order.next(limit - len(claimed))
+            else:
+                candidates = _named(tx, ids, limits, budgets.blocked_owners)[:limit]
+            for job in candidates:
+                if budgets.admits(job) and limits.admits(job):
+                    claimed.append(self._claim_job(tx, job, worker, budgets))
+                    order.count_start(job)
             if not candidates or ids is not None:
                 break
         limits.save()
+        order.save()
         if claimed:
             start_probes(tx, holds)
 
@@ -309,25 +317,21 @@ class Execution:
         return change.job
 
 
-def _candidates(
-    tx: Transaction, limit: int, ids: Collection[str] | None, limits: ClaimLimiter, skip_owners: Collection[str]
+def _named(
+    tx: Transaction, ids: Collection[str], limits: ClaimLimiter, blocked_owners: Collection[str]
 ) -> Sequence[Job]:
-    """Due jobs in the order of claiming; with `ids`, those of them that the query for due jobs would return."""
-    groups, families = limits.blocked_groups, limits.blocked_families
-    if ids is None:
-        return tx.due(limit=limit, skip_groups=groups, skip_families=families, skip_owners=skip_owners)
+    """Those of the named jobs that can be claimed now, by rank. They were just announced: no others wait."""
     named = [job for job in map(tx.job, ids) if job is not None]
     due = [
         job
         for job in named
         if job.state is State.QUEUED
         and job.lane == "live"
-        and job.owner not in skip_owners
+        and job.owner not in blocked_owners
         and job.due_at <= tx.now
-        and job.group not in groups
-        and job.family not in families
+        and not limits.blocks(job.flow)
     ]
-    return sorted(due, key=lambda job: (job.rank, job.id))[:limit]
+    return sorted(due, key=lambda job: (job.rank, job.id))
 
 
 def _fenced(tx: Transaction, claimed: ClaimedJob) -> tuple[Job, Call]:

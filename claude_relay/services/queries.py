@@ -11,6 +11,7 @@ from ..core import clock_check, wire
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
 from ..core.jobs.events import Event
+from ..core.jobs.fairness import count_by
 from ..core.jobs.holds import PAUSE, Holds
 from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
@@ -147,7 +148,7 @@ class Queries:
             "concurrency": group.concurrency,
             "rate": group.rate,
             "paused": group.paused_at is not None,
-            "running": tx.running_by_group().get(name, 0),
+            "running": count_by("group", tx.running_by_flow())[name],
         }
 
     @query
@@ -301,7 +302,7 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
 
 def _groups(tx: ReadTransaction) -> list[dict[str, Any]]:
     """Groups that have running jobs or limits of their own."""
-    running = tx.running_by_group()
+    running = count_by("group", tx.running_by_flow())
     stored = {group.name: group for group in tx.groups()}
 
     return [

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from .failure import ErrorType
+from .fairness import Flow
 
 #: Words in model names; rate limits are shared upstream by all models of a family.
 _FAMILIES = ("opus", "sonnet", "haiku", "fable", "mythos")
@@ -124,6 +125,11 @@ class Job:
     def family(self) -> str:
         """The model family whose rate limit applies to this job."""
         return family_of(self.model)
+
+    @property
+    def flow(self) -> Flow:
+        """The flow of the queue that this job waits in."""
+        return Flow(owner=self.owner, collection="", group=self.group, family=self.family)
 
 
 #: The fields of a job that does not back off.
