@@ -51,6 +51,7 @@ VERBS = {
     "migrate": "verbs.daemons",
     "config": "verbs.configure",
     "completion": "verbs.completion",
+    "openapi": "verbs.openapi",
 }
 
 
