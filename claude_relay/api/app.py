@@ -17,6 +17,7 @@ from . import error_handlers
 from .ack import Ack
 from .auth import KeyVerifier, StoredKeys
 from .cost import Cost, Estimate
+from .documents import Docs, Home, OpenApi
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
@@ -51,6 +52,10 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/ack/{token}": ("GET", "POST"),
     "/health": ("GET",),
     "/health/ready": ("GET",),
+    "/": ("GET",),
+    "/openapi.json": ("GET",),
+    "/docs": ("GET",),
+    "/docs/style.css": ("GET",),
 }
 
 #: Paths where a GET has an effect, so that HEAD is not offered.
@@ -78,6 +83,7 @@ def make_app(
     bodies = Bodies(settings.max_body)
     wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
+    docs = Docs(settings.public_url)
 
     app: falcon.App[Any, Any] = falcon.App(
         middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
@@ -108,6 +114,10 @@ def make_app(
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
+        "/": (Home(settings.public_url, dashboard="/dashboard" in ROUTES), None),
+        "/openapi.json": (OpenApi(settings.public_url), None),
+        "/docs": (docs, None),
+        "/docs/style.css": (docs, "style"),
     }
     for path in ROUTES:
         resource, suffix = resources[path]

@@ -44,6 +44,10 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("POST", "/ack/{token}"): _OPEN,
     ("GET", "/health"): _OPEN,
     ("GET", "/health/ready"): _OPEN,
+    ("GET", "/"): _OPEN,
+    ("GET", "/openapi.json"): _OPEN,
+    ("GET", "/docs"): _OPEN,
+    ("GET", "/docs/style.css"): _OPEN,
 }
 
 

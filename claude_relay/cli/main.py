@@ -52,6 +52,7 @@ VERBS = {
     "migrate": "verbs.daemons",
     "config": "verbs.configure",
     "completion": "verbs.completion",
+    "openapi": "verbs.openapi",
 }
 
 

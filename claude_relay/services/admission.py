@@ -1,4 +1,4 @@
-"""Admission control: refuses jobs while the disk or the queue or a caller's share of it is full, or the relay drains."""
+"""Admission control: no new jobs while the disk, the queue or a caller's share is full, or the relay drains."""
 
 from __future__ import annotations
 
