@@ -1,4 +1,4 @@
-"""Cost report: spend by day, key, model, group or mode, as a wire body."""
+"""Cost report: spend by day, key, model, group, mode or template, as a wire body."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cost_report(tx: ReadTransaction, *, by: str, since: float | None, owner: str
     return {
         "by": by,
         "since": first,
-        "rows": [{by: row.name, **_summary_body(row)} for row in rows],
+        "rows": [{by: row.name or None, **_summary_body(row)} for row in rows],
         "total": _summary_body(_total(rows)),
     }
 

@@ -174,3 +174,4 @@ class Maintenance:
         tx.purge_tombstones(oldest)
         tx.delete_gone_urls(before=oldest)
         tx.purge_batches()
+        tx.purge_templates()

@@ -107,6 +107,7 @@ class Queries:
             **self._status_body(tx, job),
             "owner": job.owner,
             "run": job.run,
+            "template": job.template,
             "possibleDuplicateCharge": job.ambiguous,
             "unacked": _unacked(tx, job),
             "batch": wire.batch_body(batch) if batch else None,
@@ -202,7 +203,7 @@ class Queries:
     def cost(
         self, tx: ReadTransaction, *, by: str, since: float | None = None, owner: str | None = None
     ) -> dict[str, Any]:
-        """Spend by day, key, model, group or mode; `owner` None: of all owners."""
+        """Spend by day, key, model, group, mode or template; `owner` None: of all owners."""
         return cost_report(tx, by=by, since=since, owner=owner)
 
     @query

@@ -47,6 +47,8 @@ FIELDS = (
     "maxCostUsd",
     "onInterrupt",
     "retain",
+    "template",
+    "variables",
 )
 MAX_METADATA = 16 * 1024
 
@@ -97,6 +99,8 @@ def parse(
     max_cost_usd = _read_max_cost(fields)
     on_interrupt = fields.choice("onInterrupt", [value.value for value in OnInterrupt])
     retain = fields.choice("retain", [value.value for value in Retain])
+    if fields.given("variables") is not None:
+        fields.problem("variables", "needs template: the name of the template that has places for them")
     fields.unknown((*FIELDS, *moved), elsewhere=_OPTIONS_OF, meant=_MEANT)
 
     request: dict[str, Any] = {**messages, "options": options}

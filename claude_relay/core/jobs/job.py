@@ -113,6 +113,7 @@ class Job:
     response_length: int = 0
     usage: dict[str, int] | None = None
     cost_usd: float | None = None
+    template: str | None = None  # the version that its body was made of, such as invoice@3
 
     @property
     def rank(self) -> float:

@@ -11,12 +11,14 @@ from . import records
 from .query import QueryBase
 
 _CALL = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id = ?"
-_COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode"}
+_COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode", "template": "template"}
 _SUMS = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usd", "unpriced")
-# One more call of the same day, owner, group, model and mode. A sum of prices stays NULL until one is known.
+# One more call of the same day, owner, group, model, mode and template (empty: none). A sum of prices stays NULL until
+# one is known.
 _ADD_SPEND = f"""
-INSERT INTO costs (day, owner, grp, model, mode, {", ".join(_SUMS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (day, owner, grp, model, mode) DO UPDATE SET
+INSERT INTO costs (day, owner, grp, model, mode, template, {", ".join(_SUMS)})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (day, owner, grp, model, mode, template) DO UPDATE SET
     {", ".join(f"{name} = costs.{name} + excluded.{name}" for name in _SUMS if name != "usd")},
     usd = CASE WHEN costs.usd IS NULL THEN excluded.usd ELSE costs.usd + coalesce(excluded.usd, 0) END"""
 
@@ -44,7 +46,7 @@ class MoneyReads(QueryBase):
         return {owner: usd or 0.0 for owner, usd in self._fetch_pairs(sql).items()}
 
     def costs(self, *, by: str, since: str | None = None, owner: str | None = None) -> Sequence[SpendSummary]:
-        """The sums by day, key, model, group or mode from that UTC day on, of one owner or of all."""
+        """The sums by one of `GROUPINGS` from that UTC day on, of one owner or of all."""
         column = _COLUMNS[by]
         sql = f"""SELECT {column}, {", ".join(f"sum({name})" for name in _SUMS)} FROM costs
                   WHERE (? IS NULL OR day >= ?) AND (? IS NULL OR owner = ?) GROUP BY {column} ORDER BY {column}"""
@@ -59,4 +61,4 @@ class MoneyWrites(QueryBase):
         """Add an ended call to the sums."""
         spend = spend_days(call)
         sums = [getattr(spend, name) for name in _SUMS]
-        self._run(_ADD_SPEND, (day, job.owner, job.group, spend.name, call.mode, *sums))
+        self._run(_ADD_SPEND, (day, job.owner, job.group, spend.name, call.mode, job.template or "", *sums))
