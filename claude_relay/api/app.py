@@ -26,6 +26,7 @@ from .overview import EventFeed, Overview
 from .prefer_wait import WaitSlots
 from .request_bodies import Bodies
 from .submit import Submit, SubmitBulk
+from .templates import TemplateByName, Templates
 
 #: Every path and its methods: used by the router below, by the documentation and by its test.
 ROUTES: Mapping[str, tuple[str, ...]] = {
@@ -40,6 +41,8 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/jobs/{requestId}/retry": ("POST",),
     "/api/jobs/{requestId}/redeliver": ("POST",),
     "/api/redeliver": ("POST",),
+    "/api/templates": ("GET",),
+    "/api/templates/{name}": ("GET", "PUT", "DELETE"),
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
@@ -102,6 +105,8 @@ def make_app(
         "/api/jobs/{requestId}/retry": (actions, "retry"),
         "/api/jobs/{requestId}/redeliver": (actions, "redeliver"),
         "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
+        "/api/templates": (Templates(relay), None),
+        "/api/templates/{name}": (TemplateByName(relay, bodies, intake, clock), None),
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),

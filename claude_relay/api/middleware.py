@@ -142,7 +142,7 @@ class ResponseHeaders:
         resp.append_header("Vary", "Origin")
         resp.set_header("Access-Control-Expose-Headers", _EXPOSED)
         if req.method == "OPTIONS":
-            resp.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+            resp.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
             resp.set_header("Access-Control-Allow-Headers", _ALLOWED)
             resp.set_header("Access-Control-Max-Age", "86400")
 

@@ -27,6 +27,7 @@ VERBS = {
     "worker": "verbs.daemons",
     "demo": "verbs.demo",
     "submit": "verbs.submit",
+    "template": "verbs.template",
     "status": "verbs.status",
     "result": "verbs.result",
     "wait": "verbs.result",

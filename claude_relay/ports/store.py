@@ -23,6 +23,7 @@ from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
 from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
+from ..core.templates import Template
 from .records import BatchItem, Group, LostStore, WorkerHeartbeat
 
 T = TypeVar("T")
@@ -293,6 +294,22 @@ class PurgeWrites(Protocol):
     def purge_tombstones(self, before: float) -> None: ...
 
 
+class TemplateReads(Protocol):
+    """Templates by owner, name and version."""
+
+    def template(self, owner: str, name: str, version: int | None) -> Template | None: ...
+    def templates(self, owner: str | None) -> Sequence[Template]: ...
+    def newest_template_version(self, owner: str, name: str) -> int: ...
+
+
+class TemplateWrites(Protocol):
+    """Changes of templates."""
+
+    def save_template(self, template: Template) -> None: ...
+    def delete_template(self, owner: str, name: str) -> None: ...
+    def purge_templates(self) -> None: ...
+
+
 class ReadTransaction(
     JobReads,
     RequestReads,
@@ -307,6 +324,7 @@ class ReadTransaction(
     AlertReads,
     ControlReads,
     PurgeReads,
+    TemplateReads,
     Protocol,
 ):
     """A consistent view of what is committed."""
@@ -328,6 +346,7 @@ class Transaction(
     AlertWrites,
     ControlWrites,
     PurgeWrites,
+    TemplateWrites,
     ReadTransaction,
     Protocol,
 ):

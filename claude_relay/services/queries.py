@@ -109,6 +109,7 @@ class Queries:
             **self._status_body(tx, job),
             "owner": job.owner,
             "run": job.run,
+            "template": job.template,
             "possibleDuplicateCharge": job.ambiguous,
             "unacked": _unacked(tx, job),
             "batch": wire.batch_body(batch) if batch else None,
@@ -208,7 +209,7 @@ class Queries:
 
     @query
     def cost(self, tx: ReadTransaction, *, by: str, which: JobFilter | None = None) -> dict[str, Any]:
-        """Spend by day, key, model, group or mode of the calls that the filter selects; None: of all."""
+        """Spend by day, key, model, group, mode or template of the calls that the filter selects; None: of all."""
         return cost_report(tx, by=by, which=which or JobFilter())
 
     @query

@@ -128,6 +128,7 @@ class Submitter:
             run_at=submission.run_at if submission.run_at_fixed else None,
             has_webhook=submission.webhook_url is not None,
             prompt_length=submission.prompt_length,
+            template=submission.template,
         )
 
 

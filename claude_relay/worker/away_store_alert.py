@@ -18,7 +18,7 @@ class AwayStoreAlert(MemoryAlert):
     """
     Raised once an outage, and sent by one process of each machine.
 
-    That is the first worker that was alive at the last check. `worker` is the id of this worker, None for the API, which
+    That is the first worker that was alive at the last check. `worker` is the id of this one, None for the API, which
     sends where there was no worker.
     """
 

@@ -14,7 +14,7 @@ OPEN = ("/health", "/health/ready", "/", "/openapi.json", "/docs", "/docs/style.
 
 
 def concrete(template: str) -> str:
-    return template.replace("{requestId}", "nobody").replace("{group}", "g")
+    return template.replace("{requestId}", "nobody").replace("{group}", "g").replace("{name}", "t")
 
 
 @pytest.mark.parametrize("path, method", [(path, verb) for path, verbs in ROUTES.items() for verb in verbs])
