@@ -9,14 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from ..core.text.json_values import find_unencodable
+from ..core.text.json_values import find_unencodable, strip_fence
 from ..errors import InvalidRequest, Problem
 from . import safe_schema, schema_check
 from .bounded_process import PROCESSES, NoProcess, WorkFailed
 
 log = logging.getLogger(__name__)
 
-_FENCE = re.compile(r"\A\s*```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
 _FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
 _LOCAL = re.compile(r"#/(?:\$defs|definitions)/([^/]+)\Z")
 _KEPT = ("type", "title", "enum", "const", "default", "$ref", "required")
@@ -95,9 +94,8 @@ def parse_answer(text: str, schema: Mapping[str, Any], *, seconds: float = safe_
 
 def parse_value(text: str) -> Any:
     """The JSON of an answer, which may stand in a code block; raises `SchemaMismatch`."""
-    fence = _FENCE.match(text)
     try:
-        value = json.loads(fence.group(1) if fence else text, parse_constant=_no_constant)
+        value = json.loads(strip_fence(text), parse_constant=_no_constant)
     except (ValueError, RecursionError) as exc:
         where = f" (line {exc.lineno}, column {exc.colno})" if isinstance(exc, json.JSONDecodeError) else ""
         raise SchemaMismatch(f"the answer is not JSON{where}") from None

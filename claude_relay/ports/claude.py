@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..core.files.uploaded import UploadedFile
-from ..core.jobs.failure import Completion, Failure, PartialResponse, RequestOutcome, SchemaRepair
+from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
 from ..core.jobs.job import Job
 from ..core.jobs.submission import Exchange
 
@@ -26,7 +26,7 @@ class CallRequest:
     job: Job
     request: dict[str, Any] = field(repr=False)
     history: Sequence[Exchange] = field(default=(), repr=False)  # the conversation it continues, oldest first
-    repair: SchemaRepair | None = None  # the previous answer, to be fixed
+    repair: Repair | None = None  # the previous answer, to be fixed
     max_cost_usd: float | None = None
 
 
