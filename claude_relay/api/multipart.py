@@ -19,6 +19,8 @@ MEDIA_TYPE = "multipart/form-data"
 MAX_PARTS = 1_000
 
 _FIRST_STEP = re.compile(r"[^.\[\]]+")
+#: A file part of such a name is the text of that field.
+_TEXT_FIELDS = {*FIELDS, "template", "variables"} - {"files"}
 #: Text fields of other character sets are refused: some of Python's codecs take quadratic time.
 _CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252", "cp1252")
 
@@ -56,7 +58,7 @@ def _body(form: MultipartForm) -> dict[str, Any]:
         if not name:
             raise _refused("has a part without a name")
         first = _FIRST_STEP.match(name)
-        if file_name is None or (first and first[0] in FIELDS and first[0] != "files"):
+        if file_name is None or (first and first[0] in _TEXT_FIELDS):
             pairs.append((name, _text(part, name)))
         elif content := part.get_data():
             files.append(_file(part, file_name, content))

@@ -60,6 +60,10 @@ def _read(entry: object, parent: Fields, at: str, context: IntakeContext) -> dic
     declared = _declared_type(fields)
     if sources == ["data"]:
         _read_data(fields, declared)
+    elif sources == ["url"] and "@" in str(entry["url"]).partition("://")[2].partition("/")[0]:
+        fields.problem(
+            "url", "must not carry a user name or password: send a link that needs none, or the file as data"
+        )
     elif sources == ["url"]:
         read_url(fields, "url", context)
     else:
