@@ -43,7 +43,7 @@ def read_bytes(source: str, *, field: str, limit: int = MAX_BYTES) -> bytes:
 
 
 def read_text(source: str, *, field: str) -> str:
-    """The text of a file, a pipe or stdin, without the byte order mark and the line ends at its end."""
+    """The text of a file, a pipe or stdin, without byte order mark and last line ends."""
     return decode_text(read_bytes(source, field=field), source, field=field)
 
 

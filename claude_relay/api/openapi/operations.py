@@ -65,7 +65,8 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Submit one job",
         tag=_SUBMIT,
         text="202 once the job is on disk. The same requestId with the same body is the same job, so that repeating a "
-        "request is safe. Besides JSON a form is taken: nested fields as options.model or options[model]; parts with a file name are files.",
+        "request is safe. Besides JSON a form is taken: nested fields as options.model or options[model]; parts with a "
+        "file name are files.",
         headers=("Idempotency-Key", "Prefer", "traceparent"),
         body={JSON: "Submit", FORM: "Submit", MULTIPART: "Submit"},
         body_required=True,
