@@ -28,7 +28,6 @@ OPEN_ROUTES = {
     ("GET", "/api/events"),
     ("GET", "/metrics"),
     ("GET", "/openapi.json"),
-    ("GET", "/dashboard"),
 }
 OPEN_VERBS = {"openapi"}
 

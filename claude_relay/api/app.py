@@ -50,7 +50,11 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/ack/{token}": ("GET", "POST"),
     "/health": ("GET",),
     "/health/ready": ("GET",),
+    "/dashboard": ("GET",),
 }
+
+#: Adds the pages of the dashboard, and returns the check whether a request is logged in.
+MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier], Callable[[falcon.Request], bool]]
 
 #: Paths where a GET has an effect, so that HEAD is not offered.
 _NO_HEAD = ("/ack/{token}",)
@@ -65,11 +69,13 @@ def make_app(
     disk_problem: Callable[[], str | None] = lambda: None,
     stopping: threading.Event | None = None,
     clock: Callable[[], float] = time.time,
+    dashboard: MountDashboard | None = None,
 ) -> falcon.App[Any, Any]:
     """
     Build the WSGI app.
 
     `disk_problem` returns a fault of the disk, or None. Once `stopping` is set, waiting requests return at once.
+    `dashboard` adds its pages; without it there are none.
     """
     # The complete text counts, too: scripts send $API_SECRET_KEY, and an old key may contain a comma.
     admin_keys = dict.fromkeys((*settings.admin_keys, settings.api_secret_key or secrets.token_hex()))
@@ -78,9 +84,8 @@ def make_app(
     wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay)
 
-    app: falcon.App[Any, Any] = falcon.App(
-        middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
-    )
+    authentication = Authentication(keys, settings, ROUTES)
+    app: falcon.App[Any, Any] = falcon.App(middleware=[ResponseHeaders(settings.allowed_origins), authentication])
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
@@ -107,10 +112,11 @@ def make_app(
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
     }
-    for path in ROUTES:
-        resource, suffix = resources[path]
+    for path, (resource, suffix) in resources.items():
         _add_head(path, resource)
         app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
+    if dashboard is not None:
+        authentication.logged_in = dashboard(app, keys)
 
     return app
 

@@ -68,6 +68,12 @@ class Alerts:
         # Most evaluations find no change: they only read.
         return self._update(seen) if self._has_changes(seen) else []
 
+    def current(self, *, settings: Sequence[tuple[str, str]] = ()) -> Sequence[Alert]:
+        """The causes that need a person now; stores nothing, and sends nothing."""
+        seen = _Observations(disk=self._disk_problem(), models=self._retiring(settings), uptime=float("inf"))
+
+        return self._current(seen)
+
     def lost_store(self) -> tuple[Alert, LostStore] | None:
         """The alert for a store that is no longer at its path, with its rescue; it is not stored."""
         if (lost := self._store.lost()) is None:
@@ -97,6 +103,10 @@ class Alerts:
     def release(self, tx: Transaction, alert: PendingAlert) -> None:
         """Return an alert that could not be sent from here: another process may, and the attempt does not count."""
         tx.save_alert_sending(alert.cause, attempts=alert.attempts - 1, due_at=tx.now)
+
+    @query
+    def _current(self, tx: ReadTransaction, seen: _Observations) -> Sequence[Alert]:
+        return list(_current(tx, seen).values())
 
     @query
     def _is_due(self, tx: ReadTransaction) -> bool:
