@@ -6,7 +6,7 @@ import contextlib
 import os
 import pwd
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 
@@ -62,3 +62,18 @@ def _usable(path: Path) -> bool:
     mode = os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)
 
     return os.access(path, mode, effective_ids=True)
+
+
+@contextlib.contextmanager
+def acting_as(account: pwd.struct_passwd) -> Iterator[None]:
+    """Run the block with the rights of a user; only root may. Modules are imported before."""
+    group, groups = os.getegid(), os.getgroups()
+    os.setgroups(os.getgrouplist(account.pw_name, account.pw_gid))
+    os.setegid(account.pw_gid)
+    os.seteuid(account.pw_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)

@@ -20,7 +20,9 @@ import pytest
 import claude_relay
 from claude_relay import wiring
 from claude_relay.cli.doctor import permissions
+from claude_relay.cli.doctor.system import System
 from claude_relay.cli.main import main
+from claude_relay.cli.verbs import configure
 from claude_relay.config import Settings
 from tests.support.doctor import a_system
 from tests.support.needs import lacks
@@ -265,3 +267,23 @@ def test_doctor_compares_owners_with_the_user_of_the_unit(tmp_path):
     [fault] = [fault for fault in permissions.check(given, server) if "must belong" in fault.detail]
 
     assert fault.fix.startswith("chown nobody: ") and str(tmp_path / "state") in fault.fix
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_config_check_as_root_checks_as_the_user_of_the_daemons(folder, monkeypatch, capsys, mode):
+    """CASES A6: root can read the file, and the restart would take the API down."""
+    file = folder / "claude-relay.env"
+    file.write_text("RELAY_CONCURRENCY=8\n")
+    file.chmod(mode)
+    if mode == 0o640:
+        os.chown(file, 0, NOBODY)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(configure, "_ETC", folder)
+    monkeypatch.setattr(System, "daemon_user", lambda system: NOBODY)
+    monkeypatch.setenv("RELAY_STORE", str(folder / "state" / "relay.db"))
+    code = main(["config", "check", "--no-keys"])
+    said = capsys.readouterr().err
+
+    assert code == (0 if mode == 0o640 else 78)
+    assert (str(file) in said and "nobody" in said and "chgrp claude-relay" in said) == (code == 78)
+    assert os.geteuid() == 0

@@ -60,7 +60,7 @@ def _check_all(
     yield from _complete("host", host.check(loaded, system))
     if loaded is not None:
         yield from _complete("store", store.check(loaded, system))
-    yield from _complete("units", units.check(system))
+    yield from _complete("units", units.check(system, loaded))
     if loaded is not None and webhooks:
         yield from _complete("webhooks", network.webhooks(loaded))
     if loaded is not None and upstream:

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...config import OPTIONS, Settings, store_passwords
+from ...config import OPTIONS, Settings, secret_problem, store_passwords
 from ...file_owner import user_name, wanted_owner
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
@@ -114,6 +114,10 @@ def _credential(path: Path, *, required: bool) -> Finding | None:
     if info.st_size == 0 or (os.access(path, os.R_OK) and not path.read_bytes().strip()):
         fault = failure if required else warning
         return fault("credentials", f"{path} is empty", write if required else f"rm {path}, or {write}")
+    if os.access(path, os.R_OK):
+        text = path.read_bytes().decode(errors="replace")
+        if (problem := secret_problem(path.name, text)) is not None:
+            return warning("credentials", f"{path}: {problem.partition(': ')[0]}", write)
 
     return None
 
