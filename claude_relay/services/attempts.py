@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..core.jobs import batch_transitions, fallback, transitions
 from ..core.jobs.change import Call, Change
-from ..core.jobs.failure import ErrorType, Failure, Remedy, SchemaRepair
+from ..core.jobs.failure import ErrorType, Failure, Remedy, Repair
 from ..core.jobs.holds import PARK, HoldScope, QueueHold
 from ..core.jobs.job import Job
 from ..core.jobs.park import park_reason
@@ -18,6 +18,8 @@ from .holds import MAX_PROBE_DELAY, PROBE_EVERY, load_holds, release
 
 #: Seconds for which a throttle without Retry-After holds a family at least, so that other workers notice it.
 _MIN_HOLD = 1.0
+#: Faults of an answer that Claude is asked to repair.
+_REPAIRED = (ErrorType.SCHEMA, ErrorType.CHECKS)
 
 
 def fail_attempt(
@@ -37,7 +39,8 @@ def fail_attempt(
     seconds for which the worker holds back a throttled family.
     """
     chance = context.rng.random()
-    counted = _limit_schema_repair(tx, job, failure)
+    earlier = tx.repair(job.id, job.run) if job.attempt > 1 or failure.type in _REPAIRED else None
+    counted = _limit_repairs(earlier, failure)
     if token is None:
         change = batch_transitions.fail(job, counted, call=call, policy=context.policy, now=tx.now, chance=chance)
     else:
@@ -46,8 +49,9 @@ def fail_attempt(
         )
     if failure.shows_the_key_works:
         resume_if_parked(tx, call.started_at)
-    if counted.type is ErrorType.SCHEMA and not change.job.state.final:
-        tx.save_repair(job.id, job.run, SchemaRepair(text=counted.partial, problem=counted.message))
+    if counted.type in _REPAIRED and not change.job.state.final:
+        kinds = (*(earlier.kinds if earlier else ()), counted.type)
+        tx.save_repair(job.id, job.run, Repair(text=counted.partial, problem=counted.message, kinds=kinds))
     if failure.remedy is Remedy.PARK:
         _park(tx, failure)
     elif token is not None and failure.remedy is Remedy.THROTTLE and change.job.due_at > tx.now:
@@ -75,9 +79,9 @@ def resume_if_parked(tx: Transaction, began_at: float) -> None:
         release(tx, PARK)
 
 
-def _limit_schema_repair(tx: Transaction, job: Job, failure: Failure) -> Failure:
-    """Fail for good at the second answer that does not match the schema: a repair is requested once."""
-    if failure.type is not ErrorType.SCHEMA or tx.repair(job.id, job.run) is None:
+def _limit_repairs(earlier: Repair | None, failure: Failure) -> Failure:
+    """Fail for good at the second answer with the same kind of fault: a repair of each is requested once."""
+    if failure.type not in _REPAIRED or earlier is None or failure.type not in earlier.kinds:
         return failure
 
     return replace(failure, remedy=Remedy.FAIL, message=f"{failure.message}, also after it was asked to fix that")

@@ -7,7 +7,9 @@ import logging
 import os
 import socket
 import threading
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..core.keys import MIN_SECRET_LENGTH
@@ -21,6 +23,8 @@ from .stores import OpenRelay, open_relay, open_worker_relay
 if TYPE_CHECKING:
     import falcon
 
+    from ..api.app import MountDashboard
+    from ..core.intake import IntakeContext
     from ..ports import BatchApi, Claude, ModelLister
     from ..services import Relay
     from ..storage.sqlite.disk_reserve import DiskReserve
@@ -61,7 +65,33 @@ def make_app(
 
     intake, disk_problem = intake_context(settings, relay), engine_of(settings).space_check()
 
-    return make_app(relay, settings, intake=intake, disk_problem=disk_problem, stopping=stopping)
+    return make_app(
+        relay,
+        settings,
+        intake=intake,
+        disk_problem=disk_problem,
+        stopping=stopping,
+        dashboard=dashboard(settings, relay, intake),
+    )
+
+
+def dashboard(
+    settings: Settings, relay: Relay, intake: IntakeContext, clock: Callable[[], float] = time.time
+) -> MountDashboard | None:
+    """The dashboard of these settings; None without a key to log in with."""
+    from ..dashboard.mount import mount
+
+    if not settings.admin_keys:
+        return None
+
+    return lambda app, verifier: mount(app, relay, settings, intake=intake, verifier=verifier, clock=clock)
+
+
+def openapi_document(base: str | None) -> dict[str, Any]:
+    """The OpenAPI document of the HTTP API; `base` is the URL at which callers reach it."""
+    from ..api.openapi import document
+
+    return document(base)
 
 
 def work(settings: Settings, supervisor: Supervisor | None = None, name: str | None = None) -> int:

@@ -19,10 +19,10 @@ from ..core.jobs.failure import (
     Failure,
     PartialResponse,
     Remedy,
+    Repair,
     RequestOutcome,
-    SchemaRepair,
 )
-from ..core.jobs.job import Job
+from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound, StoreUnavailable
 from ..ports import CallRequest, Claude
@@ -99,7 +99,7 @@ class CallExecutor:
             return self._call(running, request, *context)
 
     def _call(
-        self, running: InFlightCall, request: dict[str, Any], history: Sequence[Exchange], repair: SchemaRepair | None
+        self, running: InFlightCall, request: dict[str, Any], history: Sequence[Exchange], repair: Repair | None
     ) -> Completion | Failure:
         claimed = running.claimed
 
@@ -114,6 +114,7 @@ class CallExecutor:
             stop=lambda: self._stop_reason(running),
             sending=lambda: self._sending(running),
             accepted=running.paced.accepted,
+            preparing=running.paced.set_aside,
             progress=lambda partial: self._checkpoint(running, partial),
             on_followup=lambda step: self._start_followup(running, step),
         )
@@ -241,7 +242,9 @@ class CallExecutor:
         if job is None:
             return
         fields = {"requestId": job.request_id, "attempt": job.attempt, "ms": round(seconds * 1000), "model": job.model}
-        if isinstance(end, Completion):
+        if isinstance(end, Completion) and job.state is State.COMPLETED:
             log.info("job completed", extra={**fields, "usage": end.usage, "stopReason": end.stop_reason})
+        elif isinstance(end, Completion):
+            log.info(f"job {job.state.value}", extra={**fields, "errorType": ErrorType.CHECKS.value})
         else:
             log.info(f"job {job.state.value}", extra={**fields, "errorType": end.type.value, "reason": end.reason})

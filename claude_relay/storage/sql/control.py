@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.jobs.holds import HoldScope, QueueHold
@@ -71,6 +71,16 @@ class ControlWrites(QueryBase):
         sql = f"DELETE FROM holds WHERE scope = ? RETURNING {_HOLD}"
         return self._fetch_first(records.to_hold, sql, (str(scope),))
 
+    def save_shares(self, tags: Mapping[str, float]) -> None:
+        """Store the tags of fair queueing, by share."""
+        rows = ", ".join(["(?, ?)"] * len(tags))
+        sql = f"INSERT INTO shares (name, tag) VALUES {rows} ON CONFLICT (name) DO UPDATE SET tag = excluded.tag"
+        self._run(sql, [value for item in tags.items() for value in item])
+
+    def purge_shares(self) -> None:
+        """Delete the tags that are not ahead of the virtual time, which mean nothing any more."""
+        self._run("DELETE FROM shares WHERE tag < (SELECT tag FROM shares WHERE name = '')", ())
+
     def save_heartbeat(self, worker: WorkerHeartbeat) -> None:
         """Store a worker's heartbeat."""
         sql = """INSERT INTO workers (id, host, pid, started_at, seen_at, slots, running) VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -85,8 +95,10 @@ class ControlWrites(QueryBase):
         self._run("UPDATE batches SET worker = NULL, held_until = NULL WHERE worker = ?", (worker_id,))
 
     def save_key(self, key: ApiKey) -> None:
-        """Add an API key, or revoke one."""
-        sql = records.insert("keys", records.KEY) + " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at"
+        """Add an API key, revoke one, or change its weight."""
+        sql = records.insert("keys", records.KEY) + (
+            " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, weight = excluded.weight"
+        )
         self._run(sql, records.key_values(key))
 
     def set_shared_value(self, key: str, value: Any) -> None:
