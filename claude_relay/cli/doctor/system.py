@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import time
 from collections.abc import Callable, Container, Sequence
@@ -71,6 +72,14 @@ class System:
         try:
             return (self.credentials / name).exists()
         except PermissionError:
+            return None
+
+    def daemon_user(self) -> int | None:
+        """The user whose units the daemons are; None without systemd, or where it is not known."""
+        shown = self.run(("systemctl", "show", "--property=User", UNITS[-1])) if self.under_systemd else None
+        try:
+            return pwd.getpwnam((shown or "").strip().removeprefix("User=")).pw_uid
+        except KeyError:
             return None
 
     def set_command(self, line: str) -> str:
