@@ -13,7 +13,7 @@ from ...errors import RelayError, StoreRefused, StoreUnavailable
 from ...services import Relay
 from . import postgres
 from .finding import Finding, failure, ok, warning
-from .system import System
+from .system import STOP, System
 
 #: A warning is due for a job that has been due for longer than this, in seconds.
 _MAX_WAIT = 600.0
@@ -102,9 +102,9 @@ def _around(restore: str, system: System) -> str:
     """A command between the stop and the start of the daemons."""
     if not system.under_systemd:
         return f"stop the daemons, then: {restore}"
-    units = "claude-relay-api.socket claude-relay.target"
+    start = "systemctl start claude-relay-api.socket claude-relay.target"
 
-    return f"systemctl stop {units}; {restore} && systemctl reset-failed 'claude-relay*'; systemctl start {units}"
+    return f"{STOP}; {restore} && systemctl reset-failed 'claude-relay*'; {start}"
 
 
 def _workers(relay: Relay, system: System) -> Iterator[Finding]:

@@ -143,6 +143,11 @@ class JobReads(QueryBase):
         """The number of running jobs of each group."""
         return self._fetch_pairs("SELECT grp, count(*) FROM jobs WHERE state = 'running' GROUP BY grp")
 
+    def running_by_worker(self) -> dict[str, int]:
+        """The number of running jobs that each worker has leased."""
+        sql = "SELECT lease_worker, count(*) FROM jobs WHERE state = 'running' GROUP BY lease_worker"
+        return self._fetch_pairs(sql)
+
     def cancel_requested(self, worker: str) -> Sequence[str]:
         """Ids of that worker's jobs that are to be cancelled."""
         sql = "SELECT id FROM jobs WHERE state = 'running' AND lease_worker = ? AND cancel_requested_at IS NOT NULL"
