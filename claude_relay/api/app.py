@@ -46,6 +46,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/overview": ("GET",),
     "/api/moves": ("GET",),
     "/api/pause": ("POST",),
+    "/api/drain": ("POST",),
     "/api/resume": ("POST",),
     "/ack/{token}": ("GET", "POST"),
     "/health": ("GET",),
@@ -76,7 +77,7 @@ def make_app(
     keys = verifier or StoredKeys(tuple(admin_keys), relay.keys)
     bodies = Bodies(settings.max_body)
     wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
-    actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay)
+    actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
 
     app: falcon.App[Any, Any] = falcon.App(
         middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
@@ -102,6 +103,7 @@ def make_app(
         "/api/overview": (overview, None),
         "/api/moves": (EventFeed(relay), None),
         "/api/pause": (overview, "pause"),
+        "/api/drain": (overview, "drain"),
         "/api/resume": (overview, "resume"),
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),

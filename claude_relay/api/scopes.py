@@ -38,6 +38,7 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("GET", "/api/overview"): _ADMIN,
     ("GET", "/api/moves"): _READ,
     ("POST", "/api/pause"): _ADMIN,
+    ("POST", "/api/drain"): _ADMIN,
     ("POST", "/api/resume"): _ADMIN,
     ("GET", "/ack/{token}"): _OPEN,
     ("POST", "/ack/{token}"): _OPEN,

@@ -1,4 +1,4 @@
-"""Admission control: refuses new jobs while the disk is nearly full, or the queue and the caller's share of it."""
+"""Admission control: refuses new jobs while the disk or the queue is full, or the relay is drained."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 from ..core.jobs.fairness import queue_share
 from ..core.policy import Policy
-from ..errors import QueueFull, RelayError, StoreUnavailable
+from ..errors import Draining, QueueFull, RelayError, StoreUnavailable
 from ..ports import ReadTransaction, Store
+from .holds import load_holds
 from .transactions import query
 
 #: The queue is counted at most this often, in seconds.
@@ -45,16 +46,24 @@ class Admission:
         self._shares_at = float("-inf")
         self._by_owner: dict[str, int] = {}
         self._weights: dict[str, float] = {}
+        self._draining = False
+
+    def recheck(self) -> None:
+        """Look at the queue again before the next job: it has begun or ended to drain."""
+        with self._lock:
+            self._counted_at = float("-inf")
 
     def refusal(self, count: int, owner: str) -> RelayError | None:
-        """The reason why that many more jobs of this owner cannot be stored now (disk or queue full), or None."""
+        """The reason why that many more jobs of this owner cannot be stored now, or None."""
         if (problem := self._disk_problem()) is not None:
             return StoreUnavailable(f"The disk {problem}. Nothing is lost; try again later.", retry_after=60)
         with self._lock:
             now = self._clock()
             if now - self._counted_at >= _COUNT_EVERY:
-                self._waiting = self._count_waiting()
+                self._waiting, self._draining = self._read_queue()
                 self._counted_at = now
+            if self._draining:
+                return Draining()
             if self._waiting + count > self._limit and (full := self._over_share(count, owner, now)) is not None:
                 return full
             self._waiting += count
@@ -78,8 +87,8 @@ class Admission:
         )
 
     @query
-    def _count_waiting(self, tx: ReadTransaction) -> int:
-        return tx.waiting()
+    def _read_queue(self, tx: ReadTransaction) -> tuple[int, bool]:
+        return tx.waiting(), load_holds(tx).draining
 
     @query
     def _count_by_owner(self, tx: ReadTransaction) -> tuple[dict[str, int], dict[str, float]]:

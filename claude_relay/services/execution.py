@@ -9,13 +9,13 @@ from dataclasses import replace
 from .. import failpoints
 from ..core.jobs import transitions
 from ..core.jobs.change import Call, Change
-from ..core.jobs.failure import Completion, Failure, PartialResponse, RequestOutcome, SchemaRepair
+from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
 from ..core.jobs.fencing import fence
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound
 from ..ports import ReadTransaction, Transaction
-from . import model_fallback, outcomes, upstream_circuit
+from . import answer_checks, model_fallback, outcomes, upstream_circuit
 from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter, FamilyCapacity
@@ -101,7 +101,7 @@ class Execution:
         record_spend(tx, change)
         tx.save(change)
 
-    def repair(self, claimed: ClaimedJob) -> SchemaRepair | None:
+    def repair(self, claimed: ClaimedJob) -> Repair | None:
         """The answer of this run that did not match its schema, for Claude to fix."""
         if claimed.job.attempt <= 1:  # no answer yet
             return None
@@ -113,11 +113,15 @@ class Execution:
         failpoints.hit("checkpoint.after_commit")
 
     def complete(self, claimed: ClaimedJob, done: Completion) -> Job:
-        """Store the answer, its usage and the delivery that carries it, in one transaction."""
-        change = self._complete(claimed, done)
+        """
+        Store the answer, its usage and the delivery that carries it, in one transaction.
+
+        Where it fails its checks, the job may wait for a repair instead, or have failed.
+        """
+        change = self._complete(claimed, answer_checks.with_results(done, claimed.request))
         failpoints.hit("complete.after_commit")
 
-        return change.job
+        return self._announce(change)
 
     @transaction(paid=True)
     def complete_many(
@@ -175,7 +179,7 @@ class Execution:
         return earlier_turns(tx, job_id)
 
     @query
-    def _stored_repair(self, tx: ReadTransaction, job: Job) -> SchemaRepair | None:
+    def _stored_repair(self, tx: ReadTransaction, job: Job) -> Repair | None:
         return tx.repair(job.id, job.run)
 
     @transaction
@@ -199,12 +203,15 @@ class Execution:
 
     def _complete_or_lost(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Job | LeaseLost:
         try:
-            return self._complete_in(tx, claimed, done).job
+            return self._complete_in(tx, claimed, answer_checks.with_results(done, claimed.request)).job
         except LeaseLost as exc:  # raised before anything is written
             return exc
 
     def _complete_in(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:
         job, call = _fenced(tx, claimed)
+        verdict = answer_checks.judge(tx, job, done, claimed.request, self._context)
+        if isinstance(verdict, Failure):
+            return fail_attempt(tx, job, verdict, self._context, call=call, token=claimed.token)
         change = transitions.complete(job, done, token=claimed.token, call=call, now=tx.now)
         resume_if_parked(tx, call.started_at)
         record_spend(tx, change)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import threading
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
         _check_store(relay)
         _check_clock(relay)
         stopping = threading.Event()
+        relay.alerts.record_api_start(socket.gethostname())
         with alerts_in_api_process(settings, relay):
             return Server(make_app(settings, relay, stopping), settings, relay, stopping, supervisor).run()
 

@@ -114,6 +114,7 @@ class Job:
     response_length: int = 0
     usage: dict[str, int] | None = None
     cost_usd: float | None = None
+    checks: tuple[dict[str, Any], ...] | None = None  # results of options.checks, once the run has an answer
 
     @property
     def rank(self) -> float:

@@ -12,6 +12,7 @@ from . import clock_step, records
 from .query import QueryBase
 
 _GROUP = "SELECT name, concurrency, rate, paused_at, next_at FROM groups"
+_HOLD = "scope, reason, since, until, detail"
 _KEY = f"SELECT {records.columns(records.KEY)} FROM keys"
 
 
@@ -28,7 +29,7 @@ class ControlReads(QueryBase):
 
     def holds(self) -> Sequence[QueueHold]:
         """The blocked parts of the queue, and why each is blocked."""
-        return self._fetch_all(records.to_hold, "SELECT scope, reason, since, until FROM holds ORDER BY scope")
+        return self._fetch_all(records.to_hold, f"SELECT {_HOLD} FROM holds ORDER BY scope")
 
     def workers(self) -> Sequence[WorkerHeartbeat]:
         """The registered workers."""
@@ -60,13 +61,14 @@ class ControlWrites(QueryBase):
 
     def save_hold(self, hold: QueueHold) -> None:
         """Block a part of the queue."""
-        sql = """INSERT INTO holds (scope, reason, since, until) VALUES (?, ?, ?, ?)
-                 ON CONFLICT (scope) DO UPDATE SET reason = excluded.reason, until = excluded.until"""
-        self._run(sql, (str(hold.scope), hold.reason, hold.since, hold.until))
+        sql = f"""INSERT INTO holds ({_HOLD}) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (scope) DO UPDATE SET reason = excluded.reason, until = excluded.until,
+                     detail = excluded.detail"""
+        self._run(sql, (str(hold.scope), hold.reason, hold.since, hold.until, hold.detail))
 
     def delete_hold(self, scope: HoldScope) -> QueueHold | None:
         """Unblock a part of the queue; returns the hold that blocked it."""
-        sql = "DELETE FROM holds WHERE scope = ? RETURNING scope, reason, since, until"
+        sql = f"DELETE FROM holds WHERE scope = ? RETURNING {_HOLD}"
         return self._fetch_first(records.to_hold, sql, (str(scope),))
 
     def save_shares(self, tags: Mapping[str, float]) -> None:

@@ -26,7 +26,7 @@ JOB = (
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
     " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
-    " waiting_error flow"
+    " waiting_error checks flow"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
@@ -114,6 +114,7 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.give_up_at,
         ",".join(job.fallbacks) or None,
         job.waiting_error.value if job.waiting_error else None,
+        dump(job.checks),
         str(job.flow),
     )
 
@@ -137,6 +138,8 @@ def to_job(row: Row) -> Job:
     values["retain"] = Retain(values["retain"])
     values["lease"] = _lease(values)
     values["usage"] = load(values["usage"])
+    checks = load(values["checks"])
+    values["checks"] = None if checks is None else tuple(checks)
     values["fallbacks"] = tuple((values["fallbacks"] or "").split(",")) if values["fallbacks"] else ()
     values["waiting_error"] = ErrorType(values["waiting_error"]) if values["waiting_error"] else None
     for flag in ("deadline_asked", "deadline_fixed", "has_webhook", "ambiguous", "sent"):
@@ -260,8 +263,8 @@ def to_group(row: Row) -> Group:
 
 
 def to_hold(row: Row) -> QueueHold:
-    """From `scope, reason, since, until`."""
-    return QueueHold(scope=HoldScope.parse(row[0]), reason=row[1], since=row[2], until=row[3])
+    """From `scope, reason, since, until, detail`."""
+    return QueueHold(scope=HoldScope.parse(row[0]), reason=row[1], since=row[2], until=row[3], detail=row[4])
 
 
 def to_worker(row: Row) -> WorkerHeartbeat:

@@ -59,6 +59,8 @@ CREATE TABLE jobs (
     fallbacks           TEXT COLLATE "C",
     -- The error type behind waiting_for.
     waiting_error       TEXT COLLATE "C",
+    -- Results of options.checks as JSON, once the run has an answer.
+    checks              TEXT,
     -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
     flow                TEXT COLLATE "C" NOT NULL,
     -- The transitions never produce these rows; the database refuses them all the same.
@@ -222,7 +224,8 @@ CREATE TABLE holds (
     scope  TEXT COLLATE "C" PRIMARY KEY,
     reason TEXT COLLATE "C" NOT NULL,
     since  DOUBLE PRECISION NOT NULL,
-    until  DOUBLE PRECISION
+    until  DOUBLE PRECISION,
+    detail TEXT COLLATE "C" NOT NULL DEFAULT ''  -- the upstream's own words
 );
 
 CREATE TABLE workers (
@@ -325,12 +328,13 @@ CREATE TABLE ack_groups (
     since DOUBLE PRECISION NOT NULL
 );
 
--- Answers that did not match outputSchema, kept across restarts until Claude was asked once to repair them.
+-- Answers that did not match outputSchema or failed their checks, kept across restarts until Claude was asked once to repair them.
 CREATE TABLE repairs (
     job_id  TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
     run     INTEGER NOT NULL,
     text    TEXT COLLATE "C" NOT NULL,
-    problem TEXT COLLATE "C" NOT NULL
+    problem TEXT COLLATE "C" NOT NULL,
+    kinds   TEXT NOT NULL  -- what was asked for in this run: schema, checks
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily

@@ -58,6 +58,8 @@ CREATE TABLE jobs (
     fallbacks           TEXT,
     -- The error type behind waiting_for.
     waiting_error       TEXT,
+    -- Results of options.checks as JSON, once the run has an answer.
+    checks              TEXT,
     -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
     flow                TEXT NOT NULL,
     -- The transitions never produce these rows; the database refuses them all the same.
@@ -221,7 +223,8 @@ CREATE TABLE holds (
     scope  TEXT PRIMARY KEY,
     reason TEXT NOT NULL,
     since  REAL NOT NULL,
-    until  REAL
+    until  REAL,
+    detail TEXT NOT NULL DEFAULT ''  -- the upstream's own words
 ) WITHOUT ROWID;
 
 CREATE TABLE workers (
@@ -324,12 +327,13 @@ CREATE TABLE ack_groups (
     since REAL NOT NULL
 ) WITHOUT ROWID;
 
--- Answers that did not match outputSchema, kept across restarts until Claude was asked once to repair them.
+-- Answers that did not match outputSchema or failed their checks, kept across restarts until Claude was asked once to repair them.
 CREATE TABLE repairs (
     job_id  TEXT PRIMARY KEY REFERENCES jobs (id),
     run     INTEGER NOT NULL,
     text    TEXT NOT NULL,
-    problem TEXT NOT NULL
+    problem TEXT NOT NULL,
+    kinds   TEXT NOT NULL  -- what was asked for in this run: schema, checks
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily
