@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.fairness import Flow
 from claude_relay.core.policy import Policy
 from claude_relay.errors import RelayError
 from claude_relay.ports import ReadTransaction, Store, Transaction
@@ -121,7 +122,7 @@ def test_an_announcement_of_something_else_costs_a_look_up_and_changes_nothing(s
     def announce(reads: ReadTransaction) -> None:
         assert reads.shared_value("a") is None
         reads.job("nothing")
-        reads.due(limit=7)
+        reads.due({Flow("a", "", "g", "f"): 7})
 
     store.write(lambda tx: tx.set_shared_value("a", 1))
 

@@ -31,6 +31,8 @@ _TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(\w+)")
 _OF_ONE_KEY = re.compile(
     r"\bWHERE (?:id|job_id|delivery_id|scope|name|key) = \?(?: AND \w+ = \?)*(?: RETURNING [\w, ]+)?\s*\Z"
 )
+# A read of the rows of one key, which is its first value.
+_READS_ONE_KEY = re.compile(r"[^?]*\b(?:id|job_id|delivery_id|request_id|name|key) = \?")
 #: Internal ids have this length. A longer check would find the same rows; another such string costs one more trip.
 _ID_LENGTH = 26
 _ID, _REQUEST_ID = records.JOB.index("id"), records.JOB.index("request_id")
@@ -49,9 +51,7 @@ def is_read(sql: str) -> bool:
 
 def has_key(lookup: Lookup) -> bool:
     """Whether it reads the rows of one key, which is its first value, rather than a whole table."""
-    _, args = lookup
-
-    return bool(args) and isinstance(args[0], str)
+    return _reads_one_key(lookup[0]) and isinstance(lookup[1][0], str)
 
 
 class FetchedRows:
@@ -113,6 +113,11 @@ class FetchedRows:
 @functools.lru_cache(maxsize=4096)
 def _tables(sql: str) -> frozenset[str]:
     return frozenset(_TABLE.findall(sql))
+
+
+@functools.lru_cache(maxsize=4096)
+def _reads_one_key(sql: str) -> bool:
+    return _READS_ONE_KEY.match(sql) is not None
 
 
 @functools.lru_cache(maxsize=4096)
