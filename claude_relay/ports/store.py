@@ -28,6 +28,7 @@ from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, Work
 
 T = TypeVar("T")
 Names = Collection[str]
+Ahead = Callable[["ReadTransaction"], object]
 
 
 class JobReads(Protocol):
@@ -355,13 +356,23 @@ class Transaction(
     ReadTransaction,
     Protocol,
 ):
-    """A transaction: all that it wrote is committed, or nothing."""
+    """
+    A transaction: all that it wrote is committed, or nothing.
+
+    `prefetch` announces look-ups that follow, so that a distant store answers them in one trip; it changes no result.
+    """
+
+    def prefetch(self, ahead: Ahead) -> None: ...
 
 
 class Store(Protocol):
-    """Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects."""
+    """
+    Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects.
 
-    def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T: ...
+    `ahead` names look-ups of `work` before it runs, as `Transaction.prefetch` does.
+    """
+
+    def write(self, work: Callable[[Transaction], T], *, paid: bool = False, ahead: Ahead | None = None) -> T: ...
     def read(self, query: Callable[[ReadTransaction], T]) -> T: ...
     def check(self) -> str | None: ...
     def lost(self) -> LostStore | None: ...
