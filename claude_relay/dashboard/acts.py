@@ -110,5 +110,5 @@ def perform(relay: Relay, kind: Kind, refs: Sequence[JobRef], *, clock: Callable
 
 
 def costs(jobs: Sequence[Job]) -> float:
-    """What the jobs have cost so far: about what a retry of each costs again."""
+    """The cost of the jobs so far, which a retry of each is likely to double."""
     return sum(job.cost_usd or 0.0 for job in jobs)
