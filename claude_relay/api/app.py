@@ -17,6 +17,7 @@ from . import error_handlers
 from .ack import Ack
 from .auth import KeyVerifier, StoredKeys
 from .cost import Cost, Estimate
+from .documents import Docs, Home, OpenApi
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
@@ -25,6 +26,7 @@ from .overview import EventFeed, Overview
 from .prefer_wait import WaitSlots
 from .request_bodies import Bodies
 from .submit import Submit, SubmitBulk
+from .templates import TemplateByName, Templates
 
 #: Every path and its methods: used by the router below, by the documentation and by its test.
 ROUTES: Mapping[str, tuple[str, ...]] = {
@@ -39,6 +41,8 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/jobs/{requestId}/retry": ("POST",),
     "/api/jobs/{requestId}/redeliver": ("POST",),
     "/api/redeliver": ("POST",),
+    "/api/templates": ("GET",),
+    "/api/templates/{name}": ("GET", "PUT", "DELETE"),
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
@@ -46,10 +50,15 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/overview": ("GET",),
     "/api/moves": ("GET",),
     "/api/pause": ("POST",),
+    "/api/drain": ("POST",),
     "/api/resume": ("POST",),
     "/ack/{token}": ("GET", "POST"),
     "/health": ("GET",),
     "/health/ready": ("GET",),
+    "/": ("GET",),
+    "/openapi.json": ("GET",),
+    "/docs": ("GET",),
+    "/docs/style.css": ("GET",),
     "/dashboard": ("GET",),
 }
 
@@ -82,7 +91,8 @@ def make_app(
     keys = verifier or StoredKeys(tuple(admin_keys), relay.keys)
     bodies = Bodies(settings.max_body)
     wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
-    actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay)
+    actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
+    docs = Docs(settings.public_url)
 
     authentication = Authentication(keys, settings, ROUTES)
     app: falcon.App[Any, Any] = falcon.App(middleware=[ResponseHeaders(settings.allowed_origins), authentication])
@@ -100,6 +110,8 @@ def make_app(
         "/api/jobs/{requestId}/retry": (actions, "retry"),
         "/api/jobs/{requestId}/redeliver": (actions, "redeliver"),
         "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
+        "/api/templates": (Templates(relay), None),
+        "/api/templates/{name}": (TemplateByName(relay, bodies, intake, clock), None),
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
@@ -107,10 +119,15 @@ def make_app(
         "/api/overview": (overview, None),
         "/api/moves": (EventFeed(relay), None),
         "/api/pause": (overview, "pause"),
+        "/api/drain": (overview, "drain"),
         "/api/resume": (overview, "resume"),
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
+        "/": (Home(settings.public_url, dashboard=dashboard is not None), None),
+        "/openapi.json": (OpenApi(settings.public_url), None),
+        "/docs": (docs, None),
+        "/docs/style.css": (docs, "style"),
     }
     for path, (resource, suffix) in resources.items():
         _add_head(path, resource)

@@ -10,11 +10,11 @@ from claude_relay.core.text.rates import Rate
 
 from .conftest import KEY
 
-OPEN = ("/health", "/health/ready")
+OPEN = ("/health", "/health/ready", "/", "/openapi.json", "/docs", "/docs/style.css")
 
 
 def concrete(template: str) -> str:
-    return template.replace("{requestId}", "nobody").replace("{group}", "g")
+    return template.replace("{requestId}", "nobody").replace("{group}", "g").replace("{name}", "t")
 
 
 @pytest.mark.parametrize("path, method", [(path, verb) for path, verbs in ROUTES.items() for verb in verbs])
