@@ -17,6 +17,7 @@ from . import error_handlers
 from .ack import Ack
 from .auth import KeyVerifier, StoredKeys
 from .cost import Cost, Estimate
+from .documents import Docs, Home, OpenApi
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
@@ -49,10 +50,15 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/overview": ("GET",),
     "/api/moves": ("GET",),
     "/api/pause": ("POST",),
+    "/api/drain": ("POST",),
     "/api/resume": ("POST",),
     "/ack/{token}": ("GET", "POST"),
     "/health": ("GET",),
     "/health/ready": ("GET",),
+    "/": ("GET",),
+    "/openapi.json": ("GET",),
+    "/docs": ("GET",),
+    "/docs/style.css": ("GET",),
 }
 
 #: Paths where a GET has an effect, so that HEAD is not offered.
@@ -79,7 +85,8 @@ def make_app(
     keys = verifier or StoredKeys(tuple(admin_keys), relay.keys)
     bodies = Bodies(settings.max_body)
     wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
-    actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay)
+    actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
+    docs = Docs(settings.public_url)
 
     app: falcon.App[Any, Any] = falcon.App(
         middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
@@ -107,10 +114,15 @@ def make_app(
         "/api/overview": (overview, None),
         "/api/moves": (EventFeed(relay), None),
         "/api/pause": (overview, "pause"),
+        "/api/drain": (overview, "drain"),
         "/api/resume": (overview, "resume"),
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
+        "/": (Home(settings.public_url, dashboard="/dashboard" in ROUTES), None),
+        "/openapi.json": (OpenApi(settings.public_url), None),
+        "/docs": (docs, None),
+        "/docs/style.css": (docs, "style"),
     }
     for path in ROUTES:
         resource, suffix = resources[path]

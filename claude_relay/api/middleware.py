@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,10 @@ from .auth import Caller, KeyVerifier, authenticate, key_of
 from .limits import KnownKeys, RateLimiter, client_address
 from .scopes import check_route
 
+log = logging.getLogger(__name__)
+
 #: Paths without a key or a limit.
-OPEN = ("/health", "/health/ready")
+OPEN = ("/health", "/health/ready", "/", "/openapi.json", "/docs", "/docs/style.css")
 #: Paths whose token is the credential, without a limit: a wrong token costs a hash and no read of the store.
 ACK = "/ack/"
 _SUBMIT = ("/api/claude", "/api/claude/bulk")
@@ -123,12 +126,15 @@ class ResponseHeaders:
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: Any, succeeded: bool) -> None:
         """Set the headers of every response, errors included."""
+        policy = resp.get_header("Content-Security-Policy")
         resp.set_headers(_HEADERS)
+        if policy is not None:
+            resp.set_header("Content-Security-Policy", policy)
         if resp.get_header("Cache-Control") is None:
             resp.set_header("Cache-Control", "no-store")
-        request_id = req.get_header("X-Request-Id")
-        if request_id and len(request_id) <= 128 and request_id.isascii() and request_id.isprintable():
-            resp.set_header("X-Request-Id", request_id)
+        if (trace_id := http_request_id(req)) is not None:
+            resp.set_header("X-Request-Id", trace_id)
+            _log_request(req, resp, trace_id)
         origin = req.get_header("Origin")
         if origin is None or not (self._any or origin in self._origins):
             return
@@ -139,3 +145,21 @@ class ResponseHeaders:
             resp.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
             resp.set_header("Access-Control-Allow-Headers", _ALLOWED)
             resp.set_header("Access-Control-Max-Age", "86400")
+
+
+def http_request_id(req: falcon.Request) -> str | None:
+    """The caller's X-Request-Id, if it can be repeated in a header and in the log."""
+    text = req.get_header("X-Request-Id")
+
+    return text if text and len(text) <= 128 and text.isascii() and text.isprintable() else None
+
+
+def _log_request(req: falcon.Request, resp: falcon.Response, trace_id: str) -> None:
+    """Log a request that has an id of its caller, with the requestId of its job."""
+    body = resp.media if isinstance(resp.media, dict) else {}
+    fields = {"requestId": body["requestId"]} if "requestId" in body else {}
+    path = req.uri_template or ""  # never the path itself: that of an ackUrl is a credential
+    log.info(
+        "request answered",
+        extra={"httpRequestId": trace_id, "method": req.method, "path": path, "status": resp.status_code, **fields},
+    )

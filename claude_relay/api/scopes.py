@@ -42,11 +42,16 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("GET", "/api/overview"): _ADMIN,
     ("GET", "/api/moves"): _READ,
     ("POST", "/api/pause"): _ADMIN,
+    ("POST", "/api/drain"): _ADMIN,
     ("POST", "/api/resume"): _ADMIN,
     ("GET", "/ack/{token}"): _OPEN,
     ("POST", "/ack/{token}"): _OPEN,
     ("GET", "/health"): _OPEN,
     ("GET", "/health/ready"): _OPEN,
+    ("GET", "/"): _OPEN,
+    ("GET", "/openapi.json"): _OPEN,
+    ("GET", "/docs"): _OPEN,
+    ("GET", "/docs/style.css"): _OPEN,
 }
 
 

@@ -39,8 +39,9 @@ VERBS = {
     "retry": "verbs.job_actions",
     "redeliver": "verbs.job_actions",
     "cancel": "verbs.job_actions",
-    "pause": "verbs.job_actions",
-    "resume": "verbs.job_actions",
+    "pause": "verbs.queue_control",
+    "drain": "verbs.queue_control",
+    "resume": "verbs.queue_control",
     "listen": "verbs.listen",
     "blueprint": "verbs.blueprint",
     "doctor": "doctor",
@@ -52,6 +53,7 @@ VERBS = {
     "migrate": "verbs.daemons",
     "config": "verbs.configure",
     "completion": "verbs.completion",
+    "openapi": "verbs.openapi",
 }
 
 

@@ -116,7 +116,8 @@ class BulkRequests:
             self._job_actions.redeliver(ref, url=url)
             return {"statusCode": 202, **self._queries.status(ref)}
         except RelayError as exc:
-            return {"statusCode": exc.status, **wire.error_body(exc, now=now)}
+            name = {"requestId": ref.request_id} if isinstance(ref, JobRef) else {}
+            return {"statusCode": exc.status, **name, **wire.error_body(exc, now=now)}
 
 
 def _refused(index: int, error: RelayError, *, now: float) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from .uploaded_files import UploadedFiles
 
 class Relay:
     """
-    Submit, cancel, retry, redeliver, pause and resume; its attributes hold the other use cases by who uses them.
+    Submit, cancel, retry, redeliver, pause, drain and resume; its attributes hold the other use cases by who uses them.
 
     `queries`, `bulk`, `estimates`, `templates`, `keys`: the HTTP API and the command line. `execution`,
     `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner. `deliveries`: its delivery
@@ -87,7 +87,8 @@ class Relay:
             model_catalog=self.model_catalog,
         )
         self._gone_endpoints = GoneEndpoints(store)
-        self._submitter = Submitter(context, Admission(store, policy, disk_problem=disk_problem), self._gone_endpoints)
+        self._admission = Admission(store, policy, disk_problem=disk_problem)
+        self._submitter = Submitter(context, self._admission, self._gone_endpoints)
         self._job_actions = JobActions(context)
         self._queue_control = QueueControl(context)
         self.policy = policy
@@ -141,6 +142,16 @@ class Relay:
     def resume(self, group: str | None = None) -> None:
         """Claim jobs again; default deadlines are extended by the time that the pause blocked them."""
         self._queue_control.resume(group)
+        self._admission.recheck()
+
+    def drain(self, *, run_waiting: bool = False) -> None:
+        """
+        Accept no more jobs until `resume`; running calls and due callbacks go on, `overview` says when all is idle.
+
+        Unless `run_waiting`, jobs that wait stay where they are.
+        """
+        self._queue_control.drain(run_waiting=run_waiting)
+        self._admission.recheck()
 
     def set_group(self, name: str, *, concurrency: int | None, rate: float | None) -> Group:
         """Set the maximum of running jobs of a group, and of its starts per minute; None: no limit."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..core.keys import MIN_SECRET_LENGTH
@@ -47,6 +48,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
         _check_store(relay)
         _check_clock(relay)
         stopping = threading.Event()
+        relay.alerts.record_api_start(socket.gethostname())
         with alerts_in_api_process(settings, relay):
             return Server(make_app(settings, relay, stopping), settings, relay, stopping, supervisor).run()
 
@@ -60,6 +62,13 @@ def make_app(
     intake, disk_problem = intake_context(settings, relay), engine_of(settings).space_check()
 
     return make_app(relay, settings, intake=intake, disk_problem=disk_problem, stopping=stopping)
+
+
+def openapi_document(base: str | None) -> dict[str, Any]:
+    """The OpenAPI document of the HTTP API; `base` is the URL at which callers reach it."""
+    from ..api.openapi import document
+
+    return document(base)
 
 
 def work(settings: Settings, supervisor: Supervisor | None = None, name: str | None = None) -> int:

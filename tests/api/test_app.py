@@ -10,7 +10,7 @@ from claude_relay.core.text.rates import Rate
 
 from .conftest import KEY
 
-OPEN = ("/health", "/health/ready")
+OPEN = ("/health", "/health/ready", "/", "/openapi.json", "/docs", "/docs/style.css")
 
 
 def concrete(template: str) -> str:

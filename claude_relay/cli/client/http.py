@@ -68,7 +68,7 @@ class HttpClient:
 
     def jobs(self, query: JobQuery) -> Iterator[dict[str, Any]]:
         """The jobs, newest first, read page by page."""
-        filters = {_PARAMETERS.get(name, name): _text(value) for name, value in query.filters().items() if value}
+        filters = _parameters(query)
 
         def read(cursor: str | None, limit: int) -> tuple[Sequence[dict[str, Any]], str | None]:
             position = {"cursor": cursor} if cursor else {}
@@ -81,9 +81,9 @@ class HttpClient:
         """The state of the relay."""
         return self._json("GET", "/api/overview")
 
-    def cost(self, by: str, since: str | None) -> dict[str, Any]:
+    def cost(self, by: str, query: JobQuery) -> dict[str, Any]:
         """Spending, with totals by `by`."""
-        return self._json("GET", "/api/cost", params={"by": by} | ({"since": since} if since else {}))
+        return self._json("GET", "/api/cost", params={"by": by} | _parameters(query))
 
     def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
         """Events after `cursor`, and the next cursor."""
@@ -129,6 +129,10 @@ class HttpClient:
     def pause(self, group: str | None) -> None:
         """Pause a group, or all jobs."""
         self._json("POST", f"/api/groups/{_quoted(group)}/pause" if group else "/api/pause")
+
+    def drain(self, *, run_waiting: bool) -> None:
+        """Accept no more jobs."""
+        self._json("POST", "/api/drain", body={"runWaiting": run_waiting})
 
     def resume(self, group: str | None) -> None:
         """Resume a group, or all jobs."""
@@ -236,6 +240,10 @@ def _error(response: requests.Response) -> RelayError:
         return Busy(text)
 
     return RelayError(text)
+
+
+def _parameters(query: JobQuery) -> dict[str, str]:
+    return {_PARAMETERS.get(name, name): _text(value) for name, value in query.filters().items() if value}
 
 
 def _text(value: Any) -> str:

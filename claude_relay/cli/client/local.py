@@ -8,13 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...core.intake import IntakeContext
-from ...core.intake.query import (
-    job_filter,
-    parse_limit,
-    parse_redeliver_url,
-    parse_retry_options,
-    parse_time_or_age,
-)
+from ...core.intake.query import job_filter, parse_limit, parse_redeliver_url, parse_retry_options
 from ...core.keys import ADMIN
 from ...services import JobRef, Relay
 from .query import JobQuery, read_pages
@@ -72,10 +66,10 @@ class LocalClient:
         """The state of the relay."""
         return self._relay.queries.overview()
 
-    def cost(self, by: str, since: str | None) -> dict[str, Any]:
+    def cost(self, by: str, query: JobQuery) -> dict[str, Any]:
         """Spending, with totals by `by`."""
-        since_at = parse_time_or_age("since", since, now=self._clock())
-        return self._relay.queries.cost(by=by, since=since_at, owner=self._owner)
+        which = job_filter(now=self._clock(), owner=self._owner, **query.filters())
+        return self._relay.queries.cost(by=by, which=which)
 
     def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
         """Events after `cursor`, and the next cursor."""
@@ -124,6 +118,10 @@ class LocalClient:
     def pause(self, group: str | None) -> None:
         """Pause a group, or all jobs."""
         self._relay.pause(group)
+
+    def drain(self, *, run_waiting: bool) -> None:
+        """Accept no more jobs."""
+        self._relay.drain(run_waiting=run_waiting)
 
     def resume(self, group: str | None) -> None:
         """Resume a group, or all jobs."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...core.jobs.change import Call
 from ...core.jobs.job import Job
-from ...core.money.spend import SpendSummary, spend_days
+from ...core.money.spend import Span, SpendSummary, spend_days
+from ...ports import JobFilter
 from . import records
-from .query import QueryBase
+from .query import QueryBase, placeholders
 
 _CALL = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id = ?"
 _COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode", "template": "template"}
@@ -45,12 +46,27 @@ class MoneyReads(QueryBase):
                  WHERE j.state IN ('running', 'batched') GROUP BY j.owner"""
         return {owner: usd or 0.0 for owner, usd in self._fetch_pairs(sql).items()}
 
-    def costs(self, *, by: str, since: str | None = None, owner: str | None = None) -> Sequence[SpendSummary]:
-        """The sums by one of `GROUPINGS` from that UTC day on, of one owner or of all."""
+    def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]:
+        """The ledgers of several jobs."""
+        sql = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id IN ({placeholders(job_ids)})"
+        return self._fetch_all(records.to_call, sql, tuple(job_ids))
+
+    def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]:
+        """The sums by one of `GROUPINGS` of those UTC days; of `which`, those that are summed apart."""
+        limits = (
+            ("day >= ?", days.first),
+            ("day <= ?", days.last),
+            ("owner = ?", which.owner),
+            ("owner = ?", which.key),
+            ("grp = ?", which.group),
+            ("model = ?", which.model),
+        )
+        asked = [(condition, value) for condition, value in limits if value is not None]
+        where = " AND ".join(condition for condition, _ in asked)
         column = _COLUMNS[by]
         sql = f"""SELECT {column}, {", ".join(f"sum({name})" for name in _SUMS)} FROM costs
-                  WHERE (? IS NULL OR day >= ?) AND (? IS NULL OR owner = ?) GROUP BY {column} ORDER BY {column}"""
-        rows = self._run(sql, (since, since, owner, owner))
+                  {"WHERE " + where if where else ""} GROUP BY {column} ORDER BY {column}"""
+        rows = self._run(sql, [value for _, value in asked])
         return [SpendSummary(name=row[0], **dict(zip(_SUMS, row[1:], strict=True))) for row in rows]
 
 

@@ -58,6 +58,10 @@ CREATE TABLE jobs (
     fallbacks           TEXT,
     -- The error type behind waiting_for.
     waiting_error       TEXT,
+    -- Results of options.checks as JSON, once the run has an answer.
+    checks              TEXT,
+    -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
+    flow                TEXT NOT NULL,
     -- The version of the template that the body was made of, such as invoice@3.
     template            TEXT,
     -- The transitions never produce these rows; the database refuses them all the same.
@@ -66,16 +70,18 @@ CREATE TABLE jobs (
 ) WITHOUT ROWID;  -- ids sort by time, so a new job is appended
 -- Idempotency by owner, and the lookup by requestId alone that the administrator makes.
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
--- Claiming for live calls; covers the filters, so that a long queue is never read row by row.
-CREATE INDEX jobs_due ON jobs (rank, id, due_at, grp, family) WHERE state = 'queued' AND lane = 'live';
+-- Claiming for live calls: the first due jobs of each flow, however many wait.
+CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AND lane = 'live';
+-- The number of unfinished jobs of each key, counted while the queue is full.
+CREATE INDEX jobs_owner ON jobs (owner) WHERE state IN ('queued', 'running', 'batched', 'held');
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
 CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
     WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
 CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND deadline_asked = 1;
--- Leases to renew and to reap, and the number of running jobs of each group.
-CREATE INDEX jobs_running ON jobs (lease_worker, grp) WHERE state = 'running';
+-- Leases to renew and to reap, and the number of running jobs of each flow.
+CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 -- Lists by state and by group, newest first; counts by state.
 CREATE INDEX jobs_state ON jobs (state, id);
 CREATE INDEX jobs_group ON jobs (grp, id);
@@ -221,7 +227,8 @@ CREATE TABLE holds (
     scope  TEXT PRIMARY KEY,
     reason TEXT NOT NULL,
     since  REAL NOT NULL,
-    until  REAL
+    until  REAL,
+    detail TEXT NOT NULL DEFAULT ''  -- the upstream's own words
 ) WITHOUT ROWID;
 
 CREATE TABLE workers (
@@ -244,7 +251,8 @@ CREATE TABLE keys (
     rate_seconds     REAL,
     daily_budget_usd REAL,
     created_at       REAL NOT NULL,
-    revoked_at       REAL
+    revoked_at       REAL,
+    weight           REAL NOT NULL DEFAULT 1  -- its part of a contended queue, relative to other keys
 ) WITHOUT ROWID;
 
 -- Destinations that failed recently; a healthy destination has no row.
@@ -323,12 +331,13 @@ CREATE TABLE ack_groups (
     since REAL NOT NULL
 ) WITHOUT ROWID;
 
--- Answers that did not match outputSchema, kept across restarts until Claude was asked once to repair them.
+-- Answers that did not match outputSchema or failed their checks, kept across restarts until Claude was asked once to repair them.
 CREATE TABLE repairs (
     job_id  TEXT PRIMARY KEY REFERENCES jobs (id),
     run     INTEGER NOT NULL,
     text    TEXT NOT NULL,
-    problem TEXT NOT NULL
+    problem TEXT NOT NULL,
+    kinds   TEXT NOT NULL  -- what was asked for in this run: schema, checks
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily
@@ -410,6 +419,13 @@ CREATE TABLE uploads (
     size       INTEGER NOT NULL,
     expires_at REAL NOT NULL,
     PRIMARY KEY (account, sha256)
+) WITHOUT ROWID;
+
+-- Tags of fair queueing (`core.jobs.fairness`) by share, and under an empty name the virtual time. Tags that are not
+-- ahead of it mean nothing.
+CREATE TABLE shares (
+    name TEXT PRIMARY KEY,
+    tag  REAL NOT NULL
 ) WITHOUT ROWID;
 
 -- Templates by name, also deleted ones: `version` is the newest, and no number is used twice.

@@ -1,0 +1,191 @@
+"""One example for each schema that a request or an answer has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_AT, _LATER = "2026-01-15T10:30:00.000Z", "2026-01-15T10:30:04.000Z"
+_ID = "faktura-2026-0042"
+_MODEL = "claude-sonnet-5-5"
+_USAGE = {"input_tokens": 15, "output_tokens": 500}
+_SUMS = {
+    "calls": 12,
+    "inputTokens": 18_200,
+    "outputTokens": 6_400,
+    "cacheReadTokens": 0,
+    "cacheWriteTokens": 0,
+    "costUsd": 0.1004,
+    "unpricedCalls": 0,
+}
+_STATUS = {
+    "requestId": _ID,
+    "status": "completed",
+    "createdAt": _AT,
+    "updatedAt": _LATER,
+    "promptLength": 31,
+    "responseLength": 24,
+    "mode": "live",
+    "group": "default",
+    "model": _MODEL,
+    "attempts": 1,
+    "waitingFor": None,
+    "position": None,
+    "delivery": {"status": "delivered", "attempts": 1, "lastStatusCode": 200, "nextAttemptAt": None},
+    "acked": None,
+    "errorType": None,
+    "error": None,
+    "usage": _USAGE,
+    "costUsd": 0.00503,
+    "metadata": {"row": 42},
+}
+_EVENT = {"requestId": _ID, "at": _LATER, "subject": "job", "event": "completed", "version": 3, "attempt": 1}
+_GROUP = {"group": "invoices", "concurrency": 4, "rate": None, "paused": False, "running": 1}
+_ACCEPTED = {
+    "message": "Request accepted and processing",
+    "requestId": _ID,
+    "status": "pending",
+    "timestamp": _AT,
+    "statusUrl": f"https://relay.example.com/api/status/{_ID}",
+    "warnings": [],
+}
+SUBMIT = {
+    "prompt": "What is the total of this invoice?",
+    "requestId": _ID,
+    "webhookUrl": "https://hook.example/claude",
+    "options": {"model": "smart", "maxTokens": 1000},
+    "metadata": {"row": 42},
+}
+EXAMPLES: dict[str, Any] = {
+    "Submit": SUBMIT,
+    "Accepted": _ACCEPTED,
+    "Verdict": {"index": 0, "statusCode": 202, **_ACCEPTED},
+    "Estimate": {
+        "basis": "estimate",
+        "model": _MODEL,
+        "mode": "live",
+        "inputTokens": 12,
+        "inputTokensRange": {"low": 6, "high": 24},
+        "maxOutputTokens": 1000,
+        "costUsd": {"low": 0.000018, "high": 0.010048},
+        "maxCostUsd": None,
+        "prices": {"dated": "2026-01-10", "input": 2.0, "output": 10.0},
+        "warnings": [],
+    },
+    "Status": _STATUS,
+    "Record": {
+        **_STATUS,
+        "owner": "make",
+        "run": 1,
+        "possibleDuplicateCharge": False,
+        "unacked": False,
+        "batch": None,
+        "partialResponse": None,
+        "webhookUrl": SUBMIT["webhookUrl"],
+        "failureWebhookUrl": None,
+        "request": {"prompt": SUBMIT["prompt"], "options": {"model": _MODEL, "maxTokens": 1000}},
+        "warnings": [],
+        "calls": [
+            {
+                "number": 1,
+                "run": 1,
+                "startedAt": _AT,
+                "firstByteAt": _AT,
+                "endedAt": _LATER,
+                "sent": True,
+                "upstreamRequestId": "req_011",
+                "model": _MODEL,
+                "mode": "live",
+                "outcome": "completed",
+                "detail": None,
+                "responseLength": 24,
+                "usage": _USAGE,
+                "costUsd": 0.00503,
+            }
+        ],
+        "deliveries": [
+            {
+                "at": _LATER,
+                "url": SUBMIT["webhookUrl"],
+                "statusCode": 200,
+                "ms": 84,
+                "reply": "Accepted",
+                "nextAttemptAt": None,
+            }
+        ],
+        "events": [_EVENT],
+    },
+    "Completed": {
+        "requestId": _ID,
+        "response": "The total is 1,250.00 kr.",
+        "status": "completed",
+        "timestamp": _LATER,
+        "usage": _USAGE,
+        "model": _MODEL,
+        "stopReason": "end_turn",
+        "json": None,
+        "truncated": False,
+        "costUsd": 0.00503,
+        "mode": "live",
+        "attempts": 1,
+        "metadata": {"row": 42},
+        "warnings": [],
+        "ackUrl": "https://relay.example.com/ack/8Zk2",
+    },
+    "Failed": {
+        "requestId": _ID,
+        "error": "the deadline passed during the call",
+        "status": "failed",
+        "timestamp": _LATER,
+        "errorType": "deadline",
+        "attempts": 2,
+        "usage": None,
+        "costUsd": None,
+        "partialResponse": "",
+        "metadata": {"row": 42},
+        "mode": "live",
+        "warnings": [],
+        "ackUrl": "https://relay.example.com/ack/8Zk2",
+    },
+    "Jobs": {"jobs": [_STATUS], "cursor": "01KEZ3VN00ABCDEFGHJKMNPQRS"},
+    "Group": _GROUP,
+    "GroupLimits": {"concurrency": 4, "rate": 60},
+    "Cost": {"by": "day", "since": "2026-01-15", "rows": [{"day": "2026-01-15", **_SUMS}], "total": _SUMS},
+    "Overview": {
+        "timestamp": _AT,
+        "jobs": {
+            "queued": 2,
+            "running": 1,
+            "batched": 0,
+            "held": 0,
+            "completed": 118,
+            "failed": 1,
+            "cancelled": 0,
+        },
+        "oldestWaitingSeconds": 1.25,
+        "paused": [],
+        "groups": [_GROUP],
+        "holds": [],
+        "workers": [
+            {"id": "w-1", "host": "relay", "pid": 812, "slots": 64, "running": 1, "seenAt": _AT, "alive": True}
+        ],
+        "deliveries": {"pending": 1, "sending": 0, "delivered": 117, "dead": 0},
+        "unacked": 0,
+        "batches": {"planned": 0, "creating": 0, "created": 0, "ended": 0},
+        "destinations": [],
+    },
+    "Moves": {"moves": [{"cursor": 7, **_EVENT}], "cursor": 7},
+    "Acked": {"status": "acked", "requestId": _ID, "acked": _LATER},
+    "Health": {"status": "healthy", "timestamp": _AT, "uptime": 3600.5, "environment": "production"},
+    "Readiness": {"status": "ready", "timestamp": _AT, "reasons": []},
+    "Error": {
+        "error": "prompt is required",
+        "message": "prompt is required",
+        "status": 400,
+        "type": "invalid_request",
+        "problems": [{"field": "prompt", "problem": "is required"}],
+        "timestamp": _AT,
+    },
+    "RetryOptions": {"options": {"maxTokens": 2000}},
+    "RedeliverTo": {"url": "https://hook.example/other"},
+    "RedeliverMany": {"requestIds": [_ID]},
+}
