@@ -287,3 +287,58 @@ def test_config_check_as_root_checks_as_the_user_of_the_daemons(folder, monkeypa
     assert code == (0 if mode == 0o640 else 78)
     assert (str(file) in said and "nobody" in said and "chgrp claude-relay" in said) == (code == 78)
     assert os.geteuid() == 0
+
+
+@pytest.fixture
+def as_stranger() -> Iterator[Callable[[int], None]]:
+    """Continues as uid 12345, which has no name, in the group; root again afterwards."""
+    if os.geteuid() != 0:
+        lacks("only root can become another user")
+    group, groups, mask = os.getegid(), os.getgroups(), os.umask(0o022)
+
+    def become(number: int) -> None:
+        os.setgroups([])
+        os.setegid(number)
+        os.seteuid(12345)
+
+    yield become
+    os.seteuid(0)
+    os.setegid(group)
+    os.setgroups(groups)
+    os.umask(mask)
+
+
+@pytest.fixture
+def image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state directory as the image has it, which is also the working directory."""
+    state = folder / "state"
+    os.chown(state, 10001, 0)
+    state.chmod(0o2770)
+    monkeypatch.chdir(state)
+    monkeypatch.setenv("RELAY_STORE", str(state / "relay.db"))
+    return state
+
+
+def test_an_arbitrary_user_of_group_0_works_in_the_image(image, as_stranger):
+    """CASES C4: `docker run --user 12345`, and OpenShift."""
+    main(["--version"])
+    as_stranger(0)
+
+    assert [main(["migrate"]), main(["submit", "Hei", "--id", "r-1"]), main(["status", "r-1"])] == [0, 0, 0]
+    assert os.stat(image / "relay.db").st_uid == 12345
+
+
+def test_an_arbitrary_user_of_another_group_is_told_uid_folder_and_command(image, as_stranger, capsys):
+    """CASES C4: with the settings in the working directory, and from another one."""
+    main(["--version"])
+    as_stranger(12345)
+    codes = [main(["status"])]
+    said = [capsys.readouterr().err]
+    os.chdir("/")
+    codes.append(main(["migrate"]))
+    said.append(capsys.readouterr().err)
+
+    assert codes == [78, 69]
+    for text in said:
+        assert "uid 12345" in text and str(image) in text
+        assert "--user 12345:0" in text and f"chown -R 12345 {image}" in text
