@@ -325,7 +325,7 @@ def test_an_arbitrary_user_of_group_0_works_in_the_image(image, as_stranger):
     as_stranger(0)
 
     assert [main(["migrate"]), main(["submit", "Hei", "--id", "r-1"]), main(["status", "r-1"])] == [0, 0, 0]
-    assert os.stat(image / "relay.db").st_uid == 12345
+    assert (image / "relay.db").stat().st_uid == 12345
 
 
 def test_an_arbitrary_user_of_another_group_is_told_uid_folder_and_command(image, as_stranger, capsys):
