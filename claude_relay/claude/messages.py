@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -104,6 +105,7 @@ class AnthropicMessages:
         progress: Callable[[PartialResponse], None],
         on_followup: Callable[[RequestOutcome], None] = lambda step: None,
         accepted: Callable[[], None] = lambda: None,
+        preparing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> Completion | Failure:
         """Make the call. Never raises."""
         deadlines = CallDeadlines(
@@ -129,7 +131,7 @@ class AnthropicMessages:
         )
         try:
             with self._watchdog.watch(deadlines):
-                return self._run_with_files(session, prompt)
+                return self._run_with_files(session, prompt, preparing)
         except InvalidRequest as exc:
             failure = Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")
         except Exception:
@@ -150,12 +152,18 @@ class AnthropicMessages:
         self._upstream.close()
         self._inspector.close()
 
-    def _run_with_files(self, session: CallSession, prompt: CallRequest) -> Completion | Failure:
+    def _run_with_files(
+        self,
+        session: CallSession,
+        prompt: CallRequest,
+        preparing: Callable[[], AbstractContextManager[None]],
+    ) -> Completion | Failure:
         """Check the files and upload the large ones; run again once if an uploaded file is no longer stored."""
         if (failure := cost_failure(prompt, self._prices)) is not None:
             return failure
         try:
-            ready = self._files.prepare(prompt)
+            with preparing() if self._files.any(prompt) else nullcontext():
+                ready = self._files.prepare(prompt)
         except (FilesTooLarge, StatusError, ConnectionBroken) as exc:
             return self._upload_failure(exc)
         done = self._run(session, ready.prompt)

@@ -27,6 +27,7 @@ VERBS = {
     "worker": "verbs.daemons",
     "demo": "verbs.demo",
     "submit": "verbs.submit",
+    "template": "verbs.template",
     "status": "verbs.status",
     "result": "verbs.result",
     "wait": "verbs.result",
@@ -52,6 +53,7 @@ VERBS = {
     "migrate": "verbs.daemons",
     "config": "verbs.configure",
     "completion": "verbs.completion",
+    "openapi": "verbs.openapi",
 }
 
 

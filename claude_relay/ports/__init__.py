@@ -14,7 +14,7 @@ from .claude import (
 )
 from .http import Fetcher, Sender
 from .notifier import Listener, Notifier, ReadyQueue
-from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 from .store import BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "CallRequest",
     "Claude",
     "Fetcher",
+    "FinishedJob",
     "Group",
     "JobFilter",
     "Listener",
@@ -36,6 +37,7 @@ __all__ = [
     "ReadTransaction",
     "ReadyQueue",
     "ResultsUnavailable",
+    "RunningCall",
     "Sender",
     "Stop",
     "Store",

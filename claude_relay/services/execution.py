@@ -9,16 +9,17 @@ from dataclasses import replace
 from .. import failpoints
 from ..core.jobs import transitions
 from ..core.jobs.change import Call, Change
-from ..core.jobs.failure import Completion, Failure, PartialResponse, RequestOutcome, SchemaRepair
+from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
 from ..core.jobs.fencing import fence
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound
 from ..ports import ReadTransaction, Transaction
-from . import model_fallback, outcomes, upstream_circuit
+from . import answer_checks, model_fallback, outcomes, upstream_circuit
 from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter, FamilyCapacity
+from .claim_order import ClaimOrder
 from .context import Context
 from .conversation import earlier_turns
 from .holds import load_holds, start_probes
@@ -60,13 +61,13 @@ class Execution:
         if holds.queue_wide or holds.blocks_all:
             return None
         groups = tx.groups()
-        due = tx.due(
-            limit=1,
-            skip_groups=[group.name for group in groups if group.paused_at is not None],
-            skip_families=holds.throttled_families,
-            skip_owners=Budgets(tx, self._context.prices).blocked_owners,
-        )
-        if not due:
+        paused = {group.name for group in groups if group.paused_at is not None}
+        blocked = Budgets(tx, self._context.prices).blocked_owners
+        flows = (item.flow for item in tx.waiting_flows()[0])
+        if not any(
+            flow.group not in paused and flow.family not in holds.throttled_families and flow.owner not in blocked
+            for flow in flows
+        ):
             return None
         return min((group.next_at - tx.now for group in groups if group.next_at > tx.now), default=math.inf)
 
@@ -100,7 +101,7 @@ class Execution:
         record_spend(tx, change)
         tx.save(change)
 
-    def repair(self, claimed: ClaimedJob) -> SchemaRepair | None:
+    def repair(self, claimed: ClaimedJob) -> Repair | None:
         """The answer of this run that did not match its schema, for Claude to fix."""
         if claimed.job.attempt <= 1:  # no answer yet
             return None
@@ -112,11 +113,15 @@ class Execution:
         failpoints.hit("checkpoint.after_commit")
 
     def complete(self, claimed: ClaimedJob, done: Completion) -> Job:
-        """Store the answer, its usage and the delivery that carries it, in one transaction."""
-        change = self._complete(claimed, done)
+        """
+        Store the answer, its usage and the delivery that carries it, in one transaction.
+
+        Where it fails its checks, the job may wait for a repair instead, or have failed.
+        """
+        change = self._complete(claimed, answer_checks.with_results(done, claimed.request))
         failpoints.hit("complete.after_commit")
 
-        return change.job
+        return self._announce(change)
 
     @transaction(paid=True)
     def complete_many(
@@ -174,7 +179,7 @@ class Execution:
         return earlier_turns(tx, job_id)
 
     @query
-    def _stored_repair(self, tx: ReadTransaction, job: Job) -> SchemaRepair | None:
+    def _stored_repair(self, tx: ReadTransaction, job: Job) -> Repair | None:
         return tx.repair(job.id, job.run)
 
     @transaction
@@ -198,12 +203,15 @@ class Execution:
 
     def _complete_or_lost(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Job | LeaseLost:
         try:
-            return self._complete_in(tx, claimed, done).job
+            return self._complete_in(tx, claimed, answer_checks.with_results(done, claimed.request)).job
         except LeaseLost as exc:  # raised before anything is written
             return exc
 
     def _complete_in(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:
         job, call = _fenced(tx, claimed)
+        verdict = answer_checks.judge(tx, job, done, claimed.request, self._context)
+        if isinstance(verdict, Failure):
+            return fail_attempt(tx, job, verdict, self._context, call=call, token=claimed.token)
         change = transitions.complete(job, done, token=claimed.token, call=call, now=tx.now)
         resume_if_parked(tx, call.started_at)
         record_spend(tx, change)
@@ -268,14 +276,21 @@ class Execution:
             limit = min(limit, 1)
         limits = ClaimLimiter(tx, capacity, holds.throttled_families)
         budgets = Budgets(tx, self._context.prices)
+        order = ClaimOrder(tx, limits, blocked_owners=budgets.blocked_owners, limit=limit)
         claimed: list[ClaimedJob] = []
         while len(claimed) < limit:
-            candidates = _candidates(tx, limit - len(claimed), ids, limits, budgets.blocked_owners)
-            admitted = (job for job in candidates if budgets.admits(job) and limits.admits(job))
-            claimed.extend(self._claim_job(tx, job, worker, budgets) for job in admitted)
+            if ids is None:
+                candidates = order.next(limit - len(claimed))
+            else:
+                candidates = _named(tx, ids, limits, budgets.blocked_owners)[:limit]
+            for job in candidates:
+                if budgets.admits(job) and limits.admits(job):
+                    claimed.append(self._claim_job(tx, job, worker, budgets))
+                    order.count_start(job)
             if not candidates or ids is not None:
                 break
         limits.save()
+        order.save()
         if claimed:
             start_probes(tx, holds)
 
@@ -302,25 +317,21 @@ class Execution:
         return change.job
 
 
-def _candidates(
-    tx: Transaction, limit: int, ids: Collection[str] | None, limits: ClaimLimiter, skip_owners: Collection[str]
+def _named(
+    tx: Transaction, ids: Collection[str], limits: ClaimLimiter, blocked_owners: Collection[str]
 ) -> Sequence[Job]:
-    """Due jobs in the order of claiming; with `ids`, those of them that the query for due jobs would return."""
-    groups, families = limits.blocked_groups, limits.blocked_families
-    if ids is None:
-        return tx.due(limit=limit, skip_groups=groups, skip_families=families, skip_owners=skip_owners)
+    """Those of the named jobs that can be claimed now, by rank. They were just announced: no others wait."""
     named = [job for job in map(tx.job, ids) if job is not None]
     due = [
         job
         for job in named
         if job.state is State.QUEUED
         and job.lane == "live"
-        and job.owner not in skip_owners
+        and job.owner not in blocked_owners
         and job.due_at <= tx.now
-        and job.group not in groups
-        and job.family not in families
+        and not limits.blocks(job.flow)
     ]
-    return sorted(due, key=lambda job: (job.rank, job.id))[:limit]
+    return sorted(due, key=lambda job: (job.rank, job.id))
 
 
 def _fenced(tx: Transaction, claimed: ClaimedJob) -> tuple[Job, Call]:

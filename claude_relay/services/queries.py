@@ -11,6 +11,7 @@ from ..core import clock_check, wire
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
 from ..core.jobs.events import Event
+from ..core.jobs.fairness import count_by
 from ..core.jobs.holds import PAUSE, Holds
 from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
@@ -108,6 +109,7 @@ class Queries:
             **self._status_body(tx, job),
             "owner": job.owner,
             "run": job.run,
+            "template": job.template,
             "possibleDuplicateCharge": job.ambiguous,
             "unacked": _unacked(tx, job),
             "batch": wire.batch_body(batch) if batch else None,
@@ -147,7 +149,7 @@ class Queries:
             "concurrency": group.concurrency,
             "rate": group.rate,
             "paused": group.paused_at is not None,
-            "running": tx.running_by_group().get(name, 0),
+            "running": count_by("group", tx.running_by_flow())[name],
         }
 
     @query
@@ -164,7 +166,12 @@ class Queries:
             "paused": [group.name for group in tx.groups() if group.paused_at is not None],
             "groups": _groups(tx),
             "holds": [
-                {"scope": str(hold.scope), "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
+                {
+                    "scope": str(hold.scope),
+                    "reason": hold.reason,
+                    "until": wire.optional_timestamp(hold.until),
+                    "detail": hold.detail,
+                }
                 for hold in Holds(tx.holds(), tx.now).listed
             ],
             "drain": drain_body(tx),
@@ -203,7 +210,7 @@ class Queries:
 
     @query
     def cost(self, tx: ReadTransaction, *, by: str, which: JobFilter | None = None) -> dict[str, Any]:
-        """Spend by day, key, model, group or mode of the calls that the filter selects; None: of all."""
+        """Spend by day, key, model, group, mode or template of the calls that the filter selects; None: of all."""
         return cost_report(tx, by=by, which=which or JobFilter())
 
     @query
@@ -222,10 +229,11 @@ class Queries:
             problem = "is drained, and takes no new jobs: claude-relay resume"
             problems.append(Problem(field="queue", problem=problem))
         for hold in holds.queue_wide:
-            if hold.scope == PAUSE and holds.draining:
+            paused = hold.scope == PAUSE
+            if paused and holds.draining:
                 continue
-            state = "is paused" if hold.scope == PAUSE else f"is parked ({hold.reason})"
-            problems.append(Problem(field="queue", problem=f"{state}: claude-relay resume"))
+            state = "is paused: claude-relay resume" if paused else f"is parked ({hold.reason}): claude-relay doctor"
+            problems.append(Problem(field="queue", problem=state))
 
         return problems
 
@@ -296,7 +304,7 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
 
 def _groups(tx: ReadTransaction) -> list[dict[str, Any]]:
     """Groups that have running jobs or limits of their own."""
-    running = tx.running_by_group()
+    running = count_by("group", tx.running_by_flow())
     stored = {group.name: group for group in tx.groups()}
 
     return [

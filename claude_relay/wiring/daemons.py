@@ -6,9 +6,11 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
 from ..core.keys import MIN_SECRET_LENGTH
@@ -22,7 +24,9 @@ from .stores import OpenRelay, open_relay, open_worker_relay
 if TYPE_CHECKING:
     import falcon
 
+    from ..api.app import MountDashboard
     from ..api.auth import KeyVerifier
+    from ..core.intake import IntakeContext
     from ..ports import BatchApi, Claude, ModelLister
     from ..services import Relay
     from ..storage.sqlite.disk_reserve import DiskReserve
@@ -54,6 +58,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
         _check_store(relay)
         _check_clock(relay)
         stopping = threading.Event()
+        relay.alerts.record_api_start(socket.gethostname())
         keys = StoredKeys(_admin_keys(settings), relay.keys)
 
         def reread_keys() -> None:
@@ -77,7 +82,34 @@ def make_app(
 
     intake, disk_problem = intake_context(settings, relay), engine_of(settings).space_check()
 
-    return make_app(relay, settings, intake=intake, verifier=verifier, disk_problem=disk_problem, stopping=stopping)
+    return make_app(
+        relay,
+        settings,
+        intake=intake,
+        verifier=verifier,
+        disk_problem=disk_problem,
+        stopping=stopping,
+        dashboard=dashboard(settings, relay, intake),
+    )
+
+
+def dashboard(
+    settings: Settings, relay: Relay, intake: IntakeContext, clock: Callable[[], float] = time.time
+) -> MountDashboard | None:
+    """The dashboard of these settings; None without a key to log in with."""
+    from ..dashboard.mount import mount
+
+    if not settings.admin_keys:
+        return None
+
+    return lambda app, verifier: mount(app, relay, settings, intake=intake, verifier=verifier, clock=clock)
+
+
+def openapi_document(base: str | None) -> dict[str, Any]:
+    """The OpenAPI document of the HTTP API; `base` is the URL at which callers reach it."""
+    from ..api.openapi import document
+
+    return document(base)
 
 
 def work(

@@ -116,7 +116,12 @@ class Daemon:
             restore_reserve=restore_reserve,
         )
         self._alerts = AlertSender(
-            relay, alert_sender, url=settings.alert_url, secrets=settings.webhook_secret, models=settings.models()
+            relay,
+            alert_sender,
+            url=settings.alert_url,
+            secrets=settings.webhook_secret,
+            models=settings.models(),
+            worker=self.id,
         )
         self._model_refresher = (
             ModelRefresher(relay, models, provider=settings.provider) if models is not None else None

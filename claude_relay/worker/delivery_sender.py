@@ -16,6 +16,7 @@ from ..core.text.redaction import Redactor
 from ..errors import LeaseLost, StoreUnavailable
 from ..ports import Sender
 from ..services import ClaimedDelivery, Relay
+from .outage import STORE
 from .periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ class DeliverySender:
             try:
                 return self._relay.deliveries.record_attempt(item, reply)
             except StoreUnavailable as exc:
-                log.warning("store unavailable", extra={"requestId": item.request_id, "error": str(exc)})
+                STORE.failed(exc, requestId=item.request_id)
                 if self._stopping.wait(_STORE_PAUSE):
                     raise
             except LeaseLost:

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from claude_relay.core.jobs.fairness import Flow
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreRefused, StoreUnavailable
 from claude_relay.notify.postgres_notify import PostgresNotifier
@@ -193,7 +194,7 @@ def test_a_transaction_that_only_reads_writes_no_commit_row(store: PostgresStore
     count = "SELECT turn FROM commits"
     before = postgres.run(count, url=url)
     for _ in range(5):
-        store.write(lambda tx: tx.due(limit=1))
+        store.write(lambda tx: (tx.waiting_flows(), tx.due({Flow("a", "", "g", "f"): 1}), tx.due_destinations()))
 
     assert postgres.run(count, url=url) == before != []
     store.close()
@@ -358,12 +359,14 @@ def test_every_hot_query_can_use_an_index(store: PostgresStore) -> None:
 
         tx._run = spy
         tx.find("x", "admin")
-        tx.due(limit=1, skip_groups=("a",), skip_families=("b",), skip_owners=("c",))
+        tx.waiting_flows()
+        tx.due({Flow("a", "", "g", "f"): 1, Flow("b", "", "g", "f"): 1})
+        tx.flows_of("a/")
         tx.past_deadline(limit=1, asked_only_in=("a", "b"))
         tx.batch_candidates(limit=1, auto=True)
         tx.oldest_waiting()
         tx.running()
-        tx.running_by_group()
+        tx.running_by_flow()
         tx.cancel_requested("w")
         tx.due_destinations()
         tx.dead_deliveries(since=0.0)

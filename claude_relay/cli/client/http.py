@@ -118,6 +118,22 @@ class HttpClient:
         body = {"requestIds": list(request_ids)} | ({"url": url} if url else {})
         return self._verdicts("/api/redeliver", body)
 
+    def save_template(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Store a template."""
+        return self._json("PUT", f"/api/templates/{_quoted(name)}", body=fields)
+
+    def templates(self) -> Sequence[dict[str, Any]]:
+        """The newest versions of the templates that this key may use."""
+        return cast("Sequence[dict[str, Any]]", self._json("GET", "/api/templates")["templates"])
+
+    def template(self, name: str) -> dict[str, Any]:
+        """A template with its body."""
+        return self._json("GET", f"/api/templates/{_quoted(name)}")
+
+    def delete_template(self, name: str) -> None:
+        """Delete a template."""
+        self._request("DELETE", f"/api/templates/{_quoted(name)}")
+
     def pause(self, group: str | None) -> None:
         """Pause a group, or all jobs."""
         self._json("POST", f"/api/groups/{_quoted(group)}/pause" if group else "/api/pause")

@@ -127,10 +127,7 @@ def _show_overview(output: Output, body: dict[str, Any]) -> None:
     if drain := body.get("drain"):
         busy = f"{drain['running']} calls run, callbacks to {drain['destinationsDue']} destinations are due"
         rows.append(("drain", "idle" if drain["idle"] else "not idle yet", f"{busy}; claude-relay resume ends it"))
-    rows += [
-        ("stopped", hold["scope"], hold["reason"] + (f" until {hold['until']}" if hold["until"] else ""))
-        for hold in body["holds"]
-    ]
+    rows += [("stopped", hold["scope"], _hold(hold)) for hold in body["holds"]]
     rows += [(each["state"], each["destination"], _destination(each)) for each in body.get("destinations", ())]
     rows += [("group", group["group"], _group(group)) for group in body.get("groups", ())]
     if (space := _disk_space(output)) is not None:
@@ -143,6 +140,12 @@ def _orphans(running: int, alive: list[dict[str, Any]]) -> str:
     orphans = running - sum(worker["running"] for worker in alive)
 
     return f"{orphans} of them at a worker that has ended: taken back when their lease expires" if orphans > 0 else ""
+
+
+def _hold(hold: dict[str, Any]) -> str:
+    until = f" until {hold['until']}" if hold["until"] else ""
+
+    return f"{hold['reason']}{until}{': ' + hold['detail'] if hold.get('detail') else ''}"
 
 
 def _source(output: Output) -> str:

@@ -40,6 +40,10 @@ _POLL = 0.1
     "-o", "--option", "options", multiple=True, nargs=2, metavar="KEY VALUE", help="Any of options.*; repeatable."
 )
 @click.option("--schema", type=click.File("rb"), help="A JSON Schema: the answer is JSON that matches it.")
+@click.option("-t", "--template", metavar="NAME", help="A saved template, or one version of it as NAME@3.")
+@click.option(
+    "-v", "--variable", "variables", multiple=True, nargs=2, metavar="KEY VALUE", help="Fill a placeholder; repeatable."
+)
 @click.option("--webhook", metavar="URL", help="URL to deliver the answer to.")
 @click.option("--id", "request_id", metavar="ID", help="The requestId; a repeated one never runs twice.")
 @click.option("--mode", help="live, batch or auto.")
@@ -183,6 +187,10 @@ def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str
         if not isinstance(loaded, dict):
             raise InvalidRequest(problems=[Problem(field="--from-json", problem="must hold a JSON object")])
         body = loaded
+    if options["template"]:
+        body["template"] = options["template"]
+    if options["variables"]:
+        body["variables"] = {**(body.get("variables") or {}), **dict(options["variables"])}
     if prompt := _prompt(ctx, text, options["file"], has_body=bool(body)):
         body["prompt"] = prompt
     fields = {

@@ -64,12 +64,13 @@ QUEUE_WIDE = (PAUSE, PARK)
 
 @dataclass(frozen=True, kw_only=True)
 class QueueHold:
-    """A row that stops a part of the queue. `until` None: until it is released."""
+    """A row that stops a part of the queue. `until` None: until it is released; `detail`: the upstream's own words."""
 
     scope: HoldScope
     reason: str
     since: float
     until: float | None = None
+    detail: str = ""
 
     def in_force(self, now: float) -> bool:
         """Whether it still stops its part; a row that has run out stays until a probe succeeds."""

@@ -115,7 +115,7 @@ class Session:
         self._connection.execute("RELEASE SAVEPOINT one")
 
     def run(self, sql: str, args: Sequence[Any]) -> Rows:
-        self._wrote = self._wrote or not sql.lstrip().startswith("SELECT")
+        self._wrote = self._wrote or not sql.lstrip().startswith(("SELECT", "WITH RECURSIVE"))
 
         return run(self._connection, sql, args)
 
