@@ -77,6 +77,14 @@ class HttpClient:
 
         return read_pages(read, query.limit)
 
+    def readiness(self) -> Sequence[str]:
+        """Reasons why jobs are accepted but not run; none where they cannot be read."""
+        try:
+            response = self._session.get(f"{self._url}/health/ready", timeout=self._timeout, allow_redirects=False)
+            return [str(reason) for reason in response.json()["reasons"]]
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            return []
+
     def overview(self) -> dict[str, Any]:
         """The state of the relay."""
         return self._json("GET", "/api/overview")

@@ -14,7 +14,7 @@ from ...errors import RelayError, StoreRefused, StoreUnavailable
 from ...services import Relay
 from . import postgres, queue
 from .finding import Finding, failure, ok, warning
-from .system import System
+from .system import STOP, System
 
 #: A warning is due for a backup that is older than this, in seconds.
 _MAX_BACKUP_AGE = 8 * 86400.0
@@ -104,9 +104,9 @@ def _around(restore: str, system: System) -> str:
     """A command between the stop and the start of the daemons."""
     if not system.under_systemd:
         return f"stop the daemons, then: {restore}"
-    units = "claude-relay-api.socket claude-relay.target"
+    start = "systemctl start claude-relay-api.socket claude-relay.target"
 
-    return f"systemctl stop {units}; {restore} && systemctl reset-failed 'claude-relay*'; systemctl start {units}"
+    return f"{STOP}; {restore} && systemctl reset-failed 'claude-relay*'; {start}"
 
 
 def _worker(relay: Relay, system: System) -> Finding:

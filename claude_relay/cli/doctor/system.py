@@ -20,8 +20,15 @@ UNITS = (
 
 #: Makes the daemons load new settings: the socket stays open meanwhile, and no running call is interrupted.
 RESTART = "systemctl restart claude-relay-api && systemctl reload claude-relay-worker"
-#: The same for new secrets: systemd passes them when a service starts; a reload keeps the previous ones.
-RESTART_FOR_SECRETS = "systemctl restart claude-relay-api claude-relay-worker"
+#: The same for new secrets, also where a service did not start without them.
+RESTART_FOR_SECRETS = "systemctl reload-or-restart claude-relay-api claude-relay-worker"
+
+#: Stops the daemons and waits for them: a stop of the target alone returns at once, while the worker still brings its
+#: calls to their end.
+STOP = (
+    "systemctl stop claude-relay.target claude-relay-api.socket claude-relay-api claude-relay-worker"
+    " 'claude-relay-worker@*'"
+)
 
 
 def run_command(command: Sequence[str]) -> str | None:

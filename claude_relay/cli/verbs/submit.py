@@ -18,6 +18,7 @@ from ...errors import InvalidRequest, Problem
 from ..client import RelayClient, open_client
 from ..render.output import Output, json_option, pass_output
 from ..render.result import code_block, print_answer, usage_line, wait_for_delivery
+from ..render.waiting import WaitingNotice
 from .cost import dollars
 
 #: Jobs in one request.
@@ -122,7 +123,9 @@ def _await_answer(
     output.message(f"{request_id} accepted; waiting for the answer.") if output.verbose else None
     give_up = time.monotonic() + seconds
     shown = 0
+    notice = WaitingNotice(output, client)
     while (status := client.status(request_id))["status"] not in ("completed", "failed"):
+        notice.look(status)
         if time.monotonic() > give_up:
             output.message(f"No answer within the time; the job continues: claude-relay wait {request_id}")
             return 124

@@ -201,6 +201,11 @@ class JobReads(QueryBase):
         """The latest jobs that ended, newest first, of one owner or (None) of all."""
         return self._fetch_all(_to_finished_job, _FINISHED, (since, limit, owner, owner))
 
+    def running_by_worker(self) -> dict[str, int]:
+        """The number of running jobs that each worker has leased."""
+        sql = "SELECT lease_worker, count(*) FROM jobs WHERE state = 'running' GROUP BY lease_worker"
+        return self._fetch_pairs(sql)
+
     def cancel_requested(self, worker: str) -> Sequence[str]:
         """Ids of that worker's jobs that are to be cancelled."""
         sql = "SELECT id FROM jobs WHERE state = 'running' AND lease_worker = ? AND cancel_requested_at IS NOT NULL"
