@@ -15,9 +15,10 @@ from .claude import (
 from .http import Fetcher, Sender
 from .notifier import Listener, Notifier, ReadyQueue
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
-from .store import BatchReads, BatchWrites, ReadTransaction, Store, Transaction
+from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
+    "Ahead",
     "BatchApi",
     "BatchItem",
     "BatchReads",

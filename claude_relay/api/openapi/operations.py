@@ -12,6 +12,7 @@ from ...core.money.spend import GROUPINGS
 from .shapes import Schema, one_of, shape
 
 JSON, FORM, NDJSON = "application/json", "application/x-www-form-urlencoded", "application/x-ndjson"
+MULTIPART = "multipart/form-data"
 HTML, CSS = "text/html", "text/css"
 
 
@@ -77,9 +78,10 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Submit one job",
         tag=_SUBMIT,
         text="202 once the job is on disk. The same requestId with the same body is the same job, so that repeating a "
-        "request is safe. Besides JSON a form is taken: nested fields as options.model or options[model].",
+        "request is safe. Besides JSON a form is taken: nested fields as options.model or options[model]; parts with a "
+        "file name are files.",
         headers=("Idempotency-Key", "Prefer", "traceparent"),
-        body={JSON: "Submit", FORM: "Submit"},
+        body={JSON: "Submit", FORM: "Submit", MULTIPART: "Submit"},
         body_required=True,
         answers={202: "Accepted", 200: "Result"},
         errors=(400, 409, 413, 415),
@@ -103,7 +105,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Estimate tokens and price",
         tag=_SUBMIT,
         text="The body of a submit. Nothing is stored or run.",
-        body={JSON: "Submit", FORM: "Submit"},
+        body={JSON: "Submit", FORM: "Submit", MULTIPART: "Submit"},
         body_required=True,
         answers={200: "Estimate"},
         errors=(400, 404, 409, 413, 415),

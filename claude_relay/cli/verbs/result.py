@@ -43,7 +43,7 @@ def result(output: Output, request_id: str, file: Path | None, extract: bool) ->
         output.message(f"Written to {file}.")
         return 0
     if output.json:
-        output.line(raw.decode())
+        output.json_text(raw.decode())
         return 0 if body.get("status") == "completed" else 5
 
     return print_answer(output, body, narrow=code_block if extract else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ...core.jobs.change import Change, SentMark
@@ -12,7 +12,7 @@ from ...core.jobs.job import UNFINISHED, Job, State
 from ...core.jobs.submission import StoredRequest
 from ...core.retention import DeadlineExtension
 from ...errors import Conflict
-from ...ports import FinishedJob, JobFilter, RunningCall
+from ...ports import Ahead, FinishedJob, JobFilter, RunningCall
 from ..header_encryption import HeaderCipher
 from . import records
 from .conversations import ConversationWrites
@@ -245,9 +245,16 @@ class JobReads(QueryBase):
 class JobWrites(DeliveryWrites, ConversationWrites):
     """Implements `ports.store.JobWrites`. New jobs are buffered, and several transactions may share the buffer."""
 
-    def __init__(self, run: Run, now: float, cipher: HeaderCipher, new_jobs: InsertBuffer) -> None:
+    def __init__(
+        self, run: Run, now: float, cipher: HeaderCipher, new_jobs: InsertBuffer, prefetch: Callable[[Ahead], None]
+    ) -> None:
         super().__init__(run, now, cipher)
         self._new_jobs = new_jobs
+        self._prefetch = prefetch
+
+    def prefetch(self, ahead: Ahead) -> None:
+        """Announce look-ups that follow: a distant server answers them in one trip. Never changes a result."""
+        self._prefetch(ahead)
 
     def add(self, change: Change, request: StoredRequest) -> None:
         """Add a new job with its request; written with the next statement or at the commit."""
@@ -362,6 +369,6 @@ def _not_in(**skipped: Collection[str]) -> tuple[str, list[str]]:
     for column, values in skipped.items():
         if values:
             where += f" AND j.{column} NOT IN ({placeholders(values)})"
-            args.extend(values)
+            args.extend(sorted(values))
 
     return where, args
