@@ -255,6 +255,10 @@ def test_doctor_survives_a_store_that_the_daemons_cannot_use(store, capsys, name
     assert main(["status"]) == 0
 
 
+#: As systemctl shows the units' users: a drop-in of one unit does not decide.
+USERS = "User=nobody\n\nUser=www-data\n\nUser=nobody\n"
+
+
 def test_doctor_compares_owners_with_the_user_of_the_unit(tmp_path):
     """CASES A5, A11. The folder and the store agree with each other, and the unit has another user."""
     given = Settings(store=f"sqlite:///{tmp_path}/state/relay.db")
@@ -263,7 +267,7 @@ def test_doctor_compares_owners_with_the_user_of_the_unit(tmp_path):
     (tmp_path / "units" / "claude-relay-worker.service").touch()
     with wiring.open_relay(given, create=True):
         pass
-    server = replace(a_system(tmp_path), run=lambda command: "User=nobody\n" if "--property=User" in command else None)
+    server = replace(a_system(tmp_path), run=lambda command: USERS if "--property=User" in command else None)
     [fault] = [fault for fault in permissions.check(given, server) if "must belong" in fault.detail]
 
     assert fault.fix.startswith("chown nobody: ") and str(tmp_path / "state") in fault.fix
