@@ -27,6 +27,11 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "Send many jobs, one JSON object a line:": "claude-relay submit --jsonl jobs.jsonl",
         "See what a job would cost, without sending it:": "claude-relay submit -f prompt.txt --dry-run -u",
     },
+    "template": {"Keep a prompt with placeholders under a name:": "claude-relay template save invoice invoice.json"},
+    "template save": {"A new version, for every key:": "claude-relay template save invoice invoice.json"},
+    "template list": {"As JSON:": "claude-relay template list --json"},
+    "template show": {"An earlier version:": "claude-relay template show invoice@2"},
+    "template delete": {"No job may use it from now on:": "claude-relay template delete invoice"},
     "status": {
         "Keep the whole relay on one screen:": "claude-relay status --watch",
         "Decide in a script by the state of one job:": "claude-relay status --quiet order-17",
@@ -88,6 +93,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "keys list": {"As JSON:": "claude-relay keys list --json"},
     "keys weight": {"Give a key twice the share of the others:": "claude-relay keys weight make 2"},
     "keys revoke": {"Refuse a key from now on:": "claude-relay keys revoke make"},
+    "keys weight": {"Twice the share of the others:": "claude-relay keys weight make 2"},
     "keys webhook": {"Begin to sign with a new secret:": "claude-relay keys webhook rotate"},
     "keys webhook rotate": {"With two days for the receivers:": "claude-relay keys webhook rotate --grace 2d"},
     "keys webhook finish": {"Stop to sign with the old one:": "claude-relay keys webhook finish"},
@@ -105,5 +111,6 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "config check": {"As the service's user sees them:": "sudo claude-relay config check"},
     "config init": {"Write a settings file with strong keys:": "claude-relay config init .env"},
     "config show": {"See where each value comes from:": "claude-relay config show --origin"},
+    "openapi": {"Write the description of the HTTP API to a file:": "claude-relay openapi > openapi.json"},
     "completion": {"Load the completion of bash:": "claude-relay completion bash"},
 }
