@@ -14,7 +14,7 @@ from .claude import (
 )
 from .http import Fetcher, Sender
 from .notifier import Listener, Notifier, ReadyQueue
-from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "CallRequest",
     "Claude",
     "Fetcher",
+    "FinishedJob",
     "Group",
     "JobFilter",
     "Listener",
@@ -37,6 +38,7 @@ __all__ = [
     "ReadTransaction",
     "ReadyQueue",
     "ResultsUnavailable",
+    "RunningCall",
     "Sender",
     "Stop",
     "Store",

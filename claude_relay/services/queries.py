@@ -74,14 +74,16 @@ class Queries:
         return status
 
     @query
-    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
-        """A page of jobs, newest first."""
+    def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
+        """A page of jobs, newest first; with `owners` each says whose it is."""
         rows = tx.jobs(replace(which, limit=which.limit + 1))
         shown = rows[: which.limit]
         cursor = shown[-1].id if len(rows) > which.limit else None
         waits = WaitReasons(tx, shown, self._context.prices)
 
-        return Page(jobs=[_status(tx, job, waits) for job in shown], cursor=cursor)
+        return Page(
+            jobs=[_status(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in shown], cursor=cursor
+        )
 
     @query
     def job_details(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:
@@ -157,6 +159,7 @@ class Queries:
         """The state of the complete relay on one screen."""
         counts = tx.counts()
         oldest = tx.oldest_waiting()
+        running = tx.running_by_worker()  # by the leases: a heartbeat is up to 15 seconds old
 
         return {
             "timestamp": wire.timestamp(tx.now),
@@ -180,7 +183,7 @@ class Queries:
                     "host": worker.host,
                     "pid": worker.pid,
                     "slots": worker.slots,
-                    "running": worker.running,
+                    "running": running.get(worker.id, 0),
                     "seenAt": wire.timestamp(worker.seen_at),
                     "alive": tx.now - worker.seen_at < WORKER_SILENCE,
                 }
