@@ -30,6 +30,8 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("POST", "/api/jobs/{requestId}/retry"): _BOTH,
     ("POST", "/api/jobs/{requestId}/redeliver"): _BOTH,
     ("POST", "/api/redeliver"): _BOTH,
+    ("GET", "/api/jobs/{requestId}/events"): _READ,
+    ("GET", "/api/events"): _READ,
     ("GET", "/api/groups/{group}"): _READ,
     ("POST", "/api/groups/{group}"): _ADMIN,
     ("POST", "/api/groups/{group}/pause"): _ADMIN,

@@ -26,6 +26,7 @@ from .clock_step import ClockStepStore
 from .context import Context, UuidFactory
 from .deliveries import Deliveries
 from .estimates import Estimates
+from .event_feed import EventFeed
 from .execution import Execution
 from .fetched_files import FetchedFiles
 from .gone_endpoints import GoneEndpoints
@@ -45,9 +46,10 @@ class Relay:
     """
     Submit, cancel, retry, redeliver, pause and resume; its attributes hold the other use cases by who uses them.
 
-    `queries`, `bulk`, `estimates`, `keys`: the HTTP API and the command line. `execution`, `fetched_files`,
-    `uploaded_files`: the worker's calls. `batches`: its batch runner. `deliveries`: its delivery sender. `maintenance`:
-    its housekeeping. `acks`: webhook receivers. `alerts`: the alert sender. `model_catalog`: the models, for intake.
+    `queries`, `bulk`, `estimates`, `keys`, `event_feed`: the HTTP API and the command line. `execution`,
+    `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner. `deliveries`: its delivery
+    sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert sender. `model_catalog`: the
+    models, for intake.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Relay:
         self.queries = Queries(context)
         self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries)
         self.estimates = Estimates(self.queries)
+        self.event_feed = EventFeed(store)
         self.execution = Execution(context)
         self.fetched_files = FetchedFiles(context)
         self.uploaded_files = UploadedFiles(context)

@@ -15,7 +15,7 @@ from .alerts import alert_http_sender, alerts_in_api_process
 from .engines import engine_of
 from .host_checks import check_host
 from .intake import intake_context
-from .stores import OpenRelay, open_relay, open_worker_relay
+from .stores import OpenRelay, open_relay, open_worker_relay, text_source
 
 if TYPE_CHECKING:
     import falcon
@@ -59,7 +59,9 @@ def make_app(
 
     intake, disk_problem = intake_context(settings, relay), engine_of(settings).space_check()
 
-    return make_app(relay, settings, intake=intake, disk_problem=disk_problem, stopping=stopping)
+    return make_app(
+        relay, settings, intake=intake, disk_problem=disk_problem, stopping=stopping, texts=text_source(settings)
+    )
 
 
 def openapi_document(base: str | None) -> dict[str, Any]:
@@ -109,6 +111,7 @@ def make_worker(
     name: str | None = None,
 ) -> Daemon:
     """A worker, not yet running. Without `models` the list of models is never refreshed."""
+    from ..notify.text_socket import TextSender
     from ..notify.wakeup_socket import WakeupListener
     from ..webhooks.allowlist import PrivateAllowlist
     from ..webhooks.fetcher import HttpFetcher
@@ -120,6 +123,8 @@ def make_worker(
     # More than the senders use, for DNS lookups that hang after their POST has timed out.
     sender = HttpSender(timeout=settings.webhook_timeout, allow=allow, limit=2 * SENDERS)
     fetcher = HttpFetcher(timeout=settings.fetch_timeout, limit=2 * settings.concurrency, allow=allow)
+
+    texts = TextSender(opened.folder)
 
     return Daemon(
         opened.relay,
@@ -138,6 +143,7 @@ def make_worker(
         supervisor=supervisor,
         restore_reserve=lambda: reserve.resize(settings.disk_floor) if reserve else None,
         models=models,
+        texts=texts,
     )
 
 

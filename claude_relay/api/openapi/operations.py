@@ -12,7 +12,7 @@ from ...core.money.spend import GROUPINGS
 from .shapes import Schema, one_of, shape
 
 JSON, FORM, NDJSON = "application/json", "application/x-www-form-urlencoded", "application/x-ndjson"
-HTML, CSS = "text/html", "text/css"
+HTML, CSS, EVENTS = "text/html", "text/css", "text/event-stream"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,7 @@ def _query(name: str, schema: Schema | str, text: str) -> Mapping[str, Any]:
 _LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, "Rows of one page.")
 _OWNER = _query("owner", "string", "For the admin key: the owner of the job.")
 _SINCE = _query("since", "string", "A time (RFC 3339), or an age such as 2h.")
+_CURSOR = _query("after", "string", "The id of an event: the stream goes on after it, as with Last-Event-ID.")
 _GROUP_OF = _query("group", "string", "Of this group only.")
 _STATUS_OF = _query(
     "status",
@@ -175,6 +176,33 @@ OPERATIONS: tuple[Operation, ...] = (
         body={JSON: "RedeliverTo"},
         answers={202: "Status"},
         errors=(400, 413, 415),
+    ),
+    Operation(
+        id="jobEvents",
+        method="GET",
+        path="/api/jobs/{requestId}/events",
+        summary="The moves of a job and its text, as Server-Sent Events",
+        tag=_JOB,
+        text="Begins with the present state, and is closed after the event `end`. `text` events carry the answer while "
+        "it is written: `offset` counts code points within that `call`; another call begins at 0 and replaces it. "
+        "204 after the `end`.",
+        query=(_CURSOR, _OWNER),
+        headers=("Last-Event-ID",),
+        answers={200: {EVENTS: _TEXT}},
+        errors=(400,),
+    ),
+    Operation(
+        id="events",
+        method="GET",
+        path="/api/events",
+        summary="The moves of all jobs, as Server-Sent Events",
+        tag=_JOB,
+        text="Of the jobs that the key may see, from now on or from a cursor on. Closed after five minutes; "
+        "connecting again with the last id loses and repeats nothing.",
+        query=(_GROUP_OF, _STATUS_OF, _CURSOR, _OWNER),
+        headers=("Last-Event-ID",),
+        answers={200: {EVENTS: _TEXT}},
+        errors=(400,),
     ),
     Operation(
         id="redeliverMany",

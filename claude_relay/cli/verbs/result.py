@@ -70,6 +70,9 @@ def wait(output: Output, ids: tuple[str, ...], goal: str, timeout: str) -> int:
     worst = 0
     with open_client(output) as client:
         for request_id in ids:
+            if _exit_code(client.status(request_id), "finished") is None:
+                for _ in client.follow(request_id, until=give_up):
+                    pass  # up to the end of its run
             while (code := _exit_code(status := client.status(request_id), goal)) is None:
                 if time.monotonic() >= give_up:
                     output.message(f"Job {request_id} is not {goal} yet; it continues.")
