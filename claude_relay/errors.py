@@ -128,6 +128,13 @@ class QueueFull(Busy):
     """The queue is full."""
 
 
+class Draining(Busy):
+    """The relay is being drained for maintenance and takes no new jobs; send this again later."""
+
+    def __init__(self, message: str | None = None, *, retry_after: float = 30.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
 class StoreUnavailable(Busy):
     """The store cannot be written now."""
 

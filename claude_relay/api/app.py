@@ -29,6 +29,7 @@ from .overview import EventFeed, Overview
 from .prefer_wait import MAX_WAITERS, WaitSlots
 from .request_bodies import Bodies
 from .submit import Submit, SubmitBulk
+from .templates import TemplateByName, Templates
 
 #: Every path and its methods: used by the router below, by the documentation and by its test.
 ROUTES: Mapping[str, tuple[str, ...]] = {
@@ -45,6 +46,8 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/jobs/{requestId}/events": ("GET",),
     "/api/events": ("GET",),
     "/api/redeliver": ("POST",),
+    "/api/templates": ("GET",),
+    "/api/templates/{name}": ("GET", "PUT", "DELETE"),
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
@@ -52,6 +55,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/overview": ("GET",),
     "/api/moves": ("GET",),
     "/api/pause": ("POST",),
+    "/api/drain": ("POST",),
     "/api/resume": ("POST",),
     "/ack/{token}": ("GET", "POST"),
     "/health": ("GET",),
@@ -60,7 +64,11 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/openapi.json": ("GET",),
     "/docs": ("GET",),
     "/docs/style.css": ("GET",),
+    "/dashboard": ("GET",),
 }
+
+#: Adds the pages of the dashboard, and returns the check whether a request is logged in.
+MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier], Callable[[falcon.Request], bool]]
 
 #: Paths where a GET has an effect, so that HEAD is not offered.
 _NO_HEAD = ("/ack/{token}",)
@@ -76,12 +84,14 @@ def make_app(
     stopping: threading.Event | None = None,
     texts: TextSource | None = None,
     clock: Callable[[], float] = time.time,
+    dashboard: MountDashboard | None = None,
 ) -> falcon.App[Any, Any]:
     """
     Build the WSGI app.
 
     `disk_problem` returns a fault of the disk, or None. Once `stopping` is set, waiting requests return at once and
-    streams end. `texts` brings the text of running calls before it is stored.
+    streams end. `texts` brings the text of running calls before it is stored. `dashboard` adds its pages; without it
+    there are none.
     """
     # The complete text counts, too: scripts send $API_SECRET_KEY, and an old key may contain a comma.
     admin_keys = dict.fromkeys((*settings.admin_keys, settings.api_secret_key or secrets.token_hex()))
@@ -90,12 +100,11 @@ def make_app(
     stopping = stopping or threading.Event()
     wait_slots = WaitSlots(relay, MAX_WAITERS, stopping)
     hub = Hub(relay, limit=settings.streams, texts=texts, stopping=stopping)
-    actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay)
+    actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
     docs = Docs(settings.public_url)
 
-    app: falcon.App[Any, Any] = falcon.App(
-        middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
-    )
+    authentication = Authentication(keys, settings, ROUTES)
+    app: falcon.App[Any, Any] = falcon.App(middleware=[ResponseHeaders(settings.allowed_origins), authentication])
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
@@ -112,6 +121,8 @@ def make_app(
         "/api/jobs/{requestId}/events": (JobEvents(relay, hub), None),
         "/api/events": (Events(relay, hub), None),
         "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
+        "/api/templates": (Templates(relay), None),
+        "/api/templates/{name}": (TemplateByName(relay, bodies, intake, clock), None),
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
@@ -119,19 +130,21 @@ def make_app(
         "/api/overview": (overview, None),
         "/api/moves": (EventFeed(relay), None),
         "/api/pause": (overview, "pause"),
+        "/api/drain": (overview, "drain"),
         "/api/resume": (overview, "resume"),
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
-        "/": (Home(settings.public_url, dashboard="/dashboard" in ROUTES), None),
+        "/": (Home(settings.public_url, dashboard=dashboard is not None), None),
         "/openapi.json": (OpenApi(settings.public_url), None),
         "/docs": (docs, None),
         "/docs/style.css": (docs, "style"),
     }
-    for path in ROUTES:
-        resource, suffix = resources[path]
+    for path, (resource, suffix) in resources.items():
         _add_head(path, resource)
         app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
+    if dashboard is not None:
+        authentication.logged_in = dashboard(app, keys)
 
     return app
 

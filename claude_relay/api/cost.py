@@ -7,24 +7,22 @@ from collections.abc import Callable
 import falcon
 
 from ..core.intake import IntakeContext
-from ..core.intake.query import parse_time_or_age
 from ..services import Relay
 from .auth import Caller
+from .jobs import parse_filter
 from .request_bodies import Bodies
 from .scopes import check_body
 
 
 class Cost:
-    """`GET /api/cost?by=&since=&owner=`: the admin sees the spend of all owners, a key its own."""
+    """`GET /api/cost?by=` and the filters of `GET /api/jobs`: the admin sees all spend, a key its own."""
 
     def __init__(self, relay: Relay, clock: Callable[[], float]) -> None:
         self._relay, self._clock = relay, clock
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        caller: Caller = req.context.caller
-        owner = req.get_param("owner") if caller.sees_all else caller.owner
-        since = parse_time_or_age("since", req.get_param("since"), now=self._clock())
-        resp.media = self._relay.queries.cost(by=req.get_param("by") or "day", since=since, owner=owner)
+        which = parse_filter(req, req.context.caller, now=self._clock())
+        resp.media = self._relay.queries.cost(by=req.get_param("by") or "day", which=which)
 
 
 class Estimate:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import falcon
 
 from ..core.intake import IntakeContext
 from ..core.intake.query import job_filter, parse_redeliver_url, parse_retry_options
-from ..core.jobs.job_filter import JobFilter
+from ..core.jobs.job_filter import FILTERS, JobFilter, with_defaults
 from ..core.keys import Scope
 from ..core.text.ids import REQUEST_ID
 from ..errors import Conflict, InvalidRequest, NotFound, Problem, RelayError
@@ -78,15 +79,10 @@ def parse_filter(req: falcon.Request, caller: Caller, *, now: float) -> JobFilte
     return job_filter(
         now=now,
         owner=req.get_param("owner") if caller.sees_all else caller.owner,
-        status=[word for word in (req.get_param("status") or "").split(",") if word],
-        group=req.get_param("group") or None,
-        since=req.get_param("since") or None,
         text=req.get_param("q") or None,
-        dead=req.get_param_as_bool("dead") or False,
-        unacked=req.get_param_as_bool("unacked") or False,
-        host=req.get_param("host") or None,
         before=cursor,
         limit=req.get_param("limit"),
+        **{name: req.get_param(name) for name in FILTERS if req.get_param(name)},
     )
 
 
@@ -134,24 +130,40 @@ class JobActions:
 
 
 class Redeliver:
-    """`POST /api/redeliver`: up to 1,000 stored results sent again, a result each; it counts as one request."""
+    """
+    `POST /api/redeliver`: up to 1,000 stored results sent again, a result each; it counts as one request.
+
+    The body names the jobs by `requestIds`, or by the filters of `GET /api/jobs`.
+    """
 
     def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float]) -> None:
         self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         body = self._bodies.optional(req)
+        filters = {name: body[name] for name in FILTERS if body.get(name)}
+        fields = "is not a field here: use requestIds and url, or filters and url"
+        problems = _unknown_fields(body, ("requestIds", "url", *FILTERS), fields)
         given = body.get("requestIds")
         names = [name for name in given if isinstance(name, str)] if isinstance(given, list) else []
-        problems = _unknown_fields(body, ("requestIds", "url"), "is not a field here: only requestIds and url are")
-        if not 1 <= len(names) <= MAX_ITEMS or names != given:
-            problems.append(Problem(field="requestIds", problem=f"must be a list of 1 to {MAX_ITEMS:,} requestIds"))
+        if filters and given is not None:
+            problems.append(Problem(field="requestIds", problem=f"cannot be combined with {', '.join(filters)}"))
+        elif not filters and (not 1 <= len(names) <= MAX_ITEMS or names != given):
+            problem = f"must be a list of 1 to {MAX_ITEMS:,} requestIds; or use filters such as host and since"
+            problems.append(Problem(field="requestIds", problem=problem))
         _raise_for(problems)
         url = parse_redeliver_url(body.get("url"), self._intake.check_url)
-        refs = [_ref_or_error(req, name) for name in names]
+        refs = self._select(req, filters) if filters else [_ref_or_error(req, name) for name in names]
 
         resp.status = "207 Multi-Status"
         resp.media = self._relay.bulk.redeliver_many(refs, url, now=self._clock())
+
+    def _select(self, req: falcon.Request, filters: dict[str, Any]) -> Sequence[JobRef]:
+        caller: Caller = req.context.caller
+        owner = req.get_param("owner") if caller.sees_all else caller.owner
+        which = job_filter(now=self._clock(), owner=owner, **with_defaults("redeliver", filters))
+
+        return self._relay.queries.refs(replace(which, limit=MAX_ITEMS))
 
 
 def _cancel_without_state(relay: Relay, ref: JobRef) -> dict[str, Any]:

@@ -9,19 +9,31 @@ from ..core.jobs.feed import Cursor
 from ..errors import InvalidRequest, Problem
 from ..services import Relay
 from .auth import Caller
+from .request_bodies import Bodies
 
 
 class Overview:
-    """`GET /api/overview`, `POST /api/pause` and `/api/resume`: for the admin key."""
+    """`GET /api/overview`, `POST /api/pause`, `/api/drain` and `/api/resume`: for the admin key."""
 
-    def __init__(self, relay: Relay) -> None:
-        self._relay = relay
+    def __init__(self, relay: Relay, bodies: Bodies) -> None:
+        self._relay, self._bodies = relay, bodies
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         resp.media = self._relay.queries.overview()
 
     def on_post_pause(self, req: falcon.Request, resp: falcon.Response) -> None:
         self._relay.pause()
+        resp.media = self._relay.queries.overview()
+
+    def on_post_drain(self, req: falcon.Request, resp: falcon.Response) -> None:
+        body = self._bodies.optional(req)
+        problems = [Problem(field=name, problem="is not a field here") for name in body if name != "runWaiting"]
+        run_waiting = body.get("runWaiting", False)
+        if not isinstance(run_waiting, bool):
+            problems.append(Problem(field="runWaiting", problem="must be true or false"))
+        if problems:
+            raise InvalidRequest(problems=problems)
+        self._relay.drain(run_waiting=run_waiting)
         resp.media = self._relay.queries.overview()
 
     def on_post_resume(self, req: falcon.Request, resp: falcon.Response) -> None:

@@ -105,7 +105,7 @@ class FileUploads:
         wall: Callable[[], float],
         large: int = LARGE,
     ) -> None:
-        self._upstream, self._inspector, self._cache, self._account = upstream, inspector, cache, account
+        self._upstream, self._inspector, self._cache, self.account = upstream, inspector, cache, account
         self._keep, self._window, self._wall, self._large = keep, window, wall, large
         self._unsupported_until = float("-inf")
         self._lock = threading.Lock()
@@ -117,7 +117,7 @@ class FileUploads:
 
         Raises `FilesTooLarge`, and `StatusError` or `ConnectionBroken` if an upload failed.
         """
-        requests = [*(exchange.request for exchange in prompt.history), prompt.request]
+        requests = _requests(prompt)
         files = list(_files(requests))
         if not files:
             return PreparedRequest(prompt=prompt)
@@ -150,11 +150,15 @@ class FileUploads:
             prompt=replace(prompt, request=dict(requests[-1]), history=history), used=used, broken=broken
         )
 
+    def any(self, prompt: CallRequest) -> bool:
+        """Whether there are files to inspect or upload."""
+        return next(_files(_requests(prompt)), None) is not None
+
     def check(self, prompt: CallRequest) -> None:
         """Raise `FilesTooLarge` for files that Claude certainly refuses. Uploads nothing."""
-        files = list(_files([*(exchange.request for exchange in prompt.history), prompt.request]))
+        files = list(_files(_requests(prompt)))
         if files:
-            self._check(files, prompt.job.model)
+            self._check(files, prompt.job.model, quick=True)
 
     def forget_missing(self, used: Sequence[UploadedFile]) -> bool:
         """Remove uploads from the cache that Anthropic no longer stores; returns whether there were any."""
@@ -166,8 +170,12 @@ class FileUploads:
 
         return bool(missing)
 
-    def _check(self, files: Sequence[_File], model: str) -> list[str]:
-        """Raise `FilesTooLarge` for certain refusals; returns the unparsable PDFs, which Claude may still accept."""
+    def _check(self, files: Sequence[_File], model: str, *, quick: bool = False) -> list[str]:
+        """
+        Raise `FilesTooLarge` for certain refusals; returns the unparsable PDFs, which Claude may still accept.
+
+        `quick`: in a thread that prepares the requests of many jobs.
+        """
         window = self._window(model)
         limit = _MAX_COUNT[window is not None and window <= _SMALL_WINDOW]
         pages, broken, images = 0, [], 0
@@ -175,7 +183,7 @@ class FileUploads:
             if _is_image(file):
                 images += 1
             elif file.entry.get("mediaType") == "application/pdf":
-                info = self._inspector.inspect(file.data)
+                info = self._inspector.inspect(file.data, quick=quick)
                 if info.locked:
                     message = f"{file.at} requires a password: save it without one and send that"
                     raise FilesTooLarge(message, kind=ErrorType.INVALID_REQUEST, reason="pdf_locked")
@@ -230,7 +238,7 @@ class FileUploads:
         # Of several jobs with the same file, one uploads it and the others wait.
         with upload_lock:
             try:
-                uploaded = self._cache.find(self._account, digest)
+                uploaded = self._cache.find(self.account, digest)
                 if uploaded is None:
                     uploaded = self._upload(file, data, digest, private=private)
                     self._remember(uploaded)
@@ -257,8 +265,12 @@ class FileUploads:
         log.info("file uploaded", extra={"file": file_id, "bytes": len(data), "seconds": lifetime})
 
         return UploadedFile(
-            account=self._account, sha256=digest, file_id=file_id, size=len(data), expires_at=self._wall() + lifetime
+            account=self.account, sha256=digest, file_id=file_id, size=len(data), expires_at=self._wall() + lifetime
         )
+
+
+def _requests(prompt: CallRequest) -> list[Mapping[str, Any]]:
+    return [*(exchange.request for exchange in prompt.history), prompt.request]
 
 
 def _files(requests: Sequence[Mapping[str, Any]]) -> Iterator[_File]:

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -60,6 +61,7 @@ class AnthropicMessages:
     ) -> None:
         self._limits, self._prices = limits or CallTimeouts(), prices
         self._clock, self._wall, self._on_limits = clock, wall, on_limits
+        self._base_url = base_url
         self._upstream = AnthropicClient(api_key=api_key, base_url=base_url, limits=self._limits)
         self._watchdog = DeadlineThread(every=self._limits.check_interval)
         self._inspector = PdfInspector()
@@ -67,7 +69,7 @@ class AnthropicMessages:
             self._upstream,
             self._inspector,
             cache=upload_cache,
-            account=hashlib.sha256(f"{base_url}\0{api_key}".encode()).hexdigest()[:16],
+            account=_account(base_url, api_key),
             keep=file_lifetime,
             window=window,
             wall=wall,
@@ -85,6 +87,11 @@ class AnthropicMessages:
             wall=self._wall,
         )
 
+    def replace_key(self, api_key: str) -> None:
+        """Use this key for every call that begins from now on."""
+        self._files.account = _account(self._base_url, api_key)
+        self._upstream.replace_key(api_key)
+
     def open(self) -> None:
         """Import the SDK now, which takes seconds, instead of at the first call."""
         self._upstream.open()
@@ -98,6 +105,7 @@ class AnthropicMessages:
         progress: Callable[[PartialResponse], None],
         on_followup: Callable[[RequestOutcome], None] = lambda step: None,
         accepted: Callable[[], None] = lambda: None,
+        preparing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> Completion | Failure:
         """Make the call. Never raises."""
         deadlines = CallDeadlines(
@@ -124,7 +132,7 @@ class AnthropicMessages:
         )
         try:
             with self._watchdog.watch(deadlines):
-                return self._run_with_files(session, prompt)
+                return self._run_with_files(session, prompt, preparing)
         except InvalidRequest as exc:
             failure = Failure(type=ErrorType.INVALID_REQUEST, message=str(exc), remedy=Remedy.FAIL, reason="unsendable")
         except Exception:
@@ -145,12 +153,18 @@ class AnthropicMessages:
         self._upstream.close()
         self._inspector.close()
 
-    def _run_with_files(self, session: CallSession, prompt: CallRequest) -> Completion | Failure:
+    def _run_with_files(
+        self,
+        session: CallSession,
+        prompt: CallRequest,
+        preparing: Callable[[], AbstractContextManager[None]],
+    ) -> Completion | Failure:
         """Check the files and upload the large ones; run again once if an uploaded file is no longer stored."""
         if (failure := cost_failure(prompt, self._prices)) is not None:
             return failure
         try:
-            ready = self._files.prepare(prompt)
+            with preparing() if self._files.any(prompt) else nullcontext():
+                ready = self._files.prepare(prompt)
         except (FilesTooLarge, StatusError, ConnectionBroken) as exc:
             return self._upload_failure(exc)
         done = self._run(session, ready.prompt)
@@ -242,3 +256,8 @@ class AnthropicMessages:
     def _record_limits(self, model: str, limits: RateLimits) -> None:
         if self._on_limits is not None:
             self._on_limits(family_of(model), limits)
+
+
+def _account(base_url: str | None, api_key: str) -> str:
+    """The account that owns uploaded files, as a digest."""
+    return hashlib.sha256(f"{base_url}\0{api_key}".encode()).hexdigest()[:16]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.jobs.failure import SchemaRepair
+from ..core.jobs.failure import Repair
 from ..core.jobs.submission import Exchange
 from ..core.models.betas import read_betas
 from ..errors import InvalidRequest, Problem
@@ -51,7 +51,7 @@ def build(
     *,
     model: str,
     history: Sequence[Exchange] = (),
-    repair: SchemaRepair | None = None,
+    repair: Repair | None = None,
     native: bool = True,
 ) -> Plan:
     """
@@ -118,7 +118,7 @@ def _conversation(history: Sequence[Exchange], model: str) -> Iterator[dict[str,
             yield {"role": "assistant", "content": answer}
 
 
-def _repair_turns(repair: SchemaRepair | None) -> Iterator[dict[str, Any]]:
+def _repair_turns(repair: Repair | None) -> Iterator[dict[str, Any]]:
     if repair is None:
         return
     if repair.text.strip():

@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from ..core.text.json_values import find_unencodable
+from ..core.text.json_values import find_unencodable, strip_fence
 from ..errors import InvalidRequest, Problem
 from . import safe_schema, schema_check
+from .bounded_process import PROCESSES, NoProcess, WorkFailed
 
 log = logging.getLogger(__name__)
 
-_FENCE = re.compile(r"\A\s*```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
 _FORMATS = frozenset(("date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"))
 _LOCAL = re.compile(r"#/(?:\$defs|definitions)/([^/]+)\Z")
 _KEPT = ("type", "title", "enum", "const", "default", "$ref", "required")
@@ -49,6 +49,10 @@ class SchemaUnsupported(Exception):
     """Structured output cannot express the schema: a free-form object, a recursion, a tuple."""
 
 
+class UnusableSchema(Exception):
+    """The answer cannot be checked, due to the schema."""
+
+
 class SchemaMismatch(Exception):
     """The answer does not match the schema. The message names the place and the rule, never the answer."""
 
@@ -78,31 +82,66 @@ def parse_answer(text: str, schema: Mapping[str, Any], *, seconds: float = safe_
 
     Raises `InvalidRequest` if the schema itself is at fault, or if validation takes longer than `seconds`.
     """
-    from jsonschema import exceptions
-
-    fence = _FENCE.match(text)
+    value = parse_value(text)
     try:
-        value = json.loads(fence.group(1) if fence else text, parse_constant=_no_constant)
+        if not (safe_schema.has_patterns(schema) and _checked_in_process(text, schema, seconds)):
+            check_value(value, schema, seconds=seconds)
+    except UnusableSchema as exc:
+        raise InvalidRequest(problems=[_unusable(str(exc))]) from exc
+
+    return value
+
+
+def parse_value(text: str) -> Any:
+    """The JSON of an answer, which may stand in a code block; raises `SchemaMismatch`."""
+    try:
+        value = json.loads(strip_fence(text), parse_constant=_no_constant)
     except (ValueError, RecursionError) as exc:
         where = f" (line {exc.lineno}, column {exc.colno})" if isinstance(exc, json.JSONDecodeError) else ""
         raise SchemaMismatch(f"the answer is not JSON{where}") from None
     if (unencodable := find_unencodable(value)) is not None:
         raise SchemaMismatch(f"the answer is not JSON that can be sent on: a value {unencodable}")
+
+    return value
+
+
+def _checked_in_process(text: str, schema: Mapping[str, Any], seconds: float) -> bool:
+    """Validate in a bounded process; raises like `check_value`. False if this machine can start none."""
+    data = json.dumps({"text": text, "schema": schema}).encode()
+    try:
+        result = PROCESSES.run("validate", data, seconds=seconds)
+    except NoProcess:
+        return False
+    except WorkFailed as exc:
+        what = "long" if exc.reason == "time" else "much memory"
+        raise UnusableSchema(f"validating the answer takes too {what}") from exc
+    if "mismatch" in result:
+        raise SchemaMismatch(result["mismatch"])
+    if "unusable" in result:
+        raise UnusableSchema(result["unusable"])
+
+    return True
+
+
+def check_value(value: Any, schema: Mapping[str, Any], *, seconds: float) -> None:
+    """Validate a value in this process; raises `SchemaMismatch` or `UnusableSchema`."""
+    from jsonschema import exceptions
+
     try:
         with safe_schema.time_limit(seconds):
             error = exceptions.best_match(safe_schema.validator(schema).iter_errors(value))
     except safe_schema.ValidationTimeout as exc:
-        raise InvalidRequest(problems=[_unusable("validating the answer takes too long")]) from exc
+        raise UnusableSchema("validating the answer takes too long") from exc
+    except MemoryError:
+        raise
     except Exception as exc:
         # An unknown `$ref`, an endless recursion: faults of the schema that show only when it is used.
-        raise InvalidRequest(problems=[_unusable(type(exc).__name__)]) from exc
+        raise UnusableSchema(type(exc).__name__) from exc
     if error is not None:
         rule = json.dumps({error.validator: error.validator_value}, ensure_ascii=False, default=str)
         raise SchemaMismatch(
             f"the answer does not match outputSchema at {error.json_path}: {_short(rule)} is not satisfied"
         )
-
-    return value
 
 
 def schema_problem(schema: Mapping[str, Any]) -> str | None:

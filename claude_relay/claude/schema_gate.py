@@ -28,8 +28,15 @@ Check = Callable[[dict[str, Any]], str | None]
 class SchemaGate:
     """The check of schemas for all requests of a process."""
 
-    def __init__(self, check: Callable[[Mapping[str, Any]], str | None]) -> None:
-        self._check = check
+    def __init__(
+        self,
+        check: Callable[[Mapping[str, Any]], str | None],
+        *,
+        heavy: Callable[[Mapping[str, Any]], bool] = lambda schema: False,
+        clock: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """`heavy`: whether a small schema takes as long as a large one; `clock`: the time spent for this thread."""
+        self._check, self._heavy, self._clock = check, heavy, clock
         self._places, self._running = threading.BoundedSemaphore(_WAITING + 1), threading.Lock()
         self._cache: OrderedDict[bytes, str | None] = OrderedDict()
         self._cache_lock = threading.Lock()
@@ -42,7 +49,8 @@ class SchemaGate:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-        problem = self._check(schema) if len(text) <= _SMALL else self._check_large(schema)
+        large = len(text) > _SMALL or self._heavy(schema)
+        problem = self._check_large(schema) if large else self._check(schema)
         with self._cache_lock:
             self._cache[key] = problem
             if len(self._cache) > _CACHED:
@@ -58,11 +66,11 @@ class SchemaGate:
             nonlocal left
             if left <= 0:
                 return _TOO_LONG
-            began = time.thread_time()  # the caller's own: waiting for others does not count
+            began = self._clock()  # the caller's own: waiting for others does not count
             try:
                 return self.problem(schema)
             finally:
-                left -= time.thread_time() - began
+                left -= self._clock() - began
 
         return problem
 

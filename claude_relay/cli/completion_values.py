@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from ..core.jobs.failure import ErrorType
 from ..core.jobs.job import State
 from ..core.wire import STATES, STATUS
 from ..errors import RelayError
@@ -52,9 +53,11 @@ def add_completions(command: click.Command, name: str | None) -> None:
             param.type = _CompletedString(_groups)
         elif param.name == "model":
             param.type = _CompletedString(_models)
-        elif param.name == "status" and name in ("list", "search"):
+        elif param.name == "status" and name != "listen":
             param.type = _CompletedString(lambda ctx, text: [(word, "") for word in STATES])
-        elif name == "keys revoke" and param.name == "name":
+        elif param.name == "error":
+            param.type = _CompletedString(lambda ctx, text: [(error.value, "") for error in ErrorType])
+        elif param.name == "key" or (name == "keys revoke" and param.name == "name"):
             param.type = _CompletedString(_keys)
 
 

@@ -103,7 +103,7 @@ class ServerSettings:
         "RELAY_MAX_QUEUE",
         str(Policy.max_queue),
         parse.integer(1, 10**9),
-        "Maximum number of waiting jobs; beyond it, submits get 503.",
+        "Maximum number of waiting jobs; beyond it, keys that have their share of it get 503.",
     )
     threads: int = option("RELAY_THREADS", "32", parse.integer(2, 1000), "Threads that answer requests.")
     streams: int = option(

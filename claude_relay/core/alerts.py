@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from .deliveries.destination import Destination
+from .jobs import park
 from .wire import timestamp
 
 #: Every kind of alert with its meaning; a test compares the README's table with this one.
@@ -21,8 +22,23 @@ KINDS: Mapping[str, str] = {
     "destination_unhealthy": "a destination keeps failing; its callbacks wait for it",
     "disk_low": "less disk is free than RELAY_DISK_FLOOR: nothing is accepted any more",
     "store_gone": "the store's file was removed, replaced or overwritten while in use: nothing is accepted",
+    "store_away": "the store, such as a PostgreSQL server, does not answer: nothing is accepted and no job is started",
+    "no_api": "the API does not run: its port is taken, a secret is missing, or its settings are wrong",
     "no_worker": "no worker has been seen for a minute, though jobs wait or one had been there",
     "model_retiring": "a model that RELAY_MODEL or recent jobs name is retired within 30 days, or was",
+}
+
+#: The end of each kind of cause, for its notice.
+ENDED: Mapping[str, str] = {
+    "queue_parked": "The queue is not parked any more: jobs run again.",
+    "delivery_dead": "No callback to it was given up for an hour; those that were are kept (claude-relay list --dead).",
+    "destination_unhealthy": "The destination is no longer slowed down: callbacks are sent to it as usual.",
+    "disk_low": "Enough disk is free again: jobs are accepted.",
+    "store_gone": "The store is back in its place: jobs are accepted again.",
+    "store_away": "The store answers again: jobs are accepted and run.",
+    "no_api": "The API runs again.",
+    "no_worker": "A worker is running again, or there is nothing to do for one.",
+    "model_retiring": "No setting and no recent job names the model any more.",
 }
 
 #: Dead deliveries further apart than this, in seconds, have different causes.
@@ -83,10 +99,12 @@ class AlertFacts:
     uptime: float  # of this process, in seconds
     waiting: int = 0
     parked: tuple[str, float] | None = None  # reason, since
+    park_detail: str = ""  # in the upstream's words
     slowed_destinations: Sequence[tuple[Destination, int]] = ()  # with the number of waiting callbacks
     dead_deliveries: Sequence[DeadDeliveries] = ()
     disk: str | None = None
     workers_seen: Sequence[float] = ()
+    failed_apis: Sequence[tuple[str, float]] = ()  # machine, since
     overdue_since: float | None = None  # time since which work has been due
     models: Sequence[ModelUsage] = field(default=())
     previous: Collection[str] = ()  # causes that are already raised
@@ -99,6 +117,7 @@ def evaluate(facts: AlertFacts) -> list[Alert]:
     alerts = [_parked(facts), _disk(facts), _worker(facts)]
     alerts += _grouped(unhealthy, "keep failing", facts.previous)
     alerts += _grouped(dead, "had callbacks given up", facts.previous)
+    alerts += [_no_api(facts, host, since) for host, since in facts.failed_apis]
     alerts += [_retiring(facts, usage) for usage in facts.models]
 
     return [alert for alert in alerts if alert is not None]
@@ -114,6 +133,19 @@ def body(alert: Alert, *, now: float) -> dict[str, Any]:
         "command": alert.command,
         "cause": alert.cause,
         "timestamp": timestamp(now),
+        "status": "open",
+    }
+
+
+def end_body(raised: Mapping[str, Any], *, now: float) -> dict[str, Any]:
+    """The body of the notice that the cause of an alert has ended, by the alert's own body."""
+    return {
+        **raised,
+        "message": f"Resolved: {ENDED[raised['alert']]} The alert was: {raised['message']}",
+        "command": "claude-relay status",
+        "timestamp": timestamp(now),
+        "status": "resolved",
+        "resolvedAt": timestamp(now),
     }
 
 
@@ -125,6 +157,23 @@ def store_gone(problem: str, *, since: float, command: str) -> Alert:
     )
 
     return Alert(cause="store_gone", kind="store_gone", message=message, since=since, count=0, command=command)
+
+
+def store_away(error: str, *, since: float, host: str) -> Alert:
+    """The alert for a store that does not answer. It is not stored either."""
+    message = (
+        f"The store does not answer to {host} since {timestamp(since)} ({error.rstrip('.')}). No job is accepted or "
+        f"started; calls that run go on, and their answers wait for the store. Everything goes on once it answers."
+    )
+
+    return Alert(
+        cause=f"store_away {host}",
+        kind="store_away",
+        message=message,
+        since=since,
+        count=0,
+        command="claude-relay doctor",
+    )
 
 
 def is_handled(now: float, workers_seen: Iterable[float]) -> bool:
@@ -171,7 +220,12 @@ def _parked(facts: AlertFacts) -> Alert | None:
     if facts.parked is None:
         return None
     reason, since = facts.parked
-    message = f"The queue is parked ({reason}) since {timestamp(since)}: {facts.waiting} jobs wait, nothing is lost."
+    upstream = f" {facts.park_detail.rstrip('.')}." if facts.park_detail else ""
+    message = (
+        f"The queue is parked ({reason}) since {timestamp(since)}: {facts.waiting} jobs wait, nothing is lost."
+        f"{upstream} {park.cure_in_words(reason)}"
+    )
+    first = "once the worker runs with the new key" if reason == park.KEY_REFUSED else "once that is done"
 
     return Alert(
         cause="queue_parked",
@@ -179,7 +233,7 @@ def _parked(facts: AlertFacts) -> Alert | None:
         message=message,
         since=since,
         count=facts.waiting,
-        command="claude-relay resume",
+        command=f"claude-relay resume  # {first}; claude-relay doctor names each step",
     )
 
 
@@ -216,6 +270,22 @@ def _worker(facts: AlertFacts) -> Alert | None:
         since=since,
         count=facts.waiting,
         command="claude-relay worker  # under systemd: systemctl restart claude-relay-worker",
+    )
+
+
+def _no_api(facts: AlertFacts, host: str, since: float) -> Alert:
+    message = (
+        f"The API on {host} does not run since {timestamp(since)}: most likely its port is taken, API_SECRET_KEY is "
+        f"missing or a setting is wrong. Callers get no answer; {facts.waiting} accepted jobs wait or go on."
+    )
+
+    return Alert(
+        cause=f"no_api {host}",
+        kind="no_api",
+        message=message,
+        since=since,
+        count=facts.waiting,
+        command="claude-relay doctor  # on that machine, as root; or: journalctl -u 'claude-relay-api*' -n 20",
     )
 
 

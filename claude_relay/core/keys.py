@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ..errors import InvalidRequest, Problem
+from .jobs.fairness import DEFAULT_WEIGHT, WEIGHTS
 from .text.rates import Rate
 
 #: The owner that sees every job: API_SECRET_KEY, and the command line on the machine itself.
@@ -40,6 +41,7 @@ class ApiKey:
     scopes: frozenset[Scope]
     rate: Rate | None = None  # submissions; None: RELAY_RATE_LIMIT_SUBMIT
     daily_budget_usd: float | None = None
+    weight: float = DEFAULT_WEIGHT  # its part of a contended queue, relative to other keys
     created_at: float = 0.0
     revoked_at: float | None = None
 
@@ -50,6 +52,7 @@ def new_key(
     *,
     rate: Rate | None,
     daily_budget_usd: float | None,
+    weight: float = DEFAULT_WEIGHT,
     now: float,
     entropy: bytes,
 ) -> tuple[ApiKey, str]:
@@ -63,6 +66,7 @@ def new_key(
         problems.append(Problem(field="scope", problem="is required: submit, read or admin"))
     if daily_budget_usd is not None and not daily_budget_usd > 0:
         problems.append(Problem(field="budget", problem="must be more than 0 dollars a day"))
+    problems += check_weight(weight)
     if problems:
         raise InvalidRequest(problems=problems)
 
@@ -76,9 +80,19 @@ def new_key(
         scopes=scopes,
         rate=rate,
         daily_budget_usd=daily_budget_usd,
+        weight=weight,
         created_at=now,
     )
     return key, text
+
+
+def check_weight(weight: float) -> list[Problem]:
+    """The problems of a weight: none, or that it is out of range."""
+    least, most = WEIGHTS
+    if least <= weight <= most:
+        return []
+
+    return [Problem(field="weight", problem=f"must be from {least:g} to {most:g}; other keys have {DEFAULT_WEIGHT:g}")]
 
 
 def key_id(text: str) -> str | None:

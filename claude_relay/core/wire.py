@@ -127,7 +127,7 @@ def success_body(
     if done.content:
         body["content"] = done.content
 
-    return _with_charge_mark(body, job)
+    return _with_job_marks(body, job)
 
 
 def failure_body(
@@ -149,7 +149,7 @@ def failure_body(
         "warnings": list(warnings),
         "ackUrl": ack_url,
     }
-    return _with_charge_mark(body, job)
+    return _with_job_marks(body, job)
 
 
 def webhook_body(
@@ -182,7 +182,7 @@ def status_body(
     destination: Destination | None = None,
 ) -> dict[str, Any]:
     """The status of a job; the first six keys are those of every version."""
-    return {
+    body = {
         "requestId": job.request_id,
         "status": STATUS[job.state],
         "createdAt": timestamp(job.created_at),
@@ -203,6 +203,15 @@ def status_body(
         "costUsd": job.cost_usd,
         "metadata": metadata if metadata is not None else {},
     }
+    return body | checks_fields(job)
+
+
+def checks_fields(job: Job) -> dict[str, Any]:
+    """The results of `options.checks` and the number of rules that failed; empty for a job without checks."""
+    if job.checks is None:
+        return {}
+
+    return {"checks": list(job.checks), "checksFailed": sum(check["ok"] is False for check in job.checks)}
 
 
 def delivery_status(delivery: Delivery | None, destination: Destination | None = None) -> dict[str, Any]:
@@ -311,7 +320,10 @@ def error_body(error: RelayError, *, problems: Sequence[Problem] = (), now: floa
     }
 
 
-def _with_charge_mark(body: dict[str, Any], job: Job) -> dict[str, Any]:
+def _with_job_marks(body: dict[str, Any], job: Job) -> dict[str, Any]:
+    body |= checks_fields(job)
+    if job.template is not None:
+        body["template"] = job.template
     if job.ambiguous:
         body["possibleDuplicateCharge"] = True
 

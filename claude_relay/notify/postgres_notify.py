@@ -92,15 +92,19 @@ class PostgresNotifier:
             self._sending = None
 
     def _listen(self, wake: Callable[[], None]) -> None:
+        interrupted = False
         while not self._stop.is_set():
             try:
                 with self._connect() as connection:
+                    interrupted = False
                     connection.execute(f"LISTEN {_CHANNEL}")
                     wake()
                     while not self._stop.is_set():
                         self._receive(connection, wake)
             except psycopg.Error as exc:
-                log.info("notifications interrupted: the server is down", extra={"error": type(exc).__name__})
+                if not interrupted:  # one line an outage
+                    log.info("notifications interrupted: the server is down", extra={"error": type(exc).__name__})
+                interrupted = True
                 self._stop.wait(_TICK)
 
     def _receive(self, connection: Connection, wake: Callable[[], None]) -> None:

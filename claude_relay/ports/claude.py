@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ..core.files.uploaded import UploadedFile
-from ..core.jobs.failure import Completion, Failure, PartialResponse, RequestOutcome, SchemaRepair
+from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
 from ..core.jobs.job import Job
 from ..core.jobs.submission import Exchange
 
@@ -25,7 +26,7 @@ class CallRequest:
     job: Job
     request: dict[str, Any] = field(repr=False)
     history: Sequence[Exchange] = field(default=(), repr=False)  # the conversation it continues, oldest first
-    repair: SchemaRepair | None = None  # the previous answer, to be fixed
+    repair: Repair | None = None  # the previous answer, to be fixed
     max_cost_usd: float | None = None
     on_text: Callable[[str], None] | None = field(default=None, repr=False)  # each piece of text, as it arrives
 
@@ -37,7 +38,7 @@ class Claude(Protocol):
     Calls `sending` once, before the first byte is sent, `accepted` once, when the headers of the first 2xx response
     arrive, and `progress` as text arrives (it throttles itself, so that it can be called for every event). A call that
     takes several requests calls `on_followup` before the first byte of each further one, with the outcome of the
-    previous one. Never raises: every error is a `Failure`.
+    previous one. It enters `preparing` while it inspects and uploads files. Never raises: every error is a `Failure`.
     """
 
     def call(
@@ -49,6 +50,7 @@ class Claude(Protocol):
         progress: Callable[[PartialResponse], None],
         on_followup: Callable[[RequestOutcome], None] = ...,
         accepted: Callable[[], None] = ...,
+        preparing: Callable[[], AbstractContextManager[None]] = ...,
     ) -> Completion | Failure: ...
     def open(self) -> None: ...
     def close(self) -> None: ...

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..core import alerts as rules
 from ..core import wire
@@ -21,6 +23,10 @@ _MODELS_EVERY = 60.0
 _LATEST = 1000
 #: A process that claimed an alert and has not settled it after this many seconds is considered dead.
 _SENDING_TIMEOUT = 120.0
+#: The shared value with the machines whose API has failed, and since when.
+_FAILED_APIS = "failed_apis"
+#: The notice of an end is deleted after this many seconds: by then it was sent, or given up.
+_NOTICE_KEPT = 4 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,16 +63,59 @@ class Alerts:
         self._models_at = float("-inf")
         self._models: Sequence[ModelUsage] = ()
 
-    def evaluate(self, *, settings: Sequence[tuple[str, str]] = (), watched_for: float = 0.0) -> Sequence[Alert]:
+    def evaluate(
+        self,
+        *,
+        settings: Sequence[tuple[str, str]] = (),
+        watched_for: float = 0.0,
+        on_resolved: Callable[[Mapping[str, Any]], None] = lambda notice: None,
+    ) -> Sequence[Alert]:
         """
         Compare the stored alerts with the current causes; returns the new ones.
 
         `settings` are pairs of a setting and the model it names, `watched_for` the uptime of this process in seconds.
+        `on_resolved` is called with the notice of each alert whose cause has ended.
         """
         seen = _Observations(disk=self._disk_problem(), models=self._retiring(settings), uptime=watched_for)
 
         # Most evaluations find no change: they only read.
-        return self._update(seen) if self._has_changes(seen) else []
+        if not self._has_changes(seen):
+            return []
+        new, ended = self._update(seen)
+        for notice in ended:
+            on_resolved(notice)
+
+        return new
+
+    @transaction
+    def record_end(self, tx: Transaction, alert: Alert, name: str) -> None:
+        """Store the notice that the cause of an alert, which was not stored, has ended."""
+        raised = rules.body(alert, now=tx.now)
+        tx.add_alert_notice(f"{name}_resolved", wire.encode(rules.end_body(raised, now=tx.now)))
+
+    @transaction
+    def record_api_failure(self, tx: Transaction, host: str, since: float) -> None:
+        """Store that the API of a machine has failed, until it starts again."""
+        failed = tx.shared_value(_FAILED_APIS) or {}
+        tx.set_shared_value(_FAILED_APIS, {host: since, **failed})
+
+    def record_api_start(self, host: str) -> None:
+        """Store that the API of a machine runs."""
+        if host in self._failed_apis():
+            self._forget_api_failure(host)
+
+    @query
+    def living_workers(self, tx: ReadTransaction, host: str) -> Sequence[str]:
+        """The ids of the workers of a machine that have sent a recent heartbeat."""
+        return [
+            worker.id for worker in tx.workers() if worker.host == host and rules.is_handled(tx.now, [worker.seen_at])
+        ]
+
+    def current(self, *, settings: Sequence[tuple[str, str]] = ()) -> Sequence[Alert]:
+        """The causes that need a person now; stores nothing, and sends nothing."""
+        seen = _Observations(disk=self._disk_problem(), models=self._retiring(settings), uptime=float("inf"))
+
+        return self._current(seen)
 
     def lost_store(self) -> tuple[Alert, LostStore] | None:
         """The alert for a store that is no longer at its path, with its rescue; it is not stored."""
@@ -99,6 +148,19 @@ class Alerts:
         tx.save_alert_sending(alert.cause, attempts=alert.attempts - 1, due_at=tx.now)
 
     @query
+    def _failed_apis(self, tx: ReadTransaction) -> Mapping[str, float]:
+        return tx.shared_value(_FAILED_APIS) or {}
+
+    @transaction
+    def _forget_api_failure(self, tx: Transaction, host: str) -> None:
+        failed = tx.shared_value(_FAILED_APIS) or {}
+        tx.set_shared_value(_FAILED_APIS, {name: since for name, since in failed.items() if name != host})
+
+    @query
+    def _current(self, tx: ReadTransaction, seen: _Observations) -> Sequence[Alert]:
+        return list(_current(tx, seen).values())
+
+    @query
     def _is_due(self, tx: ReadTransaction) -> bool:
         return tx.alert_due() is not None
 
@@ -123,14 +185,15 @@ class Alerts:
         return set(_current(tx, seen)) != set(stored) or any(gone_at is not None for _, gone_at in stored.values())
 
     @transaction
-    def _update(self, tx: Transaction, seen: _Observations) -> Sequence[Alert]:
-        current, stored = _current(tx, seen), tx.alerts()
+    def _update(self, tx: Transaction, seen: _Observations) -> tuple[Sequence[Alert], Sequence[Mapping[str, Any]]]:
+        current, stored, ended = _current(tx, seen), tx.alerts(), []
+        tx.delete_alert_notices(tx.now - _NOTICE_KEPT)
         for cause, (kind, gone_at) in stored.items():
             if cause in current:
                 if gone_at is not None:
                     tx.mark_alert(cause, gone_at=None)
             elif tx.now - (tx.now if gone_at is None else gone_at) >= rules.RESOLVE_AFTER.get(kind, 0.0):
-                tx.delete_alert(cause)
+                ended.append(self._end(tx, cause))
             elif gone_at is None:
                 tx.mark_alert(cause, gone_at=tx.now)
         new = [alert for cause, alert in current.items() if cause not in stored]
@@ -138,7 +201,14 @@ class Alerts:
             body = wire.encode(rules.body(alert, now=tx.now))
             tx.add_alert(alert.cause, alert.kind, name=f"alert_{self._context.new_id(tx.now)}", body=body)
 
-        return new
+        return new, ended
+
+    def _end(self, tx: Transaction, cause: str) -> Mapping[str, Any]:
+        """Replace an alert by the notice of its end, which also says what the alert said."""
+        notice = rules.end_body(json.loads(tx.delete_alert(cause)), now=tx.now)
+        tx.add_alert_notice(f"alert_{self._context.new_id(tx.now)}", wire.encode(notice))
+
+        return notice
 
     @query
     def _latest_models(self, tx: ReadTransaction) -> Mapping[str, int]:
@@ -189,10 +259,12 @@ def _facts(tx: ReadTransaction, seen: _Observations) -> AlertFacts:
         uptime=seen.uptime,
         waiting=tx.waiting(),
         parked=None if park is None else (park.reason, park.since),
+        park_detail="" if park is None else park.detail,
         slowed_destinations=[(destination, tx.waiting_for(destination.name)) for destination in slowed],
         dead_deliveries=dead,
         disk=seen.disk,
         workers_seen=[worker.seen_at for worker in tx.workers()],
+        failed_apis=list((tx.shared_value(_FAILED_APIS) or {}).items()),
         overdue_since=min(waits, default=None),
         models=seen.models,
         previous=tx.alerts().keys(),

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from ..core.jobs import batch_transitions, fallback, transitions
 from ..core.jobs.change import Call, Change
-from ..core.jobs.failure import ErrorType, Failure, Remedy, SchemaRepair
+from ..core.jobs.failure import ErrorType, Failure, Remedy, Repair
 from ..core.jobs.holds import PARK, HoldScope, QueueHold
 from ..core.jobs.job import Job
+from ..core.jobs.park import park_reason
 from ..core.money.spend import day_of
 from ..ports import Transaction
 from . import model_fallback, outcomes, upstream_circuit
@@ -17,6 +18,8 @@ from .holds import MAX_PROBE_DELAY, PROBE_EVERY, load_holds, release
 
 #: Seconds for which a throttle without Retry-After holds a family at least, so that other workers notice it.
 _MIN_HOLD = 1.0
+#: Faults of an answer that Claude is asked to repair.
+_REPAIRED = (ErrorType.SCHEMA, ErrorType.CHECKS)
 
 
 def fail_attempt(
@@ -36,7 +39,8 @@ def fail_attempt(
     seconds for which the worker holds back a throttled family.
     """
     chance = context.rng.random()
-    counted = _limit_schema_repair(tx, job, failure)
+    earlier = tx.repair(job.id, job.run) if job.attempt > 1 or failure.type in _REPAIRED else None
+    counted = _limit_repairs(earlier, failure)
     if token is None:
         change = batch_transitions.fail(job, counted, call=call, policy=context.policy, now=tx.now, chance=chance)
     else:
@@ -45,8 +49,9 @@ def fail_attempt(
         )
     if failure.shows_the_key_works:
         resume_if_parked(tx, call.started_at)
-    if counted.type is ErrorType.SCHEMA and not change.job.state.final:
-        tx.save_repair(job.id, job.run, SchemaRepair(text=counted.partial, problem=counted.message))
+    if counted.type in _REPAIRED and not change.job.state.final:
+        kinds = (*(earlier.kinds if earlier else ()), counted.type)
+        tx.save_repair(job.id, job.run, Repair(text=counted.partial, problem=counted.message, kinds=kinds))
     if failure.remedy is Remedy.PARK:
         _park(tx, failure)
     elif token is not None and failure.remedy is Remedy.THROTTLE and change.job.due_at > tx.now:
@@ -54,7 +59,7 @@ def fail_attempt(
         named = failure.retry_after is not None or pause is None
         _throttle_family(tx, job, failure, until=change.job.due_at if named else tx.now + max(_MIN_HOLD, pause or 0.0))
     if token is not None and failure.reason == "connect":
-        upstream_circuit.record_failure(tx, chance=chance)
+        upstream_circuit.record_failure(tx, failure, chance=chance)
     change = fallback.fall_back(change, failure, throttled=load_holds(tx).throttled_families)
     record_spend(tx, change)
 
@@ -74,9 +79,9 @@ def resume_if_parked(tx: Transaction, began_at: float) -> None:
         release(tx, PARK)
 
 
-def _limit_schema_repair(tx: Transaction, job: Job, failure: Failure) -> Failure:
-    """Fail for good at the second answer that does not match the schema: a repair is requested once."""
-    if failure.type is not ErrorType.SCHEMA or tx.repair(job.id, job.run) is None:
+def _limit_repairs(earlier: Repair | None, failure: Failure) -> Failure:
+    """Fail for good at the second answer with the same kind of fault: a repair of each is requested once."""
+    if failure.type not in _REPAIRED or earlier is None or failure.type not in earlier.kinds:
         return failure
 
     return replace(failure, remedy=Remedy.FAIL, message=f"{failure.message}, also after it was asked to fix that")
@@ -86,8 +91,8 @@ def _park(tx: Transaction, failure: Failure) -> None:
     """Hold the whole queue: the key is refused, or its spend limit is reached."""
     current = load_holds(tx).get(PARK)
     until = tx.now + min(max(PROBE_EVERY, failure.retry_after or 0.0), MAX_PROBE_DELAY)
-    reason = "spend_limit" if failure.type is ErrorType.BUDGET else "key_refused"
-    tx.save_hold(QueueHold(scope=PARK, reason=reason, since=current.since if current else tx.now, until=until))
+    since = current.since if current else tx.now
+    tx.save_hold(QueueHold(scope=PARK, reason=park_reason(failure), since=since, until=until, detail=failure.message))
 
 
 def _throttle_family(tx: Transaction, job: Job, failure: Failure, *, until: float) -> None:

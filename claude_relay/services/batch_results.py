@@ -7,7 +7,7 @@ from ..core.jobs.change import Change
 from ..core.jobs.failure import Completion, Failure
 from ..core.jobs.job import State
 from ..ports import Transaction
-from . import outcomes
+from . import answer_checks, outcomes
 from .attempts import fail_attempt, record_spend
 from .context import Context
 from .types import BatchEntry
@@ -26,6 +26,11 @@ def apply_result(
     if isinstance(result, Completion):
         # Also for a job that was promoted, and of which nothing was sent since.
         if job.state in (State.BATCHED, State.QUEUED) and (job.calls, job.run) == (call.number, call.run):
+            verdict: Completion | Failure = result
+            if entry.request is not None:
+                verdict = answer_checks.judge(tx, job, result, entry.request, context, repair=entry.awaited)
+            if isinstance(verdict, Failure) and entry.awaited:
+                return fail_item(tx, entry, verdict, context)
             change = transitions.complete(job, result, token=None, call=call, now=tx.now)
             record_spend(tx, change)
             return outcomes.save_transition(tx, change, context, done=result)

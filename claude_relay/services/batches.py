@@ -9,13 +9,13 @@ from .. import failpoints
 from ..core.batches import Batch, BatchState, grace, next_poll_at
 from ..core.jobs import batch_transitions
 from ..core.jobs.change import Change, with_warning
-from ..core.jobs.failure import Completion, Failure, Remedy, SchemaRepair
+from ..core.jobs.failure import Completion, Failure, Remedy, Repair
 from ..core.jobs.holds import BATCHES, QueueHold
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import Conflict
 from ..ports import BatchItem, BatchStatus, ReadTransaction, Transaction
-from . import batch_results, upstream_circuit
+from . import answer_checks, batch_results, upstream_circuit
 from .attempts import resume_if_parked
 from .batch_planner import is_awaited, load_entry, next_jobs, plan_batch, plan_part
 from .context import Context
@@ -70,7 +70,7 @@ class Batches:
         return self._earlier_exchanges(entry.job.id)
 
     @query
-    def repair(self, tx: ReadTransaction, entry: BatchEntry) -> SchemaRepair | None:
+    def repair(self, tx: ReadTransaction, entry: BatchEntry) -> Repair | None:
         """The answer of this run that did not match its schema, for Claude to fix."""
         return tx.repair(entry.job.id, entry.job.run)
 
@@ -185,6 +185,8 @@ class Batches:
         Where the job no longer waits for it, the answer is dropped and its cost is booked. `canceled`: the batch was
         cancelled before Claude came to this item, so that an auto job is called live without a double cost.
         """
+        if isinstance(end, Completion):
+            end = answer_checks.with_results(end, entry.request)
         change = self._apply_result(entry.item.custom_id, end, canceled)
 
         return None if change is None else self._announce([change])[0]
@@ -285,7 +287,7 @@ class Batches:
             until = max(change.job.due_at for change in changes)
             tx.save_hold(QueueHold(scope=BATCHES, reason=failure.type.value, since=tx.now, until=until))
         if failure.reason == "connect":
-            upstream_circuit.record_failure(tx, chance=self._context.rng.random())
+            upstream_circuit.record_failure(tx, failure, chance=self._context.rng.random())
 
         return changes
 

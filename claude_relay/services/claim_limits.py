@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
+from ..core.jobs.fairness import Flow, count_by
 from ..core.jobs.job import Job
-from ..ports import Group, Transaction
+from ..ports import Group, ReadTransaction, Transaction
 
 #: A start up to this many seconds late does not delay the starts that follow.
 _LATE = 0.25
@@ -23,14 +24,19 @@ class FamilyCapacity:
 class ClaimLimiter:
     """The groups and families that may start another job, while a claim goes on."""
 
-    def __init__(self, tx: Transaction, capacity: FamilyCapacity, throttled: Collection[str]) -> None:
+    def __init__(self, tx: ReadTransaction, capacity: FamilyCapacity, throttled: Collection[str]) -> None:
         self._tx = tx
         self._capacity, self._other = dict(capacity.by_family), capacity.other
         self.blocked_families = {name for name, left in capacity.by_family.items() if left <= 0} | set(throttled)
-        self._running = tx.running_by_group()
+        self.running = tx.running_by_flow()
+        self._running = count_by("group", self.running)
         self._groups = {group.name: group for group in tx.groups()}
         self._rate_used: set[str] = set()
         self.blocked_groups = {group.name for group in self._groups.values() if not self._has_capacity(group)}
+
+    def blocks(self, flow: Flow) -> bool:
+        """Whether the group or the family of that flow has no capacity."""
+        return flow.group in self.blocked_groups or flow.family in self.blocked_families
 
     def admits(self, job: Job) -> bool:
         """Whether the job's group and family have capacity; if so, the job is counted."""
@@ -47,7 +53,7 @@ class ClaimLimiter:
                 self.blocked_families.add(job.family)
         if group is None:
             return True
-        self._running[group.name] = self._running.get(group.name, 0) + 1
+        self._running[group.name] += 1
         if group.rate is not None:
             # Evenly spaced (GCRA without a burst): a minute's jobs never all start in its first second.
             now = self._tx.now
@@ -56,13 +62,13 @@ class ClaimLimiter:
             self._rate_used.add(group.name)
         return True
 
-    def save(self) -> None:
+    def save(self, tx: Transaction) -> None:
         """Save the next start of each group whose rate was used."""
         for name in self._rate_used:
-            self._tx.save_group(self._groups[name])
+            tx.save_group(self._groups[name])
 
     def _has_capacity(self, group: Group) -> bool:
-        full = group.concurrency is not None and self._running.get(group.name, 0) >= group.concurrency
+        full = group.concurrency is not None and self._running[group.name] >= group.concurrency
         waits = group.rate is not None and group.next_at > self._tx.now
 
         return not (full or waits or group.paused_at is not None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..core.keys import ApiKey, Scope, key_id, matches, new_key
+from ..core.jobs.fairness import DEFAULT_WEIGHT
+from ..core.keys import ApiKey, Scope, check_weight, key_id, matches, new_key
 from ..core.text.rates import Rate
-from ..errors import Conflict, NotFound
+from ..errors import Conflict, InvalidRequest, NotFound
 from ..ports import ReadTransaction, Transaction
 from .context import Context
 from .transactions import query, transaction
@@ -29,6 +30,7 @@ class Keys:
         *,
         rate: Rate | None = None,
         daily_budget_usd: float | None = None,
+        weight: float = DEFAULT_WEIGHT,
     ) -> tuple[ApiKey, str]:
         """Create a key; returns it with its secret, which is shown only this once. Names cannot be reused."""
         key, secret = new_key(
@@ -36,6 +38,7 @@ class Keys:
             scopes,
             rate=rate,
             daily_budget_usd=daily_budget_usd,
+            weight=weight,
             now=tx.now,
             entropy=self._context.rng.randbytes(36),
         )
@@ -56,12 +59,20 @@ class Keys:
     @transaction
     def revoke(self, tx: Transaction, name: str) -> ApiKey:
         """Refuse a key from now on; its jobs go on."""
-        key = next((key for key in tx.api_keys() if key.name == name), None)
-        if key is None:
-            raise NotFound(f"There is no key named {name}: claude-relay keys list")
+        key = _named(tx, name)
         if key.revoked_at is not None:
             raise Conflict(f"the key {name} was revoked already")
         key = replace(key, revoked_at=tx.now)
+        tx.save_key(key)
+
+        return key
+
+    @transaction
+    def set_weight(self, tx: Transaction, name: str, weight: float) -> ApiKey:
+        """Change a key's part of a contended queue; it holds from the next claim on."""
+        if problems := check_weight(weight):
+            raise InvalidRequest(problems=problems)
+        key = replace(_named(tx, name), weight=weight)
         tx.save_key(key)
 
         return key
@@ -72,6 +83,20 @@ class Keys:
 
         return key if matches(key, secret) else None
 
+    def active(self, identity: str) -> ApiKey | None:
+        """The key with that id, unless it is revoked."""
+        key = self._by_id(identity)
+
+        return None if key is None or key.revoked_at is not None else key
+
     @query
     def _by_id(self, tx: ReadTransaction, identity: str) -> ApiKey | None:
         return tx.key(identity)
+
+
+def _named(tx: ReadTransaction, name: str) -> ApiKey:
+    key = next((key for key in tx.api_keys() if key.name == name), None)
+    if key is None:
+        raise NotFound(f"There is no key named {name}: claude-relay keys list")
+
+    return key

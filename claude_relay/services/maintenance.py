@@ -172,5 +172,7 @@ class Maintenance:
     def _purge_rest(self, tx: Transaction) -> None:
         oldest = cutoff(tx, self._context.policy.tombstones)
         tx.purge_tombstones(oldest)
+        tx.purge_shares()
         tx.delete_gone_urls(before=oldest)
         tx.purge_batches()
+        tx.purge_templates()

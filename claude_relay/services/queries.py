@@ -11,6 +11,7 @@ from ..core import clock_check, wire
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
 from ..core.jobs.events import Event
+from ..core.jobs.fairness import count_by
 from ..core.jobs.holds import PAUSE, Holds
 from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
@@ -21,6 +22,7 @@ from . import model_fallback
 from .context import Context, get_job
 from .conversation import join, turns_through
 from .cost_report import cost_report
+from .drain import drain_body
 from .transactions import query
 from .types import JobRef, Page
 from .wait_reasons import WaitReasons, batch_of
@@ -72,14 +74,16 @@ class Queries:
         return status
 
     @query
-    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
-        """A page of jobs, newest first."""
+    def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
+        """A page of jobs, newest first; with `owners` each says whose it is."""
         rows = tx.jobs(replace(which, limit=which.limit + 1))
         shown = rows[: which.limit]
         cursor = shown[-1].id if len(rows) > which.limit else None
         waits = WaitReasons(tx, shown, self._context.prices)
 
-        return Page(jobs=[_status(tx, job, waits) for job in shown], cursor=cursor)
+        return Page(
+            jobs=[_status(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in shown], cursor=cursor
+        )
 
     @query
     def job_details(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:
@@ -107,6 +111,7 @@ class Queries:
             **self._status_body(tx, job),
             "owner": job.owner,
             "run": job.run,
+            "template": job.template,
             "possibleDuplicateCharge": job.ambiguous,
             "unacked": _unacked(tx, job),
             "batch": wire.batch_body(batch) if batch else None,
@@ -146,7 +151,7 @@ class Queries:
             "concurrency": group.concurrency,
             "rate": group.rate,
             "paused": group.paused_at is not None,
-            "running": tx.running_by_group().get(name, 0),
+            "running": count_by("group", tx.running_by_flow())[name],
         }
 
     @query
@@ -154,6 +159,7 @@ class Queries:
         """The state of the complete relay on one screen."""
         counts = tx.counts()
         oldest = tx.oldest_waiting()
+        running = tx.running_by_worker()  # by the leases: a heartbeat is up to 15 seconds old
 
         return {
             "timestamp": wire.timestamp(tx.now),
@@ -162,16 +168,22 @@ class Queries:
             "paused": [group.name for group in tx.groups() if group.paused_at is not None],
             "groups": _groups(tx),
             "holds": [
-                {"scope": str(hold.scope), "reason": hold.reason, "until": wire.optional_timestamp(hold.until)}
+                {
+                    "scope": str(hold.scope),
+                    "reason": hold.reason,
+                    "until": wire.optional_timestamp(hold.until),
+                    "detail": hold.detail,
+                }
                 for hold in Holds(tx.holds(), tx.now).listed
             ],
+            "drain": drain_body(tx),
             "workers": [
                 {
                     "id": worker.id,
                     "host": worker.host,
                     "pid": worker.pid,
                     "slots": worker.slots,
-                    "running": worker.running,
+                    "running": running.get(worker.id, 0),
                     "seenAt": wire.timestamp(worker.seen_at),
                     "alive": tx.now - worker.seen_at < WORKER_SILENCE,
                 }
@@ -199,11 +211,14 @@ class Queries:
         return conversation.submission, turns_through(tx, conversation.earlier)
 
     @query
-    def cost(
-        self, tx: ReadTransaction, *, by: str, since: float | None = None, owner: str | None = None
-    ) -> dict[str, Any]:
-        """Spend by day, key, model, group or mode; `owner` None: of all owners."""
-        return cost_report(tx, by=by, since=since, owner=owner)
+    def cost(self, tx: ReadTransaction, *, by: str, which: JobFilter | None = None) -> dict[str, Any]:
+        """Spend by day, key, model, group, mode or template of the calls that the filter selects; None: of all."""
+        return cost_report(tx, by=by, which=which or JobFilter())
+
+    @query
+    def refs(self, tx: ReadTransaction, which: JobFilter) -> Sequence[JobRef]:
+        """The jobs that the filter selects, newest first, up to its limit."""
+        return [JobRef(request_id=job.request_id, owner=job.owner) for job in tx.jobs(which)]
 
     @query
     def readiness_problems(self, tx: ReadTransaction) -> Sequence[Problem]:
@@ -211,9 +226,16 @@ class Queries:
         problems = []
         if not any(tx.now - worker.seen_at < WORKER_SILENCE for worker in tx.workers()):
             problems.append(Problem(field="worker", problem="has not been seen lately: start claude-relay worker"))
-        for hold in Holds(tx.holds(), tx.now).queue_wide:
-            state = "is paused" if hold.scope == PAUSE else f"is parked ({hold.reason})"
-            problems.append(Problem(field="queue", problem=f"{state}: claude-relay resume"))
+        holds = Holds(tx.holds(), tx.now)
+        if holds.draining:
+            problem = "is drained, and takes no new jobs: claude-relay resume"
+            problems.append(Problem(field="queue", problem=problem))
+        for hold in holds.queue_wide:
+            paused = hold.scope == PAUSE
+            if paused and holds.draining:
+                continue
+            state = "is paused: claude-relay resume" if paused else f"is parked ({hold.reason}): claude-relay doctor"
+            problems.append(Problem(field="queue", problem=state))
 
         return problems
 
@@ -226,12 +248,14 @@ class Queries:
     def queue_summary(self, tx: ReadTransaction) -> str:
         """The queue in a few words: the number of waiting jobs, and whether it is paused or parked."""
         waiting = f"{tx.waiting()} waiting"
+        holds = Holds(tx.holds(), tx.now)
         stopped = [
             f"{'paused' if hold.scope == PAUSE else 'parked'} ({hold.reason})"
-            for hold in Holds(tx.holds(), tx.now).queue_wide
+            for hold in holds.queue_wide
+            if not (hold.scope == PAUSE and holds.draining)
         ]
 
-        return ", ".join([waiting, *stopped])
+        return ", ".join([waiting, *(["drained: no new jobs"] if holds.draining else []), *stopped])
 
     @query
     def clock_problem(self, tx: ReadTransaction) -> str | None:
@@ -282,7 +306,7 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
 
 def _groups(tx: ReadTransaction) -> list[dict[str, Any]]:
     """Groups that have running jobs or limits of their own."""
-    running = tx.running_by_group()
+    running = count_by("group", tx.running_by_flow())
     stored = {group.name: group for group in tx.groups()}
 
     return [

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..core.intake.group import check_group_name
-from ..core.jobs.holds import PAUSE, QUEUE_WIDE, QueueHold
+from ..core.jobs.holds import DRAIN, PAUSE, QUEUE_WIDE, QueueHold
 from ..errors import InvalidRequest, Problem
 from ..ports import Group, Transaction
-from . import holds, upstream_circuit
+from . import drain, holds, upstream_circuit
 from .context import Context
 from .transactions import transaction
 
@@ -40,6 +40,11 @@ class QueueControl:
             self._resume_group(check_group_name(group))
         self._context.notifier.notify()
 
+    def drain(self, *, run_waiting: bool = False) -> None:
+        """Accept no more jobs; see `Relay.drain`."""
+        self._drain_queue(run_waiting)
+        self._context.notifier.notify()
+
     def set_group(self, name: str, *, concurrency: int | None, rate: float | None) -> Group:
         """Set the limits of a group; see `Relay.set_group`."""
         problems = []
@@ -67,6 +72,10 @@ class QueueControl:
         tx.save_hold(QueueHold(scope=PAUSE, reason="paused", since=tx.now))
 
     @transaction
+    def _drain_queue(self, tx: Transaction, run_waiting: bool) -> None:
+        drain.start(tx, run_waiting=run_waiting)
+
+    @transaction
     def _pause_group(self, tx: Transaction, name: str) -> None:
         group = tx.group(name)
         if group.paused_at is None:
@@ -74,6 +83,7 @@ class QueueControl:
 
     @transaction
     def _resume_queue(self, tx: Transaction) -> None:
+        tx.delete_hold(DRAIN)
         holds.release(tx, *QUEUE_WIDE)
         upstream_circuit.record_success(tx)  # whether or not it is: the operator wants a call to be tried now
 

@@ -24,6 +24,7 @@ from .batches import Batches
 from .bulk import BulkRequests
 from .clock_step import ClockStepStore
 from .context import Context, UuidFactory
+from .dashboard import DashboardQueries
 from .deliveries import Deliveries
 from .estimates import Estimates
 from .event_feed import EventFeed
@@ -38,18 +39,19 @@ from .queries import Queries
 from .queue_control import QueueControl
 from .random_source import BufferedSystemRandom
 from .submit import Submitter
+from .templates import Templates
 from .types import Accepted, JobRef
 from .uploaded_files import UploadedFiles
 
 
 class Relay:
     """
-    Submit, cancel, retry, redeliver, pause and resume; its attributes hold the other use cases by who uses them.
+    Submit, cancel, retry, redeliver, pause, drain and resume; its attributes hold the other use cases by who uses them.
 
-    `queries`, `bulk`, `estimates`, `keys`, `event_feed`: the HTTP API and the command line. `execution`,
-    `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner. `deliveries`: its delivery
-    sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert sender. `model_catalog`: the
-    models, for intake.
+    `queries`, `bulk`, `estimates`, `templates`, `keys`, `event_feed`: the HTTP API and the command line. `dashboard`:
+    its pages. `execution`, `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner.
+    `deliveries`: its delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert
+    sender. `model_catalog`: the models, for intake.
     """
 
     def __init__(
@@ -87,13 +89,16 @@ class Relay:
             model_catalog=self.model_catalog,
         )
         self._gone_endpoints = GoneEndpoints(store)
-        self._submitter = Submitter(context, Admission(store, policy, disk_problem=disk_problem), self._gone_endpoints)
+        self._admission = Admission(store, policy, disk_problem=disk_problem)
+        self._submitter = Submitter(context, self._admission, self._gone_endpoints)
         self._job_actions = JobActions(context)
         self._queue_control = QueueControl(context)
         self.policy = policy
         self.queries = Queries(context)
-        self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries)
-        self.estimates = Estimates(self.queries)
+        self.dashboard = DashboardQueries(context)
+        self.templates = Templates(context)
+        self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
+        self.estimates = Estimates(self.queries, self.templates)
         self.event_feed = EventFeed(store)
         self.execution = Execution(context)
         self.fetched_files = FetchedFiles(context)
@@ -141,6 +146,16 @@ class Relay:
     def resume(self, group: str | None = None) -> None:
         """Claim jobs again; default deadlines are extended by the time that the pause blocked them."""
         self._queue_control.resume(group)
+        self._admission.recheck()
+
+    def drain(self, *, run_waiting: bool = False) -> None:
+        """
+        Accept no more jobs until `resume`; running calls and due callbacks go on, `overview` says when all is idle.
+
+        Unless `run_waiting`, jobs that wait stay where they are.
+        """
+        self._queue_control.drain(run_waiting=run_waiting)
+        self._admission.recheck()
 
     def set_group(self, name: str, *, concurrency: int | None, rate: float | None) -> Group:
         """Set the maximum of running jobs of a group, and of its starts per minute; None: no limit."""

@@ -9,6 +9,7 @@ minute would fail every waiting job.
 
 from __future__ import annotations
 
+from ..core.jobs.failure import Failure
 from ..core.jobs.holds import UNREACHABLE, QueueHold
 from ..ports import Transaction
 from .holds import load_holds
@@ -17,13 +18,14 @@ from .holds import load_holds
 MIN_PAUSE, MAX_PAUSE = 2.0, 60.0
 
 
-def record_failure(tx: Transaction, *, chance: float) -> None:
+def record_failure(tx: Transaction, failure: Failure, *, chance: float) -> None:
     """Open the breaker, or keep it open: a call could not be connected."""
     current = load_holds(tx).get(UNREACHABLE)
     began = current.since if current is not None and (current.until or 0.0) > tx.now - MAX_PAUSE else tx.now
     pause = min(MAX_PAUSE, max(MIN_PAUSE, 2 * (tx.now - began)))
     until = tx.now + pause / 2 + pause / 2 * chance
-    tx.save_hold(QueueHold(scope=UNREACHABLE, reason=str(UNREACHABLE), since=began, until=until))
+    detail = failure.message
+    tx.save_hold(QueueHold(scope=UNREACHABLE, reason=str(UNREACHABLE), since=began, until=until, detail=detail))
 
 
 def record_success(tx: Transaction) -> None:

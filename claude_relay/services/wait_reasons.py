@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ..core import wire
 from ..core.batches import Batch
+from ..core.jobs.fairness import count_by
 from ..core.jobs.job import Job, State
 from ..core.jobs.wait_reason import wait_reason
 from ..core.money.prices import PriceList
@@ -31,7 +32,7 @@ class WaitReasons:
         if waiting:
             self._holds = load_holds(tx)
             self._groups = {group.name: group for group in tx.groups()}
-            self._running = tx.running_by_group()
+            self._running = count_by("group", tx.running_by_flow())
             self._budgets = Budgets(tx, prices)
 
     def reason(self, job: Job) -> str | None:
@@ -45,13 +46,13 @@ class WaitReasons:
             now=self._tx.now,
             holds=self._holds,
             group_paused=group.paused_at is not None,
-            group_full=group.concurrency is not None and self._running.get(job.group, 0) >= group.concurrency,
+            group_full=group.concurrency is not None and self._running[job.group] >= group.concurrency,
             budget=self._budget_reason(job),
             batch=batch_of(self._tx, job),
         )
 
     def position(self, job: Job) -> int | None:
-        """Its place in the order of claiming, from 1; None where it does not wait for that."""
+        """Its place among the waiting jobs of its key, from 1; None where it does not wait for that."""
         return self._positions.get(job.id)
 
     def _budget_reason(self, job: Job) -> str | None:
@@ -71,16 +72,19 @@ def batch_of(tx: ReadTransaction, job: Job) -> Batch | None:
 
 def _positions(tx: ReadTransaction, jobs: Sequence[Job]) -> dict[str, int]:
     """
-    Each is counted on from the previous one.
+    The place of each among the waiting jobs of its share (its key, or its collection): others are not counted.
 
-    The queue is then walked once, and not once for each job.
+    Each is counted on from the previous one. The queue is then walked once, and not once for each job.
     """
     positions: dict[str, int] = {}
-    ahead, previous = 0, None
     queued = [job for job in jobs if job.state is State.QUEUED and job.lane == "live"]
-    for job in sorted(queued, key=lambda job: job.rank):
-        ahead += tx.count_ahead(job, after=previous)
-        positions[job.id] = ahead + 1
-        previous = job
+    for share in dict.fromkeys(job.flow.share for job in queued):
+        flows = tx.flows_of(share)
+        ahead, previous = 0, None
+        own = (job for job in queued if job.flow.share == share)
+        for job in sorted(own, key=lambda job: (job.rank, job.id)):
+            ahead += tx.count_ahead(job, flows, after=previous)
+            positions[job.id] = ahead + 1
+            previous = job
 
     return positions

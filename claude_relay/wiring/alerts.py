@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..config import Settings
-from ..errors import ConfigError
+from ..errors import ConfigError, StoreUnavailable
 from .engines import engine_of
 from .stores import open_relay
 
 if TYPE_CHECKING:
-    from ..ports import LostStore, Sender
+    from ..core.alerts import Alert
+    from ..ports import Sender
     from ..services import Relay
     from ..webhooks.allowlist import PrivateAllowlist
     from ..worker.alert_sender import AlertSender
@@ -22,10 +24,24 @@ if TYPE_CHECKING:
 
 def send_alerts(settings: Settings) -> int:
     """Evaluate the alerts once and send those that are due; returns how many were accepted."""
+    from ..core import alerts as rules
+    from ..systemd import alert_trigger
+
     if (lost := engine_of(settings).lost_store()) is not None:
-        return _send_lost(settings, lost)
-    with open_relay(settings) as relay:
-        return _alert_sender(settings, relay, settings.alert_url).once()
+        alert = rules.store_gone(lost.message, since=lost.since, command=lost.command)
+        return _send_from_memory(settings, alert)
+    try:
+        failure = alert_trigger.api_failure(os.environ)
+        with open_relay(settings, create=failure is not None) as relay:  # the API, which failed, may be new
+            if failure is not None:
+                relay.alerts.record_api_failure(socket.gethostname(), failure.stat().st_mtime)
+                failure.unlink()
+            return _alert_sender(settings, relay, settings.alert_url).once()
+    except StoreUnavailable as exc:
+        if engine_of(settings).is_missing(exc):
+            raise
+        alert = rules.store_away(str(exc), since=time.time(), host=socket.gethostname())
+        return _send_from_memory(settings, alert)
 
 
 @contextlib.contextmanager
@@ -58,15 +74,14 @@ def alert_http_sender(settings: Settings, allow: PrivateAllowlist) -> Sender:
         raise ConfigError([f"RELAY_ALERT_URL {exc}."]) from None
 
 
-def _send_lost(settings: Settings, lost: LostStore) -> int:
-    """Send the alert of a daemon that has no network: the store, where the others wait, is gone."""
+def _send_from_memory(settings: Settings, alert: Alert) -> int:
+    """Send the alert of a daemon that has no network, while the store, where the others wait, cannot be used."""
     from ..core import alerts as rules
     from ..core import wire
     from ..core.deliveries.signing import sign
     from ..webhooks.allowlist import PrivateAllowlist
-    from ..worker.lost_store_alert import alert_id, log_alert
+    from ..worker.memory_alert import alert_id, log_alert
 
-    alert = rules.store_gone(lost.message, since=lost.since, command=lost.command)
     log_alert(alert)
     if settings.alert_url is None:
         return 0

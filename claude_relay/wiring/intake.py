@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from ..config import Settings, load_prices
@@ -13,13 +14,18 @@ if TYPE_CHECKING:
 
 def intake_context(settings: Settings, relay: Relay) -> IntakeContext:
     """The intake context of these settings; its model catalog is the relay's at the time of each submission."""
-    from ..claude import schema
+    from ..claude import safe_schema, schema
+    from ..claude.bounded_process import PROCESSES
     from ..claude.schema_gate import SchemaGate
     from ..core.intake import IntakeContext
     from ..webhooks.allowlist import PrivateAllowlist
     from ..webhooks.ssrf_guard import literal_problem
 
-    schemas = SchemaGate(schema.schema_problem)
+    schemas = SchemaGate(
+        schema.schema_problem,
+        heavy=safe_schema.has_heavy_pattern,
+        clock=lambda: time.thread_time() + PROCESSES.thread_seconds(),
+    )
     allow = PrivateAllowlist.parse(settings.allow_private_urls)
 
     return IntakeContext(
@@ -30,6 +36,7 @@ def intake_context(settings: Settings, relay: Relay) -> IntakeContext:
         model_catalog=relay.model_catalog,
         prices=load_prices(settings.prices),
         fallback_models=settings.fallback_models,
+        max_body=settings.max_body,
     )
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
+from typing import Any
 
 from ..core.deliveries.delivery import Reply
 from ..core.deliveries.signing import sign
+from ..errors import StoreUnavailable
 from ..ports import Sender
 from ..services import Relay
-from .lost_store_alert import LostStoreAlert, log_alert
+from .away_store_alert import AwayStoreAlert
+from .lost_store_alert import LostStoreAlert
+from .memory_alert import MemoryAlert, log_alert
+from .outage import STORE
 from .periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
@@ -52,13 +57,15 @@ class AlertSender:
         trigger: Callable[[], None] | None = None,
         secrets: tuple[str, ...] = (),
         models: Sequence[tuple[str, str]] = (),
+        worker: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._relay, self._sender, self._url, self._secrets = relay, sender, url, secrets
+        self._relay, self._sender, self._url, self.secrets = relay, sender, url, secrets
         self._trigger, self._models, self._clock = trigger, models, clock
         self._started_at = clock()
         self._local_faults = 0
         self._lost_store = LostStoreAlert(relay, clock=clock)
+        self._away_store = AwayStoreAlert(relay, worker=worker, clock=clock)
         self.watch = PeriodicThread("alerts", self._evaluate)
         self._triggered_at = float("-inf")
         self._sending = PeriodicThread("alerts-post", self._trigger_sending if url is None else self._send_due)
@@ -90,15 +97,34 @@ class AlertSender:
             self._sending.wake()
             return EVERY
         watched_for = self._clock() - self._started_at
-        for alert in self._relay.alerts.evaluate(settings=self._models, watched_for=watched_for):
+        try:
+            new = self._relay.alerts.evaluate(
+                settings=self._models, watched_for=watched_for, on_resolved=self._on_resolved
+            )
+            self._away_store.answered()
+        except StoreUnavailable as exc:
+            STORE.failed(exc)
+            self._away_store.failed(str(exc))
+            return EVERY
+        STORE.ended()
+        for alert in new:
             log_alert(alert)
             self._sending.wake()
 
         return EVERY
 
+    def _on_resolved(self, notice: Mapping[str, Any]) -> None:
+        log.warning(notice["message"], extra={"alert": notice["alert"], "cause": notice["cause"]})
+        self._sending.wake()
+
+    @property
+    def _in_memory(self) -> MemoryAlert | None:
+        """The alert for a store that is lost or away: then there are no others to send."""
+        return next((alert for alert in (self._lost_store, self._away_store) if alert.raised), None)
+
     def _send_due(self) -> float:
-        if self._lost_store.raised:
-            self._lost_store.send(self._post)
+        if (alert := self._in_memory) is not None:
+            alert.send(self._post)
             return EVERY
         while (result := self._send_next()) is not None:
             if result is _SendResult.LOCAL_FAULT:
@@ -128,7 +154,7 @@ class AlertSender:
     def _post(self, name: str, body: bytes) -> Reply:
         assert self._url is not None  # by the caller
 
-        return self._sender.post(self._url, body, sign(name, time.time(), body, self._secrets))
+        return self._sender.post(self._url, body, sign(name, time.time(), body, self.secrets))
 
     def _trigger_sending(self) -> float:
         """Have another process send; one trigger is enough, as that process sends every alert."""
@@ -143,7 +169,7 @@ class AlertSender:
         return EVERY
 
     def _has_unsent(self) -> bool:
-        if self._lost_store.raised:
-            return self._lost_store.take()
+        if (alert := self._in_memory) is not None:
+            return alert.take()
 
         return self._relay.alerts.has_unsent()

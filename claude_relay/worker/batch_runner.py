@@ -18,6 +18,7 @@ from ..ports import BatchApi, BatchRequest, BatchStatus, CallRequest, ResultsUna
 from ..services import BatchEntry, Relay
 from . import faults
 from .files import Files
+from .outage import STORE
 from .periodic import PeriodicThread
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class BatchRunner:
             log.info("batch taken over", extra={"batch": batch.id, "error": str(exc)})
             return
         except StoreUnavailable as exc:
-            log.warning("a batch waits for the store", extra={"batch": batch.id, "error": str(exc)})
+            STORE.failed(exc, batch=batch.id)
         except Exception:
             log.exception("a step of a batch failed; going on", extra={"batch": batch.id})
         while not self._stopping.wait(PAUSE_AFTER_FAULT):

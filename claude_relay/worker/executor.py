@@ -19,10 +19,10 @@ from ..core.jobs.failure import (
     Failure,
     PartialResponse,
     Remedy,
+    Repair,
     RequestOutcome,
-    SchemaRepair,
 )
-from ..core.jobs.job import Job
+from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound, StoreUnavailable
 from ..ports import CallRequest, Claude, TextSink
@@ -30,6 +30,7 @@ from ..services import ClaimedJob, Relay
 from . import faults
 from .files import Files
 from .inflight import InFlightCall
+from .outage import STORE
 from .store_retry import retry_while_unavailable
 from .text_writer import TextWriter
 
@@ -100,7 +101,7 @@ class CallExecutor:
             return self._call(running, request, *context)
 
     def _call(
-        self, running: InFlightCall, request: dict[str, Any], history: Sequence[Exchange], repair: SchemaRepair | None
+        self, running: InFlightCall, request: dict[str, Any], history: Sequence[Exchange], repair: Repair | None
     ) -> Completion | Failure:
         claimed = running.claimed
 
@@ -116,6 +117,7 @@ class CallExecutor:
             stop=lambda: self._stop_reason(running),
             sending=lambda: self._sending(running),
             accepted=running.paced.accepted,
+            preparing=running.paced.set_aside,
             progress=lambda partial: self._checkpoint(running, partial),
             on_followup=lambda step: self._start_followup(running, step),
         )
@@ -182,7 +184,7 @@ class CallExecutor:
             self._relay.execution.checkpoint(running.claimed, partial)
         except StoreUnavailable as exc:
             # The next one is a second away, and the text is in memory.
-            log.info("checkpoint skipped", extra={"requestId": running.claimed.job.request_id, "error": str(exc)})
+            STORE.failed(exc, requestId=running.claimed.job.request_id)
 
     def _settle(self, running: InFlightCall, end: Completion | Failure, pause: float | None) -> Job:
         execution, claimed = self._relay.execution, running.claimed
@@ -227,9 +229,7 @@ class CallExecutor:
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=10.0),
             stop=give_up,
             sleep=lambda seconds: time.sleep(min(seconds, 0.5)) if self._ending.is_set() else time.sleep(seconds),
-            before_sleep=lambda state: log.error(
-                "a result waits for the store", extra={"requestId": running.claimed.job.request_id}
-            ),
+            before_sleep=self._wait_for_store(running),
             reraise=True,
         )
         try:
@@ -241,11 +241,22 @@ class CallExecutor:
 
         return None
 
+    def _wait_for_store(self, running: InFlightCall) -> Callable[[tenacity.RetryCallState], None]:
+        """Log once that a paid result waits for the store: an outage may last for hours."""
+
+        def log_first(state: tenacity.RetryCallState) -> None:
+            if state.attempt_number == 1:
+                log.error("a result waits for the store", extra={"requestId": running.claimed.job.request_id})
+
+        return log_first
+
     def _log(self, running: InFlightCall, job: Job | None, end: Completion | Failure, seconds: float) -> None:
         if job is None:
             return
         fields = {"requestId": job.request_id, "attempt": job.attempt, "ms": round(seconds * 1000), "model": job.model}
-        if isinstance(end, Completion):
+        if isinstance(end, Completion) and job.state is State.COMPLETED:
             log.info("job completed", extra={**fields, "usage": end.usage, "stopReason": end.stop_reason})
+        elif isinstance(end, Completion):
+            log.info(f"job {job.state.value}", extra={**fields, "errorType": ErrorType.CHECKS.value})
         else:
             log.info(f"job {job.state.value}", extra={**fields, "errorType": end.type.value, "reason": end.reason})

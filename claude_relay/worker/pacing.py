@@ -163,7 +163,7 @@ class PacedCall:
 
     @contextlib.contextmanager
     def set_aside(self) -> Iterator[None]:
-        """For the block the call does not count: it fetches files first, from servers that may be slow."""
+        """For the block the call does not count: its files are fetched, inspected or uploaded, which may be slow."""
         with self._pacing.family(self._name) as (family, _):
             family.running -= 1
             family.unanswered -= 1

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from .. import failpoints
 from ..errors import StoreUnavailable
+from .outage import STORE
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class PeriodicThread:
                 failpoints.hit(f"loop.{self.name}")
                 delay = self._step()
             except StoreUnavailable as exc:
-                log.warning("store unavailable", extra={"loop": self.name, "error": str(exc)})
+                STORE.failed(exc, loop=self.name)
                 delay = self._fault_pause
             except Exception:
                 log.exception("a round failed; going on", extra={"loop": self.name})

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 from ..core.jobs.failure import Failure
 from ..errors import StoreUnavailable
+from .outage import STORE
 
 T = TypeVar("T")
 #: Returns the reason to stop, if there is one.
 StopCheck = Callable[[], Failure | None]
-log = logging.getLogger(__name__)
 
 #: Seconds between two attempts on an unavailable store.
 _PAUSE = 0.5
@@ -27,5 +26,5 @@ def retry_while_unavailable(operation: Callable[[], T], stop: StopCheck) -> T | 
         except StoreUnavailable as exc:
             if (reason := stop()) is not None:
                 return reason
-            log.error("a call waits for the store", extra={"error": str(exc)})
+            STORE.failed(exc)
             time.sleep(_PAUSE)

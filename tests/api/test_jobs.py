@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from claude_relay.core.jobs.failure import Remedy
+from claude_relay.core.keys import Scope
 from tests.support.builders import a_completion, a_failure, a_submission
 
 
@@ -180,3 +181,40 @@ def test_invalid_group_limits_leave_the_group_unchanged(client, body):
 
     assert (refused.status_code, refused.json["problems"][0]["field"]) == (400, next(iter(body)))
     assert client.simulate_get("/api/groups/g").json["concurrency"] == 2
+
+
+def test_a_bulk_redelivery_selects_by_the_filters_of_the_list(client, relay):
+    """CASES A14: the same names in a body as in a query; never the jobs of another key."""
+    for name in ("r-1", "r-2"):
+        finish(relay, name)
+    other = relay.keys.add("other", frozenset({Scope.SUBMIT, Scope.READ}))[1]
+
+    def redeliver(body, **headers):
+        return client.simulate_post("/api/redeliver", json=body, headers=headers)
+
+    answer = redeliver({"status": "completed", "since": "1h", "host": "hook.example"})
+    assert answer.status_code == 207
+    assert {item["requestId"]: item["statusCode"] for item in answer.json} == {"r-2": 409, "r-1": 409}
+    assert redeliver({"since": "1h"}).json == []
+    assert redeliver({"status": "completed"}, **{"X-API-Key": other}).json == []
+    refused = redeliver({"error": "sad", "colour": "red"})
+    assert [problem["field"] for problem in refused.json["problems"]] == ["colour"]
+    assert [p["field"] for p in redeliver({"error": "sad"}).json["problems"]] == ["error"]
+    assert [p["field"] for p in redeliver({"requestIds": ["r-1"], "host": "a"}).json["problems"]] == ["requestIds"]
+
+
+def test_a_drained_relay_answers_503_until_it_is_resumed(client, relay):
+    """CASES A15: over HTTP for the admin; the 503 says why and when to come back."""
+    assert client.simulate_post("/api/drain", json={"runWaiting": "yes", "x": 1}).status_code == 400
+    body = client.simulate_post("/api/drain").json
+    assert (body["drain"]["idle"], body["drain"]["runWaiting"]) == (False, False)
+
+    refused = client.simulate_post("/api/claude", json={"prompt": "Hei"})
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "30")
+    assert "maintenance" in refused.json["error"]
+    assert client.simulate_get("/health").status_code == 200
+    ready = client.simulate_get("/health/ready")
+    assert ready.status_code == 503 and any("drained" in reason for reason in ready.json["reasons"])
+
+    assert client.simulate_post("/api/resume").json["drain"] is None
+    assert client.simulate_post("/api/claude", json={"prompt": "Hei"}).status_code == 202

@@ -60,3 +60,16 @@ def test_without_a_store_it_names_the_next_command(run):
     code, _, err = run("alerts")
 
     assert code != 0 and "claude-relay" in err.replace("claude-relay:", "", 1)
+
+
+def test_word_that_the_api_has_failed_is_told_also_without_a_store(run, monkeypatch, tmp_path):
+    """CASES A13: the first start of all; the file that systemd left is taken away."""
+    word = tmp_path / "api.failed"
+    word.touch()
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    with Receiver() as hook:
+        monkeypatch.setenv("RELAY_ALERT_URL", hook.url("/alert"))
+        code, _, _ = run("alerts")
+        [received] = hook.received
+
+    assert (code, received.json["alert"], word.exists()) == (0, "no_api", False)

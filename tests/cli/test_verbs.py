@@ -8,11 +8,13 @@ import time
 
 import pytest
 
+from claude_relay.cli.render import waiting
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.deliveries.transitions import DeliveryChange
 from claude_relay.core.jobs.events import Event, EventName
-from claude_relay.core.jobs.failure import Remedy
+from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.keys import Scope
+from claude_relay.ports import WorkerHeartbeat
 from claude_relay.services import JobRef
 from tests.support.builders import a_completion, a_failure, a_submission
 
@@ -285,3 +287,114 @@ def test_the_overview_has_groups_and_the_origin_of_the_data(run, relay, where, s
     assert (str(store) in head[2]) == (where == "local")
     assert group[1] == "night" and group[2].endswith("paused: claude-relay resume night")
     assert any(line[0] == "disk" for line in lines) == (where == "local")
+
+
+def failing(relay, request_id, host, kind=ErrorType.TIMEOUT):
+    failure = a_failure(kind, Remedy.FAIL)
+    finish(relay, request_id, failure, webhook_url=f"https://{host}/in", group=host.partition(".")[0])
+
+
+def test_every_verb_that_selects_takes_every_filter(run):
+    """CASES A14: one set of filters for list, search, retry, redeliver, cancel and cost."""
+    filters = ("--host", "a.example", "--group", "g", "--key", "make", "--model", "m", "--since", "2026-11")
+    filters += ("--until", "2026-11-30", "--status", "failed", "--error", "timeout")
+
+    for verb in (("list",), ("search", "x"), ("cost",)):
+        assert run(*verb, *filters)[:2] == (0, ""), verb
+    for verb in ("retry", "redeliver", "cancel"):
+        assert run(verb, *filters, *(() if verb == "redeliver" else ("--yes",)))[0] == 9, verb
+        assert run(verb, "r-1", *filters)[0] == 2, verb
+        assert "--error" in run(verb)[2], verb
+
+
+def test_failures_of_one_host_are_retried_and_no_others(run, relay):
+    """CASES A14: by host, error and time; without --status the failed jobs."""
+    failing(relay, "a-1", "a.example")
+    failing(relay, "a-2", "a.example", ErrorType.REFUSED)
+    failing(relay, "b-1", "b.example")
+    finish(relay, "a-3", webhook_url="https://a.example/in")
+    today = time.strftime("%Y-%m-%d", time.gmtime(time.time() - 86_400))
+
+    assert run("list", "--error", "refused")[1].split("\t")[0] == "a-2"
+    assert run("retry", "--host", "a.example", "--error", "timeout", "--since", today)[0] == 2
+    assert run("retry", "--host", "a.example", "--error", "timeout", "--since", today, "--yes")[1] == (
+        "a-1\tpending\tnone\n"
+    )
+    assert run("retry", "--until", "2026-01-01", "--yes")[0] == 9
+    assert run("cancel", "--key", "admin", "--yes")[1].split("\t")[:2] == ["a-1", "failed"]
+
+
+def test_dead_deliveries_are_sent_again_by_time_and_group(run, relay):
+    """CASES A14: without --status the dead ones only; with it also those that were delivered."""
+    for host in ("a.example", "b.example"):
+        finish(relay, host, webhook_url=f"https://{host}/in", group=host[0])
+    make_due(relay)
+    [first, second] = relay.deliveries.claim("w", limit=10, at_once=10)
+    relay.deliveries.record_attempt(first, Reply(status=403))
+    relay.deliveries.record_attempt(second, Reply(status=200))
+
+    assert run("redeliver", "--since", "1h", "--until", "2h")[0] == 9
+    assert [len(run("redeliver", "--since", "1h")[1].splitlines()) for _ in range(2)] == [1, 0]
+    assert run("redeliver", "--status", "completed", "--group", "b", "--since", "1h")[0] == 0
+
+
+def test_cost_as_csv(run, relay):
+    finish(relay, "r-1")
+    code, out, _ = run("cost", "--by", "key", "--csv")
+    names = "key,calls,inputTokens,outputTokens,cacheReadTokens,cacheWriteTokens,unpricedCalls,costUsd"
+
+    assert code == 0
+    assert out.splitlines()[0] == names
+    assert out.splitlines()[1].startswith("admin,1,")
+    month = time.strftime("%Y-%m", time.gmtime())
+    assert run("cost", "--by", "key", "--since", month, "--until", month, "--csv")[1] == out
+    assert run("cost", "--until", "2026-01", "--csv")[1].count("\n") == 1
+    assert "not included" in run("cost", "--host", "hook.example")[2]
+
+
+def test_drain_waits_until_the_relay_is_idle(run, relay, where):
+    """CASES A15: said with the time; status, readiness and submit say it too; resume ends it."""
+    relay.submit(a_submission("r-1"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    code, _, err = run("drain", "--timeout", "0s")
+    assert code == 124 and "1 calls run" in err and "no worker runs" in err
+    assert run("submit", "Hei")[0] == 75
+    assert "not idle yet" in run("status")[1]
+
+    relay.execution.release(claimed)
+    code, out, _ = run("drain", "--timeout", "20s")
+    assert code == 0
+    assert out.startswith("idle at 2") and out.endswith("1 jobs wait\n")
+    drained = json.loads(run("drain", "--json")[1])
+    assert drained["idle"] and drained["at"].endswith("Z")
+    assert run("resume")[0] == 0
+    assert run("submit", "Hei")[0] == 0
+
+
+def test_a_job_that_does_not_begin_is_explained(run, monkeypatch):
+    """CASES A12: `submit --wait` and `wait` say on stderr that no worker runs."""
+    monkeypatch.setattr(waiting, "FIRST", 0.0)
+    code, out, err = run("submit", "Hei", "--id", "r-1", "--wait", "--timeout", "1s")
+    assert (code, out) == (124, "")
+    assert err.count("r-1 still waits: worker has not been seen lately: start claude-relay worker") == 1
+    assert "has not been seen" in run("wait", "r-1", "--timeout", "0s")[2]
+
+
+def test_a_refusal_is_no_answer_and_slots_are_counted_by_leases(run, relay):
+    """CASES A19: a 401 is not shown as the beginning of an answer; `running` and the busy slots agree."""
+    refused = a_failure(ErrorType.PERMISSION, Remedy.FAIL, first_byte_at=time.time(), sent=True)
+    finish(relay, "bad", refused, webhook_url=None)
+    assert json.loads(run("why", "bad", "--json")[1])["timeline"][-1]["text"].startswith("failed")
+    assert "began to answer" not in run("why", "bad")[1]
+
+    for name in ("r-1", "r-2"):
+        relay.submit(a_submission(name))
+    relay.execution.claim("w", limit=1)
+    relay.execution.claim("dead", limit=1)
+    now = time.time()
+    report = WorkerHeartbeat(id="w", host="h", pid=1, started_at=now, seen_at=now, slots=64, running=0)
+    relay.maintenance.heartbeat(report)
+    lines = {line.split("\t")[0]: line.split("\t")[1:] for line in run("status")[1].splitlines()}
+    assert lines["worker"] == ["w", "1 of 64 slots busy"]
+    assert lines["running"][0] == "2" and lines["running"][1].startswith("1 of them")

@@ -16,6 +16,7 @@ from typing import Any
 import apsw
 import pytest
 
+from claude_relay.core.jobs.fairness import Flow
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, NotFound, StoreRefused, StoreUnavailable
 from claude_relay.ports import JobFilter, Transaction
@@ -252,19 +253,21 @@ def test_every_query_uses_its_index(store: SqliteStore) -> None:
         run = tx._run
 
         def spy(sql, args):
-            if sql.lstrip().startswith(("SELECT", "UPDATE")):
+            if sql.lstrip().startswith(("SELECT", "UPDATE", "WITH")):
                 output.extend(f"{sql}: {row[3]}" for row in run("EXPLAIN QUERY PLAN " + sql, args))
             return run(sql, args)
 
         tx._run = spy
         job = tx.find("x", "admin"), tx.find("x", None), tx.job("x")
-        tx.due(limit=1, skip_groups=("a",), skip_families=("b",), skip_owners=("c",))
+        tx.waiting_flows()
+        tx.due({Flow("a", "", "g", "f"): 1, Flow("b", "", "g", "f"): 1})
+        tx.flows_of("a/")
         tx.past_deadline(limit=1)
         tx.past_deadline(limit=1, asked_only=True)
         tx.past_deadline(limit=1, asked_only_in=("a", "b"))
         tx.deliveries("x")
         tx.running()
-        tx.running_by_group()
+        tx.running_by_flow()
         tx.cancel_requested("w")
         tx.renew_leases("w", [], 1.0)
         tx.due_destinations()
@@ -276,6 +279,7 @@ def test_every_query_uses_its_index(store: SqliteStore) -> None:
         tx.destination("https://x")
         tx.sending_deliveries()
         tx.waiting()
+        tx.waiting_by_owner()
         tx.delivery("x")
         tx.calls("x")
         tx.events("x")
@@ -310,7 +314,7 @@ def test_queries_over_a_long_queue_stay_within_its_index(store: SqliteStore, rel
 
         live = tx.find("live", "admin")[0]
         tx._run = spy
-        return tx.oldest_waiting(), tx.count_ahead(live)
+        return tx.oldest_waiting(), tx.count_ahead(live, [str(live.flow)])
 
     oldest, ahead = store.write(explain)
 

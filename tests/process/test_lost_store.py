@@ -101,7 +101,11 @@ def test_every_202_is_found_after_the_way_back(
 
 
 def test_a_store_that_is_put_back_is_used_again(tmp_path: Path, hook: Receiver) -> None:
-    """CASES A1. The same file is moved away and back: jobs are accepted again by both daemons, and no copy is left."""
+    """
+    CASES A1, A18. The same file is moved away and back: both daemons accept jobs again, and no copy is left.
+
+    One alert and one notice that it has ended are sent.
+    """
     store = tmp_path / "store" / "relay.db"
     with Rig(tmp_path, RELAY_ALERT_URL=hook.url("/alert")) as rig:
         rig.start()
@@ -113,12 +117,16 @@ def test_a_store_that_is_put_back_is_used_again(tmp_path: Path, hook: Receiver) 
 
         eventually(lambda: rig.submit({"prompt": "x", "requestId": "last"}).status_code == 202, within=30)
         assert rig.finished("last")["status"] == "completed"
-        eventually(lambda: "the store is back" in rig.worker.output() + rig.api.output(), within=30)
+        eventually(lambda: "The store is back" in rig.worker.output() + rig.api.output(), within=30)
+        eventually(lambda: len(alerts(hook)) == 2, within=30)
         left = eventually(lambda: not [*store.parent.glob("relay.db.rescued-*"), *store.parent.glob("*.gone")])
 
     assert refused.status_code == 503
     assert left
-    assert len(alerts(hook)) == 1
+    assert [(each["alert"], each["status"]) for each in alerts(hook)] == [
+        ("store_gone", "open"),
+        ("store_gone", "resolved"),
+    ]
 
 
 def test_a_removed_store_is_not_replaced_by_an_empty_one(tmp_path: Path, hook: Receiver) -> None:

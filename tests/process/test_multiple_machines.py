@@ -210,3 +210,21 @@ def test_under_load_crashes_cuts_and_a_killed_api_lose_and_double_nothing(
     assert Counter(json.loads(next(iter(each)))["requestId"] for each in bodies.values()) == Counter(kept)
     unknown = {name: calls[name] for name in kept if calls[name] != sum(call["sent"] for call in ledgers[name])}
     assert not unknown
+
+
+def test_an_outage_of_the_server_is_one_alert_one_notice_and_one_line(
+    tmp_path: Path, cluster: Cluster, upstream: FakeClaude, hook: Receiver
+) -> None:
+    """CASES A3: the worker sends both, and the log of each daemon has one line for the outage and one for its end."""
+    with a_rig(tmp_path, cluster.url(), upstream, RELAY_ALERT_URL=hook.url("/alert")).start() as rig:
+        cluster.stop()
+        hook.wait_for(1, path="/alert", timeout=60)
+        cluster.start()
+        hook.wait_for(2, path="/alert", timeout=60)
+        eventually(lambda: "store available again" in rig.worker.output(), within=30)
+        sent = [item.json for item in hook.received if item.path == "/alert"]
+        logs = {name: daemon.output() for name, daemon in (("worker", rig.worker), ("api", rig.api))}
+
+    assert [(each["alert"], each["status"]) for each in sent] == [("store_away", "open"), ("store_away", "resolved")]
+    for name, output in logs.items():
+        assert output.count("store unavailable") == 1, (name, output)

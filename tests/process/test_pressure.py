@@ -129,7 +129,9 @@ def test_a_spend_cap_parks_the_queue_with_one_alert_and_goes_on_by_itself(
         rig.post("/api/resume")  # as the slow schedule would, later
         assert [rig.finished(f"m-{number}")["status"] for number in range(5)] == ["completed"] * 5
         assert rig.finished("r-1")["status"] == "completed"
-        assert [item.path for item in hook.received].count("/alert") == 1
+        _, ended = hook.wait_for(2, path="/alert", timeout=30)
+        assert (ended.json["status"], ended.json["alert"]) == ("resolved", "queue_parked")
+        assert [item.path for item in hook.received].count("/alert") == 2
 
 
 def test_an_overload_before_any_text_counts_no_attempt(tmp_path: Path, hook: Receiver) -> None:

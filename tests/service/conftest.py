@@ -19,7 +19,10 @@ from tests.support.builders import Clock, QuietNotifier
 #: What these promise is promised on every engine; the others ask the same statements for less.
 _EVERYWHERE = {
     f"test_{name}"
-    for name in "acks batches budgets conversation cost_report fallback gathering moves order post reach repair".split()
+    for name in (
+        "acks batches budgets conversation cost_report fairness fallback gathering moves order post reach repair"
+        " templates_store"
+    ).split()
 }
 
 NewStore = Callable[..., Store]

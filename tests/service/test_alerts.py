@@ -6,6 +6,8 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from claude_relay.core.deliveries import destination as destinations
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.policy import Policy
+from claude_relay.errors import StoreUnavailable
 from claude_relay.ports import WorkerHeartbeat
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sqlite.store import SqliteStore
@@ -238,10 +241,11 @@ class FakeSender:
     """A sender with a fixed reply."""
 
     def __init__(self, reply: Reply) -> None:
-        self.reply, self.ids = reply, []
+        self.reply, self.ids, self.bodies = reply, [], []
 
     def post(self, url: str, body: bytes, headers: dict[str, str]) -> Reply:
         self.ids.append(headers["webhook-id"])
+        self.bodies.append(json.loads(body))
         return self.reply
 
 
@@ -327,8 +331,8 @@ def test_a_single_run_resolves_no_alert_and_sends_it_once(relay: Relay, clock: C
     assert raised(relay) == []  # it is over
     clock.advance(61)
     assert raised(relay, watched_for=90.0) == ["no_worker"]
-    assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 1
-    assert len(set(url.ids)) == 2
+    assert AlertSender(relay, url, url="https://ops.example/", clock=clock).once() == 2  # its end, and the new one
+    assert len(set(url.ids)) == 3
 
 
 def test_a_single_run_ends_soon(relay: Relay, clock: Clock) -> None:
@@ -368,3 +372,94 @@ def test_a_process_without_a_network_uses_up_no_attempts(relay: Relay) -> None:
 
     assert online.ids == offline.ids[:1] and len(set(offline.ids)) == 1
     assert relay.alerts.claim() is None
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_the_end_of_each_cause_is_a_notice(relay: Relay, clock: Clock, accepted: bool) -> None:
+    """CASES A18: one notice, with the fields of the alert; it replaces an alert that was not accepted yet."""
+    relay.submit(a_submission("r-1"))
+    park(relay)
+    raised(relay)
+    alert = relay.alerts.claim()
+    assert alert is not None
+    relay.alerts.record_sent(alert, taken=accepted)
+    relay.resume()
+    ends: list[object] = []
+    assert raised(relay, on_resolved=lambda notice: ends.append(notice["cause"])) == []
+    notice = relay.alerts.claim()
+    assert notice is not None and notice.id != alert.id
+    first, last = json.loads(alert.body), json.loads(notice.body)
+
+    assert (first["status"], last["status"], ends) == ("open", "resolved", ["queue_parked"])
+    assert {name: last[name] for name in ("alert", "cause", "since", "count")} == {
+        name: first[name] for name in ("alert", "cause", "since", "count")
+    }
+    assert last["message"].startswith("Resolved: ") and first["message"] in last["message"]
+    relay.alerts.record_sent(notice, taken=True)
+    clock.advance(10**5)
+    assert relay.alerts.claim() is None
+
+
+class AwayStore:
+    """The use cases of alerts on a store that can be switched off, with the living workers of this machine."""
+
+    def __init__(self, relay: Relay, *workers: str) -> None:
+        self._alerts, self.workers, self.away = relay.alerts, workers, False
+
+    def evaluate(self, **how: Any) -> Any:
+        if self.away:
+            raise StoreUnavailable("the server does not answer")
+        return self._alerts.evaluate(**how)
+
+    def living_workers(self, host: str) -> Any:
+        return self.workers
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._alerts, name)
+
+
+def test_an_outage_of_the_store_is_one_alert_and_one_notice_by_one_process(relay: Relay, clock: Clock) -> None:
+    """CASES A3: kept in memory while the store is away; the notice of the end is sent by way of the store."""
+    away = AwayStore(relay, "w1", "w2")
+    facade: Any = SimpleNamespace(alerts=away)
+    urls = [FakeSender(Reply(status=204)) for _ in range(3)]
+    senders = [
+        AlertSender(facade, url, url="https://ops.example/", worker=worker, clock=clock)
+        for worker, url in zip(("w1", "w2", None), urls, strict=True)
+    ]
+
+    def look(times: int) -> None:
+        for _ in range(times):
+            for sender in senders:
+                sender._evaluate()
+                if sender._in_memory is not None or not away.away:
+                    sender._send_due()
+            clock.advance(2)
+
+    look(1)
+    away.away = True
+    look(5)
+    assert [url.ids for url in urls] == [[], [], []]  # a restart of the server is no alert
+    look(60)
+    assert [len(url.ids) for url in urls] == [1, 0, 0]
+    away.away = False
+    look(3)
+
+    assert sum(len(url.ids) for url in urls) == 2
+    kinds = [(body["alert"], body["status"]) for url in urls for body in url.bodies]
+    assert kinds == [("store_away", "open"), ("store_away", "resolved")]
+
+
+def test_an_api_that_failed_is_an_alert_until_it_starts(relay: Relay, clock: Clock) -> None:
+    """CASES A13: systemd leaves word of it; each machine is a cause of its own, and the first time counts."""
+    relay.alerts.record_api_failure("one", clock.now - 60)
+    relay.alerts.record_api_failure("two", clock.now)
+    relay.alerts.record_api_failure("one", clock.now)
+    [first, _] = relay.alerts.evaluate()
+    assert (first.kind, first.cause, first.since) == ("no_api", "no_api one", clock.now - 60)
+
+    ends: list[object] = []
+    relay.alerts.record_api_start("one")
+    relay.alerts.record_api_start("three")
+    assert raised(relay, on_resolved=lambda notice: ends.append(notice["cause"])) == []
+    assert ends == ["no_api one"]

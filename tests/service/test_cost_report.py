@@ -9,6 +9,7 @@ import pytest
 from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
 from claude_relay.core.policy import DAY
 from claude_relay.errors import InvalidRequest
+from claude_relay.ports import JobFilter
 from claude_relay.services import JobRef, Relay
 from tests.support.builders import Clock, a_completion, a_failure, a_submission
 
@@ -26,7 +27,7 @@ def a_job(relay: Relay, owner: str = "admin", usd: float | None = 0.25, **fields
 
 
 def rows(relay: Relay, by: str, **which: Any) -> dict[str, tuple[int, float | None, int]]:
-    report = relay.queries.cost(by=by, **which)["rows"]
+    report = relay.queries.cost(by=by, which=JobFilter(**which))["rows"]
     return {row[by]: (row["calls"], row["costUsd"], row["unpricedCalls"]) for row in report}
 
 
@@ -90,3 +91,30 @@ def test_sums_survive_the_purge(relay: Relay, clock: Clock) -> None:
     assert relay.maintenance.purge() == 1
 
     assert rows(relay, "model") == {"claude-sonnet-5-5": (1, 0.25, 0)}
+
+
+def test_the_spend_of_a_month_is_asked_for_later_by_key_group_and_model(relay: Relay, clock: Clock) -> None:
+    """CASES A14: days after `until` do not count, whatever else was spent then."""
+    first = clock()
+    a_job(relay, "make", group="a")
+    clock.advance(40 * DAY)
+    a_job(relay, "make", 0.5, group="b")
+
+    assert rows(relay, "key", since=first, until=first + 30 * DAY) == {"make": (1, 0.25, 0)}
+    assert rows(relay, "key", key="make", group="b") == {"make": (1, 0.5, 0)}
+    assert rows(relay, "key", owner="n8n", key="make") == {}
+    assert rows(relay, "key", model="claude-opus-5-5") == {}
+
+
+def test_a_cost_by_host_status_or_error_is_that_of_stored_jobs(relay: Relay, clock: Clock) -> None:
+    """CASES A14: the sums know neither, so the ledgers of the stored jobs are read, and the report says so."""
+    a_job(relay, webhook_url="https://a.example/x")
+    a_job(relay, "make", 0.5, webhook_url="https://b.example/x")
+    relay.submit(a_submission(webhook_url="https://b.example/x"))
+    relay.execution.fail(claim(relay), a_failure(ErrorType.TIMEOUT, Remedy.FAIL, cost_usd=0.125))
+
+    assert rows(relay, "key", host="b.example") == {"admin": (1, 0.125, 0), "make": (1, 0.5, 0)}
+    assert rows(relay, "model", errors=(ErrorType.TIMEOUT,)) == {"claude-sonnet-5-5": (1, 0.125, 0)}
+    assert rows(relay, "key", host="a.example", until=clock() - 2 * DAY) == {}
+    assert relay.queries.cost(by="day", which=JobFilter(host="b.example"))["basis"] == "jobs"
+    assert relay.queries.cost(by="day")["basis"] == "sums"

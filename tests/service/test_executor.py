@@ -110,6 +110,23 @@ def test_a_call_that_is_accepted_makes_room_for_others_before_it_ends(relay: Rel
     assert room == [FIRST_WINDOW - 1, FIRST_WINDOW + 1]
 
 
+def test_a_call_takes_no_capacity_while_its_files_are_prepared(relay: Relay) -> None:
+    """CASES S12: large PDFs held up a plain job of the same family."""
+    pacing, room = Pacing(), list[int]()
+
+    class Inspects:
+        def call(self, prompt: Any, *, sending: Any, preparing: Any, **_: Any) -> Completion:
+            with preparing():
+                room.append(pacing.capacities()["sonnet"])
+            room.append(pacing.capacities()["sonnet"])
+            sending()
+            return a_completion()
+
+    an_executor(relay, Inspects()).run(running(relay, pacing))
+
+    assert room == [FIRST_WINDOW, FIRST_WINDOW - 1]
+
+
 @pytest.mark.parametrize("accepts", [False, True])
 def test_a_throttled_call_pauses_its_family_here_and_on_other_workers(relay: Relay, accepts: bool) -> None:
     """Without Retry-After, for as long as this worker has learned; the job itself waits longer."""

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy, RequestOutcome, SchemaRepair
+from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy, Repair, RequestOutcome
 from claude_relay.core.jobs.job import Job, State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import LeaseLost
@@ -44,7 +44,7 @@ def test_one_repair_and_no_more(relay: Relay, clock: Clock) -> None:
     assert unfit(relay, first, "one").state is State.QUEUED
     second = claim(relay, clock)
 
-    assert relay.execution.repair(second) == SchemaRepair(text="one", problem="one does not fit")
+    assert relay.execution.repair(second) == Repair(text="one", problem="one does not fit", kinds=(ErrorType.SCHEMA,))
     assert unfit(relay, second, "two").state is State.FAILED
     body = json.loads(relay.queries.result(R) or b"")
     assert (body["errorType"], body["attempts"], body["partialResponse"]) == ("schema", 2, "two")
@@ -68,7 +68,7 @@ def test_a_crash_in_between_loses_nothing_of_it(relay: Relay, clock: Clock) -> N
     assert throttled.job.failures == 1
     last = claim(relay, clock)
 
-    assert relay.execution.repair(last) == SchemaRepair(text="one", problem="one does not fit")
+    assert relay.execution.repair(last) == Repair(text="one", problem="one does not fit", kinds=(ErrorType.SCHEMA,))
     assert relay.execution.complete(last, a_completion()).state is State.COMPLETED
 
 
@@ -117,4 +117,4 @@ def test_another_model_that_is_asked_instead_mends_the_answer_too(store: Store, 
     other = claim(relay, clock)
 
     assert other.job.model == "claude-opus-5-5"
-    assert relay.execution.repair(other) == SchemaRepair(text="one", problem="one does not fit")
+    assert relay.execution.repair(other) == Repair(text="one", problem="one does not fit", kinds=(ErrorType.SCHEMA,))

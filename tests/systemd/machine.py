@@ -24,6 +24,7 @@ BOX = Path(__file__).parent / "box"
 ROOT = Path(__file__).parents[2]
 STATE, ETC, UNITS = "var/lib/claude-relay", "etc/claude-relay", "etc/systemd/system"
 API, WORKER, SOCKET = "claude-relay-api.service", "claude-relay-worker.service", "claude-relay-api.socket"
+NO_API = "claude-relay-no-api.service"
 TARGET, PATH, ALERTS = "claude-relay.target", "claude-relay-alerts.path", "claude-relay-alerts.service"
 KEY = "the-secret-of-the-box-0123456789"
 UPSTREAM_KEY = "sk-ant-the-key-of-the-box-0123456789"
@@ -126,7 +127,7 @@ class Machine:
     def fresh(self, **settings: str) -> None:
         """Stop everything, erase all data, and write these settings."""
         self._since = f"@{time.time():.6f}"
-        units = (TARGET, SOCKET, API, WORKER, "claude-relay-worker@*.service", PATH, ALERTS)
+        units = (TARGET, SOCKET, API, WORKER, "claude-relay-worker@*.service", PATH, ALERTS, NO_API)
         self.systemctl("kill", "--kill-who=all", "--signal=SIGKILL", API, WORKER, check=False)
         self.systemctl("stop", *units)
         self.systemctl("reset-failed", "claude-relay*", check=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import socket
 
 import pytest
 import standardwebhooks
 
 from tests.support.receiver import Receiver
 
-from .machine import ALERTS, API, PATH, TARGET, WORKER, Machine
+from .machine import ALERTS, API, KEY, PATH, TARGET, WORKER, Machine
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one makes the box
 
@@ -31,16 +32,41 @@ def test_that_there_is_no_worker_is_told_from_a_server_whose_api_has_no_network(
             assert machine.show(ALERTS, "ActiveState")["ActiveState"] == "inactive"
             machine.systemctl("stop", WORKER)
             machine.submit(requestId=f"waits-{times}")
-            told = hook.wait_for(times, timeout=60)[-1]
+            told = hook.wait_for(2 * times - 1, timeout=60)[-1]
             standardwebhooks.Webhook(SECRET).verify(told.body, told.headers)
             assert (told.json["alert"], told.json["count"]) == ("no_worker", 1)
             machine.systemctl("start", WORKER)
             machine.finished(f"waits-{times}")
-        first, second = (one.headers["webhook-id"] for one in hook.received)
+            assert hook.wait_for(2 * times, timeout=60)[-1].json["status"] == "resolved"  # by the worker
+        ids = {one.headers["webhook-id"] for one in hook.received}
 
-    assert first != second
+    assert len(ids) == 4
     # Each of them by the one that was called for it, which was not called again.
     entries = machine.journal(ALERTS)
     assert [entry["MESSAGE"] for entry in entries if "Alerts sent" in entry["MESSAGE"]] == ["Alerts sent: 1."] * 2
     assert machine.show(PATH, "ActiveState", "SubState") == {"ActiveState": "active", "SubState": "waiting"}
     assert machine.show(API, "PrivateNetwork")["PrivateNetwork"] == "yes"
+
+
+@pytest.mark.parametrize("fault", ["port", "key"])
+def test_an_api_that_does_not_start_is_an_alert_and_its_start_a_notice(machine: Machine, fault: str) -> None:
+    """CASES A13: the port is taken, or the key is empty; `systemctl start` ends with 0 all the same."""
+    listener = machine.inside(lambda: socket.create_server(("127.0.0.1", 3000))) if fault == "port" else None
+    with machine.inside(Receiver) as hook:
+        machine.key("RELAY_ALERT_URL", hook.url("/alert", host="localhost"))
+        if fault == "key":
+            machine.key("API_SECRET_KEY", "")
+        assert machine.systemctl("start", TARGET, check=False).returncode == 0
+        machine.active(WORKER)
+        [alert] = hook.wait_for(1, timeout=60)
+        assert (alert.json["alert"], alert.json["status"]) == ("no_api", "open")
+
+        if listener is not None:
+            listener.close()
+        machine.key("API_SECRET_KEY", KEY)
+        machine.systemctl("reset-failed")
+        machine.systemctl("start", TARGET)
+        machine.active(API)
+        _, notice = hook.wait_for(2, timeout=60)
+
+    assert (notice.json["alert"], notice.json["status"]) == ("no_api", "resolved")

@@ -6,11 +6,20 @@ import re
 
 import pytest
 
-from .machine import ALERTS, API, PATH, WORKER, Machine
+from .machine import ALERTS, API, NO_API, PATH, SOCKET, WORKER, Machine
 
 pytestmark = pytest.mark.timeout(300)  # the first one makes the box
 
-UNITS = ("claude-relay.target", "claude-relay-api.socket", API, WORKER, "claude-relay-worker@.service", PATH, ALERTS)
+UNITS = (
+    "claude-relay.target",
+    SOCKET,
+    API,
+    WORKER,
+    "claude-relay-worker@.service",
+    PATH,
+    ALERTS,
+    NO_API,
+)
 
 
 def test_systemd_has_nothing_to_say_about_them(machine: Machine) -> None:
@@ -22,7 +31,7 @@ def test_systemd_has_nothing_to_say_about_them(machine: Machine) -> None:
 
 @pytest.mark.parametrize(
     "unit, most",
-    [(API, 0.3), (WORKER, 1.2), ("claude-relay-worker@1.service", 1.2), (ALERTS, 1.2)],
+    [(API, 0.3), (WORKER, 1.2), ("claude-relay-worker@1.service", 1.2), (ALERTS, 1.2), (NO_API, 0.3)],
     ids=str,
 )
 def test_they_may_do_little(machine: Machine, unit: str, most: float) -> None:

@@ -67,3 +67,31 @@ def test_a_group_name_that_no_job_can_have_is_refused() -> None:
         with pytest.raises(InvalidRequest) as caught:
             check_group_name(name)
         assert problems(caught) == {"group": f"must be {GROUP_RULE}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("1970-01-02", 86_400.0, 172_800.0),
+        ("1970-02", 31 * 86_400.0, 59 * 86_400.0),
+        ("1970-01-01T00:01:00Z", 60.0, 60.0),
+        ("2h", NOW - 7200, NOW - 7200),
+    ],
+)
+def test_a_day_or_month_is_its_beginning_as_since_and_its_end_as_until(text: str, start: float, end: float) -> None:
+    """CASES A14: `--since 2026-11 --until 2026-11` is November."""
+    which = job_filter(now=NOW, since=text, until=text)
+
+    assert (which.since, which.until) == (start, end)
+
+
+def test_every_filter_has_one_name_and_a_problem_of_its_own() -> None:
+    """CASES A14."""
+    texts = dict.fromkeys(("group", "key", "model", "host"), "a")
+    which = job_filter(now=NOW, status="failed,pending", error="timeout", dead="true", unacked="false", **texts)
+    assert [which.group, which.key, which.model, which.host] == ["a"] * 4
+    assert ([error.value for error in which.errors], which.dead, which.unacked) == (["timeout"], True, False)
+
+    with pytest.raises(InvalidRequest) as caught:
+        job_filter(now=NOW, status="happy", error="sad", since="2026-13", until="2026-02-30", host=7)
+    assert list(problems(caught)) == ["status", "error", "since", "until", "host"]

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from claude_relay.claude import request as relay_request
-from claude_relay.core.jobs.failure import SchemaRepair
+from claude_relay.core.jobs.failure import ErrorType, Repair
 from claude_relay.sandbox import request
 from claude_relay.sandbox.problem import SANDBOX_NAME, ApiError
 
@@ -171,7 +171,7 @@ def test_a_repair_is_about_the_prompt_of_the_previous_turn():
     """In the relay's own wording, so that a directive of the prompt applies to it, too."""
     turns = [a_turn(text("Hi [sandbox: badjson]")), a_turn(text("{"), role="assistant")]
     repair_request = relay_request.build(
-        {"prompt": "Hi"}, model="m", repair=SchemaRepair(text="{", problem="it is no JSON")
+        {"prompt": "Hi"}, model="m", repair=Repair(text="{", problem="it is no JSON", kinds=(ErrorType.SCHEMA,))
     )
     repair, other = (
         request.parse(a_body(messages=[*turns, last]), version=NOW)

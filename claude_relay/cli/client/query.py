@@ -20,11 +20,15 @@ class JobQuery:
 
     status: Sequence[str] = ()
     group: str | None = None
+    key: str | None = None
+    model: str | None = None
+    host: str | None = None
+    error: Sequence[str] = ()
     since: str | None = None
-    text: str | None = None
+    until: str | None = None
     dead: bool = False
     unacked: bool = False
-    host: str | None = None
+    text: str | None = None
     limit: int | None = 50
 
     def filters(self) -> dict[str, Any]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ...core.jobs.holds import QUEUE_WIDE
 from ...errors import Forbidden, RelayError, Unauthorized
 from ..client import open_client
 from ..render.output import Output
+from . import queue
 from .finding import Finding, failure, ok
-from .store import progress
 
-_QUEUE_WIDE = [str(scope) for scope in QUEUE_WIDE]
 _ON_ITS_MACHINE = "on its machine: sudo claude-relay doctor"
 
 
@@ -32,7 +30,4 @@ def check(output: Output) -> Iterator[Finding]:
         yield ok("worker", "seen lately")
     else:
         yield failure("worker", "none was seen lately: jobs are accepted and not run", _ON_ITS_MACHINE)
-    for hold in overview["holds"]:
-        if hold["scope"] in _QUEUE_WIDE:
-            yield failure("queue", f"stopped: {hold['reason']}", "claude-relay resume")
-    yield from progress(overview)
+    yield from queue.check(overview)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,12 +12,10 @@ from ...config import Settings
 from ...core.models import catalog
 from ...errors import RelayError, StoreRefused, StoreUnavailable
 from ...services import Relay
-from . import postgres
+from . import postgres, queue
 from .finding import Finding, failure, ok, warning
-from .system import System
+from .system import STOP, System
 
-#: A warning is due for a job that has been due for longer than this, in seconds.
-_MAX_WAIT = 600.0
 #: A warning is due for a backup that is older than this, in seconds.
 _MAX_BACKUP_AGE = 8 * 86400.0
 #: A warning is due for a model that retires within this time, in seconds.
@@ -41,8 +40,8 @@ def check(settings: Settings, system: System) -> Iterator[Finding]:
             yield _integrity(relay, settings, system)
             for found, fix in engine_of(settings).restore_problems():
                 yield failure("restore", found, fix)
-            yield from _workers(relay, system)
-            yield from progress(relay.queries.overview())
+            yield _worker(relay, system)
+            yield from queue.check(relay.queries.overview(), system, max_queue=settings.max_queue)
             yield from backup(relay.queries.shared_value("backup"), system.now())
             yield from models(relay.queries.shared_value("models"), settings, system)
     except RelayError as exc:
@@ -72,7 +71,10 @@ def _not_opened(exc: RelayError, settings: Settings, system: System) -> Finding:
     if path is None:
         return failure("store", str(exc), f"read the server's log, and: psql '{shown}' -c 'SELECT 1'")
 
-    return failure("store", str(exc), "sudo claude-relay doctor, as the store's owner or root")
+    if cured := re.fullmatch(r"(.*): ((?:chown|run it as) .*)", str(exc)):  # names a file that cannot be used
+        return failure("store", cured[1], cured[2])
+
+    return failure("store", str(exc), f"ls -la {path.parent}")
 
 
 def _refusal_fix(error: str, path: Path, system: System, copies: Sequence[Path]) -> str:
@@ -102,40 +104,18 @@ def _around(restore: str, system: System) -> str:
     """A command between the stop and the start of the daemons."""
     if not system.under_systemd:
         return f"stop the daemons, then: {restore}"
-    units = "claude-relay-api.socket claude-relay.target"
+    start = "systemctl start claude-relay-api.socket claude-relay.target"
 
-    return f"systemctl stop {units}; {restore} && systemctl reset-failed 'claude-relay*'; systemctl start {units}"
+    return f"{STOP}; {restore} && systemctl reset-failed 'claude-relay*'; {start}"
 
 
-def _workers(relay: Relay, system: System) -> Iterator[Finding]:
-    problems = relay.queries.readiness_problems()
-    for problem in problems:
+def _worker(relay: Relay, system: System) -> Finding:
+    for problem in relay.queries.readiness_problems():
         if problem.field == "worker":
             start = "systemctl restart claude-relay-worker" if system.under_systemd else "claude-relay worker"
-            yield failure("worker", str(problem).partition(":")[0], start)
-        else:
-            yield warning(problem.field, str(problem).rpartition(":")[0], "claude-relay resume")
-    if not any(problem.field == "worker" for problem in problems):
-        yield ok("worker", "seen lately")
+            return failure("worker", str(problem).partition(":")[0], start)
 
-
-def progress(overview: dict[str, Any]) -> Iterator[Finding]:
-    """Check that jobs and deliveries make progress."""
-    jobs, deliveries, oldest = overview["jobs"], overview["deliveries"], overview["oldestWaitingSeconds"]
-    if oldest is not None and oldest > _MAX_WAIT:
-        detail = f"{jobs['queued']} jobs wait, the oldest of the due ones for {oldest / 60:.0f} minutes"
-        fix = "claude-relay status, and claude-relay why ID of the oldest shows what it waits for"
-        yield warning("queue", detail, fix)
-    if jobs["held"]:
-        detail = f"{jobs['held']} jobs are held: a crash interrupted their call, and their onInterrupt is hold"
-        yield warning("held", detail, "claude-relay list --status pending, then: claude-relay retry ID, or cancel ID")
-    for group in overview["paused"]:
-        yield warning("groups", f"the group {group} is paused", f"claude-relay resume {group}")
-    if deliveries["dead"]:
-        detail = f"{deliveries['dead']} callbacks were given up; the answers are kept"
-        yield warning("deliveries", detail, "claude-relay list --dead, then: claude-relay redeliver --dead")
-    else:
-        yield ok("deliveries", f"{deliveries['pending'] + deliveries['sending']} in flight, none given up")
+    return ok("worker", "seen lately")
 
 
 def backup(last: Any, now: float) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`retry`, `redeliver`, `cancel`, `pause` and `resume`."""
+"""`retry`, `redeliver` and `cancel`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from ...core.jobs.job_filter import FILTERS, with_defaults
 from ...errors import Conflict, Forbidden, InvalidRequest, NotFound, RelayError
 from ..client import JobQuery, RelayClient, open_client
+from ..job_filters import filter_options, given
 from ..render.output import Output, json_option, pass_output
 
 #: Jobs in one request: a remote relay limits the rate of requests.
@@ -20,45 +22,36 @@ _EXIT_CODES = {kind.status: kind.exit_code for kind in (InvalidRequest, Forbidde
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--failed", is_flag=True, help="All failed jobs, instead of IDs.")
-@click.option("--since", metavar="TIME", help="With --failed: only jobs newer than this, such as 1h.")
+@click.option("--failed", is_flag=True, help="All failed jobs: the same as --status failed.")
+@filter_options
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation, although it costs tokens.")
 @json_option
 @pass_output
-def retry(output: Output, ids: tuple[str, ...], failed: bool, since: str | None, yes: bool) -> int:
-    """Run jobs again, which costs tokens."""
-    if bool(ids) == failed:
-        raise click.UsageError("Give the IDs, or --failed for all failed jobs.")
+def retry(output: Output, /, ids: tuple[str, ...], failed: bool, yes: bool, **filters: Any) -> int:
+    """Run jobs again, which costs tokens: those IDs, or those that the filters select, without --status the failed."""
+    if failed:
+        filters["status"] = ("failed", *filters["status"])
     with open_client(output) as client:
-        if failed:
-            ids = tuple(job["requestId"] for job in client.jobs(JobQuery(status=("failed",), since=since, limit=None)))
-        if not ids:
-            raise Conflict("nothing to retry: no failed jobs")
+        ids = _select(client, "retry", ids, filters, "--failed for all failed jobs")
         if not yes:
-            if not sys.stdin.isatty():
-                raise click.UsageError("A retry costs tokens: without a terminal, confirm it with --yes.")
-            click.confirm(f"Run {len(ids)} job{'s' * (len(ids) > 1)} again? This costs tokens.", abort=True, err=True)
+            _confirm(f"Run {_jobs(ids)} again? This costs tokens.", "A retry costs tokens")
         return _each(output, ids, client.retry)
 
 
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--dead", is_flag=True, help="All jobs with a dead delivery, instead of IDs.")
-@click.option("--host", help="With --dead: only callbacks to this host.")
+@filter_options
 @click.option("--to", metavar="URL", help="Deliver to this URL instead.")
 @json_option
 @pass_output
-def redeliver(output: Output, ids: tuple[str, ...], dead: bool, host: str | None, to: str | None) -> int:
-    """Deliver stored results again, without cost."""
-    if bool(ids) == dead:
-        raise click.UsageError("Give the IDs, or --dead for all jobs with a dead delivery.")
-    if host and not dead:
-        raise click.UsageError("--host requires --dead, and cannot be combined with IDs.")
+def redeliver(output: Output, /, ids: tuple[str, ...], to: str | None, **filters: Any) -> int:
+    """
+    Deliver stored results again, without cost: those IDs, or those that the filters select.
+
+    Without --status or --unacked, filters select dead deliveries only.
+    """
     with open_client(output) as client:
-        if dead:
-            ids = tuple(job["requestId"] for job in client.jobs(JobQuery(dead=True, host=host, limit=None)))
-        if not ids:
-            raise Conflict("nothing to redeliver: no dead deliveries")
+        ids = _select(client, "redeliver", ids, filters, "--dead for all jobs with a dead delivery")
         if len(ids) == 1:
             _print(output, client.redeliver(ids[0], to))
             return 0
@@ -76,31 +69,52 @@ def redeliver(output: Output, ids: tuple[str, ...], dead: bool, host: str | None
 
 
 @click.command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@filter_options
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before jobs that filters select are cancelled.")
 @json_option
 @pass_output
-def cancel(output: Output, ids: tuple[str, ...]) -> int:
-    """Cancel jobs, even while they run; their webhooks get a failed callback."""
+def cancel(output: Output, /, ids: tuple[str, ...], yes: bool, **filters: Any) -> int:
+    """
+    Cancel jobs, even while they run; their webhooks get a failed callback.
+
+    Those IDs, or those that the filters select: without --status, the ones that wait or run.
+    """
+    by_filter = not ids
     with open_client(output) as client:
+        ids = _select(client, "cancel", ids, filters, "filters such as --group")
+        if by_filter and not yes:
+            _confirm(f"Cancel {_jobs(ids)}?", "This cancels every job that matches")
         return _each(output, ids, client.cancel)
 
 
-@click.command()
-@click.argument("group", required=False)
-@json_option
-@pass_output
-def pause(output: Output, group: str | None) -> None:
-    """Start no more jobs of GROUP, or none at all; running jobs continue."""
-    _switch(output, group, lambda client: client.pause(group), "paused")
+def _select(
+    client: RelayClient, verb: str, ids: tuple[str, ...], filters: dict[str, Any], example: str
+) -> tuple[str, ...]:
+    """The IDs, or those of the jobs that the filters select."""
+    chosen = given(filters)
+    if bool(ids) == bool(chosen):
+        problem = "Give IDs or filters, not both." if ids else f"Give the IDs, or {example}."
+        raise click.UsageError(f"{problem} The filters: {', '.join(f'--{name}' for name in FILTERS)}.")
+    if ids:
+        return ids
+    query = JobQuery(**with_defaults(verb, chosen), limit=None)
+    ids = tuple(job["requestId"] for job in client.jobs(query))
+    if not ids:
+        raise Conflict(f"nothing to {verb}: no job matches")
+
+    return ids
 
 
-@click.command()
-@click.argument("group", required=False)
-@json_option
-@pass_output
-def resume(output: Output, group: str | None) -> None:
-    """Resume GROUP, or all jobs, also after a spend limit."""
-    _switch(output, group, lambda client: client.resume(group), "running")
+def _jobs(ids: Sequence[str]) -> str:
+    return f"{len(ids)} job{'s' * (len(ids) != 1)}"
+
+
+def _confirm(question: str, reason: str) -> None:
+    """Ask on a terminal; without one, --yes is required."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{reason}: without a terminal, confirm it with --yes.")
+    click.confirm(question, abort=True, err=True)
 
 
 def _each(output: Output, ids: Sequence[str], action: Callable[[str], dict[str, Any]]) -> int:
@@ -126,12 +140,3 @@ def _print(output: Output, status: dict[str, Any]) -> None:
         output.line(f"{status['requestId']}\t{status['message']}")
     else:
         output.line(f"{status['requestId']}\t{status['status']}\t{status['delivery']['status']}")
-
-
-def _switch(output: Output, group: str | None, action: Callable[[RelayClient], None], status: str) -> None:
-    with open_client(output) as client:
-        action(client)
-    if output.json:
-        output.value({"group": group, "status": status})
-    else:
-        output.message(f"{'The group ' + group if group else 'The relay'} is {status}.")

@@ -36,9 +36,12 @@ keys.add_command(webhook)
 )
 @click.option("--rate", help="Rate limit for submits, such as 100/15m. Default: RELAY_RATE_LIMIT_SUBMIT.")
 @click.option("--budget", type=float, help="US dollars per day (UTC); further jobs wait for the next day.")
+@click.option("--weight", type=float, default=1.0, help="Part of the calls while keys compete. Default: 1.")
 @json_option
 @pass_output
-def add(output: Output, name: str, scopes: tuple[str, ...], rate: str | None, budget: float | None) -> None:
+def add(
+    output: Output, name: str, scopes: tuple[str, ...], rate: str | None, budget: float | None, weight: float
+) -> None:
     """Create a key and print it. It cannot be shown again: only its hash is stored."""
     from ...wiring import open_relay
 
@@ -48,7 +51,7 @@ def add(output: Output, name: str, scopes: tuple[str, ...], rate: str | None, bu
         raise click.UsageError(f"--rate {exc}") from exc
     granted = frozenset(Scope(scope) for scope in scopes or ("submit", "read"))
     with open_relay(output.settings, create=True) as relay:
-        key, text = relay.keys.add(name, granted, rate=limit, daily_budget_usd=budget)
+        key, text = relay.keys.add(name, granted, rate=limit, daily_budget_usd=budget, weight=weight)
     if output.json:
         output.value({**_body(key), "key": text})
         return
@@ -70,7 +73,7 @@ def list_(output: Output) -> None:
             output.record(body)
         return
     output.table(
-        ("NAME", "ID", "SCOPES", "RATE", "BUDGET", "CREATED", "REVOKED"),
+        ("NAME", "ID", "SCOPES", "RATE", "BUDGET", "WEIGHT", "CREATED", "REVOKED"),
         (
             (
                 body["name"],
@@ -78,12 +81,30 @@ def list_(output: Output) -> None:
                 ",".join(body["scopes"]),
                 body["rate"],
                 body["dailyBudgetUsd"],
+                body["weight"],
                 body["createdAt"],
                 body["revokedAt"],
             )
             for body in bodies
         ),
     )
+
+
+@keys.command()
+@click.argument("name")
+@click.argument("weight", type=float)
+@json_option
+@pass_output
+def weight(output: Output, name: str, weight: float) -> None:
+    """Set a key's part of the calls while keys compete: with 2, twice those of a key with 1."""
+    from ...wiring import open_relay
+
+    with open_relay(output.settings) as relay:
+        key = relay.keys.set_weight(name, weight)
+    if output.json:
+        output.value(_body(key))
+    else:
+        output.message(f"The key {name} has the weight {key.weight:g}.")
 
 
 @keys.command()
@@ -109,6 +130,7 @@ def _body(key: ApiKey) -> dict[str, Any]:
         "scopes": sorted(scope.value for scope in key.scopes),
         "rate": None if key.rate is None else str(key.rate),
         "dailyBudgetUsd": key.daily_budget_usd,
+        "weight": key.weight,
         "createdAt": timestamp(key.created_at),
         "revokedAt": optional_timestamp(key.revoked_at),
     }

@@ -8,28 +8,16 @@ from typing import Any
 import click
 
 from ..client import JobQuery, open_client
+from ..job_filters import filter_options
 from ..render.output import F, Output, json_option, pass_output
 
 
 def _filters(command: F) -> F:
-    for option in reversed(
-        (
-            click.option(
-                "--status", multiple=True, metavar="WORD", help="pending, processing, completed or failed; repeatable."
-            ),
-            click.option("--group", help="Only jobs of this group."),
-            click.option("--since", metavar="TIME", help="Only jobs newer than this: 2h, or a time."),
-            click.option("--dead", is_flag=True, help="Only jobs with a dead delivery."),
-            click.option("--unacked", is_flag=True, help="Only jobs that were delivered and not acknowledged."),
-            click.option("--host", help="Only jobs with a callback to this host."),
-            click.option(
-                "--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of jobs."
-            ),
-        )
-    ):
-        command = option(command)
+    limit = click.option(
+        "--limit", default=50, show_default=True, type=click.IntRange(1), help="Maximum number of jobs."
+    )
 
-    return json_option(command)
+    return filter_options(limit(json_option(command)))
 
 
 @click.command("list")

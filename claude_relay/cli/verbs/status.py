@@ -109,7 +109,7 @@ def _show_overview(output: Output, body: dict[str, Any]) -> None:
         ("claude-relay", __version__, _source(output)),
         ("waiting", jobs["queued"], "" if oldest is None else f"the oldest for {_age(oldest)}"),
         ("held", jobs["held"], "claude-relay retry ID runs one again" if jobs["held"] else ""),
-        ("running", jobs["running"], ""),
+        ("running", jobs["running"], _orphans(jobs["running"], alive)),
         ("in batches", jobs["batched"], f"batches: {sum(body['batches'].values())}" if jobs["batched"] else ""),
         ("completed", jobs["completed"], ""),
         (
@@ -124,15 +124,28 @@ def _show_overview(output: Output, body: dict[str, Any]) -> None:
         ("workers", len(alive), "" if alive else "none: jobs wait. Start claude-relay worker"),
     ]
     rows += [("worker", worker["id"], f"{worker['running']} of {worker['slots']} slots busy") for worker in alive]
-    rows += [
-        ("stopped", hold["scope"], hold["reason"] + (f" until {hold['until']}" if hold["until"] else ""))
-        for hold in body["holds"]
-    ]
+    if drain := body.get("drain"):
+        busy = f"{drain['running']} calls run, callbacks to {drain['destinationsDue']} destinations are due"
+        rows.append(("drain", "idle" if drain["idle"] else "not idle yet", f"{busy}; claude-relay resume ends it"))
+    rows += [("stopped", hold["scope"], _hold(hold)) for hold in body["holds"]]
     rows += [(each["state"], each["destination"], _destination(each)) for each in body.get("destinations", ())]
     rows += [("group", group["group"], _group(group)) for group in body.get("groups", ())]
     if (space := _disk_space(output)) is not None:
         rows.append(("disk", space, ""))
     output.table(("", "", ""), rows)
+
+
+def _hold(hold: dict[str, Any]) -> str:
+    until = f" until {hold['until']}" if hold["until"] else ""
+
+    return f"{hold['reason']}{until}{': ' + hold['detail'] if hold.get('detail') else ''}"
+
+
+def _orphans(running: int, alive: list[dict[str, Any]]) -> str:
+    """A note about running jobs whose worker has ended."""
+    orphans = running - sum(worker["running"] for worker in alive)
+
+    return f"{orphans} of them at a worker that has ended: taken back when their lease expires" if orphans > 0 else ""
 
 
 def _source(output: Output) -> str:

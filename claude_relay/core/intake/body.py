@@ -47,8 +47,12 @@ FIELDS = (
     "maxCostUsd",
     "onInterrupt",
     "retain",
+    "onCheckFailed",
+    "template",
+    "variables",
 )
 MAX_METADATA = 16 * 1024
+ON_CHECK_FAILED = ("deliver", "fail")
 
 _OPTIONS_OF = {name: f"options.{name}" for name in OPTIONS}
 _BESIDE_OPTIONS = {name: f"{name}, outside options" for name in FIELDS if name != "options"}
@@ -97,11 +101,16 @@ def parse(
     max_cost_usd = _read_max_cost(fields)
     on_interrupt = fields.choice("onInterrupt", [value.value for value in OnInterrupt])
     retain = fields.choice("retain", [value.value for value in Retain])
+    on_check_failed = fields.choice("onCheckFailed", ON_CHECK_FAILED)
+    if fields.given("variables") is not None:
+        fields.problem("variables", "needs template: the name of the template that has places for them")
     fields.unknown((*FIELDS, *moved), elsewhere=_OPTIONS_OF, meant=_MEANT)
 
     request: dict[str, Any] = {**messages, "options": options}
     if files:
         request["files"] = files
+    if on_check_failed == "fail":
+        request["onCheckFailed"] = on_check_failed
     if continue_from:
         request["continueFrom"] = continue_from
     if context.prices is not None and not notes.problems:

@@ -9,6 +9,7 @@ from ..models.betas import read_betas
 from ..models.capabilities import fit_request
 from ..models.catalog import resolve
 from ..text.json_values import safe_quote
+from .checks import read_checks
 from .context import IntakeContext
 from .fields import Fields, kind
 from .output_schema import read_output_schema
@@ -22,6 +23,7 @@ OPTIONS = (
     "temperature",
     "systemPrompt",
     "outputSchema",
+    "checks",
     "effort",
     "fallbackModels",
     *CAMEL_CASE,
@@ -42,6 +44,7 @@ def read_options(fields: Fields, context: IntakeContext, *, now: float) -> dict[
         "effort": fields.choice("effort", EFFORTS),
         "raw": {name: value for name, value in raw.items() if name != "model"} or None,
     }
+    options["checks"] = read_checks(fields, options["outputSchema"])
     if fields.number("temperature", low=0, high=1) is not None:
         fields.notes.warn("options.temperature was ignored: Claude no longer accepts it")
 

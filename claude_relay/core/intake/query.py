@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import calendar
+import re
 from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
 from .. import wire
+from ..jobs.failure import ErrorType
 from ..jobs.job import State
 from ..jobs.job_filter import JobFilter
 from ..text.durations import parse_duration
@@ -17,6 +21,8 @@ from .times import rfc_3339
 
 #: Rows of one page: jobs or events.
 MAX_LIMIT = 500
+_YES, _NO = (True, "true", "True", "1"), (None, False, "", "false", "False", "0")
+_DAY_OR_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?", re.ASCII)
 
 
 def parse_limit(limit: str | int | None, *, default: int) -> int:
@@ -31,10 +37,16 @@ def parse_limit(limit: str | int | None, *, default: int) -> int:
     return limit
 
 
-def parse_time_or_age(field: str, text: str | None, *, now: float) -> float | None:
-    """A time, or a duration before `now`; None for an empty value. Raises `InvalidRequest` for anything else."""
+def parse_time_or_age(field: str, text: str | None, *, now: float, end: bool = False) -> float | None:
+    """
+    A time, a day or month in UTC, or a duration before `now`; None for an empty value.
+
+    A day or a month stands for its beginning, with `end` for its end. Raises `InvalidRequest` for anything else.
+    """
     if not text:
         return None
+    if (span := _day_or_month(text)) is not None:
+        return span[1] if end else span[0]
     try:
         return now - parse_duration(text)
     except ValueError:
@@ -42,40 +54,85 @@ def parse_time_or_age(field: str, text: str | None, *, now: float) -> float | No
     try:
         return rfc_3339(text)
     except ValueError:
-        problem = "must be a time such as 2026-01-15T10:30:00Z, or a duration such as 2h"
+        problem = "must be a time such as 2026-01-15T10:30:00Z, a day or month such as 2026-01-15, or an age such as 2h"
         raise InvalidRequest(problems=[Problem(field=field, problem=problem)]) from None
 
 
+def _day_or_month(text: str) -> tuple[float, float] | None:
+    """The beginning of a day (`2026-01-15`) or month (`2026-01`) in UTC, and that of the next one."""
+    if not _DAY_OR_MONTH.fullmatch(text):
+        return None
+    try:
+        start = datetime.strptime(text, "%Y-%m-%d" if len(text) > 7 else "%Y-%m").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return None
+    length = 1 if len(text) > 7 else calendar.monthrange(start.year, start.month)[1]
+
+    return start.timestamp(), start.timestamp() + length * 86_400.0
+
+
 def job_filter(
-    *, now: float, status: Sequence[str] = (), since: str | None = None, limit: str | int | None = None, **others: Any
+    *,
+    now: float,
+    status: Any = (),
+    error: Any = (),
+    since: Any = None,
+    until: Any = None,
+    limit: str | int | None = None,
+    **others: Any,
 ) -> JobFilter:
     """
-    The filter of a job listing.
+    The filter of a job listing, from strings.
 
-    `status`: the four public words; `since`: a time or an age; `others` as in `JobFilter`.
+    `status`: the four public words, `error`: values of errorType, each separated by commas or as a list; `since` and
+    `until`: a time, a day, a month or an age; `others` as in `JobFilter`.
 
     Raises `InvalidRequest` with every problem at once.
     """
     problems: list[Problem] = []
     states: list[State] = []
-    for word in status:
+    errors: list[ErrorType] = []
+    times: dict[str, float | None] = {}
+    size = 50
+    for word in _words(status):
         if word in wire.STATES:
             states.extend(wire.STATES[word])
         else:
             problems.append(Problem(field="status", problem=f"must be one of {', '.join(wire.STATES)}"))
-    since_at, size = None, 50
-    try:
-        since_at = parse_time_or_age("since", since, now=now)
-    except InvalidRequest as exc:
-        problems.extend(exc.problems)
+    for word in _words(error):
+        try:
+            errors.append(ErrorType(word))
+        except ValueError:
+            problems.append(Problem(field="error", problem=f"must be one of {', '.join(e.value for e in ErrorType)}"))
+    for name, text in (("since", since), ("until", until)):
+        try:
+            times[name] = parse_time_or_age(name, None if text is None else str(text), now=now, end=name == "until")
+        except InvalidRequest as exc:
+            problems.extend(exc.problems)
     try:
         size = parse_limit(limit, default=50)
     except InvalidRequest as exc:
         problems.extend(exc.problems)
+    for name in ("group", "key", "model", "host"):
+        others[name] = others.get(name) or None
+        if not isinstance(others[name], str | None):
+            problems.append(Problem(field=name, problem="must be a string"))
+    for name in ("dead", "unacked"):
+        value = others.get(name)
+        others[name] = value in _YES
+        if value not in (*_YES, *_NO):
+            problems.append(Problem(field=name, problem="must be true or false"))
     if problems:
         raise InvalidRequest(problems=problems)
 
-    return JobFilter(states=states, since=since_at, limit=size, **others)
+    return JobFilter(states=states, errors=errors, limit=size, since=times["since"], until=times["until"], **others)
+
+
+def _words(value: Any) -> Sequence[str]:
+    """The words of a list, or of a text with commas."""
+    words = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+
+    return [str(word).strip() for word in words if word not in (None, "")]
 
 
 def parse_retry_options(options: Any, intake: IntakeContext, *, now: float) -> dict[str, Any] | None:

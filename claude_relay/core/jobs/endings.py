@@ -39,6 +39,7 @@ def fail_for_good(job: Job, failure: Failure, *, now: float, **fields: Any) -> C
         error=failure.message,
         usage=failure.usage or job.usage,
         response_length=len(failure.partial),
+        checks=failure.checks,
         **NOT_WAITING,
     )
     detail = {"errorType": failure.type.value, "error": failure.message}

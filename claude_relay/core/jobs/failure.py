@@ -20,6 +20,7 @@ class ErrorType(str, Enum):
     TIMEOUT = "timeout"
     REFUSED = "refused"
     SCHEMA = "schema"
+    CHECKS = "checks"
     BUDGET = "budget"
     DEADLINE = "deadline"
     CANCELLED = "cancelled"
@@ -61,11 +62,16 @@ class RequestOutcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SchemaRepair:
-    """An answer that did not match its schema, and the problem: Claude is shown both, once."""
+class Repair:
+    """
+    An answer that did not match its schema, or failed its checks, and the problem: Claude is shown both.
+
+    `kinds`: what was asked for in this run, this time included; each is asked for once.
+    """
 
     text: str = field(repr=False)
     problem: str
+    kinds: tuple[ErrorType, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +99,7 @@ class Completion:
     cost_usd: float | None = None
     saved_usd: float | None = None  # the extra cost of the same answer as a live call
     warnings: tuple[str, ...] = ()
+    checks: tuple[dict[str, Any], ...] | None = None  # results of options.checks
     first_byte_at: float | None = None
 
     @property
@@ -123,6 +130,7 @@ class Failure:
     model: str | None = None
     upstream_request_id: str | None = None
     first_byte_at: float | None = None
+    checks: tuple[dict[str, Any], ...] | None = None  # results of options.checks, where they are why
     reason: str = ""  # one word for the ledger: http_529, stream_cut, first_byte_timeout …
 
     @property

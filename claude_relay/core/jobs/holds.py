@@ -13,6 +13,7 @@ class HoldKind(str, Enum):
     """The part of the queue that a hold stops, and the first word of its stored scope."""
 
     PAUSE = "pause"  # the whole queue, by an operator
+    DRAIN = "drain"  # no part of the queue: new jobs are refused
     PARK = "park"  # the whole queue: the API key is refused, or a spend limit is reached
     UNREACHABLE = "unreachable"  # all calls: no connection to Anthropic (the circuit breaker)
     BATCHES = "batches"  # creating batches is rate limited
@@ -53,6 +54,7 @@ class HoldScope:
 
 PAUSE = HoldScope(HoldKind.PAUSE)
 PARK = HoldScope(HoldKind.PARK)
+DRAIN = HoldScope(HoldKind.DRAIN)
 UNREACHABLE = HoldScope(HoldKind.UNREACHABLE)
 BATCHES = HoldScope(HoldKind.BATCHES)
 
@@ -62,12 +64,13 @@ QUEUE_WIDE = (PAUSE, PARK)
 
 @dataclass(frozen=True, kw_only=True)
 class QueueHold:
-    """A row that stops a part of the queue. `until` None: until it is released."""
+    """A row that stops a part of the queue. `until` None: until it is released; `detail`: the upstream's own words."""
 
     scope: HoldScope
     reason: str
     since: float
     until: float | None = None
+    detail: str = ""
 
     def in_force(self, now: float) -> bool:
         """Whether it still stops its part; a row that has run out stays until a probe succeeds."""
@@ -109,6 +112,11 @@ class Holds:
     def throttled_families(self) -> set[str]:
         """Model families that are rate limited or overloaded now."""
         return {name for name, hold in self.of_kind(HoldKind.FAMILY).items() if hold.in_force(self._now)}
+
+    @property
+    def draining(self) -> bool:
+        """Whether new jobs are refused."""
+        return DRAIN in self._by_scope
 
     @property
     def probe_only(self) -> bool:

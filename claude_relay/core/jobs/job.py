@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from .failure import ErrorType
+from .fairness import Flow
 
 #: Words in model names; rate limits are shared upstream by all models of a family.
 _FAMILIES = ("opus", "sonnet", "haiku", "fable", "mythos")
@@ -113,6 +114,8 @@ class Job:
     response_length: int = 0
     usage: dict[str, int] | None = None
     cost_usd: float | None = None
+    checks: tuple[dict[str, Any], ...] | None = None  # results of options.checks, once the run has an answer
+    template: str | None = None  # the version that its body was made of, such as invoice@3
 
     @property
     def rank(self) -> float:
@@ -123,6 +126,11 @@ class Job:
     def family(self) -> str:
         """The model family whose rate limit applies to this job."""
         return family_of(self.model)
+
+    @property
+    def flow(self) -> Flow:
+        """The flow of the queue that this job waits in."""
+        return Flow(owner=self.owner, collection="", group=self.group, family=self.family)
 
 
 #: The fields of a job that does not back off.

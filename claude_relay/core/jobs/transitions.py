@@ -89,6 +89,7 @@ def complete(job: Job, done: Completion, *, token: str | None, call: Call, now: 
         response_length=len(done.text),
         usage=usage,
         cost_usd=add_costs(job.cost_usd, done.cost_usd),
+        checks=done.checks,
         error_type=None,
         error=None,
         unsent=0,
@@ -364,6 +365,7 @@ def retry(
         response_length=0,
         usage=None,
         cost_usd=None,
+        checks=None,
         **NOT_WAITING,
         **IDLE,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..jobs.attempts import DIGITS
 from ..jobs.change import Call
 
 #: Possible groupings of spend, the default first.
-GROUPINGS = ("day", "key", "model", "group", "mode")
+GROUPINGS = ("day", "key", "model", "group", "mode", "template")
 _DAY = 86_400.0
 #: Outcomes of attempts that may have cost something although no usage was reported.
 _UNREPORTED = ("interrupted", "timeout")
@@ -18,7 +19,7 @@ _UNREPORTED = ("interrupted", "timeout")
 @dataclass(frozen=True, kw_only=True)
 class SpendSummary:
     """
-    The attempts of one day, key, model, group or mode.
+    The attempts of one day, key, model, group, mode or template.
 
     `usd` is the total of those with a price, None if none has one; `unpriced` counts attempts of unknown cost.
     """
@@ -52,6 +53,33 @@ def spend_days(call: Call) -> SpendSummary:
         usd=call.cost_usd,
         unpriced=int(call.cost_usd is None and (bool(usage) or call.outcome in _UNREPORTED)),
     )
+
+
+def summarize(name: str, rows: Collection[SpendSummary]) -> SpendSummary:
+    """The total of several summaries."""
+    priced = [row.usd for row in rows if row.usd is not None]
+    names = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "unpriced")
+    counts = {field: sum(getattr(row, field) for row in rows) for field in names}
+
+    return SpendSummary(name=name, usd=sum(priced) if priced else None, **counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Complete UTC days from `first` to `last`, both included; None: open."""
+
+    first: str | None = None
+    last: str | None = None
+
+    @classmethod
+    def between(cls, since: float | None, until: float | None) -> Span:
+        """The days that the time from `since` to shortly before `until` touches."""
+        return cls(
+            first=None if since is None else day_of(since), last=None if until is None else day_of(until - 0.001)
+        )
+
+    def __contains__(self, day: str) -> bool:
+        return (self.first is None or self.first <= day) and (self.last is None or day <= self.last)
 
 
 def next_day(now: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ _HALF = (
     "half a character (a lone surrogate), which is not valid text; "
     "it results from cutting a string in the middle of an emoji"
 )
+
+_FENCE = re.compile(r"\A\s*```[ \t]*(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```\s*\Z", re.DOTALL | re.IGNORECASE)
 
 Path = Sequence["str | int"]
 
@@ -50,6 +53,13 @@ def json_path(path: Path) -> str:
     steps = (f"[{key}]" if isinstance(key, int) else f".{safe_quote(key)}" for key in path[:8])
 
     return "".join(steps).removeprefix(".") + ("…" if len(path) > 8 else "")
+
+
+def strip_fence(text: str) -> str:
+    """The content of a Markdown code fence around the whole text, or the text."""
+    match = _FENCE.match(text)
+
+    return match.group(1) if match else text
 
 
 def safe_quote(word: object) -> str:

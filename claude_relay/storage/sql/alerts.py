@@ -22,12 +22,17 @@ SELECT model, count(*) FROM (
 ) AS named GROUP BY model ORDER BY count(*) DESC"""
 
 
+#: The `kind` of a row that is no alert but the notice of an end; its `gone_at` is the time of that end.
+_NOTICE = "resolved"
+
+
 class AlertReads(QueryBase):
     """Implements `ports.store.AlertReads`."""
 
     def alerts(self) -> dict[str, tuple[str, float | None]]:
         """The raised alerts by cause: the kind of each, and since when its cause is resolved."""
-        return {row[0]: (row[1], row[2]) for row in self._run("SELECT cause, kind, gone_at FROM alerts", ())}
+        sql = "SELECT cause, kind, gone_at FROM alerts WHERE kind <> ?"
+        return {row[0]: (row[1], row[2]) for row in self._run(sql, (_NOTICE,))}
 
     def alert_due(self) -> tuple[str, str, bytes, int] | None:
         """The first alert that is due now: cause, name, body and number of attempts."""
@@ -64,6 +69,16 @@ class AlertWrites(QueryBase):
         """Mark the cause of an alert as resolved since then, or (None) as present."""
         self._run("UPDATE alerts SET gone_at = ? WHERE cause = ?", (gone_at, cause))
 
-    def delete_alert(self, cause: str) -> None:
-        """Delete an alert with its cause: the same cause raises a new one."""
-        self._run("DELETE FROM alerts WHERE cause = ?", (cause,))
+    def delete_alert(self, cause: str) -> bytes:
+        """Delete an alert with its cause, and return its body: the same cause raises a new one."""
+        return bytes(self._fetch_value("DELETE FROM alerts WHERE cause = ? RETURNING body", (cause,)))
+
+    def add_alert_notice(self, name: str, body: bytes) -> None:
+        """Add the notice that a cause has ended, due now; the same name is added once."""
+        sql = """INSERT INTO alerts (cause, kind, name, body, tries, due_at, gone_at) VALUES (?, ?, ?, ?, 0, ?, ?)
+                 ON CONFLICT (cause) DO NOTHING"""
+        self._run(sql, (f"{_NOTICE} {name}", _NOTICE, name, body, self._now, self._now))
+
+    def delete_alert_notices(self, before: float) -> None:
+        """Delete the notices that are older than that."""
+        self._run("DELETE FROM alerts WHERE kind = ? AND gone_at < ?", (_NOTICE, before))

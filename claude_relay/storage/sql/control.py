@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...core.jobs.holds import HoldScope, QueueHold
@@ -12,6 +12,7 @@ from . import clock_step, records
 from .query import QueryBase
 
 _GROUP = "SELECT name, concurrency, rate, paused_at, next_at FROM groups"
+_HOLD = "scope, reason, since, until, detail"
 _KEY = f"SELECT {records.columns(records.KEY)} FROM keys"
 
 
@@ -28,7 +29,7 @@ class ControlReads(QueryBase):
 
     def holds(self) -> Sequence[QueueHold]:
         """The blocked parts of the queue, and why each is blocked."""
-        return self._fetch_all(records.to_hold, "SELECT scope, reason, since, until FROM holds ORDER BY scope")
+        return self._fetch_all(records.to_hold, f"SELECT {_HOLD} FROM holds ORDER BY scope")
 
     def workers(self) -> Sequence[WorkerHeartbeat]:
         """The registered workers."""
@@ -60,14 +61,25 @@ class ControlWrites(QueryBase):
 
     def save_hold(self, hold: QueueHold) -> None:
         """Block a part of the queue."""
-        sql = """INSERT INTO holds (scope, reason, since, until) VALUES (?, ?, ?, ?)
-                 ON CONFLICT (scope) DO UPDATE SET reason = excluded.reason, until = excluded.until"""
-        self._run(sql, (str(hold.scope), hold.reason, hold.since, hold.until))
+        sql = f"""INSERT INTO holds ({_HOLD}) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (scope) DO UPDATE SET reason = excluded.reason, until = excluded.until,
+                     detail = excluded.detail"""
+        self._run(sql, (str(hold.scope), hold.reason, hold.since, hold.until, hold.detail))
 
     def delete_hold(self, scope: HoldScope) -> QueueHold | None:
         """Unblock a part of the queue; returns the hold that blocked it."""
-        sql = "DELETE FROM holds WHERE scope = ? RETURNING scope, reason, since, until"
+        sql = f"DELETE FROM holds WHERE scope = ? RETURNING {_HOLD}"
         return self._fetch_first(records.to_hold, sql, (str(scope),))
+
+    def save_shares(self, tags: Mapping[str, float]) -> None:
+        """Store the tags of fair queueing, by share."""
+        rows = ", ".join(["(?, ?)"] * len(tags))
+        sql = f"INSERT INTO shares (name, tag) VALUES {rows} ON CONFLICT (name) DO UPDATE SET tag = excluded.tag"
+        self._run(sql, [value for item in tags.items() for value in item])
+
+    def purge_shares(self) -> None:
+        """Delete the tags that are not ahead of the virtual time, which mean nothing any more."""
+        self._run("DELETE FROM shares WHERE tag < (SELECT tag FROM shares WHERE name = '')", ())
 
     def save_heartbeat(self, worker: WorkerHeartbeat) -> None:
         """Store a worker's heartbeat."""
@@ -83,8 +95,10 @@ class ControlWrites(QueryBase):
         self._run("UPDATE batches SET worker = NULL, held_until = NULL WHERE worker = ?", (worker_id,))
 
     def save_key(self, key: ApiKey) -> None:
-        """Add an API key, or revoke one."""
-        sql = records.insert("keys", records.KEY) + " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at"
+        """Add an API key, revoke one, or change its weight."""
+        sql = records.insert("keys", records.KEY) + (
+            " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, weight = excluded.weight"
+        )
         self._run(sql, records.key_values(key))
 
     def set_shared_value(self, key: str, value: Any) -> None:

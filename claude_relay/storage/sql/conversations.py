@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...core.jobs.failure import SchemaRepair
+from ...core.jobs.failure import ErrorType, Repair
 from ...core.jobs.submission import Continuation
 from . import records
-from .query import QueryBase
+from .query import QueryBase, Row
 
 
 class ConversationReads(QueryBase):
@@ -30,10 +30,10 @@ class ConversationReads(QueryBase):
         run: int | None = self._fetch_value(sql, (job_id,))
         return run
 
-    def repair(self, job_id: str, run: int) -> SchemaRepair | None:
+    def repair(self, job_id: str, run: int) -> Repair | None:
         """The answer of that run which Claude is asked to repair."""
-        sql = "SELECT text, problem FROM repairs WHERE job_id = ? AND run = ?"
-        return self._fetch_first(lambda row: SchemaRepair(text=row[0], problem=row[1]), sql, (job_id, run))
+        sql = "SELECT text, problem, kinds FROM repairs WHERE job_id = ? AND run = ?"
+        return self._fetch_first(_to_repair, sql, (job_id, run))
 
 
 class ConversationWrites(QueryBase):
@@ -44,13 +44,18 @@ class ConversationWrites(QueryBase):
         sql = "INSERT INTO continuations (job_id, earlier_id, earlier_run) VALUES (?, ?, ?)"
         self._run(sql, (job_id, earlier.job_id, earlier.run))
 
-    def save_repair(self, job_id: str, run: int, repair: SchemaRepair) -> None:
+    def save_repair(self, job_id: str, run: int, repair: Repair) -> None:
         """Store the answer to repair; it replaces that of an earlier run."""
-        sql = """INSERT INTO repairs (job_id, run, text, problem) VALUES (?, ?, ?, ?) ON CONFLICT (job_id) DO UPDATE
-                 SET run = excluded.run, text = excluded.text, problem = excluded.problem"""
-        self._run(sql, (job_id, run, repair.text, repair.problem))
+        sql = """INSERT INTO repairs (job_id, run, text, problem, kinds) VALUES (?, ?, ?, ?, ?)
+                 ON CONFLICT (job_id) DO UPDATE
+                 SET run = excluded.run, text = excluded.text, problem = excluded.problem, kinds = excluded.kinds"""
+        self._run(sql, (job_id, run, repair.text, repair.problem, ",".join(repair.kinds)))
 
     def save_blocks(self, job_id: str, run: int, blocks: list[dict[str, Any]]) -> None:
         """Store an answer in content blocks."""
         sql = "INSERT INTO answers (job_id, run, blocks) VALUES (?, ?, ?)"
         self._run(sql, (job_id, run, records.dump(blocks)))
+
+
+def _to_repair(row: Row) -> Repair:
+    return Repair(text=row[0], problem=row[1], kinds=tuple(map(ErrorType, row[2].split(","))))

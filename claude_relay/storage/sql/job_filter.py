@@ -38,10 +38,15 @@ def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
         add("j.owner = ?", which.owner)
     if which.states:
         add(f"j.state IN ({placeholders(which.states)})", *(state.value for state in which.states))
-    if which.group is not None:
-        add("j.grp = ?", which.group)
+    for column, value in (("grp", which.group), ("owner", which.key), ("model", which.model)):
+        if value is not None:
+            add(f"j.{column} = ?", value)
+    if which.errors:
+        add(f"j.error_type IN ({placeholders(which.errors)})", *(error.value for error in which.errors))
     if which.since is not None:
         add("j.id >= ?", earliest_ulid(which.since))
+    if which.until is not None:
+        add("j.id < ?", earliest_ulid(which.until))
     if which.before is not None:
         add("j.id < ?", which.before)
     if which.dead:

@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ...core.jobs.change import Change, SentMark
 from ...core.jobs.failure import PartialResponse
+from ...core.jobs.fairness import Flow, WaitingFlow
 from ...core.jobs.job import UNFINISHED, Job, State
 from ...core.jobs.submission import StoredRequest
 from ...core.retention import DeadlineExtension
 from ...errors import Conflict
-from ...ports import JobFilter
+from ...ports import Ahead, FinishedJob, JobFilter, RunningCall
 from ..header_encryption import HeaderCipher
 from . import records
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
 from .job_filter import conditions
-from .query import QueryBase, Run, placeholders
+from .query import QueryBase, Row, Run, placeholders
 
 _UNFINISHED = ", ".join(f"'{state.value}'" for state in UNFINISHED)
 _JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
+# Steps from one flow to the next in the index, so that thousands of jobs cost one step. A rank is never later than the
+# due time: the jobs of later days are not looked at.
+_WAITING_FLOWS = """
+WITH RECURSIVE waiting (flow) AS (
+    SELECT min(flow) FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live'
+    UNION ALL
+    SELECT (SELECT min(flow) FROM jobs /* index: jobs_due */
+            WHERE state = 'queued' AND lane = 'live' AND flow > waiting.flow)
+    FROM waiting WHERE waiting.flow IS NOT NULL
+)
+SELECT flow, (SELECT min(rank) FROM jobs /* index: jobs_due */
+              WHERE state = 'queued' AND lane = 'live' AND flow = waiting.flow AND rank <= ? AND due_at <= ?), NULL
+FROM waiting WHERE flow IS NOT NULL
+UNION ALL SELECT name, NULL, tag FROM shares WHERE tag >= coalesce((SELECT tag FROM shares WHERE name = ''), 0)"""
+_FLOWS_OF_SHARE = """
+WITH RECURSIVE waiting (flow) AS (
+    SELECT min(flow) FROM jobs /* index: jobs_due */
+    WHERE state = 'queued' AND lane = 'live' AND flow >= ? AND flow < ?
+    UNION ALL
+    SELECT (SELECT min(flow) FROM jobs /* index: jobs_due */
+            WHERE state = 'queued' AND lane = 'live' AND flow > waiting.flow AND flow >= ? AND flow < ?)
+    FROM waiting WHERE waiting.flow IS NOT NULL
+)
+SELECT flow FROM waiting WHERE flow IS NOT NULL"""
+_AFTER_SLASH = chr(ord("/") + 1)
+_DUE = f"""SELECT * FROM (
+    {_JOB} /* index: jobs_due */ WHERE j.state = 'queued' AND j.lane = 'live' AND j.flow = ?
+        AND j.rank <= ? AND j.due_at <= ? ORDER BY j.rank, j.id LIMIT ?
+) AS flow"""
 # One lane at a time: the index of each covers its half.
 _OLDEST_WAITING = """
 SELECT min(at) FROM (
@@ -40,6 +70,17 @@ ON CONFLICT (job_id) DO UPDATE SET number = excluded.number, text = excluded.tex
 _CHECKPOINT = """
 UPDATE calls SET usage = ?, cost_usd = ?, text_length = ?, first_byte_at = coalesce(first_byte_at, ?),
     upstream_request_id = coalesce(?, upstream_request_id) WHERE job_id = ? AND number = ?"""
+_RUNNING_CALLS = """
+SELECT j.request_id, j.owner, j.grp, c.model, c.worker, c.started_at, c.first_byte_at, c.text_length,
+       j.cancel_requested_at IS NOT NULL
+FROM jobs j /* index: jobs_running */ JOIN calls c ON c.job_id = j.id AND c.number = j.calls
+WHERE j.state = 'running' AND (? IS NULL OR j.owner = ?) ORDER BY c.started_at LIMIT ?"""
+# The newest ones first, and of those the owner's, so that the work is bounded for a small owner, too.
+_FINISHED = """
+SELECT finished_at, run_started_at, state, cost_usd FROM (
+    SELECT finished_at, run_started_at, state, cost_usd, owner FROM jobs /* index: jobs_finished */
+    WHERE finished_at IS NOT NULL AND finished_at >= ? ORDER BY finished_at DESC LIMIT ?
+) AS newest WHERE ? IS NULL OR owner = ?"""
 # `core.retention.DeadlineExtension.seconds_for`, for all waiting jobs at once.
 _EXTEND_DEADLINES = """
 UPDATE jobs SET deadline_at = deadline_at
@@ -67,19 +108,17 @@ class JobReads(QueryBase):
         sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
         return self._fetch_all(records.to_job, sql, (*args, job_filter.limit))
 
-    def due(
-        self,
-        *,
-        limit: int,
-        skip_groups: Collection[str] = (),
-        skip_families: Collection[str] = (),
-        skip_owners: Collection[str] = (),
-    ) -> Sequence[Job]:
-        """Jobs that can be claimed now, in the order of claiming."""
-        where, args = "j.state = 'queued' AND j.lane = 'live' AND j.due_at <= ?", [self._now]
-        skip, values = _not_in(grp=skip_groups, family=skip_families, owner=skip_owners)
-        sql = f"{_JOB} /* index: jobs_due */ WHERE {where}{skip} ORDER BY j.rank, j.id LIMIT ?"
-        return self._fetch_all(records.to_job, sql, (*args, *values, limit))
+    def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
+        """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
+        rows = self._run(_WAITING_FLOWS, (self._now, self._now))
+        flows = [WaitingFlow(flow=Flow.parse(row[0]), rank=row[1]) for row in rows if row[1] is not None]
+        return flows, {row[0]: row[2] for row in rows if row[2] is not None}
+
+    def due(self, limits: Mapping[Flow, int]) -> Sequence[Job]:
+        """The first jobs of each of those flows that can be claimed now, up to its limit."""
+        sql = " UNION ALL ".join([_DUE] * len(limits))
+        args = [value for flow, limit in limits.items() for value in (str(flow), self._now, self._now, limit)]
+        return self._fetch_all(records.to_job, sql, args)
 
     def batch_candidates(
         self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
@@ -139,9 +178,33 @@ class JobReads(QueryBase):
         """Jobs that are leased to a worker."""
         return self._fetch_all(records.to_job, f"{_JOB} WHERE j.state = 'running'")
 
-    def running_by_group(self) -> dict[str, int]:
-        """The number of running jobs of each group."""
-        return self._fetch_pairs("SELECT grp, count(*) FROM jobs WHERE state = 'running' GROUP BY grp")
+    def running_by_flow(self) -> dict[Flow, int]:
+        """The number of running jobs of each flow."""
+        counts = self._fetch_pairs("SELECT flow, count(*) FROM jobs WHERE state = 'running' GROUP BY flow")
+        return {Flow.parse(flow): count for flow, count in counts.items()}
+
+    def running_calls(self, *, limit: int, owner: str | None = None) -> Sequence[RunningCall]:
+        """The calls in flight, the longest running first, of one owner or (None) of all."""
+        return self._fetch_all(_to_running_call, _RUNNING_CALLS, (owner, owner, limit))
+
+    def waiting_by_group(self) -> dict[str, int]:
+        """The number of queued jobs of each group."""
+        sql = """SELECT grp, count(*) FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live'
+                 GROUP BY grp"""
+        return self._fetch_pairs(sql)
+
+    def held_jobs(self, *, limit: int) -> int:
+        """The number of jobs that wait for a retry by a user, counted up to `limit`."""
+        return self._count("SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'held' LIMIT ?) AS held", (limit,))
+
+    def finished_jobs(self, *, since: float, limit: int, owner: str | None = None) -> Sequence[FinishedJob]:
+        """The latest jobs that ended, newest first, of one owner or (None) of all."""
+        return self._fetch_all(_to_finished_job, _FINISHED, (since, limit, owner, owner))
+
+    def running_by_worker(self) -> dict[str, int]:
+        """The number of running jobs that each worker has leased."""
+        sql = "SELECT lease_worker, count(*) FROM jobs WHERE state = 'running' GROUP BY lease_worker"
+        return self._fetch_pairs(sql)
 
     def cancel_requested(self, worker: str) -> Sequence[str]:
         """Ids of that worker's jobs that are to be cancelled."""
@@ -152,11 +215,22 @@ class JobReads(QueryBase):
         """The number of jobs that have not ended."""
         return self._count(f"SELECT count(*) FROM jobs WHERE state IN ({_UNFINISHED})")
 
-    def count_ahead(self, job: Job, after: Job | None = None) -> int:
-        """The number of jobs that are claimed before this one, but not before `after`."""
-        sql = """SELECT count(*) FROM jobs /* index: jobs_due */
-                 WHERE state = 'queued' AND lane = 'live' AND rank >= ? AND rank < ?"""
-        return self._count(sql, (float("-inf") if after is None else after.rank, job.rank))
+    def waiting_by_owner(self) -> dict[str, int]:
+        """The number of jobs of each owner that have not ended."""
+        sql = f"SELECT owner, count(*) FROM jobs /* index: jobs_owner */ WHERE state IN ({_UNFINISHED}) GROUP BY owner"
+        return self._fetch_pairs(sql)
+
+    def flows_of(self, share: str) -> Sequence[str]:
+        """The flows of that share with waiting jobs, due or not."""
+        return [row[0] for row in self._run(_FLOWS_OF_SHARE, (f"{share}/", share + _AFTER_SLASH) * 2)]
+
+    def count_ahead(self, job: Job, flows: Sequence[str], after: Job | None = None) -> int:
+        """The number of jobs in those flows that are claimed before this one, but not before `after`."""
+        sql = f"""SELECT count(*) FROM jobs /* index: jobs_due */
+                  WHERE state = 'queued' AND lane = 'live' AND flow IN ({placeholders(flows)})
+                    AND (rank, id) >= (?, ?) AND (rank, id) < (?, ?)"""
+        begin = (float("-inf"), "") if after is None else (after.rank, after.id)
+        return self._count(sql, (*flows, *begin, job.rank, job.id))
 
     def counts(self) -> dict[State, int]:
         """The number of jobs in each state."""
@@ -171,9 +245,16 @@ class JobReads(QueryBase):
 class JobWrites(DeliveryWrites, ConversationWrites):
     """Implements `ports.store.JobWrites`. New jobs are buffered, and several transactions may share the buffer."""
 
-    def __init__(self, run: Run, now: float, cipher: HeaderCipher, new_jobs: InsertBuffer) -> None:
+    def __init__(
+        self, run: Run, now: float, cipher: HeaderCipher, new_jobs: InsertBuffer, prefetch: Callable[[Ahead], None]
+    ) -> None:
         super().__init__(run, now, cipher)
         self._new_jobs = new_jobs
+        self._prefetch = prefetch
+
+    def prefetch(self, ahead: Ahead) -> None:
+        """Announce look-ups that follow: a distant server answers them in one trip. Never changes a result."""
+        self._prefetch(ahead)
 
     def add(self, change: Change, request: StoredRequest) -> None:
         """Add a new job with its request; written with the next statement or at the commit."""
@@ -263,6 +344,24 @@ class JobWrites(DeliveryWrites, ConversationWrites):
             self.add_delivery(change.delivery)
 
 
+def _to_running_call(row: Row) -> RunningCall:
+    return RunningCall(
+        request_id=row[0],
+        owner=row[1],
+        group=row[2],
+        model=row[3],
+        worker=row[4],
+        started_at=row[5],
+        first_byte_at=row[6],
+        text_length=row[7],
+        cancel_requested=bool(row[8]),
+    )
+
+
+def _to_finished_job(row: Row) -> FinishedJob:
+    return FinishedJob(finished_at=row[0], started_at=row[1], state=State(row[2]), cost_usd=row[3])
+
+
 def _not_in(**skipped: Collection[str]) -> tuple[str, list[str]]:
     """Conditions that leave out rows by column, and their values."""
     where = ""
@@ -270,6 +369,6 @@ def _not_in(**skipped: Collection[str]) -> tuple[str, list[str]]:
     for column, values in skipped.items():
         if values:
             where += f" AND j.{column} NOT IN ({placeholders(values)})"
-            args.extend(values)
+            args.extend(sorted(values))
 
     return where, args

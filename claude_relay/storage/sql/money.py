@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...core.jobs.change import Call
 from ...core.jobs.job import Job
-from ...core.money.spend import SpendSummary, spend_days
+from ...core.money.spend import Span, SpendSummary, spend_days
+from ...ports import JobFilter
 from . import records
-from .query import QueryBase
+from .query import QueryBase, placeholders
 
 _CALL = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id = ?"
-_COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode"}
+_COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode", "template": "template"}
 _SUMS = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usd", "unpriced")
-# One more call of the same day, owner, group, model and mode. A sum of prices stays NULL until one is known.
+# One more call of the same day, owner, group, model, mode and template (empty: none). A sum of prices stays NULL until
+# one is known.
 _ADD_SPEND = f"""
-INSERT INTO costs (day, owner, grp, model, mode, {", ".join(_SUMS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (day, owner, grp, model, mode) DO UPDATE SET
+INSERT INTO costs (day, owner, grp, model, mode, template, {", ".join(_SUMS)})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (day, owner, grp, model, mode, template) DO UPDATE SET
     {", ".join(f"{name} = costs.{name} + excluded.{name}" for name in _SUMS if name != "usd")},
     usd = CASE WHEN costs.usd IS NULL THEN excluded.usd ELSE costs.usd + coalesce(excluded.usd, 0) END"""
 
@@ -43,12 +46,27 @@ class MoneyReads(QueryBase):
                  WHERE j.state IN ('running', 'batched') GROUP BY j.owner"""
         return {owner: usd or 0.0 for owner, usd in self._fetch_pairs(sql).items()}
 
-    def costs(self, *, by: str, since: str | None = None, owner: str | None = None) -> Sequence[SpendSummary]:
-        """The sums by day, key, model, group or mode from that UTC day on, of one owner or of all."""
+    def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]:
+        """The ledgers of several jobs."""
+        sql = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id IN ({placeholders(job_ids)})"
+        return self._fetch_all(records.to_call, sql, tuple(job_ids))
+
+    def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]:
+        """The sums by one of `GROUPINGS` of those UTC days; of `which`, those that are summed apart."""
+        limits = (
+            ("day >= ?", days.first),
+            ("day <= ?", days.last),
+            ("owner = ?", which.owner),
+            ("owner = ?", which.key),
+            ("grp = ?", which.group),
+            ("model = ?", which.model),
+        )
+        asked = [(condition, value) for condition, value in limits if value is not None]
+        where = " AND ".join(condition for condition, _ in asked)
         column = _COLUMNS[by]
         sql = f"""SELECT {column}, {", ".join(f"sum({name})" for name in _SUMS)} FROM costs
-                  WHERE (? IS NULL OR day >= ?) AND (? IS NULL OR owner = ?) GROUP BY {column} ORDER BY {column}"""
-        rows = self._run(sql, (since, since, owner, owner))
+                  {"WHERE " + where if where else ""} GROUP BY {column} ORDER BY {column}"""
+        rows = self._run(sql, [value for _, value in asked])
         return [SpendSummary(name=row[0], **dict(zip(_SUMS, row[1:], strict=True))) for row in rows]
 
 
@@ -59,4 +77,4 @@ class MoneyWrites(QueryBase):
         """Add an ended call to the sums."""
         spend = spend_days(call)
         sums = [getattr(spend, name) for name in _SUMS]
-        self._run(_ADD_SPEND, (day, job.owner, job.group, spend.name, call.mode, *sums))
+        self._run(_ADD_SPEND, (day, job.owner, job.group, spend.name, call.mode, job.template or "", *sums))

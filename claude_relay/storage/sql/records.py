@@ -26,7 +26,7 @@ JOB = (
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
     " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
-    " waiting_error"
+    " waiting_error checks flow template"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
@@ -114,6 +114,9 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.give_up_at,
         ",".join(job.fallbacks) or None,
         job.waiting_error.value if job.waiting_error else None,
+        dump(job.checks),
+        str(job.flow),
+        job.template,
     )
 
 
@@ -129,13 +132,15 @@ def job_update(previous: Job | None, job: Job) -> tuple[str, Sequence[Any]]:
 def to_job(row: Row) -> Job:
     """A job from a row in the order of `JOB`."""
     values = dict(zip(JOB, row, strict=True))
-    del values["rank"], values["family"]
+    del values["rank"], values["family"], values["flow"]
     values["group"] = values.pop("grp")
     values["state"] = State(values["state"])
     values["on_interrupt"] = OnInterrupt(values["on_interrupt"])
     values["retain"] = Retain(values["retain"])
     values["lease"] = _lease(values)
     values["usage"] = load(values["usage"])
+    checks = load(values["checks"])
+    values["checks"] = None if checks is None else tuple(checks)
     values["fallbacks"] = tuple((values["fallbacks"] or "").split(",")) if values["fallbacks"] else ()
     values["waiting_error"] = ErrorType(values["waiting_error"]) if values["waiting_error"] else None
     for flag in ("deadline_asked", "deadline_fixed", "has_webhook", "ambiguous", "sent"):
@@ -259,8 +264,8 @@ def to_group(row: Row) -> Group:
 
 
 def to_hold(row: Row) -> QueueHold:
-    """From `scope, reason, since, until`."""
-    return QueueHold(scope=HoldScope.parse(row[0]), reason=row[1], since=row[2], until=row[3])
+    """From `scope, reason, since, until, detail`."""
+    return QueueHold(scope=HoldScope.parse(row[0]), reason=row[1], since=row[2], until=row[3], detail=row[4])
 
 
 def to_worker(row: Row) -> WorkerHeartbeat:
@@ -283,7 +288,7 @@ def to_destination(row: Row) -> Destination:
     return Destination(**dict(zip(DESTINATION, row, strict=True)))
 
 
-KEY = "id name digest scopes rate_count rate_seconds daily_budget_usd created_at revoked_at".split()
+KEY = "id name digest scopes rate_count rate_seconds daily_budget_usd created_at revoked_at weight".split()
 
 
 def key_values(key: ApiKey) -> tuple[Any, ...]:
@@ -291,7 +296,17 @@ def key_values(key: ApiKey) -> tuple[Any, ...]:
     scopes = ",".join(sorted(scope.value for scope in key.scopes))
     rate = (key.rate.count, key.rate.seconds) if key.rate else (None, None)
 
-    return (key.id, key.name, key.digest, scopes, *rate, key.daily_budget_usd, key.created_at, key.revoked_at)
+    return (
+        key.id,
+        key.name,
+        key.digest,
+        scopes,
+        *rate,
+        key.daily_budget_usd,
+        key.created_at,
+        key.revoked_at,
+        key.weight,
+    )
 
 
 def to_key(row: Row) -> ApiKey:

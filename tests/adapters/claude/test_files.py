@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import threading
 import time
@@ -104,6 +105,24 @@ def test_the_largest_files_are_uploaded_until_the_rest_fits(fake, caller):
 
     assert len(fake.file_books) == 1
     assert [source["type"] for source in sources(fake.books[0])][:2] == ["file", "base64"]
+
+
+def test_only_a_call_with_files_is_set_aside_while_they_are_prepared(fake, caller):
+    """CASES S12"""
+    entered = []
+
+    @contextlib.contextmanager
+    def preparing():
+        entered.append((len(fake.file_books), len(fake.books)))
+        yield
+        entered.append((len(fake.file_books), len(fake.books)))
+
+    for prompt in (a_prompt(), with_files(a_file(BIG))):
+        caller.messages.call(
+            prompt, stop=lambda: None, sending=lambda: None, progress=lambda partial: None, preparing=preparing
+        )
+
+    assert entered == [(0, 1), (1, 1)]
 
 
 def test_files_to_be_erased_are_not_uploaded(fake, caller):

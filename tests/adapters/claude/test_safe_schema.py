@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import resource
 import threading
 import time
 
 import pytest
 
-from claude_relay.claude import schema
+from claude_relay.claude import safe_schema, schema
+from claude_relay.claude.bounded_process import BoundedProcesses
 from claude_relay.errors import InvalidRequest
 
 EVIL = r"^(a|aa)+$"
@@ -110,3 +112,65 @@ def test_patterns_may_use_unicode_classes() -> None:
 
 def test_a_property_named_pattern_is_not_a_pattern() -> None:
     assert schema.schema_problem({"type": "object", "properties": {"pattern": {"type": "string"}}}) is None
+
+
+RECURSIVE = r"(?R)?a"
+DEEP = "(?:(?:a{1000}){1000}){1000}"
+
+
+def memory_of_this_process() -> int:
+    """Its largest memory so far, in megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def test_a_pattern_that_takes_a_gigabyte_to_match_is_the_fault_of_its_schema() -> None:
+    """CASES S13: `(?R)?a` took 1.1 GB in the worker; a bounded process ends with it, and the worker's memory stays."""
+    before = memory_of_this_process()
+    with pytest.raises(InvalidRequest, match=r"takes too (much memory|long)"):
+        schema.parse_answer('"' + "a" * 200_000 + '"', {"type": "string", "pattern": RECURSIVE})
+
+    assert memory_of_this_process() - before < 150
+    schema.parse_answer('"aa"', {"type": "string", "pattern": "^a+$"})
+
+
+@pytest.mark.parametrize("name", ["pattern", "patternProperties"])
+def test_a_pattern_that_takes_gigabytes_to_compile_is_refused_at_submission(name: str) -> None:
+    """CASES S13: also without an answer, in the API."""
+    before = memory_of_this_process()
+    problem = schema.schema_problem({"properties": {"a": {name: DEEP if name == "pattern" else {DEEP: {}}}}})
+
+    assert "its patterns take too much" in (problem or "")
+    assert memory_of_this_process() - before < 150
+
+
+@pytest.mark.parametrize(
+    ("pattern", "heavy"),
+    [
+        (r"^[A-Z]{2}\d{9}$", False),
+        (r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$", False),
+        (r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?Z$", False),
+        (r"^([A-Z]{2} ?){1,50}$", False),
+        (DEEP, True),
+        ("(a?){1000}" * 900, True),
+        ("(?x)(a{1000}) {1000}", True),
+        ("(?:a{,1000}){,1000}", True),
+        ("a{1000}{1000}", True),
+        ("a{99999999999}", True),
+    ],
+)
+def test_only_patterns_of_many_repetitions_are_compiled_elsewhere(pattern: str, heavy: bool) -> None:
+    """The usual ones cost no process at submission."""
+    assert safe_schema.has_heavy_pattern({"items": [{"pattern": pattern}]}) is heavy
+    assert safe_schema.has_heavy_pattern({"patternProperties": {pattern: {}}}) is heavy
+
+
+def test_a_machine_that_starts_no_process_still_checks_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process and with the time limit: the answer is paid for."""
+    broken = BoundedProcesses(command=["/no/such/program"])
+    monkeypatch.setattr(schema, "PROCESSES", broken)
+    monkeypatch.setattr(safe_schema, "PROCESSES", broken)
+
+    schema.parse_answer('"NO"', {"pattern": "^[A-Z]{2}$"})
+    with pytest.raises(schema.SchemaMismatch):
+        schema.parse_answer('"no"', {"pattern": "^[A-Z]{2}$"})
+    assert schema.schema_problem({"pattern": DEEP}) is None  # the worker will see

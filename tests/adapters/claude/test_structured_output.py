@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from claude_relay.core.jobs.failure import ErrorType, Remedy, SchemaRepair
+from claude_relay.core.jobs.failure import ErrorType, Remedy, Repair
 from tests.support.claude_caller import a_prompt
 from tests.support.fake_claude import head, refusal, started, stopped, written
 
@@ -67,7 +67,9 @@ def test_a_refused_schema_is_put_into_the_prompt(fake, caller):
 
 def test_a_repair_shows_claude_its_answer_and_the_problem(fake, caller):
     fake.then(*structured('{"n": 7}'))
-    prompt = replace(a_structured_prompt(), repair=SchemaRepair(text='{"n": "seven"}', problem="n is no number"))
+    prompt = replace(
+        a_structured_prompt(), repair=Repair(text='{"n": "seven"}', problem="n is no number", kinds=(ErrorType.SCHEMA,))
+    )
 
     assert caller(prompt).json == {"n": 7}
     asked, answered, again = fake.books[0].body["messages"]

@@ -32,20 +32,6 @@ def test_a_missing_and_a_truncated_store(server, tmp_path):
     assert "claude-relay restore" in truncated.fix and "systemctl start" in truncated.fix
 
 
-def test_jobs_and_deliveries_without_progress():
-    overview = {
-        "jobs": {"queued": 3, "held": 1},
-        "oldestWaitingSeconds": 7200.0,
-        "paused": ["night"],
-        "deliveries": {"pending": 0, "sending": 0, "dead": 2},
-    }
-    fixes = {fault.check: fault.fix for fault in faults(store.progress(overview))}
-
-    assert set(fixes) == {"queue", "held", "groups", "deliveries"}
-    assert fixes["groups"] == "claude-relay resume night"
-    assert "redeliver --dead" in fixes["deliveries"]
-
-
 def test_a_backup_that_is_too_old():
     assert list(store.backup(None, NOW)) == []
     assert [finding.result for finding in store.backup({"at": NOW - 86400, "file": "/b/x.db"}, NOW)] == ["ok"]

@@ -59,22 +59,30 @@ CREATE TABLE jobs (
     fallbacks           TEXT COLLATE "C",
     -- The error type behind waiting_for.
     waiting_error       TEXT COLLATE "C",
+    -- Results of options.checks as JSON, once the run has an answer.
+    checks              TEXT COLLATE "C",
+    -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
+    flow                TEXT COLLATE "C" NOT NULL,
+    -- The version of the template that the body was made of, such as invoice@3.
+    template            TEXT COLLATE "C",
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
 );
 -- Idempotency by owner, and the lookup by requestId alone that the administrator makes.
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
--- Claiming for live calls; covers the filters, so that a long queue is never read row by row.
-CREATE INDEX jobs_due ON jobs (rank, id, due_at, grp, family) WHERE state = 'queued' AND lane = 'live';
+-- Claiming for live calls: the first due jobs of each flow, however many wait.
+CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AND lane = 'live';
+-- The number of unfinished jobs of each key, counted while the queue is full.
+CREATE INDEX jobs_owner ON jobs (owner) WHERE state IN ('queued', 'running', 'batched', 'held');
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
 CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
     WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
 CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND deadline_asked = 1;
--- Leases to renew and to reap, and the number of running jobs of each group.
-CREATE INDEX jobs_running ON jobs (lease_worker, grp) WHERE state = 'running';
+-- Leases to renew and to reap, and the number of running jobs of each flow.
+CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 -- Lists by state and by group, newest first; counts by state.
 CREATE INDEX jobs_state ON jobs (state, id);
 CREATE INDEX jobs_group ON jobs (grp, id);
@@ -82,6 +90,8 @@ CREATE INDEX jobs_group ON jobs (grp, id);
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 -- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
+-- Whether a kept job was made of a template.
+CREATE INDEX jobs_template ON jobs (template, owner) WHERE template IS NOT NULL;
 
 CREATE TABLE requests (
     job_id              TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
@@ -218,7 +228,8 @@ CREATE TABLE holds (
     scope  TEXT COLLATE "C" PRIMARY KEY,
     reason TEXT COLLATE "C" NOT NULL,
     since  DOUBLE PRECISION NOT NULL,
-    until  DOUBLE PRECISION
+    until  DOUBLE PRECISION,
+    detail TEXT COLLATE "C" NOT NULL DEFAULT ''  -- the upstream's own words
 );
 
 CREATE TABLE workers (
@@ -241,7 +252,8 @@ CREATE TABLE keys (
     rate_seconds     DOUBLE PRECISION,
     daily_budget_usd DOUBLE PRECISION,
     created_at       DOUBLE PRECISION NOT NULL,
-    revoked_at       DOUBLE PRECISION
+    revoked_at       DOUBLE PRECISION,
+    weight           DOUBLE PRECISION NOT NULL DEFAULT 1  -- its part of a contended queue, relative to other keys
 );
 
 -- Destinations that failed recently; a healthy destination has no row.
@@ -320,12 +332,13 @@ CREATE TABLE ack_groups (
     since DOUBLE PRECISION NOT NULL
 );
 
--- Answers that did not match outputSchema, kept across restarts until Claude was asked once to repair them.
+-- Answers that did not match outputSchema or failed their checks, kept across restarts until Claude was asked once to repair them.
 CREATE TABLE repairs (
     job_id  TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
     run     INTEGER NOT NULL,
     text    TEXT COLLATE "C" NOT NULL,
-    problem TEXT COLLATE "C" NOT NULL
+    problem TEXT COLLATE "C" NOT NULL,
+    kinds   TEXT COLLATE "C" NOT NULL  -- what was asked for in this run: schema, checks
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily
@@ -343,7 +356,8 @@ CREATE TABLE costs (
     cache_write_tokens BIGINT NOT NULL,
     usd                DOUBLE PRECISION,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
-    PRIMARY KEY (day, owner, grp, model, mode)
+    template           TEXT COLLATE "C" NOT NULL DEFAULT '',  -- empty: none
+    PRIMARY KEY (day, owner, grp, model, mode, template)
 );
 
 -- URLs that answered 410 Gone.
@@ -415,3 +429,33 @@ CREATE TABLE commits (
     turn    BIGINT NOT NULL,
     at      DOUBLE PRECISION NOT NULL
 ) WITH (fillfactor = 50);
+
+-- Tags of fair queueing (`core.jobs.fairness`) by share, and under an empty name the virtual time. Tags that are not
+-- ahead of it mean nothing.
+CREATE TABLE shares (
+    name TEXT COLLATE "C" PRIMARY KEY,
+    tag  DOUBLE PRECISION NOT NULL
+) WITH (fillfactor = 50);
+
+-- Templates by name, also deleted ones: `version` is the newest, and no number is used twice.
+CREATE TABLE templates (
+    owner       TEXT COLLATE "C" NOT NULL,
+    name        TEXT COLLATE "C" NOT NULL,
+    version     INTEGER NOT NULL,
+    shared      INTEGER NOT NULL,
+    description TEXT COLLATE "C",
+    deleted_at  DOUBLE PRECISION,
+    PRIMARY KEY (owner, name)
+);
+
+-- Their versions. Those of a deleted template stay while a kept job was made of them.
+CREATE TABLE template_versions (
+    owner           TEXT COLLATE "C" NOT NULL,
+    name            TEXT COLLATE "C" NOT NULL,
+    version         INTEGER NOT NULL,
+    body            TEXT COLLATE "C" NOT NULL,
+    webhook_headers TEXT COLLATE "C",  -- encrypted, and not in the body
+    created_at      DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (owner, name, version),
+    FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
+);

@@ -58,22 +58,30 @@ CREATE TABLE jobs (
     fallbacks           TEXT,
     -- The error type behind waiting_for.
     waiting_error       TEXT,
+    -- Results of options.checks as JSON, once the run has an answer.
+    checks              TEXT,
+    -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
+    flow                TEXT NOT NULL,
+    -- The version of the template that the body was made of, such as invoice@3.
+    template            TEXT,
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
 ) WITHOUT ROWID;  -- ids sort by time, so a new job is appended
 -- Idempotency by owner, and the lookup by requestId alone that the administrator makes.
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
--- Claiming for live calls; covers the filters, so that a long queue is never read row by row.
-CREATE INDEX jobs_due ON jobs (rank, id, due_at, grp, family) WHERE state = 'queued' AND lane = 'live';
+-- Claiming for live calls: the first due jobs of each flow, however many wait.
+CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AND lane = 'live';
+-- The number of unfinished jobs of each key, counted while the queue is full.
+CREATE INDEX jobs_owner ON jobs (owner) WHERE state IN ('queued', 'running', 'batched', 'held');
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
 CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
     WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
 CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND deadline_asked = 1;
--- Leases to renew and to reap, and the number of running jobs of each group.
-CREATE INDEX jobs_running ON jobs (lease_worker, grp) WHERE state = 'running';
+-- Leases to renew and to reap, and the number of running jobs of each flow.
+CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 -- Lists by state and by group, newest first; counts by state.
 CREATE INDEX jobs_state ON jobs (state, id);
 CREATE INDEX jobs_group ON jobs (grp, id);
@@ -81,6 +89,8 @@ CREATE INDEX jobs_group ON jobs (grp, id);
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 -- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
+-- Whether a kept job was made of a template.
+CREATE INDEX jobs_template ON jobs (template, owner) WHERE template IS NOT NULL;
 
 CREATE TABLE requests (
     job_id              TEXT PRIMARY KEY REFERENCES jobs (id),
@@ -217,7 +227,8 @@ CREATE TABLE holds (
     scope  TEXT PRIMARY KEY,
     reason TEXT NOT NULL,
     since  REAL NOT NULL,
-    until  REAL
+    until  REAL,
+    detail TEXT NOT NULL DEFAULT ''  -- the upstream's own words
 ) WITHOUT ROWID;
 
 CREATE TABLE workers (
@@ -240,7 +251,8 @@ CREATE TABLE keys (
     rate_seconds     REAL,
     daily_budget_usd REAL,
     created_at       REAL NOT NULL,
-    revoked_at       REAL
+    revoked_at       REAL,
+    weight           REAL NOT NULL DEFAULT 1  -- its part of a contended queue, relative to other keys
 ) WITHOUT ROWID;
 
 -- Destinations that failed recently; a healthy destination has no row.
@@ -319,12 +331,13 @@ CREATE TABLE ack_groups (
     since REAL NOT NULL
 ) WITHOUT ROWID;
 
--- Answers that did not match outputSchema, kept across restarts until Claude was asked once to repair them.
+-- Answers that did not match outputSchema or failed their checks, kept across restarts until Claude was asked once to repair them.
 CREATE TABLE repairs (
     job_id  TEXT PRIMARY KEY REFERENCES jobs (id),
     run     INTEGER NOT NULL,
     text    TEXT NOT NULL,
-    problem TEXT NOT NULL
+    problem TEXT NOT NULL,
+    kinds   TEXT NOT NULL  -- what was asked for in this run: schema, checks
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily
@@ -342,7 +355,8 @@ CREATE TABLE costs (
     cache_write_tokens INTEGER NOT NULL,
     usd                REAL,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
-    PRIMARY KEY (day, owner, grp, model, mode)
+    template           TEXT NOT NULL DEFAULT '',  -- empty: none
+    PRIMARY KEY (day, owner, grp, model, mode, template)
 ) WITHOUT ROWID;
 
 -- URLs that answered 410 Gone.
@@ -406,3 +420,33 @@ CREATE TABLE uploads (
     expires_at REAL NOT NULL,
     PRIMARY KEY (account, sha256)
 ) WITHOUT ROWID;
+
+-- Tags of fair queueing (`core.jobs.fairness`) by share, and under an empty name the virtual time. Tags that are not
+-- ahead of it mean nothing.
+CREATE TABLE shares (
+    name TEXT PRIMARY KEY,
+    tag  REAL NOT NULL
+) WITHOUT ROWID;
+
+-- Templates by name, also deleted ones: `version` is the newest, and no number is used twice.
+CREATE TABLE templates (
+    owner       TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    version     INTEGER NOT NULL,
+    shared      INTEGER NOT NULL,
+    description TEXT,
+    deleted_at  REAL,
+    PRIMARY KEY (owner, name)
+) WITHOUT ROWID;
+
+-- Their versions. Those of a deleted template stay while a kept job was made of them.
+CREATE TABLE template_versions (
+    owner           TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    version         INTEGER NOT NULL,
+    body            TEXT NOT NULL,
+    webhook_headers TEXT,  -- encrypted, and not in the body
+    created_at      REAL NOT NULL,
+    PRIMARY KEY (owner, name, version),
+    FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
+);
