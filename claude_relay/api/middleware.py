@@ -25,13 +25,15 @@ ACK = "/ack/"
 #: The pages, which have a login of their own; their requests count against no rate.
 DASHBOARD = "/dashboard"
 _SUBMIT = ("/api/claude", "/api/claude/bulk")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+#: Set where a response has none of its own.
+_HEADERS = (
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+)
 _EXPOSED = (
     "Location, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset,"
     " Idempotency-Replayed, Preference-Applied, X-Request-Id"
@@ -139,9 +141,8 @@ class ResponseHeaders:
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: Any, succeeded: bool) -> None:
         """Set the headers of every response, errors included."""
-        resp.set_headers({name: value for name, value in _HEADERS.items() if resp.get_header(name) is None})
-        if resp.get_header("Cache-Control") is None:
-            resp.set_header("Cache-Control", "no-store")
+        present = resp.headers
+        resp.set_headers([pair for pair in _HEADERS if pair[0] not in present])
         if (trace_id := http_request_id(req)) is not None:
             resp.set_header("X-Request-Id", trace_id)
             _log_request(req, resp, trace_id)
