@@ -36,6 +36,7 @@ from ..systemd import ServiceLoop, Supervisor
 from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
 from .forwarded import TrustedProxy
+from .prefer_wait import MAX_WAITERS
 from .trusted_proxy import TrustedPeers
 
 log = logging.getLogger(__name__)
@@ -206,7 +207,7 @@ def listen(
                 TrustedProxy(app, trusted) if settings.trusted_proxy else app,
                 map=map,
                 **address,
-                threads=settings.threads + settings.streams,
+                threads=settings.threads + MAX_WAITERS,
                 ident=None,
                 max_request_body_size=settings.max_body,
                 max_request_header_size=32 * 1024,
