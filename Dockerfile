@@ -35,7 +35,7 @@ RUN apt-get -qq update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --system --gid 10001 claude-relay \
     && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/claude-relay --no-create-home --shell /usr/sbin/nologin claude-relay \
-    && install -d -o 10001 -g 10001 -m 2770 /var/lib/claude-relay
+    && install -d -o 10001 -g 0 -m 2770 /var/lib/claude-relay
 COPY --from=libraries /opt/claude-relay /opt/claude-relay
 COPY --from=program /out/ /
 ENV PATH=/opt/claude-relay/bin:$PATH \

@@ -92,8 +92,8 @@ def supervise(start: Callable[[str], subprocess.Popen[bytes]] = _start) -> int:
     Run both processes until SIGTERM or SIGINT; return the worst exit code.
 
     These signals are passed on to the worker, and once it has ended to the API, which accepts jobs until then; a second
-    one goes to both. So is SIGHUP, on which they read their secrets again; on a terminal,
-    which was closed then, it is passed on as SIGTERM.
+    one goes to both. So is SIGHUP, on which they read their secrets again; on a terminal, which was closed then, it is
+    passed on as SIGTERM. Where it is ignored (`nohup`), it stays ignored by all.
     """
     stopping, processes = threading.Event(), list[_SupervisedProcess]()
 
@@ -110,7 +110,8 @@ def supervise(start: Callable[[str], subprocess.Popen[bytes]] = _start) -> int:
 
     # Installed before anything is started: a signal in between must not leave a process behind.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, pass_on)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, pass_on)
     for verb in ("serve", "worker"):
         if not stopping.is_set():
             processes.append(_SupervisedProcess(verb, start))

@@ -86,6 +86,6 @@ class Logout:
         set_headers(resp)
         # Without a token: to be logged out by a trick costs a login, and a page of another site sends no cookie anyway.
         check_same_site(req)
-        self._site.end(req, resp)
+        self._site.end(resp)
         resp.status = falcon.HTTP_303
         resp.location = "/dashboard/login"

@@ -13,6 +13,8 @@ from ..config import Settings
 from ..core.intake import IntakeContext
 from ..errors import NotFound
 from ..services import Relay
+from .job import JobDetails, JobFile, RawText
+from .jobs import Jobs
 from .login import Login, Logout
 from .overview import Overview
 from .site import Page, Site, Visit
@@ -20,6 +22,10 @@ from .site import Page, Site, Visit
 #: Every page, by its path.
 PAGES: dict[str, type[Page]] = {
     "/dashboard": Overview,
+    "/dashboard/jobs": Jobs,
+    "/dashboard/jobs/{request_id}": JobDetails,
+    "/dashboard/jobs/{request_id}/files/{number}": JobFile,
+    "/dashboard/jobs/{request_id}/raw/{part}": RawText,
 }
 
 

@@ -202,9 +202,9 @@ class Site:
         """Give the browser its session."""
         self.set_cookie(req, resp, SESSION_COOKIE, self.sessions.cookie(session), LIFETIME)
 
-    def end(self, req: falcon.Request, resp: falcon.Response) -> None:
+    def end(self, resp: falcon.Response) -> None:
         """Take the session from the browser."""
-        self.set_cookie(req, resp, SESSION_COOKIE, "", 0)
+        resp.unset_cookie(SESSION_COOKIE, path=HOME, same_site="Strict")
 
     def set_notice(self, req: falcon.Request, resp: falcon.Response, text: str, *, bad: bool = False) -> None:
         """Show a text on the next page."""
@@ -216,7 +216,7 @@ class Site:
         values = req.get_cookie_values(NOTICE_COOKIE)
         if not values:
             return None
-        self.set_cookie(req, resp, NOTICE_COOKIE, "", 0)
+        resp.unset_cookie(NOTICE_COOKIE, path=HOME, same_site="Strict")
 
         return self.sealer.open("notice", values[0])
 

@@ -74,14 +74,16 @@ class Queries:
         return status
 
     @query
-    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
-        """A page of jobs, newest first."""
+    def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
+        """A page of jobs, newest first; with `owners` each says whose it is."""
         rows = tx.jobs(replace(which, limit=which.limit + 1))
         shown = rows[: which.limit]
         cursor = shown[-1].id if len(rows) > which.limit else None
         waits = WaitReasons(tx, shown, self._context.prices)
 
-        return Page(jobs=[_status(tx, job, waits) for job in shown], cursor=cursor)
+        return Page(
+            jobs=[_status(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in shown], cursor=cursor
+        )
 
     @query
     def job_details(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from claude_relay.api.app import make_app
 from claude_relay.config import Settings
 from claude_relay.core.keys import Scope
 from claude_relay.core.policy import Policy
+from claude_relay.dashboard.session import Sealer
 from claude_relay.services import Relay
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier
@@ -54,6 +55,12 @@ class Person:
     def token(self) -> str:
         match = re.search(r'name="token" value="([0-9a-f]+)"', self.page)
         return match[1] if match else ""
+
+    @property
+    def session_token(self) -> str:
+        """The token of the session, also for a person whose pages have no form to take it from."""
+        sealer = Sealer(KEY)
+        return sealer.mac("act", sealer.open("session", self.cookies["claude_relay_session"])[1])[:40]
 
     @property
     def text(self) -> str:

@@ -128,7 +128,7 @@ def test_a_key_of_its_own_sees_no_page_of_the_whole_relay(named):
 
     assert "Workers" not in person.text
     assert "Keys" not in person.text
-    assert person.post("/dashboard", act="pause", token=person.token).status == 403
+    assert person.post("/dashboard", act="pause", token=person.session_token).status == 403
 
 
 def test_logout_ends_the_session_in_this_browser(admin):

@@ -55,7 +55,7 @@ def _hold(hold: dict[str, Any], system: System | None) -> Iterator[Finding]:
     if scope == PARK:
         yield failure("queue", f"no job runs ({hold['reason']}){words}", _park_fix(hold["reason"], system))
     elif scope == DRAIN:
-        yield failure("queue", "no new jobs are accepted: the relay is drained", "claude-relay resume")
+        yield failure("queue", "no job is accepted: the relay is drained", "claude-relay resume")
     elif scope == PAUSE:
         yield failure("queue", f"no job runs: the relay is {hold['reason']}", "claude-relay resume")
     elif scope == UNREACHABLE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -70,7 +71,10 @@ def _not_opened(exc: RelayError, settings: Settings, system: System) -> Finding:
     if path is None:
         return failure("store", str(exc), f"read the server's log, and: psql '{shown}' -c 'SELECT 1'")
 
-    return failure("store", str(exc), "sudo claude-relay doctor, as the store's owner or root")
+    if cured := re.fullmatch(r"(.*): ((?:chown|run it as) .*)", str(exc)):  # names a file that cannot be used
+        return failure("store", cured[1], cured[2])
+
+    return failure("store", str(exc), f"ls -la {path.parent}")
 
 
 def _refusal_fix(error: str, path: Path, system: System, copies: Sequence[Path]) -> str:

@@ -135,17 +135,17 @@ def _show_overview(output: Output, body: dict[str, Any]) -> None:
     output.table(("", "", ""), rows)
 
 
+def _hold(hold: dict[str, Any]) -> str:
+    until = f" until {hold['until']}" if hold["until"] else ""
+
+    return f"{hold['reason']}{until}{': ' + hold['detail'] if hold.get('detail') else ''}"
+
+
 def _orphans(running: int, alive: list[dict[str, Any]]) -> str:
     """A note about running jobs whose worker has ended."""
     orphans = running - sum(worker["running"] for worker in alive)
 
     return f"{orphans} of them at a worker that has ended: taken back when their lease expires" if orphans > 0 else ""
-
-
-def _hold(hold: dict[str, Any]) -> str:
-    until = f" until {hold['until']}" if hold["until"] else ""
-
-    return f"{hold['reason']}{until}{': ' + hold['detail'] if hold.get('detail') else ''}"
 
 
 def _source(output: Output) -> str:
