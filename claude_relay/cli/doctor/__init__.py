@@ -20,9 +20,10 @@ _CONFIG = 78
 @click.command()
 @click.option("--webhooks", is_flag=True, help="Also check that the hosts of the latest callbacks can be reached.")
 @click.option("--upstream", is_flag=True, help="Also check that Anthropic accepts the key (one free call).")
+@click.option("--deep", is_flag=True, help="Also compare every stored request, answer and callback with its digest.")
 @json_option
 @pass_output
-def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
+def doctor(output: Output, webhooks: bool, upstream: bool, deep: bool) -> int:
     """
     Check settings, secrets, permissions, units, clock, disk and store; print the fix for each fault.
 
@@ -37,7 +38,7 @@ def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
         loaded = output.settings
     except ConfigError as exc:
         problems = exc.problems
-    local = _check_all(loaded, problems, system, webhooks=webhooks, upstream=upstream)
+    local = _check_all(loaded, problems, system, webhooks=webhooks, upstream=upstream, deep=deep)
     failures = warnings = 0
     for finding in remote_relay.check(output) if loaded is not None and loaded.url else local:
         failures += finding.result == "fail"
@@ -50,14 +51,14 @@ def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
 
 
 def _check_all(
-    loaded: Settings | None, problems: Iterable[str], system: System, *, webhooks: bool, upstream: bool
+    loaded: Settings | None, problems: Iterable[str], system: System, *, webhooks: bool, upstream: bool, deep: bool
 ) -> Iterator[Finding]:
     """All checks, in the order of repair: nothing runs without settings, nothing starts without secrets."""
     yield from settings.check(loaded, system) if loaded is not None else settings.faults(tuple(problems), system)
     yield from permissions.check(loaded, system)
     yield from host.check(loaded, system)
     if loaded is not None:
-        yield from store.check(loaded, system)
+        yield from store.check(loaded, system, deep=deep)
     yield from units.check(system)
     if loaded is not None and webhooks:
         yield from network.webhooks(loaded)

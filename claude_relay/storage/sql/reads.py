@@ -7,6 +7,7 @@ from .alerts import AlertReads
 from .batches import BatchReads
 from .control import ControlReads
 from .conversations import ConversationReads
+from .damage import DamageReads
 from .deliveries import DeliveryReads
 from .destinations import DestinationReads
 from .events import EventReads
@@ -18,6 +19,7 @@ from .requests import RequestReads
 
 
 class Reads(
+    DamageReads,
     JobReads,
     RequestReads,
     EventReads,

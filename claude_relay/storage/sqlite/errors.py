@@ -29,6 +29,11 @@ def translate(exc: BaseException, path: Path) -> BaseException:
             f"the store {path} is corrupt ({exc}). Nothing more is written to it. Keep the file, then: "
             f"claude-relay restore FILE with the latest backup."
         )
+    if isinstance(exc, apsw.SQLError):  # of statements that are tested on every schema of ours
+        return StoreRefused(
+            f"the schema of the store {path} is not the one that was written ({exc}). Keep the file, then: "
+            f"claude-relay restore FILE with the latest backup."
+        )
     if isinstance(exc, apsw.FullError):
         return StoreUnavailable("the disk is full: make room, nothing that was accepted is lost", retry_after=30)
     if isinstance(exc, apsw.BusyError | apsw.LockedError):

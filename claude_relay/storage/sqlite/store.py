@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import queue
 import time
@@ -17,7 +18,8 @@ from typing import Any, TypeVar
 
 import apsw
 
-from ...errors import StoreUnavailable
+from ...core import damage
+from ...errors import Damaged, RelayError, StoreUnavailable
 from ...ports import LostStore, ReadTransaction, Transaction
 from .. import migrate
 from ..group_commit import GroupCommitWriter
@@ -25,18 +27,22 @@ from ..header_encryption import HeaderCipher, KeyFile, key_path
 from ..sql.insert_buffer import NewRows
 from ..sql.query import Rows, Run
 from ..sql.reads import Reads
-from . import backup, bulk_insert, integrity
+from . import backup, bulk_insert, integrity, log_check
 from .dialect import translate as to_sqlite
 from .disk_reserve import DiskReserve
 from .errors import translate, translating
-from .open_file import OpenFile
+from .open_file import OpenFile, is_open
 from .rescue import Rescue
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 #: How long a write waits for another process's lock, in seconds: an HTTP request must not wait for much longer.
 _BUSY_TIMEOUT = 2.5
 _MAX_IDLE_READERS = 32
+#: The most bytes of a file that is checked whole by the first process that opens it: some hundredths of a second.
+_CHECKED_AT_OPEN = 16 * 2**20
 #: Pages in the write-ahead log from which on it is checkpointed.
 _CHECKPOINT_PAGES = 1000
 
@@ -63,6 +69,8 @@ class SqliteStore:
             self._rescue = Rescue(path, self._file, self._connect, key)
         self._session = _Session(self._writing, path, self._file, clock, reserve)
         self._writer = GroupCommitWriter(self._session, self._cipher)
+        if self._problem is not None:
+            self._note_damage(self._problem)
 
     def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
         """
@@ -90,10 +98,10 @@ class SqliteStore:
             finally:
                 connection.execute("COMMIT")
 
-    def check(self) -> str | None:
-        """Read the complete file; returns the corruption, or None."""
+    def check(self, *, deep: bool = False) -> str | None:
+        """Read the complete file; returns the corruption, or None. `deep`: indexes are compared with their tables."""
         with translating(self._path), self._reader() as connection:
-            report = connection.execute("PRAGMA quick_check(1)").get
+            report = connection.execute(f"PRAGMA {'integrity_check' if deep else 'quick_check'}(1)").get
 
         return None if report == "ok" else str(report)
 
@@ -131,6 +139,13 @@ class SqliteStore:
             connection.close()
         self._file.close()
 
+    def _note_damage(self, what: str) -> None:
+        log.error("%s: %s", self._path, what)
+        with contextlib.suppress(RelayError):  # a store that cannot be written now is watched by other checks
+            self.write(
+                lambda tx: tx.set_shared_value(damage.KEY, damage.add(tx.shared_value(damage.KEY), what, now=tx.now))
+            )
+
     def _check_in_place(self) -> None:
         if (fault := _not_in_place(self._file)) is not None:
             raise fault
@@ -151,6 +166,8 @@ class SqliteStore:
             integrity.check_before_open(path)
             # Created here for its mode, which SQLite copies to -wal and -shm. The umask decides about group access.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o660))
+            is_first = not is_open(path) and not log_check.in_use(path)
+            self._problem = log_check.check(path) if is_first else None
             self._file = OpenFile(path)
             connection = self._connect()
             if integrity.wal_is_safe(apsw.sqlite_lib_version()):
@@ -166,6 +183,9 @@ class SqliteStore:
             integrity.match_identity(path, identity)
             self._file.watch(cookie=connection.pragma("schema_version"), version=connection.pragma("user_version"))
         bulk_insert.prepare(connection)
+        if is_first and path.stat().st_size <= _CHECKED_AT_OPEN:
+            report = connection.execute("PRAGMA integrity_check(1)").get
+            self._problem = self._problem or (None if report == "ok" else f"the file: {report}")
 
         return connection
 
@@ -173,6 +193,7 @@ class SqliteStore:
         connection = apsw.Connection(str(self._path), flags=flags)
         connection.set_busy_timeout(int(_BUSY_TIMEOUT * 1000))
         connection.pragma("foreign_keys", True)
+        connection.pragma("cell_size_check", True)  # a damaged page is an error, and not another content
         connection.pragma("secure_delete", True)  # purged content is overwritten in the file
         connection.pragma("temp_store", "memory")
 
@@ -328,7 +349,10 @@ def _stamp(connection: apsw.Connection, number: int) -> None:
 
 def _runner(connection: apsw.Connection) -> Run:
     def run(sql: str, args: Sequence[Any]) -> Rows:
-        return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
+        try:
+            return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
+        except UnicodeDecodeError:
+            raise Damaged("a text in the store") from None
 
     return run
 
