@@ -24,7 +24,7 @@ PYTEST := "$(PY)" -Im pytest -n $(JOBS) --dist loadscope
 export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
+.PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut prove-bitflips \
         prove-crash prove-bare docs release install uninstall man clean
 
 help: ## list these targets
@@ -75,6 +75,9 @@ prove-batch-storm: $(READY) ## the same over a thousand batched jobs (ARGS='--jo
 
 prove-power-cut: $(READY) ## cut the power at every write, with a random seed (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/faults/test_power_cut.py $(ARGS)
+
+prove-bitflips: $(READY) ## flip 5,000 bits of a store and its log, one by one (ARGS='--flips N --seed N')
+	@"$(PY)" -m tests.faults.bitflips $(ARGS)
 
 prove-crash: $(READY) ## fail every statement, and walk random orders of events (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/faults/test_crash_walk.py tests/faults/test_relay_machine.py tests/faults/test_batch_machine.py $(ARGS)

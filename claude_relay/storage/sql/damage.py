@@ -48,7 +48,7 @@ class DamageReads(JobReads, RequestReads, DeliveryReads, ConversationReads, File
         check(lambda: [self.blocks(job_id, run) for (run,) in runs])
         check(lambda: [self.file_data(job_id, file.number) for file in self.files(job_id)])
 
-        return found
+        return list(dict.fromkeys(found))  # a callback usually is the outcome's own bytes
 
     def _outcomes(self, job_id: str) -> object:
         sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ?"
