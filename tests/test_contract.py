@@ -27,10 +27,8 @@ OPEN_ROUTES = {
     ("GET", "/api/jobs/{requestId}/events"),
     ("GET", "/api/events"),
     ("GET", "/metrics"),
-    ("GET", "/openapi.json"),
-    ("GET", "/dashboard"),
 }
-OPEN_VERBS = {"openapi"}
+OPEN_VERBS: set[str] = set()
 
 
 def section(number: int) -> str:
@@ -40,7 +38,7 @@ def section(number: int) -> str:
 def routes(number: int = 1) -> set[tuple[str, str]]:
     """The table's first column; `GET`/`POST /x`, `/pause` names three, `GET /ack/{token}` or `POST` two."""
     found = set()
-    for row in re.findall(r"^\| (`(?:GET|POST).*?) \|", section(number), flags=re.M):
+    for row in re.findall(r"^\| (`(?:GET|POST|PUT|DELETE).*?) \|", section(number), flags=re.M):
         methods: list[str] = []
         path = ""
         for piece in re.findall(r"`([^`]+)`", row):

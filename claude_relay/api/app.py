@@ -17,6 +17,7 @@ from . import error_handlers
 from .ack import Ack
 from .auth import KeyVerifier, StoredKeys
 from .cost import Cost, Estimate
+from .documents import Docs, Home, OpenApi
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
@@ -25,6 +26,7 @@ from .overview import EventFeed, Overview
 from .prefer_wait import WaitSlots
 from .request_bodies import Bodies
 from .submit import Submit, SubmitBulk
+from .templates import TemplateByName, Templates
 
 #: Every path and its methods: used by the router below, by the documentation and by its test.
 ROUTES: Mapping[str, tuple[str, ...]] = {
@@ -39,6 +41,8 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/jobs/{requestId}/retry": ("POST",),
     "/api/jobs/{requestId}/redeliver": ("POST",),
     "/api/redeliver": ("POST",),
+    "/api/templates": ("GET",),
+    "/api/templates/{name}": ("GET", "PUT", "DELETE"),
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
@@ -51,7 +55,15 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/ack/{token}": ("GET", "POST"),
     "/health": ("GET",),
     "/health/ready": ("GET",),
+    "/": ("GET",),
+    "/openapi.json": ("GET",),
+    "/docs": ("GET",),
+    "/docs/style.css": ("GET",),
+    "/dashboard": ("GET",),
 }
+
+#: Adds the pages of the dashboard, and returns the check whether a request is logged in.
+MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier], Callable[[falcon.Request], bool]]
 
 #: Paths where a GET has an effect, so that HEAD is not offered.
 _NO_HEAD = ("/ack/{token}",)
@@ -66,11 +78,13 @@ def make_app(
     disk_problem: Callable[[], str | None] = lambda: None,
     stopping: threading.Event | None = None,
     clock: Callable[[], float] = time.time,
+    dashboard: MountDashboard | None = None,
 ) -> falcon.App[Any, Any]:
     """
     Build the WSGI app.
 
     `disk_problem` returns a fault of the disk, or None. Once `stopping` is set, waiting requests return at once.
+    `dashboard` adds its pages; without it there are none.
     """
     # The complete text counts, too: scripts send $API_SECRET_KEY, and an old key may contain a comma.
     admin_keys = dict.fromkeys((*settings.admin_keys, settings.api_secret_key or secrets.token_hex()))
@@ -78,10 +92,10 @@ def make_app(
     bodies = Bodies(settings.max_body)
     wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
+    docs = Docs(settings.public_url)
 
-    app: falcon.App[Any, Any] = falcon.App(
-        middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
-    )
+    authentication = Authentication(keys, settings, ROUTES)
+    app: falcon.App[Any, Any] = falcon.App(middleware=[ResponseHeaders(settings.allowed_origins), authentication])
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
@@ -96,6 +110,8 @@ def make_app(
         "/api/jobs/{requestId}/retry": (actions, "retry"),
         "/api/jobs/{requestId}/redeliver": (actions, "redeliver"),
         "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
+        "/api/templates": (Templates(relay), None),
+        "/api/templates/{name}": (TemplateByName(relay, bodies, intake, clock), None),
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
@@ -108,11 +124,16 @@ def make_app(
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
+        "/": (Home(settings.public_url, dashboard=dashboard is not None), None),
+        "/openapi.json": (OpenApi(settings.public_url), None),
+        "/docs": (docs, None),
+        "/docs/style.css": (docs, "style"),
     }
-    for path in ROUTES:
-        resource, suffix = resources[path]
+    for path, (resource, suffix) in resources.items():
         _add_head(path, resource)
         app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
+    if dashboard is not None:
+        authentication.logged_in = dashboard(app, keys)
 
     return app
 

@@ -22,7 +22,7 @@ from ..errors import (
     Unauthorized,
     UnsupportedMedia,
 )
-from .middleware import ACK
+from .middleware import ACK, http_request_id
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,10 @@ _BY_STATUS: dict[int, tuple[type[RelayError], str]] = {
     400: (InvalidRequest, "The request cannot be read."),
     404: (NotFound, "There is no such path here. The API begins at /api/claude."),
     413: (TooLarge, "The body is too large."),
-    415: (UnsupportedMedia, "Send JSON (application/json) or a form (application/x-www-form-urlencoded)."),
+    415: (
+        UnsupportedMedia,
+        "Send JSON (application/json) or a form (application/x-www-form-urlencoded, multipart/form-data).",
+    ),
 }
 
 
@@ -72,7 +75,8 @@ def _on_exception(req: falcon.Request, resp: falcon.Response, exc: Exception, _p
     error_id = secrets.token_hex(6)
     # The token in the path of an ackUrl is a credential, which never goes into the log.
     path = req.uri_template if req.path.startswith(ACK) else req.path
-    log.error("request failed", exc_info=exc, extra={"errorId": error_id, "method": req.method, "path": path})
+    fields = {"errorId": error_id, "method": req.method, "path": path, "httpRequestId": http_request_id(req)}
+    log.error("request failed", exc_info=exc, extra=fields)
     body = wire.error_body(RelayError(f"Internal error. Look for {error_id} in the log."), now=time.time())
     _send(req, resp, {**body, "errorId": error_id})
 

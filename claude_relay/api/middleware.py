@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import falcon
@@ -15,10 +16,14 @@ from .auth import Caller, KeyVerifier, authenticate, key_of
 from .limits import KnownKeys, RateLimiter, client_address
 from .scopes import check_route
 
+log = logging.getLogger(__name__)
+
 #: Paths without a key or a limit.
-OPEN = ("/health", "/health/ready")
+OPEN = ("/health", "/health/ready", "/", "/openapi.json", "/docs", "/docs/style.css")
 #: Paths whose token is the credential, without a limit: a wrong token costs a hash and no read of the store.
 ACK = "/ack/"
+#: The pages, which have a login of their own; their requests count against no rate.
+DASHBOARD = "/dashboard"
 _SUBMIT = ("/api/claude", "/api/claude/bulk")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -34,6 +39,11 @@ _EXPOSED = (
 _ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id"
 
 
+def is_dashboard(path: str) -> bool:
+    """Whether a path is one of the dashboard's."""
+    return path == DASHBOARD or path.startswith(f"{DASHBOARD}/")
+
+
 class Authentication:
     """
     Requires a key with the scopes of the route.
@@ -47,6 +57,8 @@ class Authentication:
         self._other = RateLimiter("general", settings.rate_limit)
         self._per_owner: dict[str, RateLimiter] = {}
         self._known_keys = KnownKeys()
+        #: Whether a request of the dashboard is logged in: others may only send a small body.
+        self.logged_in: Callable[[falcon.Request], bool] = lambda req: False
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """
@@ -67,6 +79,10 @@ class Authentication:
     def _decide(self, admission: Admission, req: falcon.Request, resp: falcon.Response) -> None:
         if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
             admission.limit_body(req.content_length)
+            return
+        if is_dashboard(req.path):
+            if not self.logged_in(req):
+                admission.limit_body(req.content_length)
             return
         submits = req.path in _SUBMIT and req.method == "POST"
         caller = self._caller(req, resp)
@@ -123,19 +139,37 @@ class ResponseHeaders:
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: Any, succeeded: bool) -> None:
         """Set the headers of every response, errors included."""
-        resp.set_headers(_HEADERS)
+        resp.set_headers({name: value for name, value in _HEADERS.items() if resp.get_header(name) is None})
         if resp.get_header("Cache-Control") is None:
             resp.set_header("Cache-Control", "no-store")
-        request_id = req.get_header("X-Request-Id")
-        if request_id and len(request_id) <= 128 and request_id.isascii() and request_id.isprintable():
-            resp.set_header("X-Request-Id", request_id)
+        if (trace_id := http_request_id(req)) is not None:
+            resp.set_header("X-Request-Id", trace_id)
+            _log_request(req, resp, trace_id)
         origin = req.get_header("Origin")
-        if origin is None or not (self._any or origin in self._origins):
+        if origin is None or is_dashboard(req.path) or not (self._any or origin in self._origins):
             return
         resp.set_header("Access-Control-Allow-Origin", "*" if self._any else origin)
         resp.append_header("Vary", "Origin")
         resp.set_header("Access-Control-Expose-Headers", _EXPOSED)
         if req.method == "OPTIONS":
-            resp.set_header("Access-Control-Allow-Methods", "GET, POST, OPTIONS")
+            resp.set_header("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS")
             resp.set_header("Access-Control-Allow-Headers", _ALLOWED)
             resp.set_header("Access-Control-Max-Age", "86400")
+
+
+def http_request_id(req: falcon.Request) -> str | None:
+    """The caller's X-Request-Id, if it can be repeated in a header and in the log."""
+    text = req.get_header("X-Request-Id")
+
+    return text if text and len(text) <= 128 and text.isascii() and text.isprintable() else None
+
+
+def _log_request(req: falcon.Request, resp: falcon.Response, trace_id: str) -> None:
+    """Log a request that has an id of its caller, with the requestId of its job."""
+    body = resp.media if isinstance(resp.media, dict) else {}
+    fields = {"requestId": body["requestId"]} if "requestId" in body else {}
+    path = req.uri_template or ""  # never the path itself: that of an ackUrl is a credential
+    log.info(
+        "request answered",
+        extra={"httpRequestId": trace_id, "method": req.method, "path": path, "status": resp.status_code, **fields},
+    )

@@ -30,6 +30,10 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("POST", "/api/jobs/{requestId}/retry"): _BOTH,
     ("POST", "/api/jobs/{requestId}/redeliver"): _BOTH,
     ("POST", "/api/redeliver"): _BOTH,
+    ("GET", "/api/templates"): _READ,
+    ("GET", "/api/templates/{name}"): _READ,
+    ("PUT", "/api/templates/{name}"): _SUBMIT,
+    ("DELETE", "/api/templates/{name}"): _SUBMIT,
     ("GET", "/api/groups/{group}"): _READ,
     ("POST", "/api/groups/{group}"): _ADMIN,
     ("POST", "/api/groups/{group}/pause"): _ADMIN,
@@ -42,8 +46,13 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("POST", "/api/resume"): _ADMIN,
     ("GET", "/ack/{token}"): _OPEN,
     ("POST", "/ack/{token}"): _OPEN,
+    ("GET", "/dashboard"): _OPEN,  # its pages check the scopes of the session
     ("GET", "/health"): _OPEN,
     ("GET", "/health/ready"): _OPEN,
+    ("GET", "/"): _OPEN,
+    ("GET", "/openapi.json"): _OPEN,
+    ("GET", "/docs"): _OPEN,
+    ("GET", "/docs/style.css"): _OPEN,
 }
 
 

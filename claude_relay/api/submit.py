@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import falcon
 
-from ..core.intake import IntakeContext, parse
+from ..core.intake import IntakeContext
 from ..core.keys import Scope
 from ..services import Relay
 from .auth import Caller
@@ -40,9 +40,17 @@ class Submit:
         body, form = self._bodies.object(req)
         check_body(caller, body)
         key = req.get_header("Idempotency-Key")
-        submission = parse(body, now=self._clock(), context=self._intake, idempotency_key=key, form=form)
-        accepted = self._relay.submit(submission, owner=caller.owner)
         reads = caller.may(Scope.READ)
+        submission = self._relay.templates.parse(
+            body,
+            owner=caller.owner,
+            now=self._clock(),
+            context=self._intake,
+            idempotency_key=key,
+            form=form,
+            may_continue=reads,
+        )
+        accepted = self._relay.submit(submission, owner=caller.owner)
 
         if preferred_wait(req) is not None and not reads:
             accepted = replace(accepted, warnings=(*accepted.warnings, _NO_WAIT))

@@ -10,7 +10,7 @@ SIZE = 16
 
 
 def digest(*parts: str | bytes | float | None) -> bytes:
-    """The digest of a row's parts. Kind and length of each are part of it, so that nothing can move between them."""
+    """The digest of a row's parts, with the kind and length of each: nothing can move between them."""
     result = hashlib.blake2b(digest_size=SIZE)
     for part in parts:
         if isinstance(part, str):

@@ -127,7 +127,7 @@ def success_body(
     if done.content:
         body["content"] = done.content
 
-    return _with_charge_mark(body | checks_fields(job), job)
+    return _with_job_marks(body, job)
 
 
 def failure_body(
@@ -149,7 +149,7 @@ def failure_body(
         "warnings": list(warnings),
         "ackUrl": ack_url,
     }
-    return _with_charge_mark(body | checks_fields(job), job)
+    return _with_job_marks(body, job)
 
 
 def webhook_body(
@@ -320,7 +320,10 @@ def error_body(error: RelayError, *, problems: Sequence[Problem] = (), now: floa
     }
 
 
-def _with_charge_mark(body: dict[str, Any], job: Job) -> dict[str, Any]:
+def _with_job_marks(body: dict[str, Any], job: Job) -> dict[str, Any]:
+    body |= checks_fields(job)
+    if job.template is not None:
+        body["template"] = job.template
     if job.ambiguous:
         body["possibleDuplicateCharge"] = True
 

@@ -23,10 +23,12 @@ from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
 from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
-from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+from ..core.templates import Template
+from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 
 T = TypeVar("T")
 Names = Collection[str]
+Ahead = Callable[["ReadTransaction"], object]
 
 
 class JobReads(Protocol):
@@ -48,6 +50,11 @@ class JobReads(Protocol):
     ) -> Sequence[Job]: ...
     def running(self) -> Sequence[Job]: ...
     def running_by_flow(self) -> dict[Flow, int]: ...
+    def running_calls(self, *, limit: int, owner: str | None = None) -> Sequence[RunningCall]: ...
+    def waiting_by_group(self) -> dict[str, int]: ...
+    def held_jobs(self, *, limit: int) -> int: ...
+    def finished_jobs(self, *, since: float, limit: int, owner: str | None = None) -> Sequence[FinishedJob]: ...
+    def running_by_worker(self) -> dict[str, int]: ...
     def cancel_requested(self, worker: str) -> Sequence[str]: ...
     def waiting(self) -> int: ...
     def waiting_by_owner(self) -> dict[str, int]: ...
@@ -284,7 +291,7 @@ class ControlWrites(Protocol):
 class DamageReads(Protocol):
     """Rows that are not what was written."""
 
-    def damaged(self, *, after: str, limit: int) -> tuple[Sequence[tuple[str, str]], str | None]: ...
+    def damaged(self, *, cursor: str, limit: int) -> tuple[Sequence[tuple[str, str]], str | None]: ...
     def orphaned_requests(self) -> Sequence[str]: ...
 
 
@@ -302,6 +309,22 @@ class PurgeWrites(Protocol):
     def purge_tombstones(self, before: float) -> None: ...
 
 
+class TemplateReads(Protocol):
+    """Templates by owner, name and version."""
+
+    def template(self, owner: str, name: str, version: int | None) -> Template | None: ...
+    def templates(self, owner: str | None) -> Sequence[Template]: ...
+    def newest_template_version(self, owner: str, name: str) -> int: ...
+
+
+class TemplateWrites(Protocol):
+    """Changes of templates."""
+
+    def save_template(self, template: Template) -> None: ...
+    def delete_template(self, owner: str, name: str) -> None: ...
+    def purge_templates(self) -> None: ...
+
+
 class ReadTransaction(
     JobReads,
     RequestReads,
@@ -317,6 +340,7 @@ class ReadTransaction(
     ControlReads,
     PurgeReads,
     DamageReads,
+    TemplateReads,
     Protocol,
 ):
     """A consistent view of what is committed."""
@@ -338,16 +362,27 @@ class Transaction(
     AlertWrites,
     ControlWrites,
     PurgeWrites,
+    TemplateWrites,
     ReadTransaction,
     Protocol,
 ):
-    """A transaction: all that it wrote is committed, or nothing."""
+    """
+    A transaction: all that it wrote is committed, or nothing.
+
+    `prefetch` announces look-ups that follow, so that a distant store answers them in one trip; it changes no result.
+    """
+
+    def prefetch(self, ahead: Ahead) -> None: ...
 
 
 class Store(Protocol):
-    """Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects."""
+    """
+    Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects.
 
-    def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T: ...
+    `ahead` names look-ups of `work` before it runs, as `Transaction.prefetch` does.
+    """
+
+    def write(self, work: Callable[[Transaction], T], *, paid: bool = False, ahead: Ahead | None = None) -> T: ...
     def read(self, query: Callable[[ReadTransaction], T]) -> T: ...
     def check(self, *, deep: bool = False) -> str | None: ...
     def lost(self) -> LostStore | None: ...

@@ -5,6 +5,7 @@ The use cases: each opens a transaction, loads, decides by a rule of `core` and 
 """
 
 from .claim_limits import FamilyCapacity
+from .dashboard import History
 from .keys import Keys
 from .relay import Relay
 from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
@@ -15,6 +16,7 @@ __all__ = [
     "ClaimedDelivery",
     "ClaimedJob",
     "FamilyCapacity",
+    "History",
     "JobRef",
     "Keys",
     "Page",

@@ -1,4 +1,4 @@
-"""Admission control: refuses new jobs while the disk or the queue is full, or the relay is drained."""
+"""Admission control: no new jobs while the disk, the queue or a caller's share is full, or the relay drains."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Admission:
         self._lock = threading.Lock()
         self._counted_at = float("-inf")
         self._waiting = 0
+        self._draining = False
         self._shares_at = float("-inf")
         self._by_owner: dict[str, int] = {}
         self._weights: dict[str, float] = {}
-        self._draining = False
 
     def recheck(self) -> None:
         """Look at the queue again before the next job: it has begun or ended to drain."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..core import wire
-from ..core.intake import IntakeContext, parse
+from ..core.intake import IntakeContext
 from ..core.jobs.submission import Submission
 from ..core.keys import ADMIN
 from ..errors import InvalidRequest, RelayError
@@ -14,15 +14,24 @@ from .context import Context
 from .job_actions import JobActions
 from .queries import Queries
 from .submit import Submitter
+from .templates import TemplateLookup, Templates
 from .types import Accepted, JobRef
 
 
 class BulkRequests:
     """Wire bodies for accepted submissions, single or in bulk: the same over HTTP and on the command line."""
 
-    def __init__(self, context: Context, submitter: Submitter, job_actions: JobActions, queries: Queries) -> None:
+    def __init__(
+        self,
+        context: Context,
+        submitter: Submitter,
+        job_actions: JobActions,
+        queries: Queries,
+        templates: Templates,
+    ) -> None:
         self._public_url = context.policy.public_url
         self._submitter, self._job_actions, self._queries = submitter, job_actions, queries
+        self._templates = templates
 
     def accepted_body(
         self, accepted: Accepted, *, now: float, base: str | None = None, show_state: bool = True
@@ -52,9 +61,13 @@ class BulkRequests:
         base: str | None = None,
         show_state: bool = True,
     ) -> Sequence[dict[str, Any]]:
-        """Submit many bodies in one commit; each result has the `statusCode` that its body would get alone."""
-        intake = intake.for_bulk()
-        parsed = [_parse(body, intake, now=now) for body in bodies]
+        """
+        Submit many bodies in one commit; each result has the `statusCode` that its body would get alone.
+
+        `show_state`: as in `accepted_body`; without it a template's `continueFrom` is refused.
+        """
+        intake, lookup = intake.for_bulk(), self._templates.lookup(owner)
+        parsed = [self._parse(body, intake, lookup, now=now, owner=owner, reads=show_state) for body in bodies]
         valid = [item for item in parsed if isinstance(item, Submission)]
         accepted = iter(self._submitter.submit_many(valid, owner=owner) if valid else ())
         results = [next(accepted) if isinstance(item, Submission) else item for item in parsed]
@@ -77,6 +90,25 @@ class BulkRequests:
         """Send stored results again; each job has its own result, and a failed one does not stop the others."""
         return [{"index": index, **self._redeliver(ref, url, now=now)} for index, ref in enumerate(refs)]
 
+    def _parse(
+        self,
+        body: Any | RelayError,
+        intake: IntakeContext,
+        lookup: TemplateLookup,
+        *,
+        now: float,
+        owner: str,
+        reads: bool,
+    ) -> Submission | RelayError:
+        if isinstance(body, RelayError):
+            return body
+        try:
+            return self._templates.parse(body, owner=owner, now=now, context=intake, lookup=lookup, may_continue=reads)
+        except InvalidRequest as exc:
+            return InvalidRequest(problems=exc.problems)  # without the traceback, which would keep the body alive
+        except RelayError as exc:
+            return exc.with_traceback(None)
+
     def _redeliver(self, ref: JobRef | RelayError, url: str | None, *, now: float) -> dict[str, Any]:
         try:
             if isinstance(ref, RelayError):
@@ -92,12 +124,3 @@ def _refused(index: int, error: RelayError, *, now: float) -> dict[str, Any]:
     body = wire.error_body(error, problems=getattr(error, "problems", ()), now=now)
 
     return {"index": index, "statusCode": error.status, **body}
-
-
-def _parse(body: Any | RelayError, intake: IntakeContext, *, now: float) -> Submission | RelayError:
-    if isinstance(body, RelayError):
-        return body
-    try:
-        return parse(body, now=now, context=intake)
-    except InvalidRequest as exc:
-        return InvalidRequest(problems=exc.problems)  # without the traceback, which would keep the body alive

@@ -1,4 +1,4 @@
-"""Cost report: spend by day, key, model, group or mode, as a wire body."""
+"""Cost report: spend by day, key, model, group, mode or template, as a wire body."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cost_report(tx: ReadTransaction, *, by: str, which: JobFilter) -> dict[str, 
         "since": days.first,
         "until": days.last,
         "basis": "jobs" if which.reads_jobs else "sums",
-        "rows": [{by: row.name, **_summary_body(row)} for row in rows],
+        "rows": [{by: row.name or None, **_summary_body(row)} for row in rows],
         "total": _summary_body(summarize("total", rows)),
     }
 
@@ -48,7 +48,14 @@ def _of_stored_jobs(tx: ReadTransaction, by: str, days: Span, which: JobFilter) 
             if not call.sent or call.ended_at is None or day not in days or which.model not in (None, call.model):
                 continue
             job = jobs[call.job_id]
-            names = {"day": day, "key": job.owner, "model": call.model, "group": job.group, "mode": call.mode}
+            names = {
+                "day": day,
+                "key": job.owner,
+                "model": call.model,
+                "group": job.group,
+                "mode": call.mode,
+                "template": job.template or "",
+            }
             parts[names[by]].append(spend_days(call))
         parts = defaultdict(list, {name: [summarize(name, rows)] for name, rows in parts.items()})
         page = replace(page, before=min(jobs))

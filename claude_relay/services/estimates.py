@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..core.intake import IntakeContext, parse
+from ..core.intake import IntakeContext
 from ..core.keys import ADMIN
 from ..core.money.estimate import estimate
 from ..core.money.prices import Price, PriceList
 from .queries import Queries
+from .templates import Templates
 
 
 class Estimates:
     """Token counts and price ranges, computed locally."""
 
-    def __init__(self, queries: Queries) -> None:
-        self._queries = queries
+    def __init__(self, queries: Queries, templates: Templates) -> None:
+        self._queries, self._templates = queries, templates
 
     def estimate(
         self, body: Any, intake: IntakeContext, *, now: float, owner: str = ADMIN, form: bool = False
@@ -24,7 +25,9 @@ class Estimates:
         """Estimate a submit body; raises `InvalidRequest` for a body that a submit would refuse, too."""
         prices = intake.prices or PriceList(dated="")
         # A body over its maxCostUsd is not refused here: whether it fits is the question.
-        submission = parse(body, now=now, context=replace(intake, prices=None), form=form)
+        submission = self._templates.parse(
+            body, owner=owner, now=now, context=replace(intake, prices=None), form=form, repeats=False
+        )
         submission, history = self._queries.resolve_conversation(submission, owner)
         model, mode = submission.model, submission.mode
         result = estimate(submission.request, model=model, prices=prices, before=history, mode=mode)

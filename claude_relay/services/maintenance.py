@@ -175,3 +175,4 @@ class Maintenance:
         tx.purge_shares()
         tx.delete_gone_urls(before=oldest)
         tx.purge_batches()
+        tx.purge_templates()

@@ -17,9 +17,9 @@ from ..core.jobs.failure import Completion
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest
 from ..errors import Damaged, NotFound
-from ..ports import Transaction
+from ..ports import ReadTransaction, Transaction
 from . import model_fallback
-from .acks import ack_url
+from .acks import ack_url, look_up_secret
 from .context import Context
 
 
@@ -41,8 +41,14 @@ def save_transition(
     return change
 
 
+def look_ahead(reads: ReadTransaction, job: Job, context: Context) -> None:
+    """The look-ups of a transition that ends the run."""
+    reads.request(job.id)
+    look_up_secret(reads, context)
+
+
 def _intact_request(tx: Transaction, job: Job) -> StoredRequest:
-    """The request of a job; of a damaged one the fields of the callback, or nothing if these are damaged, too."""
+    """The request of a job; of a damaged one the fields of the callback, as far as these are intact."""
     empty = StoredRequest(job_id=job.id, request={})
     try:
         return tx.request(job.id) or empty

@@ -76,14 +76,17 @@ class Queries:
         return status
 
     @query
-    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
-        """A page of jobs, newest first."""
+    def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
+        """A page of jobs, newest first; with `owners` each says whose it is."""
         rows = tx.jobs(replace(which, limit=which.limit + 1))
-        shown = rows[: which.limit]
-        cursor = shown[-1].id if len(rows) > which.limit else None
-        waits = WaitReasons(tx, shown, self._context.prices)
+        page_rows = rows[: which.limit]
+        cursor = page_rows[-1].id if len(rows) > which.limit else None
+        waits = WaitReasons(tx, page_rows, self._context.prices)
 
-        return Page(jobs=[_listed(tx, job, waits) for job in shown], cursor=cursor)
+        return Page(
+            jobs=[_listed(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in page_rows],
+            cursor=cursor,
+        )
 
     @query
     def job_details(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:
@@ -111,6 +114,7 @@ class Queries:
             **self._status_body(tx, job),
             "owner": job.owner,
             "run": job.run,
+            "template": job.template,
             "possibleDuplicateCharge": job.ambiguous,
             "unacked": _unacked(tx, job),
             "batch": wire.batch_body(batch) if batch else None,
@@ -158,6 +162,7 @@ class Queries:
         """The state of the complete relay on one screen."""
         counts = tx.counts()
         oldest = tx.oldest_waiting()
+        running = tx.running_by_worker()  # by the leases: a heartbeat is up to 15 seconds old
 
         return {
             "timestamp": wire.timestamp(tx.now),
@@ -181,7 +186,7 @@ class Queries:
                     "host": worker.host,
                     "pid": worker.pid,
                     "slots": worker.slots,
-                    "running": worker.running,
+                    "running": running.get(worker.id, 0),
                     "seenAt": wire.timestamp(worker.seen_at),
                     "alive": tx.now - worker.seen_at < WORKER_SILENCE,
                 }
@@ -210,7 +215,7 @@ class Queries:
 
     @query
     def cost(self, tx: ReadTransaction, *, by: str, which: JobFilter | None = None) -> dict[str, Any]:
-        """Spend by day, key, model, group or mode of the calls that the filter selects; None: of all."""
+        """Spend by day, key, model, group, mode or template of the calls that the filter selects; None: of all."""
         return cost_report(tx, by=by, which=which or JobFilter())
 
     @query
@@ -268,15 +273,15 @@ class Queries:
 
     def damaged(self) -> Iterator[tuple[str, str]]:
         """Rows that differ from what was written, as (requestId, what): reads every request, answer and callback."""
-        after: str | None = ""
-        while after is not None:
-            found, after = self._damaged(after)
-            yield from found
+        cursor: str | None = ""
+        while cursor is not None:
+            rows, cursor = self._damaged(cursor)
+            yield from rows
         yield from ((job_id, "its row is lost") for job_id in self._store.read(lambda tx: tx.orphaned_requests()))
 
     @query
-    def _damaged(self, tx: ReadTransaction, after: str) -> tuple[Sequence[tuple[str, str]], str | None]:
-        return tx.damaged(after=after, limit=_DAMAGE_STEP)
+    def _damaged(self, tx: ReadTransaction, cursor: str) -> tuple[Sequence[tuple[str, str]], str | None]:
+        return tx.damaged(cursor=cursor, limit=_DAMAGE_STEP)
 
     @query
     def shared_value(self, tx: ReadTransaction, key: str) -> Any:

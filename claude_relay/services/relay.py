@@ -24,6 +24,7 @@ from .batches import Batches
 from .bulk import BulkRequests
 from .clock_step import ClockStepStore
 from .context import Context, UuidFactory
+from .dashboard import DashboardQueries
 from .deliveries import Deliveries
 from .estimates import Estimates
 from .execution import Execution
@@ -37,6 +38,7 @@ from .queries import Queries
 from .queue_control import QueueControl
 from .random_source import BufferedSystemRandom
 from .submit import Submitter
+from .templates import Templates
 from .types import Accepted, JobRef
 from .uploaded_files import UploadedFiles
 
@@ -45,9 +47,10 @@ class Relay:
     """
     Submit, cancel, retry, redeliver, pause, drain and resume; its attributes hold the other use cases by who uses them.
 
-    `queries`, `bulk`, `estimates`, `keys`: the HTTP API and the command line. `execution`, `fetched_files`,
-    `uploaded_files`: the worker's calls. `batches`: its batch runner. `deliveries`: its delivery sender. `maintenance`:
-    its housekeeping. `acks`: webhook receivers. `alerts`: the alert sender. `model_catalog`: the models, for intake.
+    `queries`, `bulk`, `estimates`, `templates`, `keys`: the HTTP API and the command line. `dashboard`: its pages.
+    `execution`, `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner. `deliveries`: its
+    delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert sender.
+    `model_catalog`: the models, for intake.
     """
 
     def __init__(
@@ -91,8 +94,10 @@ class Relay:
         self._queue_control = QueueControl(context)
         self.policy = policy
         self.queries = Queries(context)
-        self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries)
-        self.estimates = Estimates(self.queries)
+        self.dashboard = DashboardQueries(context)
+        self.templates = Templates(context)
+        self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
+        self.estimates = Estimates(self.queries, self.templates)
         self.execution = Execution(context)
         self.fetched_files = FetchedFiles(context)
         self.uploaded_files = UploadedFiles(context)

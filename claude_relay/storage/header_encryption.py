@@ -5,7 +5,8 @@ Beside a store in a file the key is in a file of its own (`relay.db.key`), so th
 image reveals no header. A server's key is in the database, which all machines share: its dumps are as secret as the
 database itself. Headers are decrypted only to send a callback.
 
-The owner and the id of the job are encrypted with them: moved to another row, they are no headers there.
+The owner and the row (a job's id, a template's name and version) are encrypted with them: moved to another row, they
+are no headers there.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ class HeaderCipher:
         self._key = key
         self._cached: Fernet | None = None
 
-    def encrypt(self, headers: dict[str, str], *, owner: str, job_id: str) -> str | None:
-        """The encrypted form of that job's headers; None for no headers."""
+    def encrypt(self, headers: dict[str, str], *, owner: str, row: str) -> str | None:
+        """The encrypted form of the headers in that row of an owner; None for no headers."""
         if not headers:
             return None
 
-        sealed = json.dumps({"owner": owner, "job": job_id, "headers": headers})
+        sealed = json.dumps({"owner": owner, "row": row, "headers": headers})
         return self._fernet(create=True).encrypt(sealed.encode()).decode()
 
-    def decrypt(self, text: str | None, *, owner: str, job_id: str) -> dict[str, str] | None:
-        """The headers; None if the key is missing or another one, or they were encrypted for another job."""
+    def decrypt(self, text: str | None, *, owner: str, row: str) -> dict[str, str] | None:
+        """The headers; None if the key is missing or another one, or they were encrypted for another row."""
         if text is None:
             return {}
         from cryptography.fernet import InvalidToken
@@ -58,7 +59,7 @@ class HeaderCipher:
         except (InvalidToken, ValueError, OSError):
             return None
 
-        return dict(sealed["headers"]) if (sealed["owner"], sealed["job"]) == (owner, job_id) else None
+        return dict(sealed["headers"]) if (sealed["owner"], sealed["row"]) == (owner, row) else None
 
     def _fernet(self, *, create: bool) -> Fernet:
         # Imported here: most jobs have no headers, and it takes tens of milliseconds.

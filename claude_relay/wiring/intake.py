@@ -36,6 +36,7 @@ def intake_context(settings: Settings, relay: Relay) -> IntakeContext:
         model_catalog=relay.model_catalog,
         prices=load_prices(settings.prices),
         fallback_models=settings.fallback_models,
+        max_body=settings.max_body,
     )
 
 

@@ -18,7 +18,8 @@ class AwayStoreAlert(MemoryAlert):
     """
     Raised once an outage, and sent by one process of each machine.
 
-    That is the first worker that was alive at the last look. `worker` is the id of the worker that this process is, None for the API, which sends where there was no worker.
+    That is the first worker that was alive at the last check. `worker` is the id of this one, None for the API, which
+    sends where there was no worker.
     """
 
     def __init__(self, relay: Relay, *, worker: str | None, clock: Callable[[], float]) -> None:

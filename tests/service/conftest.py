@@ -21,6 +21,7 @@ _EVERYWHERE = {
     f"test_{name}"
     for name in (
         "acks batches budgets conversation cost_report damage fairness fallback gathering moves order post reach repair"
+        " templates_store"
     ).split()
 }
 

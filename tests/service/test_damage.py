@@ -155,7 +155,7 @@ def test_headers_that_were_moved_to_another_job_are_not_sent(relay: Relay, store
     other = store.read(lambda tx: tx.find("other", "other")[0].id)
     cipher = store._cipher  # type: ignore[attr-defined]
 
-    assert cipher.decrypt(theirs, owner="theirs", job_id=store.read(lambda tx: tx.find("theirs", None)[0].id))
-    assert cipher.decrypt(theirs, owner="other", job_id=other) is None
+    assert cipher.decrypt(theirs, owner="theirs", row=store.read(lambda tx: tx.find("theirs", None)[0].id))
+    assert cipher.decrypt(theirs, owner="other", row=other) is None
     change(store, "UPDATE requests SET webhook_headers = ? WHERE job_id = ?", theirs, other)
     assert [sent.request_id for sent in relay.deliveries.claim("w", limit=9)] == ["theirs"]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...core.intake import IntakeContext, parse
+from ...core.intake import IntakeContext
 from ...core.intake.query import job_filter, parse_limit, parse_redeliver_url, parse_retry_options
+from ...core.keys import ADMIN
 from ...services import JobRef, Relay
 from .query import JobQuery, read_pages
 
@@ -28,7 +29,7 @@ class LocalClient:
 
     def submit(self, body: Any) -> dict[str, Any]:
         """Submit one job; the body of the 202."""
-        submission = parse(body, now=self._clock(), context=self._defaults())
+        submission = self._relay.templates.parse(body, owner=ADMIN, now=self._clock(), context=self._defaults())
         return self._relay.bulk.accepted_body(self._relay.submit(submission), now=self._clock())
 
     def estimate(self, body: Any) -> dict[str, Any]:
@@ -60,6 +61,10 @@ class LocalClient:
             return page.jobs, page.cursor
 
         return read_pages(read, query.limit)
+
+    def readiness(self) -> Sequence[str]:
+        """Reasons why jobs are accepted but not run."""
+        return [str(problem) for problem in self._relay.queries.readiness_problems()]
 
     def overview(self) -> dict[str, Any]:
         """The state of the relay."""
@@ -96,6 +101,23 @@ class LocalClient:
         parse_redeliver_url(url, self._defaults().check_url)
         refs = [self._ref(request_id) for request_id in request_ids]
         return self._relay.bulk.redeliver_many(refs, url, now=self._clock())
+
+    def save_template(self, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Store a template; on this machine it is shared with all keys unless `shared` says otherwise."""
+        fields = {"shared": True, **fields}
+        return self._relay.templates.save(name, fields, self._defaults(), now=self._clock())[0]
+
+    def templates(self) -> Sequence[dict[str, Any]]:
+        """The newest versions of all templates."""
+        return self._relay.templates.all(owner=self._owner)
+
+    def template(self, name: str) -> dict[str, Any]:
+        """A template with its body."""
+        return self._relay.templates.show(name, owner=self._owner or ADMIN)
+
+    def delete_template(self, name: str) -> None:
+        """Delete a template."""
+        self._relay.templates.delete(name, owner=self._owner or ADMIN)
 
     def pause(self, group: str | None) -> None:
         """Pause a group, or all jobs."""

@@ -48,6 +48,8 @@ FIELDS = (
     "onInterrupt",
     "retain",
     "onCheckFailed",
+    "template",
+    "variables",
 )
 MAX_METADATA = 16 * 1024
 ON_CHECK_FAILED = ("deliver", "fail")
@@ -100,6 +102,8 @@ def parse(
     on_interrupt = fields.choice("onInterrupt", [value.value for value in OnInterrupt])
     retain = fields.choice("retain", [value.value for value in Retain])
     on_check_failed = fields.choice("onCheckFailed", ON_CHECK_FAILED)
+    if fields.given("variables") is not None:
+        fields.problem("variables", "needs template: the name of the template that has places for them")
     fields.unknown((*FIELDS, *moved), elsewhere=_OPTIONS_OF, meant=_MEANT)
 
     request: dict[str, Any] = {**messages, "options": options}

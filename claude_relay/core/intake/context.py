@@ -18,7 +18,7 @@ class IntakeContext:
     `check_url` returns the problem with a well-formed http(s) URL (a private IP address, for example), `check_schema`
     the problem with a JSON Schema; None if there is none. `model_catalog` returns the current catalog: the worker
     fetches new lists while this process runs. Without `prices`, costs are not checked. `schema_check_for_bulk` makes a
-    `check_schema` with one time limit for all items of a request.
+    `check_schema` with one time limit for all items of a request. `max_body`: bytes of a body, its template filled.
     """
 
     model: str
@@ -28,6 +28,7 @@ class IntakeContext:
     max_tokens: int = 4096
     prices: PriceList | None = None
     fallback_models: tuple[str, ...] = ()
+    max_body: int = 32 * 2**20
     schema_check_for_bulk: Callable[[], Callable[[dict[str, Any]], str | None]] | None = None
 
     @property

@@ -16,6 +16,7 @@ _JSON = (
     "options",
     "webhookHeaders",
     "metadata",
+    "variables",
     "files",
     "messages",
     "outputSchema",
@@ -24,7 +25,7 @@ _JSON = (
 )
 
 #: Objects whose keys are the caller's own and may contain dots.
-_FLAT = ("metadata", "webhookHeaders")
+_FLAT = ("metadata", "webhookHeaders", "variables")
 
 _STEP = re.compile(r"[^.\[\]]+")
 

@@ -115,6 +115,7 @@ class Job:
     usage: dict[str, int] | None = None
     cost_usd: float | None = None
     checks: tuple[dict[str, Any], ...] | None = None  # results of options.checks, once the run has an answer
+    template: str | None = None  # the version that its body was made of, such as invoice@3
 
     @property
     def rank(self) -> float:

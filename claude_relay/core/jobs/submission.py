@@ -50,6 +50,7 @@ class Submission(RequestFields):
     chosen_model: bool = False  # named by the caller; a conversation keeps its own otherwise
     on_interrupt: OnInterrupt = OnInterrupt.RETRY
     retain: Retain = Retain.FULL
+    template: str | None = None  # the version that it was made of, such as invoice@3
 
 
 @dataclass(frozen=True, kw_only=True)

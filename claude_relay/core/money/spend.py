@@ -10,7 +10,7 @@ from ..jobs.attempts import DIGITS
 from ..jobs.change import Call
 
 #: Possible groupings of spend, the default first.
-GROUPINGS = ("day", "key", "model", "group", "mode")
+GROUPINGS = ("day", "key", "model", "group", "mode", "template")
 _DAY = 86_400.0
 #: Outcomes of attempts that may have cost something although no usage was reported.
 _UNREPORTED = ("interrupted", "timeout")
@@ -19,7 +19,7 @@ _UNREPORTED = ("interrupted", "timeout")
 @dataclass(frozen=True, kw_only=True)
 class SpendSummary:
     """
-    The attempts of one day, key, model, group or mode.
+    The attempts of one day, key, model, group, mode or template.
 
     `usd` is the total of those with a price, None if none has one; `unpriced` counts attempts of unknown cost.
     """

@@ -20,25 +20,25 @@ SELECT r.job_id FROM requests r WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.i
 class DamageReads(JobReads, RequestReads, DeliveryReads, ConversationReads, FileReads):
     """Implements `ports.store.DamageReads`."""
 
-    def damaged(self, *, after: str, limit: int) -> tuple[Sequence[tuple[str, str]], str | None]:
-        """Damaged rows of the next `limit` jobs as (requestId, what), and the id to go on from; None at the end."""
-        rows = self._run("SELECT id, request_id FROM jobs WHERE id > ? ORDER BY id LIMIT ?", (after, limit))
-        found = [(request_id, what) for job_id, request_id in rows for what in self._damage_of(job_id)]
+    def damaged(self, *, cursor: str, limit: int) -> tuple[Sequence[tuple[str, str]], str | None]:
+        """Damaged rows of the next `limit` jobs as (requestId, what), and the id to go on from."""
+        rows = self._run("SELECT id, request_id FROM jobs WHERE id > ? ORDER BY id LIMIT ?", (cursor, limit))
+        problems = [(request_id, what) for job_id, request_id in rows for what in self._damage_of(job_id)]
 
-        return found, rows[-1][0] if len(rows) == limit else None
+        return problems, rows[-1][0] if len(rows) == limit else None
 
     def orphaned_requests(self) -> Sequence[str]:
         """Ids of requests without a job: the job's row is lost."""
         return [row[0] for row in self._run(_WITHOUT_JOB, ())]
 
     def _damage_of(self, job_id: str) -> Sequence[str]:
-        found: list[str] = []
+        problems: list[str] = []
 
         def check(read: Callable[[], object]) -> None:
             try:
                 read()
             except Damaged as exc:
-                found.append(str(exc).partition(":")[0])
+                problems.append(str(exc).partition(":")[0])
 
         check(lambda: self.job(job_id))
         check(lambda: self.request(job_id))
@@ -48,7 +48,7 @@ class DamageReads(JobReads, RequestReads, DeliveryReads, ConversationReads, File
         check(lambda: [self.blocks(job_id, run) for (run,) in runs])
         check(lambda: [self.file_data(job_id, file.number) for file in self.files(job_id)])
 
-        return list(dict.fromkeys(found))  # a callback usually is the outcome's own bytes
+        return list(dict.fromkeys(problems))  # a callback usually is the outcome's own bytes
 
     def _outcomes(self, job_id: str) -> object:
         sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ?"

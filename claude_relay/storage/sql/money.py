@@ -12,12 +12,14 @@ from . import records
 from .query import QueryBase, placeholders
 
 _CALL = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id = ?"
-_COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode"}
+_COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode", "template": "template"}
 _SUMS = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usd", "unpriced")
-# One more call of the same day, owner, group, model and mode. A sum of prices stays NULL until one is known.
+# One more call of the same day, owner, group, model, mode and template (empty: none). A sum of prices stays NULL until
+# one is known.
 _ADD_SPEND = f"""
-INSERT INTO costs (day, owner, grp, model, mode, {", ".join(_SUMS)}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (day, owner, grp, model, mode) DO UPDATE SET
+INSERT INTO costs (day, owner, grp, model, mode, template, {", ".join(_SUMS)})
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (day, owner, grp, model, mode, template) DO UPDATE SET
     {", ".join(f"{name} = costs.{name} + excluded.{name}" for name in _SUMS if name != "usd")},
     usd = CASE WHEN costs.usd IS NULL THEN excluded.usd ELSE costs.usd + coalesce(excluded.usd, 0) END"""
 
@@ -50,7 +52,7 @@ class MoneyReads(QueryBase):
         return self._fetch_all(records.to_call, sql, tuple(job_ids))
 
     def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]:
-        """The sums by day, key, model, group or mode of those UTC days; of `which`, those that are summed apart."""
+        """The sums by one of `GROUPINGS` of those UTC days; of `which`, those that are summed apart."""
         limits = (
             ("day >= ?", days.first),
             ("day <= ?", days.last),
@@ -75,4 +77,4 @@ class MoneyWrites(QueryBase):
         """Add an ended call to the sums."""
         spend = spend_days(call)
         sums = [getattr(spend, name) for name in _SUMS]
-        self._run(_ADD_SPEND, (day, job.owner, job.group, spend.name, call.mode, *sums))
+        self._run(_ADD_SPEND, (day, job.owner, job.group, spend.name, call.mode, job.template or "", *sums))

@@ -23,7 +23,8 @@ class QueryBase:
     A way to run statements, one time for all of them, and the cipher of webhook headers.
 
     A statement names the index it relies on as `/* index: jobs_due */` behind the table: PostgreSQL takes that for a
-    comment, and SQLite's runner makes INDEXED BY of it (`sqlite/dialect.py`).
+    comment, and SQLite's runner makes INDEXED BY of it (`sqlite/dialect.py`). An UPDATE that ends in `RETURNING 1`
+    moves one row or is a conflict: a distant server may be asked as late as with the commit.
     """
 
     def __init__(self, run: Run, now: float, cipher: HeaderCipher) -> None:
@@ -39,18 +40,18 @@ class QueryBase:
     def _fetch_first(self, make: Callable[[Row], T], sql: str, args: Sequence[Any]) -> T | None:
         """The first row as a value; None without rows."""
         rows = self._run(sql, args)
-        return _made(make, rows[0]) if rows else None
+        return _convert(make, rows[0]) if rows else None
 
     def _fetch_all(self, make: Callable[[Row], T], sql: str, args: Sequence[Any] = ()) -> list[T]:
         """Every row as a value."""
-        return [_made(make, row) for row in self._run(sql, args)]
+        return [_convert(make, row) for row in self._run(sql, args)]
 
     def _fetch_intact(self, make: Callable[[Row], T], sql: str, args: Sequence[Any] = ()) -> list[T]:
         """Every row as a value, except for damaged ones: the others must not wait for them. They are logged."""
         values = []
         for row in self._run(sql, args):
             try:
-                values.append(_made(make, row))
+                values.append(_convert(make, row))
             except Damaged as exc:
                 log.error("skipped: %s", exc)
         return values
@@ -74,7 +75,7 @@ class QueryBase:
         return {row[0]: row[1] for row in self._run(sql, args)}
 
 
-def _made(make: Callable[[Row], T], row: Row) -> T:
+def _convert(make: Callable[[Row], T], row: Row) -> T:
     """The value of a row. A row that is none of ours was changed by the disk: see `core.digests`."""
     try:
         return make(row)

@@ -16,6 +16,7 @@ from .jobs import JobReads
 from .money import MoneyReads
 from .purge import PurgeReads
 from .requests import RequestReads
+from .templates import TemplateReads
 
 
 class Reads(
@@ -33,5 +34,6 @@ class Reads(
     AlertReads,
     ControlReads,
     PurgeReads,
+    TemplateReads,
 ):
     """Implements `ports.ReadTransaction` over one connection, at one time."""

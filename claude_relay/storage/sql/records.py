@@ -28,7 +28,7 @@ JOB = (
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
     " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
-    " waiting_error checks flow"
+    " waiting_error checks flow template"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings"
@@ -119,6 +119,7 @@ def job_values(job: Job) -> tuple[Any, ...]:
         job.waiting_error.value if job.waiting_error else None,
         dump(job.checks),
         str(job.flow),
+        job.template,
     )
 
 

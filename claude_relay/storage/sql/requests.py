@@ -72,7 +72,7 @@ class RequestReads(QueryBase):
         request_id, owner, job_id, encrypted, *callback = row
         request = records.to_callback(callback, request={})
         urls = (request.webhook_url, request.failure_webhook_url)
-        headers = self._cipher.decrypt(encrypted, owner=owner, job_id=job_id)
+        headers = self._cipher.decrypt(encrypted, owner=owner, row=job_id)
         return WebhookTarget(request_id=request_id, urls=[url for url in urls if url is not None], headers=headers)
 
 

@@ -13,6 +13,7 @@ from .money import MoneyWrites
 from .purge import PurgeWrites
 from .reads import Reads
 from .requests import RequestWrites
+from .templates import TemplateWrites
 
 
 class Writes(
@@ -26,6 +27,7 @@ class Writes(
     AlertWrites,
     ControlWrites,
     PurgeWrites,
+    TemplateWrites,
     Reads,
 ):
     """Implements `ports.Transaction` over one open transaction, which several callers may share with their new jobs."""

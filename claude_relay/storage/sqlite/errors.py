@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 
 from ...errors import RelayError, StoreRefused, StoreUnavailable
+from ...file_owner import access_fault
 
 
 @contextmanager
@@ -20,26 +21,27 @@ def translating(path: Path) -> Iterator[None]:
         raise translate(exc, path) from exc
 
 
+def corrupt(path: Path, problem: str) -> StoreRefused:
+    """The error for a store whose file is damaged."""
+    return StoreRefused(
+        f"the store {path} is corrupt ({problem}). Nothing more is written to it. Keep the file, then: "
+        f"claude-relay restore FILE with the latest backup."
+    )
+
+
 def translate(exc: BaseException, path: Path) -> BaseException:
     """The error for the caller; errors that are not the store's are returned unchanged."""
     if isinstance(exc, RelayError):
         return exc
     if isinstance(exc, apsw.CorruptError | apsw.NotADBError):
-        return StoreRefused(
-            f"the store {path} is corrupt ({exc}). Nothing more is written to it. Keep the file, then: "
-            f"claude-relay restore FILE with the latest backup."
-        )
-    if isinstance(exc, apsw.SQLError):  # of statements that are tested on every schema of ours
-        return StoreRefused(
-            f"the schema of the store {path} is not the one that was written ({exc}). Keep the file, then: "
-            f"claude-relay restore FILE with the latest backup."
-        )
+        return corrupt(path, str(exc))
     if isinstance(exc, apsw.FullError):
         return StoreUnavailable("the disk is full: make room, nothing that was accepted is lost", retry_after=30)
     if isinstance(exc, apsw.BusyError | apsw.LockedError):
         return StoreUnavailable("the store is locked by another process; try again", retry_after=5)
     if isinstance(exc, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | PermissionError):
-        return StoreUnavailable(f"the store {path} cannot be opened or written: check its owner and mode ({exc})")
+        why = ": ".join(access_fault(path) or (f"check its owner and mode ({exc})",))
+        return StoreUnavailable(f"the store {path} cannot be opened or written: {why}")
     if isinstance(exc, apsw.IOError | OSError):
         return StoreUnavailable(f"the disk under {path} fails ({exc})", retry_after=30)
 

@@ -37,7 +37,7 @@ class _Frame:
 
 
 def check(path: Path) -> str | None:
-    """What SQLite would silently leave out of the log of a store that no process has open; keeps a copy then."""
+    """The damage of the log of a store that is not open. A copy of such a log is kept."""
     log = Path(f"{path}-wal")
     if not log.exists() or log.stat().st_size <= _HEADER.size:
         return None
@@ -113,8 +113,8 @@ def in_use(path: Path) -> bool:
     try:
         with Path(f"{path}-shm").open("rb") as file:
             wanted = _LOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _IN_USE, 1, 0)
-            found = fcntl.fcntl(file, fcntl.F_GETLK, wanted)
+            holder = fcntl.fcntl(file, fcntl.F_GETLK, wanted)
     except OSError:
         return False
 
-    return bool(_LOCK.unpack(found)[0] != fcntl.F_UNLCK)
+    return bool(_LOCK.unpack(holder)[0] != fcntl.F_UNLCK)

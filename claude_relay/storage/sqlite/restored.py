@@ -37,7 +37,7 @@ def unreadable_headers(store: Path) -> int:
     cipher = HeaderCipher(KeyFile(key_path(store)))
 
     rows = _read(store, _HEADERS)
-    return sum(cipher.decrypt(text, owner=owner, job_id=job_id) is None for text, owner, job_id in rows)
+    return sum(cipher.decrypt(text, owner=owner, row=job_id) is None for text, owner, job_id in rows)
 
 
 def _read(path: Path, sql: str) -> Sequence[tuple[Any, ...]]:

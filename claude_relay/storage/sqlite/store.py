@@ -20,17 +20,18 @@ import apsw
 
 from ...core import damage
 from ...errors import Damaged, RelayError, StoreUnavailable
-from ...ports import LostStore, ReadTransaction, Transaction
+from ...ports import Ahead, LostStore, ReadTransaction, Transaction
 from .. import migrate
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher, KeyFile, key_path
 from ..sql.insert_buffer import NewRows
+from ..sql.lookahead import Lookup, is_time
 from ..sql.query import Rows, Run
 from ..sql.reads import Reads
 from . import backup, bulk_insert, integrity, log_check
 from .dialect import translate as to_sqlite
 from .disk_reserve import DiskReserve
-from .errors import translate, translating
+from .errors import corrupt, translate, translating
 from .open_file import OpenFile, is_open
 from .rescue import Rescue
 
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 #: How long a write waits for another process's lock, in seconds: an HTTP request must not wait for much longer.
 _BUSY_TIMEOUT = 2.5
 _MAX_IDLE_READERS = 32
+#: How a report begins that is not about the rows of a table and their indexes.
+_DAMAGED_PAGES = ("*** ", "Tree ", "Page ", "Main freelist", "Freelist", "unable ")
 #: The most bytes of a file that is checked whole by the first process that opens it: some hundredths of a second.
 _CHECKED_AT_OPEN = 16 * 2**20
 #: Pages in the write-ahead log from which on it is checkpointed.
@@ -64,6 +67,7 @@ class SqliteStore:
         key = KeyFile(key_path(path))
         self._cipher = HeaderCipher(key)
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
+        self._problem: str | None = None  # of the file or its log, met as it was opened
         with translating(path):
             self._writing = self._open()
             self._rescue = Rescue(path, self._file, self._connect, key)
@@ -72,7 +76,13 @@ class SqliteStore:
         if self._problem is not None:
             self._note_damage(self._problem)
 
-    def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        paid: bool = False,
+        ahead: Ahead | None = None,
+    ) -> T:
         """
         Run `work` in a transaction and return its result once it is on disk.
 
@@ -87,7 +97,7 @@ class SqliteStore:
         if self._file.suspect and not (paid and not self._file.overwritten):
             self._check_in_place()
 
-        return self._writer.write(work, paid=paid)
+        return self._writer.write(work, paid=paid, ahead=ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed."""
@@ -139,6 +149,15 @@ class SqliteStore:
             connection.close()
         self._file.close()
 
+    def _check_content(self, connection: apsw.Connection) -> None:
+        """Refuse a file with damaged pages; where only an index and its table differ, the others go on."""
+        report = str(connection.execute("PRAGMA integrity_check(1)").get)
+        if report.startswith(_DAMAGED_PAGES):
+            connection.close()
+            raise corrupt(self._path, report)
+        if report != "ok":
+            self._problem = self._problem or f"an index of the file: {report}"
+
     def _note_damage(self, what: str) -> None:
         log.error("%s: %s", self._path, what)
         with contextlib.suppress(RelayError):  # a store that cannot be written now is watched by other checks
@@ -184,8 +203,7 @@ class SqliteStore:
             self._file.watch(cookie=connection.pragma("schema_version"), version=connection.pragma("user_version"))
         bulk_insert.prepare(connection)
         if is_first and path.stat().st_size <= _CHECKED_AT_OPEN:
-            report = connection.execute("PRAGMA integrity_check(1)").get
-            self._problem = self._problem or (None if report == "ok" else f"the file: {report}")
+            self._check_content(connection)
 
         return connection
 
@@ -235,16 +253,27 @@ class _Session:
         self._checkpointed = 0  # pages written up to the last checkpoint
         self._begun = False
         self._run = _runner(connection)
-        self.now = clock
+        self._clock = clock
+        self._at = 0.0
 
-    def begin(self) -> None:
+    def begin(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """
-        Do nothing yet: if the group consists of new jobs, one statement is the complete transaction.
+        Only make the look-ups: if the group consists of new jobs, one statement is the complete transaction.
 
         The time of a transaction is then read before it has the lock. A clock step that another process handles between
         the two (milliseconds; seconds if the other one writes for long) is not applied to it.
         """
         self._begun = False
+        self._at = self._clock()
+
+        return [self.run(sql, [self._at if is_time(value) else value for value in args]) for sql, args in lookups]
+
+    def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
+        """None: a statement costs no trip here."""
+        return ()
+
+    def now(self) -> float:
+        return self._at
 
     def commit(self, rest: Sequence[NewRows]) -> None:
         if rest:
@@ -353,6 +382,8 @@ def _runner(connection: apsw.Connection) -> Run:
             return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
         except UnicodeDecodeError:
             raise Damaged("a text in the store") from None
+        except apsw.SQLError as exc:  # every statement is tested on our schema
+            raise corrupt(Path(connection.filename), str(exc)) from exc
 
     return run
 

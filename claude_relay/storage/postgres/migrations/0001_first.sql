@@ -60,9 +60,11 @@ CREATE TABLE jobs (
     -- The error type behind waiting_for.
     waiting_error       TEXT COLLATE "C",
     -- Results of options.checks as JSON, once the run has an answer.
-    checks              TEXT,
+    checks              TEXT COLLATE "C",
     -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
     flow                TEXT COLLATE "C" NOT NULL,
+    -- The version of the template that the body was made of, such as invoice@3.
+    template            TEXT COLLATE "C",
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
@@ -88,6 +90,8 @@ CREATE INDEX jobs_group ON jobs (grp, id);
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 -- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
+-- Whether a kept job was made of a template.
+CREATE INDEX jobs_template ON jobs (template, owner) WHERE template IS NOT NULL;
 
 CREATE TABLE requests (
     job_id              TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
@@ -340,7 +344,7 @@ CREATE TABLE repairs (
     run     INTEGER NOT NULL,
     text    TEXT COLLATE "C" NOT NULL,
     problem TEXT COLLATE "C" NOT NULL,
-    kinds   TEXT NOT NULL  -- what was asked for in this run: schema, checks
+    kinds   TEXT COLLATE "C" NOT NULL  -- what was asked for in this run: schema, checks
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily
@@ -358,7 +362,8 @@ CREATE TABLE costs (
     cache_write_tokens BIGINT NOT NULL,
     usd                DOUBLE PRECISION,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
-    PRIMARY KEY (day, owner, grp, model, mode)
+    template           TEXT COLLATE "C" NOT NULL DEFAULT '',  -- empty: none
+    PRIMARY KEY (day, owner, grp, model, mode, template)
 );
 
 -- URLs that answered 410 Gone.
@@ -437,3 +442,26 @@ CREATE TABLE shares (
     name TEXT COLLATE "C" PRIMARY KEY,
     tag  DOUBLE PRECISION NOT NULL
 ) WITH (fillfactor = 50);
+
+-- Templates by name, also deleted ones: `version` is the newest, and no number is used twice.
+CREATE TABLE templates (
+    owner       TEXT COLLATE "C" NOT NULL,
+    name        TEXT COLLATE "C" NOT NULL,
+    version     INTEGER NOT NULL,
+    shared      INTEGER NOT NULL,
+    description TEXT COLLATE "C",
+    deleted_at  DOUBLE PRECISION,
+    PRIMARY KEY (owner, name)
+);
+
+-- Their versions. Those of a deleted template stay while a kept job was made of them.
+CREATE TABLE template_versions (
+    owner           TEXT COLLATE "C" NOT NULL,
+    name            TEXT COLLATE "C" NOT NULL,
+    version         INTEGER NOT NULL,
+    body            TEXT COLLATE "C" NOT NULL,
+    webhook_headers TEXT COLLATE "C",  -- encrypted, and not in the body
+    created_at      DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (owner, name, version),
+    FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
+);

@@ -62,6 +62,8 @@ CREATE TABLE jobs (
     checks              TEXT,
     -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
     flow                TEXT NOT NULL,
+    -- The version of the template that the body was made of, such as invoice@3.
+    template            TEXT,
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
@@ -87,6 +89,8 @@ CREATE INDEX jobs_group ON jobs (grp, id);
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 -- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
+-- Whether a kept job was made of a template.
+CREATE INDEX jobs_template ON jobs (template, owner) WHERE template IS NOT NULL;
 
 CREATE TABLE requests (
     job_id              TEXT PRIMARY KEY REFERENCES jobs (id),
@@ -357,7 +361,8 @@ CREATE TABLE costs (
     cache_write_tokens INTEGER NOT NULL,
     usd                REAL,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
-    PRIMARY KEY (day, owner, grp, model, mode)
+    template           TEXT NOT NULL DEFAULT '',  -- empty: none
+    PRIMARY KEY (day, owner, grp, model, mode, template)
 ) WITHOUT ROWID;
 
 -- URLs that answered 410 Gone.
@@ -428,3 +433,26 @@ CREATE TABLE shares (
     name TEXT PRIMARY KEY,
     tag  REAL NOT NULL
 ) WITHOUT ROWID;
+
+-- Templates by name, also deleted ones: `version` is the newest, and no number is used twice.
+CREATE TABLE templates (
+    owner       TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    version     INTEGER NOT NULL,
+    shared      INTEGER NOT NULL,
+    description TEXT,
+    deleted_at  REAL,
+    PRIMARY KEY (owner, name)
+) WITHOUT ROWID;
+
+-- Their versions. Those of a deleted template stay while a kept job was made of them.
+CREATE TABLE template_versions (
+    owner           TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    version         INTEGER NOT NULL,
+    body            TEXT NOT NULL,
+    webhook_headers TEXT,  -- encrypted, and not in the body
+    created_at      REAL NOT NULL,
+    PRIMARY KEY (owner, name, version),
+    FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
+);

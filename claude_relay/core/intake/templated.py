@@ -1,0 +1,181 @@
+"""Submit bodies that name a template: the check of a new template, and the merge of both bodies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...errors import InvalidRequest, Problem
+from .. import templates
+from ..jobs.submission import Submission
+from ..templates import Compiled, Template, Variables
+from ..text.json_values import find_problems
+from .body import parse
+from .context import IntakeContext
+from .fields import MAX_WARNINGS, kind
+from .idempotency import body_hash
+from .options import OPTIONS
+
+#: Fields of the body that a template cannot have.
+_NOT_IN_TEMPLATE = ("template", "variables")
+#: Fields of which one replaces the other.
+_EITHER = {"prompt": "messages", "messages": "prompt", "runAt": "delay", "delay": "runAt"}
+#: Fields whose numbers tools may send as strings: both are the same request.
+_NUMBERS = ("priority", "maxCostUsd", "maxTokens", "temperature")
+
+
+def names_template(body: object) -> bool:
+    """Whether the body of a submit names a template, or has variables for one."""
+    return isinstance(body, dict) and any(_given(body.get(name)) is not None for name in _NOT_IN_TEMPLATE)
+
+
+def check_template(body: object, *, now: float, context: IntakeContext, at: str = "body") -> Compiled:
+    """
+    The located placeholders of a template.
+
+    Raises `InvalidRequest` for malformed ones, for a body that is too large, and for values without a placeholder that
+    a submit would refuse.
+    """
+    if problems := find_problems(body):
+        raise InvalidRequest(problems=[_below(at, problem) for problem in problems])
+    if not isinstance(body, dict) or not body:
+        text = f'must be a submit body with placeholders, such as {{"prompt": "Read {{{{text}}}}"}}, not {kind(body)}'
+        raise InvalidRequest(problems=[Problem(field=at, problem=text)])
+    size = len(json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > templates.MAX_BYTES:
+        text = f"is too large: {size:,} bytes as JSON, the maximum is {templates.MAX_BYTES:,}"
+        raise InvalidRequest(problems=[Problem(field=at, problem=text)])
+    for name in _NOT_IN_TEMPLATE:
+        if name in body:
+            raise InvalidRequest(
+                problems=[Problem(field=f"{at}.{name}", problem="cannot be part of a template: only of a submit")]
+            )
+
+    try:
+        compiled = Compiled(body)
+    except InvalidRequest as exc:
+        raise InvalidRequest(problems=[_below(at, problem) for problem in exc.problems]) from None
+    try:
+        parse(body, now=now, context=context)
+    except InvalidRequest as exc:
+        real = [problem for problem in exc.problems if not _depends(problem.field, compiled.paths)]
+        if real:
+            raise InvalidRequest(problems=[_below(at, problem) for problem in real]) from None
+
+    return compiled
+
+
+def merge(compiled: Compiled, fields: Mapping[str, Any], variables: Variables, *, limit: int) -> templates.Filled:
+    """The body of a template, filled, with the caller's own non-empty fields over it."""
+    own = {name: value for name, value in fields.items() if name not in _NOT_IN_TEMPLATE and _given(value) is not None}
+    replaced = {name for name in own if name != "options"} | {_EITHER[name] for name in own if name in _EITHER}
+    filled = compiled.fill(variables, limit=limit, skip=replaced)
+    options, own_options = filled.body.get("options"), own.get("options")
+    beside = [name for name in own if name in OPTIONS]
+    if isinstance(options, dict):
+        options = {name: value for name, value in options.items() if name not in beside}
+        if isinstance(own_options, dict):
+            options |= {name: value for name, value in own_options.items() if _given(value) is not None}
+            own["options"] = options
+        elif own_options is None:
+            own["options"] = options
+
+    return replace(filled, body={**filled.body, **own})
+
+
+def parse_templated(
+    template: Template,
+    compiled: Compiled,
+    body: Mapping[str, Any],
+    *,
+    now: float,
+    context: IntakeContext,
+    idempotency_key: str | None = None,
+    form: bool = False,
+) -> Submission:
+    """The submission of a body that names `template`, or `InvalidRequest` with all its problems."""
+    given = _given(body.get("variables"))
+    if given is not None and not isinstance(given, dict):
+        raise _refused("variables", f"must be an object ({{…}}), not {kind(given)}")
+    if given and not compiled.placeholders:
+        raise _refused("template", templates.NO_PLACEHOLDERS)
+    if problems := find_problems(body):
+        raise InvalidRequest(problems=problems)
+    variables, faults = templates.read_variables(given or {}, at="variables")
+    if faults:
+        raise InvalidRequest(problems=faults)
+
+    filled = merge(compiled, body, variables, limit=context.max_body)
+    if filled.missing:
+        missing = templates.missing_problems(filled.missing, at="variables", reference=template.reference)
+        raise InvalidRequest(problems=list(missing)[:100])
+    submission = parse(filled.body, now=now, context=context, idempotency_key=idempotency_key, form=form)
+    unused = templates.unused_warning(variables, compiled.placeholders)
+    warnings = (*submission.warnings, unused)[-MAX_WARNINGS:] if unused else submission.warnings
+
+    return replace(submission, body_hash=written_hash(body), template=template.reference, warnings=warnings)
+
+
+def written_hash(body: Mapping[str, Any]) -> str:
+    """
+    The hash of a body that names a template, as its caller wrote it.
+
+    It does not depend on the template, so that the same request after a new version, or after the template was deleted,
+    is a repeat of the first.
+    """
+    return body_hash(_normal(body))
+
+
+def _normal(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without empty ones; numbers as numbers, also where a form made strings of them."""
+    normal: dict[str, Any] = {}
+    for name, value in fields.items():
+        if (given := _given(value)) is None:
+            continue
+        if name == "options" and isinstance(given, dict):
+            given = _normal(given)
+        elif name in _NUMBERS:
+            given = _number(given)
+        normal[name] = given
+
+    return normal
+
+
+def _number(value: Any) -> Any:
+    try:
+        number = float(value) if isinstance(value, (str, int, float)) else value
+    except ValueError:
+        return value
+
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+def _given(value: Any) -> Any:
+    """The value; None for an empty one, as in `Fields.given`."""
+    if isinstance(value, str):
+        return value if value and not value.isspace() else None
+
+    return None if isinstance(value, (dict, list)) and not value else value
+
+
+def _depends(field: str, paths: list[str]) -> bool:
+    """Whether a problem concerns a value with a placeholder: at the field, above or below it."""
+    return any(field == path or _is_below(field, path) or _is_below(path, field) for path in paths)
+
+
+def _is_below(path: str, other: str) -> bool:
+    return path.startswith((f"{other}.", f"{other}["))
+
+
+def _below(at: str, problem: Problem) -> Problem:
+    field = problem.field
+    if at == "body" and field.startswith("body"):
+        return problem
+
+    return Problem(field=f"{at}.{field}" if field and field != "body" else at, problem=problem.problem)
+
+
+def _refused(field: str, problem: str) -> InvalidRequest:
+    return InvalidRequest(problems=[Problem(field=field, problem=problem)])

@@ -1,0 +1,34 @@
+"""Templates on every engine: versions, deletion, and cost by version."""
+
+from __future__ import annotations
+
+from claude_relay.core.intake import IntakeContext
+from claude_relay.services import JobRef, Relay
+from tests.support.builders import Clock, a_completion
+from tests.support.intake import an_intake_context
+
+
+def save(relay: Relay, name: str, context: IntakeContext, **body: object) -> dict[str, object]:
+    return relay.templates.save(name, {"body": body}, context, now=1.0)[0]
+
+
+def test_the_life_of_a_template_on_every_engine(relay: Relay, clock: Clock) -> None:
+    """Saved twice, used, deleted, its used version kept until its job is purged, and its number never used again."""
+    context = an_intake_context()
+    save(relay, "t", context, prompt="one {{a}}", webhookHeaders={"x": "y"})
+    save(relay, "t", context, prompt="two {{a}}")
+    body = {"template": "t@1", "variables": {"a": "1"}, "requestId": "r-1"}
+    relay.submit(relay.templates.parse(body, owner="admin", now=clock(), context=context))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
+    relay.templates.delete("t", owner="admin")
+
+    assert relay.templates.show("t@1", owner="admin")["deleted"]
+    assert [row["template"] for row in relay.queries.cost(by="template")["rows"]] == ["t@1"]
+    assert relay.queries.job_details(JobRef(request_id="r-1"))["template"] == "t@1"
+    clock.advance(40 * 86400)
+    assert relay.maintenance.purge() == 1
+    assert relay._store.read(lambda tx: tx.template("admin", "t", 1)) is None
+    assert save(relay, "t", context, prompt="two {{a}}")["version"] == 3
+    assert [row["name"] for row in relay.templates.all(owner="other")] == []
+    assert [row["name"] for row in relay.templates.all(owner=None)] == ["t"]
