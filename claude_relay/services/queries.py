@@ -79,12 +79,12 @@ class Queries:
     def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
         """A page of jobs, newest first; with `owners` each says whose it is."""
         rows = tx.jobs(replace(which, limit=which.limit + 1))
-        page_rows = rows[: which.limit]
-        cursor = page_rows[-1].id if len(rows) > which.limit else None
-        waits = WaitReasons(tx, page_rows, self._context.prices)
+        page = rows[: which.limit]
+        cursor = page[-1].id if len(rows) > which.limit else None
+        waits = WaitReasons(tx, page, self._context.prices)
 
         return Page(
-            jobs=[_listed(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in page_rows],
+            jobs=[_listed(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in page],
             cursor=cursor,
         )
 
