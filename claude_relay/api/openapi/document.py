@@ -8,7 +8,8 @@ from ... import __version__
 from ..scopes import SCOPES
 from .components import SCHEMAS
 from .examples import EXAMPLES
-from .operations import FORM, JSON, MULTIPART, NDJSON, OPERATIONS, Operation
+from .operation import FORM, JSON, MULTIPART, NDJSON, Operation
+from .operations import OPERATIONS
 from .shapes import Schema, shape
 from .submit_body import GROUP_SCHEMA, REQUEST_ID_SCHEMA
 

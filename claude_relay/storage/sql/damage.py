@@ -31,6 +31,13 @@ class DamageReads(JobReads, RequestReads, DeliveryReads, ConversationReads, File
         """Ids of requests without a job: the job's row is lost."""
         return [row[0] for row in self._run(_WITHOUT_JOB, ())]
 
+    def has_lost_row(self, request_id: str, owner: str | None) -> bool:
+        """Whether the index of requestIds has a job whose row is not found: SQLite says nothing of it."""
+        sql, args = "SELECT count(*) FROM jobs /* index: jobs_request */ WHERE request_id = ?", [request_id]
+        if owner is not None:
+            sql, args = f"{sql} AND owner = ?", [request_id, owner]
+        return self._count(sql, args) > 0
+
     def _damage_of(self, job_id: str) -> Sequence[str]:
         problems: list[str] = []
 

@@ -24,6 +24,7 @@ from ...ports import Ahead, LostStore, ReadTransaction, Transaction
 from .. import migrate
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher, KeyFile, key_path
+from ..sql import tallies
 from ..sql.insert_buffer import NewRows
 from ..sql.lookahead import Lookup, is_time
 from ..sql.query import Rows, Run
@@ -42,8 +43,6 @@ log = logging.getLogger(__name__)
 #: How long a write waits for another process's lock, in seconds: an HTTP request must not wait for much longer.
 _BUSY_TIMEOUT = 2.5
 _MAX_IDLE_READERS = 32
-#: How a report begins that is not about the rows of a table and their indexes.
-_DAMAGED_PAGES = ("*** ", "Tree ", "Page ", "Main freelist", "Freelist", "unable ")
 #: The most bytes of a file that is checked whole by the first process that opens it: some hundredths of a second.
 _CHECKED_AT_OPEN = 16 * 2**20
 #: Pages in the write-ahead log from which on it is checkpointed.
@@ -151,11 +150,11 @@ class SqliteStore:
 
     def _check_content(self, connection: apsw.Connection) -> None:
         """Refuse a file with damaged pages; where only an index and its table differ, the others go on."""
-        report = str(connection.execute("PRAGMA integrity_check(1)").get)
-        if report.startswith(_DAMAGED_PAGES):
+        report, pages = integrity.check_content(connection)
+        if pages:
             connection.close()
             raise corrupt(self._path, report)
-        if report != "ok":
+        if report:
             self._problem = self._problem or f"an index of the file: {report}"
 
     def _note_damage(self, what: str) -> None:
@@ -275,9 +274,12 @@ class _Session:
     def now(self) -> float:
         return self._at
 
-    def commit(self, rest: Sequence[NewRows]) -> None:
+    def commit(self, rest: Sequence[NewRows], numbers: Sequence[Sequence[Any]]) -> None:
+        if len(numbers) > len(rest):
+            self.run(tallies.insert(len(numbers)), [value for row in numbers for value in row])
+            numbers = ()
         if rest:
-            bulk_insert.insert(self._connection, rest)
+            bulk_insert.insert(self._connection, rest, numbers)
         if self._begun:
             self._connection.execute("COMMIT")
 
