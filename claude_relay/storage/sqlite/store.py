@@ -75,13 +75,7 @@ class SqliteStore:
         if self._problem is not None:
             self._note_damage(self._problem)
 
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], *, paid: bool = False, ahead: Ahead | None = None) -> T:
         """
         Run `work` in a transaction and return its result once it is on disk.
 
