@@ -7,6 +7,7 @@ from .alerts import AlertReads
 from .batches import BatchReads
 from .control import ControlReads
 from .conversations import ConversationReads
+from .damage import DamageReads
 from .deliveries import DeliveryReads
 from .destinations import DestinationReads
 from .events import EventReads
@@ -20,6 +21,7 @@ from .templates import TemplateReads
 
 
 class Reads(
+    DamageReads,
     JobReads,
     RequestReads,
     EventReads,
