@@ -25,6 +25,7 @@ from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
 from ..core.templates import Template
+from .metrics import MetricReads, MetricWrites
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class JobReads(Protocol):
     def flows_of(self, share: str) -> Sequence[str]: ...
     def count_ahead(self, job: Job, flows: Sequence[str], after: Job | None = None) -> int: ...
     def counts(self) -> dict[State, int]: ...
+    def counts_by_group(self) -> dict[tuple[State, str], int]: ...
     def oldest_waiting(self) -> float | None: ...
 
 
@@ -331,6 +333,7 @@ class ReadTransaction(
     AckReads,
     BatchReads,
     MoneyReads,
+    MetricReads,
     ConversationReads,
     FileReads,
     AlertReads,
@@ -353,6 +356,7 @@ class Transaction(
     AckWrites,
     BatchWrites,
     MoneyWrites,
+    MetricWrites,
     ConversationWrites,
     FileWrites,
     AlertWrites,

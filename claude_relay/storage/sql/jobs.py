@@ -237,6 +237,11 @@ class JobReads(QueryBase):
         counts = self._fetch_pairs("SELECT state, count(*) FROM jobs GROUP BY state")
         return {State(state): count for state, count in counts.items()}
 
+    def counts_by_group(self) -> dict[tuple[State, str], int]:
+        """The number of jobs in each state of each group."""
+        rows = self._run("SELECT state, grp, count(*) FROM jobs GROUP BY state, grp", ())
+        return {(State(row[0]), row[1]): int(row[2]) for row in rows}
+
     def oldest_waiting(self) -> float | None:
         """The earliest due time of the waiting jobs that are due."""
         return self._fetch_time(_OLDEST_WAITING, (self._now, self._now))

@@ -459,3 +459,12 @@ CREATE TABLE template_versions (
     PRIMARY KEY (owner, name, version),
     FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
 );
+
+-- What workers have counted, for /metrics: sums by name, label, and the outcome or the bucket of a histogram.
+CREATE TABLE metrics (
+    name  TEXT COLLATE "C" NOT NULL,
+    label TEXT COLLATE "C" NOT NULL,
+    part  TEXT COLLATE "C" NOT NULL,
+    value DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (name, label, part)
+) WITH (fillfactor = 50);

@@ -450,3 +450,12 @@ CREATE TABLE template_versions (
     PRIMARY KEY (owner, name, version),
     FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
 );
+
+-- What workers have counted, for /metrics: sums by name, label, and the outcome or the bucket of a histogram.
+CREATE TABLE metrics (
+    name  TEXT NOT NULL,
+    label TEXT NOT NULL,
+    part  TEXT NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (name, label, part)
+) WITHOUT ROWID;
