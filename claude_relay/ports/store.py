@@ -26,6 +26,7 @@ from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
 from ..core.templates import Template
 from .damage import DamageReads
+from .metrics import MetricReads, MetricWrites
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 
 T = TypeVar("T")
@@ -339,6 +340,7 @@ class ReadTransaction(
     AckReads,
     BatchReads,
     MoneyReads,
+    MetricReads,
     ConversationReads,
     FileReads,
     AlertReads,
@@ -363,6 +365,7 @@ class Transaction(
     AckWrites,
     BatchWrites,
     MoneyWrites,
+    MetricWrites,
     ConversationWrites,
     FileWrites,
     AlertWrites,
