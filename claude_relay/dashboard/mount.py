@@ -13,11 +13,16 @@ from ..config import Settings
 from ..core.intake import IntakeContext
 from ..errors import NotFound
 from ..services import Relay
+from .destinations import Destinations
+from .groups import Groups
 from .job import JobDetails, JobFile, RawText
 from .jobs import Jobs
+from .keys import Keys
 from .login import Login, Logout
+from .money import Money, MoneyCsv
 from .overview import Overview
 from .site import Page, Site, Visit
+from .try_it import TryIt
 
 #: Every page, by its path.
 PAGES: dict[str, type[Page]] = {
@@ -26,6 +31,12 @@ PAGES: dict[str, type[Page]] = {
     "/dashboard/jobs/{request_id}": JobDetails,
     "/dashboard/jobs/{request_id}/files/{number}": JobFile,
     "/dashboard/jobs/{request_id}/raw/{part}": RawText,
+    "/dashboard/groups": Groups,
+    "/dashboard/destinations": Destinations,
+    "/dashboard/keys": Keys,
+    "/dashboard/money": Money,
+    "/dashboard/money/csv": MoneyCsv,
+    "/dashboard/try": TryIt,
 }
 
 

@@ -187,11 +187,11 @@ class JobReads(QueryBase):
         """The calls in flight, the longest running first, of one owner or (None) of all."""
         return self._fetch_all(_to_running_call, _RUNNING_CALLS, (owner, owner, limit))
 
-    def waiting_by_group(self) -> dict[str, int]:
-        """The number of queued jobs of each group."""
-        sql = """SELECT grp, count(*) FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live'
-                 GROUP BY grp"""
-        return self._fetch_pairs(sql)
+    def waiting_by_flow(self) -> dict[Flow, int]:
+        """The number of queued jobs of each flow, those for batches left out."""
+        sql = """SELECT flow, count(*) FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live'
+                 GROUP BY flow"""
+        return {Flow.parse(flow): count for flow, count in self._fetch_pairs(sql).items()}
 
     def held_jobs(self, *, limit: int) -> int:
         """The number of jobs that wait for a retry by a user, counted up to `limit`."""
