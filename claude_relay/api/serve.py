@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -36,6 +36,7 @@ from ..systemd import ServiceLoop, Supervisor
 from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
 from .forwarded import TrustedProxy
+from .prefer_wait import MAX_WAITERS
 from .trusted_proxy import TrustedPeers
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Server:
         relay: Relay,
         stopping: threading.Event,
         supervisor: Supervisor | None = None,
+        reread: Callable[[], None] = lambda: None,
     ) -> None:
         self._relay, self._stopping, self._supervisor = relay, stopping, supervisor or Supervisor()
         self._map: dict[int, Any] = {}
@@ -78,6 +80,7 @@ class Server:
             silent=self._hung_part,
             status=self._status,
             sockets=[listener.socket.fileno() for listener in self._listeners],
+            reread=reread,
         )
         self._service_thread = threading.Thread(target=self._run_service_loop, name="keeper", daemon=True)
 
@@ -85,7 +88,7 @@ class Server:
         """Serve until stopped; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        self._service_loop.listen()
+        self._service_loop.listen(self._on_signal)
         self._service_thread.start()
         print(f"claude-relay API on {self._url}", file=sys.stderr, flush=True)  # noqa: T201
         log.info("api started", extra={"url": self._url, "version": __version__})
@@ -204,7 +207,7 @@ def listen(
                 TrustedProxy(app, trusted) if settings.trusted_proxy else app,
                 map=map,
                 **address,
-                threads=settings.threads + settings.streams,
+                threads=settings.threads + MAX_WAITERS,
                 ident=None,
                 max_request_body_size=settings.max_body,
                 max_request_header_size=32 * 1024,

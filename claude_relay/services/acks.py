@@ -99,6 +99,12 @@ class Acks:
         return self._secret
 
 
+def look_up_secret(reads: ReadTransaction, context: Context) -> None:
+    """The look-up of `ack_url`."""
+    if context.policy.public_url:
+        reads.shared_value(_SECRET)
+
+
 def ack_url(tx: Transaction, job: Job, context: Context) -> str | None:
     """The URL that acknowledges this run's result; None without a RELAY_PUBLIC_URL at which it could be called."""
     public_url = context.policy.public_url

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..core.deliveries.destination import Destination
 from ..core.jobs.fairness import count_by
-from ..core.jobs.job import Job
+from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import StoredRequest
 from ..errors import NotFound
@@ -98,11 +99,16 @@ class DashboardQueries:
     def groups(self, tx: ReadTransaction) -> Sequence[GroupLoad]:
         """Every group with settings, or with running or waiting jobs; the default one always."""
         stored = {group.name: group for group in tx.groups()}
-        running, waiting = count_by("group", tx.running_by_flow()), count_by("group", tx.waiting_by_flow())
+        running, waiting = Counter[str](), Counter[str]()
+        for (state, name), number in tx.counts_by_group().items():
+            if state is State.RUNNING:
+                running[name] += number
+            elif state in (State.QUEUED, State.HELD):
+                waiting[name] += number
 
         return [
             GroupLoad(group=stored.get(name, Group(name=name)), running=running[name], waiting=waiting[name])
-            for name in sorted({"default", *stored, *running, *waiting})
+            for name in sorted({"default", *stored, *+running, *+waiting})
         ]
 
     @query

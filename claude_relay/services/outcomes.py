@@ -17,9 +17,9 @@ from ..core.jobs.failure import Completion
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest
 from ..errors import NotFound
-from ..ports import Transaction
+from ..ports import ReadTransaction, Transaction
 from . import model_fallback
-from .acks import ack_url
+from .acks import ack_url, look_up_secret
 from .context import Context
 
 
@@ -39,6 +39,12 @@ def save_transition(
     tx.save(change)
 
     return change
+
+
+def look_ahead(reads: ReadTransaction, job: Job, context: Context) -> None:
+    """The look-ups of a transition that ends the run."""
+    reads.request(job.id)
+    look_up_secret(reads, context)
 
 
 def _with_outcome(

@@ -160,6 +160,7 @@ class Queries:
         """The state of the complete relay on one screen."""
         counts = tx.counts()
         oldest = tx.oldest_waiting()
+        running = tx.running_by_worker()  # by the leases: a heartbeat is up to 15 seconds old
 
         return {
             "timestamp": wire.timestamp(tx.now),
@@ -183,7 +184,7 @@ class Queries:
                     "host": worker.host,
                     "pid": worker.pid,
                     "slots": worker.slots,
-                    "running": worker.running,
+                    "running": running.get(worker.id, 0),
                     "seenAt": wire.timestamp(worker.seen_at),
                     "alive": tx.now - worker.seen_at < WORKER_SILENCE,
                 }

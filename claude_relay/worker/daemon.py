@@ -18,7 +18,7 @@ from types import FrameType
 from .. import __version__
 from ..config import Settings
 from ..errors import RelayError, StoreUnavailable
-from ..ports import BatchApi, Claude, Fetcher, Listener, ModelLister, ReadyQueue, Sender, WorkerHeartbeat
+from ..ports import BatchApi, Claude, Fetcher, Listener, ModelLister, ReadyQueue, Sender, TextSink, WorkerHeartbeat
 from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
 from .alert_sender import AlertSender
@@ -54,6 +54,7 @@ class Daemon:
     its onInterrupt. `stop` twice: all calls are interrupted at once.
 
     A reload hands over: the next generation claims from then on, and this one drains its calls however long they take.
+    `reread` reads the settings again and returns them, None if they are invalid.
     `name` is the instance name, of which one worker runs at a time on a machine. `shared`: other machines may have
     workers too, whose locks are not in `folder`. `restore_reserve` restores the disk reserve.
     """
@@ -77,20 +78,22 @@ class Daemon:
         supervisor: Supervisor | None = None,
         restore_reserve: Callable[[], None] = lambda: None,
         models: ModelLister | None = None,
+        texts: TextSink | None = None,
+        reread: Callable[[], Settings | None] = lambda: None,
     ) -> None:
         pacing = pacing or Pacing()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._relay, self._claude, self._settings = relay, claude, settings
+        self._relay, self._claude, self._settings, self._texts = relay, claude, settings, texts
         self._stopping, self._ending, self._wake = threading.Event(), threading.Event(), threading.Event()
         self._supervisor = supervisor or Supervisor()
         self._instance_lock = InstanceLock(folder, name, inherited=self._supervisor.handles.get("name"))
-        self._started_at = time.time()
+        self._started_at, self._reread = time.time(), reread
         self._in_flight = InFlightCalls()
         self._locks = WorkerLocks(folder, shared=shared)
         self._locks.acquire(self.id)
         self._wakeup = open_listener(self.id)
         files = Files(relay, fetcher)
-        self._executor = CallExecutor(relay, claude, files, ending=self._ending)
+        self._executor = CallExecutor(relay, claude, files, ending=self._ending, texts=texts)
         self._ready = ready
         self._dispatcher = Dispatcher(
             relay,
@@ -130,6 +133,7 @@ class Daemon:
             status=self._status,
             handles={} if self._instance_lock.handle is None else {"name": self._instance_lock.handle},
             wake=self._wake.set,
+            reread=self._reread_secrets,
         )
 
     def run(self) -> int:
@@ -137,7 +141,7 @@ class Daemon:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
-            self._service_loop.listen()
+            self._service_loop.listen(self._on_signal)
         log.info(
             "worker started", extra={"worker": self.id, "slots": self._settings.concurrency, "version": __version__}
         )
@@ -198,7 +202,7 @@ class Daemon:
             self._model_refresher.stop()
         drained_by = time.monotonic() + self._settings.drain
         while not self._ending.is_set() and (left := drained_by - time.monotonic()) > 0:
-            self._service_loop.stopping(f"stopping: {len(self._in_flight)} calls to drain")
+            self._service_loop.stopping(f"stopping: bringing {len(self._in_flight)} calls to their end")
             if self._in_flight.wait_idle(min(left, _TICK)):
                 break
         self._ending.set()
@@ -215,9 +219,16 @@ class Daemon:
         with contextlib.suppress(StoreUnavailable):  # then its free lock tells that it is dead
             self._relay.maintenance.deregister(self.id)
         self._wakeup.close()
+        if self._texts is not None:
+            self._texts.close()
         self._locks.release(self.id)
         self._instance_lock.release()
         log.info("worker stopped", extra={"worker": self.id})
+
+    def _reread_secrets(self) -> None:
+        if (settings := self._reread()) is not None:
+            self._deliveries.secrets = self._alerts.secrets = settings.webhook_secret
+            log.info("secrets read again", extra={"worker": self.id, "running": len(self._in_flight)})
 
     def _run_call(self, running: InFlightCall) -> None:
         job = self._executor.run(running)

@@ -120,6 +120,10 @@ def test_real_answers_match_the_document(client, relay):
         ("POST", "/api/groups/{group}/pause", {}, None),
         ("POST", "/api/groups/{group}/resume", {}, None),
         ("GET", "/api/groups/{group}", {}, None),
+        ("PUT", "/api/templates/{name}", {}, {"body": {"prompt": "Read {{text}}"}}),
+        ("GET", "/api/templates", {}, None),
+        ("GET", "/api/templates/{name}", {}, None),
+        ("POST", "/api/drain", {}, None),
         ("POST", "/api/pause", {}, None),
         ("POST", "/api/resume", {}, None),
         ("POST", "/api/jobs/{requestId}/cancel", {"requestId": "r-2"}, None),
@@ -160,7 +164,7 @@ def test_real_answers_match_the_document(client, relay):
 def ask(client: TestClient, method: str, path: str, names: dict, body: object) -> tuple[str, str, int]:
     """Make a request and compare its answer with the document."""
     url = path
-    for name, value in ({"requestId": "r-1", "group": "g", "token": "t"} | names).items():
+    for name, value in ({"requestId": "r-1", "group": "g", "token": "t", "name": "n"} | names).items():
         url = url.replace(f"{{{name}}}", value)
     answer = (
         client.simulate_request(method, url, json=body) if body is not None else client.simulate_request(method, url)

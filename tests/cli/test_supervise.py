@@ -60,7 +60,9 @@ def signal_us(number: int = signal.SIGTERM) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_signal_is_passed_on_to_both(starter: Starter, number: int) -> None:
+def test_a_stop_signal_is_passed_on_to_both(starter: Starter, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the end of a terminal."""
+    monkeypatch.setattr(os, "isatty", lambda handle: True)
     ready = threading.Thread(target=lambda: (eventually(lambda: len(starter.started) == 2), signal_us(number)))
     ready.start()
 
@@ -99,3 +101,103 @@ def test_a_process_whose_settings_are_wrong_ends_both(starter: Starter) -> None:
 
     assert supervise.supervise(start) == 78
     assert starter.started[0].poll() == 0
+
+
+def test_a_hangup_without_a_terminal_is_a_reload_of_both(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CASES A8: they read their secrets again; nothing ends."""
+    monkeypatch.setattr(os, "isatty", lambda handle: False)
+    sent: list[int] = []
+
+    def start(verb: str) -> subprocess.Popen[bytes]:
+        child = starter(verb)
+        deliver = child.send_signal
+        monkeypatch.setattr(child, "send_signal", lambda number: (sent.append(number), deliver(signal.SIGTERM))[0])
+        return child
+
+    def reload_then_stop() -> None:
+        eventually(lambda: len(starter.started) == 2)
+        signal_us(signal.SIGHUP)
+        eventually(lambda: len(sent) == 2)
+        signal_us()
+
+    ending = threading.Thread(target=reload_then_stop)
+    ending.start()
+    supervise.supervise(start)
+    ending.join()
+    assert sent[:2] == [signal.SIGHUP, signal.SIGHUP]
+
+
+#: Ends after a SIGTERM only once its standard input is closed, as a worker does whose calls run.
+_DRAINING_CHILD = """
+import signal, sys, threading
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+print("ready", flush=True)
+stop.wait(30)
+print("draining", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_api_goes_on_until_the_worker_is_done(starter: Starter) -> None:
+    """CASES C3: `docker stop -t 150` lets calls end, and jobs are accepted meanwhile; a second signal ends both."""
+    running: list[subprocess.Popen[bytes]] = []
+    seen: list[bool] = []
+
+    def start(verb: str) -> subprocess.Popen[bytes]:
+        if verb == "serve":
+            return starter(verb)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", _DRAINING_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert worker.stdout is not None and worker.stdout.readline() == b"ready\n"
+        running.append(worker)
+        return worker
+
+    def stop() -> None:
+        eventually(lambda: running)
+        signal_us()
+        [worker] = running
+        assert worker.stdin is not None and worker.stdout is not None
+        seen.append(worker.stdout.readline() == b"draining\n")
+        seen.append(starter.started[0].poll() is None)
+        worker.stdin.close()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    assert supervise.supervise(start) == 0
+    stopping.join()
+    running[0].stdout.close()
+    assert seen == [True, True]
+    assert starter.started[0].poll() == 0
+
+
+def test_a_second_signal_ends_the_api_as_well(starter: Starter) -> None:
+    """CASES C3: without waiting for the worker."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(verb: str) -> subprocess.Popen[bytes]:
+        if verb == "serve":
+            return starter(verb)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", _DRAINING_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert worker.stdout is not None and worker.stdout.readline() == b"ready\n"
+        running.append(worker)
+        return worker
+
+    def stop() -> None:
+        eventually(lambda: running)
+        signal_us()
+        [worker] = running
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdout.readline()
+        signal_us()
+        starter.started[0].wait(20)
+        worker.stdin.close()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    assert supervise.supervise(start) == 0
+    stopping.join()
+    running[0].stdout.close()

@@ -152,7 +152,7 @@ def test_positions_of_a_page_are_counted_in_one_pass_over_the_queue(store: Store
         def read(self, look):
             def spied(tx):
                 real = tx.count_ahead
-                tx.count_ahead = lambda job, flows, after=None: (
+                tx.count_ahead = lambda job, flows, after=None, *, limit: (
                     counted.append((after.rank if after else 0, job.rank)) or real(job, flows, after)
                 )
                 return look(tx)
@@ -327,7 +327,7 @@ def test_the_reads_of_the_dashboard(relay: Relay, store: Store, clock: Clock) ->
     owners = ("make", "other", "nobody")
     assert [len(store.read(lambda tx, o=o: tx.finished_jobs(since=0, limit=9, owner=o))) for o in owners] == [1, 1, 0]
     assert store.read(lambda tx: tx.finished_jobs(since=clock.now + 1, limit=9)) == []
-    assert sum(store.read(lambda tx: tx.waiting_by_flow()).values()) == 2
+    assert [(load.group.name, load.waiting) for load in relay.dashboard.groups()][1:] == [("g0", 1), ("g1", 1)]
     assert store.read(lambda tx: (tx.held_jobs(limit=9), tx.dead_by_destination())) == (0, {})
     assert store.read(lambda tx: tx.latest_url("https://hook.example")) == "https://hook.example/x"
     assert store.read(lambda tx: tx.latest_url("https://other.example")) is None
@@ -335,3 +335,37 @@ def test_the_reads_of_the_dashboard(relay: Relay, store: Store, clock: Clock) ->
     for sent in relay.deliveries.claim("w", limit=9):
         relay.deliveries.record_attempt(sent, Reply(status=403))
     assert store.read(lambda tx: tx.dead_by_destination()) == {"https://hook.example": 2}
+
+
+def test_the_feed_and_the_text_of_calls_are_read_alike(relay: Relay) -> None:
+    """Pages by position, one job's events, and the stored text beyond an offset in code points."""
+    for name in ("r-1", "r-2"):
+        relay.submit(a_submission(name))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    relay.execution.checkpoint(claimed, PartialResponse(text="æ😀b"))
+    feed, job = relay.event_feed, claimed.job
+    everything = feed.page(0)
+
+    assert [(entry.request_id, entry.event.name.value) for entry in everything] == [
+        ("r-1", "submitted"),
+        ("r-2", "submitted"),
+        ("r-1", "claimed"),
+    ]
+    assert feed.newest() == everything[-1].seq and feed.page(feed.newest()) == []
+    ref = JobRef(request_id="r-1")
+    assert [entry.event.version for entry in feed.of_job(ref, everything[0].seq).entries] == [2]
+    assert [entry.event.version for entry in feed.of_job(ref, None).entries] == [2]
+    call = claimed.call.number
+    texts = [feed.texts({job.id: position})[job.id] for position in ((0, 0), (call, 1), (call + 1, 1))]
+    assert [(text.call, text.offset, text.text) for text in texts] == [
+        (call, 0, "æ😀b"),
+        (call, 1, "😀b"),
+        (call, 0, "æ😀b"),
+    ]
+    assert feed.texts({job.id: (call, 3)}) == {}
+    assert feed.final_text(job.id) is None
+    relay.execution.complete(claimed, a_completion("Svar"))
+    final = feed.final_text(job.id)
+    assert final is not None and (final.call, final.text) == (call, "Svar")
+    assert str(feed.cursor(f"{feed.identity}:3e")) == f"{feed.identity}:3e"

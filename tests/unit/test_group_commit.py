@@ -26,10 +26,11 @@ class CountingSession:
         self.open.set()
         self._works = 0
 
-    def begin(self) -> None:
+    def begin(self, lookups: Any) -> Any:
         self._works = 0
+        return ()
 
-    def commit(self, rest: Any) -> None:
+    def commit(self, rest: Any, numbers: Any) -> None:
         assert self.open.wait(_LONG)
         self.commits.append(self._works)
 

@@ -8,7 +8,8 @@ from ... import __version__
 from ..scopes import SCOPES
 from .components import SCHEMAS
 from .examples import EXAMPLES
-from .operations import FORM, JSON, NDJSON, OPERATIONS, Operation
+from .operation import FORM, JSON, MULTIPART, NDJSON, Operation
+from .operations import OPERATIONS
 from .shapes import Schema, shape
 from .submit_body import GROUP_SCHEMA, REQUEST_ID_SCHEMA
 
@@ -157,7 +158,7 @@ def _content(name: str, media: str) -> dict[str, Any]:
         return {"schema": {"anyOf": [shape(each) for each in names]}, "example": EXAMPLES[names[0]]}
     bare = name.removesuffix("[]")
     example = EXAMPLES[bare]
-    if media == FORM:
+    if media in (FORM, MULTIPART):
         example = {key: value for key, value in example.items() if not isinstance(value, dict)}
 
     return {"schema": shape(name), "example": [example] if name.endswith("[]") else example}

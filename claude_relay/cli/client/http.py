@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 from urllib.parse import quote, urljoin, urlsplit
@@ -12,6 +15,8 @@ import tenacity
 
 from ... import __version__, errors
 from ...errors import Busy, ConfigError, InvalidRequest, Problem, RelayError, Unreachable
+from ...events import StreamMessage
+from ...events.messages import decode
 from .query import JobQuery, read_pages
 
 _BY_STATUS: dict[int, type[RelayError]] = {
@@ -23,6 +28,11 @@ _BY_STATUS: dict[int, type[RelayError]] = {
     413: errors.TooLarge,
     415: errors.UnsupportedMedia,
 }
+#: A stream has a sign of life every 15 seconds; pause before another attempt while all streams are taken.
+_STREAM_SILENCE, _STREAM_PAUSE = 45.0, 2.0
+#: Seconds for the connection and its TLS handshake.
+_CONNECT_TIMEOUT = 10.0
+_CERTIFICATE = re.compile(r"certificate verify failed: ([^(\n]{1,100}?) ?\(")
 #: The query parameters whose names differ from those of `JobQuery`.
 _PARAMETERS = {"text": "q"}
 
@@ -77,6 +87,14 @@ class HttpClient:
 
         return read_pages(read, query.limit)
 
+    def readiness(self) -> Sequence[str]:
+        """Reasons why jobs are accepted but not run; none where they cannot be read."""
+        try:
+            response = self._session.get(f"{self._url}/health/ready", timeout=self._timeout, allow_redirects=False)
+            return [str(reason) for reason in response.json()["reasons"]]
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            return []
+
     def overview(self) -> dict[str, Any]:
         """The state of the relay."""
         return self._json("GET", "/api/overview")
@@ -85,11 +103,42 @@ class HttpClient:
         """Spending, with totals by `by`."""
         return self._json("GET", "/api/cost", params={"by": by} | _parameters(query))
 
-    def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
-        """Events after `cursor`, and the next cursor."""
-        params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": str(cursor)})
-        page = self._json("GET", "/api/moves", params=params)
-        return page["moves"], page["cursor"]
+    def events(self, limit: int) -> tuple[Sequence[dict[str, Any]], str]:
+        """The latest events, and the cursor from which to follow the next ones."""
+        page = self._json("GET", "/api/moves", params={"limit": str(limit)})
+        return page["moves"], page["after"]
+
+    def follow(
+        self, request_id: str | None, *, cursor: str | None = None, until: float | None = None
+    ) -> Iterator[StreamMessage]:
+        """
+        The messages of a job up to its end, or of all jobs; `until` is a monotonic time.
+
+        A stream that is closed or broken off is resumed behind its last event.
+        """
+        path = f"/api/jobs/{_quoted(request_id)}/events" if request_id is not None else "/api/events"
+        while (left := math.inf if until is None else until - time.monotonic()) > 0:
+            params = {} if cursor is None else {"after": cursor}
+            try:
+                response = self._request("GET", path, params=params, stream=True, timeout=min(_STREAM_SILENCE, left))
+            except Busy:  # all streams are taken
+                time.sleep(min(_STREAM_PAUSE, left))
+                continue
+            began = cursor
+            with response:
+                if response.status_code == 204:
+                    return
+                try:
+                    for message in decode(response.iter_lines(decode_unicode=True)):
+                        cursor = message.id or cursor
+                        if message.name:
+                            yield message
+                        if message.name == "end" and request_id is not None:
+                            return
+                except requests.RequestException:
+                    pass  # silent for too long, or broken off
+            if cursor == began:
+                time.sleep(min(_STREAM_PAUSE / 4, left))
 
     def cancel(self, request_id: str) -> dict[str, Any]:
         """Cancel a job; its new status."""
@@ -158,7 +207,14 @@ class HttpClient:
             raise Unreachable(f"{self._url} does not answer like a relay: is the URL right?") from None
 
     def _request(
-        self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: dict[str, str] | None = None,
+        stream: bool = False,
+        timeout: float | None = None,
     ) -> requests.Response:
         if self._owner:
             params = {**(params or {}), "owner": self._owner}
@@ -166,7 +222,7 @@ class HttpClient:
         headers = {} if data is None else {"Content-Type": "application/json"}
 
         @tenacity.retry(
-            retry=tenacity.retry_if_exception_type(requests.ConnectionError),
+            retry=tenacity.retry_if_exception(_may_pass),
             # A POST is not repeated: it may have arrived.
             stop=tenacity.stop_after_attempt(3 if method == "GET" else 1),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
@@ -180,24 +236,46 @@ class HttpClient:
                 data=data,
                 headers=headers,
                 params=params,
-                timeout=self._timeout,
+                timeout=(_CONNECT_TIMEOUT, timeout or self._timeout),
+                stream=stream,
                 allow_redirects=False,
             )
 
         try:
             response = send()
         except requests.RequestException as exc:
-            reason = "it does not answer in time" if isinstance(exc, requests.Timeout) else "no connection"
-            raise Unreachable(
-                f"cannot reach the relay at {self._url} ({reason}). Is the API running? "
-                "systemctl status claude-relay-api"
-            ) from exc
+            raise Unreachable(_connection_fault(self._url, exc)) from exc
         if 300 <= response.status_code < 400:
             raise Unreachable(_redirect_fault(self._url, response))
         if response.status_code >= 400:
             raise _error(response)
 
         return response
+
+
+def _may_pass(exc: BaseException) -> bool:
+    """Whether a repetition soon may succeed: not after a time-out, and not where the other side speaks no TLS."""
+    return isinstance(exc, requests.ConnectionError) and not isinstance(
+        exc, (requests.Timeout, requests.exceptions.SSLError)
+    )
+
+
+def _connection_fault(url: str, exc: requests.RequestException) -> str:
+    if isinstance(exc, requests.exceptions.SSLError) and "CERTIFICATE" in str(exc).upper():
+        return f"cannot reach the relay at {url}: its TLS certificate is not trusted here ({_certificate_fault(exc)})"
+    if isinstance(exc, requests.exceptions.SSLError):
+        plain = f"http://{url.partition('://')[2]}"
+        return f"cannot reach the relay at {url}: no https (TLS) is spoken there. Is its URL {plain} (RELAY_URL)?"
+    reason = "it does not answer in time" if isinstance(exc, requests.Timeout) else "no connection"
+    hint = " If it listens without TLS, use http:// instead of https://." if url.startswith("https://") else ""
+
+    return f"cannot reach the relay at {url} ({reason}).{hint} Is the API running? systemctl status claude-relay-api"
+
+
+def _certificate_fault(exc: BaseException) -> str:
+    found = _CERTIFICATE.search(str(exc))
+
+    return found[1] if found else "verification failed"
 
 
 def _redirect_fault(url: str, response: requests.Response) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +19,20 @@ UNITS = (
     "claude-relay-worker.service",
 )
 
+#: The services among them, and the one that sends alerts: all of them open the store.
+DAEMONS = ("claude-relay-api.service", "claude-relay-worker.service", "claude-relay-alerts.service")
+
 #: Makes the daemons load new settings: the socket stays open meanwhile, and no running call is interrupted.
 RESTART = "systemctl restart claude-relay-api && systemctl reload claude-relay-worker"
-#: The same for new secrets: systemd passes them when a service starts; a reload keeps the previous ones.
-RESTART_FOR_SECRETS = "systemctl restart claude-relay-api claude-relay-worker"
+#: The same for new secrets, also where a service did not start without them.
+RESTART_FOR_SECRETS = "systemctl reload-or-restart claude-relay-api claude-relay-worker"
+
+#: Stops the daemons and waits for them: a stop of the target alone returns at once, while the worker still brings its
+#: calls to their end.
+STOP = (
+    "systemctl stop claude-relay.target claude-relay-api.socket claude-relay-api claude-relay-worker"
+    " 'claude-relay-worker@*'"
+)
 
 
 def run_command(command: Sequence[str]) -> str | None:
@@ -71,6 +83,15 @@ class System:
         try:
             return (self.credentials / name).exists()
         except PermissionError:
+            return None
+
+    def daemon_user(self) -> int | None:
+        """The user of most of the daemons' units; None without systemd, or where it is not known."""
+        shown = self.run(("systemctl", "show", "--property=User", *DAEMONS)) if self.under_systemd else None
+        names = [line.removeprefix("User=") for line in (shown or "").splitlines() if line.startswith("User=")]
+        try:
+            return pwd.getpwnam(Counter(names).most_common(1)[0][0]).pw_uid
+        except (IndexError, KeyError):
             return None
 
     def set_command(self, line: str) -> str:

@@ -8,10 +8,12 @@ thirty jobs is much cheaper than ninety (*measured*: the accept path, at 16 conn
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import records
+from . import records, tallies
+from .lookahead import FetchedRows, is_read
 from .query import Rows, Run
 
 #: A job, its request and its first event: one row for each of `TABLES`.
@@ -28,27 +30,43 @@ _MAX_JOBS = 200
 
 
 class InsertBuffer:
-    """Rows that are not written yet. Any other statement flushes them first."""
+    """Rows that are not written yet. Other statements flush them first, except for look-ups that were announced."""
 
-    def __init__(self, run: Run, write: Callable[[Sequence[NewRows]], None]) -> None:
+    def __init__(self, run: Run, write: Callable[[Sequence[NewRows]], None], fetched: FetchedRows) -> None:
         self._run, self._write = run, write
+        self._fetched = fetched
         self._new: list[NewRows] = []
+        self.changes: Counter[tallies.Number] = Counter()  # of the numbers of jobs and deliveries
 
     def add(self, job: Sequence[Any], request: Sequence[Any], event: Sequence[Any]) -> None:
         """Add a job, its request and its first event."""
+        self._fetched.forget_new(job)
         self._new.append((job, request, event))
         if len(self._new) >= _MAX_JOBS:
             self.flush()
 
     def drop(self) -> None:
-        """Discard the rows of a function that failed."""
+        """Discard the rows and the numbers of a function that failed."""
         self._new = []
+        self.changes.clear()
 
     def drain(self) -> Sequence[NewRows]:
         """Hand the remaining rows to the caller, who writes them."""
         rows, self._new = self._new, []
 
         return rows
+
+    def drain_changes(self) -> Sequence[tuple[Any, ...]]:
+        """Hand over the rows of the numbers that changed."""
+        rows = tallies.rows(self.changes)
+        self.changes.clear()
+
+        return rows
+
+    def flush_changes(self) -> None:
+        """Write the numbers that changed."""
+        if rows := self.drain_changes():
+            self._run(tallies.insert(len(rows)), [value for row in rows for value in row])
 
     def flush(self) -> None:
         """Write the rows now. Raises the database's error for any of them, and then none is written."""
@@ -57,6 +75,13 @@ class InsertBuffer:
 
     def run_after_flush(self, sql: str, args: Sequence[Any]) -> Rows:
         """Run another statement, which may read the new rows or reference them."""
+        if is_read(sql):
+            if (rows := self._fetched.recall(sql, args)) is not None:
+                return rows
+            if "tallies" in sql:
+                self.flush_changes()
+        else:
+            self._fetched.forget(sql, args)
         self.flush()
 
         return self._run(sql, args)

@@ -15,6 +15,7 @@ from .jobs import JobReads
 from .money import MoneyReads
 from .purge import PurgeReads
 from .requests import RequestReads
+from .tallies import TallyReads
 from .templates import TemplateReads
 
 
@@ -32,6 +33,7 @@ class Reads(
     AlertReads,
     ControlReads,
     PurgeReads,
+    TallyReads,
     TemplateReads,
 ):
     """Implements `ports.ReadTransaction` over one connection, at one time."""

@@ -60,7 +60,7 @@ CREATE TABLE jobs (
     -- The error type behind waiting_for.
     waiting_error       TEXT COLLATE "C",
     -- Results of options.checks as JSON, once the run has an answer.
-    checks              TEXT,
+    checks              TEXT COLLATE "C",
     -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
     flow                TEXT COLLATE "C" NOT NULL,
     -- The version of the template that the body was made of, such as invoice@3.
@@ -73,10 +73,12 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
 -- Claiming for live calls: the first due jobs of each flow, however many wait.
 CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AND lane = 'live';
--- The number of unfinished jobs of each key, counted while the queue is full.
-CREATE INDEX jobs_owner ON jobs (owner) WHERE state IN ('queued', 'running', 'batched', 'held');
+-- Lists by key, newest first.
+CREATE INDEX jobs_owner ON jobs (owner, state, id);
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
+-- The live job that has waited for longest.
+CREATE INDEX jobs_oldest ON jobs (due_at) WHERE state = 'queued' AND lane = 'live';
 CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
     WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
@@ -338,7 +340,7 @@ CREATE TABLE repairs (
     run     INTEGER NOT NULL,
     text    TEXT COLLATE "C" NOT NULL,
     problem TEXT COLLATE "C" NOT NULL,
-    kinds   TEXT NOT NULL  -- what was asked for in this run: schema, checks
+    kinds   TEXT COLLATE "C" NOT NULL  -- what was asked for in this run: schema, checks
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily
@@ -458,4 +460,14 @@ CREATE TABLE template_versions (
     created_at      DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (owner, name, version),
     FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
+);
+
+-- Changes of the numbers of jobs and deliveries by state, group and key; a number is the sum of its rows.
+CREATE TABLE tallies (
+    seq   BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind  TEXT COLLATE "C" NOT NULL,
+    state TEXT COLLATE "C" NOT NULL,
+    grp   TEXT COLLATE "C" NOT NULL,
+    owner TEXT COLLATE "C" NOT NULL,
+    n     INTEGER NOT NULL
 );
