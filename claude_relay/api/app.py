@@ -70,7 +70,9 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
 }
 
 #: Adds the pages of the dashboard, and returns the check whether a request is logged in.
-MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier], Callable[[falcon.Request], bool]]
+MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier, Hub], Callable[[falcon.Request], bool]]
+#: Event streams of open dashboards, which are counted apart.
+_DASHBOARD_STREAMS = 32
 
 #: Paths where a GET has an effect, so that HEAD is not offered.
 _NO_HEAD = ("/ack/{token}",)
@@ -102,7 +104,7 @@ def make_app(
     stopping = stopping or threading.Event()
     wait_slots = WaitSlots(relay, MAX_WAITERS, stopping)
     timer = AcceptTimer()
-    hub = Hub(relay, limit=settings.streams, texts=texts, stopping=stopping)
+    hub = Hub(relay, limit=settings.streams, dashboard_limit=_DASHBOARD_STREAMS, texts=texts, stopping=stopping)
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
     docs = Docs(settings.public_url)
 
@@ -148,7 +150,7 @@ def make_app(
         _add_head(path, resource)
         app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
     if dashboard is not None:
-        authentication.logged_in = dashboard(app, keys)
+        authentication.logged_in = dashboard(app, keys, hub)
 
     return app
 

@@ -26,6 +26,7 @@ from .clock_step import ClockStepStore
 from .context import Context, UuidFactory
 from .dashboard import DashboardQueries
 from .deliveries import Deliveries
+from .destination_control import DestinationControl
 from .estimates import Estimates
 from .event_feed import EventFeed
 from .execution import Execution
@@ -95,6 +96,7 @@ class Relay:
         self._job_actions = JobActions(context)
         self._queue_control = QueueControl(context)
         self.policy = policy
+        self.destinations = DestinationControl(context)
         self.queries = Queries(context)
         self.dashboard = DashboardQueries(context)
         self.templates = Templates(context)
