@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ...events import StreamMessage
 from ..render.output import Output
 from .query import JobQuery
+
+if TYPE_CHECKING:
+    from ...events import StreamMessage
 
 __all__ = ["JobQuery", "RelayClient", "open_client"]
 
