@@ -26,6 +26,7 @@ from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
 from ..core.templates import Template
 from .damage import DamageReads
+from .metrics import MetricReads, MetricWrites
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 
 T = TypeVar("T")
@@ -136,6 +137,8 @@ class DestinationReads(Protocol):
     def waiting_deliveries(self, destination: str, *, opened_before: float, limit: int) -> Sequence[Delivery]: ...
     def waiting_for(self, destination: str) -> int: ...
     def latest_destinations(self, limit: int) -> Sequence[str]: ...
+    def dead_by_destination(self) -> dict[str, int]: ...
+    def latest_url(self, destination: str) -> str | None: ...
     def destination(self, name: str) -> Destination | None: ...
     def destinations(self) -> Sequence[Destination]: ...
     def gone_urls(self, *, limit: int) -> dict[str, float]: ...
@@ -339,6 +342,7 @@ class ReadTransaction(
     AckReads,
     BatchReads,
     MoneyReads,
+    MetricReads,
     ConversationReads,
     FileReads,
     AlertReads,
@@ -363,6 +367,7 @@ class Transaction(
     AckWrites,
     BatchWrites,
     MoneyWrites,
+    MetricWrites,
     ConversationWrites,
     FileWrites,
     AlertWrites,

@@ -23,6 +23,7 @@ from .context import Context, get_job
 from .conversation import join, turns_through
 from .cost_report import cost_report
 from .drain import drain_body
+from .holds import paused_destinations
 from .transactions import query
 from .types import JobRef, Page
 from .wait_reasons import WaitReasons, batch_of
@@ -314,7 +315,9 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
         delivery = None
 
     acked = tx.acked_at(job.id, job.run) if job.state.final else None
-    destination = tx.destination(delivery.destination) if delivery is not None and not delivery.state.final else None
+    waits_for = delivery.destination if delivery is not None and not delivery.state.final else None
+    destination = tx.destination(waits_for) if waits_for is not None else None
+    paused = waits_for is not None and waits_for in paused_destinations(tx)
 
     return wire.status_body(
         job,
@@ -324,6 +327,7 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
         delivery=delivery,
         acked=acked,
         destination=destination,
+        destination_paused=paused,
     )
 
 

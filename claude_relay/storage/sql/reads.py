@@ -13,6 +13,7 @@ from .destinations import DestinationReads
 from .events import EventReads
 from .files import FileReads
 from .jobs import JobReads
+from .metrics import MetricReads
 from .money import MoneyReads
 from .purge import PurgeReads
 from .requests import RequestReads
@@ -30,6 +31,7 @@ class Reads(
     AckReads,
     BatchReads,
     MoneyReads,
+    MetricReads,
     ConversationReads,
     FileReads,
     AlertReads,

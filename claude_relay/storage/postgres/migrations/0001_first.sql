@@ -477,3 +477,12 @@ CREATE TABLE tallies (
     owner TEXT COLLATE "C" NOT NULL,
     n     INTEGER NOT NULL
 );
+
+-- What workers have counted, for /metrics: sums by name, label, and the outcome or the bucket of a histogram.
+CREATE TABLE metrics (
+    name  TEXT COLLATE "C" NOT NULL,
+    label TEXT COLLATE "C" NOT NULL,
+    part  TEXT COLLATE "C" NOT NULL,
+    value DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (name, label, part)
+) WITH (fillfactor = 50);

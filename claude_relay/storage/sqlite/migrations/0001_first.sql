@@ -468,3 +468,12 @@ CREATE TABLE tallies (
     owner TEXT NOT NULL,
     n     INTEGER NOT NULL
 );
+
+-- What workers have counted, for /metrics: sums by name, label, and the outcome or the bucket of a histogram.
+CREATE TABLE metrics (
+    name  TEXT NOT NULL,
+    label TEXT NOT NULL,
+    part  TEXT NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (name, label, part)
+) WITHOUT ROWID;
