@@ -25,6 +25,8 @@ from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
 from ..core.templates import Template
+from .damage import DamageReads
+from .metrics import MetricReads, MetricWrites
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 
 T = TypeVar("T")
@@ -81,6 +83,7 @@ class RequestReads(Protocol):
     def request_size(self, job_id: str) -> int: ...
     def options(self, job_id: str) -> dict[str, Any]: ...
     def metadata(self, job_id: str) -> Any: ...
+    def callback_fields(self, job_id: str) -> StoredRequest | None: ...
     def webhook_target(self, job_id: str) -> WebhookTarget | None: ...
     def outcome(self, job_id: str, run: int) -> Outcome | None: ...
     def partial(self, job_id: str) -> PartialResponse | None: ...
@@ -339,11 +342,13 @@ class ReadTransaction(
     AckReads,
     BatchReads,
     MoneyReads,
+    MetricReads,
     ConversationReads,
     FileReads,
     AlertReads,
     ControlReads,
     PurgeReads,
+    DamageReads,
     TallyReads,
     TemplateReads,
     Protocol,
@@ -362,6 +367,7 @@ class Transaction(
     AckWrites,
     BatchWrites,
     MoneyWrites,
+    MetricWrites,
     ConversationWrites,
     FileWrites,
     AlertWrites,
@@ -389,7 +395,7 @@ class Store(Protocol):
 
     def write(self, work: Callable[[Transaction], T], *, paid: bool = False, ahead: Ahead | None = None) -> T: ...
     def read(self, query: Callable[[ReadTransaction], T]) -> T: ...
-    def check(self) -> str | None: ...
+    def check(self, *, deep: bool = False) -> str | None: ...
     def lost(self) -> LostStore | None: ...
     def scrub(self) -> None: ...
     def backup(self, target: Path) -> None: ...

@@ -13,8 +13,9 @@ from ..core.deliveries.destination import Destination, DueDestination
 from ..core.jobs.job import Retain
 from ..core.jobs.submission import WebhookTarget
 from ..core.wire import timestamp
-from ..errors import LeaseLost
+from ..errors import Damaged, LeaseLost
 from ..ports import ReadTransaction, Transaction
+from . import damage
 from .context import Context
 from .gone_endpoints import GoneEndpoints
 from .holds import paused_destinations
@@ -132,22 +133,31 @@ class Deliveries:
             healthy = destination is None or not (destination.slowed or destination.recovering)
             due = tx.due_deliveries(name, limit=share) if healthy else _best_probes(tx, name, share)
             tx.prefetch(functools.partial(_look_up_deliveries, due=due))
-            claimed.extend(self._claim_delivery(tx, delivery, worker) for delivery in due)
+            for delivery in due:
+                try:
+                    claimed.append(self._claim_delivery(tx, delivery, worker))
+                except Damaged as exc:
+                    damage.note(tx, exc)
+                    tx.save_delivery(transitions.give_up(delivery, why=f"not sent: {exc}", now=tx.now))
             if destination is not None and destination.recovering:
                 tx.save_destination(destinations.spend_pace(destination, len(due), now=tx.now))
 
         return claimed
 
     def _claim_delivery(self, tx: Transaction, due: Delivery, worker: str) -> ClaimedDelivery:
+        if not due.intact:
+            raise Damaged(f"the stored webhook address of job {due.job_id}")
+        target = tx.webhook_target(due.job_id) or WebhookTarget(request_id="", urls=(), headers={})
+        if not (body := tx.delivery_body(due)):
+            raise Damaged(f"the stored callback of job {due.job_id}")
         lease = self._context.lease(worker, tx.now, self._context.policy.webhook_lease)
         change = transitions.claim(due, lease=lease, now=tx.now)
         tx.save_delivery(change)
-        target = tx.webhook_target(due.job_id) or WebhookTarget(request_id="", urls=(), headers={})
         if due.destination not in map(destination_of, target.urls):
             # Headers often are API keys: only the destinations that were named with them get them.
             target = replace(target, headers={})
 
-        return ClaimedDelivery(delivery=change.delivery, target=target, body=tx.delivery_body(change.delivery))
+        return ClaimedDelivery(delivery=change.delivery, target=target, body=body)
 
     @transaction
     def _renew(self, tx: Transaction, tokens: Sequence[str]) -> None:
@@ -173,7 +183,7 @@ class Deliveries:
         ]
         why = f"given up: {name} keeps failing since {timestamp(destination.failing_since)} ({destination.last_error})"
         for delivery in expired:
-            tx.save_delivery(transitions.expire_stalled(delivery, why=why, now=tx.now))
+            tx.save_delivery(transitions.give_up(delivery, why=why, now=tx.now))
             _erase_if_delivered(tx, delivery.job_id)
 
         return len(expired)

@@ -35,6 +35,7 @@ from .gone_endpoints import GoneEndpoints
 from .job_actions import JobActions
 from .keys import Keys
 from .maintenance import Maintenance
+from .metrics import Metrics
 from .model_catalog import CachedModelCatalog
 from .queries import Queries
 from .queue_control import QueueControl
@@ -49,7 +50,7 @@ class Relay:
     """
     Submit, cancel, retry, redeliver, pause, drain and resume; its attributes hold the other use cases by who uses them.
 
-    `queries`, `bulk`, `estimates`, `templates`, `keys`, `event_feed`: the HTTP API and the command line. `dashboard`:
+    `queries`, `bulk`, `estimates`, `templates`, `keys`, `event_feed`, `metrics`: API and command line. `dashboard`:
     its pages. `execution`, `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner.
     `deliveries`: its delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert
     sender. `model_catalog`: the models, for intake.
@@ -102,6 +103,7 @@ class Relay:
         self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
         self.estimates = Estimates(self.queries, self.templates)
         self.event_feed = EventFeed(store)
+        self.metrics = Metrics(store)
         self.execution = Execution(context)
         self.fetched_files = FetchedFiles(context)
         self.uploaded_files = UploadedFiles(context)

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import socket
 import threading
 import time
@@ -209,6 +210,7 @@ def make_worker(
         restore_reserve=lambda: reserve.resize(settings.disk_floor) if reserve else None,
         models=models,
         texts=texts,
+        disk_free=lambda: shutil.disk_usage(settings.state_folder).free,
         reread=reread,
     )
 

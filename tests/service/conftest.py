@@ -20,7 +20,7 @@ from tests.support.builders import Clock, QuietNotifier
 _EVERYWHERE = {
     f"test_{name}"
     for name in (
-        "acks batches budgets conversation cost_report fairness fallback gathering moves order post reach repair"
+        "acks batches budgets conversation cost_report damage fairness fallback gathering moves order post reach repair"
         " templates_store"
     ).split()
 }

@@ -49,7 +49,7 @@ class DestinationReads(QueryBase):
         order = "DESC" if newest else "ASC"
         sql = f"""{_DELIVERY} WHERE d.state = 'pending' AND d.destination = ? AND d.due_at <= ?
                   ORDER BY d.due_at {order} LIMIT ?"""
-        return self._fetch_all(records.to_delivery, sql, (destination, self._now, limit))
+        return self._fetch_intact(records.to_delivery, sql, (destination, self._now, limit))
 
     def failing_urls(self, destination: str, *, limit: int) -> dict[str, int]:
         """URLs of the next `limit` deliveries that are retried later, with the most failures of one of each."""

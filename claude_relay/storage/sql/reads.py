@@ -7,11 +7,13 @@ from .alerts import AlertReads
 from .batches import BatchReads
 from .control import ControlReads
 from .conversations import ConversationReads
+from .damage import DamageReads
 from .deliveries import DeliveryReads
 from .destinations import DestinationReads
 from .events import EventReads
 from .files import FileReads
 from .jobs import JobReads
+from .metrics import MetricReads
 from .money import MoneyReads
 from .purge import PurgeReads
 from .requests import RequestReads
@@ -20,6 +22,7 @@ from .templates import TemplateReads
 
 
 class Reads(
+    DamageReads,
     JobReads,
     RequestReads,
     EventReads,
@@ -28,6 +31,7 @@ class Reads(
     AckReads,
     BatchReads,
     MoneyReads,
+    MetricReads,
     ConversationReads,
     FileReads,
     AlertReads,
