@@ -16,12 +16,13 @@ from ..services import Relay
 from . import error_handlers
 from .ack import Ack
 from .auth import KeyVerifier, StoredKeys
+from .collections import CollectionByName, Collections
 from .cost import Cost, Estimate
 from .documents import Docs, Home, OpenApi
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
-from .middleware import Authentication, ResponseHeaders
+from .middleware import Authentication, ResponseHeaders, falcon_path
 from .overview import EventFeed, Overview
 from .prefer_wait import WaitSlots
 from .request_bodies import Bodies
@@ -43,6 +44,14 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/redeliver": ("POST",),
     "/api/templates": ("GET",),
     "/api/templates/{name}": ("GET", "PUT", "DELETE"),
+    "/api/collections": ("GET", "POST"),
+    "/api/collections/{collectionId}": ("GET",),
+    "/api/collections/{collectionId}/rows": ("POST",),
+    "/api/collections/{collectionId}/close": ("POST",),
+    "/api/collections/{collectionId}/results": ("GET",),
+    "/api/collections/{collectionId}/cancel": ("POST",),
+    "/api/collections/{collectionId}/retry": ("POST",),
+    "/api/collections/{collectionId}/redeliver": ("POST",),
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
@@ -88,6 +97,8 @@ def make_app(
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
     docs = Docs(settings.public_url)
 
+    collection = CollectionByName(relay, bodies, intake, clock)
+
     app: falcon.App[Any, Any] = falcon.App(
         middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
     )
@@ -107,6 +118,12 @@ def make_app(
         "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
         "/api/templates": (Templates(relay), None),
         "/api/templates/{name}": (TemplateByName(relay, bodies, intake, clock), None),
+        "/api/collections": (Collections(relay, bodies, intake, clock), None),
+        "/api/collections/{collectionId}": (collection, None),
+        **{
+            f"/api/collections/{{collectionId}}/{name}": (collection, name)
+            for name in ("rows", "close", "results", "cancel", "retry", "redeliver")
+        },
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
@@ -127,7 +144,7 @@ def make_app(
     for path in ROUTES:
         resource, suffix = resources[path]
         _add_head(path, resource)
-        app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
+        app.add_route(falcon_path(path), resource, suffix=suffix)
 
     return app
 

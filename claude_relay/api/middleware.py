@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,10 @@ log = logging.getLogger(__name__)
 OPEN = ("/health", "/health/ready", "/", "/openapi.json", "/docs", "/docs/style.css")
 #: Paths whose token is the credential, without a limit: a wrong token costs a hash and no read of the store.
 ACK = "/ack/"
-_SUBMIT = ("/api/claude", "/api/claude/bulk")
+_SUBMIT = ("/api/claude", "/api/claude/bulk", "/api/collections")
+_ROWS = re.compile(r"/api/collections/[^/]+/rows")
+#: Parameters of paths: as documented, and as Python names them.
+_PARAMETERS = (("{requestId}", "{request_id}"), ("{collectionId}", "{collection_id}"))
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -35,6 +39,22 @@ _EXPOSED = (
     " Idempotency-Replayed, Preference-Applied, X-Request-Id"
 )
 _ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id"
+
+
+def falcon_path(path: str) -> str:
+    """The documented path of a route as the router takes it."""
+    for documented, name in _PARAMETERS:
+        path = path.replace(documented, name)
+
+    return path
+
+
+def documented_path(path: str) -> str:
+    """The path of a route as it is documented."""
+    for documented, name in _PARAMETERS:
+        path = path.replace(name, documented)
+
+    return path
 
 
 class Authentication:
@@ -71,7 +91,7 @@ class Authentication:
         if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
             admission.limit_body(req.content_length)
             return
-        submits = req.path in _SUBMIT and req.method == "POST"
+        submits = req.method == "POST" and (req.path in _SUBMIT or _ROWS.fullmatch(req.path) is not None)
         caller = self._caller(req, resp)
         limiter = self._submit if submits else self._other
         if submits and caller.rate is not None:
@@ -104,7 +124,7 @@ class Authentication:
         """Check the scopes of the route, before the body is read."""
         if not hasattr(req.context, "caller"):
             return
-        path = (req.uri_template or "").replace("{request_id}", "{requestId}")
+        path = documented_path(req.uri_template or "")
         method = "GET" if req.method == "HEAD" else req.method
         if method not in self._routes[path]:
             raise falcon.HTTPMethodNotAllowed(self._routes[path])

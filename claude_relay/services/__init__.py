@@ -5,6 +5,7 @@ The use cases: each opens a transaction, loads, decides by a rule of `core` and 
 """
 
 from .claim_limits import FamilyCapacity
+from .collections import CollectionRef
 from .keys import Keys
 from .relay import Relay
 from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
@@ -14,6 +15,7 @@ __all__ = [
     "BatchEntry",
     "ClaimedDelivery",
     "ClaimedJob",
+    "CollectionRef",
     "FamilyCapacity",
     "JobRef",
     "Keys",

@@ -63,7 +63,7 @@ class Context:
 
 def get_job(tx: ReadTransaction, ref: JobRef) -> Job:
     """The job of a reference; raises `NotFound`, or `Ambiguous` where the admin must name the owner."""
-    jobs = tx.find(ref.request_id, ref.owner)
+    jobs = [job for job in tx.find(ref.request_id, ref.owner) if job.collection is None or tx.row_visible(job)]
     if not jobs:
         for tombstone in tx.tombstones(ref.request_id, ref.owner):
             raise NotFound(

@@ -20,6 +20,7 @@ from ..errors import NotFound
 from ..ports import Transaction
 from . import model_fallback
 from .acks import ack_url
+from .collection_end import settle
 from .context import Context
 
 
@@ -37,6 +38,8 @@ def save_transition(
         )
         change = _with_outcome(change, request, context, ack_url(tx, change.job, context), done=done, partial=partial)
     tx.save(change)
+    if change.job.collection is not None and change.job.state.final:
+        settle(tx, change.job.collection, context)
 
     return change
 

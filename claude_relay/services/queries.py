@@ -13,7 +13,7 @@ from ..core.files.fetched import FetchedFile
 from ..core.jobs.events import Event
 from ..core.jobs.fairness import count_by
 from ..core.jobs.holds import PAUSE, Holds
-from ..core.jobs.job import Job, State
+from ..core.jobs.job import JOB_STATES, Job
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Exchange, Submission
 from ..errors import NotFound, Problem
@@ -160,7 +160,7 @@ class Queries:
 
         return {
             "timestamp": wire.timestamp(tx.now),
-            "jobs": {state.value: counts.get(state, 0) for state in State},
+            "jobs": {state.value: counts.get(state, 0) for state in JOB_STATES},
             "oldestWaitingSeconds": None if oldest is None else round(max(0.0, tx.now - oldest), 3),
             "paused": [group.name for group in tx.groups() if group.paused_at is not None],
             "groups": _groups(tx),

@@ -23,6 +23,9 @@ from .alerts import Alerts
 from .batches import Batches
 from .bulk import BulkRequests
 from .clock_step import ClockStepStore
+from .collection_actions import CollectionActions
+from .collection_results import CollectionResults
+from .collections import Collections
 from .context import Context, UuidFactory
 from .deliveries import Deliveries
 from .estimates import Estimates
@@ -95,6 +98,9 @@ class Relay:
         self.queries = Queries(context)
         self.templates = Templates(context)
         self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
+        self.collections = Collections(context, self._admission, self.templates, self._gone_endpoints)
+        self.collection_actions = CollectionActions(context)
+        self.collection_results = CollectionResults(context)
         self.estimates = Estimates(self.queries, self.templates)
         self.execution = Execution(context)
         self.fetched_files = FetchedFiles(context)

@@ -323,6 +323,16 @@ def expire(job: Job, *, now: float) -> Change:
     return fail_for_good(job, failure, now=now)
 
 
+def exceed_budget(job: Job, *, limit: float, now: float) -> Change:
+    """End a waiting row whose collection has spent its maximum cost."""
+    if job.state is not State.QUEUED:
+        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
+
+    message = f"maxCostUsd {limit:g} of its collection was reached before this row was called"
+    failure = Failure(type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, sent=False)
+    return fail_for_good(job, failure, now=now)
+
+
 def retry(
     job: Job,
     *,

@@ -9,11 +9,12 @@ from ...core.retention import OPEN_DELIVERIES, PurgeCutoffs
 from . import records
 from .query import QueryBase, placeholders
 
-# `core.retention.PurgeCutoffs` for all jobs at once. Also kept: the earlier part of a conversation, and an item of a
-# batch whose result was not read yet. Without the latest cut-off the scan of the index would go on to the newest job.
+# `core.retention.PurgeCutoffs` for all jobs at once. Also kept: the earlier part of a conversation, a row of a
+# collection, and an item of a batch whose result was not read yet. Without the latest cut-off the scan of the index
+# would go on to the newest job.
 _PURGEABLE = f"""
 SELECT j.id FROM jobs j LEFT JOIN deliveries d ON d.job_id = j.id AND d.run = j.run
-WHERE j.finished_at IS NOT NULL
+WHERE j.finished_at IS NOT NULL AND j.collection IS NULL
   AND coalesce(d.finished_at, j.finished_at) <= CASE
       WHEN j.state IN ({placeholders(PurgeCutoffs.done_states)})
           AND coalesce(d.state, '') NOT IN ({placeholders(PurgeCutoffs.undelivered)}) THEN ? ELSE ? END
@@ -68,7 +69,9 @@ class PurgeWrites(QueryBase):
 
     def erase_content(self, job_id: str) -> None:
         """Erase prompt, files and answer; that there was a job, and its cost, stays."""
-        self._run("UPDATE requests SET request = '{}', webhook_headers = NULL WHERE job_id = ?", (job_id,))
+        self._run(
+            "UPDATE requests SET request = '{}', webhook_headers = NULL, variables = NULL WHERE job_id = ?", (job_id,)
+        )
         self._run("UPDATE outcomes SET body = ? WHERE job_id = ?", (b"", job_id))
         self._run(f"UPDATE posts SET reply = '' WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
@@ -85,15 +88,20 @@ class PurgeWrites(QueryBase):
         job_ids = self._purgeable(PurgeCutoffs(done_before=done_before, failed_before=failed_before), limit)
         for number, job_id in enumerate(job_ids, 1):
             size -= self._count(_SIZE, (job_id,) * 4)
-            self._run(_ADD_TOMBSTONE, (self._now, job_id))
-            self._run(f"DELETE FROM posts WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
-            self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
-            for table in _TABLES:
-                self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
-            self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
+            self.purge_job(job_id)
             if size <= 0:
                 return number, number < len(job_ids) or len(job_ids) == limit
         return len(job_ids), len(job_ids) == limit
+
+    def purge_job(self, job_id: str, *, tombstone: bool = True) -> None:
+        """Erase a job with all that belongs to it."""
+        if tombstone:
+            self._run(_ADD_TOMBSTONE, (self._now, job_id))
+        self._run(f"DELETE FROM posts WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
+        self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
+        for table in _TABLES:
+            self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
 
     def purge_tombstones(self, before: float) -> None:
         """Delete the tombstones of jobs that were purged before then."""

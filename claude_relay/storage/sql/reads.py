@@ -5,6 +5,7 @@ from __future__ import annotations
 from .acks import AckReads
 from .alerts import AlertReads
 from .batches import BatchReads
+from .collections import CollectionReads
 from .control import ControlReads
 from .conversations import ConversationReads
 from .deliveries import DeliveryReads
@@ -33,5 +34,6 @@ class Reads(
     ControlReads,
     PurgeReads,
     TemplateReads,
+    CollectionReads,
 ):
     """Implements `ports.ReadTransaction` over one connection, at one time."""

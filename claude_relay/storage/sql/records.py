@@ -26,11 +26,11 @@ JOB = (
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
     " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
-    " waiting_error checks flow template"
+    " waiting_error checks flow template collection row_no"
 ).split()
 REQUEST = (
-    "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
-)
+    "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings variables"
+).split()
 CALL = (
     "job_id number run started_at first_byte_at ended_at worker model sent upstream_request_id outcome detail"
     " usage cost_usd text_length mode reserved_usd"
@@ -117,6 +117,8 @@ def job_values(job: Job) -> tuple[Any, ...]:
         dump(job.checks),
         str(job.flow),
         job.template,
+        job.collection,
+        job.row,
     )
 
 
@@ -133,6 +135,7 @@ def to_job(row: Row) -> Job:
     """A job from a row in the order of `JOB`."""
     values = dict(zip(JOB, row, strict=True))
     del values["rank"], values["family"], values["flow"]
+    values["row"] = values.pop("row_no")
     values["group"] = values.pop("grp")
     values["state"] = State(values["state"])
     values["on_interrupt"] = OnInterrupt(values["on_interrupt"])
@@ -161,6 +164,7 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
         request.max_cost_usd,
         request.need_by,
         dump(list(request.warnings) or None),
+        dump(request.variables),
     )
 
 
@@ -171,6 +175,7 @@ def to_request(row: Row) -> StoredRequest:
     values["metadata"] = load(values["metadata"])
     del values["webhook_headers"]
     values["warnings"] = tuple(load(values["warnings"]) or ())
+    values["variables"] = load(values["variables"])
 
     return StoredRequest(**values)
 
