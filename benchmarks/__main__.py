@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import accept, dispatch, history
+from . import accept, dispatch, fleet, history
 
-_ALL = {"accept": accept.run, "dispatch": dispatch.run, "history": history.run}
+_ALL = {"accept": accept.run, "dispatch": dispatch.run, "fleet": fleet.run, "history": history.run}
 
 
 def main() -> int:

@@ -27,7 +27,6 @@ OPEN_ROUTES = {
     ("GET", "/api/jobs/{requestId}/events"),
     ("GET", "/api/events"),
     ("GET", "/metrics"),
-    ("GET", "/dashboard"),
 }
 OPEN_VERBS: set[str] = set()
 

@@ -68,7 +68,11 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/openapi.json": ("GET",),
     "/docs": ("GET",),
     "/docs/style.css": ("GET",),
+    "/dashboard": ("GET",),
 }
+
+#: Adds the pages of the dashboard, and returns the check whether a request is logged in.
+MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier], Callable[[falcon.Request], bool]]
 
 #: Paths where a GET has an effect, so that HEAD is not offered.
 _NO_HEAD = ("/ack/{token}",)
@@ -83,11 +87,13 @@ def make_app(
     disk_problem: Callable[[], str | None] = lambda: None,
     stopping: threading.Event | None = None,
     clock: Callable[[], float] = time.time,
+    dashboard: MountDashboard | None = None,
 ) -> falcon.App[Any, Any]:
     """
     Build the WSGI app.
 
     `disk_problem` returns a fault of the disk, or None. Once `stopping` is set, waiting requests return at once.
+    `dashboard` adds its pages; without it there are none.
     """
     # The complete text counts, too: scripts send $API_SECRET_KEY, and an old key may contain a comma.
     admin_keys = dict.fromkeys((*settings.admin_keys, settings.api_secret_key or secrets.token_hex()))
@@ -99,9 +105,8 @@ def make_app(
 
     collection = CollectionByName(relay, bodies, intake, clock)
 
-    app: falcon.App[Any, Any] = falcon.App(
-        middleware=[ResponseHeaders(settings.allowed_origins), Authentication(keys, settings, ROUTES)]
-    )
+    authentication = Authentication(keys, settings, ROUTES)
+    app: falcon.App[Any, Any] = falcon.App(middleware=[ResponseHeaders(settings.allowed_origins), authentication])
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
@@ -136,15 +141,16 @@ def make_app(
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
-        "/": (Home(settings.public_url, dashboard="/dashboard" in ROUTES), None),
+        "/": (Home(settings.public_url, dashboard=dashboard is not None), None),
         "/openapi.json": (OpenApi(settings.public_url), None),
         "/docs": (docs, None),
         "/docs/style.css": (docs, "style"),
     }
-    for path in ROUTES:
-        resource, suffix = resources[path]
+    for path, (resource, suffix) in resources.items():
         _add_head(path, resource)
         app.add_route(falcon_path(path), resource, suffix=suffix)
+    if dashboard is not None:
+        authentication.logged_in = dashboard(app, keys)
 
     return app
 

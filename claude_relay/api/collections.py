@@ -42,8 +42,8 @@ class Collections:
         caller: Caller = req.context.caller
         owner = req.get_param("owner") if caller.sees_all else caller.owner
         limit = parse_limit(req.get_param("limit"), default=50)
-        found, cursor = self._relay.collections.all(owner=owner, before=req.get_param("cursor") or None, limit=limit)
-        resp.media = {"collections": list(found), "cursor": cursor}
+        page, cursor = self._relay.collections.all(owner=owner, before=req.get_param("cursor") or None, limit=limit)
+        resp.media = {"collections": list(page), "cursor": cursor}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
@@ -154,7 +154,7 @@ class CollectionByName:
 
 
 def read_table(req: falcon.Request, bodies: Bodies) -> tuple[Any, Table | None, bool]:
-    """The fields of a request with rows, its table if it came as CSV or NDJSON, and whether the fields are a form's."""
+    """The fields of a request, its table (of CSV or NDJSON), and whether the fields are a form's."""
     media_type = content_type(req)
     if media_type in _CSV:
         _, options = falcon.parse_header(req.content_type or "")

@@ -21,7 +21,10 @@ _BY_STATUS: dict[int, tuple[type[RelayError], str]] = {
     400: (InvalidRequest, "The request cannot be read."),
     404: (NotFound, "There is no such path here. The API begins at /api/claude."),
     413: (TooLarge, "The body is too large."),
-    415: (UnsupportedMedia, "Send JSON (application/json) or a form (application/x-www-form-urlencoded)."),
+    415: (
+        UnsupportedMedia,
+        "Send JSON (application/json) or a form (application/x-www-form-urlencoded, multipart/form-data).",
+    ),
 }
 
 

@@ -44,6 +44,8 @@ class RequestParser(HTTPRequestParser):
         """Take the bytes of this request; returns their number."""
         if not self.header_plus.strip() and not self.headers_finished and data.lstrip(b"\r\n")[:1].isspace():
             return self._refuse("the request line begins with a space", consumed=len(data))
+        if not self.header_plus and not self.headers_finished and data.startswith(b"\x16\x03"):
+            return self._refuse("this port speaks http, not https", consumed=len(data))
         consumed: int = super().received(data)
         chunks = self.body_rcv if self.chunked and not self.completed else None
         if chunks is not None and (len(chunks.control_line) > _CHUNK_LINE or len(chunks.trailer) > _TRAILERS):

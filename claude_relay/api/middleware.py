@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import falcon
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 OPEN = ("/health", "/health/ready", "/", "/openapi.json", "/docs", "/docs/style.css")
 #: Paths whose token is the credential, without a limit: a wrong token costs a hash and no read of the store.
 ACK = "/ack/"
+#: The pages, which have a login of their own; their requests count against no rate.
+DASHBOARD = "/dashboard"
 _SUBMIT = ("/api/claude", "/api/claude/bulk", "/api/collections")
 _ROWS = re.compile(r"/api/collections/[^/]+/rows")
 #: Parameters of paths: as documented, and as Python names them.
@@ -57,6 +59,11 @@ def documented_path(path: str) -> str:
     return path
 
 
+def is_dashboard(path: str) -> bool:
+    """Whether a path is one of the dashboard's."""
+    return path == DASHBOARD or path.startswith(f"{DASHBOARD}/")
+
+
 class Authentication:
     """
     Requires a key with the scopes of the route.
@@ -70,6 +77,8 @@ class Authentication:
         self._other = RateLimiter("general", settings.rate_limit)
         self._per_owner: dict[str, RateLimiter] = {}
         self._known_keys = KnownKeys()
+        #: Whether a request of the dashboard is logged in: others may only send a small body.
+        self.logged_in: Callable[[falcon.Request], bool] = lambda req: False
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """
@@ -90,6 +99,10 @@ class Authentication:
     def _decide(self, admission: Admission, req: falcon.Request, resp: falcon.Response) -> None:
         if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
             admission.limit_body(req.content_length)
+            return
+        if is_dashboard(req.path):
+            if not self.logged_in(req):
+                admission.limit_body(req.content_length)
             return
         submits = req.method == "POST" and (req.path in _SUBMIT or _ROWS.fullmatch(req.path) is not None)
         caller = self._caller(req, resp)
@@ -146,17 +159,14 @@ class ResponseHeaders:
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: Any, succeeded: bool) -> None:
         """Set the headers of every response, errors included."""
-        policy = resp.get_header("Content-Security-Policy")
-        resp.set_headers(_HEADERS)
-        if policy is not None:
-            resp.set_header("Content-Security-Policy", policy)
+        resp.set_headers({name: value for name, value in _HEADERS.items() if resp.get_header(name) is None})
         if resp.get_header("Cache-Control") is None:
             resp.set_header("Cache-Control", "no-store")
         if (trace_id := http_request_id(req)) is not None:
             resp.set_header("X-Request-Id", trace_id)
             _log_request(req, resp, trace_id)
         origin = req.get_header("Origin")
-        if origin is None or not (self._any or origin in self._origins):
+        if origin is None or is_dashboard(req.path) or not (self._any or origin in self._origins):
             return
         resp.set_header("Access-Control-Allow-Origin", "*" if self._any else origin)
         resp.append_header("Vary", "Origin")

@@ -13,6 +13,7 @@ from ..core.text import strict_json
 from ..core.text.ndjson import loads_lines
 from ..core.text.sizes import format_size
 from ..errors import InvalidRequest, Problem, RelayError, TooLarge, UnsupportedMedia
+from . import multipart
 
 _FORM = "application/x-www-form-urlencoded"
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -31,10 +32,13 @@ class Bodies:
         kind = content_type(req)
         if kind == _FORM:
             return from_form(_form_fields(self.read(req))), True
+        if kind == multipart.MEDIA_TYPE:
+            return multipart.from_multipart(self.read(req), req.content_type or ""), True
         if kind in ("application/json", "") or kind.endswith("+json"):
             return strict_json.loads(self.read(req)), False
         raise UnsupportedMedia(
-            f"Content-Type {kind} is not accepted: send JSON (application/json) or a form ({_FORM})."
+            f"Content-Type {kind} is not accepted: send JSON (application/json) or a form ({_FORM}, "
+            f"{multipart.MEDIA_TYPE})."
         )
 
     def optional(self, req: falcon.Request) -> dict[str, Any]:

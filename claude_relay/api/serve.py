@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -65,6 +65,7 @@ class Server:
         relay: Relay,
         stopping: threading.Event,
         supervisor: Supervisor | None = None,
+        reread: Callable[[], None] = lambda: None,
     ) -> None:
         self._relay, self._stopping, self._supervisor = relay, stopping, supervisor or Supervisor()
         self._map: dict[int, Any] = {}
@@ -78,6 +79,7 @@ class Server:
             silent=self._hung_part,
             status=self._status,
             sockets=[listener.socket.fileno() for listener in self._listeners],
+            reread=reread,
         )
         self._service_thread = threading.Thread(target=self._run_service_loop, name="keeper", daemon=True)
 

@@ -55,6 +55,14 @@ class AnthropicClient:
         self._client: Any = None
         self._current = threading.local()
 
+    def replace_key(self, api_key: str) -> None:
+        """Send this key from now on; calls that are running were admitted with the previous one and go on."""
+        with self._opening:
+            self._redact = Redactor((api_key, self._api_key))
+            self._api_key = api_key
+            if self._client is not None:
+                self._client.api_key = api_key
+
     def open(self) -> None:
         """Import the SDK and create the client, once. Takes seconds."""
         with self._opening:

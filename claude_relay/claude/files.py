@@ -105,7 +105,7 @@ class FileUploads:
         wall: Callable[[], float],
         large: int = LARGE,
     ) -> None:
-        self._upstream, self._inspector, self._cache, self._account = upstream, inspector, cache, account
+        self._upstream, self._inspector, self._cache, self.account = upstream, inspector, cache, account
         self._keep, self._window, self._wall, self._large = keep, window, wall, large
         self._unsupported_until = float("-inf")
         self._lock = threading.Lock()
@@ -238,7 +238,7 @@ class FileUploads:
         # Of several jobs with the same file, one uploads it and the others wait.
         with upload_lock:
             try:
-                uploaded = self._cache.find(self._account, digest)
+                uploaded = self._cache.find(self.account, digest)
                 if uploaded is None:
                     uploaded = self._upload(file, data, digest, private=private)
                     self._remember(uploaded)
@@ -265,7 +265,7 @@ class FileUploads:
         log.info("file uploaded", extra={"file": file_id, "bytes": len(data), "seconds": lifetime})
 
         return UploadedFile(
-            account=self._account, sha256=digest, file_id=file_id, size=len(data), expires_at=self._wall() + lifetime
+            account=self.account, sha256=digest, file_id=file_id, size=len(data), expires_at=self._wall() + lifetime
         )
 
 

@@ -61,6 +61,7 @@ class AnthropicMessages:
     ) -> None:
         self._limits, self._prices = limits or CallTimeouts(), prices
         self._clock, self._wall, self._on_limits = clock, wall, on_limits
+        self._base_url = base_url
         self._upstream = AnthropicClient(api_key=api_key, base_url=base_url, limits=self._limits)
         self._watchdog = DeadlineThread(every=self._limits.check_interval)
         self._inspector = PdfInspector()
@@ -68,7 +69,7 @@ class AnthropicMessages:
             self._upstream,
             self._inspector,
             cache=upload_cache,
-            account=hashlib.sha256(f"{base_url}\0{api_key}".encode()).hexdigest()[:16],
+            account=_account(base_url, api_key),
             keep=file_lifetime,
             window=window,
             wall=wall,
@@ -85,6 +86,11 @@ class AnthropicMessages:
             prices=self._prices,
             wall=self._wall,
         )
+
+    def replace_key(self, api_key: str) -> None:
+        """Use this key for every call that begins from now on."""
+        self._files.account = _account(self._base_url, api_key)
+        self._upstream.replace_key(api_key)
 
     def open(self) -> None:
         """Import the SDK now, which takes seconds, instead of at the first call."""
@@ -249,3 +255,8 @@ class AnthropicMessages:
     def _record_limits(self, model: str, limits: RateLimits) -> None:
         if self._on_limits is not None:
             self._on_limits(family_of(model), limits)
+
+
+def _account(base_url: str | None, api_key: str) -> str:
+    """The account that owns uploaded files, as a digest."""
+    return hashlib.sha256(f"{base_url}\0{api_key}".encode()).hexdigest()[:16]

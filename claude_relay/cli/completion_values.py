@@ -53,7 +53,7 @@ def add_completions(command: click.Command, name: str | None) -> None:
             param.type = _CompletedString(_groups)
         elif param.name == "model":
             param.type = _CompletedString(_models)
-        elif param.name == "status" and param.opts == ["--status"]:
+        elif param.name == "status" and name != "listen":
             param.type = _CompletedString(lambda ctx, text: [(word, "") for word in STATES])
         elif param.name == "error":
             param.type = _CompletedString(lambda ctx, text: [(error.value, "") for error in ErrorType])

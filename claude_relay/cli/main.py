@@ -6,6 +6,7 @@ The module of a verb is imported when it runs or shows its help; a verb imports 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -19,7 +20,7 @@ import click
 from .. import __version__
 from ..core import wire
 from ..errors import ConfigError, InvalidRequest, Problem, RelayError
-from .render.output import Output, PipeClosed
+from .render.output import Output, PipeClosed, clean
 
 #: The module of each verb, in the order of the help; the command in it has the name of the verb.
 VERBS = {
@@ -103,6 +104,7 @@ def cli(output: Output, url: str | None, owner: str | None, no_color: bool, verb
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    _prepare_streams()
     output = Output()
     try:
         code = cli.main(
@@ -129,6 +131,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _unexpected(output, exc)
 
 
+def _prepare_streams() -> None:
+    """Replace characters that stdout cannot carry; open /dev/null for a closed stream, lest a file take its place."""
+    if sys.stdout is not None and (sys.stdout.encoding or "").lower().replace("-", "") != "utf8":
+        with contextlib.suppress(AttributeError):
+            sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor != number:
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))
+
+
 def _print_error(output: Output, exc: RelayError) -> None:
     """Print an error to stderr: a sentence for each problem, or one JSON line with `--json`."""
     if output.json:
@@ -140,7 +157,7 @@ def _print_error(output: Output, exc: RelayError) -> None:
     else:
         lines = [str(problem) for problem in _problems(exc)] or [str(exc)]
     for line in lines:
-        print(f"claude-relay: {line}", file=sys.stderr)
+        print(f"claude-relay: {clean(line)}", file=sys.stderr)
 
 
 def _problems(exc: RelayError) -> Sequence[Problem]:

@@ -20,6 +20,7 @@ import click
 
 from .. import __version__
 from ..config import OPTIONS
+from .examples import EXAMPLES
 from .main import cli
 
 NAME = "claude-relay"
@@ -49,15 +50,6 @@ FILES = {
     ".env": "Settings of the current folder; they take precedence over the machine's.",
     "/var/lib/claude-relay/relay.db": "The store: every job, answer and callback.",
     "/var/log/claude-relay/": "error.log and combined.log, where RELAY_LOG_DIR names it.",
-}
-
-#: The commands that are used first.
-EXAMPLES = {
-    "Send one prompt and print only its answer:": "claude-relay submit 'What is 2+2?' --wait",
-    "Run everything once, without a key and without cost:": "claude-relay demo",
-    "Find out what is wrong here, and how to fix it:": "claude-relay doctor",
-    "Send the answers again whose webhook was down:": "claude-relay redeliver --dead --host hook.eu1.make.com",
-    "Copy the store while everything runs:": "claude-relay backup /var/backups/relay.db",
 }
 
 
@@ -93,12 +85,18 @@ def _page(name: str, ctx: click.Context) -> str:
         lines += _section("EXIT STATUS", [(str(code), meaning) for code, meaning in EXITS.items()])
         lines += _section("ENVIRONMENT", [(row.name, f"{row.sentence} {_default(row.default)}") for row in OPTIONS])
         lines += _section("FILES", list(FILES.items()))
-        lines.append(".SH EXAMPLES")
-        for number, (purpose, command) in enumerate(EXAMPLES.items()):
-            lines += [*([".PP"] if number else []), _text(purpose), ".PP", ".nf", ".RS", _text(command), ".RE", ".fi"]
+    lines += _examples(ctx.command_path.partition(" ")[2])
     lines += [".SH SEE ALSO", _see_also(ctx)]
 
     return "\n".join(lines) + "\n"
+
+
+def _examples(verb: str) -> list[str]:
+    lines = [".SH EXAMPLES"] if verb in EXAMPLES else []
+    for number, (purpose, command) in enumerate(EXAMPLES.get(verb, {}).items()):
+        lines += [*([".PP"] if number else []), _text(purpose), ".PP", ".nf", ".RS", _text(command), ".RE", ".fi"]
+
+    return lines
 
 
 def _options(ctx: click.Context) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import threading
@@ -64,6 +65,11 @@ class _SupervisedProcess:
             self.process.send_signal(number)
             self._signalled = True
 
+    def reload(self) -> None:
+        """Let it read its secrets again; it does not end."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGHUP)
+
     def signal_once(self, number: int) -> None:
         """Send a signal, unless one was sent already."""
         if not self._signalled:
@@ -83,13 +89,18 @@ class _SupervisedProcess:
 
 def supervise(start: Callable[[str], subprocess.Popen[bytes]] = _start) -> int:
     """
-    Run both processes until SIGTERM, SIGINT or SIGHUP; return the worst exit code.
+    Run both processes until SIGTERM or SIGINT; return the worst exit code.
 
-    Every one of these signals is passed on to the processes, SIGHUP as SIGTERM.
+    These signals are passed on to the processes. So is SIGHUP, on which they read their secrets again; on a terminal,
+    which was closed then, it is passed on as SIGTERM.
     """
     stopping, processes = threading.Event(), list[_SupervisedProcess]()
 
     def pass_on(number: int, _frame: FrameType | None = None) -> None:
+        if number == signal.SIGHUP and not os.isatty(0):
+            for process in processes:
+                process.reload()
+            return
         stopping.set()
         for process in processes:
             process.signal(signal.SIGTERM if number == signal.SIGHUP else number)

@@ -11,6 +11,7 @@ from .docs import write_env_example, write_table
 from .loader import load
 from .option import Option
 from .price_file import load_prices
+from .secret_text import secret_problem
 from .settings import Settings
 from .table import OPTIONS
 from .urls import store_passwords
@@ -23,6 +24,7 @@ __all__ = [
     "cautions",
     "load",
     "load_prices",
+    "secret_problem",
     "store_passwords",
     "write_env_example",
     "write_table",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..core.models.catalog import BUILT_IN
+from ..core.text.json_values import safe_quote
+from .secret_text import secret_problem
 from .settings import Settings
 from .urls import API_PATH
 
@@ -18,4 +21,16 @@ def cautions(settings: Settings) -> Sequence[str]:
             "it was cut off. Write the URL without it."
         )
 
+    for name, text in (("ANTHROPIC_API_KEY", settings.anthropic_api_key), ("API_SECRET_KEY", settings.api_secret_key)):
+        if text and (problem := secret_problem(name, text)):
+            found.append(f"{name} from {settings.origin(name)} is probably not meant as it stands: {problem}.")
+    found += [_unlisted(settings, name, model) for name, model in settings.models() if not BUILT_IN.lists(model)]
+
     return found
+
+
+def _unlisted(settings: Settings, name: str, model: str) -> str:
+    return (
+        f'{name} from {settings.origin(name)} names "{safe_quote(model)}", which is in no catalog of models: a gateway '
+        f"may have it; otherwise use an id such as {BUILT_IN.aliases['smart']}."
+    )

@@ -16,11 +16,13 @@ from .option import Option
 from .settings import SettingOrigin, Settings
 from .sources import Source, credentials, env_file, with_key_files
 from .table import OPTIONS
-from .urls import default_store, store_path
+from .urls import default_store, state_home, store_path
 
 PACKAGE = Path(__file__).parents[1]
 DOTENV = Path(".env")
 ETC = Path("/etc/claude-relay/claude-relay.env")
+#: Names another file for the machine's settings; empty: none is read.
+ETC_VARIABLE = "CLAUDE_RELAY_SETTINGS"
 
 _QUOTES = {('"', '"'), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"), ("„", "“")}
 
@@ -59,6 +61,8 @@ def load(
     Without `all_keys`, a secret's file that cannot be read is no fault: the user may not be allowed to read it.
     """
     environ = os.environ if environ is None else environ
+    if etc is ETC and ETC_VARIABLE in environ:
+        etc = Path(environ[ETC_VARIABLE]) if environ[ETC_VARIABLE] else None
     sources = _sources(environ, dotenv, etc, overrides)
     faults = [fault for source in sources for fault in (*source.faults, *_unknown_names(source))]
     values: dict[str, Any] = {}
@@ -82,7 +86,7 @@ def load(
 
     if faults:
         raise ConfigError(faults)
-    usual_store = default_store(PACKAGE, Path.cwd())
+    usual_store = default_store(PACKAGE, Path.cwd(), environ)
     values.setdefault("store", usual_store)
 
     return Settings(
@@ -103,7 +107,7 @@ def _state_folder(environ: Mapping[str, str], usual_store: str) -> Path:
     if os.access(parent if parent.exists() else parent.parent, os.W_OK):
         return parent
 
-    return Path(environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/")) / ".local" / "state") / "claude-relay"
+    return state_home(environ) or Path("/.local/state/claude-relay")
 
 
 def _sources(

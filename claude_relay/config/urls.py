@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
@@ -185,15 +187,30 @@ def shown_store(url: str) -> str:
     return postgres.shown(url) if store_path(url) is None else url.removeprefix("sqlite:///")
 
 
-def default_store(package: Path, here: Path) -> str:
+def default_store(package: Path, here: Path, environ: Mapping[str, str]) -> str:
     """
     The default store: `data/` of the checkout that contains the working directory, otherwise the machine's store.
 
     The working directory decides, as it does for `.env`: a service that runs from a checkout in /opt, started
-    elsewhere, and the operator's shell must not see two stores.
+    elsewhere, and the operator's shell must not see two stores. An ordinary user who cannot write to the machine's
+    folder has a store below the home directory. A service has none there: the fault of its folder is reported.
     """
     checkout = package.parent
     if (checkout / ".git").exists() and (here == checkout or checkout in here.parents):
         return f"sqlite:///{checkout / 'data' / 'relay.db'}"
+    system = Path(SYSTEM_STORE.removeprefix("sqlite:///")).parent
+    is_service = environ.get("STATE_DIRECTORY") or environ.get("RELAY_ENV") == "production"
+    writable = os.access(system if system.exists() else system.parent, os.W_OK)
+    if is_service or writable or (own := state_home(environ)) is None:
+        return SYSTEM_STORE
 
-    return SYSTEM_STORE
+    return f"sqlite:///{own / 'relay.db'}"
+
+
+def state_home(environ: Mapping[str, str]) -> Path | None:
+    """The state directory of an ordinary user (XDG); None without a home directory that can be written."""
+    home = environ.get("HOME", "")
+    if base := environ.get("XDG_STATE_HOME", ""):
+        return Path(base) / "claude-relay" if Path(base).is_absolute() else None
+
+    return Path(home) / ".local" / "state" / "claude-relay" if home and os.access(home, os.W_OK) else None

@@ -14,10 +14,11 @@ from .claude import (
 )
 from .http import Fetcher, Sender
 from .notifier import Listener, Notifier, ReadyQueue
-from .records import BatchItem, Group, LostStore, WorkerHeartbeat
-from .store import BatchReads, BatchWrites, ReadTransaction, Store, Transaction
+from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
+from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
 __all__ = [
+    "Ahead",
     "BatchApi",
     "BatchItem",
     "BatchReads",
@@ -27,6 +28,7 @@ __all__ = [
     "CallRequest",
     "Claude",
     "Fetcher",
+    "FinishedJob",
     "Group",
     "JobFilter",
     "Listener",
@@ -36,6 +38,7 @@ __all__ = [
     "ReadTransaction",
     "ReadyQueue",
     "ResultsUnavailable",
+    "RunningCall",
     "Sender",
     "Stop",
     "Store",

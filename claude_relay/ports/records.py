@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..core.jobs.job import State
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
@@ -54,3 +56,28 @@ class LostStore:
     since: float
     settled: bool
     responsible: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningCall:
+    """A call in flight, with the job it is made for."""
+
+    request_id: str
+    owner: str
+    group: str
+    model: str
+    worker: str
+    started_at: float
+    first_byte_at: float | None
+    text_length: int
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedJob:
+    """The end of a job, for figures over time."""
+
+    finished_at: float
+    started_at: float  # of its last run
+    state: State
+    cost_usd: float | None

@@ -6,6 +6,7 @@ The use cases: each opens a transaction, loads, decides by a rule of `core` and 
 
 from .claim_limits import FamilyCapacity
 from .collections import CollectionRef
+from .dashboard import History
 from .keys import Keys
 from .relay import Relay
 from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
@@ -17,6 +18,7 @@ __all__ = [
     "ClaimedJob",
     "CollectionRef",
     "FamilyCapacity",
+    "History",
     "JobRef",
     "Keys",
     "Page",

@@ -111,6 +111,12 @@ class Alerts:
             worker.id for worker in tx.workers() if worker.host == host and rules.is_handled(tx.now, [worker.seen_at])
         ]
 
+    def current(self, *, settings: Sequence[tuple[str, str]] = ()) -> Sequence[Alert]:
+        """The causes that need a person now; stores nothing, and sends nothing."""
+        seen = _Observations(disk=self._disk_problem(), models=self._retiring(settings), uptime=float("inf"))
+
+        return self._current(seen)
+
     def lost_store(self) -> tuple[Alert, LostStore] | None:
         """The alert for a store that is no longer at its path, with its rescue; it is not stored."""
         if (lost := self._store.lost()) is None:
@@ -149,6 +155,10 @@ class Alerts:
     def _forget_api_failure(self, tx: Transaction, host: str) -> None:
         failed = tx.shared_value(_FAILED_APIS) or {}
         tx.set_shared_value(_FAILED_APIS, {name: since for name, since in failed.items() if name != host})
+
+    @query
+    def _current(self, tx: ReadTransaction, seen: _Observations) -> Sequence[Alert]:
+        return list(_current(tx, seen).values())
 
     @query
     def _is_due(self, tx: ReadTransaction) -> bool:

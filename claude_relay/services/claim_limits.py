@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from ..core.jobs.fairness import Flow, count_by
 from ..core.jobs.job import Job
-from ..ports import Group, Transaction
+from ..ports import Group, ReadTransaction, Transaction
 
 #: A start up to this many seconds late does not delay the starts that follow.
 _LATE = 0.25
@@ -24,7 +24,7 @@ class FamilyCapacity:
 class ClaimLimiter:
     """The groups and families that may start another job, while a claim goes on."""
 
-    def __init__(self, tx: Transaction, capacity: FamilyCapacity, throttled: Collection[str]) -> None:
+    def __init__(self, tx: ReadTransaction, capacity: FamilyCapacity, throttled: Collection[str]) -> None:
         self._tx = tx
         self._capacity, self._other = dict(capacity.by_family), capacity.other
         self.blocked_families = {name for name, left in capacity.by_family.items() if left <= 0} | set(throttled)
@@ -67,10 +67,10 @@ class ClaimLimiter:
             self._rate_used.add(group.name)
         return True
 
-    def save(self) -> None:
+    def save(self, tx: Transaction) -> None:
         """Save the next start of each group whose rate was used."""
         for name in self._rate_used:
-            self._tx.save_group(self._groups[name])
+            tx.save_group(self._groups[name])
 
     def _has_capacity(self, group: Group) -> bool:
         full = group.concurrency is not None and self._running[group.name] >= group.concurrency

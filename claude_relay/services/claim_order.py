@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..core.jobs.fairness import FairQueue, Flow, WaitingFlow, count_by
 from ..core.jobs.job import Job
-from ..ports import Transaction
+from ..ports import ReadTransaction, Transaction
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter
 
@@ -18,9 +18,11 @@ _FLOWS_AT_ONCE = 8
 class ClaimOrder:
     """The next jobs of all keys, while a claim goes on."""
 
-    def __init__(self, tx: Transaction, limits: ClaimLimiter, budgets: Budgets, *, limit: int) -> None:
+    def __init__(self, tx: ReadTransaction, limits: ClaimLimiter, budgets: Budgets, *, limit: int) -> None:
         self._tx, self._limits, self._budgets, self._limit = tx, limits, budgets, limit
         self._queue: FairQueue | None = None
+        self.seen: Sequence[Flow] = ()
+        self.exhausted = False  # whether all due jobs that may start were returned
 
     def next(self, limit: int) -> Sequence[Job]:
         """Up to `limit` due jobs whose group, family and owner have capacity; none once there are no more."""
@@ -35,17 +37,20 @@ class ClaimOrder:
         turns = self._queue.turns(waiting, limit)
 
         jobs = self._first_jobs(waiting, Counter(turns))
-        return [jobs[share].pop() for share in turns if jobs[share]]
+        chosen = [jobs[share].pop() for share in turns if jobs[share]]
+        self.exhausted = self.exhausted and not any(jobs.values())
+
+        return chosen
 
     def count_start(self, job: Job) -> None:
         """Count a job that was claimed."""
         if self._queue is not None:
             self._queue.count_start(job.flow.share)
 
-    def save(self) -> None:
+    def save(self, tx: Transaction) -> None:
         """Save the tags of the shares that started jobs."""
         if self._queue is not None and (changed := self._queue.changed):
-            self._tx.save_shares(changed)
+            tx.save_shares(changed)
 
     def _fair_queue(self, tags: dict[str, float]) -> FairQueue:
         weights = {key.name: key.weight for key in self._tx.api_keys()}
@@ -63,8 +68,19 @@ class ClaimOrder:
             # A job behind the first one of a flow that is not read has to wait for it.
             last_ranks[share] = flows[_FLOWS_AT_ONCE].rank if len(flows) > _FLOWS_AT_ONCE else float("inf")
         jobs: dict[str, list[Job]] = {share: [] for share in counts}
-        for job in sorted(self._tx.due(limits), key=lambda job: (job.rank, job.id), reverse=True):
+        self.seen = tuple(limits)
+        due = self._tx.due(limits)
+        counted = Counter(job.flow for job in due)
+        self.exhausted = len(limits) == len(waiting) and all(counted[flow] < most for flow, most in limits.items())
+        for job in sorted(due, key=lambda job: (job.rank, job.id), reverse=True):
             if job.rank <= last_ranks[job.flow.share]:
                 jobs[job.flow.share].append(job)
 
         return jobs
+
+
+def look_ahead(reads: ReadTransaction, flows: Sequence[Flow], limit: int) -> None:
+    """The look-ups of a claim whose flows are those of the last one; with several shares their turns are not known."""
+    reads.waiting_flows()
+    if len({flow.share for flow in flows}) == 1:
+        reads.due(dict.fromkeys(flows, limit))

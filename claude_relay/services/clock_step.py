@@ -12,7 +12,7 @@ from typing import TypeVar
 from ..core import clock_step
 from ..core.clock_step import ClockReference, Clocks
 from ..errors import StoreUnavailable
-from ..ports import LostStore, ReadTransaction, Store, Transaction
+from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction
 
 T = TypeVar("T")
 
@@ -42,7 +42,13 @@ class ClockStepStore:
         self._agreed: ClockReference | None = None
         self._unstepped: Transaction | None = None  # the transaction for whose time no step had to be checked
 
-    def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        paid: bool = False,
+        ahead: Ahead | None = None,
+    ) -> T:
         """As the store's own, after a check for a clock step."""
 
         def checked(tx: Transaction) -> tuple[T, ClockReference | None, float]:
@@ -57,7 +63,7 @@ class ClockStepStore:
             moved, agreed = apply_step(tx, now)
             return work(tx), agreed, moved
 
-        result, agreed, moved = self._store.write(checked, paid=paid)
+        result, agreed, moved = self._store.write(checked, paid=paid, ahead=ahead)
         if agreed is not None:
             self._agreed = agreed  # only after the commit: a rollback agrees to nothing
         if moved:

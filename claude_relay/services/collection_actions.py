@@ -60,9 +60,10 @@ class CollectionActions:
 
     def tend(self) -> Sequence[str]:
         """
-        Go on with what a dead process left, close what stays open for too long, and fail rows above the maximum cost.
+        Go on with what a dead process left.
 
-        Returns the collectionIds that were closed.
+        Also close what stays open for too long, and fail the rows above a maximum cost. Returns the collectionIds that
+        were closed.
         """
         closed: list[str] = []
         if not self._has_work():
@@ -94,15 +95,15 @@ class CollectionActions:
         return collection.id
 
     def _cancel_rows(self, identity: str) -> None:
-        after = 0
-        while (last := self._cancel_step(identity, after)) is not None:
-            after = last
+        after_row = 0
+        while (last := self._cancel_step(identity, after_row)) is not None:
+            after_row = last
 
     @transaction
-    def _cancel_step(self, tx: Transaction, identity: str, after: int) -> int | None:
+    def _cancel_step(self, tx: Transaction, identity: str, after_row: int) -> int | None:
         """Cancel the next rows after that number; the last of their numbers, or None once there are none."""
         collection = tx.collection(identity)
-        rows = [] if collection is None else tx.rows(identity, states=UNFINISHED, after=after, limit=_STEP)
+        rows = [] if collection is None else tx.rows(identity, states=UNFINISHED, after_row=after_row, limit=_STEP)
         # Rows that are just being stored are not visible: the request that stores them deletes them.
         rows = [row for row in rows if collection is not None and (row.row or 0) <= collection.total]
         for row in rows:
@@ -199,32 +200,32 @@ class CollectionActions:
     @query
     def _stale(self, tx: ReadTransaction) -> Sequence[str]:
         """Collections whose rows were being stored by a process that died."""
-        before = cutoff(tx, STORING_TIMEOUT)
+        stale_at = cutoff(tx, STORING_TIMEOUT)
         storing = [each for each in tx.collections_in(Phase.STAGING, Phase.OPEN) if not each.claimable]
 
-        return [each.id for each in storing if each.touched_at < before and each.cancel_requested_at is None]
+        return [each.id for each in storing if each.touched_at < stale_at and each.cancel_requested_at is None]
 
     @query
     def _in_progress(self, tx: ReadTransaction, phase: Phase) -> Sequence[Collection]:
-        before = cutoff(tx, STORING_TIMEOUT)
+        stale_at = cutoff(tx, STORING_TIMEOUT)
 
-        return [each for each in tx.collections_in(phase) if each.touched_at < before]
+        return [each for each in tx.collections_in(phase) if each.touched_at < stale_at]
 
     @query
     def _cancelled(self, tx: ReadTransaction) -> Sequence[Collection]:
-        before = cutoff(tx, STORING_TIMEOUT)
+        stale_at = cutoff(tx, STORING_TIMEOUT)
 
         return [
             each
             for each in tx.collections_in(Phase.CLOSED, cancelled=True)
-            if (each.cancel_requested_at or 0.0) < before and tx.rows(each.id, states=_CANCELLABLE, limit=1)
+            if (each.cancel_requested_at or 0.0) < stale_at and tx.rows(each.id, states=_CANCELLABLE, limit=1)
         ]
 
     @query
     def _forgotten(self, tx: ReadTransaction) -> Sequence[Collection]:
-        before = cutoff(tx, OPEN_FOR)
+        stale_at = cutoff(tx, OPEN_FOR)
 
-        return [each for each in tx.collections_in(Phase.OPEN) if each.touched_at < before]
+        return [each for each in tx.collections_in(Phase.OPEN) if each.touched_at < stale_at]
 
     @query
     def _overspent(self, tx: ReadTransaction) -> Sequence[Collection]:
@@ -271,15 +272,15 @@ def _to_retry(tx: ReadTransaction, collection: Collection, *, limit: int) -> Seq
                 if row.finished_at is not None and row.finished_at <= collection.job.run_started_at
             ]
     rows: list[Job] = []
-    after = 0
+    after_row = 0
     while chosen and len(rows) < limit:
         for row in chosen:
-            after = row.row or 0
+            after_row = row.row or 0
             if row.calls or row.error_type != "invalid_request" or tx.options(row.id):
                 rows.append(row)
         if collection.retry_rows is not None or len(rows) >= limit:
             break
-        chosen = tx.rows(collection.id, states=_ENDED_BADLY, after=after, limit=limit + _STEP)
+        chosen = tx.rows(collection.id, states=_ENDED_BADLY, after_row=after_row, limit=limit + _STEP)
 
     return rows[:limit]
 

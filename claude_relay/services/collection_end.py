@@ -22,6 +22,9 @@ from .acks import ack_url
 from .context import Context
 
 _PIECE = 500
+#: With as many open rows none of the writes that share a commit ends the last one. That count may be older than the
+#: transaction's own writes (`outcomes.look_ahead`), which saves a round trip for most rows.
+MANY = 1_000
 #: Results are read for the callback while their bodies have at most this many times its bytes: it has fewer keys.
 _SHRINK = 3
 _FAILED = (State.FAILED, State.CANCELLED)
@@ -42,7 +45,7 @@ def tally(tx: ReadTransaction, collection: Collection) -> Tally:
 
 def settle(tx: Transaction, identity: str, context: Context) -> None:
     """End a collection whose last row has ended; does nothing before that, or while more rows may follow."""
-    if tx.has_open_rows(identity):
+    if tx.count_open_rows(identity) >= MANY or tx.has_open_rows(identity):
         return
     collection = tx.collection(identity)
     if collection is None or collection.phase is not Phase.CLOSED:
@@ -59,6 +62,11 @@ def settle(tx: Transaction, identity: str, context: Context) -> None:
     outcome = Outcome(job_id=identity, run=ended.generation, at=tx.now, status=counted.outcome, body=wire.encode(body))
     delivery = None if url is None else new_delivery(change.job, url, context, now=tx.now)
     tx.save(replace(change, outcome=outcome, delivery=delivery))
+
+
+def look_ahead(reads: ReadTransaction, identity: str) -> None:
+    """The look-up of `settle`."""
+    reads.count_open_rows(identity)
 
 
 def new_delivery(job: Job, url: str, context: Context, *, now: float) -> Delivery:
@@ -106,11 +114,11 @@ def _callback(tx: Transaction, collection: Collection, counted: Tally, context: 
 
 def _results(tx: Transaction, collection: Collection) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
-    after = 0
-    while rows := tx.row_results(collection.id, after=after, total=collection.total, limit=_PIECE):
+    after_row = 0
+    while rows := tx.row_results(collection.id, after_row=after_row, total=collection.total, limit=_PIECE):
         for job, body, _ in rows:
-            known = body or {"requestId": job.request_id, "status": wire.STATUS[job.state], "error": job.error}
-            results.append(bodies.short_result(job.row or 0, known))
-        after = rows[-1][0].row or 0
+            ended = body or {"requestId": job.request_id, "status": wire.STATUS[job.state], "error": job.error}
+            results.append(bodies.short_result(job.row or 0, ended))
+        after_row = rows[-1][0].row or 0
 
     return results

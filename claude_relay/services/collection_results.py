@@ -64,11 +64,11 @@ class CollectionResults:
             yield csv_line(columns.cells(variables, bodies.full_result(job, body), form), form)
 
     def _rows(self, collection: Collection) -> Iterator[_Row]:
-        after = 0
-        while rows := self._piece(collection, after):
+        after_row = 0
+        while rows := self._piece(collection, after_row):
             yield from rows
-            after = rows[-1][0].row or 0
+            after_row = rows[-1][0].row or 0
 
     @query
-    def _piece(self, tx: ReadTransaction, collection: Collection, after: int) -> Sequence[_Row]:
-        return tx.row_results(collection.id, after=after, total=collection.total, limit=_PIECE)
+    def _piece(self, tx: ReadTransaction, collection: Collection, after_row: int) -> Sequence[_Row]:
+        return tx.row_results(collection.id, after_row=after_row, total=collection.total, limit=_PIECE)

@@ -78,16 +78,16 @@ class RowStore:
 
         for index, item in enumerate(request.table.rows):
             try:
-                made: Submission | InvalidRequest = reader.read(item)
+                parsed: Submission | InvalidRequest = reader.read(item)
             except InvalidRequest as exc:
-                made = InvalidRequest(problems=exc.problems)
+                parsed = InvalidRequest(problems=exc.problems)
                 if collection.on_invalid == "refuse":
-                    problems.extend(row_problems(made, **place(index)))
+                    problems.extend(row_problems(parsed, **place(index)))
                     if len(problems) >= _MOST_PROBLEMS:
                         break
                     continue
-            piece.append((index, made))
-            bytes_left -= weight(made) if isinstance(made, Submission) else 0
+            piece.append((index, parsed))
+            bytes_left -= weight(parsed) if isinstance(parsed, Submission) else 0
             if len(piece) >= PIECE_ROWS or bytes_left <= 0:
                 flush()
         flush()
@@ -135,7 +135,7 @@ class RowStore:
         links: list[tuple[str, Continuation]] = []
         for index, item in piece:
             number = collection.total + index + 1
-            made, earlier = item, None
+            parsed, earlier = item, None
             if isinstance(item, Submission) and item.request.get("continueFrom"):
                 try:
                     if not may_continue:
@@ -145,8 +145,8 @@ class RowStore:
                     failed.append((index, _as_problem(exc)))
                     continue
                 if joined is not None:
-                    made, earlier = joined.submission, joined.earlier
-            rows.append(self._new_row(made, collection, number, tx.now))
+                    parsed, earlier = joined.submission, joined.earlier
+            rows.append(self._new_row(parsed, collection, number, tx.now))
             if earlier is not None:
                 links.append((rows[-1][0].id, earlier))
         if not failed:
@@ -157,25 +157,25 @@ class RowStore:
         return failed
 
     def _new_row(
-        self, made: Submission | InvalidRequest, collection: Collection, number: int, now: float
+        self, parsed: Submission | InvalidRequest, collection: Collection, number: int, now: float
     ) -> tuple[Job, StoredRequest, Outcome | None]:
         name = collection.row_id(number)
-        submission = made
-        if isinstance(made, InvalidRequest):
+        submission = parsed
+        if isinstance(parsed, InvalidRequest):
             submission = Submission(
                 request_id=name, body_hash="", request={}, model="", prompt_length=0, group=collection.job.group
             )
         assert isinstance(submission, Submission)
         job = new_job(submission, self._context, owner=collection.job.owner, request_id=name, now=now)
         job = replace(job, collection=collection.id, row=number)
-        if not isinstance(made, InvalidRequest):
+        if not isinstance(parsed, InvalidRequest):
             return job, StoredRequest.of(job.id, submission), None
         job = replace(
             job,
             state=State.FAILED,
             finished_at=now,
             error_type=ErrorType.INVALID_REQUEST.value,
-            error=str(made),
+            error=str(parsed),
         )
         body = wire.failure_body(job, partial="", metadata=None, warnings=(), ack_url=None, now=now)
         outcome = Outcome(job_id=job.id, run=1, at=now, status=body["status"], body=wire.encode(body))
@@ -188,7 +188,7 @@ def discard_step(tx: Transaction, identity: str, context: Context) -> bool:
     collection = tx.collection(identity)
     if collection is None:
         return False
-    if tx.discard_rows(identity, after=collection.total, limit=_DISCARD):
+    if tx.discard_rows(identity, after_row=collection.total, limit=_DISCARD):
         return True
     if collection.phase is Phase.STAGING:
         tx.delete_collection(identity)

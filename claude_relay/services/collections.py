@@ -158,10 +158,10 @@ class Collections:
         self, tx: ReadTransaction, *, owner: str | None, before: str | None = None, limit: int = 50
     ) -> tuple[Sequence[dict[str, Any]], str | None]:
         """A page of collections, newest first, and the cursor of the next page."""
-        found = tx.collections(owner, before=before, limit=limit + 1)
-        shown = found[:limit]
+        matches = tx.collections(owner, before=before, limit=limit + 1)
+        page = matches[:limit]
 
-        return [_status(tx, each) for each in shown], shown[-1].id if len(found) > limit else None
+        return [_status(tx, each) for each in page], page[-1].id if len(matches) > limit else None
 
     @query
     def _existing(self, tx: ReadTransaction, request: CollectionRequest, owner: str) -> Collection | None:
@@ -250,8 +250,8 @@ class Collections:
         self, tx: Transaction, ref: CollectionRef, request: CollectionRequest, key: str | None
     ) -> tuple[Collection, bool]:
         collection = get_collection(tx, ref)
-        if key and (known := tx.collection_request(collection.id, key)) is not None:
-            if known == request.body_hash:
+        if key and (used_hash := tx.collection_request(collection.id, key)) is not None:
+            if used_hash == request.body_hash:
                 return collection, True
             raise Conflict(f"the Idempotency-Key {key} was used before, for other rows of this collection")
         if rules.is_storing(collection, now=tx.now):
@@ -309,16 +309,16 @@ class Collections:
 
 def get_collection(tx: ReadTransaction, ref: CollectionRef) -> Collection:
     """The collection of a reference; raises `NotFound`, or `Ambiguous` where the admin must name the owner."""
-    found = [each for each in tx.find_collections(ref.collection_id, ref.owner) if each.visible]
-    if not found:
+    matches = [each for each in tx.find_collections(ref.collection_id, ref.owner) if each.visible]
+    if not matches:
         raise NotFound(
             f"There is no collection {ref.collection_id} here. It may never have been accepted, or was purged."
         )
-    if len(found) > 1:
-        owners = ", ".join(sorted(each.job.owner for each in found))
+    if len(matches) > 1:
+        owners = ", ".join(sorted(each.job.owner for each in matches))
         raise Ambiguous(f"Several owners have a collection {ref.collection_id} ({owners}); name one with ?owner=NAME.")
 
-    return found[0]
+    return matches[0]
 
 
 def _status(tx: ReadTransaction, collection: Collection) -> dict[str, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions
 from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destination_of
-from ..core.deliveries.destination import Destination
+from ..core.deliveries.destination import Destination, DueDestination
 from ..core.jobs.job import Retain
 from ..core.jobs.submission import WebhookTarget
 from ..core.wire import timestamp
@@ -30,6 +31,7 @@ class Deliveries:
     def __init__(self, context: Context, gone: GoneEndpoints) -> None:
         self._context, self._gone_endpoints = context, gone
         self._store = context.store
+        self._seen_due: Sequence[DueDestination] = ()  # by the last `next_due`: what a claim will probably read
 
     def claim(
         self, worker: str, *, limit: int, senders: int | None = None, at_once: int = destinations.MAX_CONCURRENT
@@ -45,10 +47,16 @@ class Deliveries:
     def next_due(self, tx: ReadTransaction) -> float | None:
         """The earliest time, in seconds since 1970, at which a delivery may be sent; None where none waits for one."""
         due = tx.due_destinations()
+        self._seen_due = due
 
         return destinations.next_check_at(due, _failing_destinations(tx)) if due else None
 
-    @transaction
+    def _look_up_attempt(self, reads: ReadTransaction, sent: ClaimedDelivery, reply: Reply) -> None:
+        reads.delivery_by_id(sent.delivery.id)
+        reads.destination(sent.delivery.destination)
+        reads.job(sent.delivery.job_id)
+
+    @transaction(ahead=_look_up_attempt)
     def record_attempt(self, tx: Transaction, sent: ClaimedDelivery, reply: Reply) -> Delivery:
         """Save one POST and its consequence: delivered, retried later, or dead. Raises `LeaseLost`."""
         delivery = tx.delivery_by_id(sent.delivery.id)
@@ -101,7 +109,17 @@ class Deliveries:
 
         return expired
 
-    @transaction
+    def _look_up_claim(self, reads: ReadTransaction, worker: str, limit: int, senders: int, at_once: int) -> None:
+        """Guesses that every destination is healthy and that nothing changed since the last `next_due`."""
+        _failing_destinations(reads)
+        reads.due_destinations()
+        shares = destinations.allocate(
+            self._seen_due, {}, free=limit, senders=senders, at_once=at_once, now=float("inf")
+        )
+        for name, share in shares.items():
+            reads.due_deliveries(name, limit=share)
+
+    @transaction(ahead=_look_up_claim)
     def _claim(self, tx: Transaction, worker: str, limit: int, senders: int, at_once: int) -> Sequence[ClaimedDelivery]:
         failing = _failing_destinations(tx)
         shares = destinations.allocate(
@@ -112,6 +130,7 @@ class Deliveries:
             destination = failing.get(name)
             healthy = destination is None or not (destination.slowed or destination.recovering)
             due = tx.due_deliveries(name, limit=share) if healthy else _best_probes(tx, name, share)
+            tx.prefetch(functools.partial(_look_up_deliveries, due=due))
             claimed.extend(self._claim_delivery(tx, delivery, worker) for delivery in due)
             if destination is not None and destination.recovering:
                 tx.save_destination(destinations.spend_pace(destination, len(due), now=tx.now))
@@ -155,6 +174,12 @@ class Deliveries:
             _erase_if_delivered(tx, delivery.job_id)
 
         return len(expired)
+
+
+def _look_up_deliveries(reads: ReadTransaction, due: Sequence[Delivery]) -> None:
+    for delivery in due:
+        reads.webhook_target(delivery.job_id)
+        reads.delivery_body(delivery)
 
 
 def _token(sent: ClaimedDelivery) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -10,12 +11,13 @@ from .. import failpoints
 from ..core.jobs import transitions
 from ..core.jobs.change import Call, Change
 from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
+from ..core.jobs.fairness import Flow
 from ..core.jobs.fencing import fence
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound
 from ..ports import ReadTransaction, Transaction
-from . import answer_checks, model_fallback, outcomes, upstream_circuit
+from . import answer_checks, claim_order, model_fallback, outcomes, upstream_circuit
 from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter, FamilyCapacity
@@ -33,6 +35,7 @@ class Execution:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._store = context.store
+        self._seen_flows: Sequence[Flow] = ()  # by the last sweep: what the next one will probably read
 
     def claim(
         self, worker: str, *, limit: int, ids: Collection[str] | None = None, capacity: FamilyCapacity | None = None
@@ -93,7 +96,15 @@ class Execution:
             raise LeaseLost()
         failpoints.hit("sending.after_commit")
 
-    @transaction
+    def _look_up_call(self, reads: ReadTransaction, claimed: ClaimedJob, *_: object) -> None:
+        _look_up_call(reads, claimed)
+
+    def _look_up_end(self, reads: ReadTransaction, claimed: ClaimedJob, *_: object) -> None:
+        _look_up_call(reads, claimed)
+        load_holds(reads)
+        outcomes.look_ahead(reads, claimed.job, self._context)
+
+    @transaction(ahead=_look_up_call)
     def start_followup(self, tx: Transaction, claimed: ClaimedJob, step: RequestOutcome) -> None:
         """
         Record another request of the same call in the ledger before its first byte is sent.
@@ -127,7 +138,11 @@ class Execution:
 
         return self._announce(change)
 
-    @transaction(paid=True)
+    def _look_up_ends(self, reads: ReadTransaction, done: Sequence[tuple[ClaimedJob, Completion]]) -> None:
+        for claimed, _ in done:
+            self._look_up_end(reads, claimed)
+
+    @transaction(paid=True, ahead=_look_up_ends)
     def complete_many(
         self, tx: Transaction, done: Sequence[tuple[ClaimedJob, Completion]]
     ) -> Sequence[Job | LeaseLost]:
@@ -141,7 +156,11 @@ class Execution:
         `pause`: seconds for which this worker holds back a throttled family; they apply to every worker where upstream
         named no time.
         """
-        change = self._store.write(lambda tx: self._fail_in(tx, claimed, failure, pause), paid=failure.sent)
+        change = self._store.write(
+            lambda tx: self._fail_in(tx, claimed, failure, pause),
+            paid=failure.sent,
+            ahead=lambda reads: self._look_up_end(reads, claimed),
+        )
 
         return self._announce(change)
 
@@ -186,19 +205,19 @@ class Execution:
     def _stored_repair(self, tx: ReadTransaction, job: Job) -> Repair | None:
         return tx.repair(job.id, job.run)
 
-    @transaction
+    @transaction(ahead=lambda self, reads, claimed: load_holds(reads))
     def _mark_sent(self, tx: Transaction, claimed: ClaimedJob) -> bool:
         upstream_circuit.record_success(tx)  # a connection was made, or there would be nothing to send
         # Decided on the claimed job, without reading its row again: the token is compared as the mark is saved.
         return tx.mark_sent(transitions.mark_sent(claimed.job, token=claimed.token, call=claimed.call))
 
-    @transaction
+    @transaction(ahead=_look_up_call)
     def _save_checkpoint(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse) -> None:
         job = tx.job(claimed.job.id)
         if job is not None and job.lease is not None and job.lease.token == claimed.token:
             tx.checkpoint(job, job.calls, partial)
 
-    @transaction(paid=True)
+    @transaction(paid=True, ahead=_look_up_end)
     def _complete(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:
         change = self._complete_in(tx, claimed, done)
         failpoints.hit("complete.before_commit")
@@ -227,14 +246,14 @@ class Execution:
 
         return fail_attempt(tx, job, failure, self._context, call=call, token=claimed.token, pause=pause)
 
-    @transaction
+    @transaction(ahead=_look_up_call)
     def _release(self, tx: Transaction, claimed: ClaimedJob) -> Change:
         job, call = _fenced(tx, claimed)
         change = transitions.release(job, token=claimed.token, call=call, now=tx.now)
 
         return outcomes.save_transition(tx, change, self._context)
 
-    @transaction(paid=True)
+    @transaction(paid=True, ahead=_look_up_call)
     def _interrupt(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse, why: str) -> Change:
         return self._interrupt_in(tx, claimed.job.id, why, claimed.token, partial)
 
@@ -269,7 +288,25 @@ class Execution:
         record_spend(tx, change)
         return outcomes.save_transition(tx, change, context, partial=partial.text)
 
-    @transaction
+    def _look_up_claim(
+        self,
+        reads: ReadTransaction,
+        worker: str,
+        limit: int,
+        ids: Collection[str] | None,
+        capacity: FamilyCapacity,
+    ) -> None:
+        """Guesses that nothing is blocked."""
+        load_holds(reads)
+        ClaimLimiter(reads, capacity, ())
+        Budgets(reads, self._context.prices)
+        if ids is None:
+            claim_order.look_ahead(reads, self._seen_flows, limit)
+        for job_id in ids or ():
+            reads.job(job_id)
+            reads.request(job_id)
+
+    @transaction(ahead=_look_up_claim)
     def _claim(
         self, tx: Transaction, worker: str, limit: int, ids: Collection[str] | None, capacity: FamilyCapacity
     ) -> Sequence[ClaimedJob]:
@@ -287,14 +324,16 @@ class Execution:
                 candidates = order.next(limit - len(claimed))
             else:
                 candidates = _named(tx, ids, limits, budgets.blocked_owners)[:limit]
+            tx.prefetch(functools.partial(_look_up_requests, jobs=candidates))
             for job in candidates:
                 if budgets.admits(job) and limits.admits(job):
                     claimed.append(self._claim_job(tx, job, worker, budgets))
                     order.count_start(job)
-            if not candidates or ids is not None:
+            if not candidates or order.exhausted or ids is not None:
                 break
-        limits.save()
-        order.save()
+        limits.save(tx)
+        order.save(tx)
+        self._seen_flows = order.seen or self._seen_flows
         if claimed:
             start_probes(tx, holds)
 
@@ -321,8 +360,19 @@ class Execution:
         return change.job
 
 
+def _look_up_call(reads: ReadTransaction, claimed: ClaimedJob) -> None:
+    """The rows of `_fenced`."""
+    reads.job(claimed.job.id)
+    reads.call(claimed.job.id, claimed.call.number)
+
+
+def _look_up_requests(reads: ReadTransaction, jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        reads.request(job.id)
+
+
 def _named(
-    tx: Transaction, ids: Collection[str], limits: ClaimLimiter, blocked_owners: Collection[str]
+    tx: ReadTransaction, ids: Collection[str], limits: ClaimLimiter, blocked_owners: Collection[str]
 ) -> Sequence[Job]:
     """Those of the named jobs that can be claimed now, by rank. They were just announced: no others wait."""
     named = [job for job in map(tx.job, ids) if job is not None]

@@ -83,6 +83,12 @@ class Keys:
 
         return key if matches(key, secret) else None
 
+    def active(self, identity: str) -> ApiKey | None:
+        """The key with that id, unless it is revoked."""
+        key = self._by_id(identity)
+
+        return None if key is None or key.revoked_at is not None else key
+
     @query
     def _by_id(self, tx: ReadTransaction, identity: str) -> ApiKey | None:
         return tx.key(identity)

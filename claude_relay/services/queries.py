@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import clock_check, wire
+from ..core.collections.collection import MARK
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
 from ..core.jobs.events import Event
@@ -74,14 +75,16 @@ class Queries:
         return status
 
     @query
-    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
-        """A page of jobs, newest first."""
+    def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
+        """A page of jobs, newest first; with `owners` each says whose it is."""
         rows = tx.jobs(replace(which, limit=which.limit + 1))
         shown = rows[: which.limit]
         cursor = shown[-1].id if len(rows) > which.limit else None
         waits = WaitReasons(tx, shown, self._context.prices)
 
-        return Page(jobs=[_status(tx, job, waits) for job in shown], cursor=cursor)
+        return Page(
+            jobs=[_status(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in shown], cursor=cursor
+        )
 
     @query
     def job_details(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:
@@ -110,6 +113,7 @@ class Queries:
             "owner": job.owner,
             "run": job.run,
             "template": job.template,
+            **_row_of(job),
             "possibleDuplicateCharge": job.ambiguous,
             "unacked": _unacked(tx, job),
             "batch": wire.batch_body(batch) if batch else None,
@@ -157,6 +161,7 @@ class Queries:
         """The state of the complete relay on one screen."""
         counts = tx.counts()
         oldest = tx.oldest_waiting()
+        running = tx.running_by_worker()  # by the leases: a heartbeat is up to 15 seconds old
 
         return {
             "timestamp": wire.timestamp(tx.now),
@@ -180,7 +185,7 @@ class Queries:
                     "host": worker.host,
                     "pid": worker.pid,
                     "slots": worker.slots,
-                    "running": worker.running,
+                    "running": running.get(worker.id, 0),
                     "seenAt": wire.timestamp(worker.seen_at),
                     "alive": tx.now - worker.seen_at < WORKER_SILENCE,
                 }
@@ -318,8 +323,21 @@ def _groups(tx: ReadTransaction) -> list[dict[str, Any]]:
     ]
 
 
+def _row_of(job: Job) -> dict[str, Any]:
+    """The collection of a row, and its number there."""
+    if job.collection is None:
+        return {}
+
+    return {"collectionId": job.request_id.rpartition(":")[0], "row": job.row}
+
+
 def _event_body(seq: int, request_id: str, event: Event) -> dict[str, Any]:
-    return {"cursor": seq, **wire.event_body(event, request_id=request_id)}
+    name = request_id.removesuffix(MARK)
+    body = {"cursor": seq, **wire.event_body(event, request_id=name)}
+    if name != request_id:  # of a collection as a whole
+        body["collectionId"] = name
+
+    return body
 
 
 def _without_file_data(request: dict[str, Any], fetched: Sequence[FetchedFile]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from .collection_actions import CollectionActions
 from .collection_results import CollectionResults
 from .collections import Collections
 from .context import Context, UuidFactory
+from .dashboard import DashboardQueries
 from .deliveries import Deliveries
 from .estimates import Estimates
 from .execution import Execution
@@ -49,10 +50,10 @@ class Relay:
     """
     Submit, cancel, retry, redeliver, pause, drain and resume; its attributes hold the other use cases by who uses them.
 
-    `queries`, `bulk`, `estimates`, `templates`, `keys`: the HTTP API and the command line. `execution`,
-    `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner. `deliveries`: its delivery
-    sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert sender. `model_catalog`: the
-    models, for intake.
+    `queries`, `bulk`, `estimates`, `templates`, `keys`: the HTTP API and the command line. `dashboard`: its pages.
+    `execution`, `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner. `deliveries`: its
+    delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert sender.
+    `model_catalog`: the models, for intake.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Relay:
         self._queue_control = QueueControl(context)
         self.policy = policy
         self.queries = Queries(context)
+        self.dashboard = DashboardQueries(context)
         self.templates = Templates(context)
         self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
         self.collections = Collections(context, self._admission, self.templates, self._gone_endpoints)

@@ -64,7 +64,13 @@ class Submitter:
     ) -> Sequence[Accepted | Conflict | None]:
         return [_existing_job(tx, submission, owner) for submission in submissions]
 
-    @transaction
+    def _look_ahead(self, reads: ReadTransaction, submissions: Sequence[Submission], owner: str) -> None:
+        for submission in submissions:
+            _existing_job(reads, submission, owner)
+            if name := submission.request.get("continueFrom"):
+                reads.find(name, owner)
+
+    @transaction(ahead=_look_ahead)
     def _add_all(
         self, tx: Transaction, submissions: Sequence[Submission], owner: str
     ) -> Sequence[tuple[Accepted | RelayError, bool]]:

@@ -24,20 +24,27 @@ S = TypeVar("S", bound=_HasStore)
 def transaction(method: Callable[Concatenate[S, Transaction, P], R], /) -> Callable[Concatenate[S, P], R]: ...
 @overload
 def transaction(
-    *, paid: bool
+    *, paid: bool = False, ahead: Callable[..., object] | None = None
 ) -> Callable[[Callable[Concatenate[S, Transaction, P], R]], Callable[Concatenate[S, P], R]]: ...
-def transaction(method: Callable[..., Any] | None = None, /, *, paid: bool = False) -> Any:
+def transaction(
+    method: Callable[..., Any] | None = None, /, *, paid: bool = False, ahead: Callable[..., object] | None = None
+) -> Any:
     """
     Run `method(self, tx, …)` in one write transaction of `self._store`; callers leave `tx` out.
 
     The method may run again when a commit fails, so it has no effects besides those on `tx`. `paid`: the write records
-    an answer that was paid for.
+    an answer that was paid for. `ahead(self, reads, …)` makes look-ups of the method in advance, for the store to send
+    them together; it gets no rows, and what it guesses wrong costs a trip and nothing else.
     """
 
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def run(self: _HasStore, *args: Any, **kwargs: Any) -> Any:
-            return self._store.write(lambda tx: method(self, tx, *args, **kwargs), paid=paid)
+            return self._store.write(
+                lambda tx: method(self, tx, *args, **kwargs),
+                paid=paid,
+                ahead=None if ahead is None else lambda reads: ahead(self, reads, *args, **kwargs),
+            )
 
         return run
 

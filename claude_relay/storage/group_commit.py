@@ -13,14 +13,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..errors import StoreUnavailable
-from ..ports import Transaction
+from ..ports import Ahead, Transaction
 from .header_encryption import HeaderCipher
 from .sql.insert_buffer import InsertBuffer, NewRows
+from .sql.lookahead import NOW, FetchedRows, Lookup, has_key
 from .sql.query import Rows
+from .sql.reads import Reads
 from .sql.writes import Writes
 
 T = TypeVar("T")
-_Work = tuple[Callable[[Transaction], Any], "_Result", bool]
+_Work = tuple[Callable[[Transaction], Any], "_Result", bool, Sequence[Lookup]]
 _Outcome = tuple[Any, "BaseException | None"]
 _Execute = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _Outcome]
 
@@ -36,8 +38,16 @@ class Session(Protocol):
     #: The database's errors for refused rows: the group is then run again to find the function they belong to.
     constraint_errors: tuple[type[BaseException], ...]
 
-    def begin(self) -> None:
-        """Begin a transaction, which excludes other writers from its first statement on."""
+    def begin(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
+        """
+        Begin a transaction, which excludes other writers from its first statement on; returns the rows of `lookups`.
+
+        Writes without an answer to read may be sent as late as with the commit: an UPDATE that ends in `RETURNING 1`
+        must then find its row, or the commit raises one of `constraint_errors`. Not after `savepoint`.
+        """
+
+    def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
+        """The rows of several look-ups at once; none where that gains nothing."""
 
     def commit(self, rest: Sequence[NewRows]) -> None:
         """Write those new jobs and commit; returns once all of it is durable."""
@@ -99,13 +109,14 @@ class GroupCommitWriter:
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._thread.start()
 
-    def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
+    def write(self, work: Callable[[Transaction], T], *, paid: bool = False, ahead: Ahead | None = None) -> T:
         """Run `work` in a transaction and return its result once it is durable: see `ports.Store`."""
         result = _Result()
+        lookups = () if ahead is None else announced(ahead, self._cipher)
         with self._lock:  # nothing is queued after the writer was told to stop
             if self._closed:
                 raise StoreUnavailable("the store is closed: this process is stopping")
-            self._queue.append((work, result, paid))
+            self._queue.append((work, result, paid, lookups))
             if len(self._queue) >= self._wake_at:
                 self._wake()
         value: T = result.wait()
@@ -147,7 +158,8 @@ class GroupCommitWriter:
         with self._lock:
             group, self._queue = self._queue[:_MAX_GROUP], self._queue[_MAX_GROUP:]
 
-        return group
+        # Their order is free. First those that look at whole tables: the others' writes would make them look again.
+        return sorted(group, key=lambda work: -sum(not has_key(lookup) for lookup in work[3]))
 
     def _wait_for(self, count: int, *, at_most: float = -1) -> None:
         """Sleep until `count` functions are queued or no more will come: polling would take CPU from the callers."""
@@ -182,7 +194,7 @@ class GroupCommitWriter:
         except BaseException as exc:
             outcomes = [(None, self._session.translate(exc))] * len(group)
         lost = self._session.verify()
-        for (_, result, paid), (value, fault) in zip(group, outcomes, strict=True):
+        for (_, result, paid, _), (value, fault) in zip(group, outcomes, strict=True):
             result.set(value, fault or (None if paid else lost))
 
     def _transact_or_recover(self, group: Sequence[_Work], execute: _Execute) -> list[_Outcome]:
@@ -192,22 +204,27 @@ class GroupCommitWriter:
         except _GroupFailed:
             raise
         except Exception as exc:
-            if not self._session.try_recover(exc, paid=any(paid for _, _, paid in group)):
+            if not self._session.try_recover(exc, paid=any(paid for _, _, paid, _ in group)):
                 raise
             return self._transact(group, execute)
 
     def _transact(self, group: Sequence[_Work], execute: _Execute) -> list[_Outcome]:
         session = self._session
-        session.begin()
+        together = execute == self._execute
+        lookups = list(dict.fromkeys(lookup for *_, ahead in group for lookup in ahead)) if together else []
+        rows = session.begin(lookups)
         try:
-            new_jobs = InsertBuffer(session.run, session.add)
-            tx = Writes(new_jobs.run_after_flush, session.now(), self._cipher, new_jobs)  # one time for all
-            outcomes = [execute(work, tx, new_jobs) for work, _, _ in group]
+            now = session.now()  # one time for all
+            fetched = FetchedRows(now)
+            fetched.put(lookups, rows)
+            new_jobs = InsertBuffer(session.run, session.add, fetched)
+            tx = Writes(new_jobs.run_after_flush, now, self._cipher, new_jobs, self._prefetcher(new_jobs, fetched))
+            outcomes = [execute(work, tx, new_jobs) for work, *_ in group]
             rest = new_jobs.drain()
             try:
                 session.commit(rest)
             except session.constraint_errors as exc:
-                if not rest:
+                if not together:
                     raise
                 raise _GroupFailed from exc  # the second run tells which function it was
         except BaseException:
@@ -215,6 +232,15 @@ class GroupCommitWriter:
             raise
 
         return outcomes
+
+    def _prefetcher(self, new_jobs: InsertBuffer, fetched: FetchedRows) -> Callable[[Ahead], None]:
+        def prefetch(ahead: Ahead) -> None:
+            new_jobs.flush()
+            lookups = [look for look in dict.fromkeys(announced(ahead, self._cipher)) if fetched.recall(*look) is None]
+            if rows := self._session.look_up(lookups):
+                fetched.put(lookups, rows)
+
+        return prefetch
 
     def _execute(self, work: Callable[[Transaction], Any], tx: Transaction, new_jobs: InsertBuffer) -> _Outcome:
         try:
@@ -242,6 +268,19 @@ class GroupCommitWriter:
         session.release()
 
         return value, None
+
+
+def announced(ahead: Ahead, cipher: HeaderCipher) -> Sequence[Lookup]:
+    """The look-ups that a use case announces: it runs without a database, and its statements are recorded."""
+    lookups: list[Lookup] = []
+
+    def record(sql: str, args: Sequence[Any]) -> Rows:
+        lookups.append((sql, tuple(args)))
+        return ()
+
+    ahead(Reads(record, NOW, cipher))
+
+    return lookups
 
 
 class _Result:

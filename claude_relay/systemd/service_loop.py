@@ -34,7 +34,8 @@ class ServiceLoop:
     """
     Performs the duties that are due on each `tick`, which the watched loop calls about every half second.
 
-    `silent` returns the name of a hanging part (None: there is none); `status` returns the status line.
+    `silent` returns the name of a hanging part (None: there is none); `status` returns the status line. Without a
+    supervisor no process can take over: `reread` then reads the secrets again within this one.
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class ServiceLoop:
         sockets: Sequence[int] = (),
         handles: Mapping[str, int] | None = None,
         wake: Callable[[], None] = lambda: None,
+        reread: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._supervisor, self._silent, self._status = supervisor, silent, status
         self._sockets, self._handles, self._wake = sockets, handles or {}, wake
-        self._clock = clock
+        self._reread, self._clock = reread, clock
         self._reload_requested = threading.Event()
         self._successor: Successor | None = None
         # systemd ignores this process until the previous generation has named it as the main process.
@@ -58,8 +60,8 @@ class ServiceLoop:
         self._last_status = self._hanging = ""
 
     def listen(self) -> None:
-        """Reload on SIGHUP if there is a supervisor; otherwise SIGHUP means that the terminal was closed."""
-        if self._supervisor.notifier:
+        """Reload on SIGHUP, unless there is a terminal: then SIGHUP means that it was closed."""
+        if self._supervisor.notifier or not os.isatty(0):
             signal.signal(signal.SIGHUP, self._on_signal)
 
     def reload(self) -> None:
@@ -72,7 +74,10 @@ class ServiceLoop:
         self._ping_watchdog()
         if self._successor is None and self._reload_requested.is_set():
             self._reload_requested.clear()
-            self._start_successor()
+            if self._supervisor.notifier:
+                self._start_successor()
+            else:
+                self._reread()
         if self._successor is not None and (pid := self._successor.poll()) is not None:
             self._successor = None
             return self._finish_reload(pid)
@@ -146,6 +151,8 @@ class Successor:
         handles: Mapping[str, int],
         environ: MutableMapping[str, str] = os.environ,
     ) -> None:
+        from . import credentials  # here: a reload runs that module by itself, which may not be imported before
+
         self._answer = b""
         self._pipe, theirs = os.pipe()
         os.set_blocking(self._pipe, False)
@@ -153,7 +160,7 @@ class Successor:
         try:
             self._starter = subprocess.Popen(
                 [*self_command.self_command(), *sys.argv[1:]],
-                env={**environ, GENERATION: json.dumps(handed)},
+                env={**credentials.environment(environ), GENERATION: json.dumps(handed)},
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs, *sockets, *handles.values()),
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..self_command import self_command as executable
     from .alerts import send_alerts
-    from .daemons import make_app, make_worker, openapi_document, serve, work
+    from .daemons import dashboard, make_app, make_worker, openapi_document, serve, work
     from .engines import Engine, engine_of
     from .host_checks import check_host
     from .intake import intake_context, probe_problem, webhook_url_problem
@@ -24,6 +24,7 @@ __all__ = [
     "OpenRelay",
     "check_host",
     "check_store",
+    "dashboard",
     "engine_of",
     "executable",
     "intake_context",
@@ -41,7 +42,7 @@ __all__ = [
 
 _MODULES = {
     "alerts": ("send_alerts",),
-    "daemons": ("make_app", "make_worker", "openapi_document", "serve", "work"),
+    "daemons": ("dashboard", "make_app", "make_worker", "openapi_document", "serve", "work"),
     "host_checks": ("check_host",),
     "engines": ("Engine", "engine_of"),
     "intake": ("intake_context", "probe_problem", "webhook_url_problem"),

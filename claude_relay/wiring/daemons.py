@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import socket
 import threading
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..config import Settings
@@ -21,6 +24,9 @@ from .stores import OpenRelay, open_relay, open_worker_relay
 if TYPE_CHECKING:
     import falcon
 
+    from ..api.app import MountDashboard
+    from ..api.auth import KeyVerifier
+    from ..core.intake import IntakeContext
     from ..ports import BatchApi, Claude, ModelLister
     from ..services import Relay
     from ..storage.sqlite.disk_reserve import DiskReserve
@@ -28,14 +34,18 @@ if TYPE_CHECKING:
     from ..worker.daemon import Daemon
     from ..worker.pacing import Pacing
 
+#: Reads the settings again; None if they are invalid.
+Reread = Callable[[], "Settings | None"]
+
 log = logging.getLogger(__name__)
 
 #: How long the check of a store may take at the start, in seconds.
 _CHECK_TIMEOUT = 3600.0
 
 
-def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
-    """Run the API until it is stopped; returns the exit code."""
+def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Reread = lambda: None) -> int:
+    """Run the API until it is stopped; returns the exit code. `reread`: the settings of now, None if invalid."""
+    from ..api.auth import StoredKeys
     from ..api.serve import Server
     from ..malloc import return_large_blocks
 
@@ -49,19 +59,50 @@ def serve(settings: Settings, supervisor: Supervisor | None = None) -> int:
         _check_clock(relay)
         stopping = threading.Event()
         relay.alerts.record_api_start(socket.gethostname())
+        keys = StoredKeys(_admin_keys(settings), relay.keys)
+
+        def reread_keys() -> None:
+            if (current := reread()) is not None:
+                keys.replace_admin_keys(_admin_keys(current))
+                log.info("secrets read again")
+
+        app = make_app(settings, relay, stopping, keys)
         with alerts_in_api_process(settings, relay):
-            return Server(make_app(settings, relay, stopping), settings, relay, stopping, supervisor).run()
+            return Server(app, settings, relay, stopping, supervisor, reread_keys).run()
 
 
 def make_app(
-    settings: Settings, relay: Relay, stopping: threading.Event | None = None
+    settings: Settings,
+    relay: Relay,
+    stopping: threading.Event | None = None,
+    verifier: KeyVerifier | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """The HTTP API as a WSGI application."""
     from ..api.app import make_app
 
     intake, disk_problem = intake_context(settings, relay), engine_of(settings).space_check()
 
-    return make_app(relay, settings, intake=intake, disk_problem=disk_problem, stopping=stopping)
+    return make_app(
+        relay,
+        settings,
+        intake=intake,
+        verifier=verifier,
+        disk_problem=disk_problem,
+        stopping=stopping,
+        dashboard=dashboard(settings, relay, intake),
+    )
+
+
+def dashboard(
+    settings: Settings, relay: Relay, intake: IntakeContext, clock: Callable[[], float] = time.time
+) -> MountDashboard | None:
+    """The dashboard of these settings; None without a key to log in with."""
+    from ..dashboard.mount import mount
+
+    if not settings.admin_keys:
+        return None
+
+    return lambda app, verifier: mount(app, relay, settings, intake=intake, verifier=verifier, clock=clock)
 
 
 def openapi_document(base: str | None) -> dict[str, Any]:
@@ -71,8 +112,13 @@ def openapi_document(base: str | None) -> dict[str, Any]:
     return document(base)
 
 
-def work(settings: Settings, supervisor: Supervisor | None = None, name: str | None = None) -> int:
-    """Run a worker until it is stopped; returns the exit code."""
+def work(
+    settings: Settings,
+    supervisor: Supervisor | None = None,
+    name: str | None = None,
+    reread: Reread = lambda: None,
+) -> int:
+    """Run a worker until it is stopped; returns the exit code. `reread`: the settings of now, None if invalid."""
     from ..malloc import return_large_blocks
     from ..worker.pacing import Pacing
     from .upstream import open_client
@@ -93,8 +139,23 @@ def work(settings: Settings, supervisor: Supervisor | None = None, name: str | N
         batches = client.batches()
         stack.callback(batches.close)
 
+        def reread_key() -> Settings | None:
+            current = reread()
+            if current is not None and current.provider == "anthropic" and current.anthropic_api_key:
+                client.replace_key(current.anthropic_api_key)
+            return current
+
         return make_worker(
-            settings, opened, client, batches, pacing, reserve, models=client, supervisor=supervisor, name=name
+            settings,
+            opened,
+            client,
+            batches,
+            pacing,
+            reserve,
+            models=client,
+            supervisor=supervisor,
+            name=name,
+            reread=reread_key,
         ).run()
 
 
@@ -109,6 +170,7 @@ def make_worker(
     models: ModelLister | None = None,
     supervisor: Supervisor | None = None,
     name: str | None = None,
+    reread: Reread = lambda: None,
 ) -> Daemon:
     """A worker, not yet running. Without `models` the list of models is never refreshed."""
     from ..notify.wakeup_socket import WakeupListener
@@ -140,7 +202,13 @@ def make_worker(
         supervisor=supervisor,
         restore_reserve=lambda: reserve.resize(settings.disk_floor) if reserve else None,
         models=models,
+        reread=reread,
     )
+
+
+def _admin_keys(settings: Settings) -> tuple[str, ...]:
+    # The complete text counts, too: scripts send $API_SECRET_KEY, and an old key may contain a comma.
+    return tuple(dict.fromkeys((*settings.admin_keys, settings.api_secret_key or secrets.token_hex())))
 
 
 def _warn_of_a_short_key(settings: Settings) -> None:

@@ -152,10 +152,11 @@ class SqliteEngine(Engine):
         from ..notify.wakeup_socket import WakeupSender
         from ..services.clock_step import read_clocks
         from ..storage import migrate
+        from ..storage.sqlite.errors import translating
         from ..storage.sqlite.store import SqliteStore
 
         migrate.steps(self.name)  # see `as_owner`
-        with as_owner(self.path.parent):
+        with as_owner(self.path.parent), translating(self.path):  # the ready queue's file may be another user's, too
             store = SqliteStore(self.path, create=create, reserve=reserve)
             folder = self.path.parent / "workers"
             folder.mkdir(mode=0o770, exist_ok=True)

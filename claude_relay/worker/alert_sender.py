@@ -60,7 +60,7 @@ class AlertSender:
         worker: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._relay, self._sender, self._url, self._secrets = relay, sender, url, secrets
+        self._relay, self._sender, self._url, self.secrets = relay, sender, url, secrets
         self._trigger, self._models, self._clock = trigger, models, clock
         self._started_at = clock()
         self._local_faults = 0
@@ -154,7 +154,7 @@ class AlertSender:
     def _post(self, name: str, body: bytes) -> Reply:
         assert self._url is not None  # by the caller
 
-        return self._sender.post(self._url, body, sign(name, time.time(), body, self._secrets))
+        return self._sender.post(self._url, body, sign(name, time.time(), body, self.secrets))
 
     def _trigger_sending(self) -> float:
         """Have another process send; one trigger is enough, as that process sends every alert."""

@@ -54,6 +54,7 @@ class Daemon:
     its onInterrupt. `stop` twice: all calls are interrupted at once.
 
     A reload hands over: the next generation claims from then on, and this one drains its calls however long they take.
+    `reread` reads the settings again and returns them, None if they are invalid.
     `name` is the instance name, of which one worker runs at a time on a machine. `shared`: other machines may have
     workers too, whose locks are not in `folder`. `restore_reserve` restores the disk reserve.
     """
@@ -77,6 +78,7 @@ class Daemon:
         supervisor: Supervisor | None = None,
         restore_reserve: Callable[[], None] = lambda: None,
         models: ModelLister | None = None,
+        reread: Callable[[], Settings | None] = lambda: None,
     ) -> None:
         pacing = pacing or Pacing()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -84,7 +86,7 @@ class Daemon:
         self._stopping, self._ending, self._wake = threading.Event(), threading.Event(), threading.Event()
         self._supervisor = supervisor or Supervisor()
         self._instance_lock = InstanceLock(folder, name, inherited=self._supervisor.handles.get("name"))
-        self._started_at = time.time()
+        self._started_at, self._reread = time.time(), reread
         self._in_flight = InFlightCalls()
         self._locks = WorkerLocks(folder, shared=shared)
         self._locks.acquire(self.id)
@@ -130,6 +132,7 @@ class Daemon:
             status=self._status,
             handles={} if self._instance_lock.handle is None else {"name": self._instance_lock.handle},
             wake=self._wake.set,
+            reread=self._reread_secrets,
         )
 
     def run(self) -> int:
@@ -198,7 +201,7 @@ class Daemon:
             self._model_refresher.stop()
         drained_by = time.monotonic() + self._settings.drain
         while not self._ending.is_set() and (left := drained_by - time.monotonic()) > 0:
-            self._service_loop.stopping(f"stopping: {len(self._in_flight)} calls to drain")
+            self._service_loop.stopping(f"stopping: bringing {len(self._in_flight)} calls to their end")
             if self._in_flight.wait_idle(min(left, _TICK)):
                 break
         self._ending.set()
@@ -218,6 +221,11 @@ class Daemon:
         self._locks.release(self.id)
         self._instance_lock.release()
         log.info("worker stopped", extra={"worker": self.id})
+
+    def _reread_secrets(self) -> None:
+        if (settings := self._reread()) is not None:
+            self._deliveries.secrets = self._alerts.secrets = settings.webhook_secret
+            log.info("secrets read again", extra={"worker": self.id, "running": len(self._in_flight)})
 
     def _run_call(self, running: InFlightCall) -> None:
         job = self._executor.run(running)

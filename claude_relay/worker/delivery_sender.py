@@ -42,7 +42,7 @@ class DeliverySender:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._relay, self._sender, self._worker = relay, sender, worker
-        self._secrets, self._clock = secrets, clock
+        self.secrets, self._clock = secrets, clock
         self._pool = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
         self._lock = threading.Condition()
         self._in_flight: dict[str, ClaimedDelivery] = {}
@@ -135,7 +135,7 @@ class DeliverySender:
         if item.headers is None:
             error = "not sent: its webhookHeaders cannot be read without the key file that was beside the store"
             return Reply(error=error, local_fault=True)
-        headers = {**item.headers, **sign(delivery.webhook_id, self._clock(), item.body, self._secrets)}
+        headers = {**item.headers, **sign(delivery.webhook_id, self._clock(), item.body, self.secrets)}
         reply = self._sender.post(delivery.url, item.body, headers)
         if reply.location:
             reply = replace(reply, excerpt=f"Location: {reply.location}\n{reply.excerpt}")

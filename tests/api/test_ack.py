@@ -67,6 +67,19 @@ def test_other_methods_acknowledge_nothing(relay: Relay, stranger: TestClient, p
     assert acked(relay) is None
 
 
+@pytest.mark.parametrize(
+    "header",
+    [("Purpose", "prefetch"), ("Sec-Purpose", "prefetch;prerender"), ("X-Purpose", "preview"), ("X-Moz", "prefetch")],
+)
+def test_a_link_preview_acknowledges_nothing(
+    relay: Relay, stranger: TestClient, path: str, header: tuple[str, str]
+) -> None:
+    """CASES S17: mail programs and chats fetch links that nobody has opened."""
+    assert stranger.simulate_get(path, headers=dict([header])).status_code == 403
+    assert acked(relay) is None
+    assert stranger.simulate_get(path, headers={header[0]: "navigation"}).status_code == 200
+
+
 @pytest.mark.parametrize("made_up", ["x", "A" * 52, "%00", "%F0%9F%92%A9", "..", "a/b", "A" * 5000])
 def test_an_invalid_token_is_404(stranger: TestClient, path: str, made_up: str) -> None:
     answer = stranger.simulate_get(f"/ack/{made_up}")

@@ -182,7 +182,7 @@ def test_sloppy_fields_are_accepted_with_a_warning(client):
     assert all(word in warnings for word in ("maxTokens", "temperature", "claude-3-5-sonnet-20241022", "colour"))
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "application/xml"])
+@pytest.mark.parametrize("kind", ["text/plain", "multipart/mixed; boundary=x", "application/xml"])
 def test_another_content_type_is_415(client, kind):
     answer = client.simulate_post("/api/claude", body="prompt=x", headers={"Content-Type": kind})
 

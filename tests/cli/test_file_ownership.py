@@ -12,12 +12,19 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import claude_relay
+from claude_relay import wiring
+from claude_relay.cli.doctor import permissions
+from claude_relay.cli.doctor.system import System
 from claude_relay.cli.main import main
+from claude_relay.cli.verbs import configure
+from claude_relay.config import Settings
+from tests.support.doctor import a_system
 from tests.support.needs import lacks
 
 NOBODY = 65534
@@ -221,3 +228,62 @@ def test_doctor_names_files_of_another_owner_with_the_chown(store, capsys):
         "root" in fault["found"] and "nobody" in fault["found"] and str(store.with_name("ready.db")) in fault["found"]
     )
     assert "must belong to" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["relay.db", "ready.db", ""])
+def test_doctor_survives_a_store_that_the_daemons_cannot_use(store, capsys, name):
+    """CASES A5. The store, its queue or its folder is root's: file, both owners, and a chown that works."""
+    assert main(["migrate"]) == 0
+    path = store.parent / name
+    mode = path.stat().st_mode
+    os.chown(path, 0, 0)
+    path.chmod(0o700 if path.is_dir() else 0o600)
+    capsys.readouterr()
+    code = main(["doctor", "--json"])
+    findings = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    faults = [finding for finding in findings if "belong" in finding["found"]]
+    if name:
+        assert main(["status"]) == 69
+        assert "chown nobody" in capsys.readouterr().err
+    subprocess.run(faults[0]["mend"], shell=True, check=True)
+    path.chmod(mode)
+
+    assert code == 1 and {"permissions", "clock"} <= {finding["check"] for finding in findings}
+    for fault in faults:
+        assert fault["mend"] == f"chown nobody: {path}"
+        assert str(path) in fault["found"] and "root" in fault["found"] and "nobody" in fault["found"]
+    assert main(["status"]) == 0
+
+
+def test_doctor_compares_owners_with_the_user_of_the_unit(tmp_path):
+    """CASES A5, A11. The folder and the store agree with each other, and the unit has another user."""
+    given = Settings(store=f"sqlite:///{tmp_path}/state/relay.db")
+    for folder in ("state", "units", "booted"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "units" / "claude-relay-worker.service").touch()
+    with wiring.open_relay(given, create=True):
+        pass
+    server = replace(a_system(tmp_path), run=lambda command: "User=nobody\n" if "--property=User" in command else None)
+    [fault] = [fault for fault in permissions.check(given, server) if "must belong" in fault.detail]
+
+    assert fault.fix.startswith("chown nobody: ") and str(tmp_path / "state") in fault.fix
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_config_check_as_root_checks_as_the_user_of_the_daemons(folder, monkeypatch, capsys, mode):
+    """CASES A6: root can read the file, and the restart would take the API down."""
+    file = folder / "claude-relay.env"
+    file.write_text("RELAY_CONCURRENCY=8\n")
+    file.chmod(mode)
+    if mode == 0o640:
+        os.chown(file, 0, NOBODY)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(configure, "_ETC", folder)
+    monkeypatch.setattr(System, "daemon_user", lambda system: NOBODY)
+    monkeypatch.setenv("RELAY_STORE", str(folder / "state" / "relay.db"))
+    code = main(["config", "check", "--no-keys"])
+    said = capsys.readouterr().err
+
+    assert code == (0 if mode == 0o640 else 78)
+    assert (str(file) in said and "nobody" in said and "chgrp claude-relay" in said) == (code == 78)
+    assert os.geteuid() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import click
 import pytest
 
 from claude_relay.cli import man_pages
+from claude_relay.cli.examples import EXAMPLES
 from claude_relay.cli.main import cli
 from claude_relay.config import OPTIONS
 from tests.support.needs import needs
@@ -35,6 +37,11 @@ def verbs(command: click.Command, name: str = "claude-relay") -> dict[str, click
 
 
 VERBS = verbs(cli)
+
+
+def verb_of(name: str) -> str:
+    """The words after `claude-relay`."""
+    return name.removeprefix("claude-relay").replace("-", " ").strip()
 
 
 def shown(page: Path) -> str:
@@ -93,3 +100,33 @@ def test_the_reference_has_the_same_exit_codes():
 def test_no_text_is_read_as_a_request(text):
     assert man_pages._text(text)[:1] not in (".", "'")
     assert not re.search(r"\\(?![e&-])", man_pages._text(text))
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_every_verb_has_examples_that_can_be_typed(folder, name):
+    """CASES A19: each command of the section EXAMPLES has words and options that exist."""
+    verb = verb_of(name)
+    commands = EXAMPLES[verb].values()
+    page = (folder / f"{name}.1").read_text()
+    assert ".SH EXAMPLES" in page
+
+    for text in commands:
+        words = shlex.split(text.removeprefix("sudo "))
+        assert words[0] == "claude-relay" and words[1:][: len(verb.split())] == verb.split()
+        command, rest = cli, words[1:]
+        while isinstance(command, click.Group):
+            command, rest = command.get_command(click.Context(command), rest[0]), rest[1:]
+        command.make_parser(click.Context(command)).parse_args(rest)
+
+
+def test_no_example_is_left_over():
+    assert set(EXAMPLES) == {verb_of(name) for name in VERBS}
+
+
+def test_apropos_finds_every_page(folder):
+    """CASES A19: the NAME of each page is one that man-db's parser reads."""
+    pages = sorted(map(str, folder.iterdir()))
+    done = subprocess.run([needs("lexgrog", "man-db"), *pages], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == len(pages)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from pathlib import Path
 
 import pytest
 
+from claude_relay.cli.doctor.system import STOP
 from claude_relay.cli.main import main
 
 
@@ -56,3 +58,18 @@ def test_keys_and_headers_that_a_restore_brings_back_are_named(
     assert [fault[:1] for fault in without_key] == ["1", "1"]
     assert "keys revoke old" in without_key[0] and str(key) in without_key[1]
     assert len(after) == 1 and after[0].startswith("1 jobs")  # the one that the other key has encrypted
+
+
+def test_the_refusal_names_a_stop_that_waits(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """CASES A7: a stop of the target alone returns while the worker still brings its calls to their end."""
+    assert main(["backup", str(tmp_path / "copy.db")]) == 0
+    lock = store.parent / "workers" / "w.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert main(["restore", "--yes", str(tmp_path / "copy.db")]) == 9
+
+    refusal = capsys.readouterr().err
+    assert "still brings its calls to their end" in refusal and STOP in refusal
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "deploy.md").read_text()
+    assert f"\n{STOP}\nclaude-relay restore" in page

@@ -60,7 +60,9 @@ def signal_us(number: int = signal.SIGTERM) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_signal_is_passed_on_to_both(starter: Starter, number: int) -> None:
+def test_a_stop_signal_is_passed_on_to_both(starter: Starter, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the end of a terminal."""
+    monkeypatch.setattr(os, "isatty", lambda handle: True)
     ready = threading.Thread(target=lambda: (eventually(lambda: len(starter.started) == 2), signal_us(number)))
     ready.start()
 
@@ -99,3 +101,27 @@ def test_a_process_whose_settings_are_wrong_ends_both(starter: Starter) -> None:
 
     assert supervise.supervise(start) == 78
     assert starter.started[0].poll() == 0
+
+
+def test_a_hangup_without_a_terminal_is_a_reload_of_both(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CASES A8: they read their secrets again; nothing ends."""
+    monkeypatch.setattr(os, "isatty", lambda handle: False)
+    sent: list[int] = []
+
+    def start(verb: str) -> subprocess.Popen[bytes]:
+        child = starter(verb)
+        deliver = child.send_signal
+        monkeypatch.setattr(child, "send_signal", lambda number: (sent.append(number), deliver(signal.SIGTERM))[0])
+        return child
+
+    def reload_then_stop() -> None:
+        eventually(lambda: len(starter.started) == 2)
+        signal_us(signal.SIGHUP)
+        eventually(lambda: len(sent) == 2)
+        signal_us()
+
+    ending = threading.Thread(target=reload_then_stop)
+    ending.start()
+    supervise.supervise(start)
+    ending.join()
+    assert sent[:2] == [signal.SIGHUP, signal.SIGHUP]

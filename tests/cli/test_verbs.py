@@ -8,11 +8,13 @@ import time
 
 import pytest
 
+from claude_relay.cli.render import waiting
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.deliveries.transitions import DeliveryChange
 from claude_relay.core.jobs.events import Event, EventName
 from claude_relay.core.jobs.failure import ErrorType, Remedy
 from claude_relay.core.keys import Scope
+from claude_relay.ports import WorkerHeartbeat
 from claude_relay.services import JobRef
 from tests.support.builders import a_completion, a_failure, a_submission
 
@@ -368,3 +370,31 @@ def test_drain_waits_until_the_relay_is_idle(run, relay, where):
     assert drained["idle"] and drained["at"].endswith("Z")
     assert run("resume")[0] == 0
     assert run("submit", "Hei")[0] == 0
+
+
+def test_a_job_that_does_not_begin_is_explained(run, monkeypatch):
+    """CASES A12: `submit --wait` and `wait` say on stderr that no worker runs."""
+    monkeypatch.setattr(waiting, "FIRST", 0.0)
+    code, out, err = run("submit", "Hei", "--id", "r-1", "--wait", "--timeout", "1s")
+    assert (code, out) == (124, "")
+    assert err.count("r-1 still waits: worker has not been seen lately: start claude-relay worker") == 1
+    assert "has not been seen" in run("wait", "r-1", "--timeout", "0s")[2]
+
+
+def test_a_refusal_is_no_answer_and_slots_are_counted_by_leases(run, relay):
+    """CASES A19: a 401 is not shown as the beginning of an answer; `running` and the busy slots agree."""
+    refused = a_failure(ErrorType.PERMISSION, Remedy.FAIL, first_byte_at=time.time(), sent=True)
+    finish(relay, "bad", refused, webhook_url=None)
+    assert json.loads(run("why", "bad", "--json")[1])["timeline"][-1]["text"].startswith("failed")
+    assert "began to answer" not in run("why", "bad")[1]
+
+    for name in ("r-1", "r-2"):
+        relay.submit(a_submission(name))
+    relay.execution.claim("w", limit=1)
+    relay.execution.claim("dead", limit=1)
+    now = time.time()
+    report = WorkerHeartbeat(id="w", host="h", pid=1, started_at=now, seen_at=now, slots=64, running=0)
+    relay.maintenance.heartbeat(report)
+    lines = {line.split("\t")[0]: line.split("\t")[1:] for line in run("status")[1].splitlines()}
+    assert lines["worker"] == ["w", "1 of 64 slots busy"]
+    assert lines["running"][0] == "2" and lines["running"][1].startswith("1 of them")

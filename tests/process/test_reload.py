@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from claude_relay.core.deliveries.signing import sign
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
 from tests.support.notified import Above
+from tests.support.receiver import Receiver
 from tests.support.rig import KEY, Rig
 
 pytestmark = pytest.mark.process
@@ -150,3 +152,49 @@ def asking(rig: Rig, what: str, rest: bytes) -> socket.socket:
     connection = socket.create_connection((host, int(port)), timeout=30)
     connection.sendall(f"{what} HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n".encode() + rest)
     return connection
+
+
+def test_without_systemd_a_hangup_reads_a_new_key_from_its_file(tmp_path: Path, hook: Receiver) -> None:
+    """CASES A8: the running call goes on with the old key, the next one has the new key, as has its callback."""
+    key, secret, go_on = tmp_path / "key", tmp_path / "secret", threading.Event()
+    key.write_text("sk-ant-the-old-key-0123456789\n")
+    secret.write_text(f"whsec_{'b2xk' * 8}\n")
+    files = {"ANTHROPIC_API_KEY_FILE": str(key), "RELAY_WEBHOOK_SECRET_FILE": str(secret), "ANTHROPIC_API_KEY": ""}
+    with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url, **files) as rig:
+        upstream.when("long", head(), started(), *written("half"), Wait(go_on), *stopped())
+        rig.start()
+        rig.submit({"prompt": "long", "requestId": "long"})
+        eventually(lambda: len(upstream.books) == 1, within=30)
+
+        key.write_text("")
+        rig.worker.signal(signal.SIGHUP)
+        eventually(lambda: "were not read again" in rig.worker.output(), within=30)
+        key.write_text("sk-ant-the-new-key-0123456789\n")
+        secret.write_text(f"whsec_{'bmV3' * 8}\n")
+        rig.worker.signal(signal.SIGHUP)
+        eventually(lambda: "secrets read again" in rig.worker.output(), within=30)
+        rig.submit({"prompt": "x", "requestId": "short", "webhookUrl": hook.url("/hook")})
+        assert rig.finished("short")["status"] == "completed"
+        [called] = hook.wait_for(1, timeout=30)
+        go_on.set()
+        assert rig.finished("long")["status"] == "completed"
+
+        assert ["old-key" in str(call.headers) for call in upstream.books] == [True, False]
+        assert "new-key" in str(upstream.books[1].headers)
+        at, keys = int(called.headers["webhook-timestamp"]), (secret.read_text().strip(),)
+        expected = sign(called.headers["webhook-id"], at, called.body, keys)
+        assert called.headers["webhook-signature"] == expected["webhook-signature"]
+
+
+def test_without_systemd_a_hangup_of_the_api_changes_the_admin_key(tmp_path: Path) -> None:
+    """CASES A8: the old key is refused and the new one accepted by the same process."""
+    key = tmp_path / "key"
+    key.write_text(KEY)
+    with Rig(tmp_path, API_SECRET_KEY="", API_SECRET_KEY_FILE=str(key)) as rig:
+        rig.start_api()
+        key.write_text("another-key-of-the-rig-0123456789")
+        rig.api.signal(signal.SIGHUP)
+        eventually(lambda: rig.http.get(f"{rig.url}/api/jobs", timeout=10).status_code == 403, within=30)
+        rig.http.headers["X-API-Key"] = key.read_text()
+        assert rig.http.get(f"{rig.url}/api/jobs", timeout=10).status_code == 200
+        assert rig.api.alive

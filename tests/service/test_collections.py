@@ -221,7 +221,7 @@ def test_a_cancel_while_rows_are_being_added_ends_the_collection(store: Store, r
     [body] = callbacks(other)
 
     assert (body["total"], body["failed"], body["status"]) == (2, 2, "failed")
-    assert store.read(lambda tx: tx.rows(tx.find_collections("c", None)[0].id, limit=999, after=2)) == []
+    assert store.read(lambda tx: tx.rows(tx.find_collections("c", None)[0].id, limit=999, after_row=2)) == []
 
 
 def test_a_retry_that_died_half_way_is_continued(store: Store, relay: Relay, clock: Clock) -> None:
@@ -250,8 +250,8 @@ def test_a_cancel_that_died_half_way_is_continued(store: Store, relay: Relay, cl
     create(relay, clock, 120)
     real = relay.collection_actions._cancel_step
 
-    def die(identity: str, after: int) -> int | None:
-        real(identity, after)
+    def die(identity: str, after_row: int) -> int | None:
+        real(identity, after_row)
         raise SystemExit
 
     relay.collection_actions._cancel_step = die  # type: ignore[method-assign]

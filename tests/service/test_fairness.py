@@ -132,13 +132,13 @@ def test_a_claim_costs_the_same_with_a_long_queue_and_a_full_group(store: Store,
         rows: list[int] = []
 
         class Spy(type(store)):  # type: ignore[misc]
-            def write(self, work, *, paid=False, rows=rows):  # type: ignore[no-untyped-def]
+            def write(self, work, *, rows=rows, **options):  # type: ignore[no-untyped-def]
                 def spied(tx):  # type: ignore[no-untyped-def]
                     run = tx._run
                     tx._run = lambda sql, args: rows.append(len(found := run(sql, args))) or found
                     return work(tx)
 
-                return super().write(spied, paid=paid)
+                return super().write(spied, **options)
 
         relay.execution.claim("w", limit=2)
         store.__class__, plain = Spy, store.__class__

@@ -10,7 +10,7 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Wait, head, started, stopped, written
 
-from .machine import API, KEY, TARGET, WORKER, Machine
+from .machine import API, KEY, TARGET, UPSTREAM_KEY, WORKER, Machine
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]  # the first one makes the box
 
@@ -186,3 +186,33 @@ def test_two_versions_work_on_one_store_under_load(machine: Machine, upstream: F
     count = len(callers.answers)
     eventually(lambda: machine.get("/api/overview")["jobs"]["completed"] == count, within=60, every=0.3)
     assert len(upstream.books) == count
+
+
+def test_a_reload_brings_a_new_credential_and_interrupts_no_call(machine: Machine, upstream: FakeClaude) -> None:
+    """CASES A8: `systemctl reload` takes the key of now; only the worker may read its copy."""
+    go_on = threading.Event()
+    upstream.when("long", head(), started(), *written("half"), Wait(go_on), *stopped())
+    machine.settings(ANTHROPIC_BASE_URL=upstream.url)
+    machine.systemctl("start", TARGET)
+    old = machine.active(WORKER)
+    machine.submit(requestId="long", prompt="long")
+    eventually(lambda: len(upstream.books) == 1)
+
+    machine.write("etc/claude-relay/credentials/ANTHROPIC_API_KEY", "sk-ant-the-next-key-0123456789", 0o600)
+    machine.systemctl("reload", WORKER)
+    machine.active(WORKER, other_than=old)
+    machine.submit(requestId="short")
+    assert machine.finished("short")["status"] == "completed"
+    go_on.set()
+    assert machine.finished("long")["status"] == "completed"
+    keys = [call.headers["authorization"] for call in upstream.books]
+    assert keys == [f"Bearer {UPSTREAM_KEY}", "Bearer sk-ant-the-next-key-0123456789"]
+
+    folder = "/run/claude-relay/worker/main"
+    listed = machine.run("find", folder, "-type", "f", "-printf", "%m %u %f\\n").stdout.split("\n")
+    assert "400 claude-relay ANTHROPIC_API_KEY" in listed
+    inside = ("nsenter", "--target", str(machine.active(API)), "--mount")
+    assert machine.run(*inside, "ls", folder, check=False).returncode != 0
+
+    machine.systemctl("restart", WORKER)
+    assert machine.run("ls", folder, check=False).returncode != 0

@@ -125,6 +125,14 @@ def test_an_encrypted_credential_does_as_well(machine: Machine, upstream: FakeCl
 
     assert upstream.books[0].headers["authorization"] == f"Bearer {UPSTREAM_KEY}"
 
+    machine.write(plain.removeprefix("/"), "sk-ant-the-next-key-0123456789", 0o600)
+    machine.run("systemd-creds", "encrypt", "--with-key=host", "--name=ANTHROPIC_API_KEY", plain, sealed)
+    machine.run("rm", plain)
+    machine.systemctl("reload", WORKER)
+    machine.submit(requestId="r-2")
+    machine.finished("r-2")
+    assert upstream.books[1].headers["authorization"] == "Bearer sk-ant-the-next-key-0123456789"
+
 
 def test_what_they_write_is_for_their_group_and_nobody_else(machine: Machine) -> None:
     """A member of the group can use every command; any other user gets a message with the reason."""

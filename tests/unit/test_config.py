@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from claude_relay.cli.verbs import demo
 from claude_relay.config import OPTIONS, Rate, Settings, loader
 from claude_relay.config import load as load_settings
 from claude_relay.config.urls import default_store
@@ -381,10 +382,41 @@ class TestStore:
         root = tmp_path / "checkout"
         (root / ".git").mkdir(parents=True)
 
-        assert default_store(root / "claude_relay", (root / here).resolve()) == kept.format(root=root)
+        environ = {"STATE_DIRECTORY": "/var/lib/claude-relay"}
+        assert default_store(root / "claude_relay", (root / here).resolve(), environ) == kept.format(root=root)
 
     def test_an_installed_package_shares_the_machines_store(self, tmp_path):
-        assert default_store(tmp_path / "claude_relay", tmp_path) == "sqlite:////var/lib/claude-relay/relay.db"
+        environ = {"STATE_DIRECTORY": "/var/lib/claude-relay"}
+        assert default_store(tmp_path / "claude_relay", tmp_path, environ) == "sqlite:////var/lib/claude-relay/relay.db"
+
+    def test_an_ordinary_user_has_a_store_of_their_own(self, tmp_path, monkeypatch):
+        """CASES A17: where the machine's folder cannot be written; a service and a user without a home keep it."""
+        writable = {str(tmp_path): True}
+        monkeypatch.setattr(os, "access", lambda path, mode: writable.get(str(path), False))
+        package, system = tmp_path / "claude_relay", "sqlite:////var/lib/claude-relay/relay.db"
+
+        def chosen(**environ):
+            return default_store(package, tmp_path, environ)
+
+        assert chosen(HOME=str(tmp_path)) == f"sqlite:///{tmp_path}/.local/state/claude-relay/relay.db"
+        assert chosen(HOME="/", XDG_STATE_HOME="/s") == "sqlite:////s/claude-relay/relay.db"
+        assert chosen(HOME="/nonexistent") == chosen() == system
+        assert chosen(HOME=str(tmp_path), RELAY_ENV="production") == system
+        assert chosen(HOME=str(tmp_path), STATE_DIRECTORY="/var/lib/claude-relay") == system
+        monkeypatch.setattr(os, "access", lambda path, mode: True)
+        assert chosen(HOME=str(tmp_path)) == system
+
+    def test_the_settings_of_the_machine_can_be_left_out(self, tmp_path, monkeypatch):
+        """CASES A17: as `demo` does; another file can be named."""
+        other = tmp_path / "other.env"
+        other.write_text("PORT=4711\n")
+        monkeypatch.setattr(loader, "ETC", tmp_path / "folder-that-cannot-be-read" / "relay.env")
+
+        assert load({"CLAUDE_RELAY_SETTINGS": str(other)}, dotenv=None, etc=loader.ETC).port == 4711
+        assert load({"CLAUDE_RELAY_SETTINGS": ""}, dotenv=None, etc=loader.ETC).port == 3000
+        other.write_text("PORT=no-port\n")
+        monkeypatch.setattr(loader, "ETC", other)
+        assert load(demo._environment(tmp_path, "k" * 32), dotenv=None, etc=loader.ETC).port == 0
 
     def test_load_uses_the_checkout_of_the_working_directory(self, tmp_path, monkeypatch):
         root = tmp_path / "checkout"

@@ -41,6 +41,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "blueprints": (set(), set()),
     "worker": (_OUTER, {"tenacity"}),
     "api": (_OUTER, {"falcon", "limits", "waitress"}),
+    "dashboard": (_OUTER | {"api"}, {"falcon", "jinja2", "markupsafe"}),
     "cli": (_CLI | {"storage"}, {"click", "rich", "requests", "tenacity"}),
     "config": (_LEAVES | {"__init__"}, {"dotenv"}),
     "logs": (_LEAVES, set()),
@@ -78,7 +79,7 @@ def imported(path: Path) -> Iterator[tuple[str, str]]:
 
 #: Modules of the use cases, and the files that may import them only through their package.
 SERVICE_MODULES = {path.stem for path in (PACKAGE / "services").glob("*.py")} - {"__init__"}
-OUTSIDE_SERVICES = [path for path in modules() if layer_of(path) in ("api", "cli", "worker")]
+OUTSIDE_SERVICES = [path for path in modules() if layer_of(path) in ("api", "cli", "dashboard", "worker")]
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))

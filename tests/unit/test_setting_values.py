@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_relay.config import Settings, cautions
+from claude_relay.config import Settings, cautions, secret_problem
 from claude_relay.config import load as load_settings
 from claude_relay.errors import ConfigError
 
@@ -66,3 +66,48 @@ def test_a_base_url_with_the_path_of_the_api_is_cut_with_a_warning() -> None:
 
     assert "ends with /v1/messages" in sentence and "hunter2" not in sentence
     assert cautions(load({"ANTHROPIC_BASE_URL": "https://gw.example/claude"})) == []
+
+
+@pytest.mark.parametrize("model", ["claude-sonet-5-5", "gpt-5"])
+def test_a_model_that_no_catalog_lists_is_warned_of(model: str) -> None:
+    """CASES F13: a gateway may have it."""
+    [sentence] = cautions(load({"RELAY_MODEL": model}))
+
+    assert model in sentence and "RELAY_MODEL" in sentence and "a gateway may have it" in sentence
+
+
+@pytest.mark.parametrize("model", ["smart", "claude-opus-5", "claude-opus-4-5-20251101", "claude-3-opus-20240229"])
+def test_a_listed_model_is_not_warned_of(model: str) -> None:
+    """Also an alias, a dated id, and a retired one, which has its own finding."""
+    assert cautions(load({"RELAY_FALLBACK_MODELS": model})) == []
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("sk…", "placeholder"),
+        ("sk-ant-...", "placeholder"),
+        ("<your key>", "placeholder"),
+        ('"sk-ant-0123456789"', "quotes"),
+        ("sk-ant-0123456789\r\n", "carriage return"),
+        ("sk-ant-0123456789\nsk-ant-9876543210\n", "2 lines"),
+        ("export ANTHROPIC_API_KEY=sk-ant-0123456789\n", "as a setting"),
+        ("ANTHROPIC_API_KEY=sk-ant-0123456789\n", "as a setting"),
+        ("sk-ant 0123456789", "space"),
+        ("sk-ant-0123456789\n", None),
+        ("crk_0123456789==", None),
+    ],
+)
+def test_the_text_of_a_secret_that_cannot_be_meant_is_named(text: str, words: str | None) -> None:
+    """CASES A10: without a part of the secret."""
+    problem = secret_problem("ANTHROPIC_API_KEY", text)
+
+    assert problem is None if words is None else words in str(problem)
+    assert "0123456789" not in str(problem)
+
+
+def test_a_key_that_is_a_complete_line_is_warned_of_at_the_start() -> None:
+    """CASES A10: it is accepted as a key, and every call is refused with it."""
+    [sentence] = cautions(load({"ANTHROPIC_API_KEY": "ANTHROPIC_API_KEY=sk-ant-0123456789"}))
+
+    assert "written as a setting" in sentence and "0123456789" not in sentence

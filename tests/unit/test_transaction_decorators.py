@@ -14,7 +14,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.log: list[tuple[str, bool]] = []
 
-    def write(self, work: Callable[[Any], Any], *, paid: bool = False) -> Any:
+    def write(self, work: Callable[[Any], Any], *, paid: bool = False, ahead: Any = None) -> Any:
         self.log.append(("write", paid))
         return work("tx")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...core import wire
 from ...core.deliveries.delivery import DeliveryState
 from ...core.jobs.events import EventName
@@ -22,9 +24,15 @@ _SUMS = {
     "costUsd": "number?",
     "unpricedCalls": (_COUNT, "Calls of unknown cost."),
 }
+_CHECKS: dict[str, Any] = {
+    "checks": ("CheckResult[]", "Where the job has options.checks."),
+    "checksFailed": (_COUNT, "The number of rules that are false."),
+}
 _CUT = {
     "responseTruncated": ("boolean", "The body was over RELAY_CALLBACK_MAX: the rest is at resultUrl."),
     "resultUrl": "string?",
+    "template": ("string", "The version of the template that the body was made of."),
+    **_CHECKS,
     "possibleDuplicateCharge": ("boolean", "An earlier try was sent and its end not seen: it may be paid twice."),
 }
 
@@ -92,7 +100,7 @@ SCHEMAS: dict[str, Schema] = {
         },
         {"waitingFor": ("string", "Why everything for that destination waits.")},
     ),
-    "Status": fields(_STATUS),
+    "Status": fields(_STATUS, _CHECKS),
     "Record": fields(
         {
             **_STATUS,
@@ -210,6 +218,8 @@ SCHEMAS: dict[str, Schema] = {
         {
             "by": one_of(GROUPINGS),
             "since": "string?",
+            "until": "string?",
+            "basis": one_of(("sums", "jobs")),
             "rows": ({"type": "array", "items": fields(_SUMS)}, "Each also has the name that `by` asks for."),
             "total": fields(_SUMS),
         }
@@ -251,10 +261,35 @@ SCHEMAS: dict[str, Schema] = {
         {"errorId": ("string", "Of an internal error: look for it in the log.")},
         "Every error has this shape; application/problem+json where the request accepts it.",
     ),
+    "Drain": fields({}, {"runWaiting": ("boolean", "Run the jobs that wait, too.")}),
+    "NewTemplate": fields(
+        {"body": ("object", "The body of a submit, with {{placeholders}} in its strings.")},
+        {"description": "string", "shared": ("boolean", "Every key may use it; for the admin key.")},
+    ),
+    "SavedTemplate": fields({"name": "string", "version": _COUNT, "placeholders": _STRINGS}),
+    "Template": fields(
+        {
+            "name": "string",
+            "version": _COUNT,
+            "placeholders": _STRINGS,
+            "description": "string?",
+            "shared": "boolean",
+            "owner": "string",
+            "createdAt": "time",
+        },
+        {"body": "object", "deleted": "boolean"},
+    ),
+    "Templates": fields({"templates": "Template[]"}),
+    "CheckResult": fields(
+        {"name": "string", "rule": "string", "ok": "boolean?"},
+        dict.fromkeys(("left", "right", "difference"), "string?"),
+        "One rule of options.checks; null is unknown.",
+    ),
     "RetryOptions": fields({}, {"options": shape("Options", "Replace the stored options of that name.")}),
     "RedeliverTo": fields({}, {"url": ("uri", "Another URL to deliver to, this time.")}),
     "RedeliverMany": fields(
-        {"requestIds": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1000}},
-        {"url": "uri"},
+        {},
+        {"requestIds": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1000}, "url": "uri"},
+        "requestIds, or filters as in the list of jobs.",
     ),
 }

@@ -55,7 +55,21 @@ SUBMIT = {
     "options": {"model": "smart", "maxTokens": 1000},
     "metadata": {"row": 42},
 }
+_TEMPLATE = {
+    "name": "invoice",
+    "version": 3,
+    "placeholders": ["text"],
+    "description": None,
+    "shared": True,
+    "owner": "admin",
+    "createdAt": _AT,
+}
 EXAMPLES: dict[str, Any] = {
+    "Drain": {"runWaiting": False},
+    "NewTemplate": {"body": {"prompt": "Read this invoice: {{text}}"}, "shared": True},
+    "SavedTemplate": {"name": "invoice", "version": 3, "placeholders": ["text"]},
+    "Template": {**_TEMPLATE, "body": {"prompt": "Read this invoice: {{text}}"}, "deleted": False},
+    "Templates": {"templates": [_TEMPLATE]},
     "Submit": SUBMIT,
     "Accepted": _ACCEPTED,
     "Verdict": {"index": 0, "statusCode": 202, **_ACCEPTED},
@@ -149,7 +163,14 @@ EXAMPLES: dict[str, Any] = {
     "Jobs": {"jobs": [_STATUS], "cursor": "01KEZ3VN00ABCDEFGHJKMNPQRS"},
     "Group": _GROUP,
     "GroupLimits": {"concurrency": 4, "rate": 60},
-    "Cost": {"by": "day", "since": "2026-01-15", "rows": [{"day": "2026-01-15", **_SUMS}], "total": _SUMS},
+    "Cost": {
+        "by": "day",
+        "since": "2026-01-15",
+        "until": None,
+        "basis": "sums",
+        "rows": [{"day": "2026-01-15", **_SUMS}],
+        "total": _SUMS,
+    },
     "Overview": {
         "timestamp": _AT,
         "jobs": {

@@ -12,6 +12,7 @@ from ...core.money.spend import GROUPINGS
 from .shapes import Schema, one_of, shape
 
 JSON, FORM, NDJSON = "application/json", "application/x-www-form-urlencoded", "application/x-ndjson"
+MULTIPART = "multipart/form-data"
 HTML, CSS = "text/html", "text/css"
 
 
@@ -38,22 +39,36 @@ class Operation:
     errors: Sequence[int] = ()
 
 
-def _query(name: str, schema: Schema | str, text: str) -> Mapping[str, Any]:
+def query_parameter(name: str, schema: Schema | str, text: str) -> Mapping[str, Any]:
+    """A parameter of a query string."""
     return {"name": name, "in": "query", "schema": shape(schema), "description": text}
 
 
-_LIMIT = _query("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, "Rows of one page.")
-_OWNER = _query("owner", "string", "For the admin key: the owner of the job.")
-_SINCE = _query("since", "string", "A time (RFC 3339), or an age such as 2h.")
-_GROUP_OF = _query("group", "string", "Of this group only.")
-_STATUS_OF = _query(
+_LIMIT = query_parameter("limit", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT}, "Rows of one page.")
+_OWNER = query_parameter("owner", "string", "For the admin key: the owner of the job.")
+_SINCE = query_parameter("since", "string", "A time (RFC 3339), a day, a month, or an age such as 2h.")
+_GROUP_OF = query_parameter("group", "string", "Of this group only.")
+_STATUS_OF = query_parameter(
     "status",
     {"type": "string", "examples": list(wire.STATES)},
     f"One of {', '.join(wire.STATES)}; several with commas.",
 )
 _FLAG: Schema = {"type": "boolean"}
+_FILTERS = (
+    _STATUS_OF,
+    query_parameter("error", "string", "Values of errorType, separated by commas."),
+    _GROUP_OF,
+    query_parameter("key", "string", "The name of the API key that sent the job, or admin."),
+    query_parameter("model", "string", "A model id."),
+    query_parameter("host", "string", "Only jobs with a callback to this host."),
+    _SINCE,
+    query_parameter("until", "string", "As since; a day or a month is included as a whole."),
+    query_parameter("dead", _FLAG, "Only jobs whose callback is dead."),
+    query_parameter("unacked", _FLAG, "Only results that were delivered and not acknowledged."),
+)
 
 _JOB, _RELAY, _OPEN, _SUBMIT, _PAGES = "Jobs", "The relay", "Without a key", "Submit", "Documents"
+_TEMPLATES = "Templates"
 _TEXT: Schema = {"type": "string"}
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -64,9 +79,10 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Submit one job",
         tag=_SUBMIT,
         text="202 once the job is on disk. The same requestId with the same body is the same job, so that repeating a "
-        "request is safe. Besides JSON a form is taken: nested fields as options.model or options[model].",
+        "request is safe. Besides JSON a form is taken: nested fields as options.model or options[model]; parts with a "
+        "file name are files.",
         headers=("Idempotency-Key", "Prefer", "traceparent"),
-        body={JSON: "Submit", FORM: "Submit"},
+        body={JSON: "Submit", FORM: "Submit", MULTIPART: "Submit"},
         body_required=True,
         answers={202: "Accepted", 200: "Result"},
         errors=(400, 409, 413, 415),
@@ -90,10 +106,51 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Estimate tokens and price",
         tag=_SUBMIT,
         text="The body of a submit. Nothing is stored or run.",
-        body={JSON: "Submit", FORM: "Submit"},
+        body={JSON: "Submit", FORM: "Submit", MULTIPART: "Submit"},
         body_required=True,
         answers={200: "Estimate"},
         errors=(400, 404, 409, 413, 415),
+    ),
+    Operation(
+        id="templates",
+        method="GET",
+        path="/api/templates",
+        summary="List templates",
+        tag=_TEMPLATES,
+        query=(_OWNER,),
+        answers={200: "Templates"},
+    ),
+    Operation(
+        id="template",
+        method="GET",
+        path="/api/templates/{name}",
+        summary="One template with its body",
+        tag=_TEMPLATES,
+        text="name is the newest version, name@3 that version. Webhook headers are never shown.",
+        query=(_OWNER,),
+        answers={200: "Template"},
+    ),
+    Operation(
+        id="saveTemplate",
+        method="PUT",
+        path="/api/templates/{name}",
+        summary="Save a template",
+        tag=_TEMPLATES,
+        text="201 for a new version, 200 where the body equals the newest one.",
+        body={JSON: "NewTemplate"},
+        body_required=True,
+        answers={200: "SavedTemplate", 201: "SavedTemplate"},
+        errors=(400, 413, 415),
+    ),
+    Operation(
+        id="deleteTemplate",
+        method="DELETE",
+        path="/api/templates/{name}",
+        summary="Delete a template",
+        tag=_TEMPLATES,
+        text="name@3 stays readable while a kept job was made of it.",
+        query=(_OWNER,),
+        answers={204: {}},
     ),
     Operation(
         id="status",
@@ -122,15 +179,12 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="List jobs, newest first",
         tag=_JOB,
         query=(
-            _STATUS_OF,
-            _GROUP_OF,
-            _SINCE,
-            _query("q", "string", "Full-text search."),
-            _query("dead", _FLAG, "Only jobs whose callback is dead."),
-            _query("unacked", _FLAG, "Only results that were delivered and not acknowledged."),
-            _query("host", "string", "Only jobs with a callback to this host."),
+            *_FILTERS,
+            query_parameter("q", "string", "Full-text search."),
             _LIMIT,
-            _query("cursor", {"type": "string", "pattern": "^[0-9A-Za-z]{26}$"}, "The cursor of the page before."),
+            query_parameter(
+                "cursor", {"type": "string", "pattern": "^[0-9A-Za-z]{26}$"}, "The cursor of the page before."
+            ),
             _OWNER,
         ),
         answers={200: "Jobs"},
@@ -225,7 +279,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Spend so far",
         tag=_RELAY,
         text="A key sees what it spent itself.",
-        query=(_query("by", one_of(GROUPINGS), "What the rows are by. Default: day."), _SINCE, _OWNER),
+        query=(query_parameter("by", one_of(GROUPINGS), "What the rows are by. Default: day."), *_FILTERS, _OWNER),
         answers={200: "Cost"},
         errors=(400,),
     ),
@@ -243,9 +297,20 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/api/moves",
         summary="Events, page by page",
         tag=_RELAY,
-        query=(_query("cursor", {"type": "integer", "minimum": 0}, "Only events after it."), _LIMIT, _OWNER),
+        query=(query_parameter("cursor", {"type": "integer", "minimum": 0}, "Only events after it."), _LIMIT, _OWNER),
         answers={200: "Moves"},
         errors=(400,),
+    ),
+    Operation(
+        id="drain",
+        method="POST",
+        path="/api/drain",
+        summary="Accept no new jobs, before maintenance",
+        tag=_RELAY,
+        text="Submits are 503 until /api/resume. `drain` of the overview tells when the relay is idle.",
+        body={JSON: "Drain"},
+        answers={200: "Overview"},
+        errors=(400, 413, 415),
     ),
     *(
         Operation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ...core.intake.body import ON_CHECK_FAILED
+from ...core.intake.checks import MAX_CHECKS
 from ...core.intake.options import EFFORTS, MAX_FALLBACKS
 from ...core.jobs.job import OnInterrupt, Retain
 from ...core.text.ids import GROUP, REQUEST_ID
@@ -36,6 +38,12 @@ _OPTIONS = fields(
         },
         "systemPrompt": ("string", "Instructions before the conversation; cached upstream when they repeat."),
         "outputSchema": ("object", "A JSON Schema: the callback carries `json`, parsed and validated."),
+        "checks": {
+            "type": "array",
+            "maxItems": MAX_CHECKS,
+            "items": {"anyOf": [{"type": "string"}, shape("Check")]},
+            "description": "Rules on the parsed answer, such as sum(lines.amount) == total.",
+        },
         "effort": shape(one_of(EFFORTS)),
         "fallbackModels": {
             "type": "array",
@@ -50,6 +58,11 @@ _OPTIONS = fields(
         "serviceTier": one_of(("auto", "standard_only")),
         "raw": ("object", "Any fields of the Messages API in snake_case, merged last."),
     },
+)
+
+_CHECK = fields(
+    {"rule": "string"},
+    {"name": "string", "tolerance": {"type": ["number", "string"], "description": "Absolute; days for dates."}},
 )
 
 SUBMIT = fields(
@@ -86,10 +99,16 @@ SUBMIT = fields(
             "description": "The call is stopped when it costs more.",
         },
         "onInterrupt": (one_of([value.value for value in OnInterrupt]), "After a crash in mid-call. Default: retry."),
+        "onCheckFailed": (
+            one_of(ON_CHECK_FAILED),
+            "Where a check is still false after its repair. Default: deliver.",
+        ),
+        "template": ("string", "The name of a template, or of one version such as invoice@3: its body is used."),
+        "variables": ("object", "The values of the template's placeholders."),
         "retain": (one_of([value.value for value in Retain]), "metadata: content is erased once it is delivered."),
     },
     "One job. An empty optional field is an absent one; an unknown field is ignored with a warning.",
-) | {"anyOf": [{"required": ["prompt"]}, {"required": ["messages"]}]}
+) | {"anyOf": [{"required": [name]} for name in ("prompt", "messages", "template")]}
 
-SCHEMAS: dict[str, Schema] = {"Submit": SUBMIT, "Options": _OPTIONS, "File": _FILE}
+SCHEMAS: dict[str, Schema] = {"Submit": SUBMIT, "Options": _OPTIONS, "Check": _CHECK, "File": _FILE}
 SUBMIT["properties"]["options"] = shape("Options")

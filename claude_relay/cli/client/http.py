@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 from urllib.parse import quote, urljoin, urlsplit
@@ -23,6 +24,9 @@ _BY_STATUS: dict[int, type[RelayError]] = {
     413: errors.TooLarge,
     415: errors.UnsupportedMedia,
 }
+#: Seconds for the connection and its TLS handshake.
+_CONNECT_TIMEOUT = 10.0
+_CERTIFICATE = re.compile(r"certificate verify failed: ([^(\n]{1,100}?) ?\(")
 #: The query parameters whose names differ from those of `JobQuery`.
 _PARAMETERS = {"text": "q"}
 
@@ -76,6 +80,14 @@ class HttpClient:
             return page["jobs"], page["cursor"]
 
         return read_pages(read, query.limit)
+
+    def readiness(self) -> Sequence[str]:
+        """Reasons why jobs are accepted but not run; none where they cannot be read."""
+        try:
+            response = self._session.get(f"{self._url}/health/ready", timeout=self._timeout, allow_redirects=False)
+            return [str(reason) for reason in response.json()["reasons"]]
+        except (requests.RequestException, ValueError, KeyError, TypeError):
+            return []
 
     def overview(self) -> dict[str, Any]:
         """The state of the relay."""
@@ -166,7 +178,7 @@ class HttpClient:
         headers = {} if data is None else {"Content-Type": "application/json"}
 
         @tenacity.retry(
-            retry=tenacity.retry_if_exception_type(requests.ConnectionError),
+            retry=tenacity.retry_if_exception(_may_pass),
             # A POST is not repeated: it may have arrived.
             stop=tenacity.stop_after_attempt(3 if method == "GET" else 1),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
@@ -180,24 +192,45 @@ class HttpClient:
                 data=data,
                 headers=headers,
                 params=params,
-                timeout=self._timeout,
+                timeout=(_CONNECT_TIMEOUT, self._timeout),
                 allow_redirects=False,
             )
 
         try:
             response = send()
         except requests.RequestException as exc:
-            reason = "it does not answer in time" if isinstance(exc, requests.Timeout) else "no connection"
-            raise Unreachable(
-                f"cannot reach the relay at {self._url} ({reason}). Is the API running? "
-                "systemctl status claude-relay-api"
-            ) from exc
+            raise Unreachable(_connection_fault(self._url, exc)) from exc
         if 300 <= response.status_code < 400:
             raise Unreachable(_redirect_fault(self._url, response))
         if response.status_code >= 400:
             raise _error(response)
 
         return response
+
+
+def _may_pass(exc: BaseException) -> bool:
+    """Whether a repetition soon may succeed: not after a time-out, and not where the other side speaks no TLS."""
+    return isinstance(exc, requests.ConnectionError) and not isinstance(
+        exc, (requests.Timeout, requests.exceptions.SSLError)
+    )
+
+
+def _connection_fault(url: str, exc: requests.RequestException) -> str:
+    if isinstance(exc, requests.exceptions.SSLError) and "CERTIFICATE" in str(exc).upper():
+        return f"cannot reach the relay at {url}: its TLS certificate is not trusted here ({_certificate_fault(exc)})"
+    if isinstance(exc, requests.exceptions.SSLError):
+        plain = f"http://{url.partition('://')[2]}"
+        return f"cannot reach the relay at {url}: no https (TLS) is spoken there. Is its URL {plain} (RELAY_URL)?"
+    reason = "it does not answer in time" if isinstance(exc, requests.Timeout) else "no connection"
+    hint = " If it listens without TLS, use http:// instead of https://." if url.startswith("https://") else ""
+
+    return f"cannot reach the relay at {url} ({reason}).{hint} Is the API running? systemctl status claude-relay-api"
+
+
+def _certificate_fault(exc: BaseException) -> str:
+    found = _CERTIFICATE.search(str(exc))
+
+    return found[1] if found else "verification failed"
 
 
 def _redirect_fault(url: str, response: requests.Response) -> str:

@@ -62,6 +62,10 @@ class LocalClient:
 
         return read_pages(read, query.limit)
 
+    def readiness(self) -> Sequence[str]:
+        """Reasons why jobs are accepted but not run."""
+        return [str(problem) for problem in self._relay.queries.readiness_problems()]
+
     def overview(self) -> dict[str, Any]:
         """The state of the relay."""
         return self._relay.queries.overview()

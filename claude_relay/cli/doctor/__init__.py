@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 
 import click
 
 from ...config import Settings
-from ...errors import ConfigError
+from ...errors import ConfigError, RelayError
 from ..render.output import Output, clean, json_option, pass_output
 from . import host, network, permissions, remote_relay, settings, store, units
-from .finding import Finding
+from .finding import Finding, failure
 from .system import System
 
 #: Exit code for wrong settings, with which no daemon starts.
@@ -53,16 +54,26 @@ def _check_all(
     loaded: Settings | None, problems: Iterable[str], system: System, *, webhooks: bool, upstream: bool
 ) -> Iterator[Finding]:
     """All checks, in the order of repair: nothing runs without settings, nothing starts without secrets."""
-    yield from settings.check(loaded, system) if loaded is not None else settings.faults(tuple(problems), system)
-    yield from permissions.check(loaded, system)
-    yield from host.check(loaded, system)
+    values = settings.check(loaded, system) if loaded is not None else settings.faults(tuple(problems), system)
+    yield from _complete("settings", values)
+    yield from _complete("permissions", permissions.check(loaded, system))
+    yield from _complete("host", host.check(loaded, system))
     if loaded is not None:
-        yield from store.check(loaded, system)
-    yield from units.check(system)
+        yield from _complete("store", store.check(loaded, system))
+    yield from _complete("units", units.check(system, loaded))
     if loaded is not None and webhooks:
-        yield from network.webhooks(loaded)
+        yield from _complete("webhooks", network.webhooks(loaded))
     if loaded is not None and upstream:
-        yield from network.upstream(loaded, system)
+        yield from _complete("claude", network.upstream(loaded, system))
+
+
+def _complete(check: str, findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The findings of a check. A fault of the machine that ends it is one, too."""
+    try:
+        yield from findings
+    except (OSError, RelayError) as exc:
+        fix = "sudo claude-relay doctor" if os.geteuid() else f"ls -la {getattr(exc, 'filename', None) or '.'}"
+        yield failure(check, f"the check could not be completed: {exc}", fix)
 
 
 def _show(output: Output, finding: Finding) -> None:

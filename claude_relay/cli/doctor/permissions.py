@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ...config import OPTIONS, Settings, store_passwords
+from ...config import OPTIONS, Settings, secret_problem, store_passwords
+from ...file_owner import user_name, wanted_owner
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
 
@@ -33,7 +33,7 @@ def check(settings: Settings | None, system: System) -> Iterator[Finding]:
         yield from _credentials(settings, system)
     if settings is not None and (file := engine_of(settings).file) is not None:
         yield from _store(file)
-        yield from _owners(file.parent)
+        yield from _owners(file.parent, system)
 
 
 def _env_file(path: Path, system: System) -> Iterator[Finding]:
@@ -114,6 +114,10 @@ def _credential(path: Path, *, required: bool) -> Finding | None:
     if info.st_size == 0 or (os.access(path, os.R_OK) and not path.read_bytes().strip()):
         fault = failure if required else warning
         return fault("credentials", f"{path} is empty", write if required else f"rm {path}, or {write}")
+    if os.access(path, os.R_OK):
+        text = path.read_bytes().decode(errors="replace")
+        if (problem := secret_problem(path.name, text)) is not None:
+            return warning("credentials", f"{path}: {problem.partition(': ')[0]}", write)
 
     return None
 
@@ -147,14 +151,16 @@ def _store(path: Path) -> Iterator[Finding]:
         yield warning("permissions", detail, fix)
 
 
-def _owners(folder: Path) -> Iterator[Finding]:
-    """Check that everything in the state directory belongs to the owner of the directory, whose daemons use it."""
+def _owners(folder: Path, system: System) -> Iterator[Finding]:
+    """Check that the state directory and everything in it belong to the user of the daemons."""
+    wanted = system.daemon_user()
+    if wanted is None:
+        wanted = wanted_owner(folder)
     try:
-        wanted = folder.stat().st_uid
-        paths = sorted(folder.rglob("*"))
+        paths = [folder, *sorted(folder.rglob("*"))]
     except OSError:
         return
-    if wanted == 0:
+    if not wanted:
         return
     foreign = []
     for path in paths:
@@ -164,15 +170,10 @@ def _owners(folder: Path) -> Iterator[Finding]:
     if foreign:
         path, owner = foreign[0]
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
-        detail = f"{path}{more} belongs to {_user(owner)}, and must belong to {_user(wanted)} as {folder} does"
+        detail = (
+            f"{path}{more} belongs to {user_name(owner)}, and must belong to {user_name(wanted)}, the daemons' user"
+        )
         files = " ".join(shlex.quote(str(path)) for path, _ in foreign[:20])
         yield failure(
-            "permissions", detail, f"chown {_user(wanted)}: {files if len(foreign) <= 20 else f'-R {folder}'}"
+            "permissions", detail, f"chown {user_name(wanted)}: {files if len(foreign) <= 20 else f'-R {folder}'}"
         )
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from ...config import Settings
+from ...config import Settings, cautions
 from ...core.keys import MIN_SECRET_LENGTH
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
@@ -46,6 +46,9 @@ def _edit(detail: str, cure: str) -> str:
 def check(settings: Settings, system: System, *, environ: Mapping[str, str] = os.environ) -> Iterator[Finding]:
     """Check the keys, the signing secret, the public URL and the proxies."""
     yield ok("settings", f"all values are good ({_sources(settings)})")
+    for sentence in cautions(settings):
+        detail, _, cure = sentence.rstrip(".").rpartition(": ")
+        yield warning("settings", detail, cure)
     yield from _keys(settings, system)
     yield _signing(settings, system)
     yield _public_url(settings, system)

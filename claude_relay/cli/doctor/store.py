@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from ...errors import RelayError, StoreRefused, StoreUnavailable
 from ...services import Relay
 from . import postgres, queue
 from .finding import Finding, failure, ok, warning
-from .system import System
+from .system import STOP, System
 
 #: A warning is due for a backup that is older than this, in seconds.
 _MAX_BACKUP_AGE = 8 * 86400.0
@@ -70,7 +71,10 @@ def _not_opened(exc: RelayError, settings: Settings, system: System) -> Finding:
     if path is None:
         return failure("store", str(exc), f"read the server's log, and: psql '{shown}' -c 'SELECT 1'")
 
-    return failure("store", str(exc), "sudo claude-relay doctor, as the store's owner or root")
+    if cured := re.fullmatch(r"(.*): ((?:chown|run it as) .*)", str(exc)):  # names a file that cannot be used
+        return failure("store", cured[1], cured[2])
+
+    return failure("store", str(exc), f"ls -la {path.parent}")
 
 
 def _refusal_fix(error: str, path: Path, system: System, copies: Sequence[Path]) -> str:
@@ -100,9 +104,9 @@ def _around(restore: str, system: System) -> str:
     """A command between the stop and the start of the daemons."""
     if not system.under_systemd:
         return f"stop the daemons, then: {restore}"
-    units = "claude-relay-api.socket claude-relay.target"
+    start = "systemctl start claude-relay-api.socket claude-relay.target"
 
-    return f"systemctl stop {units}; {restore} && systemctl reset-failed 'claude-relay*'; systemctl start {units}"
+    return f"{STOP}; {restore} && systemctl reset-failed 'claude-relay*'; {start}"
 
 
 def _worker(relay: Relay, system: System) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import time
 from collections.abc import Callable, Container, Sequence
@@ -19,8 +20,15 @@ UNITS = (
 
 #: Makes the daemons load new settings: the socket stays open meanwhile, and no running call is interrupted.
 RESTART = "systemctl restart claude-relay-api && systemctl reload claude-relay-worker"
-#: The same for new secrets: systemd passes them when a service starts; a reload keeps the previous ones.
-RESTART_FOR_SECRETS = "systemctl restart claude-relay-api claude-relay-worker"
+#: The same for new secrets, also where a service did not start without them.
+RESTART_FOR_SECRETS = "systemctl reload-or-restart claude-relay-api claude-relay-worker"
+
+#: Stops the daemons and waits for them: a stop of the target alone returns at once, while the worker still brings its
+#: calls to their end.
+STOP = (
+    "systemctl stop claude-relay.target claude-relay-api.socket claude-relay-api claude-relay-worker"
+    " 'claude-relay-worker@*'"
+)
 
 
 def run_command(command: Sequence[str]) -> str | None:
@@ -71,6 +79,14 @@ class System:
         try:
             return (self.credentials / name).exists()
         except PermissionError:
+            return None
+
+    def daemon_user(self) -> int | None:
+        """The user whose units the daemons are; None without systemd, or where it is not known."""
+        shown = self.run(("systemctl", "show", "--property=User", UNITS[-1])) if self.under_systemd else None
+        try:
+            return pwd.getpwnam((shown or "").strip().removeprefix("User=")).pw_uid
+        except KeyError:
             return None
 
     def set_command(self, line: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
+from ...config import OPTIONS, Settings
 from .finding import Finding, failure, ok, warning
 from .system import UNITS, System
 
@@ -18,12 +21,20 @@ _PROPERTIES = (
     "NeedDaemonReload",
     "DropInPaths",
     "StatusText",
+    "User",
+    "Environment",
 )
+#: The units whose view of the settings is compared with the one here.
+_DAEMONS = ("claude-relay-api.service", "claude-relay-worker.service", "claude-relay-alerts.service")
+#: Set by the units themselves.
+_EXPECTED = ("RELAY_ENV",)
+_SHOW = {row.name: row.show for row in OPTIONS}
+_NAMES = frozenset(_SHOW)
 #: Number of restarts from which on a warning is due.
 _RESTARTS = 5
 
 
-def check(system: System) -> Iterator[Finding]:
+def check(system: System, settings: Settings | None = None) -> Iterator[Finding]:
     """Check all units; nothing where systemd does not run this machine, since another supervisor is used there."""
     if not system.booted.is_dir():
         return
@@ -31,11 +42,13 @@ def check(system: System) -> Iterator[Finding]:
         detail = "the units of claude-relay are not installed: nothing starts it at boot"
         yield warning("units", detail, "sudo make install, in the checkout")
         return
-    shown = system.run(("systemctl", "show", f"--property={','.join(_PROPERTIES)}", *UNITS))
+    names = dict.fromkeys((*UNITS, *_DAEMONS))
+    shown = system.run(("systemctl", "show", f"--property={','.join(_PROPERTIES)}", *names))
     if shown is None:
         yield warning("units", "systemctl does not answer", "systemctl status claude-relay.target")
         return
     units = {unit.get("Id", ""): unit for unit in map(_properties, shown.strip().split("\n\n"))}
+    yield from views({name: units[name] for name in _DAEMONS if name in units}, settings)
     if all(units.get(name, {}).get("ActiveState") == "inactive" for name in UNITS):
         yield failure("units", "claude-relay is not running", "systemctl start claude-relay.target")
         return
@@ -52,6 +65,15 @@ def unit_faults(name: str, unit: dict[str, str]) -> Iterator[Finding]:
         fix = f"systemctl unmask {name} && systemctl start {name}"
         yield failure("units", f"{name} is masked: it cannot be started", fix)
         return
+    if load in ("bad-setting", "error"):
+        files = unit.get("DropInPaths", "")
+        detail = f"{name} cannot be loaded ({load}): {files or 'its file'} is wrong, such as a second ExecStart="
+        fix = (
+            f"systemd-analyze verify {name}; systemctl edit {name} (an empty ExecStart= comes before a new one), then: "
+            f"systemctl daemon-reload && systemctl start {name}"
+        )
+        yield failure("units", detail, fix)
+        return
     if load != "loaded":
         yield failure("units", f"{name} is not installed ({load})", "sudo make install, in the checkout")
         return
@@ -66,6 +88,44 @@ def unit_faults(name: str, unit: dict[str, str]) -> Iterator[Finding]:
         yield warning("units", detail, f"journalctl -u {name} -p warning -n 50, then: systemctl reset-failed {name}")
     if name.endswith(".target") and unit.get("UnitFileState") in ("disabled", ""):
         yield warning("units", f"{name} does not start at boot", f"systemctl enable {name}")
+
+
+def views(units: Mapping[str, dict[str, str]], settings: Settings | None) -> Iterator[Finding]:
+    """The differences between what the daemons see (user, settings of their units) and what this command sees."""
+    users = {name: unit.get("User") or "root" for name, unit in units.items() if unit.get("LoadState") == "loaded"}
+    usual = Counter(users.values()).most_common(1)[0][0] if users else ""
+    for name, user in users.items():
+        if user != usual:
+            detail = f"{name} runs as {user}, the others as {usual}{_drop_ins(units[name])}"
+            yield failure("units", detail, _edit(name, f"take out User={user}"))
+    for name in users:
+        for setting, value in _environment(units[name]).items():
+            if setting in _EXPECTED or settings is None or setting not in _NAMES:
+                continue
+            here = settings.shown(setting)
+            if _SHOW[setting](value) == here:
+                continue
+            detail = f"{setting} is {_SHOW[setting](value)} for {name}{_drop_ins(units[name])}, and {here} here"
+            result = failure if setting == "RELAY_STORE" else warning
+            yield result("units", detail, _edit(name, f"take out {setting}, and set it in the settings file, for all"))
+
+
+def _drop_ins(unit: Mapping[str, str]) -> str:
+    return f" ({unit['DropInPaths']})" if unit.get("DropInPaths") else ""
+
+
+def _edit(name: str, change: str) -> str:
+    return f"systemctl edit {name}   ({change}), then: systemctl restart {name}"
+
+
+def _environment(unit: Mapping[str, str]) -> dict[str, str]:
+    """The values of `Environment=`, as systemd quotes them."""
+    try:
+        words = shlex.split(unit.get("Environment", ""))
+    except ValueError:
+        return {}
+
+    return {name: value for name, separator, value in (word.partition("=") for word in words) if separator}
 
 
 def _failed(name: str, unit: dict[str, str]) -> Finding:

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Marks that change the direction of text, and separators that are line ends to some terminals and programs.
+_MARKS = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 #: Control characters, also those that move the cursor: text from elsewhere must not drive a terminal.
-_CONTROL = dict.fromkeys((*range(0, 9), 11, 12, *range(14, 32), 127, *range(128, 160)))
+_CONTROL = dict.fromkeys((*range(0, 9), 11, 12, *range(14, 32), 127, *range(128, 160), *_MARKS))
+#: In JSON they are escaped: a pipe may end in a terminal.
+_ESCAPED = {code: f"\\u{code:04x}" for code in (*range(127, 160), *_MARKS)}
 
 
 class PipeClosed(Exception):
@@ -65,16 +69,24 @@ class Output:
         try:
             sys.stdout.write(clean(text) if self.terminal else text)
             sys.stdout.flush()
+        except UnicodeEncodeError:
+            # An ASCII or Latin-1 stdout: the answer is paid for, so show what it can show.
+            encoding = sys.stdout.encoding or "ascii"
+            self.write(text.encode(encoding, "replace").decode(encoding))
         except BrokenPipeError:
             raise PipeClosed from None
 
     def value(self, value: Any) -> None:
         """Write one JSON value; indented on a terminal, otherwise on one line."""
-        self.line(json.dumps(value, ensure_ascii=False, indent=2 if self.terminal else None))
+        self.line(_json(value, indent=2 if self.terminal else None))
 
     def record(self, value: Any) -> None:
         """Write one JSON value on one line, also on a terminal: lists are read line by line."""
-        self.line(json.dumps(value, ensure_ascii=False))
+        self.line(_json(value))
+
+    def json_text(self, text: str) -> None:
+        """Write JSON as it was received, except for what stdout cannot carry and for control characters."""
+        self.line(text.translate(_ESCAPED) if _is_unicode() else _json(json.loads(text)))
 
     def message(self, text: str) -> None:
         """Write a message to stderr."""
@@ -105,8 +117,17 @@ class Output:
         return Console(highlight=False, markup=False)
 
 
+def _json(value: Any, *, indent: int | None = None) -> str:
+    """JSON that stdout can carry, with control characters escaped."""
+    return json.dumps(value, ensure_ascii=not _is_unicode(), indent=indent).translate(_ESCAPED)
+
+
+def _is_unicode() -> bool:
+    return (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+
+
 def clean(text: str) -> str:
-    """Remove control characters, except tabs and line ends."""
+    """Remove control characters and marks of direction, except tabs and line ends."""
     return text.translate(_CONTROL)
 
 

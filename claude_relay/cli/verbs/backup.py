@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ...errors import ConfigError
+from ...errors import ConfigError, Conflict
 from ..render.output import Output, pass_output
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -50,7 +50,12 @@ def restore(output: Output, file: Path, yes: bool) -> None:
         if not sys.stdin.isatty():
             raise click.UsageError(f"This replaces {path}: without a terminal, confirm it with --yes.")
         click.confirm(f"Replace {path} with {file}?", abort=True, err=True)
-    previous = engine.restore(file.absolute())
+    try:
+        previous = engine.restore(file.absolute())
+    except Conflict as exc:
+        from ..doctor.system import STOP
+
+        raise Conflict(f"{exc}: {STOP}") from None
     if previous is not None:
         output.message(f"The previous store is kept as {previous}.")
     for found, fix in engine.restore_problems():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+import pwd
 import secrets
 import shutil
 from pathlib import Path
 
 import click
 
-from ...errors import Conflict
+from ...errors import ConfigError, Conflict
 from ..render.output import Output, json_option, pass_output
 
 _GROUP = "claude-relay"
@@ -56,6 +57,7 @@ def check(output: Output, no_keys: bool) -> None:
     check_store(settings)
     load_prices(settings.prices)
     check_host(settings, os.environ, calls=True)
+    _check_as_daemon()
     for sentence in cautions(settings):
         output.message(f"warning: {sentence}")
     output.message("The settings are good.")
@@ -83,6 +85,31 @@ def init(output: Output, path: Path | None, system: bool) -> None:
             f"{file} exists already and was not changed. To use another file: claude-relay config init PATH."
         )
     output.message(f"Written to {file}. Set ANTHROPIC_API_KEY in it, then: claude-relay config check")
+
+
+def _check_as_daemon() -> None:
+    """Check as root what the daemons can read: they run as another user, without this environment."""
+    from ...config import load
+    from ...file_owner import acting_as
+    from ..doctor.system import System
+
+    file, user = _ETC / "claude-relay.env", System().daemon_user()
+    if os.geteuid() != 0 or not user:
+        return
+    account = pwd.getpwuid(user)
+    with acting_as(account):
+        try:
+            if file.exists():
+                file.read_bytes()
+            load({}, dotenv=None, etc=file, all_keys=False)
+        except PermissionError as exc:
+            path = exc.filename or file
+            fix = f"chgrp {_GROUP} {path} && chmod g+r{'x' if Path(path).is_dir() else ''} {path}"
+            fault = f"{path} cannot be read by {account.pw_name}, the user of the daemons: {fix}"
+            raise ConfigError([fault]) from exc
+        except ConfigError as exc:
+            faults = [f"For {account.pw_name}, the user of the daemons: {problem}" for problem in exc.problems]
+            raise ConfigError(faults) from exc
 
 
 def _is_credential(name: str) -> bool:

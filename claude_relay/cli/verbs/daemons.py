@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ...errors import ConfigError
 from ..render.output import Output, json_option, pass_output
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def serve(output: Output, with_worker: bool) -> int:
     logs.setup(output.settings, "claude-relay-api")
     _log_kept_credentials(output, supervisor)
 
-    return wiring.serve(output.settings, supervisor)
+    return wiring.serve(output.settings, supervisor, lambda: _reread("claude-relay-api"))
 
 
 @click.command()
@@ -63,7 +64,7 @@ def worker(output: Output, name: str | None) -> int:
     _log_cautions(output.settings)
     _log_kept_credentials(output, supervisor)
 
-    return wiring.work(output.settings, supervisor, name)
+    return wiring.work(output.settings, supervisor, name, lambda: _reread("claude-relay-worker"))
 
 
 @click.command()
@@ -124,11 +125,27 @@ def _check_schema(settings: Settings) -> str:
     return f"The store {shown} has the current schema."
 
 
-def _log_kept_credentials(output: Output, supervisor: Supervisor) -> None:
-    """Log which secrets a reload has not read again: systemd passes credentials only when the service starts."""
-    from ...config.sources import CREDENTIAL
+def _reread(service: str) -> Settings | None:
+    """The settings of now, whose secrets the log redacts from now on; None, with the faults logged, if invalid."""
+    from ... import logs
+    from ...config import load
 
-    if not supervisor.follows:
+    try:
+        settings = load()
+    except ConfigError as exc:
+        logging.getLogger(__name__).error("the secrets were not read again", extra={"error": str(exc)})
+        return None
+    logs.setup(settings, service)
+
+    return settings
+
+
+def _log_kept_credentials(output: Output, supervisor: Supervisor) -> None:
+    """Log which secrets a reload has not read again, as by units of an earlier version, which copy none."""
+    from ...config.sources import CREDENTIAL
+    from ...systemd.credentials import FOLDER
+
+    if not supervisor.follows or os.environ.get(FOLDER, "") == os.environ.get("CREDENTIALS_DIRECTORY"):
         return
     credentials = [name for name, setting in output.settings.given.items() if setting.origin == CREDENTIAL]
     if credentials:

@@ -86,6 +86,7 @@ def _environment(folder: Path, key: str) -> dict[str, str]:
 
     return {
         **inherited,
+        "CLAUDE_RELAY_SETTINGS": "",
         "RELAY_STORE": f"sqlite:///{folder / 'relay.db'}",
         "RELAY_PROVIDER": "sandbox",
         "RELAY_ALLOW_PRIVATE_URLS": "127.0.0.1",

@@ -13,6 +13,7 @@ from ...core.text.durations import parse_duration
 from ..client import open_client
 from ..render.output import Output, json_option, pass_output
 from ..render.result import code_block, print_answer
+from ..render.waiting import WaitingNotice
 
 
 @click.command()
@@ -42,7 +43,7 @@ def result(output: Output, request_id: str, file: Path | None, extract: bool) ->
         output.message(f"Written to {file}.")
         return 0
     if output.json:
-        output.line(raw.decode())
+        output.json_text(raw.decode())
         return 0 if body.get("status") == "completed" else 5
 
     return print_answer(output, body, narrow=code_block if extract else None)
@@ -69,8 +70,10 @@ def wait(output: Output, ids: tuple[str, ...], goal: str, timeout: str) -> int:
         raise click.UsageError(f"--timeout {exc}") from exc
     worst = 0
     with open_client(output) as client:
+        notice = WaitingNotice(output, client)
         for request_id in ids:
             while (code := _exit_code(status := client.status(request_id), goal)) is None:
+                notice.look(status)
                 if time.monotonic() >= give_up:
                     output.message(f"Job {request_id} is not {goal} yet; it continues.")
                     return 124

@@ -109,7 +109,7 @@ def _show_overview(output: Output, body: dict[str, Any]) -> None:
         ("claude-relay", __version__, _source(output)),
         ("waiting", jobs["queued"], "" if oldest is None else f"the oldest for {_age(oldest)}"),
         ("held", jobs["held"], "claude-relay retry ID runs one again" if jobs["held"] else ""),
-        ("running", jobs["running"], ""),
+        ("running", jobs["running"], _orphans(jobs["running"], alive)),
         ("in batches", jobs["batched"], f"batches: {sum(body['batches'].values())}" if jobs["batched"] else ""),
         ("completed", jobs["completed"], ""),
         (
@@ -139,6 +139,13 @@ def _hold(hold: dict[str, Any]) -> str:
     until = f" until {hold['until']}" if hold["until"] else ""
 
     return f"{hold['reason']}{until}{': ' + hold['detail'] if hold.get('detail') else ''}"
+
+
+def _orphans(running: int, alive: list[dict[str, Any]]) -> str:
+    """A note about running jobs whose worker has ended."""
+    orphans = running - sum(worker["running"] for worker in alive)
+
+    return f"{orphans} of them at a worker that has ended: taken back when their lease expires" if orphans > 0 else ""
 
 
 def _source(output: Output) -> str:

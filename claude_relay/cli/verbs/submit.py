@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -16,8 +16,10 @@ from ...core.text import strict_json
 from ...core.text.durations import parse_duration
 from ...errors import InvalidRequest, Problem
 from ..client import RelayClient, open_client
+from ..input_files import InputFile, check_arguments, decode_text, file_name, read_bytes, read_stdin, read_text
 from ..render.output import Output, json_option, pass_output
 from ..render.result import code_block, print_answer, usage_line, wait_for_delivery
+from ..render.waiting import WaitingNotice
 from .cost import dollars
 
 #: Jobs in one request.
@@ -28,17 +30,17 @@ _POLL = 0.1
 
 @click.command()
 @click.argument("text", nargs=-1)
-@click.option("-f", "--file", "file", type=click.File("r", encoding="utf-8"), help="Read the prompt from a file.")
+@click.option("-f", "--file", "file", type=InputFile(), help="Read the prompt from a file.")
+@click.option("--from-json", "body_file", type=InputFile(), help="A complete request body, as for POST /api/claude.")
 @click.option(
-    "--from-json", "body_file", type=click.File("rb"), help="A complete request body, as for POST /api/claude."
+    "-a", "--attach", multiple=True, metavar="FILE|URL|-", help="Attach a PDF or image (- is stdin); repeatable."
 )
-@click.option("-a", "--attach", multiple=True, metavar="FILE|URL", help="Attach a PDF or image; repeatable.")
 @click.option("-s", "--system", help="The system prompt.")
 @click.option("-m", "--model", help="A model id, or smart, fast, cheap.")
 @click.option(
     "-o", "--option", "options", multiple=True, nargs=2, metavar="KEY VALUE", help="Any of options.*; repeatable."
 )
-@click.option("--schema", type=click.File("rb"), help="A JSON Schema: the answer is JSON that matches it.")
+@click.option("--schema", type=InputFile(), help="A JSON Schema: the answer is JSON that matches it.")
 @click.option("-t", "--template", metavar="NAME", help="A saved template, or one version of it as NAME@3.")
 @click.option(
     "-v", "--variable", "variables", multiple=True, nargs=2, metavar="KEY VALUE", help="Fill a placeholder; repeatable."
@@ -50,7 +52,7 @@ _POLL = 0.1
 @click.option("--continue", "previous", metavar="ID", help="Continue the conversation of that job.")
 @click.option("--group", help="Group, whose jobs share a concurrency, a rate and a pause.")
 @click.option("--meta", multiple=True, metavar="K=V", help="Metadata, returned in status and callback; repeatable.")
-@click.option("--jsonl", type=click.File("rb"), help="Submit many jobs: one request body per line.")
+@click.option("--jsonl", type=InputFile(), help="Submit many jobs: one request body per line.")
 @click.option(
     "--dry-run", is_flag=True, help="Print the request body without sending it; with -u also an estimate of its cost."
 )
@@ -67,7 +69,7 @@ def submit(
     ctx: click.Context,
     /,
     text: tuple[str, ...],
-    jsonl: IO[bytes] | None,
+    jsonl: str | None,
     dry_run: bool,
     wait: bool,
     timeout: str,
@@ -122,7 +124,9 @@ def _await_answer(
     output.message(f"{request_id} accepted; waiting for the answer.") if output.verbose else None
     give_up = time.monotonic() + seconds
     shown = 0
+    notice = WaitingNotice(output, client)
     while (status := client.status(request_id))["status"] not in ("completed", "failed"):
+        notice.look(status)
         if time.monotonic() > give_up:
             output.message(f"No answer within the time; the job continues: claude-relay wait {request_id}")
             return 124
@@ -147,8 +151,8 @@ def _await_answer(
     return code
 
 
-def _submit_many(output: Output, file: IO[bytes], *, dry_run: bool) -> int:
-    bodies = [strict_json.loads(line) for line in file.read().splitlines() if line.strip()]
+def _submit_many(output: Output, file: str, *, dry_run: bool) -> int:
+    bodies = [strict_json.loads(line) for line in read_bytes(file, field="--jsonl").splitlines() if line.strip()]
     if dry_run:
         for body in bodies:
             output.record(body)
@@ -178,9 +182,10 @@ def _print_verdict(output: Output, start: int, verdict: dict[str, Any]) -> int:
 
 def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str, Any]:
     """The request body: that of --from-json, changed by the other options."""
+    _check_arguments(text, options)
     body: dict[str, Any] = {}
     if options["body_file"] is not None:
-        loaded = strict_json.loads(options["body_file"].read())
+        loaded = strict_json.loads(read_bytes(options["body_file"], field="--from-json"))
         if not isinstance(loaded, dict):
             raise InvalidRequest(problems=[Problem(field="--from-json", problem="must hold a JSON object")])
         body = loaded
@@ -188,7 +193,8 @@ def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str
         body["template"] = options["template"]
     if options["variables"]:
         body["variables"] = {**(body.get("variables") or {}), **dict(options["variables"])}
-    if prompt := _prompt(ctx, text, options["file"], has_body=bool(body)):
+    stdin_taken = "-" in (options["body_file"], options["schema"], options["file"], *options["attach"])
+    if prompt := _prompt(ctx, text, options["file"], has_body=bool(body), stdin_taken=stdin_taken):
         body["prompt"] = prompt
     fields = {
         "webhookUrl": options["webhook"],
@@ -205,7 +211,7 @@ def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str
         {name: value for name, value in (("systemPrompt", options["system"]), ("model", options["model"])) if value}
     )
     if options["schema"] is not None:
-        body_options["outputSchema"] = strict_json.loads(options["schema"].read())
+        body_options["outputSchema"] = strict_json.loads(read_bytes(options["schema"], field="--schema"))
     if body_options:
         body["options"] = body_options
     if options["meta"]:
@@ -216,10 +222,23 @@ def _body(ctx: click.Context, text: tuple[str, ...], **options: Any) -> dict[str
     return body
 
 
-def _prompt(ctx: click.Context, text: Sequence[str], file: IO[str] | None, *, has_body: bool) -> str:
+def _check_arguments(text: Sequence[str], options: dict[str, Any]) -> None:
+    given = [("TEXT", word) for word in text]
+    for name, value in options.items():
+        values = value if isinstance(value, tuple) else (value,)
+        given += [(f"--{name}", each) for item in values for each in (item if isinstance(item, tuple) else (item,))]
+    check_arguments(given)
+
+
+def _prompt(ctx: click.Context, text: Sequence[str], file: str | None, *, has_body: bool, stdin_taken: bool) -> str:
     words = [word for word in text if word != "-"]
     piped = ""
-    if "-" in text or not (words or file or has_body):
+    if stdin_taken:
+        if "-" in text:
+            raise click.UsageError("stdin (-) can be read once: name a file for the other.", ctx)
+        if not (words or file or has_body):
+            raise click.UsageError("There is no prompt: give TEXT or -f FILE; stdin is the attached file.", ctx)
+    elif "-" in text or not (words or file or has_body):
         if sys.stdin.isatty():
             if "-" not in text:
                 # Nothing to read and no pipe: print the usage rather than hang.
@@ -227,11 +246,16 @@ def _prompt(ctx: click.Context, text: Sequence[str], file: IO[str] | None, *, ha
                     "There is no prompt: give TEXT, -f FILE or --from-json FILE, or pipe it in.", ctx
                 )
             click.echo("Type the prompt, then Ctrl-D.", err=True)
-        piped = sys.stdin.read()
+        piped = _piped()
     elif not sys.stdin.isatty() and words and not (file or has_body) and _has_input():
-        piped = sys.stdin.read()
+        piped = _piped()
+    argument = " ".join(words).removeprefix("\ufeff")
 
-    return "\n\n".join(part for part in (piped.strip("\n"), file.read() if file else "", " ".join(words)) if part)
+    return "\n\n".join(part for part in (piped, read_text(file, field="--file") if file else "", argument) if part)
+
+
+def _piped() -> str:
+    return decode_text(read_stdin(), "-", field="prompt").strip("\n")
 
 
 def _has_input() -> bool:
@@ -268,15 +292,10 @@ def _pair(text: str) -> tuple[str, str]:
 def _attachment(source: str) -> dict[str, Any]:
     if source.startswith(("http://", "https://")):
         return {"url": source}
-    path = Path(source)
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise InvalidRequest(
-            problems=[Problem(field="--attach", problem=f"{source} cannot be read: {exc.strerror}")]
-        ) from exc
+    data = base64.b64encode(read_bytes(source, field="--attach")).decode()
+    name = file_name(source)
 
-    return {"data": base64.b64encode(data).decode(), "name": path.name}
+    return {"data": data, "name": name} if name else {"data": data}
 
 
 def _seconds(text: str) -> float:

@@ -144,10 +144,9 @@ def _report(
 
 def _restart() -> str:
     if Path("/run/systemd/system").is_dir():
-        # Not a reload: systemd passes credentials only when a unit starts.
-        return "systemctl restart claude-relay-worker   (running calls finish first)"
+        return "systemctl reload claude-relay-worker   (running calls go on)"
 
-    return "restart claude-relay worker, whose running calls finish first (and serve, for its alerts)"
+    return "send SIGHUP to claude-relay worker if the secret is in a file of its own; otherwise restart it and serve"
 
 
 def _grace_end(output: Output) -> float | None:

@@ -44,10 +44,15 @@ def _timeline(record: dict[str, Any]) -> list[tuple[str, str]]:
     for event in record["events"]:
         lines.append((event["at"], _sentence(event)))
         call: dict[str, Any] = next(calls, {}) if event["event"] == EventName.CLAIMED else {}
-        if call.get("firstByteAt"):
+        if call.get("firstByteAt") and _answered(call):
             lines.append((call["firstByteAt"], "Claude began to answer"))
 
     return sorted(lines, key=lambda line: line[0])
+
+
+def _answered(call: dict[str, Any]) -> bool:
+    """Whether the first byte was that of an answer: a refusal, such as a 401, has one as well."""
+    return call["outcome"] in (None, "completed") or bool(call["responseLength"] or call["usage"])
 
 
 def _sentence(event: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ csv.field_size_limit(2**31 - 1)
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows, or the problem of one in its place, with the names of their columns and the lines where they begin."""
+    """Rows (or the problem of a row), the names of their columns, and the lines where they begin."""
 
     rows: list[Any]
     columns: tuple[str, ...] = ()
@@ -76,10 +76,10 @@ def too_many_rows() -> InvalidRequest:
 def _decode(data: bytes, charset: str | None) -> str:
     name = (charset or "utf-8").lower()
     try:
-        known = codecs.lookup(name).name in {codecs.lookup(each).name for each in _CHARSETS}
+        supported = codecs.lookup(name).name in {codecs.lookup(each).name for each in _CHARSETS}
     except LookupError:
-        known = False
-    if not known:
+        supported = False
+    if not supported:
         raise _refused("charset", f"{safe_quote(name)} is not one of {', '.join(_CHARSETS)}")
     try:
         return data.decode("utf-8-sig" if codecs.lookup(name).name == "utf-8" else name)

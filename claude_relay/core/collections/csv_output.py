@@ -89,10 +89,10 @@ class Columns:
             fields = {"json": answer} if isinstance(answer, dict) else {}
         if "json" not in result or not isinstance(answer, dict):
             fields = {**fields, "response": result.get("response")}
-        known = {**fields, **{name: result.get(name) for name in LAST}}
+        columns = {**fields, **{name: result.get(name) for name in LAST}}
         inputs = ((variables or {}).get(name) for name in self._inputs)
         values = [_input(value) for value in inputs]
-        values += [known.get(name) for name in (*self._answer_columns, *LAST)]
+        values += [columns.get(name) for name in (*self._answer_columns, *LAST)]
 
         return [cell(value, form) for value in values]
 

@@ -60,10 +60,10 @@ class RowReader:
         for warning in submission.warnings:
             self._warnings.setdefault(warning)
         if self._collection.max_cost_usd is not None and self._context.prices is not None:
-            made = estimate(
+            cost = estimate(
                 submission.request, model=submission.model, prices=self._context.prices, mode=submission.mode
             )
-            self.least_usd += made.least or 0.0
+            self.least_usd += cost.least or 0.0
 
         return replace(
             submission,

@@ -49,6 +49,9 @@ def _read(entry: object, parent: Fields, at: str, context: IntakeContext) -> dic
     fields = Fields(entry, parent.notes, at=at)
     fields.unknown((*_SOURCES, "mediaType", "name"))
     sources = [name for name in _SOURCES if fields.given(name) is not None]
+    if not sources and entry.get("data") == "":
+        fields.problem("data", "is an empty file")
+        return {}
     if len(sources) != 1:
         both = f", not {' and '.join(sources)}" if sources else ""
         parent.problem(at, f"needs exactly one of {', '.join(_SOURCES)}{both}")
@@ -57,6 +60,10 @@ def _read(entry: object, parent: Fields, at: str, context: IntakeContext) -> dic
     declared = _declared_type(fields)
     if sources == ["data"]:
         _read_data(fields, declared)
+    elif sources == ["url"] and "@" in str(entry["url"]).partition("://")[2].partition("/")[0]:
+        fields.problem(
+            "url", "must not carry a user name or password: send a link that needs none, or the file as data"
+        )
     elif sources == ["url"]:
         read_url(fields, "url", context)
     else:

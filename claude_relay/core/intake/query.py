@@ -21,6 +21,7 @@ from .times import rfc_3339
 
 #: Rows of one page: jobs or events.
 MAX_LIMIT = 500
+_YES, _NO = (True, "true", "True", "1"), (None, False, "", "false", "False", "0")
 _DAY_OR_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?", re.ASCII)
 
 
@@ -117,7 +118,10 @@ def job_filter(
         if not isinstance(others[name], str | None):
             problems.append(Problem(field=name, problem="must be a string"))
     for name in ("dead", "unacked"):
-        others[name] = others.get(name) in (True, "true", "True", "1")
+        value = others.get(name)
+        others[name] = value in _YES
+        if value not in (*_YES, *_NO):
+            problems.append(Problem(field=name, problem="must be true or false"))
     if problems:
         raise InvalidRequest(problems=problems)
 

@@ -14,14 +14,15 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 #: How long a write waits for another's lock, in seconds: an HTTP request must not wait for much longer.
 LOCK_TIMEOUT = 2.5
 
-#: Defaults that the URL may override. In seconds, except for the last, which is in milliseconds.
+#: Defaults that the URL may override, so that a lost link is noticed within four seconds. In seconds, except for the
+#: last, which is in milliseconds.
 _DEFAULTS = {
     "application_name": "claude-relay",
-    "connect_timeout": "5",
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
+    "connect_timeout": "2",
+    "keepalives_idle": "1",
+    "keepalives_interval": "1",
     "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
+    "tcp_user_timeout": "3000",
 }
 
 #: Settings of every session, independent of the server's defaults.
@@ -31,10 +32,13 @@ _SESSION_SETTINGS = {
     "standard_conforming_strings": "on",
     "lock_timeout": f"{int(LOCK_TIMEOUT * 1000)}",
     "statement_timeout": "30000",
-    # A process that is silent while it has the writer's lock is frozen or disconnected.
-    "idle_in_transaction_session_timeout": "10000",
+    # A process that is silent while it has the writer's lock is frozen or disconnected. Shorter than the wait for that
+    # lock: the others then only wait.
+    "idle_in_transaction_session_timeout": "1500",
     "TimeZone": "UTC",
 }
+#: Those on which promises rest, so that a write sets them itself: a pooler may hand it a connection without them.
+_LOCAL = ("synchronous_commit", "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 
 class _NumberLoader(Loader):
@@ -61,6 +65,11 @@ def connect(url: str, **more: str) -> Connection:
         raise
 
     return connection
+
+
+def local_settings() -> str:
+    """The statement that sets them for one transaction."""
+    return "SELECT " + ", ".join(f"set_config('{name}', '{_SESSION_SETTINGS[name]}', true)" for name in _LOCAL)
 
 
 def is_idle(connection: Connection) -> bool:

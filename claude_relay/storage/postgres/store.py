@@ -10,7 +10,7 @@ from typing import TypeVar
 import psycopg
 
 from ...errors import ConfigError
-from ...ports import ReadTransaction, Transaction
+from ...ports import Ahead, ReadTransaction, Transaction
 from .. import pg_dump
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher
@@ -51,14 +51,20 @@ class PostgresStore:
         """A new connection to the same server, for LISTEN."""
         return connection.connect(self._url)
 
-    def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        paid: bool = False,
+        ahead: Ahead | None = None,
+    ) -> T:
         """
         Run `work` in a transaction and return its result once the server has it on disk.
 
         Raises the error of `work` (nothing of it is stored then), `StoreUnavailable` if the server is down, busy or
         full.
         """
-        return self._writer.write(work, paid=paid)
+        return self._writer.write(work, paid=paid, ahead=ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed; again if the connection was lost meanwhile."""

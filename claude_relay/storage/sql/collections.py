@@ -102,6 +102,12 @@ class CollectionReads(QueryBase):
         sql = f"SELECT 1 FROM jobs WHERE collection = ? AND state IN ({_OPEN}) LIMIT 1"
         return bool(self._run(sql, (identity,)))
 
+    def count_open_rows(self, identity: str, *, limit: int = 1_000) -> int:
+        """The number of rows that have not ended, up to that many."""
+        sql = f"""SELECT count(*) FROM (
+                      SELECT 1 FROM jobs WHERE collection = ? AND state IN ({_OPEN}) LIMIT ?) AS open"""
+        return self._count(sql, (identity, limit))
+
     def row_states(self, identity: str, total: int) -> dict[State, tuple[int, float | None, float | None]]:
         """The number of rows in each state, their cost, and what the batch of completed ones has saved."""
         sql = """SELECT state, count(*), sum(cost_usd), sum(CASE WHEN lane = 'batch' AND state = 'completed'
@@ -109,10 +115,16 @@ class CollectionReads(QueryBase):
         return {State(row[0]): (row[1], row[2], row[3]) for row in self._run(sql, (identity, total))}
 
     def rows(
-        self, identity: str, *, states: Values[State] = (), after: int = 0, limit: int = 100, numbers: Values[int] = ()
+        self,
+        identity: str,
+        *,
+        states: Values[State] = (),
+        after_row: int = 0,
+        limit: int = 100,
+        numbers: Values[int] = (),
     ) -> Sequence[Job]:
         """Rows in their order: in those states, after that number, or with those numbers."""
-        where, args = "j.collection = ? AND j.row_no > ?", [identity, after]
+        where, args = "j.collection = ? AND j.row_no > ?", [identity, after_row]
         if states:
             where, args = f"{where} AND j.state IN ({placeholders(states)})", [*args, *(each.value for each in states)]
         if numbers:
@@ -120,10 +132,10 @@ class CollectionReads(QueryBase):
         return self._fetch_all(records.to_job, f"{_ROW} WHERE {where} ORDER BY j.row_no LIMIT ?", (*args, limit))
 
     def row_results(
-        self, identity: str, *, after: int, total: int, limit: int
+        self, identity: str, *, after_row: int, total: int, limit: int
     ) -> Sequence[tuple[Job, Any, dict[str, Any] | None]]:
         """Rows in their order, each with its outcome (None: not ended) and its variables."""
-        rows = self._run(_RESULTS, (identity, after, total, limit))
+        rows = self._run(_RESULTS, (identity, after_row, total, limit))
         width = len(records.JOB)
         return [
             (
@@ -206,10 +218,10 @@ class CollectionWrites(QueryBase):
                 sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
                 self._run(sql, (outcome.job_id, outcome.run, outcome.at, outcome.status, outcome.body))
 
-    def discard_rows(self, identity: str, *, after: int, limit: int) -> int:
+    def discard_rows(self, identity: str, *, after_row: int, limit: int) -> int:
         """Delete rows that never were visible; returns how many."""
         sql = "SELECT id FROM jobs WHERE collection = ? AND row_no > ? LIMIT ?"
-        ids = [row[0] for row in self._run(sql, (identity, after, limit))]
+        ids = [row[0] for row in self._run(sql, (identity, after_row, limit))]
         if ids:
             for table in ("continuations", "events", "outcomes", "requests"):
                 self._run(f"DELETE FROM {table} WHERE job_id IN ({placeholders(ids)})", ids)

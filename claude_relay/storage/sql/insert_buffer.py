@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import records
+from .lookahead import FetchedRows, is_read
 from .query import Rows, Run
 
 #: A job, its request and its first event: one row for each of `TABLES`.
@@ -28,14 +29,16 @@ _MAX_JOBS = 200
 
 
 class InsertBuffer:
-    """Rows that are not written yet. Any other statement flushes them first."""
+    """Rows that are not written yet. Other statements flush them first, except for look-ups that were announced."""
 
-    def __init__(self, run: Run, write: Callable[[Sequence[NewRows]], None]) -> None:
+    def __init__(self, run: Run, write: Callable[[Sequence[NewRows]], None], fetched: FetchedRows) -> None:
         self._run, self._write = run, write
+        self._fetched = fetched
         self._new: list[NewRows] = []
 
     def add(self, job: Sequence[Any], request: Sequence[Any], event: Sequence[Any]) -> None:
         """Add a job, its request and its first event."""
+        self._fetched.forget_new(job)
         self._new.append((job, request, event))
         if len(self._new) >= _MAX_JOBS:
             self.flush()
@@ -57,6 +60,11 @@ class InsertBuffer:
 
     def run_after_flush(self, sql: str, args: Sequence[Any]) -> Rows:
         """Run another statement, which may read the new rows or reference them."""
+        if is_read(sql):
+            if (rows := self._fetched.recall(sql, args)) is not None:
+                return rows
+        else:
+            self._fetched.forget(sql, args)
         self.flush()
 
         return self._run(sql, args)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ...core.jobs.change import Change, SentMark
@@ -12,14 +12,14 @@ from ...core.jobs.job import UNFINISHED, Job, State
 from ...core.jobs.submission import StoredRequest
 from ...core.retention import DeadlineExtension
 from ...errors import Conflict
-from ...ports import JobFilter
+from ...ports import Ahead, FinishedJob, JobFilter, RunningCall
 from ..header_encryption import HeaderCipher
 from . import records
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
 from .job_filter import conditions
-from .query import QueryBase, Run, placeholders
+from .query import QueryBase, Row, Run, placeholders
 
 _UNFINISHED = ", ".join(f"'{state.value}'" for state in UNFINISHED)
 _JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
@@ -70,6 +70,17 @@ ON CONFLICT (job_id) DO UPDATE SET number = excluded.number, text = excluded.tex
 _CHECKPOINT = """
 UPDATE calls SET usage = ?, cost_usd = ?, text_length = ?, first_byte_at = coalesce(first_byte_at, ?),
     upstream_request_id = coalesce(?, upstream_request_id) WHERE job_id = ? AND number = ?"""
+_RUNNING_CALLS = """
+SELECT j.request_id, j.owner, j.grp, c.model, c.worker, c.started_at, c.first_byte_at, c.text_length,
+       j.cancel_requested_at IS NOT NULL
+FROM jobs j /* index: jobs_running */ JOIN calls c ON c.job_id = j.id AND c.number = j.calls
+WHERE j.state = 'running' AND (? IS NULL OR j.owner = ?) ORDER BY c.started_at LIMIT ?"""
+# The newest ones first, and of those the owner's, so that the work is bounded for a small owner, too.
+_FINISHED = """
+SELECT finished_at, run_started_at, state, cost_usd FROM (
+    SELECT finished_at, run_started_at, state, cost_usd, owner FROM jobs /* index: jobs_finished */
+    WHERE finished_at IS NOT NULL AND finished_at >= ? ORDER BY finished_at DESC LIMIT ?
+) AS newest WHERE ? IS NULL OR owner = ?"""
 # `core.retention.DeadlineExtension.seconds_for`, for all waiting jobs at once.
 _EXTEND_DEADLINES = """
 UPDATE jobs SET deadline_at = deadline_at
@@ -177,6 +188,29 @@ class JobReads(QueryBase):
         counts = self._fetch_pairs("SELECT flow, count(*) FROM jobs WHERE state = 'running' GROUP BY flow")
         return {Flow.parse(flow): count for flow, count in counts.items()}
 
+    def running_calls(self, *, limit: int, owner: str | None = None) -> Sequence[RunningCall]:
+        """The calls in flight, the longest running first, of one owner or (None) of all."""
+        return self._fetch_all(_to_running_call, _RUNNING_CALLS, (owner, owner, limit))
+
+    def waiting_by_group(self) -> dict[str, int]:
+        """The number of queued jobs of each group."""
+        sql = """SELECT grp, count(*) FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live'
+                 GROUP BY grp"""
+        return self._fetch_pairs(sql)
+
+    def held_jobs(self, *, limit: int) -> int:
+        """The number of jobs that wait for a retry by a user, counted up to `limit`."""
+        return self._count("SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'held' LIMIT ?) AS held", (limit,))
+
+    def finished_jobs(self, *, since: float, limit: int, owner: str | None = None) -> Sequence[FinishedJob]:
+        """The latest jobs that ended, newest first, of one owner or (None) of all."""
+        return self._fetch_all(_to_finished_job, _FINISHED, (since, limit, owner, owner))
+
+    def running_by_worker(self) -> dict[str, int]:
+        """The number of running jobs that each worker has leased."""
+        sql = "SELECT lease_worker, count(*) FROM jobs WHERE state = 'running' GROUP BY lease_worker"
+        return self._fetch_pairs(sql)
+
     def cancel_requested(self, worker: str) -> Sequence[str]:
         """Ids of that worker's jobs that are to be cancelled."""
         sql = "SELECT id FROM jobs WHERE state = 'running' AND lease_worker = ? AND cancel_requested_at IS NOT NULL"
@@ -216,9 +250,16 @@ class JobReads(QueryBase):
 class JobWrites(DeliveryWrites, ConversationWrites):
     """Implements `ports.store.JobWrites`. New jobs are buffered, and several transactions may share the buffer."""
 
-    def __init__(self, run: Run, now: float, cipher: HeaderCipher, new_jobs: InsertBuffer) -> None:
+    def __init__(
+        self, run: Run, now: float, cipher: HeaderCipher, new_jobs: InsertBuffer, prefetch: Callable[[Ahead], None]
+    ) -> None:
         super().__init__(run, now, cipher)
         self._new_jobs = new_jobs
+        self._prefetch = prefetch
+
+    def prefetch(self, ahead: Ahead) -> None:
+        """Announce look-ups that follow: a distant server answers them in one trip. Never changes a result."""
+        self._prefetch(ahead)
 
     def add(self, change: Change, request: StoredRequest) -> None:
         """Add a new job with its request; written with the next statement or at the commit."""
@@ -308,6 +349,24 @@ class JobWrites(DeliveryWrites, ConversationWrites):
             self.add_delivery(change.delivery)
 
 
+def _to_running_call(row: Row) -> RunningCall:
+    return RunningCall(
+        request_id=row[0],
+        owner=row[1],
+        group=row[2],
+        model=row[3],
+        worker=row[4],
+        started_at=row[5],
+        first_byte_at=row[6],
+        text_length=row[7],
+        cancel_requested=bool(row[8]),
+    )
+
+
+def _to_finished_job(row: Row) -> FinishedJob:
+    return FinishedJob(finished_at=row[0], started_at=row[1], state=State(row[2]), cost_usd=row[3])
+
+
 def _not_in(**skipped: Collection[str]) -> tuple[str, list[str]]:
     """Conditions that leave out rows by column, and their values."""
     where = ""
@@ -315,6 +374,6 @@ def _not_in(**skipped: Collection[str]) -> tuple[str, list[str]]:
     for column, values in skipped.items():
         if values:
             where += f" AND j.{column} NOT IN ({placeholders(values)})"
-            args.extend(values)
+            args.extend(sorted(values))
 
     return where, args

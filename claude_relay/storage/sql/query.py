@@ -19,7 +19,8 @@ class QueryBase:
     A way to run statements, one time for all of them, and the cipher of webhook headers.
 
     A statement names the index it relies on as `/* index: jobs_due */` behind the table: PostgreSQL takes that for a
-    comment, and SQLite's runner makes INDEXED BY of it (`sqlite/dialect.py`).
+    comment, and SQLite's runner makes INDEXED BY of it (`sqlite/dialect.py`). An UPDATE that ends in `RETURNING 1`
+    moves one row or is a conflict: a distant server may be asked as late as with the commit.
     """
 
     def __init__(self, run: Run, now: float, cipher: HeaderCipher) -> None:

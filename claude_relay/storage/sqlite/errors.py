@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 
 from ...errors import RelayError, StoreRefused, StoreUnavailable
+from ...file_owner import access_fault
 
 
 @contextmanager
@@ -34,7 +35,8 @@ def translate(exc: BaseException, path: Path) -> BaseException:
     if isinstance(exc, apsw.BusyError | apsw.LockedError):
         return StoreUnavailable("the store is locked by another process; try again", retry_after=5)
     if isinstance(exc, apsw.CantOpenError | apsw.ReadOnlyError | apsw.PermissionsError | PermissionError):
-        return StoreUnavailable(f"the store {path} cannot be opened or written: check its owner and mode ({exc})")
+        why = ": ".join(access_fault(path) or (f"check its owner and mode ({exc})",))
+        return StoreUnavailable(f"the store {path} cannot be opened or written: {why}")
     if isinstance(exc, apsw.IOError | OSError):
         return StoreUnavailable(f"the disk under {path} fails ({exc})", retry_after=30)
 

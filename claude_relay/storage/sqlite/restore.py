@@ -16,6 +16,8 @@ from .rescue import read_notice
 from .restored import previous_path
 from .uri import immutable_uri
 
+_WORKER_RUNS = "a worker is running, or still brings its calls to their end: stop the daemons first"
+
 
 def restore(backup: Path, store: Path) -> Path | None:
     """
@@ -89,13 +91,13 @@ def _check_unused(store: Path, *, keep_log: bool) -> None:
     `keep_log`: the file is the backup itself, after it was overwritten in place; the log beside it is another store's.
     """
     if read_notice(store) is not None:
-        raise Conflict("a daemon has the old store open: stop the daemons first (systemctl stop claude-relay)")
+        raise Conflict("a daemon has the old store open: stop the daemons first")
     for lock in (store.parent / "workers").glob("*.lock"):
         with lock.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise Conflict("a worker is running: stop the daemons first (systemctl stop claude-relay)") from None
+                raise Conflict(_WORKER_RUNS) from None
     if not store.exists():
         return
     try:
@@ -110,7 +112,7 @@ def _check_unused(store: Path, *, keep_log: bool) -> None:
         connection.execute("BEGIN EXCLUSIVE")
         connection.execute("ROLLBACK")
     except (apsw.BusyError, apsw.LockedError):
-        raise Conflict("the store is in use: stop the daemons first (systemctl stop claude-relay)") from None
+        raise Conflict("the store is in use: stop the daemons first") from None
     except apsw.Error:
         return
     finally:

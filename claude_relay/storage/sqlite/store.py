@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 import apsw
 
 from ...errors import StoreUnavailable
-from ...ports import LostStore, ReadTransaction, Transaction
+from ...ports import Ahead, LostStore, ReadTransaction, Transaction
 from .. import migrate
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher, KeyFile, key_path
 from ..sql.insert_buffer import NewRows
+from ..sql.lookahead import Lookup, is_time
 from ..sql.query import Rows, Run
 from ..sql.reads import Reads
 from . import backup, bulk_insert, integrity
@@ -64,7 +65,13 @@ class SqliteStore:
         self._session = _Session(self._writing, path, self._file, clock, reserve)
         self._writer = GroupCommitWriter(self._session, self._cipher)
 
-    def write(self, work: Callable[[Transaction], T], *, paid: bool = False) -> T:
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        paid: bool = False,
+        ahead: Ahead | None = None,
+    ) -> T:
         """
         Run `work` in a transaction and return its result once it is on disk.
 
@@ -79,7 +86,7 @@ class SqliteStore:
         if self._file.suspect and not (paid and not self._file.overwritten):
             self._check_in_place()
 
-        return self._writer.write(work, paid=paid)
+        return self._writer.write(work, paid=paid, ahead=ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed."""
@@ -214,16 +221,27 @@ class _Session:
         self._checkpointed = 0  # pages written up to the last checkpoint
         self._begun = False
         self._run = _runner(connection)
-        self.now = clock
+        self._clock = clock
+        self._at = 0.0
 
-    def begin(self) -> None:
+    def begin(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """
-        Do nothing yet: if the group consists of new jobs, one statement is the complete transaction.
+        Only make the look-ups: if the group consists of new jobs, one statement is the complete transaction.
 
         The time of a transaction is then read before it has the lock. A clock step that another process handles between
         the two (milliseconds; seconds if the other one writes for long) is not applied to it.
         """
         self._begun = False
+        self._at = self._clock()
+
+        return [self.run(sql, [self._at if is_time(value) else value for value in args]) for sql, args in lookups]
+
+    def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
+        """None: a statement costs no trip here."""
+        return ()
+
+    def now(self) -> float:
+        return self._at
 
     def commit(self, rest: Sequence[NewRows]) -> None:
         if rest:

@@ -34,6 +34,9 @@ def test_a_server_without_faults(server):
     [
         (lambda path: path.unlink(), "is missing", "install -m 600"),
         (lambda path: path.write_text("\n"), "is empty", "install -m 600"),
+        (lambda path: path.write_text("sk…"), "a placeholder", "install -m 600"),
+        (lambda path: path.write_text("export ANTHROPIC_API_KEY=sk-ant-1"), "as a setting", "install -m 600"),
+        (lambda path: path.write_bytes(b"sk-ant-0123456789\r\n"), "carriage return", "install -m 600"),
         (lambda path: path.chmod(0o644), "can be read by other users", "chmod 600"),
         (_give_to_another_user, "can be read by other users", "chown root:"),
         (lambda path: path.rename(path.with_name("ANTHROPIC_KEY")), "is no secret", "ANTHROPIC_API_KEY"),

@@ -40,7 +40,7 @@ def test_jobs_and_deliveries_without_progress():
 @pytest.mark.parametrize(
     ("why", "reason", "words", "cure"),
     [
-        (ErrorType.PERMISSION, "http_401", "invalid x-api-key", "systemctl restart"),
+        (ErrorType.PERMISSION, "http_401", "invalid x-api-key", "systemctl reload-or-restart"),
         (ErrorType.BUDGET, "usage_limit", "You have reached your specified API usage limits.", "raise the spend limit"),
         (ErrorType.PERMISSION, "organization_on_hold", "This organization is on hold, see https://x", "appeal"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from claude_relay.cli.doctor import units
+from claude_relay.config import Settings
 from tests.support.doctor import a_system, faults
 
 WELL = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NRestarts": "0"}
@@ -65,3 +66,41 @@ def test_a_server_without_the_units(tmp_path):
     [fault] = faults(units.check(a_system(tmp_path)))
 
     assert "make install" in fault.fix
+
+
+def shown(**changed: dict[str, str]) -> str:
+    """The output of `systemctl show` for all units, with these differences."""
+    blocks = []
+    for name in dict.fromkeys((*units.UNITS, *units._DAEMONS)):
+        well = {"Id": name, **WELL, "User": "claude-relay", "Environment": "RELAY_ENV=production"}
+        own = changed.get(name.removeprefix("claude-relay-").partition(".service")[0], {})
+        blocks.append("\n".join(f"{key}={value}" for key, value in {**well, **own}.items()))
+    return "\n\n".join(blocks)
+
+
+@pytest.mark.parametrize(
+    ("unit", "words", "fix"),
+    [
+        ({"User": "www-data", "DropInPaths": "/etc/x.conf"}, ("www-data", "claude-relay", "/etc/x.conf"), "User="),
+        (
+            {"Environment": 'RELAY_ENV=production "RELAY_STORE=sqlite:////srv/other.db"'},
+            ("RELAY_STORE", "/srv/other.db", "here"),
+            "RELAY_STORE",
+        ),
+        ({"LoadState": "bad-setting", "DropInPaths": "/etc/y.conf"}, ("bad-setting", "/etc/y.conf"), "ExecStart="),
+    ],
+)
+def test_a_drop_in_of_one_unit_is_named_with_its_difference(server, tmp_path, unit, words, fix):
+    """CASES A11: another user, another store, or a second ExecStart=; not "make install" and not a restart."""
+    machine = a_system(tmp_path, {"systemctl": shown(worker=unit)})
+    (tmp_path / "units" / "claude-relay-worker.service").touch()
+    found = [fault for fault in faults(units.check(machine, Settings())) if fault.result == "fail"]
+
+    assert any(all(word in fault.detail for word in words) and fix in fault.fix for fault in found)
+    assert not any("make install" in fault.fix for fault in found)
+
+
+def test_the_units_as_installed_differ_in_nothing(server, tmp_path):
+    machine = a_system(tmp_path, {"systemctl": shown()})
+
+    assert faults(units.check(machine, Settings())) == []

@@ -60,7 +60,7 @@ CREATE TABLE jobs (
     -- The error type behind waiting_for.
     waiting_error       TEXT COLLATE "C",
     -- Results of options.checks as JSON, once the run has an answer.
-    checks              TEXT,
+    checks              TEXT COLLATE "C",
     -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
     flow                TEXT COLLATE "C" NOT NULL,
     -- The version of the template that the body was made of, such as invoice@3.
@@ -345,7 +345,7 @@ CREATE TABLE repairs (
     run     INTEGER NOT NULL,
     text    TEXT COLLATE "C" NOT NULL,
     problem TEXT COLLATE "C" NOT NULL,
-    kinds   TEXT NOT NULL  -- what was asked for in this run: schema, checks
+    kinds   TEXT COLLATE "C" NOT NULL  -- what was asked for in this run: schema, checks
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily

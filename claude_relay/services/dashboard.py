@@ -1,0 +1,110 @@
+"""Queries of the dashboard's pages, each bounded in rows, as values rather than wire bodies."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ..core.jobs.fairness import count_by
+from ..core.jobs.job import Job
+from ..core.jobs.job_filter import JobFilter
+from ..core.jobs.submission import StoredRequest
+from ..errors import NotFound
+from ..ports import FinishedJob, ReadTransaction, RunningCall
+from .context import Context, get_job
+from .transactions import query
+from .types import JobRef
+
+#: The latest jobs that figures over time are made of.
+HISTORY = 2_000
+#: Calls in flight on one page.
+_CALLS = 100
+#: Names that complete what is typed.
+_NAMES = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """The jobs that ended lately; `complete`: all of them since `since`, rather than the newest ones."""
+
+    jobs: Sequence[FinishedJob]
+    since: float
+    until: float
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A file of a job."""
+
+    name: str
+    media_type: str
+    data: bytes = field(repr=False)
+
+
+class DashboardQueries:
+    """Queries beyond those of the HTTP API; `owner` None: of all owners."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.store
+
+    @query
+    def calls_in_flight(self, tx: ReadTransaction, *, owner: str | None = None) -> Sequence[RunningCall]:
+        """The calls in flight, the longest running first."""
+        return tx.running_calls(limit=_CALLS, owner=owner)
+
+    @query
+    def history(self, tx: ReadTransaction, *, seconds: float, owner: str | None = None) -> History:
+        """
+        The jobs that ended in the last `seconds`: at most the newest ones.
+
+        A busy relay shows a shorter time rather than read a million rows.
+        """
+        since = tx.now - seconds
+        newest = tx.finished_jobs(since=since, limit=HISTORY)
+        complete = len(newest) < HISTORY
+        jobs = newest if owner is None else tx.finished_jobs(since=since, limit=HISTORY, owner=owner)
+
+        return History(jobs=jobs, since=since if complete else newest[-1].finished_at, until=tx.now, complete=complete)
+
+    @query
+    def group_names(self, tx: ReadTransaction) -> Sequence[str]:
+        """Groups that have settings or running jobs, for completion while typing."""
+        return sorted({*(group.name for group in tx.groups()), *count_by("group", tx.running_by_flow())})[:_NAMES]
+
+    @query
+    def matching(self, tx: ReadTransaction, which: JobFilter) -> Sequence[Job]:
+        """The jobs that match, newest first, without reading what belongs to each."""
+        return tx.jobs(which)
+
+    @query
+    def document(self, tx: ReadTransaction, ref: JobRef, number: int) -> Document:
+        """A file of a job: as it was sent with the request, or fetched; raises `NotFound` without its bytes."""
+        job = get_job(tx, ref)
+        request = tx.request(job.id)
+        named = (request.request.get("files") or []) if request is not None else []
+        file = named[number] if 0 <= number < len(named) else {}
+        fetched = next((each for each in tx.files(job.id) if each.number == number), None)
+        name = str(file.get("name") or (fetched.name if fetched else None) or f"file-{number}")
+        if fetched is not None:
+            return Document(name=name, media_type=fetched.media_type, data=tx.file_data(job.id, number))
+        if isinstance(file.get("data"), str):
+            data = base64.b64decode(file["data"])
+            return Document(name=name, media_type=str(file.get("mediaType") or ""), data=data)
+        raise NotFound(f"Job {job.request_id} has no bytes of that file here.")
+
+    @query
+    def request(self, tx: ReadTransaction, ref: JobRef) -> tuple[Job, StoredRequest]:
+        """The complete request of a job, files included; never its webhook headers."""
+        job = get_job(tx, ref)
+        request = tx.request(job.id)
+        if request is None or not request.request:
+            raise NotFound(f"The request of job {job.request_id} was erased (retain: metadata).")
+
+        return job, request
+
+    @query
+    def held(self, tx: ReadTransaction) -> int:
+        """The number of jobs that wait for a person after an interrupted call, counted up to a thousand."""
+        return tx.held_jobs(limit=1000)
