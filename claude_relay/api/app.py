@@ -12,6 +12,8 @@ import falcon
 
 from ..config import Settings
 from ..core.intake import IntakeContext
+from ..events import Hub
+from ..ports import TextSource
 from ..services import Relay
 from . import error_handlers
 from .ack import Ack
@@ -19,12 +21,13 @@ from .auth import KeyVerifier, StoredKeys
 from .collections import CollectionByName, Collections
 from .cost import Cost, Estimate
 from .documents import Docs, Home, OpenApi
+from .event_streams import Events, JobEvents
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
 from .middleware import Authentication, ResponseHeaders, falcon_path
 from .overview import EventFeed, Overview
-from .prefer_wait import WaitSlots
+from .prefer_wait import MAX_WAITERS, WaitSlots
 from .request_bodies import Bodies
 from .submit import Submit, SubmitBulk
 from .templates import TemplateByName, Templates
@@ -41,6 +44,8 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/jobs/{requestId}/cancel": ("POST",),
     "/api/jobs/{requestId}/retry": ("POST",),
     "/api/jobs/{requestId}/redeliver": ("POST",),
+    "/api/jobs/{requestId}/events": ("GET",),
+    "/api/events": ("GET",),
     "/api/redeliver": ("POST",),
     "/api/templates": ("GET",),
     "/api/templates/{name}": ("GET", "PUT", "DELETE"),
@@ -86,20 +91,24 @@ def make_app(
     verifier: KeyVerifier | None = None,
     disk_problem: Callable[[], str | None] = lambda: None,
     stopping: threading.Event | None = None,
+    texts: TextSource | None = None,
     clock: Callable[[], float] = time.time,
     dashboard: MountDashboard | None = None,
 ) -> falcon.App[Any, Any]:
     """
     Build the WSGI app.
 
-    `disk_problem` returns a fault of the disk, or None. Once `stopping` is set, waiting requests return at once.
-    `dashboard` adds its pages; without it there are none.
+    `disk_problem` returns a fault of the disk, or None. Once `stopping` is set, waiting requests return at once and
+    streams end. `texts` brings the text of running calls before it is stored. `dashboard` adds its pages; without it
+    there are none.
     """
     # The complete text counts, too: scripts send $API_SECRET_KEY, and an old key may contain a comma.
     admin_keys = dict.fromkeys((*settings.admin_keys, settings.api_secret_key or secrets.token_hex()))
     keys = verifier or StoredKeys(tuple(admin_keys), relay.keys)
     bodies = Bodies(settings.max_body)
-    wait_slots = WaitSlots(relay, settings.streams, stopping or threading.Event())
+    stopping = stopping or threading.Event()
+    wait_slots = WaitSlots(relay, MAX_WAITERS, stopping)
+    hub = Hub(relay, limit=settings.streams, texts=texts, stopping=stopping)
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
     docs = Docs(settings.public_url)
 
@@ -120,6 +129,8 @@ def make_app(
         "/api/jobs/{requestId}/cancel": (actions, "cancel"),
         "/api/jobs/{requestId}/retry": (actions, "retry"),
         "/api/jobs/{requestId}/redeliver": (actions, "redeliver"),
+        "/api/jobs/{requestId}/events": (JobEvents(relay, hub), None),
+        "/api/events": (Events(relay, hub), None),
         "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
         "/api/templates": (Templates(relay), None),
         "/api/templates/{name}": (TemplateByName(relay, bodies, intake, clock), None),

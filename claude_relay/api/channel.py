@@ -1,7 +1,8 @@
 """
 One connection of the waitress server.
 
-Of waitress 3.0.2 it overrides `received`, `readable`, `handle_read`, `handle_write` and `del_channel`, and relies on
+Of waitress 3.0.2 it overrides `received`, `readable`, `handle_read`, `handle_write` and `del_channel`, and of its tasks
+`service` and `finish`. It relies on
 `channel_request_lookahead=0`: nothing is read from a connection while `requests` holds one.
 """
 
@@ -13,12 +14,14 @@ import socket
 import time
 from typing import Any
 
-from waitress.channel import HTTPChannel
+from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import WSGITask
 from waitress.utilities import BadRequest
 
 from .admission import ENVIRON
 from .connections import IncompleteRequests
+from .event_streams import ENVIRON as STREAM
+from .event_streams import StreamOpener
 from .framing import JsonErrorTask, RequestParser
 from .limits import network_of
 
@@ -38,11 +41,36 @@ class RequestTask(WSGITask):
     To a head alone the app answers 100, which is sent if the client waits for it; any other status is the response.
     """
 
+    def __init__(self, channel: Any, request: Any) -> None:
+        super().__init__(channel, request)
+        self._opener = StreamOpener()
+
+    def service(self) -> None:
+        """Answer the request; a stream that could not begin gives its place back."""
+        try:
+            super().service()
+        finally:
+            if self._opener.start is not None:
+                self._opener.abandon()
+
+    def finish(self) -> None:
+        """End the response, or begin the stream that it opens: its connection stays, and this thread is free."""
+        start = self._opener.start
+        if start is None:
+            super().finish()
+            return
+        self.write(b"")
+        self.close_on_finish = False  # by its head the connection ends with the stream
+        self._opener.start = None
+        start(self.channel.begin_stream(chunked=self.chunked_response))
+
     def get_environment(self) -> dict[str, Any]:
         """The WSGI environment, with the admission."""
         environ: dict[str, Any] = super().get_environment()
         admission = environ[ENVIRON] = self.request.admission
         admission.head_only = not self.request.completed
+        if self.request.completed:
+            environ[STREAM] = self._opener
         if admission.head_only:
             environ["wsgi.input"] = io.BytesIO()
 
@@ -67,6 +95,37 @@ class RequestTask(WSGITask):
         return header
 
 
+class StreamConnection:
+    """Implements `event_streams.Connection`: the rest of a response, written by the thread of the streams."""
+
+    def __init__(self, channel: Any, *, chunked: bool) -> None:
+        self._channel, self._chunked = channel, chunked
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to be sent."""
+        return int(self._channel.total_outbufs_len)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the client is still there."""
+        return bool(self._channel.connected and not self._channel.will_close)
+
+    def send(self, data: bytes) -> None:
+        """Send a part. It never waits, as the buffer's limit is far above what a stream lets gather."""
+        with contextlib.suppress(ClientDisconnected, OSError):  # the client, or at a stop the server's loop
+            self._channel.write_soon(b"%X\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+            self._channel.server.pull_trigger()
+
+    def close(self) -> None:
+        """End the response, and with it the connection."""
+        with contextlib.suppress(ClientDisconnected, OSError):
+            if self._chunked:
+                self._channel.write_soon(b"0\r\n\r\n")
+            self._channel.close_when_flushed = True
+            self._channel.server.pull_trigger()
+
+
 class Channel(HTTPChannel):
     """A connection whose incomplete requests are bounded, and whose heads are checked before their bodies are read."""
 
@@ -79,6 +138,8 @@ class Channel(HTTPChannel):
     close_when_flushed = False
     #: Whether the response is sent and what still arrives is thrown away.
     discarding = False
+    #: Whether it carries a stream, which another thread writes.
+    streaming = False
 
     def __init__(
         self, server: Any, sock: socket.socket, addr: Any, adj: Any, map: dict[int, Any] | None = None
@@ -94,7 +155,7 @@ class Channel(HTTPChannel):
     @property
     def evictable(self) -> bool:
         """Whether its request is still incomplete; true for an idle connection, too."""
-        return not (self.requests or self.total_outbufs_len or self.close_when_flushed)
+        return not (self.requests or self.total_outbufs_len or self.close_when_flushed or self.streaming)
 
     @property
     def is_counted(self) -> bool:
@@ -105,6 +166,12 @@ class Channel(HTTPChannel):
     def admitted(self) -> bool:
         """Whether the key of the request that is arriving was checked."""
         return self.request is not None and self.request.admission.decided
+
+    def begin_stream(self, *, chunked: bool) -> StreamConnection:
+        """Leave the connection to a stream. The client sends no more; what it sends all the same is thrown away."""
+        self.streaming = True
+
+        return StreamConnection(self, chunked=chunked)
 
     def evict(self) -> None:
         """Close the connection in the next round of the main loop."""
@@ -139,11 +206,11 @@ class Channel(HTTPChannel):
         elif (self._counted or not self._served) and not self.will_close and now - self._began > self._allowed():
             self._time_out()
 
-        return not self.will_close if self.discarding else bool(super().readable())
+        return not self.will_close if self.discarding or self.streaming else bool(super().readable())
 
     def handle_read(self) -> None:
         """Read, or throw away."""
-        if not self.discarding:
+        if not (self.discarding or self.streaming):
             super().handle_read()
             return
         try:
@@ -168,7 +235,12 @@ class Channel(HTTPChannel):
                 self.request, self.close_when_flushed, self.discarding = None, False, True
                 self._count()
                 return
-        super().handle_write()
+        if not self.streaming:
+            super().handle_write()
+            return
+        with self.outbuf_lock:
+            if self.connected:  # the same round of the loop may have seen the client leave
+                super().handle_write()
 
     def del_channel(self, map: Any = None) -> None:
         """Forget a closed connection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import falcon
 
 from ..core.intake.query import parse_limit
+from ..core.jobs.feed import Cursor
 from ..errors import InvalidRequest, Problem
 from ..services import Relay
 from .auth import Caller
@@ -51,7 +52,8 @@ class EventFeed:
         cursor, limit = _parse_cursor(req.get_param("cursor")), parse_limit(req.get_param("limit"), default=100)
         owner = req.get_param("owner") if caller.sees_all else caller.owner
         events, last = self._relay.queries.events_after(cursor, limit=limit, owner=owner)
-        resp.media = {"moves": list(events), "cursor": last}
+        position = Cursor(self._relay.event_feed.identity, last, ended=True)
+        resp.media = {"moves": list(events), "cursor": last, "after": str(position)}
 
 
 def _parse_cursor(text: str | None) -> int | None:

@@ -12,6 +12,8 @@ from ..services import JobRef, Relay
 
 #: Longest wait, in seconds.
 MAX_WAIT = 55.0
+#: Waiting requests at once; each holds a thread of its own. Event streams hold none, and are counted apart.
+MAX_WAITERS = 16
 
 
 class WaitSlots:

@@ -30,6 +30,8 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("POST", "/api/jobs/{requestId}/retry"): _BOTH,
     ("POST", "/api/jobs/{requestId}/redeliver"): _BOTH,
     ("POST", "/api/redeliver"): _BOTH,
+    ("GET", "/api/jobs/{requestId}/events"): _READ,
+    ("GET", "/api/events"): _READ,
     ("GET", "/api/templates"): _READ,
     ("GET", "/api/templates/{name}"): _READ,
     ("PUT", "/api/templates/{name}"): _SUBMIT,

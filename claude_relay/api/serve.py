@@ -36,6 +36,7 @@ from ..systemd import ServiceLoop, Supervisor
 from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
 from .forwarded import TrustedProxy
+from .prefer_wait import MAX_WAITERS
 from .trusted_proxy import TrustedPeers
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class Server:
         """Serve until stopped; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        self._service_loop.listen()
+        self._service_loop.listen(self._on_signal)
         self._service_thread.start()
         print(f"claude-relay API on {self._url}", file=sys.stderr, flush=True)  # noqa: T201
         log.info("api started", extra={"url": self._url, "version": __version__})
@@ -206,7 +207,7 @@ def listen(
                 TrustedProxy(app, trusted) if settings.trusted_proxy else app,
                 map=map,
                 **address,
-                threads=settings.threads + settings.streams,
+                threads=settings.threads + MAX_WAITERS,
                 ident=None,
                 max_request_body_size=settings.max_body,
                 max_request_header_size=32 * 1024,

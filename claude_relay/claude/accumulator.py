@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,7 @@ class MessageAccumulator:
         self.counted = False
         self.started = self.began = self.ended = False
         self.length = 0
+        self.on_text: Callable[[str], None] | None = None  # called with each piece of the text
         self._texts: list[str] = []
         self._blocks: dict[int, _Block] = {}
 
@@ -141,6 +142,8 @@ class MessageAccumulator:
         block.pieces.append(piece)
         if block.start.get("type") == "text":
             self._texts.append(piece)
+            if self.on_text is not None:
+                self.on_text(piece)
 
     def _count(self, usage: Any) -> dict[str, int]:
         # The counts are cumulative, so the latest value of each counts. Some gateways send null, texts or nothing.

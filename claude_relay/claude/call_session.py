@@ -53,7 +53,9 @@ class CallSession:
         clock: Callable[[], float],
         wall: Callable[[], float],
         batch: bool = False,
+        on_text: Callable[[str], None] | None = None,
     ) -> None:
+        self._on_text = on_text
         self._batch = batch
         self._upstream, self._deadlines, self._model = upstream, deadlines, model
         self._prices, self._max_cost, self._spent = prices, max_cost_usd, spent
@@ -152,6 +154,7 @@ class CallSession:
         deadlines.begin_request(previous)
         self._first_byte_at = self._request_id = None
         answer = MessageAccumulator()
+        answer.on_text = self._on_text
         self._turns.append(answer)
         failure = None
         events = self._upstream.events(body, betas=betas, deadlines=deadlines)

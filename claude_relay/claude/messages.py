@@ -128,6 +128,7 @@ class AnthropicMessages:
             checkpoint=self._limits.checkpoint,
             clock=self._clock,
             wall=self._wall,
+            on_text=prompt.on_text,
         )
         try:
             with self._watchdog.watch(deadlines):

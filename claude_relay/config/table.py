@@ -108,9 +108,9 @@ class ServerSettings:
     threads: int = option("RELAY_THREADS", "32", parse.integer(2, 1000), "Threads that answer requests.")
     streams: int = option(
         "RELAY_STREAMS",
-        "16",
-        parse.integer(0, 1000),
-        "Waiting requests and event streams at once, in threads of their own.",
+        "64",
+        parse.integer(0, 800),
+        "Event streams at once; further ones get 503.",
     )
     metrics_public: bool = option("RELAY_METRICS_PUBLIC", "0", parse.boolean, "1 shows /metrics without a key.")
 

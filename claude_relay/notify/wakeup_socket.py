@@ -28,7 +28,7 @@ class WakeupSender:
 
     def notify(self) -> None:
         """Send a datagram to each worker. Never waits and never raises."""
-        with contextlib.suppress(OSError), _short(self._folder) as folder:
+        with contextlib.suppress(OSError), short_path(self._folder) as folder:
             for name in os.listdir(folder):  # noqa: PTH208 - a path through /proc
                 if name.endswith(_SUFFIX):
                     with contextlib.suppress(OSError):
@@ -47,7 +47,7 @@ class WakeupListener:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._own = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._path.unlink(missing_ok=True)
-        with _short(folder) as short:
+        with short_path(folder) as short:
             self._socket.bind(f"{short}/{self._path.name}")
         self._path.chmod(0o660)
         give_to_owner(self._path)
@@ -68,7 +68,7 @@ class WakeupListener:
 
     def wake_self(self) -> None:
         """Wake this listener, from another thread."""
-        with contextlib.suppress(OSError), _short(self._path.parent) as short:
+        with contextlib.suppress(OSError), short_path(self._path.parent) as short:
             self._own.sendto(b"1", f"{short}/{self._path.name}")
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class WakeupListener:
 
 
 @contextlib.contextmanager
-def _short(folder: Path) -> Iterator[str]:
+def short_path(folder: Path) -> Iterator[str]:
     """A short path to the folder, as the path of a unix socket has at most 108 bytes."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -13,7 +13,7 @@ from .claude import (
     UploadCache,
 )
 from .http import Fetcher, Sender
-from .notifier import Listener, Notifier, ReadyQueue
+from .notifier import Listener, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 
@@ -42,6 +42,9 @@ __all__ = [
     "Sender",
     "Stop",
     "Store",
+    "TextPiece",
+    "TextSink",
+    "TextSource",
     "Transaction",
     "UploadCache",
     "WorkerHeartbeat",

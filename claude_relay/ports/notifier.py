@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -27,4 +28,28 @@ class Listener(Protocol):
 
     def wait(self, timeout: float) -> bool: ...
     def wake_self(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextPiece:
+    """A piece of the text that a call writes, before it is stored; `offset` counts code points within the call."""
+
+    job_id: str
+    call: int
+    offset: int
+    text: str = field(repr=False)
+
+
+class TextSink(Protocol):
+    """Takes the text of calls in this worker for the streams of this machine. Never waits; pieces may be lost."""
+
+    def put(self, piece: TextPiece) -> None: ...
+    def close(self) -> None: ...
+
+
+class TextSource(Protocol):
+    """Receives those pieces in another process of the same machine, in a thread of its own, until it is closed."""
+
+    def open(self, receive: Callable[[TextPiece], None]) -> None: ...
     def close(self) -> None: ...

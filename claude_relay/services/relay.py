@@ -30,6 +30,7 @@ from .context import Context, UuidFactory
 from .dashboard import DashboardQueries
 from .deliveries import Deliveries
 from .estimates import Estimates
+from .event_feed import EventFeed
 from .execution import Execution
 from .fetched_files import FetchedFiles
 from .gone_endpoints import GoneEndpoints
@@ -50,10 +51,10 @@ class Relay:
     """
     Submit, cancel, retry, redeliver, pause, drain and resume; its attributes hold the other use cases by who uses them.
 
-    `queries`, `bulk`, `estimates`, `templates`, `keys`: the HTTP API and the command line. `dashboard`: its pages.
-    `execution`, `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner. `deliveries`: its
-    delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert sender.
-    `model_catalog`: the models, for intake.
+    `queries`, `bulk`, `estimates`, `templates`, `keys`, `event_feed`: the HTTP API and the command line. `dashboard`:
+    its pages. `execution`, `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner.
+    `deliveries`: its delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert
+    sender. `model_catalog`: the models, for intake.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Relay:
         self.collection_actions = CollectionActions(context)
         self.collection_results = CollectionResults(context)
         self.estimates = Estimates(self.queries, self.templates)
+        self.event_feed = EventFeed(store)
         self.execution = Execution(context)
         self.fetched_files = FetchedFiles(context)
         self.uploaded_files = UploadedFiles(context)

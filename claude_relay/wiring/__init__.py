@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .engines import Engine, engine_of
     from .host_checks import check_host
     from .intake import intake_context, probe_problem, webhook_url_problem
-    from .stores import OpenRelay, check_store, open_relay, open_worker_relay
+    from .stores import OpenRelay, check_store, open_relay, open_worker_relay, text_source
 
 __all__ = [
     "Engine",
@@ -36,6 +36,7 @@ __all__ = [
     "probe_problem",
     "send_alerts",
     "serve",
+    "text_source",
     "webhook_url_problem",
     "work",
 ]
@@ -46,7 +47,7 @@ _MODULES = {
     "host_checks": ("check_host",),
     "engines": ("Engine", "engine_of"),
     "intake": ("intake_context", "probe_problem", "webhook_url_problem"),
-    "stores": ("OpenRelay", "check_store", "open_relay", "open_worker_relay"),
+    "stores": ("OpenRelay", "check_store", "open_relay", "open_worker_relay", "text_source"),
 }
 
 

@@ -19,7 +19,7 @@ from .alerts import alert_http_sender, alerts_in_api_process
 from .engines import engine_of
 from .host_checks import check_host
 from .intake import intake_context
-from .stores import OpenRelay, open_relay, open_worker_relay
+from .stores import OpenRelay, open_relay, open_worker_relay, text_source
 
 if TYPE_CHECKING:
     import falcon
@@ -89,6 +89,7 @@ def make_app(
         verifier=verifier,
         disk_problem=disk_problem,
         stopping=stopping,
+        texts=text_source(settings),
         dashboard=dashboard(settings, relay, intake),
     )
 
@@ -173,6 +174,7 @@ def make_worker(
     reread: Reread = lambda: None,
 ) -> Daemon:
     """A worker, not yet running. Without `models` the list of models is never refreshed."""
+    from ..notify.text_socket import TextSender
     from ..notify.wakeup_socket import WakeupListener
     from ..webhooks.allowlist import PrivateAllowlist
     from ..webhooks.fetcher import HttpFetcher
@@ -184,6 +186,8 @@ def make_worker(
     # More than the senders use, for DNS lookups that hang after their POST has timed out.
     sender = HttpSender(timeout=settings.webhook_timeout, allow=allow, limit=2 * SENDERS)
     fetcher = HttpFetcher(timeout=settings.fetch_timeout, limit=2 * settings.concurrency, allow=allow)
+
+    texts = TextSender(opened.folder)
 
     return Daemon(
         opened.relay,
@@ -202,6 +206,7 @@ def make_worker(
         supervisor=supervisor,
         restore_reserve=lambda: reserve.resize(settings.disk_floor) if reserve else None,
         models=models,
+        texts=texts,
         reread=reread,
     )
 

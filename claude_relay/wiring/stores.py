@@ -14,7 +14,7 @@ from ..core.policy import Policy
 from .engines import engine_of
 
 if TYPE_CHECKING:
-    from ..ports import ReadyQueue
+    from ..ports import ReadyQueue, TextSource
     from ..services import Relay
     from ..storage.sqlite.disk_reserve import DiskReserve
 
@@ -79,6 +79,13 @@ def open_relay(settings: Settings, *, create: bool = False) -> Iterator[Relay]:
         yield opened.relay
     finally:
         opened.close()
+
+
+def text_source(settings: Settings) -> TextSource:
+    """The text of calls in the workers of this machine, before it is stored."""
+    from ..notify.text_socket import TextListener
+
+    return TextListener(settings.state_folder / "workers")
 
 
 def check_store(settings: Settings) -> None:

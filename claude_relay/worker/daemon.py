@@ -18,7 +18,7 @@ from types import FrameType
 from .. import __version__
 from ..config import Settings
 from ..errors import RelayError, StoreUnavailable
-from ..ports import BatchApi, Claude, Fetcher, Listener, ModelLister, ReadyQueue, Sender, WorkerHeartbeat
+from ..ports import BatchApi, Claude, Fetcher, Listener, ModelLister, ReadyQueue, Sender, TextSink, WorkerHeartbeat
 from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
 from .alert_sender import AlertSender
@@ -78,11 +78,12 @@ class Daemon:
         supervisor: Supervisor | None = None,
         restore_reserve: Callable[[], None] = lambda: None,
         models: ModelLister | None = None,
+        texts: TextSink | None = None,
         reread: Callable[[], Settings | None] = lambda: None,
     ) -> None:
         pacing = pacing or Pacing()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._relay, self._claude, self._settings = relay, claude, settings
+        self._relay, self._claude, self._settings, self._texts = relay, claude, settings, texts
         self._stopping, self._ending, self._wake = threading.Event(), threading.Event(), threading.Event()
         self._supervisor = supervisor or Supervisor()
         self._instance_lock = InstanceLock(folder, name, inherited=self._supervisor.handles.get("name"))
@@ -92,7 +93,7 @@ class Daemon:
         self._locks.acquire(self.id)
         self._wakeup = open_listener(self.id)
         files = Files(relay, fetcher)
-        self._executor = CallExecutor(relay, claude, files, ending=self._ending)
+        self._executor = CallExecutor(relay, claude, files, ending=self._ending, texts=texts)
         self._ready = ready
         self._dispatcher = Dispatcher(
             relay,
@@ -140,7 +141,7 @@ class Daemon:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
-            self._service_loop.listen()
+            self._service_loop.listen(self._on_signal)
         log.info(
             "worker started", extra={"worker": self.id, "slots": self._settings.concurrency, "version": __version__}
         )
@@ -218,6 +219,8 @@ class Daemon:
         with contextlib.suppress(StoreUnavailable):  # then its free lock tells that it is dead
             self._relay.maintenance.deregister(self.id)
         self._wakeup.close()
+        if self._texts is not None:
+            self._texts.close()
         self._locks.release(self.id)
         self._instance_lock.release()
         log.info("worker stopped", extra={"worker": self.id})

@@ -25,13 +25,14 @@ from ..core.jobs.failure import (
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound, StoreUnavailable
-from ..ports import CallRequest, Claude
+from ..ports import CallRequest, Claude, TextSink
 from ..services import ClaimedJob, Relay
 from . import faults
 from .files import Files
 from .inflight import InFlightCall
 from .outage import STORE
 from .store_retry import retry_while_unavailable
+from .text_writer import TextWriter
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +50,14 @@ class CallExecutor:
         files: Files,
         *,
         ending: threading.Event,
+        texts: TextSink | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay = relay
         self._claude = claude
         self._files = files
-        self._ending = ending
+        self._ending, self._texts = ending, texts
         self._clock, self._monotonic = clock, monotonic
 
     def run(self, running: InFlightCall) -> Job | None:
@@ -110,6 +112,7 @@ class CallExecutor:
                 history=history,
                 repair=repair,
                 max_cost_usd=claimed.request.max_cost_usd,
+                on_text=self._text_writer(running),
             ),
             stop=lambda: self._stop_reason(running),
             sending=lambda: self._sending(running),
@@ -118,6 +121,13 @@ class CallExecutor:
             progress=lambda partial: self._checkpoint(running, partial),
             on_followup=lambda step: self._start_followup(running, step),
         )
+
+    def _text_writer(self, running: InFlightCall) -> Callable[[str], None] | None:
+        if self._texts is None:
+            return None
+        running.writer = TextWriter(self._texts, running.job_id, running.claimed.call.number)
+
+        return running.writer.write
 
     def _refused(self, running: InFlightCall, failure: Failure) -> float:
         """Note the throttle of a call, which may be one in mid-stream; returns the pause of its family."""
@@ -134,6 +144,8 @@ class CallExecutor:
     def _start_followup(self, running: InFlightCall, step: RequestOutcome) -> None:
         """Close the ledger entry of the request that ended; the text goes on through the whole call."""
         self._relay.execution.start_followup(running.claimed, step)
+        if running.writer is not None:
+            running.writer.call += 1
         running.partial = PartialResponse(text=running.partial.text, model=running.partial.model)
 
     def _deadline_check(self, claimed: ClaimedJob, began: float) -> Callable[[], bool]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ..core.jobs.failure import PartialResponse
 from ..services import ClaimedJob
 from .pacing import PacedCall
+from .text_writer import TextWriter
 
 
 @dataclass(eq=False)
@@ -23,6 +24,7 @@ class InFlightCall:
     late: Callable[[], bool] = lambda: False  # whether its deadline has passed
     sent: bool = False
     partial: PartialResponse = field(default_factory=PartialResponse)
+    writer: TextWriter | None = None  # of its text, for streams
     started_at: float = field(default_factory=time.monotonic)
     progress_at: float = field(default_factory=time.monotonic)
 

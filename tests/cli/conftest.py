@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import waitress
 
 from claude_relay import wiring
 from claude_relay.api.app import make_app
 from claude_relay.cli.main import main
 from claude_relay.config import Settings
 from claude_relay.services import Relay
+from tests.support.live_api import serving
 
 KEY = "the-key-of-these-tests"
 
@@ -40,16 +39,12 @@ def where(request: pytest.FixtureRequest, relay: Relay, monkeypatch: pytest.Monk
     if request.param == "local":
         yield "local"
         return
-    settings = Settings(api_secret_key=KEY, rate_limit=None, rate_limit_submit=None)
+    settings = Settings(api_secret_key=KEY, rate_limit=None, rate_limit_submit=None, port=0)
     app = make_app(relay, settings, intake=wiring.intake_context(settings, relay))
-    server = waitress.create_server(app, host="127.0.0.1", port=0, threads=2)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    monkeypatch.setenv("RELAY_URL", f"http://127.0.0.1:{server.effective_port}")
-    monkeypatch.setenv("RELAY_API_KEY", KEY)
-    yield "remote"
-    server.close()
-    thread.join(5)
+    with serving(app, settings) as (host, port):
+        monkeypatch.setenv("RELAY_URL", f"http://{host}:{port}")
+        monkeypatch.setenv("RELAY_API_KEY", KEY)
+        yield "remote"
 
 
 @pytest.fixture

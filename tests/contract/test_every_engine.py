@@ -151,7 +151,7 @@ def test_positions_of_a_page_are_counted_in_one_pass_over_the_queue(store: Store
         def read(self, look):
             def spied(tx):
                 real = tx.count_ahead
-                tx.count_ahead = lambda job, flows, after=None: (
+                tx.count_ahead = lambda job, flows, after=None, *, limit: (
                     counted.append((after.rank if after else 0, job.rank)) or real(job, flows, after)
                 )
                 return look(tx)
@@ -300,3 +300,37 @@ def test_any_string_is_stored_as_far_as_the_engine_allows(relay: Relay) -> None:
 
     assert result["response"] == text and result["metadata"] == {"odd": text}
     assert partial in (None, text, text.replace("\x00", "\ufffd"))
+
+
+def test_the_feed_and_the_text_of_calls_are_read_alike(relay: Relay) -> None:
+    """Pages by position, one job's events, and the stored text beyond an offset in code points."""
+    for name in ("r-1", "r-2"):
+        relay.submit(a_submission(name))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    relay.execution.checkpoint(claimed, PartialResponse(text="æ😀b"))
+    feed, job = relay.event_feed, claimed.job
+    everything = feed.page(0)
+
+    assert [(entry.request_id, entry.event.name.value) for entry in everything] == [
+        ("r-1", "submitted"),
+        ("r-2", "submitted"),
+        ("r-1", "claimed"),
+    ]
+    assert feed.newest() == everything[-1].seq and feed.page(feed.newest()) == []
+    ref = JobRef(request_id="r-1")
+    assert [entry.event.version for entry in feed.of_job(ref, everything[0].seq).entries] == [2]
+    assert [entry.event.version for entry in feed.of_job(ref, None).entries] == [2]
+    call = claimed.call.number
+    texts = [feed.texts({job.id: position})[job.id] for position in ((0, 0), (call, 1), (call + 1, 1))]
+    assert [(text.call, text.offset, text.text) for text in texts] == [
+        (call, 0, "æ😀b"),
+        (call, 1, "😀b"),
+        (call, 0, "æ😀b"),
+    ]
+    assert feed.texts({job.id: (call, 3)}) == {}
+    assert feed.final_text(job.id) is None
+    relay.execution.complete(claimed, a_completion("Svar"))
+    final = feed.final_text(job.id)
+    assert final is not None and (final.call, final.text) == (call, "Svar")
+    assert str(feed.cursor(f"{feed.identity}:3e")) == f"{feed.identity}:3e"

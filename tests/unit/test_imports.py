@@ -15,7 +15,7 @@ SANDBOX = sorted((PACKAGE / "sandbox").rglob("*.py"))
 
 _LEAVES = {"core", "errors"}
 _OUTER = {"services", "core", "ports", "errors", "logs", "config", "failpoints", "systemd", "__init__", "file_owner"}
-_CLI = _OUTER | {"cli", "wiring", "demo", "blueprints", "__init__"}
+_CLI = _OUTER | {"events", "cli", "wiring", "demo", "blueprints", "__init__"}
 
 #: layer: (other layers it may import, third-party libraries)
 TABLE: dict[str, tuple[set[str], set[str]]] = {
@@ -29,6 +29,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "file_owner": (set(), set()),
     "ports": (_LEAVES, set()),
     "services": (_LEAVES | {"ports", "failpoints"}, set()),
+    "events": (_LEAVES | {"ports", "services"}, set()),
     "storage": (_LEAVES | {"ports", "file_owner"}, {"apsw", "cryptography", "psycopg"}),
     "notify": (_LEAVES | {"ports", "file_owner"}, {"persistqueue", "psycopg"}),
     "claude": (
@@ -40,7 +41,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "demo": (set(), set()),
     "blueprints": (set(), set()),
     "worker": (_OUTER, {"tenacity"}),
-    "api": (_OUTER, {"falcon", "limits", "waitress"}),
+    "api": (_OUTER | {"events"}, {"falcon", "limits", "waitress"}),
     "dashboard": (_OUTER | {"api"}, {"falcon", "jinja2", "markupsafe"}),
     "cli": (_CLI | {"storage"}, {"click", "rich", "requests", "tenacity"}),
     "config": (_LEAVES | {"__init__"}, {"dotenv"}),

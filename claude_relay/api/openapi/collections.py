@@ -7,7 +7,7 @@ from typing import Any
 from ...core.collections.collection import COLLECTION_ID, MAX_ROWS
 from ...core.collections.intake import FIELDS
 from ...core.jobs.job import Retain
-from .operations import JSON, MULTIPART, NDJSON, Operation, query_parameter
+from .operation import JSON, MULTIPART, NDJSON, Operation, query
 from .shapes import Schema, fields, one_of
 from .submit_body import GROUP_SCHEMA
 
@@ -18,8 +18,8 @@ _PATH = "/api/collections/{collectionId}"
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _OBJECTS: Schema = {"type": "array", "items": {"type": "object"}, "maxItems": MAX_ROWS}
 _STATUS = one_of(("open", "pending", "processing", "completed", "partial", "failed"))
-_OWNER = query_parameter("owner", "string", "For the admin key: the owner of the collection.")
-_LIMIT = query_parameter("limit", "integer", "Collections of one page.")
+_OWNER = query("owner", "string", "For the admin key: the owner of the collection.")
+_LIMIT = query("limit", "integer", "Collections of one page.")
 _AT = "2026-01-15T10:30:00.000Z"
 
 SCHEMAS: dict[str, Schema] = {
@@ -184,7 +184,7 @@ EXAMPLES: dict[str, Any] = {
     },
 }
 
-_FORM_OF_RESULTS = query_parameter("format", one_of(("json", "ndjson", "csv", "excel")), "json without it.")
+_FORM_OF_RESULTS = query("format", one_of(("json", "ndjson", "csv", "excel")), "json without it.")
 
 
 def _action(name: str, summary: str, text: str, *, body: str = "", status: int = 202) -> Operation:
@@ -224,7 +224,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/api/collections",
         summary="List collections, newest first",
         tag=_TAG,
-        query=(_OWNER, query_parameter("cursor", "string", "Of the page before."), _LIMIT),
+        query=(_OWNER, query("cursor", "string", "Of the page before."), _LIMIT),
         answers={200: "Collections"},
         errors=(400,),
     ),
@@ -264,9 +264,9 @@ OPERATIONS: tuple[Operation, ...] = (
         query=(
             _OWNER,
             _FORM_OF_RESULTS,
-            query_parameter("delimiter", "string", "Of CSV: a comma, a semicolon or tab."),
-            query_parameter("decimal", one_of((".", ",")), "Of CSV: the decimal mark of numbers."),
-            query_parameter("bom", one_of(("0", "1")), "Of CSV: whether a byte order mark comes first."),
+            query("delimiter", "string", "Of CSV: a comma, a semicolon or tab."),
+            query("decimal", one_of((".", ",")), "Of CSV: the decimal mark of numbers."),
+            query("bom", one_of(("0", "1")), "Of CSV: whether a byte order mark comes first."),
         ),
         answers={200: "RowResult[]"},
         errors=(400, 409),

@@ -239,7 +239,13 @@ SCHEMAS: dict[str, Schema] = {
             "destinations": {"type": "array", "items": {"type": "object"}},
         }
     ),
-    "Moves": fields({"moves": "Event[]", "cursor": ("integer", "To go on from.")}),
+    "Moves": fields(
+        {
+            "moves": "Event[]",
+            "cursor": ("integer", "To go on from."),
+            "after": ("string", "The same place as the id of an event, for a stream."),
+        }
+    ),
     "Acked": fields({"status": {"const": "acked"}, "requestId": REQUEST_ID_SCHEMA, "acked": "time"}),
     "CancelAccepted": fields(
         {"requestId": REQUEST_ID_SCHEMA, "message": "string"}, text="For a key without the scope read."

@@ -7,7 +7,7 @@ from typing import Any
 from ... import __version__
 from ..scopes import SCOPES
 from . import collections, components, examples, operations
-from .operations import FORM, JSON, MULTIPART, NDJSON, Operation
+from .operation import FORM, JSON, MULTIPART, NDJSON, Operation
 from .shapes import Schema, shape
 from .submit_body import GROUP_SCHEMA, REQUEST_ID_SCHEMA
 

@@ -194,7 +194,7 @@ EXAMPLES: dict[str, Any] = {
         "batches": {"planned": 0, "creating": 0, "created": 0, "ended": 0},
         "destinations": [],
     },
-    "Moves": {"moves": [{"cursor": 7, **_EVENT}], "cursor": 7},
+    "Moves": {"moves": [{"cursor": 7, **_EVENT}], "cursor": 7, "after": "1b537ede3660:7e"},
     "Acked": {"status": "acked", "requestId": _ID, "acked": _LATER},
     "Health": {"status": "healthy", "timestamp": _AT, "uptime": 3600.5, "environment": "production"},
     "Readiness": {"status": "ready", "timestamp": _AT, "reasons": []},

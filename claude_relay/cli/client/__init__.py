@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+from ...events import StreamMessage
 from ..render.output import Output
 from .query import JobQuery
 
@@ -29,7 +30,10 @@ class RelayClient(Protocol):
     def readiness(self) -> Sequence[str]: ...
     def overview(self) -> dict[str, Any]: ...
     def cost(self, by: str, query: JobQuery) -> dict[str, Any]: ...
-    def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]: ...
+    def events(self, limit: int) -> tuple[Sequence[dict[str, Any]], str]: ...
+    def follow(
+        self, request_id: str | None, *, cursor: str | None = None, until: float | None = None
+    ) -> Iterator[StreamMessage]: ...
     def cancel(self, request_id: str) -> dict[str, Any]: ...
     def retry(self, request_id: str, options: dict[str, Any] | None = None) -> dict[str, Any]: ...
     def redeliver(self, request_id: str, url: str | None = None) -> dict[str, Any]: ...
@@ -58,8 +62,13 @@ def open_client(output: Output) -> Iterator[RelayClient]:
         finally:
             remote.close()
         return
-    from ...wiring import intake_context, open_relay
+    from ...wiring import intake_context, open_relay, text_source
     from .local import LocalClient
 
     with open_relay(settings) as relay:
-        yield LocalClient(relay, defaults=lambda: intake_context(settings, relay), owner=output.owner)
+        yield LocalClient(
+            relay,
+            defaults=lambda: intake_context(settings, relay),
+            owner=output.owner,
+            texts=text_source(settings),
+        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 from urllib.parse import quote, urljoin, urlsplit
@@ -13,6 +15,8 @@ import tenacity
 
 from ... import __version__, errors
 from ...errors import Busy, ConfigError, InvalidRequest, Problem, RelayError, Unreachable
+from ...events import StreamMessage
+from ...events.messages import decode
 from .query import JobQuery, read_pages
 
 _BY_STATUS: dict[int, type[RelayError]] = {
@@ -24,6 +28,8 @@ _BY_STATUS: dict[int, type[RelayError]] = {
     413: errors.TooLarge,
     415: errors.UnsupportedMedia,
 }
+#: A stream has a sign of life every 15 seconds; pause before another attempt while all streams are taken.
+_STREAM_SILENCE, _STREAM_PAUSE = 45.0, 2.0
 #: Seconds for the connection and its TLS handshake.
 _CONNECT_TIMEOUT = 10.0
 _CERTIFICATE = re.compile(r"certificate verify failed: ([^(\n]{1,100}?) ?\(")
@@ -97,11 +103,42 @@ class HttpClient:
         """Spending, with totals by `by`."""
         return self._json("GET", "/api/cost", params={"by": by} | _parameters(query))
 
-    def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
-        """Events after `cursor`, and the next cursor."""
-        params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": str(cursor)})
-        page = self._json("GET", "/api/moves", params=params)
-        return page["moves"], page["cursor"]
+    def events(self, limit: int) -> tuple[Sequence[dict[str, Any]], str]:
+        """The latest events, and the cursor from which to follow the next ones."""
+        page = self._json("GET", "/api/moves", params={"limit": str(limit)})
+        return page["moves"], page["after"]
+
+    def follow(
+        self, request_id: str | None, *, cursor: str | None = None, until: float | None = None
+    ) -> Iterator[StreamMessage]:
+        """
+        The messages of a job up to its end, or of all jobs; `until` is a monotonic time.
+
+        A stream that is closed or broken off is resumed behind its last event.
+        """
+        path = f"/api/jobs/{_quoted(request_id)}/events" if request_id is not None else "/api/events"
+        while (left := math.inf if until is None else until - time.monotonic()) > 0:
+            params = {} if cursor is None else {"after": cursor}
+            try:
+                response = self._request("GET", path, params=params, stream=True, timeout=min(_STREAM_SILENCE, left))
+            except Busy:  # all streams are taken
+                time.sleep(min(_STREAM_PAUSE, left))
+                continue
+            began = cursor
+            with response:
+                if response.status_code == 204:
+                    return
+                try:
+                    for message in decode(response.iter_lines(decode_unicode=True)):
+                        cursor = message.id or cursor
+                        if message.name:
+                            yield message
+                        if message.name == "end" and request_id is not None:
+                            return
+                except requests.RequestException:
+                    pass  # silent for too long, or broken off
+            if cursor == began:
+                time.sleep(min(_STREAM_PAUSE / 4, left))
 
     def cancel(self, request_id: str) -> dict[str, Any]:
         """Cancel a job; its new status."""
@@ -170,7 +207,14 @@ class HttpClient:
             raise Unreachable(f"{self._url} does not answer like a relay: is the URL right?") from None
 
     def _request(
-        self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: dict[str, str] | None = None,
+        stream: bool = False,
+        timeout: float | None = None,
     ) -> requests.Response:
         if self._owner:
             params = {**(params or {}), "owner": self._owner}
@@ -192,7 +236,8 @@ class HttpClient:
                 data=data,
                 headers=headers,
                 params=params,
-                timeout=(_CONNECT_TIMEOUT, self._timeout),
+                timeout=(_CONNECT_TIMEOUT, timeout or self._timeout),
+                stream=stream,
                 allow_redirects=False,
             )
 

@@ -9,7 +9,10 @@ from typing import Any
 
 from ...core.intake import IntakeContext
 from ...core.intake.query import job_filter, parse_limit, parse_redeliver_url, parse_retry_options
+from ...core.jobs.feed import Cursor
 from ...core.keys import ADMIN
+from ...events import StreamMessage, follow
+from ...ports import TextSource
 from ...services import JobRef, Relay
 from .query import JobQuery, read_pages
 
@@ -23,8 +26,10 @@ class LocalClient:
         *,
         defaults: Callable[[], IntakeContext],
         owner: str | None = None,
+        texts: TextSource | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._texts = texts
         self._relay, self._defaults, self._owner, self._clock = relay, defaults, owner, clock
 
     def submit(self, body: Any) -> dict[str, Any]:
@@ -75,9 +80,19 @@ class LocalClient:
         which = job_filter(now=self._clock(), owner=self._owner, **query.filters())
         return self._relay.queries.cost(by=by, which=which)
 
-    def events(self, cursor: int | None, limit: int) -> tuple[Sequence[dict[str, Any]], int]:
-        """Events after `cursor`, and the next cursor."""
-        return self._relay.queries.events_after(cursor, limit=parse_limit(limit, default=100), owner=self._owner)
+    def events(self, limit: int) -> tuple[Sequence[dict[str, Any]], str]:
+        """The latest events, and the cursor from which to follow the next ones."""
+        size = parse_limit(limit, default=100)
+        events, last = self._relay.queries.events_after(None, limit=size, owner=self._owner)
+        return events, str(Cursor(self._relay.event_feed.identity, last, ended=True))
+
+    def follow(
+        self, request_id: str | None, *, cursor: str | None = None, until: float | None = None
+    ) -> Iterator[StreamMessage]:
+        """The messages of a job up to its end, or of all jobs; `until` is a monotonic time."""
+        position = None if cursor is None else self._relay.event_feed.cursor(cursor)
+        ref = None if request_id is None else self._ref(request_id)
+        return follow(self._relay, ref, owner=self._owner, cursor=position, until=until, texts=self._texts)
 
     def cancel(self, request_id: str) -> dict[str, Any]:
         """Cancel a job; its new status."""

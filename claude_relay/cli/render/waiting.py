@@ -10,6 +10,8 @@ from .output import Output
 
 #: Seconds until the first message, and between two looks.
 FIRST, INTERVAL = 5.0, 15.0
+#: Interval of polling for the start of a job, in seconds.
+_POLL = 0.1
 
 
 class WaitingNotice:
@@ -29,3 +31,11 @@ class WaitingNotice:
         if text and text != self._shown:
             self._output.message(f"{status['requestId']} still waits: {text}")
             self._shown = text
+
+    def wait_for_start(self, request_id: str, until: float) -> dict[str, Any]:
+        """Poll the status until the job runs or has ended, or until that monotonic time; returns it."""
+        while (status := self._client.status(request_id))["status"] == "pending" and time.monotonic() < until:
+            self.look(status)
+            time.sleep(_POLL)
+
+        return status

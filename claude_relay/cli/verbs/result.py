@@ -72,6 +72,9 @@ def wait(output: Output, ids: tuple[str, ...], goal: str, timeout: str) -> int:
     with open_client(output) as client:
         notice = WaitingNotice(output, client)
         for request_id in ids:
+            if notice.wait_for_start(request_id, give_up)["status"] == "processing":
+                for _ in client.follow(request_id, until=give_up):
+                    pass  # up to the end of its run
             while (code := _exit_code(status := client.status(request_id), goal)) is None:
                 notice.look(status)
                 if time.monotonic() >= give_up:

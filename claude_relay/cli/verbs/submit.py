@@ -19,13 +19,12 @@ from ..client import RelayClient, open_client
 from ..input_files import InputFile, check_arguments, decode_text, file_name, read_bytes, read_stdin, read_text
 from ..render.output import Output, json_option, pass_output
 from ..render.result import code_block, print_answer, usage_line, wait_for_delivery
+from ..render.text import TextPrinter
 from ..render.waiting import WaitingNotice
 from .cost import dollars
 
 #: Jobs in one request.
 _BULK = 1_000
-#: Interval of polling for the answer, in seconds.
-_POLL = 0.1
 
 
 @click.command()
@@ -123,23 +122,19 @@ def _await_answer(
 ) -> int:
     output.message(f"{request_id} accepted; waiting for the answer.") if output.verbose else None
     give_up = time.monotonic() + seconds
-    shown = 0
-    notice = WaitingNotice(output, client)
-    while (status := client.status(request_id))["status"] not in ("completed", "failed"):
-        notice.look(status)
-        if time.monotonic() > give_up:
-            output.message(f"No answer within the time; the job continues: claude-relay wait {request_id}")
-            return 124
-        if stream and not output.json:
-            partial = client.record(request_id).get("partialResponse") or ""
-            output.write(partial[shown:])
-            shown = max(shown, len(partial))
-        time.sleep(_POLL)
+    text, notice = TextPrinter(output), WaitingNotice(output, client)
+    notice.wait_for_start(request_id, give_up)
+    for message in client.follow(request_id, until=give_up):
+        if message.name == "text" and stream and not output.json:
+            text.print(message.data)
+    status = client.status(request_id)
+    if status["status"] not in ("completed", "failed"):
+        output.message(f"No answer within the time; the job continues: claude-relay wait {request_id}")
+        return 124
 
     body = json.loads(client.result(request_id) or b"{}")
     if stream and not output.json and body.get("status") == "completed":
-        rest = body["response"][shown:]
-        output.write(rest if rest.endswith("\n") else rest + "\n")
+        text.print_rest(body["response"])
         code = 0
     else:
         code = print_answer(output, body, narrow=code_block if extract else None)

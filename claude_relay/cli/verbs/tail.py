@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -11,9 +12,8 @@ from ...core.text.durations import parse_duration
 from ...core.wire import timestamp
 from ..client import RelayClient, open_client
 from ..render.output import Output, json_option, pass_output
+from ..render.text import TextPrinter
 
-#: Interval of polling, in seconds.
-_POLL = 0.2
 #: Events in one response; older ones are in the record of each job.
 _MAX_EVENTS = 500
 _DETAILS = ("attempt", "errorType", "error", "statusCode", "dueAt", "outputTokens", "why", "file", "size", "sha256")
@@ -39,7 +39,7 @@ def tail(output: Output, request_id: str | None, follow: bool, lines: int | None
             return
         start = "" if since is None else timestamp(time.time() - _seconds(since))
         count = lines if lines is not None else _MAX_EVENTS if since else 20
-        events, cursor = client.events(None, max(count, 1))
+        events, cursor = client.events(max(count, 1))
         shown = [event for event in events if event["at"] >= start]
         if since and lines is None and len(shown) == _MAX_EVENTS:
             output.message(
@@ -47,10 +47,9 @@ def tail(output: Output, request_id: str | None, follow: bool, lines: int | None
                 f"claude-relay list --since {since}"
             )
         _print(output, shown[-count:] if count else [])
-        while follow:
-            time.sleep(_POLL)
-            events, cursor = client.events(cursor, _MAX_EVENTS)
-            _print(output, events)
+        for message in client.follow(None, cursor=cursor) if follow else ():
+            if message.name == "job":
+                _print(output, [message.data])
 
 
 def _print(output: Output, events: Any) -> None:
@@ -70,25 +69,21 @@ def _text(name: str, value: Any) -> str:
 
 
 def _print_answer(output: Output, client: RelayClient, request_id: str, *, follow: bool) -> None:
-    shown = 0
-    while True:
+    text = TextPrinter(output)
+    record = client.record(request_id)
+    if follow:
+        for message in client.follow(request_id):
+            if message.name == "text":
+                text.print(message.data)
         record = client.record(request_id)
-        ended = record["status"] in ("completed", "failed")
-        text = record["partialResponse"] or ""
-        if ended:
-            import json
-
-            body = json.loads(client.result(request_id) or b"{}")
-            text = body.get("response") or body.get("partialResponse") or ""
-        output.write(text[shown:])
-        shown = max(shown, len(text))
-        if ended or not follow:
-            if text and not text.endswith("\n"):
-                output.line()
-            if ended and record["status"] == "failed":
-                output.message(f"The job failed ({record['errorType']}): {record['error']}")
-            return
-        time.sleep(_POLL)
+    ended = record["status"] in ("completed", "failed")
+    rest = record["partialResponse"] or ""
+    if ended:
+        body = json.loads(client.result(request_id) or b"{}")
+        rest = body.get("response") or body.get("partialResponse") or ""
+    text.print_rest(rest)
+    if ended and record["status"] == "failed":
+        output.message(f"The job failed ({record['errorType']}): {record['error']}")
 
 
 def _seconds(text: str) -> float:

@@ -13,6 +13,7 @@ from ...core.jobs.submission import StoredRequest
 from ...errors import Conflict
 from . import records
 from .query import QueryBase, Row, placeholders
+from .tallies import TallyWrites, of_job, of_state
 
 _OWN = (
     "phase claimable total touched_at cancel_requested_at finished_at status completed failed cost_usd saved_usd"
@@ -186,7 +187,7 @@ class CollectionReads(QueryBase):
         return [records.to_job(row).id for row in self._run(_ERASABLE, (limit,))]
 
 
-class CollectionWrites(QueryBase):
+class CollectionWrites(TallyWrites):
     """Implements `ports.store.CollectionWrites`."""
 
     def add_collection(self, collection: Collection) -> None:
@@ -213,7 +214,8 @@ class CollectionWrites(QueryBase):
             for value in records.request_values(job.id, request, self._cipher.encrypt(request.webhook_headers))
         ]
         self._run(records.insert("requests", records.REQUEST, len(rows)), requests)
-        for _, _, outcome in rows:
+        for job, _, outcome in rows:
+            self._moved(None, of_job(job))
             if outcome is not None:
                 sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
                 self._run(sql, (outcome.job_id, outcome.run, outcome.at, outcome.status, outcome.body))
@@ -225,7 +227,9 @@ class CollectionWrites(QueryBase):
         if ids:
             for table in ("continuations", "events", "outcomes", "requests"):
                 self._run(f"DELETE FROM {table} WHERE job_id IN ({placeholders(ids)})", ids)
-            self._run(f"DELETE FROM jobs WHERE id IN ({placeholders(ids)})", ids)
+            sql = f"DELETE FROM jobs WHERE id IN ({placeholders(ids)}) RETURNING state, grp, owner"
+            for row in self._run(sql, ids):
+                self._moved(of_state(*row), None)
         return len(ids)
 
     def delete_collection(self, identity: str) -> None:

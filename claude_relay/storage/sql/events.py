@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...core.jobs.events import Event
+from ...core.jobs.feed import FeedEntry
+from ...core.jobs.job import State
 from . import records
-from .query import QueryBase
+from .query import QueryBase, Row
 
 _EVENT = "e.job_id, e.subject, e.version, e.at, e.name, e.detail"
+_FEED = f"""SELECT e.seq, j.request_id, j.owner, j.grp, j.state, {_EVENT}
+            FROM events e JOIN jobs j ON j.id = e.job_id WHERE"""
 
 
 class EventReads(QueryBase):
@@ -40,6 +44,38 @@ class EventReads(QueryBase):
         else:
             last = events[-1][0] if events else cursor
         return events, last
+
+    def feed_after(self, position: int, *, limit: int) -> Sequence[FeedEntry]:
+        """Events of all jobs after that position, oldest first; by primary key."""
+        return self._fetch_all(_to_entry, f"{_FEED} e.seq > ? ORDER BY e.seq LIMIT ?", (position, limit))
+
+    def feed_of_job(self, job_id: str, *, position: int, latest: bool = False) -> Sequence[FeedEntry]:
+        """Events of one job after that position, oldest first; or the job's own latest one alone."""
+        if latest:
+            sql = f"{_FEED} e.job_id = ? AND e.subject = 'job' ORDER BY e.version DESC LIMIT 1"
+            return self._fetch_all(_to_entry, sql, (job_id,))
+        entries = self._fetch_all(_to_entry, f"{_FEED} e.job_id = ? AND e.seq > ?", (job_id, position))
+
+        return sorted(entries, key=lambda entry: entry.seq)
+
+    def newest_event(self) -> int:
+        """The position of the newest event; 0 without any."""
+        return self._count("SELECT max(seq) FROM events")
+
+    def store_identity(self) -> str:
+        """The identity of this store, which a backup of it shares."""
+        return str(self._fetch_value("SELECT value FROM meta WHERE key = 'identity'"))
+
+
+def _to_entry(row: Row) -> FeedEntry:
+    return FeedEntry(
+        seq=row[0],
+        request_id=row[1],
+        owner=row[2],
+        group=row[3],
+        state=State(row[4]),
+        event=records.to_event(row[5:]),
+    )
 
 
 class EventWrites(QueryBase):

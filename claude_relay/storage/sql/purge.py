@@ -8,6 +8,7 @@ from ...core.jobs.tombstone import Tombstone
 from ...core.retention import OPEN_DELIVERIES, PurgeCutoffs
 from . import records
 from .query import QueryBase, placeholders
+from .tallies import DELIVERIES, Number, TallyWrites, of_state
 
 # `core.retention.PurgeCutoffs` for all jobs at once. Also kept: the earlier part of a conversation, a row of a
 # collection, and an item of a batch whose result was not read yet. Without the latest cut-off the scan of the index
@@ -42,7 +43,6 @@ _TABLES = (
     "continuations",
     "answers",
     "repairs",
-    "deliveries",
     "events",
     "acks",
     "partials",
@@ -64,7 +64,7 @@ class PurgeReads(QueryBase):
         return self._fetch_all(records.to_tombstone, sql, (request_id, owner, owner))
 
 
-class PurgeWrites(QueryBase):
+class PurgeWrites(TallyWrites):
     """Implements `ports.store.PurgeWrites`."""
 
     def erase_content(self, job_id: str) -> None:
@@ -85,13 +85,13 @@ class PurgeWrites(QueryBase):
         Up to `limit` of them, and no more after `size` bytes: erased content is overwritten, so that the time depends
         on the bytes.
         """
-        job_ids = self._purgeable(PurgeCutoffs(done_before=done_before, failed_before=failed_before), limit)
-        for number, job_id in enumerate(job_ids, 1):
+        jobs = self._purgeable(PurgeCutoffs(done_before=done_before, failed_before=failed_before), limit)
+        for number, job_id in enumerate(jobs, 1):
             size -= self._count(_SIZE, (job_id,) * 4)
             self.purge_job(job_id)
             if size <= 0:
-                return number, number < len(job_ids) or len(job_ids) == limit
-        return len(job_ids), len(job_ids) == limit
+                return number, number < len(jobs) or len(jobs) == limit
+        return len(jobs), len(jobs) == limit
 
     def purge_job(self, job_id: str, *, tombstone: bool = True) -> None:
         """Erase a job with all that belongs to it."""
@@ -99,9 +99,12 @@ class PurgeWrites(QueryBase):
             self._run(_ADD_TOMBSTONE, (self._now, job_id))
         self._run(f"DELETE FROM posts WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
+        for state, group in self._run("DELETE FROM deliveries WHERE job_id = ? RETURNING state, grp", (job_id,)):
+            self._moved(Number(DELIVERIES, state, group, ""), None)
         for table in _TABLES:
             self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
-        self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
+        for row in self._run("DELETE FROM jobs WHERE id = ? RETURNING state, grp, owner", (job_id,)):
+            self._moved(of_state(*row), None)
 
     def purge_tombstones(self, before: float) -> None:
         """Delete the tombstones of jobs that were purged before then."""

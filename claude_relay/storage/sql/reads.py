@@ -16,6 +16,7 @@ from .jobs import JobReads
 from .money import MoneyReads
 from .purge import PurgeReads
 from .requests import RequestReads
+from .tallies import TallyReads
 from .templates import TemplateReads
 
 
@@ -33,6 +34,7 @@ class Reads(
     AlertReads,
     ControlReads,
     PurgeReads,
+    TallyReads,
     TemplateReads,
     CollectionReads,
 ):

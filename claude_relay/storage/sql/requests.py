@@ -61,6 +61,11 @@ class RequestReads(QueryBase):
         """
         return self._fetch_first(records.to_partial, _PARTIAL, (job_id,))
 
+    def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None:
+        """Call and text at the last checkpoint; of that call only the text after `offset` characters."""
+        sql = "SELECT number, CASE WHEN number = ? THEN substr(text, ?) ELSE text END FROM partials WHERE job_id = ?"
+        return self._fetch_first(lambda row: (row[0], row[1]), sql, (call, offset + 1, job_id))
+
     def _to_webhook(self, row: Row) -> WebhookTarget:
         request_id, *urls, encrypted = row
         headers = self._cipher.decrypt(encrypted)

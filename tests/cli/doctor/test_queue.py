@@ -69,6 +69,7 @@ def test_a_parked_queue_is_a_failure_in_the_words_of_the_upstream(server, tmp_pa
     ("hold", "result", "words"),
     [
         ({"scope": "pause", "reason": "paused"}, "fail", "the relay is paused"),
+        ({"scope": "drain", "reason": "drained"}, "fail", "no job is accepted"),
         ({"scope": "unreachable", "reason": "unreachable", "detail": "no route"}, "fail", "no route"),
         ({"scope": "batches", "reason": "rate_limit"}, "warn", "no batch is sent"),
         ({"scope": "budget:shop", "reason": "budget"}, "warn", "budget of shop"),

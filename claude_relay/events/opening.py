@@ -1,0 +1,45 @@
+"""The beginning of a stream: what is read before it is added to the hub."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from ..core import wire
+from ..core.jobs.feed import Cursor, FeedEntry
+from ..services import EventFeed, JobRef
+from .subscription import Filter, Subscription
+
+
+def open_job(feed: EventFeed, ref: JobRef, cursor: Cursor | None) -> Subscription | None:
+    """
+    The stream of one job; None if its run has ended and nothing follows the cursor.
+
+    Without a cursor it begins with the job's latest event, which stands for its present state.
+    """
+    if cursor is None:
+        present = feed.of_job(ref, None)
+        cursor = Cursor(feed.identity, present.entries[-1].seq - 1 if present.entries else 0, ended=True)
+    else:
+        present = feed.of_job(ref, cursor.seq if cursor.ended else cursor.seq - 1)
+        if present.job.state.final and not _has_news(present.entries, cursor):
+            return None
+    which = Filter(job_id=present.job.id, owner=present.job.owner)
+    stream = Subscription(
+        which, cursor=cursor, now=time.monotonic(), request_id=present.job.request_id, opening=present.entries
+    )
+    stream.running = wire.STATUS[present.job.state] == "processing"
+
+    return stream
+
+
+def open_list(feed: EventFeed, which: Filter, cursor: Cursor | None) -> tuple[Subscription, Cursor]:
+    """The stream of many jobs, and the cursor where it begins: without one, now."""
+    cursor = cursor or Cursor(feed.identity, feed.newest(), ended=True)
+
+    return Subscription(which, cursor=cursor, now=time.monotonic()), cursor
+
+
+def _has_news(entries: Sequence[FeedEntry], cursor: Cursor) -> bool:
+    """Whether there is something to send after that cursor: an event, or the end that follows the one at it."""
+    return any(entry.seq > cursor.seq or entry.ends_run for entry in entries)

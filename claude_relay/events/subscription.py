@@ -1,0 +1,149 @@
+"""One subscription: its filter, its position in the feed, and the text that it has sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..core import wire
+from ..core.jobs.feed import Cursor, FeedEntry
+from ..services import TextSoFar
+from .messages import StreamMessage, end_message, job_message, text_messages
+
+#: A client that has this many bytes to read gets no more until it has read some.
+MAX_BACKLOG = 256 * 1024
+#: A client that reads nothing for this long is disconnected, in seconds.
+MAX_STALL = 10.0
+#: A list stream is closed after this many seconds, and can be resumed.
+MAX_AGE = 300.0
+
+
+class Sink(Protocol):
+    """The client's end. `write` and `keep_alive` never wait and never raise."""
+
+    @property
+    def backlog(self) -> int: ...
+    @property
+    def connected(self) -> bool: ...
+    def write(self, messages: Iterable[StreamMessage]) -> None: ...
+    def keep_alive(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """The events of a stream: of one job, or of all jobs of an owner, group and status."""
+
+    job_id: str | None = None
+    owner: str | None = None
+    group: str | None = None
+    statuses: frozenset[str] = frozenset()
+
+    def matches(self, entry: FeedEntry) -> bool:
+        """Whether the stream has that event."""
+        if self.job_id is not None:
+            return entry.event.job_id == self.job_id
+
+        return (
+            (self.owner is None or entry.owner == self.owner)
+            and (self.group is None or entry.group == self.group)
+            and (not self.statuses or wire.STATUS[entry.state_after] in self.statuses)
+        )
+
+
+class Subscription:
+    """
+    A stream to one client. Used by the hub's thread alone, once it is added.
+
+    `cursor` is where it begins: behind that event, or before the `end` that follows it. `opening` are events that were
+    read already; they come first. A stream of one job is closed by the end of its run.
+    """
+
+    def __init__(
+        self, which: Filter, *, cursor: Cursor, now: float, request_id: str = "", opening: Sequence[FeedEntry] = ()
+    ) -> None:
+        self.which, self.request_id, self.opening = which, request_id, opening
+        self._store = cursor.store
+        # Without `ended` the event at the cursor is read again, for the end that may follow it.
+        self._sent = cursor.seq
+        self.seq = cursor.seq if cursor.ended else cursor.seq - 1
+        self.behind = True  # its next events are read for it alone
+        self.closed = False
+        self.running = False
+        self.call, self.offset = 0, 0
+        self.text_due = 0.0
+        self.sink: Sink
+        self._age_from = self._written_at = self._stalled_at = now
+        self._backlog, self._wrote = 0, False
+
+    def deliver(self, entry: FeedEntry, last_text: TextSoFar | None) -> None:
+        """Send an event of this stream, once; `last_text` comes before the end of a run."""
+        if entry.seq <= self.seq or self.closed:
+            return
+        self.seq = entry.seq
+        if not self.which.matches(entry):
+            return
+        messages = [job_message(entry, self._store)] if entry.seq > self._sent else []
+        self.running = wire.STATUS[entry.state_after] == "processing"
+        if entry.ends_run:
+            if last_text is not None:
+                messages.extend(self._text(last_text))
+            messages.append(end_message(entry, self._store))
+        self._write(messages)
+        if entry.ends_run and self.which.job_id is not None:
+            self.close()
+
+    def deliver_text(self, text: TextSoFar) -> None:
+        """Send what is new of the text of the running call."""
+        self._write(list(self._text(text)))
+
+    def awaits_text(self, now: float) -> bool:
+        """Whether the stored text is to be read for it now."""
+        return self.which.job_id is not None and self.running and now >= self.text_due and not self.closed
+
+    def ready(self, now: float) -> bool:
+        """Whether it takes more now. Disconnects a client that reads nothing, and ends a list stream by its age."""
+        backlog = self.sink.backlog
+        if not self.sink.connected or (self.which.job_id is None and now - self._age_from > MAX_AGE):
+            self.close()
+        elif backlog <= MAX_BACKLOG or backlog < self._backlog:
+            self._stalled_at = now
+        elif now - self._stalled_at > MAX_STALL:
+            self.close()
+        self._backlog = backlog
+        if backlog > MAX_BACKLOG:
+            self.behind = True  # its cursor is kept, and the store keeps the rest
+
+        return not self.closed and backlog <= MAX_BACKLOG
+
+    def keep_alive(self, now: float, interval: float) -> None:
+        """Send a comment after a silence, so that neither a proxy nor the client gives up."""
+        if self._wrote:
+            self._wrote, self._written_at = False, now
+        elif now - self._written_at >= interval:
+            self._written_at = now
+            self.sink.keep_alive()
+
+    def close(self) -> None:
+        """End the stream."""
+        if not self.closed:
+            self.closed = True
+            self.sink.close()
+
+    def _text(self, text: TextSoFar) -> Iterable[StreamMessage]:
+        """The messages for what is new in the text: another call replaces it, and begins at 0."""
+        if text.call < self.call or (text.call > self.call and text.offset):
+            return
+        start = self.offset - text.offset if text.call == self.call else 0
+        piece = text.text[start:] if start >= 0 else ""
+        if not piece:
+            return
+        offset = text.offset + start
+        self.call, self.offset = text.call, offset + len(piece)
+        yield from text_messages(self.request_id, text.call, offset, piece)
+
+    def _write(self, messages: Sequence[StreamMessage]) -> None:
+        if messages:
+            self._wrote = True
+            self.sink.write(messages)

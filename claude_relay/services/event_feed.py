@@ -1,0 +1,101 @@
+"""The feed of events for streams: pages of it, one job's part of it, and the text of running calls."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..core.jobs.feed import STORE_ID_LENGTH, Cursor, FeedEntry
+from ..core.jobs.job import Job
+from ..ports import ReadTransaction, Store
+from .context import get_job
+from .transactions import query
+from .types import JobRef
+
+#: Events of one page.
+PAGE = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFeed:
+    """The events of one job after a cursor; `job` as it is at the same moment."""
+
+    job: Job
+    entries: Sequence[FeedEntry]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextSoFar:
+    """The text of a call from `offset` on, in code points."""
+
+    call: int
+    offset: int
+    text: str
+
+
+class EventFeed:
+    """Reads of the event streams; none of them writes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._identity: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """The part of a cursor that names this store."""
+        if self._identity is None:
+            self._identity = self._read_identity().replace("-", "")[:STORE_ID_LENGTH]
+
+        return self._identity
+
+    def cursor(self, text: str) -> Cursor:
+        """The cursor of that text; raises `ValueError` with the reason."""
+        return Cursor.parse(text, store=self.identity)
+
+    @query
+    def newest(self, tx: ReadTransaction) -> int:
+        """The position of the newest event."""
+        return tx.newest_event()
+
+    @query
+    def page(self, tx: ReadTransaction, position: int) -> Sequence[FeedEntry]:
+        """The next events of all jobs, oldest first."""
+        return tx.feed_after(position, limit=PAGE)
+
+    @query
+    def of_job(self, tx: ReadTransaction, ref: JobRef, position: int | None) -> JobFeed:
+        """The events of a job after that position; with None its latest event alone, as its present state."""
+        job = get_job(tx, ref)
+        if position is None:
+            return JobFeed(job=job, entries=tx.feed_of_job(job.id, position=0, latest=True))
+
+        return JobFeed(job=job, entries=tx.feed_of_job(job.id, position=position))
+
+    @query
+    def texts(self, tx: ReadTransaction, positions: Mapping[str, tuple[int, int]]) -> dict[str, TextSoFar]:
+        """The stored text of running calls beyond (call, offset), by job; of another call from its beginning."""
+        texts = {}
+        for job_id, (call, offset) in positions.items():
+            row = tx.partial_after(job_id, call=call, offset=offset)
+            if row is not None and row[1]:
+                number, text = row
+                texts[job_id] = TextSoFar(call=number, offset=offset if number == call else 0, text=text)
+
+        return texts
+
+    @query
+    def final_text(self, tx: ReadTransaction, job_id: str) -> TextSoFar | None:
+        """The complete text of a job whose run has ended; None where there is none, or it was erased."""
+        job = tx.job(job_id)
+        outcome = tx.outcome(job.id, job.run) if job is not None and job.state.final else None
+        if job is None or outcome is None or not outcome.body:
+            return None
+        body = json.loads(outcome.body)
+        text = body.get("response") or body.get("partialResponse") or ""
+
+        return TextSoFar(call=job.calls, offset=0, text=text) if text else None
+
+    @query
+    def _read_identity(self, tx: ReadTransaction) -> str:
+        return tx.store_identity()
