@@ -25,6 +25,7 @@ from .event_streams import Events, JobEvents
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
+from .metrics import AcceptTimer, Metrics, TimedSubmit
 from .middleware import Authentication, ResponseHeaders, falcon_path
 from .overview import EventFeed, Overview
 from .prefer_wait import MAX_WAITERS, WaitSlots
@@ -69,6 +70,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/ack/{token}": ("GET", "POST"),
     "/health": ("GET",),
     "/health/ready": ("GET",),
+    "/metrics": ("GET",),
     "/": ("GET",),
     "/openapi.json": ("GET",),
     "/docs": ("GET",),
@@ -77,7 +79,9 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
 }
 
 #: Adds the pages of the dashboard, and returns the check whether a request is logged in.
-MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier], Callable[[falcon.Request], bool]]
+MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier, Hub], Callable[[falcon.Request], bool]]
+#: Event streams of open dashboards, which are counted apart.
+_DASHBOARD_STREAMS = 32
 
 #: Paths where a GET has an effect, so that HEAD is not offered.
 _NO_HEAD = ("/ack/{token}",)
@@ -108,7 +112,8 @@ def make_app(
     bodies = Bodies(settings.max_body)
     stopping = stopping or threading.Event()
     wait_slots = WaitSlots(relay, MAX_WAITERS, stopping)
-    hub = Hub(relay, limit=settings.streams, texts=texts, stopping=stopping)
+    timer = AcceptTimer()
+    hub = Hub(relay, limit=settings.streams, dashboard_limit=_DASHBOARD_STREAMS, texts=texts, stopping=stopping)
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
     docs = Docs(settings.public_url)
 
@@ -119,7 +124,7 @@ def make_app(
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
-        "/api/claude": (Submit(relay, bodies, intake, wait_slots, clock), None),
+        "/api/claude": (TimedSubmit(Submit(relay, bodies, intake, wait_slots, clock), timer), None),
         "/api/claude/bulk": (SubmitBulk(relay, bodies, intake, clock), None),
         "/api/estimate": (Estimate(relay, bodies, intake, clock), None),
         "/api/status/{requestId}": (Status(relay), None),
@@ -152,6 +157,7 @@ def make_app(
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
+        "/metrics": (Metrics(relay, timer, engine="sqlite" if settings.store_path else "postgres"), None),
         "/": (Home(settings.public_url, dashboard=dashboard is not None), None),
         "/openapi.json": (OpenApi(settings.public_url), None),
         "/docs": (docs, None),
@@ -161,7 +167,7 @@ def make_app(
         _add_head(path, resource)
         app.add_route(falcon_path(path), resource, suffix=suffix)
     if dashboard is not None:
-        authentication.logged_in = dashboard(app, keys)
+        authentication.logged_in = dashboard(app, keys, hub)
 
     return app
 

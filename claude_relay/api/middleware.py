@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: Paths without a key or a limit.
 OPEN = ("/health", "/health/ready", "/", "/openapi.json", "/docs", "/docs/style.css")
+#: Path without a limit, and with RELAY_METRICS_PUBLIC without a key.
+METRICS = "/metrics"
 #: Paths whose token is the credential, without a limit: a wrong token costs a hash and no read of the store.
 ACK = "/ack/"
 #: The pages, which have a login of their own; their requests count against no rate.
@@ -29,13 +31,15 @@ _SUBMIT = ("/api/claude", "/api/claude/bulk", "/api/collections")
 _ROWS = re.compile(r"/api/collections/[^/]+/rows")
 #: Parameters of paths: as documented, and as Python names them.
 _PARAMETERS = (("{requestId}", "{request_id}"), ("{collectionId}", "{collection_id}"))
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
+#: Set where a response has none of its own.
+_HEADERS = (
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cache-control", "no-store"),
+)
 _EXPOSED = (
     "Location, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset,"
     " Idempotency-Replayed, Preference-Applied, X-Request-Id"
@@ -75,6 +79,7 @@ class Authentication:
         self._verifier, self._routes = verifier, routes
         self._submit = RateLimiter("submit", settings.rate_limit_submit)
         self._other = RateLimiter("general", settings.rate_limit)
+        self._metrics_public = settings.metrics_public
         self._per_owner: dict[str, RateLimiter] = {}
         self._known_keys = KnownKeys()
         #: Whether a request of the dashboard is logged in: others may only send a small body.
@@ -97,7 +102,8 @@ class Authentication:
             resp.status, resp.complete = falcon.HTTP_100, True
 
     def _decide(self, admission: Admission, req: falcon.Request, resp: falcon.Response) -> None:
-        if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
+        open_paths = (*OPEN, METRICS) if self._metrics_public else OPEN
+        if req.path in open_paths or req.path.startswith(ACK) or req.method == "OPTIONS":
             admission.limit_body(req.content_length)
             return
         if is_dashboard(req.path):
@@ -109,7 +115,8 @@ class Authentication:
         limiter = self._submit if submits else self._other
         if submits and caller.rate is not None:
             limiter = self._per_owner.setdefault(caller.owner, RateLimiter("submit", caller.rate))
-        limiter.spend(f"key {caller.owner}", resp)
+        if req.path != METRICS:  # a scrape every few seconds is no use of the API
+            limiter.spend(f"key {caller.owner}", resp)
         admission.caller = caller
 
     def _caller(self, req: falcon.Request, resp: falcon.Response) -> Caller:
@@ -159,9 +166,8 @@ class ResponseHeaders:
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: Any, succeeded: bool) -> None:
         """Set the headers of every response, errors included."""
-        resp.set_headers({name: value for name, value in _HEADERS.items() if resp.get_header(name) is None})
-        if resp.get_header("Cache-Control") is None:
-            resp.set_header("Cache-Control", "no-store")
+        present = resp.headers
+        resp.set_headers([pair for pair in _HEADERS if pair[0] not in present])
         if (trace_id := http_request_id(req)) is not None:
             resp.set_header("X-Request-Id", trace_id)
             _log_request(req, resp, trace_id)

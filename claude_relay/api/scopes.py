@@ -13,6 +13,7 @@ _SUBMIT = frozenset((Scope.SUBMIT,))
 _READ = frozenset((Scope.READ,))
 #: A retry or a redelivery tells how the job ended, and sends its result to a URL of the caller's choice.
 _BOTH = frozenset((Scope.SUBMIT, Scope.READ))
+_METRICS = frozenset((Scope.METRICS,))
 _ADMIN = frozenset((Scope.ADMIN,))
 #: No key: the route is open, or its token is the credential.
 _OPEN: frozenset[Scope] = frozenset()
@@ -60,6 +61,7 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("GET", "/dashboard"): _OPEN,  # its pages check the scopes of the session
     ("GET", "/health"): _OPEN,
     ("GET", "/health/ready"): _OPEN,
+    ("GET", "/metrics"): _METRICS,
     ("GET", "/"): _OPEN,
     ("GET", "/openapi.json"): _OPEN,
     ("GET", "/docs"): _OPEN,

@@ -49,6 +49,7 @@ class Submit:
             idempotency_key=key,
             form=form,
             may_continue=reads,
+            strict=not form,
         )
         accepted = self._relay.submit(submission, owner=caller.owner)
 

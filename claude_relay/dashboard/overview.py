@@ -163,7 +163,11 @@ def _stops(state: Mapping[str, Any]) -> list[Need]:
     for hold in state["holds"]:
         scope = HoldScope.parse(hold["scope"])
         until = f" until {hold['until'][:16].replace('T', ' ')} UTC" if hold["until"] else ""
-        if scope.kind is HoldKind.PAUSE:
+        if scope.kind is HoldKind.DRAIN:
+            act = Act(label="Resume", fields={"act": "resume"})
+            text = "Submits are answered with 503. Calls that run are brought to their end."
+            needs.append(Need(level="wait", title="No new jobs are accepted (drain)", text=text, acts=[act]))
+        elif scope.kind is HoldKind.PAUSE:
             act = Act(label="Resume", fields={"act": "resume"})
             needs.append(Need(level="wait", title="The queue is paused", text="No job starts.", acts=[act]))
         elif scope.kind is HoldKind.BUDGET:

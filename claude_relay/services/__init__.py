@@ -10,6 +10,7 @@ from .dashboard import History
 from .event_feed import PAGE as FEED_PAGE
 from .event_feed import EventFeed, TextSoFar
 from .keys import Keys
+from .metrics import MetricsSnapshot
 from .relay import Relay
 from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
 
@@ -25,6 +26,7 @@ __all__ = [
     "History",
     "JobRef",
     "Keys",
+    "MetricsSnapshot",
     "Page",
     "Relay",
     "TextSoFar",

@@ -251,7 +251,7 @@ class CollectionActions:
         limit, _ = tx.collection_budget(identity)
         rows = tx.rows(identity, states=(State.QUEUED,), limit=_STEP)
         for row in rows:
-            change = transitions.exceed_budget(row, limit=limit or 0.0, now=tx.now)
+            change = transitions.reject(row, rules.over_budget(limit or 0.0), now=tx.now)
             outcomes.save_transition(tx, change, self._context)
 
         return len(rows) == _STEP

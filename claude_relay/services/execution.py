@@ -24,6 +24,7 @@ from .claim_limits import ClaimLimiter, FamilyCapacity
 from .claim_order import ClaimOrder
 from .context import Context
 from .conversation import earlier_turns
+from .damage import damaged_jobs_fail
 from .holds import load_holds, start_probes
 from .transactions import query, transaction
 from .types import ClaimedJob
@@ -327,8 +328,9 @@ class Execution:
             tx.prefetch(functools.partial(_look_up_requests, jobs=candidates))
             for job in candidates:
                 if budgets.admits(job) and limits.admits(job):
-                    claimed.append(self._claim_job(tx, job, worker, budgets))
-                    order.count_start(job)
+                    with damaged_jobs_fail(tx, job, self._context):
+                        claimed.append(self._claim_job(tx, job, worker, budgets))
+                        order.count_start(job)
             if not candidates or order.exhausted or ids is not None:
                 break
         limits.save(tx)
@@ -340,10 +342,10 @@ class Execution:
         return claimed
 
     def _claim_job(self, tx: Transaction, job: Job, worker: str, budgets: Budgets) -> ClaimedJob:
+        request = tx.request(job.id)
         job = model_fallback.replace_retired_model(tx, job, self._context)
         lease = self._context.lease(worker, tx.now, self._context.policy.lease)
         change = transitions.claim(job, lease=lease, now=tx.now)
-        request = tx.request(job.id)
         if request is None or change.call is None:
             raise NotFound(f"the request of job {job.request_id} is missing")
         call = replace(change.call, reserved_usd=budgets.reserve(job, request))

@@ -44,15 +44,17 @@ class Templates:
         lookup: TemplateLookup | None = None,
         repeats: bool = True,
         may_continue: bool = True,
+        strict: bool = False,
     ) -> Submission:
         """
         The submission of a body, which may name a template; raises `InvalidRequest` with all its problems.
 
         With `repeats`, a repeated request is recognized first: it stays the same job when its template was changed or
-        deleted. `may_continue`: whether the caller may read the job that a template's `continueFrom` names.
+        deleted. `may_continue`: whether the caller may read the job that a template's `continueFrom` names. `strict`:
+        the body came from `strict_json`.
         """
         if not names_template(body) or not isinstance(body, dict) or not (name := body.get("template")):
-            return parse(body, now=now, context=context, idempotency_key=idempotency_key, form=form)
+            return parse(body, now=now, context=context, idempotency_key=idempotency_key, form=form, strict=strict)
         if repeats and (repeat := self._repeat(body, idempotency_key, owner)) is not None:
             return repeat
         if not isinstance(name, str):

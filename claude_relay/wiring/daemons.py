@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
+import shutil
 import socket
 import threading
 import time
@@ -103,7 +104,9 @@ def dashboard(
     if not settings.admin_keys:
         return None
 
-    return lambda app, verifier: mount(app, relay, settings, intake=intake, verifier=verifier, clock=clock)
+    return lambda app, verifier, hub: mount(
+        app, relay, settings, intake=intake, verifier=verifier, hub=hub, clock=clock
+    )
 
 
 def openapi_document(base: str | None) -> dict[str, Any]:
@@ -207,6 +210,7 @@ def make_worker(
         restore_reserve=lambda: reserve.resize(settings.disk_floor) if reserve else None,
         models=models,
         texts=texts,
+        disk_free=lambda: shutil.disk_usage(settings.state_folder).free,
         reread=reread,
     )
 

@@ -16,6 +16,7 @@ from ..core.text.redaction import Redactor
 from ..errors import LeaseLost, StoreUnavailable
 from ..ports import Sender
 from ..services import ClaimedDelivery, Relay
+from .meters import Meters
 from .outage import STORE
 from .periodic import PeriodicThread
 
@@ -39,8 +40,10 @@ class DeliverySender:
         *,
         worker: str,
         secrets: tuple[str, ...] = (),
+        meters: Meters | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._meters = meters
         self._relay, self._sender, self._worker = relay, sender, worker
         self.secrets, self._clock = secrets, clock
         self._pool = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
@@ -177,5 +180,9 @@ class DeliverySender:
             "attempt": delivery.attempts,
             "error": reply.error,
         }
+        if self._meters is not None:
+            delivered = delivery.state is DeliveryState.DELIVERED
+            outcome = delivery.state.value if delivery.state.final else "retried"
+            self._meters.posted(outcome, self._clock() - item.delivery.opened_at if delivered else None)
         level = logging.ERROR if delivery.state is DeliveryState.DEAD else logging.INFO
         log.log(level, f"delivery {delivery.state.value}", extra=fields)

@@ -30,6 +30,7 @@ from ..services import ClaimedJob, Relay
 from . import faults
 from .files import Files
 from .inflight import InFlightCall
+from .meters import Meters
 from .outage import STORE
 from .store_retry import retry_while_unavailable
 from .text_writer import TextWriter
@@ -51,13 +52,14 @@ class CallExecutor:
         *,
         ending: threading.Event,
         texts: TextSink | None = None,
+        meters: Meters | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._relay = relay
         self._claude = claude
         self._files = files
-        self._ending, self._texts = ending, texts
+        self._ending, self._texts, self._meters = ending, texts, meters
         self._clock, self._monotonic = clock, monotonic
 
     def run(self, running: InFlightCall) -> Job | None:
@@ -67,6 +69,8 @@ class CallExecutor:
             running.paced.ended()
             return self._store(running, lambda: self._relay.execution.release(claimed))
 
+        if self._meters is not None:
+            self._meters.started(claimed.call.started_at - max(claimed.job.run_started_at, claimed.job.due_at))
         began = self._monotonic()
         running.late = self._deadline_check(claimed, began)
         pause: float | None = None
@@ -80,7 +84,11 @@ class CallExecutor:
         finally:  # also after a fault: the call takes no capacity any more
             running.paced.ended()
         job = self._store_outcome(running, end, pause)
-        self._log(running, job, end, self._monotonic() - began)
+        seconds = self._monotonic() - began
+        self._log(running, job, end, seconds)
+        if self._meters is not None:
+            outcome = "completed" if isinstance(end, Completion) else end.type.value
+            self._meters.called(claimed.call.model or claimed.job.model, outcome, seconds)
 
         return job
 

@@ -234,6 +234,7 @@ SCHEMAS: dict[str, Schema] = {
             "holds": ({"type": "array", "items": {"type": "object"}}, "Blocked parts of the queue, and why."),
             "workers": {"type": "array", "items": {"type": "object"}},
             "deliveries": fields({state.value: _COUNT for state in DeliveryState}),
+            "drain": "object?",
             "unacked": _COUNT,
             "batches": "object",
             "destinations": {"type": "array", "items": {"type": "object"}},

@@ -289,9 +289,9 @@ def _connection_fault(url: str, exc: requests.RequestException) -> str:
 
 
 def _certificate_fault(exc: BaseException) -> str:
-    found = _CERTIFICATE.search(str(exc))
+    match = _CERTIFICATE.search(str(exc))
 
-    return found[1] if found else "verification failed"
+    return match[1] if match else "verification failed"
 
 
 def _redirect_fault(url: str, response: requests.Response) -> str:

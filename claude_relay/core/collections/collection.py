@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from ...errors import Conflict
+from ..jobs.failure import ErrorType, Failure, Remedy
 from ..jobs.job import Job, State
 
 #: A collectionId; with a colon and the number of a row it is still a requestId.
@@ -268,6 +269,13 @@ def begin_retry(collection: Collection, job: Job, rows: tuple[int, ...] | None, 
 def end_retry(collection: Collection) -> Collection:
     """All rows of the next generation are queued."""
     return _next(collection, phase=Phase.CLOSED, claimable=collection.cancel_requested_at is None, retry_rows=None)
+
+
+def over_budget(limit: float) -> Failure:
+    """The failure of a row that was not called before its collection had spent its maximum."""
+    message = f"maxCostUsd {limit:g} of its collection was reached before this row was called"
+
+    return Failure(type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, sent=False)
 
 
 def begin_purge(collection: Collection) -> Collection:

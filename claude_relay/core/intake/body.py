@@ -66,14 +66,22 @@ _MEANT = {
 
 
 def parse(
-    body: object, *, now: float, context: IntakeContext, idempotency_key: str | None = None, form: bool = False
+    body: object,
+    *,
+    now: float,
+    context: IntakeContext,
+    idempotency_key: str | None = None,
+    form: bool = False,
+    strict: bool = False,
 ) -> Submission:
     """
     The submission that the body describes, or `InvalidRequest` with all its problems.
 
-    `form`: the body came from `from_form`, where every number is a string and needs no warning.
+    `form`: the body came from `from_form`, where every number is a string and needs no warning. `strict`: it came from
+    `strict_json`, which has checked its values.
     """
-    _check_json(body)
+    if not strict:
+        _check_json(body)
     if not isinstance(body, dict):
         hint = "; send a list of requests to /api/claude/bulk" if isinstance(body, list) else ""
         raise _refused("body", f'must be an object such as {{"prompt": "…"}}, not {kind(body)}{hint}')

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...core.collections.collection import MARK, Collection, Kind, Phase
+from ...core.digests import digest
 from ...core.jobs.change import Outcome
 from ...core.jobs.job import UNFINISHED, Job, State
 from ...core.jobs.submission import StoredRequest
@@ -25,7 +26,7 @@ FROM collections k JOIN jobs j ON j.id = k.id"""
 _ROW = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
 _OPEN = ", ".join(f"'{state.value}'" for state in UNFINISHED)
 _RESULTS = f"""
-SELECT {records.columns(records.JOB, "j.")}, o.body, r.variables FROM jobs j
+SELECT {records.columns(records.JOB, "j.")}, o.body, o.digest, r.variables FROM jobs j
 JOIN requests r ON r.job_id = j.id
 LEFT JOIN outcomes o ON o.job_id = j.id AND o.run = j.run AND j.finished_at IS NOT NULL
 WHERE j.collection = ? AND j.row_no > ? AND j.row_no <= ? ORDER BY j.row_no LIMIT ?"""
@@ -138,14 +139,11 @@ class CollectionReads(QueryBase):
         """Rows in their order, each with its outcome (None: not ended) and its variables."""
         rows = self._run(_RESULTS, (identity, after_row, total, limit))
         width = len(records.JOB)
-        return [
-            (
-                records.to_job(row[:width]),
-                records.load(bytes(row[width]).decode()) if row[width] else None,
-                records.load(row[width + 1]),
-            )
-            for row in rows
-        ]
+        results = []
+        for row in rows:
+            job, (body, stored, variables) = records.to_job(row[:width]), row[width:]
+            results.append((job, _outcome(job, body, stored), records.load(variables)))
+        return results
 
     def row_usage(self, identity: str) -> Sequence[dict[str, Any] | None]:
         """The usage of each row."""
@@ -208,17 +206,17 @@ class CollectionWrites(TallyWrites):
             return
         jobs = [value for job, _, _ in rows for value in records.job_values(job)]
         self._run(records.insert("jobs", records.JOB, len(rows)), jobs)
-        requests = [
-            value
-            for job, request, _ in rows
-            for value in records.request_values(job.id, request, self._cipher.encrypt(request.webhook_headers))
-        ]
+        requests: list[Any] = []
+        for job, request, _ in rows:
+            headers = self._cipher.encrypt(request.webhook_headers, owner=job.owner, row=job.id)
+            requests.extend(records.request_values(job.id, request, headers))
         self._run(records.insert("requests", records.REQUEST, len(rows)), requests)
         for job, _, outcome in rows:
             self._moved(None, of_job(job))
             if outcome is not None:
-                sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
-                self._run(sql, (outcome.job_id, outcome.run, outcome.at, outcome.status, outcome.body))
+                sql = "INSERT INTO outcomes (job_id, run, at, status, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
+                sealed = digest(job.id, outcome.run, outcome.body)
+                self._run(sql, (job.id, outcome.run, outcome.at, outcome.status, outcome.body, sealed))
 
     def discard_rows(self, identity: str, *, after_row: int, limit: int) -> int:
         """Delete rows that never were visible; returns how many."""
@@ -246,6 +244,17 @@ class CollectionWrites(TallyWrites):
         """Count the cost of a call against the maximum of a collection, where it has one."""
         sql = "UPDATE collections SET spent_usd = spent_usd + ? WHERE id = ? AND max_cost_usd IS NOT NULL"
         self._run(sql, (usd, identity))
+
+
+def _outcome(job: Job, body: Any, stored: bytes | None) -> dict[str, Any] | None:
+    """The outcome of a row; None where it has none, or an erased one. A damaged one is a failed row."""
+    if not body:
+        return None
+    if not records.outcome_intact(job.id, job.run, bytes(body), stored):
+        text = "the stored result is damaged"
+        return {"requestId": job.request_id, "status": "failed", "error": text, "errorType": "internal"}
+    outcome: dict[str, Any] = records.load(bytes(body).decode())
+    return outcome
 
 
 def _values(collection: Collection) -> tuple[Any, ...]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from ...core.digests import digest
 from ...core.jobs.change import Change, SentMark
 from ...core.jobs.failure import PartialResponse
 from ...core.jobs.fairness import Flow, WaitingFlow
 from ...core.jobs.job import Job, State
 from ...core.jobs.submission import StoredRequest
 from ...core.retention import DeadlineExtension
-from ...errors import Conflict
+from ...errors import Conflict, Damaged
 from ...ports import Ahead, FinishedJob, JobFilter, RunningCall
 from ..header_encryption import HeaderCipher
 from . import records
@@ -47,6 +48,8 @@ WITH RECURSIVE waiting (flow) AS (
     FROM waiting WHERE waiting.flow IS NOT NULL
 )
 SELECT flow FROM waiting WHERE flow IS NOT NULL"""
+#: Damaged rows at the head of a flow that are passed over.
+_SPARE = 100
 _AFTER_SLASH = chr(ord("/") + 1)
 _DUE = f"""SELECT * FROM (
     {_JOB} /* index: jobs_due */ WHERE j.state = 'queued' AND j.lane = 'live' AND j.flow = ?
@@ -101,10 +104,13 @@ class JobReads(QueryBase):
 
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]:
         """The jobs with that requestId, of one owner or (None) of all."""
-        if owner is None:
-            return self._fetch_all(records.to_job, f"{_JOB} WHERE j.request_id = ?", (request_id,))
-        sql = f"{_JOB} WHERE j.request_id = ? AND j.owner = ?"
-        return self._fetch_all(records.to_job, sql, (request_id, owner))
+        sql, args = f"{_JOB} WHERE j.request_id = ?", [request_id]
+        if owner is not None:
+            sql, args = f"{sql} AND j.owner = ?", [request_id, owner]
+        jobs = self._fetch_all(records.to_job, sql, args)
+        if any(job.request_id != request_id or owner not in (None, job.owner) for job in jobs):
+            raise Damaged(f"the row of job {request_id}")  # its index has what was written
+        return jobs
 
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]:
         """
@@ -134,16 +140,18 @@ class JobReads(QueryBase):
         """The first jobs of each of those flows that can be claimed now, up to its limit."""
         sql = " UNION ALL ".join([_DUE] * len(limits))
         args = [value for flow, limit in limits.items() for value in (str(flow), self._now, self._now, limit)]
-        return self._fetch_all(records.to_job, sql, args)
+        try:
+            return self._fetch_intact(records.to_job, sql, args)
+        except Damaged:  # a row that cannot be read at all: leave it out
+            return [job for flow, limit in limits.items() for job in self._due_one_by_one(flow, limit)]
 
     def batch_candidates(
         self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
     ) -> Sequence[Job]:
         """Due jobs that wait for a batch, oldest first: those with a time to give up (`auto`), or those without."""
         skip, values = _not_in(grp=skip_groups, owner=skip_owners)
-        skip += _STARTABLE
         sql = f"""{_JOB} /* index: jobs_gather */ WHERE j.state = 'queued' AND j.lane = 'batch' AND j.due_at <= ?
-                  AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip} ORDER BY j.due_at, j.id LIMIT ?"""
+                  AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip}{_STARTABLE} ORDER BY j.due_at, j.id LIMIT ?"""
         return self._fetch_all(records.to_job, sql, (self._now, *values, limit))
 
     def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]:
@@ -222,6 +230,18 @@ class JobReads(QueryBase):
         sql = "SELECT id FROM jobs WHERE state = 'running' AND lease_worker = ? AND cancel_requested_at IS NOT NULL"
         return [row[0] for row in self._run(sql, (worker,))]
 
+    def _due_one_by_one(self, flow: Flow, limit: int) -> Iterator[Job]:
+        sql = """SELECT id FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live' AND flow = ?
+                 AND rank <= ? AND due_at <= ? ORDER BY rank, id LIMIT ?"""
+        for (job_id,) in self._run(sql, (str(flow), self._now, self._now, limit + _SPARE)):
+            try:
+                job = self.job(job_id)
+            except Damaged:
+                continue
+            if job is not None and limit > 0:
+                limit -= 1
+                yield job
+
     def flows_of(self, share: str) -> Sequence[str]:
         """The flows of that share with waiting jobs, due or not."""
         return [row[0] for row in self._run(_FLOWS_OF_SHARE, (f"{share}/", share + _AFTER_SLASH) * 2)]
@@ -262,7 +282,7 @@ class JobWrites(DeliveryWrites, ConversationWrites):
         detail = records.dump(event.detail or None)
         self._new_jobs.add(
             records.job_values(change.job),
-            records.request_values(change.job.id, request, self._cipher.encrypt(request.webhook_headers)),
+            records.request_values(change.job.id, request, self._encrypt(change.job, request)),
             (event.job_id, event.subject, event.version, event.at, event.name.value, detail),
         )
 
@@ -328,6 +348,9 @@ class JobWrites(DeliveryWrites, ConversationWrites):
             where = f" AND grp NOT IN ({placeholders(besides)})"
         self._run(_EXTEND_DEADLINES + where, (until, since, until, extension.seconds, *args))
 
+    def _encrypt(self, job: Job, request: StoredRequest) -> str | None:
+        return self._cipher.encrypt(request.webhook_headers, owner=job.owner, row=job.id)
+
     def _save_parts(self, change: Change) -> None:
         job_id = change.job.id
         self._add_event(change.event)
@@ -335,8 +358,9 @@ class JobWrites(DeliveryWrites, ConversationWrites):
             if call is not None:
                 self._run(_PUT_CALL, records.call_values(call))
         if (outcome := change.outcome) is not None:
-            sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
-            self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body))
+            sql = "INSERT INTO outcomes (job_id, run, at, status, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
+            sealed = digest(job_id, outcome.run, outcome.body)
+            self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body, sealed))
             # Only a failed attempt leaves an answer to repair: most jobs have none, and every statement costs.
             for table in ("partials", "repairs") if change.job.attempt > 1 else ("partials",):
                 self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...core.digests import digest
 from ...core.jobs.tombstone import Tombstone
 from ...core.retention import OPEN_DELIVERIES, PurgeCutoffs
 from . import records
@@ -69,10 +70,12 @@ class PurgeWrites(TallyWrites):
 
     def erase_content(self, job_id: str) -> None:
         """Erase prompt, files and answer; that there was a job, and its cost, stays."""
-        self._run(
-            "UPDATE requests SET request = '{}', webhook_headers = NULL, variables = NULL WHERE job_id = ?", (job_id,)
-        )
-        self._run("UPDATE outcomes SET body = ? WHERE job_id = ?", (b"", job_id))
+        for row in self._run(f"SELECT {records.columns(records.CALLBACK)} FROM requests WHERE job_id = ?", (job_id,)):
+            callback = dict(zip(records.CALLBACK, row, strict=True)) | {"webhook_headers": None}
+            sql = """UPDATE requests SET request = '{}', request_digest = ?, webhook_headers = NULL, variables = NULL,
+                     digest = ? WHERE job_id = ?"""
+            self._run(sql, (digest(job_id, "{}"), digest(*callback.values()), job_id))
+        self._run("UPDATE outcomes SET body = ?, digest = NULL WHERE job_id = ?", (b"", job_id))
         self._run(f"UPDATE posts SET reply = '' WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
         for table in ("partials", "fetched_files", "answers", "repairs"):

@@ -8,11 +8,13 @@ from .batches import BatchReads
 from .collections import CollectionReads
 from .control import ControlReads
 from .conversations import ConversationReads
+from .damage import DamageReads
 from .deliveries import DeliveryReads
 from .destinations import DestinationReads
 from .events import EventReads
 from .files import FileReads
 from .jobs import JobReads
+from .metrics import MetricReads
 from .money import MoneyReads
 from .purge import PurgeReads
 from .requests import RequestReads
@@ -21,6 +23,7 @@ from .templates import TemplateReads
 
 
 class Reads(
+    DamageReads,
     JobReads,
     RequestReads,
     EventReads,
@@ -29,6 +32,7 @@ class Reads(
     AckReads,
     BatchReads,
     MoneyReads,
+    MetricReads,
     ConversationReads,
     FileReads,
     AlertReads,

@@ -10,6 +10,7 @@ from .control import ControlWrites
 from .destinations import DestinationWrites
 from .files import FileWrites
 from .jobs import JobWrites
+from .metrics import MetricWrites
 from .money import MoneyWrites
 from .purge import PurgeWrites
 from .reads import Reads
@@ -24,6 +25,7 @@ class Writes(
     AckWrites,
     BatchWrites,
     MoneyWrites,
+    MetricWrites,
     FileWrites,
     AlertWrites,
     ControlWrites,

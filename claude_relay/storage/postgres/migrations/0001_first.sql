@@ -111,6 +111,8 @@ CREATE TABLE requests (
     max_cost_usd        DOUBLE PRECISION,
     need_by             DOUBLE PRECISION,
     warnings            TEXT COLLATE "C",
+    request_digest      BYTEA NOT NULL,  -- of `request`: see `core.digests`
+    digest              BYTEA NOT NULL,  -- of the others
     variables           TEXT COLLATE "C"  -- of a row of a collection
 );
 
@@ -120,6 +122,7 @@ CREATE TABLE outcomes (
     at     DOUBLE PRECISION NOT NULL,
     status TEXT COLLATE "C" NOT NULL,
     body   BYTEA NOT NULL,
+    digest BYTEA,
     PRIMARY KEY (job_id, run)  -- one outcome per run
 );
 
@@ -180,6 +183,7 @@ CREATE TABLE deliveries (
     grp              TEXT COLLATE "C" NOT NULL DEFAULT 'default',
     reminded_at      DOUBLE PRECISION,
     opened_at        DOUBLE PRECISION NOT NULL DEFAULT 0,
+    digest           BYTEA NOT NULL,
     UNIQUE (job_id, run),  -- one delivery per run
     CHECK ((state = 'sending') = (lease_token IS NOT NULL))
 );
@@ -196,7 +200,8 @@ CREATE INDEX deliveries_died ON deliveries (finished_at, destination) WHERE stat
 -- Bodies that differ from the bytes of the outcome.
 CREATE TABLE delivery_bodies (
     delivery_id TEXT COLLATE "C" PRIMARY KEY REFERENCES deliveries (id),
-    body        BYTEA NOT NULL
+    body        BYTEA NOT NULL,
+    digest      BYTEA NOT NULL
 );
 
 CREATE TABLE posts (
@@ -324,6 +329,7 @@ CREATE TABLE answers (
     job_id TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
     run    INTEGER NOT NULL,
     blocks TEXT COLLATE "C" NOT NULL,
+    digest BYTEA NOT NULL,
     PRIMARY KEY (job_id, run)
 );
 
@@ -522,3 +528,12 @@ CREATE TABLE tallies (
     owner TEXT COLLATE "C" NOT NULL,
     n     INTEGER NOT NULL
 );
+
+-- What workers have counted, for /metrics: sums by name, label, and the outcome or the bucket of a histogram.
+CREATE TABLE metrics (
+    name  TEXT COLLATE "C" NOT NULL,
+    label TEXT COLLATE "C" NOT NULL,
+    part  TEXT COLLATE "C" NOT NULL,
+    value DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (name, label, part)
+) WITH (fillfactor = 50);

@@ -110,6 +110,8 @@ CREATE TABLE requests (
     max_cost_usd        REAL,
     need_by             REAL,
     warnings            TEXT,
+    request_digest      BLOB NOT NULL,  -- of `request`: see `core.digests`
+    digest              BLOB NOT NULL,  -- of the others
     variables           TEXT  -- of a row of a collection
 );
 
@@ -119,6 +121,7 @@ CREATE TABLE outcomes (
     at     REAL NOT NULL,
     status TEXT NOT NULL,
     body   BLOB NOT NULL,
+    digest BLOB,
     PRIMARY KEY (job_id, run)  -- one outcome per run
 );
 
@@ -179,6 +182,7 @@ CREATE TABLE deliveries (
     grp              TEXT NOT NULL DEFAULT 'default',
     reminded_at      REAL,
     opened_at        REAL NOT NULL DEFAULT 0,
+    digest           BLOB NOT NULL,
     UNIQUE (job_id, run),  -- one delivery per run
     CHECK ((state = 'sending') = (lease_token IS NOT NULL))
 );
@@ -195,7 +199,8 @@ CREATE INDEX deliveries_died ON deliveries (finished_at, destination) WHERE stat
 -- Bodies that differ from the bytes of the outcome.
 CREATE TABLE delivery_bodies (
     delivery_id TEXT PRIMARY KEY REFERENCES deliveries (id),
-    body        BLOB NOT NULL
+    body        BLOB NOT NULL,
+    digest      BLOB NOT NULL
 );
 
 CREATE TABLE posts (
@@ -323,6 +328,7 @@ CREATE TABLE answers (
     job_id TEXT NOT NULL REFERENCES jobs (id),
     run    INTEGER NOT NULL,
     blocks TEXT NOT NULL,
+    digest BLOB NOT NULL,
     PRIMARY KEY (job_id, run)
 );
 
@@ -513,3 +519,12 @@ CREATE TABLE tallies (
     owner TEXT NOT NULL,
     n     INTEGER NOT NULL
 );
+
+-- What workers have counted, for /metrics: sums by name, label, and the outcome or the bucket of a histogram.
+CREATE TABLE metrics (
+    name  TEXT NOT NULL,
+    label TEXT NOT NULL,
+    part  TEXT NOT NULL,
+    value REAL NOT NULL,
+    PRIMARY KEY (name, label, part)
+) WITHOUT ROWID;

@@ -1,0 +1,22 @@
+"""The store of `/metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ..core.metrics import Series
+
+
+class MetricReads(Protocol):
+    """Sums that workers have counted, and what else `/metrics` shows."""
+
+    def metrics(self) -> Sequence[tuple[Series, float]]: ...
+    def oldest_waiting_by_group(self) -> dict[str, float]: ...
+
+
+class MetricWrites(Protocol):
+    """Additions to those sums."""
+
+    def add_metrics(self, changes: Mapping[Series, float]) -> None: ...
+    def set_metrics(self, values: Mapping[Series, float]) -> None: ...

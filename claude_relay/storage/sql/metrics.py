@@ -1,0 +1,44 @@
+"""Sums of what workers have counted: they stay when jobs are purged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ...core.metrics import Series
+from .query import QueryBase
+
+_ADD = """
+INSERT INTO metrics (name, label, part, value) VALUES (?, ?, ?, ?)
+ON CONFLICT (name, label, part) DO UPDATE SET value = metrics.value + excluded.value"""
+_SET = """
+INSERT INTO metrics (name, label, part, value) VALUES (?, ?, ?, ?)
+ON CONFLICT (name, label, part) DO UPDATE SET value = excluded.value"""
+
+
+class MetricReads(QueryBase):
+    """Implements `ports.store.MetricReads`."""
+
+    def metrics(self) -> Sequence[tuple[Series, float]]:
+        """Every series with its value."""
+        sql = "SELECT name, label, part, value FROM metrics ORDER BY name, label, part"
+        return self._fetch_all(lambda row: ((row[0], row[1], row[2]), row[3]), sql)
+
+    def oldest_waiting_by_group(self) -> dict[str, float]:
+        """The earliest due time of the due live jobs of each group."""
+        sql = """SELECT grp, min(due_at) FROM jobs WHERE state = 'queued' AND lane = 'live' AND due_at <= ?
+                 GROUP BY grp"""
+        return self._fetch_pairs(sql, (self._now,))
+
+
+class MetricWrites(QueryBase):
+    """Implements `ports.store.MetricWrites`."""
+
+    def add_metrics(self, changes: Mapping[Series, float]) -> None:
+        """Add to sums."""
+        for series, value in sorted(changes.items()):  # one order for all workers
+            self._run(_ADD, (*series, value))
+
+    def set_metrics(self, values: Mapping[Series, float]) -> None:
+        """Replace the values of gauges."""
+        for series, value in sorted(values.items()):
+            self._run(_SET, (*series, value))
