@@ -24,7 +24,7 @@ from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
 from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
-from ..core.templates import Template
+from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
@@ -299,23 +299,8 @@ class PurgeWrites(Protocol):
 
     def erase_content(self, job_id: str) -> None: ...
     def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]: ...
+    def purge_job(self, job_id: str, *, tombstone: bool = True) -> None: ...
     def purge_tombstones(self, before: float) -> None: ...
-
-
-class TemplateReads(Protocol):
-    """Templates by owner, name and version."""
-
-    def template(self, owner: str, name: str, version: int | None) -> Template | None: ...
-    def templates(self, owner: str | None) -> Sequence[Template]: ...
-    def newest_template_version(self, owner: str, name: str) -> int: ...
-
-
-class TemplateWrites(Protocol):
-    """Changes of templates."""
-
-    def save_template(self, template: Template) -> None: ...
-    def delete_template(self, owner: str, name: str) -> None: ...
-    def purge_templates(self) -> None: ...
 
 
 class ReadTransaction(
@@ -337,6 +322,7 @@ class ReadTransaction(
     DamageReads,
     TallyReads,
     TemplateReads,
+    CollectionReads,
     Protocol,
 ):
     """A consistent view of what is committed."""
@@ -360,6 +346,7 @@ class Transaction(
     ControlWrites,
     PurgeWrites,
     TemplateWrites,
+    CollectionWrites,
     ReadTransaction,
     Protocol,
 ):
