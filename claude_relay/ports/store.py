@@ -21,11 +21,10 @@ from ..core.jobs.holds import HoldScope, QueueHold
 from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
-from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
 from ..core.templates import Template
-from .damage import DamageReads
+from .damage import DamageReads, PurgeReads
 from .metrics import MetricReads, MetricWrites
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 
@@ -44,7 +43,7 @@ class JobReads(Protocol):
     def due(self, limits: Mapping[Flow, int]) -> Sequence[Job]: ...
     def fallback_candidates(self, families: Names, *, limit: int) -> Sequence[Job]: ...
     def batch_candidates(
-        self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
+        self, *, limit: int, auto: bool, skip_groups: Names = (), skip_owners: Names = ()
     ) -> Sequence[Job]: ...
     def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]: ...
     def batched_past_deadline(self, *, limit: int) -> Sequence[Job]: ...
@@ -301,12 +300,6 @@ class TallyReads(Protocol):
     def waiting(self) -> int: ...
     def waiting_by_owner(self) -> dict[str, int]: ...
     def waiting_by_group(self) -> dict[str, int]: ...
-
-
-class PurgeReads(Protocol):
-    """Tombstones of purged jobs."""
-
-    def tombstones(self, request_id: str, owner: str | None) -> Sequence[Tombstone]: ...
 
 
 class PurgeWrites(Protocol):

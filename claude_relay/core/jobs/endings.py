@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...errors import IllegalTransition
 from .change import Change, transition
 from .events import EventName
 from .failure import ErrorType, Failure
@@ -45,6 +46,14 @@ def fail_for_good(job: Job, failure: Failure, *, now: float, **fields: Any) -> C
     detail = {"errorType": failure.type.value, "error": failure.message}
 
     return transition(job, EventName.FAILED, now=now, detail=detail, **(ended | fields))
+
+
+def reject(job: Job, failure: Failure, *, now: float) -> Change:
+    """Fail a waiting job that cannot be called."""
+    if job.state is not State.QUEUED:
+        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
+
+    return fail_for_good(job, failure, now=now)
 
 
 def cancel_now(job: Job, *, now: float, **fields: Any) -> Change:

@@ -19,7 +19,7 @@ from .query import QueryBase, placeholders
 COLUMNS = "kind state grp owner n".split()
 JOBS, DELIVERIES = "job", "delivery"
 
-# What a fold replaces is named by its last row: others may be added at the same time.
+# A fold names the rows that it replaces by the last one: others may be added at the same time.
 LAST = "SELECT max(seq) FROM tallies"
 FOLD = (
     """INSERT INTO tallies (kind, state, grp, owner, n)
@@ -30,7 +30,7 @@ FOLD = (
 
 
 class Number(NamedTuple):
-    """What is counted: jobs or deliveries in a state, of a group and, for jobs, a key."""
+    """One count: of the jobs or deliveries in a state, of a group and, for jobs, a key."""
 
     kind: str
     state: str
