@@ -21,11 +21,10 @@ from ..core.jobs.holds import HoldScope, QueueHold
 from ..core.jobs.job import Job
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
-from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
-from .damage import DamageReads
+from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
 from .records import BatchItem, Group, LostStore, WorkerHeartbeat
@@ -46,7 +45,7 @@ class JobReads(Protocol):
     def due(self, limits: Mapping[Flow, int]) -> Sequence[Job]: ...
     def fallback_candidates(self, families: Names, *, limit: int) -> Sequence[Job]: ...
     def batch_candidates(
-        self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
+        self, *, limit: int, auto: bool, skip_groups: Names = (), skip_owners: Names = ()
     ) -> Sequence[Job]: ...
     def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]: ...
     def batched_past_deadline(self, *, limit: int) -> Sequence[Job]: ...
@@ -286,12 +285,6 @@ class ControlWrites(Protocol):
     def save_key(self, key: ApiKey) -> None: ...
     def set_shared_value(self, key: str, value: Any) -> None: ...
     def shift_times(self, seconds: float) -> None: ...
-
-
-class PurgeReads(Protocol):
-    """Tombstones of purged jobs."""
-
-    def tombstones(self, request_id: str, owner: str | None) -> Sequence[Tombstone]: ...
 
 
 class PurgeWrites(Protocol):

@@ -324,14 +324,6 @@ def expire(job: Job, *, now: float) -> Change:
     return fail_for_good(job, failure, now=now)
 
 
-def reject(job: Job, failure: Failure, *, now: float) -> Change:
-    """Fail a waiting job that cannot be called."""
-    if job.state is not State.QUEUED:
-        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
-
-    return fail_for_good(job, failure, now=now)
-
-
 def retry(
     job: Job,
     *,
