@@ -6,15 +6,27 @@
 #   docker build --build-arg BASE=debian-with-python .
 ARG BASE=python:3.11-slim
 
-FROM ${BASE} AS build
+# Three stages, so that a new version of the program is a small layer on that of the libraries. Their exact versions, with
+# hashes, are in constraints/. pip is not needed any more afterwards, and no compiler ever is: all come as wheels.
+FROM ${BASE} AS libraries
+COPY constraints constraints
+RUN python3 -m venv /opt/claude-relay \
+    && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --only-binary :all: --require-hashes \
+        -r constraints/base.txt -r constraints/postgres.txt \
+    && /opt/claude-relay/bin/pip uninstall --quiet --yes wheel setuptools pip
+
+FROM ${BASE} AS program
 WORKDIR /src
+COPY constraints constraints
 COPY setup.cfg setup.py README.md LICENSE ./
 COPY claude_relay claude_relay
-# pip is not needed any more afterwards, and no compiler ever is: all libraries come as wheels.
 RUN python3 -m venv /opt/claude-relay \
-    && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --only-binary :all: setuptools wheel \
-    && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --prefer-binary --no-build-isolation ".[postgres]" \
-    && /opt/claude-relay/bin/pip uninstall --quiet --yes wheel setuptools pip
+    && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --only-binary :all: --require-hashes \
+        -r constraints/build.txt \
+    && /opt/claude-relay/bin/pip install --quiet --no-cache-dir --disable-pip-version-check --no-build-isolation --no-deps . \
+    && mkdir /out \
+    && tar -C / -cf - $(cd / && ls -d opt/claude-relay/bin/claude-relay opt/claude-relay/lib/python3*/site-packages/claude_relay*) \
+        | tar -C /out -xf -
 
 FROM ${BASE}
 # tini hands signals on and buries what ends: a shell or Python as process 1 does neither by itself.
@@ -23,8 +35,9 @@ RUN apt-get -qq update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --system --gid 10001 claude-relay \
     && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/claude-relay --no-create-home --shell /usr/sbin/nologin claude-relay \
-    && install -d -o 10001 -g 10001 -m 2770 /var/lib/claude-relay
-COPY --from=build /opt/claude-relay /opt/claude-relay
+    && install -d -o 10001 -g 0 -m 2770 /var/lib/claude-relay
+COPY --from=libraries /opt/claude-relay /opt/claude-relay
+COPY --from=program /out/ /
 ENV PATH=/opt/claude-relay/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     RELAY_HOST=0.0.0.0 \
@@ -32,6 +45,11 @@ ENV PATH=/opt/claude-relay/bin:$PATH \
 USER 10001:10001
 WORKDIR /var/lib/claude-relay
 EXPOSE 3000
+ARG VERSION=unknown
+LABEL org.opencontainers.image.title="claude-relay" \
+    org.opencontainers.image.description="Takes a prompt for Claude, keeps it on disk, makes the call, and brings the answer to a webhook." \
+    org.opencontainers.image.licenses="MIT" \
+    org.opencontainers.image.version="${VERSION}"
 # The planned stop: no new calls, and those that run are finished within RELAY_DRAIN (120s). Docker's own patience is 10 s:
 # docker run --stop-timeout 150, or stop_grace_period in compose.
 STOPSIGNAL SIGTERM

@@ -25,7 +25,7 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-crash prove-bare docs release install uninstall man clean
+        prove-crash prove-bare docs constraints release install uninstall man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
@@ -86,6 +86,9 @@ prove-bare: ## run demo and every test on a copy of this machine without the pro
 
 docs: $(READY) ## write .env.example and the settings reference from the options
 	@"$(PY)" -m claude_relay.config
+
+constraints: ## write the exact versions of the libraries, with hashes, anew (needs uv)
+	@bin/constraints
 
 release: $(READY) ## check version, changelog and tag, and build sdist and wheel into dist/
 	@bin/release "$(PY)" $(ARGS)

@@ -42,6 +42,11 @@ def access_fault(store: Path) -> tuple[str, str] | None:
     if blocked is None:
         return None
     owner, wanted = blocked.stat().st_uid, wanted_owner(folder)
+    if blocked == folder and user_name(os.geteuid()).isdigit():  # in a container, with a --user of its own
+        user, group = os.geteuid(), folder.stat().st_gid
+        container = f"docker run --user {user}:{group}"
+        detail = f"{folder} belongs to uid {owner} and group {group}, and this is uid {user}"
+        return detail, f"run it as group {group} ({container}), or as root: chown -R {user} {folder}"
     if wanted is None or owner == wanted:
         detail = f"{blocked} belongs to {user_name(owner)}, and this is the user {user_name(os.geteuid())}"
         return detail, f"run it as {user_name(owner)} or with sudo"

@@ -88,7 +88,7 @@ class Server:
         """Serve until stopped; returns the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
-        self._service_loop.listen()
+        self._service_loop.listen(self._on_signal)
         self._service_thread.start()
         print(f"claude-relay API on {self._url}", file=sys.stderr, flush=True)  # noqa: T201
         log.info("api started", extra={"url": self._url, "version": __version__})

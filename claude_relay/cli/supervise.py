@@ -91,8 +91,9 @@ def supervise(start: Callable[[str], subprocess.Popen[bytes]] = _start) -> int:
     """
     Run both processes until SIGTERM or SIGINT; return the worst exit code.
 
-    These signals are passed on to the processes. So is SIGHUP, on which they read their secrets again; on a terminal,
-    which was closed then, it is passed on as SIGTERM.
+    These signals are passed on to the worker, and once it has ended to the API, which accepts jobs until then; a second
+    one goes to both. So is SIGHUP, on which they read their secrets again; on a terminal, which was closed then, it is
+    passed on as SIGTERM. Where it is ignored (`nohup`), it stays ignored by all.
     """
     stopping, processes = threading.Event(), list[_SupervisedProcess]()
 
@@ -101,13 +102,16 @@ def supervise(start: Callable[[str], subprocess.Popen[bytes]] = _start) -> int:
             for process in processes:
                 process.reload()
             return
+        # At first the worker alone: the API accepts jobs while calls are brought to their end. Again: both at once.
+        stopped = processes if stopping.is_set() else processes[1:]
         stopping.set()
-        for process in processes:
+        for process in stopped:
             process.signal(signal.SIGTERM if number == signal.SIGHUP else number)
 
     # Installed before anything is started: a signal in between must not leave a process behind.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, pass_on)
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, pass_on)
     for verb in ("serve", "worker"):
         if not stopping.is_set():
             processes.append(_SupervisedProcess(verb, start))
@@ -115,13 +119,15 @@ def supervise(start: Callable[[str], subprocess.Popen[bytes]] = _start) -> int:
     while code is None and not stopping.wait(0.2):
         for process in processes:
             if (code := process.check()) is not None:
-                pass_on(signal.SIGTERM)
+                for each in processes:
+                    each.signal(signal.SIGTERM)
                 break
 
-    # A signal that arrived while a process was being started has not reached that process.
-    for process in processes:
-        process.signal_once(signal.SIGTERM)
     # A drain may take as long as a call: our own supervisor decides how long that may be.
-    codes = [process.wait() for process in processes]
+    codes = []
+    for process in reversed(processes):
+        # One that was being started when the signal arrived has not got it.
+        process.signal_once(signal.SIGTERM)
+        codes.append(process.wait())
 
     return code if code is not None else max((abs(each) for each in codes), default=0)

@@ -9,6 +9,7 @@ A secret may also be in a file of its own that NAME_FILE points to, with the pre
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,7 +44,8 @@ def env_file(path: Path, label: str, *, needed: bool = True) -> Source:
     except (FileNotFoundError, NotADirectoryError):
         return Source(label, {})
     except OSError as exc:
-        fault = f"{path} cannot be read ({exc.strerror}): let this user read it, or run as a user who may."
+        cure = _folder_cure(path.absolute().parent)
+        fault = f"{path} cannot be read ({exc.strerror}): {cure or 'let this user read it, or run as a user who may.'}"
         return Source(label, {}, (fault,) if needed else ())
     except UnicodeDecodeError:
         return Source(label, {}, (f"{path} is not UTF-8 text: save it as UTF-8.",))
@@ -62,6 +64,24 @@ def env_file(path: Path, label: str, *, needed: bool = True) -> Source:
             texts[line.key] = line.value or ""
 
     return Source(label, texts, tuple(faults))
+
+
+def _folder_cure(folder: Path) -> str | None:
+    """The command for a folder that this user may not enter, as a container's with another `--user`."""
+    try:
+        info = folder.stat()
+    except OSError:
+        return None
+    if os.access(folder, os.X_OK, effective_ids=True):
+        return None
+    user = os.geteuid()
+
+    owners = f"uid {info.st_uid} and group {info.st_gid} (mode {stat.S_IMODE(info.st_mode):o})"
+
+    return (
+        f"uid {user} may not enter {folder}, which belongs to {owners}. Run it with that group (docker run "
+        f"--user {user}:{info.st_gid}), or as root: chown -R {user} {folder}."
+    )
 
 
 def with_key_files(source: Source, secrets: Sequence[str]) -> Source:

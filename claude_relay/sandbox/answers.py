@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_relay.sandbox import tokens
+from claude_relay.sandbox import attached_answer, tokens
 from claude_relay.sandbox.cache import NO_CACHE_USAGE, CacheUsage
 from claude_relay.sandbox.directives import without_directives
 from claude_relay.sandbox.request import MessageRequest
@@ -108,7 +108,10 @@ def _text(request: MessageRequest) -> str:
     if request.schema is not None:
         if directives.say is not None:
             return directives.say
-        text = json.dumps(fake_value(request.schema, request.digest), ensure_ascii=False)
+        value = fake_value(request.schema, request.digest)
+        if request.attached is not None:
+            value = attached_answer.fill(value, request.schema, request.attached, repairing=request.repairing)
+        text = json.dumps(value, ensure_ascii=False)
         bad = directives.bad_json and not (request.repairing and directives.bad_times == 1)
         return text[:-1] + ', "sandbox' if bad else text
     if directives.say is not None:

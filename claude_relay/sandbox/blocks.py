@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from claude_relay.sandbox import tokens
+from claude_relay.sandbox import attached_answer, tokens
 from claude_relay.sandbox.problem import ApiError, invalid
 
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
@@ -36,6 +36,7 @@ class Turn:
     images: int = 0
     cited: bool = False
     weights: tuple[int, ...] = ()  # of its blocks, in order
+    attached: Mapping[str, Any] | None = field(default=None, repr=False)  # the answers that its PDF brings along
 
 
 #: Returns the type and bytes of a stored file, given its id. Raises the 404 that upstream answers.
@@ -108,6 +109,7 @@ def _join(role: str, parts: Sequence[Turn]) -> Turn:
         images=sum(part.images for part in parts),
         cited=any(part.cited for part in parts),
         weights=tuple(part.tokens for part in parts),
+        attached=next((part.attached for part in parts if part.attached), None),
     )
 
 
@@ -155,14 +157,14 @@ def _document(block: Mapping[str, Any], role: str, where: str, find_file: FindFi
         raise invalid(where, "document blocks are not allowed in an assistant message")
     source = _source(block, where, find_file)
     cited = isinstance(block.get("citations"), dict) and bool(block["citations"].get("enabled"))
-    pages, weight = 0, 0
+    pages, weight, attached = 0, 0, None
     if source["type"] == "base64":
         if source.get("media_type") != "application/pdf":
             raise invalid(f"{where}.source.media_type", "Input should be 'application/pdf'")
         pdf = _decode(source, where)
         if b"%PDF-" not in pdf[:1024]:
             raise invalid(f"{where}.source", "The PDF specified was not valid.")
-        pages = tokens.pages(pdf)
+        pages, attached = tokens.pages(pdf), attached_answer.find(pdf)
     elif source["type"] == "text":
         weight = tokens.of_text(_string(source, "data", f"{where}.source"))
     elif source["type"] == "content":
@@ -171,7 +173,9 @@ def _document(block: Mapping[str, Any], role: str, where: str, find_file: FindFi
         pages = 1
     else:
         raise _unknown_source(source, where)
-    return Turn(role=role, tokens=weight + pages * tokens.A_PAGE, documents=1, pages=pages, cited=cited)
+    return Turn(
+        role=role, tokens=weight + pages * tokens.A_PAGE, documents=1, pages=pages, cited=cited, attached=attached
+    )
 
 
 def _source(block: Mapping[str, Any], where: str, find_file: FindFile) -> Mapping[str, Any]:

@@ -50,6 +50,7 @@ class MessageRequest:
     documents: int = 0
     pages: int = 0
     images: int = 0
+    attached: Mapping[str, Any] | None = field(default=None, repr=False)  # the answers that a PDF brings along
     continuing: bool = False
     repairing: bool = False  # whether the relay asks for a repair of an answer that did not fit
     tool: Mapping[str, Any] | None = field(default=None, repr=False)  # the tool that the answer uses
@@ -97,6 +98,7 @@ def parse(
         documents=sum(turn.documents for turn in turns),
         pages=sum(turn.pages for turn in turns),
         images=sum(turn.images for turn in turns),
+        attached=next((turn.attached for turn in reversed(turns) if turn.attached), None),
         continuing=continuing,
         repairing=repairing,
         tool=None if directives.tool is None else _tool(body, directives.tool),

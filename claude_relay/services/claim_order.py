@@ -80,7 +80,7 @@ class ClaimOrder:
 
 
 def look_ahead(reads: ReadTransaction, flows: Sequence[Flow], limit: int) -> None:
-    """The look-ups of a claim whose flows are those of the last one; with several shares their turns are not known."""
+    """The look-ups of a claim in those flows. With several shares their turns are not known in advance."""
     reads.waiting_flows()
     if len({flow.share for flow in flows}) == 1:
         reads.due(dict.fromkeys(flows, limit))

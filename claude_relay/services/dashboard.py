@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..core.jobs.fairness import count_by
 from ..core.jobs.job import Job
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import StoredRequest
@@ -70,7 +71,7 @@ class DashboardQueries:
     @query
     def group_names(self, tx: ReadTransaction) -> Sequence[str]:
         """Groups that have settings or running jobs, for completion while typing."""
-        return sorted({*(group.name for group in tx.groups()), *(flow.group for flow in tx.running_by_flow())})[:_NAMES]
+        return sorted({*(group.name for group in tx.groups()), *count_by("group", tx.running_by_flow())})[:_NAMES]
 
     @query
     def matching(self, tx: ReadTransaction, which: JobFilter) -> Sequence[Job]:

@@ -12,7 +12,7 @@ from ..core import wire
 from ..core.batches import Batch
 from ..core.jobs.fairness import count_by
 from ..core.jobs.job import Job, State
-from ..core.jobs.wait_reason import wait_reason
+from ..core.jobs.wait_reason import MAX_POSITION, wait_reason, with_many_ahead
 from ..core.money.prices import PriceList
 from ..core.money.spend import next_day
 from ..ports import Group, ReadTransaction
@@ -40,8 +40,7 @@ class WaitReasons:
         if job.state not in _WAITING:
             return None
         group = self._groups.get(job.group, Group(name=job.group))
-
-        return wait_reason(
+        reason = wait_reason(
             job,
             now=self._tx.now,
             holds=self._holds,
@@ -50,9 +49,12 @@ class WaitReasons:
             budget=self._budget_reason(job),
             batch=batch_of(self._tx, job),
         )
+        counted = job.id not in self._positions or self._positions[job.id] is not None
+
+        return reason if counted else with_many_ahead(reason)
 
     def position(self, job: Job) -> int | None:
-        """Its place among the waiting jobs of its key, from 1; None where it does not wait for that."""
+        """Its place among the waiting jobs of its key, from 1 to MAX_POSITION; None beyond, or if it has none."""
         return self._positions.get(job.id)
 
     def _budget_reason(self, job: Job) -> str | None:
@@ -70,21 +72,23 @@ def batch_of(tx: ReadTransaction, job: Job) -> Batch | None:
     return tx.batch(item.batch_id) if item else None
 
 
-def _positions(tx: ReadTransaction, jobs: Sequence[Job]) -> dict[str, int]:
+def _positions(tx: ReadTransaction, jobs: Sequence[Job]) -> dict[str, int | None]:
     """
     The place of each among the waiting jobs of its share (its key, or its collection): others are not counted.
 
-    Each is counted on from the previous one. The queue is then walked once, and not once for each job.
+    Each is counted on from the previous one. The queue is then walked once, and not once for each job; beyond
+    MAX_POSITION it is not walked, and the places are None.
     """
-    positions: dict[str, int] = {}
+    positions: dict[str, int | None] = {}
     queued = [job for job in jobs if job.state is State.QUEUED and job.lane == "live"]
     for share in dict.fromkeys(job.flow.share for job in queued):
         flows = tx.flows_of(share)
         ahead, previous = 0, None
         own = (job for job in queued if job.flow.share == share)
         for job in sorted(own, key=lambda job: (job.rank, job.id)):
-            ahead += tx.count_ahead(job, flows, after=previous)
-            positions[job.id] = ahead + 1
+            if ahead < MAX_POSITION:
+                ahead += tx.count_ahead(job, flows, after=previous, limit=MAX_POSITION - ahead)
+            positions[job.id] = ahead + 1 if ahead < MAX_POSITION else None
             previous = job
 
     return positions

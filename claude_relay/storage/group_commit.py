@@ -7,6 +7,7 @@ A function that fails undoes only itself.
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from ..errors import StoreUnavailable
 from ..ports import Ahead, Transaction
 from .header_encryption import HeaderCipher
+from .sql import tallies
 from .sql.insert_buffer import InsertBuffer, NewRows
 from .sql.lookahead import NOW, FetchedRows, Lookup, has_key
 from .sql.query import Rows
@@ -22,6 +24,8 @@ from .sql.reads import Reads
 from .sql.writes import Writes
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 _Work = tuple[Callable[[Transaction], Any], "_Result", bool, Sequence[Lookup]]
 _Outcome = tuple[Any, "BaseException | None"]
 _Execute = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _Outcome]
@@ -30,6 +34,8 @@ _Execute = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _
 _MAX_GROUP = 256
 #: With several writers, how long the first one waits for the others, in seconds.
 _GATHER = 0.008
+#: The rows of `tallies` are folded after this many commits of a process.
+_FOLD_EVERY = 256
 
 
 class Session(Protocol):
@@ -49,8 +55,8 @@ class Session(Protocol):
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """The rows of several look-ups at once; none where that gains nothing."""
 
-    def commit(self, rest: Sequence[NewRows]) -> None:
-        """Write those new jobs and commit; returns once all of it is durable."""
+    def commit(self, rest: Sequence[NewRows], numbers: Sequence[Sequence[Any]]) -> None:
+        """Write those new jobs and rows of `tallies`, and commit; returns once all of it is durable."""
 
     def rollback(self) -> None:
         """Roll back, if the transaction is still open."""
@@ -106,6 +112,7 @@ class GroupCommitWriter:
         self._wakeup = threading.Lock()  # held except to wake the writer's thread
         self._wakeup.acquire()
         self._last_group = 1
+        self._groups = 0
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -141,7 +148,23 @@ class GroupCommitWriter:
         while group := self._next_group():
             self._write_group(group)
             self._session.after_commit()
+            self._groups += 1
+            if self._groups % _FOLD_EVERY == 0:
+                self._fold_numbers()
             self._last_group = len(group) + len(self._queue)
+
+    def _fold_numbers(self) -> None:
+        """Replace the rows of `tallies` by one for each number; after an error they stay until the next time."""
+        session = self._session
+        try:
+            session.begin(())
+            [(last,)] = session.run(tallies.LAST, ())
+            for sql in tallies.FOLD if last else ():
+                session.run(sql, (last,))
+            session.commit((), ())
+        except Exception as exc:
+            log.info("numbers of jobs were not folded", extra={"error": str(session.translate(exc))})
+            session.rollback()
 
     def _next_group(self) -> Sequence[_Work]:
         """
@@ -222,7 +245,7 @@ class GroupCommitWriter:
             outcomes = [execute(work, tx, new_jobs) for work, *_ in group]
             rest = new_jobs.drain()
             try:
-                session.commit(rest)
+                session.commit(rest, new_jobs.drain_changes())
             except session.constraint_errors as exc:
                 if not together:
                     raise
@@ -258,6 +281,7 @@ class GroupCommitWriter:
         try:
             value = work(tx)
             new_jobs.flush()
+            new_jobs.flush_changes()
         except Exception as exc:
             if not session.is_open():
                 raise

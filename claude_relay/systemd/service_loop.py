@@ -59,10 +59,16 @@ class ServiceLoop:
         self._status_at = self._alive_at = clock() if supervisor.follows else float("-inf")
         self._last_status = self._hanging = ""
 
-    def listen(self) -> None:
-        """Reload on SIGHUP, unless there is a terminal: then SIGHUP means that it was closed."""
-        if self._supervisor.notifier or not os.isatty(0):
-            signal.signal(signal.SIGHUP, self._on_signal)
+    def listen(self, stop: Callable[[int, FrameType | None], None]) -> None:
+        """
+        Reload on SIGHUP. Where there is a terminal, it was closed: then `stop`, which breaks off no call either.
+
+        A SIGHUP that is ignored (`nohup`) stays ignored.
+        """
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            return
+        reloads = self._supervisor.notifier or not os.isatty(0)
+        signal.signal(signal.SIGHUP, self._on_signal if reloads else stop)
 
     def reload(self) -> None:
         """Request a hand-over. Safe in a signal handler."""

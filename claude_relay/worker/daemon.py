@@ -148,7 +148,7 @@ class Daemon:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._on_signal)
-            self._service_loop.listen()
+            self._service_loop.listen(self._on_signal)
         log.info(
             "worker started", extra={"worker": self.id, "slots": self._settings.concurrency, "version": __version__}
         )

@@ -2,6 +2,7 @@
 
 from datetime import datetime, time, timezone
 from decimal import Decimal
+from typing import Any
 
 from checkdigits import mod10
 from invoice import VAT_RATES, Invoice, Line, Party
@@ -23,8 +24,12 @@ COLUMNS = (
 )
 
 
-def render(invoice: Invoice) -> bytes:
-    """The complete invoice as a PDF."""
+def render(invoice: Invoice, attachment: dict[str, Any]) -> bytes:
+    """
+    The complete invoice as a PDF.
+
+    `attachment` is embedded as a JSON file: the sandbox, which cannot read, answers with it.
+    """
     page = InvoicePaper(invoice)
     page.add_page()
     page.addresses()
@@ -33,6 +38,7 @@ def render(invoice: Invoice) -> bytes:
     page.sums()
     page.remarks()
     page.slip()
+    page.attach(attachment)
     return bytes(page.output())
 
 

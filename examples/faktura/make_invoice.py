@@ -47,7 +47,7 @@ def as_json(value: dict[str, Any]) -> bytes:
 
 def make(invoice: Invoice) -> dict[Path, bytes]:
     """The content of every generated file of the example."""
-    pdf = render(invoice)
+    pdf = render(invoice, {"sandboxAnswer": answer(invoice)})
     body = as_json(request(pdf))
     return {
         HERE / "faktura.pdf": pdf,

@@ -6,8 +6,10 @@ not depend on a zlib, and the date is given: the same content makes the same fil
 is named in the file.
 """
 
+import json
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
 from fpdf import FPDF, FPDF_VERSION
 
@@ -46,6 +48,7 @@ class Paper(FPDF):
         self.set_compression(False)
         self.set_auto_page_break(False)
         self.set_margins(LEFT, 14, 210 - RIGHT)
+        self.created = created
         self.set_creation_date(created)
         self.set_title(title)
         self.set_author(author)
@@ -69,6 +72,11 @@ class Paper(FPDF):
         self.set_text_color(*color)
         self.set_xy(x, y)
         self.cell(w, size * 0.5, text, align=align)
+
+    def attach(self, value: dict[str, Any]) -> None:
+        """Embed a value as a JSON file."""
+        data = json.dumps(value, ensure_ascii=False).encode()
+        self.embed_file(bytes=data, basename="sandbox-answer.json", modification_date=self.created, checksum=False)
 
     def label(self, x: float, y: float, text: str, *, w: float = 80, align: str = "L") -> None:
         """A small grey label above or beside a value."""

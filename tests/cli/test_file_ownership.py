@@ -255,6 +255,10 @@ def test_doctor_survives_a_store_that_the_daemons_cannot_use(store, capsys, name
     assert main(["status"]) == 0
 
 
+#: As systemctl shows the units' users: a drop-in of one unit does not decide.
+USERS = "User=nobody\n\nUser=www-data\n\nUser=nobody\n"
+
+
 def test_doctor_compares_owners_with_the_user_of_the_unit(tmp_path):
     """CASES A5, A11. The folder and the store agree with each other, and the unit has another user."""
     given = Settings(store=f"sqlite:///{tmp_path}/state/relay.db")
@@ -263,7 +267,7 @@ def test_doctor_compares_owners_with_the_user_of_the_unit(tmp_path):
     (tmp_path / "units" / "claude-relay-worker.service").touch()
     with wiring.open_relay(given, create=True):
         pass
-    server = replace(a_system(tmp_path), run=lambda command: "User=nobody\n" if "--property=User" in command else None)
+    server = replace(a_system(tmp_path), run=lambda command: USERS if "--property=User" in command else None)
     [fault] = [fault for fault in permissions.check(given, server) if "must belong" in fault.detail]
 
     assert fault.fix.startswith("chown nobody: ") and str(tmp_path / "state") in fault.fix
@@ -287,3 +291,58 @@ def test_config_check_as_root_checks_as_the_user_of_the_daemons(folder, monkeypa
     assert code == (0 if mode == 0o640 else 78)
     assert (str(file) in said and "nobody" in said and "chgrp claude-relay" in said) == (code == 78)
     assert os.geteuid() == 0
+
+
+@pytest.fixture
+def as_stranger() -> Iterator[Callable[[int], None]]:
+    """Continues as uid 12345, which has no name, in the group; root again afterwards."""
+    if os.geteuid() != 0:
+        lacks("only root can become another user")
+    group, groups, mask = os.getegid(), os.getgroups(), os.umask(0o022)
+
+    def become(number: int) -> None:
+        os.setgroups([])
+        os.setegid(number)
+        os.seteuid(12345)
+
+    yield become
+    os.seteuid(0)
+    os.setegid(group)
+    os.setgroups(groups)
+    os.umask(mask)
+
+
+@pytest.fixture
+def image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The state directory as the image has it, which is also the working directory."""
+    state = folder / "state"
+    os.chown(state, 10001, 0)
+    state.chmod(0o2770)
+    monkeypatch.chdir(state)
+    monkeypatch.setenv("RELAY_STORE", str(state / "relay.db"))
+    return state
+
+
+def test_an_arbitrary_user_of_group_0_works_in_the_image(image, as_stranger):
+    """CASES C4: `docker run --user 12345`, and OpenShift."""
+    main(["--version"])
+    as_stranger(0)
+
+    assert [main(["migrate"]), main(["submit", "Hei", "--id", "r-1"]), main(["status", "r-1"])] == [0, 0, 0]
+    assert (image / "relay.db").stat().st_uid == 12345
+
+
+def test_an_arbitrary_user_of_another_group_is_told_uid_folder_and_command(image, as_stranger, capsys):
+    """CASES C4: with the settings in the working directory, and from another one."""
+    main(["--version"])
+    as_stranger(12345)
+    codes = [main(["status"])]
+    said = [capsys.readouterr().err]
+    os.chdir("/")
+    codes.append(main(["migrate"]))
+    said.append(capsys.readouterr().err)
+
+    assert codes == [78, 69]
+    for text in said:
+        assert "uid 12345" in text and str(image) in text
+        assert "--user 12345:0" in text and f"chown -R 12345 {image}" in text

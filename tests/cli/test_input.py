@@ -68,6 +68,17 @@ def test_another_encoding_is_65_with_the_cure(
         assert "save it as UTF-8" in err
 
 
+def test_a_template_in_another_encoding_is_refused(run: Run, relay: Relay, tmp_path: Path) -> None:
+    """CASES F16: its letters were replaced, in every job that used it."""
+    (tmp_path / "t.txt").write_bytes("Blåbær {{a}}".encode("latin-1"))
+    code, _, err = run("template", "save", "t", "t.txt")
+    assert (code, "save it as UTF-8" in err) == (65, True), err
+
+    (tmp_path / "t.txt").write_bytes("\ufeffBlåbær {{a}}\r\n".encode())
+    assert run("template", "save", "t", "t.txt")[0] == 0
+    assert json.loads(run("template", "show", "t")[1]) == {"prompt": "Blåbær {{a}}"}
+
+
 def test_a_file_may_come_from_stdin_or_a_pipe(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CASES F27: `-a -`, and `-a <(…)`, also where the writer is slow."""
     pdf = a_pdf()

@@ -125,3 +125,79 @@ def test_a_hangup_without_a_terminal_is_a_reload_of_both(starter: Starter, monke
     supervise.supervise(start)
     ending.join()
     assert sent[:2] == [signal.SIGHUP, signal.SIGHUP]
+
+
+#: Ends after a SIGTERM only once its standard input is closed, as a worker does whose calls run.
+_DRAINING_CHILD = """
+import signal, sys, threading
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+print("ready", flush=True)
+stop.wait(30)
+print("draining", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_the_api_goes_on_until_the_worker_is_done(starter: Starter) -> None:
+    """CASES C3: `docker stop -t 150` lets calls end, and jobs are accepted meanwhile; a second signal ends both."""
+    running: list[subprocess.Popen[bytes]] = []
+    seen: list[bool] = []
+
+    def start(verb: str) -> subprocess.Popen[bytes]:
+        if verb == "serve":
+            return starter(verb)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", _DRAINING_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert worker.stdout is not None and worker.stdout.readline() == b"ready\n"
+        running.append(worker)
+        return worker
+
+    def stop() -> None:
+        eventually(lambda: running)
+        signal_us()
+        [worker] = running
+        assert worker.stdin is not None and worker.stdout is not None
+        seen.append(worker.stdout.readline() == b"draining\n")
+        seen.append(starter.started[0].poll() is None)
+        worker.stdin.close()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    assert supervise.supervise(start) == 0
+    stopping.join()
+    running[0].stdout.close()
+    assert seen == [True, True]
+    assert starter.started[0].poll() == 0
+
+
+def test_a_second_signal_ends_the_api_as_well(starter: Starter) -> None:
+    """CASES C3: without waiting for the worker."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(verb: str) -> subprocess.Popen[bytes]:
+        if verb == "serve":
+            return starter(verb)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", _DRAINING_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert worker.stdout is not None and worker.stdout.readline() == b"ready\n"
+        running.append(worker)
+        return worker
+
+    def stop() -> None:
+        eventually(lambda: running)
+        signal_us()
+        [worker] = running
+        assert worker.stdin is not None and worker.stdout is not None
+        worker.stdout.readline()
+        signal_us()
+        starter.started[0].wait(20)
+        worker.stdin.close()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
+    assert supervise.supervise(start) == 0
+    stopping.join()
+    running[0].stdout.close()

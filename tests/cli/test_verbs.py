@@ -50,7 +50,7 @@ def make_due(relay):
             due = dataclasses.replace(delivery, due_at=0.0, version=delivery.version + 1)
             name = EventName.DELIVERY_DEFERRED
             event = Event(job_id=due.job_id, subject=due.id, version=due.version, at=0.0, name=name)
-            tx.save_delivery(DeliveryChange(delivery=due, expects=delivery.version, event=event))
+            tx.save_delivery(DeliveryChange(delivery=due, previous=delivery, expects=delivery.version, event=event))
 
     relay._store.write(set_due)
 

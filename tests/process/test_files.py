@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude
+from tests.support.pdfs import a_pdf, a_slow_pdf
 from tests.support.receiver import Answer, Receiver
 from tests.support.rig import Rig
 
@@ -68,6 +69,22 @@ def test_claude_gets_the_bytes_of_a_file_that_is_named_by_its_url(
         explained = rig.command("why", "r")
         assert "files[0] was fetched (1048585 bytes, application/pdf)" in explained.stdout
         assert "file\tfetched\tfile=0 size=1048585" in rig.command("tail", "-n", "50").stdout
+
+
+def test_pdfs_that_are_slow_to_inspect_delay_no_other_job(tmp_path: Path, upstream: FakeClaude) -> None:
+    """CASES S12: six of them are still being read when a small PDF and a job without files have ended."""
+    with Rig(tmp_path, upstream=upstream.url).start() as rig:
+        for n in range(6):
+            data = base64.b64encode(a_slow_pdf(n)).decode()
+            rig.submit({"requestId": f"slow-{n}", "prompt": "Les", "files": [{"data": data}]})
+        small = base64.b64encode(a_pdf(2)).decode()
+        rig.submit({"requestId": "small", "prompt": "Les", "files": [{"data": small}]})
+        rig.submit({"requestId": "plain", "prompt": "Hei"})
+        assert rig.finished("plain", within=60)["status"] == "completed"
+        assert rig.finished("small", within=60)["status"] == "completed"
+        slow = [rig.status(f"slow-{n}")["status"] for n in range(6)]
+
+    assert "processing" in slow
 
 
 def test_the_api_refuses_a_private_file_url(tmp_path: Path, upload_cache: Receiver) -> None:

@@ -198,3 +198,30 @@ def test_without_systemd_a_hangup_of_the_api_changes_the_admin_key(tmp_path: Pat
         rig.http.headers["X-API-Key"] = key.read_text()
         assert rig.http.get(f"{rig.url}/api/jobs", timeout=10).status_code == 200
         assert rig.api.alive
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["plain", "nohup"])
+def test_a_hangup_breaks_off_no_call(tmp_path: Path, ignored: bool) -> None:
+    """CASES F9: a worker without a supervisor reloads in mid-call; an inherited ignore stays ignored."""
+    go_on = threading.Event()
+    with FakeClaude() as upstream, Rig(tmp_path, upstream=upstream.url) as rig:
+        upstream.when("long", head(), started(), *written("half"), Wait(go_on), *stopped())
+        handler = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)  # daemons inherit it
+        try:
+            rig.start()
+        finally:
+            signal.signal(signal.SIGHUP, handler)
+        rig.submit({"prompt": "long", "requestId": "long"})
+        eventually(lambda: len(upstream.books) == 1, within=30)
+        for daemon in (rig.worker, rig.api):
+            daemon.signal(signal.SIGHUP)
+        if not ignored:
+            eventually(lambda: "secrets read again" in rig.worker.output(), within=30)
+        rig.submit({"prompt": "x", "requestId": "short"})
+        assert rig.finished("short")["status"] == "completed"
+        go_on.set()
+        assert rig.finished("long")["attempts"] == 1
+
+        assert rig.worker.alive and rig.api.alive
+        assert ("secrets read again" in rig.worker.output()) != ignored
+        assert len(upstream.books) == 2

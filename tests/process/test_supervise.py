@@ -92,3 +92,14 @@ def test_wrong_settings_end_it_with_78(rig, tmp_path):
 
     assert done.returncode == 78
     assert "PORT" in done.stderr
+
+
+def test_a_hangup_reloads_both_and_ends_neither(rig, supervisor):
+    """CASES C10: a call that runs is completed with its first attempt, and the processes stay the same."""
+    before = children(supervisor.pid)
+    rig.submit({"prompt": "[sandbox: slow 3s] x", "requestId": "slow"})
+    eventually(lambda: rig.status("slow")["status"] == "processing", within=30)
+    supervisor.send_signal(signal.SIGHUP)
+
+    assert rig.finished("slow")["attempts"] == 1
+    assert supervisor.poll() is None and children(supervisor.pid) == before

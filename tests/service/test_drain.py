@@ -65,14 +65,14 @@ def test_a_relay_is_idle_no_sooner_than_every_process_refuses(relay: Relay, stor
     """CASES A15: another API process looks at the queue once a second."""
     times = [0.0]
     other = Admission(store, Policy(), clock=lambda: times[0])
-    assert other.refusal(1) is None
+    assert other.refusal(1, "admin") is None
     relay.drain()
-    assert other.refusal(1) is None
+    assert other.refusal(1, "admin") is None
     assert not drain_of(relay)["idle"]
 
     times[0] += 1.0
     clock.advance(2)
-    assert isinstance(other.refusal(1), Draining)
+    assert isinstance(other.refusal(1, "admin"), Draining)
     assert drain_of(relay)["idle"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import shutil
 import subprocess
 import sys
@@ -45,15 +44,11 @@ def make(folder: Path) -> Path:
 
 def wheels(folder: Path) -> None:
     """The wheels that pip needs to install this checkout without a network."""
-    told = configparser.ConfigParser()
-    told.read(ROOT / "setup.cfg")
-    wanted = told["options"]["install_requires"].split("\n")
-    wanted += told["options.extras_require"]["postgres"].split("\n")
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", folder / "venv"], check=True)
     pip = [sys.executable, "-m", "pip", "--python", folder / "venv" / "bin" / "python"]
-    wanted += ["setuptools", "wheel"]
-    command = [*pip, "wheel", "--quiet", "--quiet", "--wheel-dir", folder, *filter(None, wanted)]
-    subprocess.run(command, check=True, timeout=600)
+    lists = [f"--requirement={path}" for path in sorted((ROOT / "constraints").glob("*.txt"))]
+    command = [*pip, "download", "--quiet", "--quiet", "--only-binary=:all:", "--require-hashes", "--dest", folder]
+    subprocess.run([*command, *lists], check=True, timeout=600)
 
 
 def package(venv: Path) -> Path:

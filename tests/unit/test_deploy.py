@@ -34,7 +34,7 @@ def services() -> dict[str, Any]:
 @pytest.fixture
 def with_postgres() -> dict[str, Any]:
     content = compose("docker-compose.postgres.yml")
-    assert set(content["volumes"]) == {"database"}
+    assert set(content["volumes"]) == {"database", "state"}
     return content["services"]
 
 
@@ -83,7 +83,8 @@ def test_compose_with_postgres_is_the_same_but_for_the_store(services, with_post
         assert read.store_shown == f"postgresql://{server['environment']['POSTGRES_USER']}@db/relay"
         assert read.secrets() == ("correct-horse",)
         assert service["depends_on"]["db"] == {"condition": "service_healthy"}
-        assert "volumes" not in service and any("/var/lib/claude-relay" in mount for mount in service["tmpfs"])
+        assert service["volumes"] == ["state:/var/lib/claude-relay"]
+        assert service["tmpfs"] == ["/tmp"], "podman refuses a tmpfs with uid= (CASES C12)"
         same = {
             "environment",
             "command",
@@ -126,10 +127,33 @@ def test_railway_checks_an_existing_path_and_lets_calls_finish():
 
 
 def test_the_image_has_two_stages_on_a_base_that_can_be_chosen_and_no_compiler():
-    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}", "${BASE}"]
+    assert re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE) == ["${BASE}"] * 3
     assert re.search(r"^ARG BASE=python:3\.\d+-slim$", DOCKERFILE, re.MULTILINE)
     assert not re.search(r"\b(gcc|build-essential|python3-dev|libpq-dev)\b", DOCKERFILE)
-    assert '".[postgres]"' in DOCKERFILE
+    assert DOCKERFILE.count("--require-hashes") == 2 and "-r constraints/postgres.txt" in DOCKERFILE
+
+
+def test_libraries_and_program_are_layers_apart_with_labels():
+    """CASES C14: an upgrade of the program is a small layer."""
+    copied = re.findall(r"^COPY --from=(\w+) (.+)$", DOCKERFILE.split("FROM ")[-1], re.MULTILINE)
+    assert copied == [("libraries", "/opt/claude-relay /opt/claude-relay"), ("program", "/out/ /")]
+    assert "claude_relay" not in DOCKERFILE.split("FROM ")[1].split("COPY", 1)[1]
+    for label in ("title", "description", "licenses", "version"):
+        assert f"org.opencontainers.image.{label}=" in DOCKERFILE
+
+
+def test_a_tag_builds_the_image_for_both_architectures_and_runs_the_demo_in_it():
+    """CASES C14: labels, an SBOM, and nothing is pushed before `demo` has run in the image."""
+    steps = yaml.safe_load((ROOT / ".github/workflows/image.yml").read_text(encoding="utf-8"))
+    assert steps[True] == {"push": {"tags": ["v*"]}}  # YAML reads the key `on` so
+    steps = steps["jobs"]["image"]["steps"]
+    builds = [step for step in steps if step.get("uses", "").startswith("docker/build-push-action@")]
+    demo = next(index for index, step in enumerate(steps) if " demo" in step.get("run", ""))
+
+    assert [build["with"].get("load") for build in builds] == [True, None]
+    assert steps.index(builds[0]) < demo < steps.index(builds[1])
+    assert builds[1]["with"]["platforms"] == "linux/amd64,linux/arm64"
+    assert builds[1]["with"]["sbom"] is True and "labels" in builds[1]["with"]
 
 
 def test_the_image_runs_under_tini_unprivileged_with_a_health_check():

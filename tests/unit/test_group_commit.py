@@ -30,7 +30,7 @@ class CountingSession:
         self._works = 0
         return ()
 
-    def commit(self, rest: Any) -> None:
+    def commit(self, rest: Any, numbers: Any) -> None:
         assert self.open.wait(_LONG)
         self.commits.append(self._works)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...core.jobs import park
-from ...core.jobs.holds import BATCHES, PARK, PAUSE, UNREACHABLE, HoldKind, HoldScope
+from ...core.jobs.holds import BATCHES, DRAIN, PARK, PAUSE, UNREACHABLE, HoldKind, HoldScope
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
 
@@ -56,6 +56,8 @@ def _hold(hold: dict[str, Any], system: System | None) -> Iterator[Finding]:
         yield failure("queue", f"no job runs ({hold['reason']}){words}", _park_fix(hold["reason"], system))
     elif scope == PAUSE:
         yield failure("queue", "no job runs: the relay is paused", "claude-relay resume")
+    elif scope == DRAIN:
+        yield failure("queue", "no job is accepted: the relay is drained", "claude-relay resume")
     elif scope == UNREACHABLE:
         fix = "claude-relay doctor --upstream shows where a call ends"
         yield failure("queue", f"Anthropic cannot be reached, one job probes{words}", _on_its_machine(fix, system))

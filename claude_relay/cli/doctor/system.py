@@ -6,6 +6,7 @@ import os
 import pwd
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,9 @@ UNITS = (
     "claude-relay-alerts.path",
     "claude-relay-worker.service",
 )
+
+#: The services among them, and the one that sends alerts: all of them open the store.
+DAEMONS = ("claude-relay-api.service", "claude-relay-worker.service", "claude-relay-alerts.service")
 
 #: Makes the daemons load new settings: the socket stays open meanwhile, and no running call is interrupted.
 RESTART = "systemctl restart claude-relay-api && systemctl reload claude-relay-worker"
@@ -82,11 +86,12 @@ class System:
             return None
 
     def daemon_user(self) -> int | None:
-        """The user whose units the daemons are; None without systemd, or where it is not known."""
-        shown = self.run(("systemctl", "show", "--property=User", UNITS[-1])) if self.under_systemd else None
+        """The user of most of the daemons' units; None without systemd, or where it is not known."""
+        shown = self.run(("systemctl", "show", "--property=User", *DAEMONS)) if self.under_systemd else None
+        names = [line.removeprefix("User=") for line in (shown or "").splitlines() if line.startswith("User=")]
         try:
-            return pwd.getpwnam((shown or "").strip().removeprefix("User=")).pw_uid
-        except KeyError:
+            return pwd.getpwnam(Counter(names).most_common(1)[0][0]).pw_uid
+        except (IndexError, KeyError):
             return None
 
     def set_command(self, line: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from ...config import OPTIONS, Settings
 from .finding import Finding, failure, ok, warning
-from .system import UNITS, System
+from .system import DAEMONS, UNITS, System
 
 _PROPERTIES = (
     "Id",
@@ -24,8 +24,6 @@ _PROPERTIES = (
     "User",
     "Environment",
 )
-#: The units whose view of the settings is compared with the one here.
-_DAEMONS = ("claude-relay-api.service", "claude-relay-worker.service", "claude-relay-alerts.service")
 #: Set by the units themselves.
 _EXPECTED = ("RELAY_ENV",)
 _SHOW = {row.name: row.show for row in OPTIONS}
@@ -42,13 +40,13 @@ def check(system: System, settings: Settings | None = None) -> Iterator[Finding]
         detail = "the units of claude-relay are not installed: nothing starts it at boot"
         yield warning("units", detail, "sudo make install, in the checkout")
         return
-    names = dict.fromkeys((*UNITS, *_DAEMONS))
+    names = dict.fromkeys((*UNITS, *DAEMONS))
     shown = system.run(("systemctl", "show", f"--property={','.join(_PROPERTIES)}", *names))
     if shown is None:
         yield warning("units", "systemctl does not answer", "systemctl status claude-relay.target")
         return
     units = {unit.get("Id", ""): unit for unit in map(_properties, shown.strip().split("\n\n"))}
-    yield from views({name: units[name] for name in _DAEMONS if name in units}, settings)
+    yield from views({name: units[name] for name in DAEMONS if name in units}, settings)
     if all(units.get(name, {}).get("ActiveState") == "inactive" for name in UNITS):
         yield failure("units", "claude-relay is not running", "systemctl start claude-relay.target")
         return

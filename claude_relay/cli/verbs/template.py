@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from ...core.text import strict_json
 from ..client import open_client
+from ..input_files import InputFile, decode_text, read_bytes
 from ..render.output import Output, json_option, pass_output
 
 
@@ -18,19 +19,19 @@ def template() -> None:
 
 @template.command()
 @click.argument("name")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=InputFile())
 @click.option("--description", help="What the template is for.")
 @click.option("--shared/--private", default=None, help="Whether every key may use it (default on this machine).")
 @json_option
 @pass_output
-def save(output: Output, name: str, file: IO[bytes], description: str | None, shared: bool | None) -> None:
+def save(output: Output, name: str, file: str, description: str | None, shared: bool | None) -> None:
     """
     Store FILE under NAME; prints name and version.
 
     FILE holds a submit body as JSON, or plain text, which is the prompt; - reads stdin. An unchanged body is no new
     version.
     """
-    fields: dict[str, Any] = {"body": _body(file.read())}
+    fields: dict[str, Any] = {"body": _body(read_bytes(file, field="FILE"), file)}
     if description is not None:
         fields["description"] = description
     if shared is not None:
@@ -92,9 +93,9 @@ def delete(output: Output, name: str) -> None:
     output.message(f"The template {name} is deleted.")
 
 
-def _body(data: bytes) -> Any:
+def _body(data: bytes, source: str) -> Any:
     """The JSON of a file; a text that is no JSON object is the prompt."""
     if data.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and not data.lstrip().startswith(b"{{"):
         return strict_json.loads(data)
 
-    return {"prompt": data.decode("utf-8-sig", "replace").rstrip("\n")}
+    return {"prompt": decode_text(data, source, field="FILE")}

@@ -1,4 +1,4 @@
-"""Whether a schema rules out a path of a check: a misspelt name is found before anything is paid."""
+"""Whether a schema rules out a path of a check: a misspelt name is schemas before anything is paid."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_paths(rule: Rule, schema: Mapping[str, Any]) -> None:
             choices = [_property(node, name) for node in nodes]
             if None in choices or not choices:
                 break  # something that the schema leaves open
-            nodes = [node for found in choices if found for node in found]
+            nodes = [node for schemas in choices if schemas for node in schemas]
             if not nodes:
                 raise RuleError(_missing(path, depth, choices_of(schema, path, depth)), path.position)
     for function in _functions(rule):
@@ -53,7 +53,7 @@ def choices_of(schema: Mapping[str, Any], path: Path, depth: int) -> tuple[str, 
     nodes: list[Any] = [schema]
     for name in path.names[:depth]:
         nodes = [item for node in nodes for item in _items(node, schema)]
-        nodes = [node for found in (_property(node, name) for node in nodes) for node in found or ()]
+        nodes = [node for schemas in (_property(node, name) for node in nodes) for node in schemas or ()]
     variants = [item for node in nodes for item in _items(node, schema)]
 
     return tuple(dict.fromkeys(name for node in variants for name in node.get("properties", ())))
@@ -123,7 +123,7 @@ def _never_a_list(path: Path, schema: Mapping[str, Any], function: str) -> bool:
         choices = [_property(node, name) for node in flat]
         if None in choices:
             return False
-        nodes = [node for found in choices if found for node in found]
+        nodes = [node for schemas in choices if schemas for node in schemas]
     allowed = {"array"} | ({"string"} if function == "len" else set())
     types = [set(_list_of_types(variant)) for node in nodes for variant in _variants(node, schema)]
 

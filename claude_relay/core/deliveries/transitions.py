@@ -29,6 +29,7 @@ class DeliveryChange:
     """
 
     delivery: Delivery
+    previous: Delivery
     expects: int
     event: Event
     attempt: DeliveryAttempt | None = None
@@ -155,4 +156,4 @@ def _transition(
     event = Event(
         job_id=delivery.job_id, subject=delivery.id, version=updated.version, at=now, name=name, detail=detail or {}
     )
-    return DeliveryChange(delivery=updated, expects=delivery.version, event=event)
+    return DeliveryChange(delivery=updated, previous=delivery, expects=delivery.version, event=event)

@@ -9,6 +9,16 @@ from .failure import THROTTLES
 from .holds import BATCHES, UNREACHABLE, Holds, HoldScope
 from .job import Job, State
 
+#: Places in the queue are counted up to this number.
+MAX_POSITION = 1000
+
+
+def with_many_ahead(reason: str | None) -> str:
+    """The reason why a job waits whose place is beyond MAX_POSITION."""
+    place = f"more than {MAX_POSITION:,} ahead"
+
+    return place if reason is None else f"{reason}; {place}"
+
 
 def wait_reason(
     job: Job,

@@ -24,7 +24,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from ...errors import RelayError, StoreUnavailable
-from ..sql import insert_buffer
+from ..sql import insert_buffer, tallies
 from ..sql.lookahead import Lookup, is_read
 from ..sql.query import Rows
 from . import messages
@@ -101,9 +101,11 @@ class Session:
 
         return asked.rows(self._send_pending(*asked.statements)[-len(asked.statements) :]) if lookups else ()
 
-    def commit(self, rest: Sequence[insert_buffer.NewRows]) -> None:
+    def commit(self, rest: Sequence[insert_buffer.NewRows], numbers: Sequence[Sequence[Any]]) -> None:
         if rest:
             self.add(rest)
+        if numbers:
+            self.run(tallies.insert(len(numbers)), [value for row in numbers for value in row])
         try:
             self._commit()
         except (psycopg.OperationalError, psycopg.InterfaceError) as exc:

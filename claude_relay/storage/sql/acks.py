@@ -9,6 +9,7 @@ from ...core.deliveries.delivery import Delivery
 from ...core.jobs.events import Event
 from ...core.jobs.job import Job
 from . import records
+from .destinations import COUNTED
 from .events import EventWrites
 from .query import QueryBase, placeholders
 
@@ -38,8 +39,8 @@ class AckReads(QueryBase):
         return self._fetch_all(records.to_delivery, UNREMINDED, (before, *eligible, limit))
 
     def unacked(self) -> int:
-        """The number of delivered results without an ack, in groups that send acks."""
-        return self._count(f"SELECT count(*) {_UNACKED}")
+        """The number of delivered results without an ack, in groups that send acks, counted up to `COUNTED`."""
+        return self._count(f"SELECT count(*) FROM (SELECT 1 {_UNACKED} LIMIT ?) AS unacked", (COUNTED,))
 
 
 class AckWrites(EventWrites):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...core.deliveries.delivery import Delivery, DeliveryAttempt, DeliveryState
+from ...core.deliveries.delivery import Delivery, DeliveryAttempt
 from ...core.deliveries.transitions import DeliveryChange
 from ...errors import Conflict
 from . import records
 from .events import EventWrites
 from .query import QueryBase, placeholders
+from .tallies import TallyWrites, of_delivery
 
 _DELIVERY = f"SELECT {records.columns(records.DELIVERY, 'd.')} FROM deliveries d"
 _ADD_DELIVERY = records.insert("deliveries", records.DELIVERY)
-_SAVE_DELIVERY = records.update("deliveries", records.DELIVERY)
 _ADD_ATTEMPT = records.insert("posts", "delivery_id number at url status ms reply error next_due".split())
 
 
@@ -51,18 +51,14 @@ class DeliveryReads(QueryBase):
                  FROM deliveries d JOIN posts p ON p.delivery_id = d.id WHERE d.job_id = ? ORDER BY p.at, p.number"""
         return self._fetch_all(records.to_attempt, sql, (job_id,))
 
-    def delivery_counts(self) -> dict[str, int]:
-        """The number of deliveries in each state."""
-        zeros = {state.value: 0 for state in DeliveryState}
-        return zeros | self._fetch_pairs("SELECT state, count(*) FROM deliveries GROUP BY state")
 
-
-class DeliveryWrites(EventWrites):
+class DeliveryWrites(EventWrites, TallyWrites):
     """Implements `ports.store.DeliveryWrites`."""
 
     def add_delivery(self, delivery: Delivery) -> None:
         """Open a delivery."""
         self._run(_ADD_DELIVERY, records.delivery_values(delivery))
+        self._moved(None, of_delivery(delivery))
         if delivery.body is not None:
             sql = "INSERT INTO delivery_bodies (delivery_id, body) VALUES (?, ?)"
             self._run(sql, (delivery.id, delivery.body))
@@ -70,8 +66,10 @@ class DeliveryWrites(EventWrites):
     def save_delivery(self, change: DeliveryChange) -> None:
         """Save the next version of a delivery, with the POST that led to it. Raises `Conflict` after another change."""
         delivery = change.delivery
-        if not self._run(_SAVE_DELIVERY, (*records.delivery_values(delivery), delivery.id, change.expects)):
+        sql, values = records.delivery_update(change.previous, delivery)
+        if not self._run(sql, (*values, delivery.id, change.expects)):
             raise Conflict("the delivery was changed at the same time; try again")
+        self._moved(of_delivery(change.previous), of_delivery(delivery))
         self._add_event(change.event)
         if (attempt := change.attempt) is not None:
             reply = attempt.reply

@@ -32,6 +32,10 @@ _DESTINATION = f"SELECT {records.columns(records.DESTINATION)} FROM destinations
 _DELIVERY = f"SELECT {records.columns(records.DELIVERY, 'd.')} FROM deliveries d"
 
 
+#: Backlogs are counted up to this number.
+COUNTED = 10_000
+
+
 class DestinationReads(QueryBase):
     """Implements `ports.store.DestinationReads`."""
 
@@ -57,10 +61,10 @@ class DestinationReads(QueryBase):
         return self._fetch_all(records.to_delivery, sql, (destination, opened_before, limit))
 
     def waiting_for(self, destination: str) -> int:
-        """The number of pending deliveries to a destination."""
-        return self._count(
-            "SELECT count(*) FROM deliveries WHERE state = 'pending' AND destination = ?", (destination,)
-        )
+        """The number of pending deliveries to a destination, counted up to `COUNTED`."""
+        sql = """SELECT count(*) FROM (
+                     SELECT 1 FROM deliveries WHERE state = 'pending' AND destination = ? LIMIT ?) AS pending"""
+        return self._count(sql, (destination, COUNTED))
 
     def latest_destinations(self, limit: int) -> Sequence[str]:
         """The destinations of the last thousand deliveries, newest first."""

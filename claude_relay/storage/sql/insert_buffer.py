@@ -8,10 +8,11 @@ thirty jobs is much cheaper than ninety (*measured*: the accept path, at 16 conn
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import records
+from . import records, tallies
 from .lookahead import FetchedRows, is_read
 from .query import Rows, Run
 
@@ -35,6 +36,7 @@ class InsertBuffer:
         self._run, self._write = run, write
         self._fetched = fetched
         self._new: list[NewRows] = []
+        self.changes: Counter[tallies.Number] = Counter()  # of the numbers of jobs and deliveries
 
     def add(self, job: Sequence[Any], request: Sequence[Any], event: Sequence[Any]) -> None:
         """Add a job, its request and its first event."""
@@ -44,14 +46,27 @@ class InsertBuffer:
             self.flush()
 
     def drop(self) -> None:
-        """Discard the rows of a function that failed."""
+        """Discard the rows and the numbers of a function that failed."""
         self._new = []
+        self.changes.clear()
 
     def drain(self) -> Sequence[NewRows]:
         """Hand the remaining rows to the caller, who writes them."""
         rows, self._new = self._new, []
 
         return rows
+
+    def drain_changes(self) -> Sequence[tuple[Any, ...]]:
+        """Hand over the rows of the numbers that changed."""
+        rows = tallies.rows(self.changes)
+        self.changes.clear()
+
+        return rows
+
+    def flush_changes(self) -> None:
+        """Write the numbers that changed."""
+        if rows := self.drain_changes():
+            self._run(tallies.insert(len(rows)), [value for row in rows for value in row])
 
     def flush(self) -> None:
         """Write the rows now. Raises the database's error for any of them, and then none is written."""
@@ -63,6 +78,8 @@ class InsertBuffer:
         if is_read(sql):
             if (rows := self._fetched.recall(sql, args)) is not None:
                 return rows
+            if "tallies" in sql:
+                self.flush_changes()
         else:
             self._fetched.forget(sql, args)
         self.flush()

@@ -26,7 +26,7 @@ _TEXT = (
 
 
 def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
-    """The conditions on `jobs j`, and their parameters."""
+    """The conditions on `jobs j` apart from its states, and their parameters."""
     where: list[str] = []
     args: list[Any] = []
 
@@ -36,8 +36,6 @@ def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
 
     if which.owner is not None:
         add("j.owner = ?", which.owner)
-    if which.states:
-        add(f"j.state IN ({placeholders(which.states)})", *(state.value for state in which.states))
     for column, value in (("grp", which.group), ("owner", which.key), ("model", which.model)):
         if value is not None:
             add(f"j.{column} = ?", value)

@@ -8,7 +8,7 @@ from typing import Any
 from ...core.jobs.change import Change, SentMark
 from ...core.jobs.failure import PartialResponse
 from ...core.jobs.fairness import Flow, WaitingFlow
-from ...core.jobs.job import UNFINISHED, Job, State
+from ...core.jobs.job import Job, State
 from ...core.jobs.submission import StoredRequest
 from ...core.retention import DeadlineExtension
 from ...errors import Conflict
@@ -20,8 +20,8 @@ from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
 from .job_filter import conditions
 from .query import QueryBase, Row, Run, placeholders
+from .tallies import of_job
 
-_UNFINISHED = ", ".join(f"'{state.value}'" for state in UNFINISHED)
 _JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
 # Steps from one flow to the next in the index, so that thousands of jobs cost one step. A rank is never later than the
 # due time: the jobs of later days are not looked at.
@@ -55,7 +55,7 @@ _DUE = f"""SELECT * FROM (
 # One lane at a time: the index of each covers its half.
 _OLDEST_WAITING = """
 SELECT min(at) FROM (
-    SELECT min(due_at) AS at FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live' AND due_at <= ?
+    SELECT min(due_at) AS at FROM jobs /* index: jobs_oldest */ WHERE state = 'queued' AND lane = 'live' AND due_at <= ?
     UNION ALL
     SELECT min(due_at) FROM jobs /* index: jobs_gather */ WHERE state = 'queued' AND lane = 'batch' AND due_at <= ?
 ) AS lanes"""
@@ -103,10 +103,22 @@ class JobReads(QueryBase):
         return self._fetch_all(records.to_job, sql, (request_id, owner))
 
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]:
-        """The newest jobs that match the filter."""
+        """
+        The newest jobs that match the filter.
+
+        Each state is read apart, as the index of a key and that of all have the newest jobs of one state side by side.
+        """
         where, args = conditions(job_filter)
-        sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
-        return self._fetch_all(records.to_job, sql, (*args, job_filter.limit))
+        one_owner = job_filter.owner is not None or job_filter.key is not None
+        if not (job_filter.states or one_owner):
+            sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
+            return self._fetch_all(records.to_job, sql, (*args, job_filter.limit))
+        source = f"{_JOB} /* index: {'jobs_owner' if one_owner else 'jobs_state'} */"
+        newest = f"{source} WHERE {' AND '.join(['j.state = ?', *where])} ORDER BY j.id DESC LIMIT ?"
+        states = [state.value for state in job_filter.states or State]
+        sql = " UNION ALL ".join(f"SELECT * FROM ({newest}) AS of_{state}" for state in states)
+        values = [value for state in states for value in (state, *args, job_filter.limit)]
+        return self._fetch_all(records.to_job, f"{sql} ORDER BY id DESC LIMIT ?", (*values, job_filter.limit))
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
@@ -187,12 +199,6 @@ class JobReads(QueryBase):
         """The calls in flight, the longest running first, of one owner or (None) of all."""
         return self._fetch_all(_to_running_call, _RUNNING_CALLS, (owner, owner, limit))
 
-    def waiting_by_group(self) -> dict[str, int]:
-        """The number of queued jobs of each group."""
-        sql = """SELECT grp, count(*) FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live'
-                 GROUP BY grp"""
-        return self._fetch_pairs(sql)
-
     def held_jobs(self, *, limit: int) -> int:
         """The number of jobs that wait for a retry by a user, counted up to `limit`."""
         return self._count("SELECT count(*) FROM (SELECT 1 FROM jobs WHERE state = 'held' LIMIT ?) AS held", (limit,))
@@ -211,36 +217,18 @@ class JobReads(QueryBase):
         sql = "SELECT id FROM jobs WHERE state = 'running' AND lease_worker = ? AND cancel_requested_at IS NOT NULL"
         return [row[0] for row in self._run(sql, (worker,))]
 
-    def waiting(self) -> int:
-        """The number of jobs that have not ended."""
-        return self._count(f"SELECT count(*) FROM jobs WHERE state IN ({_UNFINISHED})")
-
-    def waiting_by_owner(self) -> dict[str, int]:
-        """The number of jobs of each owner that have not ended."""
-        sql = f"SELECT owner, count(*) FROM jobs /* index: jobs_owner */ WHERE state IN ({_UNFINISHED}) GROUP BY owner"
-        return self._fetch_pairs(sql)
-
     def flows_of(self, share: str) -> Sequence[str]:
         """The flows of that share with waiting jobs, due or not."""
         return [row[0] for row in self._run(_FLOWS_OF_SHARE, (f"{share}/", share + _AFTER_SLASH) * 2)]
 
-    def count_ahead(self, job: Job, flows: Sequence[str], after: Job | None = None) -> int:
-        """The number of jobs in those flows that are claimed before this one, but not before `after`."""
-        sql = f"""SELECT count(*) FROM jobs /* index: jobs_due */
-                  WHERE state = 'queued' AND lane = 'live' AND flow IN ({placeholders(flows)})
-                    AND (rank, id) >= (?, ?) AND (rank, id) < (?, ?)"""
+    def count_ahead(self, job: Job, flows: Sequence[str], after: Job | None = None, *, limit: int) -> int:
+        """The number of jobs in those flows that are claimed before this one, but not before `after`, up to `limit`."""
+        sql = f"""SELECT count(*) FROM (
+                      SELECT 1 FROM jobs /* index: jobs_due */
+                      WHERE state = 'queued' AND lane = 'live' AND flow IN ({placeholders(flows)})
+                        AND (rank, id) >= (?, ?) AND (rank, id) < (?, ?) LIMIT ?) AS ahead"""
         begin = (float("-inf"), "") if after is None else (after.rank, after.id)
-        return self._count(sql, (*flows, *begin, job.rank, job.id))
-
-    def counts(self) -> dict[State, int]:
-        """The number of jobs in each state."""
-        counts = self._fetch_pairs("SELECT state, count(*) FROM jobs GROUP BY state")
-        return {State(state): count for state, count in counts.items()}
-
-    def counts_by_group(self) -> dict[tuple[State, str], int]:
-        """The number of jobs in each state of each group."""
-        rows = self._run("SELECT state, grp, count(*) FROM jobs GROUP BY state, grp", ())
-        return {(State(row[0]), row[1]): int(row[2]) for row in rows}
+        return self._count(sql, (*flows, *begin, job.rank, job.id, limit))
 
     def oldest_waiting(self) -> float | None:
         """The earliest due time of the waiting jobs that are due."""
@@ -255,6 +243,7 @@ class JobWrites(DeliveryWrites, ConversationWrites):
     ) -> None:
         super().__init__(run, now, cipher)
         self._new_jobs = new_jobs
+        self._changes = new_jobs.changes
         self._prefetch = prefetch
 
     def prefetch(self, ahead: Ahead) -> None:
@@ -264,6 +253,7 @@ class JobWrites(DeliveryWrites, ConversationWrites):
     def add(self, change: Change, request: StoredRequest) -> None:
         """Add a new job with its request; written with the next statement or at the commit."""
         event = change.event
+        self._moved(None, of_job(change.job))
         detail = records.dump(event.detail or None)
         self._new_jobs.add(
             records.job_values(change.job),
@@ -281,6 +271,8 @@ class JobWrites(DeliveryWrites, ConversationWrites):
         sql, values = records.job_update(change.previous, job)
         if not self._run(sql, (*values, job.id, change.expects)):
             raise Conflict(f"job {job.request_id} was changed at the same time; try again")
+        if change.previous is not None:
+            self._moved(of_job(change.previous), of_job(job))
         if change.previous is not None and job.run > change.previous.run:
             # That of a held run: a new run begins with nothing.
             self._run("DELETE FROM partials WHERE job_id = ?", (job.id,))

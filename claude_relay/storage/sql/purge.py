@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from ...core.jobs.tombstone import Tombstone
 from ...core.retention import OPEN_DELIVERIES, PurgeCutoffs
 from . import records
-from .query import QueryBase, placeholders
+from .query import QueryBase, Rows, placeholders
+from .tallies import DELIVERIES, JOBS, Number, TallyWrites
 
 # `core.retention.PurgeCutoffs` for all jobs at once. Also kept: the earlier part of a conversation, and an item of a
 # batch whose result was not read yet. Without the latest cut-off the scan of the index would go on to the newest job.
 _PURGEABLE = f"""
-SELECT j.id FROM jobs j LEFT JOIN deliveries d ON d.job_id = j.id AND d.run = j.run
+SELECT j.id, j.state, j.grp, j.owner FROM jobs j LEFT JOIN deliveries d ON d.job_id = j.id AND d.run = j.run
 WHERE j.finished_at IS NOT NULL
   AND coalesce(d.finished_at, j.finished_at) <= CASE
       WHEN j.state IN ({placeholders(PurgeCutoffs.done_states)})
@@ -41,7 +42,6 @@ _TABLES = (
     "continuations",
     "answers",
     "repairs",
-    "deliveries",
     "events",
     "acks",
     "partials",
@@ -63,7 +63,7 @@ class PurgeReads(QueryBase):
         return self._fetch_all(records.to_tombstone, sql, (request_id, owner, owner))
 
 
-class PurgeWrites(QueryBase):
+class PurgeWrites(TallyWrites):
     """Implements `ports.store.PurgeWrites`."""
 
     def erase_content(self, job_id: str) -> None:
@@ -82,25 +82,28 @@ class PurgeWrites(QueryBase):
         Up to `limit` of them, and no more after `size` bytes: erased content is overwritten, so that the time depends
         on the bytes.
         """
-        job_ids = self._purgeable(PurgeCutoffs(done_before=done_before, failed_before=failed_before), limit)
-        for number, job_id in enumerate(job_ids, 1):
+        jobs = self._purgeable(PurgeCutoffs(done_before=done_before, failed_before=failed_before), limit)
+        for number, (job_id, *counted_as) in enumerate(jobs, 1):
             size -= self._count(_SIZE, (job_id,) * 4)
             self._run(_ADD_TOMBSTONE, (self._now, job_id))
             self._run(f"DELETE FROM posts WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
             self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
+            for state, group in self._run("DELETE FROM deliveries WHERE job_id = ? RETURNING state, grp", (job_id,)):
+                self._moved(Number(DELIVERIES, state, group, ""), None)
             for table in _TABLES:
                 self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
             self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
+            self._moved(Number(JOBS, *counted_as), None)
             if size <= 0:
-                return number, number < len(job_ids) or len(job_ids) == limit
-        return len(job_ids), len(job_ids) == limit
+                return number, number < len(jobs) or len(jobs) == limit
+        return len(jobs), len(jobs) == limit
 
     def purge_tombstones(self, before: float) -> None:
         """Delete the tombstones of jobs that were purged before then."""
         self._run("DELETE FROM tombstones WHERE purged_at < ?", (before,))
 
-    def _purgeable(self, cutoffs: PurgeCutoffs, limit: int) -> list[str]:
+    def _purgeable(self, cutoffs: PurgeCutoffs, limit: int) -> Rows:
         short = (*(state.value for state in cutoffs.done_states), *(state.value for state in cutoffs.undelivered))
         still_open = [state.value for state in OPEN_DELIVERIES]
         args = (*short, cutoffs.done_before, cutoffs.failed_before, cutoffs.latest, *still_open, limit)
-        return [row[0] for row in self._run(_PURGEABLE, args)]
+        return self._run(_PURGEABLE, args)

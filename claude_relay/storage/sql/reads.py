@@ -16,6 +16,7 @@ from .metrics import MetricReads
 from .money import MoneyReads
 from .purge import PurgeReads
 from .requests import RequestReads
+from .tallies import TallyReads
 from .templates import TemplateReads
 
 
@@ -34,6 +35,7 @@ class Reads(
     AlertReads,
     ControlReads,
     PurgeReads,
+    TallyReads,
     TemplateReads,
 ):
     """Implements `ports.ReadTransaction` over one connection, at one time."""

@@ -122,11 +122,9 @@ def job_values(job: Job) -> tuple[Any, ...]:
 
 def job_update(previous: Job | None, job: Job) -> tuple[str, Sequence[Any]]:
     """The UPDATE of the changed columns only: an index is written only if its columns are."""
-    values = job_values(job)
     old_values = job_values(previous) if previous is not None else (None,) * len(JOB)
-    changed = [(name, value) for name, value, old in zip(JOB, values, old_values, strict=True) if value != old]
 
-    return update("jobs", [name for name, _ in changed]), [value for _, value in changed]
+    return _update("jobs", JOB, old_values, job_values(job))
 
 
 def to_job(row: Row) -> Job:
@@ -203,6 +201,11 @@ def delivery_values(delivery: Delivery) -> tuple[Any, ...]:
         "lease_expires_at": lease.expires_at if lease else None,
     }
     return tuple(values[name] for name in DELIVERY)
+
+
+def delivery_update(previous: Delivery, delivery: Delivery) -> tuple[str, Sequence[Any]]:
+    """The UPDATE of the changed columns only."""
+    return _update("deliveries", DELIVERY, delivery_values(previous), delivery_values(delivery))
 
 
 def to_delivery(row: Row) -> Delivery:
@@ -327,6 +330,14 @@ def dump(value: Any) -> str | None:
 def load(text: str | None) -> Any:
     """The value of a JSON text; None for NULL."""
     return None if text is None else json.loads(text)
+
+
+def _update(
+    table: str, names: Sequence[str], old_values: Sequence[Any], values: Sequence[Any]
+) -> tuple[str, Sequence[Any]]:
+    changed = [(name, value) for name, value, old in zip(names, values, old_values, strict=True) if value != old]
+
+    return update(table, [name for name, _ in changed]), [value for _, value in changed]
 
 
 def _lease(values: dict[str, Any]) -> Lease | None:

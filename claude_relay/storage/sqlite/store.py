@@ -22,6 +22,7 @@ from ...ports import Ahead, LostStore, ReadTransaction, Transaction
 from .. import migrate
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher, KeyFile, key_path
+from ..sql import tallies
 from ..sql.insert_buffer import NewRows
 from ..sql.lookahead import Lookup, is_time
 from ..sql.query import Rows, Run
@@ -243,9 +244,12 @@ class _Session:
     def now(self) -> float:
         return self._at
 
-    def commit(self, rest: Sequence[NewRows]) -> None:
+    def commit(self, rest: Sequence[NewRows], numbers: Sequence[Sequence[Any]]) -> None:
+        if len(numbers) > len(rest):
+            self.run(tallies.insert(len(numbers)), [value for row in numbers for value in row])
+            numbers = ()
         if rest:
-            bulk_insert.insert(self._connection, rest)
+            bulk_insert.insert(self._connection, rest, numbers)
         if self._begun:
             self._connection.execute("COMMIT")
 

@@ -40,7 +40,7 @@ def test_jobs_and_deliveries_without_progress():
 @pytest.mark.parametrize(
     ("why", "reason", "words", "cure"),
     [
-        (ErrorType.PERMISSION, "http_401", "invalid x-api-key", "systemctl restart"),
+        (ErrorType.PERMISSION, "http_401", "invalid x-api-key", "systemctl reload-or-restart"),
         (ErrorType.BUDGET, "usage_limit", "You have reached your specified API usage limits.", "raise the spend limit"),
         (ErrorType.PERMISSION, "organization_on_hold", "This organization is on hold, see https://x", "appeal"),
     ],
@@ -69,6 +69,7 @@ def test_a_parked_queue_is_a_failure_in_the_words_of_the_upstream(server, tmp_pa
     ("hold", "result", "words"),
     [
         ({"scope": "pause", "reason": "paused"}, "fail", "the relay is paused"),
+        ({"scope": "drain", "reason": "drained"}, "fail", "no job is accepted"),
         ({"scope": "unreachable", "reason": "unreachable", "detail": "no route"}, "fail", "no route"),
         ({"scope": "batches", "reason": "rate_limit"}, "warn", "no batch is sent"),
         ({"scope": "budget:shop", "reason": "budget"}, "warn", "budget of shop"),

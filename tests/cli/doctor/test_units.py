@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from claude_relay.cli.doctor import units
+from claude_relay.cli.doctor.system import DAEMONS
 from claude_relay.config import Settings
 from tests.support.doctor import a_system, faults
 
@@ -71,7 +72,7 @@ def test_a_server_without_the_units(tmp_path):
 def shown(**changed: dict[str, str]) -> str:
     """The output of `systemctl show` for all units, with these differences."""
     blocks = []
-    for name in dict.fromkeys((*units.UNITS, *units._DAEMONS)):
+    for name in dict.fromkeys((*units.UNITS, *DAEMONS)):
         well = {"Id": name, **WELL, "User": "claude-relay", "Environment": "RELAY_ENV=production"}
         own = changed.get(name.removeprefix("claude-relay-").partition(".service")[0], {})
         blocks.append("\n".join(f"{key}={value}" for key, value in {**well, **own}.items()))

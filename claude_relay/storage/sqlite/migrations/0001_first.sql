@@ -72,10 +72,12 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
 -- Claiming for live calls: the first due jobs of each flow, however many wait.
 CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AND lane = 'live';
--- The number of unfinished jobs of each key, counted while the queue is full.
-CREATE INDEX jobs_owner ON jobs (owner) WHERE state IN ('queued', 'running', 'batched', 'held');
+-- Lists by key, newest first.
+CREATE INDEX jobs_owner ON jobs (owner, state, id);
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
+-- The live job that has waited for longest.
+CREATE INDEX jobs_oldest ON jobs (due_at) WHERE state = 'queued' AND lane = 'live';
 CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
     WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
@@ -449,6 +451,16 @@ CREATE TABLE template_versions (
     created_at      REAL NOT NULL,
     PRIMARY KEY (owner, name, version),
     FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
+);
+
+-- Changes of the numbers of jobs and deliveries by state, group and key; a number is the sum of its rows.
+CREATE TABLE tallies (
+    seq   INTEGER PRIMARY KEY,
+    kind  TEXT NOT NULL,
+    state TEXT NOT NULL,
+    grp   TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    n     INTEGER NOT NULL
 );
 
 -- What workers have counted, for /metrics: sums by name, label, and the outcome or the bucket of a histogram.

@@ -1,0 +1,109 @@
+"""
+Numbers of jobs and deliveries by state, group and key, without counting them.
+
+A transaction adds one row for each number that it changes; a number is the sum of its rows. No row is written twice, so
+that none is contended, and the writer folds the rows into one for each number from time to time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ...core.deliveries.delivery import Delivery, DeliveryState
+from ...core.jobs.job import UNFINISHED, Job, State
+from . import records
+from .query import QueryBase, placeholders
+
+COLUMNS = "kind state grp owner n".split()
+JOBS, DELIVERIES = "job", "delivery"
+
+# What a fold replaces is named by its last row: others may be added at the same time.
+LAST = "SELECT max(seq) FROM tallies"
+FOLD = (
+    """INSERT INTO tallies (kind, state, grp, owner, n)
+       SELECT kind, state, grp, owner, sum(n) FROM tallies WHERE seq <= ? GROUP BY kind, state, grp, owner
+       HAVING sum(n) <> 0""",
+    "DELETE FROM tallies WHERE seq <= ?",
+)
+
+
+class Number(NamedTuple):
+    """What is counted: jobs or deliveries in a state, of a group and, for jobs, a key."""
+
+    kind: str
+    state: str
+    group: str
+    owner: str
+
+
+def of_job(job: Job) -> Number:
+    """The number that a job is part of."""
+    return Number(JOBS, job.state.value, job.group, job.owner)
+
+
+def of_delivery(delivery: Delivery) -> Number:
+    """The number that a delivery is part of."""
+    return Number(DELIVERIES, delivery.state.value, delivery.group, "")
+
+
+def rows(changes: Counter[Number]) -> Sequence[tuple[Any, ...]]:
+    """The rows to add, in the order of `COLUMNS`."""
+    return [(*number, change) for number, change in changes.items() if change]
+
+
+def insert(count: int) -> str:
+    """The statement that adds that many rows."""
+    return records.insert("tallies", COLUMNS, count)
+
+
+class TallyWrites(QueryBase):
+    """The count that other writes keep."""
+
+    _changes: Counter[Number]
+
+    def _moved(self, before: Number | None, after: Number | None) -> None:
+        """Count a row that was part of one number and is part of another."""
+        if before is not None:
+            self._changes[before] -= 1
+        if after is not None:
+            self._changes[after] += 1
+
+
+class TallyReads(QueryBase):
+    """Implements `ports.store.TallyReads`."""
+
+    def counts(self) -> dict[State, int]:
+        """The number of jobs in each state."""
+        return {State(state): count for state, count in self._by_state(JOBS).items() if count}
+
+    def waiting_by_group(self) -> dict[str, int]:
+        """The number of queued jobs of each group."""
+        sql = "SELECT grp, sum(n) FROM tallies WHERE kind = ? AND state = 'queued' GROUP BY grp HAVING sum(n) > 0"
+        return {group: int(count) for group, count in self._fetch_pairs(sql, (JOBS,)).items()}
+
+    def counts_by_group(self) -> dict[tuple[State, str], int]:
+        """The number of jobs in each state of each group."""
+        sql = "SELECT state, grp, sum(n) FROM tallies WHERE kind = ? GROUP BY state, grp"
+        return {(State(row[0]), row[1]): int(row[2]) for row in self._run(sql, (JOBS,)) if row[2]}
+
+    def delivery_counts(self) -> dict[str, int]:
+        """The number of deliveries in each state."""
+        return {state.value: 0 for state in DeliveryState} | self._by_state(DELIVERIES)
+
+    def waiting(self) -> int:
+        """The number of jobs that have not ended."""
+        sql = f"SELECT sum(n) FROM tallies WHERE kind = ? AND state IN ({placeholders(UNFINISHED)})"
+        return self._count(sql, (JOBS, *(state.value for state in UNFINISHED)))
+
+    def waiting_by_owner(self) -> dict[str, int]:
+        """The number of unfinished jobs of each key that has any."""
+        sql = f"""SELECT owner, sum(n) FROM tallies WHERE kind = ? AND state IN ({placeholders(UNFINISHED)})
+                  GROUP BY owner HAVING sum(n) > 0"""
+        counts = self._fetch_pairs(sql, (JOBS, *(state.value for state in UNFINISHED)))
+        return {name: int(count) for name, count in counts.items()}
+
+    def _by_state(self, kind: str) -> dict[str, int]:
+        counts = self._fetch_pairs("SELECT state, sum(n) FROM tallies WHERE kind = ? GROUP BY state", (kind,))
+        return {state: int(count) for state, count in counts.items()}
