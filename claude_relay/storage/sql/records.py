@@ -29,7 +29,8 @@ JOB = (
     " waiting_error checks flow template"
 ).split()
 REQUEST = (
-    "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
+    "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings"
+    " traceparent".split()
 )
 CALL = (
     "job_id number run started_at first_byte_at ended_at worker model sent upstream_request_id outcome detail"
@@ -159,6 +160,7 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
         request.max_cost_usd,
         request.need_by,
         dump(list(request.warnings) or None),
+        request.traceparent,
     )
 
 

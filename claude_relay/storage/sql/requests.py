@@ -16,7 +16,7 @@ from .query import QueryBase, Row
 
 _REQUEST = f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?"
 _WEBHOOK = """
-SELECT j.request_id, r.webhook_url, r.failure_webhook_url, r.webhook_headers
+SELECT j.request_id, r.webhook_url, r.failure_webhook_url, r.webhook_headers, r.traceparent
 FROM jobs j JOIN requests r ON r.job_id = j.id WHERE j.id = ?"""
 _PARTIAL = """
 SELECT p.text, CASE WHEN p.number = j.calls THEN p.usage END, p.model,
@@ -67,9 +67,14 @@ class RequestReads(QueryBase):
         return self._fetch_first(lambda row: (row[0], row[1]), sql, (call, offset + 1, job_id))
 
     def _to_webhook(self, row: Row) -> WebhookTarget:
-        request_id, *urls, encrypted = row
+        request_id, *urls, encrypted, traceparent = row
         headers = self._cipher.decrypt(encrypted)
-        return WebhookTarget(request_id=request_id, urls=[url for url in urls if url is not None], headers=headers)
+        return WebhookTarget(
+            request_id=request_id,
+            urls=[url for url in urls if url is not None],
+            headers=headers,
+            traceparent=traceparent,
+        )
 
 
 class RequestWrites(QueryBase):

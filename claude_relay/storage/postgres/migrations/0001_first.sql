@@ -104,7 +104,8 @@ CREATE TABLE requests (
     metadata            TEXT COLLATE "C",
     max_cost_usd        DOUBLE PRECISION,
     need_by             DOUBLE PRECISION,
-    warnings            TEXT COLLATE "C"
+    warnings            TEXT COLLATE "C",
+    traceparent         TEXT COLLATE "C"
 );
 
 CREATE TABLE outcomes (

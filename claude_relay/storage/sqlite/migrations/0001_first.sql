@@ -103,7 +103,8 @@ CREATE TABLE requests (
     metadata            TEXT,
     max_cost_usd        REAL,
     need_by             REAL,
-    warnings            TEXT
+    warnings            TEXT,
+    traceparent         TEXT
 );
 
 CREATE TABLE outcomes (
