@@ -32,7 +32,7 @@ JOB = (
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings"
-    " request_digest digest variables"
+    " traceparent request_digest digest variables"
 ).split()
 CALL = (
     "job_id number run started_at first_byte_at ended_at worker model sent upstream_request_id outcome detail"
@@ -156,7 +156,9 @@ def to_job(row: Row) -> Job:
 
 
 #: The columns of a request that its digest covers, besides the content of the call.
-CALLBACK = "job_id webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
+CALLBACK = (
+    "job_id webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings traceparent"
+).split()
 
 
 def request_values(job_id: str, request: StoredRequest, encrypted_headers: str | None) -> tuple[Any, ...]:
@@ -172,6 +174,7 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
         "max_cost_usd": request.max_cost_usd,
         "need_by": request.need_by,
         "warnings": dump(list(request.warnings) or None),
+        "traceparent": request.traceparent,
         "request_digest": digest(job_id, content),
         "variables": dump(request.variables),
     }

@@ -115,7 +115,8 @@ CREATE TABLE requests (
     warnings            TEXT COLLATE "C",
     request_digest      BYTEA NOT NULL,  -- of `request`: see `core.digests`
     digest              BYTEA NOT NULL,  -- of the others
-    variables           TEXT COLLATE "C"  -- of a row of a collection
+    variables           TEXT COLLATE "C",  -- of a row of a collection
+    traceparent         TEXT COLLATE "C"
 );
 
 CREATE TABLE outcomes (

@@ -112,7 +112,8 @@ CREATE TABLE requests (
     warnings            TEXT,
     request_digest      BLOB NOT NULL,  -- of `request`: see `core.digests`
     digest              BLOB NOT NULL,  -- of the others
-    variables           TEXT  -- of a row of a collection
+    variables           TEXT,  -- of a row of a collection
+    traceparent         TEXT
 );
 
 CREATE TABLE outcomes (
