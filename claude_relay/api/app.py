@@ -140,7 +140,7 @@ def make_app(
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
-        "/metrics": (Metrics(relay, timer, engine="sqlite" if settings.store_path else "postgres"), None),
+        "/metrics": (Metrics(relay, timer, engine=settings.store.partition(":")[0]), None),
         "/": (Home(settings.public_url, dashboard=dashboard is not None), None),
         "/openapi.json": (OpenApi(settings.public_url), None),
         "/docs": (docs, None),

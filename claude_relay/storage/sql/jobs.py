@@ -55,13 +55,6 @@ _DUE = f"""SELECT * FROM (
     {_JOB} /* index: jobs_due */ WHERE j.state = 'queued' AND j.lane = 'live' AND j.flow = ?
         AND j.rank <= ? AND j.due_at <= ? ORDER BY j.rank, j.id LIMIT ?
 ) AS flow"""
-# One lane at a time: the index of each covers its half.
-_OLDEST_WAITING = """
-SELECT min(at) FROM (
-    SELECT min(due_at) AS at FROM jobs /* index: jobs_oldest */ WHERE state = 'queued' AND lane = 'live' AND due_at <= ?
-    UNION ALL
-    SELECT min(due_at) FROM jobs /* index: jobs_gather */ WHERE state = 'queued' AND lane = 'batch' AND due_at <= ?
-) AS lanes"""
 _PUT_CALL = records.insert("calls", records.CALL) + (
     " ON CONFLICT (job_id, number) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in records.CALL if name not in ("job_id", "number"))
@@ -119,12 +112,15 @@ class JobReads(QueryBase):
         if not (job_filter.states or one_owner):
             sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
             return self._fetch_all(records.to_job, sql, (*args, job_filter.limit))
-        source = f"{_JOB} /* index: {'jobs_owner' if one_owner else 'jobs_state'} */"
-        newest = f"{source} WHERE {' AND '.join(['j.state = ?', *where])} ORDER BY j.id DESC LIMIT ?"
+        index = "jobs_owner" if one_owner else "jobs_state"
+        # The ids first: PostgreSQL would rather read all jobs along the primary key than rows in another order.
+        newest = f"""SELECT j.id FROM jobs j /* index: {index} */ WHERE {" AND ".join(["j.state = ?", *where])}
+                     ORDER BY j.id DESC LIMIT ?"""
         states = [state.value for state in job_filter.states or State]
-        sql = " UNION ALL ".join(f"SELECT * FROM ({newest}) AS of_{state}" for state in states)
+        ids = " UNION ALL ".join(f"SELECT id FROM ({newest}) AS of_{state}" for state in states)
+        sql = f"{_JOB} WHERE j.id IN (SELECT id FROM ({ids}) AS of_all ORDER BY id DESC LIMIT ?) ORDER BY j.id DESC"
         values = [value for state in states for value in (state, *args, job_filter.limit)]
-        return self._fetch_all(records.to_job, f"{sql} ORDER BY id DESC LIMIT ?", (*values, job_filter.limit))
+        return self._fetch_all(records.to_job, sql, (*values, job_filter.limit))
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
@@ -250,10 +246,6 @@ class JobReads(QueryBase):
                         AND (rank, id) >= (?, ?) AND (rank, id) < (?, ?) LIMIT ?) AS ahead"""
         begin = (float("-inf"), "") if after is None else (after.rank, after.id)
         return self._count(sql, (*flows, *begin, job.rank, job.id, limit))
-
-    def oldest_waiting(self) -> float | None:
-        """The earliest due time of the waiting jobs that are due."""
-        return self._fetch_time(_OLDEST_WAITING, (self._now, self._now))
 
 
 class JobWrites(DeliveryWrites, ConversationWrites):

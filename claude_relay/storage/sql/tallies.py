@@ -19,7 +19,7 @@ from .query import QueryBase, placeholders
 COLUMNS = "kind state grp owner n".split()
 JOBS, DELIVERIES = "job", "delivery"
 
-# A fold replaces the rows up to its last one: others may be added at the same time.
+# A fold replaces the rows up to this one: others may be added at the same time.
 LAST = "SELECT max(seq) FROM tallies"
 FOLD = (
     """INSERT INTO tallies (kind, state, grp, owner, n)
@@ -29,8 +29,24 @@ FOLD = (
 )
 
 
+# Steps from one group to the next in the index, so that thousands of jobs cost one step.
+_OLDEST_BY_GROUP = """
+WITH RECURSIVE waiting (grp) AS (
+    SELECT min(grp) FROM jobs /* index: jobs_oldest */ WHERE state = 'queued' AND lane = 'live'
+    UNION ALL
+    SELECT (SELECT min(grp) FROM jobs /* index: jobs_oldest */
+            WHERE state = 'queued' AND lane = 'live' AND grp > waiting.grp)
+    FROM waiting WHERE waiting.grp IS NOT NULL
+)
+SELECT grp, (SELECT min(due_at) FROM jobs /* index: jobs_oldest */
+             WHERE state = 'queued' AND lane = 'live' AND grp = waiting.grp AND due_at <= ?)
+FROM waiting WHERE grp IS NOT NULL"""
+_OLDEST_IN_BATCH_LANE = """
+SELECT min(due_at) FROM jobs /* index: jobs_gather */ WHERE state = 'queued' AND lane = 'batch' AND due_at <= ?"""
+
+
 class Number(NamedTuple):
-    """A kept number: of jobs or deliveries in a state, of a group and, for jobs, a key."""
+    """The name of a number: jobs or deliveries in a state, of a group and, for jobs, of a key."""
 
     kind: str
     state: str
@@ -103,6 +119,17 @@ class TallyReads(QueryBase):
                   GROUP BY owner HAVING sum(n) > 0"""
         counts = self._fetch_pairs(sql, (JOBS, *(state.value for state in UNFINISHED)))
         return {name: int(count) for name, count in counts.items()}
+
+    def oldest_waiting(self) -> float | None:
+        """The earliest due time of the waiting jobs that are due."""
+        batch = self._fetch_time(_OLDEST_IN_BATCH_LANE, (self._now,))
+        times = [*self.oldest_waiting_by_group().values(), *([] if batch is None else [batch])]
+        return min(times, default=None)
+
+    def oldest_waiting_by_group(self) -> dict[str, float]:
+        """The earliest due time of the due live jobs of each group."""
+        oldest = self._fetch_pairs(_OLDEST_BY_GROUP, (self._now,))
+        return {group: due_at for group, due_at in oldest.items() if due_at is not None}
 
     def _by_state(self, kind: str, owner: str | None = None) -> dict[str, int]:
         sql = "SELECT state, sum(n) FROM tallies WHERE kind = ? AND (? IS NULL OR owner = ?) GROUP BY state"
