@@ -25,8 +25,8 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text.replace("\r\n", "\n"))
 
 
-def age(seconds: float | None) -> str:
-    """A duration in its largest two units: `2 h 5 min`."""
+def age(seconds: float | None, units: int = 2) -> str:
+    """A duration in its largest two units, `2 h 5 min`, or in one: `2.1 h`."""
     if seconds is None:
         return "–"
     seconds = max(0.0, seconds)
@@ -35,6 +35,8 @@ def age(seconds: float | None) -> str:
     if seconds < 60:
         return f"{seconds:.0f}\N{NO-BREAK SPACE}s"
     for number, (size, unit) in enumerate(_UNITS):
+        if seconds >= size and units == 1:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f"\N{NO-BREAK SPACE}{unit}"
         if seconds >= size:
             rest_size, rest_unit = _UNITS[number + 1] if number + 1 < len(_UNITS) else (1, "s")
             rest = int(seconds % size // rest_size)
