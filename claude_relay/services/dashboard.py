@@ -54,6 +54,7 @@ class GroupLoad:
     group: Group
     running: int
     waiting: int
+    oldest_at: float | None = None  # when the job was due that has waited for longest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +101,15 @@ class DashboardQueries:
         """Every group with settings, or with running or waiting jobs; the default one always."""
         stored = {group.name: group for group in tx.groups()}
         running, waiting = count_by("group", tx.running_by_flow()), tx.waiting_by_group()
+        oldest = tx.oldest_waiting_by_group()
 
         return [
-            GroupLoad(group=stored.get(name, Group(name=name)), running=running[name], waiting=waiting.get(name, 0))
+            GroupLoad(
+                group=stored.get(name, Group(name=name)),
+                running=running[name],
+                waiting=waiting.get(name, 0),
+                oldest_at=oldest.get(name),
+            )
             for name in sorted({"default", *stored, *running, *waiting})
         ]
 
