@@ -110,24 +110,6 @@ def complete(job: Job, done: Completion, *, token: str | None, call: Call, now: 
     return replace(change, call=ended)
 
 
-def complete_sample(job: Job, text: str, *, now: float) -> Change:
-    """A waiting job that ends with a text of the relay: no call is made, and nothing is paid."""
-    if job.state is not State.QUEUED:
-        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
-
-    return transition(
-        job,
-        EventName.COMPLETED,
-        now=now,
-        state=State.COMPLETED,
-        finished_at=now,
-        response_length=len(text),
-        usage={},
-        cost_usd=0.0,
-        **NOT_WAITING,
-    )
-
-
 def continue_call(job: Job, previous: RequestOutcome, *, token: str, call: Call, now: float) -> Change:
     """Another request of the same call: the previous request's ledger entry ends, and a new one opens."""
     fence(job, token)
@@ -335,8 +317,7 @@ def expire(job: Job, *, now: float) -> Change:
     if job.state is not State.QUEUED or job.deadline_at is None or job.deadline_at > now:
         raise IllegalTransition(f"job {job.request_id} is not past its deadline")
 
-    reason = f" ({job.waiting_for})" if job.waiting_for else ""
-    message = f"the deadline passed before the call could be made{reason}"
+    message = "the deadline passed before the call could be made" + (f" ({job.waiting_for})" if job.waiting_for else "")
     failure = Failure(type=ErrorType.DEADLINE, message=message, remedy=Remedy.FAIL, sent=False)
     return fail_for_good(job, failure, now=now)
 
