@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...core.jobs.job import State
+from ...core.jobs.job import JOB_STATES
 from ...core.text.ids import earliest_ulid
 from ...ports import JobFilter
 from .query import placeholders
 
-_DEAD = "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND d.state = 'dead')"
+# From the dead ones to their jobs: the other way round, a million jobs are read to list none.
+_DEAD = (
+    "(j.id, j.run) IN (SELECT d.job_id, d.run FROM deliveries d /* index: deliveries_dead */ WHERE d.state = 'dead')"
+)
 # Only in groups that send acks: in others a missing ack means nothing.
 _UNACKED = (
     "(j.id, j.run) IN (SELECT d.job_id, d.run FROM deliveries d /* index: deliveries_unacked */"
@@ -19,6 +22,13 @@ _UNACKED = (
 _HOST = (
     "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND (d.destination = ?"
     " OR d.destination IN ('http://' || ?, 'https://' || ?) OR d.destination LIKE '%://' || ? || ':%'))"
+)
+
+
+#: Rows of collections, once all rows that came with them are stored; not the jobs of the collections themselves.
+VISIBLE = (
+    "(j.collection IS NULL OR j.row_no <= (SELECT k.total FROM collections k WHERE k.id = j.collection))"
+    " AND j.state <> 'collection'"
 )
 
 
@@ -37,7 +47,7 @@ def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
     index = "jobs_owner" if one_owner else "jobs_state"
     one_state = f"""SELECT j.id FROM jobs j /* index: {index} */ WHERE {" AND ".join(["j.state = ?", *where])}
                     ORDER BY j.id DESC LIMIT ?"""
-    states = [state.value for state in which.states or State]
+    states = [state.value for state in which.states or JOB_STATES]
     each = " UNION ALL ".join(f"SELECT id FROM ({one_state}) AS of_{state}" for state in states)
     values = [value for state in states for value in (state, *args, which.limit)]
 
@@ -53,6 +63,7 @@ def _conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
         where.append(condition)
         args.extend(values)
 
+    add(VISIBLE)
     if which.owner is not None:
         add("j.owner = ?", which.owner)
     for column, value in (("grp", which.group), ("owner", which.key), ("model", which.model)):

@@ -92,7 +92,12 @@ class RequestReads(QueryBase):
         request = records.to_callback(callback, request={})
         urls = (request.webhook_url, request.failure_webhook_url)
         headers = self._cipher.decrypt(encrypted, owner=owner, row=job_id)
-        return WebhookTarget(request_id=request_id, urls=[url for url in urls if url is not None], headers=headers)
+        return WebhookTarget(
+            request_id=request_id,
+            urls=[url for url in urls if url is not None],
+            headers=headers,
+            traceparent=request.traceparent,
+        )
 
 
 class RequestWrites(QueryBase):

@@ -17,7 +17,7 @@ from . import records
 from .query import QueryBase, placeholders
 
 COLUMNS = "kind state grp owner n".split()
-JOBS, DELIVERIES = "job", "delivery"
+JOBS, DELIVERIES, COLLECTIONS = "job", "delivery", "collection"
 
 # A fold replaces the rows up to this one: others may be added at the same time.
 LAST = "SELECT max(seq) FROM tallies"
@@ -56,7 +56,12 @@ class Number(NamedTuple):
 
 def of_job(job: Job) -> Number:
     """The number that a job is part of."""
-    return Number(JOBS, job.state.value, job.group, job.owner)
+    return of_state(job.state.value, job.group, job.owner)
+
+
+def of_state(state: str, group: str, owner: str) -> Number:
+    """The number that a job in that state is part of; the job of a collection is none that makes a call."""
+    return Number(COLLECTIONS if state == State.COLLECTION.value else JOBS, state, group, owner)
 
 
 def of_delivery(delivery: Delivery) -> Number:
@@ -90,9 +95,9 @@ class TallyWrites(QueryBase):
 class TallyReads(QueryBase):
     """Implements `ports.store.TallyReads`."""
 
-    def counts(self) -> dict[State, int]:
-        """The number of jobs in each state."""
-        return {State(state): count for state, count in self._by_state(JOBS).items() if count}
+    def counts(self, owner: str | None = None) -> dict[State, int]:
+        """The number of jobs in each state, of one owner or (None) of all."""
+        return {State(state): count for state, count in self._by_state(JOBS, owner).items() if count}
 
     def waiting_by_group(self) -> dict[str, int]:
         """The number of queued jobs of each group."""
@@ -131,6 +136,7 @@ class TallyReads(QueryBase):
         oldest = self._fetch_pairs(_OLDEST_BY_GROUP, (self._now,))
         return {group: due_at for group, due_at in oldest.items() if due_at is not None}
 
-    def _by_state(self, kind: str) -> dict[str, int]:
-        counts = self._fetch_pairs("SELECT state, sum(n) FROM tallies WHERE kind = ? GROUP BY state", (kind,))
+    def _by_state(self, kind: str, owner: str | None = None) -> dict[str, int]:
+        sql = "SELECT state, sum(n) FROM tallies WHERE kind = ? AND (? IS NULL OR owner = ?) GROUP BY state"
+        counts = self._fetch_pairs(sql, (kind, owner, owner))
         return {state: int(count) for state, count in counts.items()}
