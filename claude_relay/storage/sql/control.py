@@ -8,7 +8,7 @@ from typing import Any
 from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.keys import ApiKey
 from ...ports import Group, WorkerHeartbeat
-from . import clock_step, records
+from . import clock_step, key_records, records
 from .query import QueryBase
 
 _GROUP = "SELECT name, concurrency, rate, paused_at, next_at FROM groups"
