@@ -25,7 +25,7 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-crash prove-bare docs constraints release install uninstall man clean
+        prove-bitflips prove-crash prove-flat prove-bare attack docs constraints release install uninstall man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
@@ -76,8 +76,17 @@ prove-batch-storm: $(READY) ## the same over a thousand batched jobs (ARGS='--jo
 prove-power-cut: $(READY) ## cut the power at every write, with a random seed (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/faults/test_power_cut.py $(ARGS)
 
+prove-bitflips: $(READY) ## flip 5,000 bits of a store and its log, one by one (ARGS='--flips N --seed N')
+	@"$(PY)" -m tests.faults.bitflips $(ARGS)
+
+attack: $(READY) ## attack the relay for some minutes, and print what was tried (ARGS='--seed N --kind WORD')
+	@"$(PY)" -m tests.attack $(ARGS)
+
 prove-crash: $(READY) ## fail every statement, and walk random orders of events (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/faults/test_crash_walk.py tests/faults/test_relay_machine.py tests/faults/test_batch_machine.py $(ARGS)
+
+prove-flat: $(READY) ## compare the work of each use case with a thousand jobs and with a million
+	@$(PYTEST) --proof --timeout 1800 tests/contract/test_flat.py -k visits $(ARGS)
 
 prove-bare: ## run demo and every test on a copy of this machine without the programs of `make deps` (as root)
 	@tests/bare/box --user make demo

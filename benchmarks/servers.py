@@ -27,7 +27,7 @@ class StorelessRelay(Relay):
 
     def submit(self, submission: Submission, *, owner: str = "admin") -> Accepted:
         now = time.time()
-        job: Job = self._new_job(submission, owner=owner, request_id=submission.request_id or "r", now=now)
+        job: Job = self._submitter._new_job(submission, owner=owner, request_id=submission.request_id or "r", now=now)
         return Accepted(job=job, warnings=submission.warnings)
 
     def submit_many(self, submissions: Sequence[Submission], *, owner: str = "admin") -> Sequence[Accepted]:

@@ -17,6 +17,7 @@ RelayError
 │   ├── QueueFull       RELAY_MAX_QUEUE is reached
 │   └── StoreUnavailable  the store is locked, full or cannot be reached
 ├── StoreRefused        the store must not be used: corrupt, missing, or from a newer version
+├── Damaged             a stored row is not what was written: it is not used, and not sent
 ├── ConfigError         the settings are invalid: nothing starts before they are fixed
 ├── Unreachable         a relay that was called over HTTP did not answer
 └── TimedOut            a condition was not met in time
@@ -145,6 +146,16 @@ class StoreRefused(RelayError):
     """The store must not be used in its present state."""
 
     status, kind, exit_code = 503, "store_refused", 78
+
+
+class Damaged(RelayError):
+    """A stored row is not what was written."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} is damaged: the digest beside it does not match, and it is not used. claude-relay doctor --deep "
+            f"lists what else is; a backup may have it intact"
+        )
 
 
 class ConfigError(RelayError):

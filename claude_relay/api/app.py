@@ -18,6 +18,7 @@ from ..services import Relay
 from . import error_handlers
 from .ack import Ack
 from .auth import KeyVerifier, StoredKeys
+from .collections import CollectionByName, Collections
 from .cost import Cost, Estimate
 from .documents import Docs, Home, OpenApi
 from .event_streams import Events, JobEvents
@@ -25,7 +26,7 @@ from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
 from .metrics import AcceptTimer, Metrics, TimedSubmit
-from .middleware import Authentication, ResponseHeaders
+from .middleware import Authentication, ResponseHeaders, falcon_path
 from .overview import EventFeed, Overview
 from .prefer_wait import MAX_WAITERS, WaitSlots
 from .request_bodies import Bodies
@@ -49,6 +50,14 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/redeliver": ("POST",),
     "/api/templates": ("GET",),
     "/api/templates/{name}": ("GET", "PUT", "DELETE"),
+    "/api/collections": ("GET", "POST"),
+    "/api/collections/{collectionId}": ("GET",),
+    "/api/collections/{collectionId}/rows": ("POST",),
+    "/api/collections/{collectionId}/close": ("POST",),
+    "/api/collections/{collectionId}/results": ("GET",),
+    "/api/collections/{collectionId}/cancel": ("POST",),
+    "/api/collections/{collectionId}/retry": ("POST",),
+    "/api/collections/{collectionId}/redeliver": ("POST",),
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
@@ -70,7 +79,9 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
 }
 
 #: Adds the pages of the dashboard, and returns the check whether a request is logged in.
-MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier], Callable[[falcon.Request], bool]]
+MountDashboard = Callable[["falcon.App[Any, Any]", KeyVerifier, Hub], Callable[[falcon.Request], bool]]
+#: Event streams of open dashboards, which are counted apart.
+_DASHBOARD_STREAMS = 32
 
 #: Paths where a GET has an effect, so that HEAD is not offered.
 _NO_HEAD = ("/ack/{token}",)
@@ -103,9 +114,11 @@ def make_app(
     stopping = stopping or threading.Event()
     wait_slots = WaitSlots(relay, MAX_WAITERS, stopping)
     timer, tracer = AcceptTimer(), tracer or NoTracer()
-    hub = Hub(relay, limit=settings.streams, texts=texts, stopping=stopping)
+    hub = Hub(relay, limit=settings.streams, dashboard_limit=_DASHBOARD_STREAMS, texts=texts, stopping=stopping)
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
     docs = Docs(settings.public_url)
+
+    collection = CollectionByName(relay, bodies, intake, clock)
 
     authentication = Authentication(keys, settings, ROUTES)
     app: falcon.App[Any, Any] = falcon.App(middleware=[ResponseHeaders(settings.allowed_origins), authentication])
@@ -127,6 +140,12 @@ def make_app(
         "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
         "/api/templates": (Templates(relay), None),
         "/api/templates/{name}": (TemplateByName(relay, bodies, intake, clock), None),
+        "/api/collections": (Collections(relay, bodies, intake, clock), None),
+        "/api/collections/{collectionId}": (collection, None),
+        **{
+            f"/api/collections/{{collectionId}}/{name}": (collection, name)
+            for name in ("rows", "close", "results", "cancel", "retry", "redeliver")
+        },
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
@@ -139,7 +158,7 @@ def make_app(
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
-        "/metrics": (Metrics(relay, timer, engine="sqlite" if settings.store_path else "postgres"), None),
+        "/metrics": (Metrics(relay, timer, engine=settings.store.partition(":")[0]), None),
         "/": (Home(settings.public_url, dashboard=dashboard is not None), None),
         "/openapi.json": (OpenApi(settings.public_url), None),
         "/docs": (docs, None),
@@ -147,9 +166,9 @@ def make_app(
     }
     for path, (resource, suffix) in resources.items():
         _add_head(path, resource)
-        app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
+        app.add_route(falcon_path(path), resource, suffix=suffix)
     if dashboard is not None:
-        authentication.logged_in = dashboard(app, keys)
+        authentication.logged_in = dashboard(app, keys, hub)
 
     return app
 

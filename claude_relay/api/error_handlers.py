@@ -11,7 +11,17 @@ from typing import Any
 import falcon
 
 from ..core import wire
-from ..errors import Busy, InvalidRequest, NotFound, RelayError, StoreRefused, TooLarge, Unauthorized, UnsupportedMedia
+from ..errors import (
+    Busy,
+    Damaged,
+    InvalidRequest,
+    NotFound,
+    RelayError,
+    StoreRefused,
+    TooLarge,
+    Unauthorized,
+    UnsupportedMedia,
+)
 from .middleware import ACK, http_request_id
 
 log = logging.getLogger(__name__)
@@ -36,7 +46,7 @@ def install(app: falcon.App[Any, Any]) -> None:
 
 
 def _on_relay_error(req: falcon.Request, resp: falcon.Response, exc: RelayError, _params: dict[str, Any]) -> None:
-    if isinstance(exc, StoreRefused):
+    if isinstance(exc, StoreRefused | Damaged):
         log.critical("store refused", extra={"error": str(exc)})
     _send(req, resp, wire.error_body(exc, problems=getattr(exc, "problems", ()), now=time.time()))
     if isinstance(exc, Busy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import threading
 import time
@@ -105,6 +106,7 @@ def client_address(req: falcon.Request) -> str:
     return network_of(req.remote_addr)
 
 
+@functools.lru_cache(maxsize=4_096)
 def network_of(text: str) -> str:
     """The network of one customer: an IPv4 address, or the /64 of an IPv6 address."""
     try:

@@ -54,6 +54,7 @@ class Submit:
             idempotency_key=key,
             form=form,
             may_continue=reads,
+            strict=not form,
         )
         with accept_span(self._tracer, req) as traceparent:
             submission = replace(submission, traceparent=traceparent)

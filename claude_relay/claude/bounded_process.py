@@ -238,10 +238,10 @@ class BoundedProcesses:
             self._timer.start()
 
     def _end_idle(self) -> None:
-        before = time.monotonic() - self._idle_seconds * 0.9
+        oldest = time.monotonic() - self._idle_seconds * 0.9
         with self._lock:
-            ended = [process for process in self._idle if process.idle_since <= before]
-            self._idle = [process for process in self._idle if process.idle_since > before]
+            ended = [process for process in self._idle if process.idle_since <= oldest]
+            self._idle = [process for process in self._idle if process.idle_since > oldest]
             self._timer = None
             self._schedule()
         for process in ended:

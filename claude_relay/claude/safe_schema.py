@@ -105,10 +105,10 @@ def has_patterns(schema: Mapping[str, Any]) -> bool:
 def _is_heavy(pattern: str) -> bool:
     """Whether the compiled pattern may have many elements: an upper bound, by its length and its repetitions."""
     single, nested = 0, 1
-    for found in _REPETITION.finditer(pattern):
-        digits = found[2] or found[1] or "1"
+    for match in _REPETITION.finditer(pattern):
+        digits = match[2] or match[1] or "1"
         count = int(digits) if len(digits) <= 6 else _MAX_ELEMENTS
-        if _NESTING.fullmatch(pattern[: found.start()][-1:]):
+        if _NESTING.fullmatch(pattern[: match.start()][-1:]):
             nested *= max(1, count)
         else:
             single += count

@@ -13,20 +13,20 @@ from .urls import API_PATH
 
 def cautions(settings: Settings) -> Sequence[str]:
     """A sentence for each."""
-    found = []
+    sentences = []
     base = settings.given.get("ANTHROPIC_BASE_URL")
     if base and (path := API_PATH.search(base.shown.rstrip("/"))):
-        found.append(
+        sentences.append(
             f"ANTHROPIC_BASE_URL from {base.origin} ends with {path[0]}, which every request adds itself: "
             "it was cut off. Write the URL without it."
         )
 
     for name, text in (("ANTHROPIC_API_KEY", settings.anthropic_api_key), ("API_SECRET_KEY", settings.api_secret_key)):
         if text and (problem := secret_problem(name, text)):
-            found.append(f"{name} from {settings.origin(name)} is probably not meant as it stands: {problem}.")
-    found += [_unlisted(settings, name, model) for name, model in settings.models() if not BUILT_IN.lists(model)]
+            sentences.append(f"{name} from {settings.origin(name)} is probably not meant as it stands: {problem}.")
+    sentences += [_unlisted(settings, name, model) for name, model in settings.models() if not BUILT_IN.lists(model)]
 
-    return found
+    return sentences
 
 
 def _unlisted(settings: Settings, name: str, model: str) -> str:

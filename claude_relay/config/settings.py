@@ -114,6 +114,8 @@ class Settings(
         """The value of `name` for display, as it was written, with secrets hidden."""
         if name in self.given:
             return self.given[name].shown
+        if name == "RELAY_STORE":  # its default depends on the user and the folder
+            return self.store
 
         return next(row.default for row in OPTIONS if row.name == name)
 

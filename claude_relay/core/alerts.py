@@ -23,6 +23,7 @@ KINDS: Mapping[str, str] = {
     "disk_low": "less disk is free than RELAY_DISK_FLOOR: nothing is accepted any more",
     "store_gone": "the store's file was removed, replaced or overwritten while in use: nothing is accepted",
     "store_away": "the store, such as a PostgreSQL server, does not answer: nothing is accepted and no job is started",
+    "store_damaged": "stored content is not what was written, or the log's end is missing: it is not used and not sent",
     "no_api": "the API does not run: its port is taken, a secret is missing, or its settings are wrong",
     "no_worker": "no worker has been seen for a minute, though jobs wait or one had been there",
     "model_retiring": "a model that RELAY_MODEL or recent jobs name is retired within 30 days, or was",
@@ -36,6 +37,7 @@ ENDED: Mapping[str, str] = {
     "disk_low": "Enough disk is free again: jobs are accepted.",
     "store_gone": "The store is back in its place: jobs are accepted again.",
     "store_away": "The store answers again: jobs are accepted and run.",
+    "store_damaged": "Every stored digest was checked and matches: claude-relay doctor --deep.",
     "no_api": "The API runs again.",
     "no_worker": "A worker is running again, or there is nothing to do for one.",
     "model_retiring": "No setting and no recent job names the model any more.",
@@ -103,6 +105,7 @@ class AlertFacts:
     slowed_destinations: Sequence[tuple[Destination, int]] = ()  # with the number of waiting callbacks
     dead_deliveries: Sequence[DeadDeliveries] = ()
     disk: str | None = None
+    damage: Mapping[str, Any] | None = None  # `core.damage`
     workers_seen: Sequence[float] = ()
     failed_apis: Sequence[tuple[str, float]] = ()  # machine, since
     overdue_since: float | None = None  # time since which work has been due
@@ -117,6 +120,7 @@ def evaluate(facts: AlertFacts) -> list[Alert]:
     alerts = [_parked(facts), _disk(facts), _worker(facts)]
     alerts += _grouped(unhealthy, "keep failing", facts.previous)
     alerts += _grouped(dead, "had callbacks given up", facts.previous)
+    alerts += [_damaged(facts.damage)] if facts.damage else []
     alerts += [_no_api(facts, host, since) for host, since in facts.failed_apis]
     alerts += [_retiring(facts, usage) for usage in facts.models]
 
@@ -249,6 +253,23 @@ def _disk(facts: AlertFacts) -> Alert | None:
         since=facts.now,
         count=facts.waiting,
         command="claude-relay purge",
+    )
+
+
+def _damaged(note: Mapping[str, Any]) -> Alert:
+    more = f" and {note['count'] - 1} more" if note["count"] > 1 else ""
+    message = (
+        f"The disk has changed stored content since {timestamp(note['since'])}: {note['what']}{more}. It is not used "
+        f"and not sent; what it belongs to failed."
+    )
+
+    return Alert(
+        cause="store_damaged",
+        kind="store_damaged",
+        message=message,
+        since=note["since"],
+        count=note["count"],
+        command="claude-relay doctor --deep",
     )
 
 

@@ -64,9 +64,11 @@ class Overview(Page):
         if visit.caller.sees_all:
             state = self.relay.queries.overview()
             needs = [*self._alerts(), *_stops(state), *self._left_over(state, rows)]
-            visit.render("overview.html", "Overview", state=state, needs=needs, **values)
+            visit.render("overview.html", "Overview", state=state, jobs=state["jobs"], needs=needs, **values)
         else:
-            visit.render("overview.html", "Overview", state=None, needs=self._own_needs(visit), **values)
+            counts = self.relay.dashboard.counts(owner=visit.caller.owner)
+            jobs = {state.value: count for state, count in counts.items()}
+            visit.render("overview.html", "Overview", state=None, jobs=jobs, needs=self._own_needs(visit), **values)
 
     def post(self, visit: Visit, **names: str) -> None:
         act, group = visit.form.text("act"), visit.form.text("group") or None
@@ -163,7 +165,11 @@ def _stops(state: Mapping[str, Any]) -> list[Need]:
     for hold in state["holds"]:
         scope = HoldScope.parse(hold["scope"])
         until = f" until {hold['until'][:16].replace('T', ' ')} UTC" if hold["until"] else ""
-        if scope.kind is HoldKind.PAUSE:
+        if scope.kind is HoldKind.DRAIN:
+            act = Act(label="Resume", fields={"act": "resume"})
+            text = "Submits are answered with 503. Calls that run are brought to their end."
+            needs.append(Need(level="wait", title="No new jobs are accepted (drain)", text=text, acts=[act]))
+        elif scope.kind is HoldKind.PAUSE:
             act = Act(label="Resume", fields={"act": "resume"})
             needs.append(Need(level="wait", title="The queue is paused", text="No job starts.", acts=[act]))
         elif scope.kind is HoldKind.BUDGET:

@@ -117,7 +117,7 @@ def _finalize(value: Any) -> Any:
 
 def environment(asset: Callable[[str], str]) -> jinja2.Environment:
     """The templates of this package; `asset` is the URL of a static file."""
-    made = jinja2.Environment(
+    templates = jinja2.Environment(
         loader=jinja2.PackageLoader("claude_relay.dashboard"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -125,7 +125,7 @@ def environment(asset: Callable[[str], str]) -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=_finalize,
     )
-    made.filters |= {
+    templates.filters |= {
         "age": age,
         "clipped": clipped,
         "integer": integer,
@@ -137,6 +137,6 @@ def environment(asset: Callable[[str], str]) -> jinja2.Environment:
         # The value of a form field goes back as it was, and is only escaped.
         "unchanged": lambda text: Markup(escape(text)),
     }
-    made.globals |= {"asset": asset}
+    templates.globals |= {"asset": asset}
 
-    return made
+    return templates

@@ -12,7 +12,6 @@ class MetricReads(Protocol):
     """Sums that workers have counted, and what else `/metrics` shows."""
 
     def metrics(self) -> Sequence[tuple[Series, float]]: ...
-    def oldest_waiting_by_group(self) -> dict[str, float]: ...
 
 
 class MetricWrites(Protocol):

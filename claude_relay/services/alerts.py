@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core import alerts as rules
-from ..core import wire
+from ..core import damage, wire
 from ..core.alerts import Alert, AlertFacts, DeadDeliveries, ModelUsage
 from ..core.jobs.holds import PARK, Holds
 from ..core.models.catalog import ModelCatalog
@@ -263,6 +263,7 @@ def _facts(tx: ReadTransaction, seen: _Observations) -> AlertFacts:
         slowed_destinations=[(destination, tx.waiting_for(destination.name)) for destination in slowed],
         dead_deliveries=dead,
         disk=seen.disk,
+        damage=tx.shared_value(damage.KEY),
         workers_seen=[worker.seen_at for worker in tx.workers()],
         failed_apis=list((tx.shared_value(_FAILED_APIS) or {}).items()),
         overdue_since=min(waits, default=None),

@@ -8,8 +8,10 @@ from dataclasses import replace
 from ..core.batches import MOST_BYTES, SUBMIT_WINDOW, Batch, BatchState, custom_id, is_ready
 from ..core.jobs import batch_transitions
 from ..core.jobs.job import Job, State
+from ..core.jobs.submission import StoredRequest
 from ..core.money.prices import PriceList
 from ..core.policy import Policy
+from ..errors import Damaged
 from ..ports import BatchItem, ReadTransaction, Transaction
 from . import model_fallback
 from .budgets import Budgets
@@ -104,11 +106,15 @@ def load_entry(tx: ReadTransaction, item: BatchItem, context: Context | None = N
     if job is None or call is None:
         return None
 
-    request = tx.request(job.id)
+    request, damage = None, None
+    try:
+        request = tx.request(job.id)
+    except Damaged as exc:
+        damage = str(exc)
     if request is not None and context is not None:
         request = model_fallback.adapt_request(request, job, context)
 
-    return BatchEntry(item=item, job=job, call=call, request=request)
+    return BatchEntry(item=item, job=job, call=call, request=request, damage=damage)
 
 
 def is_awaited(tx: ReadTransaction, item: BatchItem) -> bool:
@@ -116,6 +122,14 @@ def is_awaited(tx: ReadTransaction, item: BatchItem) -> bool:
     job = tx.job(item.job_id)
 
     return job is not None and job.state is State.BATCHED and job.calls == item.number
+
+
+def _intact_request(tx: ReadTransaction, job: Job) -> StoredRequest | None:
+    """The request; None for a damaged one, whose job fails when the batch is sent."""
+    try:
+        return tx.request(job.id)
+    except Damaged:
+        return None
 
 
 def _fitting(tx: ReadTransaction, jobs: Sequence[Job], budgets: Budgets) -> list[Job]:
@@ -132,7 +146,7 @@ def _fitting(tx: ReadTransaction, jobs: Sequence[Job], budgets: Budgets) -> list
             break
         if not budgets.admits(job):
             continue
-        if budgets.binds(job) and (request := tx.request(job.id)) is not None:
+        if budgets.binds(job) and (request := _intact_request(tx, job)) is not None:
             budgets.reserve(job, request)
         selected.append(job)
 
@@ -143,7 +157,7 @@ def _add_to_batch(tx: Transaction, job: Job, *, worker: str, budgets: Budgets, c
     """Put a job into a batch, with a model that still exists and its possible cost reserved."""
     job = model_fallback.replace_retired_model(tx, job, context)
     change = batch_transitions.enter_batch(job, worker=worker, now=tx.now)
-    if change.call is not None and budgets.binds(job) and (request := tx.request(job.id)) is not None:
+    if change.call is not None and budgets.binds(job) and (request := _intact_request(tx, job)) is not None:
         change = replace(change, call=replace(change.call, reserved_usd=budgets.reserve(job, request)))
     tx.save(change)
 

@@ -79,9 +79,9 @@ class ClockStepStore:
 
         return self._store.read(look)
 
-    def check(self) -> str | None:
+    def check(self, *, deep: bool = False) -> str | None:
         """As the store's own."""
-        return self._store.check()
+        return self._store.check(deep=deep)
 
     def lost(self) -> LostStore | None:
         """As the store's own."""

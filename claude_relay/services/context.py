@@ -13,7 +13,7 @@ from ..core.money.prices import PriceList
 from ..core.policy import Policy
 from ..core.text.ids import format_ulid, ulid_number
 from ..core.wire import timestamp
-from ..errors import Ambiguous, NotFound
+from ..errors import Ambiguous, Damaged, NotFound
 from ..ports import Notifier, ReadTransaction, Store
 from .types import JobRef
 
@@ -63,13 +63,16 @@ class Context:
 
 def get_job(tx: ReadTransaction, ref: JobRef) -> Job:
     """The job of a reference; raises `NotFound`, or `Ambiguous` where the admin must name the owner."""
-    jobs = tx.find(ref.request_id, ref.owner)
+    stored = tx.find(ref.request_id, ref.owner)
+    jobs = [job for job in stored if job.collection is None or tx.row_visible(job)]
     if not jobs:
         for tombstone in tx.tombstones(ref.request_id, ref.owner):
             raise NotFound(
                 f"Job {ref.request_id} was purged at {timestamp(tombstone.purged_at)}, after its retention: "
                 f"prompt and result are erased, and its requestId cannot be used again."
             )
+        if not stored and tx.has_lost_row(ref.request_id, ref.owner):
+            raise Damaged(f"the row of job {ref.request_id}")
         raise NotFound(f"There is no job {ref.request_id} here. It may never have been accepted, or it was purged.")
     if len(jobs) > 1:
         owners = ", ".join(sorted(job.owner for job in jobs))

@@ -13,10 +13,12 @@ from ..core.deliveries.destination import Destination, DueDestination
 from ..core.jobs.job import Retain
 from ..core.jobs.submission import WebhookTarget
 from ..core.wire import timestamp
-from ..errors import LeaseLost
+from ..errors import Damaged, LeaseLost
 from ..ports import ReadTransaction, Transaction
+from . import damage
 from .context import Context
 from .gone_endpoints import GoneEndpoints
+from .holds import paused_destinations
 from .transactions import query, transaction
 from .types import ClaimedDelivery
 
@@ -46,7 +48,7 @@ class Deliveries:
     @query
     def next_due(self, tx: ReadTransaction) -> float | None:
         """The earliest time, in seconds since 1970, at which a delivery may be sent; None where none waits for one."""
-        due = tx.due_destinations()
+        due = _due_destinations(tx)
         self._seen_due = due
 
         return destinations.next_check_at(due, _failing_destinations(tx)) if due else None
@@ -112,7 +114,7 @@ class Deliveries:
     def _look_up_claim(self, reads: ReadTransaction, worker: str, limit: int, senders: int, at_once: int) -> None:
         """Guesses that every destination is healthy and that nothing changed since the last `next_due`."""
         _failing_destinations(reads)
-        reads.due_destinations()
+        _due_destinations(reads)
         shares = destinations.allocate(
             self._seen_due, {}, free=limit, senders=senders, at_once=at_once, now=float("inf")
         )
@@ -123,7 +125,7 @@ class Deliveries:
     def _claim(self, tx: Transaction, worker: str, limit: int, senders: int, at_once: int) -> Sequence[ClaimedDelivery]:
         failing = _failing_destinations(tx)
         shares = destinations.allocate(
-            tx.due_destinations(), failing, free=limit, senders=senders, at_once=at_once, now=tx.now
+            _due_destinations(tx), failing, free=limit, senders=senders, at_once=at_once, now=tx.now
         )
         claimed: list[ClaimedDelivery] = []
         for name, share in shares.items():
@@ -131,22 +133,31 @@ class Deliveries:
             healthy = destination is None or not (destination.slowed or destination.recovering)
             due = tx.due_deliveries(name, limit=share) if healthy else _best_probes(tx, name, share)
             tx.prefetch(functools.partial(_look_up_deliveries, due=due))
-            claimed.extend(self._claim_delivery(tx, delivery, worker) for delivery in due)
+            for delivery in due:
+                try:
+                    claimed.append(self._claim_delivery(tx, delivery, worker))
+                except Damaged as exc:
+                    damage.note(tx, exc)
+                    tx.save_delivery(transitions.give_up(delivery, why=f"not sent: {exc}", now=tx.now))
             if destination is not None and destination.recovering:
                 tx.save_destination(destinations.spend_pace(destination, len(due), now=tx.now))
 
         return claimed
 
     def _claim_delivery(self, tx: Transaction, due: Delivery, worker: str) -> ClaimedDelivery:
+        if not due.intact:
+            raise Damaged(f"the stored webhook address of job {due.job_id}")
+        target = tx.webhook_target(due.job_id) or WebhookTarget(request_id="", urls=(), headers={})
+        if not (body := tx.delivery_body(due)):
+            raise Damaged(f"the stored callback of job {due.job_id}")
         lease = self._context.lease(worker, tx.now, self._context.policy.webhook_lease)
         change = transitions.claim(due, lease=lease, now=tx.now)
         tx.save_delivery(change)
-        target = tx.webhook_target(due.job_id) or WebhookTarget(request_id="", urls=(), headers={})
         if due.destination not in map(destination_of, target.urls):
             # Headers often are API keys: only the destinations that were named with them get them.
             target = replace(target, headers={})
 
-        return ClaimedDelivery(delivery=change.delivery, target=target, body=tx.delivery_body(change.delivery))
+        return ClaimedDelivery(delivery=change.delivery, target=target, body=body)
 
     @transaction
     def _renew(self, tx: Transaction, tokens: Sequence[str]) -> None:
@@ -154,7 +165,9 @@ class Deliveries:
 
     @query
     def _slowed_destinations(self, tx: ReadTransaction) -> list[str]:
-        return [destination.name for destination in tx.destinations() if destination.slowed]
+        paused = paused_destinations(tx)  # a pause costs no delivery its time
+
+        return [each.name for each in tx.destinations() if each.slowed and each.name not in paused]
 
     @transaction
     def _expire_step(self, tx: Transaction, name: str) -> int:
@@ -170,7 +183,7 @@ class Deliveries:
         ]
         why = f"given up: {name} keeps failing since {timestamp(destination.failing_since)} ({destination.last_error})"
         for delivery in expired:
-            tx.save_delivery(transitions.expire_stalled(delivery, why=why, now=tx.now))
+            tx.save_delivery(transitions.give_up(delivery, why=why, now=tx.now))
             _erase_if_delivered(tx, delivery.job_id)
 
         return len(expired)
@@ -184,6 +197,13 @@ def _look_up_deliveries(reads: ReadTransaction, due: Sequence[Delivery]) -> None
 
 def _token(sent: ClaimedDelivery) -> str:
     return sent.delivery.lease.token if sent.delivery.lease else ""
+
+
+def _due_destinations(tx: ReadTransaction) -> Sequence[DueDestination]:
+    """The destinations with pending deliveries, without those that an operator has paused."""
+    paused = paused_destinations(tx)
+
+    return [due for due in tx.due_destinations() if due.destination not in paused]
 
 
 def _failing_destinations(tx: ReadTransaction) -> dict[str, Destination]:
@@ -215,8 +235,8 @@ def _record_health(tx: Transaction, name: str, reply: Reply, chance: float) -> N
 def _erase_if_delivered(tx: Transaction, job_id: str) -> None:
     """Erase the content of a `retain: metadata` job once its latest run is delivered and no delivery is pending."""
     job = tx.job(job_id)
-    if job is None or job.retain is not Retain.METADATA or not job.state.final:
-        return
+    if job is None or job.retain is not Retain.METADATA or not job.state.final or job.collection is not None:
+        return  # a row is erased with its collection
     deliveries = tx.deliveries(job_id)
     delivered = any(item.run == job.run and item.state is DeliveryState.DELIVERED for item in deliveries)
     if delivered and all(item.state.final for item in deliveries):

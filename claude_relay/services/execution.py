@@ -24,6 +24,7 @@ from .claim_limits import ClaimLimiter, FamilyCapacity
 from .claim_order import ClaimOrder
 from .context import Context
 from .conversation import earlier_turns
+from .damage import damaged_jobs_fail
 from .holds import load_holds, start_probes
 from .transactions import query, transaction
 from .types import ClaimedJob
@@ -67,8 +68,12 @@ class Execution:
         paused = {group.name for group in groups if group.paused_at is not None}
         blocked = Budgets(tx, self._context.prices).blocked_owners
         flows = (item.flow for item in tx.waiting_flows()[0])
+        stopped = tx.unclaimable_collections()
         if not any(
-            flow.group not in paused and flow.family not in holds.throttled_families and flow.owner not in blocked
+            flow.group not in paused
+            and flow.family not in holds.throttled_families
+            and flow.owner not in blocked
+            and flow.collection not in stopped
             for flow in flows
         ):
             return None
@@ -313,7 +318,7 @@ class Execution:
             limit = min(limit, 1)
         limits = ClaimLimiter(tx, capacity, holds.throttled_families)
         budgets = Budgets(tx, self._context.prices)
-        order = ClaimOrder(tx, limits, blocked_owners=budgets.blocked_owners, limit=limit)
+        order = ClaimOrder(tx, limits, budgets, limit=limit)
         claimed: list[ClaimedJob] = []
         while len(claimed) < limit:
             if ids is None:
@@ -323,8 +328,9 @@ class Execution:
             tx.prefetch(functools.partial(_look_up_requests, jobs=candidates))
             for job in candidates:
                 if budgets.admits(job) and limits.admits(job):
-                    claimed.append(self._claim_job(tx, job, worker, budgets))
-                    order.count_start(job)
+                    with damaged_jobs_fail(tx, job, self._context):
+                        claimed.append(self._claim_job(tx, job, worker, budgets))
+                        order.count_start(job)
             if not candidates or order.exhausted or ids is not None:
                 break
         limits.save(tx)
@@ -336,10 +342,10 @@ class Execution:
         return claimed
 
     def _claim_job(self, tx: Transaction, job: Job, worker: str, budgets: Budgets) -> ClaimedJob:
+        request = tx.request(job.id)
         job = model_fallback.replace_retired_model(tx, job, self._context)
         lease = self._context.lease(worker, tx.now, self._context.policy.lease)
         change = transitions.claim(job, lease=lease, now=tx.now)
-        request = tx.request(job.id)
         if request is None or change.call is None:
             raise NotFound(f"the request of job {job.request_id} is missing")
         call = replace(change.call, reserved_usd=budgets.reserve(job, request))

@@ -16,9 +16,9 @@ from ..core.jobs.change import Change, Outcome, with_partial
 from ..core.jobs.failure import Completion
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest
-from ..errors import NotFound
+from ..errors import Damaged, NotFound
 from ..ports import ReadTransaction, Transaction
-from . import model_fallback
+from . import collection_end, model_fallback
 from .acks import ack_url, look_up_secret
 from .context import Context
 
@@ -31,12 +31,14 @@ def save_transition(
         if done is None and not partial and (stored := tx.partial(change.job.id)) is not None:
             # An attempt before the last one has written a part of an answer: it was paid for, and is delivered.
             change, partial = with_partial(change, stored), stored.text
-        request = tx.request(change.job.id) or StoredRequest(job_id=change.job.id, request={})
+        request = _intact_request(tx, change.job)
         request = replace(
             request, warnings=(*request.warnings, *model_fallback.warnings(tx, change.job, request, context))
         )
         change = _with_outcome(change, request, context, ack_url(tx, change.job, context), done=done, partial=partial)
     tx.save(change)
+    if change.job.collection is not None and change.job.state.final:
+        collection_end.settle(tx, change.job.collection, context)
 
     return change
 
@@ -45,6 +47,20 @@ def look_ahead(reads: ReadTransaction, job: Job, context: Context) -> None:
     """The look-ups of a transition that ends the run."""
     reads.request(job.id)
     look_up_secret(reads, context)
+    if job.collection is not None:
+        collection_end.look_ahead(reads, job.collection)
+
+
+def _intact_request(tx: Transaction, job: Job) -> StoredRequest:
+    """The request of a job; of a damaged one the fields of the callback, as far as these are intact."""
+    empty = StoredRequest(job_id=job.id, request={})
+    try:
+        return tx.request(job.id) or empty
+    except Damaged:
+        try:
+            return tx.callback_fields(job.id) or empty
+        except Damaged as exc:
+            return replace(empty, warnings=(f"{exc}. No callback was sent.",))
 
 
 def _with_outcome(

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from ..core import clock_check, wire
+from ..core.collections.collection import MARK
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
 from ..core.jobs.events import Event
 from ..core.jobs.fairness import count_by
 from ..core.jobs.holds import PAUSE, Holds
-from ..core.jobs.job import Job, State
+from ..core.jobs.job import JOB_STATES, Job
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Exchange, Submission
-from ..errors import NotFound, Problem
+from ..errors import Damaged, NotFound, Problem
 from ..ports import ReadTransaction
 from . import model_fallback
 from .context import Context, get_job
 from .conversation import join, turns_through
 from .cost_report import cost_report
 from .drain import drain_body
+from .holds import paused_destinations
 from .transactions import query
 from .types import JobRef, Page
 from .wait_reasons import WaitReasons, batch_of
 
+#: Jobs whose rows are checked in one transaction.
+_DAMAGE_STEP = 100
 #: A worker counts as dead after this many seconds without a heartbeat.
 WORKER_SILENCE = 60.0
 
@@ -77,12 +81,13 @@ class Queries:
     def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
         """A page of jobs, newest first; with `owners` each says whose it is."""
         rows = tx.jobs(replace(which, limit=which.limit + 1))
-        shown = rows[: which.limit]
-        cursor = shown[-1].id if len(rows) > which.limit else None
-        waits = WaitReasons(tx, shown, self._context.prices)
+        page = rows[: which.limit]
+        cursor = page[-1].id if len(rows) > which.limit else None
+        waits = WaitReasons(tx, page, self._context.prices)
 
         return Page(
-            jobs=[_status(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in shown], cursor=cursor
+            jobs=[_listed(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in page],
+            cursor=cursor,
         )
 
     @query
@@ -112,6 +117,7 @@ class Queries:
             "owner": job.owner,
             "run": job.run,
             "template": job.template,
+            **_row_of(job),
             "possibleDuplicateCharge": job.ambiguous,
             "unacked": _unacked(tx, job),
             "batch": wire.batch_body(batch) if batch else None,
@@ -163,7 +169,7 @@ class Queries:
 
         return {
             "timestamp": wire.timestamp(tx.now),
-            "jobs": {state.value: counts.get(state, 0) for state in State},
+            "jobs": {state.value: counts.get(state, 0) for state in JOB_STATES},
             "oldestWaitingSeconds": None if oldest is None else round(max(0.0, tx.now - oldest), 3),
             "paused": [group.name for group in tx.groups() if group.paused_at is not None],
             "groups": _groups(tx),
@@ -264,9 +270,21 @@ class Queries:
 
         return clock_check.find_clock_problem(tx.now, newest[0].created_at if newest else None)
 
-    def check(self) -> str | None:
+    def check(self, *, deep: bool = False) -> str | None:
         """A fault of the store's file, or None. Reads the complete file."""
-        return self._store.check()
+        return self._store.check(deep=deep)
+
+    def damaged(self) -> Iterator[tuple[str, str]]:
+        """Rows that differ from what was written, as (requestId, what): reads every request, answer and callback."""
+        cursor: str | None = ""
+        while cursor is not None:
+            rows, cursor = self._damaged(cursor)
+            yield from rows
+        yield from ((job_id, "its row is lost") for job_id in self._store.read(lambda tx: tx.orphaned_requests()))
+
+    @query
+    def _damaged(self, tx: ReadTransaction, cursor: str) -> tuple[Sequence[tuple[str, str]], str | None]:
+        return tx.damaged(cursor=cursor, limit=_DAMAGE_STEP)
 
     @query
     def shared_value(self, tx: ReadTransaction, key: str) -> Any:
@@ -285,13 +303,23 @@ def _unacked(tx: ReadTransaction, job: Job) -> bool:
     return delivered and tx.acked_at(job.id, job.run) is None and tx.acks_expected(job.group)
 
 
+def _listed(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]:
+    """The status of a job in a list, which one with damaged content must not end."""
+    try:
+        return _status(tx, job, waits)
+    except Damaged as exc:
+        return {"requestId": job.request_id, "status": wire.STATUS[job.state], "error": str(exc)}
+
+
 def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]:
     delivery = tx.delivery(job.id) if job.state.final else None
     if delivery is not None and delivery.run != job.run:
         delivery = None
 
     acked = tx.acked_at(job.id, job.run) if job.state.final else None
-    destination = tx.destination(delivery.destination) if delivery is not None and not delivery.state.final else None
+    waits_for = delivery.destination if delivery is not None and not delivery.state.final else None
+    destination = tx.destination(waits_for) if waits_for is not None else None
+    paused = waits_for is not None and waits_for in paused_destinations(tx)
 
     return wire.status_body(
         job,
@@ -301,6 +329,7 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
         delivery=delivery,
         acked=acked,
         destination=destination,
+        destination_paused=paused,
     )
 
 
@@ -321,8 +350,21 @@ def _groups(tx: ReadTransaction) -> list[dict[str, Any]]:
     ]
 
 
+def _row_of(job: Job) -> dict[str, Any]:
+    """The collection of a row, and its number there."""
+    if job.collection is None:
+        return {}
+
+    return {"collectionId": job.request_id.rpartition(":")[0], "row": job.row}
+
+
 def _event_body(seq: int, request_id: str, event: Event) -> dict[str, Any]:
-    return {"cursor": seq, **wire.event_body(event, request_id=request_id)}
+    name = request_id.removesuffix(MARK)
+    body = {"cursor": seq, **wire.event_body(event, request_id=name)}
+    if name != request_id:  # of a collection as a whole
+        body["collectionId"] = name
+
+    return body
 
 
 def _without_file_data(request: dict[str, Any], fetched: Sequence[FetchedFile]) -> dict[str, Any]:

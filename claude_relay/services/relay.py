@@ -23,9 +23,13 @@ from .alerts import Alerts
 from .batches import Batches
 from .bulk import BulkRequests
 from .clock_step import ClockStepStore
+from .collection_actions import CollectionActions
+from .collection_results import CollectionResults
+from .collections import Collections
 from .context import Context, UuidFactory
 from .dashboard import DashboardQueries
 from .deliveries import Deliveries
+from .destination_control import DestinationControl
 from .estimates import Estimates
 from .event_feed import EventFeed
 from .execution import Execution
@@ -95,10 +99,14 @@ class Relay:
         self._job_actions = JobActions(context)
         self._queue_control = QueueControl(context)
         self.policy = policy
+        self.destinations = DestinationControl(context)
         self.queries = Queries(context)
         self.dashboard = DashboardQueries(context)
         self.templates = Templates(context)
         self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
+        self.collections = Collections(context, self._admission, self.templates, self._gone_endpoints)
+        self.collection_actions = CollectionActions(context)
+        self.collection_results = CollectionResults(context)
         self.estimates = Estimates(self.queries, self.templates)
         self.event_feed = EventFeed(store)
         self.metrics = Metrics(store)

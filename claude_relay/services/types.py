@@ -58,6 +58,7 @@ class BatchEntry:
     job: Job
     call: Call
     request: StoredRequest | None = field(repr=False)
+    damage: str | None = None  # why the stored request cannot be used
 
     @property
     def as_claimed(self) -> ClaimedJob:

@@ -4,6 +4,9 @@ Encryption of webhook headers: they contain credentials for other systems, and c
 Beside a store in a file the key is in a file of its own (`relay.db.key`), so that a backup, a dump or a stolen disk
 image reveals no header. A server's key is in the database, which all machines share: its dumps are as secret as the
 database itself. Headers are decrypted only to send a callback.
+
+The owner and the row (a job's id, a template's name and version) are encrypted with them: moved to another row, they
+are no headers there.
 """
 
 from __future__ import annotations
@@ -37,23 +40,26 @@ class HeaderCipher:
         self._key = key
         self._cached: Fernet | None = None
 
-    def encrypt(self, headers: dict[str, str]) -> str | None:
-        """The encrypted form of headers; None for no headers."""
+    def encrypt(self, headers: dict[str, str], *, owner: str, row: str) -> str | None:
+        """The encrypted form of the headers in that row of an owner; None for no headers."""
         if not headers:
             return None
 
-        return self._fernet(create=True).encrypt(json.dumps(headers).encode()).decode()
+        sealed = json.dumps({"owner": owner, "row": row, "headers": headers})
+        return self._fernet(create=True).encrypt(sealed.encode()).decode()
 
-    def decrypt(self, text: str | None) -> dict[str, str] | None:
-        """The headers; None if the key is missing or another one."""
+    def decrypt(self, text: str | None, *, owner: str, row: str) -> dict[str, str] | None:
+        """The headers; None if the key is missing or another one, or they were encrypted for another row."""
         if text is None:
             return {}
         from cryptography.fernet import InvalidToken
 
         try:
-            return dict(json.loads(self._fernet(create=False).decrypt(text.encode())))
+            sealed = json.loads(self._fernet(create=False).decrypt(text.encode()))
         except (InvalidToken, ValueError, OSError):
             return None
+
+        return dict(sealed["headers"]) if (sealed["owner"], sealed["row"]) == (owner, row) else None
 
     def _fernet(self, *, create: bool) -> Fernet:
         # Imported here: most jobs have no headers, and it takes tens of milliseconds.

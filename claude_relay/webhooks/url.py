@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from dataclasses import dataclass, field
@@ -56,8 +57,9 @@ def url_problem(url: str) -> str | None:
     return None
 
 
+@functools.lru_cache(maxsize=1_024)
 def parse_url(url: str) -> WebhookUrl:
-    """Parse `url`; raises `InvalidUrl`."""
+    """Parse `url`; raises `InvalidUrl`. The jobs of a scenario name the same few URLs."""
     if len(url) > MAX_LENGTH:
         raise InvalidUrl(f"is too long for a URL: at most {MAX_LENGTH:,} characters, this has {len(url):,}")
     if "\\" in url:
@@ -108,6 +110,7 @@ def parse_host_name(text: str) -> str:
     return name
 
 
+@functools.lru_cache(maxsize=1_024)
 def parse_ip(text: str) -> Address | None:
     """The IP address that `text` is in its standard notation, or None."""
     try:

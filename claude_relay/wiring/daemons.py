@@ -107,7 +107,9 @@ def dashboard(
     if not settings.admin_keys:
         return None
 
-    return lambda app, verifier: mount(app, relay, settings, intake=intake, verifier=verifier, clock=clock)
+    return lambda app, verifier, hub: mount(
+        app, relay, settings, intake=intake, verifier=verifier, hub=hub, clock=clock
+    )
 
 
 def openapi_document(base: str | None) -> dict[str, Any]:

@@ -217,6 +217,8 @@ class BatchRunner:
         def stop() -> Failure | None:
             return _STOPPED if self._stopping.is_set() else None
 
+        if entry.damage is not None:
+            return Failure(type=ErrorType.INTERNAL, message=entry.damage, remedy=Remedy.FAIL, sent=False)
         with self._files.with_files(entry.as_claimed, stop) as request:
             if isinstance(request, Failure):
                 return request

@@ -197,7 +197,7 @@ class DeliverySender:
         }
         if self._meters is not None:
             delivered = delivery.state is DeliveryState.DELIVERED
-            outcome = delivery.state.value if delivery.state.final else "retried"
+            outcome = delivery.state.value if delivery.state.final else "retry"
             self._meters.posted(outcome, self._clock() - item.delivery.opened_at if delivered else None)
         level = logging.ERROR if delivery.state is DeliveryState.DEAD else logging.INFO
         log.log(level, f"delivery {delivery.state.value}", extra=fields)

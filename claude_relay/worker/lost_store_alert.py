@@ -20,12 +20,12 @@ class LostStoreAlert(MemoryAlert):
 
     def check(self) -> bool:
         """Whether the store is lost; raises the alert, and ends it when the store is back."""
-        found, now = self._relay.alerts.lost_store(), self._clock()
-        if found is None:
+        current, now = self._relay.alerts.lost_store(), self._clock()
+        if current is None:
             self._seen_at = None
             self._end()
             return False
-        alert, lost = found
+        alert, lost = current
         if self._seen_at is None:
             self._seen_at = now
         if self.raised or lost.settled or not lost.responsible or now - self._seen_at > _RESCUE_TIME:

@@ -217,6 +217,9 @@ def test_tail_since_shows_all_events_since_then_up_to_the_limit(run, relay):
 
     assert len(run("tail")[1].splitlines()) == 20
     assert len(run("tail", "--since", "1h")[1].splitlines()) == 36
+    assert len(run("tail", "--since", "2026-11")[1].splitlines()) == 36
+    assert run("tail", "--since", "2999-01-01")[:2] == (0, "")
+    assert run("tail", "--since", "x")[0] == 2
     assert len(run("tail", "--since", "1h", "-n", "2")[1].splitlines()) == 2
     assert run("tail", "-n", "0")[1] == ""
 

@@ -320,7 +320,7 @@ def test_queries_over_a_long_queue_stay_within_its_index(store: SqliteStore, rel
 
     assert (oldest, ahead) == (store.read(lambda tx: tx.find("live", "admin"))[0].due_at, 0)
     looks = [item for item in output if " jobs" in item]
-    assert len(looks) == 3 and all("COVERING INDEX" in item for item in looks)
+    assert len(looks) > 3 and all("COVERING INDEX" in item for item in looks)
 
 
 # --- what is SQLite's own

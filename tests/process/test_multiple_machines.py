@@ -217,6 +217,8 @@ def test_an_outage_of_the_server_is_one_alert_one_notice_and_one_line(
 ) -> None:
     """CASES A3: the worker sends both, and the log of each daemon has one line for the outage and one for its end."""
     with a_rig(tmp_path, cluster.url(), upstream, RELAY_ALERT_URL=hook.url("/alert")).start() as rig:
+        rig.submit({"prompt": "x", "requestId": "first"})
+        assert rig.finished("first")["status"] == "completed"  # the worker has started completely
         cluster.stop()
         hook.wait_for(1, path="/alert", timeout=60)
         cluster.start()

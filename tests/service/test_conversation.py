@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import random
 from typing import Any
 
@@ -229,7 +230,8 @@ def test_a_file_from_a_url_is_sent_as_it_was_fetched(relay: Relay) -> None:
     """Files of earlier turns are not fetched again: the URL may no longer exist."""
     hand_in(relay, "one", request={"files": [{"url": "https://a.example/f.pdf"}]})
     claimed = claim(relay)
-    file = FetchedFile(number=0, media_type="application/pdf", size=5, sha256="s", at=0.0, name="f.pdf")
+    sha256 = hashlib.sha256(b"%PDF-").hexdigest()
+    file = FetchedFile(number=0, media_type="application/pdf", size=5, sha256=sha256, at=0.0, name="f.pdf")
     relay.fetched_files.keep(claimed, file, b"%PDF-", ms=1)
     relay.execution.complete(claimed, a_completion("ONE"))
     hand_in(relay, "two", "one")

@@ -400,6 +400,7 @@ class TestStore:
 
         assert chosen(HOME=str(tmp_path)) == f"sqlite:///{tmp_path}/.local/state/claude-relay/relay.db"
         assert chosen(HOME="/", XDG_STATE_HOME="/s") == "sqlite:////s/claude-relay/relay.db"
+        assert "relay.db" in load({"HOME": "/root", "STATE_DIRECTORY": "/s"}).shown("RELAY_STORE")
         assert chosen(HOME="/nonexistent") == chosen() == system
         assert chosen(HOME=str(tmp_path), RELAY_ENV="production") == system
         assert chosen(HOME=str(tmp_path), STATE_DIRECTORY="/var/lib/claude-relay") == system

@@ -43,7 +43,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "blueprints": (set(), set()),
     "worker": (_OUTER, {"tenacity"}),
     "api": (_OUTER | {"events"}, {"falcon", "limits", "waitress", "prometheus_client"}),
-    "dashboard": (_OUTER | {"api"}, {"falcon", "jinja2", "markupsafe"}),
+    "dashboard": (_OUTER | {"api", "events"}, {"falcon", "jinja2", "markupsafe"}),
     "cli": (_CLI | {"storage"}, {"click", "rich", "requests", "tenacity"}),
     "config": (_LEAVES | {"__init__"}, {"dotenv"}),
     "logs": (_LEAVES, set()),

@@ -190,6 +190,7 @@ EXAMPLES: dict[str, Any] = {
             {"id": "w-1", "host": "relay", "pid": 812, "slots": 64, "running": 1, "seenAt": _AT, "alive": True}
         ],
         "deliveries": {"pending": 1, "sending": 0, "delivered": 117, "dead": 0},
+        "drain": None,
         "unacked": 0,
         "batches": {"planned": 0, "creating": 0, "created": 0, "ended": 0},
         "destinations": [],

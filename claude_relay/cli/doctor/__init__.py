@@ -21,9 +21,10 @@ _CONFIG = 78
 @click.command()
 @click.option("--webhooks", is_flag=True, help="Also check that the hosts of the latest callbacks can be reached.")
 @click.option("--upstream", is_flag=True, help="Also check that Anthropic accepts the key (one free call).")
+@click.option("--deep", is_flag=True, help="Also compare every stored request, answer and callback with its digest.")
 @json_option
 @pass_output
-def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
+def doctor(output: Output, webhooks: bool, upstream: bool, deep: bool) -> int:
     """
     Check settings, secrets, permissions, units, clock, disk and store; print the fix for each fault.
 
@@ -38,7 +39,7 @@ def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
         loaded = output.settings
     except ConfigError as exc:
         problems = exc.problems
-    local = _check_all(loaded, problems, system, webhooks=webhooks, upstream=upstream)
+    local = _check_all(loaded, problems, system, webhooks=webhooks, upstream=upstream, deep=deep)
     failures = warnings = 0
     for finding in remote_relay.check(output) if loaded is not None and loaded.url else local:
         failures += finding.result == "fail"
@@ -51,7 +52,7 @@ def doctor(output: Output, webhooks: bool, upstream: bool) -> int:
 
 
 def _check_all(
-    loaded: Settings | None, problems: Iterable[str], system: System, *, webhooks: bool, upstream: bool
+    loaded: Settings | None, problems: Iterable[str], system: System, *, webhooks: bool, upstream: bool, deep: bool
 ) -> Iterator[Finding]:
     """All checks, in the order of repair: nothing runs without settings, nothing starts without secrets."""
     values = settings.check(loaded, system) if loaded is not None else settings.faults(tuple(problems), system)
@@ -59,7 +60,7 @@ def _check_all(
     yield from _complete("permissions", permissions.check(loaded, system))
     yield from _complete("host", host.check(loaded, system))
     if loaded is not None:
-        yield from _complete("store", store.check(loaded, system))
+        yield from _complete("store", store.check(loaded, system, deep=deep))
     yield from _complete("units", units.check(system, loaded))
     if loaded is not None and webhooks:
         yield from _complete("webhooks", network.webhooks(loaded))

@@ -54,10 +54,10 @@ def _hold(hold: dict[str, Any], system: System | None) -> Iterator[Finding]:
     until = f" until {hold['until']}" if hold["until"] else ""
     if scope == PARK:
         yield failure("queue", f"no job runs ({hold['reason']}){words}", _park_fix(hold["reason"], system))
-    elif scope == PAUSE:
-        yield failure("queue", "no job runs: the relay is paused", "claude-relay resume")
     elif scope == DRAIN:
         yield failure("queue", "no job is accepted: the relay is drained", "claude-relay resume")
+    elif scope == PAUSE:
+        yield failure("queue", f"no job runs: the relay is {hold['reason']}", "claude-relay resume")
     elif scope == UNREACHABLE:
         fix = "claude-relay doctor --upstream shows where a call ends"
         yield failure("queue", f"Anthropic cannot be reached, one job probes{words}", _on_its_machine(fix, system))

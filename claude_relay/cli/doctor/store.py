@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...config import Settings
+from ...core import damage
 from ...core.models import catalog
 from ...errors import RelayError, StoreRefused, StoreUnavailable
 from ...services import Relay
@@ -18,11 +19,13 @@ from .system import STOP, System
 
 #: A warning is due for a backup that is older than this, in seconds.
 _MAX_BACKUP_AGE = 8 * 86400.0
+#: Damaged rows that are named one by one.
+_MAX_NAMED = 20
 #: A warning is due for a model that retires within this time, in seconds.
 _RETIREMENT_NOTICE = 60 * 86400.0
 
 
-def check(settings: Settings, system: System) -> Iterator[Finding]:
+def check(settings: Settings, system: System, *, deep: bool = False) -> Iterator[Finding]:
     """Check the server of the store, then everything that requires an open store."""
     from ...wiring import engine_of, open_relay
 
@@ -37,7 +40,8 @@ def check(settings: Settings, system: System) -> Iterator[Finding]:
     try:
         with open_relay(settings) as relay:
             yield from _rescued(engine_of(settings).rescued(), system)
-            yield _integrity(relay, settings, system)
+            yield _integrity(relay, settings, system, deep=deep)
+            yield from _digests(relay, system, deep=deep)
             for found, fix in engine_of(settings).restore_problems():
                 yield failure("restore", found, fix)
             yield _worker(relay, system)
@@ -48,13 +52,35 @@ def check(settings: Settings, system: System) -> Iterator[Finding]:
         yield _not_opened(exc, settings, system)
 
 
-def _integrity(relay: Relay, settings: Settings, system: System) -> Finding:
+def _integrity(relay: Relay, settings: Settings, system: System, *, deep: bool) -> Finding:
     from ...wiring import engine_of
 
-    if (problem := relay.queries.check()) is not None:
+    if (problem := relay.queries.check(deep=deep)) is not None:
         return failure("store", f"{settings.store_shown} is corrupt: {problem}", _restore_command(system))
 
     return ok("store", f"{settings.store_shown}, {'reachable' if engine_of(settings).shared else 'intact'}")
+
+
+def _digests(relay: Relay, system: System, *, deep: bool) -> Iterator[Finding]:
+    """Content that differs from its digest: with `deep` all that is stored, otherwise what the daemons have met."""
+    note = relay.queries.shared_value(damage.KEY)
+    if not deep:
+        if isinstance(note, dict):
+            detail = f"the disk has changed stored content: {note.get('what')} ({note.get('count')} cases)"
+            yield failure("digests", detail, "claude-relay doctor --deep")
+        return
+    count = 0
+    for request_id, what in relay.queries.damaged():
+        count += 1
+        if count <= _MAX_NAMED:
+            yield failure("digests", f"{request_id}: {what}", _restore_command(system))
+    if count > _MAX_NAMED:
+        yield failure("digests", f"{count} rows are damaged in all", _restore_command(system))
+    if not count:
+        yield ok("digests", "every stored request, answer and callback is what was written")
+        if isinstance(note, dict):
+            yield warning("digests", f"met earlier, and cleared now: {note.get('what')}", "claude-relay list")
+            relay.maintenance.set_shared(damage.KEY, None)
 
 
 def _not_opened(exc: RelayError, settings: Settings, system: System) -> Finding:

@@ -87,8 +87,8 @@ class System:
 
     def daemon_user(self) -> int | None:
         """The user of most of the daemons' units; None without systemd, or where it is not known."""
-        shown = self.run(("systemctl", "show", "--property=User", *DAEMONS)) if self.under_systemd else None
-        names = [line.removeprefix("User=") for line in (shown or "").splitlines() if line.startswith("User=")]
+        output = self.run(("systemctl", "show", "--property=User", *DAEMONS)) if self.under_systemd else None
+        names = [line.removeprefix("User=") for line in (output or "").splitlines() if line.startswith("User=")]
         try:
             return pwd.getpwnam(Counter(names).most_common(1)[0][0]).pw_uid
         except (IndexError, KeyError):

@@ -41,11 +41,11 @@ def check(system: System, settings: Settings | None = None) -> Iterator[Finding]
         yield warning("units", detail, "sudo make install, in the checkout")
         return
     names = dict.fromkeys((*UNITS, *DAEMONS))
-    shown = system.run(("systemctl", "show", f"--property={','.join(_PROPERTIES)}", *names))
-    if shown is None:
+    output = system.run(("systemctl", "show", f"--property={','.join(_PROPERTIES)}", *names))
+    if output is None:
         yield warning("units", "systemctl does not answer", "systemctl status claude-relay.target")
         return
-    units = {unit.get("Id", ""): unit for unit in map(_properties, shown.strip().split("\n\n"))}
+    units = {unit.get("Id", ""): unit for unit in map(_properties, output.strip().split("\n\n"))}
     yield from views({name: units[name] for name in DAEMONS if name in units}, settings)
     if all(units.get(name, {}).get("ActiveState") == "inactive" for name in UNITS):
         yield failure("units", "claude-relay is not running", "systemctl start claude-relay.target")

@@ -42,6 +42,7 @@ def serve(output: Output, with_worker: bool) -> int:
         os.environ.pop("NOTIFY_SOCKET", None)  # the two must not report in the name of this process
         return supervise()
     logs.setup(output.settings, "claude-relay-api")
+    _log_cautions(output.settings)
     _log_kept_credentials(output, supervisor)
 
     return wiring.serve(output.settings, supervisor, lambda: _reread("claude-relay-api"))

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from ...core.text.durations import parse_duration
+from ...core.intake.query import parse_time_or_age
 from ...core.wire import timestamp
+from ...errors import InvalidRequest
 from ..client import RelayClient, open_client
 from ..render.output import Output, json_option, pass_output
 from ..render.text import TextPrinter
@@ -28,7 +29,7 @@ _DETAILS = ("attempt", "errorType", "error", "statusCode", "dueAt", "outputToken
     type=click.IntRange(0, _MAX_EVENTS),
     help="Number of past events to show first. Default: 20, or all since TIME.",
 )
-@click.option("--since", metavar="TIME", help="Only events newer than this, such as 1h.")
+@click.option("--since", metavar="TIME", help="Only events since this time, day or age: 2026-11-30, 1h.")
 @json_option
 @pass_output
 def tail(output: Output, request_id: str | None, follow: bool, lines: int | None, since: str | None) -> None:
@@ -37,7 +38,7 @@ def tail(output: Output, request_id: str | None, follow: bool, lines: int | None
         if request_id is not None:
             _print_answer(output, client, request_id, follow=follow)
             return
-        start = "" if since is None else timestamp(time.time() - _seconds(since))
+        start = "" if since is None else timestamp(_start(since))
         count = lines if lines is not None else _MAX_EVENTS if since else 20
         events, cursor = client.events(max(count, 1))
         shown = [event for event in events if event["at"] >= start]
@@ -86,8 +87,8 @@ def _print_answer(output: Output, client: RelayClient, request_id: str, *, follo
         output.message(f"The job failed ({record['errorType']}): {record['error']}")
 
 
-def _seconds(text: str) -> float:
+def _start(text: str) -> float:
     try:
-        return parse_duration(text)
-    except ValueError as exc:
-        raise click.UsageError(f"--since {exc}") from exc
+        return parse_time_or_age("since", text, now=time.time()) or 0.0
+    except InvalidRequest as exc:
+        raise click.UsageError(f"--since {exc.problems[0].problem}") from exc

@@ -111,8 +111,8 @@ def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:
         reason = record["waitingFor"]
         if reason and reason.startswith("held"):
             return f"It waits for you: {reason}.{double}", f"claude-relay retry {request_id}"
-        if reason == "paused":
-            return "It waits: the relay is paused.", "claude-relay resume"
+        if reason in ("paused", "draining"):
+            return f"It waits: the relay is {reason}.", "claude-relay resume"
         if reason == "group paused":
             return f"It waits: the group {record['group']} is paused.", f"claude-relay resume {record['group']}"
         position = f" Position {record['position']} in the queue." if record["position"] else ""

@@ -48,6 +48,7 @@ class Delivery:
     acked_at: float | None = None
     group: str = "default"
     reminded_at: float | None = None
+    intact: bool = True  # False: its URL is not the one that was written, and nothing may be sent there
 
     @property
     def destination(self) -> str:

@@ -4,7 +4,7 @@ Transitions of a delivery: each is a function from a delivery to a `DeliveryChan
     pending ──claim──▶ sending ──record_attempt──▶ delivered ──redeliver, remind──▶ pending
       │ ▲                 │ └─ retries left, or release ─▶ pending
       │ └─ redeliver ── dead ◀── schedule used up, refused
-      └─ expire_stalled ──▲
+      └─ give_up ─────────▲
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def record_attempt(
     return replace(change, attempt=attempt)
 
 
-def expire_stalled(delivery: Delivery, *, why: str, now: float) -> DeliveryChange:
-    """Give up a delivery whose destination stays silent: dead, as if its last attempt had failed."""
+def give_up(delivery: Delivery, *, why: str, now: float) -> DeliveryChange:
+    """Give up a delivery whose destination stays silent, or that is damaged: as if its last attempt had failed."""
     if delivery.state is not DeliveryState.PENDING:
         raise IllegalTransition(f"delivery {delivery.id} is {delivery.state.value}, not waiting")
 
@@ -115,8 +115,11 @@ def redeliver(delivery: Delivery, *, now: float, url: str | None = None) -> Deli
         raise Conflict("the result is on its way already; see its status for the next attempt")
     if delivery.state is DeliveryState.SENDING:
         raise Conflict("the result is being sent this moment; try again when that attempt has ended")
+    if not delivery.intact and url is None:
+        raise Conflict("the stored webhook address is damaged: name one (redeliver --to URL)")
 
-    return _transition(delivery, EventName.REDELIVERED, now=now, url=url or delivery.url, **_reopened(now))
+    fields = {**_reopened(now), "url": url or delivery.url, "intact": True}
+    return _transition(delivery, EventName.REDELIVERED, now=now, **fields)
 
 
 def remind(delivery: Delivery, *, now: float) -> DeliveryChange:

@@ -66,14 +66,22 @@ _MEANT = {
 
 
 def parse(
-    body: object, *, now: float, context: IntakeContext, idempotency_key: str | None = None, form: bool = False
+    body: object,
+    *,
+    now: float,
+    context: IntakeContext,
+    idempotency_key: str | None = None,
+    form: bool = False,
+    strict: bool = False,
 ) -> Submission:
     """
     The submission that the body describes, or `InvalidRequest` with all its problems.
 
-    `form`: the body came from `from_form`, where every number is a string and needs no warning.
+    `form`: the body came from `from_form`, where every number is a string and needs no warning. `strict`: it came from
+    `strict_json`, which has checked its values.
     """
-    _check_json(body)
+    if not strict:
+        _check_json(body)
     if not isinstance(body, dict):
         hint = "; send a list of requests to /api/claude/bulk" if isinstance(body, list) else ""
         raise _refused("body", f'must be an object such as {{"prompt": "…"}}, not {kind(body)}{hint}')
@@ -97,7 +105,7 @@ def parse(
     deadline_at = _read_deadline(fields, run_at, now=now)
     priority = fields.number("priority", low=0, high=86_400)
     group = fields.name("group", GROUP, GROUP_RULE)
-    metadata = _read_metadata(fields)
+    metadata = read_metadata(fields)
     max_cost_usd = _read_max_cost(fields)
     on_interrupt = fields.choice("onInterrupt", [value.value for value in OnInterrupt])
     retain = fields.choice("retain", [value.value for value in Retain])
@@ -192,7 +200,7 @@ def _read_deadline(fields: Fields, run_at: float | None, *, now: float) -> float
     return deadline_at
 
 
-def _read_metadata(fields: Fields) -> dict[str, Any] | None:
+def read_metadata(fields: Fields) -> dict[str, Any] | None:
     metadata = fields.object("metadata")
     if metadata is not None:
         size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())

@@ -63,6 +63,8 @@ class Fields:
     def given(self, name: str) -> Any:
         """The value, or None if it is absent or empty: tools send "" and null for blank fields."""
         value = self._values.get(name)
+        if value is None:  # most fields of most bodies
+            return None
         if isinstance(value, str):
             return value if value and not value.isspace() else None
 
@@ -74,6 +76,8 @@ class Fields:
 
     def string(self, name: str, *, max_length: int | None = None) -> str | None:
         """A string, unmodified."""
+        if self._values.get(name) is None:
+            return None
         value: str | None = self._typed(name, str, "a string in quotes")
         if value is not None and max_length is not None and len(value) > max_length:
             self._invalid(name, f"is too long: {len(value):,} characters, the maximum is {max_length:,}")
@@ -166,8 +170,7 @@ class Fields:
             self.notes.warn(f"{len(others) - MAX_WARNINGS:,} more unknown fields were ignored")
 
     def _typed(self, name: str, expected: type, words: str) -> Any:
-        value = self.given(name)
-        if value is None:
+        if self._values.get(name) is None or (value := self.given(name)) is None:
             return None
         if not isinstance(value, expected):
             self._invalid(name, f"must be {words}, not {kind(value)}")

@@ -26,6 +26,7 @@ class RequestFields:
     max_cost_usd: float | None = None
     need_by: float | None = None
     warnings: tuple[str, ...] = ()
+    variables: dict[str, Any] | None = field(default=None, repr=False)  # of a row of a collection
     traceparent: str | None = None  # of the request that brought it, or of the span made for it
 
 

@@ -317,9 +317,16 @@ def expire(job: Job, *, now: float) -> Change:
     if job.state is not State.QUEUED or job.deadline_at is None or job.deadline_at > now:
         raise IllegalTransition(f"job {job.request_id} is not past its deadline")
 
-    reason = f" ({job.waiting_for})" if job.waiting_for else ""
-    message = f"the deadline passed before the call could be made{reason}"
+    message = "the deadline passed before the call could be made" + (f" ({job.waiting_for})" if job.waiting_for else "")
     failure = Failure(type=ErrorType.DEADLINE, message=message, remedy=Remedy.FAIL, sent=False)
+    return fail_for_good(job, failure, now=now)
+
+
+def reject(job: Job, failure: Failure, *, now: float) -> Change:
+    """Fail a waiting job that cannot be called."""
+    if job.state is not State.QUEUED:
+        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
+
     return fail_for_good(job, failure, now=now)
 
 

@@ -83,8 +83,13 @@ class ModelCatalog:
     def lists(self, model: str) -> bool:
         """Whether the model, or an alias for one, is in this catalog, retired ones included."""
         name = model.lower()
-        known = name in self.aliases or undated(name) in self.current or name in self.current
-        return known or self.listed(name) is not None or self.is_retired(name, today="9999") or bool(self.end_of(name))
+        is_current = name in self.aliases or undated(name) in self.current or name in self.current
+        return (
+            is_current
+            or self.listed(name) is not None
+            or self.is_retired(name, today="9999")
+            or bool(self.end_of(name))
+        )
 
     def successor(self, model: str) -> str | None:
         """The replacement of a model that the upstream lists as retired: the newest of its line."""

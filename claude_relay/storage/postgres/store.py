@@ -78,7 +78,7 @@ class PostgresStore:
                 except _ConnectionLost as exc:
                     raise exc.cause from None
 
-    def check(self) -> str | None:
+    def check(self, *, deep: bool = False) -> str | None:
         """Check that the tables can be read. The integrity of its files is checked by the server itself."""
         self.read(lambda tx: tx.workers())
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...core.digests import digest, matches
 from ...core.jobs.failure import ErrorType, Repair
 from ...core.jobs.submission import Continuation
+from ...errors import Damaged
 from . import records
 from .query import QueryBase, Row
 
@@ -19,9 +21,14 @@ class ConversationReads(QueryBase):
         return self._fetch_first(lambda row: Continuation(job_id=row[0], run=row[1]), sql, (job_id,))
 
     def blocks(self, job_id: str, run: int) -> list[dict[str, Any]] | None:
-        """Claude's answer in content blocks, where it is more than its text."""
-        text = self._fetch_value("SELECT blocks FROM answers WHERE job_id = ? AND run = ?", (job_id, run))
-        blocks: list[dict[str, Any]] | None = records.load(text)
+        """Claude's answer in content blocks, where it is more than its text. Raises `Damaged`."""
+        rows = self._run("SELECT blocks, digest FROM answers WHERE job_id = ? AND run = ?", (job_id, run))
+        if not rows:
+            return None
+        [(text, stored)] = rows
+        if not matches(stored, (job_id, run, text)):
+            raise Damaged(f"the stored answer of job {job_id}")
+        blocks: list[dict[str, Any]] = records.load(text)
         return blocks
 
     def last_answered(self, job_id: str) -> int | None:
@@ -53,8 +60,9 @@ class ConversationWrites(QueryBase):
 
     def save_blocks(self, job_id: str, run: int, blocks: list[dict[str, Any]]) -> None:
         """Store an answer in content blocks."""
-        sql = "INSERT INTO answers (job_id, run, blocks) VALUES (?, ?, ?)"
-        self._run(sql, (job_id, run, records.dump(blocks)))
+        text = records.dump(blocks)
+        sql = "INSERT INTO answers (job_id, run, blocks, digest) VALUES (?, ?, ?, ?)"
+        self._run(sql, (job_id, run, text, digest(job_id, run, text)))
 
 
 def _to_repair(row: Row) -> Repair:

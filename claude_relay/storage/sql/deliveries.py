@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ...core.deliveries.delivery import Delivery, DeliveryAttempt
 from ...core.deliveries.transitions import DeliveryChange
-from ...errors import Conflict
+from ...core.digests import digest, matches
+from ...errors import Conflict, Damaged
 from . import records
 from .events import EventWrites
 from .query import QueryBase, placeholders
@@ -34,12 +35,16 @@ class DeliveryReads(QueryBase):
         return self._fetch_first(records.to_delivery, f"{_DELIVERY} WHERE d.id = ?", (delivery_id,))
 
     def delivery_body(self, delivery: Delivery) -> bytes:
-        """The frozen bytes that a delivery sends: its own, or those of the outcome."""
-        body = self._fetch_value("SELECT body FROM delivery_bodies WHERE delivery_id = ?", (delivery.id,))
-        if body is None:
-            sql = "SELECT body FROM outcomes WHERE job_id = ? AND run = ?"
-            body = self._fetch_value(sql, (delivery.job_id, delivery.run))
-        return bytes(body or b"")
+        """The frozen bytes that a delivery sends: its own, or those of the outcome. Raises `Damaged`."""
+        own = self._run("SELECT body, digest FROM delivery_bodies WHERE delivery_id = ?", (delivery.id,))
+        if own:
+            [(body, stored)] = own
+            if not matches(stored, (delivery.id, bytes(body))):
+                raise Damaged(f"the stored callback of job {delivery.job_id}")
+            return bytes(body)
+        sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ? AND run = ?"
+        outcome = self._fetch_first(records.to_outcome, sql, (delivery.job_id, delivery.run))
+        return b"" if outcome is None else outcome.body
 
     def sending_deliveries(self) -> Sequence[Delivery]:
         """Deliveries that are leased to a sender."""
@@ -60,8 +65,8 @@ class DeliveryWrites(EventWrites, TallyWrites):
         self._run(_ADD_DELIVERY, records.delivery_values(delivery))
         self._moved(None, of_delivery(delivery))
         if delivery.body is not None:
-            sql = "INSERT INTO delivery_bodies (delivery_id, body) VALUES (?, ?)"
-            self._run(sql, (delivery.id, delivery.body))
+            sql = "INSERT INTO delivery_bodies (delivery_id, body, digest) VALUES (?, ?, ?)"
+            self._run(sql, (delivery.id, delivery.body, digest(delivery.id, delivery.body)))
 
     def save_delivery(self, change: DeliveryChange) -> None:
         """Save the next version of a delivery, with the POST that led to it. Raises `Conflict` after another change."""

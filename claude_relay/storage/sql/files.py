@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 from ...core import retention
 from ...core.files.fetched import FetchedFile
 from ...core.files.uploaded import UploadedFile
 from ...core.jobs.events import Event
+from ...errors import Damaged
 from . import records
 from .events import EventWrites
 from .query import QueryBase, Row
@@ -24,9 +26,12 @@ class FileReads(QueryBase):
         return self._fetch_all(records.to_file, f"{_FILE} WHERE job_id = ? ORDER BY number", (job_id,))
 
     def file_data(self, job_id: str, number: int) -> bytes:
-        """The bytes of a fetched file."""
-        sql = "SELECT data FROM fetched_files WHERE job_id = ? AND number = ?"
-        return bytes(self._fetch_value(sql, (job_id, number)))
+        """The bytes of a fetched file. Raises `Damaged`."""
+        sql = "SELECT data, sha256 FROM fetched_files WHERE job_id = ? AND number = ?"
+        [(data, sha256)] = self._run(sql, (job_id, number))
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise Damaged(f"the stored file {number + 1} of job {job_id}")
+        return bytes(data)
 
     def upload(self, account: str, sha256: str) -> UploadedFile | None:
         """The file at Anthropic with that content, if it can still be used in a call."""

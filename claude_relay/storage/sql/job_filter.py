@@ -25,6 +25,13 @@ _TEXT = (
 )
 
 
+#: Rows of collections, once all rows that came with them are stored; not the jobs of the collections themselves.
+VISIBLE = (
+    "(j.collection IS NULL OR j.row_no <= (SELECT k.total FROM collections k WHERE k.id = j.collection))"
+    " AND j.state <> 'collection'"
+)
+
+
 def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
     """The conditions on `jobs j` apart from its states, and their parameters."""
     where: list[str] = []
@@ -34,6 +41,7 @@ def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
         where.append(condition)
         args.extend(values)
 
+    add(VISIBLE)
     if which.owner is not None:
         add("j.owner = ?", which.owner)
     for column, value in (("grp", which.group), ("owner", which.key), ("model", which.model)):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from ...core.digests import digest
 from ...core.jobs.change import Change, SentMark
 from ...core.jobs.failure import PartialResponse
 from ...core.jobs.fairness import Flow, WaitingFlow
 from ...core.jobs.job import Job, State
 from ...core.jobs.submission import StoredRequest
 from ...core.retention import DeadlineExtension
-from ...errors import Conflict
+from ...errors import Conflict, Damaged
 from ...ports import Ahead, FinishedJob, JobFilter, RunningCall
 from ..header_encryption import HeaderCipher
 from . import records
@@ -47,18 +48,13 @@ WITH RECURSIVE waiting (flow) AS (
     FROM waiting WHERE waiting.flow IS NOT NULL
 )
 SELECT flow FROM waiting WHERE flow IS NOT NULL"""
+#: Damaged rows at the head of a flow that are passed over.
+_SPARE = 100
 _AFTER_SLASH = chr(ord("/") + 1)
 _DUE = f"""SELECT * FROM (
     {_JOB} /* index: jobs_due */ WHERE j.state = 'queued' AND j.lane = 'live' AND j.flow = ?
         AND j.rank <= ? AND j.due_at <= ? ORDER BY j.rank, j.id LIMIT ?
 ) AS flow"""
-# One lane at a time: the index of each covers its half.
-_OLDEST_WAITING = """
-SELECT min(at) FROM (
-    SELECT min(due_at) AS at FROM jobs /* index: jobs_oldest */ WHERE state = 'queued' AND lane = 'live' AND due_at <= ?
-    UNION ALL
-    SELECT min(due_at) FROM jobs /* index: jobs_gather */ WHERE state = 'queued' AND lane = 'batch' AND due_at <= ?
-) AS lanes"""
 _PUT_CALL = records.insert("calls", records.CALL) + (
     " ON CONFLICT (job_id, number) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in records.CALL if name not in ("job_id", "number"))
@@ -88,6 +84,10 @@ UPDATE jobs SET deadline_at = deadline_at
 WHERE state = 'queued' AND deadline_asked = 0"""
 
 
+# Not the rows of a collection that are being stored, or were stopped.
+_STARTABLE = " AND (j.collection IS NULL OR j.collection NOT IN (SELECT id FROM collections WHERE claimable = 0))"
+
+
 class JobReads(QueryBase):
     """Implements `ports.store.JobReads`."""
 
@@ -97,10 +97,13 @@ class JobReads(QueryBase):
 
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]:
         """The jobs with that requestId, of one owner or (None) of all."""
-        if owner is None:
-            return self._fetch_all(records.to_job, f"{_JOB} WHERE j.request_id = ?", (request_id,))
-        sql = f"{_JOB} WHERE j.request_id = ? AND j.owner = ?"
-        return self._fetch_all(records.to_job, sql, (request_id, owner))
+        sql, args = f"{_JOB} WHERE j.request_id = ?", [request_id]
+        if owner is not None:
+            sql, args = f"{sql} AND j.owner = ?", [request_id, owner]
+        jobs = self._fetch_all(records.to_job, sql, args)
+        if any(job.request_id != request_id or owner not in (None, job.owner) for job in jobs):
+            raise Damaged(f"the row of job {request_id}")  # its index has what was written
+        return jobs
 
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]:
         """
@@ -113,12 +116,15 @@ class JobReads(QueryBase):
         if not (job_filter.states or one_owner):
             sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
             return self._fetch_all(records.to_job, sql, (*args, job_filter.limit))
-        source = f"{_JOB} /* index: {'jobs_owner' if one_owner else 'jobs_state'} */"
-        newest = f"{source} WHERE {' AND '.join(['j.state = ?', *where])} ORDER BY j.id DESC LIMIT ?"
+        index = "jobs_owner" if one_owner else "jobs_state"
+        # The ids first: PostgreSQL would rather read all jobs along the primary key than rows in another order.
+        newest = f"""SELECT j.id FROM jobs j /* index: {index} */ WHERE {" AND ".join(["j.state = ?", *where])}
+                     ORDER BY j.id DESC LIMIT ?"""
         states = [state.value for state in job_filter.states or State]
-        sql = " UNION ALL ".join(f"SELECT * FROM ({newest}) AS of_{state}" for state in states)
+        ids = " UNION ALL ".join(f"SELECT id FROM ({newest}) AS of_{state}" for state in states)
+        sql = f"{_JOB} WHERE j.id IN (SELECT id FROM ({ids}) AS of_all ORDER BY id DESC LIMIT ?) ORDER BY j.id DESC"
         values = [value for state in states for value in (state, *args, job_filter.limit)]
-        return self._fetch_all(records.to_job, f"{sql} ORDER BY id DESC LIMIT ?", (*values, job_filter.limit))
+        return self._fetch_all(records.to_job, sql, (*values, job_filter.limit))
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
@@ -130,7 +136,10 @@ class JobReads(QueryBase):
         """The first jobs of each of those flows that can be claimed now, up to its limit."""
         sql = " UNION ALL ".join([_DUE] * len(limits))
         args = [value for flow, limit in limits.items() for value in (str(flow), self._now, self._now, limit)]
-        return self._fetch_all(records.to_job, sql, args)
+        try:
+            return self._fetch_intact(records.to_job, sql, args)
+        except Damaged:  # a row that cannot be read at all: leave it out
+            return [job for flow, limit in limits.items() for job in self._due_one_by_one(flow, limit)]
 
     def batch_candidates(
         self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
@@ -138,14 +147,14 @@ class JobReads(QueryBase):
         """Due jobs that wait for a batch, oldest first: those with a time to give up (`auto`), or those without."""
         skip, values = _not_in(grp=skip_groups, owner=skip_owners)
         sql = f"""{_JOB} /* index: jobs_gather */ WHERE j.state = 'queued' AND j.lane = 'batch' AND j.due_at <= ?
-                  AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip} ORDER BY j.due_at, j.id LIMIT ?"""
+                  AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip}{_STARTABLE} ORDER BY j.due_at, j.id LIMIT ?"""
         return self._fetch_all(records.to_job, sql, (self._now, *values, limit))
 
     def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]:
         """Jobs in the batch lane whose time to give up was before the cut-off for unsent or for sent ones."""
         sql = f"""{_JOB} /* index: jobs_give_up */
                   WHERE j.lane = 'batch' AND j.give_up_at IS NOT NULL AND j.state IN ('queued', 'batched')
-                    AND j.give_up_at <= CASE j.sent WHEN 0 THEN ? ELSE ? END
+                    AND j.give_up_at <= CASE j.sent WHEN 0 THEN ? ELSE ? END{_STARTABLE}
                   ORDER BY j.give_up_at LIMIT ?"""
         return self._fetch_all(records.to_job, sql, (unsent_before, sent_before, limit))
 
@@ -175,7 +184,7 @@ class JobReads(QueryBase):
         With `asked_only` only past one that was asked for; also in the groups `asked_only_in` and of the owners
         `asked_only_of`.
         """
-        where = "j.state = 'queued' AND j.deadline_at <= ?"
+        where = f"j.state = 'queued' AND j.deadline_at <= ?{_STARTABLE}"
         if asked_only:
             where += " AND j.deadline_asked = 1"
         args: list[Any] = [self._now]
@@ -217,6 +226,18 @@ class JobReads(QueryBase):
         sql = "SELECT id FROM jobs WHERE state = 'running' AND lease_worker = ? AND cancel_requested_at IS NOT NULL"
         return [row[0] for row in self._run(sql, (worker,))]
 
+    def _due_one_by_one(self, flow: Flow, limit: int) -> Iterator[Job]:
+        sql = """SELECT id FROM jobs /* index: jobs_due */ WHERE state = 'queued' AND lane = 'live' AND flow = ?
+                 AND rank <= ? AND due_at <= ? ORDER BY rank, id LIMIT ?"""
+        for (job_id,) in self._run(sql, (str(flow), self._now, self._now, limit + _SPARE)):
+            try:
+                job = self.job(job_id)
+            except Damaged:
+                continue
+            if job is not None and limit > 0:
+                limit -= 1
+                yield job
+
     def flows_of(self, share: str) -> Sequence[str]:
         """The flows of that share with waiting jobs, due or not."""
         return [row[0] for row in self._run(_FLOWS_OF_SHARE, (f"{share}/", share + _AFTER_SLASH) * 2)]
@@ -229,10 +250,6 @@ class JobReads(QueryBase):
                         AND (rank, id) >= (?, ?) AND (rank, id) < (?, ?) LIMIT ?) AS ahead"""
         begin = (float("-inf"), "") if after is None else (after.rank, after.id)
         return self._count(sql, (*flows, *begin, job.rank, job.id, limit))
-
-    def oldest_waiting(self) -> float | None:
-        """The earliest due time of the waiting jobs that are due."""
-        return self._fetch_time(_OLDEST_WAITING, (self._now, self._now))
 
 
 class JobWrites(DeliveryWrites, ConversationWrites):
@@ -257,7 +274,7 @@ class JobWrites(DeliveryWrites, ConversationWrites):
         detail = records.dump(event.detail or None)
         self._new_jobs.add(
             records.job_values(change.job),
-            records.request_values(change.job.id, request, self._cipher.encrypt(request.webhook_headers)),
+            records.request_values(change.job.id, request, self._encrypt(change.job, request)),
             (event.job_id, event.subject, event.version, event.at, event.name.value, detail),
         )
 
@@ -323,6 +340,9 @@ class JobWrites(DeliveryWrites, ConversationWrites):
             where = f" AND grp NOT IN ({placeholders(besides)})"
         self._run(_EXTEND_DEADLINES + where, (until, since, until, extension.seconds, *args))
 
+    def _encrypt(self, job: Job, request: StoredRequest) -> str | None:
+        return self._cipher.encrypt(request.webhook_headers, owner=job.owner, row=job.id)
+
     def _save_parts(self, change: Change) -> None:
         job_id = change.job.id
         self._add_event(change.event)
@@ -330,8 +350,9 @@ class JobWrites(DeliveryWrites, ConversationWrites):
             if call is not None:
                 self._run(_PUT_CALL, records.call_values(call))
         if (outcome := change.outcome) is not None:
-            sql = "INSERT INTO outcomes (job_id, run, at, status, body) VALUES (?, ?, ?, ?, ?)"
-            self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body))
+            sql = "INSERT INTO outcomes (job_id, run, at, status, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
+            sealed = digest(job_id, outcome.run, outcome.body)
+            self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body, sealed))
             # Only a failed attempt leaves an answer to repair: most jobs have none, and every statement costs.
             for table in ("partials", "repairs") if change.job.attempt > 1 else ("partials",):
                 self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))

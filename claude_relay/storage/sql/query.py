@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
+from ...errors import Damaged
 from ..header_encryption import HeaderCipher
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -36,11 +40,21 @@ class QueryBase:
     def _fetch_first(self, make: Callable[[Row], T], sql: str, args: Sequence[Any]) -> T | None:
         """The first row as a value; None without rows."""
         rows = self._run(sql, args)
-        return make(rows[0]) if rows else None
+        return _convert(make, rows[0]) if rows else None
 
     def _fetch_all(self, make: Callable[[Row], T], sql: str, args: Sequence[Any] = ()) -> list[T]:
         """Every row as a value."""
-        return [make(row) for row in self._run(sql, args)]
+        return [_convert(make, row) for row in self._run(sql, args)]
+
+    def _fetch_intact(self, make: Callable[[Row], T], sql: str, args: Sequence[Any] = ()) -> list[T]:
+        """Every row as a value, except for damaged ones: the others must not wait for them. They are logged."""
+        values = []
+        for row in self._run(sql, args):
+            try:
+                values.append(_convert(make, row))
+            except Damaged as exc:
+                log.error("skipped: %s", exc)
+        return values
 
     def _fetch_value(self, sql: str, args: Sequence[Any] = ()) -> Any:
         """The first column of the first row; None without rows."""
@@ -59,6 +73,14 @@ class QueryBase:
     def _fetch_pairs(self, sql: str, args: Sequence[Any] = ()) -> dict[str, Any]:
         """Rows of two columns as a mapping from the first to the second."""
         return {row[0]: row[1] for row in self._run(sql, args)}
+
+
+def _convert(make: Callable[[Row], T], row: Row) -> T:
+    """The value of a row. A row that is none of ours was changed by the disk: see `core.digests`."""
+    try:
+        return make(row)
+    except (ValueError, TypeError, AttributeError) as exc:
+        raise Damaged(f"a row of the store ({type(exc).__name__})") from exc
 
 
 def placeholders(values: Collection[Any]) -> str:

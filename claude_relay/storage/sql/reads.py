@@ -5,8 +5,10 @@ from __future__ import annotations
 from .acks import AckReads
 from .alerts import AlertReads
 from .batches import BatchReads
+from .collections import CollectionReads
 from .control import ControlReads
 from .conversations import ConversationReads
+from .damage import DamageReads
 from .deliveries import DeliveryReads
 from .destinations import DestinationReads
 from .events import EventReads
@@ -21,6 +23,7 @@ from .templates import TemplateReads
 
 
 class Reads(
+    DamageReads,
     JobReads,
     RequestReads,
     EventReads,
@@ -37,5 +40,6 @@ class Reads(
     PurgeReads,
     TallyReads,
     TemplateReads,
+    CollectionReads,
 ):
     """Implements `ports.ReadTransaction` over one connection, at one time."""

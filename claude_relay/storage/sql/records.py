@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ...core.deliveries.delivery import Delivery, DeliveryAttempt, DeliveryState, Reply
 from ...core.deliveries.destination import Destination
+from ...core.digests import digest, matches
 from ...core.files.fetched import FetchedFile
 from ...core.jobs.change import Call, Outcome
 from ...core.jobs.events import Event, EventName
@@ -18,6 +20,7 @@ from ...core.jobs.submission import StoredRequest
 from ...core.jobs.tombstone import Tombstone
 from ...core.keys import ApiKey, Scope
 from ...core.text.rates import Rate
+from ...errors import Damaged
 from ...ports import Group, WorkerHeartbeat
 from .query import Row
 
@@ -26,12 +29,12 @@ JOB = (
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
     " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
-    " waiting_error checks flow template"
+    " waiting_error checks flow template collection row_no"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings"
-    " traceparent".split()
-)
+    " request_digest digest variables traceparent"
+).split()
 CALL = (
     "job_id number run started_at first_byte_at ended_at worker model sent upstream_request_id outcome detail"
     " usage cost_usd text_length mode reserved_usd"
@@ -39,7 +42,7 @@ CALL = (
 DELIVERY = (
     "id job_id run webhook_id url destination state version created_at opened_at due_at attempts schedule_index"
     " not_ready_since lease_worker lease_token lease_expires_at last_status last_error finished_at acked_at grp"
-    " reminded_at"
+    " reminded_at digest"
 ).split()
 FILE = "number media_type size sha256 at name".split()
 
@@ -118,6 +121,8 @@ def job_values(job: Job) -> tuple[Any, ...]:
         dump(job.checks),
         str(job.flow),
         job.template,
+        job.collection,
+        job.row,
     )
 
 
@@ -132,15 +137,18 @@ def to_job(row: Row) -> Job:
     """A job from a row in the order of `JOB`."""
     values = dict(zip(JOB, row, strict=True))
     del values["rank"], values["family"], values["flow"]
+    values["row"] = values.pop("row_no")
     values["group"] = values.pop("grp")
-    values["state"] = State(values["state"])
-    values["on_interrupt"] = OnInterrupt(values["on_interrupt"])
-    values["retain"] = Retain(values["retain"])
+    try:
+        values["state"] = State(values["state"])
+        values["on_interrupt"] = OnInterrupt(values["on_interrupt"])
+        values["retain"] = Retain(values["retain"])
+    except ValueError:
+        raise Damaged(f"the row of job {values['request_id']}") from None
     values["lease"] = _lease(values)
     values["usage"] = load(values["usage"])
-    checks = load(values["checks"])
-    values["checks"] = None if checks is None else tuple(checks)
-    values["fallbacks"] = tuple((values["fallbacks"] or "").split(",")) if values["fallbacks"] else ()
+    values["checks"] = None if values["checks"] is None else tuple(load(values["checks"]))
+    values["fallbacks"] = tuple(values["fallbacks"].split(",")) if values["fallbacks"] else ()
     values["waiting_error"] = ErrorType(values["waiting_error"]) if values["waiting_error"] else None
     for flag in ("deadline_asked", "deadline_fixed", "has_webhook", "ambiguous", "sent"):
         values[flag] = bool(values[flag])
@@ -148,31 +156,52 @@ def to_job(row: Row) -> Job:
     return Job(**values)
 
 
+#: The columns of a request that its digest covers, besides the content of the call.
+CALLBACK = "job_id webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
+
+
 def request_values(job_id: str, request: StoredRequest, encrypted_headers: str | None) -> tuple[Any, ...]:
     """The row of a request, in the order of `REQUEST`, with encrypted headers."""
-    return (
-        job_id,
-        dump(request.request),
-        request.webhook_url,
-        request.failure_webhook_url,
-        encrypted_headers,
-        dump(request.metadata),
-        request.max_cost_usd,
-        request.need_by,
-        dump(list(request.warnings) or None),
-        request.traceparent,
-    )
+    content = dump(request.request)
+    values = {
+        "job_id": job_id,
+        "request": content,
+        "webhook_url": request.webhook_url,
+        "failure_webhook_url": request.failure_webhook_url,
+        "webhook_headers": encrypted_headers,
+        "metadata": dump(request.metadata),
+        "max_cost_usd": request.max_cost_usd,
+        "need_by": request.need_by,
+        "warnings": dump(list(request.warnings) or None),
+        "request_digest": digest(job_id, content),
+        "variables": dump(request.variables),
+        "traceparent": request.traceparent,
+    }
+    values["digest"] = digest(*(values[name] for name in CALLBACK))
+
+    return tuple(values[name] for name in REQUEST)
 
 
 def to_request(row: Row) -> StoredRequest:
-    """A request from a row in the order of `REQUEST`, without headers: see `RequestReads.webhook_target`."""
+    """A request from `REQUEST`, without headers: see `RequestReads.webhook_target`. Raises `Damaged`."""
     values = dict(zip(REQUEST, row, strict=True))
-    values["request"] = load(values["request"])
-    values["metadata"] = load(values["metadata"])
+    if not matches(values["request_digest"], (values["job_id"], values["request"])):
+        raise Damaged(f"the stored request of job {values['job_id']}")
+
+    callback = [values[name] for name in CALLBACK] + [values["digest"]]
+    return replace(to_callback(callback, request=load(values["request"])), traceparent=values["traceparent"])
+
+
+def to_callback(row: Row, *, request: dict[str, Any]) -> StoredRequest:
+    """The part of a request that the callback needs, from `CALLBACK` and the digest. Raises `Damaged`."""
+    values = dict(zip(CALLBACK, row, strict=False))
+    if not matches(row[-1], row[:-1]):
+        raise Damaged(f"the stored webhook of job {values['job_id']}")
     del values["webhook_headers"]
+    values["metadata"] = load(values["metadata"])
     values["warnings"] = tuple(load(values["warnings"]) or ())
 
-    return StoredRequest(**values)
+    return StoredRequest(request=request, **values)
 
 
 def call_values(call: Call) -> tuple[Any, ...]:
@@ -194,15 +223,21 @@ def to_call(row: Row) -> Call:
 def delivery_values(delivery: Delivery) -> tuple[Any, ...]:
     """The row of a delivery, in the order of `DELIVERY`."""
     lease = delivery.lease
-    values = vars(delivery) | {
+    values = vars(delivery)
+    values = values | {
         "destination": delivery.destination,
         "grp": delivery.group,
         "state": delivery.state.value,
         "lease_worker": lease.worker if lease else None,
         "lease_token": lease.token if lease else None,
         "lease_expires_at": lease.expires_at if lease else None,
+        "digest": digest(*_delivery_parts(values)) if delivery.intact else b"",
     }
     return tuple(values[name] for name in DELIVERY)
+
+
+def _delivery_parts(values: Mapping[str, Any]) -> list[Any]:
+    return [values[name] for name in ("id", "job_id", "run", "webhook_id", "url")]
 
 
 def delivery_update(previous: Delivery, delivery: Delivery) -> tuple[str, Sequence[Any]]:
@@ -215,15 +250,31 @@ def to_delivery(row: Row) -> Delivery:
     values = dict(zip(DELIVERY, row, strict=True))
     del values["destination"]
     values["group"] = values.pop("grp")
-    values["state"] = DeliveryState(values["state"])
+    values["intact"] = matches(values.pop("digest"), _delivery_parts(values))
+    try:
+        values["state"] = DeliveryState(values["state"])
+    except ValueError:
+        raise Damaged(f"the delivery {values['id']} of job {values['job_id']}") from None
     values["lease"] = _lease(values)
 
     return Delivery(**values)
 
 
 def to_outcome(row: Row) -> Outcome:
-    """From `job_id, run, at, status, body`."""
-    return Outcome(job_id=row[0], run=row[1], at=row[2], status=row[3], body=bytes(row[4]))
+    """From `job_id, run, at, status, body, digest`; an erased one has neither body nor digest. Raises `Damaged`."""
+    job_id, run, at, status, body, stored = row
+    if not outcome_intact(job_id, run, body, stored):
+        raise Damaged(f"the stored result of job {job_id}")
+
+    return Outcome(job_id=job_id, run=run, at=at, status=status, body=bytes(body))
+
+
+def outcome_intact(job_id: str, run: int, body: Any, stored: bytes | None) -> bool:
+    """Whether the body of an outcome is the one that was written, or was erased."""
+    if stored is None:
+        return isinstance(body, bytes) and not body
+
+    return isinstance(body, bytes) and matches(stored, (job_id, run, body))
 
 
 def to_partial(row: Row) -> PartialResponse:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...core.digests import digest
 from ...core.jobs.change import Outcome
 from ...core.jobs.failure import PartialResponse
 from ...core.jobs.submission import StoredRequest, WebhookTarget
@@ -15,8 +16,10 @@ from . import records
 from .query import QueryBase, Row
 
 _REQUEST = f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?"
-_WEBHOOK = """
-SELECT j.request_id, r.webhook_url, r.failure_webhook_url, r.webhook_headers, r.traceparent
+_CALLBACK = f"SELECT {records.columns(records.CALLBACK)}, digest FROM requests WHERE job_id = ?"
+_WEBHOOK = f"""
+SELECT j.request_id, j.owner, r.job_id, r.traceparent, r.webhook_headers, {records.columns(records.CALLBACK, "r.")},
+       r.digest
 FROM jobs j JOIN requests r ON r.job_id = j.id WHERE j.id = ?"""
 _PARTIAL = """
 SELECT p.text, CASE WHEN p.number = j.calls THEN p.usage END, p.model,
@@ -28,7 +31,7 @@ class RequestReads(QueryBase):
     """Implements `ports.store.RequestReads`."""
 
     def request(self, job_id: str) -> StoredRequest | None:
-        """The stored request, without webhook headers."""
+        """The stored request, without webhook headers. Raises `Damaged`."""
         return self._fetch_first(records.to_request, _REQUEST, (job_id,))
 
     def request_size(self, job_id: str) -> int:
@@ -41,16 +44,21 @@ class RequestReads(QueryBase):
         return records.load(text) or {}
 
     def metadata(self, job_id: str) -> Any:
-        """The metadata to echo, without the prompt beside it."""
-        return records.load(self._fetch_value("SELECT metadata FROM requests WHERE job_id = ?", (job_id,)))
+        """The metadata to echo, without the prompt beside it. Raises `Damaged`."""
+        callback = self.callback_fields(job_id)
+        return None if callback is None else callback.metadata
+
+    def callback_fields(self, job_id: str) -> StoredRequest | None:
+        """The request as far as the callback needs it, without the prompt. Raises `Damaged`."""
+        return self._fetch_first(lambda row: records.to_callback(row, request={}), _CALLBACK, (job_id,))
 
     def webhook_target(self, job_id: str) -> WebhookTarget | None:
-        """The webhook of a job with its decrypted headers, without the prompt beside it."""
+        """The webhook of a job with its decrypted headers, without the prompt beside it. Raises `Damaged`."""
         return self._fetch_first(self._to_webhook, _WEBHOOK, (job_id,))
 
     def outcome(self, job_id: str, run: int) -> Outcome | None:
-        """The outcome of a run."""
-        sql = "SELECT job_id, run, at, status, body FROM outcomes WHERE job_id = ? AND run = ?"
+        """The outcome of a run. Raises `Damaged`."""
+        sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ? AND run = ?"
         return self._fetch_first(records.to_outcome, sql, (job_id, run))
 
     def partial(self, job_id: str) -> PartialResponse | None:
@@ -67,14 +75,11 @@ class RequestReads(QueryBase):
         return self._fetch_first(lambda row: (row[0], row[1]), sql, (call, offset + 1, job_id))
 
     def _to_webhook(self, row: Row) -> WebhookTarget:
-        request_id, *urls, encrypted, traceparent = row
-        headers = self._cipher.decrypt(encrypted)
-        return WebhookTarget(
-            request_id=request_id,
-            urls=[url for url in urls if url is not None],
-            headers=headers,
-            traceparent=traceparent,
-        )
+        request_id, owner, job_id, traceparent, encrypted, *callback = row
+        request = records.to_callback(callback, request={})
+        urls = [url for url in (request.webhook_url, request.failure_webhook_url) if url is not None]
+        headers = self._cipher.decrypt(encrypted, owner=owner, row=job_id)
+        return WebhookTarget(request_id=request_id, urls=urls, headers=headers, traceparent=traceparent)
 
 
 class RequestWrites(QueryBase):
@@ -82,4 +87,6 @@ class RequestWrites(QueryBase):
 
     def save_request(self, request: StoredRequest) -> None:
         """Replace the request of a job."""
-        self._run("UPDATE requests SET request = ? WHERE job_id = ?", (records.dump(request.request), request.job_id))
+        content, job_id = records.dump(request.request), request.job_id
+        sql = "UPDATE requests SET request = ?, request_digest = ? WHERE job_id = ?"
+        self._run(sql, (content, digest(job_id, content), job_id))

@@ -49,7 +49,8 @@ class TemplateReads(QueryBase):
     def _to_template(self, row: Row) -> Template:
         owner, name, version, body, encrypted, description, shared, created_at, deleted_at = row
         fields = records.load(body)
-        if encrypted is not None and (headers := self._cipher.decrypt(encrypted)) is not None:
+        headers = self._cipher.decrypt(encrypted, owner=owner, row=f"{name}@{version}")
+        if encrypted is not None and headers is not None:
             fields["webhookHeaders"] = headers
         return Template(
             owner=owner,
@@ -72,7 +73,8 @@ class TemplateWrites(QueryBase):
         headers = body.get("webhookHeaders")
         encrypted = None
         if isinstance(headers, dict):  # credentials, as those of a job
-            encrypted = self._cipher.encrypt(body.pop("webhookHeaders"))
+            row = f"{template.name}@{template.version}"
+            encrypted = self._cipher.encrypt(body.pop("webhookHeaders"), owner=template.owner, row=row)
         key = (template.owner, template.name, template.version)
         self._run(_PUT, (*key, int(template.shared), template.description))
         self._run(_PUT_VERSION, (*key, records.dump(body), encrypted, template.created_at))

@@ -21,15 +21,20 @@ def translating(path: Path) -> Iterator[None]:
         raise translate(exc, path) from exc
 
 
+def corrupt(path: Path, problem: str) -> StoreRefused:
+    """The error for a store whose file is damaged."""
+    return StoreRefused(
+        f"the store {path} is corrupt ({problem}). Nothing more is written to it. Keep the file, then: "
+        f"claude-relay restore FILE with the latest backup."
+    )
+
+
 def translate(exc: BaseException, path: Path) -> BaseException:
     """The error for the caller; errors that are not the store's are returned unchanged."""
     if isinstance(exc, RelayError):
         return exc
     if isinstance(exc, apsw.CorruptError | apsw.NotADBError):
-        return StoreRefused(
-            f"the store {path} is corrupt ({exc}). Nothing more is written to it. Keep the file, then: "
-            f"claude-relay restore FILE with the latest backup."
-        )
+        return corrupt(path, str(exc))
     if isinstance(exc, apsw.FullError):
         return StoreUnavailable("the disk is full: make room, nothing that was accepted is lost", retry_after=30)
     if isinstance(exc, apsw.BusyError | apsw.LockedError):

@@ -8,8 +8,12 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
+import apsw
+
 from ...errors import StoreRefused
 
+#: How a report begins that is not about the rows of a table and their indexes.
+_DAMAGED_PAGES = ("*** ", "Tree ", "Page ", "Main freelist", "Freelist", "unable ")
 #: The first bytes of every SQLite file.
 HEADER = b"SQLite format 3\x00"
 
@@ -57,6 +61,13 @@ def check_before_open(path: Path) -> None:
             f"the store {path} {problem}: it was truncated or overwritten. Nothing was written to it. "
             f"Restore a backup: claude-relay restore FILE."
         )
+
+
+def check_content(connection: apsw.Connection) -> tuple[str, bool]:
+    """SQLite's report on the complete file, empty without a fault, and whether pages are damaged."""
+    report = str(connection.execute("PRAGMA integrity_check(1)").get)
+
+    return ("", False) if report == "ok" else (report, report.startswith(_DAMAGED_PAGES))
 
 
 def rescued_path(path: Path, at: float) -> Path:

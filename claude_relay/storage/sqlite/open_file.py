@@ -133,6 +133,12 @@ class OpenFile:
         return os.pread(self._handle, _HEADER_SIZE, 0)
 
 
+def is_open(path: Path) -> bool:
+    """Whether this process has that file open as a store already."""
+    with _handles_lock:
+        return _inode(str(path)) in _handles
+
+
 def _number(field: bytes) -> int:
     return int.from_bytes(field, "big")
 

@@ -14,7 +14,8 @@ from .uri import immutable_uri
 _KEYS = "SELECT id, name, revoked_at IS NOT NULL FROM keys ORDER BY name"
 # Headers that are still to be sent: of unfinished jobs and of callbacks that are not delivered.
 _HEADERS = """
-SELECT r.webhook_headers FROM requests r JOIN jobs j ON j.id = r.job_id WHERE r.webhook_headers IS NOT NULL
+SELECT r.webhook_headers, j.owner, j.id FROM requests r JOIN jobs j ON j.id = r.job_id
+WHERE r.webhook_headers IS NOT NULL
 AND (j.state NOT IN ('completed', 'failed', 'cancelled')
      OR EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.state != 'delivered'))"""
 
@@ -35,7 +36,8 @@ def unreadable_headers(store: Path) -> int:
     """The number of jobs whose webhook headers cannot be decrypted with the key file of this store."""
     cipher = HeaderCipher(KeyFile(key_path(store)))
 
-    return sum(cipher.decrypt(text) is None for (text,) in _read(store, _HEADERS))
+    rows = _read(store, _HEADERS)
+    return sum(cipher.decrypt(text, owner=owner, row=job_id) is None for text, owner, job_id in rows)
 
 
 def _read(path: Path, sql: str) -> Sequence[tuple[Any, ...]]:

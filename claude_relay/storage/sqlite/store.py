@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import queue
 import time
@@ -17,7 +18,8 @@ from typing import Any, TypeVar
 
 import apsw
 
-from ...errors import StoreUnavailable
+from ...core import damage
+from ...errors import Damaged, RelayError, StoreUnavailable
 from ...ports import Ahead, LostStore, ReadTransaction, Transaction
 from .. import migrate
 from ..group_commit import GroupCommitWriter
@@ -27,18 +29,22 @@ from ..sql.insert_buffer import NewRows
 from ..sql.lookahead import Lookup, is_time
 from ..sql.query import Rows, Run
 from ..sql.reads import Reads
-from . import backup, bulk_insert, integrity
+from . import backup, bulk_insert, integrity, log_check
 from .dialect import translate as to_sqlite
 from .disk_reserve import DiskReserve
-from .errors import translate, translating
-from .open_file import OpenFile
+from .errors import corrupt, translate, translating
+from .open_file import OpenFile, is_open
 from .rescue import Rescue
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 #: How long a write waits for another process's lock, in seconds: an HTTP request must not wait for much longer.
 _BUSY_TIMEOUT = 2.5
 _MAX_IDLE_READERS = 32
+#: The most bytes of a file that is checked whole by the first process that opens it: some hundredths of a second.
+_CHECKED_AT_OPEN = 16 * 2**20
 #: Pages in the write-ahead log from which on it is checkpointed.
 _CHECKPOINT_PAGES = 1000
 
@@ -60,19 +66,16 @@ class SqliteStore:
         key = KeyFile(key_path(path))
         self._cipher = HeaderCipher(key)
         self._readers: queue.LifoQueue[apsw.Connection] = queue.LifoQueue()
+        self._problem: str | None = None  # of the file or its log, met as it was opened
         with translating(path):
             self._writing = self._open()
             self._rescue = Rescue(path, self._file, self._connect, key)
         self._session = _Session(self._writing, path, self._file, clock, reserve)
         self._writer = GroupCommitWriter(self._session, self._cipher)
+        if self._problem is not None:
+            self._note_damage(self._problem)
 
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], *, paid: bool = False, ahead: Ahead | None = None) -> T:
         """
         Run `work` in a transaction and return its result once it is on disk.
 
@@ -98,10 +101,10 @@ class SqliteStore:
             finally:
                 connection.execute("COMMIT")
 
-    def check(self) -> str | None:
-        """Read the complete file; returns the corruption, or None."""
+    def check(self, *, deep: bool = False) -> str | None:
+        """Read the complete file; returns the corruption, or None. `deep`: indexes are compared with their tables."""
         with translating(self._path), self._reader() as connection:
-            report = connection.execute("PRAGMA quick_check(1)").get
+            report = connection.execute(f"PRAGMA {'integrity_check' if deep else 'quick_check'}(1)").get
 
         return None if report == "ok" else str(report)
 
@@ -139,6 +142,22 @@ class SqliteStore:
             connection.close()
         self._file.close()
 
+    def _check_content(self, connection: apsw.Connection) -> None:
+        """Refuse a file with damaged pages; where only an index and its table differ, the others go on."""
+        report, pages = integrity.check_content(connection)
+        if pages:
+            connection.close()
+            raise corrupt(self._path, report)
+        if report:
+            self._problem = self._problem or f"an index of the file: {report}"
+
+    def _note_damage(self, what: str) -> None:
+        log.error("%s: %s", self._path, what)
+        with contextlib.suppress(RelayError):  # a store that cannot be written now is watched by other checks
+            self.write(
+                lambda tx: tx.set_shared_value(damage.KEY, damage.add(tx.shared_value(damage.KEY), what, now=tx.now))
+            )
+
     def _check_in_place(self) -> None:
         if (fault := _not_in_place(self._file)) is not None:
             raise fault
@@ -159,6 +178,8 @@ class SqliteStore:
             integrity.check_before_open(path)
             # Created here for its mode, which SQLite copies to -wal and -shm. The umask decides about group access.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o660))
+            is_first = not is_open(path) and not log_check.in_use(path)
+            self._problem = log_check.check(path) if is_first else None
             self._file = OpenFile(path)
             connection = self._connect()
             if integrity.wal_is_safe(apsw.sqlite_lib_version()):
@@ -174,6 +195,8 @@ class SqliteStore:
             integrity.match_identity(path, identity)
             self._file.watch(cookie=connection.pragma("schema_version"), version=connection.pragma("user_version"))
         bulk_insert.prepare(connection)
+        if is_first and path.stat().st_size <= _CHECKED_AT_OPEN:
+            self._check_content(connection)
 
         return connection
 
@@ -181,6 +204,7 @@ class SqliteStore:
         connection = apsw.Connection(str(self._path), flags=flags)
         connection.set_busy_timeout(int(_BUSY_TIMEOUT * 1000))
         connection.pragma("foreign_keys", True)
+        connection.pragma("cell_size_check", True)  # a damaged page is an error, and not another content
         connection.pragma("secure_delete", True)  # purged content is overwritten in the file
         connection.pragma("temp_store", "memory")
 
@@ -350,7 +374,12 @@ def _stamp(connection: apsw.Connection, number: int) -> None:
 
 def _runner(connection: apsw.Connection) -> Run:
     def run(sql: str, args: Sequence[Any]) -> Rows:
-        return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
+        try:
+            return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
+        except UnicodeDecodeError:
+            raise Damaged("a text in the store") from None
+        except apsw.SQLError as exc:  # every statement is tested on our schema
+            raise corrupt(Path(connection.filename), str(exc)) from exc
 
     return run
 

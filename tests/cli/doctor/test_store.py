@@ -5,6 +5,7 @@ from __future__ import annotations
 from claude_relay import wiring
 from claude_relay.cli.doctor import store
 from claude_relay.config import Settings
+from tests.support.builders import a_submission
 from tests.support.doctor import NOW, faults
 
 
@@ -65,3 +66,35 @@ def test_a_model_that_retires(server):
     for nothing in (None, [], {"models": None}, {"models": [1]}):
         assert results(nothing) == []
         assert [result for result, _ in results(nothing, model="claude-3-5-sonnet-20241022")] == ["fail"]
+
+
+def test_damaged_content_is_met_by_the_daemons_and_named_by_a_deep_check(server, tmp_path):
+    """CASES S11: the plain check says that there is some, the deep one which jobs it belongs to."""
+    given = Settings(store=f"sqlite:///{tmp_path}/relay.db")
+    with wiring.open_relay(given, create=True) as relay:
+        relay.submit(a_submission("intact"))
+        relay.submit(a_submission("faktura-7"))
+        change = (
+            "UPDATE requests SET request = '{}' WHERE job_id = (SELECT id FROM jobs WHERE request_id = 'faktura-7')"
+        )
+        relay._store.write(lambda tx: tx._run(change, ()))
+        relay.execution.claim("w", limit=9)
+
+    plain = [fault for fault in faults(store.check(given, server)) if fault.check == "digests"]
+    deep = [fault for fault in faults(store.check(given, server, deep=True)) if fault.check == "digests"]
+
+    assert [(fault.result, fault.fix) for fault in plain] == [("fail", "claude-relay doctor --deep")]
+    assert [fault.detail.partition(":")[0] for fault in deep] == ["faktura-7"]
+
+
+def test_a_clean_deep_check_ends_the_alert(server, tmp_path):
+    given = Settings(store=f"sqlite:///{tmp_path}/relay.db")
+    with wiring.open_relay(given, create=True) as relay:
+        relay.submit(a_submission("intact"))
+        relay.maintenance.set_shared("damage", {"since": NOW, "what": "frame 3 of the log", "count": 1})
+        assert "store_damaged" in [alert.kind for alert in relay.alerts.evaluate()]
+
+    [met] = [fault for fault in faults(store.check(given, server, deep=True)) if fault.check == "digests"]
+    again = [fault for fault in faults(store.check(given, server)) if fault.check == "digests"]
+
+    assert (met.result, again) == ("warn", [])

@@ -1,0 +1,33 @@
+"""Digests of stored content, which show that a bit of it has changed on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+#: Bytes of a digest: they find accidents, and keep no secret.
+SIZE = 16
+
+
+def digest(*parts: str | bytes | float | None) -> bytes:
+    """The digest of a row's parts, with the kind and length of each: nothing can move between them."""
+    result = hashlib.blake2b(digest_size=SIZE)
+    for part in parts:
+        if isinstance(part, str):
+            kind, data = "text", part.encode("utf-8", "surrogatepass")
+        elif isinstance(part, bytes):
+            kind, data = "bytes", part
+        else:
+            kind, data = ("none", b"") if part is None else ("number", float(part).hex().encode())
+        result.update(f"{kind} {len(data)} ".encode())
+        result.update(data)
+
+    return result.digest()
+
+
+def matches(stored: bytes | None, parts: Sequence[str | bytes | float | None]) -> bool:
+    """Whether the row's parts are those that the digest was made of; never for values of another type."""
+    try:
+        return stored is not None and bytes(stored) == digest(*parts)
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,68 @@
+"""Every stored row of a job compared with its digest: what `doctor --deep` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...core.deliveries.delivery import Delivery
+from ...errors import Damaged
+from . import records
+from .conversations import ConversationReads
+from .deliveries import DeliveryReads
+from .files import FileReads
+from .jobs import JobReads
+from .requests import RequestReads
+
+_WITHOUT_JOB = """
+SELECT r.job_id FROM requests r WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = r.job_id) LIMIT 100"""
+
+
+class DamageReads(JobReads, RequestReads, DeliveryReads, ConversationReads, FileReads):
+    """Implements `ports.store.DamageReads`."""
+
+    def damaged(self, *, cursor: str, limit: int) -> tuple[Sequence[tuple[str, str]], str | None]:
+        """Damaged rows of the next `limit` jobs as (requestId, what), and the id to go on from."""
+        rows = self._run("SELECT id, request_id FROM jobs WHERE id > ? ORDER BY id LIMIT ?", (cursor, limit))
+        problems = [(request_id, what) for job_id, request_id in rows for what in self._damage_of(job_id)]
+
+        return problems, rows[-1][0] if len(rows) == limit else None
+
+    def orphaned_requests(self) -> Sequence[str]:
+        """Ids of requests without a job: the job's row is lost."""
+        return [row[0] for row in self._run(_WITHOUT_JOB, ())]
+
+    def has_lost_row(self, request_id: str, owner: str | None) -> bool:
+        """Whether the index of requestIds has a job whose row is not found: SQLite says nothing of it."""
+        sql, args = "SELECT count(*) FROM jobs /* index: jobs_request */ WHERE request_id = ?", [request_id]
+        if owner is not None:
+            sql, args = f"{sql} AND owner = ?", [request_id, owner]
+        return self._count(sql, args) > 0
+
+    def _damage_of(self, job_id: str) -> Sequence[str]:
+        problems: list[str] = []
+
+        def check(read: Callable[[], object]) -> None:
+            try:
+                read()
+            except Damaged as exc:
+                problems.append(str(exc).partition(":")[0])
+
+        check(lambda: self.job(job_id))
+        check(lambda: self.request(job_id))
+        check(lambda: self._outcomes(job_id))
+        check(lambda: [self.delivery_body(item) for item in self._intact_deliveries(job_id)])
+        runs = self._run("SELECT run FROM answers WHERE job_id = ?", (job_id,))
+        check(lambda: [self.blocks(job_id, run) for (run,) in runs])
+        check(lambda: [self.file_data(job_id, file.number) for file in self.files(job_id)])
+
+        return list(dict.fromkeys(problems))  # a callback usually is the outcome's own bytes
+
+    def _outcomes(self, job_id: str) -> object:
+        sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ?"
+        return self._fetch_all(records.to_outcome, sql, (job_id,))
+
+    def _intact_deliveries(self, job_id: str) -> Sequence[Delivery]:
+        deliveries = self.deliveries(job_id)
+        if not all(item.intact for item in deliveries):
+            raise Damaged(f"the stored webhook address of job {job_id}")
+        return deliveries
