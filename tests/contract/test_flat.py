@@ -57,6 +57,11 @@ def use_cases(relay: Relay, waiting: int) -> dict[str, Callable[[], Any]]:
         "list of a key without jobs": lambda: queries.jobs(JobFilter(limit=20, owner="nobody")),
         "list of failed": lambda: queries.jobs(JobFilter(limit=20, states=(State.FAILED, State.CANCELLED))),
         "list of a group": lambda: queries.jobs(JobFilter(limit=20, group="default")),
+        "calls in flight": relay.dashboard.calls_in_flight,
+        "load of groups": relay.dashboard.groups,
+        "held": relay.dashboard.held,
+        "counts of a key": lambda: relay.dashboard.counts(owner="admin"),
+        "history of an hour without an end": lambda: relay.dashboard.history(seconds=-60),
         "deadlines": relay.maintenance.expire,
         "fallbacks": relay.maintenance.apply_fallbacks,
     }
