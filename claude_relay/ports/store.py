@@ -21,11 +21,10 @@ from ..core.jobs.holds import HoldScope, QueueHold
 from ..core.jobs.job import Job
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
-from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
-from ..core.templates import Template
-from .damage import DamageReads
+from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
+from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
 from .records import BatchItem, Group, LostStore, WorkerHeartbeat
@@ -46,7 +45,7 @@ class JobReads(Protocol):
     def due(self, limits: Mapping[Flow, int]) -> Sequence[Job]: ...
     def fallback_candidates(self, families: Names, *, limit: int) -> Sequence[Job]: ...
     def batch_candidates(
-        self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
+        self, *, limit: int, auto: bool, skip_groups: Names = (), skip_owners: Names = ()
     ) -> Sequence[Job]: ...
     def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]: ...
     def batched_past_deadline(self, *, limit: int) -> Sequence[Job]: ...
@@ -84,6 +83,8 @@ class RequestReads(Protocol):
     def callback_fields(self, job_id: str) -> StoredRequest | None: ...
     def webhook_target(self, job_id: str) -> WebhookTarget | None: ...
     def outcome(self, job_id: str, run: int) -> Outcome | None: ...
+    def contents(self, job_ids: Names) -> dict[str, tuple[str | None, bytes | None]]: ...
+    def nth_newest(self, number: int) -> str | None: ...
     def partial(self, job_id: str) -> PartialResponse | None: ...
     def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None: ...
 
@@ -288,34 +289,13 @@ class ControlWrites(Protocol):
     def shift_times(self, seconds: float) -> None: ...
 
 
-class PurgeReads(Protocol):
-    """Tombstones of purged jobs."""
-
-    def tombstones(self, request_id: str, owner: str | None) -> Sequence[Tombstone]: ...
-
-
 class PurgeWrites(Protocol):
     """Erasure of content and of jobs past their retention."""
 
     def erase_content(self, job_id: str) -> None: ...
     def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]: ...
+    def purge_job(self, job_id: str, *, tombstone: bool = True) -> None: ...
     def purge_tombstones(self, before: float) -> None: ...
-
-
-class TemplateReads(Protocol):
-    """Templates by owner, name and version."""
-
-    def template(self, owner: str, name: str, version: int | None) -> Template | None: ...
-    def templates(self, owner: str | None) -> Sequence[Template]: ...
-    def newest_template_version(self, owner: str, name: str) -> int: ...
-
-
-class TemplateWrites(Protocol):
-    """Changes of templates."""
-
-    def save_template(self, template: Template) -> None: ...
-    def delete_template(self, owner: str, name: str) -> None: ...
-    def purge_templates(self) -> None: ...
 
 
 class ReadTransaction(
@@ -337,6 +317,7 @@ class ReadTransaction(
     DamageReads,
     TallyReads,
     TemplateReads,
+    CollectionReads,
     Protocol,
 ):
     """A consistent view of what is committed."""
@@ -360,6 +341,7 @@ class Transaction(
     ControlWrites,
     PurgeWrites,
     TemplateWrites,
+    CollectionWrites,
     ReadTransaction,
     Protocol,
 ):

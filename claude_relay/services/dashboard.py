@@ -75,6 +75,7 @@ class DashboardQueries:
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
+        self._search = context.search
 
     @query
     def calls_in_flight(self, tx: ReadTransaction, *, owner: str | None = None) -> Sequence[RunningCall]:
@@ -141,7 +142,7 @@ class DashboardQueries:
     @query
     def matching(self, tx: ReadTransaction, which: JobFilter) -> Sequence[Job]:
         """The jobs that match, newest first, without reading what belongs to each."""
-        return tx.jobs(which)
+        return self._search.find(tx, which)[0]
 
     @query
     def document(self, tx: ReadTransaction, ref: JobRef, number: int) -> Document:

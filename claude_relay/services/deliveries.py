@@ -235,8 +235,8 @@ def _record_health(tx: Transaction, name: str, reply: Reply, chance: float) -> N
 def _erase_if_delivered(tx: Transaction, job_id: str) -> None:
     """Erase the content of a `retain: metadata` job once its latest run is delivered and no delivery is pending."""
     job = tx.job(job_id)
-    if job is None or job.retain is not Retain.METADATA or not job.state.final:
-        return
+    if job is None or job.retain is not Retain.METADATA or not job.state.final or job.collection is not None:
+        return  # a row is erased with its collection
     deliveries = tx.deliveries(job_id)
     delivered = any(item.run == job.run and item.state is DeliveryState.DELIVERED for item in deliveries)
     if delivered and all(item.state.final for item in deliveries):

@@ -21,15 +21,17 @@ _HOST = (
     "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND (d.destination = ?"
     " OR d.destination IN ('http://' || ?, 'https://' || ?) OR d.destination LIKE '%://' || ? || ':%'))"
 )
-_TEXT = (
-    "(j.request_id LIKE ? ESCAPE '\\'"
-    " OR EXISTS (SELECT 1 FROM requests r WHERE r.job_id = j.id AND r.request LIKE ? ESCAPE '\\')"
-    " OR EXISTS (SELECT 1 FROM outcomes o WHERE o.job_id = j.id AND CAST(o.body AS TEXT) LIKE ? ESCAPE '\\'))"
+
+
+#: Rows of collections, once all rows that came with them are stored; not the jobs of the collections themselves.
+VISIBLE = (
+    "(j.collection IS NULL OR j.row_no <= (SELECT k.total FROM collections k WHERE k.id = j.collection))"
+    " AND j.state <> 'collection'"
 )
 
 
 def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
-    """The conditions on `jobs j` apart from its states, and their parameters."""
+    """The conditions on `jobs j` apart from its states and its text, and their parameters."""
     where: list[str] = []
     args: list[Any] = []
 
@@ -37,6 +39,7 @@ def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
         where.append(condition)
         args.extend(values)
 
+    add(VISIBLE)
     if which.owner is not None:
         add("j.owner = ?", which.owner)
     for column, value in (("grp", which.group), ("owner", which.key), ("model", which.model)):
@@ -56,8 +59,5 @@ def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
         add(_UNACKED)
     if which.host is not None:
         add(_HOST, *[which.host.lower()] * 4)
-    if which.text:
-        escaped = which.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        add(_TEXT, *[f"%{escaped}%"] * 3)
 
     return where, args

@@ -84,6 +84,10 @@ UPDATE jobs SET deadline_at = deadline_at
 WHERE state = 'queued' AND deadline_asked = 0"""
 
 
+# Not the rows of a collection that are being stored, or were stopped.
+_STARTABLE = " AND (j.collection IS NULL OR j.collection NOT IN (SELECT id FROM collections WHERE claimable = 0))"
+
+
 class JobReads(QueryBase):
     """Implements `ports.store.JobReads`."""
 
@@ -143,14 +147,14 @@ class JobReads(QueryBase):
         """Due jobs that wait for a batch, oldest first: those with a time to give up (`auto`), or those without."""
         skip, values = _not_in(grp=skip_groups, owner=skip_owners)
         sql = f"""{_JOB} /* index: jobs_gather */ WHERE j.state = 'queued' AND j.lane = 'batch' AND j.due_at <= ?
-                  AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip} ORDER BY j.due_at, j.id LIMIT ?"""
+                  AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip}{_STARTABLE} ORDER BY j.due_at, j.id LIMIT ?"""
         return self._fetch_all(records.to_job, sql, (self._now, *values, limit))
 
     def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]:
         """Jobs in the batch lane whose time to give up was before the cut-off for unsent or for sent ones."""
         sql = f"""{_JOB} /* index: jobs_give_up */
                   WHERE j.lane = 'batch' AND j.give_up_at IS NOT NULL AND j.state IN ('queued', 'batched')
-                    AND j.give_up_at <= CASE j.sent WHEN 0 THEN ? ELSE ? END
+                    AND j.give_up_at <= CASE j.sent WHEN 0 THEN ? ELSE ? END{_STARTABLE}
                   ORDER BY j.give_up_at LIMIT ?"""
         return self._fetch_all(records.to_job, sql, (unsent_before, sent_before, limit))
 
@@ -180,7 +184,7 @@ class JobReads(QueryBase):
         With `asked_only` only past one that was asked for; also in the groups `asked_only_in` and of the owners
         `asked_only_of`.
         """
-        where = "j.state = 'queued' AND j.deadline_at <= ?"
+        where = f"j.state = 'queued' AND j.deadline_at <= ?{_STARTABLE}"
         if asked_only:
             where += " AND j.deadline_asked = 1"
         args: list[Any] = [self._now]

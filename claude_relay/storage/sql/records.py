@@ -28,11 +28,11 @@ JOB = (
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
     " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
-    " waiting_error checks flow template"
+    " waiting_error checks flow template collection row_no"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings"
-    " request_digest digest"
+    " traceparent request_digest digest variables"
 ).split()
 CALL = (
     "job_id number run started_at first_byte_at ended_at worker model sent upstream_request_id outcome detail"
@@ -120,6 +120,8 @@ def job_values(job: Job) -> tuple[Any, ...]:
         dump(job.checks),
         str(job.flow),
         job.template,
+        job.collection,
+        job.row,
     )
 
 
@@ -134,6 +136,7 @@ def to_job(row: Row) -> Job:
     """A job from a row in the order of `JOB`."""
     values = dict(zip(JOB, row, strict=True))
     del values["rank"], values["family"], values["flow"]
+    values["row"] = values.pop("row_no")
     values["group"] = values.pop("grp")
     try:
         values["state"] = State(values["state"])
@@ -143,9 +146,8 @@ def to_job(row: Row) -> Job:
         raise Damaged(f"the row of job {values['request_id']}") from None
     values["lease"] = _lease(values)
     values["usage"] = load(values["usage"])
-    checks = load(values["checks"])
-    values["checks"] = None if checks is None else tuple(checks)
-    values["fallbacks"] = tuple((values["fallbacks"] or "").split(",")) if values["fallbacks"] else ()
+    values["checks"] = None if values["checks"] is None else tuple(load(values["checks"]))
+    values["fallbacks"] = tuple(values["fallbacks"].split(",")) if values["fallbacks"] else ()
     values["waiting_error"] = ErrorType(values["waiting_error"]) if values["waiting_error"] else None
     for flag in ("deadline_asked", "deadline_fixed", "has_webhook", "ambiguous", "sent"):
         values[flag] = bool(values[flag])
@@ -154,7 +156,9 @@ def to_job(row: Row) -> Job:
 
 
 #: The columns of a request that its digest covers, besides the content of the call.
-CALLBACK = "job_id webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
+CALLBACK = (
+    "job_id webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings traceparent"
+).split()
 
 
 def request_values(job_id: str, request: StoredRequest, encrypted_headers: str | None) -> tuple[Any, ...]:
@@ -170,7 +174,9 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
         "max_cost_usd": request.max_cost_usd,
         "need_by": request.need_by,
         "warnings": dump(list(request.warnings) or None),
+        "traceparent": request.traceparent,
         "request_digest": digest(job_id, content),
+        "variables": dump(request.variables),
     }
     values["digest"] = digest(*(values[name] for name in CALLBACK))
 

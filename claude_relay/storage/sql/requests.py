@@ -6,6 +6,7 @@ A prompt may be megabytes, and is read only where it is needed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ...core.digests import digest
@@ -13,7 +14,7 @@ from ...core.jobs.change import Outcome
 from ...core.jobs.failure import PartialResponse
 from ...core.jobs.submission import StoredRequest, WebhookTarget
 from . import records
-from .query import QueryBase, Row
+from .query import QueryBase, Row, placeholders
 
 _REQUEST = f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?"
 _CALLBACK = f"SELECT {records.columns(records.CALLBACK)}, digest FROM requests WHERE job_id = ?"
@@ -60,6 +61,18 @@ class RequestReads(QueryBase):
         sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ? AND run = ?"
         return self._fetch_first(records.to_outcome, sql, (job_id, run))
 
+    def contents(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, bytes | None]]:
+        """The stored request of each job and the outcome of its latest run, as they are stored."""
+        sql = f"""SELECT j.id, r.request, o.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
+                  LEFT JOIN outcomes o ON o.job_id = j.id AND o.run = j.run WHERE j.id IN ({placeholders(job_ids)})"""
+        rows = self._run(sql, tuple(job_ids))
+        return {row[0]: (row[1], None if row[2] is None else bytes(row[2])) for row in rows}
+
+    def nth_newest(self, number: int) -> str | None:
+        """The id of the job that is so many from the newest one; None where there are fewer."""
+        value: str | None = self._fetch_value("SELECT id FROM jobs ORDER BY id DESC LIMIT 1 OFFSET ?", (number - 1,))
+        return value
+
     def partial(self, job_id: str) -> PartialResponse | None:
         """
         The response at the last checkpoint.
@@ -78,7 +91,12 @@ class RequestReads(QueryBase):
         request = records.to_callback(callback, request={})
         urls = (request.webhook_url, request.failure_webhook_url)
         headers = self._cipher.decrypt(encrypted, owner=owner, row=job_id)
-        return WebhookTarget(request_id=request_id, urls=[url for url in urls if url is not None], headers=headers)
+        return WebhookTarget(
+            request_id=request_id,
+            urls=[url for url in urls if url is not None],
+            headers=headers,
+            traceparent=request.traceparent,
+        )
 
 
 class RequestWrites(QueryBase):

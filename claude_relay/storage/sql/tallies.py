@@ -17,7 +17,7 @@ from . import records
 from .query import QueryBase, placeholders
 
 COLUMNS = "kind state grp owner n".split()
-JOBS, DELIVERIES = "job", "delivery"
+JOBS, DELIVERIES, COLLECTIONS = "job", "delivery", "collection"
 
 # A fold replaces the rows up to this one: others may be added at the same time.
 LAST = "SELECT max(seq) FROM tallies"
@@ -56,7 +56,12 @@ class Number(NamedTuple):
 
 def of_job(job: Job) -> Number:
     """The number that a job is part of."""
-    return Number(JOBS, job.state.value, job.group, job.owner)
+    return of_state(job.state.value, job.group, job.owner)
+
+
+def of_state(state: str, group: str, owner: str) -> Number:
+    """The number that a job in that state is part of; the job of a collection is none that makes a call."""
+    return Number(COLLECTIONS if state == State.COLLECTION.value else JOBS, state, group, owner)
 
 
 def of_delivery(delivery: Delivery) -> Number:

@@ -15,7 +15,7 @@ CREATE TABLE jobs (
     request_id          TEXT COLLATE "C" NOT NULL,
     body_hash           TEXT COLLATE "C" NOT NULL,
     state               TEXT COLLATE "C" NOT NULL CHECK (
-        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled')
+        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled', 'collection')
     ),
     version             INTEGER NOT NULL CHECK (version >= 1),
     created_at          DOUBLE PRECISION NOT NULL,
@@ -67,6 +67,9 @@ CREATE TABLE jobs (
     flow                TEXT COLLATE "C" NOT NULL,
     -- The version of the template that the body was made of, such as invoice@3.
     template            TEXT COLLATE "C",
+    -- The collection that the job is a row of, by the id of its own job, and the number of the row, from 1.
+    collection          TEXT COLLATE "C",
+    row_no              INTEGER,
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
@@ -96,6 +99,9 @@ CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 -- Whether a kept job was made of a template.
 CREATE INDEX jobs_template ON jobs (template, owner) WHERE template IS NOT NULL;
+-- The rows of a collection in their order, and by state: results, counts, and whether one has not ended.
+CREATE UNIQUE INDEX jobs_row ON jobs (collection, row_no) WHERE collection IS NOT NULL;
+CREATE INDEX jobs_row_state ON jobs (collection, state, row_no) WHERE collection IS NOT NULL;
 
 CREATE TABLE requests (
     job_id              TEXT COLLATE "C" PRIMARY KEY,
@@ -108,7 +114,9 @@ CREATE TABLE requests (
     need_by             DOUBLE PRECISION,
     warnings            TEXT COLLATE "C",
     request_digest      BYTEA NOT NULL,  -- of `request`: see `core.digests`
-    digest              BYTEA NOT NULL  -- of the others
+    digest              BYTEA NOT NULL,  -- of the others
+    variables           TEXT COLLATE "C",  -- of a row of a collection
+    traceparent         TEXT COLLATE "C"
 );
 
 CREATE TABLE outcomes (
@@ -468,6 +476,50 @@ CREATE TABLE template_versions (
     created_at      DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (owner, name, version),
     FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
+);
+
+-- Collections, by the id of the job that carries their callback. Rows after `total` are being stored.
+CREATE TABLE collections (
+    id                  TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
+    owner               TEXT COLLATE "C" NOT NULL,
+    phase               TEXT COLLATE "C" NOT NULL CHECK (
+        phase IN ('staging', 'open', 'closed', 'retrying', 'finished', 'purging')
+    ),
+    claimable           INTEGER NOT NULL,  -- 0: none of its rows starts
+    total               INTEGER NOT NULL,
+    touched_at          DOUBLE PRECISION NOT NULL,
+    cancel_requested_at DOUBLE PRECISION,
+    finished_at         DOUBLE PRECISION,
+    status              TEXT COLLATE "C",
+    completed           INTEGER NOT NULL,
+    failed              INTEGER NOT NULL,
+    cost_usd            DOUBLE PRECISION,
+    saved_usd           DOUBLE PRECISION,
+    spent_usd           DOUBLE PRECISION NOT NULL,  -- by the calls of this generation
+    max_cost_usd        DOUBLE PRECISION,
+    each_row            INTEGER NOT NULL,
+    on_invalid          TEXT COLLATE "C" NOT NULL,
+    kind                TEXT COLLATE "C",
+    template            TEXT COLLATE "C",
+    template_body       TEXT COLLATE "C",
+    defaults            TEXT COLLATE "C" NOT NULL,
+    columns             TEXT COLLATE "C" NOT NULL,
+    retry_rows          TEXT COLLATE "C",
+    version             INTEGER NOT NULL,
+    CHECK ((phase IN ('finished', 'purging')) = (finished_at IS NOT NULL))
+);
+CREATE INDEX collections_owner ON collections (owner, id);
+-- Collections whose rows do not start, and those that have work to be continued; few at any time.
+CREATE INDEX collections_blocked ON collections (id) WHERE claimable = 0;
+CREATE INDEX collections_live ON collections (phase, id) WHERE phase <> 'finished';
+CREATE INDEX collections_finished ON collections (finished_at) WHERE phase = 'finished';
+
+-- Requests that changed an open collection, by their Idempotency-Key.
+CREATE TABLE collection_requests (
+    collection TEXT COLLATE "C" NOT NULL REFERENCES collections (id),
+    key        TEXT COLLATE "C" NOT NULL,
+    body_hash  TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (collection, key)
 );
 
 -- Changes of the numbers of jobs and deliveries by state, group and key; a number is the sum of its rows.
