@@ -51,19 +51,18 @@ class Search:
         cursor, step, end = which.before, _FIRST_STEP, self._clock() + _TIME_LIMIT
         oldest = self._oldest(tx) if needle.short else ""
         while True:
-            jobs = tx.jobs(replace(which, text=None, before=cursor, limit=step))
-            contents = tx.contents([job.id for job in jobs])
-            for job in jobs:
-                if job.id < oldest:
+            ids = tx.job_ids(replace(which, text=None, before=cursor, limit=step))
+            for job_id, request_id, request, outcome in tx.contents(ids):
+                if job_id < oldest:
                     return found, None
-                if needle.matches(job.request_id, *contents.get(job.id, (None, None))):
+                if needle.matches(request_id, request, outcome) and (job := tx.job(job_id)) is not None:
                     if len(found) == which.limit:
                         return found, found[-1].id
                     found.append(job)
-                cursor = job.id
+                cursor = job_id
                 if self._clock() > end:
                     return found, cursor
-            if len(jobs) < step:
+            if len(ids) < step:
                 return found, None
             step = _STEP
 

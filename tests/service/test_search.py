@@ -80,12 +80,12 @@ def test_only_a_few_searches_run_or_wait(relay: Relay) -> None:
     inside, go_on, outcomes = threading.Barrier(5), threading.Event(), []
 
     class Slow:
-        def jobs(self, which: JobFilter) -> list[Any]:
+        def job_ids(self, which: JobFilter) -> list[Any]:
             go_on.wait(30)
             return []
 
-        def contents(self, ids: Any) -> dict[str, Any]:
-            return {}
+        def contents(self, ids: Any) -> list[Any]:
+            return []
 
     def find() -> None:
         inside.wait(30)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from ...core.jobs.job import JOB_STATES
 from ...core.text.ids import earliest_ulid
 from ...ports import JobFilter
 from .query import placeholders
@@ -30,7 +32,29 @@ VISIBLE = (
 )
 
 
-def conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
+def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
+    """
+    The query for the ids of the newest jobs that match, and its parameters.
+
+    Each state is read apart, as the index of a key and that of all have the newest jobs of one state side by side. Ids
+    alone, as PostgreSQL would rather read all jobs along the primary key than complete rows in another order.
+    """
+    where, args = _conditions(which)
+    one_owner = which.owner is not None or which.key is not None
+    if not (which.states or one_owner):
+        condition = f"WHERE {' AND '.join(where)}" if where else ""
+        return f"SELECT j.id FROM jobs j {condition} ORDER BY j.id DESC LIMIT ?", (*args, which.limit)
+    index = "jobs_owner" if one_owner else "jobs_state"
+    one_state = f"""SELECT j.id FROM jobs j /* index: {index} */ WHERE {" AND ".join(["j.state = ?", *where])}
+                    ORDER BY j.id DESC LIMIT ?"""
+    states = [state.value for state in which.states or JOB_STATES]
+    each = " UNION ALL ".join(f"SELECT id FROM ({one_state}) AS of_{state}" for state in states)
+    values = [value for state in states for value in (state, *args, which.limit)]
+
+    return f"SELECT id FROM ({each}) AS of_all ORDER BY id DESC LIMIT ?", (*values, which.limit)
+
+
+def _conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
     """The conditions on `jobs j` apart from its states and its text, and their parameters."""
     where: list[str] = []
     args: list[Any] = []

@@ -17,8 +17,6 @@ from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job, Lease, OnInterrupt, Retain, State
 from ...core.jobs.submission import StoredRequest
 from ...core.jobs.tombstone import Tombstone
-from ...core.keys import ApiKey, Scope
-from ...core.text.rates import Rate
 from ...errors import Damaged
 from ...ports import Group, WorkerHeartbeat
 from .query import Row
@@ -346,37 +344,6 @@ def destination_values(destination: Destination) -> tuple[Any, ...]:
 def to_destination(row: Row) -> Destination:
     """A destination from a row in the order of `DESTINATION`."""
     return Destination(**dict(zip(DESTINATION, row, strict=True)))
-
-
-KEY = "id name digest scopes rate_count rate_seconds daily_budget_usd created_at revoked_at weight".split()
-
-
-def key_values(key: ApiKey) -> tuple[Any, ...]:
-    """The row of a key, in the order of `KEY`."""
-    scopes = ",".join(sorted(scope.value for scope in key.scopes))
-    rate = (key.rate.count, key.rate.seconds) if key.rate else (None, None)
-
-    return (
-        key.id,
-        key.name,
-        key.digest,
-        scopes,
-        *rate,
-        key.daily_budget_usd,
-        key.created_at,
-        key.revoked_at,
-        key.weight,
-    )
-
-
-def to_key(row: Row) -> ApiKey:
-    """A key from a row in the order of `KEY`."""
-    values = dict(zip(KEY, row, strict=True))
-    count, seconds = values.pop("rate_count"), values.pop("rate_seconds")
-    scopes = frozenset(Scope(word) for word in values.pop("scopes").split(","))
-    digest = bytes(values.pop("digest"))
-
-    return ApiKey(**values, scopes=scopes, digest=digest, rate=None if count is None else Rate(count, seconds))
 
 
 def dump(value: Any) -> str | None:

@@ -6,7 +6,7 @@ A prompt may be megabytes, and is read only where it is needed.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...core.digests import digest
@@ -61,12 +61,13 @@ class RequestReads(QueryBase):
         sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ? AND run = ?"
         return self._fetch_first(records.to_outcome, sql, (job_id, run))
 
-    def contents(self, job_ids: Collection[str]) -> dict[str, tuple[str | None, bytes | None]]:
-        """The stored request of each job and the outcome of its latest run, as they are stored."""
-        sql = f"""SELECT j.id, r.request, o.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
-                  LEFT JOIN outcomes o ON o.job_id = j.id AND o.run = j.run WHERE j.id IN ({placeholders(job_ids)})"""
+    def contents(self, job_ids: Collection[str]) -> Sequence[tuple[str, str, str | None, bytes | None]]:
+        """Id, requestId, request and latest outcome of each job, as they are stored; the newest one first."""
+        sql = f"""SELECT j.id, j.request_id, r.request, o.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
+                  LEFT JOIN outcomes o ON o.job_id = j.id AND o.run = j.run WHERE j.id IN ({placeholders(job_ids)})
+                  ORDER BY j.id DESC"""
         rows = self._run(sql, tuple(job_ids))
-        return {row[0]: (row[1], None if row[2] is None else bytes(row[2])) for row in rows}
+        return [(*row[:3], None if row[3] is None else bytes(row[3])) for row in rows]
 
     def nth_newest(self, number: int) -> str | None:
         """The id of the job that is so many from the newest one; None where there are fewer."""
