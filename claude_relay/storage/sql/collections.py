@@ -142,8 +142,16 @@ class CollectionReads(QueryBase):
         results = []
         for row in rows:
             job, (body, stored, variables) = records.to_job(row[:width]), row[width:]
-            results.append((job, _outcome(job, body, stored), records.load(variables)))
+            results.append((job, _outcome(job.id, job.run, job.request_id, body, stored), records.load(variables)))
         return results
+
+    def row_outcomes(self, identity: str, *, after_row: int, limit: int) -> Sequence[tuple[int, dict[str, Any]]]:
+        """The outcomes of ended rows in their order, by number, without anything else of the rows."""
+        sql = """SELECT j.row_no, j.id, j.run, j.request_id, o.body, o.digest FROM jobs j
+                 JOIN outcomes o ON o.job_id = j.id AND o.run = j.run
+                 WHERE j.collection = ? AND j.row_no > ? ORDER BY j.row_no LIMIT ?"""
+        rows = self._run(sql, (identity, after_row, limit))
+        return [(row[0], _outcome(*row[1:]) or {"requestId": row[3], "status": "failed"}) for row in rows]
 
     def row_usage(self, identity: str) -> Sequence[dict[str, Any] | None]:
         """The usage of each row."""
@@ -246,13 +254,13 @@ class CollectionWrites(TallyWrites):
         self._run(sql, (usd, identity))
 
 
-def _outcome(job: Job, body: Any, stored: bytes | None) -> dict[str, Any] | None:
+def _outcome(job_id: str, run: int, request_id: str, body: Any, stored: bytes | None) -> dict[str, Any] | None:
     """The outcome of a row; None where it has none, or an erased one. A damaged one is a failed row."""
     if not body:
         return None
-    if not records.outcome_intact(job.id, job.run, bytes(body), stored):
+    if not records.outcome_intact(job_id, run, bytes(body), stored):
         text = "the stored result is damaged"
-        return {"requestId": job.request_id, "status": "failed", "error": text, "errorType": "internal"}
+        return {"requestId": request_id, "status": "failed", "error": text, "errorType": "internal"}
     outcome: dict[str, Any] = records.load(bytes(body).decode())
     return outcome
 
