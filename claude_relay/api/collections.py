@@ -72,10 +72,10 @@ class CollectionByName:
         self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        resp.media = self._relay.collections.show(_ref(req, collection_id))
+        resp.media = self._relay.collections.show(collection_ref(req, collection_id))
 
     def on_post_rows(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         caller: Caller = req.context.caller
         fields, table, _ = read_table(req, self._bodies)
         request: CollectionRequest = parse_more_rows(fields, table=table)
@@ -87,13 +87,13 @@ class CollectionByName:
         _accept(resp, answer, duplicate=accepted.duplicate)
 
     def on_post_close(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         if self._relay.collections.close(ref, key=_key(req)):
             resp.set_header("Idempotency-Replayed", "true")
         self._answer(req, resp, ref, "The collection is closed")
 
     def on_post_cancel(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         caller: Caller = req.context.caller
         try:
             self._relay.collection_actions.cancel(ref)
@@ -103,7 +103,7 @@ class CollectionByName:
         self._answer(req, resp, ref, "The cancellation was accepted")
 
     def on_post_retry(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         body = self._bodies.optional(req)
         _only(body, "rows")
         self._relay.collection_actions.retry(ref, _row_numbers(body.get("rows")))
@@ -111,7 +111,7 @@ class CollectionByName:
         resp.media = self._relay.collections.show(ref)
 
     def on_post_redeliver(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         body = self._bodies.optional(req)
         _only(body, "url")
         url = parse_redeliver_url(body.get("url"), self._intake.check_url)
@@ -120,7 +120,7 @@ class CollectionByName:
         resp.media = self._relay.collections.show(ref)
 
     def on_get_results(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         name = (req.get_param("format") or "json").lower()
         if name not in _TYPES:
             raise _refused("format", f"must be one of {', '.join(_TYPES)}")
@@ -199,7 +199,8 @@ def _query_fields(req: falcon.Request) -> dict[str, Any]:
     return from_form(pairs)
 
 
-def _ref(req: falcon.Request, collection_id: str) -> CollectionRef:
+def collection_ref(req: falcon.Request, collection_id: str) -> CollectionRef:
+    """The collection that a path names; raises `NotFound` for an id that none can have."""
     caller: Caller = req.context.caller
     if not COLLECTION_ID.fullmatch(collection_id):
         raise NotFound("There is no collection by that name: a collectionId has 1 to 120 letters, digits and . _ : -")

@@ -9,10 +9,12 @@ from typing import Any
 from ...core.collections.collection import MARK, Collection, Kind, Phase
 from ...core.digests import digest
 from ...core.jobs.change import Outcome
+from ...core.jobs.events import EventName
 from ...core.jobs.job import UNFINISHED, Job, State
 from ...core.jobs.submission import StoredRequest
 from ...errors import Conflict
 from . import records
+from .insert_buffer import TABLES
 from .query import QueryBase, Row, placeholders
 from .tallies import TallyWrites, of_job, of_state
 
@@ -209,7 +211,7 @@ class CollectionWrites(TallyWrites):
             raise Conflict(f"collection {collection.collection_id} was changed at the same time; try again")
 
     def add_rows(self, rows: Sequence[tuple[Job, StoredRequest, Outcome | None]]) -> None:
-        """Add rows with few statements. They have no first event, as they are not visible yet."""
+        """Add rows, which are not visible yet, with few statements."""
         if not rows:
             return
         jobs = [value for job, _, _ in rows for value in records.job_values(job)]
@@ -219,6 +221,12 @@ class CollectionWrites(TallyWrites):
             headers = self._cipher.encrypt(request.webhook_headers, owner=job.owner, row=job.id)
             requests.extend(records.request_values(job.id, request, headers))
         self._run(records.insert("requests", records.REQUEST, len(rows)), requests)
+        events = [
+            value
+            for job, _, _ in rows
+            for value in (job.id, "job", job.version, job.created_at, EventName.SUBMITTED.value, None)
+        ]
+        self._run(records.insert("events", TABLES["events"], len(rows)), events)
         for job, _, outcome in rows:
             self._moved(None, of_job(job))
             if outcome is not None:
