@@ -54,6 +54,7 @@ class GroupLoad:
     group: Group
     running: int
     waiting: int
+    oldest_at: float | None = None  # when the job was due that has waited for longest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,7 @@ class DashboardQueries:
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
+        self._search = context.search
 
     @query
     def calls_in_flight(self, tx: ReadTransaction, *, owner: str | None = None) -> Sequence[RunningCall]:
@@ -99,9 +101,15 @@ class DashboardQueries:
         """Every group with settings, or with running or waiting jobs; the default one always."""
         stored = {group.name: group for group in tx.groups()}
         running, waiting = count_by("group", tx.running_by_flow()), tx.waiting_by_group()
+        oldest = tx.oldest_waiting_by_group()
 
         return [
-            GroupLoad(group=stored.get(name, Group(name=name)), running=running[name], waiting=waiting.get(name, 0))
+            GroupLoad(
+                group=stored.get(name, Group(name=name)),
+                running=running[name],
+                waiting=waiting.get(name, 0),
+                oldest_at=oldest.get(name),
+            )
             for name in sorted({"default", *stored, *running, *waiting})
         ]
 
@@ -134,7 +142,7 @@ class DashboardQueries:
     @query
     def matching(self, tx: ReadTransaction, which: JobFilter) -> Sequence[Job]:
         """The jobs that match, newest first, without reading what belongs to each."""
-        return tx.jobs(which)
+        return self._search.find(tx, which)[0]
 
     @query
     def document(self, tx: ReadTransaction, ref: JobRef, number: int) -> Document:

@@ -48,6 +48,14 @@ def fail_for_good(job: Job, failure: Failure, *, now: float, **fields: Any) -> C
     return transition(job, EventName.FAILED, now=now, detail=detail, **(ended | fields))
 
 
+def reject(job: Job, failure: Failure, *, now: float) -> Change:
+    """Fail a waiting job that cannot be called."""
+    if job.state is not State.QUEUED:
+        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
+
+    return fail_for_good(job, failure, now=now)
+
+
 def cancel_now(job: Job, *, now: float, **fields: Any) -> Change:
     """End a run as cancelled."""
     ended: dict[str, Any] = dict(

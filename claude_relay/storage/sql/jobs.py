@@ -19,7 +19,7 @@ from . import records
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
-from .job_filter import conditions
+from .job_filter import newest
 from .query import QueryBase, Row, Run, placeholders
 from .tallies import of_job
 
@@ -106,25 +106,14 @@ class JobReads(QueryBase):
         return jobs
 
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]:
-        """
-        The newest jobs that match the filter.
+        """The newest jobs that match the filter."""
+        ids, args = newest(job_filter)
+        return self._fetch_all(records.to_job, f"{_JOB} WHERE j.id IN ({ids}) ORDER BY j.id DESC", args)
 
-        Each state is read apart, as the index of a key and that of all have the newest jobs of one state side by side.
-        """
-        where, args = conditions(job_filter)
-        one_owner = job_filter.owner is not None or job_filter.key is not None
-        if not (job_filter.states or one_owner):
-            sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
-            return self._fetch_all(records.to_job, sql, (*args, job_filter.limit))
-        index = "jobs_owner" if one_owner else "jobs_state"
-        # The ids first: PostgreSQL would rather read all jobs along the primary key than rows in another order.
-        newest = f"""SELECT j.id FROM jobs j /* index: {index} */ WHERE {" AND ".join(["j.state = ?", *where])}
-                     ORDER BY j.id DESC LIMIT ?"""
-        states = [state.value for state in job_filter.states or State]
-        ids = " UNION ALL ".join(f"SELECT id FROM ({newest}) AS of_{state}" for state in states)
-        sql = f"{_JOB} WHERE j.id IN (SELECT id FROM ({ids}) AS of_all ORDER BY id DESC LIMIT ?) ORDER BY j.id DESC"
-        values = [value for state in states for value in (state, *args, job_filter.limit)]
-        return self._fetch_all(records.to_job, sql, (*values, job_filter.limit))
+    def job_ids(self, job_filter: JobFilter) -> Sequence[str]:
+        """The ids of the newest jobs that match the filter."""
+        ids, args = newest(job_filter)
+        return [row[0] for row in self._run(ids, args)]
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""

@@ -60,7 +60,7 @@ def of_job(job: Job) -> Number:
 
 
 def of_state(state: str, group: str, owner: str) -> Number:
-    """The number that a job in that state is part of; the job of a collection is none that makes a call."""
+    """The number that a job in that state is part of, or the job of a collection."""
     return Number(COLLECTIONS if state == State.COLLECTION.value else JOBS, state, group, owner)
 
 
