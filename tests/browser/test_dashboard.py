@@ -20,7 +20,18 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202eevil\x1b[3
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-PAGES = ["", "/jobs", "/jobs?status=failed", "/groups?edit=default", "/destinations", "/keys", "/money", "/try"]
+PAGES = [
+    "",
+    "/jobs",
+    "/jobs?status=failed",
+    "/groups?edit=default",
+    "/destinations",
+    "/keys",
+    "/money",
+    "/try",
+    "/collections",
+    "/templates",
+]
 
 
 def log_in(page: Page, key: str = KEY) -> None:

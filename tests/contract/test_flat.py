@@ -21,7 +21,7 @@ from tests.support.builders import QuietNotifier, a_submission
 from tests.support.many_jobs import fill
 from tests.support.postgres import Cluster
 
-_SMALL, _LARGE, _PROOF = (800, 1_200), (16_000, 6_000), (1_000_000, 100_000)
+_SMALL, _LARGE, _PROOF = (1_300, 1_200), (16_000, 6_000), (1_000_000, 100_000)
 
 
 class CountedSqlite(SqliteStore):
@@ -57,8 +57,16 @@ def use_cases(relay: Relay, waiting: int) -> dict[str, Callable[[], Any]]:
         "list of a key without jobs": lambda: queries.jobs(JobFilter(limit=20, owner="nobody")),
         "list of failed": lambda: queries.jobs(JobFilter(limit=20, states=(State.FAILED, State.CANCELLED))),
         "list of a group": lambda: queries.jobs(JobFilter(limit=20, group="default")),
+        "calls in flight": relay.dashboard.calls_in_flight,
+        "load of groups": relay.dashboard.groups,
+        "held": relay.dashboard.held,
+        "counts of a key": lambda: relay.dashboard.counts(owner="admin"),
+        "history of an hour without an end": lambda: relay.dashboard.history(seconds=-60),
         "deadlines": relay.maintenance.expire,
         "fallbacks": relay.maintenance.apply_fallbacks,
+        "purge": relay.maintenance.purge,
+        "clock": queries.clock_problem,
+        "readiness": queries.readiness_problems,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from claude_relay.core.collections.csv_output import Columns, CsvForm
+from claude_relay.core.collections.csv_output import EXCEL, Columns, CsvForm, cell
 
 FORM = CsvForm()
 
@@ -47,3 +47,11 @@ def test_the_content_of_a_file_is_shown_by_its_size() -> None:
     assert row["file"] == f"(application/pdf, {2057:,} bytes)"
     assert (row["name"], row["text"]) == ("a.pdf", text)
     assert len(row["long"]) == 32_001
+
+
+def test_numbers_are_written_as_they_are_read() -> None:
+    """An amount has no binary noise, in either decimal mark."""
+    assert [cell(value, FORM) for value in (37108.23, 0.1 + 0.2, 1e-7, 3.0, 12, -0.5, True, None)] == [
+        "37108.23", "0.30000000000000004", "0.0000001", "3", "12", "-0.5", "true", "",
+    ]  # fmt: skip
+    assert cell(1234.56, EXCEL) == "1234,56"

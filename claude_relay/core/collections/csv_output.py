@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
@@ -137,8 +138,8 @@ def cell(value: Any, form: CsvForm) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        text = f"{value:.12f}".rstrip("0").rstrip(".") if isinstance(value, float) and abs(value) < 1e15 else str(value)
-        return text.replace(".", form.decimal)
+        text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e15 else str(value)
+        return text.removesuffix(".0").replace(".", form.decimal)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
         return f"'{text}"
