@@ -13,7 +13,7 @@ import falcon
 from ..config import Settings
 from ..core.intake import IntakeContext
 from ..events import Hub
-from ..ports import TextSource
+from ..ports import NoTracer, TextSource, Tracer
 from ..services import Relay
 from . import error_handlers
 from .ack import Ack
@@ -97,6 +97,7 @@ def make_app(
     disk_problem: Callable[[], str | None] = lambda: None,
     stopping: threading.Event | None = None,
     texts: TextSource | None = None,
+    tracer: Tracer | None = None,
     clock: Callable[[], float] = time.time,
     dashboard: MountDashboard | None = None,
 ) -> falcon.App[Any, Any]:
@@ -113,7 +114,7 @@ def make_app(
     bodies = Bodies(settings.max_body)
     stopping = stopping or threading.Event()
     wait_slots = WaitSlots(relay, MAX_WAITERS, stopping)
-    timer = AcceptTimer()
+    timer, tracer = AcceptTimer(), tracer or NoTracer()
     hub = Hub(relay, limit=settings.streams, dashboard_limit=_DASHBOARD_STREAMS, texts=texts, stopping=stopping)
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
     docs = Docs(settings.public_url)
@@ -125,8 +126,8 @@ def make_app(
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
-        "/api/claude": (TimedSubmit(Submit(relay, bodies, intake, wait_slots, clock), timer), None),
-        "/api/claude/bulk": (SubmitBulk(relay, bodies, intake, clock), None),
+        "/api/claude": (TimedSubmit(Submit(relay, bodies, intake, wait_slots, clock, tracer), timer), None),
+        "/api/claude/bulk": (SubmitBulk(relay, bodies, intake, clock, tracer), None),
         "/api/estimate": (Estimate(relay, bodies, intake, clock), None),
         "/api/status/{requestId}": (Status(relay), None),
         "/api/result/{requestId}": (Result(relay, wait_slots), None),
@@ -159,7 +160,7 @@ def make_app(
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
-        "/metrics": (Metrics(relay, timer, engine="sqlite" if settings.store_path else "postgres"), None),
+        "/metrics": (Metrics(relay, timer, engine=settings.store.partition(":")[0]), None),
         "/": (Home(settings.public_url, dashboard=dashboard is not None), None),
         "/openapi.json": (OpenApi(settings.public_url), None),
         "/docs": (docs, None),

@@ -15,6 +15,7 @@ from ..core.intake import IntakeContext
 from ..errors import NotFound
 from ..events import Hub, Places
 from ..services import Relay
+from .collections import CollectionDetails, CollectionResults, Collections
 from .destinations import Destinations
 from .groups import Groups
 from .job import JobDetails, JobFile, RawText
@@ -24,6 +25,7 @@ from .login import Login, Logout
 from .money import Money, MoneyCsv
 from .overview import Overview
 from .site import Page, Site, Visit
+from .templates_page import Templates
 from .try_it import TryIt
 
 #: Every page, by its path.
@@ -33,6 +35,10 @@ PAGES: dict[str, type[Page]] = {
     "/dashboard/jobs/{request_id}": JobDetails,
     "/dashboard/jobs/{request_id}/files/{number}": JobFile,
     "/dashboard/jobs/{request_id}/raw/{part}": RawText,
+    "/dashboard/collections": Collections,
+    "/dashboard/collections/{collection_id}": CollectionDetails,
+    "/dashboard/collections/{collection_id}/results": CollectionResults,
+    "/dashboard/templates": Templates,
     "/dashboard/groups": Groups,
     "/dashboard/destinations": Destinations,
     "/dashboard/keys": Keys,

@@ -9,7 +9,7 @@ from ..core.collections.collection import OPEN_FOR, STORING_TIMEOUT, Collection,
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions as delivery_transitions
 from ..core.deliveries.delivery import Delivery
-from ..core.jobs import transitions
+from ..core.jobs import endings
 from ..core.jobs.change import transition
 from ..core.jobs.events import EventName
 from ..core.jobs.job import UNFINISHED, Job, Retain, State
@@ -251,7 +251,7 @@ class CollectionActions:
         limit, _ = tx.collection_budget(identity)
         rows = tx.rows(identity, states=(State.QUEUED,), limit=_STEP)
         for row in rows:
-            change = transitions.reject(row, rules.over_budget(limit or 0.0), now=tx.now)
+            change = endings.reject(row, rules.over_budget(limit or 0.0), now=tx.now)
             outcomes.save_transition(tx, change, self._context)
 
         return len(rows) == _STEP

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.jobs.job import Job, Lease
 from ..core.models.catalog import ModelCatalog
@@ -15,6 +15,7 @@ from ..core.text.ids import format_ulid, ulid_number
 from ..core.wire import timestamp
 from ..errors import Ambiguous, Damaged, NotFound
 from ..ports import Notifier, ReadTransaction, Store
+from .search import Search
 from .types import JobRef
 
 _SECOND = 1000 << 80  # in a ULID as a number
@@ -51,6 +52,7 @@ class Context:
     id_factory: UuidFactory
     prices: PriceList
     model_catalog: Callable[[], ModelCatalog]
+    search: Search = field(default_factory=Search)
 
     def new_id(self, now: float) -> str:
         """Create an id that sorts by time."""

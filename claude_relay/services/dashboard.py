@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -55,6 +54,7 @@ class GroupLoad:
     group: Group
     running: int
     waiting: int
+    oldest_at: float | None = None  # when the job was due that has waited for longest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +75,7 @@ class DashboardQueries:
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
+        self._search = context.search
 
     @query
     def calls_in_flight(self, tx: ReadTransaction, *, owner: str | None = None) -> Sequence[RunningCall]:
@@ -99,16 +100,17 @@ class DashboardQueries:
     def groups(self, tx: ReadTransaction) -> Sequence[GroupLoad]:
         """Every group with settings, or with running or waiting jobs; the default one always."""
         stored = {group.name: group for group in tx.groups()}
-        running, waiting = Counter[str](), Counter[str]()
-        for (state, name), number in tx.counts_by_group().items():
-            if state is State.RUNNING:
-                running[name] += number
-            elif state in (State.QUEUED, State.HELD):
-                waiting[name] += number
+        running, waiting = count_by("group", tx.running_by_flow()), tx.waiting_by_group()
+        oldest = tx.oldest_waiting_by_group()
 
         return [
-            GroupLoad(group=stored.get(name, Group(name=name)), running=running[name], waiting=waiting[name])
-            for name in sorted({"default", *stored, *+running, *+waiting})
+            GroupLoad(
+                group=stored.get(name, Group(name=name)),
+                running=running[name],
+                waiting=waiting.get(name, 0),
+                oldest_at=oldest.get(name),
+            )
+            for name in sorted({"default", *stored, *running, *waiting})
         ]
 
     @query
@@ -140,7 +142,7 @@ class DashboardQueries:
     @query
     def matching(self, tx: ReadTransaction, which: JobFilter) -> Sequence[Job]:
         """The jobs that match, newest first, without reading what belongs to each."""
-        return tx.jobs(which)
+        return self._search.find(tx, which)[0]
 
     @query
     def document(self, tx: ReadTransaction, ref: JobRef, number: int) -> Document:
@@ -167,6 +169,11 @@ class DashboardQueries:
             raise NotFound(f"The request of job {job.request_id} was erased (retain: metadata).")
 
         return job, request
+
+    @query
+    def counts(self, tx: ReadTransaction, *, owner: str) -> dict[State, int]:
+        """The number of jobs of one owner in each state."""
+        return dict.fromkeys(State, 0) | tx.counts(owner)
 
     @query
     def held(self, tx: ReadTransaction) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..core import clock_check, wire
@@ -80,9 +79,7 @@ class Queries:
     @query
     def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
         """A page of jobs, newest first; with `owners` each says whose it is."""
-        rows = tx.jobs(replace(which, limit=which.limit + 1))
-        page = rows[: which.limit]
-        cursor = page[-1].id if len(rows) > which.limit else None
+        page, cursor = self._context.search.find(tx, which)
         waits = WaitReasons(tx, page, self._context.prices)
 
         return Page(

@@ -20,7 +20,18 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>\u202eevil\x1b[3
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-PAGES = ["", "/jobs", "/jobs?status=failed", "/groups?edit=default", "/destinations", "/keys", "/money", "/try"]
+PAGES = [
+    "",
+    "/jobs",
+    "/jobs?status=failed",
+    "/groups?edit=default",
+    "/destinations",
+    "/keys",
+    "/money",
+    "/try",
+    "/collections",
+    "/templates",
+]
 
 
 def log_in(page: Page, key: str = KEY) -> None:
@@ -50,6 +61,7 @@ def test_a_job_is_looked_for_watched_while_it_is_written_and_run_again(page: Pag
     page.get_by_role("button", name="Filter").click()
     page.get_by_role("link", name="watched").click()
     expect(page.get_by_role("heading", name="As it is written")).to_be_visible()
+    eventually(lambda: page.evaluate("written.points.length") > 100, every=0.1)  # by the event stream
     first = page.locator("section:has(#answer)").inner_text()
     eventually(lambda: len(page.locator("section:has(#answer)").inner_text()) > len(first), every=0.2)
     expect(page.get_by_text("completed").first).to_be_visible(timeout=30_000)

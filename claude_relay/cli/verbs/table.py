@@ -190,7 +190,7 @@ class _CsvRows:
 
 
 class _FileRows:
-    """The files of a folder: `file` is the content in base64, `name` the file's name. They are read piece by piece."""
+    """The files of a folder, read piece by piece: `file` is the content in base64, `name` the file's name."""
 
     whole = False
 

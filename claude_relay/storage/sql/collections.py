@@ -263,7 +263,7 @@ class CollectionWrites(TallyWrites):
 
 
 def _outcome(job_id: str, run: int, request_id: str, body: Any, stored: bytes | None) -> dict[str, Any] | None:
-    """The outcome of a row; None where it has none, or an erased one. A damaged one is a failed row."""
+    """The outcome of a row; None without one, or for an erased one. A damaged one is a failed row."""
     if not body:
         return None
     if not records.outcome_intact(job_id, run, bytes(body), stored):

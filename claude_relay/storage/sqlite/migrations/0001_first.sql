@@ -79,8 +79,8 @@ CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AN
 CREATE INDEX jobs_owner ON jobs (owner, state, id);
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
--- The live job that has waited for longest.
-CREATE INDEX jobs_oldest ON jobs (due_at) WHERE state = 'queued' AND lane = 'live';
+-- The live job of each group that has waited for longest.
+CREATE INDEX jobs_oldest ON jobs (grp, due_at) WHERE state = 'queued' AND lane = 'live';
 CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
     WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
@@ -112,7 +112,8 @@ CREATE TABLE requests (
     warnings            TEXT,
     request_digest      BLOB NOT NULL,  -- of `request`: see `core.digests`
     digest              BLOB NOT NULL,  -- of the others
-    variables           TEXT  -- of a row of a collection
+    variables           TEXT,  -- of a row of a collection
+    traceparent         TEXT
 );
 
 CREATE TABLE outcomes (
