@@ -43,6 +43,7 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("POST", "/api/collections/{collectionId}/rows"): _SUBMIT,
     ("POST", "/api/collections/{collectionId}/close"): _SUBMIT,
     ("GET", "/api/collections/{collectionId}/results"): _READ,
+    ("GET", "/api/collections/{collectionId}/events"): _READ,
     ("POST", "/api/collections/{collectionId}/cancel"): _SUBMIT,
     ("POST", "/api/collections/{collectionId}/retry"): _BOTH,
     ("POST", "/api/collections/{collectionId}/redeliver"): _BOTH,

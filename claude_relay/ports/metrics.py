@@ -12,6 +12,7 @@ class MetricReads(Protocol):
     """Sums that workers have counted, and what else `/metrics` shows."""
 
     def metrics(self) -> Sequence[tuple[Series, float]]: ...
+    def ended_collections(self) -> dict[str, int]: ...
 
 
 class MetricWrites(Protocol):

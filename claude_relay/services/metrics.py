@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..core.collections.collection import Phase, status_of
 from ..core.deliveries.destination import Destination
 from ..core.jobs.holds import Holds
 from ..core.jobs.job import State
@@ -12,7 +14,11 @@ from ..core.jobs.job_filter import JobFilter
 from ..core.metrics import Series
 from ..core.money.spend import Span, SpendSummary
 from ..ports import ReadTransaction, Store, Transaction, WorkerHeartbeat
+from .collection_end import tally
 from .transactions import query, transaction
+
+#: Collections whose rows are counted for their status.
+_MAX_TALLIES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +36,7 @@ class MetricsSnapshot:
     parked: Sequence[str]
     destinations: Sequence[Destination]
     latest_destinations: Sequence[str]
+    collections: Mapping[str, int]
 
 
 class Metrics:
@@ -59,4 +66,14 @@ class Metrics:
             parked=[hold.reason for hold in Holds(tx.holds(), tx.now).queue_wide],
             destinations=tx.destinations(),
             latest_destinations=tx.latest_destinations(max_destinations),
+            collections=_collections(tx),
         )
+
+
+def _collections(tx: ReadTransaction) -> Mapping[str, int]:
+    """Collections by status; of many that have not ended, the later ones count as `processing`."""
+    counts = Counter(tx.ended_collections())
+    for number, collection in enumerate(tx.collections_in(Phase.OPEN, Phase.CLOSED, Phase.RETRYING)):
+        counts[status_of(collection, tally(tx, collection)) if number < _MAX_TALLIES else "processing"] += 1
+
+    return counts

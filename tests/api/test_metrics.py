@@ -262,3 +262,15 @@ def test_promtool_accepts_rules_and_metrics(client, busy, tmp_path):
 
     assert rules.returncode == 0, rules.stderr + rules.stdout
     assert metrics.returncode == 0, metrics.stderr + metrics.stdout
+
+
+def test_collections_are_counted_by_status(client):
+    """Those that wait, are open, and have ended."""
+    fields = {"template": {"prompt": "{{x}}"}, "rows": [{"x": "a"}]}
+    for name, more in (("c1", {}), ("c2", {"open": True}), ("c3", {})):
+        answer = client.simulate_post("/api/collections", json={"collectionId": name, **fields, **more})
+        assert answer.status_code == 202
+    client.simulate_post("/api/collections/c3/cancel")
+    seen = scrape(client)["collections"]
+
+    assert seen[("status", "pending"),] == 1 and seen[("status", "open"),] == 1 and sum(seen.values()) == 3

@@ -23,6 +23,10 @@ class MetricReads(QueryBase):
         sql = "SELECT name, label, part, value FROM metrics ORDER BY name, label, part"
         return self._fetch_all(lambda row: ((row[0], row[1], row[2]), row[3]), sql)
 
+    def ended_collections(self) -> dict[str, int]:
+        """The number of collections that have ended, by status."""
+        return self._fetch_pairs("SELECT status, count(*) FROM collections WHERE phase = 'finished' GROUP BY status")
+
 
 class MetricWrites(QueryBase):
     """Implements `ports.store.MetricWrites`."""

@@ -182,16 +182,13 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
 
 
 def to_request(row: Row) -> StoredRequest:
-    """
-    A request from a row in the order of `REQUEST`, without headers: see `RequestReads.webhook_target`.
-
-    Raises `Damaged`.
-    """
+    """A request from `REQUEST`, without headers: see `RequestReads.webhook_target`. Raises `Damaged`."""
     values = dict(zip(REQUEST, row, strict=True))
     if not matches(values["request_digest"], (values["job_id"], values["request"])):
         raise Damaged(f"the stored request of job {values['job_id']}")
 
-    return to_callback([values[name] for name in CALLBACK] + [values["digest"]], request=load(values["request"]))
+    callback = [values[name] for name in CALLBACK] + [values["digest"]]
+    return to_callback(callback, request=load(values["request"]))
 
 
 def to_callback(row: Row, *, request: dict[str, Any]) -> StoredRequest:
