@@ -25,7 +25,7 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-bitflips prove-crash prove-bare attack docs constraints release install uninstall man clean
+        prove-bitflips prove-crash prove-openapi prove-flat prove-bare attack docs constraints release install uninstall man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
@@ -82,8 +82,15 @@ prove-bitflips: $(READY) ## flip 5,000 bits of a store and its log, one by one (
 attack: $(READY) ## attack the relay for some minutes, and print what was tried (ARGS='--seed N --kind WORD')
 	@"$(PY)" -m tests.attack $(ARGS)
 
+prove-openapi: $(READY) ## make 200 requests of every route from the OpenAPI document, and type-check a client
+	@$(PYTEST) --proof tests/api/test_openapi_proof.py $(ARGS)
+	@tests/api/prove_openapi_client "$(PY)"
+
 prove-crash: $(READY) ## fail every statement, and walk random orders of events (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/faults/test_crash_walk.py tests/faults/test_relay_machine.py tests/faults/test_batch_machine.py $(ARGS)
+
+prove-flat: $(READY) ## compare the work of each use case with a thousand jobs and with a million
+	@$(PYTEST) --proof --timeout 1800 tests/contract/test_flat.py -k visits $(ARGS)
 
 prove-bare: ## run demo and every test on a copy of this machine without the programs of `make deps` (as root)
 	@tests/bare/box --user make demo

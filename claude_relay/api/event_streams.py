@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ import falcon
 from ..core import wire
 from ..core.jobs.feed import Cursor
 from ..errors import InvalidRequest, Problem
-from ..events import Filter, Hub, Sink, StreamMessage, Subscription, open_job, open_list
+from ..events import Filter, Hub, Places, Sink, StreamMessage, Subscription, open_job, open_list
 from ..events.messages import KEEP_ALIVE
 from ..services import Relay
 from .auth import Caller
@@ -49,8 +50,8 @@ class StreamOpener:
 class JobEvents:
     """`GET /api/jobs/{requestId}/events`: the moves of one job and its text, until its run has ended."""
 
-    def __init__(self, relay: Relay, hub: Hub) -> None:
-        self._relay, self._hub = relay, hub
+    def __init__(self, relay: Relay, hub: Hub, places: Places = Places.API) -> None:
+        self._relay, self._hub, self._places = relay, hub, places
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, request_id: str) -> None:
         ref = ref_of(req, request_id)
@@ -58,14 +59,15 @@ class JobEvents:
         if stream is None:
             resp.status = falcon.HTTP_204  # which also ends the attempts of a browser to connect again
             return
+        stream.places = self._places
         _open(req, resp, self._hub, stream, StreamMessage())
 
 
 class Events:
     """`GET /api/events?group=&status=`: the moves of all jobs that the key may see."""
 
-    def __init__(self, relay: Relay, hub: Hub) -> None:
-        self._relay, self._hub = relay, hub
+    def __init__(self, relay: Relay, hub: Hub, places: Places = Places.API) -> None:
+        self._relay, self._hub, self._places = relay, hub, places
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
@@ -79,6 +81,7 @@ class Events:
             statuses=words,
         )
         stream, cursor = open_list(self._relay.event_feed, which, parse_cursor(req, self._relay))
+        stream.places = self._places
         _open(req, resp, self._hub, stream, StreamMessage(id=str(cursor)))
 
 
@@ -140,7 +143,7 @@ def _open(req: falcon.Request, resp: falcon.Response, hub: Hub, stream: Subscrip
         sink.write([first])
         hub.add(stream, sink)
 
-    hub.reserve()
-    opener.start, opener.abandon = start, hub.release
+    hub.reserve(stream.places)
+    opener.start, opener.abandon = start, functools.partial(hub.release, stream.places)
     empty: Any = ()
     resp.stream = empty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,11 +21,16 @@ log = logging.getLogger(__name__)
 
 #: Paths without a key or a limit.
 OPEN = ("/health", "/health/ready", "/", "/openapi.json", "/docs", "/docs/style.css")
+#: Path without a limit, and with RELAY_METRICS_PUBLIC without a key.
+METRICS = "/metrics"
 #: Paths whose token is the credential, without a limit: a wrong token costs a hash and no read of the store.
 ACK = "/ack/"
 #: The pages, which have a login of their own; their requests count against no rate.
 DASHBOARD = "/dashboard"
-_SUBMIT = ("/api/claude", "/api/claude/bulk")
+_SUBMIT = ("/api/claude", "/api/claude/bulk", "/api/collections")
+_ROWS = re.compile(r"/api/collections/[^/]+/rows")
+#: Parameters of paths: as documented, and as Python names them.
+_PARAMETERS = (("{requestId}", "{request_id}"), ("{collectionId}", "{collection_id}"))
 #: Set where a response has none of its own.
 _HEADERS = (
     ("x-content-type-options", "nosniff"),
@@ -38,7 +44,23 @@ _EXPOSED = (
     "Location, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset,"
     " Idempotency-Replayed, Preference-Applied, X-Request-Id"
 )
-_ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id"
+_ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id, traceparent, Last-Event-ID"
+
+
+def falcon_path(path: str) -> str:
+    """The documented path of a route as the router takes it."""
+    for documented, name in _PARAMETERS:
+        path = path.replace(documented, name)
+
+    return path
+
+
+def documented_path(path: str) -> str:
+    """The path of a route as it is documented."""
+    for documented, name in _PARAMETERS:
+        path = path.replace(name, documented)
+
+    return path
 
 
 def is_dashboard(path: str) -> bool:
@@ -57,6 +79,7 @@ class Authentication:
         self._verifier, self._routes = verifier, routes
         self._submit = RateLimiter("submit", settings.rate_limit_submit)
         self._other = RateLimiter("general", settings.rate_limit)
+        self._metrics_public = settings.metrics_public
         self._per_owner: dict[str, RateLimiter] = {}
         self._known_keys = KnownKeys()
         #: Whether a request of the dashboard is logged in: others may only send a small body.
@@ -79,19 +102,21 @@ class Authentication:
             resp.status, resp.complete = falcon.HTTP_100, True
 
     def _decide(self, admission: Admission, req: falcon.Request, resp: falcon.Response) -> None:
-        if req.path in OPEN or req.path.startswith(ACK) or req.method == "OPTIONS":
+        open_paths = (*OPEN, METRICS) if self._metrics_public else OPEN
+        if req.path in open_paths or req.path.startswith(ACK) or req.method == "OPTIONS":
             admission.limit_body(req.content_length)
             return
         if is_dashboard(req.path):
             if not self.logged_in(req):
                 admission.limit_body(req.content_length)
             return
-        submits = req.path in _SUBMIT and req.method == "POST"
+        submits = req.method == "POST" and (req.path in _SUBMIT or _ROWS.fullmatch(req.path) is not None)
         caller = self._caller(req, resp)
         limiter = self._submit if submits else self._other
         if submits and caller.rate is not None:
             limiter = self._per_owner.setdefault(caller.owner, RateLimiter("submit", caller.rate))
-        limiter.spend(f"key {caller.owner}", resp)
+        if req.path != METRICS:  # a scrape every few seconds is no use of the API
+            limiter.spend(f"key {caller.owner}", resp)
         admission.caller = caller
 
     def _caller(self, req: falcon.Request, resp: falcon.Response) -> Caller:
@@ -119,7 +144,7 @@ class Authentication:
         """Check the scopes of the route, before the body is read."""
         if not hasattr(req.context, "caller"):
             return
-        path = (req.uri_template or "").replace("{request_id}", "{requestId}")
+        path = documented_path(req.uri_template or "")
         method = "GET" if req.method == "HEAD" else req.method
         if method not in self._routes[path]:
             raise falcon.HTTPMethodNotAllowed(self._routes[path])

@@ -13,6 +13,7 @@ _SUBMIT = frozenset((Scope.SUBMIT,))
 _READ = frozenset((Scope.READ,))
 #: A retry or a redelivery tells how the job ended, and sends its result to a URL of the caller's choice.
 _BOTH = frozenset((Scope.SUBMIT, Scope.READ))
+_METRICS = frozenset((Scope.METRICS,))
 _ADMIN = frozenset((Scope.ADMIN,))
 #: No key: the route is open, or its token is the credential.
 _OPEN: frozenset[Scope] = frozenset()
@@ -36,6 +37,15 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("GET", "/api/templates/{name}"): _READ,
     ("PUT", "/api/templates/{name}"): _SUBMIT,
     ("DELETE", "/api/templates/{name}"): _SUBMIT,
+    ("GET", "/api/collections"): _READ,
+    ("POST", "/api/collections"): _SUBMIT,
+    ("GET", "/api/collections/{collectionId}"): _READ,
+    ("POST", "/api/collections/{collectionId}/rows"): _SUBMIT,
+    ("POST", "/api/collections/{collectionId}/close"): _SUBMIT,
+    ("GET", "/api/collections/{collectionId}/results"): _READ,
+    ("POST", "/api/collections/{collectionId}/cancel"): _SUBMIT,
+    ("POST", "/api/collections/{collectionId}/retry"): _BOTH,
+    ("POST", "/api/collections/{collectionId}/redeliver"): _BOTH,
     ("GET", "/api/groups/{group}"): _READ,
     ("POST", "/api/groups/{group}"): _ADMIN,
     ("POST", "/api/groups/{group}/pause"): _ADMIN,
@@ -51,6 +61,7 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("GET", "/dashboard"): _OPEN,  # its pages check the scopes of the session
     ("GET", "/health"): _OPEN,
     ("GET", "/health/ready"): _OPEN,
+    ("GET", "/metrics"): _METRICS,
     ("GET", "/"): _OPEN,
     ("GET", "/openapi.json"): _OPEN,
     ("GET", "/docs"): _OPEN,

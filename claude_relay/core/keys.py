@@ -28,6 +28,7 @@ class Scope(str, Enum):
 
     SUBMIT = "submit"  # submit, estimate, cancel; with `read` also retry, redeliver, continueFrom
     READ = "read"  # status, results, lists
+    METRICS = "metrics"  # /metrics
     ADMIN = "admin"  # everything, for all owners' jobs
 
 
@@ -63,7 +64,7 @@ def new_key(
             Problem(field="name", problem="must be 1 to 64 letters, digits, dots, dashes or underscores, and not admin")
         )
     if not scopes:
-        problems.append(Problem(field="scope", problem="is required: submit, read or admin"))
+        problems.append(Problem(field="scope", problem="is required: submit, read, metrics or admin"))
     if daily_budget_usd is not None and not daily_budget_usd > 0:
         problems.append(Problem(field="budget", problem="must be more than 0 dollars a day"))
     problems += check_weight(weight)

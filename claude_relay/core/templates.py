@@ -122,11 +122,11 @@ class Compiled:
         if isinstance(value, str):
             return self._compile_text(value, path)
         if isinstance(value, dict):
-            made = {key: self._compile(child, [*path, key]) for key, child in value.items()}
-            return value if all(made[key] is child for key, child in value.items()) else _Object(made)
+            compiled = {key: self._compile(child, [*path, key]) for key, child in value.items()}
+            return value if all(compiled[key] is child for key, child in value.items()) else _Object(compiled)
         if isinstance(value, list):
             items = [self._compile(child, [*path, index]) for index, child in enumerate(value)]
-            same = all(made is child for made, child in zip(items, value, strict=True))
+            same = all(compiled is child for compiled, child in zip(items, value, strict=True))
             return value if same else _Array(items)
 
         return value
@@ -149,10 +149,10 @@ class Compiled:
 
     def _literal(self, text: str, start: int, path: list[str | int]) -> str:
         if (position := text.find("{{")) >= 0:
-            shown = safe_quote(text[position : position + 20])
+            excerpt = safe_quote(text[position : position + 20])
             self._problem(
                 path,
-                f"has no valid placeholder at character {start + position + 1} (“{shown}”): write {{{{name}}}} or "
+                f"has no valid placeholder at character {start + position + 1} (“{excerpt}”): write {{{{name}}}} or "
                 "{{name|default}} in one line, and {{{{ for a literal {{",
             )
 
@@ -271,9 +271,9 @@ def unused_warning(given: Collection[str], placeholders: Collection[str]) -> str
     unused = sorted(set(given) - set(placeholders))
     if not unused:
         return None
-    shown = ", ".join(map(safe_quote, unused[:10])) + (" …" if len(unused) > 10 else "")
+    excerpt = ", ".join(map(safe_quote, unused[:10])) + (" …" if len(unused) > 10 else "")
 
-    return f"the template has no placeholder for: {shown}"
+    return f"the template has no placeholder for: {excerpt}"
 
 
 def parse_reference(text: str) -> tuple[str, int | None] | None:

@@ -15,7 +15,7 @@ from .deliveries.destination import Destination
 from .jobs.change import Call
 from .jobs.events import Event
 from .jobs.failure import Completion
-from .jobs.job import Job, State
+from .jobs.job import JOB_STATES, Job, State
 
 #: The public status of each state; scenarios compare the four words as strings.
 STATUS = {
@@ -26,10 +26,13 @@ STATUS = {
     State.COMPLETED: "completed",
     State.FAILED: "failed",
     State.CANCELLED: "failed",
+    State.COLLECTION: "pending",
 }
 
 #: The states behind each public status.
-STATES = {word: tuple(state for state in State if STATUS[state] == word) for word in dict.fromkeys(STATUS.values())}
+STATES = {
+    word: tuple(state for state in JOB_STATES if STATUS[state] == word) for word in dict.fromkeys(STATUS.values())
+}
 
 #: The keys of a minimal callback (`RELAY_CALLBACK=seed`), by its status.
 MINIMAL_KEYS = {
@@ -180,6 +183,7 @@ def status_body(
     delivery: Delivery | None,
     acked: float | None = None,
     destination: Destination | None = None,
+    destination_paused: bool = False,
 ) -> dict[str, Any]:
     """The status of a job; the first six keys are those of every version."""
     body = {
@@ -195,7 +199,7 @@ def status_body(
         "attempts": job.attempt,
         "waitingFor": waiting_for,
         "position": position,
-        "delivery": delivery_status(delivery, destination),
+        "delivery": delivery_status(delivery, destination, paused=destination_paused),
         "acked": optional_timestamp(acked),
         "errorType": job.error_type,
         "error": job.error,
@@ -214,8 +218,10 @@ def checks_fields(job: Job) -> dict[str, Any]:
     return {"checks": list(job.checks), "checksFailed": sum(check["ok"] is False for check in job.checks)}
 
 
-def delivery_status(delivery: Delivery | None, destination: Destination | None = None) -> dict[str, Any]:
-    """The status of a delivery; `destination`: the health of its receiver, where that is failing."""
+def delivery_status(
+    delivery: Delivery | None, destination: Destination | None = None, *, paused: bool = False
+) -> dict[str, Any]:
+    """The status of a delivery; `destination`: the health of its receiver, where that is failing or `paused`."""
     if delivery is None:
         return {"status": "none", "attempts": 0, "lastStatusCode": None, "nextAttemptAt": None}
 
@@ -225,7 +231,9 @@ def delivery_status(delivery: Delivery | None, destination: Destination | None =
         "lastStatusCode": delivery.last_status,
         "nextAttemptAt": None,
     }
-    if delivery.state is DeliveryState.PENDING:
+    if delivery.state is DeliveryState.PENDING and paused:
+        body["waitingFor"] = f"{delivery.destination}: paused"
+    elif delivery.state is DeliveryState.PENDING:
         due_at = delivery.due_at
         if destination is not None and (destination.slowed or destination.recovering):
             due_at = max(due_at, destination.not_before)

@@ -1,4 +1,4 @@
-"""Acts on many jobs: each job on its own, bounded in number and time, with a count of what was refused."""
+"""Acts on many jobs: each on its own, bounded in number and time, with the refusals counted."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _multipart(req: falcon.Request, limit: int) -> Form:
     pairs: list[tuple[str, str]] = []
     files: list[FormFile] = []
     try:
-        parts: Any = handler.deserialize(req.bounded_stream, req.content_type, req.content_length)
+        parts: Any = handler.deserialize(req.bounded_stream, req.content_type, req.content_length or 0)
         for part in parts:
             data = part.stream.read(limit)
             if part.filename is None:

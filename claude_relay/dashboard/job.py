@@ -78,10 +78,7 @@ class JobDetails(Page):
             visit.redirect(visit.here, "Sent again: watch the deliveries below.")
         elif kind.name == "retry":
             self.relay.retry(ref)
-            visit.redirect(
-                visit.here,
-                "Started again: the call is made anew, and calls back when it ends.".replace(" anew", " again"),
-            )
+            visit.redirect(visit.here, "Started again: the call is made, and its result delivered.")
         else:
             self.relay.cancel(ref)
             visit.redirect(visit.here, "Cancelled.")
@@ -210,7 +207,7 @@ def _submit_body(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _curl(record: Mapping[str, Any], *, base: str) -> str | None:
-    """The command that submits it again; None where the body is too long for a page. ASCII, so that nothing hides."""
+    """The command that submits it again, in ASCII so that nothing hides; None for a long body."""
     body = json.dumps(_submit_body(record), indent=1)
     if len(body) > _TEXT:
         return None

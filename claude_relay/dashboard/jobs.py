@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from ..core.intake.query import job_filter
 from ..core.jobs.job import Job, State
-from ..core.jobs.job_filter import JobFilter
+from ..core.jobs.job_filter import FILTERS, JobFilter
 from ..core.text.ids import REQUEST_ID
 from ..errors import InvalidRequest, Problem
 from ..services import JobRef
@@ -30,16 +30,16 @@ _TABS: Sequence[tuple[str, dict[str, str]]] = (
     ("Given up", {"dead": "true"}),
     ("Not applied", {"unacked": "true"}),
 )
-_KEPT = ("status", "dead", "unacked", "group", "since", "host", "owner", "q")
+_KEPT = (*FILTERS, "owner", "q")
 
 
 class Jobs(Page):
     """`/dashboard/jobs`."""
 
     def get(self, visit: Visit, **names: str) -> None:
-        problem, found = None, JobPage(jobs=[], cursor=None)
+        problem, page = None, JobPage(jobs=[], cursor=None)
         try:
-            found = self.relay.queries.jobs(self._filter(visit, limit=_PAGE), owners=True)
+            page = self.relay.queries.jobs(self._filter(visit, limit=_PAGE), owners=True)
         except InvalidRequest as exc:
             problem = str(exc)
         chosen = {name: value for name in _KEPT if (value := visit.param(name))}
@@ -51,11 +51,11 @@ class Jobs(Page):
         visit.render(
             "jobs.html",
             "Jobs",
-            jobs=found.jobs,
+            jobs=page.jobs,
             problem=problem,
             chosen={name: chosen.get(name, "") for name in _KEPT},
             tabs=tabs,
-            older=_path({**chosen, "cursor": found.cursor}) if found.cursor else None,
+            older=_path({**chosen, "cursor": page.cursor}) if page.cursor else None,
             newest=_path(chosen) if visit.param("cursor") else None,
             path=_path(chosen),
             groups=self.relay.dashboard.group_names(),
@@ -112,17 +112,15 @@ class Jobs(Page):
         cursor, status = visit.param("cursor") or None, visit.param("status")
         if cursor and not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
             raise InvalidRequest(problems=[Problem(field="cursor", problem="must be that of a page here")])
+        named = {name: visit.param(name) for name in FILTERS if visit.param(name)}
+        if status == State.HELD.value:
+            del named["status"]
         which = job_filter(
             now=self.site.clock(),
             owner=(visit.param("owner") or None) if visit.caller.sees_all else visit.caller.owner,
-            status=[word for word in status.split(",") if word and word != State.HELD.value],
-            group=visit.param("group") or None,
-            since=visit.param("since") or None,
             text=visit.param("q") or None,
-            dead=visit.param("dead") == "true",
-            unacked=visit.param("unacked") == "true",
-            host=visit.param("host") or None,
             before=cursor,
+            **named,
         )
         states = [State.HELD] if status == State.HELD.value else which.states
 

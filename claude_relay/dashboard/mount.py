@@ -9,15 +9,24 @@ from typing import Any
 import falcon
 
 from ..api.auth import KeyVerifier
+from ..api.event_streams import Events, JobEvents
 from ..config import Settings
 from ..core.intake import IntakeContext
 from ..errors import NotFound
+from ..events import Hub, Places
 from ..services import Relay
+from .collections import CollectionDetails, CollectionResults, Collections
+from .destinations import Destinations
+from .groups import Groups
 from .job import JobDetails, JobFile, RawText
 from .jobs import Jobs
+from .keys import Keys
 from .login import Login, Logout
+from .money import Money, MoneyCsv
 from .overview import Overview
 from .site import Page, Site, Visit
+from .templates_page import Templates
+from .try_it import TryIt
 
 #: Every page, by its path.
 PAGES: dict[str, type[Page]] = {
@@ -26,6 +35,16 @@ PAGES: dict[str, type[Page]] = {
     "/dashboard/jobs/{request_id}": JobDetails,
     "/dashboard/jobs/{request_id}/files/{number}": JobFile,
     "/dashboard/jobs/{request_id}/raw/{part}": RawText,
+    "/dashboard/collections": Collections,
+    "/dashboard/collections/{collection_id}": CollectionDetails,
+    "/dashboard/collections/{collection_id}/results": CollectionResults,
+    "/dashboard/templates": Templates,
+    "/dashboard/groups": Groups,
+    "/dashboard/destinations": Destinations,
+    "/dashboard/keys": Keys,
+    "/dashboard/money": Money,
+    "/dashboard/money/csv": MoneyCsv,
+    "/dashboard/try": TryIt,
 }
 
 
@@ -36,6 +55,7 @@ def mount(
     *,
     intake: IntakeContext,
     verifier: KeyVerifier,
+    hub: Hub,
     clock: Callable[[], float] = time.time,
 ) -> Callable[[falcon.Request], bool]:
     """Add every page; returns the check whether a request has a session, which its body limit depends on."""
@@ -45,10 +65,24 @@ def mount(
     app.add_route("/dashboard/static/{name}", site.static)
     for path, page in PAGES.items():
         app.add_route(path, page(site))
+    app.add_route("/dashboard/events", Stream(site, Events(relay, hub, Places.DASHBOARD)))
+    app.add_route("/dashboard/jobs/{request_id}/events", Stream(site, JobEvents(relay, hub, Places.DASHBOARD)))
     missing = Missing(site)
     app.add_sink(missing.answer, "/dashboard/")
 
     return site.has_session
+
+
+class Stream(Page):
+    """The API's event streams for the key of a session, as a browser sends no other."""
+
+    def __init__(self, site: Site, events: Events | JobEvents) -> None:
+        super().__init__(site)
+        self._events = events
+
+    def get(self, visit: Visit, **names: str) -> None:
+        visit.req.context.caller = visit.caller
+        self._events.on_get(visit.req, visit.resp, **names)
 
 
 class Missing(Page):

@@ -64,9 +64,11 @@ class Overview(Page):
         if visit.caller.sees_all:
             state = self.relay.queries.overview()
             needs = [*self._alerts(), *_stops(state), *self._left_over(state, rows)]
-            visit.render("overview.html", "Overview", state=state, needs=needs, **values)
+            visit.render("overview.html", "Overview", state=state, jobs=state["jobs"], needs=needs, **values)
         else:
-            visit.render("overview.html", "Overview", state=None, needs=self._own_needs(visit), **values)
+            counts = self.relay.dashboard.counts(owner=visit.caller.owner)
+            jobs = {state.value: count for state, count in counts.items()}
+            visit.render("overview.html", "Overview", state=None, jobs=jobs, needs=self._own_needs(visit), **values)
 
     def post(self, visit: Visit, **names: str) -> None:
         act, group = visit.form.text("act"), visit.form.text("group") or None

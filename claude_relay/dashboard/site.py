@@ -42,6 +42,8 @@ _OWN_PATH = re.compile(r"/dashboard(?:[/?][!-~]*)?")
 _NAVIGATION = (
     ("Overview", HOME, None),
     ("Jobs", "/dashboard/jobs", None),
+    ("Collections", "/dashboard/collections", None),
+    ("Templates", "/dashboard/templates", Scope.SUBMIT),
     ("Groups", "/dashboard/groups", Scope.ADMIN),
     ("Destinations", "/dashboard/destinations", Scope.ADMIN),
     ("Keys", "/dashboard/keys", Scope.ADMIN),

@@ -8,6 +8,6 @@ from .hub import Hub
 from .local import follow
 from .messages import StreamMessage
 from .opening import open_job, open_list
-from .subscription import Filter, Sink, Subscription
+from .subscription import Filter, Places, Sink, Subscription
 
-__all__ = ["Filter", "Hub", "Sink", "StreamMessage", "Subscription", "follow", "open_job", "open_list"]
+__all__ = ["Filter", "Hub", "Places", "Sink", "StreamMessage", "Subscription", "follow", "open_job", "open_list"]

@@ -15,7 +15,7 @@ from ..core.jobs.job import State
 from ..errors import Busy, NotFound, RelayError
 from ..ports import TextPiece, TextSource
 from ..services import FEED_PAGE, JobRef, Relay, TextSoFar
-from .subscription import Sink, Subscription
+from .subscription import Places, Sink, Subscription
 
 log = logging.getLogger(__name__)
 
@@ -60,15 +60,17 @@ class Hub:
         relay: Relay,
         *,
         limit: int,
+        dashboard_limit: int = 0,
         texts: TextSource | None = None,
         stopping: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._feed, self._limit, self._texts, self._clock = relay.event_feed, limit, texts, clock
+        self._feed, self._texts, self._clock = relay.event_feed, texts, clock
+        self._limits = {Places.API: limit, Places.DASHBOARD: dashboard_limit}
         self._stopping = stopping or threading.Event()
         self._lock = threading.Lock()
         self._wake = threading.Event()
-        self._reserved = 0
+        self._reserved = dict.fromkeys(Places, 0)
         self._added: list[Subscription] = []
         self._active: list[Subscription] = []
         self._thread: threading.Thread | None = None
@@ -77,17 +79,19 @@ class Hub:
         self._pieces: deque[TextPiece] = deque(maxlen=_MAX_PIECES)
         self._tails: dict[str, _Tail] = {}
 
-    def reserve(self) -> None:
-        """Take a place for a stream; raises `Busy` if there is none, or at a stop."""
+    def reserve(self, places: Places = Places.API) -> None:
+        """Take one of those places for a stream; raises `Busy` if there is none, or at a stop."""
         with self._lock:
-            if self._reserved >= self._limit or self._stopping.is_set():
-                raise Busy(f"All {self._limit} event streams are taken (RELAY_STREAMS). Try again soon.", retry_after=5)
-            self._reserved += 1
+            limit = self._limits[places]
+            if self._reserved[places] >= limit or self._stopping.is_set():
+                setting = " (RELAY_STREAMS)" if places is Places.API else " of the dashboard"
+                raise Busy(f"All {limit} event streams are taken{setting}. Try again soon.", retry_after=5)
+            self._reserved[places] += 1
 
-    def release(self) -> None:
+    def release(self, places: Places = Places.API) -> None:
         """Give back a place that no stream took."""
         with self._lock:
-            self._reserved -= 1
+            self._reserved[places] -= 1
 
     def add(self, subscription: Subscription, sink: Sink) -> None:
         """Begin a stream, in the place that was reserved for it."""
@@ -143,7 +147,8 @@ class Hub:
                     each.close()
             ended = [each for each in self._active if each.closed]
             self._active = [each for each in self._active if not each.closed]
-            self._reserved -= len(ended)
+            for each in ended:
+                self._reserved[each.places] -= 1
             if not self._active:
                 self._thread, self._ended = None, self._thread
 

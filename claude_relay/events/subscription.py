@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from ..core import wire
@@ -17,6 +18,13 @@ MAX_BACKLOG = 256 * 1024
 MAX_STALL = 10.0
 #: A list stream is closed after this many seconds, and can be resumed.
 MAX_AGE = 300.0
+
+
+class Places(Enum):
+    """Streams that are counted together: many open dashboards take none from programs."""
+
+    API = "api"
+    DASHBOARD = "dashboard"
 
 
 class Sink(Protocol):
@@ -73,6 +81,7 @@ class Subscription:
         self.running = False
         self.call, self.offset = 0, 0
         self.text_due = 0.0
+        self.places = Places.API
         self.sink: Sink
         self._age_from = self._written_at = self._stalled_at = now
         self._backlog, self._wrote = 0, False

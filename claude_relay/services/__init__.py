@@ -5,10 +5,12 @@ The use cases: each opens a transaction, loads, decides by a rule of `core` and 
 """
 
 from .claim_limits import FamilyCapacity
+from .collections import CollectionRef
 from .dashboard import History
 from .event_feed import PAGE as FEED_PAGE
 from .event_feed import EventFeed, TextSoFar
 from .keys import Keys
+from .metrics import MetricsSnapshot
 from .relay import Relay
 from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
 
@@ -18,11 +20,13 @@ __all__ = [
     "BatchEntry",
     "ClaimedDelivery",
     "ClaimedJob",
+    "CollectionRef",
     "EventFeed",
     "FamilyCapacity",
     "History",
     "JobRef",
     "Keys",
+    "MetricsSnapshot",
     "Page",
     "Relay",
     "TextSoFar",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ..core.jobs.fairness import FairQueue, Flow, WaitingFlow, count_by
 from ..core.jobs.job import Job
 from ..ports import ReadTransaction, Transaction
+from .budgets import Budgets
 from .claim_limits import ClaimLimiter
 
 #: Flows of one share (its groups and families) that are read at once.
@@ -17,10 +18,8 @@ _FLOWS_AT_ONCE = 8
 class ClaimOrder:
     """The next jobs of all keys, while a claim goes on."""
 
-    def __init__(
-        self, tx: ReadTransaction, limits: ClaimLimiter, *, blocked_owners: Collection[str], limit: int
-    ) -> None:
-        self._tx, self._limits, self._blocked_owners, self._limit = tx, limits, blocked_owners, limit
+    def __init__(self, tx: ReadTransaction, limits: ClaimLimiter, budgets: Budgets, *, limit: int) -> None:
+        self._tx, self._limits, self._budgets, self._limit = tx, limits, budgets, limit
         self._queue: FairQueue | None = None
         self.seen: Sequence[Flow] = ()
         self.exhausted = False  # whether all due jobs that may start were returned
@@ -29,7 +28,8 @@ class ClaimOrder:
         """Up to `limit` due jobs whose group, family and owner have capacity; none once there are no more."""
         flows, tags = self._tx.waiting_flows()
         waiting = [item for item in flows if not self._limits.blocks(item.flow)]
-        waiting = [item for item in waiting if item.flow.owner not in self._blocked_owners]
+        waiting = [item for item in waiting if item.flow.owner not in self._budgets.blocked_owners]
+        waiting = [item for item in waiting if item.flow.collection not in self._budgets.blocked_collections]
         if not waiting:
             return []
         if self._queue is None:

@@ -6,13 +6,15 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..core.deliveries.destination import Destination
 from ..core.jobs.fairness import count_by
-from ..core.jobs.job import Job
+from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import StoredRequest
 from ..errors import NotFound
-from ..ports import FinishedJob, ReadTransaction, RunningCall
+from ..ports import FinishedJob, Group, ReadTransaction, RunningCall
 from .context import Context, get_job
+from .holds import paused_destinations
 from .transactions import query
 from .types import JobRef
 
@@ -22,6 +24,8 @@ HISTORY = 2_000
 _CALLS = 100
 #: Names that complete what is typed.
 _NAMES = 100
+#: Destinations of one page.
+_DESTINATIONS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +47,35 @@ class Document:
     data: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class GroupLoad:
+    """A group with its limits and its jobs."""
+
+    group: Group
+    running: int
+    waiting: int
+    oldest_at: float | None = None  # when the job was due that has waited for longest
+
+
+@dataclass(frozen=True, kw_only=True)
+class DestinationLoad:
+    """A destination: its health (None: it answers), its pause, and what waits for it."""
+
+    name: str
+    health: Destination | None
+    paused_since: float | None
+    waiting: int
+    due_at: float | None
+    dead: int
+    url: str | None
+
+
 class DashboardQueries:
     """Queries beyond those of the HTTP API; `owner` None: of all owners."""
 
     def __init__(self, context: Context) -> None:
         self._store = context.store
+        self._search = context.search
 
     @query
     def calls_in_flight(self, tx: ReadTransaction, *, owner: str | None = None) -> Sequence[RunningCall]:
@@ -69,6 +97,44 @@ class DashboardQueries:
         return History(jobs=jobs, since=since if complete else newest[-1].finished_at, until=tx.now, complete=complete)
 
     @query
+    def groups(self, tx: ReadTransaction) -> Sequence[GroupLoad]:
+        """Every group with settings, or with running or waiting jobs; the default one always."""
+        stored = {group.name: group for group in tx.groups()}
+        running, waiting = count_by("group", tx.running_by_flow()), tx.waiting_by_group()
+        oldest = tx.oldest_waiting_by_group()
+
+        return [
+            GroupLoad(
+                group=stored.get(name, Group(name=name)),
+                running=running[name],
+                waiting=waiting.get(name, 0),
+                oldest_at=oldest.get(name),
+            )
+            for name in sorted({"default", *stored, *running, *waiting})
+        ]
+
+    @query
+    def destinations(self, tx: ReadTransaction) -> Sequence[DestinationLoad]:
+        """The destinations that fail, wait, are paused or were used lately, those with trouble first."""
+        failing = {destination.name: destination for destination in tx.destinations()}
+        due = {each.destination: each.due_at for each in tx.due_destinations()}
+        paused, dead = paused_destinations(tx), tx.dead_by_destination()
+        names = dict.fromkeys((*paused, *failing, *dead, *due, *tx.latest_destinations(_DESTINATIONS)))
+
+        return [
+            DestinationLoad(
+                name=name,
+                health=failing.get(name),
+                paused_since=paused[name].since if name in paused else None,
+                waiting=tx.waiting_for(name) if name in due else 0,
+                due_at=due.get(name),
+                dead=dead.get(name, 0),
+                url=tx.latest_url(name),
+            )
+            for name in list(names)[:_DESTINATIONS]
+        ]
+
+    @query
     def group_names(self, tx: ReadTransaction) -> Sequence[str]:
         """Groups that have settings or running jobs, for completion while typing."""
         return sorted({*(group.name for group in tx.groups()), *count_by("group", tx.running_by_flow())})[:_NAMES]
@@ -76,7 +142,7 @@ class DashboardQueries:
     @query
     def matching(self, tx: ReadTransaction, which: JobFilter) -> Sequence[Job]:
         """The jobs that match, newest first, without reading what belongs to each."""
-        return tx.jobs(which)
+        return self._search.find(tx, which)[0]
 
     @query
     def document(self, tx: ReadTransaction, ref: JobRef, number: int) -> Document:
@@ -103,6 +169,11 @@ class DashboardQueries:
             raise NotFound(f"The request of job {job.request_id} was erased (retain: metadata).")
 
         return job, request
+
+    @query
+    def counts(self, tx: ReadTransaction, *, owner: str) -> dict[State, int]:
+        """The number of jobs of one owner in each state."""
+        return dict.fromkeys(State, 0) | tx.counts(owner)
 
     @query
     def held(self, tx: ReadTransaction) -> int:

@@ -18,6 +18,7 @@ from ..ports import ReadTransaction, Transaction
 from . import damage
 from .context import Context
 from .gone_endpoints import GoneEndpoints
+from .holds import paused_destinations
 from .transactions import query, transaction
 from .types import ClaimedDelivery
 
@@ -47,7 +48,7 @@ class Deliveries:
     @query
     def next_due(self, tx: ReadTransaction) -> float | None:
         """The earliest time, in seconds since 1970, at which a delivery may be sent; None where none waits for one."""
-        due = tx.due_destinations()
+        due = _due_destinations(tx)
         self._seen_due = due
 
         return destinations.next_check_at(due, _failing_destinations(tx)) if due else None
@@ -113,7 +114,7 @@ class Deliveries:
     def _look_up_claim(self, reads: ReadTransaction, worker: str, limit: int, senders: int, at_once: int) -> None:
         """Guesses that every destination is healthy and that nothing changed since the last `next_due`."""
         _failing_destinations(reads)
-        reads.due_destinations()
+        _due_destinations(reads)
         shares = destinations.allocate(
             self._seen_due, {}, free=limit, senders=senders, at_once=at_once, now=float("inf")
         )
@@ -124,7 +125,7 @@ class Deliveries:
     def _claim(self, tx: Transaction, worker: str, limit: int, senders: int, at_once: int) -> Sequence[ClaimedDelivery]:
         failing = _failing_destinations(tx)
         shares = destinations.allocate(
-            tx.due_destinations(), failing, free=limit, senders=senders, at_once=at_once, now=tx.now
+            _due_destinations(tx), failing, free=limit, senders=senders, at_once=at_once, now=tx.now
         )
         claimed: list[ClaimedDelivery] = []
         for name, share in shares.items():
@@ -164,7 +165,9 @@ class Deliveries:
 
     @query
     def _slowed_destinations(self, tx: ReadTransaction) -> list[str]:
-        return [destination.name for destination in tx.destinations() if destination.slowed]
+        paused = paused_destinations(tx)  # a pause costs no delivery its time
+
+        return [each.name for each in tx.destinations() if each.slowed and each.name not in paused]
 
     @transaction
     def _expire_step(self, tx: Transaction, name: str) -> int:
@@ -196,6 +199,13 @@ def _token(sent: ClaimedDelivery) -> str:
     return sent.delivery.lease.token if sent.delivery.lease else ""
 
 
+def _due_destinations(tx: ReadTransaction) -> Sequence[DueDestination]:
+    """The destinations with pending deliveries, without those that an operator has paused."""
+    paused = paused_destinations(tx)
+
+    return [due for due in tx.due_destinations() if due.destination not in paused]
+
+
 def _failing_destinations(tx: ReadTransaction) -> dict[str, Destination]:
     return {destination.name: destination for destination in tx.destinations()}
 
@@ -225,8 +235,8 @@ def _record_health(tx: Transaction, name: str, reply: Reply, chance: float) -> N
 def _erase_if_delivered(tx: Transaction, job_id: str) -> None:
     """Erase the content of a `retain: metadata` job once its latest run is delivered and no delivery is pending."""
     job = tx.job(job_id)
-    if job is None or job.retain is not Retain.METADATA or not job.state.final:
-        return
+    if job is None or job.retain is not Retain.METADATA or not job.state.final or job.collection is not None:
+        return  # a row is erased with its collection
     deliveries = tx.deliveries(job_id)
     delivered = any(item.run == job.run and item.state is DeliveryState.DELIVERED for item in deliveries)
     if delivered and all(item.state.final for item in deliveries):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..core.jobs.holds import PARK, QUEUE_WIDE, UNREACHABLE, Holds, HoldScope, QueueHold
+from ..core.jobs.holds import PARK, QUEUE_WIDE, UNREACHABLE, HoldKind, Holds, HoldScope, QueueHold
 from ..ports import ReadTransaction, Transaction
 
 #: Seconds between two probes of a parked queue, and the longest pause, though Anthropic may name a date at the end of
@@ -17,6 +17,11 @@ CONNECT_PROBE = 15.0
 def load_holds(tx: ReadTransaction) -> Holds:
     """The holds at this transaction's time."""
     return Holds(tx.holds(), tx.now)
+
+
+def paused_destinations(tx: ReadTransaction) -> dict[str, QueueHold]:
+    """The destinations that an operator has paused."""
+    return load_holds(tx).of_kind(HoldKind.DESTINATION)
 
 
 def start_probes(tx: Transaction, holds: Holds) -> None:

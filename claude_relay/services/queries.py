@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..core import clock_check, wire
+from ..core.collections.collection import MARK
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
 from ..core.jobs.events import Event
 from ..core.jobs.fairness import count_by
 from ..core.jobs.holds import PAUSE, Holds
-from ..core.jobs.job import Job, State
+from ..core.jobs.job import JOB_STATES, Job
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Exchange, Submission
 from ..errors import Damaged, NotFound, Problem
@@ -23,6 +23,7 @@ from .context import Context, get_job
 from .conversation import join, turns_through
 from .cost_report import cost_report
 from .drain import drain_body
+from .holds import paused_destinations
 from .transactions import query
 from .types import JobRef, Page
 from .wait_reasons import WaitReasons, batch_of
@@ -78,9 +79,7 @@ class Queries:
     @query
     def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
         """A page of jobs, newest first; with `owners` each says whose it is."""
-        rows = tx.jobs(replace(which, limit=which.limit + 1))
-        page = rows[: which.limit]
-        cursor = page[-1].id if len(rows) > which.limit else None
+        page, cursor = self._context.search.find(tx, which)
         waits = WaitReasons(tx, page, self._context.prices)
 
         return Page(
@@ -115,6 +114,7 @@ class Queries:
             "owner": job.owner,
             "run": job.run,
             "template": job.template,
+            **_row_of(job),
             "possibleDuplicateCharge": job.ambiguous,
             "unacked": _unacked(tx, job),
             "batch": wire.batch_body(batch) if batch else None,
@@ -166,7 +166,7 @@ class Queries:
 
         return {
             "timestamp": wire.timestamp(tx.now),
-            "jobs": {state.value: counts.get(state, 0) for state in State},
+            "jobs": {state.value: counts.get(state, 0) for state in JOB_STATES},
             "oldestWaitingSeconds": None if oldest is None else round(max(0.0, tx.now - oldest), 3),
             "paused": [group.name for group in tx.groups() if group.paused_at is not None],
             "groups": _groups(tx),
@@ -314,7 +314,9 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
         delivery = None
 
     acked = tx.acked_at(job.id, job.run) if job.state.final else None
-    destination = tx.destination(delivery.destination) if delivery is not None and not delivery.state.final else None
+    waits_for = delivery.destination if delivery is not None and not delivery.state.final else None
+    destination = tx.destination(waits_for) if waits_for is not None else None
+    paused = waits_for is not None and waits_for in paused_destinations(tx)
 
     return wire.status_body(
         job,
@@ -324,6 +326,7 @@ def _status(tx: ReadTransaction, job: Job, waits: WaitReasons) -> dict[str, Any]
         delivery=delivery,
         acked=acked,
         destination=destination,
+        destination_paused=paused,
     )
 
 
@@ -344,8 +347,21 @@ def _groups(tx: ReadTransaction) -> list[dict[str, Any]]:
     ]
 
 
+def _row_of(job: Job) -> dict[str, Any]:
+    """The collection of a row, and its number there."""
+    if job.collection is None:
+        return {}
+
+    return {"collectionId": job.request_id.rpartition(":")[0], "row": job.row}
+
+
 def _event_body(seq: int, request_id: str, event: Event) -> dict[str, Any]:
-    return {"cursor": seq, **wire.event_body(event, request_id=request_id)}
+    name = request_id.removesuffix(MARK)
+    body = {"cursor": seq, **wire.event_body(event, request_id=name)}
+    if name != request_id:  # of a collection as a whole
+        body["collectionId"] = name
+
+    return body
 
 
 def _without_file_data(request: dict[str, Any], fetched: Sequence[FetchedFile]) -> dict[str, Any]:

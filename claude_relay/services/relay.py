@@ -23,9 +23,13 @@ from .alerts import Alerts
 from .batches import Batches
 from .bulk import BulkRequests
 from .clock_step import ClockStepStore
+from .collection_actions import CollectionActions
+from .collection_results import CollectionResults
+from .collections import Collections
 from .context import Context, UuidFactory
 from .dashboard import DashboardQueries
 from .deliveries import Deliveries
+from .destination_control import DestinationControl
 from .estimates import Estimates
 from .event_feed import EventFeed
 from .execution import Execution
@@ -34,6 +38,7 @@ from .gone_endpoints import GoneEndpoints
 from .job_actions import JobActions
 from .keys import Keys
 from .maintenance import Maintenance
+from .metrics import Metrics
 from .model_catalog import CachedModelCatalog
 from .queries import Queries
 from .queue_control import QueueControl
@@ -48,7 +53,7 @@ class Relay:
     """
     Submit, cancel, retry, redeliver, pause, drain and resume; its attributes hold the other use cases by who uses them.
 
-    `queries`, `bulk`, `estimates`, `templates`, `keys`, `event_feed`: the HTTP API and the command line. `dashboard`:
+    `queries`, `bulk`, `estimates`, `templates`, `keys`, `event_feed`, `metrics`: API and command line. `dashboard`:
     its pages. `execution`, `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner.
     `deliveries`: its delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert
     sender. `model_catalog`: the models, for intake.
@@ -94,12 +99,17 @@ class Relay:
         self._job_actions = JobActions(context)
         self._queue_control = QueueControl(context)
         self.policy = policy
+        self.destinations = DestinationControl(context)
         self.queries = Queries(context)
         self.dashboard = DashboardQueries(context)
         self.templates = Templates(context)
         self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
+        self.collections = Collections(context, self._admission, self.templates, self._gone_endpoints)
+        self.collection_actions = CollectionActions(context)
+        self.collection_results = CollectionResults(context)
         self.estimates = Estimates(self.queries, self.templates)
         self.event_feed = EventFeed(store)
+        self.metrics = Metrics(store)
         self.execution = Execution(context)
         self.fetched_files = FetchedFiles(context)
         self.uploaded_files = UploadedFiles(context)

@@ -18,6 +18,7 @@ from ..ports import BatchApi, BatchRequest, BatchStatus, CallRequest, ResultsUna
 from ..services import BatchEntry, Relay
 from . import faults
 from .files import Files
+from .meters import Meters
 from .outage import STORE
 from .periodic import PeriodicThread
 
@@ -46,11 +47,13 @@ class BatchRunner:
         *,
         worker: str,
         news: Callable[[], None] = lambda: None,
+        meters: Meters | None = None,
         clock: Callable[[], float] = time.time,
         most: int = MOST_BYTES,
     ) -> None:
         self._relay, self._api, self._files, self._worker = relay, api, files, worker
         self._news, self._clock, self._most = news, clock, most
+        self._meters = meters
         self._settle_time = relay.policy.batch_settle
         self._pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="batch")
         self._lock = threading.Condition()
@@ -355,6 +358,9 @@ class BatchRunner:
         """Log the end of a job's part in a batch; `job` is None where the result changed nothing."""
         if job is None:
             return
+        if self._meters is not None:
+            outcome = "completed" if isinstance(end, Completion) else end.type.value
+            self._meters.called(entry.call.model or job.model, outcome)
         fields = {"requestId": job.request_id, "attempt": job.attempt, "model": job.model, "batch": entry.item.batch_id}
         if isinstance(end, Completion):
             log.info(f"job {job.state.value}", extra={**fields, "usage": end.usage, "stopReason": end.stop_reason})

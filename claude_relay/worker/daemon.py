@@ -18,7 +18,18 @@ from types import FrameType
 from .. import __version__
 from ..config import Settings
 from ..errors import RelayError, StoreUnavailable
-from ..ports import BatchApi, Claude, Fetcher, Listener, ModelLister, ReadyQueue, Sender, TextSink, WorkerHeartbeat
+from ..ports import (
+    BatchApi,
+    Claude,
+    Fetcher,
+    Listener,
+    ModelLister,
+    ReadyQueue,
+    Sender,
+    TextSink,
+    Tracer,
+    WorkerHeartbeat,
+)
 from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
 from .alert_sender import AlertSender
@@ -31,6 +42,7 @@ from .heartbeat import Heartbeat
 from .inflight import InFlightCall, InFlightCalls
 from .instance_lock import InstanceLock
 from .maintenance import MaintenanceThread
+from .meters import Meters
 from .model_refresher import ModelRefresher
 from .pacing import Pacing
 from .periodic import STALL_TIMEOUT
@@ -79,6 +91,8 @@ class Daemon:
         restore_reserve: Callable[[], None] = lambda: None,
         models: ModelLister | None = None,
         texts: TextSink | None = None,
+        tracer: Tracer | None = None,
+        disk_free: Callable[[], int] | None = None,
         reread: Callable[[], Settings | None] = lambda: None,
     ) -> None:
         pacing = pacing or Pacing()
@@ -93,7 +107,10 @@ class Daemon:
         self._locks.acquire(self.id)
         self._wakeup = open_listener(self.id)
         files = Files(relay, fetcher)
-        self._executor = CallExecutor(relay, claude, files, ending=self._ending, texts=texts)
+        self._meters = Meters(relay, disk_free=disk_free)
+        self._executor = CallExecutor(
+            relay, claude, files, ending=self._ending, texts=texts, meters=self._meters, tracer=tracer
+        )
         self._ready = ready
         self._dispatcher = Dispatcher(
             relay,
@@ -106,8 +123,12 @@ class Daemon:
             pacing=pacing,
         )
         self._heartbeat = Heartbeat(relay, self._in_flight, report=self._report, worker=self.id, lease=settings.lease)
-        self._deliveries = DeliverySender(relay, sender, worker=self.id, secrets=settings.webhook_secret)
-        self._batch_runner = BatchRunner(relay, batches, files, worker=self.id, news=self._deliveries.wake)
+        self._deliveries = DeliverySender(
+            relay, sender, worker=self.id, secrets=settings.webhook_secret, meters=self._meters, tracer=tracer
+        )
+        self._batch_runner = BatchRunner(
+            relay, batches, files, worker=self.id, news=self._deliveries.wake, meters=self._meters
+        )
         self._maintenance = MaintenanceThread(
             relay,
             self._locks,
@@ -153,6 +174,7 @@ class Daemon:
             self._batch_runner,
             self._deliveries,
             self._alerts,
+            self._meters,
         ):
             part.start()
         if self._model_refresher is not None:
@@ -216,6 +238,7 @@ class Daemon:
         self._maintenance.stop()
         self._heartbeat.stop()
         self._dispatcher.close()
+        self._meters.stop()
         with contextlib.suppress(StoreUnavailable):  # then its free lock tells that it is dead
             self._relay.maintenance.deregister(self.id)
         self._wakeup.close()

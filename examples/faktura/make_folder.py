@@ -75,7 +75,7 @@ def template() -> dict[str, Any]:
     """The body of the template: prompt, schema, checks, and the file of each row."""
     return {
         "prompt": PROMPT,
-        "files": ["{{file}}"],
+        "files": [{"data": "{{file}}", "name": "{{name}}"}],
         "options": {"maxTokens": 8192, "outputSchema": schema(), "checks": CHECKS},
         "group": "faktura",
     }

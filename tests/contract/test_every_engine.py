@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.files.uploaded import UploadedFile
 from claude_relay.core.jobs import transitions
 from claude_relay.core.jobs.failure import PartialResponse
@@ -152,7 +153,7 @@ def test_positions_of_a_page_are_counted_in_one_pass_over_the_queue(store: Store
             def spied(tx):
                 real = tx.count_ahead
                 tx.count_ahead = lambda job, flows, after=None, *, limit: (
-                    counted.append((after.rank if after else 0, job.rank)) or real(job, flows, after)
+                    counted.append((after.rank if after else 0, job.rank)) or real(job, flows, after, limit=limit)
                 )
                 return look(tx)
 
@@ -300,6 +301,40 @@ def test_any_string_is_stored_as_far_as_the_engine_allows(relay: Relay) -> None:
 
     assert result["response"] == text and result["metadata"] == {"odd": text}
     assert partial in (None, text, text.replace("\x00", "\ufffd"))
+
+
+def test_the_reads_of_the_dashboard(relay: Relay, store: Store, clock: Clock) -> None:
+    """Calls in flight, ended jobs of one owner or all, and what waits for each group and destination."""
+    for number, owner in enumerate(("make", "other", "make", "make")):
+        submission = a_submission(f"r-{number}", group=f"g{number % 2}", webhook_url="https://hook.example/x")
+        relay.submit(submission, owner=owner)
+        clock.advance(1)
+    first, second = (relay.execution.claim("w", limit=1)[0] for _ in range(2))
+    running = store.read(lambda tx: tx.running_calls(limit=9))
+    assert [(call.request_id, call.owner, call.group, call.worker) for call in running] == [
+        (each.job.request_id, each.job.owner, each.job.group, "w") for each in (first, second)
+    ]
+    assert [call.owner for call in store.read(lambda tx: tx.running_calls(limit=9, owner="other"))] == ["other"]
+    assert len(store.read(lambda tx: tx.running_calls(limit=1))) == 1
+
+    clock.advance(10)
+    relay.execution.complete(first, a_completion())
+    clock.advance(10)
+    relay.execution.complete(second, a_completion())
+    ended = store.read(lambda tx: tx.finished_jobs(since=0, limit=9))
+    assert [job.finished_at - clock.now for job in ended] == [0, -10]
+    assert (ended[1].state, ended[1].cost_usd) == (first.job.state.COMPLETED, 0.001)
+    owners = ("make", "other", "nobody")
+    assert [len(store.read(lambda tx, o=o: tx.finished_jobs(since=0, limit=9, owner=o))) for o in owners] == [1, 1, 0]
+    assert store.read(lambda tx: tx.finished_jobs(since=clock.now + 1, limit=9)) == []
+    assert [(load.group.name, load.waiting) for load in relay.dashboard.groups()][1:] == [("g0", 1), ("g1", 1)]
+    assert store.read(lambda tx: (tx.held_jobs(limit=9), tx.dead_by_destination())) == (0, {})
+    assert store.read(lambda tx: tx.latest_url("https://hook.example")) == "https://hook.example/x"
+    assert store.read(lambda tx: tx.latest_url("https://other.example")) is None
+
+    for sent in relay.deliveries.claim("w", limit=9):
+        relay.deliveries.record_attempt(sent, Reply(status=403))
+    assert store.read(lambda tx: tx.dead_by_destination()) == {"https://hook.example": 2}
 
 
 def test_the_feed_and_the_text_of_calls_are_read_alike(relay: Relay) -> None:

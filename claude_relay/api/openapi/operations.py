@@ -337,6 +337,15 @@ OPERATIONS: tuple[Operation, ...] = (
         answers={200: "Readiness", 503: "Readiness"},
     ),
     Operation(
+        id="metrics",
+        method="GET",
+        path="/metrics",
+        summary="Metrics for Prometheus",
+        tag=RELAY,
+        text="OpenMetrics where the request accepts it. No key with RELAY_METRICS_PUBLIC=1.",
+        answers={200: {"text/plain": TEXT}},
+    ),
+    Operation(
         id="home",
         method="GET",
         path="/",

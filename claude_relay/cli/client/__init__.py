@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from ...events import StreamMessage
 from ..render.output import Output
 from .query import JobQuery
+from .tables import TableClient
 
 __all__ = ["JobQuery", "RelayClient", "open_client"]
 
@@ -20,6 +21,8 @@ __all__ = ["JobQuery", "RelayClient", "open_client"]
 class RelayClient(Protocol):
     """Results are the JSON bodies of the API. Errors are those of `errors`."""
 
+    @property
+    def tables(self) -> TableClient: ...
     def submit(self, body: Any) -> dict[str, Any]: ...
     def estimate(self, body: Any) -> dict[str, Any]: ...
     def submit_many(self, bodies: Sequence[Any]) -> Sequence[dict[str, Any]]: ...

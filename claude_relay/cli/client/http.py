@@ -6,7 +6,8 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -18,6 +19,7 @@ from ...errors import Busy, ConfigError, InvalidRequest, Problem, RelayError, Un
 from ...events import StreamMessage
 from ...events.messages import decode
 from .query import JobQuery, read_pages
+from .tables import HttpTables
 
 _BY_STATUS: dict[int, type[RelayError]] = {
     400: InvalidRequest,
@@ -47,6 +49,7 @@ class HttpClient:
         self._owner, self._timeout = owner, timeout
         self._session = requests.Session()
         self._session.headers.update({"X-API-Key": key, "User-Agent": f"claude-relay-cli/{__version__}"})
+        self.tables = HttpTables(self._json, self._pieces)
 
     def submit(self, body: Any) -> dict[str, Any]:
         """Submit one job; the body of the 202."""
@@ -192,9 +195,21 @@ class HttpClient:
         self._session.close()
 
     def _json(
-        self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: dict[str, str] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, Any]:
-        return cast("dict[str, Any]", self._parse(self._request(method, path, body=body, params=params)))
+        response = self._request(method, path, body=body, params=params, headers=headers)
+        return cast("dict[str, Any]", self._parse(response))
+
+    def _pieces(self, path: str, *, params: dict[str, str]) -> Iterator[bytes]:
+        """The body of a long answer, piece by piece."""
+        with self._request("GET", path, params=params, stream=True) as response:
+            yield from response.iter_content(64 * 1024)
 
     def _verdicts(self, path: str, body: Any) -> Sequence[dict[str, Any]]:
         return cast("Sequence[dict[str, Any]]", self._parse(self._request("POST", path, body=body)))
@@ -213,13 +228,14 @@ class HttpClient:
         *,
         body: Any = None,
         params: dict[str, str] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
         stream: bool = False,
         timeout: float | None = None,
     ) -> requests.Response:
         if self._owner:
             params = {**(params or {}), "owner": self._owner}
         data = None if body is None else json.dumps(body).encode()
-        headers = {} if data is None else {"Content-Type": "application/json"}
+        headers = {**headers, **({} if data is None else {"Content-Type": "application/json"})}
 
         @tenacity.retry(
             retry=tenacity.retry_if_exception(_may_pass),

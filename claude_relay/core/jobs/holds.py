@@ -19,9 +19,10 @@ class HoldKind(str, Enum):
     BATCHES = "batches"  # creating batches is rate limited
     FAMILY = "family"  # one model family is rate limited or overloaded: `family:opus`
     BUDGET = "budget"  # one owner's daily budget is spent: `budget:NAME`
+    DESTINATION = "destination"  # deliveries to one destination, by an operator: `destination:https://host`
 
 
-_NAMED = (HoldKind.FAMILY, HoldKind.BUDGET)
+_NAMED = (HoldKind.FAMILY, HoldKind.BUDGET, HoldKind.DESTINATION)
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class HoldScope:
     def budget(cls, owner: str) -> HoldScope:
         """The scope of one owner's daily budget."""
         return cls(HoldKind.BUDGET, owner)
+
+    @classmethod
+    def destination(cls, name: str) -> HoldScope:
+        """The scope of the deliveries to one destination."""
+        return cls(HoldKind.DESTINATION, name)
 
 
 PAUSE = HoldScope(HoldKind.PAUSE)

@@ -5,13 +5,67 @@ const live = () => document.getElementById("live");
 const trouble = () => document.getElementById("trouble");
 
 /* Refreshing pauses while the page is hidden, and while a person selects, types or reads with the keyboard in it. */
-document.addEventListener("htmx:beforeRequest", (event) => {
+let refreshedAt = Date.now();
+const busy = () => {
   const part = live();
-  if (event.target !== part) return;
   const inside = document.activeElement !== document.body && part.contains(document.activeElement);
-  const selected = part.querySelector("input[type=checkbox]:checked") || (document.getSelection() + "").length > 0;
-  if (document.hidden || inside || selected) event.preventDefault();
+  return inside || part.querySelector("input[type=checkbox]:checked") || (document.getSelection() + "").length > 0;
+};
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.target !== live()) return;
+  const byEvent = event.detail.requestConfig.triggeringEvent?.type === "refresh";
+  const served = stream?.readyState === EventSource.OPEN && Date.now() - refreshedAt < 20000;
+  if (document.hidden || busy() || (served && !byEvent)) event.preventDefault();
+  else refreshedAt = Date.now();
 });
+
+/* Events of the server refresh the page at once; without them its timer does. */
+let stream, waiting;
+const refreshSoon = () => {
+  waiting ??= setTimeout(() => { waiting = undefined; htmx.trigger(live(), "refresh"); }, Math.max(300, 1000 - (Date.now() - refreshedAt)));
+};
+const listen = () => {
+  const path = live()?.dataset.events;
+  if (!path || stream || document.hidden) return;
+  stream = new EventSource(path);
+  stream.addEventListener("job", refreshSoon);
+  stream.addEventListener("end", () => { refreshSoon(); stream.close(); });
+  stream.addEventListener("text", (event) => write(JSON.parse(event.data)));
+};
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) { stream?.close(); stream = undefined; } else { listen(); refreshSoon(); }
+});
+
+/* The text of a running call, piece by piece: `offset` counts code points, and a new call begins again. */
+const written = { call: 0, points: [] };
+const write = ({ call, offset, text }) => {
+  if (call !== written.call) Object.assign(written, { call, points: [] });
+  if (offset > written.points.length) return;
+  written.points.length = offset;
+  for (const point of text) written.points.push(point);
+  show();
+};
+const hidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u115f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff\u{e0000}-\u{e007f}]/gu;
+const show = () => {
+  const place = document.getElementById("written");
+  if (!place || !written.points.length) return;
+  let pre = place.querySelector("pre");
+  if (!pre) {
+    pre = document.createElement("pre");
+    pre.tabIndex = 0;
+    pre.setAttribute("aria-label", "Answer");
+    place.replaceChildren(pre);
+  }
+  const follows = pre.scrollTop + pre.clientHeight >= pre.scrollHeight - 40;
+  pre.textContent = written.points.slice(-20000).join("").replace(hidden, (char) => `⟨U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
+  if (follows) pre.scrollTop = pre.scrollHeight;
+};
+document.addEventListener("htmx:afterSwap", () => {
+  show();
+  for (const box of live().querySelectorAll("[data-needs-script]")) box.hidden = false;
+});
+addEventListener("DOMContentLoaded", listen);
+
 /* An open table stays open. */
 document.addEventListener("htmx:beforeSwap", (event) => {
   const open = [...live().querySelectorAll("details[open] > summary")].map((each) => each.textContent);
@@ -21,8 +75,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
       if (open.includes(summary.textContent)) summary.parentElement.open = true;
   }, { once: true });
 });
-const failed = () => {
-  trouble().textContent = "The relay has not answered for a moment. What you see may be old; this page tries again by itself.";
+const failed = (event) => {
+  trouble().textContent = event.detail.xhr?.status === 404
+    ? "This is no longer here: it was purged while you looked at it."
+    : "The relay has not answered for a moment. What you see may be old; this page tries again by itself.";
   trouble().hidden = false;
 };
 document.addEventListener("htmx:responseError", failed);
@@ -58,6 +114,7 @@ document.addEventListener("change", (event) => {
   }
 });
 for (const box of document.querySelectorAll("[data-needs-script]")) box.hidden = false;
+document.querySelector("nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 /* No form is sent twice by a double click. */
 document.addEventListener("submit", (event) => {
   const form = event.target;

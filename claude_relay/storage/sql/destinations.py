@@ -70,6 +70,19 @@ class DestinationReads(QueryBase):
         """The destinations of the last thousand deliveries, newest first."""
         return [row[0] for row in self._run(_LATEST_DESTINATIONS, (limit,))]
 
+    def dead_by_destination(self) -> dict[str, int]:
+        """The number of deliveries that were given up, by destination."""
+        sql = """SELECT destination, count(*) FROM deliveries /* index: deliveries_dead */ WHERE state = 'dead'
+                 GROUP BY destination"""
+        return self._fetch_pairs(sql)
+
+    def latest_url(self, destination: str) -> str | None:
+        """The URL of the latest delivery to a destination, of the last thousand to any."""
+        sql = """SELECT url FROM (SELECT id, url, destination FROM deliveries ORDER BY id DESC LIMIT 1000) AS latest
+                 WHERE destination = ? ORDER BY id DESC LIMIT 1"""
+        url: str | None = self._fetch_value(sql, (destination,))
+        return url
+
     def destination(self, name: str) -> Destination | None:
         """The failures of a destination; None for a healthy one."""
         return self._fetch_first(records.to_destination, f"{_DESTINATION} WHERE name = ?", (name,))

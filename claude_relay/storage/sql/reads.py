@@ -5,6 +5,7 @@ from __future__ import annotations
 from .acks import AckReads
 from .alerts import AlertReads
 from .batches import BatchReads
+from .collections import CollectionReads
 from .control import ControlReads
 from .conversations import ConversationReads
 from .damage import DamageReads
@@ -13,6 +14,7 @@ from .destinations import DestinationReads
 from .events import EventReads
 from .files import FileReads
 from .jobs import JobReads
+from .metrics import MetricReads
 from .money import MoneyReads
 from .purge import PurgeReads
 from .requests import RequestReads
@@ -30,6 +32,7 @@ class Reads(
     AckReads,
     BatchReads,
     MoneyReads,
+    MetricReads,
     ConversationReads,
     FileReads,
     AlertReads,
@@ -37,5 +40,6 @@ class Reads(
     PurgeReads,
     TallyReads,
     TemplateReads,
+    CollectionReads,
 ):
     """Implements `ports.ReadTransaction` over one connection, at one time."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from .acks import AckWrites
 from .alerts import AlertWrites
 from .batches import BatchWrites
+from .collections import CollectionWrites
 from .control import ControlWrites
 from .destinations import DestinationWrites
 from .files import FileWrites
 from .jobs import JobWrites
+from .metrics import MetricWrites
 from .money import MoneyWrites
 from .purge import PurgeWrites
 from .reads import Reads
@@ -23,11 +25,13 @@ class Writes(
     AckWrites,
     BatchWrites,
     MoneyWrites,
+    MetricWrites,
     FileWrites,
     AlertWrites,
     ControlWrites,
     PurgeWrites,
     TemplateWrites,
+    CollectionWrites,
     Reads,
 ):
     """Implements `ports.Transaction` over one open transaction, which several callers may share with their new jobs."""
