@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -11,14 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
+from ..files.types import sniff
 from .csv_input import DELIMITERS
 
 #: Columns of answers; of more fields than this the complete JSON is one column.
 MAX_FIELDS = 500
 #: Characters of an input cell: a spreadsheet's cell holds 32,767.
 MAX_INPUT = 32_000
-#: The columns after the answer.
+#: The columns after the answer, and those of rows with checks.
 LAST = ("requestId", "status", "error", "costUsd")
+CHECKS = ("checksFailed", "failedChecks")
+#: Base64 characters from which a value is looked at as the content of a file, and of its beginning.
+_MIN_FILE, _FILE_START = 512, 1_368
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -57,12 +62,12 @@ def read_form(*, excel: bool, delimiter: str | None, decimal: str | None, bom: s
 
 
 class Columns:
-    """The columns of a result: those of the input, the fields of the answers, and the last four."""
+    """The columns of a result: those of the input, the fields of the answers, the last four, and the checks."""
 
     def __init__(self, inputs: Sequence[str]) -> None:
         self._inputs = tuple(inputs)
         self._fields: dict[str, None] = {}
-        self._texts = False
+        self._texts = self._checked = False
         self._answers = 0
 
     def observe(self, body: Mapping[str, Any] | None) -> None:
@@ -70,6 +75,7 @@ class Columns:
         if body is None or body.get("status") != "completed":
             return
         self._answers += 1
+        self._checked = self._checked or "checks" in body
         if isinstance(value := body.get("json"), dict):
             self._fields.update(dict.fromkeys(flatten(value)))
         else:
@@ -79,7 +85,7 @@ class Columns:
         """The titles; one that the input has already is `relay_…`."""
         taken = set(self._inputs)
 
-        return [*self._inputs, *(_free(name, taken) for name in (*self._answer_columns, *LAST))]
+        return [*self._inputs, *(_free(name, taken) for name in (*self._answer_columns, *self._last))]
 
     def cells(self, variables: Mapping[str, Any] | None, result: Mapping[str, Any], form: CsvForm) -> list[str]:
         """One row of cells."""
@@ -89,12 +95,17 @@ class Columns:
             fields = {"json": answer} if isinstance(answer, dict) else {}
         if "json" not in result or not isinstance(answer, dict):
             fields = {**fields, "response": result.get("response")}
-        columns = {**fields, **{name: result.get(name) for name in LAST}}
+        broken = [str(check["name"]) for check in result.get("checks") or () if check["ok"] is False]
+        columns = {**fields, **{name: result.get(name) for name in self._last}, "failedChecks": "; ".join(broken)}
         inputs = ((variables or {}).get(name) for name in self._inputs)
         values = [_input(value) for value in inputs]
-        values += [columns.get(name) for name in (*self._answer_columns, *LAST)]
+        values += [columns.get(name) for name in (*self._answer_columns, *self._last)]
 
         return [cell(value, form) for value in values]
+
+    @property
+    def _last(self) -> tuple[str, ...]:
+        return LAST + CHECKS if self._checked else LAST
 
     @property
     def _too_many(self) -> bool:
@@ -144,10 +155,22 @@ def csv_line(cells: Iterable[str], form: CsvForm) -> bytes:
 
 
 def _input(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > MAX_INPUT:
+    """A variable; the content of a file is of no use in a cell, and is shown by its size."""
+    if not isinstance(value, str) or len(value) < _MIN_FILE:
+        return value
+    if (media_type := _media_type(value)) is not None:
+        return f"({media_type}, {len(value.rstrip("=")) * 3 // 4:,} bytes)"
+    if len(value) > MAX_INPUT:
         return f"{value[:MAX_INPUT]}…"
 
     return value
+
+
+def _media_type(text: str) -> str | None:
+    try:
+        return sniff(base64.b64decode(text[:_FILE_START], validate=True))
+    except ValueError:
+        return None
 
 
 def _free(name: str, taken: set[str]) -> str:

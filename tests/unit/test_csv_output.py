@@ -1,0 +1,49 @@
+"""Results as CSV: what stands beside the answers."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from claude_relay.core.collections.csv_output import Columns, CsvForm
+
+FORM = CsvForm()
+
+
+def table(results: list[dict[str, Any]], variables: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The rows of a result by their titles."""
+    columns = Columns(tuple(dict.fromkeys(name for row in variables for name in row)))
+    for result in results:
+        columns.observe(result)
+    titles = columns.header()
+
+    return [
+        dict(zip(titles, columns.cells(row, result, FORM), strict=True))
+        for row, result in zip(variables, results, strict=True)
+    ]
+
+
+def test_failed_checks_are_named_in_columns_of_their_own() -> None:
+    """A bookkeeper sees in the sheet which rows to look at, and why; rows without checks have no such columns."""
+    checks = [{"name": "sum", "ok": False}, {"name": "kid", "ok": True}, {"name": "date", "ok": False}]
+    bad = {"status": "completed", "json": {"total": 3}, "checks": checks, "checksFailed": 2, "requestId": "a:1"}
+    good = {**bad, "checks": checks[1:2], "checksFailed": 0, "requestId": "a:2"}
+    first, second = table([bad, good], [{"nr": "1"}, {"nr": "2"}])
+
+    assert (first["checksFailed"], first["failedChecks"]) == ("2", "sum; date")
+    assert (second["checksFailed"], second["failedChecks"]) == ("0", "")
+    assert list(first)[-2:] == ["checksFailed", "failedChecks"]
+    assert "checksFailed" not in table([{"status": "completed", "json": {}, "requestId": "a:1"}], [{}])[0]
+
+
+def test_the_content_of_a_file_is_shown_by_its_size() -> None:
+    """A folder of PDFs: their base64 is of no use in a sheet; other long text stays, up to what a cell holds."""
+    pdf = base64.b64encode(b"%PDF-1.7\n" + bytes(range(256)) * 8).decode()
+    text = base64.b64encode(b"no file, only text " * 100).decode()
+    [row] = table(
+        [{"status": "completed", "json": {}}], [{"file": pdf, "name": "a.pdf", "text": text, "long": "x" * 40_000}]
+    )
+
+    assert row["file"] == f"(application/pdf, {2057:,} bytes)"
+    assert (row["name"], row["text"]) == ("a.pdf", text)
+    assert len(row["long"]) == 32_001
