@@ -21,7 +21,7 @@ from tests.support.builders import QuietNotifier, a_submission
 from tests.support.many_jobs import fill
 from tests.support.postgres import Cluster
 
-_SMALL, _LARGE, _PROOF = (800, 1_200), (16_000, 6_000), (1_000_000, 100_000)
+_SMALL, _LARGE, _PROOF = (1_300, 1_200), (16_000, 6_000), (1_000_000, 100_000)
 
 
 class CountedSqlite(SqliteStore):
@@ -59,6 +59,9 @@ def use_cases(relay: Relay, waiting: int) -> dict[str, Callable[[], Any]]:
         "list of a group": lambda: queries.jobs(JobFilter(limit=20, group="default")),
         "deadlines": relay.maintenance.expire,
         "fallbacks": relay.maintenance.apply_fallbacks,
+        "purge": relay.maintenance.purge,
+        "clock": queries.clock_problem,
+        "readiness": queries.readiness_problems,
     }
 
 

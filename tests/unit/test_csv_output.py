@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from claude_relay.core.collections.csv_output import Columns, CsvForm
+from claude_relay.core.collections.csv_output import EXCEL, Columns, CsvForm, cell
 
 FORM = CsvForm()
 
@@ -72,3 +72,11 @@ def test_titles_that_a_spreadsheet_would_run_are_escaped_and_numbers_have_all_th
         "12",
         "12345678901234567",
     ]
+
+
+def test_numbers_are_written_as_they_are_read() -> None:
+    """An amount has no binary noise, in either decimal mark."""
+    assert [cell(value, FORM) for value in (37108.23, 0.1 + 0.2, 1e-7, 3.0, 12, -0.5, True, None)] == [
+        "37108.23", "0.30000000000000004", "0.0000001", "3", "12", "-0.5", "true", "",
+    ]  # fmt: skip
+    assert cell(1234.56, EXCEL) == "1234,56"

@@ -140,9 +140,8 @@ def cell(value: Any, form: CsvForm) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
-        # All digits, and no exponent, which some spreadsheets read as text.
-        text = f"{Decimal(str(value)):f}" if abs(value) < 1e15 else str(value)
-        return (text.removesuffix(".0") if isinstance(value, float) else text).replace(".", form.decimal)
+        text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e15 else str(value)
+        return text.removesuffix(".0").replace(".", form.decimal)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
     return _safe(text)
@@ -165,7 +164,8 @@ def _input(value: Any) -> Any:
     if not isinstance(value, str) or len(value) < _MIN_FILE:
         return value
     if (media_type := _media_type(value)) is not None:
-        return f"({media_type}, {len(value.rstrip('=')) * 3 // 4:,} bytes)"
+        size = len(value.rstrip("=")) * 3 // 4
+        return f"({media_type}, {size:,} bytes)"
     if len(value) > MAX_INPUT:
         return f"{value[:MAX_INPUT]}…"
 
