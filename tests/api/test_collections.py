@@ -177,6 +177,7 @@ def test_jobs_instead_of_rows(relay, client) -> None:
         ({"rows": [{"text": "a"}], "template": {"prompt": "no place"}}, "template"),
         ({"rows": [{"text": "a"}], "template": {"prompt": "{{text}}", "webhookUrl": HOOK}}, "template"),
         ({"rows": [{"text": "a"}], "template": "unknown"}, "template"),
+        ({"rows": [{"text": "a"}], "template": 9}, "template"),
         ({"rows": [{"text": "a"}], "jobs": [{"prompt": "x"}]}, "jobs"),
         ({"rows": []}, "rows"),
         ({"rows": [{"text": "a"}] * 10_001}, "rows"),
