@@ -92,7 +92,7 @@ def plan_batch(tx: Transaction, *, worker: str, context: Context) -> Batch | Non
 
 
 def _grow(tx: Transaction, batch: Batch, *, worker: str, budgets: Budgets, context: Context) -> Batch:
-    """Put more rows of its collection into a batch, which is due once it is full or has all of them."""
+    """Put more rows of its collection into a batch; a full or complete one is due at once."""
     groups = [group.name for group in tx.groups() if group.paused_at is not None]
     rows = tx.batch_candidates(
         limit=min(_STEP, MOST_ROWS - batch.count),
