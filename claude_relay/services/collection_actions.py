@@ -139,7 +139,7 @@ class CollectionActions:
         began = rules.begin_retry(collection, change.job, rows, now=tx.now)
         if not _to_retry(tx, began, limit=1):
             raise Conflict(
-                f"collection {collection.collection_id} has no row to retry: none has failed"
+                f"collection {collection.collection_id} has no row to retry: none has failed that was a valid request"
                 if rows is None
                 else "none of these rows can be retried: they never were valid requests"
             )
