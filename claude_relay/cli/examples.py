@@ -94,8 +94,13 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "resume": {"End a pause or a drain:": "claude-relay resume"},
     "listen": {"See the next callback and its signature:": "claude-relay listen --port 8080 --count 1"},
     "blueprint": {"Write the scenarios for Make.com:": "claude-relay blueprint make --with-key"},
-    "blueprint make": {"With a key of their own:": "claude-relay blueprint make --with-key --group invoices"},
-    "blueprint n8n": {"Into a file:": "claude-relay blueprint n8n -o workflow.json"},
+    "blueprint make": {
+        "With a key of their own:": "claude-relay blueprint make --with-key --group invoices",
+        "For the invoices of a folder, read by the template faktura:": (
+            "claude-relay blueprint make --variant invoice --with-key"
+        ),
+    },
+    "blueprint n8n": {"Into a folder:": "claude-relay blueprint n8n --with-key -o workflows"},
     "doctor": {
         "Check this machine:": "sudo claude-relay doctor",
         "Ask Anthropic, too, whether it accepts the key:": "sudo claude-relay doctor --upstream",

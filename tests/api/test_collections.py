@@ -145,8 +145,8 @@ def test_a_bad_row_refuses_the_whole_and_nothing_is_kept(client) -> None:
 
 
 def test_an_invalid_row_can_fail_alone(relay, client) -> None:
-    """`onInvalid: fail`: no call is made for it, and the others run."""
-    answer = create(client, [{"text": "a"}, {}, {"text": "c"}], onInvalid="fail", webhookUrl=HOOK)
+    """`onInvalid: fail`: no call is made for it, the others run, and the table of results repeats what it was."""
+    answer = create(client, [{"text": "a"}, {"txt": "b"}, {"text": "c"}], onInvalid="fail", webhookUrl=HOOK)
     assert (answer.status_code, answer.json["total"], run(relay)) == (202, 3, 2)
     [(_, body)] = callbacks(relay)
 
@@ -154,6 +154,7 @@ def test_an_invalid_row_can_fail_alone(relay, client) -> None:
     assert body["failures"][0]["row"] == 2 and body["failures"][0]["errorType"] == "invalid_request"
     assert "text" in body["failures"][0]["error"]
     assert client.simulate_post("/api/collections/c/retry").status_code == 409
+    assert results(client, format="csv").text.splitlines()[2].startswith(",b,,c:2,failed,")
 
 
 def test_jobs_instead_of_rows(relay, client) -> None:
@@ -176,6 +177,7 @@ def test_jobs_instead_of_rows(relay, client) -> None:
         ({"rows": [{"text": "a"}], "template": {"prompt": "no place"}}, "template"),
         ({"rows": [{"text": "a"}], "template": {"prompt": "{{text}}", "webhookUrl": HOOK}}, "template"),
         ({"rows": [{"text": "a"}], "template": "unknown"}, "template"),
+        ({"rows": [{"text": "a"}], "template": 9}, "template"),
         ({"rows": [{"text": "a"}], "jobs": [{"prompt": "x"}]}, "jobs"),
         ({"rows": []}, "rows"),
         ({"rows": [{"text": "a"}] * 10_001}, "rows"),

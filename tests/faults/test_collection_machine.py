@@ -77,15 +77,17 @@ class CollectionMachine(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 3))
     def claim(self, limit: int) -> None:
-        """A worker takes rows that wait."""
-        for item in self.relay.execution.claim("w", limit=limit):
+        """A worker takes rows that wait, as many as it can."""
+        claimed = self.relay.execution.claim("w", limit=limit)
+        assert len(claimed) == min(limit, self.rows.count("waiting"))
+        for item in claimed:
             number = item.job.row or 0
             assert self.rows[number - 1] == "waiting" and not self.cancelled
             self.rows[number - 1] = "running"
             self.running[number] = item
 
     @precondition(lambda self: self.running)
-    @rule(data=st.data(), how=st.sampled_from(("complete", "fail", "retry later")))
+    @rule(data=st.data(), how=st.sampled_from(("complete", "fail", "release")))
     def finish(self, data: st.DataObject, how: str) -> None:
         """A row ends; an answer that came stands also after a cancel."""
         number = data.draw(st.sampled_from(sorted(self.running)))
@@ -94,8 +96,10 @@ class CollectionMachine(RuleBasedStateMachine):
             self.relay.execution.complete(item, a_completion())
             self.rows[number - 1] = "completed"
             return
-        remedy = Remedy.FAIL if how == "fail" else Remedy.THROTTLE
-        job = self.relay.execution.fail(item, a_failure(ErrorType.OVERLOADED, remedy, retry_after=0.0))
+        if how == "release":
+            job = self.relay.execution.release(item)
+        else:
+            job = self.relay.execution.fail(item, a_failure(ErrorType.REFUSED, Remedy.FAIL))
         self.rows[number - 1] = "failed" if job.state.final else "waiting"
 
     @rule()

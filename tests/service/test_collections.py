@@ -274,6 +274,8 @@ def test_an_open_collection_is_closed_after_a_day_without_a_request(relay: Relay
     assert list(relay.collection_actions.tend()) == []
     clock.advance(3600 + 1)
     assert list(relay.collection_actions.tend()) == ["c"]
+    alert = relay.alerts.claim()
+    assert alert is not None and json.loads(alert.body)["alert"] == "collection_closed"
     finish(relay)
     assert [body["total"] for body in callbacks(relay)] == [2]
 

@@ -101,7 +101,7 @@ def parse_collection(
     fields.unknown(FIELDS, meant=_MEANT)
     template = _template(fields)
     which, rows = read_rows(fields, table, required=not stays_open)
-    if which is Kind.ROWS and template is None:
+    if which is Kind.ROWS and fields.given("template") is None:
         fields.problem("template", "is required with rows: the name of a template, or a submit body with placeholders")
     if which is Kind.JOBS and template is not None:
         fields.problem("template", "cannot be combined with jobs: each job is a complete submit body")
