@@ -1,4 +1,4 @@
-"""The two scenarios for Make.com that read invoices: from a folder to the relay, and on by the checks of the answer."""
+"""The two scenarios for Make.com that read invoices: from a folder to the relay, and on from its answers."""
 
 from __future__ import annotations
 
