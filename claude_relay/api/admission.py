@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import falcon
+
 from ..core.text.sizes import format_size
 from ..errors import TooLarge
 
@@ -15,6 +17,13 @@ if TYPE_CHECKING:
 ENVIRON = "claude_relay.admission"
 #: Largest body where no key is needed, in bytes: no such path reads one, but a client may send one all the same.
 OPEN_BODY = 64 * 1024
+
+
+def limit_headers(req: falcon.Request) -> dict[str, str]:
+    """The response headers about the rate limit of a request."""
+    headers: dict[str, str] = req.env[ENVIRON].headers
+
+    return headers
 
 
 @dataclass(kw_only=True)
@@ -29,7 +38,7 @@ class Admission:
     head_only: bool = False
     decided: bool = False
     caller: Caller | None = None
-    #: Response headers about the rate limit.
+    #: Response headers about the rate limit, by their names in lower case.
     headers: dict[str, str] = field(default_factory=dict)
     #: Largest body in bytes, if it is smaller than RELAY_MAX_BODY.
     body_limit: int | None = None

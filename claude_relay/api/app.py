@@ -21,7 +21,7 @@ from .auth import KeyVerifier, StoredKeys
 from .collections import CollectionByName, Collections
 from .cost import Cost, Estimate
 from .documents import Docs, Home, OpenApi
-from .event_streams import Events, JobEvents
+from .event_streams import CollectionEvents, Events, JobEvents
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
@@ -55,6 +55,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/collections/{collectionId}/rows": ("POST",),
     "/api/collections/{collectionId}/close": ("POST",),
     "/api/collections/{collectionId}/results": ("GET",),
+    "/api/collections/{collectionId}/events": ("GET",),
     "/api/collections/{collectionId}/cancel": ("POST",),
     "/api/collections/{collectionId}/retry": ("POST",),
     "/api/collections/{collectionId}/redeliver": ("POST",),
@@ -146,6 +147,7 @@ def make_app(
             f"/api/collections/{{collectionId}}/{name}": (collection, name)
             for name in ("rows", "close", "results", "cancel", "retry", "redeliver")
         },
+        "/api/collections/{collectionId}/events": (CollectionEvents(relay, hub), None),
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),

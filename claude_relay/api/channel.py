@@ -9,6 +9,7 @@ Of waitress 3.0.2 it overrides `received`, `readable`, `handle_read`, `handle_wr
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import socket
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 from waitress.channel import ClientDisconnected, HTTPChannel
 from waitress.task import WSGITask
-from waitress.utilities import BadRequest
+from waitress.utilities import BadRequest, build_http_date
 
 from .admission import ENVIRON
 from .connections import IncompleteRequests
@@ -40,6 +41,8 @@ class RequestTask(WSGITask):
 
     To a head alone the app answers 100, which is sent if the client waits for it; any other status is the response.
     """
+
+    wrote_header: bool
 
     def __init__(self, channel: Any, request: Any) -> None:
         super().__init__(channel, request)
@@ -77,9 +80,13 @@ class RequestTask(WSGITask):
         return environ
 
     def write(self, data: bytes) -> None:
-        """Write a part of the response."""
+        """Write a part of the response; one that is complete leaves in one piece with its head."""
         if not self.status.startswith("100"):
-            super().write(data)
+            if self.wrote_header or not data or self.content_length != len(data) or not self.has_body:
+                super().write(data)
+                return
+            self.channel.write_soon(self.build_response_header() + data)
+            self.wrote_header, self.content_bytes_written = True, len(data)
         elif self.request.wants_continue:
             # While the request is still in `requests`, so that no response can overtake it.
             self.channel.write_soon(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -91,8 +98,28 @@ class RequestTask(WSGITask):
             self.channel.discards_rest = True
         if self.channel.discards_rest or (stopping is not None and stopping.is_set()):
             self.set_close_on_finish()
-        header: bytes = super().build_response_header()
-        return header
+        closes = self.close_on_finish or self.request.headers.get("CONNECTION", "").lower() == "close"
+        has_length = any(name == "content-length" for name, _ in self.response_headers)
+        if closes or self.version != "1.1" or not (has_length and self.has_body):
+            header: bytes = super().build_response_header()
+            return header
+        lines = [f"{_canonical(name)}: {value}" for name, value in self.response_headers]
+        head = "\r\n".join((f"HTTP/1.1 {self.status}", *lines, f"Date: {_http_date(int(self.start_time))}", "\r\n"))
+
+        return head.encode("latin-1")
+
+
+@functools.lru_cache(maxsize=256)
+def _canonical(name: str) -> str:
+    """A header's name as it is sent: `X-Api-Key`."""
+    return "-".join(part.capitalize() for part in name.split("-"))
+
+
+@functools.lru_cache(maxsize=2)
+def _http_date(second: int) -> str:
+    """The value of Date."""
+    text: str = build_http_date(second)
+    return text
 
 
 class StreamConnection:

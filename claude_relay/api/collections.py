@@ -16,8 +16,9 @@ from ..core.intake.idempotency import unquoted
 from ..core.intake.query import parse_limit, parse_redeliver_url
 from ..core.keys import Scope
 from ..core.text.ndjson import loads_lines
-from ..errors import Conflict, InvalidRequest, NotFound, Problem
+from ..errors import Conflict, InvalidRequest, NotFound, Problem, UnsupportedMedia
 from ..services import CollectionRef, Relay
+from . import multipart
 from .auth import Caller
 from .request_bodies import NDJSON, Bodies, content_type
 from .submit import base_url
@@ -71,10 +72,10 @@ class CollectionByName:
         self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        resp.media = self._relay.collections.show(_ref(req, collection_id))
+        resp.media = self._relay.collections.show(collection_ref(req, collection_id))
 
     def on_post_rows(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         caller: Caller = req.context.caller
         fields, table, _ = read_table(req, self._bodies)
         request: CollectionRequest = parse_more_rows(fields, table=table)
@@ -86,13 +87,13 @@ class CollectionByName:
         _accept(resp, answer, duplicate=accepted.duplicate)
 
     def on_post_close(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         if self._relay.collections.close(ref, key=_key(req)):
             resp.set_header("Idempotency-Replayed", "true")
         self._answer(req, resp, ref, "The collection is closed")
 
     def on_post_cancel(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         caller: Caller = req.context.caller
         try:
             self._relay.collection_actions.cancel(ref)
@@ -102,7 +103,7 @@ class CollectionByName:
         self._answer(req, resp, ref, "The cancellation was accepted")
 
     def on_post_retry(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         body = self._bodies.optional(req)
         _only(body, "rows")
         self._relay.collection_actions.retry(ref, _row_numbers(body.get("rows")))
@@ -110,7 +111,7 @@ class CollectionByName:
         resp.media = self._relay.collections.show(ref)
 
     def on_post_redeliver(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         body = self._bodies.optional(req)
         _only(body, "url")
         url = parse_redeliver_url(body.get("url"), self._intake.check_url)
@@ -119,7 +120,7 @@ class CollectionByName:
         resp.media = self._relay.collections.show(ref)
 
     def on_get_results(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
-        ref = _ref(req, collection_id)
+        ref = collection_ref(req, collection_id)
         name = (req.get_param("format") or "json").lower()
         if name not in _TYPES:
             raise _refused("format", f"must be one of {', '.join(_TYPES)}")
@@ -156,36 +157,50 @@ class CollectionByName:
 def read_table(req: falcon.Request, bodies: Bodies) -> tuple[Any, Table | None, bool]:
     """The fields of a request, its table (of CSV or NDJSON), and whether the fields are a form's."""
     media_type = content_type(req)
-    if media_type in _CSV:
-        _, options = falcon.parse_header(req.content_type or "")
-        data = bodies.read(req)
-        table = read_csv(data, charset=options.get("charset"), delimiter=req.get_param("delimiter") or None)
-        return _query_fields(req, "delimiter"), table, True
-    if media_type in NDJSON:
-        lines = loads_lines(bodies.read(req), max_lines=MAX_ROWS)
-        if lines is None:
-            raise too_many_rows()
-        if not lines:
-            raise _refused("rows", "is an empty file: send a JSON object in each line")
-        columns = dict.fromkeys(key for line in lines if isinstance(line, dict) for key in line)
-        return _query_fields(req), Table(rows=list(lines), columns=tuple(columns)), True
+    if media_type == multipart.MEDIA_TYPE:
+        fields, file = multipart.split_file(bodies.read(req), req.content_type or "", "file")
+        if file is None:
+            return fields, None, True
+        kind, data = file
+        return fields, _table(kind, data, fields.pop("delimiter", None)), True
+    if media_type in (*_CSV, *NDJSON):
+        table = _table(req.content_type or "", bodies.read(req), req.get_param("delimiter"))
+        return _query_fields(req), table, True
     fields, form = bodies.object(req)
 
     return fields, None, form
 
 
-def _query_fields(req: falcon.Request, *others: str) -> dict[str, Any]:
+def _table(kind: str, data: bytes, delimiter: str | None) -> Table:
+    """The table of a CSV or NDJSON body."""
+    media_type, options = falcon.parse_header(kind)
+    if media_type.lower() in _CSV:
+        return read_csv(data, charset=options.get("charset"), delimiter=delimiter or None)
+    if media_type.lower() not in NDJSON:
+        raise UnsupportedMedia(f"A table of type {media_type} is not accepted: send {_CSV[0]} or {NDJSON[0]}.")
+    lines = loads_lines(data, max_lines=MAX_ROWS)
+    if lines is None:
+        raise too_many_rows()
+    if not lines:
+        raise _refused("rows", "is an empty file: send a JSON object in each line")
+    columns = dict.fromkeys(key for line in lines if isinstance(line, dict) for key in line)
+
+    return Table(rows=list(lines), columns=tuple(columns))
+
+
+def _query_fields(req: falcon.Request) -> dict[str, Any]:
     """The fields in the query, as a form has them."""
     pairs = [
         (name, value)
         for name, values in req.params.items()
-        if name not in (*others, "owner")
+        if name not in ("delimiter", "owner")
         for value in (values if isinstance(values, list) else [values])
     ]
     return from_form(pairs)
 
 
-def _ref(req: falcon.Request, collection_id: str) -> CollectionRef:
+def collection_ref(req: falcon.Request, collection_id: str) -> CollectionRef:
+    """The collection that a path names; raises `NotFound` for an id that none can have."""
     caller: Caller = req.context.caller
     if not COLLECTION_ID.fullmatch(collection_id):
         raise NotFound("There is no collection by that name: a collectionId has 1 to 120 letters, digits and . _ : -")

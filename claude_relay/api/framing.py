@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import Counter
 
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import ErrorTask
@@ -16,9 +15,12 @@ from ..errors import InvalidRequest, RelayError, TooLarge
 from .admission import Admission
 
 #: A host may be empty, but is one: a list is what becomes of two Host lines behind a proxy.
-_HOST = re.compile(rb"[^\s,/@?#]*")
+_HOST = re.compile(r"[^\s,/@?#]*")
+_FOLDED = re.compile(rb"\r\n[ \t]")
+_TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 #: Longest line of a chunk size, and all trailers of a body, in bytes: waitress reads both again with each packet.
 _CHUNK_LINE, _TRAILERS = 4_096, 32_768
+
 #: Names whose repetition is refused elsewhere, or has a meaning of its own.
 _NEVER_ONCE = (b"host", b"content-length", b"transfer-encoding")
 
@@ -42,10 +44,11 @@ class RequestParser(HTTPRequestParser):
 
     def received(self, data: bytes) -> int:
         """Take the bytes of this request; returns their number."""
-        if not self.header_plus.strip() and not self.headers_finished and data.lstrip(b"\r\n")[:1].isspace():
-            return self._refuse("the request line begins with a space", consumed=len(data))
-        if not self.header_plus and not self.headers_finished and data.startswith(b"\x16\x03"):
-            return self._refuse("this port speaks http, not https", consumed=len(data))
+        if not self.headers_finished and not self.header_plus.strip():
+            if data.lstrip(b"\r\n")[:1].isspace():
+                return self._refuse("the request line begins with a space", consumed=len(data))
+            if not self.header_plus and data.startswith(b"\x16\x03"):
+                return self._refuse("this port speaks http, not https", consumed=len(data))
         consumed: int = super().received(data)
         chunks = self.body_rcv if self.chunked and not self.completed else None
         if chunks is not None and (len(chunks.control_line) > _CHUNK_LINE or len(chunks.trailer) > _TRAILERS):
@@ -59,29 +62,29 @@ class RequestParser(HTTPRequestParser):
 
     def parse_header(self, header_plus: bytes) -> None:
         """Parse the head; raises `ParsingError` where it is ambiguous."""
-        lines = header_plus.split(b"\r\n")
-        if any(line.startswith((b" ", b"\t")) for line in lines[1:]):
+        if _FOLDED.search(header_plus):
             raise ParsingError("a header is folded over several lines")
-        super().parse_header(b"\r\n".join([lines[0], *_without_repetitions(lines[1:])]))
+        names = [line.partition(b":")[0].lower() for line in header_plus.split(b"\r\n")[1:] if line]
+        distinct = set(names)
+        if len(distinct) < len(names):
+            header_plus = _without_repetitions(header_plus)
+        super().parse_header(header_plus)
         # waitress would send the 100 itself, before the key is checked; without a body it would also use this parser,
         # headers included, for the next request on the connection.
         self.wants_continue = bool(self.expect_continue)
         self.expect_continue = False
         if self.version not in ("1.0", "1.1"):
             raise ParsingError("the version of HTTP must be 1.0 or 1.1")
-
-        fields = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines[1:])]
-        names = Counter(name for name, _ in fields)
-        hosts = [value for name, value in fields if name == b"host"]
-        if len(hosts) > 1 or (self.version == "1.1" and not hosts):
+        if (hosts := names.count(b"host")) > 1 or (self.version == "1.1" and not hosts):
             raise ParsingError("there must be exactly one Host header")
-        if hosts and not _HOST.fullmatch(hosts[0]):
+        if hosts and not _HOST.fullmatch(self.headers["HOST"]):
             raise ParsingError("the Host header is not a host")
-        codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
-        if codings and self.version == "1.0":
-            raise ParsingError("Transfer-Encoding needs HTTP/1.1")
-        if codings and (codings != [b"chunked"] or names[b"content-length"]):
-            raise ParsingError("the end of the request is ambiguous")
+        if b"transfer-encoding" in distinct:
+            if self.version == "1.0":
+                raise ParsingError("Transfer-Encoding needs HTTP/1.1")
+            codings = _TRANSFER_ENCODING.findall(header_plus)
+            if [coding.strip().lower() for coding in codings] != [b"chunked"] or b"content-length" in distinct:
+                raise ParsingError("the end of the request is ambiguous")
 
     def close(self) -> None:
         """Release the body; called after each pass, so that one over the head alone must keep it."""
@@ -93,15 +96,16 @@ class RequestParser(HTTPRequestParser):
         return consumed
 
 
-def _without_repetitions(lines: list[bytes]) -> list[bytes]:
+def _without_repetitions(header_plus: bytes) -> bytes:
     """Drop lines that repeat another one word for word: some clients and proxies add a header a second time."""
+    first, *lines = header_plus.split(b"\r\n")
     kept: dict[tuple[bytes, bytes] | int, bytes] = {}
     for number, line in enumerate(lines):
         name, _, value = line.partition(b":")
         key = (name.lower(), value.strip())
         kept.setdefault(number if key[0] in _NEVER_ONCE else key, line)
 
-    return list(kept.values())
+    return b"\r\n".join((first, *kept.values()))
 
 
 class JsonErrorTask(ErrorTask):

@@ -6,16 +6,55 @@ import functools
 import ipaddress
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
+from collections.abc import Callable
 
 import falcon
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 
-from ..core.clock_step import MIN_STEP
 from ..core.text.rates import Rate
 from ..errors import RateLimited
+
+
+class MovingWindow:
+    """
+    The hits of each client within the last `seconds`; a refused one does not count.
+
+    By the monotonic clock: a wall clock that is set changes no limit.
+    """
+
+    def __init__(self, count: int, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._count, self._seconds, self._clock = count, seconds, clock
+        self._hits: dict[str, deque[float]] = {}
+        self._lock = threading.Lock()
+        self._sweep_at = clock() + seconds
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    def hit(self, client: str, *, counts: bool = True) -> tuple[bool, int, float]:
+        """Count a hit; returns whether it is allowed, how many are left, and the seconds until the oldest one ends."""
+        with self._lock:
+            now = self._clock()
+            if now >= self._sweep_at:
+                self._sweep(now)
+            hits = self._hits.get(client)
+            if hits is None:
+                hits = self._hits[client] = deque()
+            while hits and hits[0] <= now - self._seconds:
+                hits.popleft()
+            allowed = len(hits) < self._count
+            if allowed and counts:
+                hits.append(now)
+            oldest = hits[0] if hits else now
+
+            return allowed, self._count - len(hits), oldest + self._seconds - now
+
+    def _sweep(self, now: float) -> None:
+        """Forget the clients without a hit in the window, once in each: memory follows those that send."""
+        self._sweep_at = now + self._seconds
+        ended = [client for client, hits in self._hits.items() if not hits or hits[-1] <= now - self._seconds]
+        for client in ended:
+            del self._hits[client]
 
 
 class RateLimiter:
@@ -29,50 +68,35 @@ class RateLimiter:
     def __init__(self, name: str, rate: Rate | None) -> None:
         self._name = name
         self._rate = rate
-        self._clock_offset = time.time() - time.monotonic()
         if rate is not None:
-            self._window = MovingWindowRateLimiter(MemoryStorage())
-            self._item = RateLimitItemPerSecond(rate.count, int(rate.seconds))
+            self._window = MovingWindow(rate.count, int(rate.seconds))
             self._policy = f'"{name}";q={rate.count};w={int(rate.seconds)}'
 
-    def spend(self, client: str, resp: falcon.Response) -> None:
-        """Count one request; raises `RateLimited` above the limit."""
+    def spend(self, client: str, headers: dict[str, str]) -> None:
+        """Count one request and write its headers; raises `RateLimited` above the limit."""
         if self._rate is not None:
-            self._reset_after_clock_step()
-            self._answer(client, resp, self._rate, self._window.hit(self._item, self._name, client))
+            self._answer(headers, self._rate, *self._window.hit(client))
 
-    def check(self, client: str, resp: falcon.Response) -> None:
+    def check(self, client: str, headers: dict[str, str]) -> None:
         """Count nothing; raises `RateLimited` for a client that is at its limit."""
         if self._rate is None:
             return
-        self._reset_after_clock_step()
-        if not self._window.test(self._item, self._name, client):
-            self._answer(client, resp, self._rate, allowed=False)
+        allowed, left, seconds = self._window.hit(client, counts=False)
+        if not allowed:
+            self._answer(headers, self._rate, allowed, left, seconds)
 
-    def _answer(self, client: str, resp: falcon.Response, rate: Rate, allowed: bool) -> None:
-        stats = self._window.get_window_stats(self._item, self._name, client)
-        left, wait = max(0, stats.remaining), max(1, int(stats.reset_time - time.time()) + 1)
-        resp.set_headers(
-            {
-                "RateLimit-Policy": self._policy,
-                "RateLimit": f'"{self._name}";r={left};t={wait}',
-                "X-RateLimit-Limit": str(rate.count),
-                "X-RateLimit-Remaining": str(left),
-                "X-RateLimit-Reset": str(int(stats.reset_time)),
-            }
-        )
+    def _answer(self, headers: dict[str, str], rate: Rate, allowed: bool, left: int, seconds: float) -> None:
+        wait = max(1, int(seconds) + 1)
+        headers["ratelimit-policy"] = self._policy
+        headers["ratelimit"] = f'"{self._name}";r={left};t={wait}'
+        headers["x-ratelimit-limit"] = str(rate.count)
+        headers["x-ratelimit-remaining"] = str(left)
+        headers["x-ratelimit-reset"] = str(int(time.time() + seconds))
         if not allowed:
             raise RateLimited(
                 f"Too many requests: at most {rate.count} in {int(rate.seconds)} seconds; again in {wait} s.",
                 retry_after=wait,
             )
-
-    def _reset_after_clock_step(self) -> None:
-        """Empty the window when the wall clock was set: hits with a time in the future would count until then."""
-        offset = time.time() - time.monotonic()
-        if abs(offset - self._clock_offset) > MIN_STEP:
-            self._window = MovingWindowRateLimiter(MemoryStorage())
-        self._clock_offset = offset
 
 
 class KnownKeys:

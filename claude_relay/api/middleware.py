@@ -91,17 +91,18 @@ class Authentication:
 
         Where the body has not arrived yet this is all that is done; the complete request passes by the same decision.
         """
-        admission: Admission = req.env.get(ENVIRON) or Admission()
+        admission: Admission | None = req.env.get(ENVIRON)
+        if admission is None:
+            admission = req.env[ENVIRON] = Admission()
         if not admission.decided:
-            self._decide(admission, req, resp)
-            admission.decided, admission.headers = True, dict(resp.headers)
+            self._decide(admission, req)
+            admission.decided = True
         if admission.caller is not None:
             req.context.caller = admission.caller
-        resp.set_headers(admission.headers)
         if admission.head_only:
             resp.status, resp.complete = falcon.HTTP_100, True
 
-    def _decide(self, admission: Admission, req: falcon.Request, resp: falcon.Response) -> None:
+    def _decide(self, admission: Admission, req: falcon.Request) -> None:
         open_paths = (*OPEN, METRICS) if self._metrics_public else OPEN
         if req.path in open_paths or req.path.startswith(ACK) or req.method == "OPTIONS":
             admission.limit_body(req.content_length)
@@ -111,15 +112,16 @@ class Authentication:
                 admission.limit_body(req.content_length)
             return
         submits = req.method == "POST" and (req.path in _SUBMIT or _ROWS.fullmatch(req.path) is not None)
-        caller = self._caller(req, resp)
+        caller = self._caller(req, admission.headers)
         limiter = self._submit if submits else self._other
         if submits and caller.rate is not None:
-            limiter = self._per_owner.setdefault(caller.owner, RateLimiter("submit", caller.rate))
+            own = self._per_owner.get(caller.owner)
+            limiter = own or self._per_owner.setdefault(caller.owner, RateLimiter("submit", caller.rate))
         if req.path != METRICS:  # a scrape every few seconds is no use of the API
-            limiter.spend(f"key {caller.owner}", resp)
+            limiter.spend(f"key {caller.owner}", admission.headers)
         admission.caller = caller
 
-    def _caller(self, req: falcon.Request, resp: falcon.Response) -> Caller:
+    def _caller(self, req: falcon.Request, headers: dict[str, str]) -> Caller:
         """
         The caller of the request's key.
 
@@ -127,14 +129,15 @@ class Authentication:
         the answer does not tell a right guess. Only keys that were right at that same address pass: a key that is known
         at another one would tell. Requests at the same moment can exceed the limit by one for each thread.
         """
-        address, digest = client_address(req), digest_of(key_of(req) or "")
+        address, key = client_address(req), key_of(req)
+        digest = digest_of(key or "")
         if (address, digest) not in self._known_keys:
-            self._other.check(f"address {address}", resp)
+            self._other.check(f"address {address}", headers)
         try:
-            caller = authenticate(req, self._verifier)
+            caller = authenticate(key, self._verifier)
         except (Unauthorized, Forbidden):
             self._known_keys.discard(address, digest)
-            self._other.spend(f"address {address}", resp)
+            self._other.spend(f"address {address}", headers)
             raise
         self._known_keys.add(address, digest)
 
@@ -166,8 +169,9 @@ class ResponseHeaders:
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: Any, succeeded: bool) -> None:
         """Set the headers of every response, errors included."""
-        present = resp.headers
-        resp.set_headers([pair for pair in _HEADERS if pair[0] not in present])
+        present, admission = resp.headers, req.env.get(ENVIRON)
+        limits = admission.headers.items() if admission is not None else ()
+        resp.set_headers([pair for pair in (*_HEADERS, *limits) if pair[0] not in present])
         if (trace_id := http_request_id(req)) is not None:
             resp.set_header("X-Request-Id", trace_id)
             _log_request(req, resp, trace_id)

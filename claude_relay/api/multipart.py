@@ -41,6 +41,36 @@ def from_multipart(data: bytes, content_type: str) -> dict[str, Any]:
         raise _refused(f"cannot be read as {MEDIA_TYPE}: {exc.description or 'there is no boundary'}") from None
 
 
+def split_file(data: bytes, content_type: str, name: str) -> tuple[dict[str, Any], tuple[str, bytes] | None]:
+    """The fields of the text parts, and the file part of that name, with its content type."""
+    try:
+        pairs: list[tuple[str, str]] = []
+        file: tuple[str, bytes] | None = None
+        for part in _form(data, content_type):
+            if part.name == name and file is None:
+                file = _table_type(part), part.get_data()
+            elif part.name == name:
+                raise _refused(f"has two parts {name}: send one table")
+            else:
+                pairs.append((part.name or "", _text(part, part.name or "body")))
+        return from_form(pairs), file
+    except (MultipartParseError, falcon.HTTPError) as exc:
+        raise _refused(f"cannot be read as {MEDIA_TYPE}: {exc.description or 'there is no boundary'}") from None
+
+
+def _table_type(part: BodyPart) -> str:
+    """The content type of a table; where a client sent a general one, by the name of the file."""
+    if part.content_type.partition(";")[0].strip().lower() not in ("application/octet-stream", "text/plain"):
+        return part.content_type
+    lines = (part.filename or "").lower().endswith((".ndjson", ".jsonl"))
+
+    return (
+        "application/x-ndjson"
+        if lines
+        else "text/csv" + part.content_type.removeprefix("text/plain").removeprefix("application/octet-stream")
+    )
+
+
 def _form(data: bytes, content_type: str) -> MultipartForm:
     handler = MultipartFormHandler()
     options = handler.parse_options

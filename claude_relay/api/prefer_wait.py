@@ -15,6 +15,8 @@ MAX_WAIT = 55.0
 #: Waiting requests at once; each holds a thread of its own. Event streams hold none, and are counted apart.
 MAX_WAITERS = 16
 
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", re.IGNORECASE)
+
 
 class WaitSlots:
     """A limited number of waiting requests; further ones are answered at once."""
@@ -42,7 +44,8 @@ class WaitSlots:
 
 def preferred_wait(req: falcon.Request) -> float | None:
     """The preferred wait in seconds, or None."""
-    match = re.search(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})", req.get_header("Prefer") or "", re.IGNORECASE)
+    header = req.get_header("Prefer")
+    match = _WAIT.search(header) if header else None
 
     return min(float(match[1]), MAX_WAIT) if match else None
 

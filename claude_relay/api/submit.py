@@ -60,9 +60,10 @@ class Submit:
             submission = replace(submission, traceparent=traceparent)
             accepted = self._relay.submit(submission, owner=caller.owner)
 
-        if preferred_wait(req) is not None and not reads:
+        waits = preferred_wait(req) is not None
+        if waits and not reads:
             accepted = replace(accepted, warnings=(*accepted.warnings, _NO_WAIT))
-        elif preferred_wait(req) is not None:
+        elif waits:
             result = self._wait_slots.result(req, resp, caller.ref(accepted.job.request_id, caller.owner))
             if result is not None:
                 send_result(resp, result)

@@ -229,6 +229,10 @@ class _Filling:
             )
 
 
+def _quote(name: str) -> str:
+    return safe_quote(name, limit=MAX_NAME)
+
+
 def normal_name(text: str) -> str:
     """The name of a variable as it is compared: trimmed, in NFC."""
     return unicodedata.normalize("NFC", text.strip())
@@ -240,7 +244,7 @@ def read_variables(values: Mapping[str, Any], *, at: str) -> tuple[Variables, li
     names: set[str] = set()
     for key, value in values.items():
         name = normal_name(key)
-        path = f"{at}.{safe_quote(key)}"
+        path = f"{at}.{_quote(key)}"
         if name in names:
             problems.append(Problem(field=path, problem="is given twice: names are compared without outer spaces"))
             continue
@@ -263,7 +267,7 @@ def missing_problems(names: Collection[str], *, at: str, reference: str) -> Iter
     """A problem for each placeholder without a variable."""
     for name in names:
         text = f"is missing: the template {reference} needs it" if reference else "is missing: the template needs it"
-        yield Problem(field=f"{at}.{safe_quote(name)}", problem=text)
+        yield Problem(field=f"{at}.{_quote(name)}", problem=text)
 
 
 def unused_warning(given: Collection[str], placeholders: Collection[str]) -> str | None:
@@ -271,7 +275,7 @@ def unused_warning(given: Collection[str], placeholders: Collection[str]) -> str
     unused = sorted(set(given) - set(placeholders))
     if not unused:
         return None
-    excerpt = ", ".join(map(safe_quote, unused[:10])) + (" …" if len(unused) > 10 else "")
+    excerpt = ", ".join(map(_quote, unused[:10])) + (" …" if len(unused) > 10 else "")
 
     return f"the template has no placeholder for: {excerpt}"
 

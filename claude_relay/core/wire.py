@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,8 @@ MINIMAL_KEYS = {
 #: Long texts that are cut where a callback is too large: each can be fetched.
 _LONG = ("response", "partialResponse")
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
 _DELIVERY_WORDS = {
     DeliveryState.PENDING: "pending",
     DeliveryState.SENDING: "pending",
@@ -53,10 +56,14 @@ _DELIVERY_WORDS = {
 
 def timestamp(at: float) -> str:
     """UTC, exactly three decimals, `Z`: `2026-01-15T10:30:00.000Z`."""
-    millis = int(at * 1000 + 0.5)
-    moment = datetime.fromtimestamp(millis // 1000, tz=timezone.utc)
+    second, millis = divmod(int(at * 1000 + 0.5), 1000)
 
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{millis % 1000:03d}Z"
+    return f"{_second(second)}.{millis:03d}Z"
+
+
+@functools.lru_cache(maxsize=256)
+def _second(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, tz=timezone.utc):%Y-%m-%dT%H:%M:%S}"
 
 
 def optional_timestamp(at: float | None) -> str | None:
@@ -66,7 +73,7 @@ def optional_timestamp(at: float | None) -> str | None:
 
 def encode(body: Any) -> bytes:
     """JSON as it is sent and signed: UTF-8 without escapes, keys in the order given."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+    return _ENCODER.encode(body).encode("utf-8", "replace")
 
 
 def accepted(

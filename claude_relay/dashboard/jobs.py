@@ -39,7 +39,7 @@ class Jobs(Page):
     def get(self, visit: Visit, **names: str) -> None:
         problem, page = None, JobPage(jobs=[], cursor=None)
         try:
-            page = self.relay.queries.jobs(self._filter(visit, limit=_PAGE), owners=True)
+            page = self.relay.dashboard.jobs(self._filter(visit, limit=_PAGE))
         except InvalidRequest as exc:
             problem = str(exc)
         chosen = {name: value for name in _KEPT if (value := visit.param(name))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import falcon
 
+from ..api.admission import limit_headers
 from ..api.limits import client_address
 from ..core.keys import Scope
 from ..errors import RateLimited, RelayError
@@ -34,10 +35,10 @@ class Login:
             form = read_form(req, limit=_MAX_FORM)
             address = f"address {client_address(req)}"
             # Before the key is tried: the answer to a guess says nothing once there were too many.
-            self._site.wrong_keys.check(address, resp)
+            self._site.wrong_keys.check(address, limit_headers(req))
             login = self._site.sessions.log_in(form.text("key"))
             if login is None:
-                self._site.wrong_keys.spend(address, resp)
+                self._site.wrong_keys.spend(address, limit_headers(req))
                 self._refuse(req, resp, 403, "This key is not valid. Check for a missing character at either end.")
                 return
         except RateLimited as exc:

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 import falcon
 
+from ..api.admission import limit_headers
 from ..api.auth import Caller, KeyVerifier, key_of
 from ..api.limits import RateLimiter, client_address
 from ..config import Settings
@@ -237,10 +238,10 @@ class Site:
         if key is None:
             return None
         address = f"address {client_address(req)}"
-        self.wrong_keys.check(address, resp)
+        self.wrong_keys.check(address, limit_headers(req))
         caller = self.verifier.caller(key)
         if caller is None:
-            self.wrong_keys.spend(address, resp)
+            self.wrong_keys.spend(address, limit_headers(req))
             raise Forbidden("The API key is not valid.")
 
         return Visit(self, req, resp, caller, None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from ..core.deliveries.delivery import Delivery
 from .records import FinishedJob, RunningCall
 
 
@@ -16,3 +17,5 @@ class DashboardReads(Protocol):
     def finished_jobs(self, *, since: float, limit: int, owner: str | None = None) -> Sequence[FinishedJob]: ...
     def dead_by_destination(self) -> dict[str, int]: ...
     def latest_url(self, destination: str) -> str | None: ...
+    def latest_deliveries(self, job_ids: Collection[str]) -> dict[str, Delivery]: ...
+    def acks_of(self, job_ids: Collection[str]) -> dict[tuple[str, int], float]: ...

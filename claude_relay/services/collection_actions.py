@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..core import alerts
 from ..core.collections import collection as rules
 from ..core.collections.collection import OPEN_FOR, STORING_TIMEOUT, Collection, Phase
 from ..core.deliveries import destination as destinations
@@ -13,6 +14,7 @@ from ..core.jobs import endings
 from ..core.jobs.change import transition
 from ..core.jobs.events import EventName
 from ..core.jobs.job import UNFINISHED, Job, Retain, State
+from ..core.wire import encode
 from ..errors import Conflict, InvalidRequest, Problem
 from ..ports import ReadTransaction, Transaction
 from . import outcomes
@@ -137,7 +139,7 @@ class CollectionActions:
         began = rules.begin_retry(collection, change.job, rows, now=tx.now)
         if not _to_retry(tx, began, limit=1):
             raise Conflict(
-                f"collection {collection.collection_id} has no row to retry: none has failed"
+                f"collection {collection.collection_id} has no row to retry: none has failed that was a valid request"
                 if rows is None
                 else "none of these rows can be retried: they never were valid requests"
             )
@@ -241,6 +243,8 @@ class CollectionActions:
         if collection is None or collection.phase is not Phase.OPEN or not collection.claimable:
             return False
         tx.save_collection(rules.close(collection))
+        alert = alerts.collection_closed(collection.collection_id, total=collection.total, since=collection.touched_at)
+        tx.add_alert_notice(f"alert_{self._context.new_id(tx.now)}", encode(alerts.body(alert, now=tx.now)))
         settle(tx, identity, self._context)
 
         return True

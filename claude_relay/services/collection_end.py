@@ -95,7 +95,7 @@ def _callback(tx: Transaction, collection: Collection, counted: Tally, context: 
         bodies.add_usage(usage, row_usage)
     results = None
     if tx.results_size(collection.id) <= _SHRINK * policy.callback_max:
-        results = list(_results(tx, collection))
+        results = _results(tx, collection)
     path = f"/api/collections/{collection.collection_id}/results"
 
     return bodies.callback_body(
@@ -114,11 +114,7 @@ def _callback(tx: Transaction, collection: Collection, counted: Tally, context: 
 
 def _results(tx: Transaction, collection: Collection) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
-    after_row = 0
-    while rows := tx.row_results(collection.id, after_row=after_row, total=collection.total, limit=_PIECE):
-        for job, body, _ in rows:
-            ended = body or {"requestId": job.request_id, "status": wire.STATUS[job.state], "error": job.error}
-            results.append(bodies.short_result(job.row or 0, ended))
-        after_row = rows[-1][0].row or 0
+    while rows := tx.row_outcomes(collection.id, after_row=results[-1]["row"] if results else 0, limit=_PIECE):
+        results += [bodies.short_result(row, outcome) for row, outcome in rows]
 
     return results

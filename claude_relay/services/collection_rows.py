@@ -28,6 +28,8 @@ from .transactions import transaction
 
 _MOST_PROBLEMS = 100
 _DISCARD = 100
+#: The place of a row in its request, the row as parsed, and as its caller wrote it.
+_Row = tuple[int, Submission | InvalidRequest, Any]
 
 
 class RowStore:
@@ -58,7 +60,7 @@ class RowStore:
         )
         path = Kind.JOBS.value if collection.kind is Kind.JOBS else Kind.ROWS.value
         problems: list[Problem] = []
-        piece: list[tuple[int, Submission | InvalidRequest]] = []
+        piece: list[_Row] = []
         bytes_left = PIECE_BYTES
 
         def place(index: int) -> dict[str, Any]:
@@ -86,7 +88,7 @@ class RowStore:
                     if len(problems) >= _MOST_PROBLEMS:
                         break
                     continue
-            piece.append((index, parsed))
+            piece.append((index, parsed, item))
             bytes_left -= weight(parsed) if isinstance(parsed, Submission) else 0
             if len(piece) >= PIECE_ROWS or bytes_left <= 0:
                 flush()
@@ -116,7 +118,7 @@ class RowStore:
         self,
         tx: Transaction,
         collection: Collection,
-        piece: Sequence[tuple[int, Submission | InvalidRequest]],
+        piece: Sequence[_Row],
         may_continue: bool,
     ) -> Sequence[tuple[int, InvalidRequest]]:
         """Store rows that are not visible yet; returns those that name an earlier job which cannot be continued."""
@@ -124,7 +126,7 @@ class RowStore:
         if current is None or current.phase not in (Phase.STAGING, Phase.OPEN):
             raise Conflict(f"collection {collection.collection_id} was cancelled while its rows were being stored")
         tx.save_collection(rules.keep_storing(current, now=tx.now))
-        names = [collection.row_id(collection.total + index + 1) for index, _ in piece]
+        names = [collection.row_id(collection.total + index + 1) for index, _, _ in piece]
         if taken := tx.taken_ids(collection.job.owner, names):
             raise Conflict(
                 f"requestId {min(taken)} is taken by another job, and would be a row of this collection: "
@@ -133,7 +135,7 @@ class RowStore:
         rows: list[tuple[Job, StoredRequest, Outcome | None]] = []
         failed: list[tuple[int, InvalidRequest]] = []
         links: list[tuple[str, Continuation]] = []
-        for index, item in piece:
+        for index, item, written in piece:
             number = collection.total + index + 1
             parsed, earlier = item, None
             if isinstance(item, Submission) and item.request.get("continueFrom"):
@@ -146,7 +148,7 @@ class RowStore:
                     continue
                 if joined is not None:
                     parsed, earlier = joined.submission, joined.earlier
-            rows.append(self._new_row(parsed, collection, number, tx.now))
+            rows.append(self._new_row(parsed, written, collection, number, tx.now))
             if earlier is not None:
                 links.append((rows[-1][0].id, earlier))
         if not failed:
@@ -157,13 +159,20 @@ class RowStore:
         return failed
 
     def _new_row(
-        self, parsed: Submission | InvalidRequest, collection: Collection, number: int, now: float
+        self, parsed: Submission | InvalidRequest, written: Any, collection: Collection, number: int, now: float
     ) -> tuple[Job, StoredRequest, Outcome | None]:
         name = collection.row_id(number)
         submission = parsed
         if isinstance(parsed, InvalidRequest):
+            is_input = collection.kind is Kind.ROWS and isinstance(written, dict)
             submission = Submission(
-                request_id=name, body_hash="", request={}, model="", prompt_length=0, group=collection.job.group
+                request_id=name,
+                body_hash="",
+                request={},
+                model="",
+                prompt_length=0,
+                group=collection.job.group,
+                variables=written if is_input else None,  # results repeat them
             )
         assert isinstance(submission, Submission)
         job = new_job(submission, self._context, owner=collection.job.owner, request_id=name, now=now)

@@ -6,6 +6,8 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..core import wire
+from ..core.deliveries.delivery import Delivery
 from ..core.deliveries.destination import Destination
 from ..core.jobs.fairness import count_by
 from ..core.jobs.job import Job, State
@@ -16,7 +18,8 @@ from ..ports import FinishedJob, Group, ReadTransaction, RunningCall
 from .context import Context, get_job
 from .holds import paused_destinations
 from .transactions import query
-from .types import JobRef
+from .types import JobRef, Page
+from .wait_reasons import WaitReasons
 
 #: The latest jobs that figures over time are made of.
 HISTORY = 2_000
@@ -74,6 +77,7 @@ class DashboardQueries:
     """Queries beyond those of the HTTP API; `owner` None: of all owners."""
 
     def __init__(self, context: Context) -> None:
+        self._context = context
         self._store = context.store
         self._search = context.search
 
@@ -140,6 +144,35 @@ class DashboardQueries:
         return sorted({*(group.name for group in tx.groups()), *count_by("group", tx.running_by_flow())})[:_NAMES]
 
     @query
+    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
+        """A page of jobs in a few statements, however many: parts of their status, and whose they are."""
+        page, cursor = self._context.search.find(tx, which)
+        waits = WaitReasons(tx, page, self._context.prices)
+        ended = [job.id for job in page if job.state.final]
+        deliveries, acks = tx.latest_deliveries(ended), tx.acks_of(ended)
+
+        return Page(
+            jobs=[
+                {
+                    "requestId": job.request_id,
+                    "owner": job.owner,
+                    "group": job.group,
+                    "status": wire.STATUS[job.state],
+                    "errorType": job.error_type,
+                    "error": job.error,
+                    "waitingFor": waits.reason(job),
+                    "delivery": wire.delivery_status(_of_run(deliveries.get(job.id), job)),
+                    "acked": acks.get((job.id, job.run)),
+                    "model": job.model,
+                    "costUsd": job.cost_usd,
+                    "createdAt": job.created_at,
+                }
+                for job in page
+            ],
+            cursor=cursor,
+        )
+
+    @query
     def matching(self, tx: ReadTransaction, which: JobFilter) -> Sequence[Job]:
         """The jobs that match, newest first, without reading what belongs to each."""
         return self._search.find(tx, which)[0]
@@ -179,3 +212,8 @@ class DashboardQueries:
     def held(self, tx: ReadTransaction) -> int:
         """The number of jobs that wait for a person after an interrupted call, counted up to a thousand."""
         return tx.held_jobs(limit=1000)
+
+
+def _of_run(delivery: Delivery | None, job: Job) -> Delivery | None:
+    """The delivery, if it belongs to the present run of its job."""
+    return delivery if delivery is not None and delivery.run == job.run else None

@@ -77,15 +77,12 @@ class Queries:
         return status
 
     @query
-    def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
-        """A page of jobs, newest first; with `owners` each says whose it is."""
+    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
+        """A page of jobs, newest first."""
         page, cursor = self._context.search.find(tx, which)
         waits = WaitReasons(tx, page, self._context.prices)
 
-        return Page(
-            jobs=[_listed(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in page],
-            cursor=cursor,
-        )
+        return Page(jobs=[_listed(tx, job, waits) for job in page], cursor=cursor)
 
     @query
     def job_details(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:

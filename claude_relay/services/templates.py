@@ -96,11 +96,14 @@ class Templates:
         if shared not in (None, True, False):
             given.problem("shared", "must be true or false")
         given.unknown(("body", "description", "shared"))
-        if notes.problems:
-            raise InvalidRequest(problems=notes.problems)
         if shared and owner != ADMIN:
             raise Forbidden("Only the admin key may share a template with all keys.")
-        compiled = check_template(fields.get("body"), now=now, context=intake)
+        try:
+            compiled = check_template(fields.get("body"), now=now, context=intake)
+        except InvalidRequest as exc:
+            raise InvalidRequest(problems=(*notes.problems, *exc.problems)) from None
+        if notes.problems:
+            raise InvalidRequest(problems=notes.problems)
         template, created = self._save(
             Template(
                 owner=owner,

@@ -290,6 +290,7 @@ class PostgresEngine(Engine):
         return "there is no store" in str(fault)
 
     def warnings(self) -> Sequence[str]:
+        self.require()
         from ..storage.postgres import server_info
         from ..storage.sqlite import completion_reads
 

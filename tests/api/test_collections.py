@@ -145,8 +145,8 @@ def test_a_bad_row_refuses_the_whole_and_nothing_is_kept(client) -> None:
 
 
 def test_an_invalid_row_can_fail_alone(relay, client) -> None:
-    """`onInvalid: fail`: no call is made for it, and the others run."""
-    answer = create(client, [{"text": "a"}, {}, {"text": "c"}], onInvalid="fail", webhookUrl=HOOK)
+    """`onInvalid: fail`: no call is made for it, the others run, and the table of results repeats what it was."""
+    answer = create(client, [{"text": "a"}, {"txt": "b"}, {"text": "c"}], onInvalid="fail", webhookUrl=HOOK)
     assert (answer.status_code, answer.json["total"], run(relay)) == (202, 3, 2)
     [(_, body)] = callbacks(relay)
 
@@ -154,6 +154,7 @@ def test_an_invalid_row_can_fail_alone(relay, client) -> None:
     assert body["failures"][0]["row"] == 2 and body["failures"][0]["errorType"] == "invalid_request"
     assert "text" in body["failures"][0]["error"]
     assert client.simulate_post("/api/collections/c/retry").status_code == 409
+    assert results(client, format="csv").text.splitlines()[2].startswith(",b,,c:2,failed,")
 
 
 def test_jobs_instead_of_rows(relay, client) -> None:
@@ -176,6 +177,7 @@ def test_jobs_instead_of_rows(relay, client) -> None:
         ({"rows": [{"text": "a"}], "template": {"prompt": "no place"}}, "template"),
         ({"rows": [{"text": "a"}], "template": {"prompt": "{{text}}", "webhookUrl": HOOK}}, "template"),
         ({"rows": [{"text": "a"}], "template": "unknown"}, "template"),
+        ({"rows": [{"text": "a"}], "template": 9}, "template"),
         ({"rows": [{"text": "a"}], "jobs": [{"prompt": "x"}]}, "jobs"),
         ({"rows": []}, "rows"),
         ({"rows": [{"text": "a"}] * 10_001}, "rows"),
@@ -229,6 +231,58 @@ def test_csv_in_windows_1252_and_a_given_delimiter(client) -> None:
 
     assert answer.status_code == 202
     assert client.simulate_get("/api/jobs/c:1").json["request"]["prompt"] == "Les blå, grønn æ"
+
+
+def multipart(*parts: tuple[str, str, bytes]) -> dict[str, Any]:
+    """A body of `(headers of the disposition, content type, content)`."""
+    body = b"".join(
+        b"--XX\r\nContent-Disposition: form-data; " + name.encode() + b"\r\n"
+        + (f"Content-Type: {kind}\r\n".encode() if kind else b"") + b"\r\n" + content + b"\r\n"
+        for name, kind, content in parts
+    )  # fmt: skip
+    return {"body": body + b"--XX--\r\n", "headers": {"Content-Type": "multipart/form-data; boundary=XX"}}
+
+
+@pytest.mark.parametrize(
+    "kind, file_name, content",
+    [
+        ("text/csv", "t.csv", b"text;lang\na;b\n"),
+        ("text/csv; charset=windows-1252", "t.csv", "text;lang\na;b\n".encode("cp1252")),
+        ("application/octet-stream", "t.csv", b"text,lang\na,b\n"),
+        ("text/plain", "t.jsonl", b'{"text": "a", "lang": "b"}\n'),
+        ("application/vnd.ms-excel; charset=utf-8", "t.csv", None),
+    ],
+)
+def test_a_table_as_a_part_of_a_form(client, kind: str, file_name: str, content: bytes | None) -> None:
+    """The other fields are parts, so that no webhookUrl stands in a query."""
+    answer = client.simulate_post(
+        "/api/collections",
+        **multipart(
+            ('name="collectionId"', "", b"c"),
+            ('name="template"', "", b'{"prompt": "Les {{text}} {{lang}}"}'),
+            ('name="webhookUrl"', "", HOOK.encode()),
+            ('name="metadata"', "", b'{"k": 1}'),
+            (f'name="file"; filename="{file_name}"', kind, content or b"x"),
+        ),
+    )
+    if content is None:
+        assert answer.status_code == 415
+        return
+    assert answer.status_code == 202, answer.text
+    assert client.simulate_get("/api/jobs/c:1").json["request"]["prompt"] == "Les a b"
+    assert status(client)["metadata"] == {"k": 1}
+
+
+def test_a_form_without_a_table_or_with_two_is_refused(client) -> None:
+    part = ('name="file"; filename="t.csv"', "text/csv", b"text\na\n")
+    template = ('name="template"', "", b'{"prompt": "{{text}}"}')
+
+    assert "rows" in problems(client.simulate_post("/api/collections", **multipart(template)))
+    assert "body" in problems(client.simulate_post("/api/collections", **multipart(template, part, part)))
+    assert (
+        client.simulate_post("/api/collections", body=b"x", headers={"Content-Type": "multipart/form-data"}).status_code
+        == 400
+    )
 
 
 @pytest.mark.parametrize(

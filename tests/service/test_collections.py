@@ -274,6 +274,8 @@ def test_an_open_collection_is_closed_after_a_day_without_a_request(relay: Relay
     assert list(relay.collection_actions.tend()) == []
     clock.advance(3600 + 1)
     assert list(relay.collection_actions.tend()) == ["c"]
+    alert = relay.alerts.claim()
+    assert alert is not None and json.loads(alert.body)["alert"] == "collection_closed"
     finish(relay)
     assert [body["total"] for body in callbacks(relay)] == [2]
 
@@ -329,3 +331,44 @@ def test_the_receiver_acknowledges_the_callback_of_a_generation(store: Store, cl
 
     assert relay.collections.show(C)["acked"] is not None
     assert body["resultsUrl"] == "https://r.example/api/collections/c/results"
+
+
+def test_rows_share_as_few_batches_as_their_size_allows(relay: Relay, clock: Clock) -> None:
+    """`mode: batch`: 250 rows are one batch, put into it in steps and not sent before; a single job is in another."""
+    relay.submit(a_submission("single", mode="batch"))
+    create(relay, clock, 250, mode="batch")
+    clock.advance(60)
+    steps = 0
+    while relay.batches.plan("w") is not None:
+        steps += 1
+    counts = []
+    while (batch := relay.batches.claim_due("w")) is not None:
+        counts.append((batch.count, len(relay.batches.contents(batch))))
+
+    assert sorted(counts) == [(1, 1), (250, 250)] and steps > 3
+    assert relay.collections.show(C)["processing"] == 250
+
+
+def test_a_batch_of_rows_ends_at_the_limit_of_bytes(
+    relay: Relay, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of the collection is left behind."""
+    monkeypatch.setattr("claude_relay.services.batch_planner.MOST_BYTES", 20_000)
+    create(relay, clock, 250, mode="batch")
+    while relay.batches.plan("w") is not None:
+        if (batch := relay.batches.claim_due("w")) is not None:
+            relay.batches.sending(batch, [entry.item.custom_id for entry in relay.batches.contents(batch)])
+    while (batch := relay.batches.claim_due("w")) is not None:
+        relay.batches.sending(batch, [entry.item.custom_id for entry in relay.batches.contents(batch)])
+
+    assert relay.collections.show(C)["processing"] == 250
+
+
+def test_a_cancel_takes_rows_out_of_their_batch(relay: Relay, clock: Clock) -> None:
+    create(relay, clock, 120, mode="batch")
+    while relay.batches.plan("w") is not None:
+        pass
+    relay.collection_actions.cancel(C)
+
+    assert relay.collections.show(C)["status"] == "failed"
+    assert [body["failed"] for body in callbacks(relay)] == [120]

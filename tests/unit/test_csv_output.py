@@ -49,6 +49,31 @@ def test_the_content_of_a_file_is_shown_by_its_size() -> None:
     assert len(row["long"]) == 32_001
 
 
+def test_a_field_of_an_answer_named_as_a_column_of_the_relay_has_a_column_of_its_own() -> None:
+    """`status` in the answer is the answer's, `relay_status` the row's; a row without that answer has an empty cell."""
+    answered = {"status": "completed", "json": {"status": "paid", "error": 7}, "requestId": "a:1"}
+    refused = {"status": "failed", "error": "refused", "requestId": "a:2"}
+    first, second = table([answered, refused], [{"nr": "1"}, {"nr": "2"}])
+
+    assert (first["status"], first["relay_status"], first["error"]) == ("paid", "completed", "7")
+    assert (second["status"], second["relay_status"], second["error"]) == ("", "failed", "")
+    assert second["relay_error"] == "refused"
+
+
+def test_titles_that_a_spreadsheet_would_run_are_escaped_and_numbers_have_all_their_digits() -> None:
+    """A title comes from the input or the answer, as a cell does; no figure of an amount is rounded away."""
+    answer = {"@SUM(A1)": 3.141592653589793, "tiny": 1e-13, "whole": 12.0, "many": 12345678901234567}
+    [row] = table([{"status": "completed", "json": answer}], [{"=1+1": "a"}])
+
+    assert list(row)[:2] == ["'=1+1", "'@SUM(A1)"]
+    assert [row["'@SUM(A1)"], row["tiny"], row["whole"], row["many"]] == [
+        "3.141592653589793",
+        "0.0000000000001",
+        "12",
+        "12345678901234567",
+    ]
+
+
 def test_numbers_are_written_as_they_are_read() -> None:
     """An amount has no binary noise, in either decimal mark."""
     assert [cell(value, FORM) for value in (37108.23, 0.1 + 0.2, 1e-7, 3.0, 12, -0.5, True, None)] == [

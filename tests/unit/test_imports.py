@@ -42,7 +42,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     "demo": (set(), set()),
     "blueprints": (set(), set()),
     "worker": (_OUTER, {"tenacity"}),
-    "api": (_OUTER | {"events"}, {"falcon", "limits", "waitress", "prometheus_client"}),
+    "api": (_OUTER | {"events"}, {"falcon", "waitress", "prometheus_client"}),
     "dashboard": (_OUTER | {"api", "events"}, {"falcon", "jinja2", "markupsafe"}),
     "cli": (_CLI | {"storage"}, {"click", "rich", "requests", "tenacity"}),
     "config": (_LEAVES | {"__init__"}, {"dotenv"}),

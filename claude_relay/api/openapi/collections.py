@@ -7,7 +7,7 @@ from typing import Any
 from ...core.collections.collection import COLLECTION_ID, MAX_ROWS
 from ...core.collections.intake import FIELDS
 from ...core.jobs.job import Retain
-from .operation import JSON, MULTIPART, NDJSON, Operation, query
+from .operation import CURSOR, EVENTS, JSON, MULTIPART, NDJSON, TEXT, Operation, query
 from .shapes import Schema, fields, one_of
 from .submit_body import GROUP_SCHEMA
 
@@ -269,6 +269,19 @@ OPERATIONS: tuple[Operation, ...] = (
             query("bom", one_of(("0", "1")), "Of CSV: whether a byte order mark comes first."),
         ),
         answers={200: "RowResult[]"},
+        errors=(400, 409),
+    ),
+    Operation(
+        id="collectionEvents",
+        method="GET",
+        path=f"{_PATH}/events",
+        summary="The moves of a collection and its rows, as Server-Sent Events",
+        tag=_TAG,
+        text="Begins with its status (`collection`), then a `job` event for each move of a row; closed after the `end` "
+        "of the generation. 204 after it.",
+        query=(CURSOR, _OWNER),
+        headers=("Last-Event-ID",),
+        answers={200: {EVENTS: TEXT}},
         errors=(400, 409),
     ),
     _action("cancel", "Stop every row", "Rows that run are stopped in mid-stream.", status=200),

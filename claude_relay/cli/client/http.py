@@ -123,7 +123,8 @@ class HttpClient:
         while (left := math.inf if until is None else until - time.monotonic()) > 0:
             params = {} if cursor is None else {"after": cursor}
             try:
-                response = self._request("GET", path, params=params, stream=True, timeout=min(_STREAM_SILENCE, left))
+                silence = max(1.0, min(_STREAM_SILENCE, left))
+                response = self._request("GET", path, params=params, stream=True, timeout=silence)
             except Busy:  # all streams are taken
                 time.sleep(min(_STREAM_PAUSE, left))
                 continue
@@ -132,7 +133,7 @@ class HttpClient:
                 if response.status_code == 204:
                     return
                 try:
-                    for message in decode(response.iter_lines(decode_unicode=True)):
+                    for message in decode(_until(response.iter_lines(decode_unicode=True), until)):
                         cursor = message.id or cursor
                         if message.name:
                             yield message
@@ -292,6 +293,14 @@ def _certificate_fault(exc: BaseException) -> str:
     match = _CERTIFICATE.search(str(exc))
 
     return match[1] if match else "verification failed"
+
+
+def _until(lines: Iterator[str], until: float | None) -> Iterator[str]:
+    """The lines up to that monotonic time; a wait for one is bounded by the timeout of the connection."""
+    for line in lines:
+        yield line
+        if until is not None and time.monotonic() >= until:
+            return
 
 
 def _redirect_fault(url: str, response: requests.Response) -> str:

@@ -85,8 +85,9 @@ class Columns:
     def header(self) -> list[str]:
         """The titles; one that the input has already is `relay_…`."""
         taken = set(self._inputs)
+        titles = (*self._inputs, *(_free(name, taken) for name in (*self._answer_columns, *self._last)))
 
-        return [*self._inputs, *(_free(name, taken) for name in (*self._answer_columns, *self._last))]
+        return [_safe(title) for title in titles]
 
     def cells(self, variables: Mapping[str, Any] | None, result: Mapping[str, Any], form: CsvForm) -> list[str]:
         """One row of cells."""
@@ -97,10 +98,11 @@ class Columns:
         if "json" not in result or not isinstance(answer, dict):
             fields = {**fields, "response": result.get("response")}
         broken = [str(check["name"]) for check in result.get("checks") or () if check["ok"] is False]
-        columns = {**fields, **{name: result.get(name) for name in self._last}, "failedChecks": "; ".join(broken)}
+        last = {**{name: result.get(name) for name in self._last}, "failedChecks": "; ".join(broken)}
         inputs = ((variables or {}).get(name) for name in self._inputs)
         values = [_input(value) for value in inputs]
-        values += [columns.get(name) for name in (*self._answer_columns, *self._last)]
+        values += [fields.get(name) for name in self._answer_columns]
+        values += [last.get(name) for name in self._last]
 
         return [cell(value, form) for value in values]
 
@@ -141,10 +143,12 @@ def cell(value: Any, form: CsvForm) -> str:
         text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e15 else str(value)
         return text.removesuffix(".0").replace(".", form.decimal)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text):
-        return f"'{text}"
 
-    return text
+    return _safe(text)
+
+
+def _safe(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text
 
 
 def csv_line(cells: Iterable[str], form: CsvForm) -> bytes:

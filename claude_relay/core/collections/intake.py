@@ -19,6 +19,7 @@ from ..intake.webhook import read_headers, read_url
 from ..jobs.job import Retain
 from ..text.ids import GROUP
 from ..text.json_values import find_problems
+from ..text.strict_json import loads
 from .collection import COLLECTION_ID, COLLECTION_ID_RULE, MAX_ROWS, Kind
 from .csv_input import Table, too_many_rows
 
@@ -100,7 +101,7 @@ def parse_collection(
     fields.unknown(FIELDS, meant=_MEANT)
     template = _template(fields)
     which, rows = read_rows(fields, table, required=not stays_open)
-    if which is Kind.ROWS and template is None:
+    if which is Kind.ROWS and fields.given("template") is None:
         fields.problem("template", "is required with rows: the name of a template, or a submit body with placeholders")
     if which is Kind.JOBS and template is not None:
         fields.problem("template", "cannot be combined with jobs: each job is a complete submit body")
@@ -233,6 +234,8 @@ def _flag(fields: Fields, name: str) -> bool:
 
 def _template(fields: Fields) -> str | dict[str, Any] | None:
     value = fields.given("template")
+    if isinstance(value, str) and value.lstrip().startswith("{"):  # of a form, which has strings only
+        value = loads(value.encode("utf-8", "surrogatepass"))
     if value is None or isinstance(value, (str, dict)):
         return value
     fields.problem("template", f"must be the name of a template, or a submit body with placeholders, not {kind(value)}")

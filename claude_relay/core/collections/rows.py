@@ -111,9 +111,8 @@ def check_row_template(body: Mapping[str, Any], compiled: Compiled) -> None:
     """Refuse a template that rows cannot be put into."""
     if not compiled.placeholders:
         raise _refused("template", templates.NO_PLACEHOLDERS)
-    for name in FORBIDDEN:
-        if body.get(name) not in (None, "", {}, []):
-            raise _refused("template", _forbidden(name))
+    if problems := [Problem(field="template", problem=_forbidden(name)) for name in _forbidden_in(body)]:
+        raise InvalidRequest(problems=problems)
 
 
 def row_problems(exc: InvalidRequest, *, path: str, row: int, line: int | None) -> Iterator[Problem]:
@@ -132,11 +131,12 @@ def weight(submission: Submission) -> int:
 
 
 def _refuse_forbidden(body: Mapping[str, Any]) -> None:
-    problems = [
-        Problem(field=name, problem=_forbidden(name)) for name in FORBIDDEN if body.get(name) not in (None, "", {}, [])
-    ]
-    if problems:
+    if problems := [Problem(field=name, problem=_forbidden(name)) for name in _forbidden_in(body)]:
         raise InvalidRequest(problems=problems)
+
+
+def _forbidden_in(body: Mapping[str, Any]) -> list[str]:
+    return [name for name in FORBIDDEN if body.get(name) not in (None, "", {}, [])]
 
 
 def _forbidden(name: str) -> str:

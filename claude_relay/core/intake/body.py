@@ -53,6 +53,8 @@ FIELDS = (
 )
 MAX_METADATA = 16 * 1024
 ON_CHECK_FAILED = ("deliver", "fail")
+_ON_INTERRUPT = [value.value for value in OnInterrupt]
+_RETAIN = [value.value for value in Retain]
 
 _OPTIONS_OF = {name: f"options.{name}" for name in OPTIONS}
 _BESIDE_OPTIONS = {name: f"{name}, outside options" for name in FIELDS if name != "options"}
@@ -107,8 +109,8 @@ def parse(
     group = fields.name("group", GROUP, GROUP_RULE)
     metadata = read_metadata(fields)
     max_cost_usd = _read_max_cost(fields)
-    on_interrupt = fields.choice("onInterrupt", [value.value for value in OnInterrupt])
-    retain = fields.choice("retain", [value.value for value in Retain])
+    on_interrupt = fields.choice("onInterrupt", _ON_INTERRUPT)
+    retain = fields.choice("retain", _RETAIN)
     on_check_failed = fields.choice("onCheckFailed", ON_CHECK_FAILED)
     if fields.given("variables") is not None:
         fields.problem("variables", "needs template: the name of the template that has places for them")
@@ -147,8 +149,8 @@ def parse(
         group=group or "default",
         max_cost_usd=max_cost_usd,
         chosen_model="model" in fields.clean["options"] or "model" in fields.clean["options"].get("raw", {}),
-        on_interrupt=OnInterrupt(on_interrupt or OnInterrupt.RETRY),
-        retain=Retain(retain or Retain.FULL),
+        on_interrupt=OnInterrupt(on_interrupt) if on_interrupt else OnInterrupt.RETRY,
+        retain=Retain(retain) if retain else Retain.FULL,
         warnings=tuple(notes.warnings),
     )
 
@@ -169,6 +171,8 @@ def parse_options(
 def _options_beside(fields: Fields, body: Mapping[str, Any]) -> dict[str, str]:
     """Fields of the body that are options in the wrong place, each with the option's name."""
     names = [name for name in body if name not in FIELDS and fields.given(name) is not None]
+    if not names:
+        return {}
     found = ((name, suggest(name, OPTIONS, slips=False)) for name in names[:MAX_WARNINGS])
 
     return {name: option for name, option in found if option}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,6 +71,10 @@ class Fields:
 
         return None if isinstance(value, (dict, list)) and not value else value
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether one of these fields was sent, empty or not: most bodies have few of all."""
+        return not names.isdisjoint(self._values)
+
     def problem(self, name: str, text: str) -> None:
         """Add a problem with one field."""
         self.notes.problem(self.path(name), text)
@@ -105,8 +110,7 @@ class Fields:
 
     def number(self, name: str, *, low: float, high: float = math.inf, integer: bool = False) -> Any:
         """A number from `low` to `high`; a numeric string is accepted with a warning."""
-        value = self.given(name)
-        if value is None:
+        if self._values.get(name) is None or (value := self.given(name)) is None:
             return None
         expected = _range(low, high, integer=integer)
         if isinstance(value, str):
@@ -151,6 +155,8 @@ class Fields:
         """
         names = tuple(names)
         others = [name for name in self._values if name not in names]
+        if not others:
+            return
         for name in others[:MAX_WARNINGS]:
             here = self.path(safe_quote(name))
             right = suggest(name, tuple(meant or ()), slips=False)
@@ -207,6 +213,7 @@ def kind(value: object) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
+@functools.lru_cache(maxsize=64)
 def _range(low: float, high: float, *, integer: bool) -> str:
     noun = "a whole number" if integer else "a number"
     if math.isinf(high):

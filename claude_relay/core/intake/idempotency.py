@@ -12,6 +12,8 @@ from .fields import Fields
 
 REQUEST_ID_RULE = "1 to 128 characters of A-Z a-z 0-9 . _ : - and begin with a letter or digit"
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
 
 def read_request_id(fields: Fields, header: str | None) -> str | None:
     """`requestId`, or the equivalent `Idempotency-Key` header."""
@@ -47,6 +49,5 @@ def body_hash(clean: Mapping[str, Any]) -> str:
     It covers the caller's own values, not the resolved ones: the same body later, or under other defaults, is a repeat.
     """
     content = {name: value for name, value in clean.items() if name != "requestId"}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()

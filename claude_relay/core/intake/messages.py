@@ -8,12 +8,15 @@ from ..text.json_values import safe_quote
 from .fields import Fields, kind
 
 _ROLES = ("user", "assistant", "system")
+_MESSAGES = frozenset(("messages",))
 _REQUIRED = "is required"
 
 
 def read_messages(fields: Fields) -> tuple[dict[str, Any], int]:
     """`{"prompt": …}` or `{"messages": …}`, and the number of characters in it."""
     prompt, messages = fields.string("prompt"), fields.array("messages")
+    if prompt is not None and messages is None and not fields.has_any(_MESSAGES):
+        return {"prompt": prompt}, len(prompt)
     invalid = fields.given("prompt") is not None and prompt is None
     if prompt is not None and fields.given("messages") is not None:
         fields.problem("messages", "cannot be combined with prompt: send one of the two")

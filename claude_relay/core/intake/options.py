@@ -89,6 +89,8 @@ def _read_fallbacks(fields: Fields, context: IntakeContext, model: str, *, now: 
     elif value is not None:
         value = fields.array("fallbackModels")
     names = context.fallback_models if value is None else value
+    if not names:
+        return []
     fallbacks: list[str] = []
     for index, name in enumerate(names):
         try:

@@ -29,11 +29,14 @@ CAMEL_CASE = ("thinking", "tools", "toolChoice", "stopSequences", "serviceTier")
 #: Removed from the API, but still in blueprints that are no longer maintained.
 REMOVED = ("topP", "top_p", "topK", "top_k")
 
+_ALL = frozenset((*PASSTHROUGH, *REMOVED))
 _TIERS = ("auto", "standard_only")
 
 
 def read_passthrough(fields: Fields) -> dict[str, Any]:
     """The options by their names in the API."""
+    if not fields.has_any(_ALL):
+        return {}
     for name in REMOVED:
         if fields.given(name) is not None:
             fields.notes.warn(f"{fields.path(name)} was ignored: Claude no longer accepts it")

@@ -18,12 +18,15 @@ _RFC_3339 = re.compile(
     r"(?:([Zz])|([+-])([0-9]{2}):([0-9]{2}))?",
     re.ASCII,
 )
+_START = frozenset(("runAt", "delay"))
 _DATE = re.compile(r"[0-9]{4}-", re.ASCII)
 _EXAMPLE = "2026-01-15T10:30:00Z or 2026-01-15T11:30:00+01:00"
 
 
 def read_start(fields: Fields, *, now: float) -> float | None:
     """The earliest start from `runAt` or `delay`; a time in the past means now."""
+    if not fields.has_any(_START):
+        return None
     if fields.given("runAt") is not None and fields.given("delay") is not None:
         fields.problem("delay", "cannot be combined with runAt: send one of the two")
         return None

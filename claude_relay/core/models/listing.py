@@ -6,6 +6,7 @@ This module contains no facts about models. Lists with new or missing fields are
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ def read_models(entries: Any) -> tuple[Model, ...]:
     return tuple(model for model in models if model is not None)
 
 
+@functools.lru_cache(maxsize=1024)
 def undated(name: str) -> str:
     """The id without its date: `claude-haiku-4-5-20251001` and `claude-haiku-4-5` are the same model."""
     return _DATE.sub("", name)

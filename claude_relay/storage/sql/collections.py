@@ -9,10 +9,12 @@ from typing import Any
 from ...core.collections.collection import MARK, Collection, Kind, Phase
 from ...core.digests import digest
 from ...core.jobs.change import Outcome
+from ...core.jobs.events import EventName
 from ...core.jobs.job import UNFINISHED, Job, State
 from ...core.jobs.submission import StoredRequest
 from ...errors import Conflict
 from . import records
+from .insert_buffer import TABLES
 from .query import QueryBase, Row, placeholders
 from .tallies import TallyWrites, of_job, of_state
 
@@ -142,8 +144,16 @@ class CollectionReads(QueryBase):
         results = []
         for row in rows:
             job, (body, stored, variables) = records.to_job(row[:width]), row[width:]
-            results.append((job, _outcome(job, body, stored), records.load(variables)))
+            results.append((job, _outcome(job.id, job.run, job.request_id, body, stored), records.load(variables)))
         return results
+
+    def row_outcomes(self, identity: str, *, after_row: int, limit: int) -> Sequence[tuple[int, dict[str, Any]]]:
+        """The outcomes of ended rows in their order, by number, without anything else of the rows."""
+        sql = """SELECT j.row_no, j.id, j.run, j.request_id, o.body, o.digest FROM jobs j
+                 JOIN outcomes o ON o.job_id = j.id AND o.run = j.run
+                 WHERE j.collection = ? AND j.row_no > ? ORDER BY j.row_no LIMIT ?"""
+        rows = self._run(sql, (identity, after_row, limit))
+        return [(row[0], _outcome(*row[1:]) or {"requestId": row[3], "status": "failed"}) for row in rows]
 
     def row_usage(self, identity: str) -> Sequence[dict[str, Any] | None]:
         """The usage of each row."""
@@ -201,7 +211,7 @@ class CollectionWrites(TallyWrites):
             raise Conflict(f"collection {collection.collection_id} was changed at the same time; try again")
 
     def add_rows(self, rows: Sequence[tuple[Job, StoredRequest, Outcome | None]]) -> None:
-        """Add rows with few statements. They have no first event, as they are not visible yet."""
+        """Add rows, which are not visible yet, with few statements."""
         if not rows:
             return
         jobs = [value for job, _, _ in rows for value in records.job_values(job)]
@@ -211,6 +221,12 @@ class CollectionWrites(TallyWrites):
             headers = self._cipher.encrypt(request.webhook_headers, owner=job.owner, row=job.id)
             requests.extend(records.request_values(job.id, request, headers))
         self._run(records.insert("requests", records.REQUEST, len(rows)), requests)
+        events = [
+            value
+            for job, _, _ in rows
+            for value in (job.id, "job", job.version, job.created_at, EventName.SUBMITTED.value, None)
+        ]
+        self._run(records.insert("events", TABLES["events"], len(rows)), events)
         for job, _, outcome in rows:
             self._moved(None, of_job(job))
             if outcome is not None:
@@ -246,13 +262,13 @@ class CollectionWrites(TallyWrites):
         self._run(sql, (usd, identity))
 
 
-def _outcome(job: Job, body: Any, stored: bytes | None) -> dict[str, Any] | None:
+def _outcome(job_id: str, run: int, request_id: str, body: Any, stored: bytes | None) -> dict[str, Any] | None:
     """The outcome of a row; None without one, or for an erased one. A damaged one is a failed row."""
     if not body:
         return None
-    if not records.outcome_intact(job.id, job.run, bytes(body), stored):
+    if not records.outcome_intact(job_id, run, bytes(body), stored):
         text = "the stored result is damaged"
-        return {"requestId": job.request_id, "status": "failed", "error": text, "errorType": "internal"}
+        return {"requestId": request_id, "status": "failed", "error": text, "errorType": "internal"}
     outcome: dict[str, Any] = records.load(bytes(body).decode())
     return outcome
 

@@ -16,11 +16,12 @@ from ...errors import Conflict, Damaged
 from ...ports import Ahead, FinishedJob, JobFilter, RunningCall
 from ..header_encryption import HeaderCipher
 from . import records
+from .batch_jobs import STARTABLE, BatchJobReads
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
 from .job_filter import newest
-from .query import QueryBase, Row, Run, placeholders
+from .query import Row, Run, placeholders
 from .tallies import of_job
 
 _JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
@@ -84,11 +85,7 @@ UPDATE jobs SET deadline_at = deadline_at
 WHERE state = 'queued' AND deadline_asked = 0"""
 
 
-# Not the rows of a collection that are being stored, or were stopped.
-_STARTABLE = " AND (j.collection IS NULL OR j.collection NOT IN (SELECT id FROM collections WHERE claimable = 0))"
-
-
-class JobReads(QueryBase):
+class JobReads(BatchJobReads):
     """Implements `ports.store.JobReads`."""
 
     def job(self, job_id: str) -> Job | None:
@@ -130,29 +127,6 @@ class JobReads(QueryBase):
         except Damaged:  # a row that cannot be read at all: leave it out
             return [job for flow, limit in limits.items() for job in self._due_one_by_one(flow, limit)]
 
-    def batch_candidates(
-        self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
-    ) -> Sequence[Job]:
-        """Due jobs that wait for a batch, oldest first: those with a time to give up (`auto`), or those without."""
-        skip, values = _not_in(grp=skip_groups, owner=skip_owners)
-        sql = f"""{_JOB} /* index: jobs_gather */ WHERE j.state = 'queued' AND j.lane = 'batch' AND j.due_at <= ?
-                  AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip}{_STARTABLE} ORDER BY j.due_at, j.id LIMIT ?"""
-        return self._fetch_all(records.to_job, sql, (self._now, *values, limit))
-
-    def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]:
-        """Jobs in the batch lane whose time to give up was before the cut-off for unsent or for sent ones."""
-        sql = f"""{_JOB} /* index: jobs_give_up */
-                  WHERE j.lane = 'batch' AND j.give_up_at IS NOT NULL AND j.state IN ('queued', 'batched')
-                    AND j.give_up_at <= CASE j.sent WHEN 0 THEN ? ELSE ? END{_STARTABLE}
-                  ORDER BY j.give_up_at LIMIT ?"""
-        return self._fetch_all(records.to_job, sql, (unsent_before, sent_before, limit))
-
-    def batched_past_deadline(self, *, limit: int) -> Sequence[Job]:
-        """Jobs in a batch past a deadline that was asked for."""
-        sql = f"""{_JOB} /* index: jobs_batched */ WHERE j.state = 'batched' AND j.deadline_asked = 1
-                  AND j.deadline_at <= ? LIMIT ?"""
-        return self._fetch_all(records.to_job, sql, (self._now, limit))
-
     def fallback_candidates(self, families: Collection[str], *, limit: int) -> Sequence[Job]:
         """Waiting jobs of those families that may switch to another model."""
         where = f"j.state = 'queued' AND j.fallbacks IS NOT NULL AND j.family IN ({placeholders(families)})"
@@ -173,7 +147,7 @@ class JobReads(QueryBase):
         With `asked_only` only past one that was asked for; also in the groups `asked_only_in` and of the owners
         `asked_only_of`.
         """
-        where = f"j.state = 'queued' AND j.deadline_at <= ?{_STARTABLE}"
+        where = f"j.state = 'queued' AND j.deadline_at <= ?{STARTABLE}"
         if asked_only:
             where += " AND j.deadline_asked = 1"
         args: list[Any] = [self._now]
@@ -367,15 +341,3 @@ def _to_running_call(row: Row) -> RunningCall:
 
 def _to_finished_job(row: Row) -> FinishedJob:
     return FinishedJob(finished_at=row[0], started_at=row[1], state=State(row[2]), cost_usd=row[3])
-
-
-def _not_in(**skipped: Collection[str]) -> tuple[str, list[str]]:
-    """Conditions that leave out rows by column, and their values."""
-    where = ""
-    args: list[str] = []
-    for column, values in skipped.items():
-        if values:
-            where += f" AND j.{column} NOT IN ({placeholders(values)})"
-            args.extend(sorted(values))
-
-    return where, args

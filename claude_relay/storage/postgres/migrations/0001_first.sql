@@ -403,6 +403,9 @@ CREATE TABLE batches (
     worker       TEXT COLLATE "C",
     held_until   DOUBLE PRECISION,
     detail       TEXT COLLATE "C",
+    collection   TEXT COLLATE "C",  -- where all its jobs are rows of one, by internal id
+    growing      INTEGER NOT NULL,  -- 1: more of its rows are being put into it
+    size         BIGINT NOT NULL,
     CHECK (state NOT IN ('created', 'ended') OR upstream_id IS NOT NULL),
     CHECK (state = 'planned' OR state = 'settled' OR sent_at IS NOT NULL)
 );

@@ -400,6 +400,9 @@ CREATE TABLE batches (
     worker       TEXT,
     held_until   REAL,
     detail       TEXT,
+    collection   TEXT,  -- where all its jobs are rows of one, by internal id
+    growing      INTEGER NOT NULL,  -- 1: more of its rows are being put into it
+    size         INTEGER NOT NULL,
     CHECK (state NOT IN ('created', 'ended') OR upstream_id IS NOT NULL),
     CHECK (state = 'planned' OR state = 'settled' OR sent_at IS NOT NULL)
 ) WITHOUT ROWID;
