@@ -489,10 +489,14 @@ def test_a_collection_belongs_to_its_key(relay, client, named) -> None:
     assert client.simulate_get("/api/collections/c", params={"owner": "two"}).json["owner"] == "two"
 
     assert create(writer, [{"text": "a"}], collectionId="w").status_code == 202
-    run(relay)
-    assert create(writer, [{"text": "a"}], collectionId="w").json["status"] == "pending"
-    cancelled = writer.simulate_post("/api/collections/w/cancel")
+    assert create(writer, [{"text": "a"}], collectionId="x").status_code == 202
+    cancelled = writer.simulate_post("/api/collections/x/cancel")
     assert cancelled.status_code == 200 and set(cancelled.json) == {"collectionId", "message"}
+    run(relay)
+    again = create(writer, [{"text": "a"}], collectionId="w")
+    assert (again.json["status"], again.json["duplicate"]) == ("pending", True)
+    late = writer.simulate_post("/api/collections/w/cancel")
+    assert late.status_code == 409 and "complete" not in late.text and "ended" not in late.text
     for path in ("", "/results"):
         assert writer.simulate_get(f"/api/collections/w{path}").status_code == 403
     assert writer.simulate_post("/api/collections/w/retry").status_code == 403
