@@ -250,7 +250,8 @@ def multipart(*parts: tuple[str, str, bytes]) -> dict[str, Any]:
         ("text/csv; charset=windows-1252", "t.csv", "text;lang\na;b\n".encode("cp1252")),
         ("application/octet-stream", "t.csv", b"text,lang\na,b\n"),
         ("text/plain", "t.jsonl", b'{"text": "a", "lang": "b"}\n'),
-        ("application/vnd.ms-excel; charset=utf-8", "t.csv", None),
+        ("application/vnd.ms-excel; charset=utf-8", "t.csv", b"text;lang\na;b\n"),
+        ("application/vnd.ms-excel", "t.xls", None),
     ],
 )
 def test_a_table_as_a_part_of_a_form(client, kind: str, file_name: str, content: bytes | None) -> None:
@@ -283,6 +284,9 @@ def test_a_form_without_a_table_or_with_two_is_refused(client) -> None:
         client.simulate_post("/api/collections", body=b"x", headers={"Content-Type": "multipart/form-data"}).status_code
         == 400
     )
+    latin = multipart(template, ('name="a"', "", b"x"))
+    latin["body"] = latin["body"].replace(b'"a"', b'"\xe6"')
+    assert "body" in problems(client.simulate_post("/api/collections", **latin))
 
 
 @pytest.mark.parametrize(
