@@ -1,8 +1,8 @@
 # The commands for newcomers and maintainers. `make` alone lists them.
 VENV := .venv
 ARGS ?=
-# Test processes side by side. Most tests wait for other processes rather than compute.
-JOBS ?= 2
+# Test processes side by side: more than two cores, since most tests wait for other processes rather than compute.
+JOBS ?= 3
 
 # The Python: PY=… if it is given, the active virtual environment if it has the libraries, else .venv, which is made.
 ifndef PY
@@ -25,7 +25,7 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-bitflips prove-crash prove-bare attack docs constraints release install uninstall man clean
+        prove-bitflips prove-crash prove-openapi prove-flat prove-bare attack docs constraints release install uninstall man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
@@ -39,7 +39,7 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml bin/setup
 deps: ## install the programs that the tests use (as root, with apt-get)
 	@bin/deps
 
-demo: $(READY) ## send an invoice through the relay and show the answer; no API key, no cost
+demo: $(READY) ## send a folder of invoices through the relay and show the results; no API key, no cost
 	@bin/claude-relay demo $(ARGS)
 
 run: $(READY) ## run the API and a worker with the settings of .env
@@ -67,7 +67,7 @@ bench: $(READY) ## measure throughput and latency
 
 storm: prove-storm
 
-prove-storm: $(READY) ## kill processes at random for five minutes (ARGS='--seconds N --seed N')
+prove-storm: $(READY) ## kill processes at random for five minutes (ARGS='--seconds N --seed N', or --collections --rows N)
 	@"$(PY)" -m tests.faults.storm $(ARGS)
 
 prove-batch-storm: $(READY) ## the same over a thousand batched jobs (ARGS='--jobs N --seed N')
@@ -82,8 +82,15 @@ prove-bitflips: $(READY) ## flip 5,000 bits of a store and its log, one by one (
 attack: $(READY) ## attack the relay for some minutes, and print what was tried (ARGS='--seed N --kind WORD')
 	@"$(PY)" -m tests.attack $(ARGS)
 
+prove-openapi: $(READY) ## make 200 requests of every route from the OpenAPI document, and type-check a client
+	@$(PYTEST) --proof tests/api/test_openapi_proof.py $(ARGS)
+	@tests/api/prove_openapi_client "$(PY)"
+
 prove-crash: $(READY) ## fail every statement, and walk random orders of events (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/faults/test_crash_walk.py tests/faults/test_relay_machine.py tests/faults/test_batch_machine.py $(ARGS)
+
+prove-flat: $(READY) ## compare the work of each use case with a thousand jobs and with a million
+	@$(PYTEST) --proof --timeout 1800 tests/contract/test_flat.py -k visits $(ARGS)
 
 prove-bare: ## run demo and every test on a copy of this machine without the programs of `make deps` (as root)
 	@tests/bare/box --user make demo

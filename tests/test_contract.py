@@ -128,7 +128,7 @@ def test_every_other_setting_is_an_addition_with_its_default() -> None:
     told = re.split(r"^Settings: ", ADDED, flags=re.M)[1]
     others = {option.name: option for option in OPTIONS if option.name not in settings()}
 
-    assert set(re.findall(r"`(RELAY_\w+)`", told)) == set(others)
+    assert set(re.findall(r"`((?:RELAY|OTEL)_\w+)`", told)) == set(others)
     for name, option in others.items():
         assert re.search(rf"`{name}` \({re.escape(str(option.default or 'none'))}[;)]", told), name
 

@@ -13,19 +13,20 @@ import falcon
 from ..config import Settings
 from ..core.intake import IntakeContext
 from ..events import Hub
-from ..ports import TextSource
+from ..ports import NoTracer, TextSource, Tracer
 from ..services import Relay
 from . import error_handlers
 from .ack import Ack
 from .auth import KeyVerifier, StoredKeys
+from .collections import CollectionByName, Collections
 from .cost import Cost, Estimate
 from .documents import Docs, Home, OpenApi
-from .event_streams import Events, JobEvents
+from .event_streams import CollectionEvents, Events, JobEvents
 from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
 from .metrics import AcceptTimer, Metrics, TimedSubmit
-from .middleware import Authentication, ResponseHeaders
+from .middleware import Authentication, ResponseHeaders, falcon_path
 from .overview import EventFeed, Overview
 from .prefer_wait import MAX_WAITERS, WaitSlots
 from .request_bodies import Bodies
@@ -49,6 +50,15 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
     "/api/redeliver": ("POST",),
     "/api/templates": ("GET",),
     "/api/templates/{name}": ("GET", "PUT", "DELETE"),
+    "/api/collections": ("GET", "POST"),
+    "/api/collections/{collectionId}": ("GET",),
+    "/api/collections/{collectionId}/rows": ("POST",),
+    "/api/collections/{collectionId}/close": ("POST",),
+    "/api/collections/{collectionId}/results": ("GET",),
+    "/api/collections/{collectionId}/events": ("GET",),
+    "/api/collections/{collectionId}/cancel": ("POST",),
+    "/api/collections/{collectionId}/retry": ("POST",),
+    "/api/collections/{collectionId}/redeliver": ("POST",),
     "/api/groups/{group}": ("GET", "POST"),
     "/api/groups/{group}/pause": ("POST",),
     "/api/groups/{group}/resume": ("POST",),
@@ -87,6 +97,7 @@ def make_app(
     disk_problem: Callable[[], str | None] = lambda: None,
     stopping: threading.Event | None = None,
     texts: TextSource | None = None,
+    tracer: Tracer | None = None,
     clock: Callable[[], float] = time.time,
     dashboard: MountDashboard | None = None,
 ) -> falcon.App[Any, Any]:
@@ -103,18 +114,20 @@ def make_app(
     bodies = Bodies(settings.max_body)
     stopping = stopping or threading.Event()
     wait_slots = WaitSlots(relay, MAX_WAITERS, stopping)
-    timer = AcceptTimer()
+    timer, tracer = AcceptTimer(), tracer or NoTracer()
     hub = Hub(relay, limit=settings.streams, dashboard_limit=_DASHBOARD_STREAMS, texts=texts, stopping=stopping)
     actions, groups, overview = JobActions(relay, bodies, intake, clock), Groups(relay, bodies), Overview(relay, bodies)
     docs = Docs(settings.public_url)
+
+    collection = CollectionByName(relay, bodies, intake, clock)
 
     authentication = Authentication(keys, settings, ROUTES)
     app: falcon.App[Any, Any] = falcon.App(middleware=[ResponseHeaders(settings.allowed_origins), authentication])
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {
-        "/api/claude": (TimedSubmit(Submit(relay, bodies, intake, wait_slots, clock), timer), None),
-        "/api/claude/bulk": (SubmitBulk(relay, bodies, intake, clock), None),
+        "/api/claude": (TimedSubmit(Submit(relay, bodies, intake, wait_slots, clock, tracer), timer), None),
+        "/api/claude/bulk": (SubmitBulk(relay, bodies, intake, clock, tracer), None),
         "/api/estimate": (Estimate(relay, bodies, intake, clock), None),
         "/api/status/{requestId}": (Status(relay), None),
         "/api/result/{requestId}": (Result(relay, wait_slots), None),
@@ -128,6 +141,13 @@ def make_app(
         "/api/redeliver": (Redeliver(relay, bodies, intake, clock), None),
         "/api/templates": (Templates(relay), None),
         "/api/templates/{name}": (TemplateByName(relay, bodies, intake, clock), None),
+        "/api/collections": (Collections(relay, bodies, intake, clock), None),
+        "/api/collections/{collectionId}": (collection, None),
+        **{
+            f"/api/collections/{{collectionId}}/{name}": (collection, name)
+            for name in ("rows", "close", "results", "cancel", "retry", "redeliver")
+        },
+        "/api/collections/{collectionId}/events": (CollectionEvents(relay, hub), None),
         "/api/groups/{group}": (groups, None),
         "/api/groups/{group}/pause": (groups, "pause"),
         "/api/groups/{group}/resume": (groups, "resume"),
@@ -140,7 +160,7 @@ def make_app(
         "/ack/{token}": (Ack(relay), None),
         "/health": (Health(settings.env), None),
         "/health/ready": (Ready(relay, disk_problem), None),
-        "/metrics": (Metrics(relay, timer, engine="sqlite" if settings.store_path else "postgres"), None),
+        "/metrics": (Metrics(relay, timer, engine=settings.store.partition(":")[0]), None),
         "/": (Home(settings.public_url, dashboard=dashboard is not None), None),
         "/openapi.json": (OpenApi(settings.public_url), None),
         "/docs": (docs, None),
@@ -148,7 +168,7 @@ def make_app(
     }
     for path, (resource, suffix) in resources.items():
         _add_head(path, resource)
-        app.add_route(path.replace("{requestId}", "{request_id}"), resource, suffix=suffix)
+        app.add_route(falcon_path(path), resource, suffix=suffix)
     if dashboard is not None:
         authentication.logged_in = dashboard(app, keys, hub)
 

@@ -1,4 +1,4 @@
-"""Event streams: `GET /api/jobs/{requestId}/events` and `GET /api/events`."""
+"""Event streams: `GET /api/events`, and those of one job and of one collection."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import falcon
 from ..core import wire
 from ..core.jobs.feed import Cursor
 from ..errors import InvalidRequest, Problem
-from ..events import Filter, Hub, Places, Sink, StreamMessage, Subscription, open_job, open_list
+from ..events import Filter, Hub, Places, Sink, StreamMessage, Subscription, open_collection, open_job, open_list
 from ..events.messages import KEEP_ALIVE
 from ..services import Relay
 from .auth import Caller
+from .collections import collection_ref
 from .jobs import ref_of
 
 #: Key of the stream's opener in the WSGI environment: set by a server that can keep a connection without a thread.
@@ -85,6 +86,31 @@ class Events:
         _open(req, resp, self._hub, stream, StreamMessage(id=str(cursor)))
 
 
+class CollectionEvents:
+    """`GET /api/collections/{collectionId}/events`: its status, the moves of its rows, and its end."""
+
+    def __init__(self, relay: Relay, hub: Hub, places: Places = Places.API) -> None:
+        self._relay, self._hub, self._places = relay, hub, places
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
+        ref = collection_ref(req, collection_id)
+        given = parse_cursor(req, self._relay)
+        stream, cursor = open_collection(self._relay.event_feed, ref, given)
+        status = self._relay.collections.show(ref)
+        present = StreamMessage(name="collection", data=status, id=str(cursor))
+        first = (StreamMessage(), present) if given is None else (StreamMessage(),)
+        if stream is not None:
+            stream.places = self._places
+            _open(req, resp, self._hub, stream, *first)
+        elif given is not None:
+            resp.status = falcon.HTTP_204
+        else:
+            ended = {"collectionId": ref.collection_id, "status": status["status"]}
+            resp.content_type = EVENT_STREAM
+            last = StreamMessage(name="end", data=ended, id=str(cursor))
+            resp.data = b"".join(message.encode() for message in (*first, last))
+
+
 def parse_cursor(req: falcon.Request, relay: Relay) -> Cursor | None:
     """
     The position to go on from; raises `InvalidRequest` for one that this store has not given.
@@ -130,17 +156,17 @@ class ConnectionSink:
         self._connection.close()
 
 
-def _open(req: falcon.Request, resp: falcon.Response, hub: Hub, stream: Subscription, first: StreamMessage) -> None:
+def _open(req: falcon.Request, resp: falcon.Response, hub: Hub, stream: Subscription, *first: StreamMessage) -> None:
     resp.content_type = EVENT_STREAM
     resp.set_header("X-Accel-Buffering", "no")  # nginx would gather the events
     opener: StreamOpener | None = req.env.get(ENVIRON)
     if opener is None or req.method == "HEAD":  # no connection to keep
-        resp.data = first.encode()
+        resp.data = b"".join(message.encode() for message in first)
         return
 
     def start(connection: Connection) -> None:
         sink: Sink = ConnectionSink(connection)
-        sink.write([first])
+        sink.write(first)
         hub.add(stream, sink)
 
     hub.reserve(stream.places)

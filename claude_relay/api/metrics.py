@@ -174,7 +174,8 @@ def _capacity(now: MetricsSnapshot) -> Iterator[Metric]:
     yield _gauge("slots", "Calls that run, and that could.", ("state",), {("busy",): busy, ("free",): slots - busy})
     parked: dict[tuple[str, ...], float] = {(reason,): 1 for reason in now.parked}
     yield _gauge("parked", "1: the whole queue is stopped, and why.", ("reason",), parked or {("none",): 0})
-    yield _gauge("collections", "Collections that are kept, by status.", ("status",), {})
+    collections: Values = {(status,): count for status, count in now.collections.items()}
+    yield _gauge("collections", "Collections that are kept, by status.", ("status",), collections)
 
 
 def _named(name: str, names: Mapping[str, float]) -> str:

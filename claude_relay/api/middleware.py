@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -26,7 +27,10 @@ METRICS = "/metrics"
 ACK = "/ack/"
 #: The pages, which have a login of their own; their requests count against no rate.
 DASHBOARD = "/dashboard"
-_SUBMIT = ("/api/claude", "/api/claude/bulk")
+_SUBMIT = ("/api/claude", "/api/claude/bulk", "/api/collections")
+_ROWS = re.compile(r"/api/collections/[^/]+/rows")
+#: Parameters of paths: as documented, and as Python names them.
+_PARAMETERS = (("{requestId}", "{request_id}"), ("{collectionId}", "{collection_id}"))
 #: Set where a response has none of its own.
 _HEADERS = (
     ("x-content-type-options", "nosniff"),
@@ -40,7 +44,23 @@ _EXPOSED = (
     "Location, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset,"
     " Idempotency-Replayed, Preference-Applied, X-Request-Id"
 )
-_ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id"
+_ALLOWED = "X-API-Key, Authorization, Content-Type, Idempotency-Key, Prefer, X-Request-Id, traceparent, Last-Event-ID"
+
+
+def falcon_path(path: str) -> str:
+    """The documented path of a route as the router takes it."""
+    for documented, name in _PARAMETERS:
+        path = path.replace(documented, name)
+
+    return path
+
+
+def documented_path(path: str) -> str:
+    """The path of a route as it is documented."""
+    for documented, name in _PARAMETERS:
+        path = path.replace(name, documented)
+
+    return path
 
 
 def is_dashboard(path: str) -> bool:
@@ -91,7 +111,7 @@ class Authentication:
             if not self.logged_in(req):
                 admission.limit_body(req.content_length)
             return
-        submits = req.path in _SUBMIT and req.method == "POST"
+        submits = req.method == "POST" and (req.path in _SUBMIT or _ROWS.fullmatch(req.path) is not None)
         caller = self._caller(req, admission.headers)
         limiter = self._submit if submits else self._other
         if submits and caller.rate is not None:
@@ -127,7 +147,7 @@ class Authentication:
         """Check the scopes of the route, before the body is read."""
         if not hasattr(req.context, "caller"):
             return
-        path = (req.uri_template or "").replace("{request_id}", "{requestId}")
+        path = documented_path(req.uri_template or "")
         method = "GET" if req.method == "HEAD" else req.method
         if method not in self._routes[path]:
             raise falcon.HTTPMethodNotAllowed(self._routes[path])

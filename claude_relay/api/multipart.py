@@ -41,6 +41,37 @@ def from_multipart(data: bytes, content_type: str) -> dict[str, Any]:
         raise _refused(f"cannot be read as {MEDIA_TYPE}: {exc.description or 'there is no boundary'}") from None
 
 
+def split_file(data: bytes, content_type: str, name: str) -> tuple[dict[str, Any], tuple[str, bytes] | None]:
+    """The fields of the text parts, and the file part of that name, with its content type."""
+    try:
+        pairs: list[tuple[str, str]] = []
+        file: tuple[str, bytes] | None = None
+        for part in _form(data, content_type):
+            if part.name == name and file is None:
+                file = _table_type(part), part.get_data()
+            elif part.name == name:
+                raise _refused(f"has two parts {name}: send one table")
+            else:
+                pairs.append((part.name or "", _text(part, part.name or "body")))
+        return from_form(pairs), file
+    except UnicodeDecodeError:
+        raise _refused("has a part whose headers are not UTF-8") from None
+    except (MultipartParseError, falcon.HTTPError) as exc:
+        raise _refused(f"cannot be read as {MEDIA_TYPE}: {exc.description or 'there is no boundary'}") from None
+
+
+def _table_type(part: BodyPart) -> str:
+    """The content type of a table; where a client sent a general one, by the name of the file."""
+    kind, mark, options = part.content_type.partition(";")
+    name = (part.filename or "").lower()
+    # A browser on a machine with Excel calls every .csv a file of Excel.
+    is_table = name.endswith((".csv", ".tsv", ".txt")) and kind.strip().lower() == "application/vnd.ms-excel"
+    if not is_table and kind.strip().lower() not in ("application/octet-stream", "text/plain"):
+        return part.content_type
+
+    return "application/x-ndjson" if name.endswith((".ndjson", ".jsonl")) else f"text/csv{mark}{options}"
+
+
 def _form(data: bytes, content_type: str) -> MultipartForm:
     handler = MultipartFormHandler()
     options = handler.parse_options

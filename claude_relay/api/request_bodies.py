@@ -16,7 +16,7 @@ from ..errors import InvalidRequest, Problem, RelayError, TooLarge, UnsupportedM
 from . import multipart
 
 _FORM = "application/x-www-form-urlencoded"
-_NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 #: Items of one bulk request.
 MAX_ITEMS = 1_000
 
@@ -29,13 +29,13 @@ class Bodies:
 
     def object(self, req: falcon.Request) -> tuple[Any, bool]:
         """The decoded body, and whether it was a form."""
-        kind = _content_type(req)
+        kind = content_type(req)
         if kind == _FORM:
-            return from_form(_form_fields(self._read(req))), True
+            return from_form(_form_fields(self.read(req))), True
         if kind == multipart.MEDIA_TYPE:
-            return multipart.from_multipart(self._read(req), req.content_type or ""), True
+            return multipart.from_multipart(self.read(req), req.content_type or ""), True
         if kind in ("application/json", "") or kind.endswith("+json"):
-            return strict_json.loads(self._read(req)), False
+            return strict_json.loads(self.read(req)), False
         raise UnsupportedMedia(
             f"Content-Type {kind} is not accepted: send JSON (application/json) or a form ({_FORM}, "
             f"{multipart.MEDIA_TYPE})."
@@ -53,9 +53,9 @@ class Bodies:
 
     def many(self, req: falcon.Request) -> Sequence[Any | RelayError]:
         """The items of a JSON array or of NDJSON; an invalid line is an error in its place."""
-        kind = _content_type(req)
-        if kind in _NDJSON:
-            lines = loads_lines(self._read(req), max_lines=MAX_ITEMS)
+        kind = content_type(req)
+        if kind in NDJSON:
+            lines = loads_lines(self.read(req), max_lines=MAX_ITEMS)
             if not lines:
                 raise _wrong_count("more" if lines is None else "none")
             return lines
@@ -67,7 +67,8 @@ class Bodies:
 
         return items
 
-    def _read(self, req: falcon.Request) -> bytes:
+    def read(self, req: falcon.Request) -> bytes:
+        """The bytes of the body; raises `TooLarge` above the limit."""
         if (coding := req.get_header("Content-Encoding")) and coding.lower() != "identity":
             raise UnsupportedMedia(f"Content-Encoding {coding} is not accepted: send the body uncompressed.")
         if (req.content_length or 0) > self._limit:
@@ -84,7 +85,7 @@ class Bodies:
         return TooLarge(f"The body is too large: at most {format_size(self._limit)} (RELAY_MAX_BODY).")
 
 
-def _content_type(req: falcon.Request) -> str:
+def content_type(req: falcon.Request) -> str:
     """The media type; the same one in several lines, which a server joins with commas, is one."""
     media_type = (req.content_type or "").partition(";")[0].lower()
     kinds = {kind.strip() for kind in media_type.split(",")}

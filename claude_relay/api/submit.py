@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import falcon
 
 from ..core.intake import IntakeContext
 from ..core.keys import Scope
+from ..core.text.traceparent import parse_traceparent
+from ..ports import Tracer
 from ..services import Relay
 from .auth import Caller
 from .prefer_wait import WaitSlots, preferred_wait, send_result
@@ -31,7 +34,9 @@ class Submit:
         intake: IntakeContext,
         wait_slots: WaitSlots,
         clock: Callable[[], float],
+        tracer: Tracer,
     ) -> None:
+        self._tracer = tracer
         self._relay, self._bodies, self._intake, self._wait_slots = relay, bodies, intake, wait_slots
         self._clock = clock
 
@@ -51,7 +56,9 @@ class Submit:
             may_continue=reads,
             strict=not form,
         )
-        accepted = self._relay.submit(submission, owner=caller.owner)
+        with accept_span(self._tracer, req) as traceparent:
+            submission = replace(submission, traceparent=traceparent)
+            accepted = self._relay.submit(submission, owner=caller.owner)
 
         waits = preferred_wait(req) is not None
         if waits and not reads:
@@ -73,22 +80,41 @@ class Submit:
 class SubmitBulk:
     """`POST /api/claude/bulk`: 207 with a result for each item; all share one commit, and an invalid one stops none."""
 
-    def __init__(self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, relay: Relay, bodies: Bodies, intake: IntakeContext, clock: Callable[[], float], tracer: Tracer
+    ) -> None:
         self._relay, self._bodies, self._intake, self._clock = relay, bodies, intake, clock
+        self._tracer = tracer
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         caller: Caller = req.context.caller
         resp.status = "207 Multi-Status"
         bodies = [checked_item(caller, body) for body in self._bodies.many(req)]
-        results = self._relay.bulk.submit_bodies(
-            bodies,
-            self._intake,
-            now=self._clock(),
-            owner=caller.owner,
-            base=base_url(req),
-            show_state=caller.may(Scope.READ),
-        )
+        with accept_span(self._tracer, req) as traceparent:
+            results = self._relay.bulk.submit_bodies(
+                bodies,
+                self._intake,
+                now=self._clock(),
+                owner=caller.owner,
+                base=base_url(req),
+                show_state=caller.may(Scope.READ),
+                traceparent=traceparent,
+            )
         resp.media = list(results)
+
+
+@contextlib.contextmanager
+def accept_span(tracer: Tracer, req: falcon.Request) -> Iterator[str | None]:
+    """The span of storing what a request brings; yields the trace context to store with it."""
+    parent = parse_traceparent(req.get_header("traceparent"))
+    attributes = {"http.request.method": req.method, "http.route": req.uri_template}
+    span = tracer.start("claude_relay.accept", parent=parent, kind="server", attributes=attributes)
+    try:
+        yield span.traceparent
+    except Exception as exc:
+        span.end(error=type(exc).__name__)
+        raise
+    span.end()
 
 
 def base_url(req: falcon.Request) -> str | None:

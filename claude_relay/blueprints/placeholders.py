@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 KEY_PLACEHOLDER = "PASTE-YOUR-API-KEY-HERE"
 WEBHOOK_PLACEHOLDER = "PASTE-THE-WEBHOOK-ADDRESS-OF-THE-RECEIVING-SCENARIO-HERE"
+TEMPLATE_PLACEHOLDER = "PASTE-THE-NAME-OF-YOUR-TEMPLATE-HERE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,3 +17,4 @@ class Blank:
     group: str = "default"
     key: str = field(default=KEY_PLACEHOLDER, repr=False)
     webhook: str = WEBHOOK_PLACEHOLDER
+    template: str = TEMPLATE_PLACEHOLDER

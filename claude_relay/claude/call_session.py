@@ -54,8 +54,9 @@ class CallSession:
         wall: Callable[[], float],
         batch: bool = False,
         on_text: Callable[[str], None] | None = None,
+        traceparent: str | None = None,
     ) -> None:
-        self._on_text = on_text
+        self._on_text, self._traceparent = on_text, traceparent
         self._batch = batch
         self._upstream, self._deadlines, self._model = upstream, deadlines, model
         self._prices, self._max_cost, self._spent = prices, max_cost_usd, spent
@@ -157,7 +158,7 @@ class CallSession:
         answer.on_text = self._on_text
         self._turns.append(answer)
         failure = None
-        events = self._upstream.events(body, betas=betas, deadlines=deadlines)
+        events = self._upstream.events(body, betas=betas, deadlines=deadlines, traceparent=self._traceparent)
         try:
             for event in events:
                 failure = self._process(event, answer)

@@ -71,7 +71,12 @@ class AnthropicClient:
                 self._client = self._connect()
 
     def events(
-        self, body: Mapping[str, Any], *, betas: Sequence[str], deadlines: CallDeadlines
+        self,
+        body: Mapping[str, Any],
+        *,
+        betas: Sequence[str],
+        deadlines: CallDeadlines,
+        traceparent: str | None = None,
     ) -> Generator[dict[str, Any], None, None]:
         """Send a request and yield the stream's events; raises `StatusError` and `ConnectionBroken`."""
         self.open()
@@ -79,7 +84,7 @@ class AnthropicClient:
         response = None
         with self._translated_errors(deadlines):
             try:
-                response = self._send("POST", "/v1/messages", content, betas, deadlines)
+                response = self._send("POST", "/v1/messages", content, betas, deadlines, traceparent)
                 if response.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
                     # Some gateways answer so, though a stream was asked for.
                     yield _event(b"".join(_noted(self._bounded(response), deadlines)))
@@ -200,13 +205,20 @@ class AnthropicClient:
             self._client.close()
 
     def _send(
-        self, method: str, path: str, content: bytes | None, betas: Sequence[str], deadlines: CallDeadlines
+        self,
+        method: str,
+        path: str,
+        content: bytes | None,
+        betas: Sequence[str],
+        deadlines: CallDeadlines,
+        traceparent: str | None = None,
     ) -> Any:
         import httpx2
         from anthropic import Stream
 
         self._current.deadlines = deadlines
         headers = _beta_header(betas) | ({"content-type": "application/json"} if content is not None else {})
+        headers |= {"traceparent": traceparent} if traceparent else {}
         request: dict[str, Any] = {"cast_to": httpx2.Response, "stream": True, "stream_cls": Stream[Any]}
         try:
             if method == "GET":

@@ -129,6 +129,7 @@ class AnthropicMessages:
             clock=self._clock,
             wall=self._wall,
             on_text=prompt.on_text,
+            traceparent=prompt.traceparent,
         )
         try:
             with self._watchdog.watch(deadlines):

@@ -27,6 +27,19 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
         "Send many jobs, one JSON object a line:": "claude-relay submit --jsonl jobs.jsonl",
         "See what a job would cost, without sending it:": "claude-relay submit -f prompt.txt --dry-run -u",
     },
+    "table": {"A sheet in, a sheet out:": "claude-relay table submit june.csv -t invoice --wait -o june-read.csv"},
+    "table submit": {
+        "A sheet in, a sheet out:": "claude-relay table submit june.csv -t invoice --wait -o june-read.csv",
+        "What it would cost:": "claude-relay table submit june.csv -t invoice --dry-run",
+        "A folder of files, at half the price:": "claude-relay table submit --files invoices -t invoice --mode batch",
+    },
+    "table status": {"As JSON:": "claude-relay table status june --json"},
+    "table results": {"For Excel:": "claude-relay table results june --format excel -o june-read.csv"},
+    "table retry": {"One row again:": "claude-relay table retry june --row 7 --yes"},
+    "table cancel": {"Stop every row:": "claude-relay table cancel june"},
+    "table close": {"No more rows follow:": "claude-relay table close june"},
+    "table redeliver": {"To another URL:": "claude-relay table redeliver june --to https://hook.example/in"},
+    "table list": {"The newest five:": "claude-relay table list --limit 5"},
     "template": {"Keep a prompt with placeholders under a name:": "claude-relay template save invoice invoice.json"},
     "template save": {"A new version, for every key:": "claude-relay template save invoice invoice.json"},
     "template list": {"As JSON:": "claude-relay template list --json"},
@@ -81,8 +94,18 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "resume": {"End a pause or a drain:": "claude-relay resume"},
     "listen": {"See the next callback and its signature:": "claude-relay listen --port 8080 --count 1"},
     "blueprint": {"Write the scenarios for Make.com:": "claude-relay blueprint make --with-key"},
-    "blueprint make": {"With a key of their own:": "claude-relay blueprint make --with-key --group invoices"},
-    "blueprint n8n": {"Into a file:": "claude-relay blueprint n8n -o workflow.json"},
+    "blueprint make": {
+        "With a key of their own:": "claude-relay blueprint make --with-key --group invoices",
+        "For the invoices of a folder, read by the template faktura:": (
+            "claude-relay blueprint make --variant invoice --with-key"
+        ),
+    },
+    "blueprint n8n": {
+        "Into a folder:": "claude-relay blueprint n8n --with-key -o workflows",
+        "For the rows of a sheet, each put into the template products:": (
+            "claude-relay blueprint n8n --variant sheet --template products"
+        ),
+    },
     "doctor": {
         "Check this machine:": "sudo claude-relay doctor",
         "Ask Anthropic, too, whether it accepts the key:": "sudo claude-relay doctor --upstream",

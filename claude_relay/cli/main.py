@@ -29,6 +29,7 @@ VERBS = {
     "demo": "verbs.demo",
     "submit": "verbs.submit",
     "template": "verbs.template",
+    "table": "verbs.table",
     "status": "verbs.status",
     "result": "verbs.result",
     "wait": "verbs.result",

@@ -24,6 +24,15 @@ def comma_list(text: str) -> tuple[str, ...]:
     return tuple(word for word in (part.strip() for part in text.split(",")) if word)
 
 
+def header_list(text: str) -> tuple[str, ...]:
+    """Headers as `name=value`, comma-separated."""
+    headers = comma_list(text)
+    if not all(re.fullmatch(r"[A-Za-z0-9-]+\s*=.*", header) for header in headers):
+        raise ValueError("must be headers such as x-team=relay, comma-separated")
+
+    return headers
+
+
 def word(text: str) -> str:
     """One word without white space."""
     if not text or not text.isprintable() or re.search(r"\s", text):

@@ -320,6 +320,19 @@ class LogSettings:
         "URL, private or not, that is called when the relay needs an operator.",
         secret=True,
     )
+    otel_exporter_otlp_endpoint: str | None = option(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        parse.optional(urls.url),
+        "Collector that gets traces as OTLP over HTTP, such as http://127.0.0.1:4318; needs the extra otel.",
+    )
+    otel_exporter_otlp_headers: tuple[str, ...] = option(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "",
+        parse.header_list,
+        "Headers for the collector: name=value, comma-separated.",
+        secret=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,7 @@ KINDS: Mapping[str, str] = {
     "no_api": "the API does not run: its port is taken, a secret is missing, or its settings are wrong",
     "no_worker": "no worker has been seen for a minute, though jobs wait or one had been there",
     "model_retiring": "a model that RELAY_MODEL or recent jobs name is retired within 30 days, or was",
+    "collection_closed": "an open collection had no request for 24 hours, and was closed; sent once",
 }
 
 #: The end of each kind of cause, for its notice.
@@ -41,6 +42,7 @@ ENDED: Mapping[str, str] = {
     "no_api": "The API runs again.",
     "no_worker": "A worker is running again, or there is nothing to do for one.",
     "model_retiring": "No setting and no recent job names the model any more.",
+    "collection_closed": "The collection was closed.",
 }
 
 #: Dead deliveries further apart than this, in seconds, have different causes.
@@ -161,6 +163,17 @@ def store_gone(problem: str, *, since: float, command: str) -> Alert:
     )
 
     return Alert(cause="store_gone", kind="store_gone", message=message, since=since, count=0, command=command)
+
+
+def collection_closed(collection_id: str, *, total: int, since: float) -> Alert:
+    """The alert for an open collection whose client sent nothing for a day; it is sent once."""
+    message = (
+        f"The open collection {collection_id} had no request for 24 hours and was closed with {total} rows: its client "
+        "may have stopped in the middle. Its callback follows when these rows have ended."
+    )
+    cause, command = f"collection_closed {collection_id}", f"claude-relay table status {collection_id}"
+
+    return Alert(cause=cause, kind="collection_closed", message=message, since=since, count=total, command=command)
 
 
 def store_away(error: str, *, since: float, host: str) -> Alert:

@@ -13,6 +13,8 @@ from .policy import Policy
 
 #: Bytes of stored requests in one batch. Anthropic accepts 256 MB; a smaller limit saves memory in the worker.
 MOST_BYTES = 64_000_000
+#: Rows of a collection in one batch. Anthropic accepts 100,000; the worker reads all of them at once.
+MOST_ROWS = 10_000
 #: Seconds within which the times to give up of a batch's jobs lie, as a batch can only be given up as a whole.
 SUBMIT_WINDOW = 300.0
 #: Seconds around its creation within which an unanswered batch is looked for at Anthropic: clocks differ.
@@ -54,6 +56,9 @@ class Batch:
     worker: str | None = None
     held_until: float | None = None
     detail: str | None = None
+    collection: str | None = None  # the internal id, where all its jobs are rows of one
+    growing: bool = False  # more rows are being put into it: it is not sent yet
+    size: int = 0  # bytes of the requests of those rows
 
 
 def choose_lane(

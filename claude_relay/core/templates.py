@@ -122,11 +122,11 @@ class Compiled:
         if isinstance(value, str):
             return self._compile_text(value, path)
         if isinstance(value, dict):
-            made = {key: self._compile(child, [*path, key]) for key, child in value.items()}
-            return value if all(made[key] is child for key, child in value.items()) else _Object(made)
+            compiled = {key: self._compile(child, [*path, key]) for key, child in value.items()}
+            return value if all(compiled[key] is child for key, child in value.items()) else _Object(compiled)
         if isinstance(value, list):
             items = [self._compile(child, [*path, index]) for index, child in enumerate(value)]
-            same = all(made is child for made, child in zip(items, value, strict=True))
+            same = all(compiled is child for compiled, child in zip(items, value, strict=True))
             return value if same else _Array(items)
 
         return value
@@ -149,10 +149,10 @@ class Compiled:
 
     def _literal(self, text: str, start: int, path: list[str | int]) -> str:
         if (position := text.find("{{")) >= 0:
-            shown = safe_quote(text[position : position + 20])
+            excerpt = safe_quote(text[position : position + 20])
             self._problem(
                 path,
-                f"has no valid placeholder at character {start + position + 1} (“{shown}”): write {{{{name}}}} or "
+                f"has no valid placeholder at character {start + position + 1} (“{excerpt}”): write {{{{name}}}} or "
                 "{{name|default}} in one line, and {{{{ for a literal {{",
             )
 
@@ -229,6 +229,10 @@ class _Filling:
             )
 
 
+def _quote(name: str) -> str:
+    return safe_quote(name, limit=MAX_NAME)
+
+
 def normal_name(text: str) -> str:
     """The name of a variable as it is compared: trimmed, in NFC."""
     return unicodedata.normalize("NFC", text.strip())
@@ -240,7 +244,7 @@ def read_variables(values: Mapping[str, Any], *, at: str) -> tuple[Variables, li
     names: set[str] = set()
     for key, value in values.items():
         name = normal_name(key)
-        path = f"{at}.{safe_quote(key)}"
+        path = f"{at}.{_quote(key)}"
         if name in names:
             problems.append(Problem(field=path, problem="is given twice: names are compared without outer spaces"))
             continue
@@ -263,7 +267,7 @@ def missing_problems(names: Collection[str], *, at: str, reference: str) -> Iter
     """A problem for each placeholder without a variable."""
     for name in names:
         text = f"is missing: the template {reference} needs it" if reference else "is missing: the template needs it"
-        yield Problem(field=f"{at}.{safe_quote(name)}", problem=text)
+        yield Problem(field=f"{at}.{_quote(name)}", problem=text)
 
 
 def unused_warning(given: Collection[str], placeholders: Collection[str]) -> str | None:
@@ -271,9 +275,9 @@ def unused_warning(given: Collection[str], placeholders: Collection[str]) -> str
     unused = sorted(set(given) - set(placeholders))
     if not unused:
         return None
-    shown = ", ".join(map(safe_quote, unused[:10])) + (" …" if len(unused) > 10 else "")
+    excerpt = ", ".join(map(_quote, unused[:10])) + (" …" if len(unused) > 10 else "")
 
-    return f"the template has no placeholder for: {shown}"
+    return f"the template has no placeholder for: {excerpt}"
 
 
 def parse_reference(text: str) -> tuple[str, int | None] | None:

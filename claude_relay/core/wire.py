@@ -16,7 +16,7 @@ from .deliveries.destination import Destination
 from .jobs.change import Call
 from .jobs.events import Event
 from .jobs.failure import Completion
-from .jobs.job import Job, State
+from .jobs.job import JOB_STATES, Job, State
 
 #: The public status of each state; scenarios compare the four words as strings.
 STATUS = {
@@ -27,10 +27,13 @@ STATUS = {
     State.COMPLETED: "completed",
     State.FAILED: "failed",
     State.CANCELLED: "failed",
+    State.COLLECTION: "pending",
 }
 
 #: The states behind each public status.
-STATES = {word: tuple(state for state in State if STATUS[state] == word) for word in dict.fromkeys(STATUS.values())}
+STATES = {
+    word: tuple(state for state in JOB_STATES if STATUS[state] == word) for word in dict.fromkeys(STATUS.values())
+}
 
 #: The keys of a minimal callback (`RELAY_CALLBACK=seed`), by its status.
 MINIMAL_KEYS = {

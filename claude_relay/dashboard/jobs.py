@@ -39,7 +39,7 @@ class Jobs(Page):
     def get(self, visit: Visit, **names: str) -> None:
         problem, page = None, JobPage(jobs=[], cursor=None)
         try:
-            page = self.relay.queries.jobs(self._filter(visit, limit=_PAGE), owners=True)
+            page = self.relay.dashboard.jobs(self._filter(visit, limit=_PAGE))
         except InvalidRequest as exc:
             problem = str(exc)
         chosen = {name: value for name in _KEPT if (value := visit.param(name))}
@@ -58,7 +58,6 @@ class Jobs(Page):
             older=_path({**chosen, "cursor": page.cursor}) if page.cursor else None,
             newest=_path(chosen) if visit.param("cursor") else None,
             path=_path(chosen),
-            groups=self.relay.dashboard.group_names(),
         )
 
     def post(self, visit: Visit, **names: str) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import falcon
 
 from ..api.auth import KeyVerifier
-from ..api.event_streams import Events, JobEvents
+from ..api.event_streams import CollectionEvents, Events, JobEvents
 from ..config import Settings
 from ..core.intake import IntakeContext
 from ..errors import NotFound
 from ..events import Hub, Places
 from ..services import Relay
+from .collections import CollectionDetails, CollectionResults, Collections
 from .destinations import Destinations
 from .groups import Groups
 from .job import JobDetails, JobFile, RawText
@@ -24,6 +25,7 @@ from .login import Login, Logout
 from .money import Money, MoneyCsv
 from .overview import Overview
 from .site import Page, Site, Visit
+from .templates_page import Templates
 from .try_it import TryIt
 
 #: Every page, by its path.
@@ -33,6 +35,10 @@ PAGES: dict[str, type[Page]] = {
     "/dashboard/jobs/{request_id}": JobDetails,
     "/dashboard/jobs/{request_id}/files/{number}": JobFile,
     "/dashboard/jobs/{request_id}/raw/{part}": RawText,
+    "/dashboard/collections": Collections,
+    "/dashboard/collections/{collection_id}": CollectionDetails,
+    "/dashboard/collections/{collection_id}/results": CollectionResults,
+    "/dashboard/templates": Templates,
     "/dashboard/groups": Groups,
     "/dashboard/destinations": Destinations,
     "/dashboard/keys": Keys,
@@ -61,6 +67,8 @@ def mount(
         app.add_route(path, page(site))
     app.add_route("/dashboard/events", Stream(site, Events(relay, hub, Places.DASHBOARD)))
     app.add_route("/dashboard/jobs/{request_id}/events", Stream(site, JobEvents(relay, hub, Places.DASHBOARD)))
+    rows = Stream(site, CollectionEvents(relay, hub, Places.DASHBOARD))
+    app.add_route("/dashboard/collections/{collection_id}/events", rows)
     missing = Missing(site)
     app.add_sink(missing.answer, "/dashboard/")
 
@@ -70,7 +78,7 @@ def mount(
 class Stream(Page):
     """The API's event streams for the key of a session, as a browser sends no other."""
 
-    def __init__(self, site: Site, events: Events | JobEvents) -> None:
+    def __init__(self, site: Site, events: Events | JobEvents | CollectionEvents) -> None:
         super().__init__(site)
         self._events = events
 

@@ -25,22 +25,25 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text.replace("\r\n", "\n"))
 
 
-def age(seconds: float | None) -> str:
-    """A duration in its largest two units: `2 h 5 min`."""
+def age(seconds: float | None, units: int = 2) -> str:
+    """A duration in its largest two units, `2 h 5 min`, or in one: `2.1 h`."""
     if seconds is None:
         return "–"
     seconds = max(0.0, seconds)
     if 0 < seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}\N{NO-BREAK SPACE}s"
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f}\N{NO-BREAK SPACE}s"
     for number, (size, unit) in enumerate(_UNITS):
+        if seconds >= size and units == 1:
+            return f"{seconds / size:.1f}".removesuffix(".0") + f"\N{NO-BREAK SPACE}{unit}"
         if seconds >= size:
             rest_size, rest_unit = _UNITS[number + 1] if number + 1 < len(_UNITS) else (1, "s")
             rest = int(seconds % size // rest_size)
-            return f"{int(seconds // size)} {unit}" + (f" {rest} {rest_unit}" if rest else "")
+            words = f"{int(seconds // size)} {unit}" + (f" {rest} {rest_unit}" if rest else "")
+            return words.replace(" ", "\N{NO-BREAK SPACE}")
 
-    return f"{seconds:.0f} s"
+    return f"{seconds:.0f}\N{NO-BREAK SPACE}s"
 
 
 def milliseconds(value: float | None) -> str:
@@ -48,7 +51,7 @@ def milliseconds(value: float | None) -> str:
     if value is None:
         return "–"
 
-    return f"{value:.0f} ms" if value < 1000 else age(value / 1000)
+    return f"{value:.0f}\N{NO-BREAK SPACE}ms" if value < 1000 else age(value / 1000)
 
 
 def money(usd: float | None) -> str:

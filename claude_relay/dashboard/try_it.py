@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..core.intake import parse
 from ..core.keys import Scope
 from ..core.text import strict_json
 from ..errors import InvalidRequest, Problem, RelayError
@@ -55,7 +54,9 @@ class TryIt(Page):
                 )
                 self._show(visit, draft, estimate=estimate)
                 return
-            submission = parse(body, now=self.site.clock(), context=self.site.intake)
+            submission = self.relay.templates.parse(
+                body, owner=visit.caller.owner, now=self.site.clock(), context=self.site.intake
+            )
             accepted = self.relay.submit(submission, owner=visit.caller.owner)
         except RelayError as exc:
             problems = getattr(exc, "problems", ())
@@ -74,7 +75,6 @@ class TryIt(Page):
             draft=draft,
             models=sorted({*catalog.aliases, *catalog.current})[:60],
             default=self.site.settings.model,
-            groups=self.relay.dashboard.group_names(),
             limit=self.site.settings.max_body,
             **{"problems": [], "estimate": None, **values},
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..core import wire
+from ..core.collections.collection import MARK
 from ..core.jobs.feed import Cursor, FeedEntry
 
 #: Milliseconds after which a client connects again.
@@ -35,8 +36,10 @@ class StreamMessage:
         return (f"retry: {RETRY}\n" + "".join(lines) + "\n").encode()
 
 
-def job_message(entry: FeedEntry, store: str) -> StreamMessage:
-    """An event of a job, with the job's status after it."""
+def event_message(entry: FeedEntry, store: str) -> StreamMessage:
+    """An event of a job, or of a collection as a whole, with its status after it."""
+    if entry.request_id.endswith(MARK):
+        return _collection_message(entry, store)
     body = wire.event_body(entry.event, request_id=entry.request_id)
     data = {
         "requestId": body.pop("requestId"),
@@ -50,9 +53,19 @@ def job_message(entry: FeedEntry, store: str) -> StreamMessage:
 
 def end_message(entry: FeedEntry, store: str) -> StreamMessage:
     """The end of a run, after the event that ended it."""
-    data = {"requestId": entry.request_id, "status": wire.STATUS[entry.state_after]}
+    data: dict[str, Any] = {"requestId": entry.request_id, "status": wire.STATUS[entry.state_after]}
+    if entry.request_id.endswith(MARK):
+        data = {"collectionId": entry.request_id.removesuffix(MARK), "status": entry.event.detail.get("status")}
 
     return StreamMessage(name="end", data=data, id=str(Cursor(store, entry.seq, ended=True)))
+
+
+def _collection_message(entry: FeedEntry, store: str) -> StreamMessage:
+    body = wire.event_body(entry.event, request_id="")
+    del body["requestId"]
+    data = {"collectionId": entry.request_id.removesuffix(MARK), "event": body.pop("event"), **body}
+
+    return StreamMessage(name="collection", data=data, id=str(Cursor(store, entry.seq)))
 
 
 def text_messages(request_id: str, call: int, offset: int, text: str) -> Iterator[StreamMessage]:

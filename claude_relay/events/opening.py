@@ -6,8 +6,9 @@ import time
 from collections.abc import Sequence
 
 from ..core import wire
+from ..core.collections.collection import Phase
 from ..core.jobs.feed import Cursor, FeedEntry
-from ..services import EventFeed, JobRef
+from ..services import CollectionRef, EventFeed, JobRef
 from .subscription import Filter, Subscription
 
 
@@ -31,6 +32,20 @@ def open_job(feed: EventFeed, ref: JobRef, cursor: Cursor | None) -> Subscriptio
     stream.running = wire.STATUS[present.job.state] == "processing"
 
     return stream
+
+
+def open_collection(feed: EventFeed, ref: CollectionRef, cursor: Cursor | None) -> tuple[Subscription | None, Cursor]:
+    """
+    The stream of a collection and its rows, and the cursor where it begins: without one, now.
+
+    None if the collection has ended, and nothing follows the cursor.
+    """
+    begin = cursor or Cursor(feed.identity, feed.newest(), ended=True)
+    collection, has_news = feed.of_collection(ref, begin.seq if begin.ended else begin.seq - 1)
+    if collection.phase is Phase.FINISHED and not has_news:
+        return None, begin
+
+    return Subscription(Filter(collection=collection.id), cursor=begin, now=time.monotonic()), begin
 
 
 def open_list(feed: EventFeed, which: Filter, cursor: Cursor | None) -> tuple[Subscription, Cursor]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from ..core import wire
 from ..core.jobs.feed import Cursor, FeedEntry
 from ..services import TextSoFar
-from .messages import StreamMessage, end_message, job_message, text_messages
+from .messages import StreamMessage, end_message, event_message, text_messages
 
 #: A client that has this many bytes to read gets no more until it has read some.
 MAX_BACKLOG = 256 * 1024
@@ -41,9 +41,10 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """The events of a stream: of one job, or of all jobs of an owner, group and status."""
+    """Selects the events of a stream: one job, a collection, or all jobs of an owner, group and status."""
 
     job_id: str | None = None
+    collection: str | None = None
     owner: str | None = None
     group: str | None = None
     statuses: frozenset[str] = frozenset()
@@ -52,12 +53,19 @@ class Filter:
         """Whether the stream has that event."""
         if self.job_id is not None:
             return entry.event.job_id == self.job_id
+        if self.collection is not None:
+            return self.collection in (entry.event.job_id, entry.collection)
 
         return (
             (self.owner is None or entry.owner == self.owner)
             and (self.group is None or entry.group == self.group)
             and (not self.statuses or wire.STATUS[entry.state_after] in self.statuses)
         )
+
+    @property
+    def ends_with(self) -> str | None:
+        """The job whose end is that of the stream; None for a list, which has none."""
+        return self.job_id or self.collection
 
 
 class Subscription:
@@ -93,14 +101,16 @@ class Subscription:
         self.seq = entry.seq
         if not self.which.matches(entry):
             return
-        messages = [job_message(entry, self._store)] if entry.seq > self._sent else []
+        messages = [event_message(entry, self._store)] if entry.seq > self._sent else []
         self.running = wire.STATUS[entry.state_after] == "processing"
         if entry.ends_run:
             if last_text is not None:
                 messages.extend(self._text(last_text))
-            messages.append(end_message(entry, self._store))
+            # The stream of a collection has one `end`: readers stop there. The event of a row says that it has ended.
+            if self.which.collection in (None, entry.event.job_id):
+                messages.append(end_message(entry, self._store))
         self._write(messages)
-        if entry.ends_run and self.which.job_id is not None:
+        if entry.ends_run and self.which.ends_with == entry.event.job_id:
             self.close()
 
     def deliver_text(self, text: TextSoFar) -> None:
@@ -114,7 +124,7 @@ class Subscription:
     def ready(self, now: float) -> bool:
         """Whether it takes more now. Disconnects a client that reads nothing, and ends a list stream by its age."""
         backlog = self.sink.backlog
-        if not self.sink.connected or (self.which.job_id is None and now - self._age_from > MAX_AGE):
+        if not self.sink.connected or (self.which.ends_with is None and now - self._age_from > MAX_AGE):
             self.close()
         elif backlog <= MAX_BACKLOG or backlog < self._backlog:
             self._stalled_at = now

@@ -16,6 +16,7 @@ from .http import Fetcher, Sender
 from .notifier import Listener, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
 from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
+from .tracing import NoTracer, Span, Tracer
 
 __all__ = [
     "Ahead",
@@ -34,17 +35,20 @@ __all__ = [
     "Listener",
     "LostStore",
     "ModelLister",
+    "NoTracer",
     "Notifier",
     "ReadTransaction",
     "ReadyQueue",
     "ResultsUnavailable",
     "RunningCall",
     "Sender",
+    "Span",
     "Stop",
     "Store",
     "TextPiece",
     "TextSink",
     "TextSource",
+    "Tracer",
     "Transaction",
     "UploadCache",
     "WorkerHeartbeat",

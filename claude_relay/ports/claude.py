@@ -28,6 +28,7 @@ class CallRequest:
     history: Sequence[Exchange] = field(default=(), repr=False)  # the conversation it continues, oldest first
     repair: Repair | None = None  # the previous answer, to be fixed
     max_cost_usd: float | None = None
+    traceparent: str | None = None  # sent with the call
     on_text: Callable[[str], None] | None = field(default=None, repr=False)  # each piece of text, as it arrives
 
 

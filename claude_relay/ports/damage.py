@@ -1,9 +1,11 @@
-"""Reads of what the disk may have changed."""
+"""Reads of what is lost: rows that the disk has changed, and purged jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
+
+from ..core.jobs.tombstone import Tombstone
 
 
 class DamageReads(Protocol):
@@ -12,3 +14,9 @@ class DamageReads(Protocol):
     def damaged(self, *, cursor: str, limit: int) -> tuple[Sequence[tuple[str, str]], str | None]: ...
     def orphaned_requests(self) -> Sequence[str]: ...
     def has_lost_row(self, request_id: str, owner: str | None) -> bool: ...
+
+
+class PurgeReads(Protocol):
+    """Tombstones of purged jobs."""
+
+    def tombstones(self, request_id: str, owner: str | None) -> Sequence[Tombstone]: ...

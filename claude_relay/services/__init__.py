@@ -5,6 +5,7 @@ The use cases: each opens a transaction, loads, decides by a rule of `core` and 
 """
 
 from .claim_limits import FamilyCapacity
+from .collections import CollectionRef
 from .dashboard import History
 from .event_feed import PAGE as FEED_PAGE
 from .event_feed import EventFeed, TextSoFar
@@ -19,6 +20,7 @@ __all__ = [
     "BatchEntry",
     "ClaimedDelivery",
     "ClaimedJob",
+    "CollectionRef",
     "EventFeed",
     "FamilyCapacity",
     "History",

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..core.collections.collection import MARK
 from ..core.deliveries import ack_token, transitions
 from ..core.deliveries.delivery import Delivery
 from ..core.jobs.events import Event, EventName
@@ -55,7 +56,7 @@ class Acks:
         if at is None:
             at = self._ack(*run_ref)
 
-        return AckResult(request_id=job.request_id, at=at)
+        return AckResult(request_id=job.request_id.removesuffix(MARK), at=at)
 
     def remind(self) -> int:
         """Send results once more that were not acknowledged in time; returns their number."""

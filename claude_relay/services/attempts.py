@@ -70,6 +70,8 @@ def record_spend(tx: Transaction, change: Change) -> None:
     """Add the cost of an attempt to the sums in the transaction that ends it; an unsent call has none."""
     if change.call is not None and change.call.sent:
         tx.add_spend(day_of(tx.now), change.job, change.call)
+        if change.job.collection is not None and change.call.cost_usd:
+            tx.add_collection_spend(change.job.collection, change.call.cost_usd)
 
 
 def resume_if_parked(tx: Transaction, began_at: float) -> None:

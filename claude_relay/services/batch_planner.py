@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..core.batches import MOST_BYTES, SUBMIT_WINDOW, Batch, BatchState, custom_id, is_ready
+from ..core.batches import MOST_BYTES, MOST_ROWS, SUBMIT_WINDOW, Batch, BatchState, custom_id, is_ready
+from ..core.collections.collection import Phase
 from ..core.jobs import batch_transitions
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest
@@ -21,6 +22,8 @@ from .types import BatchEntry
 
 #: Batches that may wait to be sent. Jobs that are in none yet can still be paused, held to a budget, or called live.
 MAX_UNSENT = 4
+#: Rows that one transaction puts into a batch.
+_STEP = 100
 
 
 def next_jobs(tx: ReadTransaction, policy: Policy, prices: PriceList) -> list[Job]:
@@ -44,27 +47,32 @@ def next_jobs(tx: ReadTransaction, policy: Policy, prices: PriceList) -> list[Jo
         jobs = tx.batch_candidates(limit=size, auto=auto, skip_groups=groups, skip_owners=budgets.blocked_owners)
         if not jobs:
             continue
-        first = jobs[0].give_up_at or 0.0
-        close = [job for job in jobs if abs((job.give_up_at or 0.0) - first) <= SUBMIT_WINDOW]
-        if is_ready(len(close), size, waiting_since=jobs[0].due_at, now=tx.now, linger=policy.batch_linger):
+        first = jobs[0]
+        close = [job for job in jobs if _fit_together(first, job)]
+        if _is_complete(tx, first) or is_ready(
+            len(close), size, waiting_since=jobs[0].due_at, now=tx.now, linger=policy.batch_linger
+        ):
             return _fitting(tx, close, budgets)
 
     return []
 
 
 def plan_batch(tx: Transaction, *, worker: str, context: Context) -> Batch | None:
-    """Put the next jobs into a planned batch; None where no batch should be sent now."""
+    """
+    Put the next jobs into a planned batch; None where no batch should be sent now.
+
+    The rows of a collection share as few batches as their size allows; they are put into one in steps.
+    """
     budgets = Budgets(tx, context.prices)
+    if (growing := tx.growing_batch()) is not None:
+        return _grow(tx, growing, worker=worker, budgets=budgets, context=context)
     jobs = next_jobs(tx, context.policy, context.prices)
     if not jobs:
         return None
-    start_probes(tx, load_holds(tx))
+    holds = load_holds(tx)
+    start_probes(tx, holds)
     identity = context.new_id(tx.now)
-    items = []
-    for job in jobs:
-        number = _add_to_batch(tx, job, worker=worker, budgets=budgets, context=context).calls
-        name = custom_id(job.id, number)
-        items.append(BatchItem(custom_id=name, batch_id=identity, job_id=job.id, number=number))
+    items = _items(tx, identity, jobs, worker=worker, budgets=budgets, context=context)
     times = [job.give_up_at for job in jobs if job.give_up_at is not None]
     batch = Batch(
         id=identity,
@@ -74,10 +82,68 @@ def plan_batch(tx: Transaction, *, worker: str, context: Context) -> Batch | Non
         count=len(items),
         next_at=tx.now,
         give_up_at=min(times) if times else None,
+        collection=jobs[0].collection,
+        growing=jobs[0].collection is not None and not holds.probe_only,
+        size=sum(tx.request_size(job.id) for job in jobs) if jobs[0].collection is not None else 0,
     )
     tx.add_batch(batch, items)
 
     return batch
+
+
+def _grow(tx: Transaction, batch: Batch, *, worker: str, budgets: Budgets, context: Context) -> Batch:
+    """Put more rows of its collection into a batch; a full or complete one is due at once."""
+    groups = [group.name for group in tx.groups() if group.paused_at is not None]
+    rows = tx.batch_candidates(
+        limit=min(_STEP, MOST_ROWS - batch.count),
+        auto=batch.give_up_at is not None,
+        skip_groups=groups,
+        skip_owners=budgets.blocked_owners,
+        collection=batch.collection,
+    )
+    rows = [row for row in rows if abs((row.give_up_at or 0.0) - (batch.give_up_at or 0.0)) <= SUBMIT_WINDOW]
+    if load_holds(tx).blocks_batches:
+        rows = []
+    chosen = _fitting(tx, rows, budgets, size=batch.size)
+    items = _items(tx, batch.id, chosen, worker=worker, budgets=budgets, context=context)
+    tx.add_items(batch, items)
+    grown = replace(
+        batch,
+        version=batch.version + 1,
+        count=batch.count + len(items),
+        size=batch.size + sum(tx.request_size(row.id) for row in chosen),
+        growing=bool(items) and batch.count + len(items) < MOST_ROWS,
+        next_at=tx.now,
+    )
+    tx.save_batch(grown, expects=batch.version)
+
+    return grown
+
+
+def _items(
+    tx: Transaction, batch_id: str, jobs: Sequence[Job], *, worker: str, budgets: Budgets, context: Context
+) -> list[BatchItem]:
+    """Put jobs into a batch; their items."""
+    items = []
+    for job in jobs:
+        number = _add_to_batch(tx, job, worker=worker, budgets=budgets, context=context).calls
+        items.append(BatchItem(custom_id=custom_id(job.id, number), batch_id=batch_id, job_id=job.id, number=number))
+
+    return items
+
+
+def _fit_together(first: Job, job: Job) -> bool:
+    """Whether both may be in one batch: times that are close, and the same collection or none."""
+    close = abs((job.give_up_at or 0.0) - (first.give_up_at or 0.0)) <= SUBMIT_WINDOW
+
+    return close and job.collection == first.collection
+
+
+def _is_complete(tx: ReadTransaction, job: Job) -> bool:
+    """Whether the job is a row of a collection that gets no more rows: its batch waits for nothing."""
+    collection = tx.collection(job.collection) if job.collection is not None else None
+
+    return collection is not None and collection.phase is Phase.CLOSED
 
 
 def plan_part(tx: Transaction, origin: Batch, items: Sequence[BatchItem], *, context: Context) -> None:
@@ -132,17 +198,17 @@ def _intact_request(tx: ReadTransaction, job: Job) -> StoredRequest | None:
         return None
 
 
-def _fitting(tx: ReadTransaction, jobs: Sequence[Job], budgets: Budgets) -> list[Job]:
+def _fitting(tx: ReadTransaction, jobs: Sequence[Job], budgets: Budgets, *, size: int = 0) -> list[Job]:
     """
-    The first jobs, up to the size of a batch and their keys' budgets.
+    The first jobs, up to the size of a batch and their keys' budgets; `size`: bytes that it has already.
 
     A job larger than that is sent alone.
     """
     selected: list[Job] = []
-    size = 0
     for job in jobs:
+        alone = not size
         size += tx.request_size(job.id)
-        if selected and size > MOST_BYTES:
+        if not alone and size > MOST_BYTES:
             break
         if not budgets.admits(job):
             continue

@@ -234,7 +234,7 @@ class Batches:
 
     @query
     def _jobs_are_ready(self, tx: ReadTransaction) -> bool:
-        return bool(next_jobs(tx, self._context.policy, self._context.prices))
+        return tx.growing_batch() is not None or bool(next_jobs(tx, self._context.policy, self._context.prices))
 
     @transaction
     def _plan(self, tx: Transaction, worker: str) -> Batch | None:

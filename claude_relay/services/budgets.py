@@ -37,17 +37,25 @@ class Budgets:
                 owner: budget - spent.get(owner, 0.0) - reserved.get(owner, 0.0) for owner, budget in budgets.items()
             }
         self.blocked_owners = {owner for owner, left in self._left.items() if left <= _DUST}
+        self._left_of: dict[str, float | None] = {}  # by collection; None: it has no maximum
+        self.blocked_collections: set[str] = set()
 
     def admits(self, job: Job) -> bool:
         """Whether that job may start."""
-        return job.owner not in self.blocked_owners
+        if job.collection is not None and job.collection not in self._left_of:
+            limit, used = self._tx.collection_budget(job.collection)
+            self._left_of[job.collection] = left = None if limit is None else limit - used
+            if left is not None and left <= _DUST:
+                self.blocked_collections.add(job.collection)
+
+        return job.owner not in self.blocked_owners and job.collection not in self.blocked_collections
 
     def binds(self, job: Job) -> bool:
-        """Whether its key has a budget: for other jobs nothing needs to be calculated."""
-        return job.owner in self._left
+        """Whether its key or its collection has a budget: for other jobs nothing needs to be calculated."""
+        return job.owner in self._left or (job.collection is not None and self._left_of.get(job.collection) is not None)
 
     def reserve(self, job: Job, request: StoredRequest) -> float | None:
-        """Reserve the possible cost of its call, where its key has a budget."""
+        """Reserve the possible cost of its call, where its key or its collection has a budget."""
         if not self.binds(job):
             return None
         earlier = self._earlier_tokens(job) if request.request.get("continueFrom") else 0
@@ -56,9 +64,14 @@ class Budgets:
         )
         if request.max_cost_usd is not None:
             amount = min(amount, request.max_cost_usd)
-        self._left[job.owner] -= amount
-        if self._left[job.owner] <= _DUST:
-            self.blocked_owners.add(job.owner)
+        if job.owner in self._left:
+            self._left[job.owner] -= amount
+            if self._left[job.owner] <= _DUST:
+                self.blocked_owners.add(job.owner)
+        if job.collection is not None and (left := self._left_of.get(job.collection)) is not None:
+            self._left_of[job.collection] = left - amount
+            if left - amount <= _DUST:
+                self.blocked_collections.add(job.collection)
 
         return amount
 

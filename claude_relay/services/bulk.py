@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..core import wire
@@ -60,6 +61,7 @@ class BulkRequests:
         owner: str = ADMIN,
         base: str | None = None,
         show_state: bool = True,
+        traceparent: str | None = None,
     ) -> Sequence[dict[str, Any]]:
         """
         Submit many bodies in one commit; each result has the `statusCode` that its body would get alone.
@@ -68,7 +70,7 @@ class BulkRequests:
         """
         intake, lookup = intake.for_bulk(), self._templates.lookup(owner)
         parsed = [self._parse(body, intake, lookup, now=now, owner=owner, reads=show_state) for body in bodies]
-        valid = [item for item in parsed if isinstance(item, Submission)]
+        valid = [replace(item, traceparent=traceparent) for item in parsed if isinstance(item, Submission)]
         accepted = iter(self._submitter.submit_many(valid, owner=owner) if valid else ())
         results = [next(accepted) if isinstance(item, Submission) else item for item in parsed]
 

@@ -32,11 +32,16 @@ class ClaimLimiter:
         self._running = count_by("group", self.running)
         self._groups = {group.name: group for group in tx.groups()}
         self._rate_used: set[str] = set()
+        self._blocked_collections = tx.unclaimable_collections()
         self.blocked_groups = {group.name for group in self._groups.values() if not self._has_capacity(group)}
 
     def blocks(self, flow: Flow) -> bool:
-        """Whether the group or the family of that flow has no capacity."""
-        return flow.group in self.blocked_groups or flow.family in self.blocked_families
+        """Whether the group or the family of that flow has no capacity, or its collection starts no rows."""
+        return (
+            flow.group in self.blocked_groups
+            or flow.family in self.blocked_families
+            or flow.collection in self._blocked_collections
+        )
 
     def admits(self, job: Job) -> bool:
         """Whether the job's group and family have capacity; if so, the job is counted."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ..core.jobs.fairness import FairQueue, Flow, WaitingFlow, count_by
 from ..core.jobs.job import Job
 from ..ports import ReadTransaction, Transaction
+from .budgets import Budgets
 from .claim_limits import ClaimLimiter
 
 #: Flows of one share (its groups and families) that are read at once.
@@ -17,19 +18,19 @@ _FLOWS_AT_ONCE = 8
 class ClaimOrder:
     """The next jobs of all keys, while a claim goes on."""
 
-    def __init__(
-        self, tx: ReadTransaction, limits: ClaimLimiter, *, blocked_owners: Collection[str], limit: int
-    ) -> None:
-        self._tx, self._limits, self._blocked_owners, self._limit = tx, limits, blocked_owners, limit
+    def __init__(self, tx: ReadTransaction, limits: ClaimLimiter, budgets: Budgets, *, limit: int) -> None:
+        self._tx, self._limits, self._budgets, self._limit = tx, limits, budgets, limit
         self._queue: FairQueue | None = None
+        self._last: Sequence[WaitingFlow] | None = None  # no others begin to wait while the claim goes on
         self.seen: Sequence[Flow] = ()
         self.exhausted = False  # whether all due jobs that may start were returned
 
     def next(self, limit: int) -> Sequence[Job]:
         """Up to `limit` due jobs whose group, family and owner have capacity; none once there are no more."""
-        flows, tags = self._tx.waiting_flows()
-        waiting = [item for item in flows if not self._limits.blocks(item.flow)]
-        waiting = [item for item in waiting if item.flow.owner not in self._blocked_owners]
+        if self._last is not None and not any(self._may_start(item.flow) for item in self._last):
+            return []
+        self._last, tags = self._tx.waiting_flows()
+        waiting = [item for item in self._last if self._may_start(item.flow)]
         if not waiting:
             return []
         if self._queue is None:
@@ -51,6 +52,12 @@ class ClaimOrder:
         """Save the tags of the shares that started jobs."""
         if self._queue is not None and (changed := self._queue.changed):
             tx.save_shares(changed)
+
+    def _may_start(self, flow: Flow) -> bool:
+        budgets = self._budgets
+        blocked = flow.owner in budgets.blocked_owners or flow.collection in budgets.blocked_collections
+
+        return not blocked and not self._limits.blocks(flow)
 
     def _fair_queue(self, tags: dict[str, float]) -> FairQueue:
         weights = {key.name: key.weight for key in self._tx.api_keys()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.jobs.job import Job, Lease
 from ..core.models.catalog import ModelCatalog
@@ -15,6 +15,7 @@ from ..core.text.ids import format_ulid, ulid_number
 from ..core.wire import timestamp
 from ..errors import Ambiguous, Damaged, NotFound
 from ..ports import Notifier, ReadTransaction, Store
+from .search import Search
 from .types import JobRef
 
 _SECOND = 1000 << 80  # in a ULID as a number
@@ -51,6 +52,7 @@ class Context:
     id_factory: UuidFactory
     prices: PriceList
     model_catalog: Callable[[], ModelCatalog]
+    search: Search = field(default_factory=Search)
 
     def new_id(self, now: float) -> str:
         """Create an id that sorts by time."""
@@ -63,14 +65,15 @@ class Context:
 
 def get_job(tx: ReadTransaction, ref: JobRef) -> Job:
     """The job of a reference; raises `NotFound`, or `Ambiguous` where the admin must name the owner."""
-    jobs = tx.find(ref.request_id, ref.owner)
+    stored = tx.find(ref.request_id, ref.owner)
+    jobs = [job for job in stored if job.collection is None or tx.row_visible(job)]
     if not jobs:
         for tombstone in tx.tombstones(ref.request_id, ref.owner):
             raise NotFound(
                 f"Job {ref.request_id} was purged at {timestamp(tombstone.purged_at)}, after its retention: "
                 f"prompt and result are erased, and its requestId cannot be used again."
             )
-        if tx.has_lost_row(ref.request_id, ref.owner):
+        if not stored and tx.has_lost_row(ref.request_id, ref.owner):
             raise Damaged(f"the row of job {ref.request_id}")
         raise NotFound(f"There is no job {ref.request_id} here. It may never have been accepted, or it was purged.")
     if len(jobs) > 1:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 
 from ..core import damage
-from ..core.jobs import transitions
+from ..core.jobs.endings import reject
 from ..core.jobs.failure import ErrorType, Failure, Remedy
 from ..core.jobs.job import Job
 from ..errors import Damaged
@@ -37,4 +37,4 @@ def damaged_jobs_fail(tx: Transaction, job: Job, context: Context) -> Iterator[N
         yield
     except Damaged as exc:
         note(tx, exc)
-        outcomes.save_transition(tx, transitions.reject(job, failure_of(exc), now=tx.now), context)
+        outcomes.save_transition(tx, reject(job, failure_of(exc), now=tx.now), context)

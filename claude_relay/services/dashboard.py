@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ..core import wire
+from ..core.deliveries.delivery import Delivery
 from ..core.deliveries.destination import Destination
 from ..core.jobs.fairness import count_by
 from ..core.jobs.job import Job, State
@@ -17,7 +18,8 @@ from ..ports import FinishedJob, Group, ReadTransaction, RunningCall
 from .context import Context, get_job
 from .holds import paused_destinations
 from .transactions import query
-from .types import JobRef
+from .types import JobRef, Page
+from .wait_reasons import WaitReasons
 
 #: The latest jobs that figures over time are made of.
 HISTORY = 2_000
@@ -55,6 +57,7 @@ class GroupLoad:
     group: Group
     running: int
     waiting: int
+    oldest_at: float | None = None  # when the job was due that has waited for longest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,9 @@ class DashboardQueries:
     """Queries beyond those of the HTTP API; `owner` None: of all owners."""
 
     def __init__(self, context: Context) -> None:
+        self._context = context
         self._store = context.store
+        self._search = context.search
 
     @query
     def calls_in_flight(self, tx: ReadTransaction, *, owner: str | None = None) -> Sequence[RunningCall]:
@@ -99,16 +104,17 @@ class DashboardQueries:
     def groups(self, tx: ReadTransaction) -> Sequence[GroupLoad]:
         """Every group with settings, or with running or waiting jobs; the default one always."""
         stored = {group.name: group for group in tx.groups()}
-        running, waiting = Counter[str](), Counter[str]()
-        for (state, name), number in tx.counts_by_group().items():
-            if state is State.RUNNING:
-                running[name] += number
-            elif state in (State.QUEUED, State.HELD):
-                waiting[name] += number
+        running, waiting = count_by("group", tx.running_by_flow()), tx.waiting_by_group()
+        oldest = tx.oldest_waiting_by_group()
 
         return [
-            GroupLoad(group=stored.get(name, Group(name=name)), running=running[name], waiting=waiting[name])
-            for name in sorted({"default", *stored, *+running, *+waiting})
+            GroupLoad(
+                group=stored.get(name, Group(name=name)),
+                running=running[name],
+                waiting=waiting.get(name, 0),
+                oldest_at=oldest.get(name),
+            )
+            for name in sorted({"default", *stored, *running, *waiting})
         ]
 
     @query
@@ -138,9 +144,38 @@ class DashboardQueries:
         return sorted({*(group.name for group in tx.groups()), *count_by("group", tx.running_by_flow())})[:_NAMES]
 
     @query
+    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
+        """A page of jobs in a few statements, however many: parts of their status, and whose they are."""
+        page, cursor = self._context.search.find(tx, which)
+        waits = WaitReasons(tx, page, self._context.prices)
+        ended = [job.id for job in page if job.state.final]
+        deliveries, acks = tx.latest_deliveries(ended), tx.acks_of(ended)
+
+        return Page(
+            jobs=[
+                {
+                    "requestId": job.request_id,
+                    "owner": job.owner,
+                    "group": job.group,
+                    "status": wire.STATUS[job.state],
+                    "errorType": job.error_type,
+                    "error": job.error,
+                    "waitingFor": waits.reason(job),
+                    "delivery": wire.delivery_status(_of_run(deliveries.get(job.id), job)),
+                    "acked": acks.get((job.id, job.run)),
+                    "model": job.model,
+                    "costUsd": job.cost_usd,
+                    "createdAt": job.created_at,
+                }
+                for job in page
+            ],
+            cursor=cursor,
+        )
+
+    @query
     def matching(self, tx: ReadTransaction, which: JobFilter) -> Sequence[Job]:
         """The jobs that match, newest first, without reading what belongs to each."""
-        return tx.jobs(which)
+        return self._search.find(tx, which)[0]
 
     @query
     def document(self, tx: ReadTransaction, ref: JobRef, number: int) -> Document:
@@ -169,6 +204,16 @@ class DashboardQueries:
         return job, request
 
     @query
+    def counts(self, tx: ReadTransaction, *, owner: str) -> dict[State, int]:
+        """The number of jobs of one owner in each state."""
+        return dict.fromkeys(State, 0) | tx.counts(owner)
+
+    @query
     def held(self, tx: ReadTransaction) -> int:
         """The number of jobs that wait for a person after an interrupted call, counted up to a thousand."""
         return tx.held_jobs(limit=1000)
+
+
+def _of_run(delivery: Delivery | None, job: Job) -> Delivery | None:
+    """The delivery, if it belongs to the present run of its job."""
+    return delivery if delivery is not None and delivery.run == job.run else None

@@ -115,11 +115,8 @@ class Deliveries:
         """Guesses that every destination is healthy and that nothing changed since the last `next_due`."""
         _failing_destinations(reads)
         _due_destinations(reads)
-        shares = destinations.allocate(
-            self._seen_due, {}, free=limit, senders=senders, at_once=at_once, now=float("inf")
-        )
-        for name, share in shares.items():
-            reads.due_deliveries(name, limit=share)
+        for due in sorted(self._seen_due, key=lambda due: due.due_at)[:limit]:
+            reads.due_deliveries(due.destination, limit=min(limit, at_once))
 
     @transaction(ahead=_look_up_claim)
     def _claim(self, tx: Transaction, worker: str, limit: int, senders: int, at_once: int) -> Sequence[ClaimedDelivery]:
@@ -131,7 +128,10 @@ class Deliveries:
         for name, share in shares.items():
             destination = failing.get(name)
             healthy = destination is None or not (destination.slowed or destination.recovering)
-            due = tx.due_deliveries(name, limit=share) if healthy else _best_probes(tx, name, share)
+            if healthy:  # read up to the same number each time: it is announced before the shares are known
+                due = tx.due_deliveries(name, limit=min(limit, at_once))[:share]
+            else:
+                due = _best_probes(tx, name, share)
             tx.prefetch(functools.partial(_look_up_deliveries, due=due))
             for delivery in due:
                 try:
@@ -235,8 +235,8 @@ def _record_health(tx: Transaction, name: str, reply: Reply, chance: float) -> N
 def _erase_if_delivered(tx: Transaction, job_id: str) -> None:
     """Erase the content of a `retain: metadata` job once its latest run is delivered and no delivery is pending."""
     job = tx.job(job_id)
-    if job is None or job.retain is not Retain.METADATA or not job.state.final:
-        return
+    if job is None or job.retain is not Retain.METADATA or not job.state.final or job.collection is not None:
+        return  # a row is erased with its collection
     deliveries = tx.deliveries(job_id)
     delivered = any(item.run == job.run and item.state is DeliveryState.DELIVERED for item in deliveries)
     if delivered and all(item.state.final for item in deliveries):

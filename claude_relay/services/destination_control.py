@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions as delivery_transitions
 from ..core.deliveries.delivery import destination_of
-from ..core.jobs import transitions
+from ..core.jobs import endings, transitions
 from ..core.jobs.failure import Completion
 from ..core.jobs.holds import HoldScope, QueueHold
 from ..core.jobs.job import Job, State
@@ -86,7 +86,7 @@ class DestinationControl:
         done = Completion(
             text=SAMPLE, model=SAMPLE_MODEL, stop_reason="end_turn", usage={"input_tokens": 0, "output_tokens": 0}
         )
-        change = transitions.complete_sample(job, SAMPLE, now=now)
+        change = endings.complete_sample(job, SAMPLE, now=now)
 
         return outcomes.save_transition(tx, change, self._context, done=done).job
 

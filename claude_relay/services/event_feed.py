@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..core.collections.collection import Collection
 from ..core.jobs.feed import STORE_ID_LENGTH, Cursor, FeedEntry
 from ..core.jobs.job import Job
 from ..ports import ReadTransaction, Store
+from .collections import CollectionRef, get_collection
 from .context import get_job
 from .transactions import query
 from .types import JobRef
@@ -71,6 +73,13 @@ class EventFeed:
             return JobFeed(job=job, entries=tx.feed_of_job(job.id, position=0, latest=True))
 
         return JobFeed(job=job, entries=tx.feed_of_job(job.id, position=position))
+
+    @query
+    def of_collection(self, tx: ReadTransaction, ref: CollectionRef, position: int) -> tuple[Collection, bool]:
+        """A collection, and whether it has events of its own after that position."""
+        collection = get_collection(tx, ref)
+
+        return collection, bool(tx.feed_of_job(collection.id, position=position))
 
     @query
     def texts(self, tx: ReadTransaction, positions: Mapping[str, tuple[int, int]]) -> dict[str, TextSoFar]:

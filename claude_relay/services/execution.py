@@ -68,8 +68,12 @@ class Execution:
         paused = {group.name for group in groups if group.paused_at is not None}
         blocked = Budgets(tx, self._context.prices).blocked_owners
         flows = (item.flow for item in tx.waiting_flows()[0])
+        stopped = tx.unclaimable_collections()
         if not any(
-            flow.group not in paused and flow.family not in holds.throttled_families and flow.owner not in blocked
+            flow.group not in paused
+            and flow.family not in holds.throttled_families
+            and flow.owner not in blocked
+            and flow.collection not in stopped
             for flow in flows
         ):
             return None
@@ -314,7 +318,7 @@ class Execution:
             limit = min(limit, 1)
         limits = ClaimLimiter(tx, capacity, holds.throttled_families)
         budgets = Budgets(tx, self._context.prices)
-        order = ClaimOrder(tx, limits, blocked_owners=budgets.blocked_owners, limit=limit)
+        order = ClaimOrder(tx, limits, budgets, limit=limit)
         claimed: list[ClaimedJob] = []
         while len(claimed) < limit:
             if ids is None:

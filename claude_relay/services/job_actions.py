@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from ..core.batches import choose_lane
@@ -52,37 +54,22 @@ class JobActions:
     @transaction
     def _cancel(self, tx: Transaction, ref: JobRef) -> Change:
         job = get_job(tx, ref)
-        call = tx.call(job.id, job.calls) if job.state is State.BATCHED else None
-        if call is None:
-            return outcomes.save_transition(tx, transitions.cancel(job, now=tx.now), self._context)
-        change = outcomes.save_transition(tx, batch_transitions.end_in_batch(job, call=call, now=tx.now), self._context)
-        item = tx.item_of_call(job.id, call.number)
-        if item is not None and not tx.count_awaited(item.batch_id):
-            tx.poll_now(item.batch_id)  # no job waits for it any more: it can be cancelled upstream, too
+        change = cancel_job(tx, job, self._context)
+        if job.state is State.BATCHED:
+            poll_if_unawaited(tx, job)
 
         return change
 
     @transaction
     def _retry(self, tx: Transaction, ref: JobRef, options: dict[str, Any], model: str | None) -> Change:
-        policy = self._context.policy
         job = get_job(tx, ref)
-        _refuse_erased(tx, job, "run again")
-        request = tx.request(job.id) or StoredRequest(job_id=job.id, request={})
-        lane, give_up_at = choose_lane(job.mode, need_by=request.need_by, deadline_at=None, now=tx.now, policy=policy)
-        merged = {**request.request.get("options", {}), **options}
-        change = transitions.retry(
-            job,
-            policy=policy,
-            now=tx.now,
-            model=model or merged.get("model"),
-            fallbacks=tuple(merged.get("fallbackModels", ())),
-            lane=lane,
-            give_up_at=give_up_at,
-        )
-        if options:
-            tx.save_request(replace(request, request={**request.request, "options": merged}))
+        if job.collection is not None and (collection := tx.collection(job.collection)) is not None:
+            raise Conflict(
+                f"job {job.request_id} is row {job.row} of collection {collection.collection_id}: retry it with "
+                f'POST /api/collections/{collection.collection_id}/retry and {{"rows": [{job.row}]}}'
+            )
 
-        return outcomes.save_transition(tx, change, self._context)
+        return retry_job(tx, job, self._context, options=options, model=model)
 
     @transaction
     def _redeliver(self, tx: Transaction, ref: JobRef, url: str | None) -> Delivery:
@@ -101,6 +88,52 @@ class JobActions:
             tx.save_destination(destinations.probe_soon(destination, now=tx.now))
 
         return change.delivery
+
+
+def cancel_job(tx: Transaction, job: Job, context: Context) -> Change:
+    """Cancel a job: at once where nothing runs, else at the next event of its stream."""
+    call = tx.call(job.id, job.calls) if job.state is State.BATCHED else None
+    if call is None:
+        return outcomes.save_transition(tx, transitions.cancel(job, now=tx.now), context)
+
+    return outcomes.save_transition(tx, batch_transitions.end_in_batch(job, call=call, now=tx.now), context)
+
+
+def poll_if_unawaited(tx: Transaction, job: Job) -> None:
+    """Let a batch be cancelled upstream, too, once no job waits for it; `job` is one that left it."""
+    item = tx.item_of_call(job.id, job.calls)
+    if item is not None and not tx.count_awaited(item.batch_id):
+        tx.poll_now(item.batch_id)
+
+
+def retry_job(
+    tx: Transaction,
+    job: Job,
+    context: Context,
+    *,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    model: str | None = None,
+) -> Change:
+    """Start the next run of a job that has ended."""
+    _refuse_erased(tx, job, "run again")
+    request = tx.request(job.id) or StoredRequest(job_id=job.id, request={})
+    lane, give_up_at = choose_lane(
+        job.mode, need_by=request.need_by, deadline_at=None, now=tx.now, policy=context.policy
+    )
+    merged = {**request.request.get("options", {}), **options}
+    change = transitions.retry(
+        job,
+        policy=context.policy,
+        now=tx.now,
+        model=model or merged.get("model"),
+        fallbacks=tuple(merged.get("fallbackModels", ())),
+        lane=lane,
+        give_up_at=give_up_at,
+    )
+    if options:
+        tx.save_request(replace(request, request={**request.request, "options": merged}))
+
+    return outcomes.save_transition(tx, change, context)
 
 
 def _refuse_erased(tx: ReadTransaction, job: Job, action: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..core.collections.collection import Phase, begin_purge
 from ..core.jobs import batch_transitions, fallback, transitions
 from ..core.jobs.holds import Holds
 from ..core.jobs.job import Job
@@ -65,12 +66,23 @@ class Maintenance:
             started = self._clock()
             count, more = self._purge_step()
             erased += count
+            if not more:
+                count, more = self._purge_collection()
+                erased += count
             step_done()
             if more:  # other writers get as much time as this step took
                 self._sleep(min(self._clock() - started, _MAX_PAUSE))
         self._purge_rest()
         if erased:
             self._store.scrub()
+
+        return erased
+
+    def erase_rows(self) -> int:
+        """Erase the content of rows that are to be kept as metadata only, once their collection was delivered."""
+        erased = 0
+        while self._has_erasable_rows() and (count := self._erase_rows()):
+            erased += count
 
         return erased
 
@@ -167,6 +179,41 @@ class Maintenance:
             limit=_PURGE_JOBS,
             size=_PURGE_BYTES,
         )
+
+    @transaction
+    def _purge_collection(self, tx: Transaction) -> tuple[int, bool]:
+        """Erase some rows of a collection past its retention, and the collection once it has none."""
+        policy = self._context.policy
+        collection = next(iter(tx.collections_in(Phase.PURGING)), None)
+        if collection is None:
+            collection = tx.purgeable_collection(
+                done_before=cutoff(tx, policy.retention), failed_before=cutoff(tx, policy.retention_failed)
+            )
+            if collection is None:
+                return 0, False
+            tx.save_collection(begin_purge(collection))
+        rows = tx.rows(collection.id, limit=_PURGE_JOBS)
+        for row in rows:
+            tx.purge_job(row.id)
+        if rows:
+            return len(rows), True
+        tx.delete_collection(collection.id)
+        tx.purge_job(collection.id)
+
+        return 0, True
+
+    @transaction
+    def _erase_rows(self, tx: Transaction) -> int:
+        """Erase content of rows whose collection was delivered (`retain: metadata`)."""
+        rows = tx.erasable_rows(limit=_STEP)
+        for row in rows:
+            tx.erase_content(row)
+
+        return len(rows)
+
+    @query
+    def _has_erasable_rows(self, tx: ReadTransaction) -> bool:
+        return bool(tx.erasable_rows(limit=1))
 
     @transaction
     def _purge_rest(self, tx: Transaction) -> None:

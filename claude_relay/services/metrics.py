@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..core.collections.collection import Phase, status_of
 from ..core.deliveries.destination import Destination
 from ..core.jobs.holds import Holds
 from ..core.jobs.job import State
@@ -13,10 +14,11 @@ from ..core.jobs.job_filter import JobFilter
 from ..core.metrics import Series
 from ..core.money.spend import Span, SpendSummary
 from ..ports import ReadTransaction, Store, Transaction, WorkerHeartbeat
+from .collection_end import tally
 from .transactions import query, transaction
 
-#: The counts of jobs are read again after this many seconds at least, and as many times as long as the reading took.
-_COUNTS_TTL, _COUNTS_SHARE = 5.0, 50.0
+#: Collections whose rows are counted for their status.
+_MAX_TALLIES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +36,14 @@ class MetricsSnapshot:
     parked: Sequence[str]
     destinations: Sequence[Destination]
     latest_destinations: Sequence[str]
+    collections: Mapping[str, int]
 
 
 class Metrics:
     """Reports of workers, and reads for `/metrics`."""
 
-    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._clock = store, clock
-        self._counts: Mapping[tuple[State, str], int] = {}
-        self._counts_until = float("-inf")
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     @transaction
     def report(self, tx: Transaction, added: Mapping[Series, float], gauges: Mapping[Series, float]) -> None:
@@ -52,10 +53,10 @@ class Metrics:
 
     @query
     def snapshot(self, tx: ReadTransaction, max_destinations: int) -> MetricsSnapshot:
-        """The present state; the counts of jobs may be some seconds old."""
+        """The present state."""
         return MetricsSnapshot(
             now=tx.now,
-            jobs=self._job_counts(tx),
+            jobs=tx.counts_by_group(),
             oldest_waiting=tx.oldest_waiting_by_group(),
             series=tx.metrics(),
             spend=tx.costs(by="model", days=Span(), which=JobFilter()),
@@ -65,14 +66,14 @@ class Metrics:
             parked=[hold.reason for hold in Holds(tx.holds(), tx.now).queue_wide],
             destinations=tx.destinations(),
             latest_destinations=tx.latest_destinations(max_destinations),
+            collections=_collections(tx),
         )
 
-    def _job_counts(self, tx: ReadTransaction) -> Mapping[tuple[State, str], int]:
-        """Counts by state and group, from a full read: kept, so that scrapes cost little at a million jobs."""
-        began = self._clock()
-        if began >= self._counts_until:
-            self._counts = tx.counts_by_group()
-            took = self._clock() - began
-            self._counts_until = began + max(_COUNTS_TTL, _COUNTS_SHARE * took) if took > 0.05 else began
 
-        return self._counts
+def _collections(tx: ReadTransaction) -> Mapping[str, int]:
+    """Collections by status; of many that have not ended, the later ones count as `processing`."""
+    counts = Counter(tx.ended_collections())
+    for number, collection in enumerate(tx.collections_in(Phase.OPEN, Phase.CLOSED, Phase.RETRYING)):
+        counts[status_of(collection, tally(tx, collection)) if number < _MAX_TALLIES else "processing"] += 1
+
+    return counts

@@ -18,7 +18,7 @@ from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest
 from ..errors import Damaged, NotFound
 from ..ports import ReadTransaction, Transaction
-from . import model_fallback
+from . import collection_end, model_fallback
 from .acks import ack_url, look_up_secret
 from .context import Context
 
@@ -37,6 +37,8 @@ def save_transition(
         )
         change = _with_outcome(change, request, context, ack_url(tx, change.job, context), done=done, partial=partial)
     tx.save(change)
+    if change.job.collection is not None and change.job.state.final:
+        collection_end.settle(tx, change.job.collection, context)
 
     return change
 
@@ -45,6 +47,8 @@ def look_ahead(reads: ReadTransaction, job: Job, context: Context) -> None:
     """The look-ups of a transition that ends the run."""
     reads.request(job.id)
     look_up_secret(reads, context)
+    if job.collection is not None:
+        collection_end.look_ahead(reads, job.collection)
 
 
 def _intact_request(tx: Transaction, job: Job) -> StoredRequest:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..core import clock_check, wire
+from ..core.collections.collection import MARK
 from ..core.deliveries.delivery import DeliveryState
 from ..core.files.fetched import FetchedFile
 from ..core.jobs.events import Event
 from ..core.jobs.fairness import count_by
 from ..core.jobs.holds import PAUSE, Holds
-from ..core.jobs.job import Job, State
+from ..core.jobs.job import JOB_STATES, Job
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Exchange, Submission
 from ..errors import Damaged, NotFound, Problem
@@ -77,17 +77,12 @@ class Queries:
         return status
 
     @query
-    def jobs(self, tx: ReadTransaction, which: JobFilter, *, owners: bool = False) -> Page:
-        """A page of jobs, newest first; with `owners` each says whose it is."""
-        rows = tx.jobs(replace(which, limit=which.limit + 1))
-        page = rows[: which.limit]
-        cursor = page[-1].id if len(rows) > which.limit else None
+    def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
+        """A page of jobs, newest first."""
+        page, cursor = self._context.search.find(tx, which)
         waits = WaitReasons(tx, page, self._context.prices)
 
-        return Page(
-            jobs=[_listed(tx, job, waits) | ({"owner": job.owner} if owners else {}) for job in page],
-            cursor=cursor,
-        )
+        return Page(jobs=[_listed(tx, job, waits) for job in page], cursor=cursor)
 
     @query
     def job_details(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:
@@ -116,6 +111,7 @@ class Queries:
             "owner": job.owner,
             "run": job.run,
             "template": job.template,
+            **_row_of(job),
             "possibleDuplicateCharge": job.ambiguous,
             "unacked": _unacked(tx, job),
             "batch": wire.batch_body(batch) if batch else None,
@@ -167,7 +163,7 @@ class Queries:
 
         return {
             "timestamp": wire.timestamp(tx.now),
-            "jobs": {state.value: counts.get(state, 0) for state in State},
+            "jobs": {state.value: counts.get(state, 0) for state in JOB_STATES},
             "oldestWaitingSeconds": None if oldest is None else round(max(0.0, tx.now - oldest), 3),
             "paused": [group.name for group in tx.groups() if group.paused_at is not None],
             "groups": _groups(tx),
@@ -348,8 +344,21 @@ def _groups(tx: ReadTransaction) -> list[dict[str, Any]]:
     ]
 
 
+def _row_of(job: Job) -> dict[str, Any]:
+    """The collection of a row, and its number there."""
+    if job.collection is None:
+        return {}
+
+    return {"collectionId": job.request_id.rpartition(":")[0], "row": job.row}
+
+
 def _event_body(seq: int, request_id: str, event: Event) -> dict[str, Any]:
-    return {"cursor": seq, **wire.event_body(event, request_id=request_id)}
+    name = request_id.removesuffix(MARK)
+    body = {"cursor": seq, **wire.event_body(event, request_id=name)}
+    if name != request_id:  # of a collection as a whole
+        body["collectionId"] = name
+
+    return body
 
 
 def _without_file_data(request: dict[str, Any], fetched: Sequence[FetchedFile]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ from .alerts import Alerts
 from .batches import Batches
 from .bulk import BulkRequests
 from .clock_step import ClockStepStore
+from .collection_actions import CollectionActions
+from .collection_results import CollectionResults
+from .collections import Collections
 from .context import Context, UuidFactory
 from .dashboard import DashboardQueries
 from .deliveries import Deliveries
@@ -101,6 +104,9 @@ class Relay:
         self.dashboard = DashboardQueries(context)
         self.templates = Templates(context)
         self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
+        self.collections = Collections(context, self._admission, self.templates, self._gone_endpoints)
+        self.collection_actions = CollectionActions(context)
+        self.collection_results = CollectionResults(context)
         self.estimates = Estimates(self.queries, self.templates)
         self.event_feed = EventFeed(store)
         self.metrics = Metrics(store)

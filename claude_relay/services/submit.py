@@ -92,7 +92,7 @@ class Submitter:
 
         now = tx.now
         request_id = submission.request_id or uuid7(now, self._context.rng.randbytes(10))
-        job = self._new_job(submission, owner=owner, request_id=request_id, now=now)
+        job = new_job(submission, self._context, owner=owner, request_id=request_id, now=now)
         tx.add(transitions.submit(job, now=now), StoredRequest.of(job.id, submission))
         if conversation and conversation.earlier:
             tx.add_continuation(job.id, conversation.earlier)
@@ -100,42 +100,44 @@ class Submitter:
         accepted = Accepted(job=job, warnings=submission.warnings, webhook_empty=submission.webhook_empty)
         return accepted, job.due_at <= now
 
-    def _new_job(self, submission: Submission, *, owner: str, request_id: str, now: float) -> Job:
-        policy = self._context.policy
-        due_at = max(now, submission.run_at or now)
-        deadline = submission.deadline_at
-        lane, give_up_at = choose_lane(
-            submission.mode, need_by=submission.need_by, deadline_at=deadline, now=due_at, policy=policy
-        )
 
-        return Job(
-            id=self._context.new_id(now),
-            owner=owner,
-            request_id=request_id,
-            body_hash=submission.body_hash,
-            state=State.QUEUED,
-            version=1,
-            created_at=now,
-            updated_at=now,
-            run_started_at=now,
-            due_at=due_at,
-            priority=submission.priority,
-            group=submission.group,
-            model=submission.model,
-            fallbacks=tuple(submission.request.get("options", {}).get("fallbackModels", ())),
-            mode=submission.mode,
-            lane=lane,
-            give_up_at=give_up_at,
-            on_interrupt=submission.on_interrupt,
-            retain=submission.retain,
-            deadline_at=due_at + policy.deadline if deadline is None else deadline,
-            deadline_asked=deadline is not None,
-            deadline_fixed=submission.deadline_fixed,
-            run_at=submission.run_at if submission.run_at_fixed else None,
-            has_webhook=submission.webhook_url is not None,
-            prompt_length=submission.prompt_length,
-            template=submission.template,
-        )
+def new_job(submission: Submission, context: Context, *, owner: str, request_id: str, now: float) -> Job:
+    """The job of a submission, waiting to be claimed."""
+    policy = context.policy
+    due_at = max(now, submission.run_at or now)
+    deadline = submission.deadline_at
+    lane, give_up_at = choose_lane(
+        submission.mode, need_by=submission.need_by, deadline_at=deadline, now=due_at, policy=policy
+    )
+
+    return Job(
+        id=context.new_id(now),
+        owner=owner,
+        request_id=request_id,
+        body_hash=submission.body_hash,
+        state=State.QUEUED,
+        version=1,
+        created_at=now,
+        updated_at=now,
+        run_started_at=now,
+        due_at=due_at,
+        priority=submission.priority,
+        group=submission.group,
+        model=submission.model,
+        fallbacks=tuple(submission.request.get("options", {}).get("fallbackModels", ())),
+        mode=submission.mode,
+        lane=lane,
+        give_up_at=give_up_at,
+        on_interrupt=submission.on_interrupt,
+        retain=submission.retain,
+        deadline_at=due_at + policy.deadline if deadline is None else deadline,
+        deadline_asked=deadline is not None,
+        deadline_fixed=submission.deadline_fixed,
+        run_at=submission.run_at if submission.run_at_fixed else None,
+        has_webhook=submission.webhook_url is not None,
+        prompt_length=submission.prompt_length,
+        template=submission.template,
+    )
 
 
 def _existing_job(tx: ReadTransaction, submission: Submission, owner: str) -> Accepted | Conflict | None:

@@ -76,8 +76,8 @@ class Templates:
             if text not in cache:
                 template = self._usable(text.strip(), owner)
                 if template is None:
-                    shown = f"{text.strip()[:80]}: save it with claude-relay template save, or see template list"
-                    raise _refused("template", f"names no template that this key may use, {shown}")
+                    name = f"{text.strip()[:80]}: save it with claude-relay template save, or see template list"
+                    raise _refused("template", f"names no template that this key may use, {name}")
                 cache[text] = template, Compiled(template.body)
             return cache[text]
 
@@ -96,11 +96,14 @@ class Templates:
         if shared not in (None, True, False):
             given.problem("shared", "must be true or false")
         given.unknown(("body", "description", "shared"))
-        if notes.problems:
-            raise InvalidRequest(problems=notes.problems)
         if shared and owner != ADMIN:
             raise Forbidden("Only the admin key may share a template with all keys.")
-        compiled = check_template(fields.get("body"), now=now, context=intake)
+        try:
+            compiled = check_template(fields.get("body"), now=now, context=intake)
+        except InvalidRequest as exc:
+            raise InvalidRequest(problems=(*notes.problems, *exc.problems)) from None
+        if notes.problems:
+            raise InvalidRequest(problems=notes.problems)
         template, created = self._save(
             Template(
                 owner=owner,
@@ -127,14 +130,14 @@ class Templates:
     def show(self, tx: ReadTransaction, text: str, *, owner: str) -> dict[str, Any]:
         """A template by name, or by name and version; never its webhook headers."""
         reference = templates.parse_reference(text)
-        found = None if reference is None else _find(tx, *reference, owner=owner)
-        if found is None:
+        template = None if reference is None else _find(tx, *reference, owner=owner)
+        if template is None:
             raise NotFound(f"There is no template {text[:80]} here that this key may use.")
-        body = found.body
+        body = template.body
         if isinstance(headers := body.get("webhookHeaders"), dict):
             body = {**body, "webhookHeaders": dict.fromkeys(headers, _HIDDEN)}
 
-        return {**_summary(found), "body": body, "deleted": found.deleted}
+        return {**_summary(template), "body": body, "deleted": template.deleted}
 
     @transaction
     def delete(self, tx: Transaction, name: str, *, owner: str) -> None:

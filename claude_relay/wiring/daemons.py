@@ -21,6 +21,7 @@ from .engines import engine_of
 from .host_checks import check_host
 from .intake import intake_context
 from .stores import OpenRelay, open_relay, open_worker_relay, text_source
+from .tracing import open_tracer
 
 if TYPE_CHECKING:
     import falcon
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ..api.app import MountDashboard
     from ..api.auth import KeyVerifier
     from ..core.intake import IntakeContext
-    from ..ports import BatchApi, Claude, ModelLister
+    from ..ports import BatchApi, Claude, ModelLister, Tracer
     from ..services import Relay
     from ..storage.sqlite.disk_reserve import DiskReserve
     from ..systemd import Supervisor
@@ -67,8 +68,8 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
                 keys.replace_admin_keys(_admin_keys(current))
                 log.info("secrets read again")
 
-        app = make_app(settings, relay, stopping, keys)
-        with alerts_in_api_process(settings, relay):
+        with alerts_in_api_process(settings, relay), open_tracer(settings, "claude-relay-api") as tracer:
+            app = make_app(settings, relay, stopping, keys, tracer)
             return Server(app, settings, relay, stopping, supervisor, reread_keys).run()
 
 
@@ -77,6 +78,7 @@ def make_app(
     relay: Relay,
     stopping: threading.Event | None = None,
     verifier: KeyVerifier | None = None,
+    tracer: Tracer | None = None,
 ) -> falcon.App[falcon.Request, falcon.Response]:
     """The HTTP API as a WSGI application."""
     from ..api.app import make_app
@@ -91,6 +93,7 @@ def make_app(
         disk_problem=disk_problem,
         stopping=stopping,
         texts=text_source(settings),
+        tracer=tracer,
         dashboard=dashboard(settings, relay, intake),
     )
 
@@ -139,6 +142,7 @@ def work(
         _check_store(opened.relay)
         _check_clock(opened.relay)
         pacing = Pacing()
+        tracer = stack.enter_context(open_tracer(settings, "claude-relay-worker"))
         client = open_client(settings, stack, pacing, opened.relay)
         batches = client.batches()
         stack.callback(batches.close)
@@ -157,6 +161,7 @@ def work(
             pacing,
             reserve,
             models=client,
+            tracer=tracer,
             supervisor=supervisor,
             name=name,
             reread=reread_key,
@@ -172,6 +177,7 @@ def make_worker(
     reserve: DiskReserve | None = None,
     *,
     models: ModelLister | None = None,
+    tracer: Tracer | None = None,
     supervisor: Supervisor | None = None,
     name: str | None = None,
     reread: Reread = lambda: None,
@@ -210,6 +216,7 @@ def make_worker(
         restore_reserve=lambda: reserve.resize(settings.disk_floor) if reserve else None,
         models=models,
         texts=texts,
+        tracer=tracer,
         disk_free=lambda: shutil.disk_usage(settings.state_folder).free,
         reread=reread,
     )

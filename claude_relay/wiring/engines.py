@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ..config import Settings
-from ..errors import ConfigError, StoreUnavailable
+from ..errors import ConfigError, RelayError, StoreUnavailable
 
 if TYPE_CHECKING:
     from ..core.clock_step import Clocks
@@ -92,6 +92,10 @@ class Engine(ABC):
 
     def restore_problems(self) -> Sequence[tuple[str, str]]:
         """Consequences of a restore that need the operator, each with the command or step for it."""
+        return ()
+
+    def warnings(self) -> Sequence[str]:
+        """Faults of the store that a daemon can start with, a sentence each with the cure."""
         return ()
 
     @abstractmethod
@@ -284,6 +288,31 @@ class PostgresEngine(Engine):
 
     def is_missing(self, fault: StoreUnavailable) -> bool:
         return "there is no store" in str(fault)
+
+    def warnings(self) -> Sequence[str]:
+        self.require()
+        from ..storage.postgres import server_info
+        from ..storage.sqlite import completion_reads
+
+        sentences = []
+        previous = Path(self._settings.state_directory) / "relay.db"
+        if count := completion_reads.unfinished(previous):
+            sentences.append(
+                f"{count} jobs and callbacks wait in {previous}, the previous store, and no worker processes them: run "
+                f"one with RELAY_STORE=sqlite:///{previous} until none is left."
+            )
+        try:
+            info = server_info.inspect(self._settings.store, self._settings.store_shown)
+        except RelayError:
+            return sentences  # the daemon waits for the server, and says so
+        sentences += server_info.warnings(info)
+        if not server_info.receives_notifications(self._settings.store):
+            sentences.append(
+                "notifications do not arrive (a pooler in transaction mode?): jobs start with the next sweep, within a "
+                "second. Let the pooler pool sessions, or name the server itself."
+            )
+
+        return sentences
 
     def check_backups(self, file: Path) -> None:
         from ..storage import pg_dump

@@ -18,7 +18,18 @@ from types import FrameType
 from .. import __version__
 from ..config import Settings
 from ..errors import RelayError, StoreUnavailable
-from ..ports import BatchApi, Claude, Fetcher, Listener, ModelLister, ReadyQueue, Sender, TextSink, WorkerHeartbeat
+from ..ports import (
+    BatchApi,
+    Claude,
+    Fetcher,
+    Listener,
+    ModelLister,
+    ReadyQueue,
+    Sender,
+    TextSink,
+    Tracer,
+    WorkerHeartbeat,
+)
 from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
 from .alert_sender import AlertSender
@@ -80,6 +91,7 @@ class Daemon:
         restore_reserve: Callable[[], None] = lambda: None,
         models: ModelLister | None = None,
         texts: TextSink | None = None,
+        tracer: Tracer | None = None,
         disk_free: Callable[[], int] | None = None,
         reread: Callable[[], Settings | None] = lambda: None,
     ) -> None:
@@ -96,7 +108,9 @@ class Daemon:
         self._wakeup = open_listener(self.id)
         files = Files(relay, fetcher)
         self._meters = Meters(relay, disk_free=disk_free)
-        self._executor = CallExecutor(relay, claude, files, ending=self._ending, texts=texts, meters=self._meters)
+        self._executor = CallExecutor(
+            relay, claude, files, ending=self._ending, texts=texts, meters=self._meters, tracer=tracer
+        )
         self._ready = ready
         self._dispatcher = Dispatcher(
             relay,
@@ -110,7 +124,7 @@ class Daemon:
         )
         self._heartbeat = Heartbeat(relay, self._in_flight, report=self._report, worker=self.id, lease=settings.lease)
         self._deliveries = DeliverySender(
-            relay, sender, worker=self.id, secrets=settings.webhook_secret, meters=self._meters
+            relay, sender, worker=self.id, secrets=settings.webhook_secret, meters=self._meters, tracer=tracer
         )
         self._batch_runner = BatchRunner(
             relay, batches, files, worker=self.id, news=self._deliveries.wake, meters=self._meters

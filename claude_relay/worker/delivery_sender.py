@@ -14,7 +14,7 @@ from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destinati
 from ..core.deliveries.signing import sign
 from ..core.text.redaction import Redactor
 from ..errors import LeaseLost, StoreUnavailable
-from ..ports import Sender
+from ..ports import NoTracer, Sender, Tracer
 from ..services import ClaimedDelivery, Relay
 from .meters import Meters
 from .outage import STORE
@@ -41,9 +41,10 @@ class DeliverySender:
         worker: str,
         secrets: tuple[str, ...] = (),
         meters: Meters | None = None,
+        tracer: Tracer | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._meters = meters
+        self._meters, self._tracer = meters, tracer or NoTracer()
         self._relay, self._sender, self._worker = relay, sender, worker
         self.secrets, self._clock = secrets, clock
         self._pool = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
@@ -138,8 +139,22 @@ class DeliverySender:
         if item.headers is None:
             error = "not sent: its webhookHeaders cannot be read without the key file that was beside the store"
             return Reply(error=error, local_fault=True)
-        headers = {**item.headers, **sign(delivery.webhook_id, self._clock(), item.body, self.secrets)}
+        span = self._tracer.start(
+            "claude_relay.delivery",
+            parent=item.target.traceparent,
+            kind="client",
+            attributes={
+                "claude_relay.request_id": item.request_id,
+                "http.request.method": "POST",
+                "server.address": destination_of(delivery.url),
+            },
+        )
+        trace = {"traceparent": span.traceparent} if span.traceparent else {}
+        headers = {**trace, **item.headers, **sign(delivery.webhook_id, self._clock(), item.body, self.secrets)}
         reply = self._sender.post(delivery.url, item.body, headers)
+        span.set({"http.response.status_code": reply.status})
+        failed = reply.status is None or not 200 <= reply.status < 300
+        span.end(error=str(reply.status or "connection") if failed else None)
         if reply.location:
             reply = replace(reply, excerpt=f"Location: {reply.location}\n{reply.excerpt}")
 
@@ -182,7 +197,7 @@ class DeliverySender:
         }
         if self._meters is not None:
             delivered = delivery.state is DeliveryState.DELIVERED
-            outcome = delivery.state.value if delivery.state.final else "retried"
+            outcome = delivery.state.value if delivery.state.final else "retry"
             self._meters.posted(outcome, self._clock() - item.delivery.opened_at if delivered else None)
         level = logging.ERROR if delivery.state is DeliveryState.DEAD else logging.INFO
         log.log(level, f"delivery {delivery.state.value}", extra=fields)

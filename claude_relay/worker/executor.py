@@ -25,9 +25,10 @@ from ..core.jobs.failure import (
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
 from ..errors import LeaseLost, NotFound, StoreUnavailable
-from ..ports import CallRequest, Claude, TextSink
+from ..ports import CallRequest, Claude, NoTracer, TextSink, Tracer
 from ..services import ClaimedJob, Relay
 from . import faults
+from .call_spans import end_call, start_call, trace_wait
 from .files import Files
 from .inflight import InFlightCall
 from .meters import Meters
@@ -53,6 +54,7 @@ class CallExecutor:
         ending: threading.Event,
         texts: TextSink | None = None,
         meters: Meters | None = None,
+        tracer: Tracer | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,6 +62,7 @@ class CallExecutor:
         self._claude = claude
         self._files = files
         self._ending, self._texts, self._meters = ending, texts, meters
+        self._tracer = tracer or NoTracer()
         self._clock, self._monotonic = clock, monotonic
 
     def run(self, running: InFlightCall) -> Job | None:
@@ -69,6 +72,7 @@ class CallExecutor:
             running.paced.ended()
             return self._store(running, lambda: self._relay.execution.release(claimed))
 
+        trace_wait(self._tracer, claimed)
         if self._meters is not None:
             self._meters.started(claimed.call.started_at - max(claimed.job.run_started_at, claimed.job.due_at))
         began = self._monotonic()
@@ -113,13 +117,15 @@ class CallExecutor:
     ) -> Completion | Failure:
         claimed = running.claimed
 
-        return self._claude.call(
+        span = start_call(self._tracer, claimed)
+        end = self._claude.call(
             CallRequest(
                 job=claimed.job,
                 request=request,
                 history=history,
                 repair=repair,
                 max_cost_usd=claimed.request.max_cost_usd,
+                traceparent=span.traceparent,
                 on_text=self._text_writer(running),
             ),
             stop=lambda: self._stop_reason(running),
@@ -129,6 +135,9 @@ class CallExecutor:
             progress=lambda partial: self._checkpoint(running, partial),
             on_followup=lambda step: self._start_followup(running, step),
         )
+        end_call(span, claimed, end)
+
+        return end
 
     def _text_writer(self, running: InFlightCall) -> Callable[[str], None] | None:
         if self._texts is None:

@@ -79,7 +79,7 @@ def busy(relay):
     meters.started(0.2)
     meters.called("claude-sonnet-5-5", "completed", 3.0)
     meters.called("claude-sonnet-5-5", "refused", 700.0)
-    meters.posted("retried")
+    meters.posted("retry")
     meters.posted("delivered", 1.5)
     meters.flush()
 
@@ -112,7 +112,7 @@ def test_the_values_come_from_the_store(client, busy):
     assert seen["tokens_total"][("kind", "input"), ("model", "claude-sonnet-5-5")] == 10
     assert seen["cost_usd_total"][("model", "claude-sonnet-5-5"),] == pytest.approx(0.001)
     assert seen["deliveries"][("state", "pending"),] == 1
-    assert seen["delivery_attempts_total"][("outcome", "retried"),] == 1
+    assert seen["delivery_attempts_total"][("outcome", "retry"),] == 1
     assert seen["disk_free_bytes"][()] == 12_345_678
     assert seen["call_seconds_bucket"][("le", "+Inf"), ("model", "claude-sonnet-5-5")] == 2
     assert seen["call_seconds_bucket"][("le", "5.0"), ("model", "claude-sonnet-5-5")] == 1
@@ -262,3 +262,15 @@ def test_promtool_accepts_rules_and_metrics(client, busy, tmp_path):
 
     assert rules.returncode == 0, rules.stderr + rules.stdout
     assert metrics.returncode == 0, metrics.stderr + metrics.stdout
+
+
+def test_collections_are_counted_by_status(client):
+    """Those that wait, are open, and have ended."""
+    fields = {"template": {"prompt": "{{x}}"}, "rows": [{"x": "a"}]}
+    for name, more in (("c1", {}), ("c2", {"open": True}), ("c3", {})):
+        answer = client.simulate_post("/api/collections", json={"collectionId": name, **fields, **more})
+        assert answer.status_code == 202
+    client.simulate_post("/api/collections/c3/cancel")
+    seen = scrape(client)["collections"]
+
+    assert seen[("status", "pending"),] == 1 and seen[("status", "open"),] == 1 and sum(seen.values()) == 3

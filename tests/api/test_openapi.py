@@ -74,7 +74,7 @@ def test_the_document_is_openapi_3_1_with_both_callbacks():
 
     assert DOCUMENT["openapi"] == "3.1.0"
     assert len(set(ids)) == len(ids)
-    assert set(DOCUMENT["webhooks"]) == {"jobCompleted", "jobFailed"}
+    assert set(DOCUMENT["webhooks"]) == {"jobCompleted", "jobFailed", "collectionEnded"}
     for reference in references:
         kind, group, name = reference.split("/")
         assert name in DOCUMENT[kind][group]
@@ -123,6 +123,16 @@ def test_real_answers_match_the_document(client, relay):
         ("PUT", "/api/templates/{name}", {}, {"body": {"prompt": "Read {{text}}"}}),
         ("GET", "/api/templates", {}, None),
         ("GET", "/api/templates/{name}", {}, None),
+        ("POST", "/api/collections", {}, {"collectionId": "c-1", "jobs": [{"prompt": "a"}], "open": True}),
+        ("POST", "/api/collections/{collectionId}/rows", {}, {"jobs": [{"prompt": "b"}]}),
+        ("POST", "/api/collections/{collectionId}/close", {}, None),
+        ("GET", "/api/collections", {}, None),
+        ("GET", "/api/collections/{collectionId}", {}, None),
+        ("GET", "/api/collections/{collectionId}/results", {}, None),
+        ("POST", "/api/collections/{collectionId}/cancel", {}, None),
+        ("POST", "/api/collections/{collectionId}/retry", {}, None),
+        ("POST", "/api/collections/{collectionId}/redeliver", {}, {"url": "https://hook.example/x"}),
+        ("POST", "/api/collections/{collectionId}/cancel", {}, None),
         ("POST", "/api/drain", {}, None),
         ("POST", "/api/pause", {}, None),
         ("POST", "/api/resume", {}, None),
@@ -164,7 +174,8 @@ def test_real_answers_match_the_document(client, relay):
 def ask(client: TestClient, method: str, path: str, names: dict, body: object) -> tuple[str, str, int]:
     """Make a request and compare its answer with the document."""
     url = path
-    for name, value in ({"requestId": "r-1", "group": "g", "token": "t", "name": "n"} | names).items():
+    usual = {"requestId": "r-1", "group": "g", "token": "t", "name": "n", "collectionId": "c-1"}
+    for name, value in (usual | names).items():
         url = url.replace(f"{{{name}}}", value)
     answer = (
         client.simulate_request(method, url, json=body) if body is not None else client.simulate_request(method, url)

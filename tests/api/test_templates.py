@@ -155,6 +155,17 @@ def test_missing_variables_and_unknown_templates_are_named(client) -> None:
     assert set(problems(submit(client, template="t", variables=[1]))) == {"variables"}
 
 
+def test_all_problems_of_a_templated_submit_are_named_at_once(client) -> None:
+    """A missing variable hides no other field; the string around its place is no second problem; names are whole."""
+    name = "x" * 100
+    put(client, "t", {"prompt": f"{{{{{name}}}}}", "metadata": {"a": "{{b}}"}})
+    found = problems(submit(client, template="t", variables={"b": 1}, priority=-5, webhookUrl="nix"))
+    both = problems(client.simulate_put("/api/templates/u", json={"body": {"prompt": "{{"}, "shared": "perhaps"}))
+
+    assert set(found) == {f"variables.{name}", "priority", "webhookUrl"}
+    assert set(both) == {"body.prompt", "shared"}
+
+
 def test_variables_for_a_template_without_places_are_refused_with_the_cause(client) -> None:
     """Make and n8n have replaced the braces before the template arrived."""
     put(client, "t", {"prompt": "Read this"})

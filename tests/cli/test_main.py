@@ -283,6 +283,8 @@ def test_keys_are_shown_once_listed_and_revoked(env, tmp_path):
     assert key.startswith("crk_")
     assert listed.split("\t")[0] == "make" and key not in listed
     assert relay_command("keys", "add", "make", env=env, cwd=tmp_path).returncode == 9
+    assert relay_command("keys", "add", "b", "--scope", "submit,read", env=env, cwd=tmp_path).returncode == 0
+    assert "read,submit" in relay_command("keys", "list", env=env, cwd=tmp_path).stdout
     assert relay_command("keys", "revoke", "make", env=env, cwd=tmp_path).returncode == 0
     assert relay_command("keys", "revoke", "nobody", env=env, cwd=tmp_path).returncode == 3
 

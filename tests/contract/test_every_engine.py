@@ -153,7 +153,7 @@ def test_positions_of_a_page_are_counted_in_one_pass_over_the_queue(store: Store
             def spied(tx):
                 real = tx.count_ahead
                 tx.count_ahead = lambda job, flows, after=None, *, limit: (
-                    counted.append((after.rank if after else 0, job.rank)) or real(job, flows, after)
+                    counted.append((after.rank if after else 0, job.rank)) or real(job, flows, after, limit=limit)
                 )
                 return look(tx)
 

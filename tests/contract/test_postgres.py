@@ -108,6 +108,21 @@ def test_a_frozen_machine_loses_the_writer_lock(url: str) -> None:
     second.close()
 
 
+def test_a_slow_process_is_ended_once_and_gets_more_time(store: PostgresStore) -> None:
+    """A function that computes for longer than a frozen machine may be silent is run again, and stored."""
+    runs = []
+
+    def slow(tx: Any) -> None:
+        tx.shared_value("a")
+        runs.append(1)
+        time.sleep(1.7)  # as computing would: nothing is sent meanwhile
+        tx.set_shared_value("a", len(runs))
+
+    store.write(slow)
+
+    assert memos(store, "a") == [2]
+
+
 def test_a_connection_that_ends_during_a_transaction_is_replaced(store: PostgresStore, postgres: Cluster) -> None:
     """Callers do not notice."""
     ended = []

@@ -177,3 +177,35 @@ def test_each_use_case_takes_two_round_trips(place: str, distant: DistantServer)
     relay.close()
 
     assert counted == dict.fromkeys(counted, 2) | {"claim": 3, "claim of a delivery": 3}
+
+
+def test_updates_of_no_indexed_column_stay_in_their_page(place: str, postgres: Cluster) -> None:
+    """HOT updates: marks, checkpoints and renewals write no index, as pages keep some space for them."""
+    relay = open_relay(place)
+    jobs = 300
+    relay.submit_many([a_submission(f"r-{number}") for number in range(jobs)])
+    claimed = relay.execution.claim("w", limit=jobs)
+    before = updates(relay, postgres, place)
+    for item in claimed:
+        relay.execution.sending(item)
+    for _ in range(2):
+        relay.execution.renew("w", [item.job.id for item in claimed])
+    for item in claimed[:100]:
+        for text in ("one", "one two"):
+            relay.execution.checkpoint(item, PartialResponse(text=text))
+    counted = updates(relay, postgres, place)
+    relay.close()
+    made, hot = (counted[kind] - before[kind] for kind in ("made", "hot"))
+
+    assert made >= 3 * jobs
+    assert hot >= 0.8 * made
+
+
+def updates(relay: Relay, postgres: Cluster, url: str) -> dict[str, int]:
+    """The server's own counts, which the writing session hands over when it is asked to."""
+    store: Any = relay._store
+    store._session.connection.execute("SELECT pg_stat_force_next_flush()")
+    sql = """SELECT sum(n_tup_upd), sum(n_tup_hot_upd) FROM pg_stat_user_tables
+             WHERE relname IN ('jobs', 'calls', 'partials')"""
+    [(made, hot)] = postgres.run(sql, url=url)
+    return {"made": int(made), "hot": int(hot)}

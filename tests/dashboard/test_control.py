@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
+from claude_relay.core.alerts import KINDS, Alert
 from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.holds import PARK, QueueHold
 from claude_relay.core.keys import Scope
+from claude_relay.dashboard.overview import describe_alert
+from claude_relay.ports import WorkerHeartbeat
 from tests.support.builders import a_completion, a_submission
 
 from .conftest import KEY
@@ -198,6 +203,64 @@ def test_the_overview_names_what_needs_a_person_with_its_button(relay, admin, cl
 
     left = admin.get("/dashboard")
     assert "given up:" not in left.text and "is paused" not in left.text
+
+
+def test_four_more_incidents_are_seen_and_fixed_where_they_are_shown(relay, admin, clock):
+    """A parked queue, a missing worker, a group at its limit, and a key that spends too much."""
+    _, secret = relay.keys.add("runaway", frozenset((Scope.SUBMIT,)), daily_budget_usd=0.0005)
+    finish(relay, "dear", owner="runaway")
+    relay.set_group("mail", concurrency=1, rate=None)
+    relay.submit_many([a_submission(f"mail-{number}", group="mail") for number in range(3)])
+    relay.execution.claim("w", limit=9)
+    save_hold = QueueHold(scope=PARK, reason="spend_limit", since=clock.now)
+    seen = WorkerHeartbeat(id="w", host="h", pid=1, started_at=0, seen_at=clock.now - 90, slots=4, running=1)
+    relay._store.write(lambda tx: (tx.save_hold(save_hold), tx.save_heartbeat(seen)))
+
+    page = admin.get("/dashboard")
+    assert "The queue is parked" in page.text and "No worker" in page.text and "claude-relay worker" in page.text
+    page.post("/dashboard", act="resume")
+    relay._store.write(lambda tx: tx.save_heartbeat(replace(seen, seen_at=clock.now)))
+    assert "parked" not in admin.get("/dashboard").text and "No worker" not in admin.text
+
+    assert "at its limit" in admin.get("/dashboard/groups").text and "1 of 1" in admin.text
+    admin.post("/dashboard/groups", group="mail", concurrency="9", rate="")
+    assert "at its limit" not in admin.get("/dashboard/groups").text
+
+    assert "over budget" in admin.get("/dashboard/keys").text
+    admin.post("/dashboard/keys", revoke="runaway", confirm="1")
+    assert relay.keys.find(secret) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_alert_has_a_place_on_the_overview(kind):
+    """Each with its message and with what can be done: a command, a link or a button."""
+    alert = Alert(cause=f"{kind} https://a.example", kind=kind, message="why", since=0, count=2, command="a command")
+    need = describe_alert(alert)
+
+    assert need.title and need.text == "why" and (need.command or need.links or need.acts)
+
+
+def test_a_drain_is_shown_with_what_still_runs_and_ended(relay, admin):
+    relay.submit(a_submission("r-1"))
+    relay.drain()
+    page = admin.get("/dashboard")
+    assert "The relay is being drained" in page.text and "1 jobs wait" in page.text
+    page.post("/dashboard", act="resume")
+
+    assert relay.queries.overview()["drain"] is None
+
+
+def test_a_paused_destination_does_not_keep_a_drain_waiting(relay, clock):
+    """Its callbacks stay in the store, and go out once it is resumed."""
+    relay.submit(a_submission("r-1"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
+    relay.drain()
+    clock.advance(60)
+    assert not relay.queries.overview()["drain"]["idle"]
+    relay.destinations.pause("https://hook.example")
+
+    assert relay.queries.overview()["drain"]["idle"]
 
 
 def test_the_overview_of_an_empty_relay_is_calm_and_says_what_to_do(admin):

@@ -7,10 +7,14 @@ import json
 import re
 from html import unescape
 
+import pytest
+
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.failure import PartialResponse
 from claude_relay.core.jobs.job import Retain
 from claude_relay.core.keys import Scope
+from claude_relay.errors import Busy
+from claude_relay.events import Hub, Places
 from claude_relay.services import JobRef
 from tests.support.builders import a_completion, a_submission
 
@@ -179,3 +183,29 @@ def test_a_reader_sees_no_buttons_on_a_job(relay, named):
     page = reader.get("/dashboard/jobs/r-1")
 
     assert page.status == 200 and 'name="act"' not in page.page
+
+
+def test_event_streams_are_those_of_the_api_for_the_key_of_the_session(relay, named, stranger):
+    """A key gets no other key's events; without a session there is no stream."""
+    make = named("make", Scope.READ)
+    relay.submit(a_submission("mine"), owner="make")
+    relay.submit(a_submission("theirs"), owner="other")
+    for path in ("/dashboard/events", "/dashboard/jobs/mine/events"):
+        answer = make.get(path)
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8"), path
+        assert stranger.get(path).path.startswith("/dashboard/login")
+    assert make.get("/dashboard/jobs/theirs/events").status == 404
+    assert make.get("/dashboard/events?after=nonsense").status == 400
+
+
+def test_open_dashboards_take_no_stream_from_programs(relay):
+    """They are counted apart, each up to its own limit."""
+    hub = Hub(relay, limit=1, dashboard_limit=1)
+    hub.reserve(Places.DASHBOARD)
+    with pytest.raises(Busy):
+        hub.reserve(Places.DASHBOARD)
+    hub.reserve()
+    with pytest.raises(Busy):
+        hub.reserve()
+    hub.release(Places.DASHBOARD)
+    hub.reserve(Places.DASHBOARD)

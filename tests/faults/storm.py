@@ -171,11 +171,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--batch", action="store_true", help="a thousand batched jobs instead")
+    parser.add_argument("--collections", action="store_true", help="three collections instead")
+    parser.add_argument("--rows", type=int, default=1000, help="of each, with --collections")
+    parser.add_argument("--kills", type=int, default=10, help="how many, with --collections")
     parser.add_argument("--jobs", type=int, default=1000, help="how many, with --batch")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     wanted = parser.parse_args()
     print(f"seed {wanted.seed}, {wanted.seconds:g} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
+        if wanted.collections:
+            from tests.faults import collection_storm
+
+            size = {"rows": wanted.rows, "kills": wanted.kills}
+            print(collection_storm.run(Path(folder), seed=wanted.seed, say=tell, **size))
+            return 0
         if wanted.batch:
             from tests.faults import batch_storm
 

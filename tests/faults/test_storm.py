@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import batch_storm, storm
+from tests.faults import batch_storm, collection_storm, storm
 
 
 @pytest.mark.faults
@@ -30,3 +30,24 @@ def test_a_storm_over_batches_pays_for_each_job_once(tmp_path: Path) -> None:
 
     assert sum(counted["kills"].values()) >= 3
     assert counted["needed by a time"] > 10
+
+
+@pytest.mark.faults
+@pytest.mark.process
+@pytest.mark.timeout(300)
+def test_a_storm_over_collections_leaves_one_callback_each(tmp_path: Path) -> None:
+    """Its counts are those of the rows, none is lost, and each was called."""
+    counted = collection_storm.run(tmp_path, rows=40, seed=20261125, kills=4)
+
+    assert counted["rows"] == 120 and sum(counted["kills"].values()) == 4
+
+
+@pytest.mark.faults
+@pytest.mark.process
+@pytest.mark.timeout(300)
+def test_a_storm_over_collections_on_postgresql(tmp_path: Path, database: str) -> None:
+    """The same with the store of several machines."""
+    store = {"RELAY_STORE": database, "RELAY_LEASE": "5s", "STATE_DIRECTORY": str(tmp_path / "store")}
+    counted = collection_storm.run(tmp_path, rows=20, seed=20261126, kills=3, **store)
+
+    assert counted["rows"] == 60 and sum(counted["kills"].values()) == 3

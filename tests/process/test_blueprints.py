@@ -18,6 +18,8 @@ from tests.support.rig import Rig
 
 pytestmark = pytest.mark.process
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "faktura"
+
 #: Characters that break JSON, as Make inserts values unescaped.
 PROMPT = 'Les fakturaen "nr. 7":\n{"sum": 1}\t\\ ferdig'
 
@@ -102,6 +104,81 @@ def test_a_repeat_by_the_break_handler_is_the_same_job(tmp_path: Path) -> None:
         assert len(upstream.books) == 1
 
 
+def test_the_invoices_of_a_folder_take_the_route_of_their_checks(rig: Rig) -> None:
+    """Template by name and the file itself; good ones, a wrong sum for a person, a misread one repaired."""
+    invoices = {path.name[:2]: path for path in sorted((EXAMPLE / "fakturaer").glob("*.pdf"))}
+    drive = {f"1AbC_{number}": invoices[number].read_bytes() for number in ("01", "05", "17")}
+    rig.command("template", "save", "faktura", str(EXAMPLE / "template.json"))
+    with Receiver() as hook:
+        files = written(rig, "make", "--variant", "invoice", "--with-key", "--webhook", hook.url("/make"))
+        submit = Player(files["make-invoice-submit.json"], drive=drive)
+        for number in ("01", "05", "17"):
+            output = submit.run({"id": f"1AbC_{number}", "name": invoices[number].name})
+            assert output[5]["statusCode"] == 202
+        again = submit.run({"id": "1AbC_17", "name": invoices["17"].name})  # Make sends the file once more
+        callbacks = {call.json["requestId"]: call.json for call in hook.wait_for(3)}
+
+    assert again[5]["data"]["duplicate"] is True
+    took = {key: Player(files["make-invoice-receive.json"]).run(body) for key, body in callbacks.items()}
+    assert {key: sorted(results) for key, results in took.items()} == {
+        "invoice-1AbC_01": [1, 3, 4],
+        "invoice-1AbC_05": [1, 3, 4],
+        "invoice-1AbC_17": [1, 23, 24],
+    }
+    assert took["invoice-1AbC_17"][23]["review"] == f"{invoices['17'].name}: 1 checks failed: sum + mva = å betale"
+    assert callbacks["invoice-1AbC_05"]["attempts"] == 2
+    assert all(eventually(lambda key=key: rig.status(key)["acked"]) for key in callbacks)
+
+
+def test_the_form_of_the_n8n_workflow_is_a_job_by_the_template(rig: Rig) -> None:
+    """The fields and the file of its Submit node, sent as n8n does: a multipart form."""
+    rig.command("template", "save", "faktura", str(EXAMPLE / "template.json"))
+    workflow = written(rig, "n8n", "--variant", "invoice", "--with-key")["n8n-invoice.json"]
+    node = next(node["parameters"] for node in workflow["nodes"] if node["name"] == "Submit")
+    [invoice] = (EXAMPLE / "fakturaer").glob("21-*.pdf")
+    values = {"={{ $json.file }}": invoice.name, "={{ $execution.resumeUrl }}": "http://127.0.0.1:9/x"}
+    fields, files = {}, {}
+    for item in node["bodyParameters"]["parameters"]:
+        if item["parameterType"] == "formBinaryData":
+            files[item["name"]] = (invoice.name, invoice.read_bytes(), "application/pdf")
+        elif item["name"] != "requestId":
+            fields[item["name"]] = values.get(item["value"], item["value"])
+    headers = {item["name"]: item["value"] for item in node["headerParameters"]["parameters"]}
+    accepted = rig.http.post(node["url"], data=fields, files=files, headers=headers).json()
+
+    eventually(lambda: rig.status(accepted["requestId"])["status"] == "completed")
+    result = rig.http.get(f"{rig.url}/api/result/{accepted['requestId']}").json()
+    assert (result["checksFailed"], result["metadata"]) == (1, {"file": invoice.name})
+    assert result["template"].startswith("faktura@")
+    assert accepted["warnings"] == []
+
+
+def test_the_rows_of_a_sheet_are_one_callback_in_make(rig: Rig) -> None:
+    """Rows in, one callback, a route a row, the acknowledgement, and a stop for the row that Claude declined."""
+    rig.command("template", "save", "rows", "-", input='{"prompt": "{{text}}"}')
+    rows = [{"text": PROMPT}, {"text": "[sandbox: refuse]"}, {"text": "æøå"}]
+    with Receiver() as hook:
+        files = written(
+            rig, "make", "--variant", "sheet", "--template", "rows", "--with-key", "--webhook", hook.url("/make")
+        )
+        submit = Player(files["make-sheet-submit.json"])
+        output = submit.run({"rows": rows, "collectionId": "june"})
+        again = submit.run({"rows": rows, "collectionId": "june"})
+        [callback] = hook.wait_for(1)
+
+    assert (output[4]["statusCode"], again[4]["data"]["duplicate"]) == (202, True)
+    player = Player(files["make-sheet-receive.json"])
+    with pytest.raises(Failed, match="june partial: 1 of 3 rows failed"):
+        player.run(callback.json)
+    assert [number for number, _ in player.log] == [5, 6, 5, 20]
+
+    fetching = Player(files["make-sheet-receive.json"])
+    with pytest.raises(Failed):
+        fetching.run({**callback.json, "results": None, "resultsTruncated": True})
+    assert [number for number, _ in fetching.log] == [10, 13, 14, 13, 20]
+    assert rig.http.get(f"{rig.url}/api/collections/june").json()["acked"]
+
+
 def test_a_leftover_placeholder_is_refused_with_the_cure(rig: Rig) -> None:
     files = written(rig, "make", "--with-key")
 
@@ -117,16 +194,27 @@ def test_the_command_refuses_what_it_cannot_do(rig: Rig, tmp_path: Path) -> None
     nowhere = rig.command("blueprint", "make", "-o", str(empty), RELAY_PUBLIC_URL="")
     group = rig.command("blueprint", "n8n", "--group", "to ord", "-o", str(empty))
     remote = rig.command("blueprint", "n8n", "--with-key", "-o", str(empty), RELAY_URL=rig.url)
+    prompt = rig.command("blueprint", "make", "--template", "faktura", "-o", str(empty))
+    template = rig.command("blueprint", "n8n", "--variant", "invoice", "--template", "to ord", "-o", str(empty))
     written(rig, "make")
     there = rig.command("blueprint", "make", "-o", str(rig.folder / "scenarios"))
 
     assert [
         (item.returncode, word in item.stderr)
         for item, word in zip(
-            (nowhere, group, remote, there), ("RELAY_PUBLIC_URL", "--group", "--with-key", "--force"), strict=True
+            (nowhere, group, remote, prompt, template, there),
+            ("RELAY_PUBLIC_URL", "--group", "--with-key", "--variant", "--template", "--force"),
+            strict=True,
         )
-    ] == [(2, True), (65, True), (78, True), (9, True)]
+    ] == [(2, True), (65, True), (78, True), (2, True), (65, True), (9, True)]
     assert not empty.exists()
+
+
+def test_the_messages_name_the_files_and_the_template_of_the_variant(rig: Rig) -> None:
+    output = rig.command("blueprint", "make", "--variant", "invoice", "--template", "bilag", "-o", "-").stderr
+
+    assert all(words in output for words in ("make-invoice-receive.json", "make-invoice-submit.json", "the folder"))
+    assert "claude-relay template save bilag FILE" in output
 
 
 @pytest.mark.parametrize("tool", ["make", "n8n"])

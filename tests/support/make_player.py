@@ -7,6 +7,7 @@ request body without escaping, as Make does.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import uuid
@@ -29,8 +30,10 @@ class Failed(Exception):
 class Player:
     """One scenario that was imported and filled in."""
 
-    def __init__(self, blueprint: Mapping[str, Any]) -> None:
-        self._flow = blueprint["flow"]
+    def __init__(self, blueprint: Mapping[str, Any], *, drive: Mapping[str, bytes] | None = None) -> None:
+        """`drive` holds the content of the files of Google Drive by id."""
+        self._flow, self._drive = blueprint["flow"], drive or {}
+        self.log: list[tuple[int, Any]] = []  # every result, also those of each round of an iterator
         self.http = requests.Session()
         self.http.trust_env = False
 
@@ -48,14 +51,19 @@ class Player:
         return results
 
     def _play(self, flow: list[Any], results: dict[int, Any]) -> None:
-        for module in flow:
+        for index, module in enumerate(flow):
             if "filter" in module and not self._passes(module["filter"], results):
                 return
             if module["module"] == "builtin:BasicRouter":
                 for route in module["routes"]:
                     self._play(route["flow"], results)
                 continue
+            if module["module"] == "builtin:BasicFeeder":
+                for item in self._value(module["mapper"]["array"], results) or ():
+                    self._play(flow[index + 1 :], results | {module["id"]: item})
+                return
             results[module["id"]] = self._do(module, results)
+            self.log.append((module["id"], results[module["id"]]))
 
     def _do(self, module: Mapping[str, Any], results: dict[int, Any]) -> Any:
         mapper = module["mapper"]
@@ -69,6 +77,8 @@ class Player:
                 return json.loads(text)
             except ValueError:
                 raise Failed(module["id"], 0, text, results) from None
+        if module["module"] == "google-drive:getAFile":
+            return {"data": self._drive[self._value(mapper["file"], results)]}
         if module["module"] != "http:MakeRequest":
             raise NotImplementedError(module["module"])
         response = self.http.request(
@@ -78,7 +88,7 @@ class Player:
                 "Content-Type": "application/json",
                 **{header["name"]: self._value(header["value"], results) for header in mapper["headers"]},
             },
-            data=str(self._value(mapper["jsonStringBodyContent"], results)).encode(),
+            data=str(self._value(mapper.get("jsonStringBodyContent", ""), results)).encode(),
             timeout=mapper["timeout"],
             allow_redirects=mapper["allowRedirects"],
         )
@@ -91,6 +101,8 @@ class Player:
             left = self._value(test["a"], results)
             if test["o"] == "exist":
                 return left not in (None, "")
+            if test["o"] == "text:contain:ci":
+                return test["b"].lower() in _inserted(left).lower()
             if test["o"] in ("text:equal", "text:notequal"):
                 return (_inserted(left) == test["b"]) is (test["o"] == "text:equal")
             raise NotImplementedError(test["o"])
@@ -109,10 +121,21 @@ class Player:
             return value if value not in (None, "") else self._evaluate(call.group(2), results)
         if call := re.fullmatch(r'last\(split\((.*); "(.)"\)\)', expression):
             return str(self._evaluate(call.group(1), results)).split(call.group(2))[-1]
+        if call := re.fullmatch(r"base64\((.*)\)", expression):
+            return base64.b64encode(self._evaluate(call.group(1), results)).decode()
+        if call := re.fullmatch(r'join\(map\((.*); "(\w+)"; "(\w+)"; "(\w+)"\); "(.*)"\)', expression):
+            items = self._evaluate(call.group(1), results) or ()
+            chosen = [item[call.group(2)] for item in items if _inserted(item[call.group(3)]) == call.group(4)]
+            return call.group(5).join(chosen)
+        if text := re.fullmatch(r'"([^"]*)"', expression):
+            return text.group(1)
         if expression == "uuid":
             return str(uuid.uuid4())
-        if path := re.fullmatch(r"(\d+)\.(\w+)", expression):
-            return (results.get(int(path.group(1))) or {}).get(path.group(2))
+        if path := re.fullmatch(r"(\d+)\.([\w.]+)", expression):
+            value = results.get(int(path.group(1)))
+            for name in path.group(2).split("."):
+                value = (value or {}).get(name)
+            return value
         raise NotImplementedError(expression)
 
 

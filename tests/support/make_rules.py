@@ -21,6 +21,7 @@ MODULES = {
     "json:TransformToJSON": 1,
     "json:ParseJSON": 1,
     "builtin:BasicRouter": 1,
+    "builtin:BasicFeeder": 1,
     "builtin:Break": 1,
     "builtin:Ignore": 1,
     "builtin:Resume": 1,
@@ -28,8 +29,10 @@ MODULES = {
     "builtin:Rollback": 1,
     "util:SetVariable2": 1,
     "util:FunctionSleep": 1,
+    "google-drive:watchFilesInAFolder": 4,
+    "google-drive:getAFile": 4,
 }
-_TRIGGERS = {"gateway:CustomWebHook"}
+_TRIGGERS = {"gateway:CustomWebHook", "google-drive:watchFilesInAFolder"}
 _DIRECTIVES = {f"builtin:{name}" for name in ("Break", "Ignore", "Resume", "Commit", "Rollback")}
 _BOUND = (
     "__IMTCONN__ __IMTKEY__ hook datastore agent apiKeyKeychain basicAuthKeychain oAuthAccount proxyKeychain"
@@ -181,8 +184,9 @@ def _http_faults(mapper: Mapping[str, Any]) -> Iterator[str]:
     if body is None:
         return
     # A reference between quotes is inserted unescaped: a quote or a line break in it breaks the JSON. Only the output
-    # of TransformToJSON is already quoted.
+    # of TransformToJSON is already quoted, and base64 has no character that JSON escapes.
     bare = re.sub(r"\{\{\d+\.json\}\}", '"text"', body)
+    bare = re.sub(r'"\{\{base64\(\d+\.data\)\}\}"', '"text"', bare)
     if _REFERENCE.search(bare):
         yield "its body has a value that is not escaped: pass it through json:TransformToJSON"
     try:

@@ -17,7 +17,7 @@ from .machine import API, ETC, KEY, PATH, SOCKET, STATE, TARGET, UPSTREAM_KEY, W
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 
-_PARTS = "Makefile README.md LICENSE setup.cfg setup.py bin systemd claude_relay"
+_PARTS = "Makefile README.md LICENSE constraints setup.cfg setup.py bin systemd claude_relay"
 #: There is no network in the box, so the libraries lie there as files. Nothing is compiled ahead: that takes long.
 _PIP = "PIP_NO_INDEX=1 PIP_FIND_LINKS=/srv/wheels PIP_NO_COMPILE=1"
 _NEXT, _OLD = "9.9.9", "0.0.1"

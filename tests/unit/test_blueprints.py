@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from claude_relay.blueprints import KEY_PLACEHOLDER, WEBHOOK_PLACEHOLDER, Blank, scenarios
+from claude_relay.blueprints import (
+    KEY_PLACEHOLDER,
+    TEMPLATE_PLACEHOLDER,
+    VARIANTS,
+    WEBHOOK_PLACEHOLDER,
+    Blank,
+    scenarios,
+)
 from tests.support.make_player import Failed, Player
 from tests.support.make_rules import faults, walk
 from tests.support.needs import needs
@@ -21,19 +30,30 @@ FOLDER = Path(__file__).parents[2] / "blueprints"
 BLANK = Blank(url="https://relay.example.com")
 MAKE = {entry.file: entry.content for entry in scenarios("make", BLANK)}
 [N8N] = [entry.content for entry in scenarios("n8n", BLANK)]
+INVOICES = replace(BLANK, template="faktura")
+MAKE_INVOICE = {entry.file: entry.content for entry in scenarios("make", INVOICES, "invoice")}
+[N8N_INVOICE] = [entry.content for entry in scenarios("n8n", INVOICES, "invoice")]
+MAKE_SHEET = {entry.file: entry.content for entry in scenarios("make", BLANK, "sheet")}
+[N8N_SHEET] = [entry.content for entry in scenarios("n8n", BLANK, "sheet")]
+ALL_MAKE = MAKE | MAKE_INVOICE | MAKE_SHEET
+ALL_N8N = {"n8n.json": N8N, "n8n-invoice.json": N8N_INVOICE, "n8n-sheet.json": N8N_SHEET}
 
 
-@pytest.mark.parametrize("file", [*MAKE, "n8n.json"])
+@pytest.mark.parametrize("file", [*ALL_MAKE, *ALL_N8N])
 def test_the_files_in_the_folder_are_what_the_command_writes(file: str) -> None:
-    """`claude-relay blueprint make --url https://relay.example.com -o blueprints --force`, and the same with n8n."""
-    made = MAKE.get(file, N8N)
+    """`claude-relay blueprint make --url https://relay.example.com -o blueprints --force`, each tool and variant."""
+    made = (ALL_MAKE | ALL_N8N)[file]
 
     assert (FOLDER / file).read_text(encoding="utf-8") == json.dumps(made, ensure_ascii=False, indent=2) + "\n"
 
 
-@pytest.mark.parametrize("file", MAKE)
+def test_the_folder_has_no_other_files() -> None:
+    assert {path.name for path in FOLDER.glob("*.json")} == {*ALL_MAKE, *ALL_N8N}
+
+
+@pytest.mark.parametrize("file", ALL_MAKE)
 def test_make_accepts_the_blueprint(file: str) -> None:
-    assert faults(MAKE[file]) == []
+    assert faults(ALL_MAKE[file]) == []
 
 
 def _at(number: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -86,15 +106,24 @@ _RECEIVE: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
     ("takes no b", lambda bp: _at(3)(bp)["filter"]["conditions"][0][0].update(o="exist")),
     ("does not run before", lambda bp: _at(6)(bp)["mapper"].update(url="{{3.answer}}")),  # across routes
 ]
+_INVOICE: list[tuple[str, Callable[[dict[str, Any]], object]]] = [
+    ("has version 4", lambda bp: _at(2)(bp).update(version=3)),
+    ("parameters.__IMTCONN__", lambda bp: _at(1)(bp)["parameters"].update(__IMTCONN__=1)),
+    ("a trigger comes first", lambda bp: bp["flow"].pop(0)),
+    ("not escaped", lambda bp: _at(5)(bp)["mapper"].update(jsonStringBodyContent='{"name": "{{1.name}}"}')),
+    ("not escaped", lambda bp: _at(5)(bp)["mapper"].update(jsonStringBodyContent='{"data": "{{2.data}}"}')),
+]
 
 
 @pytest.mark.parametrize(
     "file, words, spoil",
-    [("make-submit.json", *entry) for entry in _SUBMIT] + [("make-receive.json", *entry) for entry in _RECEIVE],
+    [("make-submit.json", *entry) for entry in _SUBMIT]
+    + [("make-receive.json", *entry) for entry in _RECEIVE]
+    + [("make-invoice-submit.json", *entry) for entry in _INVOICE],
 )
 def test_the_rules_report_each_fault(file: str, words: str, spoil: Callable[[dict[str, Any]], object]) -> None:
     """Each rule fails on a blueprint that breaks it."""
-    blueprint = copy.deepcopy(MAKE[file])
+    blueprint = copy.deepcopy(ALL_MAKE[file])
     spoil(blueprint)
 
     assert any(words in fault for fault in faults(blueprint))
@@ -110,13 +139,19 @@ def test_the_request_id_is_created_before_the_call_for_idempotent_retries() -> N
     assert "uuid" not in json.dumps(flow[4])
 
 
-def test_every_connection_of_the_n8n_workflow_has_a_target() -> None:
-    names = [node["name"] for node in N8N["nodes"]]
-    ends = {end["node"] for outputs in N8N["connections"].values() for some in outputs["main"] for end in some}
+@pytest.mark.parametrize("file", ALL_N8N)
+def test_every_connection_of_the_n8n_workflow_has_a_target(file: str) -> None:
+    workflow = ALL_N8N[file]
+    names = [node["name"] for node in workflow["nodes"]]
+    ends = {end["node"] for outputs in workflow["connections"].values() for some in outputs["main"] for end in some}
 
     assert len(set(names)) == len(names)
-    assert set(N8N["connections"]) | ends == set(names)
-    assert {node["type"]: node["typeVersion"] for node in N8N["nodes"]} == {
+    assert set(workflow["connections"]) | ends == set(names)
+    assert {node["type"]: node["typeVersion"] for node in workflow["nodes"]}.items() <= {
+        "n8n-nodes-base.code": 2,
+        "n8n-nodes-base.formTrigger": 2.2,
+        "n8n-nodes-base.googleDrive": 3,
+        "n8n-nodes-base.googleDriveTrigger": 1,
         "n8n-nodes-base.manualTrigger": 1,
         "n8n-nodes-base.set": 3.4,
         "n8n-nodes-base.httpRequest": 4.2,
@@ -125,11 +160,11 @@ def test_every_connection_of_the_n8n_workflow_has_a_target() -> None:
         "n8n-nodes-base.splitInBatches": 3,
         "n8n-nodes-base.noOp": 1,
         "n8n-nodes-base.stopAndError": 1,
-    }
+    }.items()
 
 
-def _node(name: str) -> dict[str, Any]:
-    return next(node["parameters"] for node in N8N["nodes"] if node["name"] == name)
+def _node(name: str, workflow: dict[str, Any] = N8N) -> dict[str, Any]:
+    return next(node["parameters"] for node in workflow["nodes"] if node["name"] == name)
 
 
 def _evaluated(expression: str, **names: Any) -> Any:
@@ -187,7 +222,7 @@ def test_the_n8n_file_has_an_id_for_the_import_on_the_command_line() -> None:
     other = scenarios("n8n", Blank(url=BLANK.url, group="faktura"))[0].content
 
     assert re.fullmatch("[0-9a-f]{16}", N8N["id"])
-    assert other["id"] != N8N["id"]
+    assert len({other["id"], *(workflow["id"] for workflow in ALL_N8N.values())}) == 1 + len(ALL_N8N)
 
 
 @pytest.mark.parametrize(
@@ -262,14 +297,189 @@ def test_each_callback_takes_one_route_in_make_and_all_but_a_whole_answer_stop(
     assert set(stopped.value.results) == {1, route}
 
 
+INVOICE_CALLBACK = {
+    "requestId": "id-1",
+    "status": "completed",
+    "truncated": False,
+    "json": {"kid": "1"},
+    "metadata": {"file": "21.pdf"},
+    "ackUrl": None,
+}
+KID = {"name": "KID", "rule": "mod10(kid)", "ok": False, "left": None, "right": None, "difference": None}
+SUM = {"name": "sum", "rule": "a + b == c", "ok": False, "left": "3", "right": "4", "difference": "-1"}
+FINE = {"name": "date", "rule": "due >= date", "ok": True, "left": "2", "right": "1", "difference": "1"}
+
+
+@pytest.mark.parametrize(
+    "change, route, text",
+    [
+        ({"checksFailed": 0, "checks": [FINE]}, 3, "21.pdf"),
+        ({"checksFailed": 2, "checks": [KID, FINE, SUM]}, 23, "21.pdf: 2 checks failed: KID, sum"),
+        ({}, 23, "21.pdf: unknown checks failed: "),  # a template without checks: a person looks at it
+        ({"status": "failed", "errorType": "checks", "checksFailed": 1}, 5, None),
+        ({"truncated": True, "checksFailed": 0}, 11, None),
+    ],
+)
+def test_each_invoice_takes_one_route_in_make(change: dict[str, Any], route: int, text: str | None) -> None:
+    """Good ones, failed checks to a person, failures, cut answers; only the last two stop the run."""
+    player = Player(MAKE_INVOICE["make-invoice-receive.json"])
+    if text is None:
+        with pytest.raises(Failed) as stopped:
+            player.run({**INVOICE_CALLBACK, **change})
+        assert set(stopped.value.results) == {1, route}
+        return
+    results = player.run({**INVOICE_CALLBACK, **change})
+
+    assert set(results) == {1, route}
+    assert list(results[route].values()) == [text]
+
+
+def test_only_a_pdf_is_sent_to_the_relay() -> None:
+    """The filter stands before the file is fetched."""
+    results = Player(MAKE_INVOICE["make-invoice-submit.json"]).run({"id": "x", "name": "logo.png"})
+
+    assert set(results) == {1}
+
+
+@pytest.mark.parametrize(
+    "change, route, words",
+    [
+        ({"checksFailed": 0, "checks": [FINE]}, "Good", ""),
+        (
+            {"checksFailed": 2, "checks": [KID, FINE, SUM]},
+            "To a person",
+            "KID (mod10(kid))\nsum (a + b == c): 3 and 4, difference -1",
+        ),
+        ({}, "To a person", "not checked: the template has no options.checks"),
+        ({"status": "failed", "errorType": "checks", "error": "KID is wrong"}, "Problem", None),
+    ],
+)
+def test_each_invoice_takes_one_branch_in_n8n(change: dict[str, Any], route: str, words: str | None) -> None:
+    """An answer that was not checked goes to a person, too."""
+    values = {item["name"]: item["value"] for item in _node("Outcome", N8N_INVOICE)["assignments"]["assignments"]}
+    nodes = {"Submit": {"requestId": "id-1"}, "Loop": {"file": "21.pdf"}}
+    callback = {"body": {**INVOICE_CALLBACK, **change}}
+    outcome = {name: _evaluated(value, json=callback, nodes=nodes) for name, value in values.items()}
+
+    taken = "Complete?"
+    while taken.endswith("?") and taken != "Has an ackUrl?":
+        [test] = _node(taken, N8N_INVOICE)["conditions"]["conditions"]
+        ways = N8N_INVOICE["connections"][taken]["main"]
+        taken = ways[0 if _evaluated(test["leftValue"], json=outcome) else 1][0]["node"]
+
+    assert taken == route
+    assert outcome["file"] == "21.pdf"
+    assert words is None or outcome["failedChecks"] == words
+
+
+def test_each_pdf_of_a_form_is_an_item_of_its_own_in_n8n() -> None:
+    """Several files in one form, and pictures among the attachments of an e-mail."""
+    items = [
+        {
+            "binary": {
+                "Invoices_0": {"fileName": "1.pdf", "mimeType": "application/pdf"},
+                "logo": {"fileName": "logo.png", "mimeType": "image/png"},
+            }
+        },
+        {"json": {}},
+        {"binary": {"attachment_0": {"fileName": "2.pdf", "mimeType": "application/pdf"}}},
+    ]
+    code = _node("Each PDF", N8N_INVOICE)["jsCode"]
+    files = _evaluated(f"(($input) => {{ {code} }})({{ all: () => $items }})", items=items)
+
+    assert [item["json"]["file"] for item in files] == ["1.pdf", "2.pdf"]
+    assert [item["binary"]["file"]["fileName"] for item in files] == ["1.pdf", "2.pdf"]
+
+
+SHEET_CALLBACK = {
+    "collectionId": "c-1",
+    "status": "partial",
+    "total": 2,
+    "failed": 1,
+    "results": [
+        {"row": 1, "requestId": "c-1:1", "status": "completed", "response": "Hei", "json": {"price": 7}},
+        {"row": 2, "requestId": "c-1:2", "status": "failed", "error": "Claude declined", "errorType": "refused"},
+    ],
+    "ackUrl": None,
+}
+
+
+def test_each_row_of_a_sheet_takes_its_route_in_make() -> None:
+    """One callback, two rows, and a stop since one of them failed."""
+    player = Player(MAKE_SHEET["make-sheet-receive.json"])
+    with pytest.raises(Failed, match="c-1 partial: 1 of 2 rows failed"):
+        player.run(SHEET_CALLBACK)
+    rows = player.log[:]
+    player.run({**SHEET_CALLBACK, "status": "completed", "failed": 0, "results": SHEET_CALLBACK["results"][:1]})
+
+    assert rows == [(5, {"row": "1: Hei"}), (6, {"problem": "2: refused: Claude declined"})]
+    assert player.log[len(rows) :] == rows[:1]
+
+
+def test_the_rows_of_a_sheet_are_one_request_in_n8n() -> None:
+    """All items in their order, under an id that a repeat of the node has again."""
+    text = _evaluated(
+        _node("Submit", N8N_SHEET)["jsonBody"].replace("$input.all()", "$items"),
+        items=[{"json": {"text": 'a "b"\n'}}, {"json": {"text": "æ"}}],
+        workflow={"id": "w"},
+        execution={"id": "7", "resumeUrl": "http://n8n/x"},
+    )
+
+    assert json.loads(text) == {
+        "collectionId": "n8n-w-7",
+        "template": TEMPLATE_PLACEHOLDER,
+        "rows": [{"text": 'a "b"\n'}, {"text": "æ"}],
+        "webhookUrl": "http://n8n/x",
+        "group": "default",
+    }
+    assert next(node for node in N8N_SHEET["nodes"] if node["name"] == "Submit")["executeOnce"] is True
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+def test_the_results_of_a_sheet_are_rows_again_in_n8n(truncated: bool) -> None:
+    """The columns of the input and of the answer, from the callback or fetched where it was too large for them."""
+    results = SHEET_CALLBACK["results"]
+    outcome = {"truncated": truncated, "results": [] if truncated else results}
+    code = _node("Each row", N8N_SHEET)["jsCode"]
+    script = f"(($, $input) => {{ {code} }})(name => $found[name], {{ all: () => $items.map(json => ({{ json }})) }})"
+    rows = _evaluated(
+        script.replace("$found[name]", "({all: () => $found.Rows, first: () => ({ json: $found.Outcome })})"),
+        found={"Rows": [{"json": {"text": "a"}}, {"json": {"text": "b"}}], "Outcome": outcome},
+        items=results if truncated else [outcome],
+    )
+
+    assert [row["json"]["text"] for row in rows] == ["a", "b"]
+    assert rows[0]["json"]["price"] == 7
+    assert [(row["json"]["status"], row["json"]["error"]) for row in rows] == [
+        ("completed", ""),
+        ("failed", "Claude declined"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body, problem",
+    [
+        ({"status": "completed", "failed": 0, "total": 2}, ""),
+        ({"status": "partial", "failed": 1, "total": 2}, "1 of 2 rows failed"),
+        (None, "timeout: no callback of c-1 .* table results c-1"),
+    ],
+)
+def test_a_problem_of_a_sheet_in_n8n_is_named(body: dict[str, Any] | None, problem: str) -> None:
+    values = {item["name"]: item["value"] for item in _node("Outcome", N8N_SHEET)["assignments"]["assignments"]}
+    arrived = {"body": body} if body else {"message": "accepted"}
+    nodes = {"Submit": {"collectionId": "c-1"}}
+
+    assert re.fullmatch(problem, _evaluated(values["problem"], json=arrived, nodes=nodes))
+
+
 def test_all_placeholders_are_filled_in() -> None:
-    blank = Blank(url="https://x.example", group="faktura", key="k", webhook="https://hook.example/y")
-    for tool in ("make", "n8n"):
-        text = json.dumps([entry.content for entry in scenarios(tool, blank)])
-        assert "https://x.example/api/claude" in text
-        assert "faktura" in text
-        assert KEY_PLACEHOLDER not in text
-        assert WEBHOOK_PLACEHOLDER not in text
+    blank = Blank(url="https://x.example", group="bilag", key="k", webhook="https://hook.example/y", template="t@3")
+    for tool, variant in itertools.product(("make", "n8n"), VARIANTS):
+        text = json.dumps([entry.content for entry in scenarios(tool, blank, variant)])
+        assert "https://x.example/api/" in text
+        assert "bilag" in text
+        assert ("t@3" in text) is (variant != "prompt")
+        assert not [mark for mark in (KEY_PLACEHOLDER, WEBHOOK_PLACEHOLDER, TEMPLATE_PLACEHOLDER) if mark in text]
 
 
 def test_a_key_is_not_in_the_repr_of_anything() -> None:

@@ -38,6 +38,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
     ),
     "webhooks": (_LEAVES | {"ports", "__init__"}, {"requests", "urllib3", "idna"}),
     "sandbox": (set(), {"regex"}),
+    "otel": (_LEAVES | {"ports"}, {"opentelemetry"}),
     "demo": (set(), set()),
     "blueprints": (set(), set()),
     "worker": (_OUTER, {"tenacity"}),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core import wire
-from claude_relay.core.jobs.job import Job, State
+from claude_relay.core.jobs.job import JOB_STATES, Job, State
 from tests.support.builders import a_completion
 
 JOB = Job(
@@ -140,5 +140,5 @@ def test_every_state_has_one_of_the_four_public_words_and_is_listed_under_it() -
     assert set(wire.STATUS) == set(State)
     assert list(wire.STATES) == ["pending", "processing", "completed", "failed"]
     assert [state for states in wire.STATES.values() for state in states] == sorted(
-        State, key=lambda state: list(wire.STATES).index(wire.STATUS[state])
+        JOB_STATES, key=lambda state: list(wire.STATES).index(wire.STATUS[state])
     )

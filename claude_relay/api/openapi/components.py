@@ -8,7 +8,7 @@ from ...core import wire
 from ...core.deliveries.delivery import DeliveryState
 from ...core.jobs.events import EventName
 from ...core.jobs.failure import ErrorType
-from ...core.jobs.job import State
+from ...core.jobs.job import JOB_STATES
 from ...core.money.spend import GROUPINGS
 from .shapes import Schema, fields, one_of, shape
 from .submit_body import GROUP_SCHEMA, REQUEST_ID_SCHEMA
@@ -227,7 +227,7 @@ SCHEMAS: dict[str, Schema] = {
     "Overview": fields(
         {
             "timestamp": "time",
-            "jobs": fields({state.value: _COUNT for state in State}),
+            "jobs": fields({state.value: _COUNT for state in JOB_STATES}),
             "oldestWaitingSeconds": "number?",
             "paused": _STRINGS,
             "groups": "Group[]",

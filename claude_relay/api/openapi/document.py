@@ -6,13 +6,14 @@ from typing import Any
 
 from ... import __version__
 from ..scopes import SCOPES
-from .components import SCHEMAS
-from .examples import EXAMPLES
+from . import collections, components, examples, operations
 from .operation import FORM, JSON, MULTIPART, NDJSON, Operation
-from .operations import OPERATIONS
 from .shapes import Schema, shape
 from .submit_body import GROUP_SCHEMA, REQUEST_ID_SCHEMA
 
+OPERATIONS = (*operations.OPERATIONS, *collections.OPERATIONS)
+SCHEMAS = {**components.SCHEMAS, **collections.SCHEMAS}
+EXAMPLES = {**examples.EXAMPLES, **collections.EXAMPLES}
 #: Alternatives that an answer may have.
 _ALTERNATIVES: dict[str, tuple[str, ...]] = {
     "Result": ("Completed", "Failed"),
@@ -20,6 +21,7 @@ _ALTERNATIVES: dict[str, tuple[str, ...]] = {
 }
 _PATH_PARAMETERS: dict[str, Schema] = {
     "requestId": REQUEST_ID_SCHEMA,
+    "collectionId": collections.COLLECTION_ID_SCHEMA,
     "group": GROUP_SCHEMA,
     "token": {"type": "string"},
 }
@@ -73,6 +75,9 @@ def document(base: str | None = None) -> dict[str, Any]:
         "paths": paths,
         "webhooks": {
             "jobCompleted": {"post": _callback("jobCompleted", "A job has completed", "Completed")},
+            "collectionEnded": {
+                "post": _callback("collectionEnded", "Every row of a collection has ended", "CollectionEnded")
+            },
             "jobFailed": {"post": _callback("jobFailed", "A job has failed or was cancelled", "Failed")},
         },
         "components": {
@@ -153,6 +158,8 @@ def _content(name: str, media: str) -> dict[str, Any]:
     """The schema of a component with its example; a list of it, where the name ends with `[]`."""
     if media == NDJSON:
         return {"schema": {"type": "string", "description": "One JSON object a line."}}
+    if media == collections.CSV:
+        return {"schema": {"type": "string", "description": "A line of column titles, and a line for each row."}}
     if name in _ALTERNATIVES:
         names = _ALTERNATIVES[name]
         return {"schema": {"anyOf": [shape(each) for each in names]}, "example": EXAMPLES[names[0]]}

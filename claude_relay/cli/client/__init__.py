@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..render.output import Output
 from .query import JobQuery
+from .tables import TableClient
 
 if TYPE_CHECKING:
     from ...events import StreamMessage
@@ -22,6 +23,8 @@ __all__ = ["JobQuery", "RelayClient", "open_client"]
 class RelayClient(Protocol):
     """Results are the JSON bodies of the API. Errors are those of `errors`."""
 
+    @property
+    def tables(self) -> TableClient: ...
     def submit(self, body: Any) -> dict[str, Any]: ...
     def estimate(self, body: Any) -> dict[str, Any]: ...
     def submit_many(self, bodies: Sequence[Any]) -> Sequence[dict[str, Any]]: ...

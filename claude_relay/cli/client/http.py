@@ -6,7 +6,8 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -16,6 +17,7 @@ import tenacity
 from ... import __version__, errors
 from ...errors import Busy, ConfigError, InvalidRequest, Problem, RelayError, Unreachable
 from .query import JobQuery, read_pages
+from .tables import HttpTables
 
 if TYPE_CHECKING:
     from ...events import StreamMessage
@@ -48,6 +50,7 @@ class HttpClient:
         self._owner, self._timeout = owner, timeout
         self._session = requests.Session()
         self._session.headers.update({"X-API-Key": key, "User-Agent": f"claude-relay-cli/{__version__}"})
+        self.tables = HttpTables(self._json, self._pieces)
 
     def submit(self, body: Any) -> dict[str, Any]:
         """Submit one job; the body of the 202."""
@@ -123,7 +126,8 @@ class HttpClient:
         while (left := math.inf if until is None else until - time.monotonic()) > 0:
             params = {} if cursor is None else {"after": cursor}
             try:
-                response = self._request("GET", path, params=params, stream=True, timeout=min(_STREAM_SILENCE, left))
+                silence = max(1.0, min(_STREAM_SILENCE, left))
+                response = self._request("GET", path, params=params, stream=True, timeout=silence)
             except Busy:  # all streams are taken
                 time.sleep(min(_STREAM_PAUSE, left))
                 continue
@@ -132,7 +136,7 @@ class HttpClient:
                 if response.status_code == 204:
                     return
                 try:
-                    for message in decode(response.iter_lines(decode_unicode=True)):
+                    for message in decode(_until(response.iter_lines(decode_unicode=True), until)):
                         cursor = message.id or cursor
                         if message.name:
                             yield message
@@ -195,9 +199,21 @@ class HttpClient:
         self._session.close()
 
     def _json(
-        self, method: str, path: str, *, body: Any = None, params: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: dict[str, str] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
     ) -> dict[str, Any]:
-        return cast("dict[str, Any]", self._parse(self._request(method, path, body=body, params=params)))
+        response = self._request(method, path, body=body, params=params, headers=headers)
+        return cast("dict[str, Any]", self._parse(response))
+
+    def _pieces(self, path: str, *, params: dict[str, str]) -> Iterator[bytes]:
+        """The body of a long answer, piece by piece."""
+        with self._request("GET", path, params=params, stream=True) as response:
+            yield from response.iter_content(64 * 1024)
 
     def _verdicts(self, path: str, body: Any) -> Sequence[dict[str, Any]]:
         return cast("Sequence[dict[str, Any]]", self._parse(self._request("POST", path, body=body)))
@@ -216,13 +232,14 @@ class HttpClient:
         *,
         body: Any = None,
         params: dict[str, str] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
         stream: bool = False,
         timeout: float | None = None,
     ) -> requests.Response:
         if self._owner:
             params = {**(params or {}), "owner": self._owner}
         data = None if body is None else json.dumps(body).encode()
-        headers = {} if data is None else {"Content-Type": "application/json"}
+        headers = {**headers, **({} if data is None else {"Content-Type": "application/json"})}
 
         @tenacity.retry(
             retry=tenacity.retry_if_exception(_may_pass),
@@ -279,6 +296,14 @@ def _certificate_fault(exc: BaseException) -> str:
     match = _CERTIFICATE.search(str(exc))
 
     return match[1] if match else "verification failed"
+
+
+def _until(lines: Iterator[str], until: float | None) -> Iterator[str]:
+    """The lines up to that monotonic time; a wait for one is bounded by the timeout of the connection."""
+    for line in lines:
+        yield line
+        if until is not None and time.monotonic() >= until:
+            return
 
 
 def _redirect_fault(url: str, response: requests.Response) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.keys import ADMIN
 from ...services import JobRef, Relay
+from .local_tables import LocalTables
 from .query import JobQuery, read_pages
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class LocalClient:
     ) -> None:
         self._texts = texts
         self._relay, self._defaults, self._owner, self._clock = relay, defaults, owner, clock
+        self.tables = LocalTables(relay, defaults, owner, clock)
 
     def submit(self, body: Any) -> dict[str, Any]:
         """Submit one job; the body of the 202."""

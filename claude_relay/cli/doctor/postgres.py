@@ -94,6 +94,7 @@ def check(settings: Settings, system: System) -> Iterator[Finding]:
         yield info
         return
     yield from server_faults(info, settings)
+    yield from _notifications(settings)
 
 
 def units(settings: Settings, system: System) -> Iterator[Finding]:
@@ -158,7 +159,14 @@ def _refused(error: str, settings: Settings) -> Finding:
 
 def server_faults(info: ServerInfo, settings: Settings) -> Iterator[Finding]:
     """The faults of a server that answers; without a failure also a summary."""
-    faults = [*_durability(info), *_database(info, settings), *_clock(info), *_connections(info), *_encryption(info)]
+    faults = [
+        *_durability(info),
+        *_database(info, settings),
+        *_clock(info),
+        *_connections(info),
+        *_encryption(info),
+        *_snapshots(info),
+    ]
     yield from faults
     if not any(fault.result == "fail" for fault in faults):
         summary = f"PostgreSQL {info.version}, {info.connections} of {info.most} connections used,"
@@ -234,6 +242,29 @@ def _connections(info: ServerInfo) -> Iterator[Finding]:
             "server", detail,
             f"runuser -u postgres -- psql -c 'ALTER SYSTEM SET max_connections = {more}', on the server, then there:"
             " systemctl restart postgresql",
+        )  # fmt: skip
+
+
+def _snapshots(info: ServerInfo) -> Iterator[Finding]:
+    """Check for a transaction that was left open: replaced rows stay, and each look at the queue is slower."""
+    from ...storage.postgres.server_info import OLD_SNAPSHOT
+
+    if info.oldest_snapshot > OLD_SNAPSHOT:
+        detail = f"a transaction on the server has been open for {int(info.oldest_snapshot // 60)} minutes"
+        who = "SELECT pid, usename, application_name, xact_start FROM pg_stat_activity WHERE backend_xmin IS NOT NULL"
+        yield warning(
+            "server", f"{detail}: replaced rows stay, and the relay gets slower",
+            f"psql -c '{who} ORDER BY xact_start', on the server, and end it: SELECT pg_terminate_backend(pid)",
+        )  # fmt: skip
+
+
+def _notifications(settings: Settings) -> Iterator[Finding]:
+    from ...storage.postgres.server_info import receives_notifications
+
+    if not receives_notifications(settings.store):
+        yield warning(
+            "server", "notifications do not arrive (a pooler in transaction mode?): jobs start with the next sweep",
+            f"let the pooler pool sessions, or name the server itself in RELAY_STORE; then: {RESTART}",
         )  # fmt: skip
 
 

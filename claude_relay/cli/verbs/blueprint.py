@@ -6,24 +6,34 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from ...blueprints import KEY_PLACEHOLDER, WEBHOOK_PLACEHOLDER, Blank, Scenario, scenarios
+from ...blueprints import (
+    KEY_PLACEHOLDER,
+    TEMPLATE_PLACEHOLDER,
+    VARIANTS,
+    WEBHOOK_PLACEHOLDER,
+    Blank,
+    Scenario,
+    scenarios,
+)
 from ...core.keys import Scope
+from ...core.templates import parse_reference
 from ...core.text.ids import GROUP
 from ...errors import ConfigError, Conflict, InvalidRequest, Problem
 from ..render.output import Output, json_option, pass_output
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: By tool; `key` is the step that only a placeholder needs.
+#: By tool; `files` are its scenarios, `key` is the step that only a placeholder needs.
 _NEXT_STEPS = {
     "make": (
-        "Next, in Make: create a scenario, then ⋯ > Import blueprint. First make-receive.json: open its webhook module,"
-        " create a webhook, copy its URL. Then make-submit.json: give it a webhook too, and paste that URL{key} into"
+        "Next, in Make: create a scenario, then ⋯ > Import blueprint. First {receive}: open its webhook module,"
+        " create a webhook, copy its URL. Then {submit}: {start}, and paste that URL{key} into"
         " its HTTP module. Switch both on. Step by step: docs/how-to/make-and-n8n.md",
         " and your API key",
     ),
@@ -32,6 +42,12 @@ _NEXT_STEPS = {
         "the relay needs RELAY_ALLOW_PRIVATE_URLS.",
         " Paste your API key into the Submit node.",
     ),
+}
+#: How the submitting scenario of Make starts, by variant.
+_STARTS = {
+    "prompt": "give it a webhook too",
+    "sheet": "give it a webhook too",
+    "invoice": "choose the account and the folder of its first module, the account of the second",
 }
 
 #: An additional reason against a URL without TLS.
@@ -47,6 +63,18 @@ def _common(command: F) -> F:
     options = (
         click.option(
             "--url", metavar="URL", help="URL at which the tool reaches this relay. Default: RELAY_PUBLIC_URL."
+        ),
+        click.option(
+            "--variant",
+            type=click.Choice(VARIANTS),
+            default="prompt",
+            show_default=True,
+            help="What goes in: prompts, the PDFs of invoices, or the rows of a sheet.",
+        ),
+        click.option(
+            "--template",
+            metavar="NAME",
+            help="Template of the invoices or rows (claude-relay template save). Default for invoices: faktura.",
         ),
         click.option("--group", default="default", help="Group of the jobs."),
         click.option("--with-key", is_flag=True, help="Create an API key that may submit and read, and fill it in."),
@@ -89,6 +117,8 @@ def _write(
     tool: str,
     *,
     url: str | None,
+    variant: str,
+    template: str | None,
     group: str,
     webhook: str | None,
     with_key: bool,
@@ -96,17 +126,23 @@ def _write(
     target: str,
     force: bool,
 ) -> None:
-    blank = Blank(url=_relay_url(output, url), group=_group(group), webhook=_webhook(webhook))
+    blank = Blank(
+        url=_relay_url(output, url),
+        group=_group(group),
+        webhook=_webhook(webhook),
+        template=_template(template, variant),
+    )
     folder = None if target == "-" else Path(target)
     if folder is not None and not force:
-        _refuse_to_replace(folder, [scenario.file for scenario in scenarios(tool, blank)])
+        _refuse_to_replace(folder, [scenario.file for scenario in scenarios(tool, blank, variant)])
     if with_key:  # last, after every check: a failed command must not leave a key behind
         key = _new_key(output, key_name or f"{tool}-{secrets.token_hex(3)}")
-        blank = Blank(url=blank.url, group=blank.group, webhook=blank.webhook, key=key)
-    for scenario in scenarios(tool, blank):
+        blank = replace(blank, key=key)
+    written = scenarios(tool, blank, variant)
+    for scenario in written:
         _write_scenario(output, scenario, folder, secret=with_key)
     if not output.json:
-        _print_next_steps(output, tool, blank)
+        _print_next_steps(output, tool, blank, variant, [scenario.file for scenario in written])
 
 
 def _relay_url(output: Output, url: str | None) -> str:
@@ -143,6 +179,18 @@ def _webhook(url: str | None) -> str:
         raise InvalidRequest(problems=[Problem(field="--webhook", problem=problem)])
 
     return url
+
+
+def _template(name: str | None, variant: str) -> str:
+    if variant == "prompt":
+        if name is not None:
+            raise click.UsageError("--template belongs to --variant invoice or sheet: a prompt needs none.")
+        return TEMPLATE_PLACEHOLDER
+    if name is not None and parse_reference(name) is None:
+        problem = "must be the name of a template, such as faktura or faktura@3"
+        raise InvalidRequest(problems=[Problem(field="--template", problem=problem)])
+
+    return name or ("faktura" if variant == "invoice" else TEMPLATE_PLACEHOLDER)
 
 
 def _new_key(output: Output, name: str) -> str:
@@ -188,10 +236,20 @@ def _write_scenario(output: Output, scenario: Scenario, folder: Path | None, *, 
         output.line(str(path))
 
 
-def _print_next_steps(output: Output, tool: str, blank: Blank) -> None:
+def _print_next_steps(output: Output, tool: str, blank: Blank, variant: str, files: Sequence[str]) -> None:
     text, paste_key = _NEXT_STEPS[tool]
     is_blank = blank.key == KEY_PLACEHOLDER
-    output.message(text.format(key=paste_key if is_blank else ""))
+    output.message(
+        text.format(
+            key=paste_key if is_blank else "", submit=files[0], receive=files[-1], start=_STARTS.get(variant, "")
+        )
+    )
+    if variant != "prompt" and blank.template == TEMPLATE_PLACEHOLDER:
+        output.message("The name of the template is a placeholder: --template NAME fills it in.")
+    elif variant != "prompt":
+        output.message(
+            f"The relay needs the template {blank.template}: claude-relay template save {blank.template} FILE"
+        )
     if blank.url.startswith("http://"):
         output.message(f"{blank.url} is not encrypted: {_HTTPS_REASON[tool]}your key is sent in plain text.")
     if is_blank:

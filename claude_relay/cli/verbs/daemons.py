@@ -155,10 +155,13 @@ def _log_kept_credentials(output: Output, supervisor: Supervisor) -> None:
 
 
 def _log_cautions(settings: Settings) -> None:
+    from ... import wiring
     from ...config import cautions
 
     for sentence in cautions(settings):
         logging.getLogger(__name__).warning("setting corrected", extra={"error": sentence})
+    for sentence in wiring.engine_of(settings).warnings():
+        logging.getLogger(__name__).warning("the store needs attention", extra={"error": sentence})
 
 
 def _upstream_key(output: Output) -> list[str]:

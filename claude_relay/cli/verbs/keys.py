@@ -14,6 +14,13 @@ from ..render.output import Output, json_option, pass_output
 from .webhook_secret import webhook
 
 
+class _Scopes(click.Choice[str]):
+    """Scopes, separated by commas where there are several."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return tuple(super(_Scopes, self).convert(part.strip(), param, ctx) for part in str(value).split(","))
+
+
 @click.group()
 @pass_output
 def keys(output: Output) -> None:
@@ -31,8 +38,8 @@ keys.add_command(webhook)
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice([scope.value for scope in Scope]),
-    help="Permission; repeatable. Default: submit and read.",
+    type=_Scopes([scope.value for scope in Scope]),
+    help="Permission; repeatable, or several with commas. Default: submit and read.",
 )
 @click.option("--rate", help="Rate limit for submits, such as 100/15m. Default: RELAY_RATE_LIMIT_SUBMIT.")
 @click.option("--budget", type=float, help="US dollars per day (UTC); further jobs wait for the next day.")
@@ -40,7 +47,12 @@ keys.add_command(webhook)
 @json_option
 @pass_output
 def add(
-    output: Output, name: str, scopes: tuple[str, ...], rate: str | None, budget: float | None, weight: float
+    output: Output,
+    name: str,
+    scopes: tuple[tuple[str, ...], ...],
+    rate: str | None,
+    budget: float | None,
+    weight: float,
 ) -> None:
     """Create a key and print it. It cannot be shown again: only its hash is stored."""
     from ...wiring import open_relay
@@ -49,7 +61,7 @@ def add(
         limit = parse_rate(rate) if rate else None
     except ValueError as exc:
         raise click.UsageError(f"--rate {exc}") from exc
-    granted = frozenset(Scope(scope) for scope in scopes or ("submit", "read"))
+    granted = frozenset(Scope(scope) for each in scopes or (("submit", "read"),) for scope in each)
     with open_relay(output.settings, create=True) as relay:
         key, text = relay.keys.add(name, granted, rate=limit, daily_budget_usd=budget, weight=weight)
     if output.json:

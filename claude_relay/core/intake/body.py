@@ -107,7 +107,7 @@ def parse(
     deadline_at = _read_deadline(fields, run_at, now=now)
     priority = fields.number("priority", low=0, high=86_400)
     group = fields.name("group", GROUP, GROUP_RULE)
-    metadata = _read_metadata(fields)
+    metadata = read_metadata(fields)
     max_cost_usd = _read_max_cost(fields)
     on_interrupt = fields.choice("onInterrupt", _ON_INTERRUPT)
     retain = fields.choice("retain", _RETAIN)
@@ -204,7 +204,7 @@ def _read_deadline(fields: Fields, run_at: float | None, *, now: float) -> float
     return deadline_at
 
 
-def _read_metadata(fields: Fields) -> dict[str, Any] | None:
+def read_metadata(fields: Fields) -> dict[str, Any] | None:
     metadata = fields.object("metadata")
     if metadata is not None:
         size = len(json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode())

@@ -104,14 +104,18 @@ def parse_templated(
     if problems := find_problems(body):
         raise InvalidRequest(problems=problems)
     variables, faults = templates.read_variables(given or {}, at="variables")
-    if faults:
-        raise InvalidRequest(problems=faults)
-
     filled = merge(compiled, body, variables, limit=context.max_body)
-    if filled.missing:
-        missing = templates.missing_problems(filled.missing, at="variables", reference=template.reference)
-        raise InvalidRequest(problems=list(missing)[:100])
-    submission = parse(filled.body, now=now, context=context, idempotency_key=idempotency_key, form=form)
+    sent = {templates.normal_name(name) for name, value in (given or {}).items() if value is not None}
+    missing = [name for name in filled.missing if name not in sent]
+    faults += templates.missing_problems(missing, at="variables", reference=template.reference)
+    try:
+        submission = parse(filled.body, now=now, context=context, idempotency_key=idempotency_key, form=form)
+    except InvalidRequest as exc:
+        # Without a variable the strings around its place are wrong, too: that is one problem and not two.
+        paths = [path for path in compiled.paths if _given(body.get(_top(path))) is None] if faults else []
+        faults += [problem for problem in exc.problems if not _depends(problem.field, paths)]
+    if faults:
+        raise InvalidRequest(problems=faults[:100])
     unused = templates.unused_warning(variables, compiled.placeholders)
     warnings = (*submission.warnings, unused)[-MAX_WARNINGS:] if unused else submission.warnings
 
@@ -163,6 +167,10 @@ def _given(value: Any) -> Any:
 def _depends(field: str, paths: list[str]) -> bool:
     """Whether a problem concerns a value with a placeholder: at the field, above or below it."""
     return any(field == path or _is_below(field, path) or _is_below(path, field) for path in paths)
+
+
+def _top(path: str) -> str:
+    return path.partition(".")[0].partition("[")[0]
 
 
 def _is_below(path: str, other: str) -> bool:

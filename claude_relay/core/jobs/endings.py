@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...errors import IllegalTransition
 from .change import Change, transition
 from .events import EventName
 from .failure import ErrorType, Failure
@@ -47,6 +48,14 @@ def fail_for_good(job: Job, failure: Failure, *, now: float, **fields: Any) -> C
     return transition(job, EventName.FAILED, now=now, detail=detail, **(ended | fields))
 
 
+def reject(job: Job, failure: Failure, *, now: float) -> Change:
+    """Fail a waiting job that cannot be called."""
+    if job.state is not State.QUEUED:
+        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
+
+    return fail_for_good(job, failure, now=now)
+
+
 def cancel_now(job: Job, *, now: float, **fields: Any) -> Change:
     """End a run as cancelled."""
     ended: dict[str, Any] = dict(
@@ -57,3 +66,21 @@ def cancel_now(job: Job, *, now: float, **fields: Any) -> Change:
         **NOT_WAITING,
     )
     return transition(job, EventName.CANCELLED, now=now, **(ended | fields))
+
+
+def complete_sample(job: Job, text: str, *, now: float) -> Change:
+    """A waiting job that ends with a text of the relay: no call is made, and nothing is paid."""
+    if job.state is not State.QUEUED:
+        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
+
+    return transition(
+        job,
+        EventName.COMPLETED,
+        now=now,
+        state=State.COMPLETED,
+        finished_at=now,
+        response_length=len(text),
+        usage={},
+        cost_usd=0.0,
+        **NOT_WAITING,
+    )

@@ -63,6 +63,7 @@ class FeedEntry:
     group: str
     state: State
     event: Event
+    collection: str | None = None  # of a row: the internal id of its collection
 
     @property
     def state_after(self) -> State:

@@ -24,6 +24,7 @@ class State(str, Enum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    COLLECTION = "collection"  # no call: it carries the callback of a collection, and is not listed
 
     @property
     def final(self) -> bool:
@@ -32,7 +33,9 @@ class State(str, Enum):
 
 
 #: The states of a job that has not ended.
-UNFINISHED = tuple(state for state in State if not state.final)
+UNFINISHED = tuple(state for state in State if not state.final and state is not State.COLLECTION)
+#: The states of a job that makes a call.
+JOB_STATES = tuple(state for state in State if state is not State.COLLECTION)
 
 
 class OnInterrupt(str, Enum):
@@ -116,6 +119,8 @@ class Job:
     cost_usd: float | None = None
     checks: tuple[dict[str, Any], ...] | None = None  # results of options.checks, once the run has an answer
     template: str | None = None  # the version that its body was made of, such as invoice@3
+    collection: str | None = None  # the internal id of the collection that it is a row of
+    row: int | None = None  # its number there, from 1
 
     @property
     def rank(self) -> float:
@@ -130,7 +135,7 @@ class Job:
     @property
     def flow(self) -> Flow:
         """The flow of the queue that this job waits in."""
-        return Flow(owner=self.owner, collection="", group=self.group, family=self.family)
+        return Flow(owner=self.owner, collection=self.collection or "", group=self.group, family=self.family)
 
 
 #: The fields of a job that does not back off.

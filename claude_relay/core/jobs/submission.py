@@ -26,6 +26,8 @@ class RequestFields:
     max_cost_usd: float | None = None
     need_by: float | None = None
     warnings: tuple[str, ...] = ()
+    variables: dict[str, Any] | None = field(default=None, repr=False)  # of a row of a collection
+    traceparent: str | None = None  # of the request that brought it, or of the span made for it
 
 
 _REQUEST_FIELDS = tuple(each.name for each in fields(RequestFields))
@@ -88,3 +90,4 @@ class WebhookTarget:
     request_id: str
     urls: Sequence[str] = field(repr=False)
     headers: dict[str, str] | None = field(repr=False)  # None: they can no longer be decrypted
+    traceparent: str | None = None

@@ -110,24 +110,6 @@ def complete(job: Job, done: Completion, *, token: str | None, call: Call, now: 
     return replace(change, call=ended)
 
 
-def complete_sample(job: Job, text: str, *, now: float) -> Change:
-    """A waiting job that ends with a text of the relay: no call is made, and nothing is paid."""
-    if job.state is not State.QUEUED:
-        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
-
-    return transition(
-        job,
-        EventName.COMPLETED,
-        now=now,
-        state=State.COMPLETED,
-        finished_at=now,
-        response_length=len(text),
-        usage={},
-        cost_usd=0.0,
-        **NOT_WAITING,
-    )
-
-
 def continue_call(job: Job, previous: RequestOutcome, *, token: str, call: Call, now: float) -> Change:
     """Another request of the same call: the previous request's ledger entry ends, and a new one opens."""
     fence(job, token)
@@ -324,6 +306,8 @@ def cancel(job: Job, *, now: float) -> Change:
         return transition(job, EventName.CANCEL_REQUESTED, now=now, cancel_requested_at=now)
     if job.state is State.BATCHED:
         raise IllegalTransition(f"job {job.request_id} is in a batch: `batch_transitions.end_in_batch` ends it")
+    if job.state is State.COLLECTION:
+        raise Conflict(f"job {job.request_id} is a collection, which is cancelled by its rows")
     if job.state.final:
         raise Conflict(f"job {job.request_id} has already {_ENDED[job.state]}: there is nothing left to cancel")
 
@@ -335,17 +319,8 @@ def expire(job: Job, *, now: float) -> Change:
     if job.state is not State.QUEUED or job.deadline_at is None or job.deadline_at > now:
         raise IllegalTransition(f"job {job.request_id} is not past its deadline")
 
-    reason = f" ({job.waiting_for})" if job.waiting_for else ""
-    message = f"the deadline passed before the call could be made{reason}"
+    message = "the deadline passed before the call could be made" + (f" ({job.waiting_for})" if job.waiting_for else "")
     failure = Failure(type=ErrorType.DEADLINE, message=message, remedy=Remedy.FAIL, sent=False)
-    return fail_for_good(job, failure, now=now)
-
-
-def reject(job: Job, failure: Failure, *, now: float) -> Change:
-    """Fail a waiting job that cannot be called."""
-    if job.state is not State.QUEUED:
-        raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
-
     return fail_for_good(job, failure, now=now)
 
 
@@ -398,4 +373,9 @@ def retry(
 
 
 _ENDED = {State.COMPLETED: "completed", State.FAILED: "failed", State.CANCELLED: "been cancelled"}
-_ACTIVE = {State.QUEUED: "waiting", State.RUNNING: "running", State.BATCHED: "in a batch"}
+_ACTIVE = {
+    State.QUEUED: "waiting",
+    State.RUNNING: "running",
+    State.BATCHED: "in a batch",
+    State.COLLECTION: "a collection",
+}

@@ -62,12 +62,12 @@ def strip_fence(text: str) -> str:
     return match.group(1) if match else text
 
 
-def safe_quote(word: object) -> str:
+def safe_quote(word: object, *, limit: int = 64) -> str:
     """A caller's own word, made safe for a message: short, printable, without half characters."""
     text = str(word)
-    plain = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:64])
+    plain = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:limit])
 
-    return plain + "…" if len(text) > 64 else plain
+    return plain + "…" if len(text) > limit else plain
 
 
 def _walk(value: object) -> Iterator[tuple[Path, object]]:

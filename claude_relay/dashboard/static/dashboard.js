@@ -14,7 +14,7 @@ const busy = () => {
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (event.target !== live()) return;
   const byEvent = event.detail.requestConfig.triggeringEvent?.type === "refresh";
-  const served = stream?.readyState === EventSource.OPEN && Date.now() - refreshedAt < 20000;
+  const served = stream?.readyState === EventSource.OPEN && Date.now() - refreshedAt < 10000;
   if (document.hidden || busy() || (served && !byEvent)) event.preventDefault();
   else refreshedAt = Date.now();
 });
@@ -41,6 +41,7 @@ const written = { call: 0, points: [] };
 const write = ({ call, offset, text }) => {
   if (call !== written.call) Object.assign(written, { call, points: [] });
   if (offset > written.points.length) return;
+  if (!written.points.length) refreshSoon();
   written.points.length = offset;
   for (const point of text) written.points.push(point);
   show();
@@ -60,7 +61,10 @@ const show = () => {
   pre.textContent = written.points.slice(-20000).join("").replace(hidden, (char) => `⟨U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}⟩`);
   if (follows) pre.scrollTop = pre.scrollHeight;
 };
-document.addEventListener("htmx:afterSwap", show);
+document.addEventListener("htmx:afterSwap", () => {
+  show();
+  for (const box of live().querySelectorAll("[data-needs-script]")) box.hidden = false;
+});
 addEventListener("DOMContentLoaded", listen);
 
 /* An open table stays open. */
@@ -72,8 +76,10 @@ document.addEventListener("htmx:beforeSwap", (event) => {
       if (open.includes(summary.textContent)) summary.parentElement.open = true;
   }, { once: true });
 });
-const failed = () => {
-  trouble().textContent = "The relay has not answered for a moment. What you see may be old; this page tries again by itself.";
+const failed = (event) => {
+  trouble().textContent = event.detail.xhr?.status === 404
+    ? "This is no longer here: it was purged while you looked at it."
+    : "The relay has not answered for a moment. What you see may be old; this page tries again by itself.";
   trouble().hidden = false;
 };
 document.addEventListener("htmx:responseError", failed);
@@ -109,6 +115,7 @@ document.addEventListener("change", (event) => {
   }
 });
 for (const box of document.querySelectorAll("[data-needs-script]")) box.hidden = false;
+document.querySelector("nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 /* No form is sent twice by a double click. */
 document.addEventListener("submit", (event) => {
   const form = event.target;

@@ -67,9 +67,11 @@ def connect(url: str, **more: str) -> Connection:
     return connection
 
 
-def local_settings() -> str:
-    """The statement that sets them for one transaction."""
-    return "SELECT " + ", ".join(f"set_config('{name}', '{_SESSION_SETTINGS[name]}', true)" for name in _LOCAL)
+def local_settings(**others: str) -> str:
+    """The statement that sets them for one transaction, some of them to other values."""
+    values = {name: _SESSION_SETTINGS[name] for name in _LOCAL} | others
+
+    return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in values.items())
 
 
 def is_idle(connection: Connection) -> bool:

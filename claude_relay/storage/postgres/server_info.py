@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -22,8 +23,18 @@ SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_ve
     coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), pg_database_size(current_database()),
     current_database(), current_user, coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
     inet_server_addr() IS NOT NULL AND NOT inet_server_addr() <<= ANY (ARRAY['127.0.0.0/8', '::1/128', '10.0.0.0/8',
-        '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16', 'fc00::/7', 'fe80::/10']::inet[])
+        '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', '169.254.0.0/16', 'fc00::/7', 'fe80::/10']::inet[]),
+    greatest(
+        (SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::float8 FROM pg_stat_activity
+         WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid()),
+        (SELECT max(extract(epoch FROM clock_timestamp() - prepared))::float8 FROM pg_prepared_xacts), 0)
 """
+#: Seconds after which a snapshot of another client counts as left open: dead rows stay for as long.
+OLD_SNAPSHOT = 180.0
+#: Connections that one more daemon may use: its writer, its listener and its readers.
+PER_DAEMON = 16
+_PROBE_CHANNEL = "claude_relay_probe"
+_PROBE_TIMEOUT, _LISTEN = 2.0, "LISTEN {}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +58,7 @@ class ServerInfo:
     user: str
     encrypted: bool
     public: bool
+    oldest_snapshot: float  # seconds
     schema: int
 
 
@@ -58,12 +70,12 @@ def inspect(url: str, where: str) -> ServerInfo:
             [row] = session.execute(_QUERY).fetchall()
             ours = (asked_at + time.time()) / 2
             ahead, version, number, encoding, standby, fsync, pages, vacuum, commits, taken, most, *rest = row
-            may_create, size, database, user, encrypted, public = rest
+            may_create, size, database, user, encrypted, public, snapshot = rest
             return ServerInfo(
                 ahead=ahead - ours, version=version, number=number, encoding=encoding, standby=standby, fsync=fsync,
                 full_page_writes=pages, autovacuum=vacuum, synchronous_commit=commits, connections=taken, most=most,
                 may_create=may_create, size=size, database=database, user=user, encrypted=encrypted, public=public,
-                schema=schema.schema(session),
+                oldest_snapshot=snapshot, schema=schema.schema(session),
             )  # fmt: skip
     except psycopg.Error as exc:
         raise translate(exc, where) from exc
@@ -77,3 +89,32 @@ def refusal(url: str) -> str | None:
         return server_message(exc)
 
     return None
+
+
+def receives_notifications(url: str) -> bool:
+    """Whether NOTIFY reaches a session that listens; not through a pooler in transaction mode. Raises no error."""
+    try:
+        with connection.connect(url) as listener, connection.connect(url) as sender:
+            listener.execute(_LISTEN.format(_PROBE_CHANNEL))
+            sender.execute(f"NOTIFY {_PROBE_CHANNEL}")
+            return any(True for _ in listener.notifies(timeout=_PROBE_TIMEOUT, stop_after=1))
+    except psycopg.Error:
+        return True  # unknown: the fault of the connection is reported where it is used
+
+
+def warnings(info: ServerInfo) -> Sequence[str]:
+    """A sentence for each fault of the server that a daemon can start with, with its cure."""
+    sentences = []
+    if off := [name for name in ("fsync", "full_page_writes") if not getattr(info, name)]:
+        sentences.append(f"{' and '.join(off)} off on the server: a power cut loses accepted jobs. Set it to on there.")
+    if info.standby:
+        sentences.append("the server is a standby and accepts no writes: name the primary in RELAY_STORE.")
+    if (left := info.most - info.connections) < PER_DAEMON:
+        sentences.append(
+            f"{left} of {info.most} connections are left, a daemon may take {PER_DAEMON}: raise that limit."
+        )
+    if info.oldest_snapshot > OLD_SNAPSHOT:
+        minutes = int(info.oldest_snapshot // 60)
+        sentences.append(f"a transaction there has been open for {minutes} minutes, which slows the relay: end it.")
+
+    return sentences

@@ -48,6 +48,10 @@ _MARK = (
     "INSERT INTO commits (session, turn, at) VALUES (?, ?, ?)"
     " ON CONFLICT (session) DO UPDATE SET turn = excluded.turn, at = excluded.at"
 )
+#: Seconds of silence after which writes are sent although the commit is not reached: the server ends a silent session.
+_SILENCE = 0.4
+#: Its limit, in milliseconds, for a transaction that was ended once: this process was slow, and is not frozen.
+_PATIENT = "10000"
 #: Characters of writes that are kept for the commit; more are sent at once.
 _MAX_PENDING = 8 * 2**20
 #: In place of a number: the link is cut, so that waiting for the server gains nothing.
@@ -77,6 +81,8 @@ class Session:
         self._together = True  # whether writes may wait for the commit
         self._pending: list[str] = []  # writes that were not sent yet
         self._pending_size = 0
+        self._sent_at = 0.0
+        self._was_slow = False
 
     @property
     def connection(self) -> Connection:
@@ -87,10 +93,14 @@ class Session:
         self._pending, self._pending_size, self._together, self._wrote = [], 0, True, False
         asked = messages.Lookups(lookups, self._merge)
         try:
-            answers = self._send(_BEGIN, local_settings(), _LOCK, messages.begin_time(self._clock), *asked.statements)
+            limits = {"idle_in_transaction_session_timeout": _PATIENT} if self._was_slow else {}
+            answers = self._send(
+                _BEGIN, local_settings(**limits), _LOCK, messages.begin_time(self._clock), *asked.statements
+            )
         except BaseException:
             self.rollback()
             raise
+        self._was_slow = False
         self._at = float(answers[_TIME][0][0])
         self._turn += 1
 
@@ -143,7 +153,7 @@ class Session:
         guarded = messages.is_guarded(sql)
         self._pending.append(messages.guard(statement) if guarded else statement)
         self._pending_size += len(statement)
-        if self._pending_size > _MAX_PENDING:
+        if self._pending_size > _MAX_PENDING or time.monotonic() - self._sent_at > _SILENCE:
             self._send_pending()
 
         return ((1,),) if guarded else ()
@@ -156,6 +166,7 @@ class Session:
 
     def try_recover(self, fault: BaseException, *, paid: bool) -> bool:
         """Reconnect if the connection was lost before the commit: the server may have restarted."""
+        self._was_slow = isinstance(fault, errors.IdleInTransactionSessionTimeout)
         if isinstance(fault, CommitNotApplied):
             return True
         if isinstance(fault, RelayError) or not self._connection.closed:
@@ -203,6 +214,7 @@ class Session:
         while more:
             answers.append(cursor.fetchall() if cursor.description is not None else ())
             more = cursor.nextset()
+        self._sent_at = time.monotonic()
 
         return answers
 

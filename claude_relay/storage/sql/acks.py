@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...core import retention
 from ...core.deliveries.delivery import Delivery
@@ -28,6 +28,11 @@ class AckReads(QueryBase):
     def acked_at(self, job_id: str, run: int) -> float | None:
         """The time of the ack of that run's result; None without one."""
         return self._fetch_time("SELECT at FROM acks WHERE job_id = ? AND run = ?", (job_id, run))
+
+    def acks_of(self, job_ids: Collection[str]) -> dict[tuple[str, int], float]:
+        """The times of the acks of several jobs, by job and run."""
+        sql = f"SELECT job_id, run, at FROM acks WHERE job_id IN ({placeholders(job_ids)})"
+        return {(row[0], row[1]): row[2] for row in self._run(sql, tuple(job_ids))}
 
     def acks_expected(self, group: str) -> bool:
         """Whether results of that group are acknowledged: at least one has been."""

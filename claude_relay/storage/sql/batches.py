@@ -13,7 +13,7 @@ from .query import QueryBase, Row, placeholders
 
 _BATCH = (
     "id state version planned_at count next_at looks misses give_up_at upstream_id sent_at expires_at ended_at"
-    " cancelled_at worker held_until detail"
+    " cancelled_at worker held_until detail collection growing size"
 ).split()
 _SELECT = f"SELECT {records.columns(_BATCH)} FROM batches"
 _INSERT = records.insert("batches", _BATCH)
@@ -34,13 +34,18 @@ class BatchReads(QueryBase):
 
     def due_batches(self, *, limit: int) -> Sequence[Batch]:
         """Batches without a lease that are due for a poll."""
-        sql = f"""{_SELECT} WHERE state <> 'settled' AND next_at <= ?
+        sql = f"""{_SELECT} WHERE state <> 'settled' AND growing = 0 AND next_at <= ?
                   AND (worker IS NULL OR held_until <= ?) ORDER BY next_at LIMIT ?"""
         return self._fetch_all(_to_batch, sql, (self._now, self._now, limit))
 
     def next_batch_at(self) -> float | None:
         """The earliest poll that is due; None without open batches."""
-        return self._fetch_time("SELECT min(next_at) FROM batches WHERE state <> 'settled'")
+        return self._fetch_time("SELECT min(next_at) FROM batches WHERE state <> 'settled' AND growing = 0")
+
+    def growing_batch(self) -> Batch | None:
+        """The batch that takes more rows of its collection."""
+        sql = f"{_SELECT} WHERE state <> 'settled' AND growing = 1 ORDER BY planned_at LIMIT 1"
+        return self._fetch_first(_to_batch, sql, ())
 
     def known_upstream(self, upstream_ids: Collection[str]) -> set[str]:
         """Those of the ids that belong to batches of this relay."""
@@ -82,6 +87,10 @@ class BatchWrites(QueryBase):
     def add_batch(self, batch: Batch, items: Sequence[BatchItem]) -> None:
         """Add a batch with its items; items of another batch move to it."""
         self._run(_INSERT, _values(batch))
+        self.add_items(batch, items)
+
+    def add_items(self, batch: Batch, items: Sequence[BatchItem]) -> None:
+        """Add items to a batch; those of another batch move to it."""
         sql = """INSERT INTO batch_items (custom_id, batch_id, job_id, number, done) VALUES (?, ?, ?, ?, ?)
                  ON CONFLICT (custom_id) DO UPDATE SET batch_id = excluded.batch_id"""
         for item in items:
@@ -130,7 +139,7 @@ class BatchWrites(QueryBase):
 
 
 def _values(batch: Batch) -> tuple[Any, ...]:
-    columns = vars(batch) | {"state": batch.state.value}
+    columns = vars(batch) | {"state": batch.state.value, "growing": int(batch.growing)}
 
     return tuple(columns[name] for name in _BATCH)
 
@@ -138,6 +147,7 @@ def _values(batch: Batch) -> tuple[Any, ...]:
 def _to_batch(row: Row) -> Batch:
     columns = dict(zip(_BATCH, row, strict=True))
     columns["state"] = BatchState(columns["state"])
+    columns["growing"] = bool(columns["growing"])
 
     return Batch(**columns)
 

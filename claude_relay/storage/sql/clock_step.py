@@ -22,11 +22,13 @@ SHIFT_TIMES = (
            ended_at = ended_at + ?, cancelled_at = cancelled_at + ?, held_until = held_until + ?
        WHERE state <> 'settled'""",
     "UPDATE workers SET seen_at = seen_at + ?",
+    "UPDATE collections SET touched_at = touched_at + ? WHERE phase <> 'finished'",
 )
 #: After a step back: rows that ended in the future have ended now. Otherwise they would be kept until then.
 CLAMP_END_TIMES = (
     "UPDATE jobs SET finished_at = ? WHERE finished_at > ?",
     "UPDATE deliveries SET finished_at = ? WHERE finished_at > ?",
+    "UPDATE collections SET finished_at = ? WHERE finished_at > ?",
     "UPDATE tombstones SET purged_at = ? WHERE purged_at > ?",
     "UPDATE gone SET at = ? WHERE at > ?",
 )

@@ -8,12 +8,12 @@ from typing import Any
 from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.keys import ApiKey
 from ...ports import Group, WorkerHeartbeat
-from . import clock_step, records
+from . import clock_step, key_records, records
 from .query import QueryBase
 
 _GROUP = "SELECT name, concurrency, rate, paused_at, next_at FROM groups"
 _HOLD = "scope, reason, since, until, detail"
-_KEY = f"SELECT {records.columns(records.KEY)} FROM keys"
+_KEY = f"SELECT {records.columns(key_records.KEY)} FROM keys"
 
 
 class ControlReads(QueryBase):
@@ -38,11 +38,11 @@ class ControlReads(QueryBase):
 
     def key(self, key_id: str) -> ApiKey | None:
         """An API key by its public part."""
-        return self._fetch_first(records.to_key, f"{_KEY} WHERE id = ?", (key_id,))
+        return self._fetch_first(key_records.to_key, f"{_KEY} WHERE id = ?", (key_id,))
 
     def api_keys(self) -> Sequence[ApiKey]:
         """All API keys, revoked ones included."""
-        return self._fetch_all(records.to_key, f"{_KEY} ORDER BY name")
+        return self._fetch_all(key_records.to_key, f"{_KEY} ORDER BY name")
 
     def shared_value(self, key: str) -> Any:
         """The value that processes share under that key; None without one."""
@@ -96,10 +96,10 @@ class ControlWrites(QueryBase):
 
     def save_key(self, key: ApiKey) -> None:
         """Add an API key, revoke one, or change its weight."""
-        sql = records.insert("keys", records.KEY) + (
+        sql = records.insert("keys", key_records.KEY) + (
             " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, weight = excluded.weight"
         )
-        self._run(sql, records.key_values(key))
+        self._run(sql, key_records.key_values(key))
 
     def set_shared_value(self, key: str, value: Any) -> None:
         """Store a small value for other processes."""

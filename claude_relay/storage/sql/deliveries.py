@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...core.deliveries.delivery import Delivery, DeliveryAttempt
 from ...core.deliveries.transitions import DeliveryChange
@@ -25,6 +25,11 @@ class DeliveryReads(QueryBase):
         """The delivery of the job's latest run."""
         sql = f"{_DELIVERY} WHERE d.job_id = ? ORDER BY d.run DESC LIMIT 1"
         return self._fetch_first(records.to_delivery, sql, (job_id,))
+
+    def latest_deliveries(self, job_ids: Collection[str]) -> dict[str, Delivery]:
+        """The deliveries of the latest runs of several jobs, by job."""
+        sql = f"{_DELIVERY} WHERE d.job_id IN ({placeholders(job_ids)}) ORDER BY d.run"
+        return {each.job_id: each for each in self._fetch_all(records.to_delivery, sql, tuple(job_ids))}
 
     def deliveries(self, job_id: str) -> Sequence[Delivery]:
         """The deliveries of a job, one per run, oldest first."""

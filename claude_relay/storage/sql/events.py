@@ -11,8 +11,12 @@ from . import records
 from .query import QueryBase, Row
 
 _EVENT = "e.job_id, e.subject, e.version, e.at, e.name, e.detail"
-_FEED = f"""SELECT e.seq, j.request_id, j.owner, j.grp, j.state, {_EVENT}
+_FEED = f"""SELECT e.seq, j.request_id, j.owner, j.grp, j.state, j.collection, {_EVENT}
             FROM events e JOIN jobs j ON j.id = e.job_id WHERE"""
+
+
+# Rows of a collection are stored piece by piece, and are not visible before all of them are there.
+_NO_NEW_ROWS = "(j.collection IS NULL OR e.name <> 'submitted')"
 
 
 class EventReads(QueryBase):
@@ -35,7 +39,7 @@ class EventReads(QueryBase):
         by_owner, args = ("AND j.owner = ?", [owner]) if owner is not None else ("", [])
         order = "DESC" if cursor is None else "ASC"
         sql = f"""SELECT e.seq, j.request_id, {_EVENT} FROM events e JOIN jobs j ON j.id = e.job_id
-                  WHERE e.seq > ? {by_owner} ORDER BY e.seq {order} LIMIT ?"""
+                  WHERE e.seq > ? AND {_NO_NEW_ROWS} {by_owner} ORDER BY e.seq {order} LIMIT ?"""
         rows = self._run(sql, (cursor or 0, *args, limit))
         events = [(row[0], row[1], records.to_event(row[2:])) for row in rows]
         if cursor is None:
@@ -47,7 +51,9 @@ class EventReads(QueryBase):
 
     def feed_after(self, position: int, *, limit: int) -> Sequence[FeedEntry]:
         """Events of all jobs after that position, oldest first; by primary key."""
-        return self._fetch_all(_to_entry, f"{_FEED} e.seq > ? ORDER BY e.seq LIMIT ?", (position, limit))
+        return self._fetch_all(
+            _to_entry, f"{_FEED} e.seq > ? AND {_NO_NEW_ROWS} ORDER BY e.seq LIMIT ?", (position, limit)
+        )
 
     def feed_of_job(self, job_id: str, *, position: int, latest: bool = False) -> Sequence[FeedEntry]:
         """Events of one job after that position, oldest first; or the job's own latest one alone."""
@@ -74,7 +80,8 @@ def _to_entry(row: Row) -> FeedEntry:
         owner=row[2],
         group=row[3],
         state=State(row[4]),
-        event=records.to_event(row[5:]),
+        collection=row[5],
+        event=records.to_event(row[6:]),
     )
 
 

@@ -16,11 +16,12 @@ from ...errors import Conflict, Damaged
 from ...ports import Ahead, FinishedJob, JobFilter, RunningCall
 from ..header_encryption import HeaderCipher
 from . import records
+from .batch_jobs import STARTABLE, BatchJobReads
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
-from .job_filter import conditions
-from .query import QueryBase, Row, Run, placeholders
+from .job_filter import newest
+from .query import Row, Run, placeholders
 from .tallies import of_job
 
 _JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
@@ -55,13 +56,6 @@ _DUE = f"""SELECT * FROM (
     {_JOB} /* index: jobs_due */ WHERE j.state = 'queued' AND j.lane = 'live' AND j.flow = ?
         AND j.rank <= ? AND j.due_at <= ? ORDER BY j.rank, j.id LIMIT ?
 ) AS flow"""
-# One lane at a time: the index of each covers its half.
-_OLDEST_WAITING = """
-SELECT min(at) FROM (
-    SELECT min(due_at) AS at FROM jobs /* index: jobs_oldest */ WHERE state = 'queued' AND lane = 'live' AND due_at <= ?
-    UNION ALL
-    SELECT min(due_at) FROM jobs /* index: jobs_gather */ WHERE state = 'queued' AND lane = 'batch' AND due_at <= ?
-) AS lanes"""
 _PUT_CALL = records.insert("calls", records.CALL) + (
     " ON CONFLICT (job_id, number) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in records.CALL if name not in ("job_id", "number"))
@@ -91,7 +85,7 @@ UPDATE jobs SET deadline_at = deadline_at
 WHERE state = 'queued' AND deadline_asked = 0"""
 
 
-class JobReads(QueryBase):
+class JobReads(BatchJobReads):
     """Implements `ports.store.JobReads`."""
 
     def job(self, job_id: str) -> Job | None:
@@ -109,22 +103,14 @@ class JobReads(QueryBase):
         return jobs
 
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]:
-        """
-        The newest jobs that match the filter.
+        """The newest jobs that match the filter."""
+        ids, args = newest(job_filter)
+        return self._fetch_all(records.to_job, f"{_JOB} WHERE j.id IN ({ids}) ORDER BY j.id DESC", args)
 
-        Each state is read apart, as the index of a key and that of all have the newest jobs of one state side by side.
-        """
-        where, args = conditions(job_filter)
-        one_owner = job_filter.owner is not None or job_filter.key is not None
-        if not (job_filter.states or one_owner):
-            sql = f"{_JOB} {'WHERE ' + ' AND '.join(where) if where else ''} ORDER BY j.id DESC LIMIT ?"
-            return self._fetch_all(records.to_job, sql, (*args, job_filter.limit))
-        source = f"{_JOB} /* index: {'jobs_owner' if one_owner else 'jobs_state'} */"
-        newest = f"{source} WHERE {' AND '.join(['j.state = ?', *where])} ORDER BY j.id DESC LIMIT ?"
-        states = [state.value for state in job_filter.states or State]
-        sql = " UNION ALL ".join(f"SELECT * FROM ({newest}) AS of_{state}" for state in states)
-        values = [value for state in states for value in (state, *args, job_filter.limit)]
-        return self._fetch_all(records.to_job, f"{sql} ORDER BY id DESC LIMIT ?", (*values, job_filter.limit))
+    def job_ids(self, job_filter: JobFilter) -> Sequence[str]:
+        """The ids of the newest jobs that match the filter."""
+        ids, args = newest(job_filter)
+        return [row[0] for row in self._run(ids, args)]
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
@@ -140,29 +126,6 @@ class JobReads(QueryBase):
             return self._fetch_intact(records.to_job, sql, args)
         except Damaged:  # a row that cannot be read at all: leave it out
             return [job for flow, limit in limits.items() for job in self._due_one_by_one(flow, limit)]
-
-    def batch_candidates(
-        self, *, limit: int, auto: bool, skip_groups: Collection[str] = (), skip_owners: Collection[str] = ()
-    ) -> Sequence[Job]:
-        """Due jobs that wait for a batch, oldest first: those with a time to give up (`auto`), or those without."""
-        skip, values = _not_in(grp=skip_groups, owner=skip_owners)
-        sql = f"""{_JOB} /* index: jobs_gather */ WHERE j.state = 'queued' AND j.lane = 'batch' AND j.due_at <= ?
-                  AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip} ORDER BY j.due_at, j.id LIMIT ?"""
-        return self._fetch_all(records.to_job, sql, (self._now, *values, limit))
-
-    def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]:
-        """Jobs in the batch lane whose time to give up was before the cut-off for unsent or for sent ones."""
-        sql = f"""{_JOB} /* index: jobs_give_up */
-                  WHERE j.lane = 'batch' AND j.give_up_at IS NOT NULL AND j.state IN ('queued', 'batched')
-                    AND j.give_up_at <= CASE j.sent WHEN 0 THEN ? ELSE ? END
-                  ORDER BY j.give_up_at LIMIT ?"""
-        return self._fetch_all(records.to_job, sql, (unsent_before, sent_before, limit))
-
-    def batched_past_deadline(self, *, limit: int) -> Sequence[Job]:
-        """Jobs in a batch past a deadline that was asked for."""
-        sql = f"""{_JOB} /* index: jobs_batched */ WHERE j.state = 'batched' AND j.deadline_asked = 1
-                  AND j.deadline_at <= ? LIMIT ?"""
-        return self._fetch_all(records.to_job, sql, (self._now, limit))
 
     def fallback_candidates(self, families: Collection[str], *, limit: int) -> Sequence[Job]:
         """Waiting jobs of those families that may switch to another model."""
@@ -184,7 +147,7 @@ class JobReads(QueryBase):
         With `asked_only` only past one that was asked for; also in the groups `asked_only_in` and of the owners
         `asked_only_of`.
         """
-        where = "j.state = 'queued' AND j.deadline_at <= ?"
+        where = f"j.state = 'queued' AND j.deadline_at <= ?{STARTABLE}"
         if asked_only:
             where += " AND j.deadline_asked = 1"
         args: list[Any] = [self._now]
@@ -250,10 +213,6 @@ class JobReads(QueryBase):
                         AND (rank, id) >= (?, ?) AND (rank, id) < (?, ?) LIMIT ?) AS ahead"""
         begin = (float("-inf"), "") if after is None else (after.rank, after.id)
         return self._count(sql, (*flows, *begin, job.rank, job.id, limit))
-
-    def oldest_waiting(self) -> float | None:
-        """The earliest due time of the waiting jobs that are due."""
-        return self._fetch_time(_OLDEST_WAITING, (self._now, self._now))
 
 
 class JobWrites(DeliveryWrites, ConversationWrites):
@@ -382,15 +341,3 @@ def _to_running_call(row: Row) -> RunningCall:
 
 def _to_finished_job(row: Row) -> FinishedJob:
     return FinishedJob(finished_at=row[0], started_at=row[1], state=State(row[2]), cost_usd=row[3])
-
-
-def _not_in(**skipped: Collection[str]) -> tuple[str, list[str]]:
-    """Conditions that leave out rows by column, and their values."""
-    where = ""
-    args: list[str] = []
-    for column, values in skipped.items():
-        if values:
-            where += f" AND j.{column} NOT IN ({placeholders(values)})"
-            args.extend(sorted(values))
-
-    return where, args

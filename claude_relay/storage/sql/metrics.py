@@ -23,11 +23,9 @@ class MetricReads(QueryBase):
         sql = "SELECT name, label, part, value FROM metrics ORDER BY name, label, part"
         return self._fetch_all(lambda row: ((row[0], row[1], row[2]), row[3]), sql)
 
-    def oldest_waiting_by_group(self) -> dict[str, float]:
-        """The earliest due time of the due live jobs of each group."""
-        sql = """SELECT grp, min(due_at) FROM jobs WHERE state = 'queued' AND lane = 'live' AND due_at <= ?
-                 GROUP BY grp"""
-        return self._fetch_pairs(sql, (self._now,))
+    def ended_collections(self) -> dict[str, int]:
+        """The number of collections that have ended, by status."""
+        return self._fetch_pairs("SELECT status, count(*) FROM collections WHERE phase = 'finished' GROUP BY status")
 
 
 class MetricWrites(QueryBase):

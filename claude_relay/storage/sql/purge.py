@@ -8,14 +8,15 @@ from ...core.digests import digest
 from ...core.jobs.tombstone import Tombstone
 from ...core.retention import OPEN_DELIVERIES, PurgeCutoffs
 from . import records
-from .query import QueryBase, Rows, placeholders
-from .tallies import DELIVERIES, JOBS, Number, TallyWrites
+from .query import QueryBase, placeholders
+from .tallies import DELIVERIES, Number, TallyWrites, of_state
 
-# `core.retention.PurgeCutoffs` for all jobs at once. Also kept: the earlier part of a conversation, and an item of a
-# batch whose result was not read yet. Without the latest cut-off the scan of the index would go on to the newest job.
+# `core.retention.PurgeCutoffs` for all jobs at once. Also kept: the earlier part of a conversation, a row of a
+# collection, and an item of a batch whose result was not read yet. Without the latest cut-off the scan of the index
+# would go on to the newest job.
 _PURGEABLE = f"""
-SELECT j.id, j.state, j.grp, j.owner FROM jobs j LEFT JOIN deliveries d ON d.job_id = j.id AND d.run = j.run
-WHERE j.finished_at IS NOT NULL
+SELECT j.id FROM jobs j LEFT JOIN deliveries d ON d.job_id = j.id AND d.run = j.run
+WHERE j.finished_at IS NOT NULL AND j.collection IS NULL
   AND coalesce(d.finished_at, j.finished_at) <= CASE
       WHEN j.state IN ({placeholders(PurgeCutoffs.done_states)})
           AND coalesce(d.state, '') NOT IN ({placeholders(PurgeCutoffs.undelivered)}) THEN ? ELSE ? END
@@ -71,8 +72,8 @@ class PurgeWrites(TallyWrites):
         """Erase prompt, files and answer; that there was a job, and its cost, stays."""
         for row in self._run(f"SELECT {records.columns(records.CALLBACK)} FROM requests WHERE job_id = ?", (job_id,)):
             callback = dict(zip(records.CALLBACK, row, strict=True)) | {"webhook_headers": None}
-            sql = """UPDATE requests SET request = '{}', request_digest = ?, webhook_headers = NULL, digest = ?
-                     WHERE job_id = ?"""
+            sql = """UPDATE requests SET request = '{}', request_digest = ?, webhook_headers = NULL, variables = NULL,
+                     digest = ? WHERE job_id = ?"""
             self._run(sql, (digest(job_id, "{}"), digest(*callback.values()), job_id))
         self._run("UPDATE outcomes SET body = ?, digest = NULL WHERE job_id = ?", (b"", job_id))
         self._run(f"UPDATE posts SET reply = '' WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
@@ -88,27 +89,32 @@ class PurgeWrites(TallyWrites):
         on the bytes.
         """
         jobs = self._purgeable(PurgeCutoffs(done_before=done_before, failed_before=failed_before), limit)
-        for number, (job_id, *counted_as) in enumerate(jobs, 1):
+        for number, job_id in enumerate(jobs, 1):
             size -= self._count(_SIZE, (job_id,) * 4)
-            self._run(_ADD_TOMBSTONE, (self._now, job_id))
-            self._run(f"DELETE FROM posts WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
-            self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
-            for state, group in self._run("DELETE FROM deliveries WHERE job_id = ? RETURNING state, grp", (job_id,)):
-                self._moved(Number(DELIVERIES, state, group, ""), None)
-            for table in _TABLES:
-                self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
-            self._run("DELETE FROM jobs WHERE id = ?", (job_id,))
-            self._moved(Number(JOBS, *counted_as), None)
+            self.purge_job(job_id)
             if size <= 0:
                 return number, number < len(jobs) or len(jobs) == limit
         return len(jobs), len(jobs) == limit
+
+    def purge_job(self, job_id: str, *, tombstone: bool = True) -> None:
+        """Erase a job with all that belongs to it."""
+        if tombstone:
+            self._run(_ADD_TOMBSTONE, (self._now, job_id))
+        self._run(f"DELETE FROM posts WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
+        self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
+        for state, group in self._run("DELETE FROM deliveries WHERE job_id = ? RETURNING state, grp", (job_id,)):
+            self._moved(Number(DELIVERIES, state, group, ""), None)
+        for table in _TABLES:
+            self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        for row in self._run("DELETE FROM jobs WHERE id = ? RETURNING state, grp, owner", (job_id,)):
+            self._moved(of_state(*row), None)
 
     def purge_tombstones(self, before: float) -> None:
         """Delete the tombstones of jobs that were purged before then."""
         self._run("DELETE FROM tombstones WHERE purged_at < ?", (before,))
 
-    def _purgeable(self, cutoffs: PurgeCutoffs, limit: int) -> Rows:
+    def _purgeable(self, cutoffs: PurgeCutoffs, limit: int) -> list[str]:
         short = (*(state.value for state in cutoffs.done_states), *(state.value for state in cutoffs.undelivered))
         still_open = [state.value for state in OPEN_DELIVERIES]
         args = (*short, cutoffs.done_before, cutoffs.failed_before, cutoffs.latest, *still_open, limit)
-        return self._run(_PURGEABLE, args)
+        return [row[0] for row in self._run(_PURGEABLE, args)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .acks import AckReads
 from .alerts import AlertReads
 from .batches import BatchReads
+from .collections import CollectionReads
 from .control import ControlReads
 from .conversations import ConversationReads
 from .damage import DamageReads
@@ -39,5 +40,6 @@ class Reads(
     PurgeReads,
     TallyReads,
     TemplateReads,
+    CollectionReads,
 ):
     """Implements `ports.ReadTransaction` over one connection, at one time."""

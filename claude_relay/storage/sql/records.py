@@ -17,8 +17,6 @@ from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job, Lease, OnInterrupt, Retain, State
 from ...core.jobs.submission import StoredRequest
 from ...core.jobs.tombstone import Tombstone
-from ...core.keys import ApiKey, Scope
-from ...core.text.rates import Rate
 from ...errors import Damaged
 from ...ports import Group, WorkerHeartbeat
 from .query import Row
@@ -28,11 +26,11 @@ JOB = (
     " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
     " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
     " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
-    " waiting_error checks flow template"
+    " waiting_error checks flow template collection row_no"
 ).split()
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings"
-    " request_digest digest"
+    " traceparent request_digest digest variables"
 ).split()
 CALL = (
     "job_id number run started_at first_byte_at ended_at worker model sent upstream_request_id outcome detail"
@@ -120,6 +118,8 @@ def job_values(job: Job) -> tuple[Any, ...]:
         dump(job.checks),
         str(job.flow),
         job.template,
+        job.collection,
+        job.row,
     )
 
 
@@ -134,6 +134,7 @@ def to_job(row: Row) -> Job:
     """A job from a row in the order of `JOB`."""
     values = dict(zip(JOB, row, strict=True))
     del values["rank"], values["family"], values["flow"]
+    values["row"] = values.pop("row_no")
     values["group"] = values.pop("grp")
     try:
         values["state"] = State(values["state"])
@@ -143,9 +144,8 @@ def to_job(row: Row) -> Job:
         raise Damaged(f"the row of job {values['request_id']}") from None
     values["lease"] = _lease(values)
     values["usage"] = load(values["usage"])
-    checks = load(values["checks"])
-    values["checks"] = None if checks is None else tuple(checks)
-    values["fallbacks"] = tuple((values["fallbacks"] or "").split(",")) if values["fallbacks"] else ()
+    values["checks"] = None if values["checks"] is None else tuple(load(values["checks"]))
+    values["fallbacks"] = tuple(values["fallbacks"].split(",")) if values["fallbacks"] else ()
     values["waiting_error"] = ErrorType(values["waiting_error"]) if values["waiting_error"] else None
     for flag in ("deadline_asked", "deadline_fixed", "has_webhook", "ambiguous", "sent"):
         values[flag] = bool(values[flag])
@@ -154,7 +154,9 @@ def to_job(row: Row) -> Job:
 
 
 #: The columns of a request that its digest covers, besides the content of the call.
-CALLBACK = "job_id webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings".split()
+CALLBACK = (
+    "job_id webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings traceparent"
+).split()
 
 
 def request_values(job_id: str, request: StoredRequest, encrypted_headers: str | None) -> tuple[Any, ...]:
@@ -170,7 +172,9 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
         "max_cost_usd": request.max_cost_usd,
         "need_by": request.need_by,
         "warnings": dump(list(request.warnings) or None),
+        "traceparent": request.traceparent,
         "request_digest": digest(job_id, content),
+        "variables": dump(request.variables),
     }
     values["digest"] = digest(*(values[name] for name in CALLBACK))
 
@@ -178,16 +182,13 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
 
 
 def to_request(row: Row) -> StoredRequest:
-    """
-    A request from a row in the order of `REQUEST`, without headers: see `RequestReads.webhook_target`.
-
-    Raises `Damaged`.
-    """
+    """A request from `REQUEST`, without headers: see `RequestReads.webhook_target`. Raises `Damaged`."""
     values = dict(zip(REQUEST, row, strict=True))
     if not matches(values["request_digest"], (values["job_id"], values["request"])):
         raise Damaged(f"the stored request of job {values['job_id']}")
 
-    return to_callback([values[name] for name in CALLBACK] + [values["digest"]], request=load(values["request"]))
+    callback = [values[name] for name in CALLBACK] + [values["digest"]]
+    return to_callback(callback, request=load(values["request"]))
 
 
 def to_callback(row: Row, *, request: dict[str, Any]) -> StoredRequest:
@@ -340,37 +341,6 @@ def destination_values(destination: Destination) -> tuple[Any, ...]:
 def to_destination(row: Row) -> Destination:
     """A destination from a row in the order of `DESTINATION`."""
     return Destination(**dict(zip(DESTINATION, row, strict=True)))
-
-
-KEY = "id name digest scopes rate_count rate_seconds daily_budget_usd created_at revoked_at weight".split()
-
-
-def key_values(key: ApiKey) -> tuple[Any, ...]:
-    """The row of a key, in the order of `KEY`."""
-    scopes = ",".join(sorted(scope.value for scope in key.scopes))
-    rate = (key.rate.count, key.rate.seconds) if key.rate else (None, None)
-
-    return (
-        key.id,
-        key.name,
-        key.digest,
-        scopes,
-        *rate,
-        key.daily_budget_usd,
-        key.created_at,
-        key.revoked_at,
-        key.weight,
-    )
-
-
-def to_key(row: Row) -> ApiKey:
-    """A key from a row in the order of `KEY`."""
-    values = dict(zip(KEY, row, strict=True))
-    count, seconds = values.pop("rate_count"), values.pop("rate_seconds")
-    scopes = frozenset(Scope(word) for word in values.pop("scopes").split(","))
-    digest = bytes(values.pop("digest"))
-
-    return ApiKey(**values, scopes=scopes, digest=digest, rate=None if count is None else Rate(count, seconds))
 
 
 def dump(value: Any) -> str | None:

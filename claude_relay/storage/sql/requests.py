@@ -6,6 +6,7 @@ A prompt may be megabytes, and is read only where it is needed.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...core.digests import digest
@@ -13,7 +14,7 @@ from ...core.jobs.change import Outcome
 from ...core.jobs.failure import PartialResponse
 from ...core.jobs.submission import StoredRequest, WebhookTarget
 from . import records
-from .query import QueryBase, Row
+from .query import QueryBase, Row, placeholders
 
 _REQUEST = f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?"
 _CALLBACK = f"SELECT {records.columns(records.CALLBACK)}, digest FROM requests WHERE job_id = ?"
@@ -60,6 +61,19 @@ class RequestReads(QueryBase):
         sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ? AND run = ?"
         return self._fetch_first(records.to_outcome, sql, (job_id, run))
 
+    def contents(self, job_ids: Collection[str]) -> Sequence[tuple[str, str, str | None, bytes | None]]:
+        """Id, requestId, request and latest outcome of each job, as they are stored; the newest one first."""
+        sql = f"""SELECT j.id, j.request_id, r.request, o.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
+                  LEFT JOIN outcomes o ON o.job_id = j.id AND o.run = j.run WHERE j.id IN ({placeholders(job_ids)})
+                  ORDER BY j.id DESC"""
+        rows = self._run(sql, tuple(job_ids))
+        return [(*row[:3], None if row[3] is None else bytes(row[3])) for row in rows]
+
+    def nth_newest(self, number: int) -> str | None:
+        """The id of the job that is so many from the newest one; None where there are fewer."""
+        value: str | None = self._fetch_value("SELECT id FROM jobs ORDER BY id DESC LIMIT 1 OFFSET ?", (number - 1,))
+        return value
+
     def partial(self, job_id: str) -> PartialResponse | None:
         """
         The response at the last checkpoint.
@@ -76,9 +90,9 @@ class RequestReads(QueryBase):
     def _to_webhook(self, row: Row) -> WebhookTarget:
         request_id, owner, job_id, encrypted, *callback = row
         request = records.to_callback(callback, request={})
-        urls = (request.webhook_url, request.failure_webhook_url)
+        urls = [url for url in (request.webhook_url, request.failure_webhook_url) if url is not None]
         headers = self._cipher.decrypt(encrypted, owner=owner, row=job_id)
-        return WebhookTarget(request_id=request_id, urls=[url for url in urls if url is not None], headers=headers)
+        return WebhookTarget(request_id=request_id, urls=urls, headers=headers, traceparent=request.traceparent)
 
 
 class RequestWrites(QueryBase):

@@ -17,9 +17,9 @@ from . import records
 from .query import QueryBase, placeholders
 
 COLUMNS = "kind state grp owner n".split()
-JOBS, DELIVERIES = "job", "delivery"
+JOBS, DELIVERIES, COLLECTIONS = "job", "delivery", "collection"
 
-# What a fold replaces is named by its last row: others may be added at the same time.
+# A fold replaces the rows up to this one: others may be added at the same time.
 LAST = "SELECT max(seq) FROM tallies"
 FOLD = (
     """INSERT INTO tallies (kind, state, grp, owner, n)
@@ -29,8 +29,24 @@ FOLD = (
 )
 
 
+# Steps from one group to the next in the index, so that thousands of jobs cost one step.
+_OLDEST_BY_GROUP = """
+WITH RECURSIVE waiting (grp) AS (
+    SELECT min(grp) FROM jobs /* index: jobs_oldest */ WHERE state = 'queued' AND lane = 'live'
+    UNION ALL
+    SELECT (SELECT min(grp) FROM jobs /* index: jobs_oldest */
+            WHERE state = 'queued' AND lane = 'live' AND grp > waiting.grp)
+    FROM waiting WHERE waiting.grp IS NOT NULL
+)
+SELECT grp, (SELECT min(due_at) FROM jobs /* index: jobs_oldest */
+             WHERE state = 'queued' AND lane = 'live' AND grp = waiting.grp AND due_at <= ?)
+FROM waiting WHERE grp IS NOT NULL"""
+_OLDEST_IN_BATCH_LANE = """
+SELECT min(due_at) FROM jobs /* index: jobs_gather */ WHERE state = 'queued' AND lane = 'batch' AND due_at <= ?"""
+
+
 class Number(NamedTuple):
-    """What is counted: jobs or deliveries in a state, of a group and, for jobs, a key."""
+    """The name of a number: jobs or deliveries in a state, of a group and, for jobs, of a key."""
 
     kind: str
     state: str
@@ -40,7 +56,12 @@ class Number(NamedTuple):
 
 def of_job(job: Job) -> Number:
     """The number that a job is part of."""
-    return Number(JOBS, job.state.value, job.group, job.owner)
+    return of_state(job.state.value, job.group, job.owner)
+
+
+def of_state(state: str, group: str, owner: str) -> Number:
+    """The number that a job in that state is part of, or the job of a collection."""
+    return Number(COLLECTIONS if state == State.COLLECTION.value else JOBS, state, group, owner)
 
 
 def of_delivery(delivery: Delivery) -> Number:
@@ -74,9 +95,9 @@ class TallyWrites(QueryBase):
 class TallyReads(QueryBase):
     """Implements `ports.store.TallyReads`."""
 
-    def counts(self) -> dict[State, int]:
-        """The number of jobs in each state."""
-        return {State(state): count for state, count in self._by_state(JOBS).items() if count}
+    def counts(self, owner: str | None = None) -> dict[State, int]:
+        """The number of jobs in each state, of one owner or (None) of all."""
+        return {State(state): count for state, count in self._by_state(JOBS, owner).items() if count}
 
     def waiting_by_group(self) -> dict[str, int]:
         """The number of queued jobs of each group."""
@@ -104,6 +125,18 @@ class TallyReads(QueryBase):
         counts = self._fetch_pairs(sql, (JOBS, *(state.value for state in UNFINISHED)))
         return {name: int(count) for name, count in counts.items()}
 
-    def _by_state(self, kind: str) -> dict[str, int]:
-        counts = self._fetch_pairs("SELECT state, sum(n) FROM tallies WHERE kind = ? GROUP BY state", (kind,))
+    def oldest_waiting(self) -> float | None:
+        """The earliest due time of the waiting jobs that are due."""
+        batch = self._fetch_time(_OLDEST_IN_BATCH_LANE, (self._now,))
+        times = [*self.oldest_waiting_by_group().values(), *([] if batch is None else [batch])]
+        return min(times, default=None)
+
+    def oldest_waiting_by_group(self) -> dict[str, float]:
+        """The earliest due time of the due live jobs of each group."""
+        oldest = self._fetch_pairs(_OLDEST_BY_GROUP, (self._now,))
+        return {group: due_at for group, due_at in oldest.items() if due_at is not None}
+
+    def _by_state(self, kind: str, owner: str | None = None) -> dict[str, int]:
+        sql = "SELECT state, sum(n) FROM tallies WHERE kind = ? AND (? IS NULL OR owner = ?) GROUP BY state"
+        counts = self._fetch_pairs(sql, (kind, owner, owner))
         return {state: int(count) for state, count in counts.items()}

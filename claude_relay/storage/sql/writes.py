@@ -5,6 +5,7 @@ from __future__ import annotations
 from .acks import AckWrites
 from .alerts import AlertWrites
 from .batches import BatchWrites
+from .collections import CollectionWrites
 from .control import ControlWrites
 from .destinations import DestinationWrites
 from .files import FileWrites
@@ -30,6 +31,7 @@ class Writes(
     ControlWrites,
     PurgeWrites,
     TemplateWrites,
+    CollectionWrites,
     Reads,
 ):
     """Implements `ports.Transaction` over one open transaction, which several callers may share with their new jobs."""

@@ -259,7 +259,11 @@ class _Session:
         self._begun = False
         self._at = self._clock()
 
-        return [self.run(sql, [self._at if is_time(value) else value for value in args]) for sql, args in lookups]
+        try:
+            return [self.run(sql, [self._at if is_time(value) else value for value in args]) for sql, args in lookups]
+        except BaseException:
+            self.rollback()  # or the lock would be held until the next write
+            raise
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """None: a statement costs no trip here."""

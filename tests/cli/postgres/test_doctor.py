@@ -6,8 +6,10 @@ import re
 import shlex
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 
 from claude_relay import wiring
@@ -203,6 +205,51 @@ def test_unfinished_jobs_in_the_previous_store_are_reported(filled, tmp_path):
         relay.cancel(JobRef(request_id="r-1"))
 
     assert list(postgres.left_behind(settings, system)) == []
+
+
+def test_a_daemon_names_the_faults_of_its_server_at_the_start(filled, tmp_path, monkeypatch):
+    """Durability, standby, connections, an old snapshot, missing notifications, and work left in the previous store."""
+    settings = load({"RELAY_STORE": filled, "STATE_DIRECTORY": str(tmp_path)}, dotenv=None, etc=None)
+    engine = wiring.engine_of(settings)
+    assert engine.warnings() == []
+
+    previous = load({"RELAY_STORE": str(tmp_path / "relay.db")}, dotenv=None, etc=None)
+    with wiring.open_relay(previous, create=True) as relay:
+        relay.submit(a_submission("r-1", webhook_url=None))
+    bad = replace(
+        inspect(filled, "the store"), fsync=False, standby=True, connections=90, most=97, oldest_snapshot=400.0
+    )
+    monkeypatch.setattr(server_info, "inspect", lambda url, where: bad)
+    monkeypatch.setattr(server_info, "receives_notifications", lambda url: False)
+    left, durable, standby, connections, snapshot, silent = engine.warnings()
+
+    assert "1 jobs and callbacks wait in" in left and "RELAY_STORE=sqlite:///" in left
+    assert "fsync off" in durable and "standby" in standby and "7 of 97 connections" in connections
+    assert "open for 6 minutes" in snapshot and "notifications do not arrive" in silent
+
+
+def test_a_snapshot_that_was_left_open_is_reported(filled, cluster, monkeypatch):
+    """Replaced rows stay for as long, and every look at the queue is slower."""
+    monkeypatch.setattr(server_info, "OLD_SNAPSHOT", 0.0)
+    with psycopg.connect(filled) as other:
+        other.execute("SELECT count(*) FROM jobs")
+        other.execute("DECLARE held CURSOR FOR SELECT * FROM jobs")
+        info = inspect(filled, "the store")
+        [fault] = postgres._snapshots(info)
+    monkeypatch.setattr(server_info, "OLD_SNAPSHOT", 180.0)
+
+    assert info.oldest_snapshot > 0 and "transaction on the server has been open" in fault.detail
+    assert "pg_terminate_backend" in fault.fix
+    assert list(postgres._snapshots(inspect(filled, "the store"))) == []
+
+
+def test_notifications_that_do_not_arrive_are_noticed(filled, monkeypatch):
+    """As behind a pooler in transaction mode, which gives LISTEN to a connection that is not ours afterwards."""
+    assert server_info.receives_notifications(filled)
+    monkeypatch.setattr(server_info, "_PROBE_TIMEOUT", 0.2)
+    monkeypatch.setattr(server_info, "_LISTEN", "SELECT '{}'")
+
+    assert not server_info.receives_notifications(filled)
 
 
 def as_user(url: str, cluster: Cluster, user: str, password: str = "whatever-it-is") -> str:

@@ -1,6 +1,8 @@
 -- The first schema, with the same tables, columns and indexes as SQLite's. Strings are compared byte by byte
 -- (COLLATE "C"), so that ids sort as in SQLite whatever the locale of the database. Hot rows stay small: prompts,
--- answers and frozen bodies are in tables of their own, by job.
+-- answers and frozen bodies are in tables of their own, by job. Tables that each job fills name no foreign keys, unlike
+-- SQLite's: a check locks the job's row, a tenth of the write-ahead log, and one process writes at a time. Pages
+-- of rows that are updated keep some space, so that an update of no indexed column stays in its page.
 
 CREATE TABLE meta (
     key   TEXT COLLATE "C" PRIMARY KEY,
@@ -13,7 +15,7 @@ CREATE TABLE jobs (
     request_id          TEXT COLLATE "C" NOT NULL,
     body_hash           TEXT COLLATE "C" NOT NULL,
     state               TEXT COLLATE "C" NOT NULL CHECK (
-        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled')
+        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled', 'collection')
     ),
     version             INTEGER NOT NULL CHECK (version >= 1),
     created_at          DOUBLE PRECISION NOT NULL,
@@ -65,20 +67,23 @@ CREATE TABLE jobs (
     flow                TEXT COLLATE "C" NOT NULL,
     -- The version of the template that the body was made of, such as invoice@3.
     template            TEXT COLLATE "C",
+    -- The collection that the job is a row of, by the id of its own job, and the number of the row, from 1.
+    collection          TEXT COLLATE "C",
+    row_no              INTEGER,
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
-);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 -- Idempotency by owner, and the lookup by requestId alone that the administrator makes.
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
 -- Claiming for live calls: the first due jobs of each flow, however many wait.
 CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AND lane = 'live';
 -- Lists by key, newest first.
-CREATE INDEX jobs_owner ON jobs (owner, state, id);
+CREATE INDEX jobs_owner ON jobs (owner, state, id) INCLUDE (collection, row_no);
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
--- The live job that has waited for longest.
-CREATE INDEX jobs_oldest ON jobs (due_at) WHERE state = 'queued' AND lane = 'live';
+-- The live job of each group that has waited for longest.
+CREATE INDEX jobs_oldest ON jobs (grp, due_at) WHERE state = 'queued' AND lane = 'live';
 CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
     WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
@@ -86,7 +91,7 @@ CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND dead
 -- Leases to renew and to reap, and the number of running jobs of each flow.
 CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 -- Lists by state and by group, newest first; counts by state.
-CREATE INDEX jobs_state ON jobs (state, id);
+CREATE INDEX jobs_state ON jobs (state, id) INCLUDE (collection, row_no);
 CREATE INDEX jobs_group ON jobs (grp, id);
 -- The order in which jobs are purged.
 CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
@@ -94,9 +99,12 @@ CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 -- Whether a kept job was made of a template.
 CREATE INDEX jobs_template ON jobs (template, owner) WHERE template IS NOT NULL;
+-- The rows of a collection in their order, and by state: results, counts, and whether one has not ended.
+CREATE UNIQUE INDEX jobs_row ON jobs (collection, row_no) WHERE collection IS NOT NULL;
+CREATE INDEX jobs_row_state ON jobs (collection, state, row_no) WHERE collection IS NOT NULL;
 
 CREATE TABLE requests (
-    job_id              TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
+    job_id              TEXT COLLATE "C" PRIMARY KEY,
     request             TEXT COLLATE "C" NOT NULL,
     webhook_url         TEXT COLLATE "C",
     failure_webhook_url TEXT COLLATE "C",
@@ -106,11 +114,13 @@ CREATE TABLE requests (
     need_by             DOUBLE PRECISION,
     warnings            TEXT COLLATE "C",
     request_digest      BYTEA NOT NULL,  -- of `request`: see `core.digests`
-    digest              BYTEA NOT NULL  -- of the others
+    digest              BYTEA NOT NULL,  -- of the others
+    variables           TEXT COLLATE "C",  -- of a row of a collection
+    traceparent         TEXT COLLATE "C"
 );
 
 CREATE TABLE outcomes (
-    job_id TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    job_id TEXT COLLATE "C" NOT NULL,
     run    INTEGER NOT NULL,
     at     DOUBLE PRECISION NOT NULL,
     status TEXT COLLATE "C" NOT NULL,
@@ -121,7 +131,7 @@ CREATE TABLE outcomes (
 
 -- The ledger: one row per call, written before its first byte is sent.
 CREATE TABLE calls (
-    job_id              TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    job_id              TEXT COLLATE "C" NOT NULL,
     number              INTEGER NOT NULL,
     run                 INTEGER NOT NULL,
     started_at          DOUBLE PRECISION NOT NULL,
@@ -140,23 +150,23 @@ CREATE TABLE calls (
     -- The most the call may cost while it runs, set at the claim where its key has a daily budget.
     reserved_usd        DOUBLE PRECISION,
     PRIMARY KEY (job_id, number)
-);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
 -- The text of running calls, as received up to the last checkpoint.
 CREATE TABLE partials (
-    job_id              TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
+    job_id              TEXT COLLATE "C" PRIMARY KEY,
     number              INTEGER NOT NULL,
     text                TEXT COLLATE "C" NOT NULL,
     usage               TEXT COLLATE "C",
     model               TEXT COLLATE "C",
     upstream_request_id TEXT COLLATE "C"
-);
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE TABLE deliveries (
     id               TEXT COLLATE "C" PRIMARY KEY,
-    job_id           TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    job_id           TEXT COLLATE "C" NOT NULL,
     run              INTEGER NOT NULL,
-    webhook_id       TEXT COLLATE "C" NOT NULL UNIQUE,
+    webhook_id       TEXT COLLATE "C" NOT NULL,  -- made of the id
     url              TEXT COLLATE "C" NOT NULL,
     destination      TEXT COLLATE "C" NOT NULL,
     state            TEXT COLLATE "C" NOT NULL CHECK (state IN ('pending', 'sending', 'delivered', 'dead')),
@@ -179,7 +189,7 @@ CREATE TABLE deliveries (
     digest           BYTEA NOT NULL,
     UNIQUE (job_id, run),  -- one delivery per run
     CHECK ((state = 'sending') = (lease_token IS NOT NULL))
-);
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 -- The next delivery of each destination is one step in this index, however long its backlog.
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
@@ -198,7 +208,7 @@ CREATE TABLE delivery_bodies (
 );
 
 CREATE TABLE posts (
-    delivery_id TEXT COLLATE "C" NOT NULL REFERENCES deliveries (id),
+    delivery_id TEXT COLLATE "C" NOT NULL,
     number      INTEGER NOT NULL,
     at          DOUBLE PRECISION NOT NULL,
     url         TEXT COLLATE "C" NOT NULL,
@@ -213,7 +223,7 @@ CREATE TABLE posts (
 -- One process writes at a time, so that `seq` is in the order of the commits. Gaps mean nothing.
 CREATE TABLE events (
     seq     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    job_id  TEXT COLLATE "C" NOT NULL REFERENCES jobs (id),
+    job_id  TEXT COLLATE "C" NOT NULL,
     subject TEXT COLLATE "C" NOT NULL,
     version INTEGER NOT NULL,
     at      DOUBLE PRECISION NOT NULL,
@@ -393,6 +403,9 @@ CREATE TABLE batches (
     worker       TEXT COLLATE "C",
     held_until   DOUBLE PRECISION,
     detail       TEXT COLLATE "C",
+    collection   TEXT COLLATE "C",  -- where all its jobs are rows of one, by internal id
+    growing      INTEGER NOT NULL,  -- 1: more of its rows are being put into it
+    size         BIGINT NOT NULL,
     CHECK (state NOT IN ('created', 'ended') OR upstream_id IS NOT NULL),
     CHECK (state = 'planned' OR state = 'settled' OR sent_at IS NOT NULL)
 );
@@ -466,6 +479,50 @@ CREATE TABLE template_versions (
     created_at      DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (owner, name, version),
     FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
+);
+
+-- Collections, by the id of the job that carries their callback. Rows after `total` are being stored.
+CREATE TABLE collections (
+    id                  TEXT COLLATE "C" PRIMARY KEY REFERENCES jobs (id),
+    owner               TEXT COLLATE "C" NOT NULL,
+    phase               TEXT COLLATE "C" NOT NULL CHECK (
+        phase IN ('staging', 'open', 'closed', 'retrying', 'finished', 'purging')
+    ),
+    claimable           INTEGER NOT NULL,  -- 0: none of its rows starts
+    total               INTEGER NOT NULL,
+    touched_at          DOUBLE PRECISION NOT NULL,
+    cancel_requested_at DOUBLE PRECISION,
+    finished_at         DOUBLE PRECISION,
+    status              TEXT COLLATE "C",
+    completed           INTEGER NOT NULL,
+    failed              INTEGER NOT NULL,
+    cost_usd            DOUBLE PRECISION,
+    saved_usd           DOUBLE PRECISION,
+    spent_usd           DOUBLE PRECISION NOT NULL,  -- by the calls of this generation
+    max_cost_usd        DOUBLE PRECISION,
+    each_row            INTEGER NOT NULL,
+    on_invalid          TEXT COLLATE "C" NOT NULL,
+    kind                TEXT COLLATE "C",
+    template            TEXT COLLATE "C",
+    template_body       TEXT COLLATE "C",
+    defaults            TEXT COLLATE "C" NOT NULL,
+    columns             TEXT COLLATE "C" NOT NULL,
+    retry_rows          TEXT COLLATE "C",
+    version             INTEGER NOT NULL,
+    CHECK ((phase IN ('finished', 'purging')) = (finished_at IS NOT NULL))
+);
+CREATE INDEX collections_owner ON collections (owner, id);
+-- Collections whose rows do not start, and those that have work to be continued; few at any time.
+CREATE INDEX collections_blocked ON collections (id) WHERE claimable = 0;
+CREATE INDEX collections_live ON collections (phase, id) WHERE phase <> 'finished';
+CREATE INDEX collections_finished ON collections (finished_at) WHERE phase = 'finished';
+
+-- Requests that changed an open collection, by their Idempotency-Key.
+CREATE TABLE collection_requests (
+    collection TEXT COLLATE "C" NOT NULL REFERENCES collections (id),
+    key        TEXT COLLATE "C" NOT NULL,
+    body_hash  TEXT COLLATE "C" NOT NULL,
+    PRIMARY KEY (collection, key)
 );
 
 -- Changes of the numbers of jobs and deliveries by state, group and key; a number is the sum of its rows.

@@ -12,7 +12,7 @@ CREATE TABLE jobs (
     request_id          TEXT NOT NULL,
     body_hash           TEXT NOT NULL,
     state               TEXT NOT NULL CHECK (
-        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled')
+        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled', 'collection')
     ),
     version             INTEGER NOT NULL CHECK (version >= 1),
     created_at          REAL NOT NULL,
@@ -64,6 +64,9 @@ CREATE TABLE jobs (
     flow                TEXT NOT NULL,
     -- The version of the template that the body was made of, such as invoice@3.
     template            TEXT,
+    -- The collection that the job is a row of, by the id of its own job, and the number of the row, from 1.
+    collection          TEXT,
+    row_no              INTEGER,
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
@@ -76,8 +79,8 @@ CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AN
 CREATE INDEX jobs_owner ON jobs (owner, state, id);
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
--- The live job that has waited for longest.
-CREATE INDEX jobs_oldest ON jobs (due_at) WHERE state = 'queued' AND lane = 'live';
+-- The live job of each group that has waited for longest.
+CREATE INDEX jobs_oldest ON jobs (grp, due_at) WHERE state = 'queued' AND lane = 'live';
 CREATE INDEX jobs_give_up ON jobs (give_up_at, state)
     WHERE state IN ('queued', 'batched') AND lane = 'batch' AND give_up_at IS NOT NULL;
 CREATE INDEX jobs_deadline ON jobs (deadline_at) WHERE state = 'queued' AND deadline_at IS NOT NULL;
@@ -93,6 +96,9 @@ CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 -- Whether a kept job was made of a template.
 CREATE INDEX jobs_template ON jobs (template, owner) WHERE template IS NOT NULL;
+-- The rows of a collection in their order, and by state: results, counts, and whether one has not ended.
+CREATE UNIQUE INDEX jobs_row ON jobs (collection, row_no) WHERE collection IS NOT NULL;
+CREATE INDEX jobs_row_state ON jobs (collection, state, row_no) WHERE collection IS NOT NULL;
 
 CREATE TABLE requests (
     job_id              TEXT PRIMARY KEY REFERENCES jobs (id),
@@ -105,7 +111,9 @@ CREATE TABLE requests (
     need_by             REAL,
     warnings            TEXT,
     request_digest      BLOB NOT NULL,  -- of `request`: see `core.digests`
-    digest              BLOB NOT NULL  -- of the others
+    digest              BLOB NOT NULL,  -- of the others
+    variables           TEXT,  -- of a row of a collection
+    traceparent         TEXT
 );
 
 CREATE TABLE outcomes (
@@ -392,6 +400,9 @@ CREATE TABLE batches (
     worker       TEXT,
     held_until   REAL,
     detail       TEXT,
+    collection   TEXT,  -- where all its jobs are rows of one, by internal id
+    growing      INTEGER NOT NULL,  -- 1: more of its rows are being put into it
+    size         INTEGER NOT NULL,
     CHECK (state NOT IN ('created', 'ended') OR upstream_id IS NOT NULL),
     CHECK (state = 'planned' OR state = 'settled' OR sent_at IS NOT NULL)
 ) WITHOUT ROWID;
@@ -458,6 +469,50 @@ CREATE TABLE template_versions (
     PRIMARY KEY (owner, name, version),
     FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
 );
+
+-- Collections, by the id of the job that carries their callback. Rows after `total` are being stored.
+CREATE TABLE collections (
+    id                  TEXT PRIMARY KEY REFERENCES jobs (id),
+    owner               TEXT NOT NULL,
+    phase               TEXT NOT NULL CHECK (
+        phase IN ('staging', 'open', 'closed', 'retrying', 'finished', 'purging')
+    ),
+    claimable           INTEGER NOT NULL,  -- 0: none of its rows starts
+    total               INTEGER NOT NULL,
+    touched_at          REAL NOT NULL,
+    cancel_requested_at REAL,
+    finished_at         REAL,
+    status              TEXT,
+    completed           INTEGER NOT NULL,
+    failed              INTEGER NOT NULL,
+    cost_usd            REAL,
+    saved_usd           REAL,
+    spent_usd           REAL NOT NULL,  -- by the calls of this generation
+    max_cost_usd        REAL,
+    each_row            INTEGER NOT NULL,
+    on_invalid          TEXT NOT NULL,
+    kind                TEXT,
+    template            TEXT,
+    template_body       TEXT,
+    defaults            TEXT NOT NULL,
+    columns             TEXT NOT NULL,
+    retry_rows          TEXT,
+    version             INTEGER NOT NULL,
+    CHECK ((phase IN ('finished', 'purging')) = (finished_at IS NOT NULL))
+) WITHOUT ROWID;
+CREATE INDEX collections_owner ON collections (owner, id);
+-- Collections whose rows do not start, and those that have work to be continued; few at any time.
+CREATE INDEX collections_blocked ON collections (id) WHERE claimable = 0;
+CREATE INDEX collections_live ON collections (phase, id) WHERE phase <> 'finished';
+CREATE INDEX collections_finished ON collections (finished_at) WHERE phase = 'finished';
+
+-- Requests that changed an open collection, by their Idempotency-Key.
+CREATE TABLE collection_requests (
+    collection TEXT NOT NULL REFERENCES collections (id),
+    key        TEXT NOT NULL,
+    body_hash  TEXT NOT NULL,
+    PRIMARY KEY (collection, key)
+) WITHOUT ROWID;
 
 -- Changes of the numbers of jobs and deliveries by state, group and key; a number is the sum of its rows.
 CREATE TABLE tallies (

@@ -1,0 +1,1 @@
+"""Collections: many rows, one callback when all of them have ended."""

@@ -1,0 +1,158 @@
+"""Collections: the list, a form that sends a table, and one collection with its progress and results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from ..core.collections.collection import COLLECTION_ID
+from ..core.collections.csv_input import read_csv
+from ..core.collections.csv_output import read_form
+from ..core.collections.intake import parse_collection
+from ..core.keys import Scope
+from ..errors import InvalidRequest, NotFound, Problem, RelayError
+from ..services import CollectionRef
+from .forms import Form
+from .site import Page, Visit, unknown_act
+
+_PATH = "/dashboard/collections"
+_PAGE = 50
+#: Rows that are looked through for failed ones, and failed ones that are shown.
+_READ, _SHOWN = 500, 20
+_ENDED = ("completed", "partial", "failed")
+
+
+class Collections(Page):
+    """`/dashboard/collections`."""
+
+    def get(self, visit: Visit, **names: str) -> None:
+        self._show(visit)
+
+    def post(self, visit: Visit, **names: str) -> None:
+        """Send a table: each row becomes a job."""
+        visit.require(Scope.SUBMIT)
+        form = visit.form
+        try:
+            table = read_csv(form.files[0].data if form.files else b"")
+            request = parse_collection(
+                _fields(form), table=table, now=self.site.clock(), context=self.site.intake, form=True
+            )
+            accepted = self.relay.collections.create(
+                request,
+                self.site.intake,
+                owner=visit.caller.owner,
+                now=self.site.clock(),
+                may_continue=visit.caller.may(Scope.READ),
+            )
+        except RelayError as exc:
+            visit.resp.status = exc.status
+            self._show(
+                visit, problems=[str(each) for each in getattr(exc, "problems", ())][:20] or [str(exc)], form=form
+            )
+            return
+        job = accepted.collection.job
+        owner = job.owner if visit.caller.sees_all else None
+        warnings = "".join(f"\nWarning: {text}" for text in accepted.warnings)
+        notice = f"{accepted.collection.total:,} rows are accepted, and on disk.{warnings}"
+        visit.redirect(collection_path(accepted.collection.collection_id, owner), notice)
+
+    def _show(self, visit: Visit, *, problems: list[str] | None = None, form: Form | None = None) -> None:
+        cursor = visit.param("cursor") or None
+        if cursor and not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
+            raise InvalidRequest(problems=[Problem(field="cursor", problem="must be that of a page here")])
+        page, older = self.relay.collections.all(owner=visit.owner, before=cursor, limit=_PAGE)
+        visit.render(
+            "collections.html",
+            "Collections",
+            collections=page,
+            older=f"{_PATH}?{urlencode({'cursor': older})}" if older else None,
+            templates=[each["name"] for each in self.relay.templates.all(owner=visit.owner)][:100],
+            problems=problems or [],
+            typed={name: form.raw(name) if form else "" for name in ("template", "prompt", "webhookUrl", "maxCostUsd")},
+        )
+
+
+class CollectionDetails(Page):
+    """`/dashboard/collections/{collection_id}`."""
+
+    def get(self, visit: Visit, **names: str) -> None:
+        ref = _ref(visit, names["collection_id"])
+        record = self.relay.collections.show(ref)
+        visit.render(
+            "collection.html",
+            record["collectionId"],
+            record=record,
+            ended=record["status"] in _ENDED,
+            done=record["completed"] + record["failed"],
+            failures=list(islice(self._failures(ref), _SHOWN)) if record["failed"] else [],
+            base=f"{_PATH}/{quote(record['collectionId'], safe='')}",
+            suffix=f"?owner={quote(record['owner'], safe='')}",
+            every=20 if record["status"] in _ENDED else 3,
+        )
+
+    def post(self, visit: Visit, **names: str) -> None:
+        ref = _ref(visit, names["collection_id"])
+        act, actions = visit.form.text("act"), self.relay.collection_actions
+        visit.require(Scope.SUBMIT, *([] if act in ("cancel", "close") else [Scope.READ]))
+        if act == "cancel":
+            actions.cancel(ref)
+            visit.redirect(visit.here, "Cancelled: no more rows start, and those that run are stopped.")
+        elif act == "retry":
+            actions.retry(ref)
+            visit.redirect(visit.here, "The failed rows run again, and call back when they have ended.")
+        elif act == "redeliver":
+            actions.redeliver(ref)
+            visit.redirect(visit.here, "The callback is sent again.")
+        elif act == "close":
+            self.relay.collections.close(ref)
+            visit.redirect(visit.here, "Closed: it takes no more rows.")
+        else:
+            unknown_act(act)
+
+    def _failures(self, ref: CollectionRef) -> Iterator[Mapping[str, Any]]:
+        """The failed rows among the first ones."""
+        for line in islice(self.relay.collection_results.ndjson(ref), _READ):
+            row = json.loads(line)
+            if row.get("status") == "failed":
+                yield row
+
+
+class CollectionResults(Page):
+    """`/dashboard/collections/{collection_id}/results`: CSV, for a spreadsheet or a program."""
+
+    def get(self, visit: Visit, **names: str) -> None:
+        ref = _ref(visit, names["collection_id"])
+        excel = visit.param("format") == "excel"
+        pieces = self.relay.collection_results.csv(ref, read_form(excel=excel, delimiter=None, decimal=None, bom=None))
+        visit.resp.content_type = "text/csv; charset=utf-8"
+        visit.resp.downloadable_as = f"{ref.collection_id.replace(':', '_')}.csv"
+        visit.resp.stream = pieces
+
+
+def collection_path(collection_id: str, owner: str | None = None) -> str:
+    """The page of a collection."""
+    path = f"{_PATH}/{quote(collection_id, safe='')}"
+
+    return f"{path}?{urlencode({'owner': owner})}" if owner else path
+
+
+def _ref(visit: Visit, collection_id: str) -> CollectionRef:
+    if not COLLECTION_ID.fullmatch(collection_id):
+        raise NotFound("There is no collection by that name.")
+    owner = (visit.param("owner") or None) if visit.caller.sees_all else visit.caller.owner
+
+    return CollectionRef(collection_id=collection_id, owner=owner)
+
+
+def _fields(form: Form) -> dict[str, Any]:
+    """The fields of a collection: a template by name, or a prompt with the names of columns in braces."""
+    fields: dict[str, Any] = {name: form.text(name) for name in ("webhookUrl", "mode", "maxCostUsd") if form.text(name)}
+    if name := form.text("template"):
+        fields["template"] = name
+    elif prompt := form.raw("prompt"):
+        fields["template"] = {"prompt": prompt}
+
+    return fields

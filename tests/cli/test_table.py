@@ -1,0 +1,155 @@
+"""The verb `table`, on this machine and over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_relay.cli.render.progress import ProgressLine
+from claude_relay.core.jobs.failure import ErrorType, Remedy
+from claude_relay.services import Relay
+from tests.support.builders import a_completion, a_failure
+from tests.support.eventually import eventually
+
+
+@pytest.fixture
+def template(run, tmp_path: Path) -> None:
+    file = tmp_path / "les.txt"
+    file.write_text("Les {{text}}", encoding="utf-8")
+    assert run("template", "save", "les", str(file))[0] == 0
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "june.csv"
+    path.write_text("nr;text\r\n1;blå\r\n2;grønn\r\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def worker(relay: Relay) -> Iterator[Any]:
+    """Runs rows as they come; rows with a number in the set fail."""
+    failing: set[int] = set()
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.02):
+            for item in relay.execution.claim("w", limit=50):
+                if item.job.row in failing:
+                    relay.execution.fail(item, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+                else:
+                    relay.execution.complete(item, a_completion(f"Svar {item.request.request['prompt']}"))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield failing
+    stop.set()
+    thread.join(10)
+
+
+def test_a_table_in_and_a_table_out(where, run, template, table: Path, worker, tmp_path: Path) -> None:
+    """`--wait` writes the results; the input's columns come first."""
+    out = tmp_path / "out.csv"
+    code, _, err = run("table", "submit", str(table), "-t", "les", "--id", "june", "--wait", "-o", str(out))
+    lines = out.read_text(encoding="utf-8").splitlines()
+
+    assert (code, "2 completed" in err) == (0, True)
+    assert lines[0] == "nr,text,response,requestId,status,error,costUsd"
+    assert lines[1] == "1,blå,Svar Les blå,june:1,completed,,0.001"
+    assert run("table", "submit", str(table), "-t", "les", "--id", "june")[:2] == (0, "june\n")
+    [row] = run("table", "list")[1].splitlines()
+    assert row.split("\t")[:5] == ["june", "completed", "2", "2", "0"]
+    excel = run("table", "results", "june", "--format", "excel")[1]
+    assert excel.startswith("\ufeff") and "1;blå;" in excel
+    assert [
+        json.loads(line)["row"] for line in run("table", "results", "june", "--format", "ndjson")[1].split("\n")[:2]
+    ]
+    assert json.loads(run("table", "status", "june", "--json")[1])["completed"] == 2
+
+
+def test_wait_exits_5_when_a_row_failed_and_retry_runs_it_again(where, run, table: Path, worker) -> None:
+    worker.add(2)
+    code, out, _ = run("table", "submit", str(table), "--prompt", "Les {{text}}", "--id", "j", "--wait")
+    assert code == 5 and out.splitlines()[2].split(",")[4] == "failed"
+    worker.clear()
+    assert run("table", "retry", "j")[0] == 9  # not confirmed
+    assert run("table", "retry", "j", "--yes")[0] == 0
+    eventually(lambda: json.loads(run("table", "status", "j", "--json")[1])["status"] == "completed", within=10)
+    assert run("table", "retry", "j", "--row", "1", "--yes")[0] == 0
+    assert run("table", "status", "nope")[0] == 3
+
+
+def test_cancel_close_and_redeliver(where, run, relay, table: Path) -> None:
+    run("table", "submit", str(table), "--prompt", "Les {{text}}", "--id", "j")
+    assert run("table", "close", "j")[0] == 9
+    assert run("table", "cancel", "j")[1].split("\t")[1] == "failed"
+    assert run("table", "cancel", "j")[0] == 9
+    assert run("table", "redeliver", "j")[0] == 9
+    assert run("table", "redeliver", "j", "--to", "https://hook.example/x")[0] == 0
+
+
+def test_a_folder_is_one_row_a_file_and_can_be_sent_again(where, run, relay, tmp_path: Path, monkeypatch) -> None:
+    """In pieces; the same command after a break goes on where it ended, and adds nothing twice."""
+    from claude_relay.cli.verbs import table as verb
+
+    folder = tmp_path / "invoices"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"f{number}.txt").write_bytes(b"x" * 30)
+    monkeypatch.setattr(verb, "_PIECE", 100)
+    real, sent = verb._split, []
+
+    def broken(rows: Any) -> Iterator[Any]:
+        for piece in real(rows):
+            if len(sent) == 2:
+                raise ConnectionError
+            sent.append(piece)
+            yield piece
+
+    monkeypatch.setattr(verb, "_split", broken)
+    command = ("table", "submit", "--files", str(folder), "--prompt", "{{name}}: {{file}}")
+    assert run(*command)[0] == 1
+    monkeypatch.setattr(verb, "_split", real)
+    code, out, _ = run(*command)
+    name = out.strip()
+    status = json.loads(run("table", "status", name, "--json")[1])
+
+    assert (code, status["total"], status["status"]) == (0, 5, "pending")
+    assert name.startswith("invoices-") and run(*command)[1].strip() == name
+    assert json.loads(run("status", f"{name}:3", "--json")[1])["status"] == "pending"
+
+
+def test_dry_run_sends_nothing(where, run, template, table: Path) -> None:
+    """It shows the first row's body; a placeholder without a column is bad input."""
+    code, out, err = run("table", "submit", str(table), "-t", "les", "--dry-run")
+
+    assert code == 0 and json.loads(out)["first"] == {"prompt": "Les blå"} and json.loads(out)["rows"] == 2
+    assert "estimate: 2 rows" in err
+    assert run("table", "submit", str(table), "--prompt", "{{tekst}}", "--dry-run")[0] == 65
+    assert run("table", "list")[1] == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("-t", "les"), ("june.csv",), ("june.csv", "-t", "a", "--prompt", "b"), ("june.csv", "-t", "a", "-o", "x")],
+)
+def test_a_wrong_call_is_a_usage_error(run, relay, table: Path, arguments: tuple[str, ...], monkeypatch) -> None:
+    monkeypatch.chdir(table.parent)
+
+    assert run("table", "submit", *arguments)[0] == 2
+
+
+def test_the_progress_line_counts_and_estimates() -> None:
+    """Done, failed, spent, and the time left at the pace so far."""
+    now = [0.0]
+    line = ProgressLine(plain=True, clock=lambda: now[0])
+    status = {"total": 100, "completed": 10, "failed": 0, "costUsd": None}
+    assert line.text(status) == "[##......................] 10 of 100 done, 0 failed"
+    now[0] = 10.0
+    status |= {"completed": 18, "failed": 2, "costUsd": 0.5}
+    assert line.text(status) == "[####....................] 20 of 100 done, 2 failed, $0.5000 spent, 80 s left"

@@ -1,0 +1,197 @@
+"""The work of a statement: the same with few jobs and with many, for every use case that is repeated."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from claude_relay.core.jobs.job import State
+from claude_relay.core.policy import Policy
+from claude_relay.errors import Conflict
+from claude_relay.ports import JobFilter, Store
+from claude_relay.services import JobRef, Relay
+from claude_relay.storage.postgres import PostgresStore
+from claude_relay.storage.sqlite.store import SqliteStore
+from tests.support.builders import QuietNotifier, a_submission
+from tests.support.many_jobs import fill
+from tests.support.postgres import Cluster
+
+_SMALL, _LARGE, _PROOF = (1_300, 1_200), (16_000, 6_000), (1_000_000, 100_000)
+
+
+class CountedSqlite(SqliteStore):
+    """Counts the steps of SQLite's virtual machine."""
+
+    work = 0
+
+    def _connect(self, **options: Any) -> apsw.Connection:
+        connection = super()._connect(**options)
+        connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, self._count)
+        return connection
+
+    def _count(self, event: dict[str, Any]) -> None:
+        CountedSqlite.work += event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+
+
+def use_cases(relay: Relay, waiting: int) -> dict[str, Callable[[], Any]]:
+    """What callers, workers and operators do all the time."""
+    queries = relay.queries
+    return {
+        "submit": lambda: relay.submit(a_submission()),
+        "duplicate": lambda: relay.submit(a_submission("done-0000000003", body_hash="hash of done")),
+        "claim": lambda: relay.execution.claim("w", limit=4),
+        "claim of deliveries": lambda: relay.deliveries.claim("w", limit=4),
+        "status of the first that waits": lambda: queries.status(JobRef(request_id="waits-0000000001")),
+        "status of the last that waits": lambda: queries.status(JobRef(request_id=f"waits-{waiting - 1:010}")),
+        "status of one that ended": lambda: queries.status(JobRef(request_id="done-0000000003")),
+        "overview": queries.overview,
+        "summary": queries.queue_summary,
+        "metrics": lambda: relay.metrics.snapshot(100),
+        "list": lambda: queries.jobs(JobFilter(limit=20)),
+        "list of a key": lambda: queries.jobs(JobFilter(limit=20, owner="admin")),
+        "list of a key without jobs": lambda: queries.jobs(JobFilter(limit=20, owner="nobody")),
+        "list of failed": lambda: queries.jobs(JobFilter(limit=20, states=(State.FAILED, State.CANCELLED))),
+        "list of a group": lambda: queries.jobs(JobFilter(limit=20, group="default")),
+        "calls in flight": relay.dashboard.calls_in_flight,
+        "load of groups": relay.dashboard.groups,
+        "held": relay.dashboard.held,
+        "counts of a key": lambda: relay.dashboard.counts(owner="admin"),
+        "history of an hour without an end": lambda: relay.dashboard.history(seconds=-60),
+        "deadlines": relay.maintenance.expire,
+        "fallbacks": relay.maintenance.apply_fallbacks,
+        "purge": relay.maintenance.purge,
+        "clock": queries.clock_problem,
+        "readiness": queries.readiness_problems,
+    }
+
+
+def measured(relay: Relay, waiting: int, count: Callable[[], int]) -> Counter[str]:
+    works: Counter[str] = Counter()
+    for name, work in use_cases(relay, waiting).items():
+        work()  # reads what is cached for a moment
+        before = count()
+        work()
+        works[name] = count() - before
+    return works
+
+
+def compare(small: Counter[str], large: Counter[str]) -> list[str]:
+    """Those that grow; a level more of an index is no growth."""
+    return [f"{name}: {small[name]} {large[name]}" for name in small if large[name] > 1.3 * small[name] + 40]
+
+
+def relay_on(store: Store) -> Relay:
+    return Relay(store, QuietNotifier(), Policy(delivery_delay=0.0))
+
+
+@pytest.fixture
+def sizes(request: pytest.FixtureRequest) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Finished and waiting jobs of the two stores; with --proof a million."""
+    return _SMALL, _PROOF if request.config.getoption("proof") else _LARGE
+
+
+def test_no_use_case_visits_more_rows_with_many_jobs_on_sqlite(tmp_path: Path, sizes: Any) -> None:
+    """Steps of the virtual machine, at 2,000 jobs and at 22,000."""
+    works = []
+    for finished, waiting in sizes:
+        store = CountedSqlite(tmp_path / f"{finished}.db")
+        relay = relay_on(store)
+        fill(relay, store, finished=finished, waiting=waiting)
+        works.append(measured(relay, waiting, lambda: CountedSqlite.work))
+        relay.close()
+
+    assert compare(*works) == []
+
+
+def test_no_use_case_visits_more_rows_with_many_jobs_on_postgres(postgres: Cluster, sizes: Any) -> None:
+    """Rows that the server reads from tables and indexes, at 2,000 jobs and at 22,000."""
+    works = []
+    for finished, waiting in sizes:
+        with postgres.place() as url:
+            store = PostgresStore(url, where="the test's")
+            relay = relay_on(store)
+            fill(relay, store, finished=finished, waiting=waiting)
+            postgres.run("VACUUM ANALYZE", url=url)
+            works.append(measured(relay, waiting, lambda store=store, url=url: rows_read(store, postgres, url)))
+            relay.close()
+
+    assert compare(*works) == []
+
+
+def rows_read(store: PostgresStore, postgres: Cluster, url: str) -> int:
+    """The server's own count; each session hands it over when it is asked to."""
+    store._session.connection.execute("SELECT pg_stat_force_next_flush()")
+    with store._readers.connection() as connection:
+        connection.execute("SELECT pg_stat_force_next_flush()")
+    tables = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables"
+    [(rows,)] = postgres.run(f"SELECT ({tables}) + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes)", url=url)
+    return int(rows)
+
+
+def test_numbers_are_what_a_count_returns(any_store: Store) -> None:
+    """After submits, ends, retries, deliveries and a purge, before and after a fold."""
+    relay = relay_on(any_store)
+    fill(relay, any_store, finished=40, waiting=20)
+    relay.submit(a_submission("again", webhook_url="https://done.example/"), owner="someone")
+    relay.cancel(JobRef(request_id="again"))
+    relay.retry(JobRef(request_id="done"))
+    for claimed in relay.execution.claim("w", limit=3):
+        relay.execution.release(claimed)
+    with pytest.raises(Conflict):
+        relay.cancel(JobRef(request_id="bad"))
+    late = 4e9
+    any_store.write(lambda tx: tx.purge(done_before=late, failed_before=late, limit=9, size=2**40))
+    for _ in range(2):
+        assert any_store.read(kept_numbers) == any_store.read(counted_numbers)
+        any_store._writer._fold_numbers()
+    rows = any_store.read(
+        lambda tx: tx._run("SELECT count(*), count(DISTINCT kind || state || grp || owner) FROM tallies", ())
+    )
+    relay.close()
+
+    assert rows[0][0] == rows[0][1]
+
+
+def kept_numbers(tx: Any) -> dict[tuple[str, ...], int]:
+    """As the store keeps them."""
+    rows = tx._run("SELECT kind, state, grp, owner, sum(n) FROM tallies GROUP BY kind, state, grp, owner", ())
+    return {tuple(row[:4]): int(row[4]) for row in rows if row[4]}
+
+
+def counted_numbers(tx: Any) -> dict[tuple[str, ...], int]:
+    """By a count of the rows."""
+    jobs = tx._run("SELECT 'job', state, grp, owner, count(*) FROM jobs GROUP BY state, grp, owner", ())
+    deliveries = tx._run("SELECT 'delivery', state, grp, '', count(*) FROM deliveries GROUP BY state, grp", ())
+    return {tuple(row[:4]): int(row[4]) for row in (*jobs, *deliveries)}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
+    if request.param == "sqlite":
+        yield SqliteStore(tmp_path / "relay.db")
+        return
+    with request.getfixturevalue("postgres").place() as url:
+        yield PostgresStore(url, where="the test's")
+
+
+def test_a_place_is_exact_up_to_a_thousand_and_then_null(tmp_path: Path) -> None:
+    """`waitingFor` then names what is ahead."""
+    store = SqliteStore(tmp_path / "relay.db")
+    relay = relay_on(store)
+    relay.submit_many([a_submission(f"r-{number:04}") for number in range(1002)])
+    by_name = {name: relay.queries.status(JobRef(request_id=name)) for name in ("r-0000", "r-0999", "r-1000", "r-1001")}
+    listed = relay.queries.jobs(JobFilter(limit=3)).jobs
+    relay.pause()
+    paused = relay.queries.status(JobRef(request_id="r-1001"))
+    relay.close()
+
+    assert [status["position"] for status in by_name.values()] == [1, 1000, None, None]
+    many = "more than 1,000 ahead"
+    assert [status["waitingFor"] for status in by_name.values()] == [None, None, many, many]
+    assert [(job["position"], job["waitingFor"]) for job in listed] == [(None, many), (None, many), (1000, None)]
+    assert paused["position"] is None and paused["waitingFor"].endswith(f"; {many}")

@@ -1,0 +1,374 @@
+"""Collections on every engine: visibility, one callback, generations, what a dead process left, and retention."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from typing import Any
+
+import pytest
+
+from claude_relay.core.collections.intake import parse_collection, parse_more_rows
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.failure import ErrorType, Remedy
+from claude_relay.core.jobs.job_filter import JobFilter
+from claude_relay.core.policy import Policy
+from claude_relay.errors import Busy, Conflict, NotFound
+from claude_relay.ports import Store
+from claude_relay.services import CollectionRef, JobRef, Relay
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
+from tests.support.intake import an_intake_context
+
+CONTEXT = an_intake_context()
+C = CollectionRef(collection_id="c")
+
+
+def rows(count: int, start: int = 0) -> list[dict[str, str]]:
+    return [{"text": str(number)} for number in range(start, start + count)]
+
+
+def create(relay: Relay, clock: Clock, count: int = 3, **fields: Any):
+    body = {
+        "collectionId": "c",
+        "template": {"prompt": "Les {{text}}"},
+        "webhookUrl": "https://hook.example/in",
+        "rows": rows(count),
+        **fields,
+    }
+    body = {name: value for name, value in body.items() if value is not None}
+    request = parse_collection(body, now=clock(), context=CONTEXT)
+    return relay.collections.create(request, CONTEXT, now=clock())
+
+
+def add(relay: Relay, clock: Clock, count: int, start: int = 0, key: str | None = None):
+    request = parse_more_rows({"rows": rows(count, start)})
+    return relay.collections.add_rows(C, request, CONTEXT, key=key, now=clock())
+
+
+def finish(relay: Relay, *failing: int, limit: int = 100) -> int:
+    claimed = relay.execution.claim("w", limit=limit)
+    for item in claimed:
+        if item.job.row in failing:
+            relay.execution.fail(item, a_failure(ErrorType.REFUSED, Remedy.FAIL))
+        else:
+            relay.execution.complete(item, a_completion())
+    return len(claimed)
+
+
+def callbacks(relay: Relay, status: int = 200) -> list[dict[str, Any]]:
+    taken = relay.deliveries.claim("w", limit=100)
+    for item in taken:
+        relay.deliveries.record_attempt(item, Reply(status=status))
+    return [json.loads(item.body) for item in taken]
+
+
+@pytest.fixture
+def relay(store: Store) -> Relay:
+    return Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(0))
+
+
+def test_the_life_of_a_collection(relay: Relay, clock: Clock) -> None:
+    """Rows in, one callback with exact counts; a retry is the next generation with one more; then it is purged."""
+    create(relay, clock, 3)
+    assert finish(relay, 2) == 3
+    [first] = callbacks(relay)
+    assert (first["status"], first["completed"], first["failed"], first["generation"]) == ("partial", 2, 1, 1)
+    relay.collection_actions.retry(C)
+    assert finish(relay) == 1
+    [second] = callbacks(relay)
+    assert (second["status"], second["completed"], second["generation"]) == ("completed", 3, 2)
+    assert [each["row"] for each in second["results"]] == [1, 2, 3]
+    clock.advance(23 * 3600)
+    assert relay.maintenance.purge() == 0
+    clock.advance(2 * 3600)
+    assert relay.maintenance.purge() == 3
+    with pytest.raises(NotFound):
+        relay.collections.show(C)
+    with pytest.raises(NotFound):
+        relay.queries.status(JobRef(request_id="c:1"))
+    with pytest.raises(Conflict):
+        create(relay, clock, 3)
+
+
+def test_rows_are_seen_by_nobody_before_all_are_there(store: Store, relay: Relay, clock: Clock) -> None:
+    """While pieces are stored: no claim, no list, no status, no event; after it all of them at once."""
+    seen: list[tuple[int, int, int]] = []
+    other = Relay(store, QuietNotifier(), Policy())
+    real = relay.collections._rows._add_piece
+
+    def look(*args: Any) -> Any:
+        made = real(*args)
+        claimed = len(other.execution.claim("w", limit=1000))
+        listed = len(other.queries.jobs(JobFilter(limit=1000)).jobs)
+        found = len(other.collections.all(owner=None)[0])
+        seen.append((claimed, listed, found))
+        with pytest.raises(NotFound):
+            other.queries.status(JobRef(request_id="c:1"))
+        return made
+
+    relay.collections._rows._add_piece = look  # type: ignore[method-assign]
+    create(relay, clock, 250)
+
+    assert seen == [(0, 0, 0)] * 3
+    assert len(other.queries.jobs(JobFilter(limit=1000)).jobs) == 250
+    assert len(other.execution.claim("w", limit=1000)) == 250
+
+
+def test_rows_of_one_collection_in_batches_are_not_planned_before_all_are_there(
+    store: Store, relay: Relay, clock: Clock
+) -> None:
+    planned: list[object] = []
+    real = relay.collections._rows._add_piece
+
+    def look(*args: Any) -> Any:
+        made = real(*args)
+        clock.advance(60)
+        planned.append(relay.batches.plan("w"))
+        return made
+
+    relay.collections._rows._add_piece = look  # type: ignore[method-assign]
+    create(relay, clock, 250, mode="batch")
+
+    assert planned == [None] * 3
+    assert relay.batches.plan("w") is not None
+
+
+def test_rows_that_end_together_create_one_callback(store: Store, relay: Relay, clock: Clock) -> None:
+    """Twenty threads end the last rows in the same group commits; the callback has all of them."""
+    create(relay, clock, 40)
+    claimed = relay.execution.claim("w", limit=40)
+    start = threading.Barrier(20)
+
+    def end(items: list[Any]) -> None:
+        start.wait(10)
+        for item in items:
+            relay.execution.complete(item, a_completion())
+
+    threads = [threading.Thread(target=end, args=(claimed[number::20],)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    [body] = callbacks(relay)
+
+    assert (body["completed"], body["failed"], len(body["results"])) == (40, 0, 40)
+
+
+def test_a_process_that_died_while_storing_rows_leaves_nothing(store: Store, relay: Relay, clock: Clock) -> None:
+    """The same request is 503 while it may go on, and stores everything again after a minute."""
+    real = relay.collections._rows._add_piece
+
+    def die(*args: Any) -> Any:
+        real(*args)
+        raise SystemExit
+
+    relay.collections._rows._add_piece = die  # type: ignore[method-assign]
+    relay.collections._rows.discard = lambda identity: None  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        create(relay, clock, 250)
+    fresh = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(1))
+    with pytest.raises(Busy):
+        create(fresh, clock, 250)
+    clock.advance(61)
+    assert create(fresh, clock, 250).collection.total == 250
+    assert len(fresh.execution.claim("w", limit=1000)) == 250
+
+
+def test_upkeep_removes_what_a_dead_process_was_storing(store: Store, relay: Relay, clock: Clock) -> None:
+    """Also rows that were to follow in an open collection, which goes on without them."""
+    create(relay, clock, 2, open=True)
+    real = relay.collections._rows._add_piece
+
+    def die(*args: Any) -> Any:
+        real(*args)
+        raise SystemExit
+
+    relay.collections._rows._add_piece = die  # type: ignore[method-assign]
+    relay.collections._rows.discard = lambda identity: None  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        add(relay, clock, 150)
+    fresh = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(1))
+    assert fresh.execution.claim("w", limit=10) == []
+    with pytest.raises(Busy):
+        add(fresh, clock, 1)
+    clock.advance(61)
+    fresh.collection_actions.tend()
+    assert fresh.collections.show(C)["total"] == 2
+    assert add(fresh, clock, 1, start=9).collection.total == 3
+    fresh.collections.close(C)
+    assert finish(fresh) == 3
+    assert [body["total"] for body in callbacks(fresh)] == [3]
+
+
+def test_a_cancel_while_rows_are_being_added_ends_the_collection(store: Store, relay: Relay, clock: Clock) -> None:
+    """The request that adds them is refused, none of its rows is kept, and one callback follows."""
+    create(relay, clock, 2, open=True)
+    other = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(1))
+    real = relay.collections._rows._add_piece
+    calls: list[int] = []
+
+    def look(*args: Any) -> Any:
+        made = real(*args)
+        calls.append(1)
+        if len(calls) == 1:
+            other.collection_actions.cancel(C)
+        return made
+
+    relay.collections._rows._add_piece = look  # type: ignore[method-assign]
+    with pytest.raises(Conflict):
+        add(relay, clock, 250)
+    [body] = callbacks(other)
+
+    assert (body["total"], body["failed"], body["status"]) == (2, 2, "failed")
+    assert store.read(lambda tx: tx.rows(tx.find_collections("c", None)[0].id, limit=999, after_row=2)) == []
+
+
+def test_a_retry_that_died_half_way_is_continued(store: Store, relay: Relay, clock: Clock) -> None:
+    """No callback before all of its rows are queued again."""
+    create(relay, clock, 120)
+    finish(relay, *range(1, 121), limit=200)
+    callbacks(relay)
+    real = relay.collection_actions._queue_step
+
+    def die(identity: str) -> bool:
+        real(identity)
+        raise SystemExit
+
+    relay.collection_actions._queue_step = die  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        relay.collection_actions.retry(C)
+    fresh = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(1))
+    assert fresh.execution.claim("w", limit=200) == []
+    clock.advance(61)
+    fresh.collection_actions.tend()
+    assert finish(fresh, limit=200) == 120
+    assert [(body["generation"], body["completed"]) for body in callbacks(fresh)] == [(2, 120)]
+
+
+def test_a_cancel_that_died_half_way_is_continued(store: Store, relay: Relay, clock: Clock) -> None:
+    create(relay, clock, 120)
+    real = relay.collection_actions._cancel_step
+
+    def die(identity: str, after_row: int) -> int | None:
+        real(identity, after_row)
+        raise SystemExit
+
+    relay.collection_actions._cancel_step = die  # type: ignore[method-assign]
+    with pytest.raises(SystemExit):
+        relay.collection_actions.cancel(C)
+    fresh = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(1))
+    assert fresh.execution.claim("w", limit=200) == []
+    clock.advance(61)
+    fresh.collection_actions.tend()
+    assert [(body["failed"], body["status"]) for body in callbacks(fresh)] == [(120, "failed")]
+
+
+def test_an_open_collection_is_closed_after_a_day_without_a_request(relay: Relay, clock: Clock) -> None:
+    create(relay, clock, 1, open=True)
+    finish(relay)
+    clock.advance(23 * 3600)
+    assert list(relay.collection_actions.tend()) == []
+    add(relay, clock, 1, start=5)
+    clock.advance(23 * 3600)
+    assert list(relay.collection_actions.tend()) == []
+    clock.advance(3600 + 1)
+    assert list(relay.collection_actions.tend()) == ["c"]
+    alert = relay.alerts.claim()
+    assert alert is not None and json.loads(alert.body)["alert"] == "collection_closed"
+    finish(relay)
+    assert [body["total"] for body in callbacks(relay)] == [2]
+
+
+def test_a_failed_row_or_a_dead_callback_keeps_the_whole_for_the_longer_time(relay: Relay, clock: Clock) -> None:
+    """And while its callback is on its way it is never purged."""
+    create(relay, clock, 2)
+    finish(relay, 1)
+    clock.advance(40 * 86400)
+    assert relay.maintenance.purge() == 0
+    callbacks(relay)
+    clock.advance(29 * 86400)
+    assert relay.maintenance.purge() == 0
+    clock.advance(2 * 86400)
+    assert relay.maintenance.purge() == 2
+
+
+def test_content_of_rows_is_erased_once_the_callback_is_delivered(store: Store, relay: Relay, clock: Clock) -> None:
+    """`retain: metadata`: not by a row's own callback, and the result is kept until then."""
+    create(relay, clock, 2, retain="metadata", each=True)
+    finish(relay)
+    taken = {item.request_id: item for item in relay.deliveries.claim("w", limit=10)}
+    for name in ("c:1", "c:2"):
+        relay.deliveries.record_attempt(taken[name], Reply(status=200))
+    relay.maintenance.erase_rows()
+    assert relay.queries.result(JobRef(request_id="c:1"))
+    [whole] = [item for name, item in taken.items() if name not in ("c:1", "c:2")]
+    relay.deliveries.record_attempt(whole, Reply(status=200))
+    assert relay.maintenance.erase_rows() == 2
+    with pytest.raises(NotFound):
+        relay.queries.result(JobRef(request_id="c:1"))
+    with pytest.raises(Conflict):
+        relay.collection_actions.retry(C, [1])
+
+
+def test_a_collection_and_single_jobs_take_turns(relay: Relay, clock: Clock) -> None:
+    """A collection of the same key that came first does not hold back its single jobs."""
+    create(relay, clock, 50)
+    for number in range(5):
+        relay.submit(a_submission(f"s-{number}"))
+    first = relay.execution.claim("w", limit=10)
+
+    assert sum(item.job.collection is None for item in first) == 5
+
+
+def test_the_receiver_acknowledges_the_callback_of_a_generation(store: Store, clock: Clock) -> None:
+    """CASES: the ackUrl of a collection works as that of a job."""
+    relay = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0, public_url="https://r.example"))
+    create(relay, clock, 1)
+    finish(relay)
+    [body] = callbacks(relay)
+    relay.acks.ack(body["ackUrl"].rpartition("/")[2])
+
+    assert relay.collections.show(C)["acked"] is not None
+    assert body["resultsUrl"] == "https://r.example/api/collections/c/results"
+
+
+def test_rows_share_as_few_batches_as_their_size_allows(relay: Relay, clock: Clock) -> None:
+    """`mode: batch`: 250 rows are one batch, put into it in steps and not sent before; a single job is in another."""
+    relay.submit(a_submission("single", mode="batch"))
+    create(relay, clock, 250, mode="batch")
+    clock.advance(60)
+    steps = 0
+    while relay.batches.plan("w") is not None:
+        steps += 1
+    counts = []
+    while (batch := relay.batches.claim_due("w")) is not None:
+        counts.append((batch.count, len(relay.batches.contents(batch))))
+
+    assert sorted(counts) == [(1, 1), (250, 250)] and steps > 3
+    assert relay.collections.show(C)["processing"] == 250
+
+
+def test_a_batch_of_rows_ends_at_the_limit_of_bytes(
+    relay: Relay, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing of the collection is left behind."""
+    monkeypatch.setattr("claude_relay.services.batch_planner.MOST_BYTES", 20_000)
+    create(relay, clock, 250, mode="batch")
+    while relay.batches.plan("w") is not None:
+        if (batch := relay.batches.claim_due("w")) is not None:
+            relay.batches.sending(batch, [entry.item.custom_id for entry in relay.batches.contents(batch)])
+    while (batch := relay.batches.claim_due("w")) is not None:
+        relay.batches.sending(batch, [entry.item.custom_id for entry in relay.batches.contents(batch)])
+
+    assert relay.collections.show(C)["processing"] == 250
+
+
+def test_a_cancel_takes_rows_out_of_their_batch(relay: Relay, clock: Clock) -> None:
+    create(relay, clock, 120, mode="batch")
+    while relay.batches.plan("w") is not None:
+        pass
+    relay.collection_actions.cancel(C)
+
+    assert relay.collections.show(C)["status"] == "failed"
+    assert [body["failed"] for body in callbacks(relay)] == [120]

@@ -1,0 +1,82 @@
+"""Results as CSV: what stands beside the answers."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from claude_relay.core.collections.csv_output import EXCEL, Columns, CsvForm, cell
+
+FORM = CsvForm()
+
+
+def table(results: list[dict[str, Any]], variables: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """The rows of a result by their titles."""
+    columns = Columns(tuple(dict.fromkeys(name for row in variables for name in row)))
+    for result in results:
+        columns.observe(result)
+    titles = columns.header()
+
+    return [
+        dict(zip(titles, columns.cells(row, result, FORM), strict=True))
+        for row, result in zip(variables, results, strict=True)
+    ]
+
+
+def test_failed_checks_are_named_in_columns_of_their_own() -> None:
+    """A bookkeeper sees in the sheet which rows to look at, and why; rows without checks have no such columns."""
+    checks = [{"name": "sum", "ok": False}, {"name": "kid", "ok": True}, {"name": "date", "ok": False}]
+    bad = {"status": "completed", "json": {"total": 3}, "checks": checks, "checksFailed": 2, "requestId": "a:1"}
+    good = {**bad, "checks": checks[1:2], "checksFailed": 0, "requestId": "a:2"}
+    first, second = table([bad, good], [{"nr": "1"}, {"nr": "2"}])
+
+    assert (first["checksFailed"], first["failedChecks"]) == ("2", "sum; date")
+    assert (second["checksFailed"], second["failedChecks"]) == ("0", "")
+    assert list(first)[-2:] == ["checksFailed", "failedChecks"]
+    assert "checksFailed" not in table([{"status": "completed", "json": {}, "requestId": "a:1"}], [{}])[0]
+
+
+def test_the_content_of_a_file_is_shown_by_its_size() -> None:
+    """A folder of PDFs: their base64 is of no use in a sheet; other long text stays, up to what a cell holds."""
+    pdf = base64.b64encode(b"%PDF-1.7\n" + bytes(range(256)) * 8).decode()
+    text = base64.b64encode(b"no file, only text " * 100).decode()
+    [row] = table(
+        [{"status": "completed", "json": {}}], [{"file": pdf, "name": "a.pdf", "text": text, "long": "x" * 40_000}]
+    )
+
+    assert row["file"] == f"(application/pdf, {2057:,} bytes)"
+    assert (row["name"], row["text"]) == ("a.pdf", text)
+    assert len(row["long"]) == 32_001
+
+
+def test_a_field_of_an_answer_named_as_a_column_of_the_relay_has_a_column_of_its_own() -> None:
+    """`status` in the answer is the answer's, `relay_status` the row's; a row without that answer has an empty cell."""
+    answered = {"status": "completed", "json": {"status": "paid", "error": 7}, "requestId": "a:1"}
+    refused = {"status": "failed", "error": "refused", "requestId": "a:2"}
+    first, second = table([answered, refused], [{"nr": "1"}, {"nr": "2"}])
+
+    assert (first["status"], first["relay_status"], first["error"]) == ("paid", "completed", "7")
+    assert (second["status"], second["relay_status"], second["error"]) == ("", "failed", "")
+    assert second["relay_error"] == "refused"
+
+
+def test_titles_that_a_spreadsheet_would_run_are_escaped_and_numbers_have_all_their_digits() -> None:
+    """A title comes from the input or the answer, as a cell does; no figure of an amount is rounded away."""
+    answer = {"@SUM(A1)": 3.141592653589793, "tiny": 1e-13, "whole": 12.0, "many": 12345678901234567}
+    [row] = table([{"status": "completed", "json": answer}], [{"=1+1": "a"}])
+
+    assert list(row)[:2] == ["'=1+1", "'@SUM(A1)"]
+    assert [row["'@SUM(A1)"], row["tiny"], row["whole"], row["many"]] == [
+        "3.141592653589793",
+        "0.0000000000001",
+        "12",
+        "12345678901234567",
+    ]
+
+
+def test_numbers_are_written_as_they_are_read() -> None:
+    """An amount has no binary noise, in either decimal mark."""
+    assert [cell(value, FORM) for value in (37108.23, 0.1 + 0.2, 1e-7, 3.0, 12, -0.5, True, None)] == [
+        "37108.23", "0.30000000000000004", "0.0000001", "3", "12", "-0.5", "true", "",
+    ]  # fmt: skip
+    assert cell(1234.56, EXCEL) == "1234,56"
