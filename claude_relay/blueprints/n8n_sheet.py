@@ -1,5 +1,5 @@
 """
-The workflow for n8n that sends a sheet: all rows in one request, one callback, and the results as rows again.
+The workflow for n8n that sends a sheet: rows in one request, one callback, results as rows.
 
 A callback that is too large comes without its results: they are fetched.
 """
