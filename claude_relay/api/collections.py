@@ -100,6 +100,7 @@ class CollectionByName:
         except Conflict:
             if caller.may(Scope.READ):
                 raise
+            raise Conflict(f"collection {collection_id} can no longer be cancelled") from None
         self._answer(req, resp, ref, "The cancellation was accepted")
 
     def on_post_retry(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
