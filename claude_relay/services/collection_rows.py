@@ -29,8 +29,8 @@ from .transactions import transaction
 
 _MOST_PROBLEMS = 100
 _DISCARD = 100
-#: After this many rows the interpreter lock is given up, so that threads that answer other requests run (*measured* on a
-#: busy machine: the slowest of their submits took 36–156 ms with it, 87–292 ms without).
+#: After this many rows the interpreter lock is given up, so that threads that answer other requests run (*measured* on
+#: a busy machine: the slowest of their submits took 36–156 ms with it, 87–292 ms without).
 _YIELD = 8
 #: The place of a row in its request, the row as parsed, and as its caller wrote it.
 _Row = tuple[int, Submission | InvalidRequest, Any]
