@@ -107,7 +107,7 @@ class Jobs(Page):
         )
 
     def _matching(self, visit: Visit) -> tuple[Sequence[Job], str | None]:
-        """The jobs to act on, and the cursor of the rest; a search is repeated until it has something, or ends."""
+        """The jobs to act on, and the cursor of the rest; a search goes on until it has some."""
         which = self._filter(visit, limit=MAX_JOBS)
         for _ in range(_SEARCHES):
             jobs, cursor = self.relay.dashboard.matching(which)

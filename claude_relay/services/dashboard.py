@@ -174,7 +174,7 @@ class DashboardQueries:
 
     @query
     def matching(self, tx: ReadTransaction, which: JobFilter) -> tuple[Sequence[Job], str | None]:
-        """The jobs that match, newest first, and where to go on if there may be more: as a list finds them."""
+        """The jobs that match, newest first, and the cursor of the rest, as for a list."""
         return self._search.find(tx, which)
 
     @query
