@@ -1,4 +1,4 @@
-"""The two scenarios for Make.com that read invoices: from a folder to the relay, and on by the checks of the answer."""
+"""The two scenarios for Make.com that read invoices and go on by the checks of the answer."""
 
 from __future__ import annotations
 
