@@ -1,8 +1,8 @@
 # The commands for newcomers and maintainers. `make` alone lists them.
 VENV := .venv
 ARGS ?=
-# Test processes side by side. Most tests wait for other processes rather than compute.
-JOBS ?= 2
+# Test processes side by side: more than two cores, since most tests wait for other processes rather than compute.
+JOBS ?= 3
 
 # The Python: PY=… if it is given, the active virtual environment if it has the libraries, else .venv, which is made.
 ifndef PY

@@ -100,6 +100,7 @@ class CollectionByName:
         except Conflict:
             if caller.may(Scope.READ):
                 raise
+            raise Conflict(f"collection {collection_id} can no longer be cancelled") from None
         self._answer(req, resp, ref, "The cancellation was accepted")
 
     def on_post_retry(self, req: falcon.Request, resp: falcon.Response, collection_id: str) -> None:
@@ -144,6 +145,8 @@ class CollectionByName:
             "Content-Disposition", f'attachment; filename="{file}"' if name in ("csv", "excel") else "inline"
         )
         resp.stream = pieces
+
+    on_head_results = on_get_results
 
     def _answer(self, req: falcon.Request, resp: falcon.Response, ref: CollectionRef, message: str) -> None:
         """The status of the collection; without it for a key that may not read."""

@@ -1,4 +1,4 @@
-"""Event streams: `GET /api/jobs/{requestId}/events` and `GET /api/events`."""
+"""Event streams: `GET /api/events`, and those of one job and of one collection."""
 
 from __future__ import annotations
 
@@ -97,16 +97,18 @@ class CollectionEvents:
         given = parse_cursor(req, self._relay)
         stream, cursor = open_collection(self._relay.event_feed, ref, given)
         status = self._relay.collections.show(ref)
-        first = StreamMessage(name="collection", data=status, id=str(cursor)) if given is None else StreamMessage()
+        present = StreamMessage(name="collection", data=status, id=str(cursor))
+        first = (StreamMessage(), present) if given is None else (StreamMessage(),)
         if stream is not None:
             stream.places = self._places
-            _open(req, resp, self._hub, stream, first)
+            _open(req, resp, self._hub, stream, *first)
         elif given is not None:
             resp.status = falcon.HTTP_204
         else:
             ended = {"collectionId": ref.collection_id, "status": status["status"]}
             resp.content_type = EVENT_STREAM
-            resp.data = first.encode() + StreamMessage(name="end", data=ended, id=str(cursor)).encode()
+            last = StreamMessage(name="end", data=ended, id=str(cursor))
+            resp.data = b"".join(message.encode() for message in (*first, last))
 
 
 def parse_cursor(req: falcon.Request, relay: Relay) -> Cursor | None:
@@ -154,17 +156,17 @@ class ConnectionSink:
         self._connection.close()
 
 
-def _open(req: falcon.Request, resp: falcon.Response, hub: Hub, stream: Subscription, first: StreamMessage) -> None:
+def _open(req: falcon.Request, resp: falcon.Response, hub: Hub, stream: Subscription, *first: StreamMessage) -> None:
     resp.content_type = EVENT_STREAM
     resp.set_header("X-Accel-Buffering", "no")  # nginx would gather the events
     opener: StreamOpener | None = req.env.get(ENVIRON)
     if opener is None or req.method == "HEAD":  # no connection to keep
-        resp.data = first.encode()
+        resp.data = b"".join(message.encode() for message in first)
         return
 
     def start(connection: Connection) -> None:
         sink: Sink = ConnectionSink(connection)
-        sink.write([first])
+        sink.write(first)
         hub.add(stream, sink)
 
     hub.reserve(stream.places)

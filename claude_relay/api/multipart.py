@@ -54,21 +54,22 @@ def split_file(data: bytes, content_type: str, name: str) -> tuple[dict[str, Any
             else:
                 pairs.append((part.name or "", _text(part, part.name or "body")))
         return from_form(pairs), file
+    except UnicodeDecodeError:
+        raise _refused("has a part whose headers are not UTF-8") from None
     except (MultipartParseError, falcon.HTTPError) as exc:
         raise _refused(f"cannot be read as {MEDIA_TYPE}: {exc.description or 'there is no boundary'}") from None
 
 
 def _table_type(part: BodyPart) -> str:
     """The content type of a table; where a client sent a general one, by the name of the file."""
-    if part.content_type.partition(";")[0].strip().lower() not in ("application/octet-stream", "text/plain"):
+    kind, mark, options = part.content_type.partition(";")
+    name = (part.filename or "").lower()
+    # A browser on a machine with Excel calls every .csv a file of Excel.
+    is_table = name.endswith((".csv", ".tsv", ".txt")) and kind.strip().lower() == "application/vnd.ms-excel"
+    if not is_table and kind.strip().lower() not in ("application/octet-stream", "text/plain"):
         return part.content_type
-    lines = (part.filename or "").lower().endswith((".ndjson", ".jsonl"))
 
-    return (
-        "application/x-ndjson"
-        if lines
-        else "text/csv" + part.content_type.removeprefix("text/plain").removeprefix("application/octet-stream")
-    )
+    return "application/x-ndjson" if name.endswith((".ndjson", ".jsonl")) else f"text/csv{mark}{options}"
 
 
 def _form(data: bytes, content_type: str) -> MultipartForm:

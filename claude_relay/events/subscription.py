@@ -41,7 +41,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """The events of a stream: of one job, of a collection, or of all jobs of an owner, group and status."""
+    """Selects the events of a stream: one job, a collection, or all jobs of an owner, group and status."""
 
     job_id: str | None = None
     collection: str | None = None
@@ -106,7 +106,9 @@ class Subscription:
         if entry.ends_run:
             if last_text is not None:
                 messages.extend(self._text(last_text))
-            messages.append(end_message(entry, self._store))
+            # The stream of a collection has one `end`: readers stop there. The event of a row says that it has ended.
+            if self.which.collection in (None, entry.event.job_id):
+                messages.append(end_message(entry, self._store))
         self._write(messages)
         if entry.ends_run and self.which.ends_with == entry.event.job_id:
             self.close()

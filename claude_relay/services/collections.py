@@ -52,14 +52,15 @@ class AcceptedRows:
     webhook_empty: bool = False
 
     def body(self, *, now: float, base: str | None, show_state: bool = True) -> dict[str, Any]:
-        """The body of the 202; without `show_state` a duplicate is answered like the first request."""
+        """The body of the 202; without `show_state` a duplicate has the status of the first answer."""
         return bodies.accepted_body(
             self.collection,
             self.tally,
             now=now,
             base=base,
             warnings=self.warnings,
-            duplicate=self.duplicate and show_state,
+            duplicate=self.duplicate,
+            show_state=show_state,
             webhook_empty=self.webhook_empty,
         )
 

@@ -188,6 +188,10 @@ def test_jobs_instead_of_rows(relay, client) -> None:
         ({"rows": [{"text": "a"}], "maxCostUsd": 0}, "maxCostUsd"),
         ({"rows": [{"text": "a" * 4000}] * 50, "maxCostUsd": 0.0001}, "maxCostUsd"),
         ({"rows": [{"text": "a"}], "onInvalid": "skip"}, "onInvalid"),
+        (
+            {"rows": [{"text": "a"}], "maxCostUsd": 1, "template": {**TEMPLATE, "options": {"model": "claude-odd-9"}}},
+            "maxCostUsd",
+        ),
         ({"rows": [{"text": "a"}], "webhookURL": HOOK}, "webhookURL"),
         ({"rows": [{"text": "a" * (2**20 + 1)}]}, "rows[0].text"),
     ],
@@ -250,7 +254,8 @@ def multipart(*parts: tuple[str, str, bytes]) -> dict[str, Any]:
         ("text/csv; charset=windows-1252", "t.csv", "text;lang\na;b\n".encode("cp1252")),
         ("application/octet-stream", "t.csv", b"text,lang\na,b\n"),
         ("text/plain", "t.jsonl", b'{"text": "a", "lang": "b"}\n'),
-        ("application/vnd.ms-excel; charset=utf-8", "t.csv", None),
+        ("application/vnd.ms-excel; charset=utf-8", "t.csv", b"text;lang\na;b\n"),
+        ("application/vnd.ms-excel", "t.xls", None),
     ],
 )
 def test_a_table_as_a_part_of_a_form(client, kind: str, file_name: str, content: bytes | None) -> None:
@@ -283,6 +288,9 @@ def test_a_form_without_a_table_or_with_two_is_refused(client) -> None:
         client.simulate_post("/api/collections", body=b"x", headers={"Content-Type": "multipart/form-data"}).status_code
         == 400
     )
+    latin = multipart(template, ('name="a"', "", b"x"))
+    latin["body"] = latin["body"].replace(b'"a"', b'"\xe6"')
+    assert "body" in problems(client.simulate_post("/api/collections", **latin))
 
 
 @pytest.mark.parametrize(
@@ -449,6 +457,7 @@ def test_results_as_json_and_ndjson_before_and_after_the_end(relay, client) -> N
     assert before[0]["response"] == "Svar" and before[0]["costUsd"] == 0.001
     assert before[1] == {"row": 2, "requestId": "c:2", "status": "pending"}
     assert results(client, format="xml").status_code == 400
+    assert client.simulate_head("/api/collections/c/results").status_code == 200
 
 
 def test_results_as_csv(relay, client) -> None:
@@ -489,10 +498,14 @@ def test_a_collection_belongs_to_its_key(relay, client, named) -> None:
     assert client.simulate_get("/api/collections/c", params={"owner": "two"}).json["owner"] == "two"
 
     assert create(writer, [{"text": "a"}], collectionId="w").status_code == 202
-    run(relay)
-    assert create(writer, [{"text": "a"}], collectionId="w").json["status"] == "pending"
-    cancelled = writer.simulate_post("/api/collections/w/cancel")
+    assert create(writer, [{"text": "a"}], collectionId="x").status_code == 202
+    cancelled = writer.simulate_post("/api/collections/x/cancel")
     assert cancelled.status_code == 200 and set(cancelled.json) == {"collectionId", "message"}
+    run(relay)
+    again = create(writer, [{"text": "a"}], collectionId="w")
+    assert (again.json["status"], again.json["duplicate"]) == ("pending", True)
+    late = writer.simulate_post("/api/collections/w/cancel")
+    assert late.status_code == 409 and "complete" not in late.text and "ended" not in late.text
     for path in ("", "/results"):
         assert writer.simulate_get(f"/api/collections/w{path}").status_code == 403
     assert writer.simulate_post("/api/collections/w/retry").status_code == 403

@@ -282,13 +282,15 @@ def test_http_1_0_gets_a_stream_without_chunks(relay, url):
 
 
 def test_a_collection_is_followed_to_its_end(relay, url):
-    """Its status first, then each move of its rows, and one end; other jobs are not in it; the last id resumes."""
+    """Its status first, then each move of its rows, and one end, at which readers stop; the last id resumes."""
     session = requests.Session()
     session.headers["X-API-Key"] = KEY
     body = {"collectionId": "c", "jobs": [{"prompt": "a"}, {"prompt": "b"}]}
     assert session.post(f"{url}/api/collections", json=body, timeout=10).status_code == 202
     with get(f"{url}/api/collections/c/events") as response:
-        stream = messages(response)
+        lines = response.iter_lines(decode_unicode=True)
+        assert next(lines) == "retry: 3000"
+        stream = decode(lines)
         first = next(message for message in stream if message.name)
         assert (first.name, first.data["status"], first.data["total"]) == ("collection", "pending", 2)
         relay.submit(a_submission("other"))
@@ -297,16 +299,16 @@ def test_a_collection_is_followed_to_its_end(relay, url):
         seen = []
         for message in stream:
             seen.append(message)
-            if message.name == "end" and "collectionId" in message.data:
+            if message.name == "end":
                 break
     names = [(message.name, message.data.get("requestId") or message.data.get("collectionId")) for message in seen]
 
-    ends = [("end", name) for name in ("c:1", "c:2", "c")]
-    assert sorted(names) == sorted([("job", "c:1"), ("job", "c:2")] * 2 + [("collection", "c")] + ends)
+    assert sorted(names) == sorted([("job", "c:1"), ("job", "c:2")] * 2 + [("collection", "c"), ("end", "c")])
     assert seen[-1].data == {"collectionId": "c", "status": "completed"}
     again = list(messages(get(f"{url}/api/collections/c/events", after=seen[-2].id)))
     assert [message.data for message in again if message.name] == [seen[-1].data]
     assert get(f"{url}/api/collections/c/events", after=seen[-1].id).status_code == 204
-    late = [message for message in messages(get(f"{url}/api/collections/c/events")) if message.name]
-    assert [message.name for message in late] == ["collection", "end"]
+    late = get(f"{url}/api/collections/c/events").text
+    assert late.startswith("retry: 3000\n")
+    assert [message.name for message in decode(late.split("\n"))] == ["collection", "end"]
     assert get(f"{url}/api/collections/d/events").status_code == 404

@@ -9,7 +9,7 @@ from ..deliveries.delivery import Delivery
 from ..deliveries.destination import Destination
 from ..jobs.job import Job
 from ..wire import STATUS, delivery_status, encode, optional_timestamp, timestamp
-from .collection import Collection, Tally, status_of
+from .collection import Collection, Phase, Tally, status_of
 
 #: Failed rows that a callback lists.
 MAX_FAILURES = 100
@@ -27,16 +27,18 @@ def accepted_body(
     base: str | None,
     warnings: Sequence[str],
     duplicate: bool,
+    show_state: bool = True,
     webhook_empty: bool = False,
 ) -> dict[str, Any]:
-    """The body of a 202."""
+    """The body of a 202; without `show_state` a duplicate has the status of the first answer."""
     path, message = f"/api/collections/{collection.collection_id}", "Collection accepted and processing"
     if webhook_empty:
         message += f"; webhookUrl is empty, so there is no webhook: ask for the results at {path}/results"
+    is_shown = (duplicate and show_state) or collection.phase is Phase.OPEN
     body: dict[str, Any] = {
         "message": message,
         "collectionId": collection.collection_id,
-        "status": status_of(collection, tally) if duplicate or collection.phase.value == "open" else "pending",
+        "status": status_of(collection, tally) if is_shown else "pending",
         "total": collection.total,
         "statusUrl": f"{(base or '').rstrip('/')}{path}",
         "timestamp": timestamp(now),
