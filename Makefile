@@ -1,8 +1,8 @@
 # The commands for newcomers and maintainers. `make` alone lists them.
 VENV := .venv
 ARGS ?=
-# Test processes side by side. Most tests wait for other processes rather than compute.
-JOBS ?= 2
+# Test processes side by side: more than two cores, since most tests wait for other processes rather than compute.
+JOBS ?= 3
 
 # The Python: PY=… if it is given, the active virtual environment if it has the libraries, else .venv, which is made.
 ifndef PY
@@ -39,7 +39,7 @@ $(VENV)/.ready: setup.cfg setup.py pyproject.toml bin/setup
 deps: ## install the programs that the tests use (as root, with apt-get)
 	@bin/deps
 
-demo: $(READY) ## send an invoice through the relay and show the answer; no API key, no cost
+demo: $(READY) ## send a folder of invoices through the relay and show the results; no API key, no cost
 	@bin/claude-relay demo $(ARGS)
 
 run: $(READY) ## run the API and a worker with the settings of .env

@@ -146,6 +146,8 @@ class CollectionByName:
         )
         resp.stream = pieces
 
+    on_head_results = on_get_results
+
     def _answer(self, req: falcon.Request, resp: falcon.Response, ref: CollectionRef, message: str) -> None:
         """The status of the collection; without it for a key that may not read."""
         caller: Caller = req.context.caller

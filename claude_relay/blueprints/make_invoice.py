@@ -1,4 +1,4 @@
-"""The two scenarios for Make.com that read invoices: from a folder to the relay, and on by the checks of the answer."""
+"""The two scenarios for Make.com that read invoices: from a folder to the relay, and on from its answers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def submit(blank: Blank) -> dict[str, Any]:
     """
     body = {"webhookUrl": blank.webhook, "group": blank.group}
     text = json.dumps(body, ensure_ascii=False)[1:-1]
-    # Base64 needs no escaping; the name of a file does, and comes as a quoted JSON string.
+    # The file takes the place of the template's own `files`: a variable may have 1 MiB. Base64 needs no escaping; the
+    # name of a file does, and comes as a quoted JSON string.
     file = '{"name": {{4.json}}, "data": "{{base64(2.data)}}"}'
     request = http(
         5,
@@ -38,7 +39,7 @@ def submit(blank: Blank) -> dict[str, Any]:
         handler=6,
         x=4,
         headers={"X-API-Key": blank.key, "Idempotency-Key": "{{3.requestId}}"},
-        body=f'{{"template": {json.dumps(blank.template)}, "variables": {{"name": {{{{4.json}}}}, "file": {file}}}, '
+        body=f'{{"template": {json.dumps(blank.template)}, "variables": {{"name": {{{{4.json}}}}}}, "files": [{file}], '
         f'"metadata": {{"file": {{{{4.json}}}}}}, {text}}}',
         timeout=120,
         handler_y=150,

@@ -25,8 +25,8 @@ return files;"""
 _CHECKS_FAILED = "={{ $json.body?.checksFailed ?? -1 }}"
 _FAILED_CHECKS = (
     "={{ !$json.body?.checks ? 'not checked: the template has no options.checks'"
-    " : $json.body.checks.filter(check => check.ok === false).map(check => check.name + ' (' + check.rule + '): '"
-    " + check.left + (check.difference === null ? '' : ' and ' + check.right + ', difference ' + check.difference))"
+    " : $json.body.checks.filter(check => check.ok === false).map(check => check.name + ' (' + check.rule + ')'"
+    " + (check.left === null ? '' : ': ' + check.left + ' and ' + check.right + ', difference ' + check.difference))"
     ".join('\\n') }}"
 )
 

@@ -21,6 +21,7 @@ Connections = dict[str, Any]
 #: The requestId is one for each item and round, and stays the same when the node is retried: nothing is paid twice.
 ITEM_ID = "['n8n', $workflow.id, $execution.id, $runIndex, $itemIndex].join('-')"
 RETRY: Node = {"retryOnFail": True, "maxTries": 5, "waitBetweenTries": 5000}
+_GO_ON: Node = {"onError": "continueRegularOutput"}
 WAIT_HOURS = 25  # the relay fails a job after 24 hours
 
 _REQUEST_ID = "$('Submit').first().json.requestId"
@@ -77,7 +78,7 @@ def loop(
         node("Submit", "httpRequest", 4.2, 3, 150, request) | RETRY,
         node("Wait for the callback", "wait", 1.1, 4, 150, waiting()),
         node("Of this item?", "if", 2.2, 5, 150, condition(f"!$json.body || $json.body.requestId === {_REQUEST_ID}")),
-        node("Wait again", "set", 3.4, 5, 350, _waiting_again("item")),
+        node("Wait again", "set", 3.4, 5, 350, waiting_again("item")),
         node("Outcome", "set", 3.4, 6, 150, fields),
         node("Complete?", "if", 2.2, 7, 150, condition("!$json.problem")),
         *middle,
@@ -119,7 +120,7 @@ def waiting() -> dict[str, Any]:
     }
 
 
-def acknowledgement() -> list[Node]:
+def acknowledgement(x: int = 9, y: int = 150) -> list[Node]:
     """The nodes that call the callback's `ackUrl`, and the result behind them."""
     acknowledge = {
         "method": "POST",
@@ -130,9 +131,11 @@ def acknowledgement() -> list[Node]:
 
     return [
         # Without RELAY_PUBLIC_URL there is no ackUrl: then the next step is passed over.
-        node("Has an ackUrl?", "if", 2.2, 9, 150, condition("!!$('Outcome').first().json.ackUrl")),
-        node("Acknowledge", "httpRequest", 4.2, 10, 50, acknowledge) | RETRY | {"onError": "continueRegularOutput"},
-        node("Result", "set", 3.4, 11, 150, result),
+        node("Has an ackUrl?", "if", 2.2, x, y, condition("!!$('Outcome').first().json.ackUrl")),
+        node("Acknowledge", "httpRequest", 4.2, x + 1, y - 100, acknowledge)
+        | RETRY
+        | {"onError": "continueRegularOutput"},
+        node("Result", "set", 3.4, x + 2, y, result),
     ]
 
 
@@ -213,5 +216,11 @@ def to(*names: str) -> dict[str, Any]:
     return {"main": [[{"node": name, "type": "main", "index": 0}] for name in names]}
 
 
-def _waiting_again(what: str) -> dict[str, Any]:
+def together(*names: str) -> dict[str, Any]:
+    """One output that leads to several nodes."""
+    return {"main": [[{"node": name, "type": "main", "index": 0} for name in names]]}
+
+
+def waiting_again(what: str) -> dict[str, Any]:
+    """The parameters of the node before another wait."""
     return assigned(assignment("waiting", f"The callback was that of an earlier {what}."))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import make, make_invoice, n8n, n8n_invoice
+from . import make, make_invoice, make_sheet, n8n, n8n_invoice, n8n_sheet
 from .placeholders import KEY_PLACEHOLDER, TEMPLATE_PLACEHOLDER, WEBHOOK_PLACEHOLDER, Blank
 
 __all__ = [
@@ -36,10 +36,15 @@ _TOOLS: Mapping[tuple[str, str], Sequence[tuple[str, Build]]] = {
         ("make-invoice-submit.json", make_invoice.submit),
         ("make-invoice-receive.json", make_invoice.receive),
     ),
+    ("make", "sheet"): (
+        ("make-sheet-submit.json", make_sheet.submit),
+        ("make-sheet-receive.json", make_sheet.receive),
+    ),
     ("n8n", "prompt"): (("n8n.json", n8n.workflow),),
     ("n8n", "invoice"): (("n8n-invoice.json", n8n_invoice.workflow),),
+    ("n8n", "sheet"): (("n8n-sheet.json", n8n_sheet.workflow),),
 }
-#: `prompt`: a prompt, an answer; `invoice`: a file, values that are checked.
+#: A prompt and its answer; a file and its values, which are checked; the rows of a sheet and one callback.
 VARIANTS = tuple(dict.fromkeys(variant for _, variant in _TOOLS))
 
 

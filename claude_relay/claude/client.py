@@ -12,6 +12,7 @@ from typing import Any
 
 from ..core.text.redaction import Redactor
 from .deadlines import CallDeadlines, CallTimeouts
+from .event_stream import event_data
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 DEFAULT_URL = "https://api.anthropic.com"
@@ -79,8 +80,6 @@ class AnthropicClient:
     ) -> Generator[dict[str, Any], None, None]:
         """Send a request and yield the stream's events; raises `StatusError` and `ConnectionBroken`."""
         self.open()
-        from anthropic._streaming import SSEDecoder
-
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         response = None
         with self._translated_errors(deadlines):
@@ -90,9 +89,8 @@ class AnthropicClient:
                     # Some gateways answer so, though a stream was asked for.
                     yield _event(b"".join(_noted(self._bounded(response), deadlines)))
                     return
-                for event in SSEDecoder().iter_bytes(self._bounded(response)):
-                    if event.data:
-                        yield _event(event.data)
+                for data in event_data(self._bounded(response)):
+                    yield _event(data.decode())
             finally:
                 if response is not None:
                     response.close()
@@ -233,7 +231,8 @@ class AnthropicClient:
     def _bounded(self, response: Any) -> Iterator[bytes]:
         """The decompressed bytes of a response, up to what the longest answer may take."""
         most, total, unbroken = self._limits.max_answer, 0, 0
-        for chunk in response.iter_bytes():
+        encoded = "content-encoding" in response.headers  # else the bytes need no decoder between
+        for chunk in response.iter_bytes() if encoded else response.iter_raw():
             total += len(chunk)
             # Of one event, which is in memory as a whole; its escapes take more than its characters.
             unbroken = len(chunk) if b"\n\n" in chunk else unbroken + len(chunk)

@@ -100,7 +100,12 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
             "claude-relay blueprint make --variant invoice --with-key"
         ),
     },
-    "blueprint n8n": {"Into a folder:": "claude-relay blueprint n8n --with-key -o workflows"},
+    "blueprint n8n": {
+        "Into a folder:": "claude-relay blueprint n8n --with-key -o workflows",
+        "For the rows of a sheet, each put into the template products:": (
+            "claude-relay blueprint n8n --variant sheet --template products"
+        ),
+    },
     "doctor": {
         "Check this machine:": "sudo claude-relay doctor",
         "Ask Anthropic, too, whether it accepts the key:": "sudo claude-relay doctor --upstream",

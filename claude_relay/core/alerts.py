@@ -166,7 +166,7 @@ def store_gone(problem: str, *, since: float, command: str) -> Alert:
 
 
 def collection_closed(collection_id: str, *, total: int, since: float) -> Alert:
-    """The alert for an open collection whose client has not sent rows or a close for a day. It is sent once."""
+    """The alert for an open collection whose client sent nothing for a day; it is sent once."""
     message = (
         f"The open collection {collection_id} had no request for 24 hours and was closed with {total} rows: its client "
         "may have stopped in the middle. Its callback follows when these rows have ended."

@@ -88,7 +88,8 @@ class CollectionDetails(Page):
             ended=record["status"] in _ENDED,
             done=record["completed"] + record["failed"],
             failures=list(islice(self._failures(ref), _SHOWN)) if record["failed"] else [],
-            results=f"{_PATH}/{quote(record['collectionId'], safe='')}/results?owner={quote(record['owner'], safe='')}",
+            base=f"{_PATH}/{quote(record['collectionId'], safe='')}",
+            suffix=f"?owner={quote(record['owner'], safe='')}",
             every=20 if record["status"] in _ENDED else 3,
         )
 

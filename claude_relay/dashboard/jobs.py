@@ -58,7 +58,6 @@ class Jobs(Page):
             older=_path({**chosen, "cursor": page.cursor}) if page.cursor else None,
             newest=_path(chosen) if visit.param("cursor") else None,
             path=_path(chosen),
-            groups=self.relay.dashboard.group_names(),
         )
 
     def post(self, visit: Visit, **names: str) -> None:

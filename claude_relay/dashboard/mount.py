@@ -9,7 +9,7 @@ from typing import Any
 import falcon
 
 from ..api.auth import KeyVerifier
-from ..api.event_streams import Events, JobEvents
+from ..api.event_streams import CollectionEvents, Events, JobEvents
 from ..config import Settings
 from ..core.intake import IntakeContext
 from ..errors import NotFound
@@ -67,6 +67,8 @@ def mount(
         app.add_route(path, page(site))
     app.add_route("/dashboard/events", Stream(site, Events(relay, hub, Places.DASHBOARD)))
     app.add_route("/dashboard/jobs/{request_id}/events", Stream(site, JobEvents(relay, hub, Places.DASHBOARD)))
+    rows = Stream(site, CollectionEvents(relay, hub, Places.DASHBOARD))
+    app.add_route("/dashboard/collections/{collection_id}/events", rows)
     missing = Missing(site)
     app.add_sink(missing.answer, "/dashboard/")
 
@@ -76,7 +78,7 @@ def mount(
 class Stream(Page):
     """The API's event streams for the key of a session, as a browser sends no other."""
 
-    def __init__(self, site: Site, events: Events | JobEvents) -> None:
+    def __init__(self, site: Site, events: Events | JobEvents | CollectionEvents) -> None:
         super().__init__(site)
         self._events = events
 

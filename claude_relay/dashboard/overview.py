@@ -83,7 +83,7 @@ class Overview(Page):
             unknown_act(act)
 
     def _alerts(self) -> list[Need]:
-        return [_need(alert) for alert in self.relay.alerts.current(settings=self.site.settings.models())]
+        return [describe_alert(alert) for alert in self.relay.alerts.current(settings=self.site.settings.models())]
 
     def _left_over(self, state: Mapping[str, Any], rows: Sequence[Any]) -> list[Need]:
         """Results that were not applied, jobs that wait for a decision, and failures."""
@@ -134,7 +134,8 @@ class Overview(Page):
         return needs
 
 
-def _need(alert: Alert) -> Need:
+def describe_alert(alert: Alert) -> Need:
+    """An alert with its links, and a button in place of its command where there is one."""
     title, links, acts = alert.kind.replace("_", " ").capitalize(), [], []
     destination = alert.cause.partition(" ")[2]
     level = "bad"
@@ -160,8 +161,16 @@ def _need(alert: Alert) -> Need:
 
 
 def _stops(state: Mapping[str, Any]) -> list[Need]:
-    """Pauses, spent budgets and throttled models."""
+    """A drain, pauses, spent budgets and throttled models."""
     needs = []
+    if drain := state["drain"]:
+        text = "No job is accepted. " + (
+            "Nothing runs any more: it can be stopped."
+            if drain["idle"]
+            else f"{drain['running']:,} calls run, and {drain['waiting']:,} jobs wait."
+        )
+        act = Act(label="Accept jobs again", fields={"act": "resume"})
+        needs.append(Need(level="wait", title="The relay is being drained", text=text, acts=[act]))
     for hold in state["holds"]:
         scope = HoldScope.parse(hold["scope"])
         until = f" until {hold['until'][:16].replace('T', ' ')} UTC" if hold["until"] else ""

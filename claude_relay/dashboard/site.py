@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
@@ -99,6 +99,18 @@ class Visit:
             raise Forbidden("This form belongs to another login. Nothing was done: reload the page, and try again.")
 
         return form
+
+    @property
+    def groups(self) -> Sequence[str]:
+        """Names of groups that complete what is typed; for the admin, as they are those of all keys."""
+        return self._site.relay.dashboard.group_names() if self.caller.sees_all else ()
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """Hosts of the latest callbacks, likewise."""
+        names = self._site.relay.queries.latest_destinations() if self.caller.sees_all else ()
+
+        return [name.partition("://")[2] for name in names]
 
     def param(self, name: str) -> str:
         """A parameter of the query, without spaces around it."""

@@ -75,7 +75,6 @@ class TryIt(Page):
             draft=draft,
             models=sorted({*catalog.aliases, *catalog.current})[:60],
             default=self.site.settings.model,
-            groups=self.relay.dashboard.group_names(),
             limit=self.site.settings.max_body,
             **{"problems": [], "estimate": None, **values},
         )

@@ -41,7 +41,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """The events of a stream: of one job, of a collection, or of all jobs of an owner, group and status."""
+    """Selects the events of a stream: one job, a collection, or all jobs of an owner, group and status."""
 
     job_id: str | None = None
     collection: str | None = None

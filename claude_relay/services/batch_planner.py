@@ -92,7 +92,7 @@ def plan_batch(tx: Transaction, *, worker: str, context: Context) -> Batch | Non
 
 
 def _grow(tx: Transaction, batch: Batch, *, worker: str, budgets: Budgets, context: Context) -> Batch:
-    """Put more rows of its collection into a batch; it is due once it is full, or has all of them."""
+    """Put more rows of its collection into a batch; a full or complete one is due at once."""
     groups = [group.name for group in tx.groups() if group.paused_at is not None]
     rows = tx.batch_candidates(
         limit=min(_STEP, MOST_ROWS - batch.count),
@@ -133,7 +133,7 @@ def _items(
 
 
 def _fit_together(first: Job, job: Job) -> bool:
-    """Whether both may be in one batch: their times are close, and they are rows of the same collection, or of none."""
+    """Whether both may be in one batch: times that are close, and the same collection or none."""
     close = abs((job.give_up_at or 0.0) - (first.give_up_at or 0.0)) <= SUBMIT_WINDOW
 
     return close and job.collection == first.collection

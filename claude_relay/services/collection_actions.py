@@ -195,9 +195,11 @@ class CollectionActions:
 
     @query
     def _has_work(self, tx: ReadTransaction) -> bool:
-        phases = (Phase.STAGING, Phase.OPEN, Phase.RETRYING, Phase.CLOSED)
-
-        return bool(tx.collections_in(*phases))
+        return bool(
+            tx.collections_in(Phase.STAGING, Phase.OPEN, Phase.RETRYING)
+            or tx.collections_in(Phase.CLOSED, cancelled=True)
+            or tx.overspent_collections()
+        )
 
     @query
     def _stale(self, tx: ReadTransaction) -> Sequence[str]:

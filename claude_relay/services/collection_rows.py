@@ -99,6 +99,9 @@ class RowStore:
                 f"is {limit:g}, but the input of all rows costs at least {reader.least_usd:.6g}; raise it, or send less"
             )
             problems.append(Problem(field="maxCostUsd", problem=text))
+        if reader.unpriced is not None:
+            text = f"cannot be enforced: {reader.unpriced} has no known price; leave it out, or choose another model"
+            problems.append(Problem(field="maxCostUsd", problem=text))
         if problems:
             raise InvalidRequest(problems=problems[:_MOST_PROBLEMS])
 

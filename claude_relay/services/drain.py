@@ -8,7 +8,7 @@ from ..core import wire
 from ..core.jobs.holds import DRAIN, PAUSE, QueueHold
 from ..core.jobs.job import State
 from ..ports import ReadTransaction, Transaction
-from .holds import load_holds, release
+from .holds import load_holds, paused_destinations, release
 
 #: Seconds until every API process has noticed the drain: each looks once a second.
 _NOTICED = 2.0
@@ -53,9 +53,11 @@ def drain_body(tx: ReadTransaction) -> dict[str, Any] | None:
 
 
 def _destinations_due(tx: ReadTransaction) -> int:
-    """Destinations to which a callback is being sent or is due; none that is slowed down, which may take days."""
-    names = {delivery.destination for delivery in tx.sending_deliveries()}
+    """Destinations to which a callback is being sent or is due; none that is slowed down or paused, for days."""
+    names, paused = {delivery.destination for delivery in tx.sending_deliveries()}, paused_destinations(tx)
     for due in tx.due_destinations():
+        if due.destination in paused:
+            continue
         slowed = tx.destination(due.destination)
         if due.due_at <= tx.now + _SOON and (slowed is None or slowed.not_before <= tx.now + _SOON):
             names.add(due.destination)

@@ -4,9 +4,11 @@ Regenerate the folder of invoices: fakturaer/*.pdf, and template.json with the s
 
     python examples/faktura/make_folder.py
 
-Run it after every change to the data or the layout; a test compares its output with the committed files.
+It also writes the copy of both that `claude-relay demo` sends, packaged so that wheels contain it. Run it after every
+change to the data or the layout; a test compares its output with the committed files.
 """
 
+import base64
 import json
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +19,7 @@ from folder_sample import Document, documents
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "fakturaer"
+PACKAGED = HERE.parents[1] / "claude_relay" / "demo" / "faktura_folder.json"
 #: Misread at first, and right once Claude is shown the check that failed.
 MISREAD = (5, 12)
 
@@ -148,6 +151,16 @@ def make() -> dict[Path, bytes]:
     return {**files, HERE / "template.json": text.encode()}
 
 
+def packaged(files: dict[Path, bytes]) -> dict[str, Any]:
+    """The body of a collection: the template, and a row for each of the PDFs."""
+    rows = [
+        {"file": base64.b64encode(content).decode(), "name": path.name}
+        for path, content in sorted(files.items())
+        if path.suffix == ".pdf"
+    ]
+    return {"template": template(), "rows": rows}
+
+
 def _shape(kind: str, text: str) -> dict[str, Any]:
     shape: dict[str, Any] = {"type": kind.rstrip("?").replace("date", "string"), "description": text}
     if kind == "date":
@@ -171,6 +184,8 @@ def _number(value: Decimal | None) -> int | float | None:
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for path, content in make().items():
+    made = make()
+    made[PACKAGED] = json.dumps(packaged(made), ensure_ascii=False, indent=1).encode() + b"\n"
+    for path, content in made.items():
         path.write_bytes(content)
         print(f"{path.relative_to(HERE.parents[1])}: {len(content):,} bytes")

@@ -188,6 +188,10 @@ def test_jobs_instead_of_rows(relay, client) -> None:
         ({"rows": [{"text": "a"}], "maxCostUsd": 0}, "maxCostUsd"),
         ({"rows": [{"text": "a" * 4000}] * 50, "maxCostUsd": 0.0001}, "maxCostUsd"),
         ({"rows": [{"text": "a"}], "onInvalid": "skip"}, "onInvalid"),
+        (
+            {"rows": [{"text": "a"}], "maxCostUsd": 1, "template": {**TEMPLATE, "options": {"model": "claude-odd-9"}}},
+            "maxCostUsd",
+        ),
         ({"rows": [{"text": "a"}], "webhookURL": HOOK}, "webhookURL"),
         ({"rows": [{"text": "a" * (2**20 + 1)}]}, "rows[0].text"),
     ],
@@ -453,6 +457,7 @@ def test_results_as_json_and_ndjson_before_and_after_the_end(relay, client) -> N
     assert before[0]["response"] == "Svar" and before[0]["costUsd"] == 0.001
     assert before[1] == {"row": 2, "requestId": "c:2", "status": "pending"}
     assert results(client, format="xml").status_code == 400
+    assert client.simulate_head("/api/collections/c/results").status_code == 200
 
 
 def test_results_as_csv(relay, client) -> None:

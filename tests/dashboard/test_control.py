@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from claude_relay.core.alerts import KINDS, Alert
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.holds import PARK, QueueHold
 from claude_relay.core.keys import Scope
+from claude_relay.dashboard.overview import describe_alert
 from claude_relay.ports import WorkerHeartbeat
 from tests.support.builders import a_completion, a_submission
 
@@ -227,6 +229,38 @@ def test_four_more_incidents_are_seen_and_fixed_where_they_are_shown(relay, admi
     assert "over budget" in admin.get("/dashboard/keys").text
     admin.post("/dashboard/keys", revoke="runaway", confirm="1")
     assert relay.keys.find(secret) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_alert_has_a_place_on_the_overview(kind):
+    """Each with its message and with what can be done: a command, a link or a button."""
+    alert = Alert(cause=f"{kind} https://a.example", kind=kind, message="why", since=0, count=2, command="a command")
+    need = describe_alert(alert)
+
+    assert need.title and need.text == "why" and (need.command or need.links or need.acts)
+
+
+def test_a_drain_is_shown_with_what_still_runs_and_ended(relay, admin):
+    relay.submit(a_submission("r-1"))
+    relay.drain()
+    page = admin.get("/dashboard")
+    assert "The relay is being drained" in page.text and "1 jobs wait" in page.text
+    page.post("/dashboard", act="resume")
+
+    assert relay.queries.overview()["drain"] is None
+
+
+def test_a_paused_destination_does_not_keep_a_drain_waiting(relay, clock):
+    """Its callbacks stay in the store, and go out once it is resumed."""
+    relay.submit(a_submission("r-1"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
+    relay.drain()
+    clock.advance(60)
+    assert not relay.queries.overview()["drain"]["idle"]
+    relay.destinations.pause("https://hook.example")
+
+    assert relay.queries.overview()["drain"]["idle"]
 
 
 def test_the_overview_of_an_empty_relay_is_calm_and_says_what_to_do(admin):

@@ -45,6 +45,18 @@ def test_each_key_sees_its_own_jobs_and_the_admin_all_with_their_keys(relay, adm
     assert make.get("/dashboard/jobs/theirs").status == make.get("/dashboard/jobs/theirs?owner=other").status == 404
 
 
+def test_what_completes_the_typing_is_for_the_admin_alone(relay, admin, named):
+    """Groups and hosts of other keys are theirs."""
+    relay.set_group("secret-group", concurrency=1, rate=None)
+    finish(relay, "theirs", owner="other", webhook_url="https://secret.example/x")
+    make = named("make", Scope.READ, Scope.SUBMIT)
+    for path in ("/dashboard/jobs", "/dashboard/try", "/dashboard"):
+        assert "secret" not in make.get(path).page
+
+    page = admin.get("/dashboard/jobs").page
+    assert 'value="secret-group"' in page and 'value="secret.example"' in page
+
+
 @pytest.mark.parametrize(
     "query, expected",
     [

@@ -153,6 +153,32 @@ def test_the_form_of_the_n8n_workflow_is_a_job_by_the_template(rig: Rig) -> None
     assert accepted["warnings"] == []
 
 
+def test_the_rows_of_a_sheet_are_one_callback_in_make(rig: Rig) -> None:
+    """Rows in, one callback, a route a row, the acknowledgement, and a stop for the row that Claude declined."""
+    rig.command("template", "save", "rows", "-", input='{"prompt": "{{text}}"}')
+    rows = [{"text": PROMPT}, {"text": "[sandbox: refuse]"}, {"text": "æøå"}]
+    with Receiver() as hook:
+        files = written(
+            rig, "make", "--variant", "sheet", "--template", "rows", "--with-key", "--webhook", hook.url("/make")
+        )
+        submit = Player(files["make-sheet-submit.json"])
+        output = submit.run({"rows": rows, "collectionId": "june"})
+        again = submit.run({"rows": rows, "collectionId": "june"})
+        [callback] = hook.wait_for(1)
+
+    assert (output[4]["statusCode"], again[4]["data"]["duplicate"]) == (202, True)
+    player = Player(files["make-sheet-receive.json"])
+    with pytest.raises(Failed, match="june partial: 1 of 3 rows failed"):
+        player.run(callback.json)
+    assert [number for number, _ in player.log] == [5, 6, 5, 20]
+
+    fetching = Player(files["make-sheet-receive.json"])
+    with pytest.raises(Failed):
+        fetching.run({**callback.json, "results": None, "resultsTruncated": True})
+    assert [number for number, _ in fetching.log] == [10, 13, 14, 13, 20]
+    assert rig.http.get(f"{rig.url}/api/collections/june").json()["acked"]
+
+
 def test_a_leftover_placeholder_is_refused_with_the_cure(rig: Rig) -> None:
     files = written(rig, "make", "--with-key")
 

@@ -18,8 +18,7 @@ from claude_relay.errors import NotFound
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sql import acks as reminders
-from claude_relay.storage.sql import jobs as queries
-from claude_relay.storage.sql.job_filter import conditions
+from claude_relay.storage.sql.job_filter import newest
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
@@ -261,8 +260,7 @@ def test_an_ack_that_comes_during_the_post_counts(relay: Relay, clock: Clock) ->
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_unacked_deliveries_are_read_by_their_index_only(store: Store) -> None:
     """A million acknowledged results slow down neither the list nor the reminder: both use an index of the others."""
-    where, args = conditions(JobFilter(unacked=True))
-    listed = f"{queries._JOB} WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT 50"
+    listed, args = newest(JobFilter(unacked=True))
 
     for sql, values in ((listed, tuple(args)), (reminders.UNREMINDED, (0.0, "full", 100))):
         steps = store.read(lambda tx, sql=sql, values=values: tx._run(f"EXPLAIN QUERY PLAN {sql}", values))

@@ -33,6 +33,7 @@ class Player:
     def __init__(self, blueprint: Mapping[str, Any], *, drive: Mapping[str, bytes] | None = None) -> None:
         """`drive` holds the content of the files of Google Drive by id."""
         self._flow, self._drive = blueprint["flow"], drive or {}
+        self.log: list[tuple[int, Any]] = []  # every result, also those of each round of an iterator
         self.http = requests.Session()
         self.http.trust_env = False
 
@@ -50,14 +51,19 @@ class Player:
         return results
 
     def _play(self, flow: list[Any], results: dict[int, Any]) -> None:
-        for module in flow:
+        for index, module in enumerate(flow):
             if "filter" in module and not self._passes(module["filter"], results):
                 return
             if module["module"] == "builtin:BasicRouter":
                 for route in module["routes"]:
                     self._play(route["flow"], results)
                 continue
+            if module["module"] == "builtin:BasicFeeder":
+                for item in self._value(module["mapper"]["array"], results) or ():
+                    self._play(flow[index + 1 :], results | {module["id"]: item})
+                return
             results[module["id"]] = self._do(module, results)
+            self.log.append((module["id"], results[module["id"]]))
 
     def _do(self, module: Mapping[str, Any], results: dict[int, Any]) -> Any:
         mapper = module["mapper"]
@@ -82,7 +88,7 @@ class Player:
                 "Content-Type": "application/json",
                 **{header["name"]: self._value(header["value"], results) for header in mapper["headers"]},
             },
-            data=str(self._value(mapper["jsonStringBodyContent"], results)).encode(),
+            data=str(self._value(mapper.get("jsonStringBodyContent", ""), results)).encode(),
             timeout=mapper["timeout"],
             allow_redirects=mapper["allowRedirects"],
         )

@@ -21,6 +21,7 @@ MODULES = {
     "json:TransformToJSON": 1,
     "json:ParseJSON": 1,
     "builtin:BasicRouter": 1,
+    "builtin:BasicFeeder": 1,
     "builtin:Break": 1,
     "builtin:Ignore": 1,
     "builtin:Resume": 1,

@@ -33,8 +33,10 @@ MAKE = {entry.file: entry.content for entry in scenarios("make", BLANK)}
 INVOICES = replace(BLANK, template="faktura")
 MAKE_INVOICE = {entry.file: entry.content for entry in scenarios("make", INVOICES, "invoice")}
 [N8N_INVOICE] = [entry.content for entry in scenarios("n8n", INVOICES, "invoice")]
-ALL_MAKE = MAKE | MAKE_INVOICE
-ALL_N8N = {"n8n.json": N8N, "n8n-invoice.json": N8N_INVOICE}
+MAKE_SHEET = {entry.file: entry.content for entry in scenarios("make", BLANK, "sheet")}
+[N8N_SHEET] = [entry.content for entry in scenarios("n8n", BLANK, "sheet")]
+ALL_MAKE = MAKE | MAKE_INVOICE | MAKE_SHEET
+ALL_N8N = {"n8n.json": N8N, "n8n-invoice.json": N8N_INVOICE, "n8n-sheet.json": N8N_SHEET}
 
 
 @pytest.mark.parametrize("file", [*ALL_MAKE, *ALL_N8N])
@@ -303,7 +305,7 @@ INVOICE_CALLBACK = {
     "metadata": {"file": "21.pdf"},
     "ackUrl": None,
 }
-KID = {"name": "KID", "rule": "mod10(kid)", "ok": False, "left": "1", "right": None, "difference": None}
+KID = {"name": "KID", "rule": "mod10(kid)", "ok": False, "left": None, "right": None, "difference": None}
 SUM = {"name": "sum", "rule": "a + b == c", "ok": False, "left": "3", "right": "4", "difference": "-1"}
 FINE = {"name": "date", "rule": "due >= date", "ok": True, "left": "2", "right": "1", "difference": "1"}
 
@@ -346,7 +348,7 @@ def test_only_a_pdf_is_sent_to_the_relay() -> None:
         (
             {"checksFailed": 2, "checks": [KID, FINE, SUM]},
             "To a person",
-            "KID (mod10(kid)): 1\nsum (a + b == c): 3 and 4, difference -1",
+            "KID (mod10(kid))\nsum (a + b == c): 3 and 4, difference -1",
         ),
         ({}, "To a person", "not checked: the template has no options.checks"),
         ({"status": "failed", "errorType": "checks", "error": "KID is wrong"}, "Problem", None),
@@ -387,6 +389,87 @@ def test_each_pdf_of_a_form_is_an_item_of_its_own_in_n8n() -> None:
 
     assert [item["json"]["file"] for item in files] == ["1.pdf", "2.pdf"]
     assert [item["binary"]["file"]["fileName"] for item in files] == ["1.pdf", "2.pdf"]
+
+
+SHEET_CALLBACK = {
+    "collectionId": "c-1",
+    "status": "partial",
+    "total": 2,
+    "failed": 1,
+    "results": [
+        {"row": 1, "requestId": "c-1:1", "status": "completed", "response": "Hei", "json": {"price": 7}},
+        {"row": 2, "requestId": "c-1:2", "status": "failed", "error": "Claude declined", "errorType": "refused"},
+    ],
+    "ackUrl": None,
+}
+
+
+def test_each_row_of_a_sheet_takes_its_route_in_make() -> None:
+    """One callback, two rows, and a stop since one of them failed."""
+    player = Player(MAKE_SHEET["make-sheet-receive.json"])
+    with pytest.raises(Failed, match="c-1 partial: 1 of 2 rows failed"):
+        player.run(SHEET_CALLBACK)
+    rows = player.log[:]
+    player.run({**SHEET_CALLBACK, "status": "completed", "failed": 0, "results": SHEET_CALLBACK["results"][:1]})
+
+    assert rows == [(5, {"row": "1: Hei"}), (6, {"problem": "2: refused: Claude declined"})]
+    assert player.log[len(rows) :] == rows[:1]
+
+
+def test_the_rows_of_a_sheet_are_one_request_in_n8n() -> None:
+    """All items in their order, under an id that a repeat of the node has again."""
+    text = _evaluated(
+        _node("Submit", N8N_SHEET)["jsonBody"].replace("$input.all()", "$items"),
+        items=[{"json": {"text": 'a "b"\n'}}, {"json": {"text": "æ"}}],
+        workflow={"id": "w"},
+        execution={"id": "7", "resumeUrl": "http://n8n/x"},
+    )
+
+    assert json.loads(text) == {
+        "collectionId": "n8n-w-7",
+        "template": TEMPLATE_PLACEHOLDER,
+        "rows": [{"text": 'a "b"\n'}, {"text": "æ"}],
+        "webhookUrl": "http://n8n/x",
+        "group": "default",
+    }
+    assert next(node for node in N8N_SHEET["nodes"] if node["name"] == "Submit")["executeOnce"] is True
+
+
+@pytest.mark.parametrize("truncated", [False, True])
+def test_the_results_of_a_sheet_are_rows_again_in_n8n(truncated: bool) -> None:
+    """The columns of the input and of the answer, from the callback or fetched where it was too large for them."""
+    results = SHEET_CALLBACK["results"]
+    outcome = {"truncated": truncated, "results": [] if truncated else results}
+    code = _node("Each row", N8N_SHEET)["jsCode"]
+    script = f"(($, $input) => {{ {code} }})(name => $found[name], {{ all: () => $items.map(json => ({{ json }})) }})"
+    rows = _evaluated(
+        script.replace("$found[name]", "({all: () => $found.Rows, first: () => ({ json: $found.Outcome })})"),
+        found={"Rows": [{"json": {"text": "a"}}, {"json": {"text": "b"}}], "Outcome": outcome},
+        items=results if truncated else [outcome],
+    )
+
+    assert [row["json"]["text"] for row in rows] == ["a", "b"]
+    assert rows[0]["json"]["price"] == 7
+    assert [(row["json"]["status"], row["json"]["error"]) for row in rows] == [
+        ("completed", ""),
+        ("failed", "Claude declined"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body, problem",
+    [
+        ({"status": "completed", "failed": 0, "total": 2}, ""),
+        ({"status": "partial", "failed": 1, "total": 2}, "1 of 2 rows failed"),
+        (None, "timeout: no callback of c-1 .* table results c-1"),
+    ],
+)
+def test_a_problem_of_a_sheet_in_n8n_is_named(body: dict[str, Any] | None, problem: str) -> None:
+    values = {item["name"]: item["value"] for item in _node("Outcome", N8N_SHEET)["assignments"]["assignments"]}
+    arrived = {"body": body} if body else {"message": "accepted"}
+    nodes = {"Submit": {"collectionId": "c-1"}}
+
+    assert re.fullmatch(problem, _evaluated(values["problem"], json=arrived, nodes=nodes))
 
 
 def test_all_placeholders_are_filled_in() -> None:

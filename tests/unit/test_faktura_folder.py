@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +16,7 @@ from jsonschema import Draft202012Validator
 
 from claude_relay.core.checks import review
 from claude_relay.core.templates import Compiled
+from claude_relay.demo import faktura_folder
 from claude_relay.sandbox import attached_answer
 from tests.support.intake import accepted
 
@@ -58,6 +60,14 @@ def test_the_committed_files_are_up_to_date(example: SimpleNamespace) -> None:
     for path, content in made.items():
         if path.suffix == ".json" or producer in path.read_bytes():
             assert path.read_bytes() == content, path.name
+
+
+def test_the_demo_sends_the_folder_and_its_template() -> None:
+    """The copy in the package, which is in every wheel, has the committed files."""
+    copy = faktura_folder()
+
+    assert copy["template"] == TEMPLATE
+    assert {row["name"]: b64decode(row["file"]) for row in copy["rows"]} == {f.name: f.read_bytes() for f in FILES}
 
 
 def test_two_documents_fail_their_checks_and_two_are_misread_at_first() -> None:

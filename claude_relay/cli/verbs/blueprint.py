@@ -46,6 +46,7 @@ _NEXT_STEPS = {
 #: How the submitting scenario of Make starts, by variant.
 _STARTS = {
     "prompt": "give it a webhook too",
+    "sheet": "give it a webhook too",
     "invoice": "choose the account and the folder of its first module, the account of the second",
 }
 
@@ -68,12 +69,12 @@ def _common(command: F) -> F:
             type=click.Choice(VARIANTS),
             default="prompt",
             show_default=True,
-            help="What goes in: prompts, or the PDFs of invoices, whose values are checked.",
+            help="What goes in: prompts, the PDFs of invoices, or the rows of a sheet.",
         ),
         click.option(
             "--template",
             metavar="NAME",
-            help="Template that reads the invoices (claude-relay template save). Default: faktura.",
+            help="Template of the invoices or rows (claude-relay template save). Default for invoices: faktura.",
         ),
         click.option("--group", default="default", help="Group of the jobs."),
         click.option("--with-key", is_flag=True, help="Create an API key that may submit and read, and fill it in."),
@@ -183,13 +184,13 @@ def _webhook(url: str | None) -> str:
 def _template(name: str | None, variant: str) -> str:
     if variant == "prompt":
         if name is not None:
-            raise click.UsageError("--template belongs to --variant invoice: a prompt needs none.")
+            raise click.UsageError("--template belongs to --variant invoice or sheet: a prompt needs none.")
         return TEMPLATE_PLACEHOLDER
     if name is not None and parse_reference(name) is None:
         problem = "must be the name of a template, such as faktura or faktura@3"
         raise InvalidRequest(problems=[Problem(field="--template", problem=problem)])
 
-    return name or "faktura"
+    return name or ("faktura" if variant == "invoice" else TEMPLATE_PLACEHOLDER)
 
 
 def _new_key(output: Output, name: str) -> str:
@@ -243,7 +244,9 @@ def _print_next_steps(output: Output, tool: str, blank: Blank, variant: str, fil
             key=paste_key if is_blank else "", submit=files[0], receive=files[-1], start=_STARTS.get(variant, "")
         )
     )
-    if variant != "prompt":
+    if variant != "prompt" and blank.template == TEMPLATE_PLACEHOLDER:
+        output.message("The name of the template is a placeholder: --template NAME fills it in.")
+    elif variant != "prompt":
         output.message(
             f"The relay needs the template {blank.template}: claude-relay template save {blank.template} FILE"
         )

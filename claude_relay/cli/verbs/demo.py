@@ -1,4 +1,4 @@
-"""`demo`: an invoice from request to webhook, with real processes and the sandbox instead of Claude."""
+"""`demo`: invoices from request to webhook, with real processes and the sandbox instead of Claude."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ...core.jobs.events import EventName
 from ...errors import RelayError, TimedOut
 from ..render.output import Output, json_option, pass_output
+from ..render.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from ..client.http import HttpClient
 
 T = TypeVar("T")
 
@@ -30,12 +35,15 @@ _START, _CALLBACK = 90.0, 90.0
 
 
 @click.command()
+@click.option("--single", is_flag=True, help="One invoice with 133 fields instead of a folder of 25.")
 @json_option
 @pass_output
-def demo(output: Output) -> None:
-    """Run the whole path without a key or cost: an invoice in over HTTP, 133 fields out to a webhook."""
-    from ...demo import faktura_request
+def demo(output: Output, single: bool) -> None:
+    """
+    Run the whole path without a key or cost: a folder of invoices in over HTTP, checked values out to a webhook.
 
+    Two of the 25 are wrong on paper, and their checks fail; two are misread at first, and repaired.
+    """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="claude-relay-demo-")))
         hook, callbacks = stack.enter_context(_receiver())
@@ -44,18 +52,142 @@ def demo(output: Output) -> None:
         output.message("Starting the API and a worker, with the sandbox instead of Claude …")
         api, _ = (stack.enter_context(_daemon(verb, env, folder)) for verb in ("serve", "worker"))
         url = _wait_for(lambda: _api_url(folder, api), within=_START, event="the API to listen", folder=folder)
+        client = stack.enter_context(_client(url, key))
+        run = _Run(output=output, folder=folder, url=url, hook=hook, client=client, callbacks=callbacks)
+        (run.single if single else run.invoices)()
 
-        body = {**faktura_request(), "webhookUrl": hook}
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A running relay with its receiver, and what is shown of it."""
+
+    output: Output
+    folder: Path
+    url: str
+    hook: str
+    client: HttpClient
+    callbacks: queue.SimpleQueue[bytes]
+
+    def single(self) -> None:
+        """One invoice: the steps of its job, and the fields of its callback."""
+        from ...demo import faktura_request
+
+        body = {**faktura_request(), "webhookUrl": self.hook}
         size = len(body["files"][0]["data"]) * 3 // 4
-        output.message(f"POST {url}/api/claude  (a prompt, a schema and faktura.pdf, {size // 1024} KiB)")
+        self.output.message(f"POST {self.url}/api/claude  (a prompt, a schema and faktura.pdf, {size // 1024} KiB)")
         start = time.monotonic()
-        accepted = _submit(url, key, body)
+        accepted = self.client.submit(body)
         steps = [("accepted", time.monotonic() - start, f"202, on disk: {accepted['requestId']}")]
-        callback = _wait_for(lambda: _next(callbacks), within=_CALLBACK, event="the callback", folder=folder)
-        steps.append(("delivered", time.monotonic() - start, f"POST {hook}, {len(callback)} bytes"))
+        callback = self._callback()
+        steps.append(("delivered", time.monotonic() - start, f"POST {self.hook}, {len(callback)} bytes"))
         answer = json.loads(callback)
-        steps[1:1] = _relay_steps(url, key, accepted["requestId"])
-        _show(output, answer, steps)
+        steps[1:1] = _relay_steps(self.client, accepted["requestId"])
+        _show(self.output, answer, steps)
+
+    def invoices(self) -> None:
+        """A folder of invoices: one collection, its progress, the results, and its one callback."""
+        from ...demo import faktura_folder
+
+        output, name, body = self.output, "fakturaer", faktura_folder()
+        rows, checks = body["rows"], body["template"]["options"]["checks"]
+        output.message(f"PUT  {self.url}/api/templates/faktura  (a prompt, a schema and {len(checks)} checks)")
+        self.client.save_template("faktura", {"body": body["template"]})
+        size = sum(len(row["file"]) for row in rows) * 3 // 4 // 1024
+        output.message(f"POST {self.url}/api/collections  ({len(rows)} invoices, {size} KiB)")
+        start = time.monotonic()
+        self.client.tables.create({"collectionId": name, "template": "faktura", "rows": rows, "webhookUrl": self.hook})
+        steps = [("accepted", time.monotonic() - start, f"202, {len(rows)} rows on disk")]
+        status = self._progress(name)
+        steps.append(("answered", time.monotonic() - start, "by the sandbox; every answer was checked"))
+        callback = self._callback()
+        steps.append(("delivered", time.monotonic() - start, f"POST {self.hook}, one callback, {len(callback)} bytes"))
+        if output.json:
+            output.value(json.loads(callback))
+            return
+        lines = b"".join(self.client.tables.results(name, {"format": "ndjson"})).splitlines()
+        _show_invoices(output, [row["name"] for row in rows], [json.loads(line) for line in lines])
+        _show_steps(output, steps)
+        _show_callback(output, callback)
+        output.message(
+            f"\nThat was the sandbox: no key, no cost (with Claude: about ${status['costUsd'] or 0:.2f})."
+            "\nOne invoice with 133 fields: claude-relay demo --single. With Claude itself: claude-relay config init,"
+            "\nset your ANTHROPIC_API_KEY, then claude-relay serve and claude-relay worker."
+        )
+
+    def _progress(self, name: str) -> dict[str, Any]:
+        """Show the progress on a terminal until every row has ended; the last status."""
+        line = ProgressLine(plain=self.output.plain)
+
+        def ended() -> dict[str, Any] | None:
+            now = self.client.tables.show(name)
+            line.update(now)
+            return now if now["finishedAt"] else None
+
+        try:
+            return _wait_for(ended, within=_CALLBACK, event="the last row", folder=self.folder)
+        finally:
+            line.end()
+
+    def _callback(self) -> bytes:
+        return _wait_for(lambda: _next(self.callbacks), within=_CALLBACK, event="the callback", folder=self.folder)
+
+
+def _show_invoices(output: Output, names: Sequence[str], results: Sequence[dict[str, Any]]) -> None:
+    """The table of results, and a line for each check that is still false."""
+    output.message("")
+    output.table(
+        ("ROW", "NUMBER", "SELLER", "TO PAY", "CHECKS"),
+        [_invoice(result) for result in results],
+    )
+    failed = [
+        (name, check)
+        for name, result in zip(names, results, strict=True)
+        for check in result.get("checks", ())
+        if check["ok"] is False
+    ]
+    repaired = sum(result.get("attempts", 1) > 1 and not result.get("checksFailed") for result in results)
+    output.message(
+        f"\nMisread at first, and right once the failed check was shown: {repaired}. For a person to look at:"
+    )
+    for name, check in failed:
+        output.message(f"  {name}: {check['name']}: {_sides(check)}")
+
+
+def _invoice(result: dict[str, Any]) -> tuple[Any, ...]:
+    """The row of one invoice."""
+    fields = result.get("json")
+    if not isinstance(fields, dict):
+        return (result["row"], "", "", "", f"{result['status']}: {result.get('error')}")
+    checks = [check["name"] for check in result.get("checks", ()) if check["ok"] is False]
+    note = f"FAILED: {', '.join(checks)}" if checks else "passed"
+    if not checks and result.get("attempts", 1) > 1:
+        note = "passed, repaired"
+    amount = f"{fields['belopABetale']:,.2f} {fields['valuta']}".replace(",", " ")
+
+    return (result["row"], fields["fakturanummer"], fields["selgerNavn"], amount, note)
+
+
+def _sides(check: dict[str, Any]) -> str:
+    """Why a check is false."""
+    if check["left"] is None:
+        return f"{check['rule']} is false"
+
+    return f"{check['left']} is not {check['right']}, the difference is {check['difference']}"
+
+
+def _show_callback(output: Output, callback: bytes) -> None:
+    """The head of the collection's callback; its results stand in the table."""
+    body = json.loads(callback)
+    results = body.pop("results", ())
+    head = {key: body[key] for key in ("collectionId", "status", "generation", "total", "completed", "failed")}
+    text = json.dumps(head, ensure_ascii=False)
+    output.message(f'\nThe callback: {text[:-1]}, …, "results": [… {len(results)} rows]}}')
+
+
+def _show_steps(output: Output, steps: Sequence[tuple[str, float, str]]) -> None:
+    output.message("")
+    for step, seconds, detail in steps:
+        output.message(f"  {seconds:6.2f} s  {step:<11} {detail}")
 
 
 def _show(output: Output, answer: dict[str, Any], steps: list[tuple[str, float, str]]) -> None:
@@ -65,15 +197,13 @@ def _show(output: Output, answer: dict[str, Any], steps: list[tuple[str, float, 
     if output.json:
         output.value(answer)
         return
-    output.message("")
-    for step, seconds, detail in steps:
-        output.message(f"  {seconds:6.2f} s  {step:<11} {detail}")
+    _show_steps(output, steps)
     output.message(
         f"\nThe callback's json has {len(fields)} fields. Their values come from the sandbox, not from Claude:\n"
     )
     output.table(("FIELD", "VALUE"), fields.items())
     output.message(
-        "\nThat was the sandbox: plausible values, no key, no cost. With Claude itself: claude-relay config init,"
+        "\nThat was the sandbox: no key, no cost. With Claude itself: claude-relay config init,"
         "\nset your ANTHROPIC_API_KEY, then claude-relay serve and claude-relay worker."
     )
 
@@ -92,6 +222,7 @@ def _environment(folder: Path, key: str) -> dict[str, str]:
         "RELAY_ALLOW_PRIVATE_URLS": "127.0.0.1",
         "API_SECRET_KEY": key,
         "PORT": "0",
+        "RELAY_CONCURRENCY": "5",  # so that the progress can be seen
     }
 
 
@@ -146,25 +277,20 @@ def _api_url(folder: Path, api: subprocess.Popen[bytes]) -> str | None:
     return match[0] if match else None
 
 
-def _submit(url: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
+@contextlib.contextmanager
+def _client(url: str, key: str) -> Iterator[HttpClient]:
     from ..client.http import HttpClient
 
     client = HttpClient(url, key=key)
     try:
-        return client.submit(body)
+        yield client
     finally:
         client.close()
 
 
-def _relay_steps(url: str, key: str, request_id: str) -> list[tuple[str, float, str]]:
+def _relay_steps(client: HttpClient, request_id: str) -> list[tuple[str, float, str]]:
     """The steps between the 202 and the callback, from the record of the job."""
-    from ..client.http import HttpClient
-
-    client = HttpClient(url, key=key)
-    try:
-        record = client.record(request_id)
-    finally:
-        client.close()
+    record = client.record(request_id)
     at = {EventName(event["event"]): _seconds(event["at"]) for event in record["events"]}
     submitted = at[EventName.SUBMITTED]
     usage = record["usage"] or {}

@@ -41,6 +41,7 @@ class RowReader:
         self._webhook, self._context, self._now = dict(webhook), context, now
         self._warnings: dict[str, None] = {}
         self.least_usd = 0.0  # the estimated cost of the input of all rows so far, at the least
+        self.unpriced: str | None = None  # a model without a known price, where the collection has a maximum cost
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -64,6 +65,8 @@ class RowReader:
                 submission.request, model=submission.model, prices=self._context.prices, mode=submission.mode
             )
             self.least_usd += cost.least or 0.0
+            if self._context.prices.of(submission.model) is None:
+                self.unpriced = submission.model
 
         return replace(
             submission,

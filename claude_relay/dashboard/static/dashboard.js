@@ -14,7 +14,7 @@ const busy = () => {
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (event.target !== live()) return;
   const byEvent = event.detail.requestConfig.triggeringEvent?.type === "refresh";
-  const served = stream?.readyState === EventSource.OPEN && Date.now() - refreshedAt < 20000;
+  const served = stream?.readyState === EventSource.OPEN && Date.now() - refreshedAt < 10000;
   if (document.hidden || busy() || (served && !byEvent)) event.preventDefault();
   else refreshedAt = Date.now();
 });
@@ -41,6 +41,7 @@ const written = { call: 0, points: [] };
 const write = ({ call, offset, text }) => {
   if (call !== written.call) Object.assign(written, { call, points: [] });
   if (offset > written.points.length) return;
+  if (!written.points.length) refreshSoon();
   written.points.length = offset;
   for (const point of text) written.points.push(point);
   show();

@@ -25,7 +25,7 @@ class BatchJobReads(QueryBase):
         skip_owners: Collection[str] = (),
         collection: str | None = None,
     ) -> Sequence[Job]:
-        """Due jobs that wait for a batch, oldest first: with a time to give up (`auto`), or without; rows of one."""
+        """Due jobs that wait for a batch, oldest first, with a time to give up (`auto`) or without."""
         skip, values = not_in(grp=skip_groups, owner=skip_owners)
         if collection is not None:
             skip, values = f"{skip} AND j.collection = ?", [*values, collection]
