@@ -86,7 +86,7 @@ def compare(small: Counter[str], large: Counter[str]) -> list[str]:
 
 
 def relay_on(store: Store) -> Relay:
-    return Relay(store, QuietNotifier(), Policy(delivery_delay=0.0))
+    return Relay(store, QuietNotifier(), Policy(delivery_delay=0.0, max_queue=10**9))
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ class Fleet:
                 claimed = relay.execution.claim(name, limit=_SLOTS - len(running)) if len(running) < _SLOTS else ()
                 running |= {pool.submit(self._call, relay, item) for item in claimed}
                 if not claimed:
-                    self._wakeups[name].wait(0.05)
+                    self._wakeups[name].wait(0.5)  # as rarely as the dispatcher sweeps
                     self._wakeups[name].clear()
 
     def _call(self, relay: Relay, claimed: Any) -> None:
@@ -124,7 +124,7 @@ class Fleet:
                 claimed = relay.deliveries.claim(name, limit=free) if free and relay.deliveries.next_due() else ()
                 sending |= {pool.submit(self._deliver, relay, item) for item in claimed}
                 if not claimed:
-                    wait(sending, 0.05, FIRST_COMPLETED)
+                    wait(sending, 0.2, FIRST_COMPLETED)
 
     def _deliver(self, relay: Relay, claimed: Any) -> None:
         assert relay.deliveries.record_attempt(claimed, Reply(status=200, ms=1)).state.value == "delivered"
