@@ -31,13 +31,15 @@ class DiskQueue:
     """
     Implements `ports.ReadyQueue` in a file beside the store. A broken file is set aside and replaced.
 
-    It is opened when it is first used: importing persist-queue takes as long as all that `status` does.
+    Its file is made at once, so that a folder which cannot be used shows at the start, and opened when it is first
+    used: importing persist-queue takes as long as all that `status` does.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._opened: QueueFile | None = None
         self._lock = threading.Lock()
+        self._create()
         self._rest: list[str] = []
 
     def put(self, job_ids: Sequence[str]) -> None:

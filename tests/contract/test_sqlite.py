@@ -567,11 +567,13 @@ def test_a_disk_queue_whose_file_cannot_be_opened_costs_no_job(tmp_path: Path) -
     """The 202 stands on the row that was committed: an id that cannot be queued is left to the sweep."""
     from claude_relay.notify.disk_queue import DiskQueue
 
-    queue = DiskQueue(tmp_path / "missing" / "ready.db")
+    (folder := tmp_path / "folder").mkdir()
+    queue = DiskQueue(folder / "ready.db")
+    folder.rename(tmp_path / "away")
     queue.put(["a"])
     assert queue.take(1) == []
 
-    (tmp_path / "missing").mkdir()
+    (tmp_path / "away").rename(folder)
     queue.put(["b"])
     assert queue.take(1) == ["b"]
 
