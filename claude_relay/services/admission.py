@@ -80,8 +80,9 @@ class Admission:
         if own + count <= share:
             return None
 
+        fault = "the queue is full" if count == 1 else f"the queue has no room for {count:,} more jobs"
         return QueueFull(
-            f"the queue is full: {self._waiting} jobs wait (RELAY_MAX_QUEUE {self._limit}), {own} of them of this key, "
+            f"{fault}: {self._waiting} jobs wait (RELAY_MAX_QUEUE {self._limit}), {own} of them of this key, "
             f"whose share is {share}; try again later",
             retry_after=30,
         )

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from ..core.collections.collection import MARK
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions
 from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destination_of
@@ -34,6 +35,7 @@ class Deliveries:
         self._context, self._gone_endpoints = context, gone
         self._store = context.store
         self._seen_due: Sequence[DueDestination] = ()  # by the last `next_due`: what a claim will probably read
+        self._has_erasable_rows = False
 
     def claim(
         self, worker: str, *, limit: int, senders: int | None = None, at_once: int = destinations.MAX_CONCURRENT
@@ -71,10 +73,16 @@ class Deliveries:
         tx.save_delivery(change)
         _record_health(tx, delivery.destination, reply, chance)
         self._gone_endpoints.record(tx, delivery.url, reply.status)
-        if change.delivery.state.final:
-            _erase_if_delivered(tx, delivery.job_id)
+        if change.delivery.state.final and _erase_if_delivered(tx, delivery.job_id):
+            self._has_erasable_rows = True
 
         return change.delivery
+
+    def take_erasable_rows(self) -> bool:
+        """Whether rows may be erased, as this process sent the callback of their collection since the last call."""
+        has_rows, self._has_erasable_rows = self._has_erasable_rows, False
+
+        return has_rows
 
     def release(self, sent: ClaimedDelivery) -> None:
         """Return a claimed delivery unsent."""
@@ -232,12 +240,20 @@ def _record_health(tx: Transaction, name: str, reply: Reply, chance: float) -> N
         tx.save_destination(updated)
 
 
-def _erase_if_delivered(tx: Transaction, job_id: str) -> None:
-    """Erase the content of a `retain: metadata` job once its latest run is delivered and no delivery is pending."""
+def _erase_if_delivered(tx: Transaction, job_id: str) -> bool:
+    """
+    Erase the content of a `retain: metadata` job once its latest run is delivered and no delivery is pending.
+
+    Returns whether it is that of a collection, whose rows follow in steps.
+    """
     job = tx.job(job_id)
-    if job is None or job.retain is not Retain.METADATA or not job.state.final or job.collection is not None:
-        return  # a row is erased with its collection
+    if job is None or job.retain is not Retain.METADATA or job.collection is not None:
+        return False  # a row is erased with its collection
+    if job.request_id.endswith(MARK):
+        return True
     deliveries = tx.deliveries(job_id)
     delivered = any(item.run == job.run and item.state is DeliveryState.DELIVERED for item in deliveries)
-    if delivered and all(item.state.final for item in deliveries):
+    if job.state.final and delivered and all(item.state.final for item in deliveries):
         tx.erase_content(job_id)
+
+    return False

@@ -66,6 +66,8 @@ class MaintenanceThread:
             log.info("job failed", extra={"requestId": job.request_id, "errorType": job.error_type})
         for name in self._relay.collection_actions.tend():
             log.warning("collection closed", extra={"collectionId": name, "why": "no request for a day"})
+        if self._relay.deliveries.take_erasable_rows():
+            self._relay.maintenance.erase_rows()
         if reminded := self._relay.acks.remind():
             log.info("reminded of unacknowledged results", extra={"jobs": reminded})
         if now - self._tidied_at >= TIDY:
@@ -73,7 +75,7 @@ class MaintenanceThread:
             self._keep_room()
             if count := self._relay.deliveries.expire_stalled():
                 log.error("deliveries given up", extra={"deliveries": count})
-            self._relay.maintenance.erase_rows()
+            self._relay.maintenance.erase_rows()  # of callbacks that a dead process delivered
             self._relay.maintenance.scrub()
         if now >= self._purge_at:
             self._purge_at = now + PURGE

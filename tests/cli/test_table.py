@@ -69,6 +69,7 @@ def test_a_table_in_and_a_table_out(where, run, template, table: Path, worker, t
     assert [
         json.loads(line)["row"] for line in run("table", "results", "june", "--format", "ndjson")[1].split("\n")[:2]
     ]
+    assert json.loads(run("table", "results", "june", "--json")[1].split("\n")[1])["row"] == 2
     assert json.loads(run("table", "status", "june", "--json")[1])["completed"] == 2
 
 

@@ -300,10 +300,12 @@ def test_content_of_rows_is_erased_once_the_callback_is_delivered(store: Store, 
     taken = {item.request_id: item for item in relay.deliveries.claim("w", limit=10)}
     for name in ("c:1", "c:2"):
         relay.deliveries.record_attempt(taken[name], Reply(status=200))
+    assert not relay.deliveries.take_erasable_rows()
     relay.maintenance.erase_rows()
     assert relay.queries.result(JobRef(request_id="c:1"))
     [whole] = [item for name, item in taken.items() if name not in ("c:1", "c:2")]
     relay.deliveries.record_attempt(whole, Reply(status=200))
+    assert relay.deliveries.take_erasable_rows(), "the worker erases them in its next round"
     assert relay.maintenance.erase_rows() == 2
     with pytest.raises(NotFound):
         relay.queries.result(JobRef(request_id="c:1"))

@@ -99,12 +99,14 @@ def status(output: Output, name: str) -> None:
 @click.option("-o", "--out", type=click.Path(dir_okay=False), help="Write to this file instead of stdout.")
 @click.option("--delimiter", help="Of CSV: a comma, a semicolon or tab.")
 @click.option("--decimal", type=click.Choice((".", ",")), help="Of CSV: the decimal mark of numbers.")
+@json_option
 @pass_output
 def results(
     output: Output, name: str, form: str | None, out: str | None, delimiter: str | None, decimal: str | None
 ) -> None:
-    """Print the results in the order of the input, also before the end."""
-    chosen = {"format": form or _format_of(out), "delimiter": delimiter, "decimal": decimal}
+    """Print the results in the order of the input, also before the end; with --json an object a line."""
+    usual = "ndjson" if output.json else _format_of(out)
+    chosen = {"format": form or usual, "delimiter": delimiter, "decimal": decimal}
     with open_client(output) as client:
         _write(output, client.tables.results(name, {key: value for key, value in chosen.items() if value}), out)
 
