@@ -31,7 +31,7 @@ class DiskQueue:
     """
     Implements `ports.ReadyQueue` in a file beside the store. A broken file is set aside and replaced.
 
-    It is created at once and opened when it is first used: importing persist-queue takes as long as all that `status` does.
+    It is created at once and opened when it is first used: importing persist-queue takes as long as all of `status`.
     """
 
     def __init__(self, path: Path) -> None:
