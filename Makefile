@@ -62,7 +62,7 @@ lint: $(READY) ## check style, spelling and types
 	@"$(PY)" -Im codespell_lib
 	@"$(PY)" -Im mypy
 
-bench: $(READY) ## measure throughput and latency
+bench: $(READY) ## measure the relay beside its peers, and write docs/reference/benchmarks.md (15 minutes; ARGS chooses)
 	@"$(PY)" -m benchmarks $(ARGS)
 
 storm: prove-storm

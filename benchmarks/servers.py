@@ -1,5 +1,5 @@
 """
-The two servers of the accept benchmark: the relay, and the same app without a store.
+The relay's two servers of the accept benchmark: with its store, and the same app without one.
 
 `python -m benchmarks.servers durable|empty FOLDER` prints its URL. The empty one differs in one thing only: its relay
 answers every submission as stored, and stores none.
@@ -7,19 +7,26 @@ answers every submission as stored, and stores none.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from claude_relay import wiring
 from claude_relay.config import Settings
-from claude_relay.core.jobs.job import Job
 from claude_relay.core.jobs.submission import Submission
+from claude_relay.core.text.rates import Rate
 from claude_relay.services import Accepted, Relay
+from claude_relay.services.submit import new_job
 
 KEY = "benchmark-key"
+#: Counted for every request, and never reached.
+_RATE = Rate(count=10**6, seconds=60)
 
 
 class StorelessRelay(Relay):
@@ -27,7 +34,8 @@ class StorelessRelay(Relay):
 
     def submit(self, submission: Submission, *, owner: str = "admin") -> Accepted:
         now = time.time()
-        job: Job = self._submitter._new_job(submission, owner=owner, request_id=submission.request_id or "r", now=now)
+        context, request_id = self._submitter._context, submission.request_id or "r"
+        job = new_job(submission, context, owner=owner, request_id=request_id, now=now)
         return Accepted(job=job, warnings=submission.warnings)
 
     def submit_many(self, submissions: Sequence[Submission], *, owner: str = "admin") -> Sequence[Accepted]:
@@ -35,16 +43,46 @@ class StorelessRelay(Relay):
 
 
 def settings(folder: Path) -> Settings:
-    """Settings of both servers, without rate limits for the load generator."""
+    """Settings of both servers; their rate limits count, and refuse nothing."""
     return Settings(
         api_secret_key=KEY,
         port=0,
-        rate_limit=None,
-        rate_limit_submit=None,
+        rate_limit=_RATE,
+        rate_limit_submit=_RATE,
         store=f"sqlite:///{folder / 'relay.db'}",
         max_queue=10**9,
         log_level="error",
     )
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], folder: Path) -> Iterator[tuple[str, int]]:
+    """Start a server that prints its URL; gives the URL and the process id."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "server.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        yield _url(process, log), process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _url(process: subprocess.Popen[bytes], log: Path) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if match := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
+            return match.group(0)
+        time.sleep(0.05)
+    raise RuntimeError(f"the server did not start:\n{log.read_text()}")
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import statistics
 import subprocess
 import sys
 import threading
@@ -23,12 +24,17 @@ from claude_relay.core.jobs.failure import Completion
 from claude_relay.core.jobs.job import Job, State
 from claude_relay.ports import CallRequest
 
+from .rows import Row
+
 _MODEL = "claude-sonnet-5-5"
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def run(_: Path, *, rounds: int = 3, calls: int = 50, per_second: int = 20, seconds: int = 10) -> Iterator[Any]:
-    """One line per round: microseconds of CPU for an event, and the time taken as a multiple of the ideal one."""
+def run(
+    _: Path, *, rounds: int = 3, calls: int = 200, per_second: int = 20, seconds: int = 10
+) -> Iterator[dict[str, Any] | Row]:
+    """One line per round, then the rows: CPU of an event, and the time taken as a multiple of the ideal one."""
+    samples: list[tuple[float, float]] = []
     with _upstream(per_second, per_second * seconds) as url:
         messages = AnthropicMessages(api_key="sk-ant-none", prices=load_prices(None), base_url=url)
         messages.open()
@@ -39,7 +45,15 @@ def run(_: Path, *, rounds: int = 3, calls: int = 50, per_second: int = 20, seco
                 events = _calls(messages, calls)
                 micros = (time.process_time() - cpu) / events * 1e6
                 ideal = (time.monotonic() - began) / seconds
+                samples.append((micros, ideal))
                 yield {"streams": calls, "us_per_event": round(micros, 1), "of_ideal_time": round(ideal, 2)}
+    for place, (name, unit, target) in enumerate(
+        (("CPU of an event", "µs", "<= 60"), ("time / ideal time", "", "<= 1.2"))
+    ):
+        values = [sample[place] for sample in samples]
+        title = f"{calls} streams of {per_second} events a second: {name}"
+        spread = min(values), max(values)
+        yield Row(name=title, value=statistics.median(values), unit=unit, target=target, spread=spread)
 
 
 def _calls(messages: AnthropicMessages, count: int) -> int:

@@ -85,7 +85,7 @@ class DiskQueue:
     def _safely(self, work: Callable[[], T]) -> T | None:
         try:
             return work()
-        except sqlite3.OperationalError as exc:
+        except (sqlite3.OperationalError, OSError) as exc:  # busy, or its file cannot be opened now
             log.warning("ready queue busy", extra={"error": str(exc)})
         except (sqlite3.DatabaseError, ValueError) as exc:
             log.warning("ready queue broken, replaced", extra={"error": str(exc)})

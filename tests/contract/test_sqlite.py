@@ -563,6 +563,19 @@ def test_the_disk_queue_executes_no_code_from_its_file(tmp_path: Path) -> None:
     queue.close()
 
 
+def test_a_disk_queue_whose_file_cannot_be_opened_costs_no_job(tmp_path: Path) -> None:
+    """The 202 stands on the row that was committed: an id that cannot be queued is left to the sweep."""
+    from claude_relay.notify.disk_queue import DiskQueue
+
+    queue = DiskQueue(tmp_path / "missing" / "ready.db")
+    queue.put(["a"])
+    assert queue.take(1) == []
+
+    (tmp_path / "missing").mkdir()
+    queue.put(["b"])
+    assert queue.take(1) == ["b"]
+
+
 def test_a_broken_disk_queue_is_replaced(tmp_path: Path) -> None:
     from claude_relay.notify.disk_queue import DiskQueue
 
