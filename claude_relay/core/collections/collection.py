@@ -30,6 +30,10 @@ OPEN_FOR = 86_400.0
 MARK = "/"
 
 
+#: The public statuses.
+STATUSES = ("open", "pending", "processing", "completed", "partial", "failed")
+
+
 class Phase(str, Enum):
     """The phase of a collection."""
 
