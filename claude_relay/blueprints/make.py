@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .make_parts import failure_routes, filtered, http, module, route, router, scenario, variable, whole
+from .make_parts import complete, failure_routes, filtered, http, module, route, router, scenario, variable
 from .placeholders import Blank
 
 
@@ -46,7 +46,7 @@ def receive(blank: Blank) -> dict[str, Any]:
     answer = filtered(
         variable(3, "answer", "{{1.response}}", x=2, y=-300, name="Answer: your own modules follow here"),
         "completed",
-        whole(),
+        complete(),
     )
     routes = [route(3, blank, answer, y=-300), *failure_routes(blank, y=-100, numbers=(5, 11, 17))]
 

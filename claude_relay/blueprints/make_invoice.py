@@ -1,4 +1,4 @@
-"""The two scenarios for Make.com that read invoices: from a folder to the relay, and on from its answers."""
+"""The two scenarios for Make.com that read invoices and go on by the checks of the answer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from .make_parts import (
+    complete,
     equal,
     failure_routes,
     filtered,
@@ -16,7 +17,6 @@ from .make_parts import (
     router,
     scenario,
     variable,
-    whole,
 )
 from .placeholders import Blank
 
@@ -82,7 +82,7 @@ def receive(blank: Blank) -> dict[str, Any]:
             name="Good: your own modules follow here, with 1.json",
         ),
         "every check passed",
-        whole(equal("1.checksFailed", "0")),
+        complete(equal("1.checksFailed", "0")),
     )
     review = filtered(
         variable(
@@ -95,7 +95,7 @@ def receive(blank: Blank) -> dict[str, Any]:
             name="A check failed: send it to a person here",
         ),
         "a check failed",
-        whole(not_equal("1.checksFailed", "0")),
+        complete(not_equal("1.checksFailed", "0")),
     )
     routes = [
         route(3, blank, good, y=-500),

@@ -44,7 +44,7 @@ def filtered(module: Module, name: str, conditions: list[list[Test]]) -> Module:
     return {**module, "filter": {"name": name, "conditions": conditions}}
 
 
-def whole(*tests: Test) -> list[list[Test]]:
+def complete(*tests: Test) -> list[list[Test]]:
     """The conditions of a complete answer, with further tests."""
     return [
         [

@@ -1,7 +1,7 @@
 """
-The workflow for n8n that sends a sheet: all rows in one request, one callback, and the results as rows again.
+The workflow for n8n that sends a sheet: all rows in one request, one callback.
 
-A callback that is too large comes without its results: they are fetched.
+The results are rows again. A callback that is too large comes without them: then they are fetched.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__
-from ..core import wire
 from ..errors import ConfigError, InvalidRequest, Problem, RelayError
 from .render.output import Output, PipeClosed, clean
+from .summaries import SUMMARIES
 
 #: The module of each verb, in the order of the help; the command in it has the name of the verb.
 VERBS = {
@@ -69,6 +69,13 @@ class Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order of a job's life rather than the alphabet."""
         return list(VERBS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs without importing them."""
+        room = formatter.width - 6 - max(len(name) for name in SUMMARIES)
+        rows = [(name, click.Command(name, help=text).get_short_help_str(room)) for name, text in SUMMARIES.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a verb; None for an unknown verb."""
@@ -150,6 +157,8 @@ def _prepare_streams() -> None:
 def _print_error(output: Output, exc: RelayError) -> None:
     """Print an error to stderr: a sentence for each problem, or one JSON line with `--json`."""
     if output.json:
+        from ..core import wire
+
         body = wire.error_body(exc, problems=_problems(exc), now=time.time())
         print(json.dumps({**body, "exitCode": exc.exit_code}), file=sys.stderr)
         return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 from ..core.money.prices import PriceList, read_prices
@@ -17,6 +16,8 @@ _LARGEST = 1_000_000
 @lru_cache(maxsize=1)
 def shipped() -> PriceList:
     """The prices shipped with this version."""
+    from importlib.resources import files
+
     text = files(__package__).joinpath("prices.json").read_text(encoding="utf-8")
 
     return read_prices(json.loads(text), where="prices.json")

@@ -53,12 +53,13 @@ class Destinations(Page):
         # The list page does it: all that match its filter, after its question.
         path = f"/dashboard/jobs?{urlencode({'status': 'completed,failed', 'host': host, 'since': since})}"
         which = JobFilter(host=host, since=since_at, states=_ENDED, limit=MAX_JOBS)
-        jobs = self.relay.dashboard.matching(which)
+        jobs, cursor = self.relay.dashboard.matching(which)
         visit.render(
             "confirm.html",
             "Replay?",
             kind=KINDS["redeliver"],
             count=len(jobs),
+            more=cursor is not None,
             most=MAX_JOBS,
             cost=None,
             examples=[job.request_id for job in jobs[:5]],

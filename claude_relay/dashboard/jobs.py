@@ -19,6 +19,8 @@ from .site import Page, Visit
 
 _PATH = "/dashboard/jobs"
 _PAGE = 50
+#: Steps of a search, each of a bounded time, until an act on what it finds gives up.
+_SEARCHES = 8
 #: The tabs: the title, and the parameters of the filter.
 _TABS: Sequence[tuple[str, dict[str, str]]] = (
     ("All", {}),
@@ -58,6 +60,7 @@ class Jobs(Page):
             older=_path({**chosen, "cursor": page.cursor}) if page.cursor else None,
             newest=_path(chosen) if visit.param("cursor") else None,
             path=_path(chosen),
+            every=3600 if chosen.get("q") else 5,  # a search reads much: it is not repeated unasked
         )
 
     def post(self, visit: Visit, **names: str) -> None:
@@ -71,14 +74,13 @@ class Jobs(Page):
         if visit.form.text("confirm") != "1" and (everything or kind.confirmed):
             self._ask(visit, kind, ids, everything=everything, path=visit.here)
             return
-        jobs = self._matching(visit) if everything else []
+        jobs, cursor = self._matching(visit) if everything else ([], None)
         refs = [visit.caller.ref(job.request_id, job.owner) for job in jobs] or [_ref(visit, text) for text in ids]
         report = perform(self.relay, kind, refs)
-        reached = jobs[len(refs) - report.left - 1] if jobs and report.left else jobs[-1] if jobs else None
-        if report.left or report.refused or len(jobs) == MAX_JOBS:
-            more = (
-                _path({**chosen, "cursor": reached.id}) if reached and (report.left or len(jobs) == MAX_JOBS) else None
-            )
+        if jobs and report.left:
+            cursor = jobs[len(jobs) - report.left - 1].id
+        if report.left or report.refused or cursor:
+            more = _path({**chosen, "cursor": cursor}) if cursor else None
             visit.render("acted.html", f"{kind.verb}: done", kind=kind, report=report, more=more, back=_path(chosen))
         elif not refs:
             visit.redirect(_path(chosen), "No job matches any more. Nothing was done.")
@@ -87,12 +89,13 @@ class Jobs(Page):
 
     def _ask(self, visit: Visit, kind: Kind, ids: Sequence[str], *, everything: bool, path: str) -> None:
         """The page that asks before many jobs are changed, or anything is spent."""
-        jobs = self._matching(visit) if everything else []
+        jobs, cursor = self._matching(visit) if everything else ([], None)
         visit.render(
             "confirm.html",
             f"{kind.verb}?",
             kind=kind,
             count=len(jobs) if everything else len(ids),
+            more=cursor is not None,
             most=MAX_JOBS,
             cost=costs(jobs) if everything else None,
             examples=[job.request_id for job in jobs[:5]]
@@ -103,8 +106,16 @@ class Jobs(Page):
             back=_path({name: value for name in _KEPT if (value := visit.param(name))}),
         )
 
-    def _matching(self, visit: Visit) -> Sequence[Job]:
-        return self.relay.dashboard.matching(self._filter(visit, limit=MAX_JOBS))
+    def _matching(self, visit: Visit) -> tuple[Sequence[Job], str | None]:
+        """The jobs to act on, and the cursor of the rest; a search goes on until it has some."""
+        which = self._filter(visit, limit=MAX_JOBS)
+        for _ in range(_SEARCHES):
+            jobs, cursor = self.relay.dashboard.matching(which)
+            if jobs or cursor is None:
+                break
+            which = replace(which, before=cursor)
+
+        return jobs, cursor
 
     def _filter(self, visit: Visit, *, limit: int) -> JobFilter:
         """The filter in the query; raises `InvalidRequest` with every problem at once."""

@@ -18,6 +18,8 @@ from .site import HOME, Page, Visit, unknown_act
 _DAY = 86_400.0
 #: Jobs that are counted for a key of its own.
 _COUNTED = 100
+#: Causes of one kind that are shown one by one.
+_MOST = 10
 #: Holds that end by themselves.
 _PASSING = {
     HoldKind.FAMILY: "Throttled: {}",
@@ -164,32 +166,38 @@ def _stops(state: Mapping[str, Any]) -> list[Need]:
     """A drain, pauses, spent budgets and throttled models."""
     needs = []
     if drain := state["drain"]:
-        text = "No job is accepted. " + (
+        text = "Submits are answered with 503. " + (
             "Nothing runs any more: it can be stopped."
             if drain["idle"]
             else f"{drain['running']:,} calls run, and {drain['waiting']:,} jobs wait."
         )
         act = Act(label="Accept jobs again", fields={"act": "resume"})
         needs.append(Need(level="wait", title="The relay is being drained", text=text, acts=[act]))
+    spent = 0
     for hold in state["holds"]:
         scope = HoldScope.parse(hold["scope"])
         until = f" until {hold['until'][:16].replace('T', ' ')} UTC" if hold["until"] else ""
-        if scope.kind is HoldKind.DRAIN:
-            act = Act(label="Resume", fields={"act": "resume"})
-            text = "Submits are answered with 503. Calls that run are brought to their end."
-            needs.append(Need(level="wait", title="No new jobs are accepted (drain)", text=text, acts=[act]))
-        elif scope.kind is HoldKind.PAUSE:
+        if scope.kind is HoldKind.PAUSE:
             act = Act(label="Resume", fields={"act": "resume"})
             needs.append(Need(level="wait", title="The queue is paused", text="No job starts.", acts=[act]))
-        elif scope.kind is HoldKind.BUDGET:
+        elif scope.kind is HoldKind.BUDGET and (spent := spent + 1) <= _MOST:
             text = f"Jobs of the key {scope.name} wait{until}: its daily budget is spent."
             links = [("Keys", "/dashboard/keys")]
             needs.append(Need(level="bad", title=f"Over budget: {scope.name}", text=text, links=links))
         elif scope.kind in _PASSING:
             text = f"{hold['reason']}{until}. It goes on by itself."
             needs.append(Need(level="info", title=_PASSING[scope.kind].format(scope.name), text=text))
-    for group in state["paused"]:
+    if spent > _MOST:
+        links = [("Keys", "/dashboard/keys")]
+        needs.append(
+            Need(level="bad", title=f"{spent - _MOST:,} more over budget", text="Their jobs wait.", links=links)
+        )
+    for group in state["paused"] if len(state["paused"]) <= _MOST else ():
         act = Act(label="Resume", fields={"act": "resume", "group": group})
         needs.append(Need(level="wait", title=f"Group {group} is paused", text="Its jobs wait.", acts=[act]))
+
+    if (paused := len(state["paused"])) > _MOST:
+        links = [("Groups", "/dashboard/groups")]
+        needs.append(Need(level="wait", title=f"{paused:,} groups are paused", text="Their jobs wait.", links=links))
 
     return needs

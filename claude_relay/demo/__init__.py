@@ -1,4 +1,4 @@
-"""What `claude-relay demo` sends: the requests of examples/faktura, packaged so that wheels contain them."""
+"""The requests that `claude-relay demo` sends: those of examples/faktura, packaged so that wheels contain them."""
 
 import json
 from importlib.resources import files

@@ -13,44 +13,37 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
-
-from persistqueue import Empty, SQLiteQueue
-from persistqueue.serializers import json
+from typing import TYPE_CHECKING, TypeVar
 
 from ..file_owner import give_to_owner
+
+if TYPE_CHECKING:
+    from .queue_file import QueueFile
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class _Queue(SQLiteQueue):
-    """The library's queue without fsync: the sweep finds ids that a power cut loses."""
-
-    def _new_db_connection(self, path: str, multithreading: bool, timeout: float) -> sqlite3.Connection:
-        file = Path(path) / self.db_file_name
-        connection = sqlite3.connect(file, timeout=timeout, check_same_thread=not multithreading)
-        # Overridden, as the library offers no setting for it. No WAL: the standard library's SQLite may have the bug
-        # that corrupts a WAL used by several processes.
-        connection.execute("PRAGMA synchronous = OFF")
-
-        return connection
-
-
 class DiskQueue:
-    """Implements `ports.ReadyQueue` in a file beside the store. A broken file is set aside and replaced."""
+    """
+    Implements `ports.ReadyQueue` in a file beside the store. A broken file is set aside and replaced.
+
+    It is opened when it is first used: importing persist-queue takes as long as all that `status` does.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._queue = self._open()
+        self._opened: QueueFile | None = None
+        self._lock = threading.Lock()
         self._rest: list[str] = []
 
     def put(self, job_ids: Sequence[str]) -> None:
         """Queue the ids. Never raises: the sweep finds lost ones."""
         if job_ids:
-            self._safely(lambda: self._queue.put(list(job_ids)))
+            self._safely(lambda: self._queue().put(list(job_ids)))
 
     def take(self, limit: int) -> Sequence[str]:
         """Take up to `limit` ids without waiting. The rest of an item is returned by the next call."""
@@ -69,11 +62,20 @@ class DiskQueue:
     def close(self) -> None:
         """Close the file."""
         with contextlib.suppress(sqlite3.Error):
-            self._queue.close()
+            if self._opened is not None:
+                self._opened.close()
+
+    def _queue(self) -> QueueFile:
+        with self._lock:
+            if self._opened is None:
+                self._opened = self._open()
+            return self._opened
 
     def _next(self) -> list[str] | None:
+        from .queue_file import Empty
+
         try:
-            item = self._queue.get(block=False)
+            item = self._queue().get(block=False)
         except Empty:
             return None
 
@@ -88,11 +90,11 @@ class DiskQueue:
             log.warning("ready queue broken, replaced", extra={"error": str(exc)})
             self.close()
             self._set_aside()
-            self._queue = self._open()
+            self._opened = None
 
         return None
 
-    def _open(self) -> _Queue:
+    def _open(self) -> QueueFile:
         self._create()
         try:
             return self._connect()
@@ -108,9 +110,10 @@ class DiskQueue:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o660))
         give_to_owner(self._path)
 
-    def _connect(self) -> _Queue:
-        folder, name = str(self._path.parent), self._path.name
-        return _Queue(folder, "ready", multithreading=True, timeout=2.0, serializer=json, db_file_name=name)
+    def _connect(self) -> QueueFile:
+        from .queue_file import connect
+
+        return connect(self._path)
 
     def _set_aside(self) -> None:
         with contextlib.suppress(OSError):

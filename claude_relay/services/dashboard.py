@@ -146,7 +146,7 @@ class DashboardQueries:
     @query
     def jobs(self, tx: ReadTransaction, which: JobFilter) -> Page:
         """A page of jobs in a few statements, however many: parts of their status, and whose they are."""
-        page, cursor = self._context.search.find(tx, which)
+        page, cursor = self._search.find(tx, which)
         waits = WaitReasons(tx, page, self._context.prices)
         ended = [job.id for job in page if job.state.final]
         deliveries, acks = tx.latest_deliveries(ended), tx.acks_of(ended)
@@ -173,9 +173,9 @@ class DashboardQueries:
         )
 
     @query
-    def matching(self, tx: ReadTransaction, which: JobFilter) -> Sequence[Job]:
-        """The jobs that match, newest first, without reading what belongs to each."""
-        return self._search.find(tx, which)[0]
+    def matching(self, tx: ReadTransaction, which: JobFilter) -> tuple[Sequence[Job], str | None]:
+        """The jobs that match, newest first, and the cursor of the rest, as for a list."""
+        return self._search.find(tx, which)
 
     @query
     def document(self, tx: ReadTransaction, ref: JobRef, number: int) -> Document:

@@ -11,10 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from claude_relay import wiring
-from claude_relay.cli.main import VERBS, main
+from claude_relay.cli.main import VERBS, cli, main
+from claude_relay.cli.summaries import SUMMARIES
 from claude_relay.config import Settings, load
 from tests.support.builders import a_submission
 
@@ -285,3 +287,32 @@ def test_keys_are_shown_once_listed_and_revoked(env, tmp_path):
     assert "read,submit" in relay_command("keys", "list", env=env, cwd=tmp_path).stdout
     assert relay_command("keys", "revoke", "make", env=env, cwd=tmp_path).returncode == 0
     assert relay_command("keys", "revoke", "nobody", env=env, cwd=tmp_path).returncode == 3
+
+
+def test_the_list_of_verbs_has_their_own_sentences() -> None:
+    """`--help` imports no verb, so that it is printed at once; its sentences must be those of the verbs."""
+    context = click.Context(cli)
+    commands = {verb: cli.get_command(context, verb) for verb in VERBS}
+    own = {verb: command.get_short_help_str(300) for verb, command in commands.items() if command is not None}
+
+    assert dict(SUMMARIES) == own
+    assert list(SUMMARIES) == list(VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "absent"),
+    [
+        (["--help"], ("claude_relay.cli.verbs", "claude_relay.services", "claude_relay.core", "claude_relay.config")),
+        (["status", "--help"], ("claude_relay.events", "claude_relay.services", "persistqueue", "requests", "falcon")),
+    ],
+)
+def test_help_imports_little(arguments: list[str], absent: tuple[str, ...]) -> None:
+    """Start-up is most of the time of a verb: what it does not need stays out."""
+    code = (
+        "import sys; from claude_relay.cli.main import main; main(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+
+    modules = done.stderr.split()
+    assert "click" in modules
+    assert [name for name in modules if name.startswith(absent)] == []

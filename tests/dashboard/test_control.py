@@ -9,7 +9,7 @@ import pytest
 
 from claude_relay.core.alerts import KINDS, Alert
 from claude_relay.core.deliveries.delivery import Reply
-from claude_relay.core.jobs.holds import PARK, QueueHold
+from claude_relay.core.jobs.holds import PARK, HoldScope, QueueHold
 from claude_relay.core.keys import Scope
 from claude_relay.dashboard.overview import describe_alert
 from claude_relay.ports import WorkerHeartbeat
@@ -62,6 +62,13 @@ def test_five_hundred_groups_are_pages_of_a_bounded_size(relay, admin):
     assert len(names) == len(set(names)) == 501  # with the default one
     assert "group-123" in admin.get("/dashboard/groups?q=GROUP-123").text
     assert "No group has that name" in admin.get("/dashboard/groups?q=nothing").text
+    for number in range(500):
+        relay.pause(f"group-{number:03}")
+    holds = [QueueHold(scope=HoldScope.budget(f"key-{number}"), reason="budget", since=0) for number in range(500)]
+    relay._store.write(lambda tx: [tx.save_hold(hold) for hold in holds])
+    overview = admin.get("/dashboard")
+    assert "500 groups are paused" in overview.text and "490 more over budget" in overview.text
+    assert len(overview.page.encode()) < 60_000
 
 
 def test_a_destination_is_paused_and_its_callbacks_wait_until_it_is_resumed(relay, admin, clock):

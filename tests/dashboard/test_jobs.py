@@ -107,6 +107,42 @@ def test_pages_go_on_by_keyset_and_keep_the_filter(relay, admin):
     assert listed(admin.get("/dashboard/jobs?cursor=" + "0" * 26)) == []
 
 
+def test_all_that_match_a_search_are_only_those_that_it_finds(relay, admin, monkeypatch):
+    """With the other filters, and however many steps the search takes."""
+    for number in range(4):
+        finish(relay, f"r-{number}", dead=True, request={"prompt": f"needle {number % 2}"})
+    path = "/dashboard/jobs?dead=true&q=needle+1"
+    assert "Redeliver 2 jobs?" in admin.get(path).post(path, act="redeliver", which="all").text
+    assert "2 sent again" in admin.post(path, act="redeliver", which="all", confirm="1").text
+    assert (deliveries(relay, "pending"), deliveries(relay, "dead")) == (2, 2)
+    monkeypatch.setattr("claude_relay.services.search._TIME_LIMIT", -1.0)
+    path = "/dashboard/jobs?dead=true&q=needle+0"
+    assert "1 or more jobs" in admin.get(path).post(path, act="redeliver", which="all").text
+    page = admin.post(path, act="redeliver", which="all", confirm="1")
+    for _ in range(9):
+        more = re.search(r'<form method="post" action="([^"]+cursor[^"]+)"', page.page)
+        if more is None:
+            break
+        page.post(more[1].replace("&amp;", "&"), act="redeliver", which="all", confirm="1")
+
+    assert (deliveries(relay, "pending"), deliveries(relay, "dead")) == (4, 0)
+
+
+def test_a_search_that_took_long_enough_goes_on_where_it_stopped(relay, admin, monkeypatch):
+    """It is not repeated by itself, and an empty page of it is not the end."""
+    relay.submit(a_submission("old", request={"prompt": "a needle"}))
+    relay.submit_many([a_submission(f"r-{number}") for number in range(30)])
+    monkeypatch.setattr("claude_relay.services.search._TIME_LIMIT", -1.0)
+    page, steps = admin.get("/dashboard/jobs?q=needle"), 0
+    assert "data-events" not in page.page and "every 3600s" in page.page
+    while listed(page) != ["old"]:
+        assert "Look further back" in page.text
+        page.get(re.search(r'href="([^"]+)" rel="next"', page.page)[1].replace("&amp;", "&"))
+        steps += 1
+
+    assert steps
+
+
 def test_the_selected_results_are_sent_again_at_once_as_that_is_free(relay, admin):
     for name in ("r-1", "r-2", "r-3"):
         finish(relay, name, dead=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ...events import StreamMessage
 from ..render.output import Output
 from .query import JobQuery
 from .tables import TableClient
+
+if TYPE_CHECKING:
+    from ...events import StreamMessage
 
 __all__ = ["JobQuery", "RelayClient", "open_client"]
 

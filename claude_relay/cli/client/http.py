@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urljoin, urlsplit
 
 import requests
@@ -16,10 +16,11 @@ import tenacity
 
 from ... import __version__, errors
 from ...errors import Busy, ConfigError, InvalidRequest, Problem, RelayError, Unreachable
-from ...events import StreamMessage
-from ...events.messages import decode
 from .query import JobQuery, read_pages
 from .tables import HttpTables
+
+if TYPE_CHECKING:
+    from ...events import StreamMessage
 
 _BY_STATUS: dict[int, type[RelayError]] = {
     400: InvalidRequest,
@@ -119,6 +120,8 @@ class HttpClient:
 
         A stream that is closed or broken off is resumed behind its last event.
         """
+        from ...events.messages import decode
+
         path = f"/api/jobs/{_quoted(request_id)}/events" if request_id is not None else "/api/events"
         while (left := math.inf if until is None else until - time.monotonic()) > 0:
             params = {} if cursor is None else {"after": cursor}

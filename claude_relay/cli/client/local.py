@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core.intake import IntakeContext
-from ...core.intake.query import job_filter, parse_limit, parse_redeliver_url, parse_retry_options
-from ...core.jobs.feed import Cursor
 from ...core.keys import ADMIN
-from ...events import StreamMessage, follow
-from ...ports import TextSource
 from ...services import JobRef, Relay
 from .local_tables import LocalTables
 from .query import JobQuery, read_pages
+
+if TYPE_CHECKING:
+    from ...core.intake import IntakeContext
+    from ...events import StreamMessage
+    from ...ports import TextSource
 
 
 class LocalClient:
@@ -61,6 +61,8 @@ class LocalClient:
 
     def jobs(self, query: JobQuery) -> Iterator[dict[str, Any]]:
         """The jobs, newest first, read page by page."""
+        from ...core.intake.query import job_filter
+
         matching = job_filter(now=self._clock(), owner=self._owner, **query.filters())
 
         def read(cursor: str | None, limit: int) -> tuple[Sequence[dict[str, Any]], str | None]:
@@ -79,11 +81,16 @@ class LocalClient:
 
     def cost(self, by: str, query: JobQuery) -> dict[str, Any]:
         """Spending, with totals by `by`."""
+        from ...core.intake.query import job_filter
+
         which = job_filter(now=self._clock(), owner=self._owner, **query.filters())
         return self._relay.queries.cost(by=by, which=which)
 
     def events(self, limit: int) -> tuple[Sequence[dict[str, Any]], str]:
         """The latest events, and the cursor from which to follow the next ones."""
+        from ...core.intake.query import parse_limit
+        from ...core.jobs.feed import Cursor
+
         size = parse_limit(limit, default=100)
         events, last = self._relay.queries.events_after(None, limit=size, owner=self._owner)
         return events, str(Cursor(self._relay.event_feed.identity, last, ended=True))
@@ -92,6 +99,8 @@ class LocalClient:
         self, request_id: str | None, *, cursor: str | None = None, until: float | None = None
     ) -> Iterator[StreamMessage]:
         """The messages of a job up to its end, or of all jobs; `until` is a monotonic time."""
+        from ...events import follow
+
         position = None if cursor is None else self._relay.event_feed.cursor(cursor)
         ref = None if request_id is None else self._ref(request_id)
         return follow(self._relay, ref, owner=self._owner, cursor=position, until=until, texts=self._texts)
@@ -103,18 +112,24 @@ class LocalClient:
 
     def retry(self, request_id: str, options: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run a job again; its new status."""
+        from ...core.intake.query import parse_retry_options
+
         chosen = parse_retry_options(options, self._defaults(), now=self._clock())
         self._relay.retry(self._ref(request_id), options=chosen, model=(chosen or {}).get("model"))
         return self.status(request_id)
 
     def redeliver(self, request_id: str, url: str | None = None) -> dict[str, Any]:
         """Deliver a result again; its new status."""
+        from ...core.intake.query import parse_redeliver_url
+
         parse_redeliver_url(url, self._defaults().check_url)
         self._relay.redeliver(self._ref(request_id), url=url)
         return self.status(request_id)
 
     def redeliver_many(self, request_ids: Sequence[str], url: str | None = None) -> Sequence[dict[str, Any]]:
         """Deliver several results again; a verdict for each."""
+        from ...core.intake.query import parse_redeliver_url
+
         parse_redeliver_url(url, self._defaults().check_url)
         refs = [self._ref(request_id) for request_id in request_ids]
         return self._relay.bulk.redeliver_many(refs, url, now=self._clock())

@@ -34,13 +34,13 @@ _NEXT_STEPS = {
     "make": (
         "Next, in Make: create a scenario, then ⋯ > Import blueprint. First {receive}: open its webhook module,"
         " create a webhook, copy its URL. Then {submit}: {start}, and paste that URL{key} into"
-        " its HTTP module. Switch both on. Step by step: docs/how-to/make-and-n8n.md",
+        " its HTTP module{more}. Switch both on. Step by step: docs/how-to/make-and-n8n.md",
         " and your API key",
     ),
     "n8n": (
         "Next, in n8n: ⋯ > Import from file.{key} If n8n has a private IP address, "
         "the relay needs RELAY_ALLOW_PRIVATE_URLS.",
-        " Paste your API key into the Submit node.",
+        " Paste your API key into the Submit node{more}.",
     ),
 }
 #: How the submitting scenario of Make starts, by variant.
@@ -239,9 +239,14 @@ def _write_scenario(output: Output, scenario: Scenario, folder: Path | None, *, 
 def _print_next_steps(output: Output, tool: str, blank: Blank, variant: str, files: Sequence[str]) -> None:
     text, paste_key = _NEXT_STEPS[tool]
     is_blank = blank.key == KEY_PLACEHOLDER
+    more = ", and the key into 'Fetch the results'" if variant == "sheet" else ""
     output.message(
         text.format(
-            key=paste_key if is_blank else "", submit=files[0], receive=files[-1], start=_STARTS.get(variant, "")
+            key=paste_key.format(more=more) if is_blank else "",
+            more=more if is_blank else "",
+            submit=files[0],
+            receive=files[-1],
+            start=_STARTS.get(variant, ""),
         )
     )
     if variant != "prompt" and blank.template == TEMPLATE_PLACEHOLDER:

@@ -40,7 +40,7 @@ _START, _CALLBACK = 90.0, 90.0
 @pass_output
 def demo(output: Output, single: bool) -> None:
     """
-    Run the whole path without a key or cost: a folder of invoices in over HTTP, checked values out to a webhook.
+    Run the whole path without a key or cost: a folder of invoices in, checked values out to a webhook.
 
     Two of the 25 are wrong on paper, and their checks fail; two are misread at first, and repaired.
     """
