@@ -330,6 +330,12 @@ def test_content_of_rows_is_erased_once_the_callback_is_delivered(store: Store, 
         relay.queries.result(JobRef(request_id="c:1"))
     with pytest.raises(Conflict):
         relay.collection_actions.retry(C, [1])
+    with pytest.raises(Conflict, match="erased on delivery"):
+        relay.collection_actions.redeliver(C)
+    whole_id = whole.delivery.job_id
+    outcome, collection = store.read(lambda tx: (tx.outcome(whole_id, 1), tx.collection(whole_id)))
+    assert outcome is not None and not outcome.body, "it had the answers"
+    assert collection is not None and collection.template_body is None
 
 
 def test_a_collection_and_single_jobs_take_turns(relay: Relay, clock: Clock) -> None:

@@ -282,6 +282,11 @@ def over_budget(limit: float) -> Failure:
     return Failure(type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, sent=False)
 
 
+def erase(collection: Collection) -> Collection:
+    """Forget the prompt of its rows, once its callback was delivered (`retain: metadata`)."""
+    return _next(collection, template_body=None)
+
+
 def begin_purge(collection: Collection) -> Collection:
     """Hide it while its rows are erased."""
     return _next(collection, phase=Phase.PURGING)
