@@ -7,7 +7,7 @@ from collections.abc import Mapping
 SUMMARIES: Mapping[str, str] = {
     "serve": "Run the API in the foreground.",
     "worker": "Run a worker in the foreground: it makes the calls and delivers the answers.",
-    "demo": "Run the whole path without a key or cost: a folder of invoices in over HTTP, checked values out to a webhook.",
+    "demo": "Run the whole path without a key or cost: a folder of invoices in, checked values out to a webhook.",
     "submit": "Submit a prompt; prints its requestId, or with --wait only the answer.",
     "template": "Save, list, show and delete templates: submit bodies with {{placeholders}}.",
     "table": "Submit a table: each row becomes a job, and one callback follows when all have ended.",
