@@ -31,7 +31,7 @@ class DiskQueue:
     """
     Implements `ports.ReadyQueue` in a file beside the store. A broken file is set aside and replaced.
 
-    It is opened when it is first used: importing persist-queue takes as long as all that `status` does.
+    It is created at once and opened when it is first used: importing persist-queue takes as long as all that `status` does.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,6 +39,7 @@ class DiskQueue:
         self._opened: QueueFile | None = None
         self._lock = threading.Lock()
         self._rest: list[str] = []
+        self._create()  # now, while files are created for the store's group
 
     def put(self, job_ids: Sequence[str]) -> None:
         """Queue the ids. Never raises: the sweep finds lost ones."""
