@@ -14,6 +14,7 @@ from prometheus_client.exposition import choose_encoder
 
 from .. import __version__
 from ..core import wire
+from ..core.collections.collection import STATUSES
 from ..core.deliveries.delivery import DeliveryState
 from ..core.metrics import (
     ACCEPT_BUCKETS,
@@ -115,11 +116,11 @@ def _jobs(now: MetricsSnapshot) -> Iterator[Metric]:
     for (state, group), count in now.jobs.items():
         jobs[wire.STATUS[state], _named(group, names)] += count
     yield _gauge("jobs", "Jobs that are kept, by status.", ("status", "group"), jobs)
-    waiting: dict[tuple[str, ...], float] = {}
+    waiting: dict[tuple[str, ...], float] = {(name,): 0.0 for name in dict.fromkeys(group for _, group in jobs)}
     for group, due_at in now.oldest_waiting.items():
         key = (_named(group, names),)
         waiting[key] = max(waiting.get(key, 0.0), now.now - due_at)
-    yield _gauge("oldest_waiting_seconds", "How long the oldest due job waits.", ("group",), waiting)
+    yield _gauge("oldest_waiting_seconds", "How long the oldest due job waits; 0: none does.", ("group",), waiting)
 
 
 def _counted(now: MetricsSnapshot) -> Iterator[Metric]:
@@ -174,7 +175,7 @@ def _capacity(now: MetricsSnapshot) -> Iterator[Metric]:
     yield _gauge("slots", "Calls that run, and that could.", ("state",), {("busy",): busy, ("free",): slots - busy})
     parked: dict[tuple[str, ...], float] = {(reason,): 1 for reason in now.parked}
     yield _gauge("parked", "1: the whole queue is stopped, and why.", ("reason",), parked or {("none",): 0})
-    collections: Values = {(status,): count for status, count in now.collections.items()}
+    collections: Values = {(status,): now.collections.get(status, 0) for status in STATUSES}
     yield _gauge("collections", "Collections that are kept, by status.", ("status",), collections)
 
 

@@ -187,6 +187,14 @@ def shown_store(url: str) -> str:
     return postgres.shown(url) if store_path(url) is None else url.removeprefix("sqlite:///")
 
 
+def _exists(path: Path) -> bool:
+    """Whether the path exists, as far as this user can see."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def default_store(package: Path, here: Path, environ: Mapping[str, str]) -> str:
     """
     The default store: `data/` of the checkout that contains the working directory, otherwise the machine's store.
@@ -196,7 +204,7 @@ def default_store(package: Path, here: Path, environ: Mapping[str, str]) -> str:
     folder has a store below the home directory. A service has none there: the fault of its folder is reported.
     """
     checkout = package.parent
-    if (checkout / ".git").exists() and (here == checkout or checkout in here.parents):
+    if _exists(checkout / ".git") and (here == checkout or checkout in here.parents):
         return f"sqlite:///{checkout / 'data' / 'relay.db'}"
     system = Path(SYSTEM_STORE.removeprefix("sqlite:///")).parent
     is_service = environ.get("STATE_DIRECTORY") or environ.get("RELAY_ENV") == "production"

@@ -266,6 +266,9 @@ class Site:
         if req.get_header("HX-Request") == "true":
             resp.set_header("HX-Redirect", f"{LOGIN}?{query}")
             return
+        if "text/event-stream" in (req.get_header("Accept") or ""):
+            resp.status = falcon.HTTP_204  # ends the attempts of a browser: the page itself asks for the login
+            return
         resp.status = falcon.HTTP_303
         resp.location = f"{LOGIN}?{query}"
 

@@ -31,16 +31,15 @@ class DiskQueue:
     """
     Implements `ports.ReadyQueue` in a file beside the store. A broken file is set aside and replaced.
 
-    Its file is made at once, so that a folder which cannot be used shows at the start, and opened when it is first
-    used: importing persist-queue takes as long as all that `status` does.
+    It is created at once and opened when it is first used: importing persist-queue takes as long as all of `status`.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._opened: QueueFile | None = None
         self._lock = threading.Lock()
-        self._create()
         self._rest: list[str] = []
+        self._create()  # now, while files are created for the store's group
 
     def put(self, job_ids: Sequence[str]) -> None:
         """Queue the ids. Never raises: the sweep finds lost ones."""

@@ -180,6 +180,12 @@ class CollectionActions:
             delivery = new_delivery(collection.job, url, self._context, now=tx.now)
             tx.add_delivery(delivery)
             return delivery
+        outcome = tx.outcome(collection.id, collection.generation)
+        if outcome is not None and not outcome.body:
+            raise Conflict(
+                f"collection {collection.collection_id} cannot be sent again: its content was erased on delivery "
+                "(retain: metadata)"
+            )
         change = delivery_transitions.redeliver(delivery, now=tx.now, url=url)
         tx.save_delivery(change)
         if (destination := tx.destination(change.delivery.destination)) is not None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .. import failpoints
 from ..core.collections import bodies
 from ..core.collections import collection as rules
 from ..core.collections.collection import MARK, Collection, Kind, Phase, Tally
@@ -104,7 +103,6 @@ class Collections:
         except BaseException:
             self._rows.discard(collection.id)
             raise
-        failpoints.hit("collection.after_publish")
         self._context.notifier.notify()
 
         return AcceptedRows(

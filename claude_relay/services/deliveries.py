@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from ..core.collections import collection as rules
 from ..core.collections.collection import MARK
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions
@@ -249,11 +250,15 @@ def _erase_if_delivered(tx: Transaction, job_id: str) -> bool:
     job = tx.job(job_id)
     if job is None or job.retain is not Retain.METADATA or job.collection is not None:
         return False  # a row is erased with its collection
-    if job.request_id.endswith(MARK):
-        return True
+    is_collection = job.request_id.endswith(MARK)
+    if not job.state.final and not is_collection:
+        return False
     deliveries = tx.deliveries(job_id)
     delivered = any(item.run == job.run and item.state is DeliveryState.DELIVERED for item in deliveries)
-    if job.state.final and delivered and all(item.state.final for item in deliveries):
-        tx.erase_content(job_id)
+    if not delivered or not all(item.state.final for item in deliveries):
+        return False
+    tx.erase_content(job_id)
+    if is_collection and (collection := tx.collection(job_id)) is not None:
+        tx.save_collection(rules.erase(collection))  # its callback has the answers of its rows
 
-    return False
+    return is_collection

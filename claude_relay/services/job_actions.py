@@ -63,7 +63,9 @@ class JobActions:
     @transaction
     def _retry(self, tx: Transaction, ref: JobRef, options: dict[str, Any], model: str | None) -> Change:
         job = get_job(tx, ref)
-        if job.collection is not None and (collection := tx.collection(job.collection)) is not None:
+        # A held row is released like any held job: its collection has not ended, and cannot be retried.
+        is_row = job.collection is not None and job.state is not State.HELD
+        if is_row and (collection := tx.collection(job.collection or "")) is not None:
             raise Conflict(
                 f"job {job.request_id} is row {job.row} of collection {collection.collection_id}: retry it with "
                 f'POST /api/collections/{collection.collection_id}/retry and {{"rows": [{job.row}]}}'

@@ -274,3 +274,13 @@ def test_collections_are_counted_by_status(client):
     seen = scrape(client)["collections"]
 
     assert seen[("status", "pending"),] == 1 and seen[("status", "open"),] == 1 and sum(seen.values()) == 3
+    assert seen[("status", "partial"),] == 0 and len(seen) == 6
+
+
+def test_a_group_in_which_no_job_waits_has_the_age_zero(relay, client):
+    """The series stays, so that a graph has no hole and an alert ends."""
+    relay.submit(a_submission("r-1", group="g"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
+
+    assert scrape(client)["oldest_waiting_seconds"] == {(("group", "g"),): 0.0}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import sqlite3
 import stat
@@ -298,6 +301,10 @@ def as_stranger() -> Iterator[Callable[[int], None]]:
     """Continues as uid 12345, which has no name, in the group; root again afterwards."""
     if os.geteuid() != 0:
         lacks("only root can become another user")
+    for module in pkgutil.walk_packages(claude_relay.__path__, "claude_relay."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)  # the checkout may be one that only root can read
+    codecs.lookup("utf-8-sig")
     group, groups, mask = os.getegid(), os.getgroups(), os.umask(0o022)
 
     def become(number: int) -> None:

@@ -78,6 +78,7 @@ def test_wait_exits_5_when_a_row_failed_and_retry_runs_it_again(where, run, tabl
     code, out, _ = run("table", "submit", str(table), "--prompt", "Les {{text}}", "--id", "j", "--wait")
     assert code == 5 and out.splitlines()[2].split(",")[4] == "failed"
     worker.clear()
+    assert "Next: claude-relay table retry j --row 2 " in run("why", "j:2")[1]
     assert run("table", "retry", "j")[0] == 9  # not confirmed
     assert run("table", "retry", "j", "--yes")[0] == 0
     eventually(lambda: json.loads(run("table", "status", "j", "--json")[1])["status"] == "completed", within=10)

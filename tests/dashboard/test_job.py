@@ -194,6 +194,7 @@ def test_event_streams_are_those_of_the_api_for_the_key_of_the_session(relay, na
         answer = make.get(path)
         assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8"), path
         assert stranger.get(path).path.startswith("/dashboard/login")
+        assert stranger.get(path, Accept="text/event-stream").status == 204  # as an EventSource asks, which then ends
     assert make.get("/dashboard/jobs/theirs/events").status == 404
     assert make.get("/dashboard/events?after=nonsense").status == 400
 

@@ -91,6 +91,25 @@ def test_the_life_of_a_collection(relay: Relay, clock: Clock) -> None:
         create(relay, clock, 3)
 
 
+def test_a_held_row_is_released_by_a_retry_of_its_job(relay: Relay, clock: Clock) -> None:
+    """`onInterrupt: hold` in a template: nothing else could release it, and the collection would never end."""
+    create(relay, clock, 2, template={"prompt": "Les {{text}}", "onInterrupt": "hold"})
+    first, second = relay.execution.claim("w", limit=2)
+    relay.execution.sending(first)
+    relay.execution.reap(first.job.id, first.token, why="killed")
+    relay.execution.complete(second, a_completion())
+    assert relay.collections.show(C)["status"] == "processing"
+    with pytest.raises(Conflict, match="has not ended"):
+        relay.collection_actions.retry(C)
+    relay.retry(JobRef(request_id="c:1"))
+    assert finish(relay) == 1
+    [body] = callbacks(relay)
+
+    assert (body["status"], body["generation"]) == ("completed", 1)
+    with pytest.raises(Conflict, match="is row 1 of collection c"):
+        relay.retry(JobRef(request_id="c:1"))
+
+
 def test_rows_are_seen_by_nobody_before_all_are_there(store: Store, relay: Relay, clock: Clock) -> None:
     """While pieces are stored: no claim, no list, no status, no event; after it all of them at once."""
     seen: list[tuple[int, int, int]] = []
@@ -311,6 +330,12 @@ def test_content_of_rows_is_erased_once_the_callback_is_delivered(store: Store, 
         relay.queries.result(JobRef(request_id="c:1"))
     with pytest.raises(Conflict):
         relay.collection_actions.retry(C, [1])
+    with pytest.raises(Conflict, match="erased on delivery"):
+        relay.collection_actions.redeliver(C)
+    whole_id = whole.delivery.job_id
+    outcome, collection = store.read(lambda tx: (tx.outcome(whole_id, 1), tx.collection(whole_id)))
+    assert outcome is not None and not outcome.body, "it had the answers"
+    assert collection is not None and collection.template_body is None
 
 
 def test_a_collection_and_single_jobs_take_turns(relay: Relay, clock: Clock) -> None:

@@ -97,6 +97,8 @@ def _check_as_daemon() -> None:
     if os.geteuid() != 0 or not user:
         return
     account = pwd.getpwuid(user)
+    import dotenv.parser  # noqa: F401  # that user may not be able to read it
+
     with acting_as(account):
         try:
             if file.exists():

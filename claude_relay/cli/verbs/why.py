@@ -118,7 +118,10 @@ def _verdict(record: dict[str, Any]) -> tuple[str, str | None]:
         position = f" Position {record['position']} in the queue." if record["position"] else ""
         return f"It waits{': ' + reason if reason else ' for a free slot'}.{position}{double}", "claude-relay status"
     if record["status"] == "failed" and delivery["status"] in ("none", "delivered"):
-        return f"It failed: {record['error']}.{double}", f"claude-relay retry {request_id}   (costs tokens)"
+        command = f"retry {request_id}"
+        if collection := record.get("collectionId"):
+            command = f"table retry {collection} --row {record['row']}"
+        return f"It failed: {record['error']}.{double}", f"claude-relay {command}   (costs tokens)"
     if delivery["status"] == "dead":
         cure, command = after_dead(record)
         return f"The result was not delivered, and is kept.{last_reply(record)}{cure}{double}", command

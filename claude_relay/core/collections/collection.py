@@ -30,6 +30,10 @@ OPEN_FOR = 86_400.0
 MARK = "/"
 
 
+#: The public statuses.
+STATUSES = ("open", "pending", "processing", "completed", "partial", "failed")
+
+
 class Phase(str, Enum):
     """The phase of a collection."""
 
@@ -276,6 +280,11 @@ def over_budget(limit: float) -> Failure:
     message = f"maxCostUsd {limit:g} of its collection was reached before this row was called"
 
     return Failure(type=ErrorType.BUDGET, message=message, remedy=Remedy.FAIL, sent=False)
+
+
+def erase(collection: Collection) -> Collection:
+    """Forget the prompt of its rows, once its callback was delivered (`retain: metadata`)."""
+    return _next(collection, template_body=None)
 
 
 def begin_purge(collection: Collection) -> Collection:

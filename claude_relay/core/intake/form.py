@@ -24,6 +24,17 @@ _JSON = (
     "options.raw",
 )
 
+#: Fields whose value is JSON if it begins like a list or an object.
+_LISTS = (
+    "rows",
+    "jobs",
+    *(
+        f"{before}{name}"
+        for before in ("", "options.")
+        for name in ("checks", "tools", "toolChoice", "thinking", "stopSequences", "fallbackModels")
+    ),
+)
+
 #: Objects whose keys are the caller's own and may contain dots.
 _FLAT = ("metadata", "webhookHeaders", "variables")
 
@@ -86,7 +97,9 @@ def _step(word: str) -> str | int:
 
 
 def _value(name: str, steps: list[str | int], text: str, notes: Diagnostics, budget: ValueBudget) -> Any:
-    if ".".join(map(str, steps)) not in _JSON or not text.strip():
+    path = ".".join(map(str, steps))
+    is_json = path in _JSON or (path in _LISTS and text.lstrip().startswith(("[", "{")))
+    if not is_json or not text.strip():
         return text
     try:
         return loads(text.encode("utf-8", "surrogatepass"), budget=budget)
