@@ -72,7 +72,11 @@ def _usable(path: Path) -> bool:
 
 @contextlib.contextmanager
 def acting_as(account: pwd.struct_passwd) -> Iterator[None]:
-    """Run the block with the rights of a user; only root may. Modules are imported before, and the codec of files."""
+    """
+    Run the block with the rights of a user; only root may.
+
+    Modules are imported before, and the codec of files.
+    """
     codecs.lookup("utf-8-sig")
     group, groups = os.getegid(), os.getgroups()
     os.setgroups(os.getgrouplist(account.pw_name, account.pw_gid))
