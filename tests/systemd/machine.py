@@ -128,13 +128,14 @@ class Machine:
         """Stop everything, erase all data, and write these settings."""
         self._since = f"@{time.time():.6f}"
         units = (TARGET, SOCKET, API, WORKER, "claude-relay-worker@*.service", PATH, ALERTS, NO_API)
+        for unit in (API, WORKER, SOCKET):  # one that a drop-in keeps from loading cannot be stopped
+            self.run("rm", "-rf", f"/{UNITS}/{unit}.d", f"/run/systemd/system/{unit}.d")
+        self.systemctl("daemon-reload")
         self.systemctl("kill", "--kill-who=all", "--signal=SIGKILL", API, WORKER, check=False)
         self.systemctl("stop", *units)
         self.systemctl("reset-failed", "claude-relay*", check=False)
         self.upgrade(claude_relay.__version__)
         self.patience(60)
-        for unit in (API, WORKER, SOCKET):
-            self.run("rm", "-rf", f"/{UNITS}/{unit}.d", f"/run/systemd/system/{unit}.d")
         self.run("sh", "-c", f"rm -rf /{STATE}/* /{STATE}/.[!.]* /{ETC}/*")
         self.settings(**settings)
         self.key("ANTHROPIC_API_KEY", UPSTREAM_KEY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import pwd
 import secrets
@@ -97,7 +98,10 @@ def _check_as_daemon() -> None:
     if os.geteuid() != 0 or not user:
         return
     account = pwd.getpwuid(user)
-    import dotenv.parser  # noqa: F401  # that user may not be able to read it
+    with contextlib.suppress(ConfigError):
+        load(
+            {}, dotenv=None, etc=file, all_keys=False
+        )  # imports what reading takes, which that user may not be able to
 
     with acting_as(account):
         try:
