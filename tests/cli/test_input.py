@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -141,9 +142,8 @@ def test_a_closed_stream_is_no_error(relay: Relay, store: Path, closed: str) -> 
     """CASES F18: as under some supervisors and cron; nothing else takes its number."""
     relay_job(relay, "Hei")
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    command = (
-        f"{sys.executable} -m claude_relay submit Hei {closed} && {sys.executable} -m claude_relay result r {closed}"
-    )
+    program = shlex.join(PROGRAM)  # its path may have blanks
+    command = f"{program} submit Hei {closed} && {program} result r {closed}"
     done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, timeout=60)
 
     assert (done.returncode, done.stderr) == (0, "")
