@@ -8,9 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.support.sources import FILES, PACKAGE, name_of, tree_of
 
-PACKAGE = Path(__file__).parents[2] / "claude_relay"
 SANDBOX = sorted((PACKAGE / "sandbox").rglob("*.py"))
 
 _LEAVES = {"core", "errors"}
@@ -52,10 +51,6 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
 }
 
 
-def modules() -> list[Path]:
-    return sorted(PACKAGE.rglob("*.py"))
-
-
 def layer_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
@@ -63,7 +58,7 @@ def layer_of(path: Path) -> str:
 def imported(path: Path) -> Iterator[tuple[str, str]]:
     """("ours", layer) or ("theirs", library) for each import anywhere in the file."""
     package = ("claude_relay", *path.relative_to(PACKAGE).parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         names: list[tuple[str, ...]] = []
         if isinstance(node, ast.Import):
             names = [tuple(alias.name.split(".")) for alias in node.names]
@@ -81,42 +76,45 @@ def imported(path: Path) -> Iterator[tuple[str, str]]:
 
 #: Modules of the use cases, and the files that may import them only through their package.
 SERVICE_MODULES = {path.stem for path in (PACKAGE / "services").glob("*.py")} - {"__init__"}
-OUTSIDE_SERVICES = [path for path in modules() if layer_of(path) in ("api", "cli", "dashboard", "worker")]
+OUTSIDE_SERVICES = [path for path in FILES if layer_of(path) in ("api", "cli", "dashboard", "worker")]
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_allowed_layers_and_libraries(path: Path) -> None:
-    layer = layer_of(path)
-    ours, theirs = TABLE[layer]
-    for kind, name in imported(path):
-        if kind == "ours":
-            assert name == layer or name in ours, f"{layer} may not import {name}"
-        else:
-            assert name in theirs, f"{layer} may not import {name}"
+def test_a_module_imports_only_allowed_layers_and_libraries() -> None:
+    for path in FILES:
+        layer = layer_of(path)
+        ours, theirs = TABLE[layer]
+        allowed = {"ours": {layer, *ours}, "theirs": theirs}
+        for kind, name in imported(path):
+            assert name in allowed[kind], f"{name_of(path)}: {layer} may not import {name}"
 
 
-@pytest.mark.parametrize("path", OUTSIDE_SERVICES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_outer_layers_import_services_only_as_a_package(path: Path) -> None:
+def test_the_outer_layers_import_services_only_as_a_package() -> None:
     """`Relay` is the one entry: the modules of `services` are its implementation."""
-    relative = path.relative_to(PACKAGE)
-    package = ("claude_relay", *relative.parts[:-1])
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for path in OUTSIDE_SERVICES:
+        for line, name in _modules_named(path):
+            module = name.removeprefix("claude_relay.services.")
+            inside = module != name and module in SERVICE_MODULES
+            assert not inside, f"{name_of(path)}:{line} imports services.{module}"
+
+
+def _modules_named(path: Path) -> Iterator[tuple[int, str]]:
+    """Every module that an import of the file may name, with its line."""
+    package = ("claude_relay", *path.relative_to(PACKAGE).parts[:-1])
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            modules_named = [alias.name for alias in node.names]
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             start = package[: len(package) - node.level + 1] if node.level else ()
             stem = ".".join((*start, *(node.module.split(".") if node.module else ())))
-            modules_named = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
+            names = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
         else:
             continue
-        for name in modules_named:
-            module = name.removeprefix("claude_relay.services.")
-            assert module == name or module not in SERVICE_MODULES, f"line {node.lineno} imports services.{module}"
+        yield from ((node.lineno, name) for name in names)
 
 
 def test_only_the_adapter_imports_the_sdk() -> None:
     """No other layer imports anthropic, not even lazily."""
-    assert {layer_of(path) for path in modules() if ("theirs", "anthropic") in imported(path)} == {"claude"}
+    assert {layer_of(path) for path in FILES if ("theirs", "anthropic") in imported(path)} == {"claude"}
 
 
 def test_the_sandbox_imports_nothing_else_of_the_package() -> None:
@@ -129,6 +127,6 @@ def test_the_sandbox_imports_nothing_else_of_the_package() -> None:
 
 
 def test_no_file_is_longer_than_400_lines() -> None:
-    long = {str(path): lines for path in modules() if (lines := len(path.read_text().splitlines())) > 400}
+    long = {str(path): lines for path in FILES if (lines := len(path.read_text().splitlines())) > 400}
 
     assert not long

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import io
 import re
 import tokenize
@@ -12,10 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sources import FILES, PACKAGE, name_of, tree_of
 from tests.vocabulary import count
 
-PACKAGE = Path(__file__).parents[2] / "claude_relay"
-FILES = sorted(PACKAGE.rglob("*.py"))
 PAGES = [
     path
     for folder in (".", "docs", "docs/reference", "docs/how-to", "docs/adr")
@@ -46,12 +44,6 @@ OPENINGS = re.compile(
 )
 
 
-@functools.cache
-def tree_of(path: Path) -> ast.Module:
-    """The syntax tree of a file, parsed once."""
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def prose(path: Path) -> Iterator[tuple[int, str]]:
     """Docstrings and comments of a file, with their lines."""
     source = path.read_text(encoding="utf-8")
@@ -63,34 +55,45 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string.lstrip("#: ")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_docstrings_and_comments_are_plain(path: Path) -> None:
+def test_docstrings_and_comments_are_plain() -> None:
     """No banned word and no banned opening."""
-    wrong = [(line, text[:80]) for line, text in prose(path) if OPENINGS.match(text) or _BANNED.search(text)]
+    wrong = [
+        (name_of(path), line, text[:80])
+        for path in FILES
+        for line, text in prose(path)
+        if OPENINGS.match(text) or _BANNED.search(text)
+    ]
 
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_docstring_names_its_subject_in_one_line(path: Path) -> None:
+def test_a_docstring_names_its_subject_in_one_line() -> None:
     """The first line of a docstring has at most 20 words."""
-    nodes = [node for node in ast.walk(tree_of(path)) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))]
-    texts = [(getattr(node, "name", "module"), ast.get_docstring(node) or "") for node in nodes]
-    first = [(name, text.strip().splitlines()[0]) for name, text in texts if text.strip()]
-
-    assert [(name, line) for name, line in first if len(line.split()) > 20] == []
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_messages_are_plain(path: Path) -> None:
-    """Strings that people read follow the same words."""
-    strings = [
-        node.value
+    wrong = [
+        (name_of(path), text.strip().splitlines()[0])
+        for path in FILES
         for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and (text := ast.get_docstring(node) or "").strip()
+        and len(text.strip().splitlines()[0].split()) > 20
     ]
 
-    assert [s for s in strings if _BANNED.search(s)] == []
+    assert wrong == []
+
+
+def test_messages_are_plain() -> None:
+    """Strings that people read follow the same words."""
+    wrong = [
+        (name_of(path), node.value)
+        for path in FILES
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and " " in node.value
+        and _BANNED.search(node.value)
+    ]
+
+    assert wrong == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

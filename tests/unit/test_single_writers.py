@@ -5,14 +5,11 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 from claude_relay.core.deliveries.delivery import DeliveryState
 from claude_relay.core.jobs.events import EventName
 from claude_relay.core.jobs.holds import HoldKind
 from claude_relay.core.jobs.job import State
-
-PACKAGE = Path(__file__).parents[2] / "claude_relay"
+from tests.support.sources import FILES, name_of, tree_of
 
 #: SQL that writes to `jobs` without a transition: leases, the mark of a sent call, and times that a clock step moves.
 JOB_UPDATES = {"storage/sql/batches.py", "storage/sql/clock_step.py", "storage/sql/jobs.py"}
@@ -34,31 +31,29 @@ OTHER_WORDS = {
 
 
 def modules() -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if "sandbox" not in path.parts]
+    return [path for path in FILES if "sandbox" not in path.parts]
 
 
-def literals(path: Path) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+def words_in_code(words: set[str], *, besides: str) -> dict[str, set[str]]:
+    """The files in which one of the words is a string of its own; `besides` names the file that defines them."""
+    uses = {}
+    for path in modules():
+        strings = {node.value for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant)}
+        if path.name != besides and (used := strings & words - OTHER_WORDS.get(name_of(path), set())):
+            uses[name_of(path)] = used
+
+    return uses
 
 
 def test_jobs_are_updated_in_the_listed_files_only() -> None:
-    writers = {
-        str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if "UPDATE jobs SET" in path.read_text()
-    }
+    writers = {name_of(path) for path in FILES if "UPDATE jobs SET" in path.read_text()}
     assert writers <= JOB_UPDATES
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_event_name_is_a_bare_literal(path: Path) -> None:
-    if path.name != "events.py":
-        other_words = OTHER_WORDS.get(str(path.relative_to(PACKAGE)), set())
-        assert not literals(path) & EVENTS - other_words
+def test_no_event_name_is_a_bare_literal() -> None:
+    assert words_in_code(EVENTS, besides="events.py") == {}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_hold_scope_is_taken_apart_as_text(path: Path) -> None:
-    if path.name != "holds.py":
-        named = {f"{kind.value}:" for kind in (HoldKind.FAMILY, HoldKind.BUDGET)}
-        other_words = OTHER_WORDS.get(str(path.relative_to(PACKAGE)), set())
-        assert not literals(path) & {*named, "unreachable", "park"} - other_words
+def test_no_hold_scope_is_taken_apart_as_text() -> None:
+    named = {f"{kind.value}:" for kind in (HoldKind.FAMILY, HoldKind.BUDGET)}
+    assert words_in_code({*named, "unreachable", "park"}, besides="holds.py") == {}
