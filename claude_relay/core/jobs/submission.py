@@ -91,3 +91,10 @@ class WebhookTarget:
     urls: Sequence[str] = field(repr=False)
     headers: dict[str, str] | None = field(repr=False)  # None: they can no longer be decrypted
     traceparent: str | None = None
+
+    @classmethod
+    def of(cls, request_id: str, request: RequestFields, headers: dict[str, str] | None) -> WebhookTarget:
+        """The webhook of a stored request, with its decrypted headers."""
+        urls = [url for url in (request.webhook_url, request.failure_webhook_url) if url is not None]
+
+        return cls(request_id=request_id, urls=urls, headers=headers, traceparent=request.traceparent)

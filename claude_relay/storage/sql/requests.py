@@ -90,9 +90,8 @@ class RequestReads(QueryBase):
     def _to_webhook(self, row: Row) -> WebhookTarget:
         request_id, owner, job_id, encrypted, *callback = row
         request = records.to_callback(callback, request={})
-        urls = [url for url in (request.webhook_url, request.failure_webhook_url) if url is not None]
         headers = self._cipher.decrypt(encrypted, owner=owner, row=job_id)
-        return WebhookTarget(request_id=request_id, urls=urls, headers=headers, traceparent=request.traceparent)
+        return WebhookTarget.of(request_id, request, headers)
 
 
 class RequestWrites(QueryBase):
