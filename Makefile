@@ -45,8 +45,8 @@ demo: $(READY) ## send a folder of invoices through the relay and show the resul
 run: $(READY) ## run the API and a worker with the settings of .env
 	@bin/claude-relay serve --with-worker $(ARGS)
 
-unit: $(READY) ## run the unit tests (20 seconds)
-	@$(PYTEST) tests/unit $(ARGS)
+unit: $(READY) ## run the unit tests that start no process (20 seconds)
+	@$(PYTEST) -n 2 -m 'not process' tests/unit $(ARGS)
 
 fast: $(READY) ## run unit, SQLite contract, API and CLI tests (90 seconds)
 	@$(PYTEST) --sqlite-only tests/unit tests/contract tests/api tests/cli $(ARGS)

@@ -188,6 +188,7 @@ def _body(prompt: str, run: int = 0, item: int = 0) -> dict[str, Any]:
     return body
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("prompt", ["plain", 'with "quotes"\nand a line', "back\\slash {{ }} ${x} `y`", "æøå 😀\u2028"])
 def test_the_n8n_body_is_json_for_any_prompt(prompt: str) -> None:
     """The expression is JavaScript and is evaluated by node."""
@@ -199,6 +200,7 @@ def test_the_n8n_body_is_json_for_any_prompt(prompt: str) -> None:
     }
 
 
+@pytest.mark.process
 def test_each_item_and_round_in_n8n_has_a_request_id_of_its_own() -> None:
     """CASES N1: items of one run and rounds of a loop are jobs of their own; a repeated node is the same job."""
     ids = [_body("Hei", run, item)["requestId"] for run in range(3) for item in range(3)]
@@ -225,6 +227,7 @@ def test_the_n8n_file_has_an_id_for_the_import_on_the_command_line() -> None:
     assert len({other["id"], *(workflow["id"] for workflow in ALL_N8N.values())}) == 1 + len(ALL_N8N)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "body, problem",
     [
@@ -251,6 +254,7 @@ def test_a_problem_in_n8n_is_named_and_stops_the_execution(body: dict[str, Any] 
     assert re.fullmatch(f"id-1: {problem}", stop)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("url, called", [(None, False), ("https://r/ack/x", True)])
 def test_n8n_passes_over_the_acknowledgement_without_an_ack_url(url: str | None, called: bool) -> None:
     """CASES N4: without RELAY_PUBLIC_URL the `ackUrl` is null."""
@@ -261,6 +265,7 @@ def test_n8n_passes_over_the_acknowledgement_without_an_ack_url(url: str | None,
     assert _evaluated(condition, nodes={"Outcome": outcome}) is called
 
 
+@pytest.mark.process
 def test_n8n_recognises_the_repeated_callback_of_an_earlier_item() -> None:
     """CASES N1: one URL resumes every round of the loop, so a repeat would answer for the next item."""
     condition = _node("Of this item?")["conditions"]["conditions"][0]["leftValue"]
@@ -341,6 +346,7 @@ def test_only_a_pdf_is_sent_to_the_relay() -> None:
     assert set(results) == {1}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "change, route, words",
     [
@@ -372,6 +378,7 @@ def test_each_invoice_takes_one_branch_in_n8n(change: dict[str, Any], route: str
     assert words is None or outcome["failedChecks"] == words
 
 
+@pytest.mark.process
 def test_each_pdf_of_a_form_is_an_item_of_its_own_in_n8n() -> None:
     """Several files in one form, and pictures among the attachments of an e-mail."""
     items = [
@@ -416,6 +423,7 @@ def test_each_row_of_a_sheet_takes_its_route_in_make() -> None:
     assert player.log[len(rows) :] == rows[:1]
 
 
+@pytest.mark.process
 def test_the_rows_of_a_sheet_are_one_request_in_n8n() -> None:
     """All items in their order, under an id that a repeat of the node has again."""
     text = _evaluated(
@@ -435,6 +443,7 @@ def test_the_rows_of_a_sheet_are_one_request_in_n8n() -> None:
     assert next(node for node in N8N_SHEET["nodes"] if node["name"] == "Submit")["executeOnce"] is True
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("truncated", [False, True])
 def test_the_results_of_a_sheet_are_rows_again_in_n8n(truncated: bool) -> None:
     """The columns of the input and of the answer, from the callback or fetched where it was too large for them."""
@@ -456,6 +465,7 @@ def test_the_results_of_a_sheet_are_rows_again_in_n8n(truncated: bool) -> None:
     ]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "body, problem",
     [

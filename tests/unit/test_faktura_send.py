@@ -14,6 +14,8 @@ import pytest
 from claude_relay.demo import faktura_request
 from tests.support.needs import needs
 
+pytestmark = pytest.mark.process
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "faktura" / "send.sh"
 WEBHOOK = "https://hook.example/a?b=c&d=e"
 

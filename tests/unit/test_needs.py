@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.needs import needs, package_of, packages, summary
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[2]
 
 
