@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ..core.checks import review
 from ..core.jobs.attempts import add_costs
-from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy
+from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, answer_fields
 from ..core.jobs.job import Job
 from ..core.jobs.submission import StoredRequest
 from ..core.money.estimate import estimate
@@ -51,15 +51,9 @@ def _failure(done: Completion) -> Failure:
         type=ErrorType.CHECKS,
         message=review.describe(done.checks or ()),
         remedy=Remedy.RETRY,
-        partial=done.text,
-        usage=done.usage,
-        last_usage=done.last_usage,
-        cost_usd=done.cost_usd,
-        model=done.model,
-        upstream_request_id=done.upstream_request_id,
-        first_byte_at=done.first_byte_at,
         checks=done.checks,
         reason="checks",
+        **answer_fields(done),
     )
 
 

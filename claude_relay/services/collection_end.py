@@ -13,7 +13,8 @@ from ..core import wire
 from ..core.collections import bodies
 from ..core.collections import collection as rules
 from ..core.collections.collection import Collection, Phase, Tally
-from ..core.deliveries.delivery import Delivery, DeliveryState
+from ..core.deliveries.delivery import Delivery
+from ..core.deliveries.transitions import open_delivery
 from ..core.jobs.change import Outcome, transition
 from ..core.jobs.events import EventName
 from ..core.jobs.job import Job, State
@@ -71,21 +72,9 @@ def look_ahead(reads: ReadTransaction, identity: str) -> None:
 
 def new_delivery(job: Job, url: str, context: Context, *, now: float) -> Delivery:
     """A delivery of the bytes of the collection's present outcome."""
-    identity = context.new_id(now)
+    due_at = max(now, job.run_started_at + context.policy.delivery_delay)
 
-    return Delivery(
-        id=identity,
-        job_id=job.id,
-        run=job.run,
-        group=job.group,
-        webhook_id=f"msg_{identity}",
-        url=url,
-        state=DeliveryState.PENDING,
-        version=1,
-        created_at=now,
-        opened_at=now,
-        due_at=max(now, job.run_started_at + context.policy.delivery_delay),
-    )
+    return open_delivery(job, url, identity=context.new_id(now), now=now, due_at=due_at)
 
 
 def _callback(tx: Transaction, collection: Collection, counted: Tally, context: Context) -> dict[str, Any]:

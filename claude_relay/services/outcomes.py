@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..core import wire
-from ..core.deliveries.delivery import Delivery, DeliveryState
+from ..core.deliveries.delivery import Delivery
+from ..core.deliveries.transitions import open_delivery
 from ..core.jobs.change import Change, Outcome, with_partial
 from ..core.jobs.failure import Completion
 from ..core.jobs.job import Job, State
@@ -109,18 +110,6 @@ def _new_delivery(job: Job, body: dict[str, Any], url: str, context: Context, *,
         limit=policy.callback_max,
         result_url=f"{policy.public_url.rstrip('/')}{result}" if policy.public_url else result,
     )
-    identity = context.new_id(now)
-    return Delivery(
-        id=identity,
-        job_id=job.id,
-        run=job.run,
-        group=job.group,
-        webhook_id=f"msg_{identity}",
-        url=url,
-        state=DeliveryState.PENDING,
-        version=1,
-        created_at=now,
-        opened_at=now,
-        due_at=due_at,
-        body=None if shortened is None else wire.encode(shortened),
-    )
+    sent = None if shortened is None else wire.encode(shortened)
+
+    return open_delivery(job, url, identity=context.new_id(now), now=now, due_at=due_at, body=sent)

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from checkdigits import iban, mod10, mod11
-from invoice import to_ore
+from invoice import Line, to_ore
 
 COUNT, WRONG_SUM, WRONG_KID = 25, 17, 21
 CREDIT_NOTES, FOREIGN, REVERSE, WITHOUT_KID, LONG, TWO_RATES = (6, 19), (9, 14), (9,), (3, 11, 18), (8, 23), (2, 8, 15)
@@ -47,24 +47,6 @@ _GOODS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line, without VAT."""
-
-    item: str
-    text: str
-    quantity: Decimal
-    unit: str
-    price: Decimal
-    discount: Decimal
-    vat: int
-
-    @property
-    def net(self) -> Decimal:
-        """The amount after the discount."""
-        return to_ore(self.quantity * self.price * (100 - self.discount) / 100)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Document:
     """One document of the folder. Amounts of a credit note are negative."""
 
@@ -81,7 +63,7 @@ class Document:
     seller: tuple[str, str, str]
     seller_orgnr: str | None
     buyer: tuple[str, str]
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[Line, ...] = field(repr=False)
     printed_total: Decimal | None = None  # where the paper is wrong
 
     @property
@@ -169,13 +151,14 @@ def _document(position: int, rng: random.Random) -> Document:
     return document
 
 
-def _row(rng: random.Random, sign: int, *, vat: int | None = None) -> Row:
+def _row(rng: random.Random, sign: int, *, vat: int | None = None) -> Line:
     item, text, unit, price, rate = rng.choice([goods for goods in _GOODS if vat in (None, goods[4])])
     quantity = Decimal(rng.randint(1, 40)) if unit not in ("kg", "time", "m") else Decimal(rng.randint(2, 60)) / 4
 
-    return Row(
+    return Line(
         item=item,
         text=text,
+        detail="",
         quantity=sign * quantity,
         unit=unit,
         price=Decimal(price),

@@ -74,7 +74,7 @@ def test_other_methods_acknowledge_nothing(relay: Relay, stranger: TestClient, p
 def test_a_link_preview_acknowledges_nothing(
     relay: Relay, stranger: TestClient, path: str, header: tuple[str, str]
 ) -> None:
-    """CASES S17: mail programs and chats fetch links that nobody has opened."""
+    """CASES S17: mail programs and chats fetch links before a person opens them."""
     assert stranger.simulate_get(path, headers=dict([header])).status_code == 403
     assert acked(relay) is None
     assert stranger.simulate_get(path, headers={header[0]: "navigation"}).status_code == 200

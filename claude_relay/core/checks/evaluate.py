@@ -108,14 +108,12 @@ class _Evaluator:
     def _predicate(self, rule: Function) -> bool:
         path = rule.arguments[0]
         assert isinstance(path, Path)  # by the parser
+        values = self._resolve(path)
+        items = values if isinstance(values, list) else [values]
         if rule.name == "present":
-            values = self._resolve(path)
-            items = values if isinstance(values, list) else [values]
             return bool(items) and all(item is not None and item not in ("", [], {}) for item in items)
 
         check = control_digits.mod10 if rule.name == "mod10" else control_digits.mod11
-        values = self._resolve(path)
-        items = values if isinstance(values, list) else [values]
         if not items or any(isinstance(item, bool) or not isinstance(item, (str, int)) for item in items):
             raise _Unknown
         if any(isinstance(item, str) and not item.strip() for item in items):

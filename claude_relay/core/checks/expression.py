@@ -13,7 +13,7 @@ A `-` within a name belongs to it, so a subtraction is written with blanks. Pars
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -293,5 +293,5 @@ def _decimal(token: _Token) -> Decimal:
     return value
 
 
-def _listed(names: object) -> str:
-    return ", ".join(f"{name}()" for name in names)  # type: ignore[attr-defined]
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"{name}()" for name in names)

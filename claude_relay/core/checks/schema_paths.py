@@ -40,7 +40,7 @@ def check_paths(rule: Rule, schema: Mapping[str, Any]) -> None:
                 break  # something that the schema leaves open
             nodes = [node for schemas in choices if schemas for node in schemas]
             if not nodes:
-                raise RuleError(_missing(path, depth, choices_of(schema, path, depth)), path.position)
+                raise RuleError(_missing(path, depth, _names_beside(schema, path, depth)), path.position)
     for function in _functions(rule):
         argument = function.arguments[0]
         if isinstance(argument, Path) and function.name in OF_LISTS and _never_a_list(argument, schema, function.name):
@@ -48,7 +48,7 @@ def check_paths(rule: Rule, schema: Mapping[str, Any]) -> None:
             raise RuleError(f"{function.name}() needs a list, and {name} is none in outputSchema", argument.position)
 
 
-def choices_of(schema: Mapping[str, Any], path: Path, depth: int) -> tuple[str, ...]:
+def _names_beside(schema: Mapping[str, Any], path: Path, depth: int) -> tuple[str, ...]:
     """The names that `outputSchema` has beside a missing one."""
     nodes: list[Any] = [schema]
     for name in path.names[:depth]:

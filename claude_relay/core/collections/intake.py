@@ -13,7 +13,7 @@ from ..intake.body import read_metadata
 from ..intake.context import IntakeContext
 from ..intake.fields import Diagnostics, Fields, kind
 from ..intake.group import GROUP_RULE
-from ..intake.idempotency import unquoted
+from ..intake.idempotency import read_id
 from ..intake.times import read_end
 from ..intake.webhook import read_headers, read_url
 from ..jobs.job import Retain
@@ -86,7 +86,7 @@ def parse_collection(
     values = _object(body)
     notes = Diagnostics(form=form)
     fields = Fields(values, notes)
-    collection_id = _read_id(fields, idempotency_key)
+    collection_id = read_id(fields, "collectionId", COLLECTION_ID, COLLECTION_ID_RULE, idempotency_key)
     webhook_url = read_url(fields, "webhookUrl", context)
     headers = read_headers(fields)
     metadata = read_metadata(fields)
@@ -194,19 +194,6 @@ def _object(body: object) -> dict[str, Any]:
         raise InvalidRequest(problems=[Problem(field="body", problem=text)])
 
     return body
-
-
-def _read_id(fields: Fields, header: str | None) -> str | None:
-    collection_id = fields.name("collectionId", COLLECTION_ID, COLLECTION_ID_RULE)
-    key = unquoted(header or "")
-    if not key:
-        return collection_id
-    if not COLLECTION_ID.fullmatch(key):
-        fields.notes.problem("Idempotency-Key", f"must be {COLLECTION_ID_RULE}")
-    elif collection_id is not None and collection_id != key:
-        fields.problem("collectionId", "differs from the Idempotency-Key header: both mean the same, so send only one")
-
-    return key
 
 
 def _read_defaults(fields: Fields, *, now: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import Conflict, IllegalTransition, LeaseLost
 from ..backoff import jittered
 from ..jobs.events import Event, EventName
-from ..jobs.job import Lease
+from ..jobs.job import Job, Lease
 from ..policy import Policy
 from .delivery import Delivery, DeliveryAttempt, DeliveryState, Reply, ReplyClass, classify_reply
 
@@ -33,6 +33,26 @@ class DeliveryChange:
     expects: int
     event: Event
     attempt: DeliveryAttempt | None = None
+
+
+def open_delivery(
+    job: Job, url: str, *, identity: str, now: float, due_at: float, body: bytes | None = None
+) -> Delivery:
+    """A new delivery of the job's present run; `body` None: that of its outcome."""
+    return Delivery(
+        id=identity,
+        job_id=job.id,
+        run=job.run,
+        group=job.group,
+        webhook_id=f"msg_{identity}",
+        url=url,
+        state=DeliveryState.PENDING,
+        version=1,
+        created_at=now,
+        opened_at=now,
+        due_at=due_at,
+        body=body,
+    )
 
 
 def claim(delivery: Delivery, *, lease: Lease, now: float) -> DeliveryChange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,14 +18,19 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 def read_request_id(fields: Fields, header: str | None) -> str | None:
     """`requestId`, or the equivalent `Idempotency-Key` header."""
-    request_id = fields.name("requestId", REQUEST_ID, REQUEST_ID_RULE)
+    return read_id(fields, "requestId", REQUEST_ID, REQUEST_ID_RULE, header)
+
+
+def read_id(fields: Fields, name: str, pattern: re.Pattern[str], rule: str, header: str | None) -> str | None:
+    """The id in that field, or the equivalent `Idempotency-Key` header."""
+    value = fields.name(name, pattern, rule)
     key = unquoted(header or "")
     if not key:
-        return request_id
-    if not REQUEST_ID.fullmatch(key):
-        fields.notes.problem("Idempotency-Key", f"must be {REQUEST_ID_RULE}")
-    elif request_id is not None and request_id != key:
-        fields.problem("requestId", "differs from the Idempotency-Key header: both mean the same, so send only one")
+        return value
+    if not pattern.fullmatch(key):
+        fields.notes.problem("Idempotency-Key", f"must be {rule}")
+    elif value is not None and value != key:
+        fields.problem(name, "differs from the Idempotency-Key header: both mean the same, so send only one")
 
     return key
 

@@ -69,7 +69,7 @@ def cancel_now(job: Job, *, now: float, **fields: Any) -> Change:
 
 
 def complete_sample(job: Job, text: str, *, now: float) -> Change:
-    """A waiting job that ends with a text of the relay: no call is made, and nothing is paid."""
+    """End a waiting job with a text of the relay: no call is made, and nothing is paid."""
     if job.state is not State.QUEUED:
         raise IllegalTransition(f"job {job.request_id} is {job.state.value}, not waiting")
 

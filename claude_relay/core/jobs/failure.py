@@ -168,6 +168,13 @@ class PartialResponse:
 _NO_ANSWER = PartialResponse()
 
 
+def answer_fields(answer: Completion | PartialResponse) -> dict[str, Any]:
+    """The fields of a `Failure` that keep the text and cost of an answer."""
+    names = ("usage", "last_usage", "cost_usd", "model", "upstream_request_id", "first_byte_at")
+
+    return {"partial": answer.text, **{name: getattr(answer, name) for name in names}}
+
+
 def relay_fault(
     what: str,
     *,
@@ -181,12 +188,6 @@ def relay_fault(
         message=f"the relay failed to {what}",
         remedy=remedy,
         sent=sent,
-        partial=answer.text,
-        usage=answer.usage,
-        last_usage=answer.last_usage,
-        cost_usd=answer.cost_usd,
-        model=answer.model,
-        upstream_request_id=answer.upstream_request_id,
-        first_byte_at=answer.first_byte_at,
         reason="fault",
+        **answer_fields(answer),
     )
