@@ -19,7 +19,8 @@ class AwayStoreAlert(MemoryAlert):
     Raised once an outage, and sent by one process of each machine.
 
     That is the first worker that was alive at the last check. `worker` is the id of this one, None for the API, which
-    sends where there was no worker.
+    sends where there was no worker. So both send where the first worker started after the API's last check, at most
+    `alert_sender.EVERY` seconds before the outage.
     """
 
     def __init__(self, relay: Relay, *, worker: str | None, clock: Callable[[], float]) -> None:

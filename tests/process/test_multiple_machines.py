@@ -219,6 +219,11 @@ def test_an_outage_of_the_server_is_one_alert_one_notice_and_one_line(
     with a_rig(tmp_path, cluster.url(), upstream, RELAY_ALERT_URL=hook.url("/alert")).start() as rig:
         rig.submit({"prompt": "x", "requestId": "first"})
         assert rig.finished("first")["status"] == "completed"  # the worker has started completely
+        # An API looks for workers every two seconds, and sends itself where it saw none: this one has seen the worker.
+        assert rig.api.stop(60) == 0
+        rig.start_api()
+        rig.submit({"prompt": "x", "requestId": "second"})
+        assert rig.finished("second")["status"] == "completed"
         cluster.stop()
         hook.wait_for(1, path="/alert", timeout=60)
         cluster.start()
