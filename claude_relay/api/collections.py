@@ -13,7 +13,7 @@ from ..core.collections.csv_output import read_form
 from ..core.collections.intake import CollectionRequest, parse_collection, parse_more_rows
 from ..core.intake import IntakeContext, from_form
 from ..core.intake.idempotency import unquoted
-from ..core.intake.query import parse_limit, parse_redeliver_url
+from ..core.intake.query import parse_limit, parse_page_cursor, parse_redeliver_url
 from ..core.keys import Scope
 from ..core.text.ndjson import loads_lines
 from ..errors import Conflict, InvalidRequest, NotFound, Problem, UnsupportedMedia
@@ -43,7 +43,9 @@ class Collections:
         caller: Caller = req.context.caller
         owner = req.get_param("owner") if caller.sees_all else caller.owner
         limit = parse_limit(req.get_param("limit"), default=50)
-        page, cursor = self._relay.collections.all(owner=owner, before=req.get_param("cursor") or None, limit=limit)
+        page, cursor = self._relay.collections.all(
+            owner=owner, before=parse_page_cursor(req.get_param("cursor")), limit=limit
+        )
         resp.media = {"collections": list(page), "cursor": cursor}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import falcon
 
 from ..core.intake import IntakeContext
-from ..core.intake.query import job_filter, parse_redeliver_url, parse_retry_options
+from ..core.intake.query import job_filter, parse_page_cursor, parse_redeliver_url, parse_retry_options
 from ..core.jobs.job_filter import FILTERS, JobFilter, with_defaults
 from ..core.keys import Scope
 from ..core.text.ids import REQUEST_ID
@@ -71,16 +71,11 @@ class Jobs:
 
 def parse_filter(req: falcon.Request, caller: Caller, *, now: float) -> JobFilter:
     """The filter in the query string."""
-    cursor = req.get_param("cursor") or None
-    if cursor and not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
-        problem = "must be the cursor of the previous page, unchanged"
-        raise InvalidRequest(problems=[Problem(field="cursor", problem=problem)])
-
     return job_filter(
         now=now,
         owner=req.get_param("owner") if caller.sees_all else caller.owner,
         text=req.get_param("q") or None,
-        before=cursor,
+        before=parse_page_cursor(req.get_param("cursor")),
         limit=req.get_param("limit"),
         **{name: req.get_param(name) for name in FILTERS if req.get_param(name)},
     )

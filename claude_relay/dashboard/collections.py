@@ -12,8 +12,9 @@ from ..core.collections.collection import COLLECTION_ID
 from ..core.collections.csv_input import read_csv
 from ..core.collections.csv_output import read_form
 from ..core.collections.intake import parse_collection
+from ..core.intake.query import parse_page_cursor
 from ..core.keys import Scope
-from ..errors import InvalidRequest, NotFound, Problem, RelayError
+from ..errors import NotFound, RelayError
 from ..services import CollectionRef
 from .forms import Form
 from .site import Page, Visit, unknown_act
@@ -60,9 +61,7 @@ class Collections(Page):
         visit.redirect(collection_path(accepted.collection.collection_id, owner), notice)
 
     def _show(self, visit: Visit, *, problems: list[str] | None = None, form: Form | None = None) -> None:
-        cursor = visit.param("cursor") or None
-        if cursor and not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
-            raise InvalidRequest(problems=[Problem(field="cursor", problem="must be that of a page here")])
+        cursor = parse_page_cursor(visit.param("cursor"))
         page, older = self.relay.collections.all(owner=visit.owner, before=cursor, limit=_PAGE)
         visit.render(
             "collections.html",

@@ -77,6 +77,7 @@ def test_a_bearer_token_is_a_key(make):
         ("GET", "/api/jobs?status=happy", 400),
         ("GET", "/api/jobs?since=then", 400),
         ("GET", "/api/jobs?cursor=1", 400),
+        ("GET", "/api/collections?cursor=1", 400),
         ("GET", "/api/jobs?dead=perhaps", 400),
         ("GET", "/api/groups/a%20b", 404),
         ("GET", "/api/moves?cursor=-1", 400),

@@ -224,7 +224,11 @@ OPERATIONS: tuple[Operation, ...] = (
         path="/api/collections",
         summary="List collections, newest first",
         tag=_TAG,
-        query=(_OWNER, query("cursor", "string", "Of the page before."), _LIMIT),
+        query=(
+            _OWNER,
+            query("cursor", {"type": "string", "pattern": "^[0-9A-Za-z]{26}$"}, "The cursor of the page before."),
+            _LIMIT,
+        ),
         answers={200: "Collections"},
         errors=(400,),
     ),

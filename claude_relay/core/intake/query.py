@@ -37,6 +37,16 @@ def parse_limit(limit: str | int | None, *, default: int) -> int:
     return limit
 
 
+def parse_page_cursor(cursor: str | None) -> str | None:
+    """The cursor of a page of jobs or collections, which is an id of 26 characters; raises `InvalidRequest`."""
+    if not cursor:
+        return None
+    if not (len(cursor) == 26 and cursor.isascii() and cursor.isalnum()):
+        raise InvalidRequest(problems=[Problem(field="cursor", problem="must be that of the page before, unchanged")])
+
+    return cursor
+
+
 def parse_time_or_age(field: str, text: str | None, *, now: float, end: bool = False) -> float | None:
     """
     A time, a day or month in UTC, or a duration before `now`; None for an empty value.
