@@ -25,7 +25,7 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-bitflips prove-crash prove-openapi prove-flat prove-bare attack docs constraints release install uninstall man clean
+        prove-bitflips prove-mutants prove-crash prove-openapi prove-flat prove-bare attack docs constraints release install uninstall man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
@@ -78,6 +78,9 @@ prove-power-cut: $(READY) ## cut the power at every write, with a random seed (A
 
 prove-bitflips: $(READY) ## flip 5,000 bits of a store and its log, one by one (ARGS='--flips N --seed N')
 	@"$(PY)" -m tests.faults.bitflips $(ARGS)
+
+prove-mutants: $(READY) ## change core and services at random for ten minutes: a test must notice (ARGS='--seconds N --seed N --only FILE')
+	@"$(PY)" -m tests.mutants $(ARGS)
 
 attack: $(READY) ## attack the relay for some minutes, and print what was tried (ARGS='--seed N --kind WORD')
 	@"$(PY)" -m tests.attack $(ARGS)
