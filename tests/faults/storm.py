@@ -24,6 +24,7 @@ import requests
 
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Pause, Seen, head, started, stopped, written
+from tests.support.postgres import Cluster
 from tests.support.receiver import Receiver
 from tests.support.rig import KEY, Rig
 
@@ -63,10 +64,16 @@ def call(rig: Rig, hook: Receiver, name: str, books: Books) -> None:
         time.sleep(0.05)
 
 
-def run(folder: Path, *, seconds: float, seed: int, kills: int = 0, say: Any = lambda text: None) -> dict[str, Any]:
+def run(
+    folder: Path, *, seconds: float, seed: int, kills: int = 0, say: Any = lambda text: None, **settings: str
+) -> dict[str, Any]:
     """Run one storm of at least that many seconds and kills, check the promises, and return the counts."""
     rng, books, stop = random.Random(seed), Books(), threading.Event()
-    with FakeClaude(otherwise=slowly) as upstream, Receiver() as hook, Rig(folder, upstream=upstream.url) as rig:
+    with (
+        FakeClaude(otherwise=slowly) as upstream,
+        Receiver() as hook,
+        Rig(folder, upstream=upstream.url, **settings) as rig,
+    ):
         rig.start()
         numbers = iter(range(1_000_000))
         lock = threading.Lock()
@@ -162,6 +169,11 @@ def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[
     }
 
 
+def on_postgres(url: str, folder: Path) -> dict[str, str]:
+    """The settings for that database in place of a file: a killed worker's jobs are taken over after five seconds."""
+    return {"RELAY_STORE": url, "RELAY_LEASE": "5s", "STATE_DIRECTORY": str(folder / "store")}
+
+
 def tell(text: str) -> None:
     """Print progress."""
     print(text, flush=True)
@@ -170,6 +182,7 @@ def tell(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite", help="of the plain storm")
     parser.add_argument("--batch", action="store_true", help="a thousand batched jobs instead")
     parser.add_argument("--collections", action="store_true", help="three collections instead")
     parser.add_argument("--rows", type=int, default=1000, help="of each, with --collections")
@@ -190,7 +203,12 @@ def main() -> int:
 
             print(batch_storm.run(Path(folder), jobs=wanted.jobs, seed=wanted.seed, seconds=wanted.seconds, say=tell))
             return 0
-        print(run(Path(folder), seconds=wanted.seconds, seed=wanted.seed, say=tell))
+        with contextlib.ExitStack() as stack:
+            settings = {}
+            if wanted.engine == "postgresql":
+                cluster = stack.enter_context(Cluster(durable=True)).start()
+                settings = on_postgres(cluster.database(), Path(folder))
+            print(run(Path(folder), seconds=wanted.seconds, seed=wanted.seed, say=tell, **settings))
 
     return 0
 
