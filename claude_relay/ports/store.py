@@ -23,6 +23,7 @@ from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
+from ..errors import Damaged
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
@@ -39,6 +40,7 @@ class JobReads(Protocol):
     """Jobs by id, requestId, state and due time."""
 
     def job(self, job_id: str) -> Job | None: ...
+    def intact_job(self, job_id: str) -> Job | None: ...
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]: ...
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]: ...
     def job_ids(self, job_filter: JobFilter) -> Sequence[str]: ...
@@ -330,6 +332,9 @@ class ReadTransaction(
     Protocol,
 ):
     """A consistent view of what is committed."""
+
+    #: The damage of rows that were left out of what was read.
+    skipped: list[Damaged]
 
     @property
     def now(self) -> float: ...

@@ -133,7 +133,7 @@ class CollectionReads(QueryBase):
             where, args = f"{where} AND j.state IN ({placeholders(states)})", [*args, *(each.value for each in states)]
         if numbers:
             where, args = f"{where} AND j.row_no IN ({placeholders(numbers)})", [*args, *numbers]
-        return self._fetch_all(records.to_job, f"{_ROW} WHERE {where} ORDER BY j.row_no LIMIT ?", (*args, limit))
+        return self._fetch_intact(records.to_job, f"{_ROW} WHERE {where} ORDER BY j.row_no LIMIT ?", (*args, limit))
 
     def row_results(
         self, identity: str, *, after_row: int, total: int, limit: int
@@ -192,7 +192,7 @@ class CollectionReads(QueryBase):
 
     def erasable_rows(self, *, limit: int) -> Sequence[str]:
         """Internal ids of rows whose content is to be erased."""
-        return [records.to_job(row).id for row in self._run(_ERASABLE, (limit,))]
+        return [job.id for job in self._fetch_intact(records.to_job, _ERASABLE, (limit,))]
 
 
 class CollectionWrites(TallyWrites):
