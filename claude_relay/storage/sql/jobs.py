@@ -20,7 +20,7 @@ from .batch_jobs import STARTABLE, BatchJobReads
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
-from .job_filter import newest
+from .job_filter import newest, window
 from .query import Row, Run, placeholders
 from .tallies import of_job
 
@@ -115,10 +115,10 @@ class JobReads(BatchJobReads):
         ids, args = newest(job_filter)
         return self._fetch_intact(records.to_job, f"{_JOB} WHERE j.id IN ({ids}) ORDER BY j.id DESC", args)
 
-    def job_ids(self, job_filter: JobFilter) -> Sequence[str]:
-        """The ids of the newest jobs that match the filter."""
-        ids, args = newest(job_filter)
-        return [row[0] for row in self._run(ids, args)]
+    def job_window(self, job_filter: JobFilter, rows: int) -> Sequence[tuple[str, bool]]:
+        """The newest `rows` jobs by index, as (id, whether the job matches the complete filter)."""
+        sql, args = window(job_filter, rows)
+        return [(job_id, bool(matches)) for job_id, matches in self._run(sql, args)]
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
