@@ -18,7 +18,7 @@ from ..core.jobs.failure import PartialResponse, Repair
 from ..core.jobs.fairness import Flow, WaitingFlow
 from ..core.jobs.feed import FeedEntry
 from ..core.jobs.holds import HoldScope, QueueHold
-from ..core.jobs.job import Job
+from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
 from ..core.keys import ApiKey
@@ -305,7 +305,7 @@ class PurgeWrites(Protocol):
 
     def erase_content(self, job_id: str) -> None: ...
     def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]: ...
-    def purge_job(self, job_id: str, *, tombstone: bool = True) -> None: ...
+    def purge_job(self, job_id: str, *, tombstone: bool = True, ended: State | None = None) -> None: ...
     def purge_tombstones(self, before: float) -> None: ...
 
 

@@ -24,6 +24,7 @@ import requests
 
 from tests.support.eventually import eventually
 from tests.support.fake_claude import FakeClaude, Pause, Seen, head, started, stopped, written
+from tests.support.postgres import Cluster
 from tests.support.receiver import Receiver
 from tests.support.rig import KEY, Rig
 
@@ -173,6 +174,7 @@ def main() -> int:
     parser.add_argument("--batch", action="store_true", help="a thousand batched jobs instead")
     parser.add_argument("--collections", action="store_true", help="three collections instead")
     parser.add_argument("--rows", type=int, default=1000, help="of each, with --collections")
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL server of its own, with --collections")
     parser.add_argument("--kills", type=int, default=10, help="how many, with --collections")
     parser.add_argument("--jobs", type=int, default=1000, help="how many, with --batch")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
@@ -183,7 +185,9 @@ def main() -> int:
             from tests.faults import collection_storm
 
             size = {"rows": wanted.rows, "kills": wanted.kills}
-            print(collection_storm.run(Path(folder), seed=wanted.seed, say=tell, **size))
+            with Cluster().start() if wanted.postgres else contextlib.nullcontext() as server:
+                store = {} if server is None else collection_storm.on_postgres(server.database(), Path(folder))
+                print(collection_storm.run(Path(folder), seed=wanted.seed, say=tell, **size, **store))
             return 0
         if wanted.batch:
             from tests.faults import batch_storm

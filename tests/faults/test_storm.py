@@ -47,7 +47,8 @@ def test_a_storm_over_collections_leaves_one_callback_each(tmp_path: Path) -> No
 @pytest.mark.timeout(300)
 def test_a_storm_over_collections_on_postgresql(tmp_path: Path, database: str) -> None:
     """The same with the store of several machines."""
-    store = {"RELAY_STORE": database, "RELAY_LEASE": "5s", "STATE_DIRECTORY": str(tmp_path / "store")}
-    counted = collection_storm.run(tmp_path, rows=20, seed=20261126, kills=3, **store)
+    counted = collection_storm.run(
+        tmp_path, rows=20, seed=20261126, kills=3, **collection_storm.on_postgres(database, tmp_path)
+    )
 
     assert counted["rows"] == 60 and sum(counted["kills"].values()) == 3

@@ -113,8 +113,8 @@ class CollectionReads(QueryBase):
         return self._count(sql, (identity, limit))
 
     def row_states(self, identity: str, total: int) -> dict[State, tuple[int, float | None, float | None]]:
-        """The number of rows in each state, their cost, and what the batch of completed ones has saved."""
-        sql = """SELECT state, count(*), sum(cost_usd), sum(CASE WHEN lane = 'batch' AND state = 'completed'
+        """The number of rows in each state, their cost, and what their batch has saved."""
+        sql = """SELECT state, count(*), sum(cost_usd), sum(CASE WHEN lane = 'batch'
                         THEN cost_usd ELSE 0 END) FROM jobs WHERE collection = ? AND row_no <= ? GROUP BY state"""
         return {State(row[0]): (row[1], row[2], row[3]) for row in self._run(sql, (identity, total))}
 
@@ -144,7 +144,8 @@ class CollectionReads(QueryBase):
         results = []
         for row in rows:
             job, (body, stored, variables) = records.to_job(row[:width]), row[width:]
-            results.append((job, _outcome(job.id, job.run, job.request_id, body, stored), records.load(variables)))
+            outcome = _outcome(job.id, job.run, job.request_id, body, stored)
+            results.append((job, outcome, records.load_as_written(variables)))
         return results
 
     def row_outcomes(self, identity: str, *, after_row: int, limit: int) -> Sequence[tuple[int, dict[str, Any]]]:

@@ -17,6 +17,7 @@ from ...core.jobs.holds import HoldScope, QueueHold
 from ...core.jobs.job import Job, Lease, OnInterrupt, Retain, State
 from ...core.jobs.submission import StoredRequest
 from ...core.jobs.tombstone import Tombstone
+from ...core.text.written_numbers import encode_as_written, read_number
 from ...errors import Damaged
 from ...ports import Group, WorkerHeartbeat
 from . import job_digest
@@ -184,7 +185,7 @@ def request_values(job_id: str, request: StoredRequest, encrypted_headers: str |
         "warnings": dump(list(request.warnings) or None),
         "traceparent": request.traceparent,
         "request_digest": digest(job_id, content),
-        "variables": dump(request.variables),
+        "variables": None if request.variables is None else encode_as_written(request.variables),
     }
     values["digest"] = digest(*(values[name] for name in CALLBACK))
 
@@ -370,6 +371,11 @@ def dump(value: Any) -> str | None:
 def load(text: str | None) -> Any:
     """The value of a JSON text; None for NULL."""
     return None if text is None else json.loads(text)
+
+
+def load_as_written(text: str | None) -> Any:
+    """As `load`, and each number keeps its digits."""
+    return None if text is None else json.loads(text, parse_float=read_number)
 
 
 def _update(

@@ -481,6 +481,7 @@ CREATE TABLE template_versions (
     body            TEXT COLLATE "C" NOT NULL,
     webhook_headers TEXT COLLATE "C",  -- encrypted, and not in the body
     created_at      DOUBLE PRECISION NOT NULL,
+    deleted_at      DOUBLE PRECISION,
     PRIMARY KEY (owner, name, version),
     FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
 );

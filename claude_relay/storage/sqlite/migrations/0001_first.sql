@@ -470,6 +470,7 @@ CREATE TABLE template_versions (
     body            TEXT NOT NULL,
     webhook_headers TEXT,  -- encrypted, and not in the body
     created_at      REAL NOT NULL,
+    deleted_at      REAL,
     PRIMARY KEY (owner, name, version),
     FOREIGN KEY (owner, name) REFERENCES templates (owner, name)
 );
