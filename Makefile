@@ -67,7 +67,7 @@ bench: $(READY) ## measure the relay beside its peers, and write docs/reference/
 
 storm: prove-storm
 
-prove-storm: $(READY) ## kill processes at random for five minutes (ARGS='--seconds N --seed N --engine postgresql', or --collections --rows N)
+prove-storm: $(READY) ## kill processes at random for five minutes (ARGS='--seconds N --seed N --postgres', or --collections --rows N)
 	@"$(PY)" -m tests.faults.storm $(ARGS)
 
 prove-batch-storm: $(READY) ## the same over a thousand batched jobs (ARGS='--jobs N --seed N')

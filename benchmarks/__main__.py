@@ -14,13 +14,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import accept, cli, dispatch, fleet, history, machine, streams
+from . import accept, cli, dispatch, fleet, history, machine, streams, worker
 from .rows import Row, markdown_table, text_table
 
 _ALL = {
     "accept": accept.run,
     "dispatch": dispatch.run,
     "streams": streams.run,
+    "worker": worker.run,
     "cli": cli.run,
     "history": history.run,
     "fleet": fleet.run,

@@ -18,11 +18,12 @@ from ..core.jobs.failure import PartialResponse, Repair
 from ..core.jobs.fairness import Flow, WaitingFlow
 from ..core.jobs.feed import FeedEntry
 from ..core.jobs.holds import HoldScope, QueueHold
-from ..core.jobs.job import Job
+from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
 from ..core.keys import ApiKey
 from ..core.money.spend import Span, SpendSummary
+from ..errors import Damaged
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
@@ -39,6 +40,7 @@ class JobReads(Protocol):
     """Jobs by id, requestId, state and due time."""
 
     def job(self, job_id: str) -> Job | None: ...
+    def intact_job(self, job_id: str) -> Job | None: ...
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]: ...
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]: ...
     def job_window(self, job_filter: JobFilter, rows: int) -> Sequence[tuple[str, bool]]: ...
@@ -303,7 +305,7 @@ class PurgeWrites(Protocol):
 
     def erase_content(self, job_id: str) -> None: ...
     def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]: ...
-    def purge_job(self, job_id: str, *, tombstone: bool = True) -> None: ...
+    def purge_job(self, job_id: str, *, tombstone: bool = True, ended: State | None = None) -> None: ...
     def purge_tombstones(self, before: float) -> None: ...
 
 
@@ -330,6 +332,9 @@ class ReadTransaction(
     Protocol,
 ):
     """A consistent view of what is committed."""
+
+    #: The damage of rows that were left out of what was read.
+    skipped: list[Damaged]
 
     @property
     def now(self) -> float: ...

@@ -169,11 +169,6 @@ def judge(rig: Rig, upstream: FakeClaude, hook: Receiver, books: Books) -> dict[
     }
 
 
-def on_postgres(url: str, folder: Path) -> dict[str, str]:
-    """The settings for that database in place of a file: a killed worker's jobs are taken over after five seconds."""
-    return {"RELAY_STORE": url, "RELAY_LEASE": "5s", "STATE_DIRECTORY": str(folder / "store")}
-
-
 def tell(text: str) -> None:
     """Print progress."""
     print(text, flush=True)
@@ -182,33 +177,30 @@ def tell(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--engine", choices=("sqlite", "postgresql"), default="sqlite", help="of the plain storm")
     parser.add_argument("--batch", action="store_true", help="a thousand batched jobs instead")
     parser.add_argument("--collections", action="store_true", help="three collections instead")
     parser.add_argument("--rows", type=int, default=1000, help="of each, with --collections")
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL server of its own, not with --batch")
     parser.add_argument("--kills", type=int, default=10, help="how many, with --collections")
     parser.add_argument("--jobs", type=int, default=1000, help="how many, with --batch")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     wanted = parser.parse_args()
     print(f"seed {wanted.seed}, {wanted.seconds:g} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        if wanted.collections:
-            from tests.faults import collection_storm
-
-            size = {"rows": wanted.rows, "kills": wanted.kills}
-            print(collection_storm.run(Path(folder), seed=wanted.seed, say=tell, **size))
-            return 0
         if wanted.batch:
             from tests.faults import batch_storm
 
             print(batch_storm.run(Path(folder), jobs=wanted.jobs, seed=wanted.seed, seconds=wanted.seconds, say=tell))
             return 0
-        with contextlib.ExitStack() as stack:
-            settings = {}
-            if wanted.engine == "postgresql":
-                cluster = stack.enter_context(Cluster(durable=True)).start()
-                settings = on_postgres(cluster.database(), Path(folder))
-            print(run(Path(folder), seconds=wanted.seconds, seed=wanted.seed, say=tell, **settings))
+        from tests.faults import collection_storm
+
+        with Cluster().start() if wanted.postgres else contextlib.nullcontext() as server:
+            store = {} if server is None else collection_storm.on_postgres(server.database(), Path(folder))
+            if wanted.collections:
+                size = {"rows": wanted.rows, "kills": wanted.kills}
+                print(collection_storm.run(Path(folder), seed=wanted.seed, say=tell, **size, **store))
+            else:
+                print(run(Path(folder), seconds=wanted.seconds, seed=wanted.seed, say=tell, **store))
 
     return 0
 

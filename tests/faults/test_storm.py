@@ -26,7 +26,9 @@ def test_after_any_kill_every_202_ends_in_one_outcome(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_after_any_kill_every_202_ends_in_one_outcome_on_postgresql(tmp_path: Path, database: str) -> None:
     """The same with the store of several machines, whose leases take over from killed workers."""
-    counted = storm.run(tmp_path, seconds=10, seed=20261130, kills=4, **storm.on_postgres(database, tmp_path))
+    counted = storm.run(
+        tmp_path, seconds=10, seed=20261130, kills=4, **collection_storm.on_postgres(database, tmp_path)
+    )
 
     assert counted["accepted"] > 10
     assert sum(counted["kills"].values()) >= 4
@@ -58,7 +60,8 @@ def test_a_storm_over_collections_leaves_one_callback_each(tmp_path: Path) -> No
 @pytest.mark.timeout(300)
 def test_a_storm_over_collections_on_postgresql(tmp_path: Path, database: str) -> None:
     """The same with the store of several machines."""
-    settings = storm.on_postgres(database, tmp_path)
-    counted = collection_storm.run(tmp_path, rows=20, seed=20261126, kills=3, **settings)
+    counted = collection_storm.run(
+        tmp_path, rows=20, seed=20261126, kills=3, **collection_storm.on_postgres(database, tmp_path)
+    )
 
     assert counted["rows"] == 60 and sum(counted["kills"].values()) == 3

@@ -10,7 +10,7 @@ from claude_relay.core.digests import digest
 from claude_relay.core.jobs.failure import Remedy
 from claude_relay.ports import Store, Transaction
 from claude_relay.services import Relay
-from claude_relay.storage.sql import records
+from claude_relay.storage.sql import job_digest, records
 
 from .builders import a_completion, a_failure, a_submission
 
@@ -74,7 +74,13 @@ def _finish(tx: Transaction, name: str, count: int) -> None:
 
 
 def _seal(run: Any, job_id: str) -> None:
-    """Make the digests of a copied request, which cover its id."""
+    """Make the digests of a copy, which cover its id."""
+    [job] = run(f"SELECT {records.columns(records.JOB)} FROM jobs WHERE id = ?", (job_id,))
+    run("UPDATE jobs SET digest = ? WHERE id = ?", (job_digest.of(job), job_id))
+    for row in run(f"SELECT {records.columns(records.DELIVERY)} FROM deliveries WHERE job_id = ?", (job_id,)):
+        named = dict(zip(records.DELIVERY, row, strict=True))
+        seal = digest(*(named[name] for name in records.DELIVERY_DIGEST))
+        run("UPDATE deliveries SET digest = ? WHERE id = ?", (seal, named["id"]))
     [row] = run(f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?", (job_id,))
     values = dict(zip(records.REQUEST, row, strict=True))
     seals = (digest(job_id, values["request"]), digest(*(values[name] for name in records.CALLBACK)))
