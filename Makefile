@@ -62,7 +62,7 @@ lint: $(READY) ## check style, spelling and types
 	@"$(PY)" -Im codespell_lib
 	@"$(PY)" -Im mypy
 
-bench: $(READY) ## measure the relay beside its peers, and write docs/reference/benchmarks.md (15 minutes; ARGS chooses)
+bench: $(READY) ## measure the relay beside its peers, and write docs/reference/benchmarks.md (20 minutes; ARGS chooses)
 	@"$(PY)" -m benchmarks $(ARGS)
 
 storm: prove-storm
