@@ -1,7 +1,8 @@
 """
 The relay's two servers of the accept benchmark: with its store, and the same app without one.
 
-`python -m benchmarks.servers durable|empty FOLDER` prints its URL. The empty one differs in one thing only: its relay
+`python -m benchmarks.servers durable|empty|postgres FOLDER [STORE]` prints its URL. The empty one differs in one thing
+only: its relay
 answers every submission as stored, and stores none.
 """
 
@@ -42,14 +43,14 @@ class StorelessRelay(Relay):
         return [self.submit(submission, owner=owner) for submission in submissions]
 
 
-def settings(folder: Path) -> Settings:
-    """Settings of both servers; their rate limits count, and refuse nothing."""
+def settings(folder: Path, store: str = "") -> Settings:
+    """Settings of the servers; their rate limits count, and refuse nothing."""
     return Settings(
         api_secret_key=KEY,
         port=0,
         rate_limit=_RATE,
         rate_limit_submit=_RATE,
-        store=f"sqlite:///{folder / 'relay.db'}",
+        store=store or f"sqlite:///{folder / 'relay.db'}",
         max_queue=10**9,
         log_level="error",
     )
@@ -89,7 +90,7 @@ def main() -> int:
     kind, folder = sys.argv[1], Path(sys.argv[2])
     from claude_relay.api.serve import Server
 
-    given = settings(folder)
+    given = settings(folder, *sys.argv[3:])
     with wiring.open_relay(given, create=True) as relay:
         if kind == "empty":
             relay.__class__ = StorelessRelay
