@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import accept, cli, dispatch, fleet, history, machine, streams
+from . import accept, cli, dispatch, fleet, history, machine, streams, tables
 from .rows import Row, markdown_table, text_table
 
 _ALL = {
@@ -24,6 +24,7 @@ _ALL = {
     "cli": cli.run,
     "history": history.run,
     "fleet": fleet.run,
+    "tables": tables.run,
 }
 _PAGE = Path(__file__).parents[1] / "docs" / "reference" / "benchmarks.md"
 _ABOUT = """# Benchmarks
