@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import accept, cli, dispatch, fleet, history, machine, streams
+from . import accept, bounds, cli, dispatch, fleet, history, machine, streams
 from .rows import Row, markdown_table, text_table
 
 _ALL = {
@@ -22,6 +22,7 @@ _ALL = {
     "dispatch": dispatch.run,
     "streams": streams.run,
     "cli": cli.run,
+    "bounds": bounds.run,
     "history": history.run,
     "fleet": fleet.run,
 }

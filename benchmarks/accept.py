@@ -29,6 +29,7 @@ _RUNS = {
     "bare": ("1k",),
     "empty": ("1k",),
     "durable": ("1k", "own", "64k"),
+    "pair": ("own",),
     "express": ("own", "64k"),
     "bullmq": ("own",),
     "procrastinate": ("own",),
@@ -42,6 +43,7 @@ _RATIOS = (
     ("durable, own ids / Express in memory", "durable own", "express own", ""),
     ("durable, own ids / ids by the relay", "durable own", "durable 1k", ">= 0.9"),
     ("64 KiB: durable / Express in memory", "durable 64k", "express 64k", ">= 0.6"),
+    ("two API processes on one socket / one", "pair own", "durable own", ""),
 )
 
 
@@ -80,7 +82,8 @@ def run(folder: Path, *, rounds: int = 5, seconds: int = 2) -> Iterator[dict[str
     yield _row("durable, own ids: p99", [sample.load.p99 for sample in samples["durable own"]], "ms", "<= 15")
     for name, each in samples.items():
         yield _row(f"{name}: accepted", [sample.load.per_second for sample in each], "/s")
-        yield _row(f"{name}: CPU of the server's process", [sample.cpu_us for sample in each], "µs a request")
+        if not name.startswith("pair"):  # of the two, that of one was measured
+            yield _row(f"{name}: CPU of the server's process", [sample.cpu_us for sample in each], "µs a request")
 
 
 def _ratio_rows(samples: dict[str, list[_Sample]]) -> Iterator[Row]:
