@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..errors import InvalidRequest, Problem
 from .text.json_values import json_path, safe_quote
+from .text.written_numbers import encode_as_written
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAME_RULE = "1 to 64 characters of A-Z a-z 0-9 . _ - and begin with a letter or digit"
@@ -251,7 +251,7 @@ def read_variables(values: Mapping[str, Any], *, at: str) -> tuple[Variables, li
         names.add(name)
         if value is None:
             continue
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text = value if isinstance(value, str) else encode_as_written(value)
         size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
         if size > MAX_BYTES:
             problems.append(

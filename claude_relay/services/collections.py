@@ -25,10 +25,13 @@ from .collection_end import settle, tally
 from .collection_rows import RowStore
 from .context import Context
 from .gone_endpoints import GoneEndpoints
-from .submit import new_job
+from .submit import new_job, purged_job
 from .templates import Templates
 from .transactions import query, transaction
 
+_PURGED = (
+    "this collection ran before and was purged after its retention: nothing runs again; use a new collectionId for that"
+)
 _REUSED = "collectionId {} was used before, for another body; use a new one"
 
 
@@ -49,6 +52,7 @@ class AcceptedRows:
     warnings: tuple[str, ...] = ()
     duplicate: bool = False
     webhook_empty: bool = False
+    purged: bool = False
 
     def body(self, *, now: float, base: str | None, show_state: bool = True) -> dict[str, Any]:
         """The body of the 202; without `show_state` a duplicate has the status of the first answer."""
@@ -57,7 +61,7 @@ class AcceptedRows:
             self.tally,
             now=now,
             base=base,
-            warnings=self.warnings,
+            warnings=(*self.warnings, _PURGED) if self.purged and show_state else self.warnings,
             duplicate=self.duplicate,
             show_state=show_state,
             webhook_empty=self.webhook_empty,
@@ -171,15 +175,12 @@ class Collections:
                 if rules.is_storing(collection, now=tx.now):
                     raise Busy("the same collection is being stored by another request at this moment", retry_after=5)
                 return collection
-            if collection.job.body_hash == request.body_hash and collection.visible:
+            if collection.job.body_hash == request.body_hash:
                 return collection
             raise Conflict(_REUSED.format(request.collection_id))
         for tombstone in tx.tombstones(request.collection_id + MARK, owner):
             if tombstone.body_hash == request.body_hash:
-                raise Conflict(
-                    f"collection {request.collection_id} ran before and was purged after its retention: nothing runs "
-                    "again; use a new collectionId for that"
-                )
+                return rules.purged(purged_job(tombstone), total=len(request.table.rows))
             raise Conflict(_REUSED.format(request.collection_id))
 
         return None
@@ -299,7 +300,12 @@ class Collections:
         return False
 
     def _repeated(self, collection: Collection) -> AcceptedRows:
-        return AcceptedRows(collection=collection, tally=self._tally(collection), duplicate=True)
+        return AcceptedRows(
+            collection=collection,
+            tally=self._tally(collection),
+            duplicate=True,
+            purged=collection.phase is Phase.PURGING,
+        )
 
     @query
     def _tally(self, tx: ReadTransaction, collection: Collection) -> Tally:

@@ -87,8 +87,7 @@ def test_the_life_of_a_collection(relay: Relay, clock: Clock) -> None:
         relay.collections.show(C)
     with pytest.raises(NotFound):
         relay.queries.status(JobRef(request_id="c:1"))
-    with pytest.raises(Conflict):
-        create(relay, clock, 3)
+    assert create(relay, clock, 3).duplicate and not relay.execution.claim("w", limit=1)
 
 
 def test_a_held_row_is_released_by_a_retry_of_its_job(relay: Relay, clock: Clock) -> None:
@@ -310,6 +309,28 @@ def test_a_failed_row_or_a_dead_callback_keeps_the_whole_for_the_longer_time(rel
     assert relay.maintenance.purge() == 0
     clock.advance(2 * 86400)
     assert relay.maintenance.purge() == 2
+
+
+@pytest.mark.parametrize(("failing", "status"), [((), "completed"), ((1,), "partial"), ((1, 2), "failed")])
+def test_the_same_request_after_the_purge_runs_nothing(
+    relay: Relay, clock: Clock, failing: tuple[int, ...], status: str
+) -> None:
+    """As with a job: a duplicate that says how it ended and that it was purged; another body is a conflict."""
+    create(relay, clock, 2)
+    finish(relay, *failing)
+    callbacks(relay)
+    clock.advance(31 * 86400)
+    assert relay.maintenance.purge() == 2
+    again = create(relay, clock, 2)
+    body = again.body(now=clock(), base=None)
+
+    assert again.duplicate and (body["status"], body["total"], body["duplicate"]) == (status, 2, True)
+    assert "was purged after its retention" in body["warnings"][0]
+    hidden = again.body(now=clock(), base=None, show_state=False)
+    assert (hidden["status"], hidden["warnings"]) == ("pending", []), "of a key that may not read"
+    assert relay.execution.claim("w", limit=5) == [] and relay.collections.all(owner=None)[0] == []
+    with pytest.raises(Conflict, match="another body"):
+        create(relay, clock, 3)
 
 
 def test_content_of_rows_is_erased_once_the_callback_is_delivered(store: Store, relay: Relay, clock: Clock) -> None:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from ...errors import InvalidRequest, Problem
 from .json_values import MAX_DEPTH, MAX_DIGITS, TOO_DEEP, TOO_LONG, find_problems, safe_quote
+from .written_numbers import read_number
 
 #: Maximum number of values in a body. One of 32 MiB could have 16 million, gigabytes as Python values.
 MAX_VALUES = 1_000_000
@@ -204,7 +205,7 @@ def _integer(digits: str) -> int:
 
 
 def _fraction(digits: str) -> float:
-    number = float(digits) if len(digits) <= 400 else math.inf
+    number = read_number(digits) if len(digits) <= 400 else math.inf
     if not math.isfinite(number):
         _refuse(f"has a number, {safe_quote(digits)}, that is too large or too long for JSON parsers")
 
