@@ -245,6 +245,9 @@ def short_age(seconds: float) -> str:
 
 def short_money(value: float) -> str:
     """Dollars of the axis: `$0.002`, `$1.5k`."""
+    if 0.01 <= value < 1000:
+        return f"${value:.2f}"
+
     return f"${short(value)}" if value >= 0.001 or not value else f"{short(value * 100)} ¢"
 
 
