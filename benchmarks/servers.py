@@ -1,8 +1,9 @@
 """
 The relay's two servers of the accept benchmark: with its store, and the same app without one.
 
-`python -m benchmarks.servers durable|empty|pair FOLDER` prints its URL. The empty one differs in one thing only: its
-relay answers every submission as stored, and stores none. The pair are two durable processes on one socket and store.
+`python -m benchmarks.servers durable|empty|postgres|pair FOLDER [STORE]` prints its URL. The empty one differs in one
+thing only: its relay answers every submission as stored, and stores none. The pair are two durable processes on one
+socket and store.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ class StorelessRelay(Relay):
         return [self.submit(submission, owner=owner) for submission in submissions]
 
 
-def settings(folder: Path) -> Settings:
-    """Settings of both servers; their rate limits count, and refuse nothing."""
+def settings(folder: Path, store: str = "") -> Settings:
+    """Settings of the servers; their rate limits count, and refuse nothing."""
     return Settings(
         api_secret_key=KEY,
         port=0,
         rate_limit=_RATE,
         rate_limit_submit=_RATE,
-        store=f"sqlite:///{folder / 'relay.db'}",
+        store=store or f"sqlite:///{folder / 'relay.db'}",
         max_queue=10**9,
         log_level="error",
     )
@@ -92,7 +93,7 @@ def main() -> int:
     from claude_relay.api.serve import Server
     from claude_relay.systemd import Supervisor
 
-    given, supervisor, second = settings(folder), Supervisor(), 0
+    given, supervisor, second = settings(folder, *sys.argv[3:]), Supervisor(), 0
     if kind == "pair":
         supervisor = Supervisor(sockets=[socket.create_server(("127.0.0.1", 0), backlog=4_096)])
         second = os.fork()
