@@ -33,9 +33,9 @@ from . import backup, bulk_insert, integrity, log_check
 from .dialect import translate as to_sqlite
 from .disk_reserve import DiskReserve
 from .errors import corrupt, misfit, translate, translating
-from .lookups import look_up
 from .open_file import OpenFile, is_open
 from .rescue import Rescue
+from .statements import look_up, may_keep
 
 T = TypeVar("T")
 
@@ -378,7 +378,7 @@ def _stamp(connection: apsw.Connection, number: int) -> None:
 def _runner(connection: apsw.Connection) -> Run:
     def run(sql: str, args: Sequence[Any]) -> Rows:
         try:
-            return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
+            return connection.execute(to_sqlite(sql), tuple(args), can_cache=may_keep(args)).fetchall()
         except UnicodeDecodeError:
             raise Damaged("a text in the store") from None
         except apsw.ConstraintError as exc:
