@@ -159,6 +159,9 @@ def failure_body(
         "warnings": list(warnings),
         "ackUrl": ack_url,
     }
+    if job.mode != "live":
+        # A batch costs half: a live call would have cost as much more as was paid. Nothing where nothing was called.
+        body["savedUsd"] = (job.cost_usd if job.calls else 0.0) if job.lane == "batch" else 0.0
     return _with_job_marks(body, job)
 
 

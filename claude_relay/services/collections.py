@@ -25,10 +25,13 @@ from .collection_end import settle, tally
 from .collection_rows import RowStore
 from .context import Context
 from .gone_endpoints import GoneEndpoints
-from .submit import new_job
+from .submit import new_job, purged_job
 from .templates import Templates
 from .transactions import query, transaction
 
+_PURGED = (
+    "this collection ran before and was purged after its retention: nothing runs again; use a new collectionId for that"
+)
 _REUSED = "collectionId {} was used before, for another body; use a new one"
 
 
@@ -49,6 +52,7 @@ class AcceptedRows:
     warnings: tuple[str, ...] = ()
     duplicate: bool = False
     webhook_empty: bool = False
+    purged: bool = False
 
     def body(self, *, now: float, base: str | None, show_state: bool = True) -> dict[str, Any]:
         """The body of the 202; without `show_state` a duplicate has the status of the first answer."""
@@ -57,7 +61,7 @@ class AcceptedRows:
             self.tally,
             now=now,
             base=base,
-            warnings=self.warnings,
+            warnings=(*self.warnings, _PURGED) if self.purged and show_state else self.warnings,
             duplicate=self.duplicate,
             show_state=show_state,
             webhook_empty=self.webhook_empty,
@@ -91,6 +95,7 @@ class Collections:
         """
         if (existing := self._existing(request, owner)) is not None:
             if existing.phase is not Phase.STAGING:
+                self._announce(existing)
                 return self._repeated(existing)
             self._rows.discard(existing.id)  # by a request that died
         template = self._resolve(request, intake, owner=owner, now=now)
@@ -103,6 +108,7 @@ class Collections:
         except BaseException:
             self._rows.discard(collection.id)
             raise
+        self._announce(collection)
         self._context.notifier.notify()
 
         return AcceptedRows(
@@ -125,6 +131,7 @@ class Collections:
         """Store more rows of an open collection; repeated under the same Idempotency-Key they are stored once."""
         collection, repeated = self._begin_more(ref, request, key)
         if repeated:
+            self._announce(collection)
             return self._repeated(collection)
         try:
             if (refusal := self._admission.refusal(len(request.table.rows), collection.job.owner)) is not None:
@@ -134,6 +141,7 @@ class Collections:
         except BaseException:
             self._rows.discard(collection.id)
             raise
+        self._announce(collection)
         self._context.notifier.notify()
 
         return AcceptedRows(
@@ -171,15 +179,12 @@ class Collections:
                 if rules.is_storing(collection, now=tx.now):
                     raise Busy("the same collection is being stored by another request at this moment", retry_after=5)
                 return collection
-            if collection.job.body_hash == request.body_hash and collection.visible:
+            if collection.job.body_hash == request.body_hash:
                 return collection
             raise Conflict(_REUSED.format(request.collection_id))
         for tombstone in tx.tombstones(request.collection_id + MARK, owner):
             if tombstone.body_hash == request.body_hash:
-                raise Conflict(
-                    f"collection {request.collection_id} ran before and was purged after its retention: nothing runs "
-                    "again; use a new collectionId for that"
-                )
+                return rules.purged(purged_job(tombstone), total=len(request.table.rows))
             raise Conflict(_REUSED.format(request.collection_id))
 
         return None
@@ -298,8 +303,22 @@ class Collections:
 
         return False
 
+    def _announce(self, collection: Collection) -> None:
+        """
+        Create the callbacks of invalid rows, before the 202.
+
+        A request that died before its end is repeated, and goes on with them.
+        """
+        if collection.each and collection.on_invalid == "fail" and collection.visible:
+            self._rows.announce_invalid(collection.id)
+
     def _repeated(self, collection: Collection) -> AcceptedRows:
-        return AcceptedRows(collection=collection, tally=self._tally(collection), duplicate=True)
+        return AcceptedRows(
+            collection=collection,
+            tally=self._tally(collection),
+            duplicate=True,
+            purged=collection.phase is Phase.PURGING,
+        )
 
     @query
     def _tally(self, tx: ReadTransaction, collection: Collection) -> Tally:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..core.collections import collection as rules
 from ..core.collections.collection import Phase, begin_purge
 from ..core.jobs import batch_transitions, fallback, transitions
 from ..core.jobs.holds import Holds
@@ -198,7 +199,7 @@ class Maintenance:
         if rows:
             return len(rows), True
         tx.delete_collection(collection.id)
-        tx.purge_job(collection.id)
+        tx.purge_job(collection.id, ended=rules.ended_state(collection))
 
         return 0, True
 

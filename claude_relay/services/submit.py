@@ -151,14 +151,14 @@ def _existing_job(tx: ReadTransaction, submission: Submission, owner: str) -> Ac
         return Conflict(_REUSED.format(request_id))
     for tombstone in tx.tombstones(request_id, owner):
         if tombstone.body_hash == submission.body_hash:
-            job = _purged_job(tombstone)
+            job = purged_job(tombstone)
             return Accepted(job=job, warnings=warnings, state_warnings=(_PURGED,), duplicate=True)
         return Conflict(_REUSED.format(request_id))
 
     return None
 
 
-def _purged_job(tombstone: Tombstone) -> Job:
+def purged_job(tombstone: Tombstone) -> Job:
     """A purged job, as far as its tombstone describes it."""
     return Job(
         id=tombstone.job_id,

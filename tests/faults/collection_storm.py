@@ -76,6 +76,11 @@ def run(
         return {**judge(rig, upstream, hook, rows), "kills": dict(killed)}
 
 
+def on_postgres(database: str, folder: Path) -> dict[str, str]:
+    """The settings of a storm with the store of several machines."""
+    return {"RELAY_STORE": database, "RELAY_LEASE": "5s", "STATE_DIRECTORY": str(folder / "store")}
+
+
 def _delivered(rig: Rig, name: str) -> bool:
     return bool(rig.get(f"/api/collections/{name}")["delivery"]["status"] == "delivered")
 

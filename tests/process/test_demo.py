@@ -31,8 +31,7 @@ def test_the_demo_shows_a_folder_of_invoices_with_their_checks(rig: Rig) -> None
         "21": "FAILED: KID",
     }
     assert (
-        "17-faktura-20262329.pdf: sum + mva = å betale: 25325.76 is not 26225.76, the difference is -900.00"
-        in run.stderr
+        "17-faktura-20262329.pdf: sum + mva = å betale: 25325.76 is not 26225.76, the difference is -900" in run.stderr
     )
     assert "one callback" in run.stderr and '"completed": 25' in run.stderr
     assert "demo --single" in run.stderr

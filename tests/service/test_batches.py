@@ -125,6 +125,20 @@ def test_jobs_share_a_batch_and_each_gets_its_own_outcome(world: World) -> None:
     assert set(world.upload_cache.answered.values()) == {1}
 
 
+def test_a_failed_job_of_a_batch_says_what_the_batch_has_saved(new_store: NewStore) -> None:
+    """As in the other callback: nothing where nothing was called; and a live job has no such field."""
+    world = World(new_store())
+    try:
+        world.submit("a")
+        world.relay.cancel(JobRef(request_id="a"))
+        world.submit("b", mode="live")
+        world.relay.cancel(JobRef(request_id="b"))
+        assert world.result("a")["savedUsd"] == 0.0
+        assert "savedUsd" not in world.result("b")
+    finally:
+        world.close()
+
+
 def test_a_batch_leaves_by_size_and_by_linger(new_store: NewStore) -> None:
     world = World(new_store(), batch_size=2, batch_linger=3600.0)
     try:

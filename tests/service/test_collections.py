@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -87,8 +88,7 @@ def test_the_life_of_a_collection(relay: Relay, clock: Clock) -> None:
         relay.collections.show(C)
     with pytest.raises(NotFound):
         relay.queries.status(JobRef(request_id="c:1"))
-    with pytest.raises(Conflict):
-        create(relay, clock, 3)
+    assert create(relay, clock, 3).duplicate and not relay.execution.claim("w", limit=1)
 
 
 def test_a_held_row_is_released_by_a_retry_of_its_job(relay: Relay, clock: Clock) -> None:
@@ -269,8 +269,8 @@ def test_a_cancel_that_died_half_way_is_continued(store: Store, relay: Relay, cl
     create(relay, clock, 120)
     real = relay.collection_actions._cancel_step
 
-    def die(identity: str, after_row: int) -> int | None:
-        real(identity, after_row)
+    def die(*args: Any) -> None:
+        real(*args)
         raise SystemExit
 
     relay.collection_actions._cancel_step = die  # type: ignore[method-assign]
@@ -281,6 +281,67 @@ def test_a_cancel_that_died_half_way_is_continued(store: Store, relay: Relay, cl
     clock.advance(61)
     fresh.collection_actions.tend()
     assert [(body["failed"], body["status"]) for body in callbacks(fresh)] == [(120, "failed")]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_cancel_and_retry_of_many_rows_answer_and_are_continued(store: Store, clock: Clock) -> None:
+    """After a second; the worker ends the rest, with one callback. What runs, and costs, is stopped first."""
+    relay = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(0))
+    seconds = itertools.count()
+    relay.collection_actions._clock = lambda: float(next(seconds))
+    create(relay, clock, 300)
+    running = relay.execution.claim("w", limit=220)
+    relay.collection_actions.cancel(C)
+    shown = relay.collections.show(C)
+
+    assert 0 < shown["failed"] + shown["processing"] < 300 and shown["cancelRequestedAt"] and callbacks(relay) == []
+    assert relay.execution.claim("w", limit=10) == [], "no row starts"
+    with pytest.raises(Conflict, match="is being cancelled already"):
+        relay.collection_actions.cancel(C)
+    for _ in range(4):
+        clock.advance(6)
+        relay.collection_actions.tend()
+    rows_of = [relay._store.read(lambda tx, name=item.job.id: tx.job(name)) for item in running[-3:]]
+    assert all(row is not None and row.cancel_requested_at for row in rows_of)
+    for item in running:
+        relay.execution.reap(item.job.id, item.token, why="stopped")
+    [body] = callbacks(relay)
+    assert (body["status"], body["failed"], body["generation"]) == ("failed", 300, 1)
+
+    relay.collection_actions.retry(C)
+    assert relay.collections.show(C)["pending"] < 300 and relay.execution.claim("w", limit=300) == []
+    for _ in range(4):
+        clock.advance(6)
+        relay.collection_actions.tend()
+    while finish(relay, limit=300):
+        pass
+    [body] = callbacks(relay)
+    assert (body["status"], body["completed"], body["generation"]) == ("completed", 300, 2)
+
+
+def test_each_row_that_was_invalid_calls_back_too(relay: Relay, clock: Clock) -> None:
+    """`onInvalid: fail` with `each`: its failure is called back once, also when the request comes again."""
+    for _ in range(2):
+        create(relay, clock, 2, rows=[{"text": "a"}, {"other": "b"}], each=True, onInvalid="fail", metadata={"k": 1})
+    [body] = callbacks(relay)
+    assert (body["requestId"], body["errorType"], body["attempts"]) == ("c:2", "invalid_request", 0)
+    assert "needs it" in body["error"]
+    finish(relay)
+    assert sorted(str(body.get("requestId")) for body in callbacks(relay)) == ["None", "c:1"]
+    create(relay, clock, 2, rows=[{"text": "a"}, {"other": "b"}], each=True, onInvalid="fail", metadata={"k": 1})
+    assert callbacks(relay) == []
+
+
+def test_the_callback_of_an_invalid_row_survives_the_death_of_its_process(relay: Relay, clock: Clock) -> None:
+    """It had sent no 202: the same request again sends what was left."""
+    rows_store = relay.collections._rows
+    real, rows_store.announce_invalid = rows_store.announce_invalid, lambda identity: 1 / 0  # type: ignore[assignment]
+    fields: dict[str, Any] = {"rows": [{"other": "b"}], "each": True, "onInvalid": "fail"}
+    with pytest.raises(ZeroDivisionError):
+        create(relay, clock, **fields)
+    rows_store.announce_invalid = real  # type: ignore[method-assign]
+    assert create(relay, clock, **fields).duplicate
+    assert sorted(str(body.get("requestId")) for body in callbacks(relay)) == ["None", "c:1"]
 
 
 def test_an_open_collection_is_closed_after_a_day_without_a_request(relay: Relay, clock: Clock) -> None:
@@ -310,6 +371,28 @@ def test_a_failed_row_or_a_dead_callback_keeps_the_whole_for_the_longer_time(rel
     assert relay.maintenance.purge() == 0
     clock.advance(2 * 86400)
     assert relay.maintenance.purge() == 2
+
+
+@pytest.mark.parametrize(("failing", "status"), [((), "completed"), ((1,), "partial"), ((1, 2), "failed")])
+def test_the_same_request_after_the_purge_runs_nothing(
+    relay: Relay, clock: Clock, failing: tuple[int, ...], status: str
+) -> None:
+    """As with a job: a duplicate that says how it ended and that it was purged; another body is a conflict."""
+    create(relay, clock, 2)
+    finish(relay, *failing)
+    callbacks(relay)
+    clock.advance(31 * 86400)
+    assert relay.maintenance.purge() == 2
+    again = create(relay, clock, 2)
+    body = again.body(now=clock(), base=None)
+
+    assert again.duplicate and (body["status"], body["total"], body["duplicate"]) == (status, 2, True)
+    assert "was purged after its retention" in body["warnings"][0]
+    hidden = again.body(now=clock(), base=None, show_state=False)
+    assert (hidden["status"], hidden["warnings"]) == ("pending", []), "of a key that may not read"
+    assert relay.execution.claim("w", limit=5) == [] and relay.collections.all(owner=None)[0] == []
+    with pytest.raises(Conflict, match="another body"):
+        create(relay, clock, 3)
 
 
 def test_content_of_rows_is_erased_once_the_callback_is_delivered(store: Store, relay: Relay, clock: Clock) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from claude_relay.core.intake import IntakeContext
+from claude_relay.errors import InvalidRequest, NotFound
 from claude_relay.services import JobRef, Relay
 from tests.support.builders import Clock, a_completion
 from tests.support.intake import an_intake_context
@@ -32,3 +35,25 @@ def test_the_life_of_a_template_on_every_engine(relay: Relay, clock: Clock) -> N
     assert save(relay, "t", context, prompt="two {{a}}")["version"] == 3
     assert [row["name"] for row in relay.templates.all(owner="other")] == []
     assert [row["name"] for row in relay.templates.all(owner=None)] == ["t"]
+
+
+def test_versions_that_were_deleted_stay_so_when_the_name_is_saved_again(relay: Relay, clock: Clock) -> None:
+    """The new template is another one: the old versions are still readable for their jobs, and used by no new one."""
+    context = an_intake_context()
+    save(relay, "t", context, prompt="one {{a}}")
+    body = {"template": "t@1", "variables": {"a": "1"}, "requestId": "r-1"}
+    relay.submit(relay.templates.parse(body, owner="admin", now=clock(), context=context))
+    relay.templates.delete("t", owner="admin")
+    assert save(relay, "t", context, prompt="one {{a}}")["version"] == 2
+
+    with pytest.raises(InvalidRequest, match="names no template"):
+        relay.templates.parse({**body, "requestId": "r-2"}, owner="admin", now=clock(), context=context)
+    assert relay.templates.show("t@1", owner="admin")["deleted"]
+    assert relay.templates.parse({**body, "template": "t"}, owner="admin", now=clock(), context=context)
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion())
+    clock.advance(40 * 86400)
+    relay.maintenance.purge()
+    with pytest.raises(NotFound):
+        relay.templates.show("t@1", owner="admin")
+    assert not relay.templates.show("t@2", owner="admin")["deleted"]

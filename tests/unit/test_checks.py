@@ -231,6 +231,23 @@ def test_control_digits() -> None:
     assert not mod10("١٢٣")  # other digits are not read
 
 
+def test_a_result_is_short_and_a_quotient_without_end_counts_as_exact() -> None:
+    """No zeros at the end, at most 15 digits of a third; and three thirds are the whole."""
+    answer = {"a": 100, "b": 33.30, "lines": [{"x": 60.50}, {"x": 39.50}]}
+    summed = check("sum(lines.x) == a", answer)
+    assert (summed["ok"], summed["left"], summed["difference"]) == (True, "100", "0")
+    third = check("a / 3 == b", answer)
+    assert (third["left"], third["right"], third["difference"]) == ("33.3333333333333", "33.3", "0.0333333333333333")
+    assert check("a / 3 * 3 == a", answer) | {"name": "", "rule": ""} == {
+        "name": "", "rule": "", "ok": True, "left": "100", "right": "100", "difference": "0",
+    }  # fmt: skip
+    long = "1234567890123456789012345678901234567.01"
+    written = review.review(
+        {"checks": [{"name": "x", "rule": "a == b", "tolerance": "0"}]}, f'{{"a": {long}, "b": 0.00}}', {}
+    )
+    assert written is not None and written[0]["difference"] == long, "what was written is shown with all its digits"
+
+
 def test_planted_faults_are_all_found() -> None:
     """Of 500 invoices 250 have a wrong sum: each is reported with its difference, and no other."""
     rng = random.Random(7)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pytest
+
 from claude_relay.core.collections.csv_output import EXCEL, Columns, CsvForm, cell
+from claude_relay.core.text.written_numbers import read_number
 
 FORM = CsvForm()
 
@@ -80,3 +83,33 @@ def test_numbers_are_written_as_they_are_read() -> None:
         "37108.23", "0.30000000000000004", "0.0000001", "3", "12", "-0.5", "true", "",
     ]  # fmt: skip
     assert cell(1234.56, EXCEL) == "1234,56"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0012345678901234567890123", "1234567890123456789012345", "0150", "12E5", "12.10", "3/4", "1-2", "2026-11",
+        "11/2026", "12.345", "1.234.567,50", " 0150",
+    ],
+)  # fmt: skip
+def test_text_that_a_spreadsheet_would_change_is_kept_as_text_in_its_file(text: str) -> None:
+    """A KID of 25 digits, a postal code, an invoice number 12E5: in `excel` with an apostrophe, else as they are."""
+    assert cell(text, EXCEL) == f"'{text}"
+    assert cell(text, FORM) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["1234,56", "-12,5", "0", "0,50", "123456789012345", "2026-11-30", "30.11.2026", "1250.50", "12:30", "æøå"]
+)
+def test_what_a_spreadsheet_reads_as_it_is_meant_is_left_alone(text: str) -> None:
+    """Amounts are numbers that can be summed, dates are dates, text is text."""
+    assert cell(text, EXCEL) == cell(text, FORM) == text
+
+
+def test_a_number_of_the_input_keeps_its_digits() -> None:
+    """1.10 comes back as 1.10, and in Norwegian as 1,10; a whole number of twenty digits as text."""
+    assert [cell(read_number(text), EXCEL) for text in ("1.10", "3.00", "1e3", "12345678901234567.89")] == [
+        "1,10", "3,00", "1000", "12345678901234567,89",
+    ]  # fmt: skip
+    assert cell(12345678901234567890, EXCEL) == "'12345678901234567890"
+    assert cell(12345678901234567890, FORM) == "12345678901234567890"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
+import pickle
 import time
 import unicodedata
 
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_relay.core.templates import MAX_BYTES, Compiled, Variables, parse_reference, read_variables
+from claude_relay.core.text import strict_json
 from claude_relay.errors import InvalidRequest
 
 LIMIT = 2**25
@@ -31,6 +34,19 @@ def problem_of(text: object) -> str:
     with pytest.raises(InvalidRequest) as caught:
         Compiled({"prompt": text})
     return caught.value.problems[0].problem
+
+
+def test_a_number_keeps_the_digits_of_its_request() -> None:
+    """1.10 in a row is 1.10 in the prompt, also inside an object; alone it stays a number."""
+    sent = strict_json.loads(
+        b'{"sum": 1.10, "big": 12345678901234567.89, "exp": 1e3, "o": {"k": [2.50, "\xc3\xa6", null]}}'
+    )
+    made, problems = read_variables(sent, at="variables")
+    body = Compiled({"prompt": "{{sum}} {{big}} {{exp}} {{o}}", "n": "{{sum}}"}).fill(made, limit=LIMIT).body
+
+    assert not problems and body["prompt"] == '1.10 12345678901234567.89 1e3 {"k":[2.50,"æ",null]}'
+    assert body["n"] == 1.1 and json.dumps(body["n"]) == "1.1"
+    assert copy.deepcopy(sent) == pickle.loads(pickle.dumps(sent)) == sent
 
 
 @pytest.mark.parametrize(

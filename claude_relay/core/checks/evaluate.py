@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Context, Decimal, InvalidOperation, localcontext
+from decimal import Context, Decimal, Inexact, InvalidOperation, getcontext, localcontext
 from decimal import DivisionByZero as DecimalDivisionByZero
 from decimal import Overflow as DecimalOverflow
 from typing import Any
@@ -37,6 +37,9 @@ _COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
 
 _EXTREMES: Mapping[str, Callable[[list[Decimal]], Decimal]] = {"min": min, "max": max}
 _HALF_UP = "ROUND_HALF_UP"
+#: A quotient without end is compared to this many decimals, as many as an operand may have, and shown in this many
+#: digits: a / 3 * 3 is a, and a message has no hundred digits.
+_DECIMALS, _SHOWN = Decimal(1).scaleb(-MAX_DIGITS), 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +47,8 @@ class Verdict:
     """
     The result of one rule: `ok` None is unknown.
 
-    The sides are texts: decimals without an exponent, dates and strings as they are; `difference` is left less right,
-    in days for dates.
+    The sides are texts: decimals without an exponent and zeros at the end, dates and strings as they are; `difference`
+    is left less right, in days for dates.
     """
 
     ok: bool | None
@@ -76,6 +79,7 @@ class _Evaluator:
         self._steps = MAX_STEPS
 
     def verdict(self, rule: Rule, tolerance: Decimal) -> Verdict:
+        getcontext().clear_flags()
         try:
             if isinstance(rule, Function):
                 return Verdict(ok=self._predicate(rule))
@@ -211,20 +215,20 @@ def _compare_values(operator: str, left: Any, right: Any, tolerance: Decimal) ->
         ok = _within(operator, Decimal(days), tolerance)
         return Verdict(ok=ok, left=left.isoformat(), right=right.isoformat(), difference=str(days))
     difference = left - right
+    shown = (left, right, difference)
+    if getcontext().flags[Inexact]:
+        difference = difference.quantize(_DECIMALS)
+        shown = (_shortened(left), _shortened(right), _shortened(difference))
+    ok = _within(operator, difference, tolerance)
 
-    return Verdict(
-        ok=_within(operator, difference, tolerance),
-        left=_plain(left),
-        right=_plain(right),
-        difference=_plain(difference),
-    )
+    return Verdict(ok=ok, left=_plain(shown[0]), right=_plain(shown[1]), difference=_plain(shown[2]))
 
 
 def _compare_strings(operator: str, left: Any, right: Any) -> Verdict:
     """Strings are equal or not; their order says nothing, as in a date such as 31.12.2026."""
     if operator not in ("==", "!="):
         return _UNKNOWN
-    sides = [value if isinstance(value, str) else _plain(value) for value in (left, right)]
+    sides = [format(value, "f") if isinstance(value, Decimal) else str(value) for value in (left, right)]
 
     return Verdict(ok=_COMPARE[operator](*sides), left=sides[0], right=sides[1])
 
@@ -288,6 +292,17 @@ def _number(value: Any) -> Decimal:
     return value
 
 
-def _plain(value: Any) -> str:
-    """A decimal without an exponent, as written; a quotient without end is rounded to the precision."""
-    return format(value, "f") if isinstance(value, Decimal) else str(value)
+def _shortened(value: Decimal) -> Decimal:
+    """A decimal beside a quotient without end, which is shown; digits before the point stay."""
+    if len(value.as_tuple().digits) <= 2 * _SHOWN:
+        return value
+
+    return value.quantize(Decimal(1).scaleb(min(0, value.adjusted() + 1 - _SHOWN)))
+
+
+def _plain(value: Decimal) -> str:
+    """A decimal with all its digits, without an exponent and zeros at the end."""
+    text = format(value, "f")
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+
+    return "0" if text == "-0" else text

@@ -158,7 +158,7 @@ def tally_of(states: Mapping[State, tuple[int, float | None, float | None]]) -> 
 
 def status_of(collection: Collection, tally: Tally) -> str:
     """The public status."""
-    if collection.phase is Phase.FINISHED and collection.status is not None:
+    if collection.status is not None:
         return collection.status
     if collection.phase in (Phase.OPEN, Phase.STAGING):
         return "open"
@@ -292,6 +292,18 @@ def begin_purge(collection: Collection) -> Collection:
     return _next(collection, phase=Phase.PURGING)
 
 
+def ended_state(collection: Collection) -> State:
+    """The state in its tombstone; that of a collection stands for one that ended partly."""
+    return _ENDED_STATES.get(collection.status or "", State.COLLECTION)
+
+
+def purged(job: Job, *, total: int) -> Collection:
+    """A purged collection, as far as the job of its tombstone describes it."""
+    statuses = {state: status for status, state in _ENDED_STATES.items()}
+
+    return Collection(job=job, phase=Phase.PURGING, total=total, status=statuses.get(job.state, "partial"))
+
+
 def _next(collection: Collection, **fields: Any) -> Collection:
     return replace(collection, version=collection.version + 1, **fields)
 
@@ -304,4 +316,5 @@ _NOT_OPEN = {
     Phase.FINISHED: "has ended",
     Phase.PURGING: "was purged",
 }
+_ENDED_STATES = {"completed": State.COMPLETED, "failed": State.FAILED}
 _ENDED = {"completed": "completed", "partial": "ended", "failed": "failed"}

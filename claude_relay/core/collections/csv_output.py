@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import InvalidRequest, Problem
 from ..files.types import sniff
+from ..text.written_numbers import WrittenNumber
 from .csv_input import DELIMITERS
 
 #: Columns of answers; of more fields than this the complete JSON is one column.
@@ -28,6 +29,12 @@ _MIN_FILE, _FILE_START = 512, 1_368
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Text that a spreadsheet reads as another value: more digits than it keeps or zeros before them (a KID, an account),
+# a day or month without the rest of its date (12.10, 3/4, 2026-11), an exponent (12E5), points between thousands.
+_MISREAD = re.compile(
+    r"[+-]?(?:[0-9]{16,}|0[0-9]+(?:[.,][0-9]+)?|[0-9]+[eE][+-]?[0-9]+|[0-9]{1,3}(?:\.[0-9]{3})+(?:,[0-9]*)?)"
+    r"|[0-9]{1,2}[./-][0-9]{1,2}\.?|(?:19|20)[0-9]{2}[./-](?:0?[1-9]|1[0-2])|[0-9]{1,2}[./-][0-9]{4}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +141,24 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def cell(value: Any, form: CsvForm) -> str:
-    """The text of a cell. One that a spreadsheet would run as a formula gets a leading apostrophe."""
+    """
+    The text of a cell. One that a spreadsheet would run as a formula gets a leading apostrophe.
+
+    With a byte order mark the file is for a spreadsheet: there also one whose text it would change gets it.
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, WrittenNumber):
+        return format(Decimal(value.text), "f").replace(".", form.decimal)
     if isinstance(value, (int, float)):
         text = format(Decimal(repr(value)), "f") if isinstance(value, float) and abs(value) < 1e15 else str(value)
-        return text.removesuffix(".0").replace(".", form.decimal)
+        text = text.removesuffix(".0").replace(".", form.decimal)
+        return f"'{text}" if form.bom and isinstance(value, int) and _MISREAD.fullmatch(text) else text
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
-    return _safe(text)
+    return f"'{text}" if form.bom and _MISREAD.fullmatch(text.strip()) else _safe(text)
 
 
 def _safe(text: str) -> str:

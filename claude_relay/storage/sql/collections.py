@@ -113,8 +113,8 @@ class CollectionReads(QueryBase):
         return self._count(sql, (identity, limit))
 
     def row_states(self, identity: str, total: int) -> dict[State, tuple[int, float | None, float | None]]:
-        """The number of rows in each state, their cost, and what the batch of completed ones has saved."""
-        sql = """SELECT state, count(*), sum(cost_usd), sum(CASE WHEN lane = 'batch' AND state = 'completed'
+        """The number of rows in each state, their cost, and what their batch has saved."""
+        sql = """SELECT state, count(*), sum(cost_usd), sum(CASE WHEN lane = 'batch'
                         THEN cost_usd ELSE 0 END) FROM jobs WHERE collection = ? AND row_no <= ? GROUP BY state"""
         return {State(row[0]): (row[1], row[2], row[3]) for row in self._run(sql, (identity, total))}
 
@@ -133,7 +133,15 @@ class CollectionReads(QueryBase):
             where, args = f"{where} AND j.state IN ({placeholders(states)})", [*args, *(each.value for each in states)]
         if numbers:
             where, args = f"{where} AND j.row_no IN ({placeholders(numbers)})", [*args, *numbers]
-        return self._fetch_all(records.to_job, f"{_ROW} WHERE {where} ORDER BY j.row_no LIMIT ?", (*args, limit))
+        return self._fetch_intact(records.to_job, f"{_ROW} WHERE {where} ORDER BY j.row_no LIMIT ?", (*args, limit))
+
+    def unannounced_rows(self, identity: str, *, limit: int) -> Sequence[Job]:
+        """Visible rows that were invalid at intake, and have a webhook but no delivery (by `jobs_row_state`)."""
+        sql = f"""{_ROW} JOIN collections k ON k.id = j.collection
+                  WHERE j.collection = ? AND j.state = 'failed' AND j.row_no <= k.total AND j.calls = 0
+                    AND j.error_type = 'invalid_request' AND j.has_webhook = 1
+                    AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id) ORDER BY j.row_no LIMIT ?"""
+        return self._fetch_all(records.to_job, sql, (identity, limit))
 
     def row_results(
         self, identity: str, *, after_row: int, total: int, limit: int
@@ -144,7 +152,8 @@ class CollectionReads(QueryBase):
         results = []
         for row in rows:
             job, (body, stored, variables) = records.to_job(row[:width]), row[width:]
-            results.append((job, _outcome(job.id, job.run, job.request_id, body, stored), records.load(variables)))
+            outcome = _outcome(job.id, job.run, job.request_id, body, stored)
+            results.append((job, outcome, records.load_as_written(variables)))
         return results
 
     def row_outcomes(self, identity: str, *, after_row: int, limit: int) -> Sequence[tuple[int, dict[str, Any]]]:
@@ -192,7 +201,7 @@ class CollectionReads(QueryBase):
 
     def erasable_rows(self, *, limit: int) -> Sequence[str]:
         """Internal ids of rows whose content is to be erased."""
-        return [records.to_job(row).id for row in self._run(_ERASABLE, (limit,))]
+        return [job.id for job in self._fetch_intact(records.to_job, _ERASABLE, (limit,))]
 
 
 class CollectionWrites(TallyWrites):

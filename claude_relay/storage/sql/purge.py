@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...core.digests import digest
+from ...core.jobs.job import State
 from ...core.jobs.tombstone import Tombstone
 from ...core.retention import OPEN_DELIVERIES, PurgeCutoffs
 from . import records
@@ -28,7 +29,7 @@ WHERE j.finished_at IS NOT NULL AND j.collection IS NULL
 ORDER BY j.finished_at LIMIT ?"""
 _ADD_TOMBSTONE = """
 INSERT INTO tombstones (request_id, owner, job_id, body_hash, state, created_at, finished_at, purged_at)
-SELECT request_id, owner, id, body_hash, state, created_at, finished_at, ? FROM jobs WHERE id = ?
+SELECT request_id, owner, id, body_hash, coalesce(?, state), created_at, finished_at, ? FROM jobs WHERE id = ?
 ON CONFLICT (request_id, owner) DO UPDATE SET job_id = excluded.job_id, body_hash = excluded.body_hash,
     state = excluded.state, created_at = excluded.created_at, finished_at = excluded.finished_at,
     purged_at = excluded.purged_at"""
@@ -96,10 +97,10 @@ class PurgeWrites(TallyWrites):
                 return number, number < len(jobs) or len(jobs) == limit
         return len(jobs), len(jobs) == limit
 
-    def purge_job(self, job_id: str, *, tombstone: bool = True) -> None:
-        """Erase a job with all that belongs to it."""
+    def purge_job(self, job_id: str, *, tombstone: bool = True, ended: State | None = None) -> None:
+        """Erase a job with all that belongs to it; its tombstone says that it `ended` so, else its state."""
         if tombstone:
-            self._run(_ADD_TOMBSTONE, (self._now, job_id))
+            self._run(_ADD_TOMBSTONE, (ended.value if ended else None, self._now, job_id))
         self._run(f"DELETE FROM posts WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
         for state, group in self._run("DELETE FROM deliveries WHERE job_id = ? RETURNING state, grp", (job_id,)):

@@ -22,8 +22,7 @@ _WEBHOOK = f"""
 SELECT j.request_id, j.owner, r.job_id, r.webhook_headers, {records.columns(records.CALLBACK, "r.")}, r.digest
 FROM jobs j JOIN requests r ON r.job_id = j.id WHERE j.id = ?"""
 _PARTIAL = """
-SELECT p.text, CASE WHEN p.number = j.calls THEN p.usage END, p.model,
-       CASE WHEN p.number = j.calls THEN p.upstream_request_id END
+SELECT p.job_id, p.number, p.text, p.usage, p.model, p.upstream_request_id, p.digest, j.calls
 FROM partials p JOIN jobs j ON j.id = p.job_id WHERE p.job_id = ?"""
 
 
@@ -61,6 +60,12 @@ class RequestReads(QueryBase):
         sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ? AND run = ?"
         return self._fetch_first(records.to_outcome, sql, (job_id, run))
 
+    def outcome_size(self, job_id: str, run: int) -> int:
+        """The size of a run's callback in bytes; 0 without one."""
+        return self._count(
+            "SELECT coalesce(max(octet_length(body)), 0) FROM outcomes WHERE job_id = ? AND run = ?", (job_id, run)
+        )
+
     def contents(self, job_ids: Collection[str]) -> Sequence[tuple[str, str, str | None, bytes | None]]:
         """Id, requestId, request and latest outcome of each job, as they are stored; the newest one first."""
         sql = f"""SELECT j.id, j.request_id, r.request, o.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
@@ -78,9 +83,10 @@ class RequestReads(QueryBase):
         """
         The response at the last checkpoint.
 
-        Of an earlier call only the text: its usage is already in the ledger, with the entry that it belongs to.
+        Of an earlier call only the text: its usage is already in the ledger, with the entry that it belongs to. A
+        damaged one is left out.
         """
-        return self._fetch_first(records.to_partial, _PARTIAL, (job_id,))
+        return next(iter(self._fetch_intact(records.to_partial, _PARTIAL, (job_id,))), None)
 
     def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None:
         """Call and text at the last checkpoint; of that call only the text after `offset` characters."""

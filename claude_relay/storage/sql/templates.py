@@ -10,7 +10,7 @@ from . import records
 from .query import QueryBase, Row
 
 _TEMPLATE = """
-SELECT t.owner, t.name, v.version, v.body, v.webhook_headers, t.description, t.shared, v.created_at, t.deleted_at
+SELECT t.owner, t.name, v.version, v.body, v.webhook_headers, t.description, t.shared, v.created_at, v.deleted_at
 FROM templates t JOIN template_versions v ON v.owner = t.owner AND v.name = t.name"""
 # The jobs that may use a version: its owner's and, of the administrator's, which may be shared, those of every key.
 _USED = f"""
@@ -80,14 +80,12 @@ class TemplateWrites(QueryBase):
         self._run(_PUT_VERSION, (*key, records.dump(body), encrypted, template.created_at))
 
     def delete_template(self, owner: str, name: str) -> None:
-        """Delete a template; versions that a kept job was made of stay readable."""
-        sql = "UPDATE templates SET deleted_at = ? WHERE owner = ? AND name = ?"
-        self._run(sql, (self._now, owner, name))
+        """Delete a template with its versions; those that a kept job was made of stay readable."""
+        for table in ("templates", "template_versions"):
+            sql = f"UPDATE {table} SET deleted_at = ? WHERE owner = ? AND name = ? AND deleted_at IS NULL"
+            self._run(sql, (self._now, owner, name))
         self._run(f"DELETE FROM template_versions WHERE owner = ? AND name = ? AND NOT {_USED}", (owner, name))
 
     def purge_templates(self) -> None:
-        """Delete the versions of deleted templates that no kept job was made of."""
-        sql = f"""DELETE FROM template_versions WHERE NOT {_USED} AND EXISTS (
-                      SELECT 1 FROM templates t WHERE t.owner = template_versions.owner
-                      AND t.name = template_versions.name AND t.deleted_at IS NOT NULL)"""
-        self._run(sql, ())
+        """Delete the deleted versions that no kept job was made of."""
+        self._run(f"DELETE FROM template_versions WHERE deleted_at IS NOT NULL AND NOT {_USED}", ())
