@@ -217,7 +217,8 @@ def main() -> int:
             with lock:
                 counts[mutant.file.partition("/")[0], killed] += 1
                 change = f"{' '.join(mutant.old.split())} -> {' '.join(mutant.new.split())}"
-                print(f"{'killed  ' if killed else 'SURVIVED'} {mutant.file}:{mutant.line} {change[:160]}", flush=True)
+                verdict = "killed  " if killed else "SURVIVED" if tests else "UNTESTED"
+                print(f"{verdict} {mutant.file}:{mutant.line} {change[:160]}", flush=True)
 
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
         checkouts = [Path(folder) / name for name in ("a", "b")]
