@@ -62,12 +62,12 @@ lint: $(READY) ## check style, spelling and types
 	@"$(PY)" -Im codespell_lib
 	@"$(PY)" -Im mypy
 
-bench: $(READY) ## measure the relay beside its peers, and write docs/reference/benchmarks.md (15 minutes; ARGS chooses)
+bench: $(READY) ## measure the relay beside its peers, and write docs/reference/benchmarks.md (20 minutes; ARGS chooses)
 	@"$(PY)" -m benchmarks $(ARGS)
 
 storm: prove-storm
 
-prove-storm: $(READY) ## kill processes at random for five minutes (ARGS='--seconds N --seed N', or --collections --rows N --postgres)
+prove-storm: $(READY) ## kill processes at random for five minutes (ARGS='--seconds N --seed N --postgres', or --collections --rows N)
 	@"$(PY)" -m tests.faults.storm $(ARGS)
 
 prove-batch-storm: $(READY) ## the same over a thousand batched jobs (ARGS='--jobs N --seed N')

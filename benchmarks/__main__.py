@@ -1,5 +1,5 @@
 """
-`python -m benchmarks [NAME …]`: all of them without a name.
+`python -m benchmarks [NAME …]`: without a name all of them but `soak`.
 
 It prints progress as JSON lines and then the table of figures and targets; a run of all of them also writes
 `docs/reference/benchmarks.md`. Each benchmark declares its rows in its own module.
@@ -14,18 +14,22 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import accept, cli, dispatch, fleet, history, machine, streams, tables
+from . import accept, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, worker
 from .rows import Row, markdown_table, text_table
 
 _ALL = {
     "accept": accept.run,
     "dispatch": dispatch.run,
     "streams": streams.run,
+    "worker": worker.run,
+    "memory": memory.run,
     "cli": cli.run,
     "history": history.run,
     "fleet": fleet.run,
     "tables": tables.run,
 }
+#: Those that take too long to be run with the others.
+_ON_REQUEST = {"soak": soak.run}
 _PAGE = Path(__file__).parents[1] / "docs" / "reference" / "benchmarks.md"
 _ABOUT = """# Benchmarks
 
@@ -37,7 +41,9 @@ about another machine. A target that is missed stays in the table.
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *_ALL], help="the benchmarks to run (default: all)")
+    parser.add_argument(
+        "names", nargs="*", choices=[[], *_ALL, *_ON_REQUEST], help="the benchmarks to run (default: all)"
+    )
     parser.add_argument("--folder", type=Path, help="the folder for the stores (default: a temporary one)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default 5)")
     parser.add_argument("--write", action="store_true", help=f"write {_PAGE.name} also for some of them")
@@ -49,7 +55,7 @@ def main() -> int:
         facts = machine.facts(folder)
         for benchmark in args.names or _ALL:
             rows = tables.setdefault(benchmark, [])
-            for line in _ALL[benchmark](folder, rounds=args.rounds):
+            for line in (_ALL | _ON_REQUEST)[benchmark](folder, rounds=args.rounds):
                 if isinstance(line, Row):
                     rows.append(line)
                 else:

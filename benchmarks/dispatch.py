@@ -94,11 +94,11 @@ def _daemon(verb: str, env: dict[str, str], folder: Path) -> Iterator[subprocess
         process.wait(30)
 
 
-def _until(condition: Callable[[], Any], *, within: float = 60.0) -> Any:
+def _until(condition: Callable[[], Any], *, within: float = 60.0, every: float = 0.005) -> Any:
     deadline = time.monotonic() + within
     while not (answer := condition()):
         if time.monotonic() > deadline:
             raise RuntimeError("the relay was not ready in time")
-        time.sleep(0.005)
+        time.sleep(every)
 
     return answer

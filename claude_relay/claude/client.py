@@ -244,10 +244,13 @@ class AnthropicClient:
         import anthropic
         import httpx2
 
+        from .direct_transport import DirectTransport, has_proxy
+
         # After the import, which sets the levels by ANTHROPIC_LOG: at `debug` they would log prompts.
         for name in ("anthropic", "httpx2", "httpcore2"):
             logging.getLogger(name).setLevel(logging.WARNING)
         limits = self._limits
+        direct: dict[str, Any] = {} if has_proxy() else {"transport": DirectTransport()}
         timeout = httpx2.Timeout(connect=limits.connect, read=limits.call_timeout, write=limits.write, pool=None)
         http = anthropic.DefaultHttpxClient(
             timeout=timeout,
@@ -258,6 +261,7 @@ class AnthropicClient:
             # A proxy from the environment cannot reach this machine's loopback addresses.
             mounts=dict.fromkeys(("all://127.0.0.1", "all://localhost", "all://[::1]")),
             event_hooks={"request": [self._trace], "response": [_read_error]},
+            **direct,
         )
         return anthropic.Anthropic(
             api_key=self._api_key,
@@ -271,7 +275,7 @@ class AnthropicClient:
     def _trace(self, request: Any) -> None:
         # Only calls are traced; other requests cost nothing.
         if (deadlines := getattr(self._current, "deadlines", None)) is not None:
-            request.extensions["trace"] = deadlines.trace
+            request.extensions["progress"], request.extensions["trace"] = deadlines, deadlines.trace
 
 
 def can_be_built() -> bool:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,35 +110,15 @@ class CallDeadlines:
 
         return self.verdict
 
-    def trace(self, name: str, info: dict[str, Any]) -> None:
-        """Trace callback of httpx, which alone reports when the first byte goes out."""
-        if name.endswith(("connect_tcp.complete", "start_tls.complete")):
-            with self._lock:
-                self._socket = info["return_value"].get_extra_info("socket")
-                if self.verdict is not None:
-                    self._shut()
-        elif name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-            self._before_first_byte()
-        elif self.request_started and name.endswith(("send_request_body.complete", "send_request_body.failed")):
-            self.written = name.endswith("complete")
-            self._waiting_since = self._clock()
-        elif self.request_started and name.endswith("receive_response_headers.complete"):
-            _, self.status, _, headers = info["return_value"]
-            self.headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in headers}
-            if 200 <= self.status < 300:
-                self._report_acceptance()
+    def connected(self, sock: socket.socket) -> None:
+        """Note the socket of the request, which another thread may shut down from now on."""
+        with self._lock:
+            self._socket = sock
+            if self.verdict is not None:
+                self._shut()
 
-    def _report_acceptance(self) -> None:
-        """Report the first 2xx response of the call."""
-        report, self._accepted = self._accepted, None
-        if report is None:
-            return
-        try:
-            report()
-        except Exception:
-            log.warning("an accepted call could not be reported", exc_info=True)  # the answer is read all the same
-
-    def _before_first_byte(self) -> None:
+    def before_first_byte(self) -> None:
+        """Report that the request is about to be sent; raises `DeadlineExceeded` if it must not be."""
         if self.check() is not None:
             raise DeadlineExceeded
         try:
@@ -150,6 +130,39 @@ class CallDeadlines:
             self.unrecorded = exc
             raise DeadlineExceeded from exc
         self.sent = self.request_started = True
+
+    def request_ended(self, *, complete: bool) -> None:
+        """Note that the request was sent, or broke off."""
+        self.written = complete
+        self._waiting_since = self._clock()
+
+    def response_began(self, status: int, headers: Iterable[tuple[str, str]]) -> None:
+        """Note the head of the response."""
+        self.status, self.headers = status, {name.lower(): value for name, value in headers}
+        if 200 <= status < 300:
+            self._report_acceptance()
+
+    def trace(self, name: str, info: dict[str, Any]) -> None:
+        """Trace callback of httpx, for requests through a proxy."""
+        if name.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self.connected(info["return_value"].get_extra_info("socket"))
+        elif name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+            self.before_first_byte()
+        elif self.request_started and name.endswith(("send_request_body.complete", "send_request_body.failed")):
+            self.request_ended(complete=name.endswith("complete"))
+        elif self.request_started and name.endswith("receive_response_headers.complete"):
+            _, status, _, headers = info["return_value"]
+            self.response_began(status, ((key.decode("latin-1"), value.decode("latin-1")) for key, value in headers))
+
+    def _report_acceptance(self) -> None:
+        """Report the first 2xx response of the call."""
+        report, self._accepted = self._accepted, None
+        if report is None:
+            return
+        try:
+            report()
+        except Exception:
+            log.warning("an accepted call could not be reported", exc_info=True)  # the answer is read all the same
 
     def _overdue(self) -> Failure | None:
         now, limits = self._clock(), self._limits

@@ -115,6 +115,7 @@ EXAMPLES: Mapping[str, Mapping[str, str]] = {
     "keys add": {"A key with a budget of five dollars a day:": "claude-relay keys add make --scope submit --budget 5"},
     "keys list": {"As JSON:": "claude-relay keys list --json"},
     "keys weight": {"Give a key twice the share of the others:": "claude-relay keys weight make 2"},
+    "keys budget": {"Let a key spend ten dollars a day from now on:": "claude-relay keys budget make 10"},
     "keys revoke": {"Refuse a key from now on:": "claude-relay keys revoke make"},
     "keys webhook": {"Begin to sign with a new secret:": "claude-relay keys webhook rotate"},
     "keys webhook rotate": {"With two days for the receivers:": "claude-relay keys webhook rotate --grace 2d"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import re
 from dataclasses import dataclass, field
 from enum import Enum
@@ -65,8 +66,7 @@ def new_key(
         )
     if not scopes:
         problems.append(Problem(field="scope", problem="is required: submit, read, metrics or admin"))
-    if daily_budget_usd is not None and not daily_budget_usd > 0:
-        problems.append(Problem(field="budget", problem="must be more than 0 dollars a day"))
+    problems += check_budget(daily_budget_usd)
     problems += check_weight(weight)
     if problems:
         raise InvalidRequest(problems=problems)
@@ -85,6 +85,14 @@ def new_key(
         created_at=now,
     )
     return key, text
+
+
+def check_budget(daily_budget_usd: float | None) -> list[Problem]:
+    """The problem of a daily budget, if there is one."""
+    if daily_budget_usd is None or 0 < daily_budget_usd < math.inf:
+        return []
+
+    return [Problem(field="budget", problem="must be more than 0 dollars a day")]
 
 
 def check_weight(weight: float) -> list[Problem]:

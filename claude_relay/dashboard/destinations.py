@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from ..core.intake.query import parse_redeliver_url, parse_time_or_age
@@ -54,6 +55,8 @@ class Destinations(Page):
         path = f"/dashboard/jobs?{urlencode({'status': 'completed,failed', 'host': host, 'since': since})}"
         which = JobFilter(host=host, since=since_at, states=_ENDED, limit=MAX_JOBS)
         jobs, cursor = self.relay.dashboard.matching(which)
+        while not jobs and cursor is not None:  # a page ends after so many rows
+            jobs, cursor = self.relay.dashboard.matching(replace(which, before=cursor))
         visit.render(
             "confirm.html",
             "Replay?",

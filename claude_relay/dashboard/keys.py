@@ -29,6 +29,10 @@ class Keys(Page):
                 return
             self.relay.keys.revoke(name)
             visit.redirect(_PATH, f"The key {name} is revoked: it is refused from now on. Its jobs go on.")
+        elif form.text("act") == "budget":
+            name = form.text("name")
+            self.relay.keys.set_budget(name, number(form.text("budget"), "budget"))
+            visit.redirect(_PATH, f"The budget of {name} is saved, and holds for its next call.")
         elif form.text("act") == "add":
             self._add(visit)
         else:
@@ -61,6 +65,7 @@ class Keys(Page):
             month=month,
             scopes=[scope.value for scope in Scope],
             q=text,
+            edited=next((key for key in keys if key.name == visit.param("edit") and key.revoked_at is None), None),
             secret=secret,
             added=added,
         )

@@ -13,6 +13,8 @@ from ..core.jobs.fairness import count_by
 from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
 from ..core.jobs.submission import StoredRequest
+from ..core.money.runaway import DAYS, Runaway, runaways, suspects
+from ..core.money.spend import Span, day_of
 from ..errors import NotFound
 from ..ports import FinishedJob, Group, ReadTransaction, RunningCall
 from .context import Context, get_job
@@ -27,6 +29,8 @@ HISTORY = 2_000
 _CALLS = 100
 #: Names that complete what is typed.
 _NAMES = 100
+#: Seconds that jobs may wait for their group's own limit, and rounds of it (minutes, for a rate), without a notice.
+_LONG_WAIT, _ROUNDS = 60.0, 10
 #: Destinations of one page.
 _DESTINATIONS = 60
 
@@ -58,6 +62,22 @@ class GroupLoad:
     running: int
     waiting: int
     oldest_at: float | None = None  # when the job was due that has waited for longest
+
+    @property
+    def full(self) -> bool:
+        """Whether jobs wait for its own limit of calls at once."""
+        limit = self.group.concurrency
+
+        return limit is not None and self.running >= limit and self.waiting > 0 and self.group.paused_at is None
+
+    def backs_up(self, now: float) -> bool:
+        """Whether its own limits let jobs wait for longer than a person expects."""
+        if self.full and self.group.concurrency is not None:
+            waited = 0.0 if self.oldest_at is None else now - self.oldest_at
+            return waited > _LONG_WAIT or self.waiting >= _ROUNDS * self.group.concurrency
+        rate = self.group.rate  # starts a minute
+
+        return rate is not None and self.group.paused_at is None and self.waiting > rate * _ROUNDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,6 +227,18 @@ class DashboardQueries:
     def counts(self, tx: ReadTransaction, *, owner: str) -> dict[State, int]:
         """The number of jobs of one owner in each state."""
         return dict.fromkeys(State, 0) | tx.counts(owner)
+
+    @query
+    def runaways(self, tx: ReadTransaction) -> Sequence[Runaway]:
+        """The keys without a budget that spend more today than in the week before, which is read for suspects only."""
+        today = {owner: usd for owner, usd in tx.spent(day_of(tx.now)).items() if usd}
+        budgeted = {key.name for key in tx.api_keys() if key.daily_budget_usd is not None or key.revoked_at is not None}
+        if not suspects(today, budgeted=budgeted):
+            return ()
+        days = Span.between(tx.now - DAYS * 86_400, tx.now - 86_400)
+        week = {row.name: row.usd or 0.0 for row in tx.costs(by="key", days=days, which=JobFilter())}
+
+        return runaways(today, week, budgeted=budgeted)
 
     @query
     def held(self, tx: ReadTransaction) -> int:

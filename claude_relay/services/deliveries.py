@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -147,7 +148,8 @@ class Deliveries:
                     claimed.append(self._claim_delivery(tx, delivery, worker))
                 except Damaged as exc:
                     damage.note(tx, exc)
-                    tx.save_delivery(transitions.give_up(delivery, why=f"not sent: {exc}", now=tx.now))
+                    with contextlib.suppress(Damaged):  # its event has no job to belong to: the row of that is lost
+                        tx.save_delivery(transitions.give_up(delivery, why=f"not sent: {exc}", now=tx.now))
             if destination is not None and destination.recovering:
                 tx.save_destination(destinations.spend_pace(destination, len(due), now=tx.now))
 
@@ -155,8 +157,11 @@ class Deliveries:
 
     def _claim_delivery(self, tx: Transaction, due: Delivery, worker: str) -> ClaimedDelivery:
         if not due.intact:
-            raise Damaged(f"the stored webhook address of job {due.job_id}")
-        target = tx.webhook_target(due.job_id) or WebhookTarget(request_id="", urls=(), headers={})
+            raise Damaged(f"the delivery or the stored webhook address of job {due.job_id}")
+        if (target := tx.webhook_target(due.job_id)) is None:
+            if tx.job(due.job_id) is None:
+                raise Damaged(f"the row of job {due.job_id}")
+            target = WebhookTarget(request_id="", urls=(), headers={})
         if not (body := tx.delivery_body(due)):
             raise Damaged(f"the stored callback of job {due.job_id}")
         lease = self._context.lease(worker, tx.now, self._context.policy.webhook_lease)

@@ -377,7 +377,7 @@ def _named(
     tx: ReadTransaction, ids: Collection[str], limits: ClaimLimiter, blocked_owners: Collection[str]
 ) -> Sequence[Job]:
     """Those of the named jobs that can be claimed now, by rank. They were just announced: no others wait."""
-    named = [job for job in map(tx.job, ids) if job is not None]
+    named = [job for job in map(tx.intact_job, ids) if job is not None]
     due = [
         job
         for job in named

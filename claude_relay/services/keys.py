@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..core.jobs.fairness import DEFAULT_WEIGHT
-from ..core.keys import ApiKey, Scope, check_weight, key_id, matches, new_key
+from ..core.keys import ApiKey, Scope, check_budget, check_weight, key_id, matches, new_key
 from ..core.text.rates import Rate
 from ..errors import Conflict, InvalidRequest, NotFound
 from ..ports import ReadTransaction, Transaction
+from .budgets import release_reservation
 from .context import Context
 from .transactions import query, transaction
 
@@ -74,6 +75,20 @@ class Keys:
             raise InvalidRequest(problems=problems)
         key = replace(_named(tx, name), weight=weight)
         tx.save_key(key)
+
+        return key
+
+    @transaction
+    def set_budget(self, tx: Transaction, name: str, daily_budget_usd: float | None) -> ApiKey:
+        """Change a key's daily budget, None for none; what it has spent today counts."""
+        if problems := check_budget(daily_budget_usd):
+            raise InvalidRequest(problems=problems)
+        key = _named(tx, name)
+        if key.revoked_at is not None:
+            raise Conflict(f"the key {name} is revoked")
+        key = replace(key, daily_budget_usd=daily_budget_usd)
+        tx.save_key(key)
+        release_reservation(tx, self._context.prices)
 
         return key
 

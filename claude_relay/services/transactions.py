@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
+from ..core import damage
 from ..ports import ReadTransaction, Store, Transaction
 
 P = ParamSpec("P")
@@ -41,7 +42,7 @@ def transaction(
         @functools.wraps(method)
         def run(self: _HasStore, *args: Any, **kwargs: Any) -> Any:
             return self._store.write(
-                lambda tx: method(self, tx, *args, **kwargs),
+                lambda tx: _with_damage(tx, method(self, tx, *args, **kwargs)),
                 paid=paid,
                 ahead=None if ahead is None else lambda reads: ahead(self, reads, *args, **kwargs),
             )
@@ -49,6 +50,15 @@ def transaction(
         return run
 
     return decorate if method is None else decorate(method)
+
+
+def _with_damage(tx: Transaction, result: R) -> R:
+    """Note the damage of rows that were left out, once: sweeps meet the same row every second."""
+    if tx.skipped and tx.shared_value(damage.KEY) is None:
+        what = str(tx.skipped[0]).partition(":")[0]
+        tx.set_shared_value(damage.KEY, damage.add(None, what, now=tx.now))
+
+    return result
 
 
 def query(method: Callable[Concatenate[S, ReadTransaction, P], R]) -> Callable[Concatenate[S, P], R]:

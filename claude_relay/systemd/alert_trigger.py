@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 #: The file in the state directory that systemd/claude-relay-alerts.path watches.
 NAME = "alerts.due"
+#: The file with the id of the last alert that was accepted while the store could not record it.
+SENT = "alerts.sent"
 #: The file that systemd/claude-relay-no-api.service leaves before it touches the other one.
 API_FAILED = "api.failed"
 
@@ -22,16 +25,47 @@ def has_network() -> bool:
     return True
 
 
-def leaving(environ: Mapping[str, str]) -> Callable[[], None] | None:
-    """A function that touches the trigger file; None if this process was not started by systemd."""
+def leaving(environ: Mapping[str, str]) -> Callable[[float | None], None] | None:
+    """
+    A function that writes the trigger file; None if this process was not started by systemd.
+
+    It takes the beginning of the present outage of the store: an outage is one alert, however often it is triggered.
+    """
     if (folder := _state_directory(environ)) is None:
         return None
     file = folder / NAME
 
-    def touch() -> None:
-        file.write_bytes(b"")  # PathChanged= reacts to a file being closed after writing
+    def write(since: float | None) -> None:
+        file.write_text(
+            "" if since is None else repr(since)
+        )  # PathChanged= reacts to a file being closed after writing
 
-    return touch
+    return write
+
+
+def outage_since(environ: Mapping[str, str]) -> float | None:
+    """The beginning of the outage that the trigger was set for."""
+    folder = _state_directory(environ)
+    try:
+        return None if folder is None else float((folder / NAME).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def was_sent(environ: Mapping[str, str], alert_id: str) -> bool:
+    """Whether the alert was accepted from here already."""
+    folder = _state_directory(environ)
+    try:
+        return folder is not None and (folder / SENT).read_text() == alert_id
+    except (OSError, ValueError):
+        return False
+
+
+def record_sent(environ: Mapping[str, str], alert_id: str) -> None:
+    """Remember that the alert was accepted; where that cannot be written, it is sent again."""
+    if (folder := _state_directory(environ)) is not None:
+        with contextlib.suppress(OSError):
+            (folder / SENT).write_text(alert_id)
 
 
 def api_failure(environ: Mapping[str, str]) -> Path | None:

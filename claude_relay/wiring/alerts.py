@@ -40,7 +40,8 @@ def send_alerts(settings: Settings) -> int:
     except StoreUnavailable as exc:
         if engine_of(settings).is_missing(exc):
             raise
-        alert = rules.store_away(str(exc), since=time.time(), host=socket.gethostname())
+        since = alert_trigger.outage_since(os.environ) or time.time()
+        alert = rules.store_away(str(exc), since=since, host=socket.gethostname())
         return _send_from_memory(settings, alert)
 
 
@@ -75,13 +76,20 @@ def alert_http_sender(settings: Settings, allow: PrivateAllowlist) -> Sender:
 
 
 def _send_from_memory(settings: Settings, alert: Alert) -> int:
-    """Send the alert of a daemon that has no network, while the store, where the others wait, cannot be used."""
+    """
+    Send the alert of a daemon that has no network, while the store, where the others wait, cannot be used.
+
+    The daemon sets its trigger again and again: it does not learn whether the alert was accepted.
+    """
     from ..core import alerts as rules
     from ..core import wire
     from ..core.deliveries.signing import sign
+    from ..systemd import alert_trigger
     from ..webhooks.allowlist import PrivateAllowlist
     from ..worker.memory_alert import alert_id, log_alert
 
+    if alert_trigger.was_sent(os.environ, alert_id(alert)):
+        return 0
     log_alert(alert)
     if settings.alert_url is None:
         return 0
@@ -90,11 +98,15 @@ def _send_from_memory(settings: Settings, alert: Alert) -> int:
     headers = sign(alert_id(alert), time.time(), body, settings.webhook_secret)
     reply = sender.post(settings.alert_url, body, headers)
 
-    return int(reply.status is not None and 200 <= reply.status < 300)
+    accepted = reply.status is not None and 200 <= reply.status < 300
+    if accepted:
+        alert_trigger.record_sent(os.environ, alert_id(alert))
+
+    return int(accepted)
 
 
 def _alert_sender(
-    settings: Settings, relay: Relay, url: str | None, trigger: Callable[[], None] | None = None
+    settings: Settings, relay: Relay, url: str | None, trigger: Callable[[float | None], None] | None = None
 ) -> AlertSender:
     from ..webhooks.allowlist import PrivateAllowlist
     from ..worker.alert_sender import AlertSender

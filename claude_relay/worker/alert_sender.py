@@ -45,7 +45,7 @@ class AlertSender:
 
     A worker has one, and so has the API, which must notice that no worker is alive. A process that cannot send, for
     want of a `url` or a network, may have `trigger` instead: it is called while an alert waits and no worker is
-    alive.
+    alive, with the beginning of an outage of the store.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class AlertSender:
         sender: Sender,
         *,
         url: str | None,
-        trigger: Callable[[], None] | None = None,
+        trigger: Callable[[float | None], None] | None = None,
         secrets: tuple[str, ...] = (),
         models: Sequence[tuple[str, str]] = (),
         worker: str | None = None,
@@ -162,7 +162,7 @@ class AlertSender:
         if self._trigger is not None and now - self._triggered_at >= TRIGGER_EVERY and self._has_unsent():
             self._triggered_at = now
             try:
-                self._trigger()
+                self._trigger(None if (alert := self._in_memory) is None else alert.since)
             except OSError as exc:
                 log.warning("the alert sender could not be triggered", extra={"error": str(exc)})
 

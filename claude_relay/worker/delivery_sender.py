@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 #: POSTs at once in one worker, a thread each. They mostly wait: the cost is memory, some 100 kB each.
 SENDERS = 64
 #: Seconds within which deliveries that other processes made due are claimed.
-_POLL = 0.5
+_POLL = 1.0
+#: Seconds for which a claim waits for the POSTs in flight, so that those that end together are followed by one claim.
+_GATHER = 0.01
 #: Seconds between attempts to record a reply in an unavailable store: a reply must not be lost.
 _STORE_PAUSE = 1.0
 
@@ -43,13 +45,16 @@ class DeliverySender:
         meters: Meters | None = None,
         tracer: Tracer | None = None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._monotonic = monotonic
         self._meters, self._tracer = meters, tracer or NoTracer()
         self._relay, self._sender, self._worker = relay, sender, worker
         self.secrets, self._clock = secrets, clock
         self._pool = ThreadPoolExecutor(max_workers=SENDERS, thread_name_prefix="send")
         self._lock = threading.Condition()
         self._in_flight: dict[str, ClaimedDelivery] = {}
+        self._claimed_at = float("-inf")
         self._stopping = threading.Event()
         self._renew_every = relay.policy.webhook_lease / 4
         self.loop = PeriodicThread("deliveries", self._round)
@@ -78,6 +83,8 @@ class DeliverySender:
     def _round(self) -> float:
         with self._lock:
             free = SENDERS - len(self._in_flight)
+        if free < SENDERS and (wait := self._claimed_at + _GATHER - self._monotonic()) > 0:
+            return wait
         due = self._relay.deliveries.next_due() if free else None
         if due is None:
             return _POLL
@@ -85,6 +92,7 @@ class DeliverySender:
             return min(_POLL, max(0.005, wait))
 
         claimed = self._relay.deliveries.claim(self._worker, limit=free, senders=SENDERS)
+        self._claimed_at = self._monotonic()
         with self._lock:
             self._in_flight.update((item.delivery.id, item) for item in claimed)
         for number, item in enumerate(claimed):

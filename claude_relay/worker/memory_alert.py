@@ -29,6 +29,11 @@ class MemoryAlert:
         """Whether the alert has been raised, and its cause has not ended."""
         return self._alert is not None
 
+    @property
+    def since(self) -> float | None:
+        """The beginning of its cause, while it is raised."""
+        return None if self._alert is None else self._alert.since
+
     def take(self) -> bool:
         """Whether the alert is due; this counts as an attempt to send it."""
         if self._clock() < self._due_at:

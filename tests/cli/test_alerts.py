@@ -8,6 +8,7 @@ import pytest
 import standardwebhooks
 
 from claude_relay.core.jobs.failure import ErrorType, Remedy
+from claude_relay.systemd import alert_trigger
 from tests.support.builders import a_failure, a_submission
 from tests.support.receiver import Answer, Receiver
 
@@ -73,3 +74,20 @@ def test_word_that_the_api_has_failed_is_told_also_without_a_store(run, monkeypa
         [received] = hook.received
 
     assert (code, received.json["alert"], word.exists()) == (0, "no_api", False)
+
+
+def test_one_outage_of_the_store_is_one_alert_however_often_it_is_triggered(run, monkeypatch, tmp_path):
+    """CASES A3: a hardened API sets its trigger up to five times, and does not learn whether the alert was accepted."""
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("RELAY_STORE", "postgresql://nobody:x@127.0.0.1:1/relay?connect_timeout=2")
+    trigger = alert_trigger.leaving({"STATE_DIRECTORY": str(tmp_path)})
+    assert trigger is not None
+    with Receiver({"/alert": [Answer(status=503), Answer(status=200)]}) as hook:
+        monkeypatch.setenv("RELAY_ALERT_URL", hook.url("/alert"))
+        for since in (1000.5, 1000.5, 1000.5, 1000.5, 2000.5, 2000.5):
+            trigger(since)
+            assert run("alerts")[0] == 0
+        sent = [(item.headers["webhook-id"], item.json["alert"]) for item in hook.received]
+
+    # The first one was refused, and so is sent again; another outage is another alert.
+    assert sent == [(f"alert_store_away_{at}", "store_away") for at in (1000, 1000, 2000)]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
 
+from claude_relay.core.jobs.failure import ErrorType
 from claude_relay.core.jobs.job import State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict
 from claude_relay.ports import JobFilter, Store
-from claude_relay.services import JobRef, Relay
+from claude_relay.services import JobRef, Relay, search
 from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import QuietNotifier, a_submission
@@ -56,6 +58,7 @@ def use_cases(relay: Relay, waiting: int) -> dict[str, Callable[[], Any]]:
         "list of a key": lambda: queries.jobs(JobFilter(limit=20, owner="admin")),
         "list of a key without jobs": lambda: queries.jobs(JobFilter(limit=20, owner="nobody")),
         "list of failed": lambda: queries.jobs(JobFilter(limit=20, states=(State.FAILED, State.CANCELLED))),
+        "list of dead ones of a key": lambda: queries.jobs(JobFilter(limit=20, owner="nobody", dead=True)),
         "list of a group": lambda: queries.jobs(JobFilter(limit=20, group="default")),
         "calls in flight": relay.dashboard.calls_in_flight,
         "load of groups": relay.dashboard.groups,
@@ -121,6 +124,105 @@ def test_no_use_case_visits_more_rows_with_many_jobs_on_postgres(postgres: Clust
             relay.close()
 
     assert compare(*works) == []
+
+
+_SELECTIVE: dict[str, dict[str, Any]] = {
+    "host": {"host": "nowhere.example"},
+    "host, ended": {"host": "nowhere.example", "states": (State.COMPLETED, State.FAILED)},
+    "host of a key": {"host": "nowhere.example", "owner": "admin"},
+    "model": {"model": "none"},
+    "error": {"errors": (ErrorType.REFUSED,)},
+    "group and state": {"group": "none", "states": (State.COMPLETED,)},
+    "group of a key": {"group": "none", "owner": "admin"},
+}
+
+
+@pytest.mark.parametrize("filters", _SELECTIVE.values(), ids=_SELECTIVE.keys())
+def test_a_page_without_a_match_reads_no_more_rows_with_many_jobs(
+    filled: tuple[Relay, CountedSqlite], filters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever filters are combined; the cursor goes on where the page ended, to the end."""
+    monkeypatch.setattr(search, "_ROWS", 100)
+    monkeypatch.setattr(search, "MAX_ROWS", 300)
+    relay, _ = filled
+    before = CountedSqlite.work
+    page = relay.queries.jobs(JobFilter(limit=5, **filters))
+    steps = CountedSqlite.work - before
+    cursor, pages = page.cursor, 1
+    monkeypatch.setattr(search, "_ROWS", 2_000)
+    monkeypatch.setattr(search, "MAX_ROWS", 4_000)
+    while cursor is not None:
+        page = relay.queries.jobs(JobFilter(limit=5, before=cursor, **filters))
+        cursor, pages = page.cursor, pages + 1
+        assert page.jobs == []
+
+    assert pages > 1
+    assert steps < 300 * 8 * 30, f"{steps} steps for 300 rows"
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Relay, CountedSqlite]]:
+    """Jobs of a thirtieth of a million."""
+    store = CountedSqlite(tmp_path_factory.mktemp("filled") / "relay.db")
+    relay = relay_on(store)
+    fill(relay, store, finished=16_000, waiting=1_000)
+    yield relay, store
+    relay.close()
+
+
+def test_a_page_without_a_match_reads_few_rows_on_postgres(postgres: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the server's own count, with statistics and many jobs."""
+    monkeypatch.setattr(search, "_ROWS", 100)
+    monkeypatch.setattr(search, "MAX_ROWS", 300)
+    with postgres.place() as url:
+        store = PostgresStore(url, where="the test's")
+        relay = relay_on(store)
+        fill(relay, store, finished=16_000, waiting=1_000)
+        postgres.run("VACUUM ANALYZE", url=url)
+        works = {}
+        for name, filters in _SELECTIVE.items():
+            before = rows_read(store, postgres, url)
+            relay.queries.jobs(JobFilter(limit=5, **filters))
+            works[name] = rows_read(store, postgres, url) - before
+        relay.close()
+
+    assert {name: work for name, work in works.items() if work > 300 * 8 * 4} == {}
+
+
+def test_pages_of_a_selective_filter_have_every_match_once(any_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On both engines, with pages that end after some rows."""
+    monkeypatch.setattr(search, "_ROWS", 7)
+    monkeypatch.setattr(search, "MAX_ROWS", 14)
+    relay = relay_on(any_store)
+    fill(relay, any_store, finished=100, waiting=20)
+    for number in range(3):
+        relay.submit(a_submission(f"mine-{number}", group="rare"), owner="someone")
+    filters: list[tuple[dict[str, Any], int]] = [
+        ({"host": "bad.example"}, 5),
+        ({"host": "bad.example", "states": (State.FAILED,), "owner": "admin"}, 5),
+        ({"host": "bad.example", "states": (State.COMPLETED,)}, 0),
+        ({"group": "rare", "states": (State.QUEUED, State.FAILED)}, 3),
+        ({"group": "rare", "owner": "someone"}, 3),
+        ({"dead": True, "owner": "admin"}, 5),
+        ({"dead": True, "states": (State.COMPLETED,)}, 0),
+        ({"owner": "someone", "key": "admin"}, 0),
+        ({"errors": (ErrorType.UPSTREAM,), "group": "default"}, 5),
+    ]
+    counts = [len(all_pages(relay, JobFilter(limit=2, **each))) for each, _ in filters]
+    relay.close()
+
+    assert counts == [count for _, count in filters]
+
+
+def all_pages(relay: Relay, which: JobFilter) -> set[str]:
+    names: list[str] = []
+    while True:
+        page = relay.queries.jobs(which)
+        names += [job["requestId"] for job in page.jobs]
+        if page.cursor is None:
+            assert len(names) == len(set(names))
+            return set(names)
+        which = replace(which, before=page.cursor)
 
 
 def rows_read(store: PostgresStore, postgres: Cluster, url: str) -> int:

@@ -255,20 +255,30 @@ def test_a_server_that_restarts_is_used_again_at_once(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    "change, message, fix",
     [
-        ("user=nobody_known", "nobody_known"),
-        ("password=wrong-s3cret", "password authentication failed"),
-        ("dbname=not_there", "not_there"),
-        ("port=1", "refused"),
+        ("user=nobody_known", "nobody_known", "RELAY_STORE"),
+        ("password=wrong-s3cret", "password authentication failed", "RELAY_STORE"),
+        ("dbname=not_there", "not_there", "createdb"),
     ],
 )
-def test_an_unreachable_server_is_reported_without_the_password(change: str, message: str, url: str) -> None:
-    with pytest.raises(StoreUnavailable, match="out of reach") as refused:
+def test_a_refused_login_is_a_lasting_fault_with_its_fix(change: str, message: str, fix: str, url: str) -> None:
+    """In one line, without the password."""
+    with pytest.raises(StoreRefused, match="refuses the connection") as refused:
         PostgresStore(f"{url}?{change}", where="the test's")
 
-    assert message in str(refused.value)
+    assert message in str(refused.value) and fix in str(refused.value)
     assert "wrong-s3cret" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_server_that_is_away_or_full_is_waited_for(database: str, postgres: Cluster) -> None:
+    """With the fix where there is one to make."""
+    with pytest.raises(StoreUnavailable, match=r"out of reach.*refused"):
+        PostgresStore(f"{database}?port=1", where="the test's")
+    postgres.run("CREATE ROLE one_of_many LOGIN PASSWORD 'm' CONNECTION LIMIT 0")
+    crowded = database.replace(f"postgres:{postgres.password}@", "one_of_many:m@")
+    with pytest.raises(StoreUnavailable, match=r"no connection left .*max_connections"):
+        PostgresStore(crowded, where="the test's")
 
 
 def test_only_daemons_create_tables_in_an_empty_database(database: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from claude_relay.core.retention import DeadlineExtension, PurgeCutoffs
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.postgres import PostgresStore
+from claude_relay.storage.sql import records
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 
@@ -50,7 +52,8 @@ def test_the_purge_erases_exactly_the_jobs_past_their_retention(store: Store) ->
     def arrange(tx: Any) -> None:
         for number, (state, delivery, finished_at, delay) in enumerate(cases):
             [job] = tx.find(f"r-{number}", None)
-            tx._run("UPDATE jobs SET state = ?, finished_at = ? WHERE id = ?", (state.value, finished_at, job.id))
+            sql, values = records.job_update(job, replace(job, state=state, finished_at=finished_at))
+            tx._run(sql, (*values, job.id, job.version))
             if delivery is None:
                 tx._run("DELETE FROM deliveries WHERE job_id = ?", (job.id,))
                 continue
@@ -81,8 +84,10 @@ def test_waiting_jobs_get_exactly_the_time_back_that_they_could_not_use(
 
     def arrange(tx: Any) -> None:
         for start in starts:
-            sql = "UPDATE jobs SET run_started_at = ?, deadline_at = 1000.0, deadline_asked = 0 WHERE request_id = ?"
-            tx._run(sql, (start, f"r-{start}"))
+            [job] = tx.find(f"r-{start}", None)
+            moved = replace(job, run_started_at=start, deadline_at=1000.0, deadline_asked=False)
+            sql, values = records.job_update(job, moved)
+            tx._run(sql, (*values, job.id, job.version))
 
     store.write(arrange)
     store.write(lambda tx: tx.postpone_deadlines(since=since, until=until))

@@ -11,7 +11,8 @@ from claude_relay.core.alerts import KINDS, Alert
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.holds import PARK, HoldScope, QueueHold
 from claude_relay.core.keys import Scope
-from claude_relay.dashboard.overview import describe_alert
+from claude_relay.core.money.spend import day_of
+from claude_relay.dashboard.needs import describe_alert
 from claude_relay.ports import WorkerHeartbeat
 from tests.support.builders import a_completion, a_submission
 
@@ -270,9 +271,75 @@ def test_a_paused_destination_does_not_keep_a_drain_waiting(relay, clock):
     assert relay.queries.overview()["drain"]["idle"]
 
 
-def test_the_overview_of_an_empty_relay_is_calm_and_says_what_to_do(admin):
+def test_the_overview_of_an_empty_relay_says_what_is_missing_and_is_calm_once_a_worker_runs(relay, admin, clock):
     page = admin.get("/dashboard")
+    assert "No worker runs" in page.text and 'class="card bad"' not in page.page
+    seen = WorkerHeartbeat(id="w", host="h", pid=1, started_at=0, seen_at=clock.now, slots=4, running=0)
+    page_without_worker = page.text
+    relay._store.write(lambda tx: tx.save_heartbeat(seen))
+    page.get("/dashboard")
 
-    for words in ("Nothing.", "No worker has been seen", "No call is running", "No job has ended in this time"):
+    assert "No worker has been seen" in page_without_worker
+    for words in ("Nothing.", "No call is running", "No job has ended in this time"):
         assert words in page.text
     assert KEY not in page.page
+
+
+def test_a_worker_that_ended_without_a_word_is_named_while_others_run(relay, admin, clock):
+    seen = WorkerHeartbeat(id="a", host="h1", pid=11, started_at=0, seen_at=clock.now, slots=4, running=0)
+    silent = replace(seen, id="b", host="h2", pid=22, seen_at=clock.now - 90)
+    relay._store.write(lambda tx: (tx.save_heartbeat(seen), tx.save_heartbeat(silent)))
+    page = admin.get("/dashboard")
+
+    assert "A worker is missing" in page.text and "process 22 on h2" in page.text and "No worker runs" not in page.text
+
+
+def test_a_key_that_spends_more_than_in_the_week_before_is_named_unless_a_budget_stops_it(relay, admin, clock):
+    """Its budget is set where it is named; a first day, and a small sum, are no reason."""
+    for name in ("calm", "wild", "first"):
+        relay.keys.add(name, frozenset((Scope.SUBMIT,)))
+    spend(relay, clock, calm=20.0, wild=2.0)
+    clock.advance(86_400)
+    spend(relay, clock, calm=15.0, wild=30.0, first=90.0)
+    page = admin.log_in(KEY)
+    assert "Spend runs away: wild" in page.text and "$30.00 today, and $2.00 in the seven days before" in page.text
+    assert "runs away: calm" not in page.text and "runs away: first" not in page.text
+    page.get("/dashboard/keys?edit=wild").post("/dashboard/keys?edit=wild", act="budget", name="wild", budget="3")
+    assert "The budget of wild is saved" in page.text
+
+    assert "Over budget: wild" in page.get("/dashboard").text and "runs away" not in page.text
+    for wrong in ("0", "-1", "many", "inf"):
+        assert (
+            'class="notice bad"' in page.post("/dashboard/keys?edit=wild", act="budget", name="wild", budget=wrong).page
+        )
+
+
+def spend(relay, clock, **dollars):
+    """Each key spends that much now."""
+    for key, usd in dollars.items():
+        submission = a_submission(f"{key}-{clock.now}")
+        job = relay.submit(submission, owner=key).job
+        [claimed] = relay.execution.claim("w", limit=1)
+        relay.execution.complete(claimed, a_completion())
+        call = relay._store.read(lambda tx, job=job: tx.calls(job.id))[0]
+        relay._store.write(
+            lambda tx, job=job, call=call, usd=usd: tx.add_spend(day_of(clock.now), job, replace(call, cost_usd=usd))
+        )
+
+
+def test_a_group_whose_own_limits_let_jobs_wait_is_named_with_the_way_to_them(relay, admin, clock):
+    """By its calls at once after a minute, by its starts a minute when ten minutes of them wait; not while paused."""
+    relay.set_group("mail", concurrency=1, rate=None)
+    relay.set_group("slow", concurrency=None, rate=1)
+    relay.submit_many([a_submission(f"mail-{number}", group="mail") for number in range(3)])
+    relay.submit_many([a_submission(f"slow-{number}", group="slow") for number in range(12)])
+    relay.execution.claim("w", limit=9)
+    page = admin.get("/dashboard")
+    assert "Group mail is at its limit" not in page.text
+    assert "Group slow is at its limit 1 start a minute, and 11 of its jobs wait" in page.text
+    clock.advance(61)
+    assert "Group mail is at its limit 1 of 1 calls run, and 2 of its jobs wait" in page.get("/dashboard").text
+    assert 'href="/dashboard/groups?edit=mail"' in page.page
+    relay.pause("mail")
+
+    assert "Group mail is at its limit" not in page.get("/dashboard").text

@@ -11,6 +11,7 @@ import logging
 import random
 import shutil
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -141,7 +142,8 @@ def _verdict(
     except RelayError as exc:
         return f"error: {exc}"
     except Exception as exc:
-        return f"raised: {exc!r}"
+        steps = [step.name for step in traceback.extract_tb(exc.__traceback__)]
+        return f"raised: {exc!r} in {' > '.join(steps[-10:])}"
 
 
 def _open(
@@ -162,8 +164,7 @@ def _open(
 
 
 def _state(relay: Relay, ref: JobRef) -> Any:
-    status = relay.queries.status(ref)
-    return {name: status[name] for name in ("requestId", "status", "metadata")}
+    return dict(relay.queries.status(ref))
 
 
 def _request(relay: Relay, ref: JobRef) -> Any:

@@ -64,10 +64,16 @@ def call(rig: Rig, hook: Receiver, name: str, books: Books) -> None:
         time.sleep(0.05)
 
 
-def run(folder: Path, *, seconds: float, seed: int, kills: int = 0, say: Any = lambda text: None) -> dict[str, Any]:
+def run(
+    folder: Path, *, seconds: float, seed: int, kills: int = 0, say: Any = lambda text: None, **settings: str
+) -> dict[str, Any]:
     """Run one storm of at least that many seconds and kills, check the promises, and return the counts."""
     rng, books, stop = random.Random(seed), Books(), threading.Event()
-    with FakeClaude(otherwise=slowly) as upstream, Receiver() as hook, Rig(folder, upstream=upstream.url) as rig:
+    with (
+        FakeClaude(otherwise=slowly) as upstream,
+        Receiver() as hook,
+        Rig(folder, upstream=upstream.url, **settings) as rig,
+    ):
         rig.start()
         numbers = iter(range(1_000_000))
         lock = threading.Lock()
@@ -174,27 +180,27 @@ def main() -> int:
     parser.add_argument("--batch", action="store_true", help="a thousand batched jobs instead")
     parser.add_argument("--collections", action="store_true", help="three collections instead")
     parser.add_argument("--rows", type=int, default=1000, help="of each, with --collections")
-    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL server of its own, with --collections")
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL server of its own, not with --batch")
     parser.add_argument("--kills", type=int, default=10, help="how many, with --collections")
     parser.add_argument("--jobs", type=int, default=1000, help="how many, with --batch")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
     wanted = parser.parse_args()
     print(f"seed {wanted.seed}, {wanted.seconds:g} s", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        if wanted.collections:
-            from tests.faults import collection_storm
-
-            size = {"rows": wanted.rows, "kills": wanted.kills}
-            with Cluster().start() if wanted.postgres else contextlib.nullcontext() as server:
-                store = {} if server is None else collection_storm.on_postgres(server.database(), Path(folder))
-                print(collection_storm.run(Path(folder), seed=wanted.seed, say=tell, **size, **store))
-            return 0
         if wanted.batch:
             from tests.faults import batch_storm
 
             print(batch_storm.run(Path(folder), jobs=wanted.jobs, seed=wanted.seed, seconds=wanted.seconds, say=tell))
             return 0
-        print(run(Path(folder), seconds=wanted.seconds, seed=wanted.seed, say=tell))
+        from tests.faults import collection_storm
+
+        with Cluster().start() if wanted.postgres else contextlib.nullcontext() as server:
+            store = {} if server is None else collection_storm.on_postgres(server.database(), Path(folder))
+            if wanted.collections:
+                size = {"rows": wanted.rows, "kills": wanted.kills}
+                print(collection_storm.run(Path(folder), seed=wanted.seed, say=tell, **size, **store))
+            else:
+                print(run(Path(folder), seconds=wanted.seconds, seed=wanted.seed, say=tell, **store))
 
     return 0
 

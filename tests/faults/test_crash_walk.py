@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import psycopg
 import pytest
 
 from claude_relay.core.deliveries.delivery import Reply
@@ -23,13 +24,19 @@ from claude_relay.core.jobs.failure import PartialResponse, Remedy
 from claude_relay.core.jobs.job import OnInterrupt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import StoreUnavailable
-from claude_relay.ports import BatchStatus
+from claude_relay.ports import BatchStatus, Store
 from claude_relay.services import JobRef, Relay
+from claude_relay.storage.postgres import PostgresStore
+from claude_relay.storage.postgres.schema import LOCK
+from claude_relay.storage.postgres.session import Session
 from claude_relay.storage.sqlite import store
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
+from tests.support.postgres import Cluster
 
 R = JobRef(request_id="r")
+#: Where a second look at the rows is taken: a file of SQLite, or a connection to PostgreSQL.
+Place = Path | psycopg.Connection[Any]
 
 
 class Failing:
@@ -53,16 +60,45 @@ class Failing:
         return getattr(self._real, name)
 
 
+class FailingServer:
+    """A PostgreSQL session whose server refuses the n-th statement and all after it, inside of whatever message."""
+
+    _REFUSED = "DO $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$"
+
+    def __init__(self, session: Session) -> None:
+        self._send = session._send
+        session._send = self.send  # type: ignore[method-assign]
+        self.arm(0)
+
+    def arm(self, at: int) -> None:
+        self.at, self.count = at, 0
+
+    def send(self, *statements: str) -> Any:
+        refused = [self._sent(sql) for sql in statements]
+        return self._send(*refused)
+
+    def _sent(self, sql: str) -> str:
+        self.count += 1
+        return self._REFUSED if self.at and self.count >= self.at else sql
+
+
 class World:
     """A relay on a connection that can fail on demand."""
 
-    def __init__(self, path: Path) -> None:
+    store: Store
+    failing: Failing | FailingServer
+
+    def __init__(self, place: Place, url: str = "") -> None:
         self.clock = Clock()
-        self.path = path
-        self.store = SqliteStore(path, clock=self.clock)
-        self.failing = Failing(self.store._writing)
-        session = self.store._session
-        session._connection, session._run = self.failing, store._runner(self.failing)  # type: ignore[assignment,arg-type]
+        self.place = place
+        if isinstance(place, psycopg.Connection):
+            self.store = PostgresStore(url, where="the test's", clock=self.clock)
+            self.failing = FailingServer(self.store._session)
+        else:
+            self.store = SqliteStore(place, clock=self.clock)
+            self.failing = Failing(self.store._writing)
+            session = self.store._session
+            session._connection, session._run = self.failing, store._runner(self.failing)  # type: ignore[assignment,arg-type]
         self.relay = Relay(
             self.store,
             QuietNotifier(),
@@ -105,14 +141,19 @@ class World:
             "fetched_files",
             "memos",
         )
-        with looking(self.path) as run:
+        with looking(self.place) as run:
             return [run(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall() for table in tables]
 
 
 @contextlib.contextmanager
-def looking(path: Path) -> Iterator[Callable[[str], Any]]:
+def looking(place: Place) -> Iterator[Callable[[str], Any]]:
     """A second connection, as the writer's belongs to its thread. Checks that no transaction was left open."""
-    connection = apsw.Connection(str(path))
+    if isinstance(place, psycopg.Connection):
+        with place.transaction():
+            place.execute(f"SET LOCAL lock_timeout = '5s'; SELECT pg_advisory_xact_lock({LOCK})")
+            yield place.execute
+        return
+    connection = apsw.Connection(str(place))
     try:
         connection.set_busy_timeout(5000)
         connection.execute("BEGIN IMMEDIATE")
@@ -121,10 +162,12 @@ def looking(path: Path) -> Iterator[Callable[[str], Any]]:
         connection.close(True)
 
 
-def legal(path: Path) -> None:
-    """Check the invariants of the rows."""
-    with looking(path) as run:
+def legal(place: Place) -> None:
+    """Check the invariants of the rows, of a SQLite file or a database of PostgreSQL."""
+    with looking(place) as run:
         _legal(run)
+        if isinstance(place, Path):  # a server checks foreign keys by itself
+            assert run("PRAGMA foreign_key_check").fetchall() == []
 
 
 def _legal(run: Callable[[str], Any]) -> None:
@@ -149,7 +192,6 @@ def _legal(run: Callable[[str], Any]) -> None:
     none("SELECT b.id FROM batches b JOIN batch_items i ON i.batch_id = b.id WHERE b.state = 'settled' AND i.done = 0")
     none("SELECT j.id FROM jobs j WHERE j.version <> (SELECT max(version) FROM events e"
          " WHERE e.job_id = j.id AND e.subject = 'job')")  # fmt: skip
-    none("PRAGMA foreign_key_check")
 
 
 def _held(world: World) -> None:
@@ -328,13 +370,39 @@ def test_a_use_case_is_atomic(world: Callable[[], World], name: str) -> None:
             act(here, prepared)
         except StoreUnavailable:
             here.failing.arm(0)
-            legal(here.path)
+            legal(here.place)
             assert here.dump() == earlier, f"statement {at} left something behind"
             act(here, prepared)  # it can be repeated
-            legal(here.path)
+            legal(here.place)
             continue
         here.failing.arm(0)
-        legal(here.path)
+        legal(here.place)
         break
+
+    assert at > 2, "the walk met no statement"
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", CASES)
+def test_a_use_case_is_atomic_on_postgresql(postgres: Cluster, name: str) -> None:
+    """The server refuses the n-th statement of a message; in one database, as no failure leaves anything behind."""
+    prepare, act = CASES[name]
+    with postgres.place() as url, psycopg.connect(url, autocommit=True) as looker:
+        here = World(looker, url)
+        try:
+            prepared = prepare(here)
+            earlier, at = here.dump(), 0
+            while True:
+                at += 1
+                here.failing.arm(at)
+                try:
+                    act(here, prepared)
+                    break
+                except StoreUnavailable:
+                    assert here.dump() == earlier, f"statement {at} left something behind"
+            legal(looker)
+        finally:
+            here.failing.arm(0)
+            here.store.close()
 
     assert at > 2, "the walk met no statement"

@@ -7,8 +7,9 @@ import itertools
 import random
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,11 +20,14 @@ from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy
 from claude_relay.core.jobs.job import OnInterrupt
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict
+from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
+from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sqlite.store import SqliteStore
-from tests.faults.test_crash_walk import legal
+from tests.faults.test_crash_walk import Place, legal
 from tests.support import proof
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
+from tests.support.postgres import Cluster
 
 WORKERS = st.sampled_from(("w1", "w2", "w3"))
 
@@ -33,10 +37,10 @@ class Moves(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
         self.clock = Clock()
-        self.path = Path(self.folder.name) / "relay.db"
-        self.store = SqliteStore(self.path, clock=self.clock)
+        self.resources = contextlib.ExitStack()
+        self.place, self.store = self.open()
+        self.resources.callback(self.store.close)
         self.relay = Relay(self.store, QuietNotifier(), Policy(), rng=random.Random(1))
         self.numbers = itertools.count()
         self.accepted: list[str] = []
@@ -47,9 +51,13 @@ class Moves(RuleBasedStateMachine):
         self.webhook_ids: dict[tuple[str, int], str] = {}
         self.outcomes: dict[tuple[str, int], bytes] = {}
 
+    def open(self) -> tuple[Place, Store]:
+        """An empty store, and its place for a second look."""
+        path = Path(self.resources.enter_context(tempfile.TemporaryDirectory())) / "relay.db"
+        return path, SqliteStore(path, clock=self.clock)
+
     def teardown(self) -> None:
-        self.store.close()
-        self.folder.cleanup()
+        self.resources.close()
 
     @rule(policy=st.sampled_from(OnInterrupt), group=st.sampled_from("ab"), late=st.booleans())
     def submit(self, policy: OnInterrupt, group: str, late: bool) -> None:
@@ -136,7 +144,7 @@ class Moves(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_legal(self) -> None:
-        legal(self.path)
+        legal(self.place)
 
     @invariant()
     def everything_accepted_is_there(self) -> None:
@@ -159,3 +167,27 @@ Moves.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
 )
 TestMoves = Moves.TestCase
+
+
+class MovesOnPostgres(Moves):
+    """The same with a server."""
+
+    cluster: ClassVar[Cluster]
+
+    def open(self) -> tuple[Place, Store]:
+        url = self.resources.enter_context(self.cluster.place())
+        looker = self.resources.enter_context(psycopg.connect(url, autocommit=True))
+        return looker, PostgresStore(url, where="the test's", clock=self.clock)
+
+
+@pytest.fixture(scope="module")
+def machine_server(postgres: Cluster) -> None:
+    MovesOnPostgres.cluster = postgres
+
+
+MovesOnPostgres.TestCase.pytestmark = [
+    pytest.mark.timeout(proof.size(120, 1800)),
+    pytest.mark.usefixtures("machine_server"),
+]
+MovesOnPostgres.TestCase.settings = settings(Moves.TestCase.settings, max_examples=proof.size(8, 300))
+TestMovesOnPostgres = MovesOnPostgres.TestCase

@@ -24,6 +24,19 @@ def test_after_any_kill_every_202_ends_in_one_outcome(tmp_path: Path) -> None:
 @pytest.mark.faults
 @pytest.mark.process
 @pytest.mark.timeout(300)
+def test_after_any_kill_every_202_ends_in_one_outcome_on_postgresql(tmp_path: Path, database: str) -> None:
+    """The same with the store of several machines, whose leases take over from killed workers."""
+    counted = storm.run(
+        tmp_path, seconds=10, seed=20261130, kills=4, **collection_storm.on_postgres(database, tmp_path)
+    )
+
+    assert counted["accepted"] > 10
+    assert sum(counted["kills"].values()) >= 4
+
+
+@pytest.mark.faults
+@pytest.mark.process
+@pytest.mark.timeout(300)
 def test_a_storm_over_batches_pays_for_each_job_once(tmp_path: Path) -> None:
     """Each custom_id once, to the cent as in the ledger, and a job with a needBy ends by then."""
     counted = batch_storm.run(tmp_path, jobs=200, seed=20261124, seconds=12, kills=3)

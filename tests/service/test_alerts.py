@@ -264,7 +264,7 @@ def with_worker(relay: Relay, clock: Clock) -> None:
 
 def test_a_process_without_network_sets_the_trigger_once_a_minute(relay: Relay, clock: Clock) -> None:
     set_at: list[float] = []
-    offline = AlertSender(relay, FakeSender(Reply()), url=None, trigger=lambda: set_at.append(clock.now), clock=clock)
+    offline = AlertSender(relay, FakeSender(Reply()), url=None, trigger=lambda _: set_at.append(clock.now), clock=clock)
     offline._trigger_sending()
     assert set_at == []  # all is well
     without_worker(relay, clock)
@@ -284,7 +284,7 @@ def test_a_process_without_network_sets_the_trigger_once_a_minute(relay: Relay, 
 def test_the_trigger_is_not_set_while_a_worker_can_send(relay: Relay, clock: Clock) -> None:
     """Also without RELAY_ALERT_URL."""
     set_at: list[float] = []
-    offline = AlertSender(relay, FakeSender(Reply()), url=None, trigger=lambda: set_at.append(clock.now), clock=clock)
+    offline = AlertSender(relay, FakeSender(Reply()), url=None, trigger=lambda _: set_at.append(clock.now), clock=clock)
     relay.submit(a_submission("r-1"))
     park(relay)
     with_worker(relay, clock)
@@ -300,7 +300,7 @@ def test_the_trigger_is_not_set_while_a_worker_can_send(relay: Relay, clock: Clo
 def test_a_trigger_that_fails_is_set_again_within_a_minute(relay: Relay, clock: Clock) -> None:
     tries: list[float] = []
 
-    def leave() -> None:
+    def leave(_: float | None) -> None:
         tries.append(clock.now)
         raise PermissionError("alerts.due")
 
@@ -448,6 +448,23 @@ def test_an_outage_of_the_store_is_one_alert_and_one_notice_by_one_process(relay
     assert sum(len(url.ids) for url in urls) == 2
     kinds = [(body["alert"], body["status"]) for url in urls for body in url.bodies]
     assert kinds == [("store_away", "open"), ("store_away", "resolved")]
+
+
+def test_each_trigger_of_an_outage_names_its_beginning(relay: Relay, clock: Clock) -> None:
+    """CASES A3, an API without a network and without a worker: the process that it triggers sends one alert for it."""
+    away = AwayStore(relay)
+    triggers: list[float | None] = []
+    facade: Any = SimpleNamespace(alerts=away)
+    api = AlertSender(facade, FakeSender(Reply()), url=None, trigger=triggers.append, clock=clock)
+    api._evaluate()
+    away.away = True
+    for _ in range(4000):
+        api._evaluate()
+        if api._in_memory is not None:
+            api._trigger_sending()
+        clock.advance(2)
+
+    assert len(triggers) > 1 and len(set(triggers)) == 1 and triggers[0] is not None
 
 
 def test_an_api_that_failed_is_an_alert_until_it_starts(relay: Relay, clock: Clock) -> None:

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from claude_relay.core.deliveries.delivery import Reply
+from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Repair
 from claude_relay.core.jobs.job import State
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, Damaged
 from claude_relay.ports import JobFilter, Store, Transaction
 from claude_relay.services import JobRef, Relay
+from claude_relay.storage.sql import job_digest
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 
 
@@ -159,3 +162,109 @@ def test_headers_that_were_moved_to_another_job_are_not_sent(relay: Relay, store
     assert cipher.decrypt(theirs, owner="other", row=other) is None
     change(store, "UPDATE requests SET webhook_headers = ? WHERE job_id = ?", theirs, other)
     assert [sent.request_id for sent in relay.deliveries.claim("w", limit=9)] == ["theirs"]
+
+
+@pytest.mark.parametrize("run", ["ended", "waiting"])
+def test_a_change_of_any_column_of_a_job_is_met_where_its_row_is_read(
+    relay: Relay, store: Store, clock: Clock, run: str
+) -> None:
+    """State, requestId, counters, cost and times (CASES S11): only the end of a lease, which moves, may be any."""
+    relay.submit(a_submission("a", priority=5.0))
+    relay.submit(a_submission("b"))
+    if run == "ended":
+        for claimed in relay.execution.claim("w", limit=2):
+            relay.execution.complete(claimed, a_completion())
+    identity = job_id(relay, store, "a")
+    columns = [name for name in job_digest.COLUMNS if name not in ("id", "lease_expires_at")]
+    [row] = store.read(lambda tx: tx._run(f"SELECT {', '.join(columns)} FROM jobs WHERE id = ?", (identity,)))  # type: ignore[attr-defined]
+    missed = []
+    for name, value in zip(columns, row, strict=True):
+        other = {"state": "cancelled" if run == "ended" else "held", "lane": "batch", "lease_token": None}.get(name)
+        if other is None:
+            other = value + 1 if isinstance(value, int | float) else b"x" * 16 if name == "digest" else f"{value}x"
+            other = 7.0 if value is None and name in _NUMBERS else other
+        if name in ("lease_token", "finished_at") and value is None:
+            continue  # the schema itself refuses them
+        change(store, f"UPDATE jobs SET {name} = ? WHERE id = ?", other, identity)
+        try:
+            store.read(lambda tx: tx.job(identity))
+            missed.append(name)
+        except Damaged:
+            pass
+        change(store, f"UPDATE jobs SET {name} = ? WHERE id = ?", value, identity)
+
+    assert missed == []
+    assert relay.queries.status(JobRef(request_id="a"))["requestId"] == "a"
+
+
+_NUMBERS = "deadline_at run_at lease_expires_at cancel_requested_at finished_at cost_usd give_up_at row_no".split()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_damaged_row_is_left_out_of_what_is_claimed_and_is_an_alert(relay: Relay, store: Store, named: bool) -> None:
+    """Others go on, by a sweep and by the ids of the ready queue; `doctor --deep` names it."""
+    for name in ("a", "b"):
+        relay.submit(a_submission(name))
+    ids = [job_id(relay, store, name) for name in ("a", "b")] if named else None
+    change(store, "UPDATE jobs SET attempt = 3 WHERE request_id = 'a'")
+    claimed = relay.execution.claim("w", limit=9, ids=ids)
+
+    assert [item.job.request_id for item in claimed] == ["b"]
+    assert "store_damaged" in alerts(relay)
+    assert dict(relay.queries.damaged()) == {"a": "the row of job a is damaged"}
+
+
+def test_times_that_other_statements_move_are_no_damage(relay: Relay, store: Store, clock: Clock) -> None:
+    """The sent mark, a step of the clock in either direction, deadlines given back, and a lease that is renewed."""
+    for name in ("waiting", "running", "ended"):
+        relay.submit(a_submission(name, priority=-30.0))
+        if name != "waiting":
+            [claimed] = relay.execution.claim("w", limit=1, ids=[job_id(relay, store, name)])
+            assert relay.execution._mark_sent(claimed)
+        if name == "ended":
+            relay.execution.complete(claimed, a_completion())
+    running = job_id(relay, store, "running")
+    for seconds in (3600.1, -86400.3):
+        store.write(lambda tx, seconds=seconds: tx.shift_times(seconds))
+    store.write(lambda tx: tx.postpone_deadlines(since=clock() - 500_000, until=clock() - 0.3))
+    store.write(lambda tx: tx.renew_leases("w", [running], clock() + 77))
+
+    assert list(relay.queries.damaged()) == []
+
+
+def test_a_damaged_partial_answer_is_not_shown_and_a_damaged_repair_not_asked_for(relay: Relay, store: Store) -> None:
+    for name in ("partial", "repair"):
+        relay.submit(a_submission(name))
+    first, second = relay.execution.claim("w", limit=2)
+    relay.execution.checkpoint(first, PartialResponse(text="Svar til"))
+    repair = Repair(text="{}", problem="a is missing", kinds=(ErrorType.SCHEMA,))
+    store.write(lambda tx: tx.save_repair(second.job.id, second.job.run, repair))
+
+    assert relay.queries.partial(JobRef(request_id=first.job.request_id)) == "Svar til"
+    assert store.read(lambda tx: tx.repair(second.job.id, 1)) == repair
+    change(store, "UPDATE partials SET text = 'Svar fil'")
+    change(store, "UPDATE repairs SET problem = 'b is missing'")
+    assert not relay.queries.partial(JobRef(request_id=first.job.request_id))
+    assert store.read(lambda tx: tx.repair(second.job.id, 1)) is None
+    assert {what.partition(" of job")[0] for _, what in relay.queries.damaged()} == {
+        "the partial answer",
+        "the answer to repair",
+    }
+    relay.execution.complete(first, a_completion())
+    assert relay.queries.status(JobRef(request_id=first.job.request_id))["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    "column", ["state = 'pending', finished_at = NULL", "attempts = 9", "version = 9", "destination = 'https://x'"]
+)
+def test_a_delivery_whose_state_or_counters_were_changed_is_not_sent(
+    relay: Relay, store: Store, clock: Clock, column: str
+) -> None:
+    """A delivered callback that looks pending again would be a duplicate."""
+    ended(relay, clock, "a")
+    if column.startswith("state"):
+        [sent] = relay.deliveries.claim("w", limit=9)
+        relay.deliveries.record_attempt(sent, Reply(status=200, ms=1, excerpt=""))
+    change(store, f"UPDATE deliveries SET {column}")
+
+    assert relay.deliveries.claim("w", limit=9) == []

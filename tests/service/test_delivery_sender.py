@@ -188,3 +188,43 @@ def test_a_delivery_whose_sender_failed_is_not_renewed(
 
     assert renewed[-1] == 0
     assert len(relay.deliveries.sending()) == 1  # not taken back yet
+
+
+def test_posts_that_end_together_are_followed_by_one_claim(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim waits a moment for the POSTs in flight; without one in flight it is made at once."""
+    echo, now, claims = Echo(), [0.0], []
+    claim = relay.deliveries.claim
+    monkeypatch.setattr(relay.deliveries, "claim", lambda *args, **more: claims.append(args) or claim(*args, **more))
+    senders = DeliverySender(relay, echo, worker="w", monotonic=lambda: now[0])
+    echo.hold.clear()
+    answered(relay, "r-1")
+    assert senders._round() == 0.0
+    answered(relay, "r-2")
+
+    assert 0 < senders._round() < 0.1
+    assert len(claims) == 1
+
+    echo.hold.set()
+    eventually(lambda: delivered(relay, "r-1"))
+    eventually(lambda: not senders._in_flight)
+    senders._round()
+    assert len(claims) == 2
+
+    eventually(lambda: delivered(relay, "r-2"))
+    senders.stop(5)
+
+
+def test_a_long_post_does_not_hold_back_the_others(relay: Relay) -> None:
+    """Once the moment is over, due deliveries are claimed beside it."""
+    echo, now = Echo(), [0.0]
+    senders = DeliverySender(relay, echo, worker="w", monotonic=lambda: now[0])
+    echo.hold.clear()
+    answered(relay, "r-1")
+    senders._round()
+    answered(relay, "r-2")
+    now[0] = 1.0
+    senders._round()
+
+    eventually(lambda: len(echo.posts) == 2)
+    echo.hold.set()
+    senders.stop(5)

@@ -80,7 +80,7 @@ def test_only_a_few_searches_run_or_wait(relay: Relay) -> None:
     inside, go_on, outcomes = threading.Barrier(5), threading.Event(), []
 
     class Slow:
-        def job_ids(self, which: JobFilter) -> list[Any]:
+        def job_window(self, which: JobFilter, rows: int) -> list[Any]:
             go_on.wait(30)
             return []
 

@@ -10,11 +10,13 @@ from claude_relay.core.digests import digest
 from claude_relay.core.jobs.failure import Remedy
 from claude_relay.ports import Store, Transaction
 from claude_relay.services import Relay
-from claude_relay.storage.sql import records
+from claude_relay.storage.sql import job_digest, records
 
 from .builders import a_completion, a_failure, a_submission
 
 _DIGITS = 10  # of a copy's number, at the end of its id
+#: Copies of one statement: a server ends what takes longer than half a minute.
+_STEP = 100_000
 #: Copies at both ends that may be read as a whole: their digests are made anew.
 _READ = 60
 _ID_TABLES = ("requests", "outcomes", "calls", "events", "deliveries")
@@ -38,13 +40,16 @@ def fill(relay: Relay, store: Store, *, finished: int, waiting: int) -> None:
         relay.deliveries.record_attempt(sent, Reply(status=200 if sent.request_id == "done" else 410, ms=1))
     relay.submit(a_submission("waits"))
     for name, count in (("done", finished - finished // 20), ("bad", finished // 20), ("waits", waiting)):
-        store.write(lambda tx, name=name, count=count: _copy(tx, name, count))
+        for first in range(1, count, _STEP):
+            last = min(first + _STEP, count) - 1
+            store.write(lambda tx, name=name, first=first, last=last: _copy(tx, name, first, last))
+        store.write(lambda tx, name=name, count=count: _finish(tx, name, count))
 
 
-def _copy(tx: Transaction, name: str, count: int) -> None:
+def _copy(tx: Transaction, name: str, first: int, last: int) -> None:
     run: Any = tx._run  # type: ignore[attr-defined]
-    [(job_id, state, group, owner)] = run("SELECT id, state, grp, owner FROM jobs WHERE request_id = ?", (name,))
-    numbers = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count - 1})"
+    [(job_id,)] = run("SELECT id FROM jobs WHERE request_id = ?", (name,))
+    numbers = f"WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})"
     for table in ("jobs", *_ID_TABLES):
         columns = _columns(run, table)
         key = "id" if table == "jobs" else "job_id"
@@ -53,6 +58,12 @@ def _copy(tx: Transaction, name: str, count: int) -> None:
             f"INSERT INTO {table} ({', '.join(columns)}) {numbers} SELECT {values} FROM {table} t, n WHERE t.{key} = ?",
             (job_id,),
         )
+
+
+def _finish(tx: Transaction, name: str, count: int) -> None:
+    """Digests of the copies that are read, and the numbers that the store keeps."""
+    run: Any = tx._run  # type: ignore[attr-defined]
+    [(job_id, state, group, owner)] = run("SELECT id, state, grp, owner FROM jobs WHERE request_id = ?", (name,))
     for number in {*range(1, min(_READ, count)), *range(max(1, count - _READ), count)}:
         _seal(run, run("SELECT id FROM jobs WHERE request_id = ?", (f"{name}-{number:0{_DIGITS}}",))[0][0])
     insert = records.insert("tallies", ("kind", "state", "grp", "owner", "n"))
@@ -63,7 +74,13 @@ def _copy(tx: Transaction, name: str, count: int) -> None:
 
 
 def _seal(run: Any, job_id: str) -> None:
-    """Make the digests of a copied request, which cover its id."""
+    """Make the digests of a copy, which cover its id."""
+    [job] = run(f"SELECT {records.columns(records.JOB)} FROM jobs WHERE id = ?", (job_id,))
+    run("UPDATE jobs SET digest = ? WHERE id = ?", (job_digest.of(job), job_id))
+    for row in run(f"SELECT {records.columns(records.DELIVERY)} FROM deliveries WHERE job_id = ?", (job_id,)):
+        named = dict(zip(records.DELIVERY, row, strict=True))
+        seal = digest(*(named[name] for name in records.DELIVERY_DIGEST))
+        run("UPDATE deliveries SET digest = ? WHERE id = ?", (seal, named["id"]))
     [row] = run(f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?", (job_id,))
     values = dict(zip(records.REQUEST, row, strict=True))
     seals = (digest(job_id, values["request"]), digest(*(values[name] for name in records.CALLBACK)))

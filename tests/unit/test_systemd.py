@@ -173,9 +173,11 @@ def test_an_alert_touches_the_file_that_the_path_unit_watches(tmp_path):
     """In systemd's state directory, repeatedly, and nowhere without one."""
     leave = alert_trigger.leaving({"STATE_DIRECTORY": f"{tmp_path}:/elsewhere"})
     assert leave is not None
-    leave()
-    leave()
+    leave(None)
+    leave(1.5)
 
+    assert alert_trigger.outage_since({"STATE_DIRECTORY": str(tmp_path)}) == 1.5
+    assert alert_trigger.outage_since({}) is None
     unit = (Path(__file__).parents[2] / "systemd" / "claude-relay-alerts.path").read_text(encoding="utf-8")
     [watched] = [line for line in unit.splitlines() if line.startswith("PathChanged=")]
     assert [path.name for path in tmp_path.iterdir()] == [Path(watched).name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from claude_relay.services.transactions import query, transaction
@@ -13,14 +14,15 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.log: list[tuple[str, bool]] = []
+        self.tx: Any = SimpleNamespace(skipped=[])
 
     def write(self, work: Callable[[Any], Any], *, paid: bool = False, ahead: Any = None) -> Any:
         self.log.append(("write", paid))
-        return work("tx")
+        return work(self.tx)
 
     def read(self, look: Callable[[Any], Any]) -> Any:
         self.log.append(("read", False))
-        return look("tx")
+        return look(self.tx)
 
 
 class UseCase:
@@ -44,9 +46,9 @@ class UseCase:
 def test_a_method_gets_the_transaction_before_the_arguments_of_the_caller() -> None:
     case = UseCase()
 
-    assert case.save("a", size=2) == ("tx", "a", 2)
-    assert case.complete("b") == ("tx", "b")
-    assert case.find("c") == ("tx", "c")
+    assert case.save("a", size=2) == (case._store.tx, "a", 2)
+    assert case.complete("b") == (case._store.tx, "b")
+    assert case.find("c") == (case._store.tx, "c")
     assert case._store.log == [("write", False), ("write", True), ("read", False)]
 
 

@@ -121,6 +121,28 @@ def weight(output: Output, name: str, weight: float) -> None:
 
 @keys.command()
 @click.argument("name")
+@click.argument("dollars")
+@json_option
+@pass_output
+def budget(output: Output, name: str, dollars: str) -> None:
+    """Change a key's daily budget: DOLLARS a day, or none. What it has spent today counts."""
+    from ...wiring import open_relay
+
+    try:
+        amount = None if dollars == "none" else float(dollars)
+    except ValueError as exc:
+        raise click.UsageError(f"DOLLARS must be a number or none, not {dollars}") from exc
+    with open_relay(output.settings) as relay:
+        key = relay.keys.set_budget(name, amount)
+    if output.json:
+        output.value(_body(key))
+    else:
+        text = "no daily budget" if amount is None else f"a budget of ${amount:g} a day"
+        output.message(f"The key {name} has {text}.")
+
+
+@keys.command()
+@click.argument("name")
 @json_option
 @pass_output
 def revoke(output: Output, name: str) -> None:

@@ -39,6 +39,14 @@ class JobFilter:
     limit: int = 50
 
     @property
+    def selective(self) -> bool:
+        """Whether no index has its jobs side by side, and others must be read."""
+        by_group = self.group is not None and bool(self.states or self.owner is not None or self.key is not None)
+        by_delivery = self.dead or self.unacked  # an index has those
+
+        return not by_delivery and bool(by_group or self.model is not None or self.host is not None or self.errors)
+
+    @property
     def reads_jobs(self) -> bool:
         """Whether the sums of the ledger, kept by day, key, group and model, cannot answer it."""
         return bool(self.states or self.errors or self.host or self.text or self.dead or self.unacked)

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 from psycopg import errors
 
 from ...errors import RelayError, StoreRefused, StoreUnavailable
+
+#: Refused logins that no waiting ends: a pattern of the server's message, and the fix.
+_REFUSED_LOGINS = (
+    (
+        r"password authentication failed|no password supplied",
+        r"Give the role that password on the server (\password in psql), or put the right one into RELAY_STORE.",
+    ),
+    (
+        r"no pg_hba.conf entry|[Pp]eer authentication failed",
+        "Add a line for it to pg_hba.conf on the server, and: systemctl reload postgresql.",
+    ),
+    (r'role ".*" does not exist', "Create it on the server (createuser), or name another in RELAY_STORE."),
+    (
+        r'database ".*" does not exist',
+        "Create it on the server: createdb --owner ROLE --encoding UTF8 --template template0 NAME.",
+    ),
+)
+
+
+def refused_login(exc: psycopg.Error, where: str) -> StoreRefused | None:
+    """The refusal of a first connection for a reason that lasts, with its fix; None for others."""
+    message = server_message(exc)
+    for pattern, fix in _REFUSED_LOGINS:
+        if re.search(pattern, message):
+            return StoreRefused(f"the store {where} refuses the connection ({message}). {fix}")
+
+    return None
 
 
 def translate(exc: BaseException, where: str) -> BaseException:
@@ -22,18 +51,27 @@ def translate(exc: BaseException, where: str) -> BaseException:
         return StoreUnavailable("the store's server took too long; try again", retry_after=10)
     if isinstance(exc, errors.ReadOnlySqlTransaction):
         return StoreUnavailable(
-            f"the store {where} accepts no writes now: it is a standby, or was set to read only", retry_after=10
+            f"the store {where} accepts no writes now: it is a standby, or was set to read only. Name the primary in "
+            "RELAY_STORE, or: ALTER DATABASE … RESET default_transaction_read_only",
+            retry_after=10,
         )
     if isinstance(exc, errors.InsufficientPrivilege):
         return StoreRefused(
             f"the store {where} may not be used by this user ({server_message(exc)}). Let the user own the database, "
-            f"or: GRANT CREATE, USAGE ON SCHEMA public TO the user."
+            f"or: GRANT CREATE, USAGE ON SCHEMA public TO the user. Where the tables are another role's: name that "
+            f"role in RELAY_STORE, or GRANT it TO the user."
         )
     if isinstance(exc, errors.DataCorrupted | errors.IndexCorrupted):
         return StoreRefused(f"the store {where} is corrupt ({server_message(exc)}). Check the server's log first.")
     if isinstance(exc, errors.UndefinedTable | errors.UndefinedColumn):
         return StoreRefused(
             f"the store {where} is incomplete ({server_message(exc)}). Restore a dump, or name another database."
+        )
+    if re.search("too many clients|connection slots|too many connections", str(exc)):
+        return StoreUnavailable(
+            f"the store {where} has no connection left ({server_message(exc)}): raise max_connections on the server, "
+            f"or the limit of the role or the database",
+            retry_after=5,
         )
     if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError | psycopg.InternalError):
         return StoreUnavailable(f"the store {where} is out of reach ({server_message(exc)})", retry_after=5)

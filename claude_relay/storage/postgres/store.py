@@ -17,7 +17,7 @@ from ..header_encryption import HeaderCipher
 from ..sql.reads import Reads
 from . import connection, schema
 from .connection import Connection
-from .errors import translate
+from .errors import refused_login, translate
 from .pool import ReadPool
 from .session import Session, run
 
@@ -38,7 +38,10 @@ class PostgresStore:
         self._url, self._where, self._clock = url, where, clock
         self._readers = ReadPool(self.connect)
         with self._translating():
-            self._session = Session(self.connect, where, clock)
+            try:
+                self._session = Session(self.connect, where, clock)
+            except psycopg.Error as exc:
+                raise (refused_login(exc, where) or exc) from exc
             try:
                 key = schema.prepare(self._session.connection, where, create=create)
             except BaseException:

@@ -32,7 +32,7 @@ class BatchJobReads(QueryBase):
         hint = "" if collection else "/* index: jobs_gather */"
         sql = f"""{_JOB} {hint} WHERE j.state = 'queued' AND j.lane = 'batch' AND j.due_at <= ?
                   AND j.give_up_at IS {"NOT " if auto else ""}NULL{skip}{STARTABLE} ORDER BY j.due_at, j.id LIMIT ?"""
-        return self._fetch_all(records.to_job, sql, (self._now, *values, limit))
+        return self._fetch_intact(records.to_job, sql, (self._now, *values, limit))
 
     def late_batch_jobs(self, *, unsent_before: float, sent_before: float, limit: int) -> Sequence[Job]:
         """Jobs in the batch lane whose time to give up was before the cut-off for unsent or for sent ones."""
@@ -40,13 +40,13 @@ class BatchJobReads(QueryBase):
                   WHERE j.lane = 'batch' AND j.give_up_at IS NOT NULL AND j.state IN ('queued', 'batched')
                     AND j.give_up_at <= CASE j.sent WHEN 0 THEN ? ELSE ? END{STARTABLE}
                   ORDER BY j.give_up_at LIMIT ?"""
-        return self._fetch_all(records.to_job, sql, (unsent_before, sent_before, limit))
+        return self._fetch_intact(records.to_job, sql, (unsent_before, sent_before, limit))
 
     def batched_past_deadline(self, *, limit: int) -> Sequence[Job]:
         """Jobs in a batch past a deadline that was asked for."""
         sql = f"""{_JOB} /* index: jobs_batched */ WHERE j.state = 'batched' AND j.deadline_asked = 1
                   AND j.deadline_at <= ? LIMIT ?"""
-        return self._fetch_all(records.to_job, sql, (self._now, limit))
+        return self._fetch_intact(records.to_job, sql, (self._now, limit))
 
 
 def not_in(**skipped: Collection[str]) -> tuple[str, list[str]]:

@@ -111,7 +111,7 @@ class BatchWrites(QueryBase):
             (upstream_id, batch_id, batch_id),
         )
         self._run(
-            f"""UPDATE jobs SET sent = 1 WHERE state = 'batched'
+            f"""UPDATE jobs SET times = times + 1 - sent, sent = 1 WHERE state = 'batched'
                   AND id IN (SELECT job_id FROM batch_items WHERE batch_id = ?)
                   AND EXISTS ({open_items} AND i.job_id = jobs.id AND i.number = jobs.calls)""",
             (batch_id, batch_id),

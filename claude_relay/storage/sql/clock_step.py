@@ -7,7 +7,9 @@ SHIFT_TIMES = (
     """UPDATE jobs SET due_at = due_at + CASE WHEN due_at = run_at THEN 0 ELSE ? END,
            rank = rank + CASE WHEN due_at = run_at THEN 0 ELSE ? END,
            deadline_at = deadline_at + CASE WHEN deadline_fixed = 1 THEN 0 ELSE ? END,
-           run_started_at = run_started_at + ?
+           run_started_at = run_started_at + ?,
+           times = times + CASE WHEN due_at = run_at THEN 0 ELSE ? END
+               + CASE WHEN deadline_fixed = 1 OR deadline_at IS NULL THEN 0 ELSE ? END + ?
        WHERE state IN ('queued', 'running', 'batched')""",
     """UPDATE calls SET started_at = started_at + ?, first_byte_at = first_byte_at + ?
        WHERE ended_at IS NULL AND job_id IN (SELECT id FROM jobs WHERE state IN ('running', 'batched'))""",
@@ -26,7 +28,7 @@ SHIFT_TIMES = (
 )
 #: After a step back: rows that ended in the future have ended now. Otherwise they would be kept until then.
 CLAMP_END_TIMES = (
-    "UPDATE jobs SET finished_at = ? WHERE finished_at > ?",
+    "UPDATE jobs SET times = times + ? - finished_at, finished_at = ? WHERE finished_at > ?",
     "UPDATE deliveries SET finished_at = ? WHERE finished_at > ?",
     "UPDATE collections SET finished_at = ? WHERE finished_at > ?",
     "UPDATE tombstones SET purged_at = ? WHERE purged_at > ?",

@@ -133,7 +133,7 @@ class CollectionReads(QueryBase):
             where, args = f"{where} AND j.state IN ({placeholders(states)})", [*args, *(each.value for each in states)]
         if numbers:
             where, args = f"{where} AND j.row_no IN ({placeholders(numbers)})", [*args, *numbers]
-        return self._fetch_all(records.to_job, f"{_ROW} WHERE {where} ORDER BY j.row_no LIMIT ?", (*args, limit))
+        return self._fetch_intact(records.to_job, f"{_ROW} WHERE {where} ORDER BY j.row_no LIMIT ?", (*args, limit))
 
     def unannounced_rows(self, identity: str, *, limit: int) -> Sequence[Job]:
         """Visible rows that were invalid at intake, and have a webhook but no delivery (by `jobs_row_state`)."""
@@ -201,7 +201,7 @@ class CollectionReads(QueryBase):
 
     def erasable_rows(self, *, limit: int) -> Sequence[str]:
         """Internal ids of rows whose content is to be erased."""
-        return [records.to_job(row).id for row in self._run(_ERASABLE, (limit,))]
+        return [job.id for job in self._fetch_intact(records.to_job, _ERASABLE, (limit,))]
 
 
 class CollectionWrites(TallyWrites):

@@ -95,9 +95,10 @@ class ControlWrites(QueryBase):
         self._run("UPDATE batches SET worker = NULL, held_until = NULL WHERE worker = ?", (worker_id,))
 
     def save_key(self, key: ApiKey) -> None:
-        """Add an API key, revoke one, or change its weight."""
+        """Add an API key, revoke one, or change its weight or budget."""
         sql = records.insert("keys", key_records.KEY) + (
-            " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, weight = excluded.weight"
+            " ON CONFLICT (id) DO UPDATE SET revoked_at = excluded.revoked_at, weight = excluded.weight,"
+            " daily_budget_usd = excluded.daily_budget_usd"
         )
         self._run(sql, key_records.key_values(key))
 

@@ -38,9 +38,9 @@ class ConversationReads(QueryBase):
         return run
 
     def repair(self, job_id: str, run: int) -> Repair | None:
-        """The answer of that run which Claude is asked to repair."""
-        sql = "SELECT text, problem, kinds FROM repairs WHERE job_id = ? AND run = ?"
-        return self._fetch_first(_to_repair, sql, (job_id, run))
+        """The answer of that run which Claude is asked to repair. A damaged one is left out."""
+        sql = "SELECT job_id, run, text, problem, kinds, digest FROM repairs WHERE job_id = ? AND run = ?"
+        return next(iter(self._fetch_intact(_to_repair, sql, (job_id, run))), None)
 
 
 class ConversationWrites(QueryBase):
@@ -53,10 +53,11 @@ class ConversationWrites(QueryBase):
 
     def save_repair(self, job_id: str, run: int, repair: Repair) -> None:
         """Store the answer to repair; it replaces that of an earlier run."""
-        sql = """INSERT INTO repairs (job_id, run, text, problem, kinds) VALUES (?, ?, ?, ?, ?)
-                 ON CONFLICT (job_id) DO UPDATE
-                 SET run = excluded.run, text = excluded.text, problem = excluded.problem, kinds = excluded.kinds"""
-        self._run(sql, (job_id, run, repair.text, repair.problem, ",".join(repair.kinds)))
+        sql = """INSERT INTO repairs (job_id, run, text, problem, kinds, digest) VALUES (?, ?, ?, ?, ?, ?)
+                 ON CONFLICT (job_id) DO UPDATE SET run = excluded.run, text = excluded.text,
+                     problem = excluded.problem, kinds = excluded.kinds, digest = excluded.digest"""
+        parts = (job_id, run, repair.text, repair.problem, ",".join(repair.kinds))
+        self._run(sql, (*parts, digest(*parts)))
 
     def save_blocks(self, job_id: str, run: int, blocks: list[dict[str, Any]]) -> None:
         """Store an answer in content blocks."""
@@ -66,4 +67,9 @@ class ConversationWrites(QueryBase):
 
 
 def _to_repair(row: Row) -> Repair:
-    return Repair(text=row[0], problem=row[1], kinds=tuple(map(ErrorType, row[2].split(","))))
+    *parts, stored = row
+    if not matches(stored, parts):
+        raise Damaged(f"the answer to repair of job {row[0]}")
+    _, _, text, problem, kinds = parts
+
+    return Repair(text=text, problem=problem, kinds=tuple(map(ErrorType, kinds.split(","))))

@@ -51,6 +51,11 @@ class DamageReads(JobReads, RequestReads, DeliveryReads, ConversationReads, File
         check(lambda: self.request(job_id))
         check(lambda: self._outcomes(job_id))
         check(lambda: [self.delivery_body(item) for item in self._intact_deliveries(job_id)])
+        self.skipped.clear()
+        self.partial(job_id)
+        for (run,) in self._run("SELECT run FROM repairs WHERE job_id = ?", (job_id,)):
+            self.repair(job_id, run)
+        problems += [str(exc).partition(":")[0] for exc in self.skipped]
         runs = self._run("SELECT run FROM answers WHERE job_id = ?", (job_id,))
         check(lambda: [self.blocks(job_id, run) for (run,) in runs])
         check(lambda: [self.file_data(job_id, file.number) for file in self.files(job_id)])
@@ -64,5 +69,5 @@ class DamageReads(JobReads, RequestReads, DeliveryReads, ConversationReads, File
     def _intact_deliveries(self, job_id: str) -> Sequence[Delivery]:
         deliveries = self.deliveries(job_id)
         if not all(item.intact for item in deliveries):
-            raise Damaged(f"the stored webhook address of job {job_id}")
+            raise Damaged(f"the delivery or the stored webhook address of job {job_id}")
         return deliveries

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...core.deliveries.delivery import Delivery
 from ...core.deliveries.destination import Destination, DueDestination
 from . import records
-from .query import QueryBase
+from .query import QueryBase, Row
 
 # Steps from one destination to the next in the index, so that a backlog of thousands costs one step.
 _DUE_DESTINATIONS = """
@@ -41,8 +41,7 @@ class DestinationReads(QueryBase):
 
     def due_destinations(self) -> Sequence[DueDestination]:
         """The destinations with pending deliveries, due or not."""
-        rows = self._run(_DUE_DESTINATIONS, ())
-        return [DueDestination(destination=row[0], due_at=row[1], busy=row[2]) for row in rows]
+        return self._fetch_intact(_to_due_destination, _DUE_DESTINATIONS)
 
     def due_deliveries(self, destination: str, *, limit: int, newest: bool = False) -> Sequence[Delivery]:
         """Due deliveries to a destination: those due for longest first, or (`newest`) last."""
@@ -117,3 +116,7 @@ class DestinationWrites(QueryBase):
     def delete_gone_urls(self, *, url: str | None = None, before: float = 0.0) -> None:
         """Delete a URL that accepts callbacks again, and all that answered 410 before then."""
         self._run("DELETE FROM gone WHERE url = ? OR at < ?", (url, before))
+
+
+def _to_due_destination(row: Row) -> DueDestination:
+    return DueDestination(destination=row[0], due_at=float(row[1]), busy=row[2])

@@ -36,47 +36,87 @@ def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
     """
     The query for the ids of the newest jobs that match, and its parameters.
 
-    Each state is read apart, as the index of a key and that of all have the newest jobs of one state side by side. Ids
-    alone, as PostgreSQL would rather read all jobs along the primary key than complete rows in another order.
+    Ids alone, as PostgreSQL would rather read all jobs along the primary key than complete rows in another order.
     """
-    where, args = _conditions(which)
-    one_owner = which.owner is not None or which.key is not None
-    if not (which.states or one_owner):
+    (indexed, args), (others, more_args) = _indexed(which), _others(which)
+    where, values = [*indexed, *others], [*args, *more_args]
+    if which.dead or which.unacked:  # from the deliveries to their jobs, which are few beside all jobs
+        if which.states:
+            where.append(f"j.state IN ({placeholders(which.states)})")
+            values += [state.value for state in which.states]
+        return f"SELECT j.id FROM jobs j WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT ?", (*values, which.limit)
+
+    return _along_index(which, where, values, which.limit)
+
+
+def window(which: JobFilter, rows: int) -> tuple[str, Sequence[Any]]:
+    """
+    The query for the newest `rows` jobs by index, as (id, whether the other conditions hold).
+
+    The bound of what a page reads where no index has the jobs of a filter side by side.
+    """
+    others, args = _others(which)
+    ids, values = _along_index(which, *_indexed(which), rows)
+    # A subquery for each row, as PostgreSQL would join that many ids with all jobs.
+    matches = f"SELECT CASE WHEN {' AND '.join(others)} THEN 1 ELSE 0 END FROM jobs j WHERE j.id = w.id"
+
+    return f"SELECT w.id, ({matches}) FROM ({ids}) AS w ORDER BY w.id DESC", (*args, *values)
+
+
+def _along_index(which: JobFilter, where: list[str], args: list[Any], limit: int) -> tuple[str, Sequence[Any]]:
+    """
+    Ids in the order of an index.
+
+    Each state is read apart, as the index of a key and that of all have the newest jobs of one state side by side.
+    """
+    if not (which.states or _one_owner(which)):
         condition = f"WHERE {' AND '.join(where)}" if where else ""
-        return f"SELECT j.id FROM jobs j {condition} ORDER BY j.id DESC LIMIT ?", (*args, which.limit)
-    index = "jobs_owner" if one_owner else "jobs_state"
+        return f"SELECT j.id FROM jobs j {condition} ORDER BY j.id DESC LIMIT ?", (*args, limit)
+    index = "jobs_owner" if _one_owner(which) else "jobs_state"
     one_state = f"""SELECT j.id FROM jobs j /* index: {index} */ WHERE {" AND ".join(["j.state = ?", *where])}
                     ORDER BY j.id DESC LIMIT ?"""
     states = [state.value for state in which.states or JOB_STATES]
     each = " UNION ALL ".join(f"SELECT id FROM ({one_state}) AS of_{state}" for state in states)
-    values = [value for state in states for value in (state, *args, which.limit)]
+    values = [value for state in states for value in (state, *args, limit)]
 
-    return f"SELECT id FROM ({each}) AS of_all ORDER BY id DESC LIMIT ?", (*values, which.limit)
+    return f"SELECT id FROM ({each}) AS of_all ORDER BY id DESC LIMIT ?", (*values, limit)
 
 
-def _conditions(which: JobFilter) -> tuple[list[str], list[Any]]:
-    """The conditions on `jobs j` apart from its states and its text, and their parameters."""
-    where: list[str] = []
+def _one_owner(which: JobFilter) -> bool:
+    return which.owner is not None or which.key is not None
+
+
+def _indexed(which: JobFilter) -> tuple[list[str], list[Any]]:
+    """The conditions on `jobs j` that an index serves, apart from the states, and their parameters."""
+    conditions = [
+        ("j.owner = ?", which.owner),
+        ("j.owner = ?", which.key),
+        ("j.grp = ?", None if which.states or _one_owner(which) else which.group),
+        ("j.id >= ?", None if which.since is None else earliest_ulid(which.since)),
+        ("j.id < ?", None if which.until is None else earliest_ulid(which.until)),
+        ("j.id < ?", which.before),
+    ]
+
+    return [sql for sql, value in conditions if value is not None], [
+        value for _, value in conditions if value is not None
+    ]
+
+
+def _others(which: JobFilter) -> tuple[list[str], list[Any]]:
+    """The conditions that are tested row by row, apart from the text, and their parameters."""
+    where: list[str] = [VISIBLE]
     args: list[Any] = []
 
     def add(condition: str, *values: Any) -> None:
         where.append(condition)
         args.extend(values)
 
-    add(VISIBLE)
-    if which.owner is not None:
-        add("j.owner = ?", which.owner)
-    for column, value in (("grp", which.group), ("owner", which.key), ("model", which.model)):
-        if value is not None:
-            add(f"j.{column} = ?", value)
+    if which.group is not None and (which.states or _one_owner(which)):
+        add("j.grp = ?", which.group)
+    if which.model is not None:
+        add("j.model = ?", which.model)
     if which.errors:
         add(f"j.error_type IN ({placeholders(which.errors)})", *(error.value for error in which.errors))
-    if which.since is not None:
-        add("j.id >= ?", earliest_ulid(which.since))
-    if which.until is not None:
-        add("j.id < ?", earliest_ulid(which.until))
-    if which.before is not None:
-        add("j.id < ?", which.before)
     if which.dead:
         add(_DEAD)
     if which.unacked:

@@ -20,7 +20,7 @@ from .batch_jobs import STARTABLE, BatchJobReads
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
-from .job_filter import newest
+from .job_filter import newest, window
 from .query import Row, Run, placeholders
 from .tallies import of_job
 
@@ -61,9 +61,11 @@ _PUT_CALL = records.insert("calls", records.CALL) + (
     + ", ".join(f"{name} = excluded.{name}" for name in records.CALL if name not in ("job_id", "number"))
 )
 _PUT_PARTIAL = """
-INSERT INTO partials (job_id, number, text, usage, model, upstream_request_id) VALUES (?, ?, ?, ?, ?, ?)
+INSERT INTO partials (job_id, number, text, usage, model, upstream_request_id, digest) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job_id) DO UPDATE SET number = excluded.number, text = excluded.text, usage = excluded.usage,
-    model = excluded.model, upstream_request_id = excluded.upstream_request_id"""
+    model = excluded.model, upstream_request_id = excluded.upstream_request_id, digest = excluded.digest"""
+_MARK_SENT = """
+UPDATE jobs SET times = times + 1 - sent, sent = 1 WHERE id = ? AND lease_token = ? AND calls = ? RETURNING 1"""
 _CHECKPOINT = """
 UPDATE calls SET usage = ?, cost_usd = ?, text_length = ?, first_byte_at = coalesce(first_byte_at, ?),
     upstream_request_id = coalesce(?, upstream_request_id) WHERE job_id = ? AND number = ?"""
@@ -81,7 +83,9 @@ SELECT finished_at, run_started_at, state, cost_usd FROM (
 # `core.retention.DeadlineExtension.seconds_for`, for all waiting jobs at once.
 _EXTEND_DEADLINES = """
 UPDATE jobs SET deadline_at = deadline_at
-    + CASE WHEN run_started_at > ? THEN 0 WHEN run_started_at > ? THEN ? - run_started_at ELSE ? END
+    + CASE WHEN run_started_at > ? THEN 0 WHEN run_started_at > ? THEN ? - run_started_at ELSE ? END,
+    times = times + CASE WHEN deadline_at IS NULL OR run_started_at > ? THEN 0
+                         WHEN run_started_at > ? THEN ? - run_started_at ELSE ? END
 WHERE state = 'queued' AND deadline_asked = 0"""
 
 
@@ -91,6 +95,10 @@ class JobReads(BatchJobReads):
     def job(self, job_id: str) -> Job | None:
         """A job by its internal id."""
         return self._fetch_first(records.to_job, f"{_JOB} WHERE j.id = ?", (job_id,))
+
+    def intact_job(self, job_id: str) -> Job | None:
+        """A job by its internal id, unless its row is damaged."""
+        return next(iter(self._fetch_intact(records.to_job, f"{_JOB} WHERE j.id = ?", (job_id,))), None)
 
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]:
         """The jobs with that requestId, of one owner or (None) of all."""
@@ -105,17 +113,17 @@ class JobReads(BatchJobReads):
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]:
         """The newest jobs that match the filter."""
         ids, args = newest(job_filter)
-        return self._fetch_all(records.to_job, f"{_JOB} WHERE j.id IN ({ids}) ORDER BY j.id DESC", args)
+        return self._fetch_intact(records.to_job, f"{_JOB} WHERE j.id IN ({ids}) ORDER BY j.id DESC", args)
 
-    def job_ids(self, job_filter: JobFilter) -> Sequence[str]:
-        """The ids of the newest jobs that match the filter."""
-        ids, args = newest(job_filter)
-        return [row[0] for row in self._run(ids, args)]
+    def job_window(self, job_filter: JobFilter, rows: int) -> Sequence[tuple[str, bool]]:
+        """The newest `rows` jobs by index, as (id, whether the job matches the complete filter)."""
+        sql, args = window(job_filter, rows)
+        return [(job_id, bool(matches)) for job_id, matches in self._run(sql, args)]
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
         rows = self._run(_WAITING_FLOWS, (self._now, self._now))
-        flows = [WaitingFlow(flow=Flow.parse(row[0]), rank=row[1]) for row in rows if row[1] is not None]
+        flows = self._intact(_to_waiting_flow, [row for row in rows if row[1] is not None])
         return flows, {row[0]: row[2] for row in rows if row[2] is not None}
 
     def due(self, limits: Mapping[Flow, int]) -> Sequence[Job]:
@@ -131,7 +139,7 @@ class JobReads(BatchJobReads):
         """Waiting jobs of those families that may switch to another model."""
         where = f"j.state = 'queued' AND j.fallbacks IS NOT NULL AND j.family IN ({placeholders(families)})"
         sql = f"{_JOB} /* index: jobs_fallbacks */ WHERE {where} AND j.lane = 'live' ORDER BY j.rank LIMIT ?"
-        return self._fetch_all(records.to_job, sql, (*families, limit))
+        return self._fetch_intact(records.to_job, sql, (*families, limit))
 
     def past_deadline(
         self,
@@ -156,16 +164,16 @@ class JobReads(BatchJobReads):
                 where += f" AND (j.deadline_asked = 1 OR j.{column} NOT IN ({placeholders(names)}))"
                 args.extend(names)
         sql = f"{_JOB} /* index: jobs_deadline */ WHERE {where} ORDER BY j.deadline_at LIMIT ?"
-        return self._fetch_all(records.to_job, sql, (*args, limit))
+        return self._fetch_intact(records.to_job, sql, (*args, limit))
 
     def running(self) -> Sequence[Job]:
         """Jobs that are leased to a worker."""
-        return self._fetch_all(records.to_job, f"{_JOB} WHERE j.state = 'running'")
+        return self._fetch_intact(records.to_job, f"{_JOB} WHERE j.state = 'running'")
 
     def running_by_flow(self) -> dict[Flow, int]:
         """The number of running jobs of each flow."""
-        counts = self._fetch_pairs("SELECT flow, count(*) FROM jobs WHERE state = 'running' GROUP BY flow")
-        return {Flow.parse(flow): count for flow, count in counts.items()}
+        sql = "SELECT flow, count(*) FROM jobs WHERE state = 'running' GROUP BY flow"
+        return dict(self._fetch_intact(lambda row: (Flow.parse(row[0]), row[1]), sql))
 
     def running_calls(self, *, limit: int, owner: str | None = None) -> Sequence[RunningCall]:
         """The calls in flight, the longest running first, of one owner or (None) of all."""
@@ -260,8 +268,7 @@ class JobWrites(DeliveryWrites, ConversationWrites):
 
     def mark_sent(self, mark: SentMark) -> bool:
         """Save the mark on the job and its ledger entry. False: the lease was lost, nothing may be sent."""
-        sql = "UPDATE jobs SET sent = 1 WHERE id = ? AND lease_token = ? AND calls = ? RETURNING 1"
-        if not self._run(sql, (mark.job_id, mark.token, mark.call_number)):
+        if not self._run(_MARK_SENT, (mark.job_id, mark.token, mark.call_number)):
             return False
         self._run("UPDATE calls SET sent = 1 WHERE job_id = ? AND number = ?", (mark.job_id, mark.call_number))
         return True
@@ -269,7 +276,8 @@ class JobWrites(DeliveryWrites, ConversationWrites):
     def checkpoint(self, job: Job, number: int, partial: PartialResponse) -> None:
         """Store what a stream has received so far: the text to read, the usage in the ledger."""
         usage = records.dump(partial.usage)
-        self._run(_PUT_PARTIAL, (job.id, number, partial.text, usage, partial.model, partial.upstream_request_id))
+        parts = (job.id, number, partial.text, usage, partial.model, partial.upstream_request_id)
+        self._run(_PUT_PARTIAL, (*parts, digest(*parts)))
         progress = (usage, partial.cost_usd, len(partial.text), partial.first_byte_at, partial.upstream_request_id)
         self._run(_CHECKPOINT, (*progress, job.id, number))
 
@@ -301,7 +309,7 @@ class JobWrites(DeliveryWrites, ConversationWrites):
             where, args = " AND owner = ?", [owner]
         elif besides:
             where = f" AND grp NOT IN ({placeholders(besides)})"
-        self._run(_EXTEND_DEADLINES + where, (until, since, until, extension.seconds, *args))
+        self._run(_EXTEND_DEADLINES + where, (*(until, since, until, extension.seconds) * 2, *args))
 
     def _encrypt(self, job: Job, request: StoredRequest) -> str | None:
         return self._cipher.encrypt(request.webhook_headers, owner=job.owner, row=job.id)
@@ -337,6 +345,10 @@ def _to_running_call(row: Row) -> RunningCall:
         text_length=row[7],
         cancel_requested=bool(row[8]),
     )
+
+
+def _to_waiting_flow(row: Row) -> WaitingFlow:
+    return WaitingFlow(flow=Flow.parse(row[0]), rank=float(row[1]))
 
 
 def _to_finished_job(row: Row) -> FinishedJob:

@@ -31,6 +31,8 @@ class QueryBase:
         self._run = run
         self._now = now
         self._cipher = cipher
+        #: Damage of rows that were left out: a write transaction notes it.
+        self.skipped: list[Damaged] = []
 
     @property
     def now(self) -> float:
@@ -47,13 +49,17 @@ class QueryBase:
         return [_convert(make, row) for row in self._run(sql, args)]
 
     def _fetch_intact(self, make: Callable[[Row], T], sql: str, args: Sequence[Any] = ()) -> list[T]:
-        """Every row as a value, except for damaged ones: the others must not wait for them. They are logged."""
+        """Every row as a value, except for damaged ones: the others must not wait for them. See `skipped`."""
+        return self._intact(make, self._run(sql, args))
+
+    def _intact(self, make: Callable[[Row], T], rows: Rows) -> list[T]:
         values = []
-        for row in self._run(sql, args):
+        for row in rows:
             try:
                 values.append(_convert(make, row))
             except Damaged as exc:
                 log.error("skipped: %s", exc)
+                self.skipped.append(exc)
         return values
 
     def _fetch_value(self, sql: str, args: Sequence[Any] = ()) -> Any:
@@ -79,7 +85,7 @@ def _convert(make: Callable[[Row], T], row: Row) -> T:
     """The value of a row. A row that is none of ours was changed by the disk: see `core.digests`."""
     try:
         return make(row)
-    except (ValueError, TypeError, AttributeError) as exc:
+    except (ValueError, TypeError, AttributeError, OverflowError) as exc:
         raise Damaged(f"a row of the store ({type(exc).__name__})") from exc
 
 

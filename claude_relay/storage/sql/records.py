@@ -20,15 +20,10 @@ from ...core.jobs.tombstone import Tombstone
 from ...core.text.written_numbers import encode_as_written, read_number
 from ...errors import Damaged
 from ...ports import Group, WorkerHeartbeat
+from . import job_digest
 from .query import Row
 
-JOB = (
-    "id owner request_id body_hash state version created_at updated_at due_at priority rank grp model family mode"
-    " on_interrupt retain deadline_at deadline_asked deadline_fixed run_at has_webhook run run_started_at calls attempt"
-    " failures interruptions unsent ambiguous lease_worker lease_token lease_expires_at sent cancel_requested_at"
-    " waiting_for finished_at error_type error prompt_length response_length usage cost_usd lane give_up_at fallbacks"
-    " waiting_error checks flow template collection row_no"
-).split()
+JOB = job_digest.COLUMNS
 REQUEST = (
     "job_id request webhook_url failure_webhook_url webhook_headers metadata max_cost_usd need_by warnings"
     " traceparent request_digest digest variables"
@@ -42,6 +37,8 @@ DELIVERY = (
     " not_ready_since lease_worker lease_token lease_expires_at last_status last_error finished_at acked_at grp"
     " reminded_at digest"
 ).split()
+#: The columns of a delivery in its digest.
+DELIVERY_DIGEST = "id job_id run webhook_id url destination state version created_at attempts schedule_index".split()
 FILE = "number media_type size sha256 at name".split()
 
 
@@ -60,13 +57,21 @@ def insert(table: str, names: Sequence[str], count: int = 1) -> str:
     return f"INSERT INTO {table} ({columns(names)}) VALUES {', '.join([row] * count)}"
 
 
-def update(table: str, names: Sequence[str]) -> str:
+def update(table: str, names: Sequence[str], *more: str) -> str:
     """An UPDATE of those columns of one row with the expected version; returns a row if it had that version."""
-    return f"UPDATE {table} SET {', '.join(name + ' = ?' for name in names)} WHERE id = ? AND version = ? RETURNING 1"
+    assignments = [*(f"{name} = ?" for name in names), *more]
+
+    return f"UPDATE {table} SET {', '.join(assignments)} WHERE id = ? AND version = ? RETURNING 1"
 
 
 def job_values(job: Job) -> tuple[Any, ...]:
     """The row of a job, in the order of `JOB`."""
+    row = _job_columns(job)
+
+    return (*row, job_digest.of(row), job_digest.sum_of_times(row))
+
+
+def _job_columns(job: Job) -> tuple[Any, ...]:
     lease = job.lease
     return (
         job.id,
@@ -126,15 +131,20 @@ def job_values(job: Job) -> tuple[Any, ...]:
 
 def job_update(previous: Job | None, job: Job) -> tuple[str, Sequence[Any]]:
     """The UPDATE of the changed columns only: an index is written only if its columns are."""
-    old_values = job_values(previous) if previous is not None else (None,) * len(JOB)
+    row = _job_columns(job)
+    old_row = _job_columns(previous) if previous is not None else (None,) * len(row)
+    changed = {name: value for name, value, old in zip(JOB, row, old_row, strict=False) if value != old}
+    changed["digest"] = job_digest.of(row)
+    times, value = job_digest.assignment(changed)
 
-    return _update("jobs", JOB, old_values, job_values(job))
+    return update("jobs", list(changed), times), [*changed.values(), value]
 
 
 def to_job(row: Row) -> Job:
     """A job from a row in the order of `JOB`."""
     values = dict(zip(JOB, row, strict=True))
-    del values["rank"], values["family"], values["flow"]
+    job_digest.check(row)
+    del values["rank"], values["family"], values["flow"], values["digest"], values["times"]
     values["row"] = values.pop("row_no")
     values["group"] = values.pop("grp")
     try:
@@ -224,20 +234,22 @@ def delivery_values(delivery: Delivery) -> tuple[Any, ...]:
     """The row of a delivery, in the order of `DELIVERY`."""
     lease = delivery.lease
     values = vars(delivery)
-    values = values | {
+    row = values | {
         "destination": delivery.destination,
         "grp": delivery.group,
         "state": delivery.state.value,
         "lease_worker": lease.worker if lease else None,
         "lease_token": lease.token if lease else None,
         "lease_expires_at": lease.expires_at if lease else None,
-        "digest": digest(*_delivery_parts(values)) if delivery.intact else b"",
     }
-    return tuple(values[name] for name in DELIVERY)
+    row["digest"] = digest(*_delivery_parts(row)) if delivery.intact else b""
+
+    return tuple(row[name] for name in DELIVERY)
 
 
 def _delivery_parts(values: Mapping[str, Any]) -> list[Any]:
-    return [values[name] for name in ("id", "job_id", "run", "webhook_id", "url")]
+    """The columns that only transitions change, besides the lease."""
+    return [values[name] for name in DELIVERY_DIGEST]
 
 
 def delivery_update(previous: Delivery, delivery: Delivery) -> tuple[str, Sequence[Any]]:
@@ -248,9 +260,9 @@ def delivery_update(previous: Delivery, delivery: Delivery) -> tuple[str, Sequen
 def to_delivery(row: Row) -> Delivery:
     """A delivery from a row in the order of `DELIVERY`; without its body."""
     values = dict(zip(DELIVERY, row, strict=True))
+    values["intact"] = matches(values.pop("digest"), _delivery_parts(values))
     del values["destination"]
     values["group"] = values.pop("grp")
-    values["intact"] = matches(values.pop("digest"), _delivery_parts(values))
     try:
         values["state"] = DeliveryState(values["state"])
     except ValueError:
@@ -278,8 +290,15 @@ def outcome_intact(job_id: str, run: int, body: Any, stored: bytes | None) -> bo
 
 
 def to_partial(row: Row) -> PartialResponse:
-    """From `text, usage, model, upstream_request_id`."""
-    return PartialResponse(text=row[0], usage=load(row[1]), model=row[2], upstream_request_id=row[3])
+    """From `job_id, number, text, usage, model, upstream_request_id, digest` and the job's present call."""
+    *parts, stored, present = row
+    if not matches(stored, parts):
+        raise Damaged(f"the partial answer of job {row[0]}")
+    _, number, text, usage, model, upstream_id = parts
+    if number != present:
+        return PartialResponse(text=text, model=model)
+
+    return PartialResponse(text=text, usage=load(usage), model=model, upstream_request_id=upstream_id)
 
 
 def to_file(row: Row) -> FetchedFile:

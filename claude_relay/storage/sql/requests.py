@@ -22,8 +22,7 @@ _WEBHOOK = f"""
 SELECT j.request_id, j.owner, r.job_id, r.webhook_headers, {records.columns(records.CALLBACK, "r.")}, r.digest
 FROM jobs j JOIN requests r ON r.job_id = j.id WHERE j.id = ?"""
 _PARTIAL = """
-SELECT p.text, CASE WHEN p.number = j.calls THEN p.usage END, p.model,
-       CASE WHEN p.number = j.calls THEN p.upstream_request_id END
+SELECT p.job_id, p.number, p.text, p.usage, p.model, p.upstream_request_id, p.digest, j.calls
 FROM partials p JOIN jobs j ON j.id = p.job_id WHERE p.job_id = ?"""
 
 
@@ -78,9 +77,10 @@ class RequestReads(QueryBase):
         """
         The response at the last checkpoint.
 
-        Of an earlier call only the text: its usage is already in the ledger, with the entry that it belongs to.
+        Of an earlier call only the text: its usage is already in the ledger, with the entry that it belongs to. A
+        damaged one is left out.
         """
-        return self._fetch_first(records.to_partial, _PARTIAL, (job_id,))
+        return next(iter(self._fetch_intact(records.to_partial, _PARTIAL, (job_id,))), None)
 
     def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None:
         """Call and text at the last checkpoint; of that call only the text after `offset` characters."""

@@ -345,9 +345,7 @@ def _not_in_place(file: OpenFile) -> StoreUnavailable | None:
 
 def sqlite_version() -> tuple[str, bool]:
     """The linked SQLite's version, and whether its WAL is safe to use."""
-    version = apsw.sqlite_lib_version()
-
-    return version, integrity.wal_is_safe(version)
+    return (version := apsw.sqlite_lib_version()), integrity.wal_is_safe(version)
 
 
 def _migrate(connection: apsw.Connection, path: Path) -> None:
@@ -382,6 +380,8 @@ def _runner(connection: apsw.Connection) -> Run:
             return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
         except UnicodeDecodeError:
             raise Damaged("a text in the store") from None
+        except apsw.ConstraintError as exc:
+            raise Damaged("a row that others belong to") if "FOREIGN KEY" in str(exc) else exc from None
         except apsw.SQLError as exc:  # every statement is tested on our schema
             raise corrupt(Path(connection.filename), str(exc)) from exc
 

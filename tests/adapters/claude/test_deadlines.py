@@ -72,6 +72,7 @@ CANCEL = Failure(type=ErrorType.CANCELLED, message="cancelled", remedy=Remedy.FA
 @pytest.mark.parametrize("steps", [(Hang(),), (*HALF, Hang()), (*HALF, Drip(PING, 0.05))])
 def test_a_stop_takes_effect_without_an_event(fake, caller, steps):
     fake.then(*steps)
+    caller.messages.open()
     timer = threading.Timer(0.2, lambda: setattr(caller, "verdict", CANCEL))
     timer.start()
 

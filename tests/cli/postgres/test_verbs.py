@@ -87,6 +87,24 @@ def test_completion_offers_nothing_without_the_server(workstation):
 @pytest.mark.parametrize("daemon", ["serve", "worker"])
 def test_a_daemon_reports_an_unreachable_server_in_one_line(daemon, tmp_path, store, cluster):
     """systemd restarts it: 69 is not 78."""
+    code, output = start(daemon, re.sub(r":\d+/", ":1/", store), tmp_path)
+
+    assert code == 69, output
+    assert "out of reach" in output and "Traceback" not in output and cluster.password not in output
+
+
+@pytest.mark.parametrize("daemon", ["serve", "worker"])
+def test_a_daemon_with_a_wrong_password_ends_for_good(daemon, tmp_path, store, cluster):
+    """systemd does not restart it, and the fix is in the line."""
+    code, output = start(daemon, store.replace(cluster.password, "wrong-s3cret"), tmp_path)
+
+    assert code == 78, output
+    assert "refuses the connection" in output and "RELAY_STORE" in output
+    assert "Traceback" not in output and "wrong-s3cret" not in output
+
+
+def start(daemon, store, tmp_path):
+    """The exit code and the output of a daemon that cannot start."""
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
@@ -94,16 +112,14 @@ def test_a_daemon_reports_an_unreachable_server_in_one_line(daemon, tmp_path, st
         "API_SECRET_KEY": "k" * 20,
         "RELAY_PROVIDER": "sandbox",
         "LOG_LEVEL": "debug",
-        "RELAY_STORE": re.sub(r":\d+/", ":1/", store),
+        "RELAY_STORE": store,
     }
     done = subprocess.run(
         [sys.executable, "-m", "claude_relay", daemon], env=env, cwd=tmp_path, capture_output=True, text=True,
         timeout=60,
     )  # fmt: skip
 
-    output = done.stdout + done.stderr
-    assert done.returncode == 69, output
-    assert "out of reach" in output and "Traceback" not in output and cluster.password not in output
+    return done.returncode, done.stdout + done.stderr
 
 
 def complete(typed: str, **env: str) -> list[str]:

@@ -70,6 +70,8 @@ CREATE TABLE jobs (
     -- The collection that the job is a row of, by the id of its own job, and the number of the row, from 1.
     collection          TEXT COLLATE "C",
     row_no              INTEGER,
+    digest              BYTEA NOT NULL,  -- of the columns that only transitions change: see `core.digests`
+    times               DOUBLE PRECISION NOT NULL,  -- the sum of due_at, run_started_at, deadline_at, finished_at and sent
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
@@ -159,7 +161,8 @@ CREATE TABLE partials (
     text                TEXT COLLATE "C" NOT NULL,
     usage               TEXT COLLATE "C",
     model               TEXT COLLATE "C",
-    upstream_request_id TEXT COLLATE "C"
+    upstream_request_id TEXT COLLATE "C",
+    digest              BYTEA NOT NULL
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE TABLE deliveries (
@@ -356,7 +359,8 @@ CREATE TABLE repairs (
     run     INTEGER NOT NULL,
     text    TEXT COLLATE "C" NOT NULL,
     problem TEXT COLLATE "C" NOT NULL,
-    kinds   TEXT COLLATE "C" NOT NULL  -- what was asked for in this run: schema, checks
+    kinds   TEXT COLLATE "C" NOT NULL,  -- what was asked for in this run: schema, checks
+    digest  BYTEA NOT NULL
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily

@@ -67,6 +67,8 @@ CREATE TABLE jobs (
     -- The collection that the job is a row of, by the id of its own job, and the number of the row, from 1.
     collection          TEXT,
     row_no              INTEGER,
+    digest              BLOB NOT NULL,  -- of the columns that only transitions change: see `core.digests`
+    times               REAL NOT NULL,  -- the sum of due_at, run_started_at, deadline_at, finished_at and sent
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
@@ -156,7 +158,8 @@ CREATE TABLE partials (
     text                TEXT NOT NULL,
     usage               TEXT,
     model               TEXT,
-    upstream_request_id TEXT
+    upstream_request_id TEXT,
+    digest              BLOB NOT NULL
 );
 
 CREATE TABLE deliveries (
@@ -353,7 +356,8 @@ CREATE TABLE repairs (
     run     INTEGER NOT NULL,
     text    TEXT NOT NULL,
     problem TEXT NOT NULL,
-    kinds   TEXT NOT NULL  -- what was asked for in this run: schema, checks
+    kinds   TEXT NOT NULL,  -- what was asked for in this run: schema, checks
+    digest  BLOB NOT NULL
 );
 
 -- Spend by UTC day, key, group, model and mode: sums over the ledger that stay when its entries are purged. Daily
