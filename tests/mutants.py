@@ -44,7 +44,7 @@ _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Mutant:
-    """One change: the text between two offsets of a file, in a function that begins at a line (0: the module)."""
+    """One change: the text between two offsets of a file; `function` is its first line, 0 for the module."""
 
     file: str
     line: int
