@@ -35,6 +35,7 @@ from .disk_reserve import DiskReserve
 from .errors import corrupt, misfit, translate, translating
 from .open_file import OpenFile, is_open
 from .rescue import Rescue
+from .statements import look_up, may_keep
 
 T = TypeVar("T")
 
@@ -260,7 +261,7 @@ class _Session:
         self._at = self._clock()
 
         try:
-            return [self.run(sql, [self._at if is_time(value) else value for value in args]) for sql, args in lookups]
+            return look_up(self.run, lookups, lambda value: self._at if is_time(value) else value)
         except BaseException:
             self.rollback()  # or the lock would be held until the next write
             raise
@@ -377,7 +378,7 @@ def _stamp(connection: apsw.Connection, number: int) -> None:
 def _runner(connection: apsw.Connection) -> Run:
     def run(sql: str, args: Sequence[Any]) -> Rows:
         try:
-            return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
+            return connection.execute(to_sqlite(sql), tuple(args), can_cache=may_keep(args)).fetchall()
         except UnicodeDecodeError:
             raise Damaged("a text in the store") from None
         except apsw.ConstraintError as exc:
