@@ -89,6 +89,7 @@ def plots(rows: Sequence[Bucket]) -> list[Plot]:
             rows,
             (("ok", "completed", lambda row: row.completed), ("bad", "failed", lambda row: row.failed)),
             integer,
+            short,
         ),
         _lines(
             "Time from start to end",
@@ -96,7 +97,14 @@ def plots(rows: Sequence[Bucket]) -> list[Plot]:
             rows,
             (("p50", "half of the jobs", lambda row: row.half), ("p95", "95 of 100", lambda row: row.most)),
         ),
-        _bars("Spend", f"{money(spent)} in all", rows, (("cost", "dollars", lambda row: row.cost_usd),), money),
+        _bars(
+            "Spend",
+            f"{money(spent)} in all",
+            rows,
+            (("cost", "dollars", lambda row: row.cost_usd),),
+            money,
+            short_money,
+        ),
     ]
 
 
@@ -129,7 +137,7 @@ def spend_plot(days: Sequence[tuple[str, float]]) -> Plot:
         bars=bars,
         lines=(),
         across=across,
-        up=_ticks(top, money),
+        up=_ticks(top, short_money),
     )
 
 
@@ -150,7 +158,12 @@ _Series = tuple[str, str, Callable[[Bucket], float | None]]
 
 
 def _bars(
-    title: str, summary: str, rows: Sequence[Bucket], series: Sequence[_Series], label: Callable[[float], str]
+    title: str,
+    summary: str,
+    rows: Sequence[Bucket],
+    series: Sequence[_Series],
+    label: Callable[[float], str],
+    tick: Callable[[float], str],
 ) -> Plot:
     top = _ceiling(max((sum(read(row) or 0 for _, _, read in series) for row in rows), default=0.0))
     step = (WIDTH - _LEFT - _RIGHT) / len(rows)
@@ -174,7 +187,7 @@ def _bars(
     legend = [(kind, name) for kind, name, _ in series] if len(series) > 1 else []
 
     return Plot(
-        title=title, summary=summary, legend=legend, bars=bars, lines=(), across=_across(rows), up=_ticks(top, label)
+        title=title, summary=summary, legend=legend, bars=bars, lines=(), across=_across(rows), up=_ticks(top, tick)
     )
 
 
@@ -214,6 +227,20 @@ def _across(rows: Sequence[Bucket]) -> list[tuple[float, str]]:
         for number, row in enumerate(rows)
         if not number % every and number * step < WIDTH - _LEFT - 36
     ]
+
+
+def short(value: float) -> str:
+    """A number of the axis, at most five characters: `0.002`, `250`, `1.5k`, `20M`."""
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}"
+
+    return f"{value:.5f}".rstrip("0").rstrip(".") if value < 1 else f"{value:.3g}"
+
+
+def short_money(value: float) -> str:
+    """Dollars of the axis: `$0.002`, `$1.5k`."""
+    return f"${short(value)}" if value >= 0.001 or not value else f"{short(value * 100)} ¢"
 
 
 def _ticks(top: float, label: Callable[[float], str]) -> list[tuple[float, str]]:

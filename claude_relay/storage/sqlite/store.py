@@ -33,6 +33,7 @@ from . import backup, bulk_insert, integrity, log_check
 from .dialect import translate as to_sqlite
 from .disk_reserve import DiskReserve
 from .errors import corrupt, translate, translating
+from .lookups import look_up
 from .open_file import OpenFile, is_open
 from .rescue import Rescue
 
@@ -268,7 +269,7 @@ class _Session:
         self._at = self._clock()
 
         try:
-            return [self.run(sql, [self._at if is_time(value) else value for value in args]) for sql, args in lookups]
+            return look_up(self.run, lookups, lambda value: self._at if is_time(value) else value)
         except BaseException:
             self.rollback()  # or the lock would be held until the next write
             raise
