@@ -1,4 +1,4 @@
-"""What needs a person, for the first page: each cause with its reason, and the button that fixes it."""
+"""The needs of the first page: each cause with its reason, and the button that ends it."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from ..core.jobs.job import State
 from ..ports import FinishedJob
 from ..services import History
-from .rendering import age, integer, money
+from .rendering import age, integer, milliseconds, money
 
 WIDTH, HEIGHT = 360, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 4, 10, 22
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 4, 10, 22
 _STEPS = (60, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
 _MOST_BUCKETS = 48
 
@@ -213,7 +213,7 @@ def _lines(title: str, summary: str, rows: Sequence[Bucket], series: Sequence[_S
         bars=(),
         lines=lines,
         across=_across(rows),
-        up=_ticks(top, age),
+        up=_ticks(top, short_age),
     )
 
 
@@ -238,8 +238,16 @@ def short(value: float) -> str:
     return f"{value:.5f}".rstrip("0").rstrip(".") if value < 1 else f"{value:.3g}"
 
 
+def short_age(seconds: float) -> str:
+    """A duration of the axis: below a second in milliseconds, so that no two ticks are alike."""
+    return milliseconds(seconds * 1000) if 0 < seconds < 1 else age(seconds, 1)
+
+
 def short_money(value: float) -> str:
     """Dollars of the axis: `$0.002`, `$1.5k`."""
+    if 0.01 <= value < 1000:
+        return f"${value:.2f}"
+
     return f"${short(value)}" if value >= 0.001 or not value else f"{short(value * 100)} ¢"
 
 

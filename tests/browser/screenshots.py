@@ -108,6 +108,9 @@ def many(browser: Browser, folder: Path, to: Path, jobs: int) -> None:
         relay = Relay(SqliteStore(store), QuietNotifier(), Policy(delivery_delay=0.0, max_queue=10**9))
         fill(relay, relay._store, finished=jobs, waiting=jobs // 10)
         relay.close()
+    for log in folder.glob("serve-*.log"):
+        log.unlink()  # of an earlier run with the same store
+    rig.patience = 180.0
     with rig:
         rig.start_api()
         take(browser, rig.url, to, "many", job="done-0000000003")
