@@ -25,7 +25,7 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-bitflips prove-crash prove-openapi prove-flat prove-bare attack docs constraints release install uninstall man clean
+        prove-bitflips prove-checks prove-crash prove-openapi prove-flat prove-bare attack docs constraints release install uninstall man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
@@ -85,6 +85,9 @@ attack: $(READY) ## attack the relay for some minutes, and print what was tried 
 prove-openapi: $(READY) ## make 200 requests of every route from the OpenAPI document, and type-check a client
 	@$(PYTEST) --proof tests/api/test_openapi_proof.py $(ARGS)
 	@tests/api/prove_openapi_client "$(PY)"
+
+prove-checks: $(READY) ## plant 250 faults in 500 invoices, and find them through the relay (ARGS='--proof-seed N')
+	@$(PYTEST) --proof tests/process/test_planted_faults.py $(ARGS)
 
 prove-crash: $(READY) ## fail every statement, and walk random orders of events (ARGS='--proof-seed N')
 	@$(PYTEST) --proof tests/faults/test_crash_walk.py tests/faults/test_relay_machine.py tests/faults/test_batch_machine.py $(ARGS)

@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import accept, cli, dispatch, fleet, history, machine, memory, soak, streams, worker
+from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, worker
 from .rows import Row, markdown_table, text_table
 
 _ALL = {
@@ -24,8 +24,10 @@ _ALL = {
     "worker": worker.run,
     "memory": memory.run,
     "cli": cli.run,
+    "bounds": bounds.run,
     "history": history.run,
     "fleet": fleet.run,
+    "tables": tables.run,
 }
 #: Those that take too long to be run with the others.
 _ON_REQUEST = {"soak": soak.run}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,16 @@ from .servers import KEY, cpu_seconds, running, settings
 
 #: What is sent, by its name in a round.
 _BODIES = {"1k": body(1_024), "own": body(1_024, own_ids=True), "64k": body(65_536)}
-#: The servers and what is sent to each; `durable` is the relay as it is.
+#: The servers and what is sent to each; `durable` is the relay as it is, `postgres` that with the peer's database.
 _RUNS = {
     "bare": ("1k",),
     "empty": ("1k",),
     "durable": ("1k", "own", "64k"),
+    "pair": ("own",),
     "express": ("own", "64k"),
     "bullmq": ("own",),
     "procrastinate": ("own",),
+    "postgres": ("1k", "own"),
 }
 #: Ratios of rates: name, this, by that, target.
 _RATIOS = (
@@ -41,7 +43,10 @@ _RATIOS = (
     ("durable, own ids / FastAPI + Procrastinate", "durable own", "procrastinate own", ">= 2.5"),
     ("durable, own ids / Express in memory", "durable own", "express own", ""),
     ("durable, own ids / ids by the relay", "durable own", "durable 1k", ">= 0.9"),
+    ("PostgreSQL, own ids / FastAPI + Procrastinate", "postgres own", "procrastinate own", ">= 1.2"),
+    ("PostgreSQL, own ids / ids by the relay", "postgres own", "postgres 1k", ">= 0.85"),
     ("64 KiB: durable / Express in memory", "durable 64k", "express 64k", ">= 0.6"),
+    ("two API processes on one socket / one", "pair own", "durable own", ""),
 )
 
 
@@ -56,9 +61,10 @@ def run(folder: Path, *, rounds: int = 5, seconds: int = 2) -> Iterator[dict[str
     samples: dict[str, list[_Sample]] = {}
     with contextlib.ExitStack() as stack:
         servers: dict[str, tuple[str, int]] = {}
+        database = stack.enter_context(peers.postgres())
         for name in _RUNS:
             try:
-                servers[name] = stack.enter_context(_server(name, folder / name))
+                servers[name] = stack.enter_context(_server(name, folder / name, database))
             except peers.MissingPeerError as exc:
                 yield {"left out": name, "reason": str(exc)}
         for name, server in servers.items():  # the first requests warm caches and grow the thread pool
@@ -80,7 +86,8 @@ def run(folder: Path, *, rounds: int = 5, seconds: int = 2) -> Iterator[dict[str
     yield _row("durable, own ids: p99", [sample.load.p99 for sample in samples["durable own"]], "ms", "<= 15")
     for name, each in samples.items():
         yield _row(f"{name}: accepted", [sample.load.per_second for sample in each], "/s")
-        yield _row(f"{name}: CPU of the server's process", [sample.cpu_us for sample in each], "µs a request")
+        if not name.startswith("pair"):  # of the two, that of one was measured
+            yield _row(f"{name}: CPU of the server's process", [sample.cpu_us for sample in each], "µs a request")
 
 
 def _ratio_rows(samples: dict[str, list[_Sample]]) -> Iterator[Row]:
@@ -97,12 +104,14 @@ def _row(name: str, values: list[float], unit: str = "", target: str = "") -> Ro
 
 
 @contextlib.contextmanager
-def _server(name: str, folder: Path) -> Iterator[tuple[str, int]]:
+def _server(name: str, folder: Path, database: Callable[[], str]) -> Iterator[tuple[str, int]]:
     with contextlib.ExitStack() as stack:
         if name in peers.NAMES:
-            command = stack.enter_context(peers.command(name, folder / "service"))
+            command = stack.enter_context(peers.command(name, folder / "service", database))
         else:
             command = [sys.executable, "-m", "benchmarks.servers", name, str(folder)]
+            if name == "postgres":
+                command.append(database())
         yield stack.enter_context(running(command, folder))
 
 

@@ -1,8 +1,9 @@
 """
-A fleet on one PostgreSQL: trips under its lock, WAL and jobs a second, with the server near and far.
+A fleet on one PostgreSQL: trips under its lock, WAL, CPU and jobs a second, with the server near and far.
 
 APIs, workers, the sandbox as upstream and a receiver of callbacks are processes or threads of this machine. The server
-is a throw-away one that syncs; a proxy before it adds the round trip time and counts.
+is a throw-away one that syncs; a proxy before it adds the round trip time and counts. The fleets of all sizes are
+started once, and work in turn.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import itertools
 import json
 import os
 import re
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -28,60 +30,141 @@ from tests.support.receiver import Receiver
 
 from .dispatch import _daemon, _until
 from .rows import Row
+from .servers import cpu_seconds
 
 _KEY = "benchmark-key"
 _CALLERS = 32
+#: So that a submit has about 1 KiB.
+_PROMPT = "x" * 900
+_SIZES = (1, 2, 4)
+#: Targets by the name of a figure, for a fleet of two at that round trip time in seconds; 0: at any.
+_TARGETS = {"jobs_per_second": (0.001, ">= 150"), "trips_a_job": (0, "<= 3"), "wal_bytes_a_job": (0, "<= 6000")}
+_FIGURES = {
+    "jobs_per_second": ("jobs", "/s"),
+    "trips_a_job": ("trips with the lock", "a job"),
+    "jobs_a_commit": ("writes that share a commit", ""),
+    "wal_bytes_a_job": ("write-ahead log, with full pages", "B a job"),
+    "full_pages_a_job": ("pages that were written there in full, after a checkpoint", "a job"),
+    "api_cpu_ms": ("CPU of the APIs", "ms a job"),
+    "worker_cpu_ms": ("CPU of the workers", "ms a job"),
+    "server_cpu_ms": ("CPU of PostgreSQL", "ms a job"),
+    "bench_cpu_ms": ("CPU of the callers, the upstream, the receiver and the proxy", "ms a job"),
+}
+#: Transactions of one job's life: submit, claim, mark, outcome, claim of its delivery, outcome of that.
+_WRITES = 6
 
 
 def run(
-    folder: Path, *, rounds: int = 1, jobs: int = 400, rtts: tuple[float, ...] = (0.0, 0.0003, 0.001)
+    folder: Path, *, rounds: int = 3, jobs: int = 400, rtts: tuple[float, ...] = (0.0, 0.0003, 0.001)
 ) -> Iterator[dict[str, Any] | Row]:
-    """One line, and the rows, for each round trip time and size of the fleet. Counts are exact: one round will do."""
-    with Cluster(durable=True) as cluster:
-        cluster.start()
-        for number, rtt, size in itertools.product(range(min(rounds, 1)), rtts, (1, 2, 4)):
-            with DistantServer(cluster.port, rtt=rtt) as server:
-                place = folder / f"fleet-{number}-{rtt}-{size}"
-                measured = _measure(cluster, server, place, size, jobs)
-                yield {"rtt_ms": rtt * 1000, "machines": size, **measured}
-                name = f"PostgreSQL, round trip {rtt * 1000:g} ms, {size} API and worker"
-                yield Row(name=f"{name}: jobs", value=measured["jobs_per_second"], unit="/s")
-                yield Row(name=f"{name}: trips with the lock", value=measured["trips_a_job"], unit="a job")
-
-
-def _measure(cluster: Cluster, server: DistantServer, folder: Path, size: int, jobs: int) -> dict[str, Any]:
-    database = cluster.database()
+    """One line for each round, round trip time and size of the fleet; then the rows. Counts are exact in any round."""
+    samples: dict[tuple[float, int], list[dict[str, float]]] = {}
     with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(durable=True))
+        cluster.start()
         sandbox = stack.enter_context(Sandbox())
-        hook = stack.enter_context(Receiver())
-        direct = stack.enter_context(psycopg.connect(database, autocommit=True))
-        urls = []
-        for number in range(size):
-            home = folder / str(number)
-            home.mkdir(parents=True)
-            env = _env(home, server.url(database), sandbox.url)
-            stack.enter_context(_daemon("serve", env, home))
-            log = home / "serve.log"
-            urls.append(_until(lambda log=log: re.search(r"http://127\.0\.0\.1:\d+", log.read_text())).group(0))
-            stack.enter_context(_daemon("worker", env, home))
-        _until(lambda: direct.execute("SELECT count(*) FROM workers").fetchall() == [(size,)])
-        _submit(urls, hook.url("/warm"), jobs // 4, "warm")
-        _until(lambda: _delivered(direct) == jobs // 4)
+        fleets = {
+            size: stack.enter_context(_Fleet(cluster, folder / f"fleet-{size}", size, sandbox)) for size in _SIZES
+        }
+        for fleet in fleets.values():
+            fleet.work(jobs // 4, rtt=0.0)  # imports, connections, the first tables
+        for _, rtt, size in itertools.product(range(rounds), rtts, _SIZES):
+            measured = fleets[size].work(jobs, rtt=rtt)
+            samples.setdefault((rtt, size), []).append(measured)
+            yield {"rtt_ms": rtt * 1000, "machines": size, **measured}
+        hot = fleets[2].hot_updates()
+    yield {"hot_updates_percent": hot}
+    for (rtt, size), each in samples.items():
+        yield from _rows(rtt, size, each)
 
-        trips, commits, position = server.trips, server.commits, _wal(direct)
+
+def _rows(rtt: float, size: int, each: list[dict[str, float]]) -> Iterator[Row]:
+    for figure, (name, unit) in _FIGURES.items():
+        values = [measured[figure] for measured in each]
+        at, target = _TARGETS.get(figure, (0, ""))
+        yield Row(
+            name=f"PostgreSQL, round trip {rtt * 1000:g} ms, {size} API and worker: {name}",
+            value=statistics.median(values),
+            unit=unit,
+            target=target if size == 2 and at in (0, rtt) else "",
+            spread=(min(values), max(values)),
+        )
+
+
+class _Fleet:
+    """`size` APIs and as many workers on a database of their own."""
+
+    def __init__(self, cluster: Cluster, folder: Path, size: int, sandbox: Sandbox) -> None:
+        self._cluster, self._folder, self._size, self._sandbox = cluster, folder, size, sandbox
+        self._stack = contextlib.ExitStack()
+        self._pids: dict[str, list[int]] = {"serve": [], "worker": []}
+        self._urls: list[str] = []
+        self._done = 0
+
+    def __enter__(self) -> _Fleet:
+        stack = self._stack
+        database = self._cluster.database()
+        self._wire = stack.enter_context(DistantServer(self._cluster.port))
+        self._hook = stack.enter_context(Receiver())
+        self._direct = stack.enter_context(psycopg.connect(database, autocommit=True))
+        for number in range(self._size):
+            home = self._folder / str(number)
+            home.mkdir(parents=True)
+            env = _env(home, self._wire.url(database), self._sandbox.url)
+            for verb, pids in self._pids.items():
+                pids.append(stack.enter_context(_daemon(verb, env, home)).pid)
+            log = home / "serve.log"
+            self._urls.append(_until(lambda log=log: re.search(r"http://127\.0\.0\.1:\d+", log.read_text())).group(0))
+        _until(lambda: self._value("SELECT count(*) FROM workers") == self._size)
+
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def work(self, jobs: int, *, rtt: float) -> dict[str, float]:
+        """Submit jobs and wait until each callback was delivered; returns the figures."""
+        self._wire.set_rtt(rtt)
+        trips, commits, position, cpu = self._wire.trips, self._wire.commits, self._wal(), self._cpu()
+        pages = self._value("SELECT wal_fpi FROM pg_stat_wal")
         began = time.monotonic()
-        _submit(urls, hook.url("/done"), jobs, "job")
+        _submit(self._urls, self._hook.url("/done"), jobs, f"job-{self._done}")
         accepted = time.monotonic() - began
-        _until(lambda: _delivered(direct) == jobs + jobs // 4)
+        self._done += jobs
+        _until(lambda: self._value("SELECT count(*) FROM deliveries WHERE state = 'delivered'") == self._done)
         spent = time.monotonic() - began
+        commits = self._wire.commits - commits
 
         return {
             "jobs_per_second": round(jobs / spent),
             "accepted_per_second": round(jobs / accepted),
-            "trips_a_job": round((server.trips - trips) / jobs, 2),
-            "commits_a_job": round((server.commits - commits) / jobs, 2),
-            "wal_bytes_a_job": round((_wal(direct) - position) / jobs),
-            "hot_updates_percent": _hot(direct),
+            "trips_a_job": round((self._wire.trips - trips) / jobs, 2),
+            "commits_a_job": round(commits / jobs, 2),
+            "jobs_a_commit": round(_WRITES * jobs / commits, 1),
+            "wal_bytes_a_job": round((self._wal() - position) / jobs),
+            "full_pages_a_job": round((self._value("SELECT wal_fpi FROM pg_stat_wal") - pages) / jobs, 2),
+            **{name: round((after - cpu[name]) / jobs * 1000, 2) for name, after in self._cpu().items()},
+        }
+
+    def hot_updates(self) -> dict[str, int]:
+        """The percentage of updates that wrote no index, of the tables that every job updates."""
+        sql = """SELECT relname, 100 * n_tup_hot_upd / n_tup_upd FROM pg_stat_user_tables
+                 WHERE n_tup_upd > 0 AND relname IN ('jobs', 'deliveries', 'calls')"""
+        return {name: int(percent) for name, percent in self._direct.execute(sql).fetchall()}
+
+    def _wal(self) -> int:
+        return self._value("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
+
+    def _value(self, sql: str) -> int:
+        [(value,)] = self._direct.execute(sql).fetchall()
+        return int(value)
+
+    def _cpu(self) -> dict[str, float]:
+        return {
+            "api_cpu_ms": sum(map(cpu_seconds, self._pids["serve"])),
+            "worker_cpu_ms": sum(map(cpu_seconds, self._pids["worker"])),
+            "server_cpu_ms": self._cluster.cpu_seconds(),
+            "bench_cpu_ms": time.process_time(),
         }
 
 
@@ -116,7 +199,7 @@ def _submit(urls: list[str], hook: str, jobs: int, prefix: str) -> None:
                     job = next(numbers, None)
                 if job is None:
                     return
-                body = {"prompt": "Hei", "requestId": f"{prefix}-{job}", "webhookUrl": hook}
+                body = {"prompt": _PROMPT, "requestId": f"{prefix}-{job}", "webhookUrl": hook}
                 answer = session.post(f"{urls[number % len(urls)]}/api/claude", data=json.dumps(body), timeout=30)
                 answer.raise_for_status()
 
@@ -125,22 +208,3 @@ def _submit(urls: list[str], hook: str, jobs: int, prefix: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def _delivered(connection: psycopg.Connection[Any]) -> int:
-    [(count,)] = connection.execute("SELECT count(*) FROM deliveries WHERE state = 'delivered'").fetchall()
-
-    return int(count)
-
-
-def _wal(connection: psycopg.Connection[Any]) -> int:
-    [(position,)] = connection.execute("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn").fetchall()
-
-    return int(position)
-
-
-def _hot(connection: psycopg.Connection[Any]) -> dict[str, int]:
-    sql = """SELECT relname, 100 * n_tup_hot_upd / n_tup_upd FROM pg_stat_user_tables
-             WHERE n_tup_upd > 0 AND relname IN ('jobs', 'deliveries', 'calls')"""
-
-    return {name: int(percent) for name, percent in connection.execute(sql).fetchall()}

@@ -1,8 +1,9 @@
 """
 The relay's two servers of the accept benchmark: with its store, and the same app without one.
 
-`python -m benchmarks.servers durable|empty FOLDER` prints its URL. The empty one differs in one thing only: its relay
-answers every submission as stored, and stores none.
+`python -m benchmarks.servers durable|empty|postgres|pair FOLDER [STORE]` prints its URL. The empty one differs in one
+thing only: its relay answers every submission as stored, and stores none. The pair are two durable processes on one
+socket and store.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,8 +28,8 @@ from claude_relay.services import Accepted, Relay
 from claude_relay.services.submit import new_job
 
 KEY = "benchmark-key"
-#: Counted for every request, and never reached.
-_RATE = Rate(count=10**6, seconds=60)
+#: Counted for every request, and never reached. Of a second, as the hits of a minute would be megabytes.
+_RATE = Rate(count=10**6, seconds=1)
 
 
 class StorelessRelay(Relay):
@@ -42,14 +45,14 @@ class StorelessRelay(Relay):
         return [self.submit(submission, owner=owner) for submission in submissions]
 
 
-def settings(folder: Path) -> Settings:
-    """Settings of both servers; their rate limits count, and refuse nothing."""
+def settings(folder: Path, store: str = "") -> Settings:
+    """Settings of the servers; their rate limits count, and refuse nothing."""
     return Settings(
         api_secret_key=KEY,
         port=0,
         rate_limit=_RATE,
         rate_limit_submit=_RATE,
-        store=f"sqlite:///{folder / 'relay.db'}",
+        store=store or f"sqlite:///{folder / 'relay.db'}",
         max_queue=10**9,
         log_level="error",
     )
@@ -88,13 +91,22 @@ def _url(process: subprocess.Popen[bytes], log: Path) -> str:
 def main() -> int:
     kind, folder = sys.argv[1], Path(sys.argv[2])
     from claude_relay.api.serve import Server
+    from claude_relay.systemd import Supervisor
 
-    given = settings(folder)
+    given, supervisor, second = settings(folder, *sys.argv[3:]), Supervisor(), 0
+    if kind == "pair":
+        supervisor = Supervisor(sockets=[socket.create_server(("127.0.0.1", 0), backlog=4_096)])
+        second = os.fork()
     with wiring.open_relay(given, create=True) as relay:
         if kind == "empty":
             relay.__class__ = StorelessRelay
         leaving = threading.Event()
-        return Server(wiring.make_app(given, relay, leaving), given, relay, leaving).run()
+        code = Server(wiring.make_app(given, relay, leaving), given, relay, leaving, supervisor).run()
+    if second:
+        os.kill(second, signal.SIGTERM)
+        os.waitpid(second, 0)
+
+    return code
 
 
 if __name__ == "__main__":

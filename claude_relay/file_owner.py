@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from . import container
+
 
 def give_to_owner(path: Path) -> None:
     """Make `path` belong to the owner of its folder, if this process is root's."""
@@ -19,6 +21,17 @@ def give_to_owner(path: Path) -> None:
         folder = path.parent.stat()
         if folder.st_uid != 0:
             os.chown(path, folder.st_uid, folder.st_gid, follow_symlinks=False)
+
+
+def share_with_group(folder: Path) -> None:
+    """
+    Let the group write the files that this process creates, where it may write in `folder`, the state directory.
+
+    In a container the next user may be another one of group 0, as on OpenShift.
+    """
+    with contextlib.suppress(OSError):
+        if folder.stat().st_mode & 0o020:
+            os.umask(0o007)
 
 
 def wanted_owner(folder: Path) -> int | None:
@@ -42,18 +55,26 @@ def access_fault(store: Path) -> tuple[str, str] | None:
     blocked = next((path for path in paths if path.exists() and not _usable(path)), None)
     if blocked is None:
         return None
-    owner, wanted = blocked.stat().st_uid, wanted_owner(folder)
-    if blocked == folder and user_name(os.geteuid()).isdigit():  # in a container, with a --user of its own
-        user, group = os.geteuid(), folder.stat().st_gid
-        container = f"docker run --user {user}:{group}"
-        detail = f"{folder} belongs to uid {owner} and group {group}, and this is uid {user}"
-        return detail, f"run it as group {group} ({container}), or as root: chown -R {user} {folder}"
+    owner, wanted, user = blocked.stat().st_uid, wanted_owner(folder), os.geteuid()
+    if container.daemons() is not None or (blocked == folder and user_name(user).isdigit()):
+        return _fault_in_container(folder, blocked)
     if wanted is None or owner == wanted:
         detail = f"{blocked} belongs to {user_name(owner)}, and this is the user {user_name(os.geteuid())}"
         return detail, f"run it as {user_name(owner)} or with sudo"
     detail = f"{blocked} belongs to {user_name(owner)} instead of {user_name(wanted)}"
 
     return detail, f"chown {user_name(wanted)}: {shlex.quote(str(blocked))}"
+
+
+def _fault_in_container(folder: Path, blocked: Path) -> tuple[str, str]:
+    """The same where users have no names, and root is outside."""
+    info, user = blocked.stat(), os.geteuid()
+    detail = f"{blocked} belongs to uid {info.st_uid} and group {info.st_gid}, and this is uid {user}"
+    outside = f"as root: chown -R {user} {folder} (a directory of the host that is mounted there: on the host)"
+    if not folder.stat().st_mode & 0o020:
+        return detail, outside
+
+    return detail, f"run it as group {folder.stat().st_gid} (docker run --user {user}:{info.st_gid}), or {outside}"
 
 
 def user_name(number: int) -> str:

@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -27,7 +27,7 @@ class MissingPeerError(Exception):
 
 
 @contextlib.contextmanager
-def command(name: str, folder: Path) -> Iterator[list[str]]:
+def command(name: str, folder: Path, database: Callable[[], str]) -> Iterator[list[str]]:
     """The command that runs a peer's server, while its services run; raises `MissingPeerError`."""
     with contextlib.ExitStack() as stack:
         if name == "bare":
@@ -38,7 +38,7 @@ def command(name: str, folder: Path) -> Iterator[list[str]]:
             yield [*_node(), "bullmq", str(stack.enter_context(_redis(folder)))]
         else:
             python = _python()
-            yield [str(python), str(_HERE / "fastapi_app.py"), stack.enter_context(_database())]
+            yield [str(python), str(_HERE / "fastapi_app.py"), database()]
 
 
 def _node() -> list[str]:
@@ -94,14 +94,20 @@ def _redis(folder: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _database() -> Iterator[str]:
-    """A database of a PostgreSQL of its own, which syncs."""
+def postgres() -> Iterator[Callable[[], str]]:
+    """A function that makes a database of one PostgreSQL, which syncs; that is started for the first of them."""
     from tests.support.postgres import Cluster
 
+    clusters: list[Cluster] = []
     with contextlib.ExitStack() as stack:
-        try:
-            cluster = stack.enter_context(Cluster(durable=True))
-            cluster.start()
-        except BaseException as exc:  # pytest's skip, where there is no PostgreSQL
-            raise MissingPeerError(f"PostgreSQL cannot be started: {exc}") from exc
-        yield cluster.database()
+
+        def database() -> str:
+            if not clusters:
+                try:
+                    clusters.append(stack.enter_context(Cluster(durable=True)))
+                    clusters[0].start()
+                except BaseException as exc:  # pytest's skip, where there is no PostgreSQL
+                    raise MissingPeerError(f"PostgreSQL cannot be started: {exc}") from exc
+            return clusters[0].database()
+
+        yield database

@@ -6,9 +6,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from json import JSONEncoder
 from typing import Any
 
 import falcon
+from falcon.media import JSONHandler
 
 from ..config import Settings
 from ..core.intake import IntakeContext
@@ -26,7 +28,7 @@ from .groups import Groups
 from .health import Health, Ready
 from .jobs import JobActions, JobDetails, Jobs, Redeliver, Result, Status
 from .metrics import AcceptTimer, Metrics, TimedSubmit
-from .middleware import Authentication, ResponseHeaders, falcon_path
+from .middleware import Authentication, Response, ResponseHeaders, falcon_path
 from .overview import EventFeed, Overview
 from .prefer_wait import MAX_WAITERS, WaitSlots
 from .request_bodies import Bodies
@@ -122,7 +124,11 @@ def make_app(
     collection = CollectionByName(relay, bodies, intake, clock)
 
     authentication = Authentication(keys, settings, ROUTES)
-    app: falcon.App[Any, Any] = falcon.App(middleware=[ResponseHeaders(settings.allowed_origins), authentication])
+    app: falcon.App[Any, Any] = falcon.App(
+        response_type=Response, middleware=[ResponseHeaders(settings.allowed_origins), authentication]
+    )
+    # Falcon's own makes an encoder for each answer.
+    app.resp_options.media_handlers[falcon.MEDIA_JSON] = JSONHandler(dumps=JSONEncoder(ensure_ascii=False).encode)
     app.req_options.strip_url_path_trailing_slash = True
     error_handlers.install(app)
     resources: dict[str, tuple[Any, str | None]] = {

@@ -217,6 +217,8 @@ class Channel(HTTPChannel):
             if request is None or self.will_close or self.close_when_flushed:
                 return accepted
             self._count()
+            if self._more_waits(request, len(data)):
+                return accepted
             if request.headers_finished and not request.admission.decided:
                 # All bytes were taken, so that no more of the body is read before the app has seen the head.
                 self.requests.append(request)
@@ -224,6 +226,12 @@ class Channel(HTTPChannel):
                     self.server.add_task(self)
 
         return accepted
+
+    def _more_waits(self, request: Any, taken: int) -> bool:
+        """Whether the next read may bring all of the rest, which saves the pass over the head."""
+        rest = request.content_length - request.body_bytes_received
+
+        return bool(taken == self.adj.recv_bytes and not request.chunked and 0 < rest <= taken)
 
     def readable(self) -> bool:
         """Whether to read on; also the place where the deadlines are checked, once in each round of the main loop."""

@@ -16,7 +16,6 @@ from .admission import Admission
 
 #: A host may be empty, but is one: a list is what becomes of two Host lines behind a proxy.
 _HOST = re.compile(r"[^\s,/@?#]*")
-_FOLDED = re.compile(rb"\r\n[ \t]")
 _TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:([^\r]*)", re.IGNORECASE)
 #: Longest line of a chunk size, and all trailers of a body, in bytes: waitress reads both again with each packet.
 _CHUNK_LINE, _TRAILERS = 4_096, 32_768
@@ -62,23 +61,38 @@ class RequestParser(HTTPRequestParser):
 
     def parse_header(self, header_plus: bytes) -> None:
         """Parse the head; raises `ParsingError` where it is ambiguous."""
-        if _FOLDED.search(header_plus):
+        if b"\r\n " in header_plus or b"\r\n\t" in header_plus:
             raise ParsingError("a header is folded over several lines")
+        super().parse_header(header_plus)
+        # As many headers as lines: none was repeated or left out, and none is Transfer-Encoding, which waitress
+        # takes out.
+        if len(self.headers) == header_plus.count(b"\r\n") - 2 and self.version == "1.1" and "HOST" in self.headers:
+            self._check_host()
+        else:
+            self.headers.clear()
+            self._parse_unusual(header_plus)
+        # waitress would send the 100 itself, before the key is checked; without a body it would also use this parser,
+        # headers included, for the next request on the connection.
+        self.wants_continue = bool(self.expect_continue)
+        self.expect_continue = False
+
+    def close(self) -> None:
+        """Release the body; called after each pass, so that one over the head alone must keep it."""
+        if self.completed:
+            super().close()
+
+    def _parse_unusual(self, header_plus: bytes) -> None:
         names = [line.partition(b":")[0].lower() for line in header_plus.split(b"\r\n")[1:] if line]
         distinct = set(names)
         if len(distinct) < len(names):
             header_plus = _without_repetitions(header_plus)
         super().parse_header(header_plus)
-        # waitress would send the 100 itself, before the key is checked; without a body it would also use this parser,
-        # headers included, for the next request on the connection.
-        self.wants_continue = bool(self.expect_continue)
-        self.expect_continue = False
         if self.version not in ("1.0", "1.1"):
             raise ParsingError("the version of HTTP must be 1.0 or 1.1")
         if (hosts := names.count(b"host")) > 1 or (self.version == "1.1" and not hosts):
             raise ParsingError("there must be exactly one Host header")
-        if hosts and not _HOST.fullmatch(self.headers["HOST"]):
-            raise ParsingError("the Host header is not a host")
+        if hosts:
+            self._check_host()
         if b"transfer-encoding" in distinct:
             if self.version == "1.0":
                 raise ParsingError("Transfer-Encoding needs HTTP/1.1")
@@ -86,10 +100,9 @@ class RequestParser(HTTPRequestParser):
             if [coding.strip().lower() for coding in codings] != [b"chunked"] or b"content-length" in distinct:
                 raise ParsingError("the end of the request is ambiguous")
 
-    def close(self) -> None:
-        """Release the body; called after each pass, so that one over the head alone must keep it."""
-        if self.completed:
-            super().close()
+    def _check_host(self) -> None:
+        if not _HOST.fullmatch(self.headers["HOST"]):
+            raise ParsingError("the Host header is not a host")
 
     def _refuse(self, problem: str, *, consumed: int) -> int:
         self.error, self.completed = BadRequest(problem), True

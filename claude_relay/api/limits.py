@@ -107,9 +107,13 @@ class KnownKeys:
         self._seen: OrderedDict[tuple[str, bytes], None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __contains__(self, pair: tuple[str, bytes]) -> bool:
+    def refresh(self, address: str, digest: bytes) -> bool:
+        """Whether the key was right lately; it then counts among the latest ones."""
         with self._lock:
-            return pair in self._seen
+            if (address, digest) not in self._seen:
+                return False
+            self._seen.move_to_end((address, digest))
+            return True
 
     def add(self, address: str, digest: bytes) -> None:
         """Remember a key that was right."""

@@ -31,15 +31,15 @@ _SUBMIT = ("/api/claude", "/api/claude/bulk", "/api/collections")
 _ROWS = re.compile(r"/api/collections/[^/]+/rows")
 #: Parameters of paths: as documented, and as Python names them.
 _PARAMETERS = (("{requestId}", "{request_id}"), ("{collectionId}", "{collection_id}"))
-#: Set where a response has none of its own.
-_HEADERS = (
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-    ("referrer-policy", "no-referrer"),
-    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
-    ("cross-origin-resource-policy", "same-origin"),
-    ("cache-control", "no-store"),
-)
+#: Headers of every response, unless it sets its own.
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
 _EXPOSED = (
     "Location, Retry-After, RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset,"
     " Idempotency-Replayed, Preference-Applied, X-Request-Id"
@@ -131,7 +131,7 @@ class Authentication:
         """
         address, key = client_address(req), key_of(req)
         digest = digest_of(key or "")
-        if (address, digest) not in self._known_keys:
+        if not (known := self._known_keys.refresh(address, digest)):
             self._other.check(f"address {address}", headers)
         try:
             caller = authenticate(key, self._verifier)
@@ -139,7 +139,8 @@ class Authentication:
             self._known_keys.discard(address, digest)
             self._other.spend(f"address {address}", headers)
             raise
-        self._known_keys.add(address, digest)
+        if not known:
+            self._known_keys.add(address, digest)
 
         return caller
 
@@ -154,8 +155,16 @@ class Authentication:
         check_route(req.context.caller, method, path)
 
 
+class Response(falcon.Response):
+    """A response that begins with the security headers: merging them into each at its end takes longer."""
+
+    def __init__(self, *, options: falcon.ResponseOptions | None = None) -> None:
+        super().__init__(options=options)
+        self._headers.update(_HEADERS)
+
+
 class ResponseHeaders:
-    """CORS headers from ALLOWED_ORIGINS, security headers, and the caller's X-Request-Id."""
+    """CORS headers from ALLOWED_ORIGINS, those of the rate limits, and the caller's X-Request-Id."""
 
     def __init__(self, origins: tuple[str, ...]) -> None:
         self._any = "*" in origins
@@ -168,10 +177,10 @@ class ResponseHeaders:
             resp.complete = True
 
     def process_response(self, req: falcon.Request, resp: falcon.Response, resource: Any, succeeded: bool) -> None:
-        """Set the headers of every response, errors included."""
-        present, admission = resp.headers, req.env.get(ENVIRON)
-        limits = admission.headers.items() if admission is not None else ()
-        resp.set_headers([pair for pair in (*_HEADERS, *limits) if pair[0] not in present])
+        """Add the headers that the request asks for, to errors, too."""
+        admission = req.env.get(ENVIRON)
+        if admission is not None and admission.headers:
+            resp.set_headers(admission.headers)
         if (trace_id := http_request_id(req)) is not None:
             resp.set_header("X-Request-Id", trace_id)
             _log_request(req, resp, trace_id)

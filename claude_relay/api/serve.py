@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gc
 import logging
 import math
 import signal
@@ -43,6 +44,10 @@ from .trusted_proxy import TrustedPeers
 log = logging.getLogger(__name__)
 
 _SEND_BYTES = 65_536
+#: A body of as many bytes arrives in one or two reads; after 8 KiB, as in waitress, its head would take a thread.
+_RECV_BYTES = 65_536
+#: Objects between two runs of the collector: more than the requests in flight make.
+_GC_THRESHOLD = 10_000
 #: Requests in flight at a stop have this long to end, in seconds.
 _GRACE = 10.0
 #: An idle connection is kept open this long at a stop, in seconds: its client may be about to send a request.
@@ -94,6 +99,9 @@ class Server:
         print(f"claude-relay API on {self._url}", file=sys.stderr, flush=True)  # noqa: T201
         log.info("api started", extra={"url": self._url, "version": __version__})
         self._supervisor.ready(f"listening on {self._url}")
+        # The modules stay: the collector need not walk them again (*measured*: 5 % of a submit's CPU).
+        gc.freeze()
+        gc.set_threshold(_GC_THRESHOLD)
         while not self._stopping.is_set():
             self._poll(1.0)
         self._drain()
@@ -103,7 +111,8 @@ class Server:
         return 0
 
     def _poll(self, timeout: float) -> None:
-        wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
+        with self._server.task_dispatcher.gathering():
+            wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
 
     def _drain(self) -> None:
         """Serve the connected clients until none waits for a response or is about to send a request; bounded."""
@@ -220,6 +229,7 @@ def listen(
                 asyncore_use_poll=True,
                 clear_untrusted_proxy_headers=False,  # its middleware; without a trusted proxy these are never read
                 expose_tracebacks=False,
+                recv_bytes=_RECV_BYTES,
                 send_bytes=_SEND_BYTES,
             )
         for listener in (server, *(map or {}).values()):

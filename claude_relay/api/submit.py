@@ -57,7 +57,8 @@ class Submit:
             strict=not form,
         )
         with accept_span(self._tracer, req) as traceparent:
-            submission = replace(submission, traceparent=traceparent)
+            if traceparent is not None:
+                submission = replace(submission, traceparent=traceparent)
             accepted = self._relay.submit(submission, owner=caller.owner)
 
         waits = preferred_wait(req) is not None
@@ -119,4 +120,6 @@ def accept_span(tracer: Tracer, req: falcon.Request) -> Iterator[str | None]:
 
 def base_url(req: falcon.Request) -> str | None:
     """Scheme and host of the request, or of a trusted proxy's header; None if they cannot form a URL."""
-    return f"{req.scheme}://{req.netloc}" if _HOST.fullmatch(req.netloc) else None
+    host = req.netloc
+
+    return f"{req.scheme}://{host}" if _HOST.fullmatch(host) else None

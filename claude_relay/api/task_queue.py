@@ -7,15 +7,20 @@ interpreter lock (*measured*: 11 % of an accepted submit); `queue.SimpleQueue` w
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from typing import Protocol
 
 from waitress.trigger import trigger
 
 log = logging.getLogger("waitress.queue")
+
+#: Tasks that are handed over together.
+_GATHERED = 16
 
 
 class Task(Protocol):
@@ -53,6 +58,8 @@ class TaskQueue:
     def __init__(self) -> None:
         self._tasks: SimpleQueue[Task | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._gathered: list[Task] | None = None
+        self._gatherer = 0
 
     def set_thread_count(self, count: int) -> None:
         """Start threads up to that number."""
@@ -61,9 +68,35 @@ class TaskQueue:
             self._threads.append(thread)
             thread.start()
 
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[None]:
+        """
+        Hand over the tasks of this thread at the end of the block, or sixteen at a time.
+
+        A thread that has a task wants the interpreter lock, which each read of a socket gives up: the main loop would
+        have to win it back for every connection.
+        """
+        self._gathered, self._gatherer = [], threading.get_ident()
+        try:
+            yield
+        finally:
+            tasks, self._gathered = self._gathered, None
+            self._put(tasks)
+
     def add_task(self, task: Task) -> None:
         """Hand over a task."""
-        self._tasks.put(task)
+        gathered = self._gathered
+        if gathered is None or threading.get_ident() != self._gatherer:
+            self._put((task,))
+            return
+        gathered.append(task)
+        if len(gathered) >= _GATHERED:
+            self._put(gathered)
+            gathered.clear()
+
+    def _put(self, tasks: Sequence[Task]) -> None:
+        for task in tasks:
+            self._tasks.put(task)
         if (waiting := self._tasks.qsize()) > len(self._threads):
             log.warning("Task queue depth is %d", waiting)
 

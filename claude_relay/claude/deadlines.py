@@ -22,6 +22,11 @@ from ..ports import Stop
 log = logging.getLogger(__name__)
 
 
+#: Seconds between two checkpoints of an answer. Where machines share a store, readers elsewhere see the text through
+#: them: with the time until it is read again (`events/hub.py`) that is less than a second.
+CHECKPOINT, CHECKPOINT_SHARED = 1.0, 0.6
+
+
 @dataclass(frozen=True, kw_only=True)
 class CallTimeouts:
     """
@@ -40,7 +45,7 @@ class CallTimeouts:
     connect: float = 10.0
     write: float = 60.0
     max_answer: int = MAX_ANSWER
-    checkpoint: float = 1.0
+    checkpoint: float = CHECKPOINT
     check_interval: float = 0.25
 
 

@@ -223,7 +223,7 @@ def _grouped(alerts: Sequence[Alert], problem: str, raised: Collection[str]) -> 
     group = Alert(
         cause=f"{first.kind} several",
         kind=first.kind,
-        message=f"{len(others)} destinations {problem} since {timestamp(first.since)} ({hosts} and more): {count} "
+        message=f"{len(others)} destinations {problem} since {timestamp(first.since)} ({hosts} and more): {count:,} "
         f"callbacks are affected, nothing is lost. So many at once suggest a problem with this machine's own network.",
         since=first.since,
         count=count,
@@ -239,7 +239,7 @@ def _parked(facts: AlertFacts) -> Alert | None:
     reason, since = facts.parked
     upstream = f" {facts.park_detail.rstrip('.')}." if facts.park_detail else ""
     message = (
-        f"The queue is parked ({reason}) since {timestamp(since)}: {facts.waiting} jobs wait, nothing is lost."
+        f"The queue is parked ({reason}) since {timestamp(since)}: {facts.waiting:,} jobs wait, nothing is lost."
         f"{upstream} {park.cure_in_words(reason)}"
     )
     first = "once the worker runs with the new key" if reason == park.KEY_REFUSED else "once that is done"
@@ -257,7 +257,7 @@ def _parked(facts: AlertFacts) -> Alert | None:
 def _disk(facts: AlertFacts) -> Alert | None:
     if facts.disk is None:
         return None
-    message = f"The disk {facts.disk}. No jobs are accepted until then; {facts.waiting} accepted jobs continue."
+    message = f"The disk {facts.disk}. No jobs are accepted until then; {facts.waiting:,} accepted jobs continue."
 
     return Alert(
         cause="disk_low",
@@ -295,7 +295,9 @@ def _worker(facts: AlertFacts) -> Alert | None:
     if not overdue and not facts.workers_seen:
         return None  # no worker ever ran, and nothing is due
     since = max(facts.workers_seen, default=facts.overdue_since or facts.now)
-    message = f"No worker has been seen since {timestamp(since)}: {facts.waiting} jobs wait, and no callbacks are sent."
+    message = (
+        f"No worker has been seen since {timestamp(since)}: {facts.waiting:,} jobs wait, and no callbacks are sent."
+    )
 
     return Alert(
         cause="no_worker",
@@ -310,7 +312,7 @@ def _worker(facts: AlertFacts) -> Alert | None:
 def _no_api(facts: AlertFacts, host: str, since: float) -> Alert:
     message = (
         f"The API on {host} does not run since {timestamp(since)}: most likely its port is taken, API_SECRET_KEY is "
-        f"missing or a setting is wrong. Callers get no answer; {facts.waiting} accepted jobs wait or go on."
+        f"missing or a setting is wrong. Callers get no answer; {facts.waiting:,} accepted jobs wait or go on."
     )
 
     return Alert(
@@ -328,7 +330,7 @@ def _unhealthy(destination: Destination, waiting: int) -> Alert:
     message = (
         f"{destination.name} keeps failing since {timestamp(since)} "
         f"({destination.last_error}; {destination.failures} times in a row): "
-        f"{waiting} callbacks wait for it, nothing is lost, and it is retried automatically."
+        f"{waiting:,} callbacks wait for it, nothing is lost, and it is retried automatically."
     )
 
     return Alert(
@@ -344,7 +346,7 @@ def _unhealthy(destination: Destination, waiting: int) -> Alert:
 def _dead(deliveries: DeadDeliveries) -> Alert:
     host = deliveries.destination.partition("://")[2]
     message = (
-        f"{deliveries.count} callbacks to {deliveries.destination} were given up since {timestamp(deliveries.since)} "
+        f"{deliveries.count:,} callbacks to {deliveries.destination} were given up since {timestamp(deliveries.since)} "
         f"(last error: {deliveries.last}). The results are kept and can be sent again at no cost."
     )
 

@@ -13,13 +13,16 @@ def digest(*parts: str | bytes | float | None) -> bytes:
     """The digest of a row's parts, with the kind and length of each: nothing can move between them."""
     result = hashlib.blake2b(digest_size=SIZE)
     for part in parts:
+        if part is None:  # most columns of most rows
+            result.update(b"none 0 ")
+            continue
         if isinstance(part, str):
-            kind, data = "text", part.encode("utf-8", "surrogatepass")
+            kind, data = b"text", part.encode("utf-8", "surrogatepass")
         elif isinstance(part, bytes):
-            kind, data = "bytes", part
+            kind, data = b"bytes", part
         else:
-            kind, data = ("none", b"") if part is None else ("number", float(part).hex().encode())
-        result.update(f"{kind} {len(data)} ".encode())
+            kind, data = b"number", float(part).hex().encode()
+        result.update(b"%b %d " % (kind, len(data)))
         result.update(data)
 
     return result.digest()

@@ -263,10 +263,14 @@ def read_variables(values: Mapping[str, Any], *, at: str) -> tuple[Variables, li
     return variables, problems
 
 
-def missing_problems(names: Collection[str], *, at: str, reference: str) -> Iterator[Problem]:
-    """A problem for each placeholder without a variable."""
+def missing_problems(
+    names: Collection[str], *, at: str, reference: str, columns: Collection[str] = ()
+) -> Iterator[Problem]:
+    """A problem for each placeholder without a variable; `columns` are those of its row, which it may be one of."""
     for name in names:
         text = f"is missing: the template {reference} needs it" if reference else "is missing: the template needs it"
+        if columns and name not in columns:
+            text += f", and the row has {_listed(columns)}"
         yield Problem(field=f"{at}.{_quote(name)}", problem=text)
 
 
@@ -275,9 +279,13 @@ def unused_warning(given: Collection[str], placeholders: Collection[str]) -> str
     unused = sorted(set(given) - set(placeholders))
     if not unused:
         return None
-    excerpt = ", ".join(map(_quote, unused[:10])) + (" …" if len(unused) > 10 else "")
 
-    return f"the template has no placeholder for: {excerpt}"
+    return f"the template has no placeholder for: {_listed(unused)}"
+
+
+def _listed(names: Collection[str]) -> str:
+    """The first names."""
+    return ", ".join(map(_quote, list(names)[:10])) + (" …" if len(names) > 10 else "")
 
 
 def parse_reference(text: str) -> tuple[str, int | None] | None:

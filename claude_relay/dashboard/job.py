@@ -18,8 +18,10 @@ from .acts import kind_of
 from .rendering import pretty
 from .site import Page, Visit
 
-#: Characters of a text on the page, rows of a table of fields, and the largest callback that is taken apart.
-_TEXT, _ROWS, _PARSED = 8_000, 200, 1_000_000
+#: Characters of a text on the page, and rows of a table of fields.
+_TEXT, _ROWS = 8_000, 200
+#: The largest callback that is taken apart, and the largest request that is read for the page unasked, in bytes.
+_PARSED, _REQUEST = 1_000_000, 4_000_000
 #: Pictures that a browser shows without running anything.
 _PICTURES = ("image/png", "image/jpeg", "image/gif", "image/webp")
 _LOCKED = {
@@ -36,10 +38,13 @@ class JobDetails(Page):
 
     def get(self, visit: Visit, **names: str) -> None:
         ref = _ref(visit, names["request_id"])
-        record = self.relay.queries.job_details(ref)
+        request_size, callback_size = self.relay.dashboard.sizes(ref)
+        # The part that is refreshed shows nothing of the request.
+        largest = None if visit.param("request") and not visit.live else _REQUEST
+        record = self.relay.queries.job_details(ref, largest=largest)
         ended = record["status"] in ("completed", "failed")
-        callback = self._callback(ref) if ended else b""
-        body = json.loads(callback) if callback and len(callback) <= _PARSED else {}
+        callback = self._callback(ref) if ended and 0 < callback_size <= _PARSED else b""
+        body = json.loads(callback) if callback else {}
         request = record["request"] or {}
         text = body.get("response") or body.get("partialResponse") or record["partialResponse"] or ""
         settled = ended and record["delivery"]["status"] in ("none", "delivered", "dead")
@@ -56,10 +61,10 @@ class JobDetails(Page):
             files=[_document(file) for file in request.get("files") or []],
             options={name: value for name, value in request.items() if name not in _APART},
             answer=text,
-            callback=callback[: 2 * _TEXT].decode("utf-8", "replace")
-            if not body
-            else json.dumps(body, ensure_ascii=False, indent=2),
-            callback_size=len(callback),
+            callback=json.dumps(body, ensure_ascii=False, indent=2) if body else "",
+            callback_size=callback_size,
+            request_size=request_size,
+            request_hidden=largest is not None and request_size > largest,
             fields=list(_fields(body.get("json")))[:_ROWS] if body.get("json") is not None else [],
             result_json=body.get("json"),
             last_cost=sum(call["costUsd"] or 0.0 for call in record["calls"] if call["run"] == record["run"]),

@@ -1,4 +1,4 @@
-"""What needs a person, for the first page: each cause with its reason, and the button that fixes it."""
+"""The needs of the first page: each cause with its reason, and the button that ends it."""
 
 from __future__ import annotations
 
@@ -112,12 +112,13 @@ def describe_limits(loads: Sequence[GroupLoad], now: float) -> list[Need]:
             f"{load.running:,} of {group.concurrency:,} calls run" if load.full else f"{group.rate:g} start a minute"
         )
         wait = "" if load.oldest_at is None else f", the first of them for {age(now - load.oldest_at)}"
+        verb = "waits" if load.waiting == 1 else "wait"
         path = f"/dashboard/groups?{urlencode({'edit': group.name})}"
         needs.append(
             Need(
                 level="wait",
                 title=f"Group {group.name} is at its limit",
-                text=f"{limit}, and {load.waiting:,} of its jobs wait{wait}. Nothing else holds them back.",
+                text=f"{limit}, and {load.waiting:,} of its jobs {verb}{wait}. Nothing else holds them back.",
                 links=[("Change its limit", path)],
             )
         )

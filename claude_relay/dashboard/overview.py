@@ -63,7 +63,7 @@ class Overview(Page):
             unknown_act(act)
 
     def _stops(self, state: Mapping[str, Any]) -> list[Need]:
-        """What stops jobs or callbacks, and what spends too much."""
+        """Stops of jobs or callbacks, and spend that runs away."""
         alerts = self.relay.alerts.current(settings=self.site.settings.models())
         waiting = {owner: self.relay.dashboard.counts(owner=owner)[State.QUEUED] for owner in spent_owners(state)}
 

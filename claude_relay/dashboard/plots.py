@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from ..core.jobs.job import State
 from ..ports import FinishedJob
 from ..services import History
-from .rendering import age, integer, money
+from .rendering import age, integer, milliseconds, money
 
 WIDTH, HEIGHT = 360, 150
-_LEFT, _RIGHT, _TOP, _BOTTOM = 40, 4, 10, 22
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 4, 10, 22
 _STEPS = (60, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
 _MOST_BUCKETS = 48
 
@@ -89,6 +89,7 @@ def plots(rows: Sequence[Bucket]) -> list[Plot]:
             rows,
             (("ok", "completed", lambda row: row.completed), ("bad", "failed", lambda row: row.failed)),
             integer,
+            short,
         ),
         _lines(
             "Time from start to end",
@@ -96,7 +97,14 @@ def plots(rows: Sequence[Bucket]) -> list[Plot]:
             rows,
             (("p50", "half of the jobs", lambda row: row.half), ("p95", "95 of 100", lambda row: row.most)),
         ),
-        _bars("Spend", f"{money(spent)} in all", rows, (("cost", "dollars", lambda row: row.cost_usd),), money),
+        _bars(
+            "Spend",
+            f"{money(spent)} in all",
+            rows,
+            (("cost", "dollars", lambda row: row.cost_usd),),
+            money,
+            short_money,
+        ),
     ]
 
 
@@ -129,7 +137,7 @@ def spend_plot(days: Sequence[tuple[str, float]]) -> Plot:
         bars=bars,
         lines=(),
         across=across,
-        up=_ticks(top, money),
+        up=_ticks(top, short_money),
     )
 
 
@@ -150,7 +158,12 @@ _Series = tuple[str, str, Callable[[Bucket], float | None]]
 
 
 def _bars(
-    title: str, summary: str, rows: Sequence[Bucket], series: Sequence[_Series], label: Callable[[float], str]
+    title: str,
+    summary: str,
+    rows: Sequence[Bucket],
+    series: Sequence[_Series],
+    label: Callable[[float], str],
+    tick: Callable[[float], str],
 ) -> Plot:
     top = _ceiling(max((sum(read(row) or 0 for _, _, read in series) for row in rows), default=0.0))
     step = (WIDTH - _LEFT - _RIGHT) / len(rows)
@@ -174,7 +187,7 @@ def _bars(
     legend = [(kind, name) for kind, name, _ in series] if len(series) > 1 else []
 
     return Plot(
-        title=title, summary=summary, legend=legend, bars=bars, lines=(), across=_across(rows), up=_ticks(top, label)
+        title=title, summary=summary, legend=legend, bars=bars, lines=(), across=_across(rows), up=_ticks(top, tick)
     )
 
 
@@ -200,7 +213,7 @@ def _lines(title: str, summary: str, rows: Sequence[Bucket], series: Sequence[_S
         bars=(),
         lines=lines,
         across=_across(rows),
-        up=_ticks(top, age),
+        up=_ticks(top, short_age),
     )
 
 
@@ -214,6 +227,28 @@ def _across(rows: Sequence[Bucket]) -> list[tuple[float, str]]:
         for number, row in enumerate(rows)
         if not number % every and number * step < WIDTH - _LEFT - 36
     ]
+
+
+def short(value: float) -> str:
+    """A number of the axis, at most five characters: `0.002`, `250`, `1.5k`, `20M`."""
+    for unit, factor in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= factor:
+            return f"{value / factor:.3g}{unit}"
+
+    return f"{value:.5f}".rstrip("0").rstrip(".") if value < 1 else f"{value:.3g}"
+
+
+def short_age(seconds: float) -> str:
+    """A duration of the axis: below a second in milliseconds, so that no two ticks are alike."""
+    return milliseconds(seconds * 1000) if 0 < seconds < 1 else age(seconds, 1)
+
+
+def short_money(value: float) -> str:
+    """Dollars of the axis: `$0.002`, `$1.5k`."""
+    if 0.01 <= value < 1000:
+        return f"${value:.2f}"
+
+    return f"${short(value)}" if value >= 0.001 or not value else f"{short(value * 100)} ¢"
 
 
 def _ticks(top: float, label: Callable[[float], str]) -> list[tuple[float, str]]:

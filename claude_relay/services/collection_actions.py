@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import time
+from collections.abc import Callable, Sequence
 
 from ..core import alerts
 from ..core.collections import collection as rules
@@ -26,31 +28,44 @@ from .context import Context
 from .job_actions import cancel_job, poll_if_unawaited, retry_job
 from .transactions import query, transaction
 
+#: Rows of one transaction: another writer waits for that many at most.
 _STEP = 50
+#: Seconds after which an action answers while rows are left, and after which upkeep goes on with these.
+_ANSWERS_AFTER, _CONTINUED_AFTER = 1.0, 5.0
+#: Rows that an action takes itself in any case, so that a small collection has ended with the answer.
+_AT_LEAST = 200
 _ENDED_BADLY = (State.FAILED, State.CANCELLED)
-#: Rows that a cancel still has to reach.
-_CANCELLABLE = tuple(state for state in UNFINISHED if state is not State.RUNNING)
+_WAITING = tuple(state for state in UNFINISHED if state is not State.RUNNING)
 
 
 class CollectionActions:
     """Actions on a collection that its owner asks for, in steps that let other writers through."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._context, self._clock = context, clock
         self._store = context.store
 
     def cancel(self, ref: CollectionRef) -> None:
-        """Start no more rows, stop those that run, and end those that wait; raises `Conflict` once it has ended."""
+        """
+        Start no more rows, stop those that run, and end those that wait; raises `Conflict` once it has ended.
+
+        Of a large collection the worker ends what is left after a second.
+        """
         identity = self._begin_cancel(ref)
-        self._cancel_rows(identity)
+        with contextlib.suppress(Conflict):  # the worker is at the same rows
+            self._cancel_rows(identity)
         self._context.notifier.notify()
 
     def retry(self, ref: CollectionRef, rows: Sequence[int] | None = None) -> None:
-        """Begin the next generation: those rows again, or all failed ones. It costs tokens."""
+        """
+        Begin the next generation: those rows again, or all failed ones. It costs tokens.
+
+        Of a large collection the worker queues what is left after a second.
+        """
         identity = self._begin_retry(ref, None if rows is None else tuple(sorted(set(rows))))
-        self._queue_rows(identity)
-        if self._is_cancelled(identity):  # meanwhile
-            self._cancel_rows(identity)
+        with contextlib.suppress(Conflict):  # the worker is at the same rows
+            if self._queue_rows(identity) and self._is_cancelled(identity):  # meanwhile
+                self._cancel_rows(identity)
         self._context.notifier.notify()
 
     def redeliver(self, ref: CollectionRef, *, url: str | None = None) -> Delivery:
@@ -62,7 +77,7 @@ class CollectionActions:
 
     def tend(self) -> Sequence[str]:
         """
-        Go on with what a dead process left.
+        Go on with what a process left: one that died, or one that has answered.
 
         Also close what stays open for too long, and fail the rows above a maximum cost. Returns the collectionIds that
         were closed.
@@ -97,24 +112,33 @@ class CollectionActions:
         return collection.id
 
     def _cancel_rows(self, identity: str) -> None:
-        after_row = 0
-        while (last := self._cancel_step(identity, after_row)) is not None:
-            after_row = last
+        """Cancel rows until all are, or for a while: first those that run, which cost."""
+        until, cancelled = self._clock() + _ANSWERS_AFTER, 0
+        for states in ((State.RUNNING,), _WAITING):
+            after_row = 0
+            while (step := self._cancel_step(identity, after_row, states)) is not None:
+                after_row, cancelled = step[0], cancelled + step[1]
+                if cancelled >= _AT_LEAST and self._clock() >= until:
+                    return
 
     @transaction
-    def _cancel_step(self, tx: Transaction, identity: str, after_row: int) -> int | None:
-        """Cancel the next rows after that number; the last of their numbers, or None once there are none."""
+    def _cancel_step(
+        self, tx: Transaction, identity: str, after_row: int, states: Sequence[State]
+    ) -> tuple[int, int] | None:
+        """Cancel the next rows in those states; the number of the last, and how many. None once there are none."""
         collection = tx.collection(identity)
-        rows = [] if collection is None else tx.rows(identity, states=UNFINISHED, after_row=after_row, limit=_STEP)
+        rows = [] if collection is None else tx.rows(identity, states=states, after_row=after_row, limit=_STEP)
         # Rows that are just being stored are not visible: the request that stores them deletes them.
         rows = [row for row in rows if collection is not None and (row.row or 0) <= collection.total]
-        for row in rows:
-            if row.state is not State.RUNNING or row.cancel_requested_at is None:
-                cancel_job(tx, row, self._context)
+        left = [row for row in rows if row.state is not State.RUNNING or row.cancel_requested_at is None]
+        for row in left:
+            cancel_job(tx, row, self._context, settles=False)
+        if left:
+            settle(tx, identity, self._context)
         if batched := [row for row in rows if row.state is State.BATCHED]:
             poll_if_unawaited(tx, batched[-1])
 
-        return rows[-1].row if rows else None
+        return (rows[-1].row or 0, len(left)) if rows else None
 
     @transaction
     def _begin_retry(self, tx: Transaction, ref: CollectionRef, rows: tuple[int, ...] | None) -> str:
@@ -148,9 +172,15 @@ class CollectionActions:
 
         return collection.id
 
-    def _queue_rows(self, identity: str) -> None:
+    def _queue_rows(self, identity: str) -> bool:
+        """Queue rows until all are, or for a while; whether all are."""
+        until, steps = self._clock() + _ANSWERS_AFTER, 0
         while self._queue_step(identity):
-            pass
+            steps += 1
+            if steps * _STEP >= _AT_LEAST and self._clock() >= until:
+                return False
+
+        return True
 
     @transaction
     def _queue_step(self, tx: Transaction, identity: str) -> bool:
@@ -217,18 +247,18 @@ class CollectionActions:
 
     @query
     def _in_progress(self, tx: ReadTransaction, phase: Phase) -> Sequence[Collection]:
-        stale_at = cutoff(tx, STORING_TIMEOUT)
+        stale_at = cutoff(tx, _CONTINUED_AFTER)
 
         return [each for each in tx.collections_in(phase) if each.touched_at < stale_at]
 
     @query
     def _cancelled(self, tx: ReadTransaction) -> Sequence[Collection]:
-        stale_at = cutoff(tx, STORING_TIMEOUT)
+        stale_at = cutoff(tx, _CONTINUED_AFTER)
 
         return [
             each
             for each in tx.collections_in(Phase.CLOSED, cancelled=True)
-            if (each.cancel_requested_at or 0.0) < stale_at and tx.rows(each.id, states=_CANCELLABLE, limit=1)
+            if (each.cancel_requested_at or 0.0) < stale_at and _is_left(tx, each)
         ]
 
     @query
@@ -295,6 +325,14 @@ def _to_retry(tx: ReadTransaction, collection: Collection, *, limit: int) -> Seq
         chosen = tx.rows(collection.id, states=_ENDED_BADLY, after_row=after_row, limit=limit + _STEP)
 
     return rows[:limit]
+
+
+def _is_left(tx: ReadTransaction, collection: Collection) -> bool:
+    """Whether a cancel still has to reach a row."""
+    if tx.rows(collection.id, states=_WAITING, limit=1):
+        return True
+
+    return any(row.cancel_requested_at is None for row in tx.rows(collection.id, states=(State.RUNNING,), limit=1_000))
 
 
 def _erased(tx: ReadTransaction, collection: Collection) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,15 +20,17 @@ from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Continuation, StoredRequest, Submission
 from ..errors import Conflict, InvalidRequest, Problem, RelayError
 from ..ports import Store, Transaction
+from .acks import ack_url
 from .collection_end import settle
 from .context import Context
 from .conversation import join
+from .outcomes import create_delivery
 from .submit import new_job
 from .templates import Templates
 from .transactions import transaction
 
 _MOST_PROBLEMS = 100
-_DISCARD = 100
+_DISCARD, _ANNOUNCE = 100, 50
 #: After this many rows the interpreter lock is given up, so that threads that answer other requests run (*measured* on
 #: a busy machine: the slowest of their submits took 36–156 ms with it, 87–292 ms without).
 _YIELD = 8
@@ -54,11 +56,12 @@ class RowStore:
         """Store the rows in pieces; after the first problem they are only checked. Raises `InvalidRequest` for any."""
         body = collection.template_body
         compiled = check_template(body, now=now, context=intake, at="template") if body is not None else None
+        webhook = _row_webhook(self._store, collection)
         reader = RowReader(
             collection,
             compiled,
             self._templates.lookup(collection.job.owner),
-            webhook=_row_webhook(self._store, collection),
+            webhook=webhook,
             context=intake,
             now=now,
         )
@@ -77,7 +80,9 @@ class RowStore:
 
         def flush() -> None:
             nonlocal bytes_left
-            for index, error in self._add_piece(collection, piece, may_continue) if piece and not problems else ():
+            for index, error in (
+                self._add_piece(collection, piece, may_continue, webhook) if piece and not problems else ()
+            ):
                 problems.extend(row_problems(error, **place(index)))
             piece.clear()
             bytes_left = PIECE_BYTES
@@ -118,6 +123,20 @@ class RowStore:
         while self._discard_step(identity):
             pass
 
+    def announce_invalid(self, identity: str) -> None:
+        """Create the callbacks of visible rows that were invalid, where they have none."""
+        while self._announce_step(identity):
+            pass
+
+    @transaction
+    def _announce_step(self, tx: Transaction, identity: str) -> bool:
+        rows = tx.unannounced_rows(identity, limit=_ANNOUNCE)
+        for row in rows:
+            if (target := tx.webhook_target(row.id)) is not None and target.urls:
+                create_delivery(tx, row, target.urls[0], self._context)
+
+        return len(rows) == _ANNOUNCE
+
     @transaction
     def _discard_step(self, tx: Transaction, identity: str) -> bool:
         return discard_step(tx, identity, self._context)
@@ -129,6 +148,7 @@ class RowStore:
         collection: Collection,
         piece: Sequence[_Row],
         may_continue: bool,
+        webhook: Mapping[str, Any],
     ) -> Sequence[tuple[int, InvalidRequest]]:
         """Store rows that are not visible yet; returns those that name an earlier job which cannot be continued."""
         current = tx.collection(collection.id)
@@ -157,7 +177,7 @@ class RowStore:
                     continue
                 if joined is not None:
                     parsed, earlier = joined.submission, joined.earlier
-            rows.append(self._new_row(parsed, written, collection, number, tx.now))
+            rows.append(self._new_row(tx, parsed, written, collection, number, webhook))
             if earlier is not None:
                 links.append((rows[-1][0].id, earlier))
         if not failed:
@@ -168,9 +188,15 @@ class RowStore:
         return failed
 
     def _new_row(
-        self, parsed: Submission | InvalidRequest, written: Any, collection: Collection, number: int, now: float
+        self,
+        tx: Transaction,
+        parsed: Submission | InvalidRequest,
+        written: Any,
+        collection: Collection,
+        number: int,
+        webhook: Mapping[str, Any],
     ) -> tuple[Job, StoredRequest, Outcome | None]:
-        name = collection.row_id(number)
+        name, now = collection.row_id(number), tx.now
         submission = parsed
         if isinstance(parsed, InvalidRequest):
             is_input = collection.kind is Kind.ROWS and isinstance(written, dict)
@@ -182,6 +208,7 @@ class RowStore:
                 prompt_length=0,
                 group=collection.job.group,
                 variables=written if is_input else None,  # results repeat them
+                **webhook,
             )
         assert isinstance(submission, Submission)
         job = new_job(submission, self._context, owner=collection.job.owner, request_id=name, now=now)
@@ -195,7 +222,14 @@ class RowStore:
             error_type=ErrorType.INVALID_REQUEST.value,
             error=str(parsed),
         )
-        body = wire.failure_body(job, partial="", metadata=None, warnings=(), ack_url=None, now=now)
+        body = wire.failure_body(
+            job,
+            partial="",
+            metadata=None,
+            warnings=(),
+            ack_url=ack_url(tx, job, self._context) if webhook else None,
+            now=now,
+        )
         outcome = Outcome(job_id=job.id, run=1, at=now, status=body["status"], body=wire.encode(body))
 
         return job, StoredRequest.of(job.id, submission), outcome

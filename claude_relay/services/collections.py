@@ -95,6 +95,7 @@ class Collections:
         """
         if (existing := self._existing(request, owner)) is not None:
             if existing.phase is not Phase.STAGING:
+                self._announce(existing)
                 return self._repeated(existing)
             self._rows.discard(existing.id)  # by a request that died
         template = self._resolve(request, intake, owner=owner, now=now)
@@ -107,6 +108,7 @@ class Collections:
         except BaseException:
             self._rows.discard(collection.id)
             raise
+        self._announce(collection)
         self._context.notifier.notify()
 
         return AcceptedRows(
@@ -129,6 +131,7 @@ class Collections:
         """Store more rows of an open collection; repeated under the same Idempotency-Key they are stored once."""
         collection, repeated = self._begin_more(ref, request, key)
         if repeated:
+            self._announce(collection)
             return self._repeated(collection)
         try:
             if (refusal := self._admission.refusal(len(request.table.rows), collection.job.owner)) is not None:
@@ -138,6 +141,7 @@ class Collections:
         except BaseException:
             self._rows.discard(collection.id)
             raise
+        self._announce(collection)
         self._context.notifier.notify()
 
         return AcceptedRows(
@@ -298,6 +302,15 @@ class Collections:
         settle(tx, collection.id, self._context)
 
         return False
+
+    def _announce(self, collection: Collection) -> None:
+        """
+        Create the callbacks of invalid rows, before the 202.
+
+        A request that died before its end is repeated, and goes on with them.
+        """
+        if collection.each and collection.on_invalid == "fail" and collection.visible:
+            self._rows.announce_invalid(collection.id)
 
     def _repeated(self, collection: Collection) -> AcceptedRows:
         return AcceptedRows(

@@ -214,6 +214,13 @@ class DashboardQueries:
         raise NotFound(f"Job {job.request_id} has no bytes of that file here.")
 
     @query
+    def sizes(self, tx: ReadTransaction, ref: JobRef) -> tuple[int, int]:
+        """The bytes of a job's request and of its callback, neither of which is read; 0 for none."""
+        job = get_job(tx, ref)
+
+        return tx.request_size(job.id), tx.outcome_size(job.id, job.run) if job.state.final else 0
+
+    @query
     def request(self, tx: ReadTransaction, ref: JobRef) -> tuple[Job, StoredRequest]:
         """The complete request of a job, files included; never its webhook headers."""
         job = get_job(tx, ref)

@@ -92,13 +92,15 @@ class JobActions:
         return change.delivery
 
 
-def cancel_job(tx: Transaction, job: Job, context: Context) -> Change:
+def cancel_job(tx: Transaction, job: Job, context: Context, *, settles: bool = True) -> Change:
     """Cancel a job: at once where nothing runs, else at the next event of its stream."""
     call = tx.call(job.id, job.calls) if job.state is State.BATCHED else None
     if call is None:
-        return outcomes.save_transition(tx, transitions.cancel(job, now=tx.now), context)
+        change = transitions.cancel(job, now=tx.now)
+    else:
+        change = batch_transitions.end_in_batch(job, call=call, now=tx.now)
 
-    return outcomes.save_transition(tx, batch_transitions.end_in_batch(job, call=call, now=tx.now), context)
+    return outcomes.save_transition(tx, change, context, settles=settles)
 
 
 def poll_if_unawaited(tx: Transaction, job: Job) -> None:

@@ -25,9 +25,19 @@ from .context import Context
 
 
 def save_transition(
-    tx: Transaction, change: Change, context: Context, *, done: Completion | None = None, partial: str = ""
+    tx: Transaction,
+    change: Change,
+    context: Context,
+    *,
+    done: Completion | None = None,
+    partial: str = "",
+    settles: bool = True,
 ) -> Change:
-    """Save a transition; one that ends the run gets the frozen body and the delivery that carries it."""
+    """
+    Save a transition; one that ends the run gets the frozen body and the delivery that carries it.
+
+    Without `settles` the caller looks whether the collection of the row has ended, once for many rows.
+    """
     if change.job.state.final:
         if done is None and not partial and (stored := tx.partial(change.job.id)) is not None:
             # An attempt before the last one has written a part of an answer: it was paid for, and is delivered.
@@ -38,7 +48,7 @@ def save_transition(
         )
         change = _with_outcome(change, request, context, ack_url(tx, change.job, context), done=done, partial=partial)
     tx.save(change)
-    if change.job.collection is not None and change.job.state.final:
+    if settles and change.job.collection is not None and change.job.state.final:
         collection_end.settle(tx, change.job.collection, context)
 
     return change

@@ -85,10 +85,15 @@ class Queries:
         return Page(jobs=[_listed(tx, job, waits) for job in page], cursor=cursor)
 
     @query
-    def job_details(self, tx: ReadTransaction, ref: JobRef) -> dict[str, Any]:
-        """Status, request, ledger, deliveries and events of a job. Never its webhook headers."""
+    def job_details(self, tx: ReadTransaction, ref: JobRef, *, largest: int | None = None) -> dict[str, Any]:
+        """
+        Status, request, ledger, deliveries and events of a job. Never its webhook headers.
+
+        A request of more than `largest` bytes is `{}`: it is not read.
+        """
         job = get_job(tx, ref)
-        request = tx.request(job.id)
+        whole = largest is None or tx.request_size(job.id) <= largest
+        request = tx.request(job.id) if whole else tx.callback_fields(job.id)
         partial = tx.partial(job.id)
         batch = batch_of(tx, job)
         attempts = [
@@ -104,7 +109,8 @@ class Queries:
         ]
         warnings: list[str] = []
         if request is not None:
-            warnings = [*request.warnings, *model_fallback.warnings(tx, job, request, self._context)]
+            fallback = model_fallback.warnings(tx, job, request, self._context) if whole else ()
+            warnings = [*request.warnings, *fallback]
 
         return {
             **self._status_body(tx, job),

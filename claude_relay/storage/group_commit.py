@@ -243,8 +243,9 @@ class GroupCommitWriter:
             new_jobs = InsertBuffer(session.run, session.add, fetched)
             tx = Writes(new_jobs.run_after_flush, now, self._cipher, new_jobs, self._prefetcher(new_jobs, fetched))
             outcomes = [execute(work, tx, new_jobs) for work, *_ in group]
-            rest = new_jobs.drain()
             try:
+                new_jobs.flush_rest()
+                rest = new_jobs.drain()
                 session.commit(rest, new_jobs.drain_changes())
             except session.constraint_errors as exc:
                 if not together:
@@ -282,6 +283,7 @@ class GroupCommitWriter:
             value = work(tx)
             new_jobs.flush()
             new_jobs.flush_changes()
+            new_jobs.flush_rest()
         except Exception as exc:
             if not session.is_open():
                 raise

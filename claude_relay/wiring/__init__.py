@@ -15,19 +15,21 @@ if TYPE_CHECKING:
     from .alerts import send_alerts
     from .daemons import dashboard, make_app, make_worker, openapi_document, serve, work
     from .engines import Engine, engine_of
-    from .host_checks import check_host
+    from .host_checks import check_access, check_host, lost_with_container
     from .intake import intake_context, probe_problem, webhook_url_problem
     from .stores import OpenRelay, check_store, open_relay, open_worker_relay, text_source
 
 __all__ = [
     "Engine",
     "OpenRelay",
+    "check_access",
     "check_host",
     "check_store",
     "dashboard",
     "engine_of",
     "executable",
     "intake_context",
+    "lost_with_container",
     "make_app",
     "make_worker",
     "open_relay",
@@ -44,7 +46,7 @@ __all__ = [
 _MODULES = {
     "alerts": ("send_alerts",),
     "daemons": ("dashboard", "make_app", "make_worker", "openapi_document", "serve", "work"),
-    "host_checks": ("check_host",),
+    "host_checks": ("check_access", "check_host", "lost_with_container"),
     "engines": ("Engine", "engine_of"),
     "intake": ("intake_context", "probe_problem", "webhook_url_problem"),
     "stores": ("OpenRelay", "check_store", "open_relay", "open_worker_relay", "text_source"),

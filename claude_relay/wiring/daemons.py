@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..config import Settings
 from ..core.keys import MIN_SECRET_LENGTH
 from ..errors import Busy, StoreRefused
+from ..file_owner import share_with_group
 from .alerts import alert_http_sender, alerts_in_api_process
 from .engines import engine_of
 from .host_checks import check_host
@@ -55,6 +56,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     settings.require("API_SECRET_KEY")
     _warn_of_a_short_key(settings)
     check_host(settings, os.environ, calls=False)
+    share_with_group(settings.state_folder)
     _announce_store_check(supervisor)
     with open_relay(settings, create=True) as relay:
         _check_store(relay)
@@ -134,6 +136,7 @@ def work(
     if settings.provider == "anthropic":
         settings.require("ANTHROPIC_API_KEY")
     check_host(settings, os.environ, calls=True)
+    share_with_group(settings.state_folder)
     _announce_store_check(supervisor)
     with contextlib.ExitStack() as stack:
         reserve = engine_of(settings).disk_reserve()

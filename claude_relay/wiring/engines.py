@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..config import Settings
 from ..errors import ConfigError, RelayError, StoreUnavailable
+from ..file_owner import share_with_group
 
 if TYPE_CHECKING:
     from ..core.clock_step import Clocks
@@ -378,7 +379,13 @@ def as_owner(folder: Path) -> Iterator[None]:
     except OSError:
         owner = None
     if owner is None or owner.st_uid == 0:
-        yield
+        mask = os.umask(0o022)
+        os.umask(mask)
+        share_with_group(folder)
+        try:
+            yield
+        finally:
+            os.umask(mask)
         return
     group, mask = os.getegid(), os.umask(0o007 if owner.st_mode & 0o020 else 0o027)
     os.setegid(owner.st_gid)

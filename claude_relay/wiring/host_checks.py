@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..config import Settings
-from ..errors import ConfigError
+from ..container import discarded_with_container
+from ..errors import ConfigError, StoreUnavailable
+from ..file_owner import access_fault
 from .engines import engine_of
 
 
@@ -18,6 +20,25 @@ def check_host(settings: Settings, environ: Mapping[str, str], *, calls: bool) -
     faults = [*_railway_faults(settings, environ), *(client_faults(environ) if calls else ())]
     if faults:
         raise ConfigError(faults)
+
+
+def check_access(settings: Settings) -> None:
+    """Raise `StoreUnavailable` if this user cannot use the store's files: a restart of the daemons changes nothing."""
+    path = engine_of(settings).file
+    if path is not None and path.parent.exists() and (fault := access_fault(path)) is not None:
+        raise StoreUnavailable(f"the store {path} cannot be opened or written: {': '.join(fault)}")
+
+
+def lost_with_container(settings: Settings) -> str | None:
+    """The warning for a store that is deleted with its container."""
+    path = engine_of(settings).file
+    if path is None or not discarded_with_container(path.parent):
+        return None
+
+    return (
+        f"the jobs in {path} are deleted with this container, since no volume is mounted at {path.parent}: "
+        f"docker run -v jobs:{path.parent}"
+    )
 
 
 def _railway_faults(settings: Settings, environ: Mapping[str, str]) -> Sequence[str]:

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ..config import Settings, load_prices
+from .engines import engine_of
 
 if TYPE_CHECKING:
     from ..claude import AnthropicMessages
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 def open_client(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing, relay: Relay) -> AnthropicMessages:
     """The client for live calls; closed, with the sandbox, by `stack`."""
-    from ..claude.deadlines import CallTimeouts
+    from ..claude.deadlines import CHECKPOINT, CHECKPOINT_SHARED, CallTimeouts
     from ..claude.messages import AnthropicMessages
 
     api_key, base_url = settings.anthropic_api_key, settings.anthropic_base_url
@@ -48,6 +49,7 @@ def open_client(settings: Settings, stack: contextlib.ExitStack, pacing: Pacing,
             first_byte=settings.first_byte_timeout,
             idle=settings.idle_timeout,
             max_answer=settings.max_answer,
+            checkpoint=CHECKPOINT_SHARED if engine_of(settings).shared else CHECKPOINT,
         ),
         on_limits=lambda family, limits: _record_limits(pacing, family, limits),
         upload_cache=relay.uploaded_files,

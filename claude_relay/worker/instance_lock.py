@@ -35,7 +35,7 @@ class InstanceLock:
     def _lock(self, folder: Path, name: str) -> int:
         folder.mkdir(mode=0o770, parents=True, exist_ok=True)
         give_to_owner(folder)
-        handle = os.open(folder / f"{name}.name", os.O_RDWR | os.O_CREAT, 0o640)
+        handle = os.open(folder / f"{name}.name", os.O_RDWR | os.O_CREAT, 0o660)
         give_to_owner(folder / f"{name}.name")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

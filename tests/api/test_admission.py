@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
+from claude_relay.api.channel import Channel
+from claude_relay.api.serve import listen
 from claude_relay.config import Settings
 from claude_relay.core.text.rates import Rate
 from tests.support.eventually import eventually
@@ -133,3 +136,33 @@ def test_pipelined_requests_before_a_slow_body_are_answered_first(address) -> No
         answers = b"".join(iter(lambda: client.recv(65536), b""))
 
     assert [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]] == [200, 200, 202]
+
+
+@pytest.mark.parametrize(("size", "reads", "passes"), [(1_000, 1, 1), (66_000, 1, 0), (66_000, 2, 1), (200_000, 1, 1)])
+def test_the_head_goes_before_the_body_unless_the_next_read_may_bring_all_of_it(
+    make, size: int, reads: int, passes: int
+) -> None:
+    """A body of 64 KiB takes one pass; of a large one no more than a read comes before its key."""
+    app = make().app
+    with contextlib.closing(listen(app, Settings(port=0), map={})) as server:
+        server.task_dispatcher.shutdown()
+        server.task_dispatcher = Tasks()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            channel = Channel(server, ours, ("127.0.0.1", 1), server.adj, map={})
+            data = head(Content_Length=str(size), X_API_Key="wrong") + b"x" * size
+            for start in range(0, 65_536 * reads, 65_536):
+                channel.received(data[start : start + 65_536])
+
+            assert len(channel.requests) == passes
+            assert all(request.completed == (size < 100_000) for request in channel.requests)
+
+
+class Tasks:
+    """Takes tasks and runs none."""
+
+    def add_task(self, task: object) -> None:
+        """Drop it."""
+
+    def shutdown(self) -> None:
+        """Nothing to stop."""

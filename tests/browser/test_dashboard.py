@@ -218,18 +218,27 @@ def test_hostile_content_has_no_effect_in_a_real_browser(page: Page, rig: Rig) -
 def test_axe_has_no_findings_and_nothing_is_cut_off(
     open_page: Any, rig: Rig, axe: str, scheme: str, width: int
 ) -> None:
-    """Every page, in both colour schemes, on a wide screen and on a phone."""
+    """Every page, those that ask before an act as well, in both colour schemes, on a wide screen and on a phone."""
     if rig.http.get(f"{rig.url}/api/status/looked-at", timeout=10).status_code == 404:
         rig.submit({"requestId": "looked-at", "prompt": "Hei"})
         rig.finished("looked-at")
+        rig.command("keys", "add", "looked-at")
     page = open_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page.goto("/dashboard/login")
     findings = check(page, axe)
     log_in(page)
-    for path in [*PAGES, "/jobs/looked-at"]:
+    for path in [*PAGES, "/jobs/looked-at", "/keys?edit=looked-at", "/jobs/not-here"]:
         page.goto(f"/dashboard{path}")
         findings += check(page, axe)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    for path, button in (("/jobs?status=completed", "Retry"), ("/keys", "Revoke")):
+        page.goto(f"/dashboard{path}")
+        if button == "Retry":
+            page.get_by_label("With").select_option("all")
+        page.get_by_role("button", name=button).first.click()
+        expect(page.get_by_role("heading", name=re.compile(rf"^{button}.*\?"))).to_be_visible()
+        findings += check(page, axe)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, button
 
     assert findings == []
 

@@ -27,6 +27,7 @@ from claude_relay.cli.doctor.system import System
 from claude_relay.cli.main import main
 from claude_relay.cli.verbs import configure
 from claude_relay.config import Settings
+from claude_relay.file_owner import share_with_group
 from tests.support.doctor import a_system
 from tests.support.needs import lacks
 
@@ -353,3 +354,41 @@ def test_an_arbitrary_user_of_another_group_is_told_uid_folder_and_command(image
     for text in said:
         assert "uid 12345" in text and str(image) in text
         assert "--user 12345:0" in text and f"chown -R 12345 {image}" in text
+
+
+def test_a_volume_of_an_earlier_user_of_group_0_works_under_another_one(image, as_stranger):
+    """CASES C4: OpenShift gives each project uids of its own, so that a volume is used by another one later."""
+    from claude_relay.worker.instance_lock import InstanceLock
+
+    main(["--version"])
+    as_stranger(0)
+    assert main(["submit", "Hei", "--id", "r-1"]) == 69, "there is no store yet"
+    share_with_group(image)
+    assert [main(["migrate"]), main(["submit", "Hei", "--id", "r-1"])] == [0, 0]
+    InstanceLock(image / "workers", "one").release()
+    os.seteuid(0)
+    os.seteuid(67890)
+    os.umask(0o022)
+
+    assert [main(["submit", "Hei", "--id", "r-2"]), main(["status", "r-1"])] == [0, 0]
+    InstanceLock(image / "workers", "one").release()
+    assert {path.stat().st_mode & 0o060 for path in image.rglob("*") if path.suffix != ".key"} == {0o060}
+
+
+def test_both_daemons_end_where_the_volume_belongs_to_another_user(image, as_stranger, capsys, monkeypatch):
+    """CASES C5: a bind mount of root's; uid and command are named, and no daemon is restarted for ever."""
+    os.chown(image, 0, 0)
+    image.chmod(0o755)
+    (image.parent / "work").mkdir(mode=0o755)
+    monkeypatch.chdir(image.parent / "work")
+    monkeypatch.setenv("API_SECRET_KEY", "k" * 40)
+    monkeypatch.setenv("RELAY_PROVIDER", "sandbox")
+    monkeypatch.setattr("claude_relay.cli.supervise.supervise", lambda: pytest.fail("it started them"))
+    monkeypatch.setattr("claude_relay.logs.setup", lambda *_: None)
+    monkeypatch.setattr("faulthandler.enable", lambda: None)
+    main(["--version"])
+    as_stranger(12345)
+
+    assert main(["serve", "--with-worker"]) == 69
+    said = capsys.readouterr().err
+    assert f"{image} belongs to uid 0" in said and f"chown -R 12345 {image}" in said

@@ -155,3 +155,24 @@ def test_the_progress_line_counts_and_estimates() -> None:
     now[0] = 10.0
     status |= {"completed": 18, "failed": 2, "costUsd": 0.5}
     assert line.text(status) == "[####....................] 20 of 100 done, 2 failed, $0.5000 spent, 80 s left"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"nr,text\n1,a\n\n2,\xe5\n", ("byte 16, line 4", "--charset windows-1252")),
+        (b"nr;other\n1;a\n", ("rows[0].text is missing", "the row has nr, other", "(row 1, line 2)")),
+        (b'nr;text\n1;"a\nb"\n2;' + b"x" * (2**20 + 1) + b"\n", ("rows[1].text", "1,048,577 bytes", "(row 2, line 4)")),
+        (b"text\n" + b"a\n" * 10_001, ("more than 10,000 rows", "split the file")),
+    ],
+)
+def test_a_bad_table_is_named_by_row_line_and_column(
+    where, run, template, relay: Relay, tmp_path: Path, data: bytes, words: tuple[str, ...]
+) -> None:
+    """With the remedies of the command line; nothing is kept."""
+    (tmp_path / "bad.csv").write_bytes(data)
+    code, out, err = run("table", "submit", str(tmp_path / "bad.csv"), "-t", "les")
+
+    assert (code, out) == (65, "")
+    assert [word for word in words if word not in err] == []
+    assert relay.collections.all(owner=None)[0] == []

@@ -16,6 +16,7 @@ from claude_relay.core.keys import Scope
 from claude_relay.errors import Busy
 from claude_relay.events import Hub, Places
 from claude_relay.services import JobRef
+from claude_relay.storage.sql.requests import RequestReads
 from tests.support.builders import a_completion, a_submission
 
 from .test_jobs import finish
@@ -210,3 +211,25 @@ def test_open_dashboards_take_no_stream_from_programs(relay):
         hub.reserve()
     hub.release(Places.DASHBOARD)
     hub.reserve(Places.DASHBOARD)
+
+
+def test_a_request_and_a_callback_of_megabytes_are_shown_by_their_sizes_and_not_read(relay, admin, monkeypatch):
+    """Six megabytes of documents and ten of an answer: a page of kilobytes, whose link reads the request."""
+    files = [{"name": "scan.pdf", "mediaType": "application/pdf", "data": "A" * 8_000_000}]
+    relay.submit(a_submission("big", request={"prompt": "line\n" * 10_000, "files": files, "options": {}}))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.complete(claimed, a_completion("x" * 10_000_000))
+    shown = admin.get("/dashboard/jobs/big?request=1")
+    assert "scan.pdf" in shown.text and "6.0 MB" in shown.text and "The first 8,000 of" in shown.text
+    assert len(shown.page.encode()) < 60_000
+
+    def refuse(*_):
+        raise AssertionError("it was read")
+
+    for name in ("request", "outcome"):
+        monkeypatch.setattr(RequestReads, name, refuse)
+    page = admin.get("/dashboard/jobs/big")
+    assert "The request is large: 8.1 MB" in page.text and "The answer is long: 10.0 MB" in page.text
+    assert "request=1#request" in page.page and len(page.page.encode()) < 60_000
+    part = admin.get("/dashboard/jobs/big?request=1", **{"HX-Request": "true"})  # which shows no request
+    assert part.status == 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import threading
@@ -268,8 +269,8 @@ def test_a_cancel_that_died_half_way_is_continued(store: Store, relay: Relay, cl
     create(relay, clock, 120)
     real = relay.collection_actions._cancel_step
 
-    def die(identity: str, after_row: int) -> int | None:
-        real(identity, after_row)
+    def die(*args: Any) -> None:
+        real(*args)
         raise SystemExit
 
     relay.collection_actions._cancel_step = die  # type: ignore[method-assign]
@@ -280,6 +281,67 @@ def test_a_cancel_that_died_half_way_is_continued(store: Store, relay: Relay, cl
     clock.advance(61)
     fresh.collection_actions.tend()
     assert [(body["failed"], body["status"]) for body in callbacks(fresh)] == [(120, "failed")]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_cancel_and_retry_of_many_rows_answer_and_are_continued(store: Store, clock: Clock) -> None:
+    """After a second; the worker ends the rest, with one callback. What runs, and costs, is stopped first."""
+    relay = Relay(store, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(0))
+    seconds = itertools.count()
+    relay.collection_actions._clock = lambda: float(next(seconds))
+    create(relay, clock, 300)
+    running = relay.execution.claim("w", limit=220)
+    relay.collection_actions.cancel(C)
+    shown = relay.collections.show(C)
+
+    assert 0 < shown["failed"] + shown["processing"] < 300 and shown["cancelRequestedAt"] and callbacks(relay) == []
+    assert relay.execution.claim("w", limit=10) == [], "no row starts"
+    with pytest.raises(Conflict, match="is being cancelled already"):
+        relay.collection_actions.cancel(C)
+    for _ in range(4):
+        clock.advance(6)
+        relay.collection_actions.tend()
+    rows_of = [relay._store.read(lambda tx, name=item.job.id: tx.job(name)) for item in running[-3:]]
+    assert all(row is not None and row.cancel_requested_at for row in rows_of)
+    for item in running:
+        relay.execution.reap(item.job.id, item.token, why="stopped")
+    [body] = callbacks(relay)
+    assert (body["status"], body["failed"], body["generation"]) == ("failed", 300, 1)
+
+    relay.collection_actions.retry(C)
+    assert relay.collections.show(C)["pending"] < 300 and relay.execution.claim("w", limit=300) == []
+    for _ in range(4):
+        clock.advance(6)
+        relay.collection_actions.tend()
+    while finish(relay, limit=300):
+        pass
+    [body] = callbacks(relay)
+    assert (body["status"], body["completed"], body["generation"]) == ("completed", 300, 2)
+
+
+def test_each_row_that_was_invalid_calls_back_too(relay: Relay, clock: Clock) -> None:
+    """`onInvalid: fail` with `each`: its failure is called back once, also when the request comes again."""
+    for _ in range(2):
+        create(relay, clock, 2, rows=[{"text": "a"}, {"other": "b"}], each=True, onInvalid="fail", metadata={"k": 1})
+    [body] = callbacks(relay)
+    assert (body["requestId"], body["errorType"], body["attempts"]) == ("c:2", "invalid_request", 0)
+    assert "needs it" in body["error"]
+    finish(relay)
+    assert sorted(str(body.get("requestId")) for body in callbacks(relay)) == ["None", "c:1"]
+    create(relay, clock, 2, rows=[{"text": "a"}, {"other": "b"}], each=True, onInvalid="fail", metadata={"k": 1})
+    assert callbacks(relay) == []
+
+
+def test_the_callback_of_an_invalid_row_survives_the_death_of_its_process(relay: Relay, clock: Clock) -> None:
+    """It had sent no 202: the same request again sends what was left."""
+    rows_store = relay.collections._rows
+    real, rows_store.announce_invalid = rows_store.announce_invalid, lambda identity: 1 / 0  # type: ignore[assignment]
+    fields: dict[str, Any] = {"rows": [{"other": "b"}], "each": True, "onInvalid": "fail"}
+    with pytest.raises(ZeroDivisionError):
+        create(relay, clock, **fields)
+    rows_store.announce_invalid = real  # type: ignore[method-assign]
+    assert create(relay, clock, **fields).duplicate
+    assert sorted(str(body.get("requestId")) for body in callbacks(relay)) == ["None", "c:1"]
 
 
 def test_an_open_collection_is_closed_after_a_day_without_a_request(relay: Relay, clock: Clock) -> None:

@@ -33,6 +33,10 @@ class DistantServer:
     def __exit__(self, *_: object) -> None:
         self._listener.close()
 
+    def set_rtt(self, rtt: float) -> None:
+        """Change the round trip time, also of open connections."""
+        self._delay = rtt / 2
+
     def url(self, url: str) -> str:
         """The address of a database, through this proxy."""
         return url.replace(f":{self._to}/", f":{self.port}/")

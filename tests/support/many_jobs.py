@@ -81,6 +81,11 @@ def _seal(run: Any, job_id: str) -> None:
         named = dict(zip(records.DELIVERY, row, strict=True))
         seal = digest(*(named[name] for name in records.DELIVERY_DIGEST))
         run("UPDATE deliveries SET digest = ? WHERE id = ?", (seal, named["id"]))
+    for number, body in run("SELECT run, body FROM outcomes WHERE job_id = ?", (job_id,)):
+        run(
+            "UPDATE outcomes SET digest = ? WHERE job_id = ? AND run = ?",
+            (digest(job_id, number, body), job_id, number),
+        )
     [row] = run(f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?", (job_id,))
     values = dict(zip(records.REQUEST, row, strict=True))
     seals = (digest(job_id, values["request"]), digest(*(values[name] for name in records.CALLBACK)))

@@ -116,6 +116,17 @@ class Cluster:
         self._wipe(url)
         self._empty.append(url)
 
+    def cpu_seconds(self) -> float:
+        """Seconds of CPU that the server has used, without those of connections that were closed."""
+        assert self._server is not None
+        children = Path(f"/proc/{self._server.pid}/task/{self._server.pid}/children").read_text().split()
+        ticks = 0
+        for pid in (self._server.pid, *children):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def drop(self, url: str) -> None:
         """Away with it, whoever is connected."""
         self.run(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")

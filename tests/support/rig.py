@@ -71,6 +71,9 @@ class Process:
 class Rig:
     """A relay in its own folder."""
 
+    #: Seconds until the API listens.
+    patience = 30.0
+
     def __init__(self, folder: Path, *, upstream: str | None = None, **settings: str) -> None:
         self.folder = folder
         self._number = 0
@@ -117,7 +120,7 @@ class Rig:
         port = self.url.rpartition(":")[2] or "0"
         self.api = self._run("serve", **{"PORT": port, **settings})
         pattern = re.compile(r"http://127\.0\.0\.1:\d+")
-        match = eventually(lambda: self._find_output(self.api, pattern), within=30)
+        match = eventually(lambda: self._find_output(self.api, pattern), within=self.patience)
         self.url = match.group(0)
         return self.api
 

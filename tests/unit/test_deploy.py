@@ -60,6 +60,16 @@ def test_settings_of_relay_env_reach_the_daemons(name):
             assert set(content["environment"]) <= {"API_SECRET_KEY", "ANTHROPIC_API_KEY", "RELAY_STORE"}
 
 
+@pytest.mark.parametrize("name", ["docker-compose.yml", "docker-compose.postgres.yml"])
+def test_a_service_that_others_wait_for_has_a_health_check_of_its_own(name):
+    """CASES C12: podman build and buildah write OCI images, which drop HEALTHCHECK: the worker would never start."""
+    content = compose(name)["services"]
+    waited = {other for each in content.values() for other, how in each.get("depends_on", {}).items()
+              if how == {"condition": "service_healthy"}}  # fmt: skip
+
+    assert waited and all("healthcheck" in content[other] for other in waited)
+
+
 def test_the_image_declares_no_volume_and_a_planned_stop():
     """CASES C1, C2: Railway refuses VOLUME; the page says what a missing volume and a short patience cost."""
     assert not re.search(r"^VOLUME", DOCKERFILE, re.MULTILINE)

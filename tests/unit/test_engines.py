@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from claude_relay import wiring
 from claude_relay.config import Settings, postgres
 from claude_relay.errors import ConfigError, StoreUnavailable
+from claude_relay.events import hub
 from claude_relay.storage import migrate
 from claude_relay.wiring.engines import ENGINES, Engine, PostgresEngine, SqliteEngine, engine_of
+from claude_relay.wiring.upstream import open_client
 
 PACKAGE = Path(__file__).parents[2] / "claude_relay"
 SERVER = Settings(store="postgresql://relay@127.0.0.1:1/relay")
@@ -71,3 +75,11 @@ def test_an_engine_is_chosen_without_a_driver_a_server_or_an_sdk() -> None:
     )
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True, cwd=PACKAGE.parent).strip() == "[]"
+
+
+def test_text_crosses_machines_within_a_second() -> None:
+    """The checkpoint, the time until it is read again, and a round of the reader, with a tenth left for the store."""
+    relay = SimpleNamespace(uploaded_files=None)
+    with contextlib.ExitStack() as stack:
+        client = open_client(SERVER, stack, pacing=None, relay=relay)  # type: ignore[arg-type]
+        assert client._limits.checkpoint + hub._TEXT_POLL + hub._POLL < 0.95

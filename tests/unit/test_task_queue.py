@@ -82,3 +82,26 @@ def test_many_wake_ups_before_the_loop_looks_are_one_byte() -> None:
     assert called == ["called"]
     assert not wakeup.pulled
     wakeup.close()
+
+
+def test_tasks_of_a_round_of_the_main_loop_are_handed_over_at_its_end() -> None:
+    """Sixteen at most wait for it, those of other threads do not, and none is lost where the round fails."""
+    tasks = TaskQueue()
+    tasks.set_thread_count(1)
+    works, others = [Work() for _ in range(20)], Work()
+    try:
+        with tasks.gathering():
+            for work in works:
+                tasks.add_task(work)
+            assert works[15].served.wait(10)
+            thread = threading.Thread(target=tasks.add_task, args=(others,))
+            thread.start()
+            thread.join()
+            assert others.served.wait(10)
+            assert not any(work.began.is_set() for work in works[16:])
+            raise OSError
+    except OSError:
+        pass
+
+    assert works[-1].served.wait(10)
+    assert tasks.shutdown() is False

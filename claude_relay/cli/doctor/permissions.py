@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...config import OPTIONS, Settings, secret_problem, store_passwords
-from ...file_owner import user_name, wanted_owner
+from ...file_owner import access_fault, user_name, wanted_owner
 from .finding import Finding, failure, ok, warning
 from .system import RESTART_FOR_SECRETS, System
 
@@ -33,7 +33,10 @@ def check(settings: Settings | None, system: System) -> Iterator[Finding]:
         yield from _credentials(settings, system)
     if settings is not None and (file := engine_of(settings).file) is not None:
         yield from _store(file)
-        yield from _owners(file.parent, system)
+        if system.container is None:  # there, files are of any uid, and the group of the volume writes them
+            yield from _owners(file.parent, system)
+        elif (fault := access_fault(file)) is not None:
+            yield failure("permissions", *fault)
 
 
 def _env_file(path: Path, system: System) -> Iterator[Finding]:

@@ -67,13 +67,17 @@ def _keys(settings: Settings, system: System) -> Iterator[Finding]:
         yield warning("upstream", "the sandbox answers, not Claude (RELAY_PROVIDER)", fix)
     elif settings.anthropic_api_key is not None:
         yield ok("upstream", f"a key is set ({settings.origin('ANTHROPIC_API_KEY')})")
+    elif system.elsewhere("worker"):
+        yield ok("upstream", "not checked: the worker has the key, in a container of its own")
     elif not system.under_systemd:  # under systemd the keys are credentials, which `permissions` checks
         detail = "ANTHROPIC_API_KEY is not set: the worker does not start"
         yield failure("upstream", detail, system.set_command("ANTHROPIC_API_KEY=sk-ant-…"))
 
     lengths = [len(key) for key in settings.admin_keys]
     if not lengths:
-        if not system.under_systemd:
+        if system.elsewhere("api"):
+            yield ok("api key", "not checked: the API has the key, in a container of its own")
+        elif not system.under_systemd:
             detail = "API_SECRET_KEY is not set: the API does not start"
             has_file = system.dotenv.exists() or system.env_file.exists()
             yield failure(
@@ -90,6 +94,8 @@ def _keys(settings: Settings, system: System) -> Iterator[Finding]:
 def _signing(settings: Settings, system: System) -> Finding:
     if settings.webhook_secret:
         return ok("signing", f"{len(settings.webhook_secret)} secret(s)")
+    if system.elsewhere("worker"):
+        return ok("signing", "not checked: the worker signs, in a container of its own")
     exists = system.has_credential("RELAY_WEBHOOK_SECRET") if system.under_systemd else False
     if exists:
         return ok("signing", f"a secret in {system.credentials}")
@@ -118,15 +124,18 @@ def _public_url(settings: Settings, system: System) -> Finding:
 def _proxies(settings: Settings, system: System, environ: Mapping[str, str]) -> Iterator[Finding]:
     """Check the proxy in front of the API, and the one that outgoing calls would use."""
     is_local = settings.host in _LOOPBACK
-    if settings.trusted_proxy == "*" and not is_local:
+    address = "172.16.0.0/12" if system.container is not None else "192.0.2.1"  # Docker's default networks
+    if settings.trusted_proxy == "*" and environ.get("RAILWAY_ENVIRONMENT"):
+        yield ok("proxy", "X-Forwarded headers are trusted: only Railway's proxy reaches the port")
+    elif settings.trusted_proxy == "*" and not is_local:
         detail = f"RELAY_TRUSTED_PROXY is * and RELAY_HOST {settings.host}: any client can forge its IP address"
-        yield warning("proxy", detail, system.set_command("RELAY_TRUSTED_PROXY=192.0.2.1"))
+        yield warning("proxy", detail, system.set_command(f"RELAY_TRUSTED_PROXY={address}"))
     elif settings.trusted_proxy is None and (settings.public_url or "").startswith("https://"):
         detail = (
             "RELAY_PUBLIC_URL is https, so there is a proxy in front, and RELAY_TRUSTED_PROXY does not name it: "
             "wrong keys from anywhere count as one client"
         )
-        proxy = "127.0.0.1" if is_local else "192.0.2.1"
+        proxy = "127.0.0.1" if is_local else address
         yield warning("proxy", detail, system.set_command(f"RELAY_TRUSTED_PROXY={proxy}"))
     elif settings.trusted_proxy is not None:
         yield ok("proxy", f"X-Forwarded headers of {settings.trusted_proxy} are trusted")

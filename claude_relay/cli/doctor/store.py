@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,13 +28,16 @@ _RETIREMENT_NOTICE = 60 * 86400.0
 
 def check(settings: Settings, system: System, *, deep: bool = False) -> Iterator[Finding]:
     """Check the server of the store, then everything that requires an open store."""
-    from ...wiring import engine_of, open_relay
+    from ...wiring import engine_of, lost_with_container, open_relay
 
     if engine_of(settings).shared:
         findings = list(postgres.check(settings, system))
         yield from findings
         if any(finding.check == "store" and finding.result == "fail" for finding in findings):
             return
+    if (discarded := lost_with_container(settings)) is not None:
+        detail, _, fix = discarded.rpartition(": ")
+        yield warning("store", detail, f"on the host: {fix}")
     if (lost := engine_of(settings).lost_store()) is not None:
         yield failure("store", f"{lost.message}: nothing is accepted", _around(lost.command, system))
         return
@@ -139,6 +143,10 @@ def _worker(relay: Relay, system: System) -> Finding:
     for problem in relay.queries.readiness_problems():
         if problem.field == "worker":
             start = "systemctl restart claude-relay-worker" if system.under_systemd else "claude-relay worker"
+            if system.elsewhere("worker"):
+                start = "on the host: docker compose up --detach worker"
+            elif system.container is not None:
+                start = f"on the host: docker restart {socket.gethostname()}"
             return failure("worker", str(problem).partition(":")[0], start)
 
     return ok("worker", "seen lately")

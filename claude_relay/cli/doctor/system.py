@@ -11,6 +11,8 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...container import daemons
+
 UNITS = (
     "claude-relay.target",
     "claude-relay-api.socket",
@@ -59,6 +61,8 @@ class System:
         Path("/usr/local/lib/systemd/system"),
         Path("/usr/lib/systemd/system"),
     )
+    #: The daemons of the container that this is; None outside of one.
+    container: frozenset[str] | None = field(default_factory=daemons)
     environ: Container[str] = field(default_factory=lambda: os.environ)
     run: Callable[[Sequence[str]], str | None] = field(default=run_command)
     now: Callable[[], float] = field(default=time.time)
@@ -85,6 +89,10 @@ class System:
         except PermissionError:
             return None
 
+    def elsewhere(self, daemon: str) -> bool:
+        """Whether this is a container without that daemon, which has its settings in another one."""
+        return self.container is not None and daemon not in self.container
+
     def daemon_user(self) -> int | None:
         """The user of most of the daemons' units; None without systemd, or where it is not known."""
         output = self.run(("systemctl", "show", "--property=User", *DAEMONS)) if self.under_systemd else None
@@ -97,6 +105,13 @@ class System:
     def set_command(self, line: str) -> str:
         """The command that sets `NAME=value` in a settings file, where the last line with a name counts."""
         name = line.partition("=")[0]
+        if self.container is not None:  # compose reads the keys from .env (docker-compose.yml)
+            quote = '"' if "$(" in line else "'"
+            beside = ".env" if name in ("ANTHROPIC_API_KEY", "API_SECRET_KEY") else "relay.env"
+            return (
+                f"on the host, beside docker-compose.yml: echo {quote}{line}{quote} >> {beside} && docker compose up "
+                f"--detach (without compose: docker run -e {name}=…)"
+            )
         if name in self.environ and not self.under_systemd:  # the environment takes precedence over a file
             return f"set {line} in the environment, where {name} is set now,{self._then()}"
         file = self.env_file if self.under_systemd or self.env_file.exists() else self.dotenv

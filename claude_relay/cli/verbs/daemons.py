@@ -38,6 +38,7 @@ def serve(output: Output, with_worker: bool) -> int:
         logs.setup(output.settings, "claude-relay")
         output.settings.require("API_SECRET_KEY", *_upstream_key(output))
         wiring.check_host(output.settings, os.environ, calls=True)
+        wiring.check_access(output.settings)
         supervisor.ready("supervising the API and a worker")
         os.environ.pop("NOTIFY_SOCKET", None)  # the two must not report in the name of this process
         return supervise()
@@ -162,6 +163,8 @@ def _log_cautions(settings: Settings) -> None:
         logging.getLogger(__name__).warning("setting corrected", extra={"error": sentence})
     for sentence in wiring.engine_of(settings).warnings():
         logging.getLogger(__name__).warning("the store needs attention", extra={"error": sentence})
+    if (lost := wiring.lost_with_container(settings)) is not None:
+        logging.getLogger(__name__).warning("the store needs attention", extra={"error": lost})
 
 
 def _upstream_key(output: Output) -> list[str]:

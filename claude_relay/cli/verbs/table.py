@@ -6,6 +6,7 @@ import base64
 import codecs
 import hashlib
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,12 @@ _PIECE = 8 * 2**20
 _POLL = 0.5
 _FORMATS = ("csv", "excel", "json", "ndjson")
 _ENDED = ("completed", "partial", "failed")
+_ROW = re.compile(r"\(row ([0-9]+)\)$")
+#: The remedies that a message names for requests, and those of this command.
+_REMEDIES = {
+    "Content-Type: text/csv; charset=windows-1252": "--charset windows-1252",
+    "make the collection with open: true, and send the rest to /api/collections/{id}/rows": "split the file",
+}
 
 
 @click.group()
@@ -75,7 +82,12 @@ def submit(output: Output, ctx: click.Context, /, file: IO[bytes] | None, folder
     with open_client(output) as client:
         if options["dry_run"]:
             return _dry_run(output, client, body, source)
-        name = _send(output, client.tables, body, source)
+        try:
+            name = _send(output, client.tables, body, source)
+        except InvalidRequest as exc:
+            if not exc.problems or not source.lines:
+                raise
+            raise InvalidRequest(problems=[_with_line(each, source.lines) for each in exc.problems]) from None
         if not options["wait"]:
             output.value(client.tables.show(name)) if output.json else output.line(name)
             return 0
@@ -179,9 +191,12 @@ class _CsvRows:
 
     def __init__(self, file: IO[bytes] | None, options: dict[str, Any]) -> None:
         data = file.read() if file is not None else b""
-        self.rows: Sequence[dict[str, Any]] = read_csv(
-            data, charset=options["charset"], delimiter=options["delimiter"]
-        ).rows
+        try:
+            table = read_csv(data, charset=options["charset"], delimiter=options["delimiter"])
+        except InvalidRequest as exc:
+            raise InvalidRequest(problems=[_for_the_terminal(problem) for problem in exc.problems]) from None
+        self.rows: Sequence[dict[str, Any]] = table.rows
+        self.lines = table.lines
         self.key = hashlib.sha256(data).hexdigest()
         self.stem = Path(getattr(file, "name", "table")).stem
         self.whole = len(data) <= _PIECE and len(self.rows) <= MAX_ROWS
@@ -195,6 +210,7 @@ class _FileRows:
     """The files of a folder, read piece by piece: `file` is the content in base64, `name` the file's name."""
 
     whole = False
+    lines: Sequence[int] = ()
 
     def __init__(self, folder: Path) -> None:
         self._paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
@@ -212,6 +228,25 @@ class _FileRows:
     def pieces(self) -> Iterator[list[dict[str, Any]]]:
         """The rows in pieces that a request takes."""
         yield from _split(_file_row(path) for path in self._paths)
+
+
+def _for_the_terminal(problem: Problem) -> Problem:
+    """The problem of a file with the remedies of the command line instead of those of a request."""
+    text = problem.problem
+    for request, option in _REMEDIES.items():
+        text = text.replace(request, option)
+
+    return Problem(field=problem.field, problem=text)
+
+
+def _with_line(problem: Problem, lines: Sequence[int]) -> Problem:
+    """The problem of a row with its line in the file, which rows that are sent as JSON lack."""
+
+    def place(match: re.Match[str]) -> str:
+        row = int(match[1])
+        return f"(row {row}, line {lines[row - 1]})" if 1 <= row <= len(lines) else match[0]
+
+    return Problem(field=problem.field, problem=_ROW.sub(place, problem.problem))
 
 
 def _file_row(path: Path) -> dict[str, Any]:

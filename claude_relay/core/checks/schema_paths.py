@@ -165,7 +165,7 @@ def _list(value: Any) -> list[Any]:
 
 def _missing(path: Path, depth: int, names: tuple[str, ...]) -> str:
     full, name = ".".join(path.names), path.names[depth]
-    close = suggest(name, names)
+    close = suggest(name, list(names))
     hint = f"; did you mean {close}?" if close else ""
 
     return f"has the path {full}, but outputSchema has no {name} there{hint}"

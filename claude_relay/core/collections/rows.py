@@ -97,7 +97,9 @@ class RowReader:
         filled = self._compiled.fill(variables, limit=self._context.max_body)
         if filled.missing:
             reference = self._collection.template or ""
-            missing = templates.missing_problems(filled.missing, at="", reference=reference)
+            missing = templates.missing_problems(
+                filled.missing, at="", reference=reference, columns=tuple(map(templates.normal_name, item))
+            )
             raise InvalidRequest(problems=[_trimmed(problem) for problem in missing])
         submission = parse(self._with_defaults(filled.body), now=self._now, context=self._context)
         if warning := templates.unused_warning(variables, self._compiled.placeholders):

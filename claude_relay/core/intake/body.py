@@ -56,6 +56,7 @@ ON_CHECK_FAILED = ("deliver", "fail")
 _ON_INTERRUPT = [value.value for value in OnInterrupt]
 _RETAIN = [value.value for value in Retain]
 
+_ALL_OPTIONS = (*OPTIONS, *CHECK_ONLY)
 _OPTIONS_OF = {name: f"options.{name}" for name in OPTIONS}
 _BESIDE_OPTIONS = {name: f"{name}, outside options" for name in FIELDS if name != "options"}
 
@@ -99,8 +100,9 @@ def parse(
     options = _read_options(fields, context, now=now, beside=moved)
     files = read_files(fields, context)
     model = options["model"]
-    for index, problem in unreadable_file(files, context.catalogue.listed(model)):
-        fields.problem(f"files[{index}]", problem)
+    if files:
+        for index, problem in unreadable_file(files, context.catalogue.listed(model)):
+            fields.problem(f"files[{index}]", problem)
     continue_from = fields.name("continueFrom", REQUEST_ID, REQUEST_ID_RULE)
     mode, need_by = read_mode(fields, context, model=model, options=options, now=now)
     run_at = read_start(fields, now=now)
@@ -114,7 +116,7 @@ def parse(
     on_check_failed = fields.choice("onCheckFailed", ON_CHECK_FAILED)
     if fields.given("variables") is not None:
         fields.problem("variables", "needs template: the name of the template that has places for them")
-    fields.unknown((*FIELDS, *moved), elsewhere=_OPTIONS_OF, meant=_MEANT)
+    fields.unknown((*FIELDS, *moved) if moved else FIELDS, elsewhere=_OPTIONS_OF, meant=_MEANT)
 
     request: dict[str, Any] = {**messages, "options": options}
     if files:
@@ -189,7 +191,7 @@ def _read_options(
         else:
             fields.notes.warn(f"{name} was ignored: options.{option} is given, too")
     inner = Fields(values, fields.notes, at="options")
-    inner.unknown((*OPTIONS, *CHECK_ONLY), elsewhere=_BESIDE_OPTIONS, meant=_MEANT)
+    inner.unknown(_ALL_OPTIONS, elsewhere=_BESIDE_OPTIONS, meant=_MEANT)
     options = read_options(inner, context, now=now)
     fields.clean["options"] = inner.clean
 

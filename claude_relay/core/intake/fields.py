@@ -92,6 +92,8 @@ class Fields:
 
     def name(self, name: str, pattern: re.Pattern[str], rule: str) -> str | None:
         """A string that matches `pattern`; `rule` describes it."""
+        if self._values.get(name) is None:
+            return None
         value = self.string(name)
         if value is not None and not pattern.fullmatch(value):
             self._invalid(name, f"must be {rule}")
@@ -101,6 +103,8 @@ class Fields:
 
     def choice(self, name: str, words: Sequence[str]) -> str | None:
         """One word of a closed set."""
+        if self._values.get(name) is None:
+            return None
         value = self.string(name)
         if value is not None and value not in words:
             self._invalid(name, f"must be one of {', '.join(words)}, not “{safe_quote(value)}”")
@@ -153,10 +157,9 @@ class Fields:
         `elsewhere` maps names that belong to another object to the place where they would be read, `meant` names of
         other APIs to the field that does the same here: such a field is refused, as its job would be paid for nothing.
         """
-        names = tuple(names)
-        others = [name for name in self._values if name not in names]
-        if not others:
+        if not (unknown := set(self._values).difference(names)):
             return
+        others, names = [name for name in self._values if name in unknown], tuple(names)
         for name in others[:MAX_WARNINGS]:
             here = self.path(safe_quote(name))
             right = suggest(name, tuple(meant or ()), slips=False)

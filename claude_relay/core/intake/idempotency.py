@@ -53,7 +53,14 @@ def body_hash(clean: Mapping[str, Any]) -> str:
     A hash of the request without its id, the same for JSON and forms and for any order of fields.
 
     It covers the caller's own values, not the resolved ones: the same body later, or under other defaults, is a repeat.
+
+    The prompt, which may be megabytes, is hashed as it is; no JSON has the byte before it.
     """
     content = {name: value for name, value in clean.items() if name != "requestId"}
+    prompt = content.pop("prompt") if isinstance(content.get("prompt"), str) else None
+    digest = hashlib.sha256(_CANONICAL.encode(content).encode())
+    if prompt is not None:
+        digest.update(b"\0")
+        digest.update(prompt.encode())
 
-    return hashlib.sha256(_CANONICAL.encode(content).encode()).hexdigest()
+    return digest.hexdigest()

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..models.betas import read_betas
 from ..models.capabilities import fit_request
-from ..models.catalog import resolve
+from ..models.catalog import ModelCatalog, resolve
 from ..text.json_values import safe_quote
 from .checks import read_checks
 from .context import IntakeContext
@@ -36,8 +36,9 @@ CHECK_ONLY = (*(name for name in PASSTHROUGH if name not in CAMEL_CASE), *REMOVE
 def read_options(fields: Fields, context: IntakeContext, *, now: float) -> dict[str, Any]:
     """The options to store: the model resolved, defaults filled in, and removed parameters left out."""
     raw = read_passthrough(fields) | (_read_raw(fields) or {})
+    catalogue = context.catalogue
     options: dict[str, Any] = {
-        "model": _read_model(fields, raw, context, now=now),
+        "model": _read_model(fields, raw, context, catalogue, now=now),
         "maxTokens": fields.number("maxTokens", low=1, integer=True) or context.max_tokens,
         "systemPrompt": fields.string("systemPrompt"),
         "outputSchema": read_output_schema(fields, context),
@@ -53,17 +54,19 @@ def read_options(fields: Fields, context: IntakeContext, *, now: float) -> dict[
     if fallbacks := _read_fallbacks(fields, context, model, now=now):
         options["fallbackModels"] = fallbacks
 
-    return fit_request(options, context.catalogue.listed(model), fields.notes)
+    return fit_request(options, catalogue.listed(model), fields.notes)
 
 
-def _read_model(fields: Fields, raw: Mapping[str, Any], context: IntakeContext, *, now: float) -> str:
+def _read_model(
+    fields: Fields, raw: Mapping[str, Any], context: IntakeContext, catalogue: ModelCatalog, *, now: float
+) -> str:
     """
     The model that `raw` names, as that is merged last, otherwise `options.model`.
 
     Both may be an alias or the name of a retired model. A name that cannot be a Claude model is passed on only if it is
     in `raw`, which is for anything new upstream.
     """
-    settings: dict[str, Any] = dict(default=context.model, catalogue=context.catalogue, now=now)
+    settings: dict[str, Any] = dict(default=context.model, catalogue=catalogue, now=now)
     model, warnings = context.model, tuple[str, ...]()
     try:
         model, warnings = resolve(fields.string("model"), **settings)

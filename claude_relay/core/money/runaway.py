@@ -26,7 +26,7 @@ def suspects(today: Mapping[str, float], *, budgeted: Collection[str]) -> Sequen
 
 
 def runaways(today: Mapping[str, float], week: Mapping[str, float], *, budgeted: Collection[str]) -> list[Runaway]:
-    """The keys without a budget that spend more today than in that week, the most first; a first day is no reason."""
+    """Keys without a budget that spend more today than in the week before; new keys are left out."""
     return sorted(
         (
             Runaway(key=key, today_usd=today[key], week_usd=week[key])

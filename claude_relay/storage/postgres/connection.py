@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg import errors
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.string import TextLoader
+
+T = TypeVar("T")
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 #: How long a write waits for another's lock, in seconds: an HTTP request must not wait for much longer.
 LOCK_TIMEOUT = 2.5
+
+#: After so many seconds without an answer a second connection asks whether the server is still in reach. It may take
+#: as long as it needs if it is; else the caller gets an error. TCP notices lost packets later, and never a proxy that
+#: hangs.
+SILENCE = 1.5
+
+_PROBE = "2"  # seconds for that connection, the shortest that libpq has
 
 #: Defaults that the URL may override, so that a lost link is noticed within four seconds. In seconds, except for the
 #: last, which is in milliseconds.
@@ -41,6 +53,40 @@ _SESSION_SETTINGS = {
 _LOCAL = ("synchronous_commit", "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 
+class _WatchedConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that is closed when the server is out of reach, also where the network says nothing."""
+
+    def wait(self, gen: Generator[Any, Any, T], *args: Any, **more: Any) -> T:
+        """As the driver's; raises `errors.ConnectionTimeout`."""
+        return super().wait(self._watched(gen), *args, **more)
+
+    def _watched(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        asked_at = time.monotonic()
+        try:
+            state = next(gen)
+            while True:
+                ready = yield state
+                if not ready and time.monotonic() - asked_at > SILENCE:
+                    self._raise_if_unreachable()
+                    asked_at = time.monotonic()
+                state = gen.send(ready)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    def _raise_if_unreachable(self) -> None:
+        try:
+            address = {**self.info.get_parameters(), "password": self.info.password, "connect_timeout": _PROBE}
+            psycopg.connect(**address).close()  # type: ignore[arg-type]
+        except errors.ConnectionTimeout:
+            self.pgconn.finish()
+            raise errors.ConnectionTimeout(
+                f"no answer for {SILENCE:g} seconds, and none to a second connection"
+            ) from None
+        except psycopg.Error:
+            return  # it has answered: it is full, or starting
+
+
 class _NumberLoader(Loader):
     """NUMERIC as int or float: sums of integers have that type."""
 
@@ -52,7 +98,7 @@ class _NumberLoader(Loader):
 def connect(url: str, **more: str) -> Connection:
     """Open a connection. Raises `psycopg.Error` if that fails."""
     parameters: dict[str, Any] = {**_DEFAULTS, **conninfo_to_dict(url), "client_encoding": "UTF8", **more}
-    connection = psycopg.connect(autocommit=True, cursor_factory=psycopg.ClientCursor, **parameters)
+    connection = _WatchedConnection.connect(autocommit=True, cursor_factory=psycopg.ClientCursor, **parameters)
     try:
         session = dict(_SESSION_SETTINGS)
         if connection.info.server_version >= 140000:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from .connection import Connection, local_settings
 from .dialect import to_parameters, translate
 from .errors import server_message
 from .errors import translate as translate_error
+from .pulse import Pulse
 from .schema import LOCK
 
 log = logging.getLogger(__name__)
@@ -45,18 +47,22 @@ _RESOLVE_EVERY = 0.2
 _BEGIN, _LOCK = "BEGIN ISOLATION LEVEL READ COMMITTED", f"SELECT pg_advisory_xact_lock({LOCK})"
 _TIME = 3  # its place among the answers
 # With the writes and COMMIT one message. A transaction that only read writes no row here, and costs no sync.
-_MARK = (
-    "INSERT INTO commits (session, turn, at) VALUES (?, ?, ?)"
+_FIRST_MARK = (
+    "INSERT INTO commits (turn, at, session) VALUES (?, ?, ?)"
     " ON CONFLICT (session) DO UPDATE SET turn = excluded.turn, at = excluded.at"
 )
+_MARK = "UPDATE commits SET turn = ?, at = ? WHERE session = ? RETURNING 1"
 #: Seconds of silence after which writes are sent although the commit is not reached: the server ends a silent session.
 _SILENCE = 0.4
-#: Its limit, in milliseconds, for a transaction that was ended once: this process was slow, and is not frozen.
-_PATIENT = "10000"
+#: A transaction that was ended once for its silence is not silent the second time, for so many seconds at most: this
+#: process computes. A frozen one sends nothing, so that the others wait no longer the second time.
+_PATIENCE = 10.0
 #: Characters of writes that are kept for the commit; more are sent at once.
 _MAX_PENDING = 8 * 2**20
 #: In place of a number: the link is cut, so that waiting for the server gains nothing.
 _CUT_OFF = -1
+#: For so many seconds a server that gave no answer is not connected to again.
+_OUT_OF_REACH = 1.0
 #: Rows of dead processes in `commits` are deleted after this time, in seconds.
 _STALE = 86_400.0
 
@@ -78,12 +84,15 @@ class Session:
         self._name = uuid.uuid4().hex
         self._turn = 0
         self._wrote = False
+        self._marked = False  # whether the row in `commits` is there
         self._at = 0.0
         self._together = True  # whether writes may wait for the commit
         self._pending: list[str] = []  # writes that were not sent yet
         self._pending_size = 0
         self._sent_at = 0.0
         self._was_slow = False
+        self._pulse: Pulse | None = None
+        self._unreachable_at = -math.inf
 
     @property
     def connection(self) -> Connection:
@@ -94,13 +103,12 @@ class Session:
         self._pending, self._pending_size, self._together, self._wrote = [], 0, True, False
         asked = messages.Lookups(lookups, self._merge)
         try:
-            limits = {"idle_in_transaction_session_timeout": _PATIENT} if self._was_slow else {}
-            answers = self._send(
-                _BEGIN, local_settings(**limits), _LOCK, messages.begin_time(self._clock), *asked.statements
-            )
+            answers = self._send(_BEGIN, local_settings(), _LOCK, messages.begin_time(self._clock), *asked.statements)
         except BaseException:
             self.rollback()
             raise
+        if self._was_slow:
+            self._pulse = Pulse(self._connection, every=_SILENCE, seconds=_PATIENCE)
         self._was_slow = False
         self._at = float(answers[_TIME][0][0])
         self._turn += 1
@@ -117,6 +125,7 @@ class Session:
             self.add(rest)
         if numbers:
             self.run(tallies.insert(len(numbers)), [value for row in numbers for value in row])
+        self._stop_pulse()
         try:
             self._commit()
         except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
@@ -125,6 +134,7 @@ class Session:
             self._resolve_commit(exc)
 
     def rollback(self) -> None:
+        self._stop_pulse()
         connection = self._connection
         if not connection.closed and connection.info.transaction_status != TransactionStatus.IDLE:
             with contextlib.suppress(psycopg.Error):
@@ -172,6 +182,11 @@ class Session:
             return True
         if isinstance(fault, RelayError) or not self._connection.closed:
             return False
+        # Callers that waited behind those who found out that the server is out of reach wait no longer.
+        if isinstance(fault, errors.ConnectionTimeout):
+            self._unreachable_at = time.monotonic()
+        if time.monotonic() - self._unreachable_at < _OUT_OF_REACH:
+            return False
         with contextlib.suppress(psycopg.Error):
             self._connection = self._connect()
 
@@ -194,10 +209,20 @@ class Session:
                 self._connection.execute(sql, (self._name, _STALE))
         self._connection.close()
 
+    def _stop_pulse(self) -> None:
+        if self._pulse is not None:
+            self._pulse.stop()
+            self._pulse = None
+
     def _commit(self) -> None:
         """Commit. Fails after a suppressed error: the row in `commits` is refused then, and no rollback is silent."""
-        mark = [self._merge(_MARK, (self._name, self._turn, self._at))] if self._wrote else []
-        self._send_pending(*mark, "COMMIT")
+        values = (self._turn, self._at, self._name)
+        # A second run, after an error, does not rely on that row: another process deletes those of a day ago.
+        if self._wrote and self._marked and self._together:
+            self._send_pending(messages.guard(self._merge(_MARK, values)), "COMMIT")
+        else:
+            self._send_pending(*([self._merge(_FIRST_MARK, values)] if self._wrote else ()), "COMMIT")
+        self._marked = self._marked or self._wrote
 
     def _merge(self, sql: str, args: Sequence[Any]) -> str:
         return psycopg.ClientCursor(self._connection).mogrify(translate(sql).strip(), to_parameters(args))
@@ -228,8 +253,10 @@ class Session:
         """
         if not self._wrote:
             raise CommitNotApplied(f"the server was lost: {server_message(lost)}")
+        if isinstance(lost, errors.ConnectionTimeout):
+            self._unreachable_at = time.monotonic()
         deadline = time.monotonic() + _RESOLVE_TIMEOUT
-        while time.monotonic() < deadline:
+        while not isinstance(lost, errors.ConnectionTimeout) and time.monotonic() < deadline:
             turn = self._last_turn()
             if turn == self._turn:
                 log.warning("a commit was made whose reply was lost", extra={"error": server_message(lost)})

@@ -74,8 +74,10 @@ class PostgresStore:
         with self._translating():
             try:
                 return self._read(query)
-            except _ConnectionLost:
+            except _ConnectionLost as lost:
                 self._readers.drop()
+                if isinstance(lost.cause, psycopg.errors.ConnectionTimeout):  # out of reach: again would take as long
+                    raise lost.cause from None
                 try:
                     return self._read(query)
                 except _ConnectionLost as exc:

@@ -135,6 +135,14 @@ class CollectionReads(QueryBase):
             where, args = f"{where} AND j.row_no IN ({placeholders(numbers)})", [*args, *numbers]
         return self._fetch_intact(records.to_job, f"{_ROW} WHERE {where} ORDER BY j.row_no LIMIT ?", (*args, limit))
 
+    def unannounced_rows(self, identity: str, *, limit: int) -> Sequence[Job]:
+        """Visible rows that were invalid at intake, and have a webhook but no delivery (by `jobs_row_state`)."""
+        sql = f"""{_ROW} JOIN collections k ON k.id = j.collection
+                  WHERE j.collection = ? AND j.state = 'failed' AND j.row_no <= k.total AND j.calls = 0
+                    AND j.error_type = 'invalid_request' AND j.has_webhook = 1
+                    AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id) ORDER BY j.row_no LIMIT ?"""
+        return self._fetch_all(records.to_job, sql, (identity, limit))
+
     def row_results(
         self, identity: str, *, after_row: int, total: int, limit: int
     ) -> Sequence[tuple[Job, Any, dict[str, Any] | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ...core.jobs.events import Event
 from ...core.jobs.feed import FeedEntry
@@ -88,7 +89,9 @@ def _to_entry(row: Row) -> FeedEntry:
 class EventWrites(QueryBase):
     """The append that other writes use."""
 
+    _events: list[Sequence[Any]]
+
     def _add_event(self, event: Event) -> None:
-        sql = "INSERT INTO events (job_id, subject, version, at, name, detail) VALUES (?, ?, ?, ?, ?, ?)"
+        """Written with the other events of the transaction: each statement costs more than its row."""
         detail = records.dump(event.detail or None)
-        self._run(sql, (event.job_id, event.subject, event.version, event.at, event.name.value, detail))
+        self._events.append((event.job_id, event.subject, event.version, event.at, event.name.value, detail))

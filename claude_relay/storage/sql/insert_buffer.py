@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from . import records, tallies
+from . import money, records, tallies
 from .lookahead import FetchedRows, is_read
 from .query import Rows, Run
 
@@ -37,6 +37,8 @@ class InsertBuffer:
         self._fetched = fetched
         self._new: list[NewRows] = []
         self.changes: Counter[tallies.Number] = Counter()  # of the numbers of jobs and deliveries
+        self.spend: money.Spend = {}  # of the calls that ended
+        self.events: list[Sequence[Any]] = []  # of jobs that are not new
 
     def add(self, job: Sequence[Any], request: Sequence[Any], event: Sequence[Any]) -> None:
         """Add a job, its request and its first event."""
@@ -46,9 +48,11 @@ class InsertBuffer:
             self.flush()
 
     def drop(self) -> None:
-        """Discard the rows and the numbers of a function that failed."""
+        """Discard the rows and the sums of a function that failed."""
         self._new = []
         self.changes.clear()
+        self.spend.clear()
+        self.events.clear()
 
     def drain(self) -> Sequence[NewRows]:
         """Hand the remaining rows to the caller, who writes them."""
@@ -68,6 +72,28 @@ class InsertBuffer:
         if rows := self.drain_changes():
             self._run(tallies.insert(len(rows)), [value for row in rows for value in row])
 
+    def flush_rest(self) -> None:
+        """Write the events, and the sums of what calls cost."""
+        self._flush_events()
+        self._flush_spend()
+
+    def _flush_events(self) -> None:
+        events = self.events[:]
+        self.events.clear()
+        for first in range(0, len(events), _MAX_JOBS):
+            rows = events[first : first + _MAX_JOBS]
+            self._write_buffered(_insert("events", len(rows)), [value for row in rows for value in row])
+
+    def _flush_spend(self) -> None:
+        rows = money.spend_rows(self.spend)
+        self.spend.clear()
+        for sql, args in rows:
+            self._write_buffered(sql, args)
+
+    def _write_buffered(self, sql: str, args: Sequence[Any]) -> None:
+        self._fetched.forget(sql, args)
+        self._run(sql, args)
+
     def flush(self) -> None:
         """Write the rows now. Raises the database's error for any of them, and then none is written."""
         if rows := self.drain():
@@ -75,6 +101,11 @@ class InsertBuffer:
 
     def run_after_flush(self, sql: str, args: Sequence[Any]) -> Rows:
         """Run another statement, which may read the new rows or reference them."""
+        if self.spend and "costs" in sql:
+            self._flush_spend()
+        if self.events and "events" in sql:
+            self.flush()  # the jobs that they belong to
+            self._flush_events()
         if is_read(sql):
             if (rows := self._fetched.recall(sql, args)) is not None:
                 return rows

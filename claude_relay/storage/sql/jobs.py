@@ -56,10 +56,10 @@ _DUE = f"""SELECT * FROM (
     {_JOB} /* index: jobs_due */ WHERE j.state = 'queued' AND j.lane = 'live' AND j.flow = ?
         AND j.rank <= ? AND j.due_at <= ? ORDER BY j.rank, j.id LIMIT ?
 ) AS flow"""
-_PUT_CALL = records.insert("calls", records.CALL) + (
-    " ON CONFLICT (job_id, number) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in records.CALL if name not in ("job_id", "number"))
-)
+_ADD_CALL = records.insert("calls", records.CALL)
+_KEY_OF_CALL = 2  # columns
+_SAVE_CALL = f"""
+UPDATE calls SET {", ".join(f"{name} = ?" for name in records.CALL[_KEY_OF_CALL:])} WHERE job_id = ? AND number = ?"""
 _PUT_PARTIAL = """
 INSERT INTO partials (job_id, number, text, usage, model, upstream_request_id, digest) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (job_id) DO UPDATE SET number = excluded.number, text = excluded.text, usage = excluded.usage,
@@ -232,6 +232,8 @@ class JobWrites(DeliveryWrites, ConversationWrites):
         super().__init__(run, now, cipher)
         self._new_jobs = new_jobs
         self._changes = new_jobs.changes
+        self._spend = new_jobs.spend
+        self._events = new_jobs.events
         self._prefetch = prefetch
 
     def prefetch(self, ahead: Ahead) -> None:
@@ -266,12 +268,15 @@ class JobWrites(DeliveryWrites, ConversationWrites):
             self._run("DELETE FROM partials WHERE job_id = ?", (job.id,))
         self._save_parts(change)
 
+    def rewrite(self, job: Job) -> None:
+        """Replace every column of a damaged row."""
+        names = [name for name in records.JOB if name != "id"]
+        values = [value for name, value in zip(records.JOB, records.job_values(job), strict=True) if name != "id"]
+        self._run(f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?", (*values, job.id))
+
     def mark_sent(self, mark: SentMark) -> bool:
-        """Save the mark on the job and its ledger entry. False: the lease was lost, nothing may be sent."""
-        if not self._run(_MARK_SENT, (mark.job_id, mark.token, mark.call_number)):
-            return False
-        self._run("UPDATE calls SET sent = 1 WHERE job_id = ? AND number = ?", (mark.job_id, mark.call_number))
-        return True
+        """Save the mark, for the job's open entry of the ledger too. False: the lease was lost, nothing may be sent."""
+        return bool(self._run(_MARK_SENT, (mark.job_id, mark.token, mark.call_number)))
 
     def checkpoint(self, job: Job, number: int, partial: PartialResponse) -> None:
         """Store what a stream has received so far: the text to read, the usage in the ledger."""
@@ -317,9 +322,13 @@ class JobWrites(DeliveryWrites, ConversationWrites):
     def _save_parts(self, change: Change) -> None:
         job_id = change.job.id
         self._add_event(change.event)
+        opened = 0 if change.previous is None else change.previous.calls
         for call in (change.call, change.next_call):
-            if call is not None:
-                self._run(_PUT_CALL, records.call_values(call))
+            if call is not None and call.number > opened:
+                self._run(_ADD_CALL, records.call_values(call))
+            elif call is not None:
+                row = records.call_values(call)
+                self._run(_SAVE_CALL, (*row[_KEY_OF_CALL:], *row[:_KEY_OF_CALL]))
         if (outcome := change.outcome) is not None:
             sql = "INSERT INTO outcomes (job_id, run, at, status, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
             sealed = digest(job_id, outcome.run, outcome.body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from ...core.jobs.change import Call
 from ...core.jobs.job import Job
@@ -11,10 +12,16 @@ from ...ports import JobFilter
 from . import records
 from .query import QueryBase, placeholders
 
-_CALL = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id = ?"
+# The mark of a live call in flight is in the job's row alone, and written into the entry as that ends.
+_SENT = """CASE WHEN c.ended_at IS NULL AND EXISTS (
+    SELECT 1 FROM jobs j WHERE j.id = c.job_id AND j.calls = c.number AND j.sent = 1) THEN 1 ELSE c.sent END"""
+_CALLS = f"SELECT {records.columns(records.CALL, 'c.').replace('c.sent', _SENT)} FROM calls c"
+_CALL = f"{_CALLS} WHERE c.job_id = ?"
 _COLUMNS = {"day": "day", "key": "owner", "model": "model", "group": "grp", "mode": "mode", "template": "template"}
 _SUMS = ("calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "usd", "unpriced")
-# One more call of the same day, owner, group, model, mode and template (empty: none). A sum of prices stays NULL until
+#: Sums by the key of their row.
+Spend = dict[tuple[str, ...], list[Any]]
+# More calls of the same day, owner, group, model, mode and template (empty: none). A sum of prices stays NULL until
 # one is known.
 _ADD_SPEND = f"""
 INSERT INTO costs (day, owner, grp, model, mode, template, {", ".join(_SUMS)})
@@ -29,11 +36,11 @@ class MoneyReads(QueryBase):
 
     def call(self, job_id: str, number: int) -> Call | None:
         """An entry of the ledger."""
-        return self._fetch_first(records.to_call, f"{_CALL} AND number = ?", (job_id, number))
+        return self._fetch_first(records.to_call, f"{_CALL} AND c.number = ?", (job_id, number))
 
     def calls(self, job_id: str) -> Sequence[Call]:
         """The ledger of a job, oldest first."""
-        return self._fetch_all(records.to_call, f"{_CALL} ORDER BY number", (job_id,))
+        return self._fetch_all(records.to_call, f"{_CALL} ORDER BY c.number", (job_id,))
 
     def spent(self, day: str) -> dict[str, float]:
         """Dollars spent by each owner on that UTC day."""
@@ -48,7 +55,7 @@ class MoneyReads(QueryBase):
 
     def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]:
         """The ledgers of several jobs."""
-        sql = f"SELECT {records.columns(records.CALL)} FROM calls WHERE job_id IN ({placeholders(job_ids)})"
+        sql = f"{_CALLS} WHERE c.job_id IN ({placeholders(job_ids)})"
         return self._fetch_all(records.to_call, sql, tuple(job_ids))
 
     def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]:
@@ -73,8 +80,21 @@ class MoneyReads(QueryBase):
 class MoneyWrites(QueryBase):
     """Implements `ports.store.MoneyWrites`."""
 
+    _spend: Spend
+
     def add_spend(self, day: str, job: Job, call: Call) -> None:
-        """Add an ended call to the sums."""
+        """Add an ended call to the sums; written with those of the transaction's other calls."""
         spend = spend_days(call)
         sums = [getattr(spend, name) for name in _SUMS]
-        self._run(_ADD_SPEND, (day, job.owner, job.group, spend.name, call.mode, job.template or "", *sums))
+        key = (day, job.owner, job.group, spend.name, call.mode, job.template or "")
+        self._spend[key] = [_add(a, b) for a, b in zip(self._spend.get(key, [None] * len(_SUMS)), sums, strict=True)]
+
+
+def spend_rows(spend: Spend) -> Sequence[tuple[str, Sequence[Any]]]:
+    """The statements that add those sums, in one order for all machines."""
+    return [(_ADD_SPEND, (*key, *sums)) for key, sums in sorted(spend.items())]
+
+
+def _add(a: Any, b: Any) -> Any:
+    """The sum of two numbers; None counts nothing, and is the sum of none."""
+    return b if a is None else a if b is None else a + b

@@ -60,6 +60,12 @@ class RequestReads(QueryBase):
         sql = "SELECT job_id, run, at, status, body, digest FROM outcomes WHERE job_id = ? AND run = ?"
         return self._fetch_first(records.to_outcome, sql, (job_id, run))
 
+    def outcome_size(self, job_id: str, run: int) -> int:
+        """The size of a run's callback in bytes; 0 without one."""
+        return self._count(
+            "SELECT coalesce(max(octet_length(body)), 0) FROM outcomes WHERE job_id = ? AND run = ?", (job_id, run)
+        )
+
     def contents(self, job_ids: Collection[str]) -> Sequence[tuple[str, str, str | None, bytes | None]]:
         """Id, requestId, request and latest outcome of each job, as they are stored; the newest one first."""
         sql = f"""SELECT j.id, j.request_id, r.request, o.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id

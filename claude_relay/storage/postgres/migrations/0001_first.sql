@@ -14,14 +14,9 @@ CREATE TABLE jobs (
     owner               TEXT COLLATE "C" NOT NULL,
     request_id          TEXT COLLATE "C" NOT NULL,
     body_hash           TEXT COLLATE "C" NOT NULL,
-    state               TEXT COLLATE "C" NOT NULL CHECK (
-        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled', 'collection')
-    ),
-    version             INTEGER NOT NULL CHECK (version >= 1),
     created_at          DOUBLE PRECISION NOT NULL,
-    updated_at          DOUBLE PRECISION NOT NULL,
-    due_at              DOUBLE PRECISION NOT NULL,
     priority            DOUBLE PRECISION NOT NULL,
+    due_at              DOUBLE PRECISION NOT NULL,
     rank                DOUBLE PRECISION NOT NULL,  -- due_at minus the head start by priority: the order of claiming
     grp                 TEXT COLLATE "C" NOT NULL,
     model               TEXT COLLATE "C" NOT NULL,
@@ -36,6 +31,25 @@ CREATE TABLE jobs (
     has_webhook         INTEGER NOT NULL,
     run                 INTEGER NOT NULL,
     run_started_at      DOUBLE PRECISION NOT NULL,
+    prompt_length       INTEGER NOT NULL,
+    lane                TEXT COLLATE "C" NOT NULL CHECK (lane IN ('live', 'batch')),
+    give_up_at          DOUBLE PRECISION,
+    -- The models the job may switch to, in order, separated by commas; NULL for none.
+    fallbacks           TEXT COLLATE "C",
+    -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
+    flow                TEXT COLLATE "C" NOT NULL,
+    -- The version of the template that the body was made of, such as invoice@3.
+    template            TEXT COLLATE "C",
+    -- The collection that the job is a row of, by the id of its own job, and the number of the row, from 1.
+    collection          TEXT COLLATE "C",
+    row_no              INTEGER,
+    -- From here on what a claim or an outcome changes: side by side, as the log has an update from its first to its last
+    -- changed byte.
+    state               TEXT COLLATE "C" NOT NULL CHECK (
+        state IN ('queued', 'running', 'batched', 'held', 'completed', 'failed', 'cancelled', 'collection')
+    ),
+    version             INTEGER NOT NULL CHECK (version >= 1),
+    updated_at          DOUBLE PRECISION NOT NULL,
     calls               INTEGER NOT NULL,
     attempt             INTEGER NOT NULL,
     failures            INTEGER NOT NULL,
@@ -48,34 +62,22 @@ CREATE TABLE jobs (
     sent                INTEGER NOT NULL,
     cancel_requested_at DOUBLE PRECISION,
     waiting_for         TEXT COLLATE "C",
+    -- The error type behind waiting_for.
+    waiting_error       TEXT COLLATE "C",
     finished_at         DOUBLE PRECISION,
     error_type          TEXT COLLATE "C",
     error               TEXT COLLATE "C",
-    prompt_length       INTEGER NOT NULL,
     response_length     INTEGER NOT NULL,
     usage               TEXT COLLATE "C",
     cost_usd            DOUBLE PRECISION,
-    lane                TEXT COLLATE "C" NOT NULL CHECK (lane IN ('live', 'batch')),
-    give_up_at          DOUBLE PRECISION,
-    -- The models the job may switch to, in order, separated by commas; NULL for none.
-    fallbacks           TEXT COLLATE "C",
-    -- The error type behind waiting_for.
-    waiting_error       TEXT COLLATE "C",
     -- Results of options.checks as JSON, once the run has an answer.
     checks              TEXT COLLATE "C",
-    -- `core.jobs.fairness.Flow`: key, collection, group and family, in whose order jobs are claimed.
-    flow                TEXT COLLATE "C" NOT NULL,
-    -- The version of the template that the body was made of, such as invoice@3.
-    template            TEXT COLLATE "C",
-    -- The collection that the job is a row of, by the id of its own job, and the number of the row, from 1.
-    collection          TEXT COLLATE "C",
-    row_no              INTEGER,
     digest              BYTEA NOT NULL,  -- of the columns that only transitions change: see `core.digests`
     times               DOUBLE PRECISION NOT NULL,  -- the sum of due_at, run_started_at, deadline_at, finished_at and sent
     -- The transitions never produce these rows; the database refuses them all the same.
     CHECK ((state = 'running') = (lease_token IS NOT NULL)),
     CHECK ((state IN ('completed', 'failed', 'cancelled')) = (finished_at IS NOT NULL))
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
+) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 -- Idempotency by owner, and the lookup by requestId alone that the administrator makes.
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
 -- Claiming for live calls: the first due jobs of each flow, however many wait.
@@ -231,9 +233,11 @@ CREATE TABLE events (
     version INTEGER NOT NULL,
     at      DOUBLE PRECISION NOT NULL,
     name    TEXT COLLATE "C" NOT NULL,
-    detail  TEXT COLLATE "C",
-    UNIQUE (job_id, subject, version)  -- one transition per version
+    detail  TEXT COLLATE "C"
 );
+-- Timelines. SQLite's index is unique with subject and version as well, which every UPDATE here sees to: five longer
+-- entries a job would be a twentieth of its write-ahead log.
+CREATE INDEX events_job ON events (job_id);
 
 CREATE TABLE groups (
     name        TEXT COLLATE "C" PRIMARY KEY,
@@ -530,9 +534,10 @@ CREATE TABLE collection_requests (
     PRIMARY KEY (collection, key)
 );
 
--- Changes of the numbers of jobs and deliveries by state, group and key; a number is the sum of its rows.
+-- Changes of the numbers of jobs and deliveries by state, group and key; a number is the sum of its rows. Always read as
+-- a whole, and some hundreds of rows: no index.
 CREATE TABLE tallies (
-    seq   BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    seq   BIGINT GENERATED ALWAYS AS IDENTITY,
     kind  TEXT COLLATE "C" NOT NULL,
     state TEXT COLLATE "C" NOT NULL,
     grp   TEXT COLLATE "C" NOT NULL,
