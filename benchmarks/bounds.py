@@ -64,7 +64,7 @@ def _worst() -> Iterator[tuple[str, str, bytes, dict[str, str]]]:
     bad = "\n".join(f'{{"prompt": "{number}", "nope": [}}' for number in range(1_000))
     yield "bulk of 1,000 lines that are no JSON", "/api/claude/bulk", bad.encode(), _NDJSON
     options = {"maxTokns": -1, "effort": "much"}
-    wrong = [{"prompt": "x", f"priorty{n % 900}": 1, "mode": "later", "options": options} for n in range(1_000)]
+    wrong = [{"prompt": "x", f"prioritey{n % 900}": 1, "mode": "later", "options": options} for n in range(1_000)]
     lines = "\n".join(map(json.dumps, wrong))
     yield "bulk of 1,000 refused lines", "/api/claude/bulk", lines.encode(), _NDJSON
     fields = {f"field{number}": {"type": "string"} for number in range(30_000)}

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, relay_fault
+from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, relay_fault, worker_stopped
 from ..core.money.prices import PriceList
 from ..errors import InvalidRequest
 from ..ports import BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
@@ -35,7 +35,7 @@ _PAGE = 100
 _SHORT = CallTimeouts(call_timeout=60.0, first_byte=45.0, idle=30.0)
 _UPLOAD = CallTimeouts(call_timeout=600.0, first_byte=180.0, idle=60.0)
 _RESULTS = CallTimeouts(call_timeout=1200.0, first_byte=120.0, idle=120.0)
-_STOPPED = Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.RETRY, reason="stopped")
+_STOPPED = worker_stopped(reason="stopped")
 #: Fields that a batch does not accept: it is never streamed, and has no faster tier.
 _LEFT_OUT = ("stream", "speed")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..core.jobs.fairness import FairQueue, Flow, WaitingFlow, count_by
-from ..core.jobs.job import Job
+from ..core.jobs.job import Job, State
 from ..ports import ReadTransaction, Transaction
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter
@@ -91,3 +91,20 @@ def look_ahead(reads: ReadTransaction, flows: Sequence[Flow], limit: int) -> Non
     reads.waiting_flows()
     if len({flow.share for flow in flows}) == 1:
         reads.due(dict.fromkeys(flows, limit))
+
+
+def named(
+    tx: ReadTransaction, ids: Collection[str], limits: ClaimLimiter, blocked_owners: Collection[str]
+) -> Sequence[Job]:
+    """Those of the named jobs that can be claimed now, by rank. They were just announced: no others wait."""
+    jobs = [job for job in map(tx.intact_job, ids) if job is not None]
+    due = [
+        job
+        for job in jobs
+        if job.state is State.QUEUED
+        and job.lane == "live"
+        and job.owner not in blocked_owners
+        and job.due_at <= tx.now
+        and not limits.blocks(job.flow)
+    ]
+    return sorted(due, key=lambda job: (job.rank, job.id))

@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..core import damage
+from ..core.jobs.attempts import add_costs
 from ..core.jobs.endings import reject
 from ..core.jobs.failure import ErrorType, Failure, Remedy
 from ..core.jobs.job import Job
-from ..errors import Damaged
+from ..errors import Damaged, LeaseLost
 from ..ports import Transaction
 from . import outcomes
 from .context import Context
+from .types import ClaimedJob
 
 log = logging.getLogger(__name__)
+
+#: Outcomes of calls whose jobs were taken from their worker.
+_GIVEN_UP = ("interrupted", "released")
 
 
 def note(tx: Transaction, exc: Damaged) -> None:
@@ -38,3 +44,33 @@ def damaged_jobs_fail(tx: Transaction, job: Job, context: Context) -> Iterator[N
     except Damaged as exc:
         note(tx, exc)
         outcomes.save_transition(tx, reject(job, failure_of(exc), now=tx.now), context)
+
+
+def restore_running(tx: Transaction, claimed: ClaimedJob, exc: Damaged) -> Job:
+    """
+    Replace the damaged row of a running job by what its worker holds, so that a paid answer is kept.
+
+    The ledger shows whether the worker still has the job, as the token in the row may be damaged, too: the last entry
+    is this call's, and open. Raises `LeaseLost` otherwise.
+    """
+    calls = [call for call in tx.calls(claimed.job.id) if call.number >= claimed.call.number]
+    ours = all(call.worker == claimed.call.worker and call.outcome not in _GIVEN_UP for call in calls)
+    lease = claimed.job.lease
+    if not ours or not calls or calls[-1].outcome is not None or lease is None:
+        raise LeaseLost() from exc
+    note(tx, exc)
+    cost = claimed.job.cost_usd
+    for call in calls[:-1]:
+        cost = add_costs(cost, call.cost_usd)
+    versions = [event.version for event in tx.events(claimed.job.id) if event.subject == "job"]
+    job = replace(
+        claimed.job,
+        version=max(versions, default=claimed.job.version),
+        calls=calls[-1].number,
+        sent=calls[-1].sent,
+        cost_usd=cost,
+        lease=replace(lease, expires_at=tx.now + lease.expires_at - claimed.call.started_at),
+    )
+    tx.rewrite(job)
+
+    return job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 from collections.abc import Collection, Sequence
@@ -13,9 +14,9 @@ from ..core.jobs.change import Call, Change
 from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
 from ..core.jobs.fairness import Flow
 from ..core.jobs.fencing import fence
-from ..core.jobs.job import Job, State
+from ..core.jobs.job import Job
 from ..core.jobs.submission import Exchange
-from ..errors import LeaseLost, NotFound
+from ..errors import Damaged, LeaseLost, NotFound
 from ..ports import ReadTransaction, Transaction
 from . import answer_checks, claim_order, model_fallback, outcomes, upstream_circuit
 from .attempts import fail_attempt, record_spend, resume_if_parked
@@ -24,7 +25,7 @@ from .claim_limits import ClaimLimiter, FamilyCapacity
 from .claim_order import ClaimOrder
 from .context import Context
 from .conversation import earlier_turns
-from .damage import damaged_jobs_fail
+from .damage import damaged_jobs_fail, restore_running
 from .holds import load_holds, start_probes
 from .transactions import query, transaction
 from .types import ClaimedJob
@@ -214,8 +215,8 @@ class Execution:
 
     @transaction(ahead=_look_up_call)
     def _save_checkpoint(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse) -> None:
-        job = tx.job(claimed.job.id)
-        if job is not None and job.lease is not None and job.lease.token == claimed.token:
+        with contextlib.suppress(LeaseLost):
+            job, _ = _fenced(tx, claimed)
             tx.checkpoint(job, job.calls, partial)
 
     @transaction(paid=True, ahead=_look_up_end)
@@ -256,7 +257,9 @@ class Execution:
 
     @transaction(paid=True, ahead=_look_up_call)
     def _interrupt(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse, why: str) -> Change:
-        return self._interrupt_in(tx, claimed.job.id, why, claimed.token, partial)
+        job, call = _fenced(tx, claimed)
+
+        return self._interrupt_in(tx, job, call, why, claimed.token, partial)
 
     @transaction
     def _reap(self, tx: Transaction, job_id: str, token: str, why: str) -> Change | None:
@@ -264,18 +267,16 @@ class Execution:
         if job is None or job.lease is None or job.lease.token != token:
             return None
 
-        return self._interrupt_in(tx, job_id, why, None, tx.partial(job_id) or PartialResponse())
-
-    def _interrupt_in(
-        self, tx: Transaction, job_id: str, why: str, token: str | None, partial: PartialResponse
-    ) -> Change:
-        context = self._context
-        job = tx.job(job_id)
-        if job is None:
-            raise NotFound()
         call = tx.call(job_id, job.calls) or Call(
             job_id=job_id, number=job.calls, run=job.run, started_at=tx.now, worker=""
         )
+
+        return self._interrupt_in(tx, job, call, why, None, tx.partial(job_id) or PartialResponse())
+
+    def _interrupt_in(
+        self, tx: Transaction, job: Job, call: Call, why: str, token: str | None, partial: PartialResponse
+    ) -> Change:
+        context = self._context
         change = transitions.interrupt(
             job,
             partial,
@@ -324,7 +325,7 @@ class Execution:
             if ids is None:
                 candidates = order.next(limit - len(claimed))
             else:
-                candidates = _named(tx, ids, limits, budgets.blocked_owners)[:limit]
+                candidates = claim_order.named(tx, ids, limits, budgets.blocked_owners)[:limit]
             tx.prefetch(functools.partial(_look_up_requests, jobs=candidates))
             for job in candidates:
                 if budgets.admits(job) and limits.admits(job):
@@ -373,26 +374,12 @@ def _look_up_requests(reads: ReadTransaction, jobs: Sequence[Job]) -> None:
         reads.request(job.id)
 
 
-def _named(
-    tx: ReadTransaction, ids: Collection[str], limits: ClaimLimiter, blocked_owners: Collection[str]
-) -> Sequence[Job]:
-    """Those of the named jobs that can be claimed now, by rank. They were just announced: no others wait."""
-    named = [job for job in map(tx.intact_job, ids) if job is not None]
-    due = [
-        job
-        for job in named
-        if job.state is State.QUEUED
-        and job.lane == "live"
-        and job.owner not in blocked_owners
-        and job.due_at <= tx.now
-        and not limits.blocks(job.flow)
-    ]
-    return sorted(due, key=lambda job: (job.rank, job.id))
-
-
 def _fenced(tx: Transaction, claimed: ClaimedJob) -> tuple[Job, Call]:
     """The present rows of a claimed job and its call; raises `LeaseLost`."""
-    job = tx.job(claimed.job.id)
+    try:
+        job = tx.job(claimed.job.id)
+    except Damaged as exc:
+        job = restore_running(tx, claimed, exc)
     if job is None:
         raise LeaseLost()
     fence(job, claimed.token)

@@ -27,14 +27,7 @@ def steps(engine: str) -> Sequence[Step]:
 
     Read once: a later caller may run as a user who cannot read our files.
     """
-    files = resources.files(__package__).joinpath(engine, "migrations").iterdir()
-    migrations = [
-        Step(int(match[1]), match[2], file.read_text(encoding="utf-8"))
-        for file in files
-        if (match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name))
-    ]
-
-    return tuple(sorted(migrations, key=lambda step: step.number))
+    return _on_disk(engine)
 
 
 def latest(engine: str) -> int:
@@ -58,8 +51,48 @@ def missing(engine: str, have: int, *, where: str) -> Sequence[Step]:
     return [step for step in steps(engine) if step.number > have]
 
 
+def misfit(engine: str, problem: str, *, where: str, have: int | None = None) -> StoreRefused:
+    """The error for a statement that does not fit the tables of the store, which is at schema version `have`."""
+    if _replaced(engine):
+        return StoreRefused(
+            f"claude-relay was upgraded under this running process, and the store {where} has other tables than it "
+            f"expects ({problem}). The store is intact: restart this process. Under systemd: "
+            f"systemctl restart claude-relay-api claude-relay-worker"
+        )
+    try:
+        missing(engine, have or 0, where=where)
+    except StoreRefused as newer:
+        return newer
+    return StoreRefused(
+        f"the tables of the store {where} are not those of this version of claude-relay ({problem}): another version "
+        f"has made or changed them, they were changed by hand, or a restore was incomplete. Run the version that made "
+        f"the store, or restore a backup of this version."
+    )
+
+
 def apply(todo: Sequence[Step], run: Callable[[str], None], stamp: Callable[[int], None]) -> None:
     """Apply each migration with its number, inside the transaction that the caller holds open."""
     for step in todo:
         run(step.sql)
         stamp(step.number)
+
+
+def _on_disk(engine: str) -> Sequence[Step]:
+    files = resources.files(__package__).joinpath(engine, "migrations").iterdir()
+    migrations = [
+        Step(int(match[1]), match[2], file.read_text(encoding="utf-8"))
+        for file in files
+        if (match := re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name))
+    ]
+
+    return tuple(sorted(migrations, key=lambda step: step.number))
+
+
+def _replaced(engine: str) -> bool:
+    """Whether the migrations on disk are no longer those that this process has read."""
+    try:
+        return _on_disk(engine) != steps(engine)
+    except FileNotFoundError:
+        return True
+    except OSError:  # this user cannot read our files
+        return False

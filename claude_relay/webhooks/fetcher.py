@@ -12,7 +12,7 @@ from .. import __version__
 from ..core.files.fetched import FetchResult
 from .allowlist import PrivateAllowlist
 from .error_text import retry_after
-from .http_client import GuardedHttpClient, content_length, tls_context
+from .http_client import GuardedHttpClient, content_length
 from .ssrf_guard import Resolver
 
 log = logging.getLogger(__name__)
@@ -38,13 +38,7 @@ class HttpFetcher:
         resolver: Resolver = socket.getaddrinfo,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._client = GuardedHttpClient(
-            allow=allow or PrivateAllowlist(),
-            timeout=timeout,
-            limit=limit,
-            trust=trust or tls_context(),
-            resolver=resolver,
-        )
+        self._client = GuardedHttpClient(allow=allow, timeout=timeout, limit=limit, trust=trust, resolver=resolver)
         self._clock = clock
 
     def fetch(

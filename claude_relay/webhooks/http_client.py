@@ -66,12 +66,18 @@ class GuardedHttpClient:
     """
 
     def __init__(
-        self, *, allow: PrivateAllowlist, timeout: float, limit: int, trust: ssl.SSLContext, resolver: Resolver
+        self,
+        *,
+        allow: PrivateAllowlist | None,
+        timeout: float,
+        limit: int,
+        trust: ssl.SSLContext | None,
+        resolver: Resolver,
     ) -> None:
-        self._allow = allow
+        self._allow = allow or PrivateAllowlist()
         self._timeout = timeout
         self._slots = threading.BoundedSemaphore(limit)
-        self._trust = trust
+        self._trust = trust or tls_context()
         self._resolver = resolver
 
     def call(

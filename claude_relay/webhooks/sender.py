@@ -14,7 +14,7 @@ from ..core.deliveries.delivery import Reply
 from ..core.intake.webhook import SENDER_HEADERS
 from .allowlist import PrivateAllowlist
 from .error_text import excerpt, retry_after
-from .http_client import GuardedHttpClient, HttpResult, tls_context
+from .http_client import GuardedHttpClient, HttpResult
 from .ssrf_guard import Resolver
 
 log = logging.getLogger(__name__)
@@ -33,13 +33,7 @@ class HttpSender:
         resolver: Resolver = socket.getaddrinfo,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._client = GuardedHttpClient(
-            allow=allow or PrivateAllowlist(),
-            timeout=timeout,
-            limit=limit,
-            trust=trust or tls_context(),
-            resolver=resolver,
-        )
+        self._client = GuardedHttpClient(allow=allow, timeout=timeout, limit=limit, trust=trust, resolver=resolver)
         self._clock = clock
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Reply:

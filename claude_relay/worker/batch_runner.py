@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ..core.batches import EXPIRED_AFTER, MOST_BYTES, RESULTS_PATIENCE, SKEW, Batch, BatchState
-from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, relay_fault
+from ..core.jobs.failure import Completion, ErrorType, Failure, Remedy, relay_fault, worker_stopped
 from ..core.jobs.job import Job
 from ..errors import Conflict, NotFound, StoreUnavailable
 from ..ports import BatchApi, BatchRequest, BatchStatus, CallRequest, ResultsUnavailable
@@ -29,7 +29,7 @@ THREADS = 4
 _POLL = 1.0
 #: Seconds between a fault in a step of a batch and its next step.
 PAUSE_AFTER_FAULT = 1.0
-_STOPPED = Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.RETRY, sent=False)
+_STOPPED = worker_stopped(sent=False)
 
 
 class BatchRunner:

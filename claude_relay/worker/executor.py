@@ -21,6 +21,8 @@ from ..core.jobs.failure import (
     Remedy,
     Repair,
     RequestOutcome,
+    job_lost,
+    worker_stopped,
 )
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import Exchange
@@ -186,11 +188,11 @@ class CallExecutor:
         if running.cancelled.is_set():
             return Failure(type=ErrorType.CANCELLED, message="the job was cancelled", remedy=Remedy.FAIL)
         if running.lost.is_set():
-            return Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.RETRY)
+            return job_lost()
         if running.late():
             return Failure(type=ErrorType.DEADLINE, message="the deadline passed during the call", remedy=Remedy.FAIL)
         if self._ending.is_set():
-            return Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.RETRY)
+            return worker_stopped()
 
         return None
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..core.files.fetched import MOST_BYTES, FetchedFile, classify_fetch
-from ..core.jobs.failure import ErrorType, Failure, Remedy
+from ..core.jobs.failure import Failure, job_lost
 from ..errors import LeaseLost
 from ..ports import Fetcher
 from ..services import ClaimedJob, Relay
@@ -72,7 +72,7 @@ class Files:
         try:
             stored = self._fetch_missing(claimed, files, stop)
         except LeaseLost:
-            return Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.RETRY)
+            return job_lost()
         if isinstance(stored, Failure):
             return stored
         size = sum(file.size for file in stored.values())

@@ -525,6 +525,19 @@ def test_a_backup_of_any_name_can_be_restored(relay: Relay, path: Path, tmp_path
     back.close()
 
 
+def test_nothing_is_accepted_once_the_file_is_removed(relay: Relay, path: Path) -> None:
+    """CASES A1: no 202 for a job in a file that is no longer at its path; a paid answer is kept for the rescue."""
+    relay.submit(a_submission("r-1"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    for file in path.parent.glob("relay.db*"):
+        file.unlink()
+
+    with pytest.raises(StoreUnavailable, match="was removed while it was in use"):
+        relay.submit(a_submission("r-2"))
+    relay.execution.complete(claimed, a_completion())
+    assert relay.queries.status(JobRef(request_id="r-1"))["status"] == "completed"
+
+
 def test_an_unusable_backup_is_refused_before_anything_is_replaced(path: Path, tmp_path: Path) -> None:
     from claude_relay.errors import InvalidRequest
 

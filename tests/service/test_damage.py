@@ -8,14 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from claude_relay.core.deliveries.delivery import Reply
-from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Repair
-from claude_relay.core.jobs.job import State
+from claude_relay.core.jobs.failure import ErrorType, PartialResponse, Remedy, Repair, RequestOutcome
+from claude_relay.core.jobs.job import OnInterrupt, State
 from claude_relay.core.policy import Policy
-from claude_relay.errors import Conflict, Damaged
+from claude_relay.errors import Conflict, Damaged, LeaseLost
 from claude_relay.ports import JobFilter, Store, Transaction
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage.sql import job_digest
-from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
+from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 
 
 @pytest.fixture
@@ -268,3 +268,48 @@ def test_a_delivery_whose_state_or_counters_were_changed_is_not_sent(
     change(store, f"UPDATE deliveries SET {column}")
 
     assert relay.deliveries.claim("w", limit=9) == []
+
+
+@pytest.mark.parametrize(
+    "column", ["attempt = 3", "state = 'queued', lease_token = NULL", "lease_token = 'other'", "grp = 'x'", "times = 5"]
+)
+@pytest.mark.parametrize("end", ["complete", "fail", "interrupt", "followup"])
+def test_a_paid_answer_is_kept_when_the_row_of_its_running_job_is_damaged(
+    relay: Relay, store: Store, clock: Clock, column: str, end: str
+) -> None:
+    """The row is replaced by what the worker holds: nothing stays running, and the operator gets an alert."""
+    relay.submit(a_submission("a", on_interrupt=OnInterrupt.PARTIAL))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    if end == "followup":
+        step = RequestOutcome(outcome="paused", detail="", usage={"output_tokens": 5}, cost_usd=0.25)
+        relay.execution.start_followup(claimed, step)
+    change(store, f"UPDATE jobs SET {column}")
+    relay.execution.checkpoint(claimed, PartialResponse(text="Sva"))
+    change(store, f"UPDATE jobs SET {column}")
+    if end == "fail":
+        relay.execution.fail(claimed, a_failure(remedy=Remedy.FAIL, sent=True, partial="Sva", cost_usd=0.5))
+    elif end == "interrupt":
+        relay.execution.interrupt(claimed, PartialResponse(text="Sva"), why="a stop")
+    else:
+        relay.execution.complete(claimed, a_completion("Svar", cost_usd=0.5))
+    details = relay.queries.job_details(JobRef(request_id="a"))
+    body = (relay.queries.result(JobRef(request_id="a")) or b"").decode()
+
+    assert details["status"] == ("completed" if end in ("complete", "followup") else "failed")
+    assert ("Svar" if details["status"] == "completed" else "Sva") in body
+    assert details["costUsd"] == {"complete": 0.5, "fail": 0.5, "followup": 0.75}.get(end, details["costUsd"])
+    assert "store_damaged" in alerts(relay)
+    assert list(relay.queries.damaged()) == []
+
+
+def test_a_worker_that_lost_its_job_replaces_no_damaged_row(relay: Relay, store: Store) -> None:
+    """The ledger names the later call, whatever the row says."""
+    relay.submit(a_submission("a"))
+    [stale] = relay.execution.claim("w1", limit=1)
+    relay.execution.reap(stale.job.id, stale.token, why="a crash")
+    change(store, "UPDATE jobs SET attempt = 7")
+
+    with pytest.raises(LeaseLost):
+        relay.execution.complete(stale, a_completion())
+    assert dict(relay.queries.damaged()) == {"a": "the row of job a is damaged"}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
 
 import apsw
@@ -9,6 +13,8 @@ import pytest
 
 from claude_relay.core.jobs.job import State
 from claude_relay.core.policy import Policy
+from claude_relay.errors import StoreRefused
+from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage import migrate
 from claude_relay.storage.migrate import Step
@@ -106,3 +112,72 @@ def test_a_version_that_is_older_than_the_store_refuses_it(path: Path, monkeypat
 
     with pytest.raises(Exception, match=f"has schema {_LATEST + 1}.*up to {_LATEST}"):
         SqliteStore(path)
+
+
+def refusals(relay: Relay) -> list[str]:
+    """The errors of a write of its own, of a submission and of a read."""
+    uses: list[Callable[[], object]] = [
+        lambda: relay.execution.claim("w", limit=1),
+        lambda: relay.submit(a_submission("new")),
+        lambda: relay.queries.status(JobRef(request_id="a")),
+    ]
+    errors = []
+    for use in uses:
+        with pytest.raises(StoreRefused) as refused:
+            use()
+        errors.append(str(refused.value))
+
+    return errors
+
+
+@contextlib.contextmanager
+def other_tables(store: Store) -> Iterator[None]:
+    """A column has another name meanwhile."""
+
+    def rename(old: str, new: str) -> None:
+        sql = f"ALTER TABLE jobs RENAME COLUMN {old} TO {new}"
+        store.write(lambda tx: tx._run(sql, ()))  # type: ignore[attr-defined]
+
+    rename("flow", "stream")
+    try:
+        yield
+    finally:
+        rename("stream", "flow")
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+@pytest.mark.parametrize("replacement", ["same number", "newer", "removed"])
+def test_code_that_was_replaced_under_a_process_is_no_corrupt_store(
+    store: Store, engine: str, replacement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence says to restart; nobody restores a backup over an intact store."""
+    relay = Relay(store, QuietNotifier(), Policy())
+    relay.submit(a_submission("a"))
+    code = tmp_path / "code"
+    if replacement != "removed":
+        shutil.copytree(str(resources.files(migrate.__package__).joinpath(engine)), code / engine)
+        [present] = (code / engine / "migrations").glob("*.sql")
+        other = present if replacement == "same number" else present.with_name(f"{_LATEST + 1:04}_next.sql")
+        other.write_text("CREATE TABLE other (id INT)")
+    monkeypatch.setattr(resources, "files", lambda package: code)
+    with other_tables(store):
+        errors = refusals(relay)
+    for error in errors:
+        assert "was upgraded under this running process" in error
+        assert "restart this process" in error and "corrupt" not in error
+    relay.close()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_tables_of_another_version_are_named_as_such(store: Store, engine: str) -> None:
+    """Of one with the same schema number or, in SQLite, a higher one; the code of this process is what it was."""
+    relay = Relay(store, QuietNotifier(), Policy())
+    relay.submit(a_submission("a"))
+    with other_tables(store):
+        errors = refusals(relay)
+        if engine == "sqlite":
+            store._session._connection.pragma("user_version", _LATEST + 1)  # type: ignore[attr-defined]
+            assert all(f"has schema {_LATEST + 1}" in error for error in refusals(relay))
+    for error in errors:
+        assert "are not those of this version" in error and "flow" in error and "corrupt" not in error
+    relay.close()

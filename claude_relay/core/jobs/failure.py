@@ -148,6 +148,16 @@ class Failure:
         return bool(self.usage) or (self.sent and self.type in checked)
 
 
+def job_lost() -> Failure:
+    """The end of a call whose job another worker has by now."""
+    return Failure(type=ErrorType.INTERRUPTED, message="another worker has the job", remedy=Remedy.RETRY)
+
+
+def worker_stopped(**fields: Any) -> Failure:
+    """The end of a call because its worker stops."""
+    return Failure(type=ErrorType.INTERRUPTED, message="the worker was stopped", remedy=Remedy.RETRY, **fields)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PartialResponse:
     """

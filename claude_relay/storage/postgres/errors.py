@@ -8,6 +8,7 @@ import psycopg
 from psycopg import errors
 
 from ...errors import RelayError, StoreRefused, StoreUnavailable
+from .. import migrate
 
 #: Refused logins that no waiting ends: a pattern of the server's message, and the fix.
 _REFUSED_LOGINS = (
@@ -64,9 +65,7 @@ def translate(exc: BaseException, where: str) -> BaseException:
     if isinstance(exc, errors.DataCorrupted | errors.IndexCorrupted):
         return StoreRefused(f"the store {where} is corrupt ({server_message(exc)}). Check the server's log first.")
     if isinstance(exc, errors.UndefinedTable | errors.UndefinedColumn):
-        return StoreRefused(
-            f"the store {where} is incomplete ({server_message(exc)}). Restore a dump, or name another database."
-        )
+        return migrate.misfit("postgres", server_message(exc), where=where)
     if re.search("too many clients|connection slots|too many connections", str(exc)):
         return StoreUnavailable(
             f"the store {where} has no connection left ({server_message(exc)}): raise max_connections on the server, "

@@ -268,6 +268,12 @@ class JobWrites(DeliveryWrites, ConversationWrites):
             self._run("DELETE FROM partials WHERE job_id = ?", (job.id,))
         self._save_parts(change)
 
+    def rewrite(self, job: Job) -> None:
+        """Replace every column of a damaged row."""
+        names = [name for name in records.JOB if name != "id"]
+        values = [value for name, value in zip(records.JOB, records.job_values(job), strict=True) if name != "id"]
+        self._run(f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?", (*values, job.id))
+
     def mark_sent(self, mark: SentMark) -> bool:
         """Save the mark, for the job's open entry of the ledger too. False: the lease was lost, nothing may be sent."""
         return bool(self._run(_MARK_SENT, (mark.job_id, mark.token, mark.call_number)))

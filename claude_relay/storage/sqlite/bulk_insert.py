@@ -21,10 +21,12 @@ import apsw
 
 from ..sql import records, tallies
 from ..sql.insert_buffer import TABLES, NewRows
+from .statements import may_keep
 
 _VIEW = "new_jobs"
 _COLUMNS = [f"{table}_{name}" for table, names in TABLES.items() for name in names]
 _COLUMNS += [f"tallies_{name}" for name in tallies.COLUMNS]
+_CONTENT = records.REQUEST.index("request")
 _NO_NUMBER = (None,) * len(tallies.COLUMNS)
 
 
@@ -41,7 +43,8 @@ def insert(connection: apsw.Connection, new: Sequence[NewRows], numbers: Sequenc
     Outside of a transaction they are on disk when this returns.
     """
     rows = ((*job, number) for job, number in zip_longest(new, numbers, fillvalue=_NO_NUMBER))
-    connection.execute(_insert(len(new)), tuple(chain.from_iterable(chain.from_iterable(rows))))
+    values = tuple(chain.from_iterable(chain.from_iterable(rows)))
+    connection.execute(_insert(len(new)), values, can_cache=may_keep(request[_CONTENT] for _, request, _ in new))
 
 
 def _definitions() -> Iterator[str]:

@@ -10,6 +10,7 @@ import apsw
 
 from ...errors import RelayError, StoreRefused, StoreUnavailable
 from ...file_owner import access_fault
+from .. import migrate
 
 
 @contextmanager
@@ -27,6 +28,13 @@ def corrupt(path: Path, problem: str) -> StoreRefused:
         f"the store {path} is corrupt ({problem}). Nothing more is written to it. Keep the file, then: "
         f"claude-relay restore FILE with the latest backup."
     )
+
+
+def misfit(connection: apsw.Connection, fault: apsw.SQLError) -> StoreRefused:
+    """The error for a statement that the store's tables do not fit: every one is tested on our schema."""
+    have = connection.pragma("user_version")
+
+    return migrate.misfit("sqlite", str(fault), where=connection.filename, have=have)
 
 
 def translate(exc: BaseException, path: Path) -> BaseException:

@@ -32,10 +32,10 @@ from ..sql.reads import Reads
 from . import backup, bulk_insert, integrity, log_check
 from .dialect import translate as to_sqlite
 from .disk_reserve import DiskReserve
-from .errors import corrupt, translate, translating
-from .lookups import look_up
+from .errors import corrupt, misfit, translate, translating
 from .open_file import OpenFile, is_open
 from .rescue import Rescue
+from .statements import look_up, may_keep
 
 T = TypeVar("T")
 
@@ -313,7 +313,7 @@ class _Session:
         return isinstance(fault, apsw.FullError) and paid and self._reserve is not None and self._reserve.drop()
 
     def translate(self, fault: BaseException) -> BaseException:
-        return translate(fault, self._path)
+        return misfit(self._connection, fault) if isinstance(fault, apsw.SQLError) else translate(fault, self._path)
 
     def verify(self) -> BaseException | None:
         """A file that was removed or replaced has the commit, and its path has not."""
@@ -378,13 +378,13 @@ def _stamp(connection: apsw.Connection, number: int) -> None:
 def _runner(connection: apsw.Connection) -> Run:
     def run(sql: str, args: Sequence[Any]) -> Rows:
         try:
-            return connection.execute(to_sqlite(sql), tuple(args)).fetchall()
+            return connection.execute(to_sqlite(sql), tuple(args), can_cache=may_keep(args)).fetchall()
         except UnicodeDecodeError:
             raise Damaged("a text in the store") from None
         except apsw.ConstraintError as exc:
             raise Damaged("a row that others belong to") if "FOREIGN KEY" in str(exc) else exc from None
-        except apsw.SQLError as exc:  # every statement is tested on our schema
-            raise corrupt(Path(connection.filename), str(exc)) from exc
+        except apsw.SQLError as exc:
+            raise misfit(connection, exc) from exc
 
     return run
 

@@ -1,14 +1,14 @@
 """
-The look-ups of a group in few statements: those that differ in their values only are made by one.
+Statements that save the driver's time, and those that would cost its memory.
 
-Each statement gives up the interpreter lock and must win it back from dozens of threads (*measured*, 16 connections
-with ids of their own: 32 statements a group took a tenth of the CPU of its submits).
+The look-ups of a group that differ in their values only are made by one. Each statement gives up the interpreter lock
+and must win it back from dozens of threads: sixteen submits with ids of their own made 32 of them.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..sql.lookahead import Lookup
@@ -16,6 +16,20 @@ from ..sql.query import Rows, Run
 
 #: The most in one statement: SQLite's driver keeps prepared statements of up to 16 KiB only.
 _TOGETHER = 16
+
+
+#: The most characters and bytes that stay with a prepared statement: sixteen jobs of 64 KiB, for which preparing one
+#: again would cost a tenth of their CPU.
+_SMALL = 1_200_000
+
+
+def may_keep(values: Iterable[Any]) -> bool:
+    """
+    Whether the driver may keep the prepared statement.
+
+    Until it is used again it keeps the values, too: a body of 32 MiB for each number of jobs in a group.
+    """
+    return sum(len(value) for value in values if isinstance(value, (str, bytes))) <= _SMALL
 
 
 def look_up(run: Run, lookups: Sequence[Lookup], value: Callable[[Any], Any]) -> Sequence[Rows]:
