@@ -11,7 +11,7 @@ from ..core.alerts import Alert
 from ..core.jobs.holds import HoldKind, HoldScope
 from ..core.keys import ADMIN
 from ..core.money.runaway import Runaway
-from ..services.dashboard import GroupLoad
+from ..services import GroupLoad
 from .rendering import age, money
 from .site import HOME
 

@@ -6,7 +6,7 @@ The use cases: each opens a transaction, loads, decides by a rule of `core` and 
 
 from .claim_limits import FamilyCapacity
 from .collections import CollectionRef
-from .dashboard import History
+from .dashboard import GroupLoad, History
 from .event_feed import PAGE as FEED_PAGE
 from .event_feed import EventFeed, TextSoFar
 from .keys import Keys
@@ -23,6 +23,7 @@ __all__ = [
     "CollectionRef",
     "EventFeed",
     "FamilyCapacity",
+    "GroupLoad",
     "History",
     "JobRef",
     "Keys",

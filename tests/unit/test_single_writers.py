@@ -26,7 +26,7 @@ EVENTS = {
 OTHER_WORDS = {
     "core/alerts.py": {"delivery_dead"},
     "core/jobs/failure.py": {"park"},
-    "dashboard/overview.py": {"delivery_dead"},
+    "dashboard/needs.py": {"delivery_dead"},
 }
 
 
