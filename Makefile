@@ -25,7 +25,8 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-bitflips prove-checks prove-crash prove-openapi prove-flat prove-bare attack docs constraints release install uninstall man clean
+        prove-bitflips prove-checks prove-mutants prove-crash prove-openapi prove-flat prove-retention prove-bare attack \
+        docs constraints release install uninstall man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
@@ -79,6 +80,9 @@ prove-power-cut: $(READY) ## cut the power at every write, with a random seed (A
 prove-bitflips: $(READY) ## flip 5,000 bits of a store and its log, one by one (ARGS='--flips N --seed N')
 	@"$(PY)" -m tests.faults.bitflips $(ARGS)
 
+prove-mutants: $(READY) ## change core and services at random for ten minutes: a test must notice (ARGS='--seconds N --seed N --only FILE')
+	@"$(PY)" -m tests.mutants $(ARGS)
+
 attack: $(READY) ## attack the relay for some minutes, and print what was tried (ARGS='--seed N --kind WORD')
 	@"$(PY)" -m tests.attack $(ARGS)
 
@@ -94,6 +98,9 @@ prove-crash: $(READY) ## fail every statement, and walk random orders of events 
 
 prove-flat: $(READY) ## compare the work of each use case with a thousand jobs and with a million
 	@$(PYTEST) --proof --timeout 1800 tests/contract/test_flat.py -k visits $(ARGS)
+
+prove-retention: $(READY) ## erase a million jobs while another thread submits (ARGS='--jobs N --postgres --limit MS')
+	@"$(PY)" -m tests.faults.retention $(ARGS)
 
 prove-bare: ## run demo and every test on a copy of this machine without the programs of `make deps` (as root)
 	@tests/bare/box --user make demo

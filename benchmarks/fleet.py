@@ -63,9 +63,7 @@ def run(
         cluster = stack.enter_context(Cluster(durable=True))
         cluster.start()
         sandbox = stack.enter_context(Sandbox())
-        fleets = {
-            size: stack.enter_context(_Fleet(cluster, folder / f"fleet-{size}", size, sandbox)) for size in _SIZES
-        }
+        fleets = {size: stack.enter_context(Fleet(cluster, folder / f"fleet-{size}", size, sandbox)) for size in _SIZES}
         for fleet in fleets.values():
             fleet.work(jobs // 4, rtt=0.0)  # imports, connections, the first tables
         for _, rtt, size in itertools.product(range(rounds), rtts, _SIZES):
@@ -91,7 +89,7 @@ def _rows(rtt: float, size: int, each: list[dict[str, float]]) -> Iterator[Row]:
         )
 
 
-class _Fleet:
+class Fleet:
     """`size` APIs and as many workers on a database of their own."""
 
     def __init__(self, cluster: Cluster, folder: Path, size: int, sandbox: Sandbox) -> None:
@@ -101,7 +99,7 @@ class _Fleet:
         self._urls: list[str] = []
         self._done = 0
 
-    def __enter__(self) -> _Fleet:
+    def __enter__(self) -> Fleet:
         stack = self._stack
         database = self._cluster.database()
         self._wire = stack.enter_context(DistantServer(self._cluster.port))

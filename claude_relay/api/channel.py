@@ -195,8 +195,12 @@ class Channel(HTTPChannel):
         return self.request is not None and self.request.admission.decided
 
     def begin_stream(self, *, chunked: bool) -> StreamConnection:
-        """Leave the connection to a stream. The client sends no more; what it sends all the same is thrown away."""
-        self.streaming = True
+        """Leave the connection to a stream: requests that came behind it or follow are thrown away."""
+        with self.requests_lock:  # answered, they would be in the middle of the stream
+            for request in self.requests[1:]:
+                request.close()
+            del self.requests[1:]
+            self.streaming = True
 
         return StreamConnection(self, chunked=chunked)
 
@@ -236,7 +240,7 @@ class Channel(HTTPChannel):
     def readable(self) -> bool:
         """Whether to read on; also the place where the deadlines are checked, once in each round of the main loop."""
         now = time.monotonic()
-        if self.requests or self.total_outbufs_len:
+        if self.requests or self.total_outbufs_len or self.streaming:
             self._began = now  # nothing is read meanwhile, so that this time is not the client's
         elif (self._counted or not self._served) and not self.will_close and now - self._began > self._allowed():
             self._time_out()

@@ -47,6 +47,7 @@ class ClockStepStore:
         work: Callable[[Transaction], T],
         *,
         paid: bool = False,
+        patient: bool = False,
         ahead: Ahead | None = None,
     ) -> T:
         """As the store's own, after a check for a clock step."""
@@ -63,7 +64,7 @@ class ClockStepStore:
             moved, agreed = apply_step(tx, now)
             return work(tx), agreed, moved
 
-        result, agreed, moved = self._store.write(checked, paid=paid, ahead=ahead)
+        result, agreed, moved = self._store.write(checked, paid=paid, patient=patient, ahead=ahead)
         if agreed is not None:
             self._agreed = agreed  # only after the commit: a rollback agrees to nothing
         if moved:

@@ -62,7 +62,7 @@ class Deliveries:
         reads.destination(sent.delivery.destination)
         reads.job(sent.delivery.job_id)
 
-    @transaction(ahead=_look_up_attempt)
+    @transaction(patient=True, ahead=_look_up_attempt)
     def record_attempt(self, tx: Transaction, sent: ClaimedDelivery, reply: Reply) -> Delivery:
         """Save one POST and its consequence: delivered, retried later, or dead. Raises `LeaseLost`."""
         delivery = tx.delivery_by_id(sent.delivery.id)

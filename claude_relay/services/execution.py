@@ -213,7 +213,7 @@ class Execution:
         # Decided on the claimed job, without reading its row again: the token is compared as the mark is saved.
         return tx.mark_sent(transitions.mark_sent(claimed.job, token=claimed.token, call=claimed.call))
 
-    @transaction(ahead=_look_up_call)
+    @transaction(patient=True, ahead=_look_up_call)
     def _save_checkpoint(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse) -> None:
         with contextlib.suppress(LeaseLost):
             job, _ = _fenced(tx, claimed)

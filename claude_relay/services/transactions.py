@@ -25,16 +25,22 @@ S = TypeVar("S", bound=_HasStore)
 def transaction(method: Callable[Concatenate[S, Transaction, P], R], /) -> Callable[Concatenate[S, P], R]: ...
 @overload
 def transaction(
-    *, paid: bool = False, ahead: Callable[..., object] | None = None
+    *, paid: bool = False, patient: bool = False, ahead: Callable[..., object] | None = None
 ) -> Callable[[Callable[Concatenate[S, Transaction, P], R]], Callable[Concatenate[S, P], R]]: ...
 def transaction(
-    method: Callable[..., Any] | None = None, /, *, paid: bool = False, ahead: Callable[..., object] | None = None
+    method: Callable[..., Any] | None = None,
+    /,
+    *,
+    paid: bool = False,
+    patient: bool = False,
+    ahead: Callable[..., object] | None = None,
 ) -> Any:
     """
     Run `method(self, tx, …)` in one write transaction of `self._store`; callers leave `tx` out.
 
     The method may run again when a commit fails, so it has no effects besides those on `tx`. `paid`: the write records
-    an answer that was paid for. `ahead(self, reads, …)` makes look-ups of the method in advance, for the store to send
+    an answer that was paid for. `patient`: it is not urgent, and may wait some milliseconds for others to
+    share their commit. `ahead(self, reads, …)` makes look-ups of the method in advance, for the store to send
     them together; it gets no rows, and what it guesses wrong costs a trip and nothing else.
     """
 
@@ -44,6 +50,7 @@ def transaction(
             return self._store.write(
                 lambda tx: _with_damage(tx, method(self, tx, *args, **kwargs)),
                 paid=paid,
+                patient=patient,
                 ahead=None if ahead is None else lambda reads: ahead(self, reads, *args, **kwargs),
             )
 

@@ -34,6 +34,9 @@ _Execute = Callable[[Callable[[Transaction], Any], Transaction, InsertBuffer], _
 _MAX_GROUP = 256
 #: With several writers, how long the first one waits for the others, in seconds.
 _GATHER = 0.008
+#: How long writes that are not urgent wait for others, in seconds, and how many of them wait no longer.
+_PATIENCE, _ENOUGH = 0.02, 16
+_FADE = 0.9
 #: The rows of `tallies` are folded after this many commits of a process.
 _FOLD_EVERY = 256
 
@@ -105,18 +108,28 @@ class GroupCommitWriter:
     def __init__(self, session: Session, cipher: HeaderCipher) -> None:
         self._session = session
         self._cipher = cipher
-        self._lock = threading.Lock()  # guards the next three
+        self._lock = threading.Lock()  # guards the next five
         self._queue: list[_Work] = []
+        self._urgent = 0  # the number of those in the queue that are
+        self._yielding = False  # whether the writer's thread waits for one of those
         self._wake_at = math.inf  # this queue length wakes the writer's thread; infinite while that works
         self._closed = False
         self._wakeup = threading.Lock()  # held except to wake the writer's thread
         self._wakeup.acquire()
         self._last_group = 1
+        self._crowd = 1.0  # the largest of the last groups, of which older ones count less
         self._groups = 0
         self._thread = threading.Thread(target=self._write_all, name="store-writer", daemon=True)
         self._thread.start()
 
-    def write(self, work: Callable[[Transaction], T], *, paid: bool = False, ahead: Ahead | None = None) -> T:
+    def write(
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        paid: bool = False,
+        patient: bool = False,
+        ahead: Ahead | None = None,
+    ) -> T:
         """Run `work` in a transaction and return its result once it is durable: see `ports.Store`."""
         result = _Result()
         lookups = () if ahead is None else announced(ahead, self._cipher)
@@ -124,7 +137,8 @@ class GroupCommitWriter:
             if self._closed:
                 raise StoreUnavailable("the store is closed: this process is stopping")
             self._queue.append((work, result, paid, lookups))
-            if len(self._queue) >= self._wake_at:
+            self._urgent += not patient
+            if len(self._queue) >= self._wake_at or (self._yielding and not patient and self._wake_at < math.inf):
                 self._wake()
         value: T = result.wait()
 
@@ -152,6 +166,7 @@ class GroupCommitWriter:
             if self._groups % _FOLD_EVERY == 0:
                 self._fold_numbers()
             self._last_group = len(group) + len(self._queue)
+            self._crowd = max(self._last_group, self._crowd * _FADE)
 
     def _fold_numbers(self) -> None:
         """Replace the rows of `tallies` by one for each number; after an error they stay until the next time."""
@@ -177,17 +192,29 @@ class GroupCommitWriter:
         waits, and callers that do not come back are waited for once.
         """
         self._wait_for(1)
+        if self._crowd >= 2:  # others write as well
+            self._wait_for_urgent()
         self._wait_for(math.ceil(self._last_group / 2), at_most=_GATHER)
         with self._lock:
             group, self._queue = self._queue[:_MAX_GROUP], self._queue[_MAX_GROUP:]
+            self._urgent = len(self._queue)
 
         # Their order is free. First those that look at whole tables: the others' writes would make them look again.
         return sorted(group, key=lambda work: -sum(not has_key(lookup) for lookup in work[3]))
 
+    def _wait_for_urgent(self) -> None:
+        """Sleep until an urgent function is queued, there are enough of the others, or time is up."""
+        with self._lock:
+            self._yielding = not self._urgent
+        if self._yielding:
+            self._wait_for(_ENOUGH, at_most=_PATIENCE)
+            with self._lock:
+                self._yielding = False
+
     def _wait_for(self, count: int, *, at_most: float = -1) -> None:
         """Sleep until `count` functions are queued or no more will come: polling would take CPU from the callers."""
         with self._lock:
-            if self._closed or len(self._queue) >= count:
+            if self._closed or len(self._queue) >= count or (self._yielding and self._urgent):
                 return
             self._wake_at = count
         if self._wakeup.acquire(timeout=at_most):

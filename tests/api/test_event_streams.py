@@ -24,7 +24,7 @@ from claude_relay.services import JobRef
 from claude_relay.worker.text_writer import TextWriter
 from tests.support.builders import a_completion, a_submission
 from tests.support.eventually import eventually
-from tests.support.live_api import serving
+from tests.support.live_api import connect, serving
 
 from .conftest import KEY
 
@@ -265,6 +265,24 @@ def test_head_opens_no_stream(relay, url):
     answer = requests.head(f"{url}/api/events", headers={"X-API-Key": KEY}, timeout=WAIT)
 
     assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("more", ["", "Expect: 100-continue\r\n", "Content-Length: 2\r\n\r\n{}"])
+def test_a_request_behind_a_stream_is_not_answered_in_the_middle_of_it(relay, url, version, more):
+    """CASES S3, its siblings: a client would take the response for a part of the stream."""
+    relay.submit(a_submission("r-1"))
+    head = f"GET /api/jobs/r-1/events HTTP/{version}\r\nHost: x\r\nX-API-Key: {KEY}\r\n"
+    end = "" if more.endswith("{}") else "\r\n"
+    with connect(("127.0.0.1", int(url.rpartition(":")[2]))) as client:
+        client.sendall(f"{head}{more}{end}GET /health HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        run_job(relay, "r-1")
+        received = b""
+        while part := client.recv(65536):
+            received += part
+
+    assert received.count(b"HTTP/1.") == 1
+    assert b"event: end" in received
 
 
 def test_http_1_0_gets_a_stream_without_chunks(relay, url):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -22,6 +23,18 @@ signal.signal(signal.SIGTERM, lambda *_: stop.set())
 print("ready", flush=True)
 stop.wait(30)
 sys.exit(0 if stop.is_set() else 9)
+"""
+
+
+#: Ends after a SIGTERM only once its standard input is closed, as a worker does whose calls run.
+_DRAINING_CHILD = """
+import signal, sys, threading
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+print("ready", flush=True)
+stop.wait(30)
+print("draining", flush=True)
+sys.stdin.read()
 """
 
 
@@ -55,6 +68,55 @@ def starter() -> Iterator[Starter]:
             child.stdout.close()
 
 
+class DrainingWorker:
+    """Starts a worker that ends after a SIGTERM only once `finish` is called, and any other child by a `Starter`."""
+
+    def __init__(self, starter: Starter) -> None:
+        self._starter = starter
+        self.worker: subprocess.Popen[bytes] | None = None
+
+    def __call__(self, verb: str) -> subprocess.Popen[bytes]:
+        if verb == "serve":
+            return self._starter(verb)
+        worker = subprocess.Popen(
+            [sys.executable, "-c", _DRAINING_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert worker.stdout is not None and worker.stdout.readline() == b"ready\n"
+        self.worker = worker
+        return worker
+
+    def stop(self) -> None:
+        """Signal the supervisor once both run, and wait until the worker drains."""
+        eventually(lambda: self.worker is not None)
+        signal_us()
+        assert self.worker is not None and self.worker.stdout is not None
+        assert self.worker.stdout.readline() == b"draining\n"
+
+    def finish(self) -> None:
+        assert self.worker is not None and self.worker.stdin is not None
+        self.worker.stdin.close()
+
+
+@pytest.fixture
+def draining(starter: Starter) -> Iterator[DrainingWorker]:
+    draining = DrainingWorker(starter)
+    yield draining
+    if draining.worker is not None:
+        draining.finish()
+        draining.worker.wait(10)
+        if draining.worker.stdout:
+            draining.worker.stdout.close()
+
+
+@contextlib.contextmanager
+def meanwhile(action: Callable[[], object]) -> Iterator[None]:
+    """Run `action` in a thread beside the block, which supervises."""
+    thread = threading.Thread(target=action)
+    thread.start()
+    yield
+    thread.join()
+
+
 def signal_us(number: int = signal.SIGTERM) -> None:
     os.kill(os.getpid(), number)
 
@@ -63,12 +125,9 @@ def signal_us(number: int = signal.SIGTERM) -> None:
 def test_a_stop_signal_is_passed_on_to_both(starter: Starter, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also the end of a terminal."""
     monkeypatch.setattr(os, "isatty", lambda handle: True)
-    ready = threading.Thread(target=lambda: (eventually(lambda: len(starter.started) == 2), signal_us(number)))
-    ready.start()
-
-    assert supervise.supervise(starter) == 0
+    with meanwhile(lambda: (eventually(lambda: len(starter.started) == 2), signal_us(number))):
+        assert supervise.supervise(starter) == 0
     assert [child.poll() for child in starter.started] == [0, 0]
-    ready.join()
 
 
 @pytest.mark.parametrize("at", [0, 1])
@@ -83,14 +142,9 @@ def test_a_signal_while_a_process_is_started_leaves_none_behind(starter: Starter
 def test_a_signal_during_a_restart_reaches_the_new_process(starter: Starter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervise, "_DELAY", 0.01)
     starter.actions[2] = signal_us
-    killing = threading.Thread(
-        target=lambda: (eventually(lambda: len(starter.started) == 2), starter.started[1].kill())
-    )
-    killing.start()
-
-    assert supervise.supervise(starter) == 0
+    with meanwhile(lambda: (eventually(lambda: len(starter.started) == 2), starter.started[1].kill())):
+        assert supervise.supervise(starter) == 0
     assert [child.poll() for child in starter.started] == [0, -signal.SIGKILL, 0]
-    killing.join()
 
 
 def test_a_process_whose_settings_are_wrong_ends_both(starter: Starter) -> None:
@@ -120,84 +174,34 @@ def test_a_hangup_without_a_terminal_is_a_reload_of_both(starter: Starter, monke
         eventually(lambda: len(sent) == 2)
         signal_us()
 
-    ending = threading.Thread(target=reload_then_stop)
-    ending.start()
-    supervise.supervise(start)
-    ending.join()
+    with meanwhile(reload_then_stop):
+        supervise.supervise(start)
     assert sent[:2] == [signal.SIGHUP, signal.SIGHUP]
 
 
-#: Ends after a SIGTERM only once its standard input is closed, as a worker does whose calls run.
-_DRAINING_CHILD = """
-import signal, sys, threading
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-print("ready", flush=True)
-stop.wait(30)
-print("draining", flush=True)
-sys.stdin.read()
-"""
-
-
-def test_the_api_goes_on_until_the_worker_is_done(starter: Starter) -> None:
-    """CASES C3: `docker stop -t 150` lets calls end, and jobs are accepted meanwhile; a second signal ends both."""
-    running: list[subprocess.Popen[bytes]] = []
-    seen: list[bool] = []
-
-    def start(verb: str) -> subprocess.Popen[bytes]:
-        if verb == "serve":
-            return starter(verb)
-        worker = subprocess.Popen(
-            [sys.executable, "-c", _DRAINING_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert worker.stdout is not None and worker.stdout.readline() == b"ready\n"
-        running.append(worker)
-        return worker
+def test_the_api_goes_on_until_the_worker_is_done(starter: Starter, draining: DrainingWorker) -> None:
+    """CASES C3: `docker stop -t 150` lets calls end, and jobs are accepted meanwhile."""
+    api_runs: list[bool] = []
 
     def stop() -> None:
-        eventually(lambda: running)
-        signal_us()
-        [worker] = running
-        assert worker.stdin is not None and worker.stdout is not None
-        seen.append(worker.stdout.readline() == b"draining\n")
-        seen.append(starter.started[0].poll() is None)
-        worker.stdin.close()
+        draining.stop()
+        api_runs.append(starter.started[0].poll() is None)
+        draining.finish()
 
-    stopping = threading.Thread(target=stop)
-    stopping.start()
-    assert supervise.supervise(start) == 0
-    stopping.join()
-    running[0].stdout.close()
-    assert seen == [True, True]
+    with meanwhile(stop):
+        assert supervise.supervise(draining) == 0
+    assert api_runs == [True]
     assert starter.started[0].poll() == 0
 
 
-def test_a_second_signal_ends_the_api_as_well(starter: Starter) -> None:
+def test_a_second_signal_ends_the_api_as_well(starter: Starter, draining: DrainingWorker) -> None:
     """CASES C3: without waiting for the worker."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(verb: str) -> subprocess.Popen[bytes]:
-        if verb == "serve":
-            return starter(verb)
-        worker = subprocess.Popen(
-            [sys.executable, "-c", _DRAINING_CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert worker.stdout is not None and worker.stdout.readline() == b"ready\n"
-        running.append(worker)
-        return worker
 
     def stop() -> None:
-        eventually(lambda: running)
-        signal_us()
-        [worker] = running
-        assert worker.stdin is not None and worker.stdout is not None
-        worker.stdout.readline()
+        draining.stop()
         signal_us()
         starter.started[0].wait(20)
-        worker.stdin.close()
+        draining.finish()
 
-    stopping = threading.Thread(target=stop)
-    stopping.start()
-    assert supervise.supervise(start) == 0
-    stopping.join()
-    running[0].stdout.close()
+    with meanwhile(stop):
+        assert supervise.supervise(draining) == 0

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from claude_relay.api.health import Ready
 from claude_relay.core.jobs import transitions
 from claude_relay.core.jobs.fairness import Flow
 from claude_relay.core.policy import Policy
@@ -55,6 +56,42 @@ def memos(store: PostgresStore, *keys: str) -> list[Any]:
 def writer(store: PostgresStore) -> int:
     """The process id of the server's backend that this store writes through."""
     return store._session.connection.info.backend_pid
+
+
+@pytest.fixture
+def read_only(postgres: Cluster, url: str) -> Iterator[str]:
+    """A store whose database was set to read only afterwards, as a host does when its disk is nearly full."""
+    name = url.rpartition("/")[2]
+    postgres.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    yield url
+    postgres.run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+
+def test_a_store_set_to_read_only_is_opened_by_readers_alone(read_only: str) -> None:
+    """A daemon must not start to accept what is not kept; queries are answered."""
+    with pytest.raises(StoreUnavailable, match="accepts no writes now: it is a standby, or was set to read only"):
+        PostgresStore(read_only, where="the test's")
+    reader = PostgresStore(read_only, where="the test's", create=False)
+    workers = reader.read(lambda tx: tx.workers())
+    reader.close()
+
+    assert workers == []
+
+
+def test_a_store_that_becomes_read_only_accepts_nothing_and_is_unready(
+    store: PostgresStore, relay: Relay, read_only: str
+) -> None:
+    """Also a process that has it open, from its next connection on."""
+    store._session.connection.close()
+    with contextlib.suppress(StoreUnavailable):
+        relay.maintenance.ping_writer()  # connects anew
+    with pytest.raises(StoreUnavailable, match="accepts no writes now"):
+        relay.submit(a_submission("a"))
+
+    assert store.read(lambda tx: tx.jobs(JobFilter(limit=1))) == []
+    assert "cannot be written: the store the test's accepts no writes now" in str(
+        Ready(relay, lambda: None)._problems()
+    )
 
 
 def test_a_locked_store_is_reported_within_seconds_on_every_thread(store: PostgresStore, url: str) -> None:

@@ -11,7 +11,7 @@ from claude_relay.core.deliveries.delivery import Delivery, DeliveryState, Reply
 from claude_relay.core.jobs.events import EventName
 from claude_relay.core.jobs.job import Lease
 from claude_relay.core.policy import Policy
-from claude_relay.errors import Conflict, LeaseLost
+from claude_relay.errors import Conflict, IllegalTransition, LeaseLost
 
 POLICY = Policy(webhook_schedule=(5.0, 30.0, 300.0))
 
@@ -163,3 +163,23 @@ def test_a_released_delivery_has_an_event_of_its_own_and_no_attempt() -> None:
 
     assert (change.event.name, change.attempt) == (EventName.DELIVERY_RELEASED, None)
     assert (change.delivery.state, change.delivery.attempts) == (DeliveryState.PENDING, 0)
+
+
+def test_only_a_delivery_that_waits_is_given_up() -> None:
+    """One whose destination stays silent ends dead, with the reason; one in flight is left alone."""
+    dead = transitions.give_up(a_delivery(), why="silent for 2 d", now=9.0).delivery
+    assert (dead.state, dead.last_error, dead.finished_at) == (DeliveryState.DEAD, "silent for 2 d", 9.0)
+
+    for state in (DeliveryState.SENDING, DeliveryState.DELIVERED, DeliveryState.DEAD):
+        with pytest.raises(IllegalTransition):
+            transitions.give_up(a_delivery(state=state), why="silent", now=9.0)
+
+
+@pytest.mark.parametrize("fields", [{"state": DeliveryState.DEAD}, {"acked_at": 3.0}, {"reminded_at": 3.0}])
+def test_a_reminder_is_for_a_delivered_result_without_an_acknowledgement_once(fields: dict[str, object]) -> None:
+    delivered = a_delivery(state=DeliveryState.DELIVERED, finished_at=2.0)
+    reminded = transitions.remind(delivered, now=9.0).delivery
+    assert (reminded.state, reminded.reminded_at, reminded.due_at) == (DeliveryState.PENDING, 9.0, 9.0)
+
+    with pytest.raises(IllegalTransition):
+        transitions.remind(replace(delivered, **fields), now=9.0)  # type: ignore[arg-type]

@@ -150,3 +150,41 @@ def test_close_waits_for_no_other_callers_and_loses_nothing(
 
     assert _answered(waiting)
     assert sum(engine.commits) == 5
+
+
+@pytest.mark.parametrize("crowd", [1.0, 8.0])
+def test_writes_that_are_not_urgent_share_the_commit_of_others(
+    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch, crowd: float
+) -> None:
+    """They wait for one that is urgent where several callers write, and for none where one writes alone."""
+    monkeypatch.setattr(module, "_PATIENCE", _LONG)
+    writer._crowd = crowd
+    patient = threading.Thread(target=writer.write, args=(engine.work,), kwargs={"patient": True}, daemon=True)
+    patient.start()
+    if crowd > 1:
+        eventually(lambda: writer._yielding)
+    else:
+        patient.join(_LONG)
+    writer.write(engine.work)
+    patient.join(_LONG)
+
+    assert engine.commits == ([2] if crowd > 1 else [1, 1])
+
+
+def test_enough_writes_that_are_not_urgent_wait_no_longer(
+    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are committed together."""
+    monkeypatch.setattr(module, "_PATIENCE", _LONG)
+    writer._crowd = 8.0
+    count = module._ENOUGH
+    callers = [
+        threading.Thread(target=writer.write, args=(engine.work,), kwargs={"patient": True}, daemon=True)
+        for _ in range(count)
+    ]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(_LONG)
+
+    assert engine.commits == [count]

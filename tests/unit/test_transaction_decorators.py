@@ -16,7 +16,7 @@ class FakeStore:
         self.log: list[tuple[str, bool]] = []
         self.tx: Any = SimpleNamespace(skipped=[])
 
-    def write(self, work: Callable[[Any], Any], *, paid: bool = False, ahead: Any = None) -> Any:
+    def write(self, work: Callable[[Any], Any], *, paid: bool = False, patient: bool = False, ahead: Any = None) -> Any:
         self.log.append(("write", paid))
         return work(self.tx)
 

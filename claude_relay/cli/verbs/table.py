@@ -240,7 +240,7 @@ def _for_the_terminal(problem: Problem) -> Problem:
 
 
 def _with_line(problem: Problem, lines: Sequence[int]) -> Problem:
-    """The problem of a row with the line where the row begins in its file: rows are sent as JSON, which has none."""
+    """The problem of a row with its line in the file, which rows that are sent as JSON lack."""
 
     def place(match: re.Match[str]) -> str:
         row = int(match[1])

@@ -38,6 +38,15 @@ def refused_login(exc: psycopg.Error, where: str) -> StoreRefused | None:
     return None
 
 
+def read_only(where: str) -> StoreUnavailable:
+    """The error of a server that accepts no writes."""
+    return StoreUnavailable(
+        f"the store {where} accepts no writes now: it is a standby, or was set to read only. Name the primary in "
+        "RELAY_STORE, or: ALTER DATABASE … RESET default_transaction_read_only",
+        retry_after=10,
+    )
+
+
 def translate(exc: BaseException, where: str) -> BaseException:
     """The error for the caller; errors that are not the store's are returned unchanged."""
     if isinstance(exc, RelayError) or not isinstance(exc, psycopg.Error):
@@ -51,11 +60,7 @@ def translate(exc: BaseException, where: str) -> BaseException:
     if isinstance(exc, errors.QueryCanceled):
         return StoreUnavailable("the store's server took too long; try again", retry_after=10)
     if isinstance(exc, errors.ReadOnlySqlTransaction):
-        return StoreUnavailable(
-            f"the store {where} accepts no writes now: it is a standby, or was set to read only. Name the primary in "
-            "RELAY_STORE, or: ALTER DATABASE … RESET default_transaction_read_only",
-            retry_after=10,
-        )
+        return read_only(where)
     if isinstance(exc, errors.InsufficientPrivilege):
         return StoreRefused(
             f"the store {where} may not be used by this user ({server_message(exc)}). Let the user own the database, "

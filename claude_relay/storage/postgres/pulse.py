@@ -1,4 +1,4 @@
-"""A sign of life in an open transaction, so that the server does not take a process that computes for a frozen one."""
+"""A sign of life in an open transaction: a process that computes is not a frozen one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .connection import Connection
 
 
 class Pulse:
-    """A thread that sends an empty statement from time to time, until it is stopped or the time is used up."""
+    """A thread that sends an empty statement from time to time, until it is stopped or time is up."""
 
     def __init__(self, connection: Connection, *, every: float, seconds: float) -> None:
         self._connection = connection

@@ -9,6 +9,7 @@ from .. import migrate
 from ..header_encryption import new_key
 from ..sqlite import integrity
 from .connection import Connection
+from .errors import read_only
 
 #: The advisory lock of the one writer. It is per database; any number works that no other application uses there.
 LOCK = 0x636C_6175_6465
@@ -18,8 +19,14 @@ _SCHEMA = "SELECT value FROM meta WHERE key = 'schema'"
 
 
 def prepare(connection: Connection, where: str, *, create: bool) -> bytes:
-    """Migrate the database behind that connection; returns the key for its encrypted headers."""
+    """
+    Migrate the database behind that connection; returns the key for its encrypted headers.
+
+    With `create`, as daemons open it, it must accept writes; the others may read what a standby has.
+    """
     _check(connection, where)
+    if create and connection.execute("SHOW transaction_read_only").fetchall() == [("on",)]:
+        raise read_only(where)
     have = schema(connection)
     if have == 0 and not create:
         raise StoreUnavailable(

@@ -16,6 +16,7 @@ from .errors import server_message, translate
 _QUERY = """
 SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_version'),
     current_setting('server_version_num')::int, current_setting('server_encoding'), pg_is_in_recovery(),
+    current_setting('transaction_read_only')::bool,
     current_setting('fsync')::bool, current_setting('full_page_writes')::bool, current_setting('autovacuum')::bool,
     current_setting('synchronous_commit'), (SELECT sum(numbackends)::int FROM pg_stat_database),
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
@@ -33,6 +34,8 @@ SELECT extract(epoch FROM clock_timestamp())::float8, current_setting('server_ve
 OLD_SNAPSHOT = 180.0
 #: Connections that one more daemon may use: its writer, its listener and its readers.
 PER_DAEMON = 16
+#: How a database accepts writes again that was set to read only.
+WRITABLE = 'ALTER DATABASE "{}" RESET default_transaction_read_only (or the same of the role or the server)'
 _PROBE_CHANNEL = "claude_relay_probe"
 _PROBE_TIMEOUT, _LISTEN = 2.0, "LISTEN {}"
 
@@ -46,6 +49,7 @@ class ServerInfo:
     number: int
     encoding: str
     standby: bool
+    read_only: bool
     fsync: bool
     full_page_writes: bool
     autovacuum: bool
@@ -69,13 +73,14 @@ def inspect(url: str, where: str) -> ServerInfo:
             asked_at = time.time()
             [row] = session.execute(_QUERY).fetchall()
             ours = (asked_at + time.time()) / 2
-            ahead, version, number, encoding, standby, fsync, pages, vacuum, commits, taken, most, *rest = row
-            may_create, size, database, user, encrypted, public, snapshot = rest
+            ahead, version, number, encoding, standby, read_only, fsync, pages, vacuum, commits, *rest = row
+            taken, most, may_create, size, database, user, encrypted, public, snapshot = rest
             return ServerInfo(
-                ahead=ahead - ours, version=version, number=number, encoding=encoding, standby=standby, fsync=fsync,
-                full_page_writes=pages, autovacuum=vacuum, synchronous_commit=commits, connections=taken, most=most,
-                may_create=may_create, size=size, database=database, user=user, encrypted=encrypted, public=public,
-                oldest_snapshot=snapshot, schema=schema.schema(session),
+                ahead=ahead - ours, version=version, number=number, encoding=encoding, standby=standby,
+                read_only=read_only, fsync=fsync, full_page_writes=pages, autovacuum=vacuum,
+                synchronous_commit=commits, connections=taken, most=most, may_create=may_create, size=size,
+                database=database, user=user, encrypted=encrypted, public=public, oldest_snapshot=snapshot,
+                schema=schema.schema(session),
             )  # fmt: skip
     except psycopg.Error as exc:
         raise translate(exc, where) from exc
@@ -109,6 +114,8 @@ def warnings(info: ServerInfo) -> Sequence[str]:
         sentences.append(f"{' and '.join(off)} off on the server: a power cut loses accepted jobs. Set it to on there.")
     if info.standby:
         sentences.append("the server is a standby and accepts no writes: name the primary in RELAY_STORE.")
+    elif info.read_only:
+        sentences.append(f"the database is set to read only: {WRITABLE.format(info.database)}.")
     if (left := info.most - info.connections) < PER_DAEMON:
         sentences.append(
             f"{left} of {info.most} connections are left, a daemon may take {PER_DAEMON}: raise that limit."

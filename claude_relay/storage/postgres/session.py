@@ -42,8 +42,9 @@ log = logging.getLogger(__name__)
 _RESOLVE_TIMEOUT = 10.0
 _RESOLVE_EVERY = 0.2
 
-# One message. The time is the server's, which is one for all machines; read once the lock is held.
-_BEGIN, _LOCK = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", f"SELECT pg_advisory_xact_lock({LOCK})"
+# One message. Whether it may write is the server's decision: an operator, or a host whose disk is nearly full, sets a
+# database to read only. The time is the server's, which is one for all machines; read once the lock is held.
+_BEGIN, _LOCK = "BEGIN ISOLATION LEVEL READ COMMITTED", f"SELECT pg_advisory_xact_lock({LOCK})"
 _TIME = 3  # its place among the answers
 # With the writes and COMMIT one message. A transaction that only read writes no row here, and costs no sync.
 _FIRST_MARK = (

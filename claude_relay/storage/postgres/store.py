@@ -59,6 +59,7 @@ class PostgresStore:
         work: Callable[[Transaction], T],
         *,
         paid: bool = False,
+        patient: bool = False,
         ahead: Ahead | None = None,
     ) -> T:
         """
@@ -67,7 +68,7 @@ class PostgresStore:
         Raises the error of `work` (nothing of it is stored then), `StoreUnavailable` if the server is down, busy or
         full.
         """
-        return self._writer.write(work, paid=paid, ahead=ahead)
+        return self._writer.write(work, paid=paid, patient=patient, ahead=ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed; again if the connection was lost meanwhile."""

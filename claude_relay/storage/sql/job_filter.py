@@ -24,7 +24,8 @@ _HOST = (
     " OR d.destination IN ('http://' || ?, 'https://' || ?) OR d.destination LIKE '%://' || ? || ':%'))"
 )
 
-
+#: After every id, which are of digits and capital letters.
+_LAST_ID = "~"
 #: Rows of collections, once all rows that came with them are stored; not the jobs of the collections themselves.
 VISIBLE = (
     "(j.collection IS NULL OR j.row_no <= (SELECT k.total FROM collections k WHERE k.id = j.collection))"
@@ -38,15 +39,17 @@ def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
 
     Ids alone, as PostgreSQL would rather read all jobs along the primary key than complete rows in another order.
     """
-    (indexed, args), (others, more_args) = _indexed(which), _others(which)
-    where, values = [*indexed, *others], [*args, *more_args]
+    others, args = _others(which)
     if which.dead or which.unacked:  # from the deliveries to their jobs, which are few beside all jobs
+        bounds, values = _indexed(which)
+        where = [*bounds, *others]
+        values += args
         if which.states:
             where.append(f"j.state IN ({placeholders(which.states)})")
             values += [state.value for state in which.states]
         return f"SELECT j.id FROM jobs j WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT ?", (*values, which.limit)
 
-    return _along_index(which, where, values, which.limit)
+    return _along_index(which, others, args, which.limit)
 
 
 def window(which: JobFilter, rows: int) -> tuple[str, Sequence[Any]]:
@@ -56,7 +59,7 @@ def window(which: JobFilter, rows: int) -> tuple[str, Sequence[Any]]:
     The bound of what a page reads where no index has the jobs of a filter side by side.
     """
     others, args = _others(which)
-    ids, values = _along_index(which, *_indexed(which), rows)
+    ids, values = _along_index(which, [], [], rows)
     # A subquery for each row, as PostgreSQL would join that many ids with all jobs.
     matches = f"SELECT CASE WHEN {' AND '.join(others)} THEN 1 ELSE 0 END FROM jobs j WHERE j.id = w.id"
 
@@ -69,17 +72,43 @@ def _along_index(which: JobFilter, where: list[str], args: list[Any], limit: int
 
     Each state is read apart, as the index of a key and that of all have the newest jobs of one state side by side.
     """
+    if which.owner is not None and which.key not in (None, which.owner):
+        where, args = [*where, "j.owner = ?"], [*args, which.key]
     if not (which.states or _one_owner(which)):
-        condition = f"WHERE {' AND '.join(where)}" if where else ""
-        return f"SELECT j.id FROM jobs j {condition} ORDER BY j.id DESC LIMIT ?", (*args, limit)
-    index = "jobs_owner" if _one_owner(which) else "jobs_state"
-    one_state = f"""SELECT j.id FROM jobs j /* index: {index} */ WHERE {" AND ".join(["j.state = ?", *where])}
-                    ORDER BY j.id DESC LIMIT ?"""
+        group = {} if which.group is None else {"grp": which.group}
+        sql, values = _one_range(which, "jobs_group" if group else "", group, where, args)
+        return sql, (*values, limit)
+    owner = which.key if which.owner is None else which.owner
+    index, one_owner = ("jobs_state", {}) if owner is None else ("jobs_owner", {"owner": owner})
     states = [state.value for state in which.states or JOB_STATES]
-    each = " UNION ALL ".join(f"SELECT id FROM ({one_state}) AS of_{state}" for state in states)
-    values = [value for state in states for value in (state, *args, limit)]
+    ranges = {state: _one_range(which, index, one_owner | {"state": state}, where, args) for state in states}
+    each = " UNION ALL ".join(f"SELECT id FROM ({sql}) AS of_{state}" for state, (sql, _) in ranges.items())
+    values = [value for _, values in ranges.values() for value in (*values, limit)]
 
     return f"SELECT id FROM ({each}) AS of_all ORDER BY id DESC LIMIT ?", (*values, limit)
+
+
+def _one_range(
+    which: JobFilter, index: str, equal: dict[str, str], where: list[str], args: list[Any]
+) -> tuple[str, list[Any]]:
+    """
+    A range of an index, whose first columns are `equal` to those values; the limit is the caller's to add.
+
+    Rows are compared, and sorted by all columns, as only that index then has the order: with equalities PostgreSQL
+    walked along the primary key, *measured* over 150,000 jobs of other states to the newest completed one.
+    """
+    before = [
+        each for each in (which.before, None if which.until is None else earliest_ulid(which.until)) if each is not None
+    ]
+    lowest = "" if which.since is None else earliest_ulid(which.since)
+    columns = [f"j.{column}" for column in (*equal, "id")]
+    row, marks = ", ".join(columns), placeholders(columns)
+    conditions = [f"({row}) >= ({marks})", f"({row}) < ({marks})", *where]
+    hint = f"/* index: {index} */ " if index else ""
+    order = ", ".join(f"{column} DESC" for column in columns)
+    sql = f"SELECT j.id FROM jobs j {hint}WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
+
+    return sql, [*equal.values(), lowest, *equal.values(), min(before, default=_LAST_ID), *args]
 
 
 def _one_owner(which: JobFilter) -> bool:
@@ -87,7 +116,7 @@ def _one_owner(which: JobFilter) -> bool:
 
 
 def _indexed(which: JobFilter) -> tuple[list[str], list[Any]]:
-    """The conditions on `jobs j` that an index serves, apart from the states, and their parameters."""
+    """The conditions on `jobs j` apart from the states where deliveries select the jobs, and their parameters."""
     conditions = [
         ("j.owner = ?", which.owner),
         ("j.owner = ?", which.key),

@@ -275,7 +275,7 @@ class JobWrites(DeliveryWrites, ConversationWrites):
         self._run(f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?", (*values, job.id))
 
     def mark_sent(self, mark: SentMark) -> bool:
-        """Save the mark, for the job's open entry of the ledger too. False: the lease was lost, nothing may be sent."""
+        """Save the mark, for the open ledger entry too. False: the lease was lost, nothing may be sent."""
         return bool(self._run(_MARK_SENT, (mark.job_id, mark.token, mark.call_number)))
 
     def checkpoint(self, job: Job, number: int, partial: PartialResponse) -> None:

@@ -76,22 +76,22 @@ class SqliteStore:
         if self._problem is not None:
             self._note_damage(self._problem)
 
-    def write(self, work: Callable[[Transaction], T], *, paid: bool = False, ahead: Ahead | None = None) -> T:
+    def write(
+        self, work: Callable[[Transaction], T], *, paid: bool = False, patient: bool = False, ahead: Ahead | None = None
+    ) -> T:
         """
         Run `work` in a transaction and return its result once it is on disk.
 
         `paid`: it stores a result that was paid for, so that on a full disk the disk reserve may be dropped for it.
-
-        Raises the error of `work` (nothing of it is stored then), `StoreUnavailable` if the store is locked, full or
-        closed, `StoreRefused` if it is corrupt.
-
-        Where the file is no longer the one at its path, only results that were paid for are stored: the rescue saves
-        them.
+        `patient`: it may wait some milliseconds for others, to share their commit. Raises the error of `work` (nothing
+        of it is stored then), `StoreUnavailable` if the store is locked, full or closed, `StoreRefused` if it is
+        corrupt. Where the file is no longer the one at its path, only results that were paid for are stored: the rescue
+        saves them.
         """
         if self._file.suspect and not (paid and not self._file.overwritten):
             self._check_in_place()
 
-        return self._writer.write(work, paid=paid, ahead=ahead)
+        return self._writer.write(work, paid=paid, patient=patient, ahead=ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed."""

@@ -16,8 +16,9 @@ from claude_relay import wiring
 from claude_relay.cli.doctor import postgres
 from claude_relay.cli.doctor.system import System
 from claude_relay.config import load
+from claude_relay.errors import StoreUnavailable
 from claude_relay.services import JobRef
-from claude_relay.storage.postgres import server_info
+from claude_relay.storage.postgres import PostgresStore, server_info
 from claude_relay.storage.postgres.server_info import inspect
 from tests.support.builders import a_submission
 from tests.support.eventually import eventually
@@ -73,6 +74,30 @@ class TestDoctor:
             assert "is a standby" in detail and "pg_ctl promote" in fix
             other.run("SELECT pg_promote()")
             assert "is a standby" not in doctor().get("store", ("",))[0]
+
+    def test_a_standby_with_a_store_is_waited_for_by_a_daemon(self):
+        with Cluster() as other:
+            other.start()
+            PostgresStore(other.url(), where="the store").close()
+            other.stop()
+            (other._data / "standby.signal").touch()
+            other.start()
+
+            with pytest.raises(StoreUnavailable, match="accepts no writes now: it is a standby"):
+                PostgresStore(other.url(), where="the store")
+            reader = PostgresStore(other.url(), where="the store", create=False)
+            with pytest.raises(StoreUnavailable, match="accepts no writes now: it is a standby"):
+                reader.write(lambda tx: tx.set_shared_value("a", 1))
+            reader.close()
+
+    def test_a_database_that_was_set_to_read_only(self, store, doctor, cluster):
+        name = store.rpartition("/")[2]
+        cluster.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        detail, fix = doctor()["store"]
+
+        assert "set to read only" in detail
+        apply_fix(cluster, fix)
+        eventually_none(doctor)
 
     def test_a_database_that_does_not_cover_all_languages(self, monkeypatch, cluster, doctor):
         cluster.run("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")

@@ -103,6 +103,21 @@ def test_a_daemon_with_a_wrong_password_ends_for_good(daemon, tmp_path, store, c
     assert "Traceback" not in output and "wrong-s3cret" not in output
 
 
+@pytest.mark.parametrize("daemon", ["serve", "worker"])
+def test_a_daemon_waits_for_a_store_that_is_read_only(daemon, tmp_path, store, cluster):
+    """Exit 69, after which systemd starts it again, and the sentence with the fix."""
+    name = store.rpartition("/")[2]
+    cluster.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    try:
+        code, output = start(daemon, store, tmp_path)
+    finally:
+        cluster.run(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+
+    assert code == 69, output
+    assert "accepts no writes now" in output and "started" not in output and "Traceback" not in output
+    assert "ALTER DATABASE … RESET default_transaction_read_only" in output
+
+
 def start(daemon, store, tmp_path):
     """The exit code and the output of a daemon that cannot start."""
     env = {
