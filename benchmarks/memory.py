@@ -66,16 +66,19 @@ def _connections(pid: int) -> int:
 
 
 def _long(folder: Path, length: int) -> Iterator[dict[str, Any] | Row]:
-    size = 65_535  # a multiple of five
-    with upstream.running("--events", str(length // size), "--size", str(size)) as url:
-        rig = Rig(folder / "long", url, RELAY_MAX_ANSWER=str(2 * length))
-        with rig.relay() as relay, rig.worker() as pid:
-            _until(lambda: rss(pid) > 90e6)
-            time.sleep(3)
-            base = rss(pid)
-            Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak counts from now on
-            rig.finish(relay, 1)
-            peak = rss(pid, "VmHWM") - base
-    yield {"answer_bytes": length, "peak_bytes": peak}
-    name = f"an answer of {length // 2**20} MiB with its callback: memory / its size"
-    yield Row(name=name, value=peak / length, target="<= 3.5")
+    for kind, text, target in (("ASCII", "word ", "<= 3.5"), ("text with emoji", "a text of some words 🙂 ", "<= 7")):
+        piece = text * (65_536 // len(text))
+        events = length // len(piece.encode())
+        size = events * len(piece.encode())
+        with upstream.running("--events", str(events), "--size", str(len(piece)), "--text", text) as url:
+            rig = Rig(folder / f"long{len(text)}", url, RELAY_MAX_ANSWER=str(2 * length))
+            with rig.relay() as relay, rig.worker() as pid:
+                _until(lambda pid=pid: rss(pid) > 90e6)  # type: ignore[misc]
+                time.sleep(3)
+                base = rss(pid)
+                Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak counts from now on
+                rig.finish(relay, 1)
+                peak = rss(pid, "VmHWM") - base
+        yield {"answer_bytes": size, "peak_bytes": peak}
+        name = f"an answer of {length // 2**20} MiB of {kind} with its callback: memory / its size"
+        yield Row(name=name, value=peak / size, target=target)

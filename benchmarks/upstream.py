@@ -49,7 +49,7 @@ class _Server:
         self._options = options
         self._start = _HEAD + _event("message_start", message={**_MESSAGE, "usage": usage})
         self._start += _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-        text = {"type": "text_delta", "text": "word " * (options.size // 5)}
+        text = {"type": "text_delta", "text": options.text * (options.size // len(options.text))}
         self._piece = _event("content_block_delta", index=0, delta=text)
         self._end = _event("content_block_stop", index=0)
         usage = {"output_tokens": options.events}
@@ -81,7 +81,8 @@ class _Server:
                     seen = json.dumps([len(self._times), *times]).encode()
                     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(seen), seen))
                 else:
-                    self._times.append(time.monotonic())
+                    if head.startswith(b"POST "):  # the worker also asks for the models
+                        self._times.append(time.monotonic())
                     writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
                 await writer.drain()
                 if b"connection: close" in lines:
@@ -104,6 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upstream", description=__doc__)
     parser.add_argument("--events", type=int, default=20, help="text events of an answer")
     parser.add_argument("--size", type=int, default=5, help="characters of an event")
+    parser.add_argument("--text", default="word ", help="what an event repeats")
     parser.add_argument("--per-second", type=float, default=0.0, help="events a second; 0: as fast as they are read")
     parser.add_argument("--silence", type=float, default=0.0, help="seconds before the first text event")
     parser.add_argument("--cert", type=Path, help="a key and certificate: over TLS")

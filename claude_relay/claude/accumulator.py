@@ -33,21 +33,48 @@ class MalformedStream(Exception):
 
 @dataclass
 class _Block:
+    """
+    One block of content.
+
+    Its text is UTF-8 in one buffer while it grows, and a string once it is read: never both, never a list of pieces.
+    A string of four bytes a character that is kept beside its parts would take nine times the size of the answer.
+    """
+
     start: dict[str, Any]
-    pieces: list[str] = field(default_factory=list)
+    written: bytearray = field(default_factory=bytearray)
+    decoded: str | None = None
     citations: list[Any] = field(default_factory=list)
     signature: str | None = None
 
+    def write(self, piece: str) -> None:
+        if self.decoded is not None:
+            self.written, self.decoded = bytearray(self.decoded.encode()), None
+        self.written += piece.encode("utf-8", "surrogatepass")
+
+    @property
+    def text(self) -> str:
+        if self.decoded is None:
+            try:
+                self.decoded = self.written.decode()
+            except UnicodeDecodeError:  # surrogates, or halves of them
+                text = self.written.decode("utf-8", "surrogatepass")
+                if "\ud800" <= text[-1] <= "\udbff":
+                    return _whole_characters(text)  # the other half may come
+                self.decoded = _whole_characters(text)
+            self.written = bytearray()
+
+        return self.decoded
+
     def assembled(self) -> dict[str, Any]:
-        block, text = dict(self.start), "".join(self.pieces)
+        block, text = dict(self.start), self.text
         if self.citations:
             block["citations"] = self.citations
         if self.signature is not None:
             block["signature"] = self.signature
         if block.get("type") in ("text", "thinking"):
-            block[block["type"]] = _whole_characters(text)
+            block[block["type"]] = text
         elif text:
-            block["input"] = _parsed(_whole_characters(text))
+            block["input"] = _parsed(text)
 
         return block
 
@@ -71,7 +98,6 @@ class MessageAccumulator:
         self.started = self.began = self.ended = False
         self.length = 0
         self.on_text: Callable[[str], None] | None = None  # called with each piece of the text
-        self._texts: list[str] = []
         self._blocks: dict[int, _Block] = {}
 
     @classmethod
@@ -139,11 +165,9 @@ class MessageAccumulator:
     def _write(self, block: _Block, piece: str) -> None:
         self.began = True
         self.length += len(piece)
-        block.pieces.append(piece)
-        if block.start.get("type") == "text":
-            self._texts.append(piece)
-            if self.on_text is not None:
-                self.on_text(piece)
+        block.write(piece)
+        if block.start.get("type") == "text" and self.on_text is not None:
+            self.on_text(piece)
 
     def _count(self, usage: Any) -> dict[str, int]:
         # The counts are cumulative, so the latest value of each counts. Some gateways send null, texts or nothing.
@@ -172,10 +196,9 @@ class MessageAccumulator:
     @property
     def text(self) -> str:
         """Text of all text blocks."""
-        if len(self._texts) > 1:
-            self._texts = ["".join(self._texts)]
+        texts = [block.text for block in self._blocks.values() if block.start.get("type") == "text"]
 
-        return _whole_characters(self._texts[0]) if self._texts else ""
+        return texts[0] if len(texts) == 1 else "".join(texts)
 
     @property
     def complete(self) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 #: Bytes of a digest: they find accidents, and keep no secret.
 SIZE = 16
+#: Characters of a text that are encoded at once: a long one is not copied as a whole.
+_PIECE = 2**16
 
 
 def digest(*parts: str | bytes | float | None) -> bytes:
@@ -15,6 +17,11 @@ def digest(*parts: str | bytes | float | None) -> bytes:
     for part in parts:
         if part is None:  # most columns of most rows
             result.update(b"none 0 ")
+            continue
+        if isinstance(part, str) and len(part) > _PIECE:
+            result.update(b"text %d " % sum(map(len, _pieces(part))))
+            for piece in _pieces(part):
+                result.update(piece)
             continue
         if isinstance(part, str):
             kind, data = b"text", part.encode("utf-8", "surrogatepass")
@@ -26,6 +33,10 @@ def digest(*parts: str | bytes | float | None) -> bytes:
         result.update(data)
 
     return result.digest()
+
+
+def _pieces(text: str) -> Iterator[bytes]:
+    return (text[at : at + _PIECE].encode("utf-8", "surrogatepass") for at in range(0, len(text), _PIECE))
 
 
 def matches(stored: bytes | None, parts: Sequence[str | bytes | float | None]) -> bool:

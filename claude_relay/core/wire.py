@@ -17,6 +17,7 @@ from .jobs.change import Call
 from .jobs.events import Event
 from .jobs.failure import Completion
 from .jobs.job import JOB_STATES, Job, State
+from .text import json_bytes
 
 #: The public status of each state; scenarios compare the four words as strings.
 STATUS = {
@@ -43,8 +44,6 @@ MINIMAL_KEYS = {
 
 #: Long texts that are cut where a callback is too large: each can be fetched.
 _LONG = ("response", "partialResponse")
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 _DELIVERY_WORDS = {
     DeliveryState.PENDING: "pending",
@@ -73,7 +72,7 @@ def optional_timestamp(at: float | None) -> str | None:
 
 def encode(body: Any) -> bytes:
     """JSON as it is sent and signed: UTF-8 without escapes, keys in the order given."""
-    return _ENCODER.encode(body).encode("utf-8", "replace")
+    return json_bytes.encode(body)
 
 
 def accepted(
@@ -166,19 +165,20 @@ def failure_body(
 
 
 def webhook_body(
-    body: Mapping[str, Any], *, callback: str, limit: int, result_url: str | None
+    body: Mapping[str, Any], *, size: int, callback: str, limit: int, result_url: str | None
 ) -> dict[str, Any] | None:
     """
     The body that the webhook gets, where it is not the complete one.
 
-    The minimal keys, or cut to `limit` bytes.
+    The minimal keys, or cut to `limit` bytes. `size`: bytes of the complete one.
 
     None where the complete body is sent.
     """
     sent: Mapping[str, Any] = body
     if callback == "seed":
         sent = {key: body[key] for key in MINIMAL_KEYS[body["status"]] if key in body}
-    if len(encode(sent)) > limit:
+        size = len(encode(sent))
+    if size > limit:
         sent = _cut(sent, limit=limit, result_url=result_url)
 
     return None if sent is body else dict(sent)
@@ -374,10 +374,11 @@ def _cut(body: Mapping[str, Any], *, limit: int, result_url: str | None) -> dict
 
 def _cut_text(text: str, size: int) -> str:
     """The beginning of `text` that takes at most `size` bytes in JSON, cut between characters and escapes."""
-    raw = encode(text)[1:-1]
+    size = max(0, size)
+    raw = encode(text[: size + 1])[1:-1]  # a character takes at least one byte
     if len(raw) <= size:
         return text
-    cut = raw[: max(0, size)].decode("utf-8", "ignore")
+    cut = raw[:size].decode("utf-8", "ignore")
     # An odd number of backslashes at the end, or \\u with less than four digits, is half an escape.
     cut = re.sub(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?$", r"\1", cut)
 

@@ -85,7 +85,8 @@ def _with_outcome(
         body = wire.failure_body(job, partial=partial, **common)
 
     blocks = done.blocks if done is not None else None
-    outcome = Outcome(job_id=job.id, run=job.run, at=now, status=body["status"], body=wire.encode(body), blocks=blocks)
+    encoded = wire.encode(body)
+    outcome = Outcome(job_id=job.id, run=job.run, at=now, status=body["status"], body=encoded, blocks=blocks)
     url = request.webhook_url
     if body["status"] == wire.STATUS[State.FAILED]:
         url = request.failure_webhook_url or url
@@ -96,7 +97,9 @@ def _with_outcome(
     began = max(job.run_started_at, change.call.started_at if change.call is not None else 0.0)
     due_at = max(now, began + context.policy.delivery_delay)
 
-    return replace(change, outcome=outcome, delivery=_new_delivery(job, body, url, context, now=now, due_at=due_at))
+    delivery = _new_delivery(job, body, url, context, size=len(encoded), now=now, due_at=due_at)
+
+    return replace(change, outcome=outcome, delivery=delivery)
 
 
 def create_delivery(tx: Transaction, job: Job, url: str, context: Context) -> Delivery:
@@ -104,18 +107,22 @@ def create_delivery(tx: Transaction, job: Job, url: str, context: Context) -> De
     outcome = tx.outcome(job.id, job.run)
     if outcome is None:
         raise NotFound(f"the result of job {job.request_id} was erased after its retention")
-    delivery = _new_delivery(job, json.loads(outcome.body), url, context, now=tx.now, due_at=tx.now)
+    body = json.loads(outcome.body)
+    delivery = _new_delivery(job, body, url, context, size=len(outcome.body), now=tx.now, due_at=tx.now)
     delivery = replace(delivery, acked_at=tx.acked_at(job.id, job.run))
     tx.add_delivery(delivery)
 
     return delivery
 
 
-def _new_delivery(job: Job, body: dict[str, Any], url: str, context: Context, *, now: float, due_at: float) -> Delivery:
+def _new_delivery(
+    job: Job, body: dict[str, Any], url: str, context: Context, *, size: int, now: float, due_at: float
+) -> Delivery:
     policy = context.policy
     result = f"/api/result/{job.request_id}"
     shortened = wire.webhook_body(
         body,
+        size=size,
         callback=policy.callback,
         limit=policy.callback_max,
         result_url=f"{policy.public_url.rstrip('/')}{result}" if policy.public_url else result,

@@ -42,6 +42,8 @@ log = logging.getLogger(__name__)
 
 #: Seconds in which an interrupted call may retry to store its partial result.
 _INTERRUPT_GRACE = 15.0
+#: Characters of a partial answer that is kept in memory beside the stored one.
+_SHORT = 2**20
 
 
 class CallExecutor:
@@ -201,6 +203,8 @@ class CallExecutor:
         running.touch()
         try:
             self._relay.execution.checkpoint(running.claimed, partial)
+            if len(partial.text) > _SHORT:
+                running.partial = replace(partial, text="")  # what ends the run without a text takes the stored one
         except StoreUnavailable as exc:
             # The next one is a second away, and the text is in memory.
             STORE.failed(exc, requestId=running.claimed.job.request_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import apsw
 import pytest
 
+from claude_relay.core.jobs.failure import PartialResponse
 from claude_relay.core.jobs.fairness import Flow
 from claude_relay.core.policy import Policy
 from claude_relay.errors import Conflict, NotFound, StoreRefused, StoreUnavailable
@@ -98,12 +100,12 @@ def test_a_bulk_of_many_statements_is_atomic(store: SqliteStore, relay: Relay, m
 
         inserts = 0
 
-        def execute(self, sql, *args):
+        def execute(self, sql, *args, **options):
             if sql.startswith("INSERT INTO new_jobs"):
                 self.inserts += 1
                 if self.inserts == 3:
                     raise apsw.IOError("the disk is gone")
-            return real.execute(sql, *args)
+            return real.execute(sql, *args, **options)
 
         def __getattr__(self, name):
             return getattr(real, name)
@@ -165,6 +167,23 @@ def test_metadata_is_returned_unchanged(store: SqliteStore, relay: Relay, metada
     job = relay.submit(a_submission(metadata=metadata)).job
 
     assert store.read(lambda tx: tx.request(job.id)).metadata == metadata
+
+
+def test_a_long_answer_is_not_copied_by_sqlite(store: SqliteStore, relay: Relay) -> None:
+    """It is written in pieces, and the partial one before it is not kept with its statement."""
+    text = "svar på 1 🙂 " * 2**20
+    relay.submit(a_submission("r"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    relay.execution.sending(claimed)
+    before = apsw.memory_used()
+    relay.execution.checkpoint(claimed, PartialResponse(text=text))
+    assert apsw.memory_used() - before < 4 * 2**20
+
+    apsw.memory_high_water(True)
+    job = relay.execution.complete(claimed, a_completion(text))
+    assert apsw.memory_high_water() - before < len(text.encode())  # as an argument: more than twice
+    outcome = store.read(lambda tx: tx.outcome(job.id, job.run))
+    assert outcome is not None and json.loads(outcome.body)["response"] == text
 
 
 def test_no_caller_waits_for_a_checkpoint_of_the_log(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from claude_relay.services import JobRef, Relay
 from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.postgres.schema import LOCK
 from claude_relay.storage.postgres.session import Session
-from claude_relay.storage.sqlite import store
+from claude_relay.storage.sqlite.runner import runner
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_failure, a_submission
 from tests.support.postgres import Cluster
@@ -49,12 +49,12 @@ class Failing:
     def arm(self, at: int) -> None:
         self.at, self.count = at, 0
 
-    def execute(self, sql: str, *args: Any) -> Any:
+    def execute(self, sql: str, *args: Any, **options: Any) -> Any:
         if self.at and not sql.startswith("ROLLBACK"):
             self.count += 1
             if self.count >= self.at:
                 raise apsw.IOError("the disk answers with an error")
-        return self._real.execute(sql, *args)
+        return self._real.execute(sql, *args, **options)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -98,7 +98,7 @@ class World:
             self.store = SqliteStore(place, clock=self.clock)
             self.failing = Failing(self.store._writing)
             session = self.store._session
-            session._connection, session._run = self.failing, store._runner(self.failing)  # type: ignore[assignment,arg-type]
+            session._connection, session._run = self.failing, runner(self.failing)  # type: ignore[assignment,arg-type]
         self.relay = Relay(
             self.store,
             QuietNotifier(),

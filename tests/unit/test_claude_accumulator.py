@@ -57,6 +57,21 @@ def test_any_stream_is_assembled_or_malformed(stream):
     assert all(isinstance(count, int) for count in answer.usage.values())
 
 
+@given(st.lists(st.text() | st.sampled_from(["\ud83d", "\ude00", "\U0001f600"])), st.sets(st.integers(0, 9)))
+def test_a_text_is_the_same_however_often_it_is_read_on_the_way(pieces, reads):
+    """A checkpoint may come between the halves of a surrogate pair."""
+    answer = MessageAccumulator()
+    answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}})
+    for number, piece in enumerate(pieces):
+        answer.feed({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}})
+        if number in reads:
+            answer.text.encode()
+
+    whole = "".join(pieces).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert answer.text == whole == answer.blocks()[0]["text"]
+    assert answer.text is answer.blocks()[0]["text"] or not whole or whole[-1] == "\N{REPLACEMENT CHARACTER}"
+
+
 def test_truncated_tool_input_is_dropped():
     answer = MessageAccumulator()
     answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "input": {}}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 
 import pytest
@@ -31,6 +32,14 @@ def test_every_bit_counts_and_so_do_kind_and_place() -> None:
         for at, bit in itertools.product(range(len(text)), range(8))
     }
     assert len(changed) == 8 * len(text) and digest(text) not in changed
+
+
+@pytest.mark.parametrize("text", ["x" * 70_000, "å" * 70_000, "\U0001f600" * 70_000, "\ud83d" * 65_537])
+def test_a_long_text_has_the_digest_of_the_definition(text: str) -> None:
+    """Texts are read in pieces, which changes no digest that is stored already."""
+    data = text.encode("utf-8", "surrogatepass")
+
+    assert digest(text) == hashlib.blake2b(f"text {len(data)} ".encode() + data, digest_size=SIZE).digest()
 
 
 def test_a_number_is_the_same_before_and_after_the_store() -> None:

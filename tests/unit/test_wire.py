@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,10 @@ def success(text: str = "Svar", **fields: object) -> dict[str, object]:
 
 def failure() -> dict[str, object]:
     return wire.failure_body(JOB, partial="half", metadata=None, warnings=(), ack_url=None, now=0.0)
+
+
+def webhook_body(body: dict[str, Any], **options: Any) -> dict[str, Any] | None:
+    return wire.webhook_body(body, size=len(wire.encode(body)), **options)
 
 
 def test_success_keys_stand_in_the_contracts_order() -> None:
@@ -63,19 +68,30 @@ def test_a_cost_is_never_rounded_to_nothing() -> None:
     assert json.loads(wire.encode(success()))["costUsd"] == 0.00000012
 
 
+@pytest.mark.parametrize("letter", ["x", "å", "\U0001f600", "\ud83d", '"\\\n\x01'])
+def test_a_long_text_is_encoded_as_the_shorter_ones_are(letter: str) -> None:
+    """A long text is encoded in pieces, to the bytes of an encoder that has it as a whole."""
+    body = {"é": 1, "response": letter * (2**20 + 7), "json": {"a": [None, 0.5, "b"]}, "warnings": [], "ackUrl": None}
+    whole = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+    assert wire.encode(body) == whole
+    with pytest.raises(ValueError):
+        wire.encode(body | {"costUsd": float("nan")})
+
+
 def test_a_body_within_the_limit_is_sent_unchanged() -> None:
-    assert wire.webhook_body(success(), callback="full", limit=10_000, result_url=None) is None
+    assert webhook_body(success(), callback="full", limit=10_000, result_url=None) is None
 
 
 def test_a_minimal_success_callback_has_the_minimal_keys_only() -> None:
-    sent = wire.webhook_body(success(), callback="seed", limit=10_000, result_url=None)
+    sent = webhook_body(success(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
     assert list(sent) == ["requestId", "response", "status", "timestamp", "usage", "model", "stopReason"]
 
 
 def test_a_minimal_failure_callback_has_the_minimal_keys_only() -> None:
-    sent = wire.webhook_body(failure(), callback="seed", limit=10_000, result_url=None)
+    sent = webhook_body(failure(), callback="seed", limit=10_000, result_url=None)
 
     assert sent is not None
     assert list(sent) == ["requestId", "error", "status", "timestamp"]
@@ -84,7 +100,7 @@ def test_a_minimal_failure_callback_has_the_minimal_keys_only() -> None:
 def test_no_more_of_an_answer_is_cut_off_than_must_be() -> None:
     """The limit is used up, for characters of every size in JSON."""
     for letter in ("x", "ø", "\n", "\x01", "\\", '"', "🎈"):
-        sent = wire.webhook_body(success(letter * 5000), callback="full", limit=4000, result_url="/r")
+        sent = webhook_body(success(letter * 5000), callback="full", limit=4000, result_url="/r")
 
         assert sent is not None
         assert 4000 - 7 < len(wire.encode(sent)) <= 4000
@@ -93,7 +109,7 @@ def test_no_more_of_an_answer_is_cut_off_than_must_be() -> None:
 def test_metadata_and_warnings_are_dropped_where_they_are_too_large() -> None:
     """Metadata, warnings and a long error are no reason to pass a receiver's limit."""
     body = {**failure(), "metadata": {"a": "x" * 5000}, "warnings": ["y" * 5000], "error": "z" * 5000}
-    sent = wire.webhook_body(body, callback="full", limit=1024, result_url="/r")
+    sent = webhook_body(body, callback="full", limit=1024, result_url="/r")
 
     assert sent is not None
     assert len(wire.encode(sent)) <= 1024
@@ -121,7 +137,7 @@ def test_a_beginning_is_a_beginning_and_fits(text: str, room: int) -> None:
 def test_a_body_over_the_limit_is_cut_and_has_the_result_url(text: str, limit: int) -> None:
     """For all characters: never over the limit, always valid JSON, never half a character."""
     body = success(text + "x" * limit, json={"big": "y" * limit})
-    sent = wire.webhook_body(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")
+    sent = webhook_body(body, callback="full", limit=limit, result_url="https://r.example/api/result/r-1")
 
     assert sent is not None
     raw = wire.encode(sent)

@@ -239,9 +239,9 @@ class CollectionWrites(TallyWrites):
         for job, _, outcome in rows:
             self._moved(None, of_job(job))
             if outcome is not None:
-                sql = "INSERT INTO outcomes (job_id, run, at, status, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
+                sql = records.INSERT_OUTCOME
                 sealed = digest(job.id, outcome.run, outcome.body)
-                self._run(sql, (job.id, outcome.run, outcome.at, outcome.status, outcome.body, sealed))
+                self._run(sql, (job.id, outcome.run, outcome.at, outcome.status, sealed, outcome.body))
 
     def discard_rows(self, identity: str, *, after_row: int, limit: int) -> int:
         """Delete rows that never were visible; returns how many."""

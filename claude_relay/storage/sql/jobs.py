@@ -330,9 +330,9 @@ class JobWrites(DeliveryWrites, ConversationWrites):
                 row = records.call_values(call)
                 self._run(_SAVE_CALL, (*row[_KEY_OF_CALL:], *row[:_KEY_OF_CALL]))
         if (outcome := change.outcome) is not None:
-            sql = "INSERT INTO outcomes (job_id, run, at, status, body, digest) VALUES (?, ?, ?, ?, ?, ?)"
+            sql = records.INSERT_OUTCOME
             sealed = digest(job_id, outcome.run, outcome.body)
-            self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, outcome.body, sealed))
+            self._run(sql, (job_id, outcome.run, outcome.at, outcome.status, sealed, outcome.body))
             # Only a failed attempt leaves an answer to repair: most jobs have none, and every statement costs.
             for table in ("partials", "repairs") if change.job.attempt > 1 else ("partials",):
                 self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))

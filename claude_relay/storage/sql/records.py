@@ -43,6 +43,9 @@ FILE = "number media_type size sha256 at name".split()
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+#: The body is the last column of its table, so that SQLite can write a long one in pieces.
+INSERT_OUTCOME = """INSERT INTO outcomes (job_id, run, at, status, digest, body) VALUES (?, ?, ?, ?, ?, ?)
+/* long: outcomes.body */"""
 
 
 def columns(names: Sequence[str], prefix: str = "") -> str:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import apsw
 
 from ...core import damage
-from ...errors import Damaged, RelayError, StoreUnavailable
+from ...errors import RelayError, StoreUnavailable
 from ...ports import Ahead, LostStore, ReadTransaction, Transaction
 from .. import migrate
 from ..group_commit import GroupCommitWriter
@@ -27,15 +27,15 @@ from ..header_encryption import HeaderCipher, KeyFile, key_path
 from ..sql import tallies
 from ..sql.insert_buffer import NewRows
 from ..sql.lookahead import Lookup, is_time
-from ..sql.query import Rows, Run
+from ..sql.query import Rows
 from ..sql.reads import Reads
 from . import backup, bulk_insert, integrity, log_check
-from .dialect import translate as to_sqlite
 from .disk_reserve import DiskReserve
 from .errors import corrupt, misfit, translate, translating
 from .open_file import OpenFile, is_open
 from .rescue import Rescue
-from .statements import look_up, may_keep
+from .runner import runner
+from .statements import look_up
 
 T = TypeVar("T")
 
@@ -98,7 +98,7 @@ class SqliteStore:
         with translating(self._path), self._reader() as connection:
             connection.execute("BEGIN")
             try:
-                return query(Reads(_runner(connection), self._clock(), self._cipher))
+                return query(Reads(runner(connection), self._clock(), self._cipher))
             finally:
                 connection.execute("COMMIT")
 
@@ -246,7 +246,7 @@ class _Session:
         self._reserve = reserve
         self._checkpointed = 0  # pages written up to the last checkpoint
         self._begun = False
-        self._run = _runner(connection)
+        self._run = runner(connection)
         self._clock = clock
         self._at = 0.0
 
@@ -373,20 +373,6 @@ def _run_script(connection: apsw.Connection, sql: str) -> None:
 
 def _stamp(connection: apsw.Connection, number: int) -> None:
     connection.execute(f"PRAGMA user_version = {number:d}")
-
-
-def _runner(connection: apsw.Connection) -> Run:
-    def run(sql: str, args: Sequence[Any]) -> Rows:
-        try:
-            return connection.execute(to_sqlite(sql), tuple(args), can_cache=may_keep(args)).fetchall()
-        except UnicodeDecodeError:
-            raise Damaged("a text in the store") from None
-        except apsw.ConstraintError as exc:
-            raise Damaged("a row that others belong to") if "FOREIGN KEY" in str(exc) else exc from None
-        except apsw.SQLError as exc:
-            raise misfit(connection, exc) from exc
-
-    return run
 
 
 @contextlib.contextmanager

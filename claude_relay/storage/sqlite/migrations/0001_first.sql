@@ -123,8 +123,8 @@ CREATE TABLE outcomes (
     run    INTEGER NOT NULL,
     at     REAL NOT NULL,
     status TEXT NOT NULL,
-    body   BLOB NOT NULL,
     digest BLOB,
+    body   BLOB NOT NULL,  -- the last column, so that a long one can be written in pieces
     PRIMARY KEY (job_id, run)  -- one outcome per run
 );
 
