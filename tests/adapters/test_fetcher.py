@@ -174,6 +174,25 @@ def test_garbage_is_an_error_or_an_incomplete_file(server: Receiver, fetcher: Ht
     assert SECRET not in (result.error or "")
 
 
+def test_a_fault_of_the_fetcher_is_an_error(
+    server: Receiver, fetcher: HttpFetcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CASES M1: a fetcher never raises, so that its job gets an error to retry."""
+    monkeypatch.setattr("claude_relay.webhooks.fetcher.retry_after", lambda *_, **__: 1 / 0)
+
+    result = fetcher.fetch(server.url("/a"), max_bytes=1000)
+
+    assert (result.status, result.error) == (None, "the file could not be fetched (ZeroDivisionError)")
+
+
+@pytest.mark.parametrize("value", ["5\x1f", "\x1c5", "soon"])
+def test_an_odd_retry_after_does_not_lose_the_status(server: Receiver, fetcher: HttpFetcher, value: str) -> None:
+    """CASES M1: as for webhooks."""
+    server.answer("/a", Answer(status=503, headers={"Retry-After": value}))
+
+    assert fetcher.fetch(server.url("/a"), max_bytes=1000).status == 503
+
+
 @pytest.mark.parametrize(
     ("fault", "exhausted"),
     [

@@ -188,6 +188,15 @@ def test_an_odd_retry_after_does_not_lose_the_reply(hook, sender, value):
     assert sender.post(hook.url(), BODY, {}).status == 200
 
 
+def test_a_location_that_is_no_url_does_not_lose_the_rest_of_the_reply(hook, sender):
+    """CASES M1: a redirect to a URL that cannot be parsed is a redirect without one."""
+    hook.answer("/", Answer(status=302, headers={"Location": "http://[", "Retry-After": "5"}))
+
+    reply = sender.post(hook.url(), BODY, {})
+
+    assert (reply.status, reply.location, reply.retry_after) == (302, None, 5.0)
+
+
 def test_a_fault_while_a_reply_is_read_is_a_reply(hook, sender, monkeypatch):
     """CASES M1: a sender never raises, and a status that came counts."""
     monkeypatch.setattr("claude_relay.webhooks.sender.excerpt", lambda *_: 1 / 0)

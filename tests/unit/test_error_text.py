@@ -40,6 +40,8 @@ NOW = 1767225600.0  # Thu, 01 Jan 2026 00:00:00 GMT
         ("9" * 5000, None),
         ("Thu, 99 Jan 2026 00:00:00 GMT", None),
         ("Thu, 01 Jan 99999 00:00:00 GMT", None),
+        ("Thu, 01 Jan 2026 00:00:30 +99999999999999", None),
+        (f"Thu, 01 Jan 2026 00:00:30 GMT{' ' * 64}", None),
     ],
 )
 def test_retry_after_is_seconds_or_a_date_within_a_day(value, seconds):
