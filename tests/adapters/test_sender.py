@@ -12,6 +12,7 @@ import threading
 import time
 import tracemalloc
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -28,6 +29,7 @@ from tests.support.receiver import Answer, Receiver
 BODY = '{"requestId":"faktura-1","response":"Blåbær"}'.encode()
 LOOPBACK = PrivateAllowlist.parse(["127.0.0.1"])
 SECRET = "query-secret"
+LARGE = 16_000_000
 
 
 @pytest.fixture
@@ -380,6 +382,47 @@ def test_a_drip_does_not_outlast_the_deadline(hook, hasty, answer, status):
     else:
         assert reply.excerpt.startswith("yyy")
     assert _posting_threads_end()
+
+
+def test_a_receiver_has_the_whole_timeout_to_answer(hook, sender):
+    """CASES M3: pauses of 1.5 s before the request is read, before the status or in the body, within 10 s."""
+    head = b"HTTP/1.1 202 OK\r\nContent-Length: 4\r\n\r\n"
+    hook.answer("/status", Answer(status=202, body=b"half", delay=1.5))
+    hook.answer("/body", Answer(raw=lambda: [head + b"ha", b"lf"], drip=1.5))
+
+    def read_late():
+        connection, _ = listening.accept()
+        with connection, connection.makefile("rb") as request:
+            time.sleep(1.5)  # the time that the receiver takes: the request is larger than all buffers
+            while request.readline() != b"\r\n":
+                pass
+            request.read(LARGE)
+            connection.sendall(head + b"half")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as pool:
+        pool.submit(read_late)
+        unread = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        calls = [(hook.url("/status"), BODY), (hook.url("/body"), BODY), (unread, bytes(LARGE))]
+        replies = list(pool.map(lambda call: sender.post(*call, {}), calls))
+
+    assert [(reply.status, reply.excerpt, reply.error) for reply in replies] == [(202, "half", None)] * 3
+    assert all(reply.ms >= 1400 for reply in replies)
+
+
+def test_a_post_waits_for_a_thread_until_its_timeout(hook, trust):
+    """CASES M3: a lookup of 1.5 s that takes the only thread delays the next POST, and both are delivered."""
+    waits = iter([1.5, 0.0])
+
+    def resolver(host, port, type):
+        time.sleep(next(waits))  # the name server's time
+        return [(socket.AF_INET, type, 6, "", ("127.0.0.1", port))]
+
+    sender = HttpSender(allow=LOOPBACK, timeout=10, limit=1, trust=trust, resolver=resolver)
+    with ThreadPoolExecutor() as pool:
+        replies = list(pool.map(lambda _: sender.post(hook.url(host="hook.example.com"), BODY, {}), range(2)))
+
+    assert [(reply.status, reply.error) for reply in replies] == [(200, None)] * 2
+    assert all(reply.ms >= 1400 for reply in replies)
 
 
 def _posting_threads_end(within: float = 3.0) -> bool:
