@@ -56,7 +56,10 @@ def test_it_counts_against_the_tries_that_there_are(store: Store, clock: Clock) 
     relay = Relay(store, QuietNotifier(), Policy(call_attempts=1), rng=random.Random(2))
     relay.submit(a_submission("r", webhook_url=None))
 
-    assert unfit(relay, claim(relay, clock), "one").state is State.FAILED
+    failed = unfit(relay, claim(relay, clock), "one")
+
+    assert failed.state is State.FAILED
+    assert store.read(lambda tx: tx.repair(failed.id, failed.run)) is None
 
 
 def test_a_crash_in_between_loses_nothing_of_it(relay: Relay, clock: Clock) -> None:
@@ -118,3 +121,44 @@ def test_another_model_that_is_asked_instead_mends_the_answer_too(store: Store, 
 
     assert other.job.model == "claude-opus-5-5"
     assert relay.execution.repair(other) == Repair(text="one", problem="one does not fit", kinds=(ErrorType.SCHEMA,))
+    assert unfit(relay, other, "two").state is State.FAILED
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ErrorType if kind not in (ErrorType.SCHEMA, ErrorType.CHECKS)])
+def test_an_attempt_that_fails_otherwise_leaves_no_repair(relay: Relay, clock: Clock, kind: ErrorType) -> None:
+    """CASES M4: half of an answer is asked for again as it was, not to be fixed."""
+    relay.execution.fail(claim(relay, clock), a_failure(kind, Remedy.RETRY, partial="half"))
+
+    assert relay.execution.repair(claim(relay, clock)) is None
+
+
+@pytest.mark.parametrize("kind", [ErrorType.UPSTREAM, ErrorType.SCHEMA])
+def test_an_item_of_a_batch_is_repaired_only_where_its_answer_did_not_fit(
+    store: Store, clock: Clock, kind: ErrorType
+) -> None:
+    """CASES M4: an item that fails otherwise is sent again as it was."""
+    relay = Relay(store, QuietNotifier(), Policy(), rng=random.Random(3))
+    relay.submit(a_submission("b", mode="batch", webhook_url=None))
+    stored = []
+    for _ in range(2):
+        clock.advance(3600)
+        batch = relay.batches.plan("w")
+        assert batch is not None
+        [entry] = relay.batches.contents(batch)
+        stored.append(relay.batches.repair(entry))
+        relay.batches.record_result(entry, a_failure(kind, Remedy.RETRY, partial="half"))
+
+    repair = Repair(text="half", problem="it was schema", kinds=(ErrorType.SCHEMA,))
+    assert stored == [None, repair if kind is ErrorType.SCHEMA else None]
+
+
+def test_each_kind_of_fault_is_repaired_once_in_any_order(store: Store, clock: Clock) -> None:
+    """CASES M4: a schema that does not fit again after a repair of the checks ends the run."""
+    relay = Relay(store, QuietNotifier(), Policy(call_attempts=9), rng=random.Random(4))
+    relay.submit(a_submission("r", webhook_url=None))
+    states = [
+        relay.execution.fail(claim(relay, clock), a_failure(kind)).state
+        for kind in (ErrorType.SCHEMA, ErrorType.CHECKS, ErrorType.SCHEMA)
+    ]
+
+    assert states == [State.QUEUED, State.QUEUED, State.FAILED]
