@@ -400,6 +400,7 @@ def test_a_receiver_has_the_whole_timeout_to_answer(hook, sender):
             connection.sendall(head + b"half")
 
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor() as pool:
+        listening.settimeout(30)
         pool.submit(read_late)
         unread = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         calls = [(hook.url("/status"), BODY), (hook.url("/body"), BODY), (unread, bytes(LARGE))]
@@ -422,7 +423,7 @@ def test_a_post_waits_for_a_thread_until_its_timeout(hook, trust):
         replies = list(pool.map(lambda _: sender.post(hook.url(host="hook.example.com"), BODY, {}), range(2)))
 
     assert [(reply.status, reply.error) for reply in replies] == [(200, None)] * 2
-    assert all(reply.ms >= 1400 for reply in replies)
+    assert max(reply.ms for reply in replies) >= 1400
 
 
 def _posting_threads_end(within: float = 3.0) -> bool:
