@@ -93,3 +93,42 @@ def test_each_figure_of_the_overview(relay: Relay, clock: Clock) -> None:
     assert body.pop("deliveries") == {"pending": 1, "sending": 0, "delivered": 0, "dead": 0}
     assert body.pop("batches") == {"planned": 1, "creating": 0, "created": 0, "ended": 0}
     assert body == {"drain": None, "unacked": 0, "destinations": []}
+
+
+def test_the_figures_of_one_group(relay: Relay) -> None:
+    """CASES M6: its running jobs, not those of others; a group without limits has none."""
+    for name in ("mail", "mail", "other"):
+        relay.submit(a_submission(group=name))
+    for _ in range(3):
+        claim(relay)
+    relay.set_group("mail", concurrency=3, rate=30.0)
+    relay.pause("mail")
+
+    assert relay.queries.group("mail") == {
+        "group": "mail", "concurrency": 3, "rate": 30.0, "paused": True, "running": 2,
+    }  # fmt: skip
+    assert relay.queries.group("new") == {
+        "group": "new", "concurrency": None, "rate": None, "paused": False, "running": 0,
+    }  # fmt: skip
+
+
+def test_the_summary_and_the_readiness_of_a_queue_that_stands_still(relay: Relay, clock: Clock) -> None:
+    """CASES M6: a pause and a park are named, and so is a worker without a heartbeat for a minute."""
+
+    def problems() -> list[str]:
+        return [f"{problem.field} {problem.problem}" for problem in relay.queries.readiness_problems()]
+
+    heartbeat(relay, "busy", 2)
+    assert (relay.queries.queue_summary(), problems()) == ("0 waiting", [])
+
+    relay.submit_many([a_submission(), a_submission()])
+    relay.execution.fail(claim(relay), a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    relay.pause()
+    stopped = relay.queries.queue_summary()
+    assert stopped.startswith("2 waiting, paused (") and ", parked (" in stopped
+    assert [problem.partition(" (")[0] for problem in problems()] == [
+        "queue is paused: claude-relay resume",
+        "queue is parked",
+    ]
+    clock.advance(60)
+    assert problems()[0] == "worker has not been seen lately: start claude-relay worker"
