@@ -99,6 +99,7 @@ class MessageAccumulator:
         self.length = 0
         self.on_text: Callable[[str], None] | None = None  # called with each piece of the text
         self._blocks: dict[int, _Block] = {}
+        self._replaced: list[_Block] = []  # by a gateway that begins each block with the same index
 
     @classmethod
     def parse(cls, message: Mapping[str, Any]) -> MessageAccumulator:
@@ -134,7 +135,10 @@ class MessageAccumulator:
         if kind == "content_block_delta":
             self._delta(self._blocks[event["index"]], event["delta"])
         elif kind == "content_block_start":
-            self._blocks[event["index"]] = block = _Block(start=dict(event["content_block"]))
+            block = _Block(start=dict(event["content_block"]))
+            if (replaced := self._blocks.get(event["index"])) is not None:
+                self._replaced.append(replaced)
+            self._blocks[event["index"]] = block
             if block.start.get("type") in ("text", "thinking"):
                 piece = _string(block.start.pop(block.start["type"], ""))
                 if piece:
@@ -196,7 +200,8 @@ class MessageAccumulator:
     @property
     def text(self) -> str:
         """Text of all text blocks."""
-        texts = [block.text for block in self._blocks.values() if block.start.get("type") == "text"]
+        blocks = (*self._replaced, *self._blocks.values())
+        texts = [block.text for block in blocks if block.start.get("type") == "text"]
 
         return texts[0] if len(texts) == 1 else "".join(texts)
 

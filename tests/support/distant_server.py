@@ -9,7 +9,7 @@ import threading
 import time
 
 _PROTOCOL = b"\x00\x03\x00\x00"  # of the message that starts a session, after others that ask for encryption
-_BEGIN, _COMMIT = b"READ WRITE", b"COMMIT\x00"
+_BEGIN, _COMMIT = b"READ COMMITTED", b"COMMIT\x00"
 
 
 class DistantServer:

@@ -72,6 +72,15 @@ def test_a_text_is_the_same_however_often_it_is_read_on_the_way(pieces, reads):
     assert answer.text is answer.blocks()[0]["text"] or not whole or whole[-1] == "\N{REPLACEMENT CHARACTER}"
 
 
+def test_the_text_of_blocks_with_the_same_index_is_kept():
+    """Some gateways begin each block with index 0."""
+    answer = MessageAccumulator()
+    for piece in ("Once ", "upon ", "a time"):
+        answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": piece}})
+
+    assert answer.text == "Once upon a time"
+
+
 def test_truncated_tool_input_is_dropped():
     answer = MessageAccumulator()
     answer.feed({"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "input": {}}})
