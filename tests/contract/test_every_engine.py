@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -369,3 +370,28 @@ def test_the_feed_and_the_text_of_calls_are_read_alike(relay: Relay) -> None:
     final = feed.final_text(job.id)
     assert final is not None and (final.call, final.text) == (call, "Svar")
     assert str(feed.cursor(f"{feed.identity}:3e")) == f"{feed.identity}:3e"
+
+
+def test_a_reader_of_events_goes_on_from_its_cursor(relay: Relay) -> None:
+    """CASES M6: the first read gives the newest events, oldest first; a later one only those after its cursor."""
+
+    def read(cursor: int | None, **options: Any) -> tuple[list[str], int]:
+        events, last = relay.queries.events_after(cursor, **({"limit": 2} | options))
+        return [f"{event['requestId']} {event['event']}" for event in events], last
+
+    assert read(None) == ([], 0)
+    for name in "abc":
+        relay.submit(a_submission(name), owner="make" if name == "a" else "admin")
+    latest, cursor = read(None)
+    assert latest == ["b submitted", "c submitted"]
+    assert read(cursor) == ([], cursor)
+    assert read(None, owner="make") == (["a submitted"], cursor)
+
+    relay.cancel(JobRef(request_id="b"))
+    relay.cancel(JobRef(request_id="c"))
+    relay.cancel(JobRef(request_id="a"))
+    following, cursor = read(cursor)
+    assert following == ["b cancelled", "c cancelled"]
+    following, cursor = read(cursor)
+    assert following == ["a cancelled"]
+    assert read(cursor) == ([], cursor)

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from claude_relay.core.batches import Batch
-from claude_relay.core.jobs.failure import ErrorType, Failure
-from claude_relay.core.policy import Policy
-from claude_relay.ports import Store
+from claude_relay.core.batches import Batch, BatchState
+from claude_relay.core.jobs.failure import ErrorType, Failure, Remedy
+from claude_relay.core.policy import DAY, Policy
+from claude_relay.ports import BatchStatus, Store
 from claude_relay.services import JobRef, Relay
 from claude_relay.services.batch_planner import MAX_UNSENT
 from claude_relay.services.batches import BATCH_LEASE
@@ -132,4 +132,81 @@ def test_an_error_that_needs_a_live_call_is_no_failed_attempt(store: Store, fail
     assert relay.execution.complete(claimed, a_completion(cost_usd=0.5)).attempt == 1
     assert "called live" in json.loads(relay.queries.result(JobRef(request_id="r-0")) or b"")["warnings"][0]
     assert relay.queries.cost(by="key")["total"]["costUsd"] == 0.5 + (failure.cost_usd or 0.0)
+    relay.close()
+
+
+def a_status() -> BatchStatus:
+    return BatchStatus(id="msgbatch_1", ended=False, count=1, created_at=0.0)
+
+
+def test_a_settled_batch_is_purged_with_the_last_of_its_jobs(relay: Relay, store: Store, clock: Clock) -> None:
+    """CASES M7: otherwise settled batches pile up. One that still waits for results is kept, however old it is."""
+    relay.submit_many([a_submission(f"r-{number}", mode="batch", webhook_url=None) for number in range(6)])
+    relay.batches.plan("w")
+    relay.batches.plan("w")
+    first, second = taken(relay), taken(relay)
+    entries = relay.batches.contents(first)
+    send(relay, second)
+    sent = relay.batches.sending(first, [entry.item.custom_id for entry in entries])
+    ended = relay.batches.mark_ended(relay.batches.mark_created(sent, a_status()))
+    for entry in entries:
+        assert not relay.batches.finish_if_complete(ended)
+        relay.batches.record_result(entry, a_completion())
+    assert relay.batches.finish_if_complete(ended)
+    settled = store.read(lambda tx: tx.batch(first.id))
+    assert settled is not None and settled.state is BatchState.SETTLED
+
+    relay.maintenance.purge()
+    assert store.read(lambda tx: tx.batch(first.id)) is not None
+    clock.advance(2 * DAY)
+    assert relay.maintenance.purge() == len(entries)
+    assert store.read(lambda tx: tx.batch(first.id)) is None
+    assert store.read(lambda tx: tx.batch(second.id)) is not None
+
+
+@pytest.mark.parametrize("sent_after", [True, False])
+def test_a_batch_created_after_the_key_was_refused_ends_the_park(relay: Relay, clock: Clock, sent_after: bool) -> None:
+    """CASES M7: it proves that the key works again. One sent before the refusal, and answered late, proves nothing."""
+    relay.submit(a_submission("live"))
+    [claimed] = relay.execution.claim("w", limit=1)
+    wait_for_a_batch(relay, 1)
+    relay.batches.plan("w")
+    batch = taken(relay)
+    names = [entry.item.custom_id for entry in relay.batches.contents(batch)]
+    sent = batch if sent_after else relay.batches.sending(batch, names)
+    clock.advance(1)
+    relay.execution.fail(claimed, a_failure(ErrorType.PERMISSION, Remedy.PARK))
+    clock.advance(1)
+    if sent_after:
+        sent = relay.batches.sending(batch, names)
+    assert [hold["scope"] for hold in relay.queries.overview()["holds"]] == ["park"]
+
+    relay.batches.mark_created(sent, a_status())
+    assert [hold["scope"] for hold in relay.queries.overview()["holds"]] == ([] if sent_after else ["park"])
+
+
+@pytest.mark.parametrize("way", ["refused", "failed", "late", "never made"])
+def test_workers_hear_at_once_of_a_job_that_leaves_its_batch_for_a_live_call(
+    store: Store, clock: Clock, way: str
+) -> None:
+    """CASES M7: otherwise it waits for the next sweep. A job that waits for another batch is nothing to a worker."""
+    notifier = QuietNotifier()
+    relay = Relay(store, notifier, Policy(batch_linger=0.0, batch_margin=600.0), rng=random.Random(3))
+    relay.submit(a_submission("r", mode="auto", need_by=clock() + 7200))
+    relay.batches.plan("w")
+    batch = taken(relay)
+    [entry] = relay.batches.contents(batch)
+    notifier.notified.clear()
+    if way == "refused":
+        relay.batches.mark_create_refused(batch, a_failure(remedy=Remedy.FAIL, reason="http_404"))
+    elif way == "failed":
+        send(relay, batch)
+        relay.batches.record_result(entry, a_failure(reason="pause_turn"))
+    elif way == "late":
+        clock.advance(7000)
+        assert [job.request_id for job in relay.batches.promote()] == ["r"]
+    else:
+        relay.batches.mark_not_created(batch)
+
+    assert notifier.notified == ([] if way == "never made" else [(entry.job.id,)])
     relay.close()

@@ -118,3 +118,26 @@ def test_a_cost_by_host_status_or_error_is_that_of_stored_jobs(relay: Relay, clo
     assert rows(relay, "key", host="a.example", until=clock() - 2 * DAY) == {}
     assert relay.queries.cost(by="day", which=JobFilter(host="b.example"))["basis"] == "jobs"
     assert relay.queries.cost(by="day")["basis"] == "sums"
+
+
+@pytest.mark.parametrize("kind", [ErrorType.TIMEOUT, ErrorType.OVERLOADED])
+def test_a_call_that_broke_before_its_usage_was_reported_is_of_unknown_cost(relay: Relay, kind: ErrorType) -> None:
+    """CASES M6: a timeout may have cost something; a refusal did not. Counted in each row and in the total."""
+    unknown = int(kind is ErrorType.TIMEOUT)
+    a_job(relay, "make", 0.5)
+    relay.submit(a_submission(), owner="make")
+    relay.execution.fail(claim(relay), a_failure(kind, Remedy.FAIL))
+
+    assert rows(relay, "key") == {"make": (2, 0.5, unknown)}
+    assert relay.queries.cost(by="key")["total"]["unpricedCalls"] == unknown
+
+
+def test_an_interrupted_call_without_usage_is_of_unknown_cost(relay: Relay) -> None:
+    """CASES M6."""
+    relay.submit(a_submission())
+    dying = claim(relay)
+    relay.execution.reap(dying.job.id, dying.token, why="the worker died")
+    relay.execution.complete(claim(relay), a_completion(cost_usd=0.5))
+
+    assert rows(relay, "key") == {"admin": (2, 0.5, 1)}
+    assert relay.queries.cost(by="key")["total"]["unpricedCalls"] == 1

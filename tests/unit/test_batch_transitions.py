@@ -132,3 +132,45 @@ def test_a_permanent_failure_ends_it() -> None:
     change = transitions.fail(a_job(), failure, token=None, call=CALL, policy=Policy(), now=NOW, chance=0.5)
 
     assert change.job.state is State.FAILED
+
+
+@pytest.mark.parametrize(
+    "move, event, detail",
+    [
+        ("gather", "gathered", {"attempt": 3}),
+        ("ungather", "ungathered", {"why": "x"}),
+        ("promote", "promoted", {"paid": False}),
+        ("withdraw", "cancelled", {}),
+        ("complete", "completed", {"attempt": 2, "outputTokens": 5, "stopReason": "end_turn"}),
+    ],
+)
+def test_each_transition_has_its_own_event(move: str, event: str, detail: dict[str, Any]) -> None:
+    """CASES M8."""
+    change = MOVES[move](a_job(State.QUEUED if move == "gather" else State.BATCHED))
+
+    assert (change.event.name.value, change.event.detail) == (event, detail)
+
+
+def test_a_late_result_has_an_event_with_its_cost() -> None:
+    """CASES M8."""
+    change = batch_transitions.record_late_cost(
+        a_job(State.CANCELLED), call=CALL, usage=None, cost_usd=0.25, model="m", now=NOW
+    )
+
+    assert (change.event.name.value, change.event.detail) == ("late_result", {"call": 2, "costUsd": 0.25})
+
+
+@pytest.mark.parametrize(
+    "deadline, name, kind, error",
+    [
+        (False, "cancelled", "cancelled", "the job was cancelled"),
+        (True, "failed", "deadline", "the deadline passed while the job was in a batch"),
+    ],
+)
+def test_a_job_that_ends_in_its_batch_says_why(deadline: bool, name: str, kind: str, error: str) -> None:
+    """CASES M8: in its event, its status and its entry in the ledger."""
+    change = batch_transitions.end_in_batch(a_job(), call=CALL, now=NOW, deadline=deadline)
+
+    assert (change.event.name.value, change.job.error_type, change.job.error) == (name, kind, error)
+    assert change.event.detail == ({"errorType": kind, "error": error} if deadline else {})
+    assert change.call is not None and (change.call.outcome, change.call.detail) == (kind, error)

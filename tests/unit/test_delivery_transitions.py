@@ -183,3 +183,34 @@ def test_a_reminder_is_for_a_delivered_result_without_an_acknowledgement_once(fi
 
     with pytest.raises(IllegalTransition):
         transitions.remind(replace(delivered, **fields), now=9.0)  # type: ignore[arg-type]
+
+
+def test_each_transition_of_a_delivery_has_its_own_event() -> None:
+    """CASES M8: with the status, the number of the attempt and the time of the next one."""
+    lease = Lease(worker="w", token="t", expires_at=60.0)
+    claimed = transitions.claim(a_delivery(attempts=1), lease=lease, now=1.0)
+    sending, seen = claimed.delivery, [claimed]
+    seen += [
+        transitions.record_attempt(sending, reply, token="t", policy=POLICY, now=1.0, chance=0.0)
+        for reply in (Reply(status=200, ms=7), Reply(status=503, error="busy"), Reply(status=403))
+    ]
+    delivered = seen[1].delivery
+    seen += [
+        transitions.give_up(a_delivery(attempts=1), why="silent", now=1.0),
+        transitions.release(sending, token="t", now=1.0),
+        transitions.redeliver(delivered, now=1.0),
+        transitions.remind(delivered, now=1.0),
+    ]
+
+    assert [(change.event.name.value, change.event.detail) for change in seen] == [
+        ("delivering", {}),
+        ("delivered", {"statusCode": 200, "ms": 7, "error": None, "attempt": 2}),
+        ("delivery_deferred", {"statusCode": 503, "ms": 0, "error": "busy", "attempt": 2, "dueAt": 6.0}),
+        ("delivery_dead", {"statusCode": 403, "ms": 0, "error": None, "attempt": 2}),
+        ("delivery_dead", {"statusCode": None, "ms": 0, "error": "silent", "attempt": 1}),
+        ("delivery_released", {}),
+        ("redelivered", {}),
+        ("ack_reminded", {}),
+    ]
+    assert {(change.event.job_id, change.event.subject, change.event.at) for change in seen} == {("j", "d", 1.0)}
+    assert all(change.event.version == change.delivery.version == change.expects + 1 for change in seen)

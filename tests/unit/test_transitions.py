@@ -247,3 +247,82 @@ def test_no_sequence_of_failures_exceeds_the_attempts(row: list[tuple[Remedy, bo
         assert job.ambiguous == marked
         assert job.due_at <= NOW + max(POLICY.backoff_max, 0) + 1 or job.state is State.QUEUED
         assert job.attempt >= job.failures
+
+
+#: The event that each move writes, and its details.
+EVENTS: dict[str, tuple[str, dict[str, object]]] = {
+    "claim": ("claimed", {"attempt": 1, "worker": "w"}),
+    "complete": ("completed", {"attempt": 1, "outputTokens": 5, "stopReason": "end_turn"}),
+    "go_on": ("resumed", {"outcome": "paused", "error": None}),
+    "release": ("released", {}),
+    "interrupt": ("released", {"why": "killed"}),
+    "cancel": ("cancelled", {}),
+    "expire": ("failed", {"errorType": "deadline", "error": "the deadline passed before the call could be made"}),
+    "retry": ("retried", {"run": 2}),
+}
+_STARTS = {"claim": State.QUEUED, "cancel": State.QUEUED, "expire": State.QUEUED, "retry": State.FAILED}
+
+
+@pytest.mark.parametrize("move", EVENTS)
+def test_each_transition_has_its_own_event(move: str) -> None:
+    """CASES M8: readers of the timeline, the event streams and the metrics go by these words."""
+    event = MOVES[move](a_job(_STARTS.get(move, State.RUNNING))).event
+
+    assert (event.name.value, event.detail) == EVENTS[move]
+    assert (event.job_id, event.subject, event.at) == ("j", "job", NOW)
+
+
+@pytest.mark.parametrize(
+    "remedy, fields, event",
+    [
+        (Remedy.FAIL, {}, "failed"),
+        (Remedy.RETRY, {"failures": POLICY.call_attempts - 1}, "failed"),
+        (Remedy.RETRY, {}, "deferred"),
+        (Remedy.THROTTLE, {}, "deferred"),
+        (Remedy.PARK, {}, "deferred"),
+        (Remedy.FAIL, {"cancel_requested_at": 1.0}, "cancelled"),
+    ],
+)
+def test_the_event_of_a_failed_attempt(remedy: Remedy, fields: dict[str, object], event: str) -> None:
+    """CASES M8: it says why, and when the job is due again."""
+    change = fail(a_job(State.RUNNING, **fields), a_failure(remedy=remedy, reason="http_500"))
+    detail: dict[str, object] = {"errorType": "upstream", "error": "it was upstream"}
+    if event == "deferred":
+        detail |= {"dueAt": change.job.due_at, "reason": "http_500"}
+
+    assert (change.event.name.value, change.event.detail) == (event, {} if event == "cancelled" else detail)
+
+
+@pytest.mark.parametrize(
+    "policy, event",
+    [(OnInterrupt.RETRY, "deferred"), (OnInterrupt.PARTIAL, "failed"), (OnInterrupt.HOLD, "held")],
+)
+def test_the_event_of_an_interrupted_call(policy: OnInterrupt, event: str) -> None:
+    """CASES M8."""
+    job = a_job(State.RUNNING, sent=True, on_interrupt=policy)
+
+    assert interrupt(job).event.name.value == event
+    assert MOVES["cancel"](a_job(State.RUNNING)).event.name.value == "cancel_requested"
+
+
+def test_a_failed_job_has_the_text_of_its_error_and_the_length_of_its_partial_response() -> None:
+    """CASES M8."""
+    failure = a_failure(ErrorType.INVALID_REQUEST, Remedy.FAIL, partial="half")
+    failed = fail(a_job(State.RUNNING, waiting_for="x"), failure).job
+    kept = interrupt(
+        a_job(State.RUNNING, sent=True, on_interrupt=OnInterrupt.PARTIAL), PartialResponse(text="half")
+    ).job
+
+    assert (failed.error_type, failed.error, failed.response_length) == ("invalid_request", "it was invalid_request", 4)
+    assert (kept.error_type, kept.error, kept.response_length) == (
+        "interrupted", "the call was interrupted: killed", 4,
+    )  # fmt: skip
+    assert (failed.finished_at, failed.waiting_for, failed.lease) == (NOW, None, None)
+
+
+def test_a_cancelled_job_says_so() -> None:
+    """CASES M8: at once, during a call, and on a release."""
+    asked = a_job(State.RUNNING, cancel_requested_at=1.0)
+    for change in (MOVES["cancel"](a_job()), fail(asked, a_failure()), MOVES["release"](asked)):
+        job = change.job
+        assert (job.error_type, job.error, job.finished_at) == ("cancelled", "the job was cancelled", NOW)
