@@ -16,5 +16,5 @@ class Blank:
     url: str
     group: str = "default"
     key: str = field(default=KEY_PLACEHOLDER, repr=False)
-    webhook: str = WEBHOOK_PLACEHOLDER
+    webhook: str = field(default=WEBHOOK_PLACEHOLDER, repr=False)
     template: str = TEMPLATE_PLACEHOLDER

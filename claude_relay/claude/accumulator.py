@@ -40,10 +40,10 @@ class _Block:
     A string of four bytes a character that is kept beside its parts would take nine times the size of the answer.
     """
 
-    start: dict[str, Any]
-    written: bytearray = field(default_factory=bytearray)
-    decoded: str | None = None
-    citations: list[Any] = field(default_factory=list)
+    start: dict[str, Any] = field(repr=False)
+    written: bytearray = field(default_factory=bytearray, repr=False)
+    decoded: str | None = field(default=None, repr=False)
+    citations: list[Any] = field(default_factory=list, repr=False)
     signature: str | None = None
 
     def write(self, piece: str) -> None:

@@ -42,7 +42,7 @@ class Plan:
 
     body: dict[str, Any] = field(repr=False)
     betas: tuple[str, ...] = ()
-    schema: Mapping[str, Any] | None = None
+    schema: Mapping[str, Any] | None = field(default=None, repr=False)
     native: bool = False
 
 

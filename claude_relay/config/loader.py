@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -41,7 +41,7 @@ class _Value:
     """A value of one option in one source; `problem` says why the file that should hold it cannot be read."""
 
     name: str
-    text: str
+    text: str = field(repr=False)
     origin: str
     problem: str
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -23,7 +23,7 @@ class SettingLocation:
 
     path: Path
     name: str | None = None
-    text: str = ""
+    text: str = field(default="", repr=False)
 
 
 def find_location(name: str, environ: Mapping[str, str], *, dotenv: Path, etc: Path) -> SettingLocation:

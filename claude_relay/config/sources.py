@@ -31,7 +31,7 @@ class Source:
     """
 
     label: str
-    texts: Mapping[str, str]
+    texts: Mapping[str, str] = field(repr=False)
     faults: tuple[str, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)

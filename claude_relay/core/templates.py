@@ -55,22 +55,22 @@ class Placeholder:
     """A place for a variable. `default` is used where the variable is missing; None: it must be given."""
 
     name: str
-    default: str | None = None
+    default: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class _Text:
     """A string with placeholders."""
 
-    parts: tuple[str | Placeholder, ...]
+    parts: tuple[str | Placeholder, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
 class Variable:
     """The value of a variable, its text inside a longer string, and the bytes of that text."""
 
-    value: Any
-    text: str
+    value: Any = field(repr=False)
+    text: str = field(repr=False)
     size: int
 
 
@@ -82,7 +82,7 @@ class Variables(dict[str, Variable]):
 class Filled:
     """A body with its placeholders replaced, and the placeholders that had neither a variable nor a default."""
 
-    body: dict[str, Any]
+    body: dict[str, Any] = field(repr=False)
     missing: tuple[str, ...]
 
 

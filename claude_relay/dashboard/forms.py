@@ -29,7 +29,7 @@ class FormFile:
 class Form:
     """The fields of a form, each with all its values, and its files."""
 
-    values: Mapping[str, Sequence[str]]
+    values: Mapping[str, Sequence[str]] = field(repr=False)
     files: Sequence[FormFile] = ()
 
     def text(self, name: str) -> str:

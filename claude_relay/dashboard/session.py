@@ -8,7 +8,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -65,7 +65,7 @@ class Session:
     """A login: the id of its key (or `admin`), a nonce, and its end."""
 
     identity: str
-    nonce: str
+    nonce: str = field(repr=False)
     expires_at: float
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..core.keys import Scope
@@ -23,13 +23,13 @@ _OPTIONS = {"model": "model", "systemPrompt": "system", "maxTokens": "maxTokens"
 class Draft:
     """The values of the form: the body of a submit in pieces."""
 
-    prompt: str = ""
-    system: str = ""
+    prompt: str = field(default="", repr=False)
+    system: str = field(default="", repr=False)
     model: str = ""
     max_tokens: str = ""
     group: str = ""
-    webhook_url: str = ""
-    more: str = ""
+    webhook_url: str = field(default="", repr=False)
+    more: str = field(default="", repr=False)
     origin: str = ""  # the job that it repeats
     kept_files: tuple[str, ...] = ()  # the names of that job's files
 

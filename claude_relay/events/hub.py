@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.jobs.feed import FeedEntry
 from ..core.jobs.job import State
@@ -34,7 +34,7 @@ class _Tail:
 
     call: int
     start: int
-    text: str
+    text: str = field(repr=False)
 
     def add(self, piece: TextPiece) -> None:
         """Append a piece; begin again where one was lost or a new call began."""

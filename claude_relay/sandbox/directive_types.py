@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -48,7 +48,7 @@ class Directives:
     bad_times: int | None = None
     tool: str | None = None
     long: int | None = None
-    say: str | None = None
+    say: str | None = field(default=None, repr=False)
     expire: bool = False
     expire_times: int | None = None
     batch_error: Fault | None = None

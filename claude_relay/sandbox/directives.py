@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from claude_relay.sandbox.directive_types import Directives, Fault, Kind
 
@@ -34,7 +34,7 @@ class DirectiveValues:
     times: int | None
     status: int
     words: int
-    text: str
+    text: str = field(repr=False)
     type: str | None
     early: bool
     name: str

@@ -90,7 +90,7 @@ class DestinationLoad:
     waiting: int
     due_at: float | None
     dead: int
-    url: str | None
+    url: str | None = field(repr=False)
 
 
 class DashboardQueries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.collections.collection import Collection
 from ..core.jobs.feed import STORE_ID_LENGTH, Cursor, FeedEntry
@@ -33,7 +33,7 @@ class TextSoFar:
 
     call: int
     offset: int
-    text: str
+    text: str = field(repr=False)
 
 
 class EventFeed:

@@ -14,13 +14,14 @@ import pytest
 from claude_relay.api.health import Ready
 from claude_relay.core.jobs import transitions
 from claude_relay.core.jobs.fairness import Flow
+from claude_relay.core.keys import Scope
 from claude_relay.core.policy import Policy
 from claude_relay.errors import LeaseLost, StoreRefused, StoreUnavailable
 from claude_relay.notify.postgres_notify import PostgresNotifier
 from claude_relay.ports import JobFilter
 from claude_relay.services import JobRef, Relay
 from claude_relay.storage import migrate
-from claude_relay.storage.postgres import PostgresStore, session
+from claude_relay.storage.postgres import PostgresStore, completion_reads, session
 from claude_relay.storage.postgres.dialect import translate
 from claude_relay.storage.postgres.schema import LOCK
 from claude_relay.storage.sqlite.store import SqliteStore
@@ -556,3 +557,23 @@ def test_a_duplicate_of_a_job_from_another_machine_is_detected(url: str) -> None
     assert first.queries.status(JobRef(request_id="r"))["status"] == "completed"
     first.close()
     second.close()
+
+
+def test_a_shell_completes_from_a_server_and_offers_nothing_where_it_is_away(
+    store: PostgresStore, relay: Relay, url: str
+) -> None:
+    """CASES M12: by prefix or the newest first, groups with jobs or settings, and keys that are not revoked."""
+    for name in ("invoice-1", "invoice-2", "other"):
+        relay.submit(a_submission(name, group="night"))
+    for name in ("make", "n8n"):
+        relay.keys.add(name, frozenset({Scope.SUBMIT}))
+    relay.keys.revoke("n8n")
+
+    assert sorted(completion_reads.request_ids(url, "inv", 10)) == [("invoice-1", "queued"), ("invoice-2", "queued")]
+    assert completion_reads.request_ids(url, "", 1) == [("other", "queued")]
+    assert completion_reads.groups(url) == ["night"]
+    assert completion_reads.key_names(url) == ["make"]
+
+    away = "postgresql://postgres@127.0.0.1:1/none"
+    assert [completion_reads.groups(away), completion_reads.key_names(away)] == [[], []]
+    assert completion_reads.request_ids(away, "", 1) == []

@@ -5,6 +5,7 @@ from datetime import datetime, timezone
 import pytest
 
 from claude_relay.core.models.catalog import BUILT_IN, ModelCatalog, from_memo, resolve
+from claude_relay.core.money.prices import read_prices
 
 DEFAULT = "claude-sonnet-5-5"
 NOVEMBER = datetime(2026, 11, 22, tzinfo=timezone.utc).timestamp()
@@ -182,3 +183,47 @@ def test_a_retired_default_is_replaced_by_the_newest_of_its_line():
 
     model, [warning] = asked("claude-2.1", default="claude-opus-4-6", catalogue=fetched())
     assert model == "claude-opus-6" and "claude-opus-6 is used instead" in warning
+
+
+@pytest.mark.parametrize("value", ["8192", True, False, 0, -1, 8192.0, [8192], {}, None])
+def test_a_limit_that_is_no_count_is_unknown(value):
+    """CASES M9: a gateway's list may hold anything; a request is not lowered to such a limit."""
+    [model] = fetched([{"id": "house-large", "maxTokens": value, "maxInputTokens": value}]).models
+
+    assert (model.max_tokens, model.max_input_tokens) == (None, None)
+
+
+def test_a_limit_that_is_a_count_is_read():
+    [model] = fetched([{"id": "house-large", "maxTokens": 1, "maxInputTokens": 8192}]).models
+
+    assert (model.max_tokens, model.max_input_tokens) == (1, 8192)
+
+
+def test_an_alias_needs_no_price_where_the_list_has_lines():
+    """CASES M9: of two models of one line the newest is meant, though only the earlier one has a price."""
+    models = [{"id": "claude-opus-6", "line": "opus"}, {"id": "claude-opus-5-5", "line": "opus"}]
+
+    assert fetched(models, prices={"claude-opus-5-5": 20.0}).aliases["smart"] == "claude-opus-6"
+
+
+def test_models_without_lines_are_ranked_by_the_price_of_their_output():
+    """CASES M9: and those that are not active, or have no price, are not chosen."""
+    prices = read_prices(
+        {
+            "dated": "2026-11-22",
+            "models": {
+                "house-large": {"input": "1", "output": "20"},
+                "house-small": {"input": "2", "output": "5"},
+                "house-old": {"input": "0", "output": "90"},
+            },
+        },
+        where="the test",
+    ).output_prices()
+    models = [
+        {"id": "house-odd"},
+        {"id": "house-large"},
+        {"id": "house-small"},
+        {"id": "house-old", "lifecycle": "deprecated"},
+    ]
+
+    assert fetched(models, prices=prices).aliases == {"smart": "house-large", "cheap": "house-small"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 C = TypeVar("C")
@@ -28,7 +28,7 @@ class JobQuery:
     until: str | None = None
     dead: bool = False
     unacked: bool = False
-    text: str | None = None
+    text: str | None = field(default=None, repr=False)
     limit: int | None = 50
 
     def filters(self) -> dict[str, Any]:

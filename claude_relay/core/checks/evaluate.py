@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Context, Decimal, Inexact, InvalidOperation, getcontext, localcontext
 from decimal import DivisionByZero as DecimalDivisionByZero
@@ -52,9 +52,9 @@ class Verdict:
     """
 
     ok: bool | None
-    left: str | None = None
-    right: str | None = None
-    difference: str | None = None
+    left: str | None = field(default=None, repr=False)
+    right: str | None = field(default=None, repr=False)
+    difference: str | None = field(default=None, repr=False)
 
 
 _UNKNOWN = Verdict(ok=None)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 MAX_LENGTH, MAX_DEPTH, MAX_OPERATORS, MAX_DIGITS = 1_000, 32, 100, 40
@@ -113,7 +113,7 @@ Rule = Comparison | Function
 @dataclass(frozen=True)
 class _Token:
     kind: str  # number, string, name, operator, end
-    text: str
+    text: str = field(repr=False)
     position: int
 
 

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
@@ -27,7 +27,7 @@ csv.field_size_limit(2**31 - 1)
 class Table:
     """Rows (or the problem of a row), the names of their columns, and the lines where they begin."""
 
-    rows: list[Any]
+    rows: list[Any] = field(repr=False)
     columns: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()
 

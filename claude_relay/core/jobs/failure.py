@@ -99,7 +99,7 @@ class Completion:
     cost_usd: float | None = None
     saved_usd: float | None = None  # the extra cost of the same answer as a live call
     warnings: tuple[str, ...] = ()
-    checks: tuple[dict[str, Any], ...] | None = None  # results of options.checks
+    checks: tuple[dict[str, Any], ...] | None = field(default=None, repr=False)  # results of options.checks
     first_byte_at: float | None = None
 
     @property
@@ -130,7 +130,7 @@ class Failure:
     model: str | None = None
     upstream_request_id: str | None = None
     first_byte_at: float | None = None
-    checks: tuple[dict[str, Any], ...] | None = None  # results of options.checks, where they are why
+    checks: tuple[dict[str, Any], ...] | None = field(default=None, repr=False)  # where they are why
     reason: str = ""  # one word for the ledger: http_529, stream_cut, first_byte_timeout …
 
     @property

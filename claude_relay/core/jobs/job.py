@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -117,7 +117,7 @@ class Job:
     response_length: int = 0
     usage: dict[str, int] | None = None
     cost_usd: float | None = None
-    checks: tuple[dict[str, Any], ...] | None = None  # results of options.checks, once the run has an answer
+    checks: tuple[dict[str, Any], ...] | None = field(default=None, repr=False)  # once the run has an answer
     template: str | None = None  # the version that its body was made of, such as invoice@3
     collection: str | None = None  # the internal id of the collection that it is a row of
     row: int | None = None  # its number there, from 1

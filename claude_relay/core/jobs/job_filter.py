@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .failure import ErrorType
@@ -32,7 +32,7 @@ class JobFilter:
     errors: Collection[ErrorType] = ()
     since: float | None = None
     until: float | None = None  # created before that time
-    text: str | None = None  # in prompt, answer, requestId
+    text: str | None = field(default=None, repr=False)  # in prompt, answer, requestId
     dead: bool = False  # whose delivery is dead
     unacked: bool = False
     before: str | None = None
