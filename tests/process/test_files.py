@@ -80,11 +80,12 @@ def test_pdfs_that_are_slow_to_inspect_delay_no_other_job(tmp_path: Path, upstre
         small = base64.b64encode(a_pdf(2)).decode()
         rig.submit({"requestId": "small", "prompt": "Les", "files": [{"data": small}]})
         rig.submit({"requestId": "plain", "prompt": "Hei"})
-        assert rig.finished("plain", within=60)["status"] == "completed"
-        assert rig.finished("small", within=60)["status"] == "completed"
-        slow = [rig.status(f"slow-{n}")["status"] for n in range(6)]
+        others = [rig.finished(name, within=60) for name in ("plain", "small")]
+        slow = [rig.finished(f"slow-{n}", within=90) for n in range(6)]
 
-    assert "processing" in slow
+    assert [job["status"] for job in others] == ["completed"] * 2
+    # By the times of the store: on a busy machine all may have ended when this process looks.
+    assert max(job["updatedAt"] for job in others) < max(job["updatedAt"] for job in slow)
 
 
 def test_the_api_refuses_a_private_file_url(tmp_path: Path, upload_cache: Receiver) -> None:
