@@ -132,7 +132,7 @@ class Fleet:
             self._done.add(claimed.delivery.id)
 
 
-def test_a_job_costs_a_running_fleet_at_most_three_round_trips_under_its_lock(
+def test_a_job_costs_a_running_fleet_about_three_round_trips_under_its_lock(
     place: str, distant: DistantServer, postgres: Cluster
 ) -> None:
     """Two APIs with the callers' own ids and two workers, from the submit to the delivered callback."""
