@@ -35,7 +35,7 @@ def run(folder: Path, *, rounds: int = 5) -> Iterator[dict[str, Any] | Row]:
             ("32 MiB with an emoji: memory / its size", "<= 7", _prompt("😀 plain text of some length ")),
         ):
             before = _memory(pid, "VmRSS")
-            Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew
+            Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets VmHWM, the peak
             status, _ = _send(url, "/api/claude", data, _JSON)
             yield {"body": name, "status": status}
             yield Row(name=name, value=(_memory(pid, "VmHWM") - before) / len(data), target=target)

@@ -1,17 +1,13 @@
 """
 The CPU of one streamed event in a worker: many calls at once, each event sent as a packet of its own.
 
-The upstream is a process of its own, `python -m benchmarks.streams`: the CPU of this one is that of the client alone.
+The upstream is a process of its own: the CPU of this one is that of the client alone.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 import statistics
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -24,10 +20,8 @@ from claude_relay.core.jobs.failure import Completion
 from claude_relay.core.jobs.job import Job, State
 from claude_relay.ports import CallRequest
 
+from . import upstream
 from .rows import Row
-
-_MODEL = "claude-sonnet-5-5"
-_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 def run(
@@ -35,7 +29,7 @@ def run(
 ) -> Iterator[dict[str, Any] | Row]:
     """One line per round, then the rows: CPU of an event, and the time taken as a multiple of the ideal one."""
     samples: list[tuple[float, float]] = []
-    with _upstream(per_second, per_second * seconds) as url:
+    with upstream.running("--per-second", str(per_second), "--events", str(per_second * seconds)) as url:
         messages = AnthropicMessages(api_key="sk-ant-none", prices=load_prices(None), base_url=url)
         messages.open()
         with contextlib.closing(messages):
@@ -63,9 +57,11 @@ def _calls(messages: AnthropicMessages, count: int) -> int:
     def call() -> None:
         job = Job(
             id="j", owner="admin", request_id="r", body_hash="", state=State.RUNNING, version=1, created_at=0.0,
-            updated_at=0.0, run_started_at=0.0, due_at=0.0, model=_MODEL,
+            updated_at=0.0, run_started_at=0.0, due_at=0.0, model=upstream.MODEL,
         )  # fmt: skip
-        request = CallRequest(job=job, request={"prompt": "Hei", "options": {"model": _MODEL, "maxTokens": 1000}})
+        request = CallRequest(
+            job=job, request={"prompt": "Hei", "options": {"model": upstream.MODEL, "maxTokens": 1000}}
+        )
         done = messages.call(request, stop=lambda: None, sending=lambda: None, progress=lambda partial: None)
         if not isinstance(done, Completion):
             raise TypeError(f"the call failed: {done}")
@@ -80,52 +76,3 @@ def _calls(messages: AnthropicMessages, count: int) -> int:
         raise RuntimeError("a call failed: this run is void")
 
     return sum(lengths)
-
-
-@contextlib.contextmanager
-def _upstream(per_second: int, events: int) -> Iterator[str]:
-    command = [sys.executable, "-m", "benchmarks.streams", str(per_second), str(events)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _event(kind: str, **fields: Any) -> bytes:
-    data = f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
-
-    return b"%X\r\n%b\r\n" % (len(data), data)
-
-
-async def _serve(per_second: int, events: int) -> None:
-    usage = {"input_tokens": 10, "output_tokens": 1}
-    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": _MODEL, "content": [], "usage": usage}
-    start = _event("message_start", message=message)
-    start += _event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-    piece = _event("content_block_delta", index=0, delta={"type": "text_delta", "text": "word "})
-    end = _event("content_block_stop", index=0)
-    end += _event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": events})
-    end += _event("message_stop") + b"0\r\n\r\n"
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-        await reader.readexactly(length)
-        writer.write(_HEAD + start)
-        for number in range(events):
-            await asyncio.sleep(1 / per_second if number else 0)
-            writer.write(piece)
-        writer.write(end)
-        await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, backlog=1000)
-    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await server.serve_forever()
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))

@@ -93,8 +93,8 @@ class _Server:
         options = self._options
         writer.write(self._start)
         await asyncio.sleep(options.silence)
-        for _ in range(options.events):
-            if options.per_second:
+        for number in range(options.events):
+            if options.per_second and number:
                 await asyncio.sleep(1 / options.per_second)
             writer.write(self._piece)
             await writer.drain()

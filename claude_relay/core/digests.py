@@ -19,7 +19,8 @@ def digest(*parts: str | bytes | float | None) -> bytes:
             result.update(b"none 0 ")
             continue
         if isinstance(part, str) and len(part) > _PIECE:
-            result.update(b"text %d " % sum(map(len, _pieces(part))))
+            size = len(part) if part.isascii() else sum(map(len, _pieces(part)))
+            result.update(b"text %d " % size)
             for piece in _pieces(part):
                 result.update(piece)
             continue

@@ -36,9 +36,8 @@ def leaving(environ: Mapping[str, str]) -> Callable[[float | None], None] | None
     file = folder / NAME
 
     def write(since: float | None) -> None:
-        file.write_text(
-            "" if since is None else repr(since)
-        )  # PathChanged= reacts to a file being closed after writing
+        # PathChanged= reacts to a file being closed after writing.
+        file.write_text("" if since is None else repr(since))
 
     return write
 

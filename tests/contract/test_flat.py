@@ -58,7 +58,7 @@ def use_cases(relay: Relay, waiting: int) -> dict[str, Callable[[], Any]]:
         "list of a key": lambda: queries.jobs(JobFilter(limit=20, owner="admin")),
         "list of a key without jobs": lambda: queries.jobs(JobFilter(limit=20, owner="nobody")),
         "list of failed": lambda: queries.jobs(JobFilter(limit=20, states=(State.FAILED, State.CANCELLED))),
-        "list of dead ones of a key": lambda: queries.jobs(JobFilter(limit=20, owner="nobody", dead=True)),
+        "list of dead deliveries of a key": lambda: queries.jobs(JobFilter(limit=20, owner="nobody", dead=True)),
         "list of a group": lambda: queries.jobs(JobFilter(limit=20, group="default")),
         "calls in flight": relay.dashboard.calls_in_flight,
         "load of groups": relay.dashboard.groups,

@@ -85,7 +85,7 @@ def test_a_store_that_becomes_read_only_accepts_nothing_and_is_unready(
     """Also a process that has it open, from its next connection on."""
     store._session.connection.close()
     with contextlib.suppress(StoreUnavailable):
-        relay.maintenance.ping_writer()  # connects anew
+        relay.maintenance.ping_writer()  # opens a new connection
     with pytest.raises(StoreUnavailable, match="accepts no writes now"):
         relay.submit(a_submission("a"))
 

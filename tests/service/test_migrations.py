@@ -150,7 +150,7 @@ def other_tables(store: Store) -> Iterator[None]:
 def test_code_that_was_replaced_under_a_process_is_no_corrupt_store(
     store: Store, engine: str, replacement: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sentence says to restart; nobody restores a backup over an intact store."""
+    """The message says to restart the process, and does not call the intact store corrupt."""
     relay = Relay(store, QuietNotifier(), Policy())
     relay.submit(a_submission("a"))
     code = tmp_path / "code"

@@ -1,4 +1,4 @@
-"""A proxy before PostgreSQL that can fall silent: it reads no more, answers nobody, and closes nothing."""
+"""A proxy in front of PostgreSQL that can hang: it stops reading and writing, and keeps its connections open."""
 
 from __future__ import annotations
 

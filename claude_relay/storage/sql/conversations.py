@@ -40,7 +40,7 @@ class ConversationReads(QueryBase):
     def repair(self, job_id: str, run: int) -> Repair | None:
         """The answer of that run which Claude is asked to repair. A damaged one is left out."""
         sql = "SELECT job_id, run, text, problem, kinds, digest FROM repairs WHERE job_id = ? AND run = ?"
-        return next(iter(self._fetch_intact(_to_repair, sql, (job_id, run))), None)
+        return self._fetch_first_intact(_to_repair, sql, (job_id, run))
 
 
 class ConversationWrites(QueryBase):

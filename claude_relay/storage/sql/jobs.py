@@ -98,7 +98,7 @@ class JobReads(BatchJobReads):
 
     def intact_job(self, job_id: str) -> Job | None:
         """A job by its internal id, unless its row is damaged."""
-        return next(iter(self._fetch_intact(records.to_job, f"{_JOB} WHERE j.id = ?", (job_id,))), None)
+        return self._fetch_first_intact(records.to_job, f"{_JOB} WHERE j.id = ?", (job_id,))
 
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]:
         """The jobs with that requestId, of one owner or (None) of all."""

@@ -52,6 +52,10 @@ class QueryBase:
         """Every row as a value, except for damaged ones: the others must not wait for them. See `skipped`."""
         return self._intact(make, self._run(sql, args))
 
+    def _fetch_first_intact(self, make: Callable[[Row], T], sql: str, args: Sequence[Any] = ()) -> T | None:
+        """The first row as a value; None if there is none that is intact."""
+        return next(iter(self._fetch_intact(make, sql, args)), None)
+
     def _intact(self, make: Callable[[Row], T], rows: Rows) -> list[T]:
         values = []
         for row in rows:

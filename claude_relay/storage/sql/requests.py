@@ -86,7 +86,7 @@ class RequestReads(QueryBase):
         Of an earlier call only the text: its usage is already in the ledger, with the entry that it belongs to. A
         damaged one is left out.
         """
-        return next(iter(self._fetch_intact(records.to_partial, _PARTIAL, (job_id,))), None)
+        return self._fetch_first_intact(records.to_partial, _PARTIAL, (job_id,))
 
     def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None:
         """Call and text at the last checkpoint; of that call only the text after `offset` characters."""
