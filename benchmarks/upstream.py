@@ -2,7 +2,8 @@
 Upstream and receiver of the worker's benchmarks, a process of its own: `python -m benchmarks.upstream OPTIONS`.
 
 Both keep their connections. `POST /v1/messages` answers with a stream, any other POST with 204, and `GET /seen/N` with
-the number of those so far, the time of the last, and the time of the first after N of them.
+the number of those so far, the time of the last, and the time of the first after N of them. `GET /calls` gives the
+number of calls so far and the time of the last. Times are of the monotonic clock.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ def _event(kind: str, **fields: Any) -> bytes:
     return b"%X\r\n%b\r\n" % (len(data), data)
 
 
+def _answer(writer: asyncio.StreamWriter, value: list[float]) -> None:
+    body = json.dumps(value).encode()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+
 class _Server:
     def __init__(self, options: argparse.Namespace) -> None:
         usage = {"input_tokens": 10, "output_tokens": 1}
@@ -56,6 +62,7 @@ class _Server:
         self._end += _event("message_delta", delta={"stop_reason": "end_turn"}, usage=usage)
         self._end += _event("message_stop") + b"0\r\n\r\n"
         self._times: list[float] = []
+        self._calls: list[float] = []
 
     async def serve(self) -> None:
         tls = None
@@ -75,11 +82,13 @@ class _Server:
                 length = next((int(line[15:]) for line in lines if line.startswith(b"content-length:")), 0)
                 await reader.readexactly(length)
                 if head.startswith(b"POST /v1/messages"):
+                    self._calls.append(time.monotonic())
                     await self._stream(writer)
                 elif head.startswith(b"GET /seen/"):
                     times = [0.0, *self._times][-1], next(iter(self._times[int(head.split()[1][6:]) :]), 0.0)
-                    seen = json.dumps([len(self._times), *times]).encode()
-                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(seen), seen))
+                    _answer(writer, [len(self._times), *times])
+                elif head.startswith(b"GET /calls"):
+                    _answer(writer, [len(self._calls), [0.0, *self._calls][-1]])
                 else:
                     if head.startswith(b"POST "):  # the worker also asks for the models
                         self._times.append(time.monotonic())

@@ -1,5 +1,6 @@
 """
-A worker process: the CPU of a job with its callback beside the stock clients, callbacks a second, and its memory.
+A worker process: the CPU of a job with its callback beside the stock clients, callbacks a second, its memory, and the
+time in which a cold worker starts and finishes many long calls.
 
 The stock clients are one stream of Anthropic's SDK and one `requests.post` for each job, as many at once as the worker
 runs calls. Both talk to the same upstream and receiver; the rounds alternate.
@@ -81,6 +82,12 @@ class Rig:
 
         return count, last, first
 
+    def calls(self) -> tuple[int, float]:
+        """Number of calls that reached the upstream, and the time of the last."""
+        count, last = requests.get(f"{self.url}/calls", timeout=10).json()
+
+        return count, last
+
     def finish(self, relay: Relay, jobs: int) -> list[str]:
         """Submit jobs and wait for their callbacks; returns their request ids."""
         before = self.seen()[0]
@@ -125,12 +132,31 @@ def run(folder: Path, *, rounds: int = 5, jobs: int = 300, callbacks: int = 1500
                         yield {"job_ms": round(ours[-1], 2), "stock_ms": round(stock[-1], 2)}
             rate = _callback_rate(rig, relay, ids[-callbacks:])
 
+    for calls, started, ended in ((64, 2, 13), (300, 5, 18)):
+        name = f"{calls} calls of 10 s on a cold worker"
+        first, last = _long_calls(folder / f"long-{calls}", calls)
+        yield Row(name=f"{name}: all at the upstream", value=first, unit="s", target=f"<= {started}")
+        yield Row(name=f"{name}: all delivered", value=last, unit="s", target=f"<= {ended}")
     ratios = [mine / theirs for mine, theirs in zip(ours, stock, strict=True)]
     yield _row("CPU of a job with its callback / SDK stream + requests.post", ratios, target="<= 1.7")
     yield _row("CPU of a job with its callback", ours, unit="ms")
     yield _row("CPU of an SDK stream + requests.post", stock, unit="ms")
     yield Row(name="callbacks to one healthy receiver", value=rate, unit="/s", target=">= 300")
     yield Row(name="memory of a worker after its first calls", value=base / 1e6, unit="MB", target="<= 100")
+
+
+def _long_calls(folder: Path, calls: int, seconds: float = 10.0) -> tuple[float, float]:
+    """Seconds from the submission to an idle worker that made no call yet until the last call and the last callback."""
+    with upstream.running("--silence", str(seconds)) as url:
+        rig = Rig(folder, url, RELAY_CONCURRENCY=str(calls))
+        with rig.relay() as relay, rig.worker():
+            _until(relay.maintenance.workers)
+            began = time.monotonic()
+            rig.submit(relay, calls)
+            _until(lambda: rig.calls()[0] >= calls, within=120.0, every=0.05)
+            rig.await_callbacks(calls)
+
+            return rig.calls()[1] - began, rig.seen()[1] - began
 
 
 def _row(name: str, values: list[float], unit: str = "", target: str = "") -> Row:
