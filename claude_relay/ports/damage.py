@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from ..core.jobs.tombstone import Tombstone
+from ..core.retention import PurgeCutoffs
 
 
 class DamageReads(Protocol):
@@ -20,3 +21,6 @@ class PurgeReads(Protocol):
     """Tombstones of purged jobs."""
 
     def tombstones(self, request_id: str, owner: str | None) -> Sequence[Tombstone]: ...
+    def purgeable(
+        self, cutoffs: PurgeCutoffs, *, after: tuple[float, str], limit: int
+    ) -> tuple[Sequence[str], tuple[float, str] | None]: ...

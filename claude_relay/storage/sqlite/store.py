@@ -29,7 +29,7 @@ from ..sql.insert_buffer import NewRows
 from ..sql.lookahead import Lookup, is_time
 from ..sql.query import Rows
 from ..sql.reads import Reads
-from . import backup, bulk_insert, integrity, log_check
+from . import backup, bulk_insert, free_space, integrity, log_check
 from .disk_reserve import DiskReserve
 from .errors import corrupt, misfit, translate, translating
 from .open_file import OpenFile, is_open
@@ -41,8 +41,8 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-#: How long a write waits for another process's lock, in seconds: an HTTP request must not wait for much longer.
-_BUSY_TIMEOUT = 2.5
+#: How long a write waits for another process's lock, in milliseconds: an HTTP request must not wait for much longer.
+_BUSY_TIMEOUT = 2500
 _MAX_IDLE_READERS = 32
 #: The most bytes of a file that is checked whole by the first process that opens it: some hundredths of a second.
 _CHECKED_AT_OPEN = 16 * 2**20
@@ -118,9 +118,14 @@ class SqliteStore:
         with translating(self._path), self._reader() as connection:
             connection.pragma("query_only", False)
             try:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                free_space.empty_log(connection)
             finally:
+                connection.set_busy_timeout(_BUSY_TIMEOUT)
                 connection.pragma("query_only", True)
+
+    def give_back(self, limit: int) -> bool:
+        """Give free space back to the disk, up to that many pages; returns whether there is more to give."""
+        return self.write(lambda tx: free_space.give_back(self._session.run, limit))
 
     def backup(self, target: Path) -> None:
         """
@@ -183,6 +188,7 @@ class SqliteStore:
             self._problem = log_check.check(path) if is_first else None
             self._file = OpenFile(path)
             connection = self._connect()
+            free_space.prepare(connection)
             if integrity.wal_is_safe(apsw.sqlite_lib_version()):
                 connection.pragma("journal_mode", "wal")
                 connection.pragma("synchronous", "full")
@@ -203,7 +209,7 @@ class SqliteStore:
 
     def _connect(self, *, flags: int = apsw.SQLITE_OPEN_READWRITE) -> apsw.Connection:
         connection = apsw.Connection(str(self._path), flags=flags)
-        connection.set_busy_timeout(int(_BUSY_TIMEOUT * 1000))
+        connection.set_busy_timeout(_BUSY_TIMEOUT)
         connection.pragma("foreign_keys", True)
         connection.pragma("cell_size_check", True)  # a damaged page is an error, and not another content
         connection.pragma("secure_delete", True)  # purged content is overwritten in the file
