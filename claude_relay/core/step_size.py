@@ -10,7 +10,8 @@ class StepSize:
     """
     The number of rows of the next step.
 
-    Twice as many after a short one, half as many after a long one; always `least` times a power of two, up to `most`: an engine keeps a prepared statement for each number.
+    Twice as many after a short one, half as many after a long one; always `least` times a power of two, up to `most`:
+    an engine keeps a prepared statement for each number.
     """
 
     size: int
