@@ -167,8 +167,8 @@ def test_a_full_disk_of_the_server_refuses_jobs_and_loses_none(small_space, clus
                 text = base64.b64encode(rng.randbytes(150_000)).decode()  # which the server cannot compress
                 relay.submit(a_submission(f"r-{number}", request={"prompt": text}, webhook_url=None))
                 kept.append(f"r-{number}")
-        states = [relay.queries.status(JobRef(request_id=name))["status"] for name in kept]
         subprocess.run(["mount", "-o", "remount,size=64m", str(Path(cluster.folder) / "small")], check=True)
+        states = [relay.queries.status(JobRef(request_id=name))["status"] for name in kept]
         relay.submit(a_submission("again", webhook_url=None))
         claimed = relay.execution.claim("w", limit=len(kept) + 1)
 
