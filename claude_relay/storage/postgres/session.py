@@ -53,8 +53,8 @@ _FIRST_MARK = (
 )
 _DELETE_MARK = "DELETE FROM commits WHERE session = ?"
 _MARK = "UPDATE commits SET turn = ?, at = ? WHERE session = ? RETURNING 1"
-#: The commits that use one row of `commits`: while another client has a snapshot open, every version of a row stays, and
-#: an UPDATE passes over all of them (*measured*: 100 pages a job after a thousand).
+#: The commits that use one row of `commits`: while another client has a snapshot open, every version of a row stays,
+#: and an UPDATE passes over all of them (*measured*: 100 pages a job after a thousand).
 _COMMITS_A_ROW = 64
 #: Seconds of silence after which writes are sent although the commit is not reached: the server ends a silent session.
 _SILENCE = 0.4
