@@ -127,7 +127,7 @@ class Daemon:
             relay, sender, worker=self.id, secrets=settings.webhook_secret, meters=self._meters, tracer=tracer
         )
         self._batch_runner = BatchRunner(
-            relay, batches, files, worker=self.id, news=self._deliveries.wake, meters=self._meters
+            relay, batches, files, worker=self.id, news=self._deliveries.wake, tracer=tracer
         )
         self._maintenance = MaintenanceThread(
             relay,

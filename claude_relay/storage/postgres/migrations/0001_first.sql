@@ -383,7 +383,9 @@ CREATE TABLE costs (
     usd                DOUBLE PRECISION,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
     template           TEXT COLLATE "C" NOT NULL DEFAULT '',  -- empty: none
-    PRIMARY KEY (day, owner, grp, model, mode, template)
+    outcome            TEXT COLLATE "C" NOT NULL,
+    ended              INTEGER NOT NULL,  -- calls, and those of which nothing was sent
+    PRIMARY KEY (day, owner, grp, model, mode, template, outcome)
 );
 
 -- URLs that answered 410 Gone.

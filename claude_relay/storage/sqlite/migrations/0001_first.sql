@@ -376,7 +376,9 @@ CREATE TABLE costs (
     usd                REAL,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
     template           TEXT NOT NULL DEFAULT '',  -- empty: none
-    PRIMARY KEY (day, owner, grp, model, mode, template)
+    outcome            TEXT NOT NULL,
+    ended              INTEGER NOT NULL,  -- calls, and those of which nothing was sent
+    PRIMARY KEY (day, owner, grp, model, mode, template, outcome)
 ) WITHOUT ROWID;
 
 -- URLs that answered 410 Gone.
