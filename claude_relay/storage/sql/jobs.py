@@ -71,7 +71,7 @@ UPDATE calls SET usage = ?, cost_usd = ?, text_length = ?, first_byte_at = coale
     upstream_request_id = coalesce(?, upstream_request_id) WHERE job_id = ? AND number = ?"""
 _RUNNING_CALLS = """
 SELECT j.request_id, j.owner, j.grp, c.model, c.worker, c.started_at, c.first_byte_at, c.text_length,
-       j.cancel_requested_at IS NOT NULL
+       j.cancel_requested_at IS NOT NULL, j.id
 FROM jobs j /* index: jobs_running */ JOIN calls c ON c.job_id = j.id AND c.number = j.calls
 WHERE j.state = 'running' AND (? IS NULL OR j.owner = ?) ORDER BY c.started_at LIMIT ?"""
 # The newest ones first, and of those the owner's, so that the work is bounded for a small owner, too.
@@ -353,6 +353,7 @@ def _to_running_call(row: Row) -> RunningCall:
         first_byte_at=row[6],
         text_length=row[7],
         cancel_requested=bool(row[8]),
+        job_id=row[9],
     )
 
 
