@@ -176,7 +176,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", default="", help="part of a file's name")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of file names")
     parser.add_argument("--record", nargs="*", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.record is not None:
@@ -193,7 +193,7 @@ def main() -> int:
                                        stdout=subprocess.DEVNULL) for part in parts]:  # fmt: skip
             child.wait()
     tests_of = called_by(iter(sorted(_MAP.glob("*.json"))))
-    mutants = [each for path, text in sources.items() if given.only in str(path)
+    mutants = [each for path, text in sources.items() if any(part in str(path) for part in given.only)
                for each in mutants_of(str(path.relative_to(ROOT / "claude_relay")), text)]  # fmt: skip
     random.Random(given.seed).shuffle(mutants)
     counts: Counter[tuple[str, bool]] = Counter()

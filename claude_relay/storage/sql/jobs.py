@@ -49,6 +49,8 @@ WITH RECURSIVE waiting (flow) AS (
     FROM waiting WHERE waiting.flow IS NOT NULL
 )
 SELECT flow FROM waiting WHERE flow IS NOT NULL"""
+#: Rebuilds the indexes of SQLite, which changes no row that an index has under another value.
+_REINDEX = "SELECT 1 /* reindex: jobs */"
 #: Damaged rows at the head of a flow that are passed over.
 _SPARE = 100
 _AFTER_SLASH = chr(ord("/") + 1)
@@ -269,7 +271,8 @@ class JobWrites(DeliveryWrites, ConversationWrites):
         self._save_parts(change)
 
     def rewrite(self, job: Job) -> None:
-        """Replace every column of a damaged row."""
+        """Replace every column of a damaged row, which indexes of SQLite may have under its former values."""
+        self._run(_REINDEX, ())
         names = [name for name in records.JOB if name != "id"]
         values = [value for name, value in zip(records.JOB, records.job_values(job), strict=True) if name != "id"]
         self._run(f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?", (*values, job.id))
