@@ -46,6 +46,7 @@ from .meters import Meters
 from .model_refresher import ModelRefresher
 from .pacing import Pacing
 from .periodic import STALL_TIMEOUT
+from .search_indexer import SearchIndexer
 from .worker_locks import WorkerLocks
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,7 @@ class Daemon:
             delivery_lease=relay.policy.webhook_lease,
             restore_reserve=restore_reserve,
         )
+        self._search_indexer = SearchIndexer(relay)
         self._alerts = AlertSender(
             relay,
             alert_sender,
@@ -175,6 +177,7 @@ class Daemon:
             self._deliveries,
             self._alerts,
             self._meters,
+            self._search_indexer,
         ):
             part.start()
         if self._model_refresher is not None:
@@ -209,6 +212,7 @@ class Daemon:
         self._dispatcher.stop_claiming()
         self._alerts.stop()
         self._maintenance.stop()
+        self._search_indexer.stop()
         self._batch_runner.stop(_INTERRUPT_GRACE)
         self._deliveries.stop(self._settings.webhook_timeout)
         log.info("worker retired", extra={"worker": self.id, "running": len(self._in_flight)})
@@ -236,6 +240,7 @@ class Daemon:
             lambda: self._service_loop.stopping("stopping: an earlier generation drains its calls")
         )
         self._maintenance.stop()
+        self._search_indexer.stop()
         self._heartbeat.stop()
         self._dispatcher.close()
         self._meters.stop()
@@ -267,6 +272,7 @@ class Daemon:
             self._maintenance.loop,
             self._batch_runner.loop,
             self._alerts.watch,
+            self._search_indexer.loop,
         )
         for loop in (*loops, *self._deliveries.loops):
             if not loop.alive(now, patience):

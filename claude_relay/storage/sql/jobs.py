@@ -20,7 +20,7 @@ from .batch_jobs import STARTABLE, BatchJobReads
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
-from .job_filter import newest, window
+from .job_filter import among, newest, window
 from .query import Row, Run, placeholders
 from .tallies import of_job
 
@@ -121,6 +121,11 @@ class JobReads(BatchJobReads):
         """The newest `rows` jobs by index, as (id, whether the job matches the complete filter)."""
         sql, args = window(job_filter, rows)
         return [(job_id, bool(matches)) for job_id, matches in self._run(sql, args)]
+
+    def jobs_among(self, job_filter: JobFilter, job_ids: Sequence[str]) -> Sequence[str]:
+        """Those of the jobs that match the filter, apart from its text; the newest one first."""
+        sql, args = among(job_filter, job_ids)
+        return [row[0] for row in self._run(sql, args)] if job_ids else []
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
