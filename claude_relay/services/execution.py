@@ -126,7 +126,15 @@ class Execution:
 
     def checkpoint(self, claimed: ClaimedJob, partial: PartialResponse) -> None:
         """Store the answer so far. Does nothing once the lease is lost."""
-        self._save_checkpoint(claimed, partial)
+        self.checkpoint_many([(claimed, None, partial)])
+
+    def checkpoint_many(self, items: Sequence[tuple[ClaimedJob, int | None, PartialResponse]]) -> None:
+        """
+        Store the answers of several calls so far, in one commit; of lost leases nothing.
+
+        With the number of its ledger entry (None: the present one), a partial that comes after it has ended is left out.
+        """
+        self._save_checkpoints(items)
         failpoints.hit("checkpoint.after_commit")
 
     def complete(self, claimed: ClaimedJob, done: Completion) -> Job:
@@ -226,11 +234,21 @@ class Execution:
         # Decided on the claimed job, without reading its row again: the token is compared as the mark is saved.
         return tx.mark_sent(transitions.mark_sent(claimed.job, token=claimed.token, call=claimed.call))
 
-    @transaction(patient=True, ahead=_look_up_call)
-    def _save_checkpoint(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse) -> None:
-        with contextlib.suppress(LeaseLost):
-            job, _ = _fenced(tx, claimed)
-            tx.checkpoint(job, job.calls, partial)
+    def _look_up_calls(
+        self, reads: ReadTransaction, items: Sequence[tuple[ClaimedJob, int | None, PartialResponse]]
+    ) -> None:
+        for claimed, _, _ in items:
+            _look_up_call(reads, claimed)
+
+    @transaction(patient=True, ahead=_look_up_calls)
+    def _save_checkpoints(
+        self, tx: Transaction, items: Sequence[tuple[ClaimedJob, int | None, PartialResponse]]
+    ) -> None:
+        for claimed, number, partial in items:
+            with contextlib.suppress(LeaseLost):
+                job, _ = _fenced(tx, claimed)
+                if number in (None, job.calls):
+                    tx.checkpoint(job, job.calls, partial)
 
     @transaction(paid=True, ahead=_look_up_end)
     def _complete(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:

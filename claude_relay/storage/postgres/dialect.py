@@ -21,6 +21,7 @@ _TOKEN = re.compile(
     r"|(?P<json>\w+)(?= -> ')"  # a TEXT column
     r"|CAST\((?P<bytes>\w+\.body) AS TEXT\)"
 )
+_SPLIT = "\x00"  # in no statement
 
 
 @functools.lru_cache(maxsize=4096)
@@ -29,9 +30,15 @@ def translate(sql: str) -> str:
     return _TOKEN.sub(_translate_token, sql)
 
 
+@functools.lru_cache(maxsize=4096)
+def split(sql: str) -> Sequence[str]:
+    """The parts of the translated statement between its parameters."""
+    return _TOKEN.sub(_split_token, sql).strip().split(_SPLIT)
+
+
 def to_parameters(args: Sequence[Any]) -> list[Any]:
     """The values as PostgreSQL can store them: strings without zero bytes, and flags as numbers."""
-    return [_to_parameter(value) for value in args]
+    return [to_parameter(value) for value in args]
 
 
 def _translate_token(match: re.Match[str]) -> str:
@@ -52,7 +59,15 @@ def _translate_token(match: re.Match[str]) -> str:
     return f"convert_from({match['bytes']}, 'UTF8')"
 
 
-def _to_parameter(value: Any) -> Any:
+def _split_token(match: re.Match[str]) -> str:
+    if match["parameter"] is not None:
+        return _SPLIT
+
+    return match[0] if match["string"] or match["percent"] else _translate_token(match)
+
+
+def to_parameter(value: Any) -> Any:
+    """The value as PostgreSQL can store it."""
     if type(value) is str:
         # Answers and replies may contain it. JSON escapes it, so that only plain text loses it.
         return value.replace("\x00", "\ufffd") if "\x00" in value else value
