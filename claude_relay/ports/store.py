@@ -29,6 +29,7 @@ from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
 from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
 
 T = TypeVar("T")
@@ -44,6 +45,7 @@ class JobReads(Protocol):
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]: ...
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]: ...
     def job_window(self, job_filter: JobFilter, rows: int) -> Sequence[tuple[str, bool]]: ...
+    def jobs_among(self, job_filter: JobFilter, job_ids: Sequence[str]) -> Sequence[str]: ...
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]: ...
     def due(self, limits: Mapping[Flow, int]) -> Sequence[Job]: ...
     def fallback_candidates(self, families: Names, *, limit: int) -> Sequence[Job]: ...
@@ -335,6 +337,7 @@ class ReadTransaction(
     TallyReads,
     TemplateReads,
     CollectionReads,
+    SearchIndexReads,
     Protocol,
 ):
     """A consistent view of what is committed."""
@@ -362,6 +365,7 @@ class Transaction(
     PurgeWrites,
     TemplateWrites,
     CollectionWrites,
+    SearchIndexWrites,
     ReadTransaction,
     Protocol,
 ):
