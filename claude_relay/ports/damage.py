@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.jobs.tombstone import Tombstone
+if TYPE_CHECKING:
+    from ..core.jobs.tombstone import Tombstone
 
 
 class DamageReads(Protocol):

@@ -7,12 +7,14 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..core import clock_step
 from ..core.clock_step import ClockReference, Clocks
 from ..errors import StoreUnavailable
-from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction
+
+if TYPE_CHECKING:
+    from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction
 
 T = TypeVar("T")
 

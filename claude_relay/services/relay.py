@@ -2,51 +2,87 @@
 
 from __future__ import annotations
 
-import random
+import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from ..core.clock_step import Clocks
-from ..core.deliveries.delivery import Delivery
-from ..core.jobs.job import Job
-from ..core.jobs.submission import Submission
 from ..core.keys import ADMIN
-from ..core.models.catalog import ModelCatalog
-from ..core.money.prices import PriceList
-from ..core.policy import Policy
-from ..errors import RelayError
-from ..ports import Group, Notifier, Store
-from .acks import Acks
-from .admission import Admission
-from .alerts import Alerts
-from .batches import Batches
-from .bulk import BulkRequests
-from .clock_step import ClockStepStore
-from .collection_actions import CollectionActions
-from .collection_results import CollectionResults
-from .collections import Collections
 from .context import Context, UuidFactory
-from .dashboard import DashboardQueries
-from .deliveries import Deliveries
-from .destination_control import DestinationControl
-from .estimates import Estimates
-from .event_feed import EventFeed
-from .execution import Execution
-from .fetched_files import FetchedFiles
-from .gone_endpoints import GoneEndpoints
-from .job_actions import JobActions
-from .keys import Keys
-from .maintenance import Maintenance
-from .metrics import Metrics
 from .model_catalog import CachedModelCatalog
-from .queries import Queries
-from .queue_control import QueueControl
 from .random_source import BufferedSystemRandom
-from .submit import Submitter
-from .templates import Templates
-from .types import Accepted, JobRef
-from .uploaded_files import UploadedFiles
+
+if TYPE_CHECKING:
+    import random
+    from pathlib import Path
+
+    from ..core.clock_step import Clocks
+    from ..core.deliveries.delivery import Delivery
+    from ..core.jobs.job import Job
+    from ..core.jobs.submission import Submission
+    from ..core.models.catalog import ModelCatalog
+    from ..core.money.prices import PriceList
+    from ..core.policy import Policy
+    from ..errors import RelayError
+    from ..ports import Group, Notifier, Store
+    from .acks import Acks
+    from .admission import Admission
+    from .alerts import Alerts
+    from .batches import Batches
+    from .bulk import BulkRequests
+    from .collection_actions import CollectionActions
+    from .collection_results import CollectionResults
+    from .collections import Collections
+    from .dashboard import DashboardQueries
+    from .deliveries import Deliveries
+    from .destination_control import DestinationControl
+    from .estimates import Estimates
+    from .event_feed import EventFeed
+    from .execution import Execution
+    from .fetched_files import FetchedFiles
+    from .gone_endpoints import GoneEndpoints
+    from .job_actions import JobActions
+    from .keys import Keys
+    from .maintenance import Maintenance
+    from .metrics import Metrics
+    from .queries import Queries
+    from .queue_control import QueueControl
+    from .submit import Submitter
+    from .templates import Templates
+    from .types import Accepted, JobRef
+    from .uploaded_files import UploadedFiles
+
+#: The use cases: the module and class of each, and what it is made with. They are imported and made when they are
+#: first used: a command needs one or two of them.
+_USE_CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "acks": ("acks", "Acks", ("_context",)),
+    "alerts": ("alerts", "Alerts", ("_context",)),
+    "batches": ("batches", "Batches", ("_context",)),
+    "bulk": ("bulk", "BulkRequests", ("_context", "_submitter", "_job_actions", "queries", "templates")),
+    "collection_actions": ("collection_actions", "CollectionActions", ("_context",)),
+    "collection_results": ("collection_results", "CollectionResults", ("_context",)),
+    "collections": ("collections", "Collections", ("_context", "_admission", "templates", "_gone_endpoints")),
+    "dashboard": ("dashboard", "DashboardQueries", ("_context",)),
+    "deliveries": ("deliveries", "Deliveries", ("_context", "_gone_endpoints")),
+    "destinations": ("destination_control", "DestinationControl", ("_context",)),
+    "estimates": ("estimates", "Estimates", ("queries", "templates")),
+    "event_feed": ("event_feed", "EventFeed", ("_store",)),
+    "execution": ("execution", "Execution", ("_context",)),
+    "fetched_files": ("fetched_files", "FetchedFiles", ("_context",)),
+    "keys": ("keys", "Keys", ("_context",)),
+    "maintenance": ("maintenance", "Maintenance", ("_context",)),
+    "metrics": ("metrics", "Metrics", ("_store",)),
+    "queries": ("queries", "Queries", ("_context",)),
+    "templates": ("templates", "Templates", ("_context",)),
+    "uploaded_files": ("uploaded_files", "UploadedFiles", ("_context",)),
+    "_admission": ("admission", "Admission", ("_store", "policy")),
+    "_gone_endpoints": ("gone_endpoints", "GoneEndpoints", ("_store",)),
+    "_job_actions": ("job_actions", "JobActions", ("_context",)),
+    "_queue_control": ("queue_control", "QueueControl", ("_context",)),
+    "_submitter": ("submit", "Submitter", ("_context", "_admission", "_gone_endpoints")),
+}
+#: Those that look at the disk.
+_WITH_DISK = ("alerts", "_admission")
 
 
 class Relay:
@@ -58,6 +94,33 @@ class Relay:
     `deliveries`: its delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert
     sender. `model_catalog`: the models, for intake.
     """
+
+    if TYPE_CHECKING:
+        acks: Acks
+        alerts: Alerts
+        batches: Batches
+        bulk: BulkRequests
+        collection_actions: CollectionActions
+        collection_results: CollectionResults
+        collections: Collections
+        dashboard: DashboardQueries
+        deliveries: Deliveries
+        destinations: DestinationControl
+        estimates: Estimates
+        event_feed: EventFeed
+        execution: Execution
+        fetched_files: FetchedFiles
+        keys: Keys
+        maintenance: Maintenance
+        metrics: Metrics
+        queries: Queries
+        templates: Templates
+        uploaded_files: UploadedFiles
+        _admission: Admission
+        _gone_endpoints: GoneEndpoints
+        _job_actions: JobActions
+        _queue_control: QueueControl
+        _submitter: Submitter
 
     def __init__(
         self,
@@ -82,43 +145,46 @@ class Relay:
         # deadlock.
         self.model_catalog = model_catalog or CachedModelCatalog(store)
         if read_clocks is not None:
+            from .clock_step import ClockStepStore
+
             store = ClockStepStore(store, read_clocks, on_step=on_clock_step)
+        if prices is None:
+            from ..core.money.prices import PriceList
+
+            prices = PriceList(dated="")
         self._store = store
-        self._context = context = Context(
+        self._disk_problem = disk_problem
+        self._context = Context(
             store=store,
             notifier=notifier,
             policy=policy,
             rng=rng,
             id_factory=UuidFactory(rng),
-            prices=prices or PriceList(dated=""),
+            prices=prices,
             model_catalog=self.model_catalog,
         )
-        self._gone_endpoints = GoneEndpoints(store)
-        self._admission = Admission(store, policy, disk_problem=disk_problem)
-        self._submitter = Submitter(context, self._admission, self._gone_endpoints)
-        self._job_actions = JobActions(context)
-        self._queue_control = QueueControl(context)
         self.policy = policy
-        self.destinations = DestinationControl(context)
-        self.queries = Queries(context)
-        self.dashboard = DashboardQueries(context)
-        self.templates = Templates(context)
-        self.bulk = BulkRequests(context, self._submitter, self._job_actions, self.queries, self.templates)
-        self.collections = Collections(context, self._admission, self.templates, self._gone_endpoints)
-        self.collection_actions = CollectionActions(context)
-        self.collection_results = CollectionResults(context)
-        self.estimates = Estimates(self.queries, self.templates)
-        self.event_feed = EventFeed(store)
-        self.metrics = Metrics(store)
-        self.execution = Execution(context)
-        self.fetched_files = FetchedFiles(context)
-        self.uploaded_files = UploadedFiles(context)
-        self.deliveries = Deliveries(context, self._gone_endpoints)
-        self.acks = Acks(context)
-        self.maintenance = Maintenance(context)
-        self.alerts = Alerts(context, disk_problem=disk_problem)
-        self.keys = Keys(context)
-        self.batches = Batches(context)
+        self._making = threading.RLock()
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """A use case that is used for the first time; one instance for all threads."""
+            if name not in _USE_CASES:
+                raise AttributeError(f"{type(self).__name__} has no attribute {name}")
+            module, class_name, needs = _USE_CASES[name]
+            with self._making:
+                if name not in self.__dict__:
+                    make = getattr(import_module(f".{module}", __package__), class_name)
+                    disk = {"disk_problem": self._disk_problem} if name in _WITH_DISK else {}
+                    self.__dict__[name] = make(*(getattr(self, each) for each in needs), **disk)
+
+            return self.__dict__[name]
+
+    def load(self) -> None:
+        """Import and make every use case, for a daemon: its first request shall not wait for that."""
+        for name in _USE_CASES:
+            getattr(self, name)
 
     def submit(self, submission: Submission, *, owner: str = ADMIN) -> Accepted:
         """

@@ -6,12 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from ..core.jobs.job import Job
-from ..core.jobs.job_filter import JobFilter
 from ..core.search import NEWEST, Needle
 from ..errors import StoreUnavailable
-from ..ports import ReadTransaction
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..core.jobs.job_filter import JobFilter
+    from ..ports import ReadTransaction
 
 #: Jobs whose content is read at once: few at first, as the newest ones match most often.
 _FIRST_STEP, _STEP = 25, 200

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from ...core.deliveries.delivery import Delivery
 from ...errors import Damaged
 from . import records
 from .conversations import ConversationReads
@@ -12,6 +12,9 @@ from .deliveries import DeliveryReads
 from .files import FileReads
 from .jobs import JobReads
 from .requests import RequestReads
+
+if TYPE_CHECKING:
+    from ...core.deliveries.delivery import Delivery
 
 _WITHOUT_JOB = """
 SELECT r.job_id FROM requests r WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = r.job_id) LIMIT 100"""
