@@ -11,13 +11,14 @@ import json
 import sys
 import zlib
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .jobs.job import Retain
 from .search import answer_texts, fold, request_texts
-from .text.ids import earliest_ulid, ulid_bytes
+from .text.ids import format_ulid, ulid_bytes
 
 #: An entry of more marks is not worth its space: such a job is always a candidate.
 MAX_MARKS = 20_000
@@ -26,9 +27,12 @@ _ASKED = 16
 #: Characters that are folded at once. A mark begins in one piece and may take two characters of the next one.
 _PIECE, _OVERLAP = 2**16, 2
 _WINDOW = 0xFFFFFF
-_OWNER = 1 << 24
+_OWNER, _ERA = 1 << 24, 1 << 25
+#: An era has this many jobs before the next one begins.
+ERA_JOBS = 4_096
 #: A number of the index begins with the time of its job in eighths of a second, so that numbers sort by it.
 _MS_SHIFT, NUMBERS_PER_TICK = 7, 1 << 16
+_RANDOM_BITS = 80  # of an id, after those of its time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,32 @@ class Entry:
     job_id: str
     marks: frozenset[int] = field(repr=False)
     opaque: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Era:
+    """
+    The jobs whose numbers are from `first` up to the next era; each has the era's mark.
+
+    PostgreSQL reads all entries of a text before it can sort them: it is asked for one era after the other.
+    """
+
+    first: int
+    mark: int
+
+
+def next_era(eras: Sequence[Era], *, is_full: bool, newest: int) -> Era | None:
+    """The era to begin, if there is none or the last one is full; `newest` is the largest number of a job."""
+    if not eras:
+        return Era(first=0, mark=_ERA)
+    first = (newest // NUMBERS_PER_TICK + 1) * NUMBERS_PER_TICK
+
+    return Era(first=first, mark=eras[-1].mark + 1) if is_full and first > eras[-1].first else None
+
+
+def era_mark(number: int, eras: Sequence[Era]) -> int:
+    """The mark of the era of a number."""
+    return eras[bisect_right(eras, number, key=lambda era: era.first) - 1].mark
 
 
 def entry(job: Indexable) -> Entry:
@@ -92,7 +122,14 @@ def first_number(job_id: str) -> int:
 
 def first_id(number: int) -> str:
     """The smallest id of the jobs with such a number."""
-    return earliest_ulid((number // NUMBERS_PER_TICK << _MS_SHIFT) / 1000)
+    return format_ulid(number // NUMBERS_PER_TICK << _MS_SHIFT << _RANDOM_BITS)
+
+
+def end_before(job_id: str) -> int:
+    """A number that is above those of all jobs with a smaller id, and nearly the first such."""
+    first = first_number(job_id)
+
+    return first if job_id <= first_id(first) else first + NUMBERS_PER_TICK
 
 
 def merge(*streams: tuple[Iterable[str], str | None]) -> tuple[list[str], str | None]:

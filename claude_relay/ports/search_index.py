@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from ..core.search_index import Entry, Indexable
+from ..core.search_index import Entry, Era, Indexable
 
 
 class SearchIndexReads(Protocol):
@@ -19,6 +19,9 @@ class SearchIndexReads(Protocol):
     def texts_changed(self, *, after: int, limit: int) -> tuple[Sequence[tuple[int, str]], int]: ...
     def indexable(self, job_id: str) -> Indexable | None: ...
     def search_numbers(self, job_ids: Sequence[str]) -> dict[str, int]: ...
+    def search_eras(self) -> Sequence[Era]: ...
+    def first_era_mark(self) -> int | None: ...
+    def begins_era(self, eras: Sequence[Era]) -> Era | None: ...
     def request_sizes(self, job_ids: Sequence[str]) -> dict[str, int]: ...
     def gone_from_search(self, *, limit: int) -> Sequence[int]: ...
 
@@ -27,6 +30,14 @@ class SearchIndexWrites(Protocol):
     """Changes of the index."""
 
     def index(
-        self, entries: Sequence[Entry], numbers: Mapping[str, int], *, gone: Sequence[int], expects: int, position: int
+        self,
+        entries: Sequence[Entry],
+        numbers: Mapping[str, int],
+        *,
+        gone: Sequence[int],
+        era: Era | None,
+        first_era: int | None,
+        expects: int,
+        position: int,
     ) -> None: ...
     def drop_search_index(self) -> None: ...

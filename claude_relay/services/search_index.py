@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..core.search_index import Entry, entry
+from ..core.search_index import Entry, Era, entry, era_mark
 from ..errors import Damaged
 from ..ports import ReadTransaction, Transaction
 from .context import Context
@@ -25,6 +25,8 @@ class _Step:
     entries: Sequence[Entry]
     numbers: Mapping[str, int]
     gone: Sequence[int]
+    era: Era | None
+    first_era: int | None
     expects: int
     position: int
     more: bool
@@ -32,6 +34,7 @@ class _Step:
 
 def _announce(_: SearchIndex, reads: ReadTransaction, step: _Step) -> None:
     reads.search_position()
+    reads.first_era_mark()
     reads.request_sizes([each.job_id for each in step.entries])
 
 
@@ -71,11 +74,19 @@ class SearchIndex:
         else:
             reached = position
         gone = tx.gone_from_search(limit=_GONE)
+        eras, era = tx.search_eras() if entries else (), None
+        numbers = tx.search_numbers([each.job_id for each in entries])
+        if entries:
+            era = tx.begins_era(eras)
+            known = [*eras, *([] if era is None else [era])]
+            entries = [replace(each, marks=each.marks | {era_mark(numbers[each.job_id], known)}) for each in entries]
 
         return _Step(
             entries=entries,
-            numbers=tx.search_numbers([each.job_id for each in entries]),
+            numbers=numbers,
             gone=gone,
+            era=era,
+            first_era=eras[0].mark if eras else None,
             expects=expects,
             position=reached,
             more=more or len(gone) == _GONE,
@@ -83,7 +94,15 @@ class SearchIndex:
 
     @transaction(patient=True, ahead=_announce)
     def _save(self, tx: Transaction, step: _Step) -> None:
-        tx.index(step.entries, step.numbers, gone=step.gone, expects=step.expects, position=step.position)
+        tx.index(
+            step.entries,
+            step.numbers,
+            gone=step.gone,
+            era=step.era,
+            first_era=step.first_era,
+            expects=step.expects,
+            position=step.position,
+        )
 
     @transaction
     def _drop(self, tx: Transaction) -> None:
