@@ -28,8 +28,9 @@ _ASKED = 16
 _PIECE, _OVERLAP = 2**16, 2
 _WINDOW = 0xFFFFFF
 _OWNER, _ERA = 1 << 24, 1 << 25
-#: An era has this many jobs before the next one begins.
-ERA_JOBS = 4_096
+#: An era has this many jobs before the next one begins, which takes the newest ones along: a machine whose clock is
+#: ahead has a few jobs that are newer than those of the next hours.
+ERA_JOBS, MOVED = 4_096, 64
 #: A number of the index begins with the time of its job in eighths of a second, so that numbers sort by it.
 _MS_SHIFT, NUMBERS_PER_TICK = 7, 1 << 16
 _RANDOM_BITS = 80  # of an id, after those of its time
@@ -68,13 +69,12 @@ class Era:
     mark: int
 
 
-def next_era(eras: Sequence[Era], *, is_full: bool, newest: int) -> Era | None:
-    """The era to begin, if there is none or the last one is full; `newest` is the largest number of a job."""
+def next_era(eras: Sequence[Era], newest: Sequence[int]) -> Era:
+    """The era to begin after the full last one, whose last numbers are the `newest`, the largest one first."""
     if not eras:
         return Era(first=0, mark=_ERA)
-    first = (newest // NUMBERS_PER_TICK + 1) * NUMBERS_PER_TICK
 
-    return Era(first=first, mark=eras[-1].mark + 1) if is_full and first > eras[-1].first else None
+    return Era(first=(newest[-1] // NUMBERS_PER_TICK + 1) * NUMBERS_PER_TICK, mark=eras[-1].mark + 1)
 
 
 def era_mark(number: int, eras: Sequence[Era]) -> int:

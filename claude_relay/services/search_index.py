@@ -75,9 +75,12 @@ class SearchIndex:
             reached = position
         gone = tx.gone_from_search(limit=_GONE)
         eras, era = tx.search_eras() if entries else (), None
+        if entries:
+            era, moved = tx.begin_era(eras)
+            done = {each.job_id for each in entries}
+            entries += [entry(job) for each in moved if each not in done and (job := tx.indexable(each)) is not None]
         numbers = tx.search_numbers([each.job_id for each in entries])
         if entries:
-            era = tx.begins_era(eras)
             known = [*eras, *([] if era is None else [era])]
             entries = [replace(each, marks=each.marks | {era_mark(numbers[each.job_id], known)}) for each in entries]
 

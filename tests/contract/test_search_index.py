@@ -77,7 +77,8 @@ def named(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The ids that the index named, after small steps of the search."""
     for name in ("_FIRST_STEP", "_STEP", "_CANDIDATES", "_MORE_CANDIDATES", "_TOGETHER"):
         monkeypatch.setattr(module, name, {"_FIRST_STEP": 1, "_STEP": 2, "_MORE_CANDIDATES": 5}.get(name, 2))
-    monkeypatch.setattr("claude_relay.storage.sql.search_index.ERA_JOBS", 3)
+    for name, value in (("ERA_JOBS", 5), ("MOVED", 2)):
+        monkeypatch.setattr(f"claude_relay.storage.sql.search_index.{name}", value)
     ids: list[str] = []
     by_index = module._named_by_index
 

@@ -13,6 +13,7 @@ from ...core.jobs.events import EventName
 from ...core.jobs.job import Retain
 from ...core.search_index import (
     ERA_JOBS,
+    MOVED,
     NUMBERS_PER_TICK,
     Entry,
     Era,
@@ -174,11 +175,17 @@ class SearchIndexReads(QueryBase):
         mark: int | None = self._fetch_value("SELECT mark FROM search_eras WHERE first = 0")
         return mark
 
-    def begins_era(self, eras: Sequence[Era]) -> Era | None:
-        """The era that is to begin before the next jobs are indexed."""
-        last = eras[-1].first if eras else 0
-        rows = self._run("SELECT no FROM search_jobs WHERE no >= ? ORDER BY no LIMIT 1 OFFSET ?", (last, ERA_JOBS - 1))
-        return next_era(eras, is_full=bool(rows), newest=self._count("SELECT max(no) FROM search_jobs"))
+    def begin_era(self, eras: Sequence[Era]) -> tuple[Era | None, Sequence[str]]:
+        """The era that is to begin before the next jobs are indexed, and the jobs of the last one that move to it."""
+        if not eras:
+            return next_era((), ()), ()
+        last = eras[-1].first
+        if not self._run("SELECT no FROM search_jobs WHERE no >= ? ORDER BY no LIMIT 1 OFFSET ?", (last, ERA_JOBS - 1)):
+            return None, ()
+        newest = self._run("SELECT no, job_id FROM search_jobs WHERE no >= ? ORDER BY no DESC LIMIT ?", (last, MOVED))
+        era = next_era(eras, [int(row[0]) for row in newest])
+
+        return era, [row[1] for row in newest if int(row[0]) >= era.first]
 
     def request_sizes(self, job_ids: Sequence[str]) -> dict[str, int]:
         """The size of the stored request of each of those jobs that is still there."""
