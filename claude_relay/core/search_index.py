@@ -50,7 +50,7 @@ class Indexable:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What the index has of a job. `opaque`: its texts are not indexed, so that it is always a candidate."""
+    """The marks of a job. `opaque`: those of its texts are left out, and it is always a candidate."""
 
     job_id: str
     marks: frozenset[int] = field(repr=False)
@@ -101,7 +101,11 @@ def entry(job: Indexable) -> Entry:
 
 
 def asked_marks(text: str, owner: str | None) -> Sequence[int]:
-    """The marks of every job, of that owner or (None) of any, that contains the text of three characters or more."""
+    """
+    The marks of every job, of that owner or (None) of any, that contains the text.
+
+    The text has three characters or more.
+    """
     marks = sorted(_marks([text]))
     some = marks[:: -(-len(marks) // _ASKED)]
 

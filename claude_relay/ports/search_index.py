@@ -12,7 +12,7 @@ class SearchIndexReads(Protocol):
     """Candidates of a search, and the changes that the index lacks."""
 
     def search_candidates(
-        self, marks: Collection[int], *, before: str, limit: int
+        self, marks: Collection[int], *, below: str, limit: int
     ) -> tuple[Sequence[str], str | None] | None: ...
     def unindexed(self, *, limit: int) -> Sequence[str] | None: ...
     def search_position(self) -> int: ...
@@ -34,7 +34,7 @@ class SearchIndexWrites(Protocol):
         entries: Sequence[Entry],
         numbers: Mapping[str, int],
         *,
-        gone: Sequence[int],
+        deleted: Sequence[int],
         era: Era | None,
         first_era: int | None,
         expects: int,

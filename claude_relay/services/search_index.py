@@ -24,7 +24,7 @@ class _Step:
 
     entries: Sequence[Entry]
     numbers: Mapping[str, int]
-    gone: Sequence[int]
+    deleted: Sequence[int]
     era: Era | None
     first_era: int | None
     expects: int
@@ -47,12 +47,12 @@ class SearchIndex:
     def step(self) -> bool:
         """Index the next jobs, and return whether there are more."""
         step = self._prepare()
-        if step.position == step.expects and not step.gone:
+        if step.position == step.expects and not step.deleted:
             return False
         try:
             self._save(step)
         except Damaged as exc:
-            log.error("the search index is damaged and is made anew", extra={"error": str(exc)})
+            log.error("the search index is damaged and will be filled again", extra={"error": str(exc)})
             self._drop()
 
         return step.more
@@ -73,7 +73,7 @@ class SearchIndex:
             reached = seq
         else:
             reached = position
-        gone = tx.gone_from_search(limit=_GONE)
+        deleted = tx.gone_from_search(limit=_GONE)
         eras, era = tx.search_eras() if entries else (), None
         if entries:
             era, moved = tx.begin_era(eras)
@@ -81,18 +81,18 @@ class SearchIndex:
             entries += [entry(job) for each in moved if each not in done and (job := tx.indexable(each)) is not None]
         numbers = tx.search_numbers([each.job_id for each in entries])
         if entries:
-            known = [*eras, *([] if era is None else [era])]
-            entries = [replace(each, marks=each.marks | {era_mark(numbers[each.job_id], known)}) for each in entries]
+            all_eras = [*eras, *([] if era is None else [era])]
+            entries = [replace(each, marks=each.marks | {era_mark(numbers[each.job_id], all_eras)}) for each in entries]
 
         return _Step(
             entries=entries,
             numbers=numbers,
-            gone=gone,
+            deleted=deleted,
             era=era,
             first_era=eras[0].mark if eras else None,
             expects=expects,
             position=reached,
-            more=more or len(gone) == _GONE,
+            more=more or len(deleted) == _GONE,
         )
 
     @transaction(patient=True, ahead=_announce)
@@ -100,7 +100,7 @@ class SearchIndex:
         tx.index(
             step.entries,
             step.numbers,
-            gone=step.gone,
+            deleted=step.deleted,
             era=step.era,
             first_era=step.first_era,
             expects=step.expects,

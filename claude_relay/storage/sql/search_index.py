@@ -81,7 +81,7 @@ class SearchIndexReads(QueryBase):
     has_search_index = True
 
     def search_candidates(
-        self, marks: Collection[int], *, before: str, limit: int
+        self, marks: Collection[int], *, below: str, limit: int
     ) -> tuple[Sequence[str], str | None] | None:
         """
         The newest jobs before that id whose entries have those marks, and the id down to which these are all.
@@ -89,16 +89,16 @@ class SearchIndexReads(QueryBase):
         About `limit` of them: jobs of one moment come together. The id is None where no more follow, and all is None
         where the index is damaged.
         """
-        opaque = [row[0] for row in self._run(_OPAQUE, (before, limit))]
+        opaque = [row[0] for row in self._run(_OPAQUE, (below, limit))]
         try:
-            numbers, down_to = self._matching_numbers(" ".join(map(str, marks)), before, limit)
+            numbers, down_to = self._matching_numbers(" ".join(map(str, marks)), below, limit)
         except Damaged:
             return None
         sql = f"SELECT job_id FROM search_jobs WHERE no IN ({placeholders(numbers)})"
         ids = [row[0] for row in self._run(sql, numbers)] if numbers else []
         last_opaque = opaque[-1] if len(opaque) == limit else None
 
-        return merge(([each for each in ids if each < before], down_to), (opaque, last_opaque))
+        return merge(([each for each in ids if each < below], down_to), (opaque, last_opaque))
 
     def unindexed(self, *, limit: int) -> Sequence[str] | None:
         """The jobs whose texts may have changed since they were indexed; None where that are too many to read."""
@@ -116,9 +116,9 @@ class SearchIndexReads(QueryBase):
 
     def texts_changed(self, *, after: int, limit: int) -> tuple[Sequence[tuple[int, str]], int]:
         """
-        Jobs whose texts changed by the next `limit` events, each at the last one, and the last event that was read.
+        Jobs whose texts changed by the next `limit` events, and the last event that was read.
 
-        Jobs that change again later are left out: they are indexed then.
+        As (event, job). Jobs that change again later are left out: they are indexed then.
         """
         sql = "SELECT seq, job_id, subject, name FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = self._run(sql, (after, limit))
@@ -176,7 +176,7 @@ class SearchIndexReads(QueryBase):
         return mark
 
     def begin_era(self, eras: Sequence[Era]) -> tuple[Era | None, Sequence[str]]:
-        """The era that is to begin before the next jobs are indexed, and the jobs of the last one that move to it."""
+        """The era that is to begin now, and the jobs of the last one that move to it."""
         if not eras:
             return next_era((), ()), ()
         last = eras[-1].first
@@ -192,9 +192,9 @@ class SearchIndexReads(QueryBase):
         sql = f"{_SIZES} ({placeholders(job_ids)})"
         return {job_id: int(size) for job_id, size in self._fetch_pairs(sql, tuple(job_ids)).items()}
 
-    def _matching_numbers(self, marks: str, before: str, limit: int) -> tuple[list[int], str | None]:
+    def _matching_numbers(self, marks: str, below: str, limit: int) -> tuple[list[int], str | None]:
         """The numbers of entries with those marks, and the id down to which these are all, as in `merge`."""
-        numbers = [int(row[0]) for row in self._run(NUMBERS, (marks, 0, end_before(before), limit))]
+        numbers = [int(row[0]) for row in self._run(NUMBERS, (marks, 0, end_before(below), limit))]
         if len(numbers) < limit:
             return numbers, None
         moment = numbers[-1] - numbers[-1] % NUMBERS_PER_TICK
@@ -211,14 +211,14 @@ class SearchIndexWrites(SearchIndexReads):
         entries: Sequence[Entry],
         numbers: Mapping[str, int],
         *,
-        gone: Sequence[int],
+        deleted: Sequence[int],
         era: Era | None,
         first_era: int | None,
         expects: int,
         position: int,
     ) -> None:
         """
-        Replace the entries of some jobs, and move the position; delete the entries `gone`.
+        Replace the entries of some jobs, and move the position; delete the entries `deleted`.
 
         Nothing, if another worker has moved the position or joined eras meanwhile. Jobs that were purged since are left
         out.
@@ -228,12 +228,12 @@ class SearchIndexWrites(SearchIndexReads):
         ids = [each.job_id for each in entries]
         sizes = self.request_sizes(ids)
         kept = [each for each in entries if each.job_id in sizes]
-        removed = (*gone, *(numbers[each] for each in ids))
+        removed = (*deleted, *(numbers[each] for each in ids))
         if removed:
             self._run(f"DELETE FROM search_docs WHERE rowid IN ({placeholders(removed)})", removed)
             self._run(f"DELETE FROM search_jobs WHERE no IN ({placeholders(removed)})", removed)
-        if gone:
-            self._run(f"DELETE FROM search_gone WHERE no IN ({placeholders(gone)})", gone)
+        if deleted:
+            self._run(f"DELETE FROM search_gone WHERE no IN ({placeholders(deleted)})", deleted)
             for sql in _JOIN_ERAS:
                 self._run(sql, ())
         if era is not None:
