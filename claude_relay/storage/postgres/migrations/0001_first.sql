@@ -558,9 +558,8 @@ CREATE TABLE metrics (
 
 -- The search index: entries of jobs by a number that sorts by their time. `marks` are numbers of three bytes of their
 -- texts (`core.search_index`). It is filled from the events, up to the position. Not in the write-ahead log: after a
--- crash of the server these four tables are empty, and are filled again from the first event on. The marks are outside
--- of the rows, which a frequent text reads by the thousand. A hash index, as no other order than that of a sort is to
--- be had: a search for a rare text would read the table along it.
+-- crash of the server these five tables are empty, and are filled again from the first event on. The marks are outside
+-- of the rows, of which a frequent text reads thousands.
 CREATE UNLOGGED TABLE search_docs (
     rowid BIGINT NOT NULL,
     marks INTEGER[] NOT NULL
@@ -585,4 +584,10 @@ CREATE UNLOGGED TABLE search_gone (
 CREATE UNLOGGED TABLE search_position (
     id  BIGINT PRIMARY KEY,
     seq BIGINT NOT NULL
+);
+
+-- Ranges of numbers, each up to the next; the entries of one have its mark.
+CREATE UNLOGGED TABLE search_eras (
+    first BIGINT PRIMARY KEY,
+    mark  INTEGER NOT NULL
 );

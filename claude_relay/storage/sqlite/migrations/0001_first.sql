@@ -562,3 +562,9 @@ CREATE TABLE search_position (
     id  INTEGER PRIMARY KEY,
     seq INTEGER NOT NULL
 );
+
+-- Ranges of numbers, each up to the next; the entries of one have its mark.
+CREATE TABLE search_eras (
+    first INTEGER PRIMARY KEY,
+    mark  INTEGER NOT NULL
+);
