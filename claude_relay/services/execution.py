@@ -132,7 +132,7 @@ class Execution:
         """
         Store the answers of several calls so far, in one commit; of lost leases nothing.
 
-        With the number of its ledger entry (None: the present one), a partial that comes after it has ended is left out.
+        Each with the number of its ledger entry (None: the present one); it is left out once that has ended.
         """
         self._save_checkpoints(items)
         failpoints.hit("checkpoint.after_commit")
