@@ -1,10 +1,11 @@
 """
 A fleet on one PostgreSQL: trips under its lock, WAL, CPU and jobs a second, with the server near and far.
 
-Jobs a second are those of the middle of a run: callers keep a number of jobs open, and the first and the last ones, of
-which some part of the fleet does nothing, are not counted. Trips, log and CPU are those of the whole run. APIs, workers, the sandbox as upstream and a receiver of callbacks are processes or threads of this machine. The server
+APIs, workers, the sandbox as upstream and a receiver of callbacks are processes or threads of this machine. The server
 is a throw-away one that syncs; a proxy before it adds the round trip time and counts. The fleets of all sizes are
-started once, and work in turn.
+started once, and work in turn. Jobs a second are those of the middle of a run: callers keep a number of jobs open, and
+the first and the last ones, of which some part of the fleet does nothing, are not counted. Trips, log and CPU are those
+of the whole run.
 """
 
 from __future__ import annotations

@@ -11,17 +11,19 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import StoreUnavailable
 from ..ports import Ahead, Transaction
-from .header_encryption import HeaderCipher
 from .sql import tallies
 from .sql.insert_buffer import InsertBuffer, NewRows
 from .sql.lookahead import NOW, FetchedRows, Lookup, has_key
-from .sql.query import Rows
 from .sql.reads import Reads
 from .sql.writes import Writes
+
+if TYPE_CHECKING:
+    from .header_encryption import HeaderCipher
+    from .sql.query import Rows
 
 T = TypeVar("T")
 
@@ -37,8 +39,8 @@ _GATHER = 0.008
 #: How long writes that are not urgent wait for others, in seconds, and how many of them wait no longer.
 _PATIENCE, _ENOUGH = 0.02, 16
 _FADE = 0.9
-#: With a lock that other processes keep busy: the waits for it, in seconds, from which on a group waits as long for more
-#: functions before it asks for it, and the longest such wait.
+#: With a lock that other processes keep busy: the waits for it, in seconds, from which on a group waits as long for
+#: more functions before it asks for the lock, and the longest such wait.
 _BUSY, _LONGEST = 0.003, 0.02
 #: The rows of `tallies` are folded after this many commits of a process.
 _FOLD_EVERY = 256

@@ -47,6 +47,7 @@ from .meters import Meters
 from .model_refresher import ModelRefresher
 from .pacing import Pacing
 from .periodic import STALL_TIMEOUT
+from .search_indexer import SearchIndexer
 from .worker_locks import WorkerLocks
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Daemon:
             relay, sender, worker=self.id, secrets=settings.webhook_secret, meters=self._meters, tracer=tracer
         )
         self._batch_runner = BatchRunner(
-            relay, batches, files, worker=self.id, news=self._deliveries.wake, meters=self._meters
+            relay, batches, files, worker=self.id, news=self._deliveries.wake, tracer=tracer
         )
         self._maintenance = MaintenanceThread(
             relay,
@@ -146,6 +147,7 @@ class Daemon:
             delivery_lease=relay.policy.webhook_lease,
             restore_reserve=restore_reserve,
         )
+        self._search_indexer = SearchIndexer(relay)
         self._alerts = AlertSender(
             relay,
             alert_sender,
@@ -185,6 +187,7 @@ class Daemon:
             self._deliveries,
             self._alerts,
             self._meters,
+            self._search_indexer,
         ):
             part.start()
         if self._model_refresher is not None:
@@ -219,6 +222,7 @@ class Daemon:
         self._dispatcher.stop_claiming()
         self._alerts.stop()
         self._maintenance.stop()
+        self._search_indexer.stop()
         self._batch_runner.stop(_INTERRUPT_GRACE)
         self._deliveries.stop(self._settings.webhook_timeout)
         log.info("worker retired", extra={"worker": self.id, "running": len(self._in_flight)})
@@ -246,6 +250,7 @@ class Daemon:
             lambda: self._service_loop.stopping("stopping: an earlier generation drains its calls")
         )
         self._maintenance.stop()
+        self._search_indexer.stop()
         self._heartbeat.stop()
         self._checkpoints.stop()
         self._dispatcher.close()
@@ -279,6 +284,7 @@ class Daemon:
             self._checkpoints.loop,
             self._batch_runner.loop,
             self._alerts.watch,
+            self._search_indexer.loop,
         )
         for loop in (*loops, *self._deliveries.loops):
             if not loop.alive(now, patience):

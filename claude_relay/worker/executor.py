@@ -98,8 +98,7 @@ class CallExecutor:
         seconds = self._monotonic() - began
         self._log(running, job, end, seconds)
         if self._meters is not None:
-            outcome = "completed" if isinstance(end, Completion) else end.type.value
-            self._meters.called(claimed.call.model or claimed.job.model, outcome, seconds)
+            self._meters.called(claimed.call.model or claimed.job.model, seconds)
 
         return job
 

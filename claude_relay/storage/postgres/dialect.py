@@ -2,7 +2,7 @@
 Shared SQL for PostgreSQL.
 
 The statements are the same for every engine, and written so that both understand them. This translates the rest:
-parameter markers, and three constructs without a common spelling. Index hints are comments here.
+parameter markers, and four constructs without a common spelling. Index hints are comments here.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 _TOKEN = re.compile(
     r"(?P<string>'(?:[^']|'')*')"
+    r"|(?P<marks>search_docs MATCH \?)"
     r"|(?P<parameter>\?)"
     r"|(?P<percent>%)"
     r"|(?P<like>\bLIKE\b)"  # SQLite's is not case-sensitive
@@ -43,6 +44,9 @@ def to_parameters(args: Sequence[Any]) -> list[Any]:
 def _translate_token(match: re.Match[str]) -> str:
     if match["string"] is not None:
         return match["string"].replace("%", "%%")
+    if match["marks"] is not None:
+        # From a subquery, as a planner that knows the marks may expect many rows and read the table instead.
+        return "marks @> (SELECT CAST(string_to_array(%s, ' ') AS integer[]))"
     if match["parameter"] is not None:
         return "%s"
     if match["percent"] is not None:

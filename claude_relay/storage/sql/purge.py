@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ...core.digests import digest
-from ...core.jobs.job import State
-from ...core.jobs.tombstone import Tombstone
 from ...core.retention import OPEN_DELIVERIES, PurgeCutoffs
 from . import records
 from .query import QueryBase, placeholders
 from .tallies import DELIVERIES, Number, TallyWrites, of_state
+
+if TYPE_CHECKING:
+    from ...core.jobs.job import State
+    from ...core.jobs.tombstone import Tombstone
 
 # `core.retention.PurgeCutoffs` for all jobs at once. Also kept: the earlier part of a conversation, a row of a
 # collection, and an item of a batch whose result was not read yet. Without the latest cut-off the scan of the index
@@ -81,6 +84,7 @@ class PurgeWrites(TallyWrites):
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
         for table in ("partials", "fetched_files", "answers", "repairs"):
             self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        self._run("UPDATE search_jobs SET opaque = 0 WHERE job_id = ?", (job_id,))  # only its requestId is left
 
     def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]:
         """
@@ -107,6 +111,8 @@ class PurgeWrites(TallyWrites):
             self._moved(Number(DELIVERIES, state, group, ""), None)
         for table in _TABLES:
             self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        self._run("INSERT INTO search_gone (no) SELECT no FROM search_jobs WHERE job_id = ?", (job_id,))
+        self._run("DELETE FROM search_jobs WHERE job_id = ?", (job_id,))
         for row in self._run("DELETE FROM jobs WHERE id = ? RETURNING state, grp, owner", (job_id,)):
             self._moved(of_state(*row), None)
 
