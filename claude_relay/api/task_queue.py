@@ -11,6 +11,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
 from typing import Protocol
@@ -35,10 +36,19 @@ class Task(Protocol):
         ...
 
 
+class Held(Protocol):
+    """A connection with a held response."""
+
+    def send_held(self) -> None:
+        """Send it."""
+        ...
+
+
 class Wakeup(trigger):  # type: ignore[misc]
     """The pipe that wakes the main loop: one byte for all threads that finish before it looks."""
 
     pulled = False
+    released: deque[Held]
 
     def _physical_pull(self) -> None:
         # The caller has changed its channel before this; the loop looks at the channels after `handle_read`.
@@ -46,10 +56,21 @@ class Wakeup(trigger):  # type: ignore[misc]
             self.pulled = True
             super()._physical_pull()
 
+    def release(self, connection: Held) -> None:
+        """Have the main loop send the held response of that connection."""
+        self.released.append(connection)
+        with contextlib.suppress(OSError):  # at a stop the loop has ended
+            self._physical_pull()
+
     def handle_read(self) -> None:
-        """Empty the pipe."""
+        """Empty the pipe, and send the responses that were released."""
         super().handle_read()
-        self.pulled = False
+        self.pulled = False  # a pull that was left out until here has changed its channel, or released it, before
+        while self.released:
+            try:
+                self.released.popleft().send_held()
+            except Exception:
+                log.exception("a held response could not be sent")
 
 
 class TaskQueue:

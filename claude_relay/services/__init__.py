@@ -12,6 +12,7 @@ from .event_feed import EventFeed, TextSoFar
 from .keys import Keys
 from .metrics import MetricsSnapshot
 from .relay import Relay
+from .submit import Outcome, PreparedSubmit
 from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
 
 __all__ = [
@@ -28,7 +29,9 @@ __all__ = [
     "JobRef",
     "Keys",
     "MetricsSnapshot",
+    "Outcome",
     "Page",
+    "PreparedSubmit",
     "Relay",
     "TextSoFar",
 ]

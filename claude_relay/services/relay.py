@@ -43,7 +43,7 @@ from .model_catalog import CachedModelCatalog
 from .queries import Queries
 from .queue_control import QueueControl
 from .random_source import BufferedSystemRandom
-from .submit import Submitter
+from .submit import PreparedSubmit, Submitter
 from .templates import Templates
 from .types import Accepted, JobRef
 from .uploaded_files import UploadedFiles
@@ -128,6 +128,10 @@ class Relay:
         `QueueFull` or `StoreUnavailable` where the job cannot be stored now.
         """
         return self._submitter.submit(submission, owner=owner)
+
+    def prepare_submit(self, submission: Submission, *, owner: str, now: float) -> PreparedSubmit | None:
+        """Admit a job that is stored without a thread that waits for it; None for one that `submit` must answer."""
+        return self._submitter.prepare(submission, owner=owner, now=now)
 
     def submit_many(self, submissions: Sequence[Submission], *, owner: str = ADMIN) -> Sequence[Accepted | RelayError]:
         """

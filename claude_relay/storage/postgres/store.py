@@ -70,6 +70,12 @@ class PostgresStore:
         """
         return self._writer.write(work, paid=paid, patient=patient, ahead=ahead)
 
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """As `write`, without waiting: the writer's thread calls `done` with the result or the error."""
+        self._writer.write_later(work, done, ahead)
+
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed; again if the connection was lost meanwhile."""
         with self._translating():

@@ -93,6 +93,15 @@ class SqliteStore:
 
         return self._writer.write(work, paid=paid, patient=patient, ahead=ahead)
 
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """As `write`, without waiting: the writer's thread calls `done` with the result or the error."""
+        if self._file.suspect:
+            self._check_in_place()
+
+        self._writer.write_later(work, done, ahead)
+
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed."""
         with translating(self._path), self._reader() as connection:
