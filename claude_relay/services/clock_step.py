@@ -7,12 +7,16 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..core import clock_step
 from ..core.clock_step import ClockReference, Clocks
 from ..errors import StoreUnavailable
-from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction
+from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction, WriteOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 T = TypeVar("T")
 #: The result of a write, the reference that it stored, and the seconds by which it moved the rows.
@@ -44,18 +48,9 @@ class ClockStepStore:
         self._agreed: ClockReference | None = None
         self._unstepped: Transaction | None = None  # the transaction for whose time no step had to be checked
 
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T:
         """As the store's own, after a check for a clock step."""
-        stepped = self._store.write(self._checked(work), paid=paid, patient=patient, ahead=ahead)
-
-        return self._agree(stepped)
+        return self._agree(self._store.write(self._checked(work), **options))
 
     def write_later(
         self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead

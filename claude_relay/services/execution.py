@@ -25,7 +25,7 @@ from .claim_limits import ClaimLimiter, FamilyCapacity
 from .claim_order import ClaimOrder
 from .context import Context
 from .conversation import earlier_turns
-from .damage import damaged_jobs_fail, restore_running
+from .damage import damaged_jobs_fail, rebuild_running, restore_running
 from .holds import load_holds, start_probes
 from .transactions import query, transaction
 from .types import ClaimedJob
@@ -126,7 +126,15 @@ class Execution:
 
     def checkpoint(self, claimed: ClaimedJob, partial: PartialResponse) -> None:
         """Store the answer so far. Does nothing once the lease is lost."""
-        self._save_checkpoint(claimed, partial)
+        self.checkpoint_many([(claimed, None, partial)])
+
+    def checkpoint_many(self, items: Sequence[tuple[ClaimedJob, int | None, PartialResponse]]) -> None:
+        """
+        Store the answers of several calls so far, in one commit; of lost leases nothing.
+
+        With the number of its ledger entry (None: the present one), a partial that comes after it has ended is left out.
+        """
+        self._save_checkpoints(items)
         failpoints.hit("checkpoint.after_commit")
 
     def complete(self, claimed: ClaimedJob, done: Completion) -> Job:
@@ -175,13 +183,19 @@ class Execution:
         return self._announce(self._interrupt(claimed, partial, why))
 
     @transaction
-    def renew(self, tx: Transaction, worker: str, job_ids: Collection[str]) -> dict[str, str]:
+    def renew(self, tx: Transaction, worker: str, claimed: Sequence[ClaimedJob]) -> dict[str, str]:
         """
         Extend the leases of a worker's running jobs; returns the tokens it still has, by job.
 
         The worker must drop the others: their leases are lost.
         """
-        return dict(tx.renew_leases(worker, job_ids, tx.now + self._context.policy.lease))
+        tokens = dict(tx.renew_leases(worker, [one.job.id for one in claimed], tx.now + self._context.policy.lease))
+        for lost in (one for one in claimed if one.job.id not in tokens):
+            with contextlib.suppress(LeaseLost):  # only its row is damaged, and is replaced
+                _fenced(tx, lost)
+                tokens[lost.job.id] = lost.token
+
+        return tokens
 
     @query
     def cancel_requests(self, tx: ReadTransaction, worker: str) -> Collection[str]:
@@ -193,8 +207,15 @@ class Execution:
         """All running jobs, to check whether their workers are alive."""
         return tx.running()
 
-    def reap(self, job_id: str, token: str, *, why: str) -> Job | None:
-        """Take a job back from a dead worker. None: the lease had ended by itself."""
+    @query
+    def damaged_running(self, tx: ReadTransaction, intact: int) -> Sequence[Call]:
+        """The latest ledger entry of each running job whose row is damaged, where more run than the intact ones."""
+        if sum(tx.running_by_worker().values()) <= intact:
+            return []
+        return [call for job in tx.damaged_running() for call in tx.calls(job.id)[-1:]]
+
+    def reap(self, job_id: str, token: str | None, *, why: str) -> Job | None:
+        """Take a job from a dead worker; without a token, one whose row is damaged. None: it had ended."""
         change = self._reap(job_id, token, why)
 
         return None if change is None else self._announce(change)
@@ -213,11 +234,21 @@ class Execution:
         # Decided on the claimed job, without reading its row again: the token is compared as the mark is saved.
         return tx.mark_sent(transitions.mark_sent(claimed.job, token=claimed.token, call=claimed.call))
 
-    @transaction(patient=True, ahead=_look_up_call)
-    def _save_checkpoint(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse) -> None:
-        with contextlib.suppress(LeaseLost):
-            job, _ = _fenced(tx, claimed)
-            tx.checkpoint(job, job.calls, partial)
+    def _look_up_calls(
+        self, reads: ReadTransaction, items: Sequence[tuple[ClaimedJob, int | None, PartialResponse]]
+    ) -> None:
+        for claimed, _, _ in items:
+            _look_up_call(reads, claimed)
+
+    @transaction(patient=True, ahead=_look_up_calls)
+    def _save_checkpoints(
+        self, tx: Transaction, items: Sequence[tuple[ClaimedJob, int | None, PartialResponse]]
+    ) -> None:
+        for claimed, number, partial in items:
+            with contextlib.suppress(LeaseLost):
+                job, _ = _fenced(tx, claimed)
+                if number in (None, job.calls):
+                    tx.checkpoint(job, job.calls, partial)
 
     @transaction(paid=True, ahead=_look_up_end)
     def _complete(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:
@@ -262,11 +293,10 @@ class Execution:
         return self._interrupt_in(tx, job, call, why, claimed.token, partial)
 
     @transaction
-    def _reap(self, tx: Transaction, job_id: str, token: str, why: str) -> Change | None:
-        job = tx.job(job_id)
-        if job is None or job.lease is None or job.lease.token != token:
+    def _reap(self, tx: Transaction, job_id: str, token: str | None, why: str) -> Change | None:
+        job = rebuild_running(tx, job_id) if token is None else tx.job(job_id)
+        if job is None or job.lease is None or token not in (None, job.lease.token):
             return None
-
         call = tx.call(job_id, job.calls) or Call(
             job_id=job_id, number=job.calls, run=job.run, started_at=tx.now, worker=""
         )

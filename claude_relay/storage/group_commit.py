@@ -144,8 +144,8 @@ class GroupCommitWriter:
         """
         Run `work` as `write` does, and return at once.
 
-        `done` gets its result once it is durable, or None and the error. It is called in the writer's thread, so that it
-        neither waits nor raises. Raises `StoreUnavailable` once closed.
+        `done` gets its result once it is durable, or None and the error, in the writer's thread: it neither waits nor
+        raises. Raises `StoreUnavailable` once closed.
         """
         self._enqueue(work, done, paid=False, patient=False, ahead=ahead)
 
