@@ -22,11 +22,11 @@ from waitress.utilities import BadRequest, build_http_date
 from ..services import Outcome
 from .admission import ENVIRON
 from .connections import IncompleteRequests
+from .deferred_response import ENVIRON as DEFERRED
+from .deferred_response import DeferredResponse, ResponseDeferred
 from .event_streams import ENVIRON as STREAM
 from .event_streams import StreamOpener
 from .framing import JsonErrorTask, RequestParser
-from .held_response import ENVIRON as HELD
-from .held_response import HeldResponse, Holding
 from .limits import network_of
 
 _READ = 65_536
@@ -52,19 +52,19 @@ class RequestTask(WSGITask):
         self._opener = StreamOpener()
 
     def service(self) -> None:
-        """Answer the request, or send its held response; a stream that could not begin gives its place back."""
-        held = self.request.held
-        if held.content:
-            self.close_on_finish = held.closes
-            self.channel.write_soon(held.content)
+        """Answer the request, or send its deferred response; a stream that could not begin gives its place back."""
+        deferred = self.request.deferred
+        if deferred.content:
+            self.close_on_finish = deferred.closes
+            self.channel.write_soon(deferred.content)
             return
         try:
             super().service()
         finally:
             if self._opener.start is not None:
                 self._opener.abandon()
-        if held.store is not None:
-            raise Holding
+        if deferred.store is not None:
+            raise ResponseDeferred
 
     def finish(self) -> None:
         """End the response, or begin the stream that it opens: its connection stays, and this thread is free."""
@@ -83,7 +83,7 @@ class RequestTask(WSGITask):
         admission = environ[ENVIRON] = self.request.admission
         admission.head_only = not self.request.completed
         if self.request.completed:
-            environ[STREAM], environ[HELD] = self._opener, self.request.held
+            environ[STREAM], environ[DEFERRED] = self._opener, self.request.deferred
         if admission.head_only:
             environ["wsgi.input"] = io.BytesIO()
 
@@ -91,20 +91,20 @@ class RequestTask(WSGITask):
 
     def write(self, data: bytes) -> None:
         """Write a part of the response; one that is complete leaves in one piece with its head."""
-        held = self.request.held
+        deferred = self.request.deferred
         if not self.status.startswith("100"):
             if self.wrote_header or not data or self.content_length != len(data) or not self.has_body:
-                if held.store is not None:  # it must not leave yet
-                    held.store = None
-                    raise RuntimeError("a response that is held is no more than one piece")
+                if deferred.store is not None:  # it must not leave yet
+                    deferred.store = None
+                    raise RuntimeError("a response that is deferred is no more than one piece")
                 super().write(data)
                 return
             content = self.build_response_header() + data
             self.wrote_header, self.content_bytes_written = True, len(data)
-            if held.store is None:
+            if deferred.store is None:
                 self.channel.write_soon(content)
             else:
-                held.content, held.closes = content, self.close_on_finish
+                deferred.content, deferred.closes = content, self.close_on_finish
         elif self.request.wants_continue:
             # While the request is still in `requests`, so that no response can overtake it.
             self.channel.write_soon(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -223,23 +223,23 @@ class Channel(HTTPChannel):
         return StreamConnection(self, chunked=chunked)
 
     def service(self) -> None:
-        """Answer the next request; a response that is held leaves its connection as it is."""
+        """Answer the next request; a response that is deferred leaves its connection as it is."""
         try:
             super().service()
-        except Holding:
+        except ResponseDeferred:
             request = self.requests[0]
             request.close()  # its body was read
-            request.held.store(functools.partial(self._settle, request.held))
+            request.deferred.store(functools.partial(self._settle, request.deferred))
 
-    def send_held(self) -> None:
-        """Send the response that was held: in the main loop."""
+    def send_deferred(self) -> None:
+        """Send the response that was deferred: in the main loop."""
         super().service()
         if self.connected:
             self.handle_write()
 
-    def _settle(self, held: HeldResponse, outcome: Outcome) -> None:
+    def _settle(self, deferred: DeferredResponse, outcome: Outcome) -> None:
         """In the thread of the store's writer: the response may leave, or the app answers again."""
-        if held.settle(outcome):
+        if deferred.settle(outcome):
             self.server.trigger.release(self)
         else:
             self.server.add_task(self)

@@ -18,8 +18,8 @@ from ..core.text.traceparent import parse_traceparent
 from ..ports import Span, Tracer
 from ..services import Accepted, Outcome, Relay
 from .auth import Caller
-from .held_response import ENVIRON as HELD
-from .held_response import MAX_BODY, HeldResponse
+from .deferred_response import ENVIRON as DEFERRED
+from .deferred_response import MAX_BODY, DeferredResponse
 from .metrics import AcceptTimer
 from .prefer_wait import WaitSlots, preferred_wait, send_result
 from .request_bodies import Bodies
@@ -51,8 +51,8 @@ class Submit:
         began = time.perf_counter()
         caller: Caller = req.context.caller
         reads = caller.may(Scope.READ)
-        held: HeldResponse | None = req.env.get(HELD)
-        if held is not None and (accepted := held.accepted()) is not None:
+        deferred: DeferredResponse | None = req.env.get(DEFERRED)
+        if deferred is not None and (accepted := deferred.accepted()) is not None:
             self._answer(req, resp, accepted, reads=reads)
             return
         body, form = self._bodies.object(req)
@@ -69,8 +69,8 @@ class Submit:
             strict=not form,
         )
         waits = preferred_wait(req) is not None
-        holds = held is not None and not waits and (req.content_length or 0) <= MAX_BODY
-        if held is not None and holds and self._hold(held, req, resp, submission, caller.owner, began):
+        defers = deferred is not None and not waits and (req.content_length or 0) <= MAX_BODY
+        if deferred is not None and defers and self._defer(deferred, req, resp, submission, caller.owner, began):
             return
         with accept_span(self._tracer, req) as traceparent:
             if traceparent is not None:
@@ -88,9 +88,9 @@ class Submit:
         if not resp.get_header("Preference-Applied"):  # a wait for the answer is no part of it
             self._timer.observe(began)
 
-    def _hold(
+    def _defer(
         self,
-        held: HeldResponse,
+        deferred: DeferredResponse,
         req: falcon.Request,
         resp: falcon.Response,
         submission: Submission,
@@ -116,7 +116,7 @@ class Submit:
             prepared.store(stored)
 
         _set_answer(resp, self._relay.bulk.prepared_body(prepared, now=now, base=base_url(req)))
-        held.store = store
+        deferred.store = store
 
         return True
 

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 from waitress.trigger import trigger
 
@@ -36,10 +36,10 @@ class Task(Protocol):
         ...
 
 
-class Held(Protocol):
-    """A connection with a held response."""
+class DeferredConnection(Protocol):
+    """A connection with a deferred response."""
 
-    def send_held(self) -> None:
+    def send_deferred(self) -> None:
         """Send it."""
         ...
 
@@ -48,7 +48,10 @@ class Wakeup(trigger):  # type: ignore[misc]
     """The pipe that wakes the main loop: one byte for all threads that finish before it looks."""
 
     pulled = False
-    released: deque[Held]
+
+    def __init__(self, map: dict[int, Any]) -> None:
+        super().__init__(map)
+        self.released: deque[DeferredConnection] = deque()
 
     def _physical_pull(self) -> None:
         # The caller has changed its channel before this; the loop looks at the channels after `handle_read`.
@@ -56,8 +59,8 @@ class Wakeup(trigger):  # type: ignore[misc]
             self.pulled = True
             super()._physical_pull()
 
-    def release(self, connection: Held) -> None:
-        """Have the main loop send the held response of that connection."""
+    def release(self, connection: DeferredConnection) -> None:
+        """Have the main loop send the deferred response of that connection."""
         self.released.append(connection)
         with contextlib.suppress(OSError):  # at a stop the loop has ended
             self._physical_pull()
@@ -68,9 +71,9 @@ class Wakeup(trigger):  # type: ignore[misc]
         self.pulled = False  # a pull that was left out until here has changed its channel, or released it, before
         while self.released:
             try:
-                self.released.popleft().send_held()
+                self.released.popleft().send_deferred()
             except Exception:
-                log.exception("a held response could not be sent")
+                log.exception("a deferred response could not be sent")
 
 
 class TaskQueue:

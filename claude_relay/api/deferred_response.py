@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 from ..services import Accepted, Outcome
 
-#: Key of the response in the WSGI environment: set by a server that can hold one.
-ENVIRON = "claude_relay.held"
+#: Key of the response in the WSGI environment: set by a server that can defer one.
+ENVIRON = "claude_relay.deferred"
 #: Larger bodies, in bytes, keep their thread, so that there are no more of them in memory than threads.
 MAX_BODY = 256 * 1024
 
 
-class HeldResponse:
+class DeferredResponse:
     """
     The way of an answer from the app to the server, and back where another one is needed.
 
@@ -50,5 +50,5 @@ class HeldResponse:
         return self.outcome
 
 
-class Holding(BaseException):
-    """Leaves `HTTPChannel.service` before it ends the request, whose response is held. Never an error."""
+class ResponseDeferred(BaseException):
+    """Leaves `HTTPChannel.service` before it ends the request, whose response is deferred. Never an error."""

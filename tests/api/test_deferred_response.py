@@ -12,7 +12,7 @@ import apsw
 import pytest
 import requests
 
-from claude_relay.api.held_response import ENVIRON, MAX_BODY, HeldResponse
+from claude_relay.api.deferred_response import ENVIRON, MAX_BODY, DeferredResponse
 from claude_relay.config import Settings
 from claude_relay.core.jobs.job import State
 from claude_relay.services import Relay
@@ -158,13 +158,13 @@ def test_pipelined_requests_wait_for_the_commit_before_them(address, relay: Rela
     assert _jobs(relay) == 2
 
 
-@pytest.mark.parametrize(("size", "holds"), [(MAX_BODY // 2, True), (MAX_BODY, False)])
-def test_a_large_body_keeps_its_thread(client, size: int, holds: bool) -> None:
+@pytest.mark.parametrize(("size", "defers"), [(MAX_BODY // 2, True), (MAX_BODY, False)])
+def test_a_large_body_keeps_its_thread(client, size: int, defers: bool) -> None:
     """There are many more connections than threads, and a slow disk must not fill the memory with bodies."""
-    held = HeldResponse()
-    client.simulate_post("/api/claude", json={"prompt": "x" * size}, extras={ENVIRON: held})
+    deferred = DeferredResponse()
+    client.simulate_post("/api/claude", json={"prompt": "x" * size}, extras={ENVIRON: deferred})
 
-    assert (held.store is not None) == holds
+    assert (deferred.store is not None) == defers
 
 
 def test_a_client_that_leaves_before_the_commit_has_its_job(address, gate: Gate, relay: Relay, submit) -> None:
