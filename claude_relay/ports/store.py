@@ -6,34 +6,35 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
-from ..core.batches import Batch
-from ..core.deliveries.delivery import Delivery, DeliveryAttempt
-from ..core.deliveries.destination import Destination, DueDestination
-from ..core.deliveries.transitions import DeliveryChange
-from ..core.files.fetched import FetchedFile
-from ..core.files.uploaded import UploadedFile
-from ..core.jobs.change import Call, Change, Outcome, SentMark
-from ..core.jobs.events import Event
-from ..core.jobs.failure import PartialResponse, Repair
-from ..core.jobs.fairness import Flow, WaitingFlow
-from ..core.jobs.feed import FeedEntry
-from ..core.jobs.holds import HoldScope, QueueHold
-from ..core.jobs.job import Job, State
-from ..core.jobs.job_filter import JobFilter
-from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
-from ..core.keys import ApiKey
-from ..core.money.spend import Span, SpendSummary
-from ..errors import Damaged
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
-from .records import BatchItem, Group, LostStore, WorkerHeartbeat
 from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from ..core.batches import Batch
+    from ..core.deliveries.delivery import Delivery, DeliveryAttempt
+    from ..core.deliveries.destination import Destination, DueDestination
+    from ..core.deliveries.transitions import DeliveryChange
+    from ..core.files.fetched import FetchedFile
+    from ..core.files.uploaded import UploadedFile
+    from ..core.jobs.change import Call, Change, Outcome, SentMark
+    from ..core.jobs.events import Event
+    from ..core.jobs.failure import PartialResponse, Repair
+    from ..core.jobs.fairness import Flow, WaitingFlow
+    from ..core.jobs.feed import FeedEntry
+    from ..core.jobs.holds import HoldScope, QueueHold
+    from ..core.jobs.job import Job, State
+    from ..core.jobs.job_filter import JobFilter
+    from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
+    from ..core.keys import ApiKey
+    from ..core.money.spend import Span, SpendSummary
+    from ..errors import Damaged
+    from .records import BatchItem, Group, LostStore, WorkerHeartbeat
 
 T = TypeVar("T")
 Names = Collection[str]

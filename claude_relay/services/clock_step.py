@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, TypeVar
 from ..core import clock_step
 from ..core.clock_step import ClockReference, Clocks
 from ..errors import StoreUnavailable
-from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction, WriteOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction, WriteOptions
 
 T = TypeVar("T")
 #: The result of a write, the reference that it stored, and the seconds by which it moved the rows.

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .. import failpoints
 from ..core.batches import choose_lane
 from ..core.jobs import transitions
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest, Submission
-from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ADMIN
 from ..core.text.ids import uuid7
 from ..errors import Conflict, RelayError
-from ..ports import ReadTransaction, Transaction
-from .admission import Admission
-from .context import Context
 from .conversation import join
-from .gone_endpoints import GoneEndpoints
 from .transactions import query, transaction, write_later
-from .types import Accepted
+from .types import Accepted, Outcome, PreparedSubmit
+
+if TYPE_CHECKING:
+    from ..core.jobs.tombstone import Tombstone
+    from ..ports import ReadTransaction, Transaction
+    from .admission import Admission
+    from .context import Context
+    from .gone_endpoints import GoneEndpoints
 
 _REUSED = "requestId {} was used before, for another body; use a new one"
 _PURGED = "this job ran before and was purged after its retention: nothing runs again; use a new requestId for that"
-
-
-#: The result of a submission that is stored without a thread that waits for it.
-Outcome = Accepted | BaseException
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedSubmit:
-    """
-    A submission that was admitted, and whose answer is certain unless its requestId was used before.
-
-    `store` writes it and returns at once: its argument is called with the outcome, in the thread of the store's writer.
-    """
-
-    request_id: str
-    warnings: tuple[str, ...]
-    webhook_empty: bool
-    store: Callable[[Callable[[Outcome], None]], None]
 
 
 class Submitter:
