@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg
 
 from ...errors import ConfigError
-from ...ports import ReadTransaction, Transaction, WriteOptions
+from ...ports import Ahead, ReadTransaction, Transaction, WriteOptions
 from .. import pg_dump
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher
@@ -67,6 +67,12 @@ class PostgresStore:
         full.
         """
         return self._writer.write(work, **options)
+
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """As `write`, without waiting: the writer's thread calls `done` with the result or the error."""
+        self._writer.write_later(work, done, ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed; again if the connection was lost meanwhile."""

@@ -37,7 +37,7 @@ from .statements import look_up
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from ...ports import LostStore, ReadTransaction, Transaction, WriteOptions
+    from ...ports import Ahead, LostStore, ReadTransaction, Transaction, WriteOptions
     from ..sql.insert_buffer import NewRows
     from ..sql.query import Rows
     from .disk_reserve import DiskReserve
@@ -92,6 +92,15 @@ class SqliteStore:
             self._check_in_place()
 
         return self._writer.write(work, **options)
+
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """As `write`, without waiting: the writer's thread calls `done` with the result or the error."""
+        if self._file.suspect:
+            self._check_in_place()
+
+        self._writer.write_later(work, done, ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed."""
