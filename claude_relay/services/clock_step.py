@@ -106,6 +106,10 @@ class ClockStepStore:
         """As the store's own."""
         self._store.scrub()
 
+    def give_back(self, limit: int) -> bool:
+        """As the store's own."""
+        return self._store.give_back(limit)
+
     def backup(self, target: Path) -> None:
         """As the store's own."""
         self._store.backup(target)

@@ -246,7 +246,7 @@ def discard_step(tx: Transaction, identity: str, context: Context) -> bool:
         return True
     if collection.phase is Phase.STAGING:
         tx.delete_collection(identity)
-        tx.purge_job(identity, tombstone=False)
+        tx.purge_jobs([identity], tombstones=False)
     elif collection.phase is Phase.OPEN and not collection.claimable:
         tx.save_collection(rules.abandon_rows(collection))
     else:

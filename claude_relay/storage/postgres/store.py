@@ -100,6 +100,10 @@ class PostgresStore:
     def scrub(self) -> None:
         """Nothing: the server removes erased content by itself (autovacuum)."""
 
+    def give_back(self, limit: int) -> bool:
+        """Nothing: the server uses free space again, and gives the end of a table back by itself (autovacuum)."""
+        return False
+
     def backup(self, target: Path) -> None:
         """Raises `ConfigError` with the server's own command."""
         raise ConfigError([pg_dump.instructions(self._where, target)])
