@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..core.jobs.job import Job, Lease
 from ..core.models.catalog import ModelCatalog
@@ -17,6 +18,9 @@ from ..errors import Ambiguous, Damaged, NotFound
 from ..ports import Notifier, ReadTransaction, Store
 from .search import Search
 from .types import JobRef
+
+if TYPE_CHECKING:
+    from .collection_callback import EndedRows
 
 _SECOND = 1000 << 80  # in a ULID as a number
 
@@ -53,6 +57,7 @@ class Context:
     prices: PriceList
     model_catalog: Callable[[], ModelCatalog]
     search: Search = field(default_factory=Search)
+    ended_rows: dict[str, EndedRows] = field(default_factory=dict)  # of collections that are about to end
 
     def new_id(self, now: float) -> str:
         """Create an id that sorts by time."""

@@ -27,7 +27,7 @@ from .context import Context
 from .conversation import earlier_turns
 from .damage import damaged_jobs_fail, restore_running
 from .holds import load_holds, start_probes
-from .transactions import query, transaction
+from .transactions import query, transaction, write
 from .types import ClaimedJob
 
 
@@ -158,7 +158,8 @@ class Execution:
         `pause`: seconds for which this worker holds back a throttled family; they apply to every worker where upstream
         named no time.
         """
-        change = self._store.write(
+        change = write(
+            self._store,
             lambda tx: self._fail_in(tx, claimed, failure, pause),
             paid=failure.sent,
             ahead=lambda reads: self._look_up_end(reads, claimed),

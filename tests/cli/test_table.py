@@ -12,7 +12,7 @@ import pytest
 
 from claude_relay.cli.render.progress import ProgressLine
 from claude_relay.core.jobs.failure import ErrorType, Remedy
-from claude_relay.services import Relay
+from claude_relay.services import CollectionRef, Relay
 from tests.support.builders import a_completion, a_failure
 from tests.support.eventually import eventually
 
@@ -84,6 +84,30 @@ def test_wait_exits_5_when_a_row_failed_and_retry_runs_it_again(where, run, tabl
     eventually(lambda: json.loads(run("table", "status", "j", "--json")[1])["status"] == "completed", within=10)
     assert run("table", "retry", "j", "--row", "1", "--yes")[0] == 0
     assert run("table", "status", "nope")[0] == 3
+
+
+def test_wait_says_how_many_rows_have_failed_checks(where, run, table: Path, relay: Relay, tmp_path: Path) -> None:
+    """They are completed, so the exit code is 0; a bookkeeper must look at them all the same."""
+    body = {"prompt": "Les {{text}}", "options": {"outputSchema": {"type": "object"}, "checks": ["sum == 1"]}}
+    (tmp_path / "checked.json").write_text(json.dumps(body))
+    run("template", "save", "checked", str(tmp_path / "checked.json"))
+    run("table", "submit", str(table), "-t", "checked", "--id", "j")
+
+    def answer() -> bool:
+        for item in relay.execution.claim("w", limit=2):
+            value = {"sum": item.job.row}
+            relay.execution.complete(item, a_completion(json.dumps(value), json=value))
+        return relay.collections.show(CollectionRef(collection_id="j"))["status"] == "completed"
+
+    eventually(answer, within=30)  # the wrong one is repaired once, after a pause
+    code, out, err = run("table", "submit", str(table), "-t", "checked", "--id", "j", "--wait")
+
+    assert code == 0 and "2 completed, 1 with failed checks, 0 failed" in err
+    assert [line.split(",")[-2:] for line in out.splitlines()] == [
+        ["checksFailed", "failedChecks"],
+        ["0", ""],
+        ["1", "sum == 1"],
+    ]
 
 
 def test_cancel_close_and_redeliver(where, run, relay, table: Path) -> None:
@@ -161,7 +185,7 @@ def test_the_progress_line_counts_and_estimates() -> None:
     ("data", "words"),
     [
         (b"nr,text\n1,a\n\n2,\xe5\n", ("byte 16, line 4", "--charset windows-1252")),
-        (b"nr;other\n1;a\n", ("rows[0].text is missing", "the row has nr, other", "(row 1, line 2)")),
+        (b"nr;other\n1;a\n", ("rows[0].text is missing", "the row's columns are nr, other", "(row 1, line 2)")),
         (b'nr;text\n1;"a\nb"\n2;' + b"x" * (2**20 + 1) + b"\n", ("rows[1].text", "1,048,577 bytes", "(row 2, line 4)")),
         (b"text\n" + b"a\n" * 10_001, ("more than 10,000 rows", "split the file")),
     ],

@@ -482,3 +482,72 @@ def test_a_cancel_takes_rows_out_of_their_batch(relay: Relay, clock: Clock) -> N
 
     assert relay.collections.show(C)["status"] == "failed"
     assert [body["failed"] for body in callbacks(relay)] == [120]
+
+
+def test_the_end_counts_the_rows_with_a_failed_check(relay: Relay, clock: Clock) -> None:
+    """In the callback and the status: rows, not checks; a retried row that passes counts no more."""
+    schema = {"type": "object", "properties": {"a": {"type": "number"}}}
+    options = {"outputSchema": schema, "checks": ["a == 1", "a < 2"]}
+    create(relay, clock, 3, template={"prompt": "Les {{text}}", "options": options})
+
+    def run(*wrong: int) -> dict[str, Any]:
+        while claimed := relay.execution.claim("w", limit=10):
+            for item in claimed:
+                answer = {"a": 3 if item.job.row in wrong else 1}
+                relay.execution.complete(item, a_completion(json.dumps(answer), json=answer))
+            clock.advance(120)
+        [body] = callbacks(relay)
+        return body
+
+    assert relay.collections.show(C)["checksFailed"] is None
+    first = run(2)
+    assert (first["completed"], first["checksFailed"]) == (3, 1)
+    assert relay.collections.show(C)["checksFailed"] == 1
+    relay.collection_actions.retry(C, [2])
+    assert run()["checksFailed"] == relay.collections.show(C)["checksFailed"] == 0
+
+
+class _Watched:
+    """A store that counts the results that are read while all other writers wait."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self.read_under_lock = store, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, work: Any, **options: Any) -> Any:
+        def watched(tx: Any) -> Any:
+            real = tx.row_outcomes
+
+            def count(identity: str, *, numbers: Any) -> Any:
+                self.read_under_lock += len(numbers)
+                return real(identity, numbers=numbers)
+
+            tx.row_outcomes = count
+            try:
+                return work(tx)
+            finally:
+                del tx.row_outcomes
+
+        return self._store.write(watched, **options)
+
+
+def test_the_results_of_a_large_collection_are_read_before_the_lock(store: Store, clock: Clock) -> None:
+    """The transaction that ends the last row reads that row alone, also of the next generation."""
+    watched = _Watched(store)
+    relay = Relay(watched, QuietNotifier(), Policy(delivery_delay=0.0), rng=random.Random(0))  # type: ignore[arg-type]
+    create(relay, clock, 600)
+    while finish(relay, 7):
+        pass
+    [first] = callbacks(relay)
+
+    assert [each["row"] for each in first["results"]] == list(range(1, 601))
+    assert (first["completed"], first["failed"], first["usage"]["input_tokens"]) == (599, 1, 5_990)
+    assert watched.read_under_lock == 1
+    relay.collection_actions.retry(C)
+    finish(relay)
+    [second] = callbacks(relay)
+
+    assert (second["generation"], second["completed"], len(second["results"])) == (2, 600, 600)
+    assert watched.read_under_lock == 2

@@ -342,7 +342,8 @@ def _await(output: Output, tables: TableClient, name: str, seconds: float, out: 
         output.value(now)
     else:
         _write(output, tables.results(name, {"format": _format_of(out)}), out)
-    output.message(f"{name}: {now['completed']} completed, {now['failed']} failed, ${now['costUsd'] or 0:.4f}")
+    wrong = f", {now['checksFailed']} with failed checks" if now.get("checksFailed") else ""
+    output.message(f"{name}: {now['completed']} completed{wrong}, {now['failed']} failed, ${now['costUsd'] or 0:.4f}")
 
     return 0 if now["status"] == "completed" else 5
 
