@@ -57,7 +57,8 @@ class Context:
     prices: PriceList
     model_catalog: Callable[[], ModelCatalog]
     search: Search = field(default_factory=Search)
-    ended_rows: dict[str, EndedRows] = field(default_factory=dict)  # of collections that are about to end
+    #: Of collections that are about to end.
+    ended_rows: dict[str, EndedRows] = field(default_factory=dict, repr=False)
 
     def new_id(self, now: float) -> str:
         """Create an id that sorts by time."""
