@@ -121,7 +121,7 @@ def test_cancel_close_and_redeliver(where, run, relay, table: Path) -> None:
 
 def test_a_folder_is_one_row_a_file_and_can_be_sent_again(where, run, relay, tmp_path: Path, monkeypatch) -> None:
     """In pieces; the same command after a break goes on where it ended, and adds nothing twice."""
-    from claude_relay.cli.verbs import table as verb
+    from claude_relay.cli import table_rows as verb
 
     folder = tmp_path / "invoices"
     folder.mkdir()
@@ -200,3 +200,29 @@ def test_a_bad_table_is_named_by_row_line_and_column(
     assert (code, out) == (65, "")
     assert [word for word in words if word not in err] == []
     assert relay.collections.all(owner=None)[0] == []
+
+
+def test_no_half_of_a_table_is_run_where_a_piece_is_refused(where, run, relay, tmp_path: Path, monkeypatch) -> None:
+    """In the first piece: nothing was made. In a later one: the rows before it are cancelled, and it is said."""
+    monkeypatch.setattr("claude_relay.cli.table_rows._PIECE", 40)
+    file = tmp_path / "long.csv"
+    template = tmp_path / "t.json"
+    template.write_text('{"prompt": "{{text}}", "options": {"maxTokens": "{{n}}"}}', encoding="utf-8")
+    run("template", "save", "t", str(template))
+    rows = [f"{'x' * 15},{number}" for number in range(1, 6)]
+    command = ("table", "submit", str(file), "-t", "t", "--id", "j")
+
+    file.write_text("\n".join(["text,n", f"{'x' * 15},0", *rows]), encoding="utf-8")
+    code, _, err = run(*command)
+    assert code == 65 and "(row 1, line 2)" in err
+    assert run("table", "status", "j")[0] == 3
+
+    file.write_text("\n".join(["text,n", *rows, f"{'x' * 15},0"]), encoding="utf-8")
+    code, _, err = run(*command)
+    assert (
+        code == 65
+        and "(row 6, line 7)" in err
+        and "j: a row was refused, so the 4 rows before it were cancelled" in err
+    )
+    status = json.loads(run("table", "status", "j", "--json")[1])
+    assert (status["status"], status["total"], status["failed"]) == ("failed", 4, 4)
