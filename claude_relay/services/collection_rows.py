@@ -213,8 +213,15 @@ class RowStore:
                 **webhook,
             )
         assert isinstance(submission, Submission)
-        job = new_job(submission, self._context, owner=collection.job.owner, request_id=name, now=now)
-        job = replace(job, collection=collection.id, row=number)
+        job = new_job(
+            submission,
+            self._context,
+            owner=collection.job.owner,
+            request_id=name,
+            now=now,
+            collection=collection.id,
+            row=number,
+        )
         if not isinstance(parsed, InvalidRequest):
             return job, StoredRequest.of(job.id, submission), None
         job = replace(

@@ -23,7 +23,7 @@ from .conversation import earlier_turns
 from .damage import damaged_jobs_fail, rebuild_running
 from .fenced_calls import fenced_call, look_up_call, save_checkpoints
 from .holds import load_holds, start_probes
-from .transactions import query, transaction
+from .transactions import query, transaction, write
 from .types import ClaimedJob
 
 if TYPE_CHECKING:
@@ -170,7 +170,8 @@ class Execution:
         `pause`: seconds for which this worker holds back a throttled family; they apply to every worker where upstream
         named no time.
         """
-        change = self._store.write(
+        change = write(
+            self._store,
             lambda tx: self._fail_in(tx, claimed, failure, pause),
             paid=failure.sent,
             ahead=lambda reads: self._look_up_end(reads, claimed),

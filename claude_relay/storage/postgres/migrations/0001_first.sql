@@ -521,6 +521,7 @@ CREATE TABLE collections (
     columns             TEXT COLLATE "C" NOT NULL,
     retry_rows          TEXT COLLATE "C",
     version             INTEGER NOT NULL,
+    checks_failed       INTEGER,  -- rows with a check that is false, once finished
     CHECK ((phase IN ('finished', 'purging')) = (finished_at IS NOT NULL))
 );
 CREATE INDEX collections_owner ON collections (owner, id);

@@ -505,6 +505,7 @@ CREATE TABLE collections (
     columns             TEXT NOT NULL,
     retry_rows          TEXT,
     version             INTEGER NOT NULL,
+    checks_failed       INTEGER,  -- rows with a check that is false, once finished
     CHECK ((phase IN ('finished', 'purging')) = (finished_at IS NOT NULL))
 ) WITHOUT ROWID;
 CREATE INDEX collections_owner ON collections (owner, id);
