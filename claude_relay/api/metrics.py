@@ -18,6 +18,7 @@ from ..core.collections.collection import STATUSES
 from ..core.deliveries.delivery import DeliveryState
 from ..core.metrics import (
     ACCEPT_BUCKETS,
+    ATTEMPT_OUTCOMES,
     CALL,
     DELIVERY,
     DELIVERY_ATTEMPTS,
@@ -127,7 +128,8 @@ def _counted(now: MetricsSnapshot) -> Iterator[Metric]:
     values: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for (name, label, part), value in now.series:
         values[name][label][part] = value
-    attempts: Values = {(outcome,): n for outcome, n in values[DELIVERY_ATTEMPTS].get("", {}).items()}
+    # With their zeros: Prometheus sees no increase in a series that begins with its first event.
+    attempts: Values = {(outcome,): values[DELIVERY_ATTEMPTS][""].get(outcome, 0.0) for outcome in ATTEMPT_OUTCOMES}
     yield _counter("delivery_attempts", "POSTs of callbacks.", ("outcome",), attempts)
     yield _histogram(START, "Time that a job waited for its turn.", (), values[START])
     yield _histogram(CALL, "Duration of live calls.", ("model",), values[CALL])
