@@ -7,6 +7,7 @@ The use cases: each opens a transaction, loads, decides by a rule of `core` and 
 from .claim_limits import FamilyCapacity
 from .collections import CollectionRef
 from .dashboard import GroupLoad, History
+from .destination_control import SAMPLE_MODEL
 from .event_feed import PAGE as FEED_PAGE
 from .event_feed import EventFeed, TextSoFar
 from .keys import Keys
@@ -16,6 +17,7 @@ from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Pa
 
 __all__ = [
     "FEED_PAGE",
+    "SAMPLE_MODEL",
     "Accepted",
     "BatchEntry",
     "ClaimedDelivery",
