@@ -12,10 +12,10 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.jobs.failure import ErrorType, Failure, Remedy, RequestOutcome
+from ..core.lazy_dataclass import dataclass
 from ..core.policy import CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, MAX_ANSWER
 from ..ports import Stop
 

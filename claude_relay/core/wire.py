@@ -7,17 +7,19 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import Problem, RelayError
-from .batches import Batch
 from .deliveries.delivery import Delivery, DeliveryState
-from .deliveries.destination import Destination
-from .jobs.change import Call
-from .jobs.events import Event
-from .jobs.failure import Completion
 from .jobs.job import JOB_STATES, Job, State
 from .text import json_bytes
+
+if TYPE_CHECKING:
+    from ..errors import Problem, RelayError
+    from .batches import Batch
+    from .deliveries.destination import Destination
+    from .jobs.change import Call
+    from .jobs.events import Event
+    from .jobs.failure import Completion
 
 #: The public status of each state; scenarios compare the four words as strings.
 STATUS = {

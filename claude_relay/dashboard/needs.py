@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 from urllib.parse import urlencode
 
 from ..core.alerts import Alert
 from ..core.jobs.holds import HoldKind, HoldScope
 from ..core.keys import ADMIN
+from ..core.lazy_dataclass import dataclass
 from ..core.money.runaway import Runaway
 from ..services import GroupLoad
 from .rendering import age, money, plain_times

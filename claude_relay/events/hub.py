@@ -8,9 +8,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..core.jobs.feed import FeedEntry
+from ..core.lazy_dataclass import dataclass
 from ..errors import Busy, NotFound, RelayError
 from ..ports import TextPiece, TextSource
 from ..services import FEED_PAGE, EventFeed, JobRef, Relay, TextSoFar

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.jobs.job import Job
-from ..core.jobs.tombstone import Tombstone
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..core.jobs.tombstone import Tombstone
 
 
 class DamageReads(Protocol):

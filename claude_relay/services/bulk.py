@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import wire
-from ..core.intake import IntakeContext
 from ..core.jobs.submission import Submission
 from ..core.keys import ADMIN
 from ..errors import InvalidRequest, RelayError
-from .context import Context
-from .job_actions import JobActions
-from .queries import Queries
-from .submit import Submitter
-from .templates import TemplateLookup, Templates
 from .types import Accepted, JobRef
+
+if TYPE_CHECKING:
+    from ..core.intake import IntakeContext
+    from .context import Context
+    from .job_actions import JobActions
+    from .queries import Queries
+    from .submit import Submitter
+    from .templates import TemplateLookup, Templates
 
 
 class BulkRequests:

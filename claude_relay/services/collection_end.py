@@ -7,20 +7,22 @@ There is no counter of open rows, which all rows that end together would change:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core import wire
 from ..core.collections import bodies
 from ..core.collections import collection as rules
 from ..core.collections.collection import Collection, Phase, Tally
-from ..core.deliveries.delivery import Delivery
 from ..core.deliveries.transitions import open_delivery
 from ..core.jobs.change import Outcome, transition
 from ..core.jobs.events import EventName
 from ..core.jobs.job import Job, State
-from ..ports import ReadTransaction, Transaction
 from .acks import ack_url
-from .context import Context
+
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 _PIECE = 500
 #: With as many open rows none of the writes that share a commit ends the last one. That count may be older than the

@@ -6,24 +6,27 @@ import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.collections import collection as rules
 from ..core.collections.collection import MARK
 from ..core.deliveries import destination as destinations
 from ..core.deliveries import transitions
 from ..core.deliveries.delivery import Delivery, DeliveryState, Reply, destination_of
-from ..core.deliveries.destination import Destination, DueDestination
 from ..core.jobs.job import Retain
 from ..core.jobs.submission import WebhookTarget
 from ..core.wire import timestamp
 from ..errors import Damaged, LeaseLost
-from ..ports import ReadTransaction, Transaction
 from . import damage
-from .context import Context
-from .gone_endpoints import GoneEndpoints
 from .holds import paused_destinations
 from .transactions import query, transaction
 from .types import ClaimedDelivery
+
+if TYPE_CHECKING:
+    from ..core.deliveries.destination import Destination, DueDestination
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
+    from .gone_endpoints import GoneEndpoints
 
 _STEP = 100
 #: Deliveries at both ends of the due ones that are read to choose the probe of a destination.

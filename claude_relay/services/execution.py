@@ -7,28 +7,31 @@ import functools
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from .. import failpoints
 from ..core.jobs import transitions
 from ..core.jobs.change import Call, Change
 from ..core.jobs.failure import Completion, Failure, PartialResponse, Repair, RequestOutcome
-from ..core.jobs.fairness import Flow
 from ..core.jobs.fencing import fence
-from ..core.jobs.job import Job
-from ..core.jobs.submission import Exchange
 from ..errors import Damaged, LeaseLost, NotFound
-from ..ports import ReadTransaction, Transaction
 from . import answer_checks, claim_order, model_fallback, outcomes, upstream_circuit
 from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
 from .claim_limits import ClaimLimiter, FamilyCapacity
 from .claim_order import ClaimOrder
-from .context import Context
 from .conversation import earlier_turns
 from .damage import damaged_jobs_fail, rebuild_running, restore_running
 from .holds import load_holds, start_probes
 from .transactions import query, transaction
 from .types import ClaimedJob
+
+if TYPE_CHECKING:
+    from ..core.jobs.fairness import Flow
+    from ..core.jobs.job import Job
+    from ..core.jobs.submission import Exchange
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 
 class Execution:
@@ -132,7 +135,7 @@ class Execution:
         """
         Store the answers of several calls so far, in one commit; of lost leases nothing.
 
-        With the number of its ledger entry (None: the present one), a partial that comes after it has ended is left out.
+        With the number of its ledger entry (None: the present one), a partial that comes after its end is left out.
         """
         self._save_checkpoints(items)
         failpoints.hit("checkpoint.after_commit")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .. import failpoints
 from ..core.batches import choose_lane
 from ..core.jobs import transitions
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest, Submission
-from ..core.jobs.tombstone import Tombstone
 from ..core.keys import ADMIN
 from ..core.text.ids import uuid7
 from ..errors import Conflict, RelayError
-from ..ports import ReadTransaction, Transaction
-from .admission import Admission
-from .context import Context
 from .conversation import join
-from .gone_endpoints import GoneEndpoints
 from .transactions import query, transaction
 from .types import Accepted
+
+if TYPE_CHECKING:
+    from ..core.jobs.tombstone import Tombstone
+    from ..ports import ReadTransaction, Transaction
+    from .admission import Admission
+    from .context import Context
+    from .gone_endpoints import GoneEndpoints
 
 _REUSED = "requestId {} was used before, for another body; use a new one"
 _PURGED = "this job ran before and was purged after its retention: nothing runs again; use a new requestId for that"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ..core import damage
-from ..ports import ReadTransaction, Store, Transaction
+
+if TYPE_CHECKING:
+    from ..ports import ReadTransaction, Store, Transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
 
-from ..core.deliveries.delivery import Delivery
-from ..core.jobs.change import Call
 from ..core.jobs.job import Job, State
 from ..core.jobs.submission import StoredRequest, WebhookTarget
-from ..ports import BatchItem
+from ..core.lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..core.jobs.change import Call
+    from ..ports import BatchItem
 
 
 @dataclass(frozen=True, kw_only=True)

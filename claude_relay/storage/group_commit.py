@@ -11,17 +11,19 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from ..errors import StoreUnavailable
 from ..ports import Ahead, Transaction
-from .header_encryption import HeaderCipher
 from .sql import tallies
 from .sql.insert_buffer import InsertBuffer, NewRows
 from .sql.lookahead import NOW, FetchedRows, Lookup, has_key
-from .sql.query import Rows
 from .sql.reads import Reads
 from .sql.writes import Writes
+
+if TYPE_CHECKING:
+    from .header_encryption import HeaderCipher
+    from .sql.query import Rows
 
 T = TypeVar("T")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ...core.digests import digest
-from ...core.jobs.job import State
-from ...core.jobs.tombstone import Tombstone
 from ...core.retention import OPEN_DELIVERIES, PurgeCutoffs
 from . import records
 from .query import QueryBase, placeholders
 from .tallies import DELIVERIES, Number, TallyWrites, of_state
+
+if TYPE_CHECKING:
+    from ...core.jobs.job import State
+    from ...core.jobs.tombstone import Tombstone
 
 # `core.retention.PurgeCutoffs` for all jobs at once. Also kept: the earlier part of a conversation, a row of a
 # collection, and an item of a batch whose result was not read yet. Without the latest cut-off the scan of the index

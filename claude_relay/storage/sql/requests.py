@@ -7,14 +7,16 @@ A prompt may be megabytes, and is read only where it is needed.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.digests import digest
-from ...core.jobs.change import Outcome
-from ...core.jobs.failure import PartialResponse
 from ...core.jobs.submission import StoredRequest, WebhookTarget
 from . import records
 from .query import QueryBase, Row, placeholders
+
+if TYPE_CHECKING:
+    from ...core.jobs.change import Outcome
+    from ...core.jobs.failure import PartialResponse
 
 _REQUEST = f"SELECT {records.columns(records.REQUEST)} FROM requests WHERE job_id = ?"
 _CALLBACK = f"SELECT {records.columns(records.CALLBACK)}, digest FROM requests WHERE job_id = ?"
