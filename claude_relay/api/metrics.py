@@ -167,10 +167,10 @@ def _deliveries(now: MetricsSnapshot) -> Iterator[Metric]:
     healthy = {name: 0.0 for name, failing in slowed.items() if failing}
     for name in now.latest_destinations:
         healthy.setdefault(name, 1.0)
-    shown = dict(list(healthy.items())[:MAX_NAMES])
-    if rest := [value for name, value in healthy.items() if name not in shown]:
-        shown["other"] = min(rest)
-    labelled: Values = {(name,): value for name, value in shown.items()}
+    by_name = dict(list(healthy.items())[:MAX_NAMES])
+    if rest := [value for name, value in healthy.items() if name not in by_name]:
+        by_name["other"] = min(rest)
+    labelled: Values = {(name,): value for name, value in by_name.items()}
     yield _gauge("destination_healthy", "0: its callbacks are slowed down.", ("destination",), labelled)
 
 

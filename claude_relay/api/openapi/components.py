@@ -36,7 +36,7 @@ _CUT = {
     "possibleDuplicateCharge": ("boolean", "An earlier try was sent and its end not seen: it may be paid twice."),
 }
 
-#: What an event says besides, each kind its own.
+#: The details of events; each kind has its own.
 _EVENT_DETAILS: dict[str, Any] = {
     "attempt": "integer",
     "run": "integer",
