@@ -10,6 +10,7 @@ from .collections import CollectionReads, CollectionWrites, TemplateReads, Templ
 from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
+from .money import MoneyReads, MoneyWrites
 from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..core.deliveries.transitions import DeliveryChange
     from ..core.files.fetched import FetchedFile
     from ..core.files.uploaded import UploadedFile
-    from ..core.jobs.change import Call, Change, Outcome, SentMark
+    from ..core.jobs.change import Change, Outcome, SentMark
     from ..core.jobs.events import Event
     from ..core.jobs.failure import PartialResponse, Repair
     from ..core.jobs.fairness import Flow, WaitingFlow
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ..core.jobs.job_filter import JobFilter
     from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
     from ..core.keys import ApiKey
-    from ..core.money.spend import Span, SpendSummary
     from ..core.retention import PurgeCutoffs
     from ..errors import Damaged
     from .records import BatchItem, Group, LostStore, WorkerHeartbeat
@@ -213,24 +213,6 @@ class BatchWrites(Protocol):
     def release_batches(self, worker: str) -> None: ...
     def poll_now(self, batch_id: str) -> None: ...
     def purge_batches(self) -> None: ...
-
-
-class MoneyReads(Protocol):
-    """The ledger of calls, and the sums of what they cost."""
-
-    def call(self, job_id: str, number: int) -> Call | None: ...
-    def calls(self, job_id: str) -> Sequence[Call]: ...
-    def spent(self, day: str) -> dict[str, float]: ...
-    def reserved(self) -> dict[str, float]: ...
-    def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]: ...
-    def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]: ...
-    def costs_by_outcome(self) -> Sequence[tuple[str, SpendSummary]]: ...
-
-
-class MoneyWrites(Protocol):
-    """Additions to the sums."""
-
-    def add_spend(self, day: str, job: Job, call: Call) -> None: ...
 
 
 class ConversationReads(Protocol):
