@@ -15,7 +15,7 @@ from .claude import (
 from .http import Fetcher, Sender
 from .notifier import Listener, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
-from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
+from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction, WriteOptions
 from .tracing import NoTracer, Span, Tracer
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "Transaction",
     "UploadCache",
     "WorkerHeartbeat",
+    "WriteOptions",
 ]

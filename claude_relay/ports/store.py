@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 from ..core.batches import Batch
 from ..core.deliveries.delivery import Delivery, DeliveryAttempt
@@ -30,6 +30,9 @@ from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
 from .records import BatchItem, Group, LostStore, WorkerHeartbeat
 from .tallies import TallyReads
+
+if TYPE_CHECKING:
+    from typing import Unpack
 
 T = TypeVar("T")
 Names = Collection[str]
@@ -370,21 +373,23 @@ class Transaction(
     def prefetch(self, ahead: Ahead) -> None: ...
 
 
+class WriteOptions(TypedDict, total=False):
+    """
+    Options of a write.
+
+    `paid`: it stores an answer that was paid for. `patient`: it may wait some milliseconds for others, to share their
+    commit. `ahead` names look-ups of the work before it runs, as `Transaction.prefetch` does.
+    """
+
+    paid: bool
+    patient: bool
+    ahead: Ahead | None
+
+
 class Store(Protocol):
-    """
-    Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects.
+    """Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects."""
 
-    `ahead` names look-ups of `work` before it runs, as `Transaction.prefetch` does.
-    """
-
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T: ...
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T: ...
     def read(self, query: Callable[[ReadTransaction], T]) -> T: ...
     def check(self, *, deep: bool = False) -> str | None: ...
     def lost(self) -> LostStore | None: ...

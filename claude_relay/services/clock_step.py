@@ -7,12 +7,16 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..core import clock_step
 from ..core.clock_step import ClockReference, Clocks
 from ..errors import StoreUnavailable
-from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction
+from ..ports import LostStore, ReadTransaction, Store, Transaction, WriteOptions
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
 
 T = TypeVar("T")
 
@@ -42,14 +46,7 @@ class ClockStepStore:
         self._agreed: ClockReference | None = None
         self._unstepped: Transaction | None = None  # the transaction for whose time no step had to be checked
 
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T:
         """As the store's own, after a check for a clock step."""
 
         def checked(tx: Transaction) -> tuple[T, ClockReference | None, float]:
@@ -64,7 +61,7 @@ class ClockStepStore:
             moved, agreed = apply_step(tx, now)
             return work(tx), agreed, moved
 
-        result, agreed, moved = self._store.write(checked, paid=paid, patient=patient, ahead=ahead)
+        result, agreed, moved = self._store.write(checked, **options)
         if agreed is not None:
             self._agreed = agreed  # only after the commit: a rollback agrees to nothing
         if moved:

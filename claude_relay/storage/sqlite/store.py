@@ -14,13 +14,13 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
 
 from ...core import damage
 from ...errors import RelayError, StoreUnavailable
-from ...ports import Ahead, LostStore, ReadTransaction, Transaction
+from ...ports import LostStore, ReadTransaction, Transaction, WriteOptions
 from .. import migrate
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher, KeyFile, key_path
@@ -36,6 +36,10 @@ from .open_file import OpenFile, is_open
 from .rescue import Rescue
 from .runner import runner
 from .statements import look_up
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
 
 T = TypeVar("T")
 
@@ -76,22 +80,19 @@ class SqliteStore:
         if self._problem is not None:
             self._note_damage(self._problem)
 
-    def write(
-        self, work: Callable[[Transaction], T], *, paid: bool = False, patient: bool = False, ahead: Ahead | None = None
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T:
         """
         Run `work` in a transaction and return its result once it is on disk.
 
-        `paid`: it stores a result that was paid for, so that on a full disk the disk reserve may be dropped for it.
-        `patient`: it may wait some milliseconds for others, to share their commit. Raises the error of `work` (nothing
+        `paid`: on a full disk the disk reserve may be dropped for it. Raises the error of `work` (nothing
         of it is stored then), `StoreUnavailable` if the store is locked, full or closed, `StoreRefused` if it is
         corrupt. Where the file is no longer the one at its path, only results that were paid for are stored: the rescue
         saves them.
         """
-        if self._file.suspect and not (paid and not self._file.overwritten):
+        if self._file.suspect and not (options.get("paid") and not self._file.overwritten):
             self._check_in_place()
 
-        return self._writer.write(work, paid=paid, patient=patient, ahead=ahead)
+        return self._writer.write(work, **options)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed."""
