@@ -1,8 +1,9 @@
 """
 `make prove-mutants`: random changes of core and services, each of which a test must notice.
 
-First every unit, service, contract, API and dashboard test runs once, and writes which lines it ran (build/mutants). Then, for the
-time that is given, a changed copy of the package is tested by the tests that ran the changed line, the fastest first.
+First every unit, service, contract, API and dashboard test runs once, and writes which lines it ran (build/mutants).
+Then, for the time that is given, a changed copy of the package is tested by the tests that ran the changed line, the
+fastest first.
 
 Left out is what no test on SQLite can notice: failpoints, and look-ups that are made ahead of a transaction to save
 round trips, which the tests of PostgreSQL count.

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from ..core import damage as rules
 from ..core.jobs.attempts import add_costs
+from ..core.jobs.change import RELEASED
 from ..core.jobs.endings import reject
 from ..core.jobs.failure import ErrorType, Failure, Remedy
 from ..core.jobs.job import Job
@@ -21,7 +22,7 @@ from .types import ClaimedJob
 log = logging.getLogger(__name__)
 
 #: Outcomes of calls whose jobs were taken from their worker.
-_GIVEN_UP = ("interrupted", "released")
+_GIVEN_UP = ("interrupted", RELEASED)
 
 
 def note(tx: Transaction, exc: Damaged) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -21,7 +20,7 @@ from ..ports import ReadTransaction, Transaction
 from . import answer_checks, claim_order, model_fallback, outcomes, upstream_circuit
 from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
-from .claim_limits import ClaimLimiter, FamilyCapacity
+from .claim_limits import ClaimLimiter, FamilyCapacity, seconds_until_capacity
 from .claim_order import ClaimOrder
 from .context import Context
 from .conversation import earlier_turns
@@ -62,23 +61,7 @@ class Execution:
         Infinite where only the end of a call frees capacity; None where none will be free (a pause, an outage, a spent
         budget), or no job waits for it.
         """
-        holds = load_holds(tx)
-        if holds.queue_wide or holds.blocks_all:
-            return None
-        groups = tx.groups()
-        paused = {group.name for group in groups if group.paused_at is not None}
-        blocked = Budgets(tx, self._context.prices).blocked_owners
-        flows = (item.flow for item in tx.waiting_flows()[0])
-        stopped = tx.unclaimable_collections()
-        if not any(
-            flow.group not in paused
-            and flow.family not in holds.throttled_families
-            and flow.owner not in blocked
-            and flow.collection not in stopped
-            for flow in flows
-        ):
-            return None
-        return min((group.next_at - tx.now for group in groups if group.next_at > tx.now), default=math.inf)
+        return seconds_until_capacity(tx, Budgets(tx, self._context.prices).blocked_owners)
 
     def history(self, claimed: ClaimedJob) -> Sequence[Exchange]:
         """The earlier exchanges of its conversation, oldest first; empty for a new one."""
@@ -126,7 +109,15 @@ class Execution:
 
     def checkpoint(self, claimed: ClaimedJob, partial: PartialResponse) -> None:
         """Store the answer so far. Does nothing once the lease is lost."""
-        self._save_checkpoint(claimed, partial)
+        self.checkpoint_many([(claimed, None, partial)])
+
+    def checkpoint_many(self, items: Sequence[tuple[ClaimedJob, int | None, PartialResponse]]) -> None:
+        """
+        Store the answers of several calls so far, in one commit; of lost leases nothing.
+
+        With the number of its ledger entry (None: the present one) a partial is left out once that has ended.
+        """
+        self._save_checkpoints(items)
         failpoints.hit("checkpoint.after_commit")
 
     def complete(self, claimed: ClaimedJob, done: Completion) -> Job:
@@ -226,11 +217,21 @@ class Execution:
         # Decided on the claimed job, without reading its row again: the token is compared as the mark is saved.
         return tx.mark_sent(transitions.mark_sent(claimed.job, token=claimed.token, call=claimed.call))
 
-    @transaction(patient=True, ahead=_look_up_call)
-    def _save_checkpoint(self, tx: Transaction, claimed: ClaimedJob, partial: PartialResponse) -> None:
-        with contextlib.suppress(LeaseLost):
-            job, _ = _fenced(tx, claimed)
-            tx.checkpoint(job, job.calls, partial)
+    def _look_up_calls(
+        self, reads: ReadTransaction, items: Sequence[tuple[ClaimedJob, int | None, PartialResponse]]
+    ) -> None:
+        for claimed, _, _ in items:
+            _look_up_call(reads, claimed)
+
+    @transaction(patient=True, ahead=_look_up_calls)
+    def _save_checkpoints(
+        self, tx: Transaction, items: Sequence[tuple[ClaimedJob, int | None, PartialResponse]]
+    ) -> None:
+        for claimed, number, partial in items:
+            with contextlib.suppress(LeaseLost):
+                job, _ = _fenced(tx, claimed)
+                if number in (None, job.calls):
+                    tx.checkpoint(job, job.calls, partial)
 
     @transaction(paid=True, ahead=_look_up_end)
     def _complete(self, tx: Transaction, claimed: ClaimedJob, done: Completion) -> Change:

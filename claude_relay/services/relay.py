@@ -43,6 +43,7 @@ from .model_catalog import CachedModelCatalog
 from .queries import Queries
 from .queue_control import QueueControl
 from .random_source import BufferedSystemRandom
+from .search_index import SearchIndex
 from .submit import Submitter
 from .templates import Templates
 from .types import Accepted, JobRef
@@ -55,8 +56,8 @@ class Relay:
 
     `queries`, `bulk`, `estimates`, `templates`, `keys`, `event_feed`, `metrics`: API and command line. `dashboard`:
     its pages. `execution`, `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner.
-    `deliveries`: its delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert
-    sender. `model_catalog`: the models, for intake.
+    `deliveries`: its delivery sender. `maintenance`, `search_index`: its housekeeping. `acks`: webhook receivers.
+    `alerts`: the alert sender. `model_catalog`: the models, for intake.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Relay:
         self.deliveries = Deliveries(context, self._gone_endpoints)
         self.acks = Acks(context)
         self.maintenance = Maintenance(context)
+        self.search_index = SearchIndex(context)
         self.alerts = Alerts(context, disk_problem=disk_problem)
         self.keys = Keys(context)
         self.batches = Batches(context)

@@ -18,7 +18,7 @@ from ...errors import IllegalTransition
 from ..policy import Policy
 from . import transitions
 from .attempts import add_costs
-from .change import Call, Change, transition, with_warning
+from .change import RELEASED, Call, Change, transition, with_warning
 from .events import EventName
 from .failure import ErrorType, Failure, Remedy
 from .fencing import deadline_after_batch
@@ -65,7 +65,7 @@ def leave_batch(job: Job, *, call: Call, now: float, why: str, live: bool = Fals
         due_at=now,
         sent=False,
     )
-    return replace(change, call=replace(call, ended_at=now, sent=False, outcome="released", detail=why))
+    return replace(change, call=replace(call, ended_at=now, sent=False, outcome=RELEASED, detail=why))
 
 
 def fail(job: Job, failure: Failure, *, call: Call, policy: Policy, now: float, chance: float) -> Change:

@@ -10,6 +10,9 @@ from .events import Event, EventName
 from .failure import PartialResponse
 from .job import Job, State
 
+#: The outcome of a call that ended before anything of it was sent, and that no attempt was counted for.
+RELEASED = "released"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Call:

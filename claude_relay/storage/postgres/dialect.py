@@ -2,7 +2,7 @@
 Shared SQL for PostgreSQL.
 
 The statements are the same for every engine, and written so that both understand them. This translates the rest:
-parameter markers, and three constructs without a common spelling. Index hints are comments here.
+parameter markers, and four constructs without a common spelling. Index hints are comments here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from typing import Any
 
 _TOKEN = re.compile(
     r"(?P<string>'(?:[^']|'')*')"
+    r"|(?P<marks>search_docs MATCH \?)"
     r"|(?P<parameter>\?)"
     r"|(?P<percent>%)"
     r"|(?P<like>\bLIKE\b)"  # SQLite's is not case-sensitive
     r"|(?P<json>\w+)(?= -> ')"  # a TEXT column
     r"|CAST\((?P<bytes>\w+\.body) AS TEXT\)"
 )
+_SPLIT = "\x00"  # in no statement
 
 
 @functools.lru_cache(maxsize=4096)
@@ -28,14 +30,23 @@ def translate(sql: str) -> str:
     return _TOKEN.sub(_translate_token, sql)
 
 
+@functools.lru_cache(maxsize=4096)
+def split(sql: str) -> Sequence[str]:
+    """The parts of the translated statement between its parameters."""
+    return _TOKEN.sub(_split_token, sql).strip().split(_SPLIT)
+
+
 def to_parameters(args: Sequence[Any]) -> list[Any]:
     """The values as PostgreSQL can store them: strings without zero bytes, and flags as numbers."""
-    return [_to_parameter(value) for value in args]
+    return [to_parameter(value) for value in args]
 
 
 def _translate_token(match: re.Match[str]) -> str:
     if match["string"] is not None:
         return match["string"].replace("%", "%%")
+    if match["marks"] is not None:
+        # From a subquery, as a planner that knows the marks may expect many rows and read the table instead.
+        return "marks @> (SELECT CAST(string_to_array(%s, ' ') AS integer[]))"
     if match["parameter"] is not None:
         return "%s"
     if match["percent"] is not None:
@@ -48,7 +59,15 @@ def _translate_token(match: re.Match[str]) -> str:
     return f"convert_from({match['bytes']}, 'UTF8')"
 
 
-def _to_parameter(value: Any) -> Any:
+def _split_token(match: re.Match[str]) -> str:
+    if match["parameter"] is not None:
+        return _SPLIT
+
+    return match[0] if match["string"] or match["percent"] else _translate_token(match)
+
+
+def to_parameter(value: Any) -> Any:
+    """The value as PostgreSQL can store it."""
     if type(value) is str:
         # Answers and replies may contain it. JSON escapes it, so that only plain text loses it.
         return value.replace("\x00", "\ufffd") if "\x00" in value else value

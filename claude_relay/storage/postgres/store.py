@@ -48,6 +48,7 @@ class PostgresStore:
                 raise (refused_login(exc, where) or exc) from exc
             try:
                 key = schema.prepare(self._session.connection, where, create=create)
+                self._standby = not create and schema.is_standby(self._session.connection)
             except BaseException:
                 self._session.close()
                 raise
@@ -110,7 +111,9 @@ class PostgresStore:
                 cursor.nextset()
                 [(at,)] = cursor.fetchall()
                 now = at if self._clock is None else self._clock()
-                result = query(Reads(lambda sql, args: run(connection, sql, args), now, self._cipher))
+                reads = Reads(lambda sql, args: run(connection, sql, args), now, self._cipher)
+                reads.has_search_index = not self._standby
+                result = query(reads)
                 connection.execute("COMMIT")
             except BaseException as exc:
                 if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError) and connection.closed:

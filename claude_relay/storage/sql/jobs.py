@@ -20,7 +20,7 @@ from .batch_jobs import STARTABLE, BatchJobReads
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
 from .insert_buffer import InsertBuffer
-from .job_filter import newest, window
+from .job_filter import among, newest, window
 from .query import Row, Run, placeholders
 from .tallies import of_job
 
@@ -73,7 +73,7 @@ UPDATE calls SET usage = ?, cost_usd = ?, text_length = ?, first_byte_at = coale
     upstream_request_id = coalesce(?, upstream_request_id) WHERE job_id = ? AND number = ?"""
 _RUNNING_CALLS = """
 SELECT j.request_id, j.owner, j.grp, c.model, c.worker, c.started_at, c.first_byte_at, c.text_length,
-       j.cancel_requested_at IS NOT NULL
+       j.cancel_requested_at IS NOT NULL, j.id
 FROM jobs j /* index: jobs_running */ JOIN calls c ON c.job_id = j.id AND c.number = j.calls
 WHERE j.state = 'running' AND (? IS NULL OR j.owner = ?) ORDER BY c.started_at LIMIT ?"""
 # The newest ones first, and of those the owner's, so that the work is bounded for a small owner, too.
@@ -121,6 +121,11 @@ class JobReads(BatchJobReads):
         """The newest `rows` jobs by index, as (id, whether the job matches the complete filter)."""
         sql, args = window(job_filter, rows)
         return [(job_id, bool(matches)) for job_id, matches in self._run(sql, args)]
+
+    def jobs_among(self, job_filter: JobFilter, job_ids: Sequence[str]) -> Sequence[str]:
+        """Those of the jobs that match the filter, apart from its text; the newest one first."""
+        sql, args = among(job_filter, job_ids)
+        return [row[0] for row in self._run(sql, args)] if job_ids else []
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
@@ -356,6 +361,7 @@ def _to_running_call(row: Row) -> RunningCall:
         first_byte_at=row[6],
         text_length=row[7],
         cancel_requested=bool(row[8]),
+        job_id=row[9],
     )
 
 
