@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
@@ -15,7 +15,7 @@ from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from ..core.batches import Batch
     from ..core.deliveries.delivery import Delivery, DeliveryAttempt
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..core.retention import PurgeCutoffs
     from ..errors import Damaged
     from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+    from .write_options import WriteOptions
 
 T = TypeVar("T")
 Names = Collection[str]
@@ -363,19 +364,6 @@ class Transaction(
     """
 
     def prefetch(self, ahead: Ahead) -> None: ...
-
-
-class WriteOptions(TypedDict, total=False):
-    """
-    Options of a write.
-
-    `paid`: it stores an answer that was paid for. `patient`: it may wait some milliseconds for others, to share their
-    commit. `ahead` names look-ups of the work before it runs, as `Transaction.prefetch` does.
-    """
-
-    paid: bool
-    patient: bool
-    ahead: Ahead | None
 
 
 class Store(Protocol):
