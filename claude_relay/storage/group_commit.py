@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .sql.query import Rows
 
 T = TypeVar("T")
-
 log = logging.getLogger(__name__)
 _Done = Callable[[Any, "BaseException | None"], None]
 _Work = tuple[Callable[[Transaction], Any], _Done, bool, Sequence[Lookup]]
