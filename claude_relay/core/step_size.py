@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from .lazy_dataclass import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,8 +12,8 @@ class StepSize:
     """
     The number of rows of the next step.
 
-    Twice as many after a short one, half as many after a long one; always `least` times a power of two, up to `most`:
-    an engine keeps a prepared statement for each number.
+    Twice as many after a short one, half as many after a long one: `least` times a power of two, up to `most`: an
+    engine keeps a prepared statement for each number.
     """
 
     size: int

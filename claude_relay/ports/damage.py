@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.jobs.tombstone import Tombstone
-from ..core.retention import PurgeCutoffs
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..core.jobs.tombstone import Tombstone
+    from ..core.retention import PurgeCutoffs
 
 
 class DamageReads(Protocol):
     """Rows that are not what was written."""
 
     def damaged(self, *, cursor: str, limit: int) -> tuple[Sequence[tuple[str, str]], str | None]: ...
+    def damaged_running(self) -> Sequence[Job]: ...
     def orphaned_requests(self) -> Sequence[str]: ...
     def has_lost_row(self, request_id: str, owner: str | None) -> bool: ...
 

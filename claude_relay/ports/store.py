@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from ..core.batches import Batch
-from ..core.deliveries.delivery import Delivery, DeliveryAttempt
-from ..core.deliveries.destination import Destination, DueDestination
-from ..core.deliveries.transitions import DeliveryChange
-from ..core.files.fetched import FetchedFile
-from ..core.files.uploaded import UploadedFile
-from ..core.jobs.change import Call, Change, Outcome, SentMark
-from ..core.jobs.events import Event
-from ..core.jobs.failure import PartialResponse, Repair
-from ..core.jobs.fairness import Flow, WaitingFlow
-from ..core.jobs.feed import FeedEntry
-from ..core.jobs.holds import HoldScope, QueueHold
-from ..core.jobs.job import Job, State
-from ..core.jobs.job_filter import JobFilter
-from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
-from ..core.keys import ApiKey
-from ..core.money.spend import Span, SpendSummary
-from ..core.retention import PurgeCutoffs
-from ..errors import Damaged
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
-from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+from .money import MoneyReads, MoneyWrites
+from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from ..core.batches import Batch
+    from ..core.deliveries.delivery import Delivery, DeliveryAttempt
+    from ..core.deliveries.destination import Destination, DueDestination
+    from ..core.deliveries.transitions import DeliveryChange
+    from ..core.files.fetched import FetchedFile
+    from ..core.files.uploaded import UploadedFile
+    from ..core.jobs.change import Change, Outcome, SentMark
+    from ..core.jobs.events import Event
+    from ..core.jobs.failure import PartialResponse, Repair
+    from ..core.jobs.fairness import Flow, WaitingFlow
+    from ..core.jobs.feed import FeedEntry
+    from ..core.jobs.holds import HoldScope, QueueHold
+    from ..core.jobs.job import Job, State
+    from ..core.jobs.job_filter import JobFilter
+    from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
+    from ..core.keys import ApiKey
+    from ..core.retention import PurgeCutoffs
+    from ..errors import Damaged
+    from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+    from .write_options import WriteOptions
 
 T = TypeVar("T")
 Names = Collection[str]
@@ -45,6 +51,7 @@ class JobReads(Protocol):
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]: ...
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]: ...
     def job_window(self, job_filter: JobFilter, rows: int) -> Sequence[tuple[str, bool]]: ...
+    def jobs_among(self, job_filter: JobFilter, job_ids: Sequence[str]) -> Sequence[str]: ...
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]: ...
     def due(self, limits: Mapping[Flow, int]) -> Sequence[Job]: ...
     def fallback_candidates(self, families: Names, *, limit: int) -> Sequence[Job]: ...
@@ -98,7 +105,10 @@ class RequestReads(Protocol):
     def contents(self, job_ids: Names) -> Sequence[tuple[str, str, str | None, bytes | None]]: ...
     def nth_newest(self, number: int) -> str | None: ...
     def partial(self, job_id: str) -> PartialResponse | None: ...
-    def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None: ...
+    def partials_after(
+        self, positions: Mapping[str, tuple[int, int]], *, limit: int
+    ) -> Sequence[tuple[str, int, str]]: ...
+    def final_outcomes(self, job_ids: Names, *, max_bytes: int) -> Sequence[tuple[int, Outcome]]: ...
 
 
 class RequestWrites(Protocol):
@@ -204,23 +214,6 @@ class BatchWrites(Protocol):
     def release_batches(self, worker: str) -> None: ...
     def poll_now(self, batch_id: str) -> None: ...
     def purge_batches(self) -> None: ...
-
-
-class MoneyReads(Protocol):
-    """The ledger of calls, and the sums of what they cost."""
-
-    def call(self, job_id: str, number: int) -> Call | None: ...
-    def calls(self, job_id: str) -> Sequence[Call]: ...
-    def spent(self, day: str) -> dict[str, float]: ...
-    def reserved(self) -> dict[str, float]: ...
-    def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]: ...
-    def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]: ...
-
-
-class MoneyWrites(Protocol):
-    """Additions to the sums."""
-
-    def add_spend(self, day: str, job: Job, call: Call) -> None: ...
 
 
 class ConversationReads(Protocol):
@@ -332,6 +325,7 @@ class ReadTransaction(
     TallyReads,
     TemplateReads,
     CollectionReads,
+    SearchIndexReads,
     Protocol,
 ):
     """A consistent view of what is committed."""
@@ -359,6 +353,7 @@ class Transaction(
     PurgeWrites,
     TemplateWrites,
     CollectionWrites,
+    SearchIndexWrites,
     ReadTransaction,
     Protocol,
 ):
@@ -372,20 +367,12 @@ class Transaction(
 
 
 class Store(Protocol):
-    """
-    Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects.
+    """Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects."""
 
-    `ahead` names look-ups of `work` before it runs, as `Transaction.prefetch` does.
-    """
-
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T: ...
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T: ...
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None: ...
     def read(self, query: Callable[[ReadTransaction], T]) -> T: ...
     def check(self, *, deep: bool = False) -> str | None: ...
     def lost(self) -> LostStore | None: ...

@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.collections import collection as rules
 from ..core.collections.collection import Phase, begin_purge
 from ..core.jobs import batch_transitions, fallback, transitions
 from ..core.jobs.holds import Holds
-from ..core.jobs.job import Job
 from ..core.retention import PurgeCutoffs
 from ..core.step_size import StepSize
-from ..ports import ReadTransaction, Transaction, WorkerHeartbeat
 from . import model_fallback, outcomes
 from .budgets import Budgets, changed, release_reservation
 from .clock_step import cutoff
-from .context import Context
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..ports import ReadTransaction, Transaction, WorkerHeartbeat
+    from .context import Context
 
 _STEP = 100
 #: A step of the purge occupies the writer for about so many seconds, and ends after so many bytes: erased content is

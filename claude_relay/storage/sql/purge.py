@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.digests import digest
-from ...core.jobs.job import State
-from ...core.jobs.tombstone import Tombstone
 from ...core.retention import OPEN_DELIVERIES, PurgeCutoffs
 from . import records
 from .query import QueryBase, placeholders
 from .tallies import DELIVERIES, Number, TallyWrites, of_state
+
+if TYPE_CHECKING:
+    from ...core.jobs.job import State
+    from ...core.jobs.tombstone import Tombstone
 
 # `core.retention.PurgeCutoffs` in SQL. Also kept: the earlier part of a conversation, a row of a collection, and an
 # item of a batch whose result was not read yet. Each job is looked up by its keys, in subqueries of one value: EXISTS
@@ -97,6 +99,7 @@ class PurgeWrites(TallyWrites):
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
         for table in ("partials", "fetched_files", "answers", "repairs"):
             self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        self._run("UPDATE search_jobs SET opaque = 0 WHERE job_id = ?", (job_id,))  # only its requestId is left
 
     def purge(self, jobs: Sequence[str], cutoffs: PurgeCutoffs, *, size: int) -> tuple[int, Sequence[str]]:
         """
@@ -140,6 +143,8 @@ class PurgeWrites(TallyWrites):
             self._moved(Number(DELIVERIES, state, group, ""), None)
         for table in _TABLES:
             self._run(f"DELETE FROM {table} WHERE job_id IN {these}", jobs)
+        self._run(f"INSERT INTO search_gone (no) SELECT no FROM search_jobs WHERE job_id IN {these}", jobs)
+        self._run(f"DELETE FROM search_jobs WHERE job_id IN {these}", jobs)
         for row in self._run(f"DELETE FROM jobs WHERE id IN {these} RETURNING state, grp, owner", jobs):
             self._moved(of_state(*row), None)
 
