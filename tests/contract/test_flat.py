@@ -24,7 +24,7 @@ from tests.support.builders import QuietNotifier, a_submission
 from tests.support.many_jobs import fill
 from tests.support.postgres import Cluster
 
-_SMALL, _LARGE, _PROOF = (5_200, 1_200), (16_000, 6_000), (1_000_000, 100_000)
+_SMALL, _LARGE, _PROOF = (4_800, 1_200), (12_000, 4_000), (1_000_000, 100_000)
 
 
 class CountedSqlite(SqliteStore):
@@ -145,7 +145,7 @@ def sizes(request: pytest.FixtureRequest) -> tuple[tuple[int, int], tuple[int, i
 
 
 def test_no_use_case_visits_more_rows_with_many_jobs_on_sqlite(tmp_path: Path, sizes: Any) -> None:
-    """Steps of the virtual machine, at 6,000 jobs and at 22,000."""
+    """Steps of the virtual machine, at 6,000 jobs and at 16,000."""
     works = []
     for finished, waiting in sizes:
         store = CountedSqlite(tmp_path / f"{finished}.db")
@@ -162,7 +162,7 @@ def test_no_use_case_visits_more_rows_with_many_jobs_on_sqlite(tmp_path: Path, s
 
 
 def test_no_use_case_visits_more_rows_with_many_jobs_on_postgres(postgres: Cluster, sizes: Any) -> None:
-    """Rows that the server reads from tables and indexes, at 6,000 jobs and at 22,000."""
+    """Rows that the server reads from tables and indexes, at 6,000 jobs and at 16,000."""
     works = []
     for finished, waiting in sizes:
         with new_database(postgres) as url:
