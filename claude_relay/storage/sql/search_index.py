@@ -196,11 +196,18 @@ class SearchIndexReads(QueryBase):
         return {job_id: int(size) for job_id, size in self._fetch_pairs(sql, tuple(job_ids)).items()}
 
     def _matching_numbers(self, marks: str, below: str, limit: int) -> tuple[list[int], str | None]:
-        """The numbers of entries with those marks, and the id down to which these are all, as in `merge`."""
+        """
+        The numbers of entries with those marks, and the id down to which these are all, as in `merge`.
+
+        The jobs of one moment are in no order: all of them, or none.
+        """
         numbers = [int(row[0]) for row in self._run(NUMBERS, (marks, 0, end_before(below), limit))]
         if len(numbers) < limit:
             return numbers, None
         moment = numbers[-1] - numbers[-1] % NUMBERS_PER_TICK
+        later = moment + NUMBERS_PER_TICK
+        if numbers[0] >= later:
+            return [number for number in numbers if number >= later], first_id(later)
         rest = self._run(NUMBERS, (marks, moment, numbers[-1], NUMBERS_PER_TICK))
 
         return numbers + [int(row[0]) for row in rest], first_id(moment)
