@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from .claim_limits import FamilyCapacity
     from .collections import CollectionRef
     from .dashboard import GroupLoad, History
+    from .destination_control import SAMPLE_MODEL
     from .event_feed import PAGE as FEED_PAGE
     from .event_feed import EventFeed, TextSoFar
     from .keys import Keys
     from .metrics import MetricsSnapshot
     from .relay import Relay
-    from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
+    from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Outcome, Page, PreparedSubmit
 
 __all__ = [
     "FEED_PAGE",
+    "SAMPLE_MODEL",
     "Accepted",
     "BatchEntry",
     "ClaimedDelivery",
@@ -36,7 +38,9 @@ __all__ = [
     "JobRef",
     "Keys",
     "MetricsSnapshot",
+    "Outcome",
     "Page",
+    "PreparedSubmit",
     "Relay",
     "TextSoFar",
 ]
@@ -47,10 +51,20 @@ __getattr__ = lazy_names(
         "claim_limits": ("FamilyCapacity",),
         "collections": ("CollectionRef",),
         "dashboard": ("GroupLoad", "History"),
+        "destination_control": ("SAMPLE_MODEL",),
         "event_feed": ("PAGE as FEED_PAGE", "EventFeed", "TextSoFar"),
         "keys": ("Keys",),
         "metrics": ("MetricsSnapshot",),
         "relay": ("Relay",),
-        "types": ("Accepted", "BatchEntry", "ClaimedDelivery", "ClaimedJob", "JobRef", "Page"),
+        "types": (
+            "Accepted",
+            "BatchEntry",
+            "ClaimedDelivery",
+            "ClaimedJob",
+            "JobRef",
+            "Outcome",
+            "Page",
+            "PreparedSubmit",
+        ),
     },
 )

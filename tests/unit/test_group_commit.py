@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from claude_relay.errors import StoreUnavailable
 from claude_relay.storage import group_commit as module
 from claude_relay.storage.group_commit import GroupCommitWriter
 from tests.support.eventually import eventually
@@ -207,3 +208,28 @@ def test_enough_writes_that_are_not_urgent_wait_no_longer(
         caller.join(_LONG)
 
     assert engine.commits == [count]
+
+
+def test_a_write_that_nobody_waits_for_is_handed_over_after_the_commit(
+    writer: GroupCommitWriter, engine: CountingSession
+) -> None:
+    """Its result, or its error; a function that raises on getting it stops neither the others nor the writer."""
+    handed: list[Any] = []
+    all_of_them = threading.Event()
+
+    def done(value: Any, fault: BaseException | None) -> None:
+        handed.append((value, fault, len(engine.commits)))
+        if len(handed) == 3:
+            all_of_them.set()
+        raise ValueError
+
+    for _ in range(3):
+        writer.write_later(engine.work, done, lambda reads: None)
+    assert all_of_them.wait(_LONG)
+    writer.write(engine.work)
+    writer.close()
+
+    assert sum(engine.commits) == 4
+    assert all(fault is None and commits >= 1 for _, fault, commits in handed)
+    with pytest.raises(StoreUnavailable):
+        writer.write_later(engine.work, done, lambda reads: None)
