@@ -52,9 +52,10 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     from ..api.auth import StoredKeys
     from ..api.serve import Server
     from ..garbage import spare_daemon
-    from ..malloc import return_large_blocks
+    from ..malloc import return_large_blocks, share_arenas
 
     return_large_blocks()
+    share_arenas()
     settings.require("API_SECRET_KEY")
     _warn_of_a_short_key(settings)
     check_host(settings, os.environ, calls=False)
