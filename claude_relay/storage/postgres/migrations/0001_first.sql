@@ -459,7 +459,7 @@ CREATE TABLE uploads (
     PRIMARY KEY (account, sha256)
 );
 
--- The last commit of each process that writes, by a counter of its own: read where the reply to a commit was lost.
+-- The last commit of each process that writes, by a counter of its own, in a new row from time to time: read where the reply to a commit was lost.
 -- The server's own transaction ids do not tell: after a crash it reuses those that were not written to disk.
 CREATE TABLE commits (
     session TEXT COLLATE "C" PRIMARY KEY,
