@@ -12,10 +12,10 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..core.jobs.failure import ErrorType, Failure, Remedy, RequestOutcome
+from ..core.lazy_dataclass import dataclass
 from ..core.policy import CALL_TIMEOUT, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, MAX_ANSWER
 from ..ports import Stop
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two checkpoints of an answer. Where machines share a store, readers elsewhere see the text through
 #: them: with the time until it is read again (`events/hub.py`) that is less than a second.
-CHECKPOINT, CHECKPOINT_SHARED = 1.0, 0.6
+CHECKPOINT, CHECKPOINT_SHARED = 1.0, 0.55
 
 
 @dataclass(frozen=True, kw_only=True)

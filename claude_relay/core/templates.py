@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from ..errors import InvalidRequest, Problem
+from .lazy_dataclass import dataclass
 from .text.json_values import json_path, safe_quote
 from .text.written_numbers import encode_as_written
 

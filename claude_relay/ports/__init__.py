@@ -13,9 +13,9 @@ from .claude import (
     UploadCache,
 )
 from .http import Fetcher, Sender
-from .notifier import Listener, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
+from .notifier import Listener, NoNotifier, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
-from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
+from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction, WriteOptions
 from .tracing import NoTracer, Span, Tracer
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "Listener",
     "LostStore",
     "ModelLister",
+    "NoNotifier",
     "NoTracer",
     "Notifier",
     "ReadTransaction",
@@ -52,4 +53,5 @@ __all__ = [
     "Transaction",
     "UploadCache",
     "WorkerHeartbeat",
+    "WriteOptions",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection as Values
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..core.collections.collection import Collection, Phase
-from ..core.jobs.change import Outcome
-from ..core.jobs.job import Job, State
-from ..core.jobs.submission import StoredRequest
-from ..core.templates import Template
+if TYPE_CHECKING:
+    from ..core.collections.collection import Collection, Phase
+    from ..core.jobs.change import Outcome
+    from ..core.jobs.job import Job, State
+    from ..core.jobs.submission import StoredRequest
+    from ..core.templates import Template
 
 
 class TemplateReads(Protocol):

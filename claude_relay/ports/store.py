@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
-from ..core.batches import Batch
-from ..core.deliveries.delivery import Delivery, DeliveryAttempt
-from ..core.deliveries.destination import Destination, DueDestination
-from ..core.deliveries.transitions import DeliveryChange
-from ..core.files.fetched import FetchedFile
-from ..core.files.uploaded import UploadedFile
-from ..core.jobs.change import Call, Change, Outcome, SentMark
-from ..core.jobs.events import Event
-from ..core.jobs.failure import PartialResponse, Repair
-from ..core.jobs.fairness import Flow, WaitingFlow
-from ..core.jobs.feed import FeedEntry
-from ..core.jobs.holds import HoldScope, QueueHold
-from ..core.jobs.job import Job, State
-from ..core.jobs.job_filter import JobFilter
-from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
-from ..core.keys import ApiKey
-from ..core.money.spend import Span, SpendSummary
-from ..errors import Damaged
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
-from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ..core.batches import Batch
+    from ..core.deliveries.delivery import Delivery, DeliveryAttempt
+    from ..core.deliveries.destination import Destination, DueDestination
+    from ..core.deliveries.transitions import DeliveryChange
+    from ..core.files.fetched import FetchedFile
+    from ..core.files.uploaded import UploadedFile
+    from ..core.jobs.change import Call, Change, Outcome, SentMark
+    from ..core.jobs.events import Event
+    from ..core.jobs.failure import PartialResponse, Repair
+    from ..core.jobs.fairness import Flow, WaitingFlow
+    from ..core.jobs.feed import FeedEntry
+    from ..core.jobs.holds import HoldScope, QueueHold
+    from ..core.jobs.job import Job, State
+    from ..core.jobs.job_filter import JobFilter
+    from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
+    from ..core.keys import ApiKey
+    from ..core.money.spend import Span, SpendSummary
+    from ..core.retention import PurgeCutoffs
+    from ..errors import Damaged
+    from .records import BatchItem, Group, LostStore, WorkerHeartbeat
 
 T = TypeVar("T")
 Names = Collection[str]
@@ -44,6 +50,7 @@ class JobReads(Protocol):
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]: ...
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]: ...
     def job_window(self, job_filter: JobFilter, rows: int) -> Sequence[tuple[str, bool]]: ...
+    def jobs_among(self, job_filter: JobFilter, job_ids: Sequence[str]) -> Sequence[str]: ...
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]: ...
     def due(self, limits: Mapping[Flow, int]) -> Sequence[Job]: ...
     def fallback_candidates(self, families: Names, *, limit: int) -> Sequence[Job]: ...
@@ -97,7 +104,10 @@ class RequestReads(Protocol):
     def contents(self, job_ids: Names) -> Sequence[tuple[str, str, str | None, bytes | None]]: ...
     def nth_newest(self, number: int) -> str | None: ...
     def partial(self, job_id: str) -> PartialResponse | None: ...
-    def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None: ...
+    def partials_after(
+        self, positions: Mapping[str, tuple[int, int]], *, limit: int
+    ) -> Sequence[tuple[str, int, str]]: ...
+    def final_outcomes(self, job_ids: Names, *, max_bytes: int) -> Sequence[tuple[int, Outcome]]: ...
 
 
 class RequestWrites(Protocol):
@@ -214,6 +224,7 @@ class MoneyReads(Protocol):
     def reserved(self) -> dict[str, float]: ...
     def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]: ...
     def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]: ...
+    def costs_by_outcome(self) -> Sequence[tuple[str, SpendSummary]]: ...
 
 
 class MoneyWrites(Protocol):
@@ -306,8 +317,8 @@ class PurgeWrites(Protocol):
     """Erasure of content and of jobs past their retention."""
 
     def erase_content(self, job_id: str) -> None: ...
-    def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]: ...
-    def purge_job(self, job_id: str, *, tombstone: bool = True, ended: State | None = None) -> None: ...
+    def purge(self, jobs: Sequence[str], cutoffs: PurgeCutoffs, *, size: int) -> tuple[int, Sequence[str]]: ...
+    def purge_jobs(self, jobs: Sequence[str], *, tombstones: bool = True, ended: State | None = None) -> None: ...
     def purge_tombstones(self, before: float) -> None: ...
 
 
@@ -331,6 +342,7 @@ class ReadTransaction(
     TallyReads,
     TemplateReads,
     CollectionReads,
+    SearchIndexReads,
     Protocol,
 ):
     """A consistent view of what is committed."""
@@ -358,6 +370,7 @@ class Transaction(
     PurgeWrites,
     TemplateWrites,
     CollectionWrites,
+    SearchIndexWrites,
     ReadTransaction,
     Protocol,
 ):
@@ -370,24 +383,30 @@ class Transaction(
     def prefetch(self, ahead: Ahead) -> None: ...
 
 
+class WriteOptions(TypedDict, total=False):
+    """
+    Options of a write.
+
+    `paid`: it stores an answer that was paid for. `patient`: it may wait some milliseconds for others, to share their
+    commit. `ahead` names look-ups of the work before it runs, as `Transaction.prefetch` does.
+    """
+
+    paid: bool
+    patient: bool
+    ahead: Ahead | None
+
+
 class Store(Protocol):
-    """
-    Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects.
+    """Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects."""
 
-    `ahead` names look-ups of `work` before it runs, as `Transaction.prefetch` does.
-    """
-
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T: ...
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T: ...
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None: ...
     def read(self, query: Callable[[ReadTransaction], T]) -> T: ...
     def check(self, *, deep: bool = False) -> str | None: ...
     def lost(self) -> LostStore | None: ...
     def scrub(self) -> None: ...
+    def give_back(self, limit: int) -> bool: ...
     def backup(self, target: Path) -> None: ...
     def close(self) -> None: ...

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.batches import MOST_BYTES, MOST_ROWS, SUBMIT_WINDOW, Batch, BatchState, custom_id, is_ready
 from ..core.collections.collection import Phase
 from ..core.jobs import batch_transitions
 from ..core.jobs.job import Job, State
-from ..core.jobs.submission import StoredRequest
-from ..core.money.prices import PriceList
-from ..core.policy import Policy
 from ..errors import Damaged
 from ..ports import BatchItem, ReadTransaction, Transaction
 from . import model_fallback
 from .budgets import Budgets
-from .context import Context
 from .holds import load_holds, start_probes
 from .types import BatchEntry
+
+if TYPE_CHECKING:
+    from ..core.jobs.submission import StoredRequest
+    from ..core.money.prices import PriceList
+    from ..core.policy import Policy
+    from .context import Context
 
 #: Batches that may wait to be sent. Jobs that are in none yet can still be paused, held to a budget, or called live.
 MAX_UNSENT = 4

@@ -7,17 +7,20 @@ There is no counter of open rows, which all rows that end together would change:
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core.collections import collection as rules
 from ..core.collections.collection import Collection, Phase, Tally
-from ..core.deliveries.delivery import Delivery
 from ..core.deliveries.transitions import open_delivery
 from ..core.jobs.change import Outcome, transition
 from ..core.jobs.events import EventName
 from ..core.jobs.job import Job
-from ..ports import ReadTransaction, Transaction
 from .collection_callback import callback, collect
-from .context import Context
+
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..ports import ReadTransaction, Transaction
+    from .context import Context
 
 #: With as many open rows none of the writes that share a commit ends the last one. That count may be older than the
 #: transaction's own writes (`outcomes.look_ahead`), which saves a round trip for most rows.

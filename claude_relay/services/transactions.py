@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ..core import damage
-from ..ports import ReadTransaction, Store, Transaction
+
+if TYPE_CHECKING:
+    from ..ports import ReadTransaction, Store, Transaction
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,6 +69,17 @@ def transaction(
         return run
 
     return decorate if method is None else decorate(method)
+
+
+def write_later(
+    store: Store,
+    work: Callable[[Transaction], R],
+    done: Callable[[R | None, BaseException | None], None],
+    *,
+    ahead: Callable[[ReadTransaction], object],
+) -> None:
+    """Run `work` as `transaction` does, without waiting: `done` gets its result or error in the writer's thread."""
+    store.write_later(lambda tx: _with_damage(tx, work(tx)), done, ahead=ahead)
 
 
 def write(store: Store, work: Callable[[Transaction], R], **options: Any) -> R:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..deliveries.delivery import Delivery
-from ..deliveries.destination import Destination
-from ..jobs.job import Job
 from ..wire import STATUS, delivery_status, encode, optional_timestamp, timestamp
 from .collection import Collection, Phase, Tally, status_of
+
+if TYPE_CHECKING:
+    from ..deliveries.delivery import Delivery
+    from ..deliveries.destination import Destination
+    from ..jobs.job import Job
 
 #: Failed rows that a callback lists.
 MAX_FAILURES = 100

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from typing import Any
 
 from ...errors import Conflict
 from ..jobs.failure import ErrorType, Failure, Remedy
 from ..jobs.job import Job, State
+from ..lazy_dataclass import dataclass
 
 #: A collectionId; with a colon and the number of a row it is still a requestId.
 COLLECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,119}")

@@ -7,12 +7,12 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from ...errors import InvalidRequest, Problem
 from ..files.types import sniff
+from ..lazy_dataclass import dataclass
 from ..text.written_numbers import WrittenNumber, encode_as_written
 from .csv_input import DELIMITERS
 

@@ -5,23 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequest, Problem
 from ..intake.body import read_metadata
-from ..intake.context import IntakeContext
 from ..intake.fields import Diagnostics, Fields, kind
 from ..intake.group import GROUP_RULE
 from ..intake.idempotency import read_id
 from ..intake.times import read_end
 from ..intake.webhook import read_headers, read_url
 from ..jobs.job import Retain
+from ..lazy_dataclass import dataclass
 from ..text.ids import GROUP
 from ..text.json_values import find_problems
 from ..text.strict_json import loads
 from .collection import COLLECTION_ID, COLLECTION_ID_RULE, MAX_ROWS, Kind
 from .csv_input import Table, too_many_rows
+
+if TYPE_CHECKING:
+    from ..intake.context import IntakeContext
 
 #: Fields that are every row's defaults.
 DEFAULTS = ("mode", "needBy", "group", "priority", "deadline", "retain")

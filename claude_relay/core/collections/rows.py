@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidRequest, Problem
 from .. import templates
 from ..intake.body import parse
-from ..intake.context import IntakeContext
 from ..intake.fields import MAX_WARNINGS, kind
 from ..intake.templated import names_template, parse_templated
-from ..jobs.submission import Submission
 from ..money.estimate import estimate
-from ..templates import Compiled, Template
 from .collection import Collection, Kind
+
+if TYPE_CHECKING:
+    from ..intake.context import IntakeContext
+    from ..jobs.submission import Submission
+    from ..templates import Compiled, Template
 
 #: Fields that a row cannot have: its id and its times are the collection's, and so is the callback.
 FORBIDDEN = ("requestId", "webhookUrl", "failureWebhookUrl", "runAt")

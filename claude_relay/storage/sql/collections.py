@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection as Values
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.collections.collection import MARK, Collection, Kind, Phase
 from ...core.digests import digest
-from ...core.jobs.change import Outcome
 from ...core.jobs.events import EventName
 from ...core.jobs.job import UNFINISHED, Job, State
-from ...core.jobs.submission import StoredRequest
 from ...errors import Conflict
 from . import records
 from .insert_buffer import TABLES
 from .query import QueryBase, Row, placeholders
 from .tallies import TallyWrites, of_job, of_state
+
+if TYPE_CHECKING:
+    from ...core.jobs.change import Outcome
+    from ...core.jobs.submission import StoredRequest
 
 _OWN = (
     "phase claimable total touched_at cancel_requested_at finished_at status completed failed cost_usd saved_usd"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from ...errors import Damaged
-from ..sql.query import Rows, Run
 from .dialect import long_column, translate
 from .errors import misfit
 from .statements import may_keep
+
+if TYPE_CHECKING:
+    from ..sql.query import Rows, Run
 
 #: Bytes that are written at once.
 _PIECE = 2**16
@@ -29,6 +31,10 @@ def runner(connection: apsw.Connection) -> Run:
             raise Damaged("a text in the store") from None
         except apsw.ConstraintError as exc:
             raise Damaged("a row that others belong to") if "FOREIGN KEY" in str(exc) else exc from None
+        except apsw.CorruptError as exc:
+            if getattr(exc, "extendedresult", None) == apsw.SQLITE_CORRUPT_VTAB:
+                raise Damaged("the search index") from exc
+            raise
         except apsw.SQLError as exc:
             raise misfit(connection, exc) from exc
 

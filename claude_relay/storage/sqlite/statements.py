@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..sql.lookahead import Lookup
-from ..sql.query import Rows, Run
+if TYPE_CHECKING:
+    from ..sql.lookahead import Lookup
+    from ..sql.query import Rows, Run
 
 #: The most in one statement: SQLite's driver keeps prepared statements of up to 16 KiB only.
 _TOGETHER = 16
