@@ -1,4 +1,4 @@
-"""The rows of a table that is sent: of a CSV file, or one for each file of a folder."""
+"""The rows of a table to send: those of a CSV file, or one for each file of a folder."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ..core.clock_step import ClockReference, Clocks
 from ..errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction, WriteOptions
 

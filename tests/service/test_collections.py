@@ -13,7 +13,7 @@ import pytest
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.jobs.job_filter import JobFilter
 from claude_relay.core.policy import Policy
-from claude_relay.errors import Busy, Conflict, NotFound
+from claude_relay.errors import Busy, Conflict, InvalidRequest, NotFound
 from claude_relay.ports import Store
 from claude_relay.services import JobRef, Relay
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
@@ -447,3 +447,33 @@ def test_the_results_of_a_large_collection_are_read_before_the_lock(store: Store
 
     assert (second["generation"], second["completed"], len(second["results"])) == (2, 600, 600)
     assert watched.read_under_lock == 2
+
+
+@pytest.mark.parametrize("row", [0, 4, -1])
+def test_a_retry_of_a_row_that_is_not_there_is_refused_by_its_number(relay: Relay, clock: Clock, row: int) -> None:
+    """And nothing is retried; the first and the last row are."""
+    create(relay, clock)
+    finish(relay, 1, 3)
+    with pytest.raises(InvalidRequest, match=f"names row {row}, and the collection has the rows 1 to 3"):
+        relay.collection_actions.retry(C, rows=[1, row])
+
+    assert relay.collections.show(C)["generation"] == 1
+    relay.collection_actions.retry(C, rows=[1, 3])
+    assert relay.collections.show(C)["generation"] == 2
+
+
+def test_the_delivery_of_an_earlier_generation_is_not_that_of_the_present_one(relay: Relay, clock: Clock) -> None:
+    """While rows of a retry run there is no callback; `redeliver` sends the one of the present generation."""
+    create(relay, clock)
+    finish(relay, 2)
+    assert callbacks(relay)[0]["generation"] == 1
+    assert relay.collections.show(C)["delivery"]["status"] == "delivered"
+    assert relay.collection_actions.redeliver(C).state.value == "pending"
+    assert callbacks(relay)[0]["generation"] == 1
+
+    relay.collection_actions.retry(C)
+    assert relay.collections.show(C)["delivery"]["status"] == "none"
+    finish(relay)
+    assert relay.collections.show(C)["delivery"]["status"] == "pending"
+    clock.advance(2)
+    assert callbacks(relay)[0]["generation"] == 2

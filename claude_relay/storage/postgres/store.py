@@ -22,7 +22,7 @@ from .pool import ReadPool
 from .session import Session, run
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
 
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from .open_file import is_open
 from .runner import runner
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from ...ports import Ahead, LostStore, ReadTransaction, Transaction, WriteOptions
 

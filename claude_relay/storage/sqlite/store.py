@@ -35,7 +35,7 @@ from .runner import runner
 from .statements import look_up
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from ...ports import Ahead, LostStore, ReadTransaction, Transaction, WriteOptions
     from ..sql.insert_buffer import NewRows
