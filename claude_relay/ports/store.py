@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
@@ -15,7 +15,7 @@ from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from ..core.batches import Batch
     from ..core.deliveries.delivery import Delivery, DeliveryAttempt
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from ..core.jobs.job_filter import JobFilter
     from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
     from ..core.keys import ApiKey
+    from ..core.retention import PurgeCutoffs
     from ..errors import Damaged
     from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+    from .write_options import WriteOptions
 
 T = TypeVar("T")
 Names = Collection[str]
@@ -298,8 +300,8 @@ class PurgeWrites(Protocol):
     """Erasure of content and of jobs past their retention."""
 
     def erase_content(self, job_id: str) -> None: ...
-    def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]: ...
-    def purge_job(self, job_id: str, *, tombstone: bool = True, ended: State | None = None) -> None: ...
+    def purge(self, jobs: Sequence[str], cutoffs: PurgeCutoffs, *, size: int) -> tuple[int, Sequence[str]]: ...
+    def purge_jobs(self, jobs: Sequence[str], *, tombstones: bool = True, ended: State | None = None) -> None: ...
     def purge_tombstones(self, before: float) -> None: ...
 
 
@@ -364,26 +366,17 @@ class Transaction(
     def prefetch(self, ahead: Ahead) -> None: ...
 
 
-class WriteOptions(TypedDict, total=False):
-    """
-    Options of a write.
-
-    `paid`: it stores an answer that was paid for. `patient`: it may wait some milliseconds for others, to share their
-    commit. `ahead` names look-ups of the work before it runs, as `Transaction.prefetch` does.
-    """
-
-    paid: bool
-    patient: bool
-    ahead: Ahead | None
-
-
 class Store(Protocol):
     """Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects."""
 
     def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T: ...
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None: ...
     def read(self, query: Callable[[ReadTransaction], T]) -> T: ...
     def check(self, *, deep: bool = False) -> str | None: ...
     def lost(self) -> LostStore | None: ...
     def scrub(self) -> None: ...
+    def give_back(self, limit: int) -> bool: ...
     def backup(self, target: Path) -> None: ...
     def close(self) -> None: ...

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .search_index import SearchIndex
     from .submit import Submitter
     from .templates import Templates
-    from .types import Accepted, JobRef
+    from .types import Accepted, JobRef, PreparedSubmit
     from .uploaded_files import UploadedFiles
 
 
@@ -120,6 +120,10 @@ class Relay:
         `QueueFull` or `StoreUnavailable` where the job cannot be stored now.
         """
         return self._submitter.submit(submission, owner=owner)
+
+    def prepare_submit(self, submission: Submission, *, owner: str, now: float) -> PreparedSubmit | None:
+        """Admit a job that is stored without a thread that waits for it; None for one that `submit` must answer."""
+        return self._submitter.prepare(submission, owner=owner, now=now)
 
     def submit_many(self, submissions: Sequence[Submission], *, owner: str = ADMIN) -> Sequence[Accepted | RelayError]:
         """
