@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ FROM pg_get_wal_records_info(%s::pg_lsn, %s::pg_lsn) r LEFT JOIN pg_class c
 GROUP BY 1 ORDER BY 3 DESC"""
 
 
-def run(folder: Path, *, rounds: int = 1, jobs: int = 640) -> Iterator[dict[str, Any] | Row]:
+def run(folder: Path, *, rounds: int = 1, jobs: int = 640) -> Iterator[dict[str, Any] | Row]:  # noqa: ARG001
     """One line for each table and index; then the rows. Rounds would repeat the same figures."""
     with Cluster(durable=True) as cluster:
         cluster.start()
@@ -46,7 +47,7 @@ def run(folder: Path, *, rounds: int = 1, jobs: int = 640) -> Iterator[dict[str,
             for after in ("", "checkpoint") if not checkpoints else ("",):
                 if after:
                     cluster.run("CHECKPOINT")
-                parts = measure(cluster, url, lambda: live(relay, jobs, checkpoints))
+                parts = measure(cluster, url, partial(live, relay, jobs, checkpoints))
                 for name, count, size, pages in parts:
                     yield {
                         "after": after, "checkpoints": checkpoints, "of": name, "records": round(count / jobs, 2),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
 from ..core import wire
 from ..core.jobs.feed import Cursor, FeedEntry
 from ..core.jobs.job import State
+from ..core.lazy_dataclass import dataclass
 from ..services import TextSoFar
 from .messages import StreamMessage, end_message, event_message, text_messages
 

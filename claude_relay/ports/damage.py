@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ..core.jobs.job import Job
-from ..core.jobs.tombstone import Tombstone
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..core.jobs.tombstone import Tombstone
+    from ..core.retention import PurgeCutoffs
 
 
 class DamageReads(Protocol):
@@ -22,3 +24,6 @@ class PurgeReads(Protocol):
     """Tombstones of purged jobs."""
 
     def tombstones(self, request_id: str, owner: str | None) -> Sequence[Tombstone]: ...
+    def purgeable(
+        self, cutoffs: PurgeCutoffs, *, after: tuple[float, str], limit: int
+    ) -> tuple[Sequence[str], tuple[float, str] | None]: ...

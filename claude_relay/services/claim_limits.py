@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 from ..core.jobs.fairness import Flow, count_by
-from ..core.jobs.job import Job
-from ..ports import Group, ReadTransaction, Transaction
+from ..core.lazy_dataclass import dataclass
 from .holds import load_holds
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..ports import Group, ReadTransaction, Transaction
 
 #: A start up to this many seconds late does not delay the starts that follow.
 _LATE = 0.25

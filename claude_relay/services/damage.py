@@ -6,18 +6,21 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..core import damage as rules
 from ..core.jobs.attempts import add_costs
 from ..core.jobs.change import RELEASED
 from ..core.jobs.endings import reject
 from ..core.jobs.failure import ErrorType, Failure, Remedy
-from ..core.jobs.job import Job
 from ..errors import Damaged, LeaseLost
-from ..ports import Transaction
 from . import outcomes
-from .context import Context
-from .types import ClaimedJob
+
+if TYPE_CHECKING:
+    from ..core.jobs.job import Job
+    from ..ports import Transaction
+    from .context import Context
+    from .types import ClaimedJob
 
 log = logging.getLogger(__name__)
 

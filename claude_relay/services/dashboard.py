@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TYPE_CHECKING
 
 from ..core import group_limits, wire
-from ..core.deliveries.delivery import Delivery
-from ..core.deliveries.destination import Destination
 from ..core.jobs.fairness import count_by
 from ..core.jobs.job import Job, State
 from ..core.jobs.job_filter import JobFilter
-from ..core.jobs.submission import StoredRequest
+from ..core.lazy_dataclass import dataclass
 from ..core.money.runaway import DAYS, Runaway, runaways, suspects
 from ..core.money.spend import Span, day_of
 from ..errors import NotFound
@@ -22,6 +21,11 @@ from .holds import paused_destinations
 from .transactions import query
 from .types import JobRef, Page
 from .wait_reasons import WaitReasons
+
+if TYPE_CHECKING:
+    from ..core.deliveries.delivery import Delivery
+    from ..core.deliveries.destination import Destination
+    from ..core.jobs.submission import StoredRequest
 
 #: The latest jobs that figures over time are made of.
 HISTORY = 2_000

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
+from typing import TYPE_CHECKING
 
-from ..core.collections.collection import Collection
 from ..core.jobs.feed import STORE_ID_LENGTH, Cursor, FeedEntry
-from ..core.jobs.job import Job
-from ..ports import ReadTransaction, RunningCall, Store
+from ..core.lazy_dataclass import dataclass
 from .collections import CollectionRef, get_collection
 from .context import get_job
 from .transactions import query
-from .types import JobRef
+
+if TYPE_CHECKING:
+    from ..core.collections.collection import Collection
+    from ..core.jobs.job import Job
+    from ..ports import ReadTransaction, RunningCall, Store
+    from .types import JobRef
 
 #: Events of one page.
 PAGE = 500

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..core.collections.collection import Phase, status_of
-from ..core.deliveries.destination import Destination
 from ..core.jobs.holds import Holds
-from ..core.jobs.job import State
-from ..core.metrics import Series
+from ..core.lazy_dataclass import dataclass
 from ..core.money.spend import SpendSummary
-from ..ports import ReadTransaction, Store, Transaction, WorkerHeartbeat
 from .collection_end import tally
 from .transactions import query, transaction
+
+if TYPE_CHECKING:
+    from ..core.deliveries.destination import Destination
+    from ..core.jobs.job import State
+    from ..core.metrics import Series
+    from ..ports import ReadTransaction, Store, Transaction, WorkerHeartbeat
 
 #: Collections whose rows are counted for their status.
 _MAX_TALLIES = 10

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..core.search_index import Entry, entry
+from ..core.search_index import Entry, Era, entry, era_mark
 from ..errors import Damaged
 from ..ports import ReadTransaction, Transaction
 from .context import Context
@@ -24,7 +24,9 @@ class _Step:
 
     entries: Sequence[Entry]
     numbers: Mapping[str, int]
-    gone: Sequence[int]
+    deleted: Sequence[int]
+    era: Era | None
+    first_era: int | None
     expects: int
     position: int
     more: bool
@@ -32,6 +34,7 @@ class _Step:
 
 def _announce(_: SearchIndex, reads: ReadTransaction, step: _Step) -> None:
     reads.search_position()
+    reads.first_era_mark()
     reads.request_sizes([each.job_id for each in step.entries])
 
 
@@ -44,12 +47,12 @@ class SearchIndex:
     def step(self) -> bool:
         """Index the next jobs, and return whether there are more."""
         step = self._prepare()
-        if step.position == step.expects and not step.gone:
+        if step.position == step.expects and not step.deleted:
             return False
         try:
             self._save(step)
         except Damaged as exc:
-            log.error("the search index is damaged and is made anew", extra={"error": str(exc)})
+            log.error("the search index is damaged and will be filled again", extra={"error": str(exc)})
             self._drop()
 
         return step.more
@@ -70,20 +73,39 @@ class SearchIndex:
             reached = seq
         else:
             reached = position
-        gone = tx.gone_from_search(limit=_GONE)
+        deleted = tx.gone_from_search(limit=_GONE)
+        eras, era = tx.search_eras() if entries else (), None
+        if entries:
+            era, moved = tx.begin_era(eras)
+            done = {each.job_id for each in entries}
+            entries += [entry(job) for each in moved if each not in done and (job := tx.indexable(each)) is not None]
+        numbers = tx.search_numbers([each.job_id for each in entries])
+        if entries:
+            all_eras = [*eras, *([] if era is None else [era])]
+            entries = [replace(each, marks=each.marks | {era_mark(numbers[each.job_id], all_eras)}) for each in entries]
 
         return _Step(
             entries=entries,
-            numbers=tx.search_numbers([each.job_id for each in entries]),
-            gone=gone,
+            numbers=numbers,
+            deleted=deleted,
+            era=era,
+            first_era=eras[0].mark if eras else None,
             expects=expects,
             position=reached,
-            more=more or len(gone) == _GONE,
+            more=more or len(deleted) == _GONE,
         )
 
     @transaction(patient=True, ahead=_announce)
     def _save(self, tx: Transaction, step: _Step) -> None:
-        tx.index(step.entries, step.numbers, gone=step.gone, expects=step.expects, position=step.position)
+        tx.index(
+            step.entries,
+            step.numbers,
+            deleted=step.deleted,
+            era=step.era,
+            first_era=step.first_era,
+            expects=step.expects,
+            position=step.position,
+        )
 
     @transaction
     def _drop(self, tx: Transaction) -> None:

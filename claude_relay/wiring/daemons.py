@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..config import Settings
 from ..core.keys import MIN_SECRET_LENGTH
 from ..errors import Busy, StoreRefused
 from ..file_owner import share_with_group
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from ..api.app import MountDashboard
     from ..api.auth import KeyVerifier
+    from ..config import Settings
     from ..core.intake import IntakeContext
     from ..ports import BatchApi, Claude, ModelLister, Tracer
     from ..services import Relay
@@ -50,6 +50,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     """Run the API until it is stopped; returns the exit code. `reread`: the settings of now, None if invalid."""
     from ..api.auth import StoredKeys
     from ..api.serve import Server
+    from ..garbage import spare_daemon
     from ..malloc import return_large_blocks
 
     return_large_blocks()
@@ -59,6 +60,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
     share_with_group(settings.state_folder)
     _announce_store_check(supervisor)
     with open_relay(settings, create=True) as relay:
+        relay.load()
         _check_store(relay)
         _check_clock(relay)
         stopping = threading.Event()
@@ -72,6 +74,7 @@ def serve(settings: Settings, supervisor: Supervisor | None = None, reread: Rere
 
         with alerts_in_api_process(settings, relay), open_tracer(settings, "claude-relay-api") as tracer:
             app = make_app(settings, relay, stopping, keys, tracer)
+            spare_daemon()
             return Server(app, settings, relay, stopping, supervisor, reread_keys).run()
 
 
@@ -128,6 +131,7 @@ def work(
     reread: Reread = lambda: None,
 ) -> int:
     """Run a worker until it is stopped; returns the exit code. `reread`: the settings of now, None if invalid."""
+    from ..garbage import spare_daemon
     from ..malloc import return_large_blocks
     from ..worker.pacing import Pacing
     from .upstream import open_client
@@ -142,6 +146,7 @@ def work(
         reserve = engine_of(settings).disk_reserve()
         opened = open_worker_relay(settings, create=True, reserve=reserve)
         stack.callback(opened.close)
+        opened.relay.load()
         _check_store(opened.relay)
         _check_clock(opened.relay)
         pacing = Pacing()
@@ -156,7 +161,7 @@ def work(
                 client.replace_key(current.anthropic_api_key)
             return current
 
-        return make_worker(
+        worker = make_worker(
             settings,
             opened,
             client,
@@ -168,7 +173,10 @@ def work(
             supervisor=supervisor,
             name=name,
             reread=reread_key,
-        ).run()
+        )
+        spare_daemon()
+
+        return worker.run()
 
 
 def make_worker(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from ..core.jobs.failure import PartialResponse
+from ..core.lazy_dataclass import dataclass
 from ..services import ClaimedJob
 from .pacing import PacedCall
 from .text_writer import TextWriter

@@ -12,10 +12,9 @@ No worker has a lease on a batched job: the results of its batch are fenced by t
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import IllegalTransition
-from ..policy import Policy
 from . import transitions
 from .attempts import add_costs
 from .change import RELEASED, Call, Change, transition, with_warning
@@ -23,6 +22,9 @@ from .events import EventName
 from .failure import ErrorType, Failure, Remedy
 from .fencing import deadline_after_batch
 from .job import NOT_WAITING, Job, State
+
+if TYPE_CHECKING:
+    from ..policy import Policy
 
 #: Failures that only a live call can settle: a batch cannot continue after a pause, ask for a schema in the prompt, or
 #: upload its files first.

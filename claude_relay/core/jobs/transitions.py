@@ -15,10 +15,10 @@ A cancel of a running job sets a mark and keeps the state. Outcomes and deliveri
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ...errors import Conflict, IllegalTransition
 from ..backoff import exponential
-from ..policy import Policy
 from .attempts import add_costs, close_entry, last_usage
 from .change import RELEASED, Call, Change, SentMark, transition
 from .endings import IDLE, cancel_now, defer, fail_for_good
@@ -26,6 +26,9 @@ from .events import Event, EventName
 from .failure import Completion, ErrorType, Failure, PartialResponse, Remedy, RequestOutcome
 from .fencing import deadline_after_batch, fence, fence_attempt
 from .job import NOT_WAITING, Job, Lease, OnInterrupt, State
+
+if TYPE_CHECKING:
+    from ..policy import Policy
 
 
 def submit(job: Job, *, now: float) -> Change:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..jobs.attempts import DIGITS
-from ..jobs.change import Call
+from ..lazy_dataclass import dataclass
+
+if TYPE_CHECKING:
+    from ..jobs.change import Call
 
 #: Possible groupings of spend, the default first.
 GROUPINGS = ("day", "key", "model", "group", "mode", "template")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psycopg
 
+from ...core.lazy_dataclass import dataclass
 from . import connection, schema
 from .errors import reset_read_only, server_message, translate
 

@@ -57,6 +57,8 @@ _SILENCE = 0.4
 #: A transaction that was ended once for its silence is not silent the second time, for so many seconds at most: this
 #: process computes. A frozen one sends nothing, so that the others wait no longer the second time.
 _PATIENCE = 10.0
+#: The part of the latest wait for the lock in their mean.
+_LATEST = 0.3
 #: Characters of writes that are kept for the commit; more are sent at once.
 _MAX_PENDING = 8 * 2**20
 #: In place of a number: the link is cut, so that waiting for the server gains nothing.
@@ -91,6 +93,7 @@ class Session:
         self._pending: list[str] = []  # writes that were not sent yet
         self._pending_size = 0
         self._sent_at = 0.0
+        self._waited = 0.0
         self._was_slow = False
         self._pulse: Pulse | None = None
         self._unreachable_at = -math.inf
@@ -106,6 +109,7 @@ class Session:
         asked = messages.Lookups(lookups, self._statements.text)
         # Plans are made before the lock is waited for, and before look-ups use them.
         first = (_BEGIN, local_settings(), *before, *self._statements.take_new(), _LOCK)
+        asked_at = time.monotonic()
         try:
             answers = self._send(*first, messages.begin_time(self._clock), *asked.statements)[len(first) :]
         except BaseException:
@@ -114,10 +118,15 @@ class Session:
         if self._was_slow:
             self._pulse = Pulse(self._connection, every=_SILENCE, seconds=_PATIENCE)
         self._was_slow = False
+        # A distant server counts as a busy one: there, too, larger groups are faster.
+        self._waited += (time.monotonic() - asked_at - self._waited) * _LATEST
         self._at = float(answers[0][0][0])
         self._turn += 1
 
         return asked.rows(answers[1:])
+
+    def waited(self) -> float:
+        return self._waited
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         asked = messages.Lookups(lookups, self._statements.text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import psycopg
 
 from ...errors import ConfigError
-from ...ports import ReadTransaction, Transaction, WriteOptions
+from ...ports import Ahead, ReadTransaction, Transaction, WriteOptions
 from .. import pg_dump
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher
@@ -68,6 +68,12 @@ class PostgresStore:
         """
         return self._writer.write(work, **options)
 
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """As `write`, without waiting: the writer's thread calls `done` with the result or the error."""
+        self._writer.write_later(work, done, ahead)
+
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed; again if the connection was lost meanwhile."""
         with self._translating():
@@ -93,6 +99,10 @@ class PostgresStore:
 
     def scrub(self) -> None:
         """Nothing: the server removes erased content by itself (autovacuum)."""
+
+    def give_back(self, limit: int) -> bool:
+        """Nothing: the server uses free space again, and gives the end of a table back by itself (autovacuum)."""
+        return False
 
     def backup(self, target: Path) -> None:
         """Raises `ConfigError` with the server's own command."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core.deliveries.delivery import Delivery
 from ...core.jobs.job import Job, Retain, State
 from ...errors import Damaged
 from . import records
@@ -15,6 +14,9 @@ from .files import FileReads
 from .jobs import JobReads
 from .query import Row
 from .requests import RequestReads
+
+if TYPE_CHECKING:
+    from ...core.deliveries.delivery import Delivery
 
 _WITHOUT_JOB = """
 SELECT r.job_id FROM requests r WHERE NOT EXISTS (SELECT 1 FROM jobs j WHERE j.id = r.job_id) LIMIT 100"""

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...core.digests import digest
-from ...core.jobs.change import Change, SentMark
-from ...core.jobs.failure import PartialResponse
 from ...core.jobs.fairness import Flow, WaitingFlow
 from ...core.jobs.job import Job, State
-from ...core.jobs.submission import StoredRequest
 from ...core.retention import DeadlineExtension
 from ...errors import Conflict, Damaged
 from ...ports import Ahead, FinishedJob, JobFilter, RunningCall
-from ..header_encryption import HeaderCipher
 from . import records
 from .batch_jobs import STARTABLE, BatchJobReads
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
-from .insert_buffer import InsertBuffer
 from .job_filter import among, newest, window
 from .query import Row, Run, placeholders
 from .tallies import of_job
+
+if TYPE_CHECKING:
+    from ...core.jobs.change import Change, SentMark
+    from ...core.jobs.failure import PartialResponse
+    from ...core.jobs.submission import StoredRequest
+    from ..header_encryption import HeaderCipher
+    from .insert_buffer import InsertBuffer
 
 _JOB = f"SELECT {records.columns(records.JOB, 'j.')} FROM jobs j"
 # Steps from one flow to the next in the index, so that thousands of jobs cost one step. A rank is never later than the

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...core.jobs.change import Call
-from ...core.jobs.job import Job
 from ...core.money.spend import Span, SpendSummary, spend_days
-from ...ports import JobFilter
 from . import records
 from .query import QueryBase, placeholders
+
+if TYPE_CHECKING:
+    from ...core.jobs.change import Call
+    from ...core.jobs.job import Job
+    from ...ports import JobFilter
 
 # The mark of a live call in flight is in the job's row alone, and written into the entry as that ends.
 _SENT = """CASE WHEN c.ended_at IS NULL AND EXISTS (
@@ -41,7 +43,7 @@ ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
 
 
 class MoneyReads(QueryBase):
-    """Implements `ports.store.MoneyReads`."""
+    """Implements `ports.money.MoneyReads`."""
 
     def call(self, job_id: str, number: int) -> Call | None:
         """An entry of the ledger."""
@@ -93,7 +95,7 @@ class MoneyReads(QueryBase):
 
 
 class MoneyWrites(QueryBase):
-    """Implements `ports.store.MoneyWrites`."""
+    """Implements `ports.money.MoneyWrites`."""
 
     _spend: Spend
 
