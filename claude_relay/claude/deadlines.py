@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two checkpoints of an answer. Where machines share a store, readers elsewhere see the text through
 #: them: with the time until it is read again (`events/hub.py`) that is less than a second.
-CHECKPOINT, CHECKPOINT_SHARED = 1.0, 0.6
+CHECKPOINT, CHECKPOINT_SHARED = 1.0, 0.55
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -141,7 +141,10 @@ class Settings(
         """Raise `ConfigError` with a sentence for each of `names` that has no value."""
         missing = [row for row in OPTIONS if row.name in names and getattr(self, row.attribute) in (None, "", ())]
         if missing:
-            raise ConfigError([f"{row.name} is missing: set it in {_WHERE}{_systemd_hint(row)}." for row in missing])
+            raise ConfigError(
+                [f"{row.name} is missing: set it in {_WHERE}{_systemd_hint(row)}." for row in missing]
+                + ["claude-relay config init writes a .env to begin with."] * (not self.given)
+            )
 
     def __repr__(self) -> str:
         values = " ".join(f"{name}={self.given[name].shown}" for name in self.given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
@@ -24,6 +25,8 @@ _PASSING = {
     HoldKind.BATCHES: "Batches wait",
     HoldKind.UNREACHABLE: "Anthropic cannot be reached",
 }
+#: A time in an alert; the page shows it without milliseconds, as its other times.
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{3}Z")
 _LEVELS = ("bad", "wait", "info")
 
 
@@ -80,7 +83,9 @@ def describe_alert(alert: Alert) -> Need:
         title, level = f"{destination} is being retired", "wait"
         links = [("Jobs that name it", f"/dashboard/jobs?{urlencode({'q': destination})}")]
 
-    return Need(level=level, title=title, text=alert.message, command=command, links=links, acts=acts)
+    return Need(
+        level=level, title=title, text=_TIME.sub(r"\1 \2", alert.message), command=command, links=links, acts=acts
+    )
 
 
 def describe_workers(workers: Sequence[Mapping[str, Any]], *, waiting: int, alerts: Sequence[Alert]) -> list[Need]:

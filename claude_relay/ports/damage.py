@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from ..core.jobs.job import Job
     from ..core.jobs.tombstone import Tombstone
 
 
@@ -13,6 +14,7 @@ class DamageReads(Protocol):
     """Rows that are not what was written."""
 
     def damaged(self, *, cursor: str, limit: int) -> tuple[Sequence[tuple[str, str]], str | None]: ...
+    def damaged_running(self) -> Sequence[Job]: ...
     def orphaned_requests(self) -> Sequence[str]: ...
     def has_lost_row(self, request_id: str, owner: str | None) -> bool: ...
 

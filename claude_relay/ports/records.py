@@ -74,6 +74,7 @@ class RunningCall:
     first_byte_at: float | None
     text_length: int
     cancel_requested: bool
+    job_id: str  # the internal id
 
 
 @dataclass(frozen=True, kw_only=True)

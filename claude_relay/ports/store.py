@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
 
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
+from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from ..core.batches import Batch
     from ..core.deliveries.delivery import Delivery, DeliveryAttempt
     from ..core.deliveries.destination import Destination, DueDestination
@@ -46,6 +49,7 @@ class JobReads(Protocol):
     def find(self, request_id: str, owner: str | None) -> Sequence[Job]: ...
     def jobs(self, job_filter: JobFilter) -> Sequence[Job]: ...
     def job_window(self, job_filter: JobFilter, rows: int) -> Sequence[tuple[str, bool]]: ...
+    def jobs_among(self, job_filter: JobFilter, job_ids: Sequence[str]) -> Sequence[str]: ...
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]: ...
     def due(self, limits: Mapping[Flow, int]) -> Sequence[Job]: ...
     def fallback_candidates(self, families: Names, *, limit: int) -> Sequence[Job]: ...
@@ -99,7 +103,10 @@ class RequestReads(Protocol):
     def contents(self, job_ids: Names) -> Sequence[tuple[str, str, str | None, bytes | None]]: ...
     def nth_newest(self, number: int) -> str | None: ...
     def partial(self, job_id: str) -> PartialResponse | None: ...
-    def partial_after(self, job_id: str, *, call: int, offset: int) -> tuple[int, str] | None: ...
+    def partials_after(
+        self, positions: Mapping[str, tuple[int, int]], *, limit: int
+    ) -> Sequence[tuple[str, int, str]]: ...
+    def final_outcomes(self, job_ids: Names, *, max_bytes: int) -> Sequence[tuple[int, Outcome]]: ...
 
 
 class RequestWrites(Protocol):
@@ -216,6 +223,7 @@ class MoneyReads(Protocol):
     def reserved(self) -> dict[str, float]: ...
     def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]: ...
     def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]: ...
+    def costs_by_outcome(self) -> Sequence[tuple[str, SpendSummary]]: ...
 
 
 class MoneyWrites(Protocol):
@@ -333,6 +341,7 @@ class ReadTransaction(
     TallyReads,
     TemplateReads,
     CollectionReads,
+    SearchIndexReads,
     Protocol,
 ):
     """A consistent view of what is committed."""
@@ -360,6 +369,7 @@ class Transaction(
     PurgeWrites,
     TemplateWrites,
     CollectionWrites,
+    SearchIndexWrites,
     ReadTransaction,
     Protocol,
 ):
@@ -372,21 +382,26 @@ class Transaction(
     def prefetch(self, ahead: Ahead) -> None: ...
 
 
+class WriteOptions(TypedDict, total=False):
+    """
+    Options of a write.
+
+    `paid`: it stores an answer that was paid for. `patient`: it may wait some milliseconds for others, to share their
+    commit. `ahead` names look-ups of the work before it runs, as `Transaction.prefetch` does.
+    """
+
+    paid: bool
+    patient: bool
+    ahead: Ahead | None
+
+
 class Store(Protocol):
-    """
-    Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects.
+    """Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects."""
 
-    `ahead` names look-ups of `work` before it runs, as `Transaction.prefetch` does.
-    """
-
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T: ...
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T: ...
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None: ...
     def read(self, query: Callable[[ReadTransaction], T]) -> T: ...
     def check(self, *, deep: bool = False) -> str | None: ...
     def lost(self) -> LostStore | None: ...

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .keys import Keys
     from .metrics import MetricsSnapshot
     from .relay import Relay
-    from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Page
+    from .types import Accepted, BatchEntry, ClaimedDelivery, ClaimedJob, JobRef, Outcome, Page, PreparedSubmit
 
 __all__ = [
     "FEED_PAGE",
@@ -36,7 +36,9 @@ __all__ = [
     "JobRef",
     "Keys",
     "MetricsSnapshot",
+    "Outcome",
     "Page",
+    "PreparedSubmit",
     "Relay",
     "TextSoFar",
 ]
@@ -51,6 +53,15 @@ __getattr__ = lazy_names(
         "keys": ("Keys",),
         "metrics": ("MetricsSnapshot",),
         "relay": ("Relay",),
-        "types": ("Accepted", "BatchEntry", "ClaimedDelivery", "ClaimedJob", "JobRef", "Page"),
+        "types": (
+            "Accepted",
+            "BatchEntry",
+            "ClaimedDelivery",
+            "ClaimedJob",
+            "JobRef",
+            "Outcome",
+            "Page",
+            "PreparedSubmit",
+        ),
     },
 )

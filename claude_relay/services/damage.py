@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..core import damage
+from ..core import damage as rules
 from ..core.jobs.attempts import add_costs
+from ..core.jobs.change import RELEASED
 from ..core.jobs.endings import reject
 from ..core.jobs.failure import ErrorType, Failure, Remedy
 from ..errors import Damaged, LeaseLost
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Outcomes of calls whose jobs were taken from their worker.
-_GIVEN_UP = ("interrupted", "released")
+_GIVEN_UP = ("interrupted", RELEASED)
 
 
 def note(tx: Transaction, exc: Damaged) -> None:
     """Note a case, for the alert."""
     log.error("%s", exc)
     what = str(exc).partition(":")[0]
-    tx.set_shared_value(damage.KEY, damage.add(tx.shared_value(damage.KEY), what, now=tx.now))
+    tx.set_shared_value(rules.KEY, rules.add(tx.shared_value(rules.KEY), what, now=tx.now))
 
 
 def failure_of(exc: Damaged) -> Failure:
@@ -47,6 +48,17 @@ def damaged_jobs_fail(tx: Transaction, job: Job, context: Context) -> Iterator[N
     except Damaged as exc:
         note(tx, exc)
         outcomes.save_transition(tx, reject(job, failure_of(exc), now=tx.now), context)
+
+
+def rebuild_running(tx: Transaction, job_id: str) -> Job | None:
+    """Replace the damaged row of a running job whose worker is dead; None if there is nothing to replace."""
+    damaged = next((job for job in tx.damaged_running() if job.id == job_id), None)
+    job = damaged and rules.rebuilt(damaged, tx.calls(job_id), tx.events(job_id))
+    if job:
+        note(tx, Damaged(f"the row of job {job.request_id}"))
+        tx.rewrite(job)
+
+    return job
 
 
 def restore_running(tx: Transaction, claimed: ClaimedJob, exc: Damaged) -> Job:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..core.keys import ADMIN
@@ -47,42 +46,11 @@ if TYPE_CHECKING:
     from .metrics import Metrics
     from .queries import Queries
     from .queue_control import QueueControl
+    from .search_index import SearchIndex
     from .submit import Submitter
     from .templates import Templates
-    from .types import Accepted, JobRef
+    from .types import Accepted, JobRef, PreparedSubmit
     from .uploaded_files import UploadedFiles
-
-#: The use cases: the module and class of each, and what it is made with. They are imported and made when they are
-#: first used: a command needs one or two of them.
-_USE_CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "acks": ("acks", "Acks", ("_context",)),
-    "alerts": ("alerts", "Alerts", ("_context",)),
-    "batches": ("batches", "Batches", ("_context",)),
-    "bulk": ("bulk", "BulkRequests", ("_context", "_submitter", "_job_actions", "queries", "templates")),
-    "collection_actions": ("collection_actions", "CollectionActions", ("_context",)),
-    "collection_results": ("collection_results", "CollectionResults", ("_context",)),
-    "collections": ("collections", "Collections", ("_context", "_admission", "templates", "_gone_endpoints")),
-    "dashboard": ("dashboard", "DashboardQueries", ("_context",)),
-    "deliveries": ("deliveries", "Deliveries", ("_context", "_gone_endpoints")),
-    "destinations": ("destination_control", "DestinationControl", ("_context",)),
-    "estimates": ("estimates", "Estimates", ("queries", "templates")),
-    "event_feed": ("event_feed", "EventFeed", ("_store",)),
-    "execution": ("execution", "Execution", ("_context",)),
-    "fetched_files": ("fetched_files", "FetchedFiles", ("_context",)),
-    "keys": ("keys", "Keys", ("_context",)),
-    "maintenance": ("maintenance", "Maintenance", ("_context",)),
-    "metrics": ("metrics", "Metrics", ("_store",)),
-    "queries": ("queries", "Queries", ("_context",)),
-    "templates": ("templates", "Templates", ("_context",)),
-    "uploaded_files": ("uploaded_files", "UploadedFiles", ("_context",)),
-    "_admission": ("admission", "Admission", ("_store", "policy")),
-    "_gone_endpoints": ("gone_endpoints", "GoneEndpoints", ("_store",)),
-    "_job_actions": ("job_actions", "JobActions", ("_context",)),
-    "_queue_control": ("queue_control", "QueueControl", ("_context",)),
-    "_submitter": ("submit", "Submitter", ("_context", "_admission", "_gone_endpoints")),
-}
-#: Those that look at the disk.
-_WITH_DISK = ("alerts", "_admission")
 
 
 class Relay:
@@ -91,36 +59,9 @@ class Relay:
 
     `queries`, `bulk`, `estimates`, `templates`, `keys`, `event_feed`, `metrics`: API and command line. `dashboard`:
     its pages. `execution`, `fetched_files`, `uploaded_files`: the worker's calls. `batches`: its batch runner.
-    `deliveries`: its delivery sender. `maintenance`: its housekeeping. `acks`: webhook receivers. `alerts`: the alert
-    sender. `model_catalog`: the models, for intake.
+    `deliveries`: its delivery sender. `maintenance`, `search_index`: its housekeeping. `acks`: webhook receivers.
+    `alerts`: the alert sender. `model_catalog`: the models, for intake.
     """
-
-    if TYPE_CHECKING:
-        acks: Acks
-        alerts: Alerts
-        batches: Batches
-        bulk: BulkRequests
-        collection_actions: CollectionActions
-        collection_results: CollectionResults
-        collections: Collections
-        dashboard: DashboardQueries
-        deliveries: Deliveries
-        destinations: DestinationControl
-        estimates: Estimates
-        event_feed: EventFeed
-        execution: Execution
-        fetched_files: FetchedFiles
-        keys: Keys
-        maintenance: Maintenance
-        metrics: Metrics
-        queries: Queries
-        templates: Templates
-        uploaded_files: UploadedFiles
-        _admission: Admission
-        _gone_endpoints: GoneEndpoints
-        _job_actions: JobActions
-        _queue_control: QueueControl
-        _submitter: Submitter
 
     def __init__(
         self,
@@ -164,27 +105,12 @@ class Relay:
             model_catalog=self.model_catalog,
         )
         self.policy = policy
-        self._making = threading.RLock()
-
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name: str) -> Any:
-            """A use case that is used for the first time; one instance for all threads."""
-            if name not in _USE_CASES:
-                raise AttributeError(f"{type(self).__name__} has no attribute {name}")
-            module, class_name, needs = _USE_CASES[name]
-            with self._making:
-                if name not in self.__dict__:
-                    make = getattr(import_module(f".{module}", __package__), class_name)
-                    disk = {"disk_problem": self._disk_problem} if name in _WITH_DISK else {}
-                    self.__dict__[name] = make(*(getattr(self, each) for each in needs), **disk)
-
-            return self.__dict__[name]
 
     def load(self) -> None:
-        """Import and make every use case, for a daemon: its first request shall not wait for that."""
-        for name in _USE_CASES:
-            getattr(self, name)
+        """Import and make every use case, for a daemon: its first request shall not wait, and its threads share one."""
+        for name, value in vars(type(self)).items():
+            if isinstance(value, cached_property):
+                getattr(self, name)
 
     def submit(self, submission: Submission, *, owner: str = ADMIN) -> Accepted:
         """
@@ -194,6 +120,10 @@ class Relay:
         `QueueFull` or `StoreUnavailable` where the job cannot be stored now.
         """
         return self._submitter.submit(submission, owner=owner)
+
+    def prepare_submit(self, submission: Submission, *, owner: str, now: float) -> PreparedSubmit | None:
+        """Admit a job that is stored without a thread that waits for it; None for one that `submit` must answer."""
+        return self._submitter.prepare(submission, owner=owner, now=now)
 
     def submit_many(self, submissions: Sequence[Submission], *, owner: str = ADMIN) -> Sequence[Accepted | RelayError]:
         """
@@ -245,3 +175,161 @@ class Relay:
         """Finish pending writes and close the store and the notifier."""
         self._store.close()
         self._context.notifier.close()
+
+    # The use cases, imported and made when they are first used: a command needs one or two of them.
+
+    @cached_property
+    def queries(self) -> Queries:
+        from .queries import Queries
+
+        return Queries(self._context)
+
+    @cached_property
+    def bulk(self) -> BulkRequests:
+        from .bulk import BulkRequests
+
+        return BulkRequests(self._context, self._submitter, self._job_actions, self.queries, self.templates)
+
+    @cached_property
+    def estimates(self) -> Estimates:
+        from .estimates import Estimates
+
+        return Estimates(self.queries, self.templates)
+
+    @cached_property
+    def templates(self) -> Templates:
+        from .templates import Templates
+
+        return Templates(self._context)
+
+    @cached_property
+    def keys(self) -> Keys:
+        from .keys import Keys
+
+        return Keys(self._context)
+
+    @cached_property
+    def event_feed(self) -> EventFeed:
+        from .event_feed import EventFeed
+
+        return EventFeed(self._store)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        from .metrics import Metrics
+
+        return Metrics(self._store)
+
+    @cached_property
+    def dashboard(self) -> DashboardQueries:
+        from .dashboard import DashboardQueries
+
+        return DashboardQueries(self._context)
+
+    @cached_property
+    def destinations(self) -> DestinationControl:
+        from .destination_control import DestinationControl
+
+        return DestinationControl(self._context)
+
+    @cached_property
+    def collections(self) -> Collections:
+        from .collections import Collections
+
+        return Collections(self._context, self._admission, self.templates, self._gone_endpoints)
+
+    @cached_property
+    def collection_actions(self) -> CollectionActions:
+        from .collection_actions import CollectionActions
+
+        return CollectionActions(self._context)
+
+    @cached_property
+    def collection_results(self) -> CollectionResults:
+        from .collection_results import CollectionResults
+
+        return CollectionResults(self._context)
+
+    @cached_property
+    def execution(self) -> Execution:
+        from .execution import Execution
+
+        return Execution(self._context)
+
+    @cached_property
+    def fetched_files(self) -> FetchedFiles:
+        from .fetched_files import FetchedFiles
+
+        return FetchedFiles(self._context)
+
+    @cached_property
+    def uploaded_files(self) -> UploadedFiles:
+        from .uploaded_files import UploadedFiles
+
+        return UploadedFiles(self._context)
+
+    @cached_property
+    def batches(self) -> Batches:
+        from .batches import Batches
+
+        return Batches(self._context)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        from .deliveries import Deliveries
+
+        return Deliveries(self._context, self._gone_endpoints)
+
+    @cached_property
+    def acks(self) -> Acks:
+        from .acks import Acks
+
+        return Acks(self._context)
+
+    @cached_property
+    def maintenance(self) -> Maintenance:
+        from .maintenance import Maintenance
+
+        return Maintenance(self._context)
+
+    @cached_property
+    def search_index(self) -> SearchIndex:
+        from .search_index import SearchIndex
+
+        return SearchIndex(self._context)
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        from .alerts import Alerts
+
+        return Alerts(self._context, disk_problem=self._disk_problem)
+
+    @cached_property
+    def _admission(self) -> Admission:
+        from .admission import Admission
+
+        return Admission(self._store, self.policy, disk_problem=self._disk_problem)
+
+    @cached_property
+    def _gone_endpoints(self) -> GoneEndpoints:
+        from .gone_endpoints import GoneEndpoints
+
+        return GoneEndpoints(self._store)
+
+    @cached_property
+    def _submitter(self) -> Submitter:
+        from .submit import Submitter
+
+        return Submitter(self._context, self._admission, self._gone_endpoints)
+
+    @cached_property
+    def _job_actions(self) -> JobActions:
+        from .job_actions import JobActions
+
+        return JobActions(self._context)
+
+    @cached_property
+    def _queue_control(self) -> QueueControl:
+        from .queue_control import QueueControl
+
+        return QueueControl(self._context)

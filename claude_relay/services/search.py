@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..core.search import NEWEST, Needle
+from ..core.search_index import asked_marks, merge
+from ..core.text.ids import earliest_ulid
 from ..errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 #: Jobs whose content is read at once: few at first, as the newest ones match most often.
 _FIRST_STEP, _STEP = 25, 200
+#: Candidates that the index is asked for at once, at first and then, and how many of them are read together.
+_CANDIDATES, _MORE_CANDIDATES, _TOGETHER = 200, 5_000, 25
+#: The most events that the index may lack: the jobs of those are read.
+_UNINDEXED = 10_000
 #: Jobs that are read at once, and for one page, where their columns decide.
 _ROWS, MAX_ROWS = 2_000, 50_000
 #: Seconds after which a page ends with what was found, and a cursor to go on.
@@ -57,46 +63,94 @@ class Search:
             self._places.release()
 
     def _find_text(self, tx: ReadTransaction, which: JobFilter, needle: Needle) -> tuple[Sequence[Job], str | None]:
-        found: list[Job] = []
-        cursor, step, end = which.before, _FIRST_STEP, self._clock() + _TIME_LIMIT
+        page: list[Job] = []
+        cursor, end = which.before, self._clock() + _TIME_LIMIT
         oldest = self._oldest(tx) if needle.short else ""
-        while True:
-            rows = tx.job_window(replace(which, before=cursor), step)
-            for job_id, request_id, request, outcome in tx.contents([job_id for job_id, matches in rows if matches]):
+        for job_ids, last in self._candidates(tx, which, indexed=not needle.short):
+            for job_id, request_id, request, outcome in tx.contents(job_ids):
                 if job_id < oldest:
-                    return found, None
+                    return page, None
                 if needle.matches(request_id, request, outcome) and (job := tx.job(job_id)) is not None:
-                    if len(found) == which.limit:
-                        return found, found[-1].id
-                    found.append(job)
+                    if len(page) == which.limit:
+                        return page, page[-1].id
+                    page.append(job)
                 cursor = job_id
                 if self._clock() > end:
-                    return found, cursor
-            if len(rows) < step or rows[-1][0] < oldest:
-                return found, None
-            cursor = rows[-1][0]
+                    return page, cursor
+            if last is None or last < oldest:
+                return page, None
+            cursor = last
             if self._clock() > end:
-                return found, cursor
-            step = _STEP
+                return page, cursor
+
+        return page, None
+
+    def _candidates(
+        self, tx: ReadTransaction, which: JobFilter, *, indexed: bool
+    ) -> Iterator[tuple[Sequence[str], str | None]]:
+        """
+        Jobs that may have the text, newest first, in steps: their ids, and the last id that was looked at.
+
+        The first ones are the newest of all, as a frequent text is in some of them; then the index names the others.
+        None for the last id: there are no more.
+        """
+        cursor, step = which.before, _FIRST_STEP
+        while True:
+            rows = tx.job_window(replace(which, before=cursor), step)
+            last = None if len(rows) < step else rows[-1][0]
+            yield [job_id for job_id, matches in rows if matches], last
+            if last is None:
+                return
+            if indexed and step == _STEP and (unindexed := tx.unindexed(limit=_UNINDEXED)) is not None:
+                last = yield from _named_by_index(tx, replace(which, before=last), unindexed)
+                if last is None:
+                    return
+                indexed = False
+            cursor, step = last, _STEP
 
     def _find_selective(self, tx: ReadTransaction, which: JobFilter) -> tuple[Sequence[Job], str | None]:
-        found: list[Job] = []
+        page: list[Job] = []
         cursor, end = which.before, self._clock() + _TIME_LIMIT
         for _ in range(0, MAX_ROWS, _ROWS):
             rows = tx.job_window(replace(which, before=cursor), _ROWS)
             for job_id, matches in rows:
                 if matches and (job := tx.job(job_id)) is not None:
-                    if len(found) == which.limit:
-                        return found, found[-1].id
-                    found.append(job)
+                    if len(page) == which.limit:
+                        return page, page[-1].id
+                    page.append(job)
             if len(rows) < _ROWS:
-                return found, None
+                return page, None
             cursor = rows[-1][0]
             if self._clock() > end:
                 break
 
-        return found, cursor
+        return page, cursor
 
     def _oldest(self, tx: ReadTransaction) -> str:
         """The last id of those that a short text is looked for in."""
         return tx.nth_newest(NEWEST) or ""
+
+
+def _named_by_index(
+    tx: ReadTransaction, which: JobFilter, unindexed: Sequence[str]
+) -> Generator[tuple[Sequence[str], str | None], None, str | None]:
+    """
+    Candidates by the index, and the jobs that it lacks, to the end.
+
+    Returns None, or the id from which the jobs have to be read all the same, as the index is damaged.
+    """
+    owner = which.key if which.owner is None else which.owner
+    marks = asked_marks(which.text or "", owner)
+    oldest = "" if which.since is None else earliest_ulid(which.since)
+    cursor, limit = which.before or "", _CANDIDATES
+    while True:
+        if (named := tx.search_candidates(marks, below=cursor, limit=limit)) is None:
+            return cursor
+        job_ids, down_to = merge(named, ([each for each in unindexed if each < cursor], None))
+        for start in range(0, len(job_ids), _TOGETHER):
+            some = job_ids[start : start + _TOGETHER]
+            yield tx.jobs_among(which, some), some[-1]
+        if down_to is None or down_to <= oldest:
+            yield [], None
+            return None
+        cursor, limit = down_to, _MORE_CANDIDATES

@@ -61,6 +61,17 @@ def transaction(
     return decorate if method is None else decorate(method)
 
 
+def write_later(
+    store: Store,
+    work: Callable[[Transaction], R],
+    done: Callable[[R | None, BaseException | None], None],
+    *,
+    ahead: Callable[[ReadTransaction], object],
+) -> None:
+    """Run `work` as `transaction` does, without waiting: `done` gets its result or error in the writer's thread."""
+    store.write_later(lambda tx: _with_damage(tx, work(tx)), done, ahead=ahead)
+
+
 def _with_damage(tx: Transaction, result: R) -> R:
     """Note the damage of rows that were left out, once: sweeps meet the same row every second."""
     if tx.skipped and tx.shared_value(damage.KEY) is None:

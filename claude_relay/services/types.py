@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,24 @@ class Accepted:
     state_warnings: tuple[str, ...] = ()
     duplicate: bool = False
     webhook_empty: bool = False
+
+
+#: The result of a submission that is stored without a thread that waits for it.
+Outcome = Accepted | BaseException
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSubmit:
+    """
+    A submission that was admitted, and whose answer is certain unless its requestId was used before.
+
+    `store` writes it and returns at once: its argument is called with the outcome, in the thread of the store's writer.
+    """
+
+    request_id: str
+    warnings: tuple[str, ...]
+    webhook_empty: bool
+    store: Callable[[Callable[[Outcome], None]], None]
 
 
 @dataclass(frozen=True, kw_only=True)

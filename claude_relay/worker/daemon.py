@@ -34,6 +34,7 @@ from ..services import Relay
 from ..systemd import ServiceLoop, Supervisor
 from .alert_sender import AlertSender
 from .batch_runner import BatchRunner
+from .checkpoints import CheckpointWriter
 from .delivery_sender import DeliverySender
 from .dispatcher import Dispatcher
 from .executor import CallExecutor
@@ -46,6 +47,7 @@ from .meters import Meters
 from .model_refresher import ModelRefresher
 from .pacing import Pacing
 from .periodic import STALL_TIMEOUT
+from .search_indexer import SearchIndexer
 from .worker_locks import WorkerLocks
 
 log = logging.getLogger(__name__)
@@ -108,8 +110,16 @@ class Daemon:
         self._wakeup = open_listener(self.id)
         files = Files(relay, fetcher)
         self._meters = Meters(relay, disk_free=disk_free)
+        self._checkpoints = CheckpointWriter(relay)
         self._executor = CallExecutor(
-            relay, claude, files, ending=self._ending, texts=texts, meters=self._meters, tracer=tracer
+            relay,
+            claude,
+            files,
+            ending=self._ending,
+            texts=texts,
+            meters=self._meters,
+            tracer=tracer,
+            checkpoints=self._checkpoints,
         )
         self._ready = ready
         self._dispatcher = Dispatcher(
@@ -127,7 +137,7 @@ class Daemon:
             relay, sender, worker=self.id, secrets=settings.webhook_secret, meters=self._meters, tracer=tracer
         )
         self._batch_runner = BatchRunner(
-            relay, batches, files, worker=self.id, news=self._deliveries.wake, meters=self._meters
+            relay, batches, files, worker=self.id, news=self._deliveries.wake, tracer=tracer
         )
         self._maintenance = MaintenanceThread(
             relay,
@@ -137,6 +147,7 @@ class Daemon:
             delivery_lease=relay.policy.webhook_lease,
             restore_reserve=restore_reserve,
         )
+        self._search_indexer = SearchIndexer(relay)
         self._alerts = AlertSender(
             relay,
             alert_sender,
@@ -170,11 +181,13 @@ class Daemon:
         for part in (
             self._heartbeat,
             self._maintenance,
+            self._checkpoints,
             self._dispatcher,
             self._batch_runner,
             self._deliveries,
             self._alerts,
             self._meters,
+            self._search_indexer,
         ):
             part.start()
         if self._model_refresher is not None:
@@ -209,6 +222,7 @@ class Daemon:
         self._dispatcher.stop_claiming()
         self._alerts.stop()
         self._maintenance.stop()
+        self._search_indexer.stop()
         self._batch_runner.stop(_INTERRUPT_GRACE)
         self._deliveries.stop(self._settings.webhook_timeout)
         log.info("worker retired", extra={"worker": self.id, "running": len(self._in_flight)})
@@ -236,7 +250,9 @@ class Daemon:
             lambda: self._service_loop.stopping("stopping: an earlier generation drains its calls")
         )
         self._maintenance.stop()
+        self._search_indexer.stop()
         self._heartbeat.stop()
+        self._checkpoints.stop()
         self._dispatcher.close()
         self._meters.stop()
         with contextlib.suppress(StoreUnavailable):  # then its free lock tells that it is dead
@@ -265,8 +281,10 @@ class Daemon:
             self._dispatcher.loop,
             self._heartbeat.loop,
             self._maintenance.loop,
+            self._checkpoints.loop,
             self._batch_runner.loop,
             self._alerts.watch,
+            self._search_indexer.loop,
         )
         for loop in (*loops, *self._deliveries.loops):
             if not loop.alive(now, patience):

@@ -26,6 +26,7 @@ class InFlightCall:
     sent: bool = False
     partial: PartialResponse = field(default_factory=PartialResponse)
     writer: TextWriter | None = None  # of its text, for streams
+    followups: int = 0  # requests after the first one
     started_at: float = field(default_factory=time.monotonic)
     progress_at: float = field(default_factory=time.monotonic)
 
@@ -37,6 +38,11 @@ class InFlightCall:
     def job_id(self) -> str:
         """The id of its job."""
         return self.claimed.job.id
+
+    @property
+    def call_number(self) -> int:
+        """The number of the ledger entry of its present request."""
+        return self.claimed.call.number + self.followups
 
 
 class InFlightCalls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +19,10 @@ from claude_relay.core.files.uploaded import UploadedFile
 from claude_relay.core.jobs import transitions
 from claude_relay.core.jobs.failure import PartialResponse
 from claude_relay.core.policy import Policy
-from claude_relay.errors import Conflict
+from claude_relay.errors import Conflict, StoreUnavailable
 from claude_relay.ports import JobFilter, Store
 from claude_relay.services import JobRef, Relay
+from claude_relay.services.clock_step import read_clocks
 from claude_relay.storage.postgres import PostgresStore
 from claude_relay.storage.sqlite.store import SqliteStore
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
@@ -395,3 +397,21 @@ def test_a_reader_of_events_goes_on_from_its_cursor(relay: Relay) -> None:
     following, cursor = read(cursor)
     assert following == ["a cancelled"]
     assert read(cursor) == ([], cursor)
+
+
+def test_a_prepared_submit_is_stored_without_waiting(place: Place) -> None:
+    """It is handed over once it is durable; a repeat gets the job that is there, and another body a conflict."""
+    relay = Relay(open_at(place), QuietNotifier(), Policy(), read_clocks=read_clocks)
+    outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    for submission in (a_submission("r-1"), a_submission("r-1"), a_submission("r-1", body_hash="other")):
+        prepared = relay.prepare_submit(submission, owner="admin", now=time.time())
+        prepared.store(outcomes.put)
+    first, repeat, conflict = (outcomes.get(timeout=30) for _ in range(3))
+    [stored] = relay.queries.jobs(JobFilter(limit=2)).jobs
+    relay.close()
+
+    assert (first.duplicate, repeat.duplicate, first.job.id == repeat.job.id) == (False, True, True)
+    assert isinstance(conflict, Conflict)
+    assert stored["requestId"] == "r-1"
+    prepared.store(outcomes.put)
+    assert isinstance(outcomes.get(timeout=30), StoreUnavailable)  # closed

@@ -189,7 +189,7 @@ def test_updates_of_no_indexed_column_stay_in_their_page(place: str, postgres: C
     for item in claimed:
         relay.execution.sending(item)
     for _ in range(2):
-        relay.execution.renew("w", [item.job.id for item in claimed])
+        relay.execution.renew("w", claimed)
     for item in claimed[:100]:
         for text in ("one", "one two"):
             relay.execution.checkpoint(item, PartialResponse(text=text))

@@ -8,6 +8,7 @@ from typing import Any
 from claude_relay.core.deliveries.delivery import Reply
 from claude_relay.core.digests import digest
 from claude_relay.core.jobs.failure import Remedy
+from claude_relay.core.text.ids import _CROCKFORD, ulid_bytes
 from claude_relay.ports import Store, Transaction
 from claude_relay.services import Relay
 from claude_relay.storage.sql import job_digest, records
@@ -19,6 +20,7 @@ _DIGITS = 10  # of a copy's number, at the end of its id
 _STEP = 100_000
 #: Copies at both ends that may be read as a whole: their digests are made anew.
 _READ = 60
+_SHIFTS = range(45, -1, -5)
 _ID_TABLES = ("requests", "outcomes", "calls", "events", "deliveries")
 
 
@@ -42,18 +44,19 @@ def fill(relay: Relay, store: Store, *, finished: int, waiting: int) -> None:
     for name, count in (("done", finished - finished // 20), ("bad", finished // 20), ("waits", waiting)):
         for first in range(1, count, _STEP):
             last = min(first + _STEP, count) - 1
-            store.write(lambda tx, name=name, first=first, last=last: _copy(tx, name, first, last))
+            store.write(lambda tx, name=name, first=first, last=last, count=count: _copy(tx, name, first, last, count))
         store.write(lambda tx, name=name, count=count: _finish(tx, name, count))
 
 
-def _copy(tx: Transaction, name: str, first: int, last: int) -> None:
+def _copy(tx: Transaction, name: str, first: int, last: int, count: int) -> None:
     run: Any = tx._run  # type: ignore[attr-defined]
     [(job_id,)] = run("SELECT id FROM jobs WHERE request_id = ?", (name,))
+    before = (int.from_bytes(ulid_bytes(job_id), "big") >> 80) - count
     numbers = f"WITH RECURSIVE n (i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})"
     for table in ("jobs", *_ID_TABLES):
         columns = _columns(run, table)
         key = "id" if table == "jobs" else "job_id"
-        values = ", ".join(_value(table, column, name) for column in columns)
+        values = ", ".join(_value(table, column, name, before) for column in columns)
         run(
             f"INSERT INTO {table} ({', '.join(columns)}) {numbers} SELECT {values} FROM {table} t, n WHERE t.{key} = ?",
             (job_id,),
@@ -104,11 +107,17 @@ def _columns(run: Any, table: str) -> Sequence[str]:
     return (named | others)[table]
 
 
-def _value(table: str, column: str, name: str) -> str:
+def _time(before: int) -> str:
+    """The first ten characters of the ids: a job a millisecond, up to that time."""
+    digits = [f"substr('{_CROCKFORD}', CAST(({before} + n.i) >> {shift} & 31 AS INTEGER) + 1, 1)" for shift in _SHIFTS]
+    return " || ".join(digits)
+
+
+def _value(table: str, column: str, name: str, before: int) -> str:
     number = f"substr(CAST({10**_DIGITS} + n.i AS TEXT), 2)"
     prefix = {"done": "A", "bad": "B", "waits": "C"}[name]
     if column in ("id", "job_id"):
-        return f"substr(t.{column}, 1, {26 - _DIGITS - 1}) || '{prefix}' || {number}"
+        return f"{_time(before)} || '{prefix}' || {number} || substr(t.{column}, {12 + _DIGITS})"
     if column == "webhook_id":
         return f"'msg_{prefix}' || {number}"
     if column == "request_id":

@@ -124,7 +124,8 @@ class HttpClient:
 
         path = f"/api/jobs/{_quoted(request_id)}/events" if request_id is not None else "/api/events"
         while (left := math.inf if until is None else until - time.monotonic()) > 0:
-            params = {} if cursor is None else {"after": cursor}
+            params = {"text": "0"} if request_id is None else {}
+            params |= {} if cursor is None else {"after": cursor}
             try:
                 silence = max(1.0, min(_STREAM_SILENCE, left))
                 response = self._request("GET", path, params=params, stream=True, timeout=silence)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import IllegalTransition
 from . import transitions
 from .attempts import add_costs
-from .change import Call, Change, transition, with_warning
+from .change import RELEASED, Call, Change, transition, with_warning
 from .events import EventName
 from .failure import ErrorType, Failure, Remedy
 from .fencing import deadline_after_batch
@@ -67,7 +67,7 @@ def leave_batch(job: Job, *, call: Call, now: float, why: str, live: bool = Fals
         due_at=now,
         sent=False,
     )
-    return replace(change, call=replace(call, ended_at=now, sent=False, outcome="released", detail=why))
+    return replace(change, call=replace(call, ended_at=now, sent=False, outcome=RELEASED, detail=why))
 
 
 def fail(job: Job, failure: Failure, *, call: Call, policy: Policy, now: float, chance: float) -> Change:

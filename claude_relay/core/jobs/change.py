@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from ..deliveries.delivery import Delivery
     from .failure import PartialResponse
 
+#: The outcome of a call that ended before anything of it was sent, and that no attempt was counted for.
+RELEASED = "released"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Call:

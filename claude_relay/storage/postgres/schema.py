@@ -49,6 +49,11 @@ def schema(connection: Connection) -> int:
     return int(rows[0][0]) if rows else 0
 
 
+def is_standby(connection: Connection) -> bool:
+    """Whether the server is a standby, which has no tables that are not in the write-ahead log."""
+    return connection.execute("SELECT pg_is_in_recovery()").fetchall() == [(True,)]
+
+
 def _check(connection: Connection, where: str) -> None:
     info = connection.info
     if info.server_version < _OLDEST:

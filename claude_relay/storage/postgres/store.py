@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 
 from ...errors import ConfigError
-from ...ports import Ahead, ReadTransaction, Transaction
+from ...ports import Ahead, ReadTransaction, Transaction, WriteOptions
 from .. import pg_dump
 from ..group_commit import GroupCommitWriter
 from ..header_encryption import HeaderCipher
@@ -20,6 +20,10 @@ from .connection import Connection
 from .errors import refused_login, translate
 from .pool import ReadPool
 from .session import Session, run
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 T = TypeVar("T")
 
@@ -44,6 +48,7 @@ class PostgresStore:
                 raise (refused_login(exc, where) or exc) from exc
             try:
                 key = schema.prepare(self._session.connection, where, create=create)
+                self._standby = not create and schema.is_standby(self._session.connection)
             except BaseException:
                 self._session.close()
                 raise
@@ -54,21 +59,20 @@ class PostgresStore:
         """A new connection to the same server, for LISTEN."""
         return connection.connect(self._url)
 
-    def write(
-        self,
-        work: Callable[[Transaction], T],
-        *,
-        paid: bool = False,
-        patient: bool = False,
-        ahead: Ahead | None = None,
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T:
         """
         Run `work` in a transaction and return its result once the server has it on disk.
 
         Raises the error of `work` (nothing of it is stored then), `StoreUnavailable` if the server is down, busy or
         full.
         """
-        return self._writer.write(work, paid=paid, patient=patient, ahead=ahead)
+        return self._writer.write(work, **options)
+
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """As `write`, without waiting: the writer's thread calls `done` with the result or the error."""
+        self._writer.write_later(work, done, ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed; again if the connection was lost meanwhile."""
@@ -113,7 +117,9 @@ class PostgresStore:
                 cursor.nextset()
                 [(at,)] = cursor.fetchall()
                 now = at if self._clock is None else self._clock()
-                result = query(Reads(lambda sql, args: run(connection, sql, args), now, self._cipher))
+                reads = Reads(lambda sql, args: run(connection, sql, args), now, self._cipher)
+                reads.has_search_index = not self._standby
+                result = query(reads)
                 connection.execute("COMMIT")
             except BaseException as exc:
                 if isinstance(exc, psycopg.OperationalError | psycopg.InterfaceError) and connection.closed:

@@ -41,17 +41,19 @@ def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
 
     Ids alone, as PostgreSQL would rather read all jobs along the primary key than complete rows in another order.
     """
-    others, args = _others(which)
     if which.dead or which.unacked:  # from the deliveries to their jobs, which are few beside all jobs
-        bounds, values = _indexed(which)
-        where = [*bounds, *others]
-        values += args
-        if which.states:
-            where.append(f"j.state IN ({placeholders(which.states)})")
-            values += [state.value for state in which.states]
+        where, values = _all(which)
         return f"SELECT j.id FROM jobs j WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT ?", (*values, which.limit)
 
-    return _along_index(which, others, args, which.limit)
+    return _along_index(which, *_others(which), which.limit)
+
+
+def among(which: JobFilter, job_ids: Sequence[str]) -> tuple[str, Sequence[Any]]:
+    """The query for those of some ids whose jobs match, and its parameters."""
+    where, values = _all(which)
+    sql = f"SELECT j.id FROM jobs j WHERE j.id IN ({placeholders(job_ids)}) AND {' AND '.join(where)}"
+
+    return f"{sql} ORDER BY j.id DESC", (*job_ids, *values)
 
 
 def window(which: JobFilter, rows: int) -> tuple[str, Sequence[Any]]:
@@ -131,6 +133,18 @@ def _indexed(which: JobFilter) -> tuple[list[str], list[Any]]:
     return [sql for sql, value in conditions if value is not None], [
         value for _, value in conditions if value is not None
     ]
+
+
+def _all(which: JobFilter) -> tuple[list[str], list[Any]]:
+    """All conditions apart from the text, and their parameters."""
+    bounds, values = _indexed(which)
+    others, args = _others(which)
+    where, values = [*bounds, *others], [*values, *args]
+    if which.states:
+        where.append(f"j.state IN ({placeholders(which.states)})")
+        values += [state.value for state in which.states]
+
+    return where, values
 
 
 def _others(which: JobFilter) -> tuple[list[str], list[Any]]:

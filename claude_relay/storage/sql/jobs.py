@@ -15,7 +15,7 @@ from . import records
 from .batch_jobs import STARTABLE, BatchJobReads
 from .conversations import ConversationWrites
 from .deliveries import DeliveryWrites
-from .job_filter import newest, window
+from .job_filter import among, newest, window
 from .query import Row, Run, placeholders
 from .tallies import of_job
 
@@ -51,6 +51,8 @@ WITH RECURSIVE waiting (flow) AS (
     FROM waiting WHERE waiting.flow IS NOT NULL
 )
 SELECT flow FROM waiting WHERE flow IS NOT NULL"""
+#: Rebuilds the indexes of SQLite, which changes no row that an index has under another value.
+_REINDEX = "SELECT 1 /* reindex: jobs */"
 #: Damaged rows at the head of a flow that are passed over.
 _SPARE = 100
 _AFTER_SLASH = chr(ord("/") + 1)
@@ -73,7 +75,7 @@ UPDATE calls SET usage = ?, cost_usd = ?, text_length = ?, first_byte_at = coale
     upstream_request_id = coalesce(?, upstream_request_id) WHERE job_id = ? AND number = ?"""
 _RUNNING_CALLS = """
 SELECT j.request_id, j.owner, j.grp, c.model, c.worker, c.started_at, c.first_byte_at, c.text_length,
-       j.cancel_requested_at IS NOT NULL
+       j.cancel_requested_at IS NOT NULL, j.id
 FROM jobs j /* index: jobs_running */ JOIN calls c ON c.job_id = j.id AND c.number = j.calls
 WHERE j.state = 'running' AND (? IS NULL OR j.owner = ?) ORDER BY c.started_at LIMIT ?"""
 # The newest ones first, and of those the owner's, so that the work is bounded for a small owner, too.
@@ -121,6 +123,11 @@ class JobReads(BatchJobReads):
         """The newest `rows` jobs by index, as (id, whether the job matches the complete filter)."""
         sql, args = window(job_filter, rows)
         return [(job_id, bool(matches)) for job_id, matches in self._run(sql, args)]
+
+    def jobs_among(self, job_filter: JobFilter, job_ids: Sequence[str]) -> Sequence[str]:
+        """Those of the jobs that match the filter, apart from its text; the newest one first."""
+        sql, args = among(job_filter, job_ids)
+        return [row[0] for row in self._run(sql, args)] if job_ids else []
 
     def waiting_flows(self) -> tuple[Sequence[WaitingFlow], dict[str, float]]:
         """The flows with jobs that can be claimed now, and the tags of the shares that are ahead."""
@@ -271,7 +278,8 @@ class JobWrites(DeliveryWrites, ConversationWrites):
         self._save_parts(change)
 
     def rewrite(self, job: Job) -> None:
-        """Replace every column of a damaged row."""
+        """Replace every column of a damaged row, which indexes of SQLite may have under its former values."""
+        self._run(_REINDEX, ())
         names = [name for name in records.JOB if name != "id"]
         values = [value for name, value in zip(records.JOB, records.job_values(job), strict=True) if name != "id"]
         self._run(f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?", (*values, job.id))
@@ -355,6 +363,7 @@ def _to_running_call(row: Row) -> RunningCall:
         first_byte_at=row[6],
         text_length=row[7],
         cancel_requested=bool(row[8]),
+        job_id=row[9],
     )
 
 

@@ -84,6 +84,7 @@ class PurgeWrites(TallyWrites):
         self._run(f"DELETE FROM delivery_bodies WHERE delivery_id IN {_DELIVERIES_OF_JOB}", (job_id,))
         for table in ("partials", "fetched_files", "answers", "repairs"):
             self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        self._run("UPDATE search_jobs SET opaque = 0 WHERE job_id = ?", (job_id,))  # only its requestId is left
 
     def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]:
         """
@@ -110,6 +111,8 @@ class PurgeWrites(TallyWrites):
             self._moved(Number(DELIVERIES, state, group, ""), None)
         for table in _TABLES:
             self._run(f"DELETE FROM {table} WHERE job_id = ?", (job_id,))
+        self._run("INSERT INTO search_gone (no) SELECT no FROM search_jobs WHERE job_id = ?", (job_id,))
+        self._run("DELETE FROM search_jobs WHERE job_id = ?", (job_id,))
         for row in self._run("DELETE FROM jobs WHERE id = ? RETURNING state, grp, owner", (job_id,)):
             self._moved(of_state(*row), None)
 

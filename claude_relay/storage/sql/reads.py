@@ -18,6 +18,7 @@ from .metrics import MetricReads
 from .money import MoneyReads
 from .purge import PurgeReads
 from .requests import RequestReads
+from .search_index import SearchIndexReads
 from .tallies import TallyReads
 from .templates import TemplateReads
 
@@ -41,5 +42,6 @@ class Reads(
     TallyReads,
     TemplateReads,
     CollectionReads,
+    SearchIndexReads,
 ):
     """Implements `ports.ReadTransaction` over one connection, at one time."""

@@ -15,6 +15,7 @@ from .money import MoneyWrites
 from .purge import PurgeWrites
 from .reads import Reads
 from .requests import RequestWrites
+from .search_index import SearchIndexWrites
 from .templates import TemplateWrites
 
 
@@ -32,6 +33,7 @@ class Writes(
     PurgeWrites,
     TemplateWrites,
     CollectionWrites,
+    SearchIndexWrites,
     Reads,
 ):
     """Implements `ports.Transaction` over one open transaction, which several callers may share with their new jobs."""

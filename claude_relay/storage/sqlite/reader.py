@@ -83,6 +83,12 @@ class SqliteReader:
         """Refused."""
         raise self._refusal()
 
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """Refused."""
+        raise self._refusal()
+
     def check(self, *, deep: bool = False) -> str | None:
         """Refused: a check is for the complete store."""
         raise self._refusal()

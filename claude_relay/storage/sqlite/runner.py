@@ -31,6 +31,10 @@ def runner(connection: apsw.Connection) -> Run:
             raise Damaged("a text in the store") from None
         except apsw.ConstraintError as exc:
             raise Damaged("a row that others belong to") if "FOREIGN KEY" in str(exc) else exc from None
+        except apsw.CorruptError as exc:
+            if getattr(exc, "extendedresult", None) == apsw.SQLITE_CORRUPT_VTAB:
+                raise Damaged("the search index") from exc
+            raise
         except apsw.SQLError as exc:
             raise misfit(connection, exc) from exc
 

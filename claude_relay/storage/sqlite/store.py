@@ -35,7 +35,9 @@ from .runner import runner
 from .statements import look_up
 
 if TYPE_CHECKING:
-    from ...ports import Ahead, LostStore, ReadTransaction, Transaction
+    from typing_extensions import Unpack
+
+    from ...ports import Ahead, LostStore, ReadTransaction, Transaction, WriteOptions
     from ..sql.insert_buffer import NewRows
     from ..sql.query import Rows
     from .disk_reserve import DiskReserve
@@ -80,22 +82,28 @@ class SqliteStore:
         if self._problem is not None:
             self._note_damage(self._problem)
 
-    def write(
-        self, work: Callable[[Transaction], T], *, paid: bool = False, patient: bool = False, ahead: Ahead | None = None
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T:
         """
         Run `work` in a transaction and return its result once it is on disk.
 
-        `paid`: it stores a result that was paid for, so that on a full disk the disk reserve may be dropped for it.
-        `patient`: it may wait some milliseconds for others, to share their commit. Raises the error of `work` (nothing
+        `paid`: on a full disk the disk reserve may be dropped for it. Raises the error of `work` (nothing
         of it is stored then), `StoreUnavailable` if the store is locked, full or closed, `StoreRefused` if it is
         corrupt. Where the file is no longer the one at its path, only results that were paid for are stored: the rescue
         saves them.
         """
-        if self._file.suspect and not (paid and not self._file.overwritten):
+        if self._file.suspect and not (options.get("paid") and not self._file.overwritten):
             self._check_in_place()
 
-        return self._writer.write(work, paid=paid, patient=patient, ahead=ahead)
+        return self._writer.write(work, **options)
+
+    def write_later(
+        self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None], *, ahead: Ahead
+    ) -> None:
+        """As `write`, without waiting: the writer's thread calls `done` with the result or the error."""
+        if self._file.suspect:
+            self._check_in_place()
+
+        self._writer.write_later(work, done, ahead)
 
     def read(self, query: Callable[[ReadTransaction], T]) -> T:
         """Run `query` on a consistent view of what is committed."""
@@ -259,6 +267,10 @@ class _Session:
         except BaseException:
             self.rollback()  # or the lock would be held until the next write
             raise
+
+    def waited(self) -> float:
+        """Zero: a process alone has this file."""
+        return 0.0
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """None: a statement costs no trip here."""

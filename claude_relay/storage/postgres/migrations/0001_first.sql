@@ -383,7 +383,9 @@ CREATE TABLE costs (
     usd                DOUBLE PRECISION,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
     template           TEXT COLLATE "C" NOT NULL DEFAULT '',  -- empty: none
-    PRIMARY KEY (day, owner, grp, model, mode, template)
+    outcome            TEXT COLLATE "C" NOT NULL,
+    ended              INTEGER NOT NULL,  -- calls, and those of which nothing was sent
+    PRIMARY KEY (day, owner, grp, model, mode, template, outcome)
 );
 
 -- URLs that answered 410 Gone.
@@ -553,3 +555,39 @@ CREATE TABLE metrics (
     value DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (name, label, part)
 ) WITH (fillfactor = 50);
+
+-- The search index: entries of jobs by a number that sorts by their time. `marks` are numbers of three bytes of their
+-- texts (`core.search_index`). It is filled from the events, up to the position. Not in the write-ahead log: after a
+-- crash of the server these five tables are empty, and are filled again from the first event on. The marks are outside
+-- of the rows, of which a frequent text reads thousands.
+CREATE UNLOGGED TABLE search_docs (
+    rowid BIGINT NOT NULL,
+    marks INTEGER[] NOT NULL
+) WITH (toast_tuple_target = 128);
+ALTER TABLE search_docs ALTER COLUMN marks SET STATISTICS 0;
+CREATE INDEX search_docs_rowid ON search_docs USING hash (rowid);
+-- A short list of new entries, as a search reads it as a whole, and the transaction that fills it up empties it.
+CREATE INDEX search_docs_marks ON search_docs USING gin (marks) WITH (gin_pending_list_limit = 256);
+
+CREATE UNLOGGED TABLE search_jobs (
+    no     BIGINT PRIMARY KEY,
+    job_id TEXT COLLATE "C" NOT NULL UNIQUE,
+    opaque INTEGER NOT NULL  -- 1: the marks are not those of its texts, which have to be read
+);
+CREATE INDEX search_opaque ON search_jobs (job_id) WHERE opaque = 1;
+
+-- Entries of purged jobs that are still to be deleted.
+CREATE UNLOGGED TABLE search_gone (
+    no BIGINT PRIMARY KEY
+);
+
+CREATE UNLOGGED TABLE search_position (
+    id  BIGINT PRIMARY KEY,
+    seq BIGINT NOT NULL
+);
+
+-- Ranges of numbers, each up to the next; the entries of one have its mark.
+CREATE UNLOGGED TABLE search_eras (
+    first BIGINT PRIMARY KEY,
+    mark  INTEGER NOT NULL
+);

@@ -376,7 +376,9 @@ CREATE TABLE costs (
     usd                REAL,
     unpriced           INTEGER NOT NULL,  -- calls with a cost that is not known
     template           TEXT NOT NULL DEFAULT '',  -- empty: none
-    PRIMARY KEY (day, owner, grp, model, mode, template)
+    outcome            TEXT NOT NULL,
+    ended              INTEGER NOT NULL,  -- calls, and those of which nothing was sent
+    PRIMARY KEY (day, owner, grp, model, mode, template, outcome)
 ) WITHOUT ROWID;
 
 -- URLs that answered 410 Gone.
@@ -537,3 +539,32 @@ CREATE TABLE metrics (
     value REAL NOT NULL,
     PRIMARY KEY (name, label, part)
 ) WITHOUT ROWID;
+
+-- The search index: entries of jobs by a number that sorts by their time. `marks` are numbers of three bytes of their
+-- texts (`core.search_index`), stored nowhere else. It is filled from the events, up to the position.
+CREATE VIRTUAL TABLE search_docs USING fts5 (
+    marks, tokenize = 'ascii', content = '', contentless_delete = 1, detail = none
+);
+
+CREATE TABLE search_jobs (
+    no     INTEGER PRIMARY KEY,
+    job_id TEXT NOT NULL UNIQUE,
+    opaque INTEGER NOT NULL  -- 1: the marks are not those of its texts, which have to be read
+);
+CREATE INDEX search_opaque ON search_jobs (job_id) WHERE opaque = 1;
+
+-- Entries of purged jobs that are still to be deleted.
+CREATE TABLE search_gone (
+    no INTEGER PRIMARY KEY
+);
+
+CREATE TABLE search_position (
+    id  INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL
+);
+
+-- Ranges of numbers, each up to the next; the entries of one have its mark.
+CREATE TABLE search_eras (
+    first INTEGER PRIMARY KEY,
+    mark  INTEGER NOT NULL
+);
