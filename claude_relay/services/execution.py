@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,13 +16,13 @@ from ..errors import LeaseLost, NotFound
 from . import answer_checks, claim_order, model_fallback, outcomes, upstream_circuit
 from .attempts import fail_attempt, record_spend, resume_if_parked
 from .budgets import Budgets
-from .claim_limits import ClaimLimiter, FamilyCapacity
+from .claim_limits import ClaimLimiter, FamilyCapacity, seconds_until_capacity
 from .claim_order import ClaimOrder
 from .conversation import earlier_turns
 from .damage import damaged_jobs_fail, rebuild_running
 from .fenced_calls import fenced_call, look_up_call, save_checkpoints
 from .holds import load_holds, start_probes
-from .transactions import query, transaction
+from .transactions import query, transaction, write
 from .types import ClaimedJob
 
 if TYPE_CHECKING:
@@ -66,23 +65,7 @@ class Execution:
         Infinite where only the end of a call frees capacity; None where none will be free (a pause, an outage, a spent
         budget), or no job waits for it.
         """
-        holds = load_holds(tx)
-        if holds.queue_wide or holds.blocks_all:
-            return None
-        groups = tx.groups()
-        paused = {group.name for group in groups if group.paused_at is not None}
-        blocked = Budgets(tx, self._context.prices).blocked_owners
-        flows = (item.flow for item in tx.waiting_flows()[0])
-        stopped = tx.unclaimable_collections()
-        if not any(
-            flow.group not in paused
-            and flow.family not in holds.throttled_families
-            and flow.owner not in blocked
-            and flow.collection not in stopped
-            for flow in flows
-        ):
-            return None
-        return min((group.next_at - tx.now for group in groups if group.next_at > tx.now), default=math.inf)
+        return seconds_until_capacity(tx, Budgets(tx, self._context.prices).blocked_owners)
 
     def history(self, claimed: ClaimedJob) -> Sequence[Exchange]:
         """The earlier exchanges of its conversation, oldest first; empty for a new one."""
@@ -170,7 +153,8 @@ class Execution:
         `pause`: seconds for which this worker holds back a throttled family; they apply to every worker where upstream
         named no time.
         """
-        change = self._store.write(
+        change = write(
+            self._store,
             lambda tx: self._fail_in(tx, claimed, failure, pause),
             paid=failure.sent,
             ahead=lambda reads: self._look_up_end(reads, claimed),

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .sql.query import Rows
 
 T = TypeVar("T")
-
 log = logging.getLogger(__name__)
 _Done = Callable[[Any, "BaseException | None"], None]
 _Work = tuple[Callable[[Transaction], Any], _Done, bool, Sequence[Lookup]]
@@ -40,8 +39,7 @@ _GATHER = 0.008
 #: How long writes that are not urgent wait for others at a distant server, in seconds, and how many wait no longer.
 _PATIENCE, _ENOUGH = 0.02, 16
 _FADE = 0.9
-#: With a lock that other processes keep busy: the waits for it, in seconds, from which on a group waits as long for
-#: more functions before it asks for the lock, and the longest such wait.
+#: From such a wait for the lock on, in seconds, a group waits as long for more functions, and the longest such wait.
 _BUSY, _LONGEST = 0.003, 0.02
 #: The rows of `tallies` are folded after this many commits of a process.
 _FOLD_EVERY = 256

@@ -16,6 +16,7 @@ from claude_relay.core.jobs import transitions
 from claude_relay.core.jobs.fairness import Flow
 from claude_relay.core.keys import Scope
 from claude_relay.core.policy import Policy
+from claude_relay.core.retention import PurgeCutoffs
 from claude_relay.errors import LeaseLost, StoreRefused, StoreUnavailable
 from claude_relay.notify.postgres_notify import PostgresNotifier
 from claude_relay.ports import JobFilter
@@ -452,7 +453,9 @@ def test_every_hot_query_can_use_an_index(store: PostgresStore) -> None:
         tx.delivery("x")
         tx.events("x")
         tx.delivery_attempts("x")
-        tx.purge(done_before=0.0, failed_before=0.0, limit=1, size=1)
+        cutoffs = PurgeCutoffs(done_before=1e12, failed_before=0.0)
+        tx.purgeable(cutoffs, after=(-1.0, ""), limit=1)
+        tx.purge(["x"], cutoffs, size=1)
         tx.jobs(JobFilter(limit=1, group="g"))
 
     store.write(explain)

@@ -43,7 +43,7 @@ ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
 
 
 class MoneyReads(QueryBase):
-    """Implements `ports.store.MoneyReads`."""
+    """Implements `ports.money.MoneyReads`."""
 
     def call(self, job_id: str, number: int) -> Call | None:
         """An entry of the ledger."""
@@ -95,7 +95,7 @@ class MoneyReads(QueryBase):
 
 
 class MoneyWrites(QueryBase):
-    """Implements `ports.store.MoneyWrites`."""
+    """Implements `ports.money.MoneyWrites`."""
 
     _spend: Spend
 

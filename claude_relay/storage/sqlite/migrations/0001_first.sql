@@ -93,7 +93,7 @@ CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 CREATE INDEX jobs_state ON jobs (state, id);
 CREATE INDEX jobs_group ON jobs (grp, id);
 -- The order in which jobs are purged.
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_finished ON jobs (finished_at, id) WHERE finished_at IS NOT NULL;
 -- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 -- Whether a kept job was made of a template.
@@ -505,6 +505,7 @@ CREATE TABLE collections (
     columns             TEXT NOT NULL,
     retry_rows          TEXT,
     version             INTEGER NOT NULL,
+    checks_failed       INTEGER,  -- rows with a check that is false, once finished
     CHECK ((phase IN ('finished', 'purging')) = (finished_at IS NOT NULL))
 ) WITHOUT ROWID;
 CREATE INDEX collections_owner ON collections (owner, id);
