@@ -109,10 +109,10 @@ class Session:
 
     def begin(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         self._pending, self._pending_size, self._together, self._wrote = [], 0, True, False
-        before = self._statements.begin(self._connection)
+        resets = self._statements.begin(self._connection)
         asked = messages.Lookups(lookups, self._statements.text)
         # Plans are made before the lock is waited for, and before look-ups use them.
-        first = (_BEGIN, local_settings(), *before, *self._statements.take_new(), _LOCK)
+        first = (_BEGIN, local_settings(), *resets, *self._statements.take_new(), _LOCK)
         asked_at = time.monotonic()
         try:
             answers = self._send(*first, messages.begin_time(self._clock), *asked.statements)[len(first) :]
