@@ -26,6 +26,7 @@ from claude_relay.storage.postgres import PostgresStore, completion_reads, sessi
 from claude_relay.storage.postgres.dialect import translate
 from claude_relay.storage.postgres.schema import LOCK
 from claude_relay.storage.sqlite.store import SqliteStore
+from tests.faults.snapshot import snapshot
 from tests.support.builders import Clock, QuietNotifier, a_completion, a_submission
 from tests.support.cutting import CuttingWire
 from tests.support.eventually import eventually
@@ -254,6 +255,27 @@ def test_a_transaction_that_only_reads_writes_no_commit_row(store: PostgresStore
     assert postgres.run(count, url=url) == before != []
     store.close()
     assert postgres.run(count, url=url) == []  # and a process that ends leaves none either
+
+
+def test_a_commit_costs_no_more_while_a_snapshot_stays_open(store: PostgresStore, url: str, postgres: Cluster) -> None:
+    """All versions of a row stay for as long, so that none is replaced by hundreds of commits."""
+
+    def pages(commits: int) -> int:
+        sql = """SELECT heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read FROM pg_statio_user_tables
+                 WHERE relname = 'commits'"""
+        before = postgres.run(sql, url=url)[0][0]
+        for number in range(commits):
+            store.write(lambda tx, number=number: tx.set_shared_value(f"k{number}", number))
+        store._session.connection.execute("SELECT pg_stat_force_next_flush()")
+        store._session.connection.execute("SELECT 1")
+        return int(postgres.run(sql, url=url)[0][0]) - before
+
+    with snapshot(url):
+        first = pages(100)
+        pages(200)
+        last = pages(100)
+
+    assert 100 < last < 1.5 * first
 
 
 def test_a_silent_rollback_of_the_server_is_an_error(store: PostgresStore) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...core.jobs.job import JOB_STATES, State
@@ -21,10 +22,11 @@ _UNACKED = (
     "(j.id, j.run) IN (SELECT d.job_id, d.run FROM deliveries d /* index: deliveries_unacked */"
     " WHERE d.state = 'delivered' AND d.acked_at IS NULL AND d.grp IN (SELECT name FROM ack_groups))"
 )
-_HOST = (
-    "EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND (d.destination = ?"
-    " OR d.destination IN ('http://' || ?, 'https://' || ?) OR d.destination LIKE '%://' || ? || ':%'))"
+_IS_HOST = (
+    "(d.destination = ? OR d.destination IN ('http://' || ?, 'https://' || ?)"
+    " OR d.destination LIKE '%://' || ? || ':%')"
 )
+_HOST = f"EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = j.id AND d.run = j.run AND {_IS_HOST})"
 
 #: The condition of the indexes by state: a claim writes none of them.
 _NOT_RUNNING = "j.state <> 'running'"
@@ -44,6 +46,12 @@ def newest(which: JobFilter) -> tuple[str, Sequence[Any]]:
 
     Ids alone, as PostgreSQL would rather read all jobs along the primary key than complete rows in another order.
     """
+    if which.dead and not _one_owner(which):  # the index of the dead ones has them in the order of their jobs
+        where, values = _all(replace(which, dead=False))
+        sql = f"""SELECT j.id FROM deliveries d /* index: deliveries_dead_jobs */
+                  JOIN jobs j ON j.id = d.job_id AND j.run = d.run
+                  WHERE d.state = 'dead' AND d.job_id < ? AND {" AND ".join(where)} ORDER BY d.job_id DESC LIMIT ?"""
+        return sql, (which.before or _LAST_ID, *values, which.limit)
     if which.dead or which.unacked:  # from the deliveries to their jobs, which are few beside all jobs
         where, values = _all(which)
         return f"SELECT j.id FROM jobs j WHERE {' AND '.join(where)} ORDER BY j.id DESC LIMIT ?", (*values, which.limit)
@@ -68,9 +76,14 @@ def window(which: JobFilter, rows: int) -> tuple[str, Sequence[Any]]:
     others, args = _others(which)
     ids, values = _along_index(which, [], [], rows)
     # A subquery for each row, as PostgreSQL would join that many ids with all jobs.
-    matches = f"SELECT CASE WHEN {' AND '.join(others)} THEN 1 ELSE 0 END FROM jobs j WHERE j.id = w.id"
+    matches = f"(SELECT CASE WHEN {' AND '.join(others)} THEN 1 ELSE 0 END FROM jobs j WHERE j.id = w.id)"
+    if which.host is not None:  # hardly any, and their rows are not read for the others
+        matches = (
+            f"CASE WHEN EXISTS (SELECT 1 FROM deliveries d WHERE d.job_id = w.id AND {_IS_HOST}) THEN {matches} END"
+        )
+        args = [*[which.host.lower()] * 4, *args]
 
-    return f"SELECT w.id, ({matches}) FROM ({ids}) AS w ORDER BY w.id DESC", (*args, *values)
+    return f"SELECT w.id, {matches} FROM ({ids}) AS w ORDER BY w.id DESC", (*args, *values)
 
 
 def _along_index(which: JobFilter, where: list[str], args: list[Any], limit: int) -> tuple[str, Sequence[Any]]:

@@ -203,6 +203,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
+-- Lists of dead deliveries, newest job first.
+CREATE INDEX deliveries_dead_jobs ON deliveries (job_id, run) WHERE state = 'dead';
 -- Results without an ack, and those of them without a reminder; the rest, which may be a million, is not read.
 CREATE INDEX deliveries_unacked ON deliveries (grp, reminded_at, finished_at, job_id, run)
 WHERE state = 'delivered' AND acked_at IS NULL;
@@ -457,7 +459,7 @@ CREATE TABLE uploads (
     PRIMARY KEY (account, sha256)
 );
 
--- The last commit of each process that writes, by a counter of its own: read where the reply to a commit was lost.
+-- The last commit of each process that writes, by a counter of its own, in a new row from time to time: read where the reply to a commit was lost.
 -- The server's own transaction ids do not tell: after a crash it reuses those that were not written to disk.
 CREATE TABLE commits (
     session TEXT COLLATE "C" PRIMARY KEY,

@@ -195,6 +195,8 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
+-- Lists of dead deliveries, newest job first.
+CREATE INDEX deliveries_dead_jobs ON deliveries (job_id, run) WHERE state = 'dead';
 -- Results without an ack, and those of them without a reminder; the rest, which may be a million, is not read.
 CREATE INDEX deliveries_unacked ON deliveries (grp, reminded_at, finished_at, job_id, run)
 WHERE state = 'delivered' AND acked_at IS NULL;
