@@ -14,7 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, worker
+<<<<<<< HEAD
+from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, wal, worker
+=======
+from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, texts, worker
+>>>>>>> bbff96db2598a426ae0e10f06b5c9fad23c3ce40
 from .rows import Row, markdown_table, text_table
 
 _ALL = {
@@ -27,7 +31,9 @@ _ALL = {
     "bounds": bounds.run,
     "history": history.run,
     "fleet": fleet.run,
+    "wal": wal.run,
     "tables": tables.run,
+    "texts": texts.run,
 }
 #: Those that take too long to be run with the others.
 _ON_REQUEST = {"soak": soak.run}

@@ -1,8 +1,9 @@
 """
 `make prove-mutants`: random changes of core and services, each of which a test must notice.
 
-First every unit, service and contract test runs once, and writes which lines it ran (build/mutants). Then, for the
-time that is given, a changed copy of the package is tested by the tests that ran the changed line, the fastest first.
+First every unit, service, contract, API and dashboard test runs once, and writes which lines it ran (build/mutants).
+Then, for the time that is given, a changed copy of the package is tested by the tests that ran the changed line, the
+fastest first.
 
 Left out is what no test on SQLite can notice: failpoints, and look-ups that are made ahead of a transaction to save
 round trips, which the tests of PostgreSQL count.
@@ -33,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 _MAP = ROOT / "build" / "mutants"
 _LAYERS = ("core", "services")
-_TESTS = ("tests/unit", "tests/service", "tests/contract")
+_TESTS = ("tests/unit", "tests/service", "tests/contract", "tests/api", "tests/dashboard")
 #: Tests of a changed function that are run, and seconds after which they count as noticing the change.
 _MOST_TESTS, _TIMEOUT = 60, 120.0
 _OPTIONS = ["-m", "not process", *"-q --sqlite-only -p no:cacheprovider -p no:xdist --timeout 60".split()]

@@ -17,6 +17,7 @@ from ..core.collections.collection import STATUSES
 from ..core.deliveries.delivery import DeliveryState
 from ..core.metrics import (
     ACCEPT_BUCKETS,
+    ATTEMPT_OUTCOMES,
     CALL,
     DELIVERY,
     DELIVERY_ATTEMPTS,
@@ -113,7 +114,8 @@ def _counted(now: MetricsSnapshot) -> Iterator[Metric]:
     values: dict[str, dict[str, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
     for (name, label, part), value in now.series:
         values[name][label][part] = value
-    attempts: Values = {(outcome,): n for outcome, n in values[DELIVERY_ATTEMPTS].get("", {}).items()}
+    # With their zeros: Prometheus sees no increase in a series that begins with its first event.
+    attempts: Values = {(outcome,): values[DELIVERY_ATTEMPTS][""].get(outcome, 0.0) for outcome in ATTEMPT_OUTCOMES}
     yield _counter("delivery_attempts", "POSTs of callbacks.", ("outcome",), attempts)
     yield _histogram(START, "Time that a job waited for its turn.", (), values[START])
     yield _histogram(CALL, "Duration of live calls.", ("model",), values[CALL])
@@ -151,10 +153,10 @@ def _deliveries(now: MetricsSnapshot) -> Iterator[Metric]:
     healthy = {name: 0.0 for name, failing in slowed.items() if failing}
     for name in now.latest_destinations:
         healthy.setdefault(name, 1.0)
-    shown = dict(list(healthy.items())[:MAX_NAMES])
-    if rest := [value for name, value in healthy.items() if name not in shown]:
-        shown["other"] = min(rest)
-    labelled: Values = {(name,): value for name, value in shown.items()}
+    by_name = dict(list(healthy.items())[:MAX_NAMES])
+    if rest := [value for name, value in healthy.items() if name not in by_name]:
+        by_name["other"] = min(rest)
+    labelled: Values = {(name,): value for name, value in by_name.items()}
     yield _gauge("destination_healthy", "0: its callbacks are slowed down.", ("destination",), labelled)
 
 

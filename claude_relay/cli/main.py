@@ -18,7 +18,6 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__
-from ..core.text.suggestions import suggest
 from ..errors import ConfigError, InvalidRequest, Problem, RelayError
 from .render.output import Output, PipeClosed, clean
 from .summaries import SUMMARIES
@@ -84,6 +83,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a verb; None for an unknown verb."""
         if (name := VERBS.get(cmd_name)) is None:
+            from ..core.text.suggestions import suggest
+
             if (meant := suggest(cmd_name, VERBS)) is not None:
                 ctx.fail(f"No such command {cmd_name!r}. Did you mean {meant!r}?")
             return None

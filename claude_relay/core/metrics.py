@@ -12,6 +12,8 @@ Series = tuple[str, str, str]
 DELIVERY_ATTEMPTS = "delivery_attempts"
 START, CALL, DELIVERY = "start_seconds", "call_seconds", "delivery_seconds"
 DISK_FREE = "disk_free_bytes"
+#: How the POST of a callback ends.
+ATTEMPT_OUTCOMES = ("delivered", "retry", "dead")
 #: The bound of the sum of all observations of a histogram, which is kept beside its buckets.
 SUM = "sum"
 OTHER = "other"

@@ -11,13 +11,14 @@ import json
 import sys
 import zlib
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from .jobs.job import Retain
 from .search import answer_texts, fold, request_texts
-from .text.ids import earliest_ulid, ulid_bytes
+from .text.ids import format_ulid, ulid_bytes
 
 #: An entry of more marks is not worth its space: such a job is always a candidate.
 MAX_MARKS = 20_000
@@ -26,9 +27,13 @@ _ASKED = 16
 #: Characters that are folded at once. A mark begins in one piece and may take two characters of the next one.
 _PIECE, _OVERLAP = 2**16, 2
 _WINDOW = 0xFFFFFF
-_OWNER = 1 << 24
+_OWNER, _ERA = 1 << 24, 1 << 25
+#: An era has this many jobs before the next one begins, which takes the newest ones along: a machine whose clock is
+#: ahead has a few jobs that are newer than those of the next hours.
+ERA_JOBS, MOVED = 2_048, 64
 #: A number of the index begins with the time of its job in eighths of a second, so that numbers sort by it.
 _MS_SHIFT, NUMBERS_PER_TICK = 7, 1 << 16
+_RANDOM_BITS = 80  # of an id, after those of its time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +50,36 @@ class Indexable:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What the index has of a job. `opaque`: its texts are not indexed, so that it is always a candidate."""
+    """The marks of a job. `opaque`: those of its texts are left out, and it is always a candidate."""
 
     job_id: str
     marks: frozenset[int] = field(repr=False)
     opaque: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Era:
+    """
+    The jobs whose numbers are from `first` up to the next era; each has the era's mark.
+
+    PostgreSQL reads all entries of a text before it can sort them: it is asked for one era after the other.
+    """
+
+    first: int
+    mark: int
+
+
+def next_era(eras: Sequence[Era], newest: Sequence[int]) -> Era:
+    """The era to begin after the full last one, whose last numbers are the `newest`, the largest one first."""
+    if not eras:
+        return Era(first=0, mark=_ERA)
+
+    return Era(first=(newest[-1] // NUMBERS_PER_TICK + 1) * NUMBERS_PER_TICK, mark=eras[-1].mark + 1)
+
+
+def era_mark(number: int, eras: Sequence[Era]) -> int:
+    """The mark of the era of a number."""
+    return eras[bisect_right(eras, number, key=lambda era: era.first) - 1].mark
 
 
 def entry(job: Indexable) -> Entry:
@@ -71,7 +101,11 @@ def entry(job: Indexable) -> Entry:
 
 
 def asked_marks(text: str, owner: str | None) -> Sequence[int]:
-    """The marks of every job, of that owner or (None) of any, that contains the text of three characters or more."""
+    """
+    The marks of every job, of that owner or (None) of any, that contains the text.
+
+    The text has three characters or more.
+    """
     marks = sorted(_marks([text]))
     some = marks[:: -(-len(marks) // _ASKED)]
 
@@ -92,7 +126,14 @@ def first_number(job_id: str) -> int:
 
 def first_id(number: int) -> str:
     """The smallest id of the jobs with such a number."""
-    return earliest_ulid((number // NUMBERS_PER_TICK << _MS_SHIFT) / 1000)
+    return format_ulid(number // NUMBERS_PER_TICK << _MS_SHIFT << _RANDOM_BITS)
+
+
+def end_before(job_id: str) -> int:
+    """A number that is above those of all jobs with a smaller id, and nearly the first such."""
+    first = first_number(job_id)
+
+    return first if job_id <= first_id(first) else first + NUMBERS_PER_TICK
 
 
 def merge(*streams: tuple[Iterable[str], str | None]) -> tuple[list[str], str | None]:

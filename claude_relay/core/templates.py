@@ -271,7 +271,7 @@ def missing_problems(
     for name in names:
         text = f"is missing: the template {reference} needs it" if reference else "is missing: the template needs it"
         if columns and name not in columns:
-            text += f", and the row has {_listed(columns)}"
+            text += f", and the row's columns are {_listed(columns)}"
         yield Problem(field=f"{at}.{_quote(name)}", problem=text)
 
 

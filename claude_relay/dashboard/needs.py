@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
@@ -14,7 +13,7 @@ from ..core.keys import ADMIN
 from ..core.lazy_dataclass import dataclass
 from ..core.money.runaway import Runaway
 from ..services import GroupLoad
-from .rendering import age, money
+from .rendering import age, money, plain_times
 from .site import HOME
 
 #: Causes of one kind that are shown one by one.
@@ -25,8 +24,6 @@ _PASSING = {
     HoldKind.BATCHES: "Batches wait",
     HoldKind.UNREACHABLE: "Anthropic cannot be reached",
 }
-#: A time in an alert; the page shows it without milliseconds, as its other times.
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.\d{3}Z")
 _LEVELS = ("bad", "wait", "info")
 
 
@@ -83,9 +80,7 @@ def describe_alert(alert: Alert) -> Need:
         title, level = f"{destination} is being retired", "wait"
         links = [("Jobs that name it", f"/dashboard/jobs?{urlencode({'q': destination})}")]
 
-    return Need(
-        level=level, title=title, text=_TIME.sub(r"\1 \2", alert.message), command=command, links=links, acts=acts
-    )
+    return Need(level=level, title=title, text=plain_times(alert.message), command=command, links=links, acts=acts)
 
 
 def describe_workers(workers: Sequence[Mapping[str, Any]], *, waiting: int, alerts: Sequence[Alert]) -> list[Need]:

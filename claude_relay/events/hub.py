@@ -20,7 +20,7 @@ from .subscription import Places, Sink, Subscription
 log = logging.getLogger(__name__)
 
 #: Seconds between two reads of the feed, of the stored text of a running call, and between signs of life.
-_POLL, _TEXT_POLL, _KEEP_ALIVE = 0.1, 0.2, 15.0
+_POLL, _TEXT_POLL, _KEEP_ALIVE = 0.1, 0.1, 15.0
 #: The stored text is read this long after a piece came directly, in seconds: it fills what the pieces have lost.
 _TEXT_FALLBACK = 1.0
 #: Code points of one call that are kept until the stored text reaches them; pieces that wait for the thread.

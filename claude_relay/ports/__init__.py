@@ -15,8 +15,9 @@ from .claude import (
 from .http import Fetcher, Sender
 from .notifier import Listener, NoNotifier, Notifier, ReadyQueue, TextPiece, TextSink, TextSource
 from .records import BatchItem, FinishedJob, Group, LostStore, RunningCall, WorkerHeartbeat
-from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction, WriteOptions
+from .store import Ahead, BatchReads, BatchWrites, ReadTransaction, Store, Transaction
 from .tracing import NoTracer, Span, Tracer
+from .write_options import WriteOptions
 
 __all__ = [
     "Ahead",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from ..core.jobs.job import Job
     from ..core.jobs.tombstone import Tombstone
+    from ..core.retention import PurgeCutoffs
 
 
 class DamageReads(Protocol):
@@ -23,3 +24,6 @@ class PurgeReads(Protocol):
     """Tombstones of purged jobs."""
 
     def tombstones(self, request_id: str, owner: str | None) -> Sequence[Tombstone]: ...
+    def purgeable(
+        self, cutoffs: PurgeCutoffs, *, after: tuple[float, str], limit: int
+    ) -> tuple[Sequence[str], tuple[float, str] | None]: ...

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .collections import CollectionReads, CollectionWrites, TemplateReads, TemplateWrites
 from .damage import DamageReads, PurgeReads
 from .dashboard import DashboardReads
 from .metrics import MetricReads, MetricWrites
+from .money import MoneyReads, MoneyWrites
 from .search_index import SearchIndexReads, SearchIndexWrites
 from .tallies import TallyReads
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from ..core.batches import Batch
     from ..core.deliveries.delivery import Delivery, DeliveryAttempt
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..core.deliveries.transitions import DeliveryChange
     from ..core.files.fetched import FetchedFile
     from ..core.files.uploaded import UploadedFile
-    from ..core.jobs.change import Call, Change, Outcome, SentMark
+    from ..core.jobs.change import Change, Outcome, SentMark
     from ..core.jobs.events import Event
     from ..core.jobs.failure import PartialResponse, Repair
     from ..core.jobs.fairness import Flow, WaitingFlow
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     from ..core.jobs.job_filter import JobFilter
     from ..core.jobs.submission import Continuation, StoredRequest, WebhookTarget
     from ..core.keys import ApiKey
-    from ..core.money.spend import Span, SpendSummary
+    from ..core.retention import PurgeCutoffs
     from ..errors import Damaged
     from .records import BatchItem, Group, LostStore, WorkerHeartbeat
+    from .write_options import WriteOptions
 
 T = TypeVar("T")
 Names = Collection[str]
@@ -133,7 +135,7 @@ class DeliveryReads(Protocol):
 
     def delivery(self, job_id: str) -> Delivery | None: ...
     def deliveries(self, job_id: str) -> Sequence[Delivery]: ...
-    def delivery_by_id(self, delivery_id: str) -> Delivery | None: ...
+    def delivery_of_run(self, job_id: str, run: int) -> Delivery | None: ...
     def delivery_body(self, delivery: Delivery) -> bytes: ...
     def sending_deliveries(self) -> Sequence[Delivery]: ...
     def delivery_attempts(self, job_id: str) -> Sequence[DeliveryAttempt]: ...
@@ -212,24 +214,6 @@ class BatchWrites(Protocol):
     def release_batches(self, worker: str) -> None: ...
     def poll_now(self, batch_id: str) -> None: ...
     def purge_batches(self) -> None: ...
-
-
-class MoneyReads(Protocol):
-    """The ledger of calls, and the sums of what they cost."""
-
-    def call(self, job_id: str, number: int) -> Call | None: ...
-    def calls(self, job_id: str) -> Sequence[Call]: ...
-    def spent(self, day: str) -> dict[str, float]: ...
-    def reserved(self) -> dict[str, float]: ...
-    def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]: ...
-    def costs(self, *, by: str, days: Span, which: JobFilter) -> Sequence[SpendSummary]: ...
-    def costs_by_outcome(self) -> Sequence[tuple[str, SpendSummary]]: ...
-
-
-class MoneyWrites(Protocol):
-    """Additions to the sums."""
-
-    def add_spend(self, day: str, job: Job, call: Call) -> None: ...
 
 
 class ConversationReads(Protocol):
@@ -316,8 +300,8 @@ class PurgeWrites(Protocol):
     """Erasure of content and of jobs past their retention."""
 
     def erase_content(self, job_id: str) -> None: ...
-    def purge(self, *, done_before: float, failed_before: float, limit: int, size: int) -> tuple[int, bool]: ...
-    def purge_job(self, job_id: str, *, tombstone: bool = True, ended: State | None = None) -> None: ...
+    def purge(self, jobs: Sequence[str], cutoffs: PurgeCutoffs, *, size: int) -> tuple[int, Sequence[str]]: ...
+    def purge_jobs(self, jobs: Sequence[str], *, tombstones: bool = True, ended: State | None = None) -> None: ...
     def purge_tombstones(self, before: float) -> None: ...
 
 
@@ -382,19 +366,6 @@ class Transaction(
     def prefetch(self, ahead: Ahead) -> None: ...
 
 
-class WriteOptions(TypedDict, total=False):
-    """
-    Options of a write.
-
-    `paid`: it stores an answer that was paid for. `patient`: it may wait some milliseconds for others, to share their
-    commit. `ahead` names look-ups of the work before it runs, as `Transaction.prefetch` does.
-    """
-
-    paid: bool
-    patient: bool
-    ahead: Ahead | None
-
-
 class Store(Protocol):
     """Storage of jobs: rows, no rules. Functions passed to it may run again, so they have no other side effects."""
 
@@ -406,5 +377,6 @@ class Store(Protocol):
     def check(self, *, deep: bool = False) -> str | None: ...
     def lost(self) -> LostStore | None: ...
     def scrub(self) -> None: ...
+    def give_back(self, limit: int) -> bool: ...
     def backup(self, target: Path) -> None: ...
     def close(self) -> None: ...

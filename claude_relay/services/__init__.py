@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .claim_limits import FamilyCapacity
     from .collections import CollectionRef
     from .dashboard import GroupLoad, History
+    from .destination_control import SAMPLE_MODEL
     from .event_feed import PAGE as FEED_PAGE
     from .event_feed import EventFeed, TextSoFar
     from .keys import Keys
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEED_PAGE",
+    "SAMPLE_MODEL",
     "Accepted",
     "BatchEntry",
     "ClaimedDelivery",
@@ -49,6 +51,7 @@ __getattr__ = lazy_names(
         "claim_limits": ("FamilyCapacity",),
         "collections": ("CollectionRef",),
         "dashboard": ("GroupLoad", "History"),
+        "destination_control": ("SAMPLE_MODEL",),
         "event_feed": ("PAGE as FEED_PAGE", "EventFeed", "TextSoFar"),
         "keys": ("Keys",),
         "metrics": ("MetricsSnapshot",),

@@ -143,10 +143,16 @@ def _fit_together(first: Job, job: Job) -> bool:
 
 
 def _is_complete(tx: ReadTransaction, job: Job) -> bool:
-    """Whether the job is a row of a collection that gets no more rows: its batch waits for nothing."""
-    collection = tx.collection(job.collection) if job.collection is not None else None
+    """
+    Whether the job is a row of a collection that gets no more rows: its batch waits for nothing.
 
-    return collection is not None and collection.phase is Phase.CLOSED
+    A row that comes back, as for a repair, waits for those that may follow out of the same batch.
+    """
+    collection = tx.collection(job.collection) if job.collection is not None else None
+    if collection is None or collection.phase is not Phase.CLOSED:
+        return False
+
+    return job.attempt == 0 or not tx.rows(collection.id, states=(State.BATCHED,), limit=1)
 
 
 def plan_part(tx: Transaction, origin: Batch, items: Sequence[BatchItem], *, context: Context) -> None:

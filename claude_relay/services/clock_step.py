@@ -14,7 +14,7 @@ from ..core.clock_step import ClockReference, Clocks
 from ..errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from ..ports import Ahead, LostStore, ReadTransaction, Store, Transaction, WriteOptions
 
@@ -105,6 +105,10 @@ class ClockStepStore:
     def scrub(self) -> None:
         """As the store's own."""
         self._store.scrub()
+
+    def give_back(self, limit: int) -> bool:
+        """As the store's own."""
+        return self._store.give_back(limit)
 
     def backup(self, target: Path) -> None:
         """As the store's own."""

@@ -213,8 +213,15 @@ class RowStore:
                 **webhook,
             )
         assert isinstance(submission, Submission)
-        job = new_job(submission, self._context, owner=collection.job.owner, request_id=name, now=now)
-        job = replace(job, collection=collection.id, row=number)
+        job = new_job(
+            submission,
+            self._context,
+            owner=collection.job.owner,
+            request_id=name,
+            now=now,
+            collection=collection.id,
+            row=number,
+        )
         if not isinstance(parsed, InvalidRequest):
             return job, StoredRequest.of(job.id, submission), None
         job = replace(
@@ -246,7 +253,7 @@ def discard_step(tx: Transaction, identity: str, context: Context) -> bool:
         return True
     if collection.phase is Phase.STAGING:
         tx.delete_collection(identity)
-        tx.purge_job(identity, tombstone=False)
+        tx.purge_jobs([identity], tombstones=False)
     elif collection.phase is Phase.OPEN and not collection.claimable:
         tx.save_collection(rules.abandon_rows(collection))
     else:

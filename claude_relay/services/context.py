@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..core.money.prices import PriceList
     from ..core.policy import Policy
     from ..ports import Notifier, ReadTransaction, Store
+    from .collection_callback import EndedRows
     from .types import JobRef
 
 _SECOND = 1000 << 80  # in a ULID as a number
@@ -57,6 +58,8 @@ class Context:
     prices: PriceList
     model_catalog: Callable[[], ModelCatalog]
     search: Search = field(default_factory=Search)
+    #: Of collections that are about to end.
+    ended_rows: dict[str, EndedRows] = field(default_factory=dict, repr=False)
 
     def new_id(self, now: float) -> str:
         """Create an id that sorts by time."""

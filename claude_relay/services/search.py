@@ -63,27 +63,27 @@ class Search:
             self._places.release()
 
     def _find_text(self, tx: ReadTransaction, which: JobFilter, needle: Needle) -> tuple[Sequence[Job], str | None]:
-        found: list[Job] = []
+        page: list[Job] = []
         cursor, end = which.before, self._clock() + _TIME_LIMIT
         oldest = self._oldest(tx) if needle.short else ""
         for job_ids, last in self._candidates(tx, which, indexed=not needle.short):
             for job_id, request_id, request, outcome in tx.contents(job_ids):
                 if job_id < oldest:
-                    return found, None
+                    return page, None
                 if needle.matches(request_id, request, outcome) and (job := tx.job(job_id)) is not None:
-                    if len(found) == which.limit:
-                        return found, found[-1].id
-                    found.append(job)
+                    if len(page) == which.limit:
+                        return page, page[-1].id
+                    page.append(job)
                 cursor = job_id
                 if self._clock() > end:
-                    return found, cursor
+                    return page, cursor
             if last is None or last < oldest:
-                return found, None
+                return page, None
             cursor = last
             if self._clock() > end:
-                return found, cursor
+                return page, cursor
 
-        return found, None
+        return page, None
 
     def _candidates(
         self, tx: ReadTransaction, which: JobFilter, *, indexed: bool
@@ -109,22 +109,22 @@ class Search:
             cursor, step = last, _STEP
 
     def _find_selective(self, tx: ReadTransaction, which: JobFilter) -> tuple[Sequence[Job], str | None]:
-        found: list[Job] = []
+        page: list[Job] = []
         cursor, end = which.before, self._clock() + _TIME_LIMIT
         for _ in range(0, MAX_ROWS, _ROWS):
             rows = tx.job_window(replace(which, before=cursor), _ROWS)
             for job_id, matches in rows:
                 if matches and (job := tx.job(job_id)) is not None:
-                    if len(found) == which.limit:
-                        return found, found[-1].id
-                    found.append(job)
+                    if len(page) == which.limit:
+                        return page, page[-1].id
+                    page.append(job)
             if len(rows) < _ROWS:
-                return found, None
+                return page, None
             cursor = rows[-1][0]
             if self._clock() > end:
                 break
 
-        return found, cursor
+        return page, cursor
 
     def _oldest(self, tx: ReadTransaction) -> str:
         """The last id of those that a short text is looked for in."""
@@ -142,15 +142,15 @@ def _named_by_index(
     owner = which.key if which.owner is None else which.owner
     marks = asked_marks(which.text or "", owner)
     oldest = "" if which.since is None else earliest_ulid(which.since)
-    before, limit = which.before or "", _CANDIDATES
+    cursor, limit = which.before or "", _CANDIDATES
     while True:
-        if (named := tx.search_candidates(marks, before=before, limit=limit)) is None:
-            return before
-        job_ids, down_to = merge(named, ([each for each in unindexed if each < before], None))
+        if (named := tx.search_candidates(marks, below=cursor, limit=limit)) is None:
+            return cursor
+        job_ids, down_to = merge(named, ([each for each in unindexed if each < cursor], None))
         for start in range(0, len(job_ids), _TOGETHER):
             some = job_ids[start : start + _TOGETHER]
             yield tx.jobs_among(which, some), some[-1]
         if down_to is None or down_to <= oldest:
             yield [], None
             return None
-        before, limit = down_to, _MORE_CANDIDATES
+        cursor, limit = down_to, _MORE_CANDIDATES

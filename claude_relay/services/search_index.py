@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from ..core.search_index import Entry, entry
+from ..core.search_index import Entry, Era, Indexable, entry, era_mark
 from ..errors import Damaged
 from ..ports import ReadTransaction, Transaction
 from .context import Context
@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 
 #: A step ends after this many events, deletions or marks: it occupies the writer for some hundredths of a second.
 _EVENTS, _GONE, _MARKS = 500, 200, 6_000
+#: Jobs that are read together, and the bytes of their texts.
+_TOGETHER, _BYTES = 50, 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,9 @@ class _Step:
 
     entries: Sequence[Entry]
     numbers: Mapping[str, int]
-    gone: Sequence[int]
+    deleted: Sequence[int]
+    era: Era | None
+    first_era: int | None
     expects: int
     position: int
     more: bool
@@ -32,6 +36,7 @@ class _Step:
 
 def _announce(_: SearchIndex, reads: ReadTransaction, step: _Step) -> None:
     reads.search_position()
+    reads.first_era_mark()
     reads.request_sizes([each.job_id for each in step.entries])
 
 
@@ -44,12 +49,12 @@ class SearchIndex:
     def step(self) -> bool:
         """Index the next jobs, and return whether there are more."""
         step = self._prepare()
-        if step.position == step.expects and not step.gone:
+        if step.position == step.expects and not step.deleted:
             return False
         try:
             self._save(step)
         except Damaged as exc:
-            log.error("the search index is damaged and is made anew", extra={"error": str(exc)})
+            log.error("the search index is damaged and will be filled again", extra={"error": str(exc)})
             self._drop()
 
         return step.more
@@ -61,29 +66,62 @@ class SearchIndex:
         more = position > expects
         entries: list[Entry] = []
         marks = 0
-        for seq, job_id in changed:
+        for seq, job in self._texts(tx, changed):
             if marks >= _MARKS:
                 break
-            if (job := tx.indexable(job_id)) is not None:
+            if job is not None:
                 entries.append(entry(job))
                 marks += len(entries[-1].marks)
             reached = seq
         else:
             reached = position
-        gone = tx.gone_from_search(limit=_GONE)
+        deleted = tx.gone_from_search(limit=_GONE)
+        eras, era = tx.search_eras() if entries else (), None
+        if entries:
+            era, moved = tx.begin_era(eras)
+            done = {each.job_id for each in entries}
+            also = [(0, job_id) for job_id in moved if job_id not in done]
+            entries += [entry(job) for _, job in self._texts(tx, also) if job is not None]
+        numbers = tx.search_numbers([each.job_id for each in entries])
+        if entries:
+            all_eras = [*eras, *([] if era is None else [era])]
+            entries = [replace(each, marks=each.marks | {era_mark(numbers[each.job_id], all_eras)}) for each in entries]
 
         return _Step(
             entries=entries,
-            numbers=tx.search_numbers([each.job_id for each in entries]),
-            gone=gone,
+            numbers=numbers,
+            deleted=deleted,
+            era=era,
+            first_era=eras[0].mark if eras else None,
             expects=expects,
             position=reached,
-            more=more or len(gone) == _GONE,
+            more=more or len(deleted) == _GONE,
         )
+
+    def _texts(self, tx: ReadTransaction, changed: Sequence[tuple[int, str]]) -> Iterator[tuple[int, Indexable | None]]:
+        """The texts of each of those jobs; small ones are read together."""
+        sizes = tx.text_sizes([job_id for _, job_id in changed])
+        while changed:
+            count, size = 0, 0
+            while count < min(_TOGETHER, len(changed)) and (not count or size <= _BYTES):
+                size += sizes.get(changed[count][1], 0)
+                count += 1
+            count = max(1, count - (size > _BYTES))
+            jobs = tx.indexable([job_id for _, job_id in changed[:count]])
+            yield from ((seq, jobs.get(job_id)) for seq, job_id in changed[:count])
+            changed = changed[count:]
 
     @transaction(patient=True, ahead=_announce)
     def _save(self, tx: Transaction, step: _Step) -> None:
-        tx.index(step.entries, step.numbers, gone=step.gone, expects=step.expects, position=step.position)
+        tx.index(
+            step.entries,
+            step.numbers,
+            deleted=step.deleted,
+            era=step.era,
+            first_era=step.first_era,
+            expects=step.expects,
+            position=step.position,
+        )
 
     @transaction
     def _drop(self, tx: Transaction) -> None:

@@ -144,8 +144,17 @@ class Submitter:
         return accepted, job.due_at <= now
 
 
-def new_job(submission: Submission, context: Context, *, owner: str, request_id: str, now: float) -> Job:
-    """The job of a submission, waiting to be claimed."""
+def new_job(
+    submission: Submission,
+    context: Context,
+    *,
+    owner: str,
+    request_id: str,
+    now: float,
+    collection: str | None = None,
+    row: int | None = None,
+) -> Job:
+    """The job of a submission, waiting to be claimed; that of a row has its collection and number."""
     policy = context.policy
     due_at = max(now, submission.run_at or now)
     deadline = submission.deadline_at
@@ -180,6 +189,8 @@ def new_job(submission: Submission, context: Context, *, owner: str, request_id:
         has_webhook=submission.webhook_url is not None,
         prompt_length=submission.prompt_length,
         template=submission.template,
+        collection=collection,
+        row=row,
     )
 
 

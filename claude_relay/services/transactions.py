@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Unprepared(Exception):
+    """Work that has to read much first: it does so without the lock of all writers, and runs again."""
+
+    def __init__(self, prepare: Callable[[Store], object], release: Callable[[], object]) -> None:
+        super().__init__("the work was not prepared")
+        self.prepare, self.release = prepare, release
 
 
 class _HasStore(Protocol):
@@ -49,7 +58,8 @@ def transaction(
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def run(self: _HasStore, *args: Any, **kwargs: Any) -> Any:
-            return self._store.write(
+            return write(
+                self._store,
                 lambda tx: _with_damage(tx, method(self, tx, *args, **kwargs)),
                 paid=paid,
                 patient=patient,
@@ -70,6 +80,17 @@ def write_later(
 ) -> None:
     """Run `work` as `transaction` does, without waiting: `done` gets its result or error in the writer's thread."""
     store.write_later(lambda tx: _with_damage(tx, work(tx)), done, ahead=ahead)
+
+
+def write(store: Store, work: Callable[[Transaction], R], **options: Any) -> R:
+    """`store.write`, again once it is prepared for work that has to be."""
+    with contextlib.ExitStack() as prepared:
+        while True:
+            try:
+                return store.write(work, **options)
+            except Unprepared as exc:
+                prepared.callback(exc.release)
+                exc.prepare(store)
 
 
 def _with_damage(tx: Transaction, result: R) -> R:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .sql.query import Rows
 
 T = TypeVar("T")
-
 log = logging.getLogger(__name__)
 _Done = Callable[[Any, "BaseException | None"], None]
 _Work = tuple[Callable[[Transaction], Any], _Done, bool, Sequence[Lookup]]
@@ -40,6 +39,8 @@ _GATHER = 0.008
 #: How long writes that are not urgent wait for others, in seconds, and how many of them wait no longer.
 _PATIENCE, _ENOUGH = 0.02, 16
 _FADE = 0.9
+#: From such a wait for the lock on, in seconds, a group waits as long for more functions, and the longest such wait.
+_BUSY, _LONGEST = 0.003, 0.02
 #: The rows of `tallies` are folded after this many commits of a process.
 _FOLD_EVERY = 256
 
@@ -57,6 +58,9 @@ class Session(Protocol):
         Writes without an answer to read may be sent as late as with the commit: an UPDATE that ends in `RETURNING 1`
         must then find its row, or the commit raises one of `constraint_errors`. Not after `savepoint`.
         """
+
+    def waited(self) -> float:
+        """Seconds that the last transactions waited for writers of other processes; 0 where that is not known."""
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """The rows of several look-ups at once; none where that gains nothing."""
@@ -217,9 +221,14 @@ class GroupCommitWriter:
         waits, and callers that do not come back are waited for once.
         """
         self._wait_for(1)
+        busy = 0.0
         if self._crowd >= 2:  # others write as well
             self._wait_for_urgent()
-        self._wait_for(math.ceil(self._last_group / 2), at_most=_GATHER)
+            busy = self._session.waited()
+        if busy >= _BUSY:  # one large group keeps others off the lock for less time
+            self._wait_for(_MAX_GROUP, at_most=min(busy, _LONGEST))
+        else:
+            self._wait_for(math.ceil(self._last_group / 2), at_most=_GATHER)
         with self._lock:
             group, self._queue = self._queue[:_MAX_GROUP], self._queue[_MAX_GROUP:]
             self._urgent = len(self._queue)

@@ -7,7 +7,7 @@ import multiprocessing
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,34 @@ def test_the_purge_lets_others_write_between_large_jobs(relay: Relay, clock: Clo
 
     assert relay.maintenance.purge(step_done=lambda: steps.append(relay.queries.overview()["jobs"]["completed"])) == 8
     assert steps == [7, 6, 5, 4, 0]
+
+
+@pytest.mark.parametrize(("seconds_a_job", "largest"), [(0.0, 128), (0.0008, 16)])
+def test_the_purge_takes_steps_of_a_bounded_time(
+    relay: Relay, store: Store, clock: Clock, seconds_a_job: float, largest: int
+) -> None:
+    """A step that was short is followed by one twice as large, and one that took too long by one half as large."""
+    names = [f"r-{number}" for number in range(300)]
+    relay.submit_many([a_submission(name, webhook_url=None, deadline_at=clock() + 1) for name in names])
+    clock.advance(2)
+    while relay.maintenance.expire():
+        pass
+    clock.advance(31 * 86400)
+    maintenance, sizes, paused, seconds = relay.maintenance, [], [], [0.0]
+    step = maintenance._purge_step
+
+    def timed_step(jobs: Sequence[str]) -> tuple[int, Sequence[str]]:
+        sizes.append(len(jobs))
+        seconds[0] += 0.001 + seconds_a_job * len(jobs)
+        return step(jobs)
+
+    maintenance._purge_step = timed_step  # type: ignore[method-assign,assignment]
+    maintenance._clock, maintenance._sleep = (lambda: seconds[0]), paused.append
+
+    assert maintenance.purge() == 300
+    assert sizes[:4] == [8, 16, 32, 64] if not seconds_a_job else [8, 16, 16, 16]
+    assert max(sizes) == largest
+    assert paused[0] == pytest.approx(0.001 + seconds_a_job * 8)
 
 
 def test_unfinished_and_undelivered_jobs_are_never_purged(relay: Relay, clock: Clock) -> None:

@@ -128,7 +128,9 @@ def test_a_sample_is_a_signed_callback_that_costs_nothing(relay, admin):
     assert (sent.delivery.url, b"sample callback" in sent.body) == ("https://hook.example/x", True)
     assert relay.queries.cost(by="day")["total"]["calls"] == 0
     relay.deliveries.record_attempt(sent, Reply(status=200, excerpt="ok"))
-    assert "200" in page.get(page.path).text
+    page.get(page.path)
+    assert "200" in page.text and "No call was made" in page.text
+    assert 'value="redeliver"' in page.page and 'value="retry"' not in page.page  # there is no call to make again
 
 
 def test_a_replay_sends_every_result_of_a_host_since_a_time_after_a_question(relay, admin, clock):

@@ -25,7 +25,11 @@ class CountingSession:
         self.commits: list[int] = []
         self.open = threading.Event()
         self.open.set()
+        self.waits = 0.0  # for other processes
         self._works = 0
+
+    def waited(self) -> float:
+        return self.waits
 
     def begin(self, lookups: Any) -> Any:
         self._works = 0
@@ -126,6 +130,21 @@ def test_callers_that_do_not_return_are_waited_for_once(
 
     assert _answered(_start_callers(writer, engine, 1))
     assert engine.commits[-2:] == [1, 1]
+
+
+def test_a_group_grows_while_other_processes_keep_the_lock_busy(
+    writer: GroupCommitWriter, engine: CountingSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for as long as it would wait for the lock, and asks for it once instead of twice."""
+    monkeypatch.setattr(module, "_LONGEST", 0.2)
+    _commit_together(writer, engine, 3)  # others write as well
+    before, engine.waits = len(engine.commits), 1.0
+    callers = _start_callers(writer, engine, 1)
+    eventually(lambda: writer._queue or len(engine.commits) > before)
+    callers += _start_callers(writer, engine, 5)
+    assert _answered(callers)
+
+    assert max(engine.commits[before:]) >= 5
 
 
 def test_a_single_caller_never_waits(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -15,6 +14,7 @@ import requests
 import tenacity
 
 from ... import __version__, errors
+from ...core.text.written_numbers import encode_as_written
 from ...errors import Busy, ConfigError, InvalidRequest, Problem, RelayError, Unreachable
 from .query import JobQuery, read_pages
 from .tables import HttpTables
@@ -239,7 +239,8 @@ class HttpClient:
     ) -> requests.Response:
         if self._owner:
             params = {**(params or {}), "owner": self._owner}
-        data = None if body is None else json.dumps(body).encode()
+        # Numbers keep their digits, and half a character stays an escape, which the relay refuses with a reason.
+        data = None if body is None else encode_as_written(body).encode("utf-8", "backslashreplace")
         headers = {**headers, **({} if data is None else {"Content-Type": "application/json"})}
 
         @tenacity.retry(

@@ -43,6 +43,7 @@ FIELDS = (
     "onInvalid",
 )
 _MEANT = dict.fromkeys(("callbackUrl", "callback", "webhook", "hook", "hookUrl", "failureWebhookUrl"), "webhookUrl")
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -80,13 +81,15 @@ def parse_collection(
     table: Table | None = None,
     idempotency_key: str | None = None,
     form: bool = False,
+    strict: bool = False,
 ) -> CollectionRequest:
     """
     The request that the body describes, or `InvalidRequest` with all problems of its fields.
 
-    `table`: rows that came as CSV or NDJSON, with the other fields in `body`.
+    `table`: rows that came as CSV or NDJSON, with the other fields in `body`. `strict`: the body came from
+    `strict_json`, which has checked its values.
     """
-    values = _object(body)
+    values = _object(body, strict=strict)
     notes = Diagnostics(form=form)
     fields = Fields(values, notes)
     collection_id = read_id(fields, "collectionId", COLLECTION_ID, COLLECTION_ID_RULE, idempotency_key)
@@ -133,9 +136,9 @@ def parse_collection(
     )
 
 
-def parse_more_rows(body: object, *, table: Table | None = None) -> CollectionRequest:
+def parse_more_rows(body: object, *, table: Table | None = None, strict: bool = False) -> CollectionRequest:
     """A request that adds rows to an open collection."""
-    values = _object(body)
+    values = _object(body, strict=strict)
     notes = Diagnostics()
     fields = Fields(values, notes)
     which, rows = read_rows(fields, table, required=True)
@@ -186,11 +189,11 @@ def _canonical(value: Any) -> bytes:
     if isinstance(value, InvalidRequest):
         return str(value).encode("utf-8", "replace")
 
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return _ENCODER.encode(value).encode("utf-8", "replace")
 
 
-def _object(body: object) -> dict[str, Any]:
-    if problems := find_problems(body):
+def _object(body: object, *, strict: bool) -> dict[str, Any]:
+    if not strict and (problems := find_problems(body)):
         raise InvalidRequest(problems=problems)
     if not isinstance(body, dict):
         text = f'must be an object such as {{"template": "…", "rows": [{{…}}]}}, not {kind(body)}'

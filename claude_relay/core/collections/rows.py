@@ -82,7 +82,7 @@ class RowReader:
         body = self._with_defaults(item)
         if not names_template(body):
             _refuse_forbidden(body)
-            return parse(body, now=self._now, context=self._context)
+            return parse(body, now=self._now, context=self._context, strict=True)  # it was checked with its request
         name = body.get("template")
         if not isinstance(name, str):
             raise _refused("template", f"must be {templates.REFERENCE_RULE}")
@@ -103,7 +103,9 @@ class RowReader:
                 filled.missing, at="", reference=reference, columns=tuple(map(templates.normal_name, item))
             )
             raise InvalidRequest(problems=[_trimmed(problem) for problem in missing])
-        submission = parse(self._with_defaults(filled.body), now=self._now, context=self._context)
+        # Both parts were checked before; together they can only be nested too deeply.
+        flat = not any(isinstance(variable.value, (dict, list)) for variable in variables.values())
+        submission = parse(self._with_defaults(filled.body), now=self._now, context=self._context, strict=flat)
         if warning := templates.unused_warning(variables, self._compiled.placeholders):
             self._warnings.setdefault(warning)
 

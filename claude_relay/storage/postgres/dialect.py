@@ -2,7 +2,7 @@
 Shared SQL for PostgreSQL.
 
 The statements are the same for every engine, and written so that both understand them. This translates the rest:
-parameter markers, and four constructs without a common spelling. Index hints are comments here.
+parameter markers, three constructs without a common spelling, and one statement. Index hints are comments here.
 """
 
 from __future__ import annotations
@@ -12,9 +12,28 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ..sql import search_index
+
+_OWN = {
+    # Era by era, from the newest one on, until there are enough: an index of arrays has no order, so that all entries
+    # of a frequent text would be read before the first one is known.
+    search_index.NUMBERS: """
+SELECT docs.rowid FROM (
+    SELECT CAST(string_to_array(%s, ' ') AS integer[]) AS marks, CAST(%s AS bigint) AS low, CAST(%s AS bigint) AS high
+) AS asked
+CROSS JOIN LATERAL (
+    SELECT mark FROM search_eras
+    WHERE first < asked.high AND first >= (SELECT coalesce(max(first), 0) FROM search_eras WHERE first <= asked.low)
+    ORDER BY first DESC
+) AS era
+CROSS JOIN LATERAL (
+    SELECT rowid FROM search_docs
+    WHERE marks @> (asked.marks || era.mark) AND rowid >= asked.low AND rowid < asked.high ORDER BY rowid DESC
+) AS docs
+LIMIT %s"""
+}
 _TOKEN = re.compile(
     r"(?P<string>'(?:[^']|'')*')"
-    r"|(?P<marks>search_docs MATCH \?)"
     r"|(?P<parameter>\?)"
     r"|(?P<percent>%)"
     r"|(?P<like>\bLIKE\b)"  # SQLite's is not case-sensitive
@@ -27,7 +46,7 @@ _SPLIT = "\x00"  # in no statement
 @functools.lru_cache(maxsize=4096)
 def translate(sql: str) -> str:
     """The statement with `%s` for its parameters; cached, as there are some hundreds of statements."""
-    return _TOKEN.sub(_translate_token, sql)
+    return _OWN.get(sql) or _TOKEN.sub(_translate_token, sql)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -44,9 +63,6 @@ def to_parameters(args: Sequence[Any]) -> list[Any]:
 def _translate_token(match: re.Match[str]) -> str:
     if match["string"] is not None:
         return match["string"].replace("%", "%%")
-    if match["marks"] is not None:
-        # From a subquery, as a planner that knows the marks may expect many rows and read the table instead.
-        return "marks @> (SELECT CAST(string_to_array(%s, ' ') AS integer[]))"
     if match["parameter"] is not None:
         return "%s"
     if match["percent"] is not None:

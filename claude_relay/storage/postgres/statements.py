@@ -15,7 +15,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import errors
@@ -42,7 +42,7 @@ class Array:
     """Values of one type as one value."""
 
     of: str
-    values: Sequence[Any]
+    values: Sequence[Any] = field(repr=False)
 
 
 class Statements:
@@ -146,9 +146,11 @@ def _literal(value: Any) -> str:
     if is_time(value):
         return NOW
     if isinstance(value, float):
-        return f" {value!r}" if math.isfinite(value) else f"'{value!r}'::float8"
+        if not math.isfinite(value):
+            return f"'{value!r}'::float8"
+        return repr(value) if value >= 0 else f"({value!r})"
     if isinstance(value, int):
-        return f" {value}"
+        return str(value) if value >= 0 else f"({value})"
     if isinstance(value, bytes | bytearray | memoryview):
         return f"'\\x{bytes(value).hex()}'::bytea"
     if isinstance(value, str):

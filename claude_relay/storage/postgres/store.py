@@ -22,7 +22,7 @@ from .pool import ReadPool
 from .session import Session, run
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
 
 T = TypeVar("T")
@@ -99,6 +99,10 @@ class PostgresStore:
 
     def scrub(self) -> None:
         """Nothing: the server removes erased content by itself (autovacuum)."""
+
+    def give_back(self, limit: int) -> bool:
+        """Nothing: the server uses free space again, and gives the end of a table back by itself (autovacuum)."""
+        return False
 
     def backup(self, target: Path) -> None:
         """Raises `ConfigError` with the server's own command."""

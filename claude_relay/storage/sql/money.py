@@ -43,7 +43,7 @@ ON CONFLICT ({", ".join(_KEY)}) DO UPDATE SET
 
 
 class MoneyReads(QueryBase):
-    """Implements `ports.store.MoneyReads`."""
+    """Implements `ports.money.MoneyReads`."""
 
     def call(self, job_id: str, number: int) -> Call | None:
         """An entry of the ledger."""
@@ -61,7 +61,9 @@ class MoneyReads(QueryBase):
     def reserved(self) -> dict[str, float]:
         """Dollars that the calls in flight may cost, by owner."""
         sql = """SELECT j.owner, sum(c.reserved_usd) FROM jobs j JOIN calls c ON c.job_id = j.id AND c.number = j.calls
-                 WHERE j.state IN ('running', 'batched') GROUP BY j.owner"""
+                 WHERE j.id IN (SELECT id FROM jobs WHERE state = 'running'
+                                UNION ALL SELECT id FROM jobs WHERE state = 'batched' AND state <> 'running')
+                 GROUP BY j.owner"""
         return {owner: usd or 0.0 for owner, usd in self._fetch_pairs(sql).items()}
 
     def calls_of(self, job_ids: Collection[str]) -> Sequence[Call]:
@@ -95,7 +97,7 @@ class MoneyReads(QueryBase):
 
 
 class MoneyWrites(QueryBase):
-    """Implements `ports.store.MoneyWrites`."""
+    """Implements `ports.money.MoneyWrites`."""
 
     _spend: Spend
 

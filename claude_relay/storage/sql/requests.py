@@ -85,9 +85,10 @@ class RequestReads(QueryBase):
 
     def contents(self, job_ids: Collection[str]) -> Sequence[tuple[str, str, str | None, bytes | None]]:
         """Id, requestId, request and latest outcome of each job, as they are stored; the newest one first."""
-        sql = f"""SELECT j.id, j.request_id, r.request, o.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
-                  LEFT JOIN outcomes o ON o.job_id = j.id AND o.run = j.run WHERE j.id IN ({placeholders(job_ids)})
-                  ORDER BY j.id DESC"""
+        # Subqueries, as PostgreSQL would rather read the tables than some hundred rows by their keys.
+        sql = f"""SELECT j.id, j.request_id, (SELECT r.request FROM requests r WHERE r.job_id = j.id),
+                         (SELECT o.body FROM outcomes o WHERE o.job_id = j.id AND o.run = j.run)
+                  FROM jobs j WHERE j.id IN ({placeholders(job_ids)}) ORDER BY j.id DESC"""
         rows = self._run(sql, tuple(job_ids))
         return [(*row[:3], None if row[3] is None else bytes(row[3])) for row in rows]
 

@@ -11,9 +11,21 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ...core.jobs.events import EventName
 from ...core.jobs.job import Retain
-from ...core.search_index import NUMBERS_PER_TICK, Entry, Indexable, first_id, first_number, merge
+from ...core.search_index import (
+    ERA_JOBS,
+    MOVED,
+    NUMBERS_PER_TICK,
+    Entry,
+    Era,
+    Indexable,
+    end_before,
+    first_id,
+    first_number,
+    merge,
+    next_era,
+)
 from ...errors import Damaged
-from .query import QueryBase, placeholders
+from .query import QueryBase, Row, placeholders
 
 #: The events of a job after which its texts may be others.
 _CHANGES = tuple(
@@ -28,8 +40,8 @@ _CHANGES = tuple(
     )
 )
 _CHANGED = f"subject = 'job' AND name IN ({placeholders(_CHANGES)})"
-# SQLite reads it in that order and stops at the limit; PostgreSQL finds all and sorts them.
-_NUMBERS = """
+# SQLite reads entries in that order; PostgreSQL has a statement of its own in `postgres/dialect.py`.
+NUMBERS = """
 SELECT rowid FROM search_docs WHERE search_docs MATCH ? AND rowid >= ? AND rowid < ? ORDER BY rowid DESC LIMIT ?"""
 _OPAQUE = """
 SELECT job_id FROM search_jobs /* index: search_opaque */ WHERE opaque = 1 AND job_id < ?
@@ -39,8 +51,13 @@ SELECT DISTINCT job_id FROM (
     SELECT job_id, subject, name FROM events WHERE seq > ? ORDER BY seq LIMIT ?
 ) AS latest WHERE {_CHANGED}"""
 _INDEXABLE = """
-SELECT j.id, j.owner, j.request_id, j.retain, r.request, o.body FROM jobs j LEFT JOIN requests r ON r.job_id = j.id
-LEFT JOIN outcomes o ON o.job_id = j.id AND o.run = j.run WHERE j.id = ?"""
+SELECT j.id, j.owner, j.request_id, j.retain, (SELECT r.request FROM requests r WHERE r.job_id = j.id),
+       (SELECT o.body FROM outcomes o WHERE o.job_id = j.id AND o.run = j.run)
+FROM jobs j WHERE j.id IN"""
+_TEXT_SIZES = """
+SELECT j.id, coalesce((SELECT octet_length(r.request) FROM requests r WHERE r.job_id = j.id), 0)
+           + coalesce((SELECT octet_length(o.body) FROM outcomes o WHERE o.job_id = j.id AND o.run = j.run), 0)
+FROM jobs j WHERE j.id IN"""
 _ERASED = len("{}")  # bytes of an erased request
 _SIZES = """
 SELECT j.id, coalesce((SELECT octet_length(r.request) FROM requests r WHERE r.job_id = j.id), 0)
@@ -49,6 +66,15 @@ _FREE = """
 SELECT coalesce(max(no) + 1, ?) FROM (
     SELECT no FROM search_jobs WHERE no >= ? AND no < ? UNION ALL SELECT no FROM search_gone WHERE no >= ? AND no < ?
 ) AS taken"""
+# The first era, if all its jobs are gone: the second one is the first from then on. Its jobs have a higher mark.
+_JOIN_ERAS = (
+    """DELETE FROM search_eras WHERE first = 0
+       AND EXISTS (SELECT 1 FROM search_eras WHERE first > 0)
+       AND NOT EXISTS (
+           SELECT 1 FROM search_jobs WHERE no < (SELECT min(e.first) FROM search_eras e WHERE e.first > 0))""",
+    """UPDATE search_eras SET first = 0
+       WHERE first > 0 AND first = (SELECT min(e.first) FROM search_eras e)""",
+)
 _SET_POSITION = """
 INSERT INTO search_position (id, seq) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET seq = excluded.seq"""
 
@@ -60,7 +86,7 @@ class SearchIndexReads(QueryBase):
     has_search_index = True
 
     def search_candidates(
-        self, marks: Collection[int], *, before: str, limit: int
+        self, marks: Collection[int], *, below: str, limit: int
     ) -> tuple[Sequence[str], str | None] | None:
         """
         The newest jobs before that id whose entries have those marks, and the id down to which these are all.
@@ -68,16 +94,16 @@ class SearchIndexReads(QueryBase):
         About `limit` of them: jobs of one moment come together. The id is None where no more follow, and all is None
         where the index is damaged.
         """
-        opaque = [row[0] for row in self._run(_OPAQUE, (before, limit))]
+        opaque = [row[0] for row in self._run(_OPAQUE, (below, limit))]
         try:
-            numbers, down_to = self._matching_numbers(" ".join(map(str, marks)), before, limit)
+            numbers, down_to = self._matching_numbers(" ".join(map(str, marks)), below, limit)
         except Damaged:
             return None
         sql = f"SELECT job_id FROM search_jobs WHERE no IN ({placeholders(numbers)})"
         ids = [row[0] for row in self._run(sql, numbers)] if numbers else []
         last_opaque = opaque[-1] if len(opaque) == limit else None
 
-        return merge(([each for each in ids if each < before], down_to), (opaque, last_opaque))
+        return merge(([each for each in ids if each < below], down_to), (opaque, last_opaque))
 
     def unindexed(self, *, limit: int) -> Sequence[str] | None:
         """The jobs whose texts may have changed since they were indexed; None where that are too many to read."""
@@ -95,9 +121,9 @@ class SearchIndexReads(QueryBase):
 
     def texts_changed(self, *, after: int, limit: int) -> tuple[Sequence[tuple[int, str]], int]:
         """
-        Jobs whose texts changed by the next `limit` events, each at the last one, and the last event that was read.
+        Jobs whose texts changed by the next `limit` events, and the last event that was read.
 
-        Jobs that change again later are left out: they are indexed then.
+        As (event, job). Jobs that change again later are left out: they are indexed then.
         """
         sql = "SELECT seq, job_id, subject, name FROM events WHERE seq > ? ORDER BY seq LIMIT ?"
         rows = self._run(sql, (after, limit))
@@ -108,22 +134,20 @@ class SearchIndexReads(QueryBase):
 
         return sorted((seq, job_id) for job_id, seq in changed.items() if later.get(job_id, seq) <= last), last
 
-    def indexable(self, job_id: str) -> Indexable | None:
-        """The texts of a job; None where it was purged, or its row is damaged."""
+    def indexable(self, job_ids: Sequence[str]) -> dict[str, Indexable]:
+        """The texts of those jobs, without those that were purged or whose rows are damaged."""
         try:
-            for row in self._run(_INDEXABLE, (job_id,)):
-                outcome = None if row[5] is None else bytes(row[5])
-                return Indexable(
-                    job_id=row[0],
-                    owner=row[1],
-                    request_id=row[2],
-                    retain=Retain(row[3]),
-                    request=row[4],
-                    outcome=outcome,
-                )
+            rows = self._run(f"{_INDEXABLE} ({placeholders(job_ids)})", tuple(job_ids))
+            return {row[0]: _to_indexable(row) for row in rows}
         except (Damaged, ValueError):
-            return None
-        return None
+            if len(job_ids) == 1:
+                return {}
+        return {name: job for each in job_ids for name, job in self.indexable([each]).items()}
+
+    def text_sizes(self, job_ids: Sequence[str]) -> dict[str, int]:
+        """The bytes that `indexable` reads for each of those jobs."""
+        sizes = self._fetch_pairs(f"{_TEXT_SIZES} ({placeholders(job_ids)})", tuple(job_ids)) if job_ids else {}
+        return {job_id: int(size) for job_id, size in sizes.items()}
 
     def search_numbers(self, job_ids: Sequence[str]) -> dict[str, int]:
         """The numbers of those jobs in the index, also for those that it does not have yet."""
@@ -144,45 +168,97 @@ class SearchIndexReads(QueryBase):
         """The numbers of purged jobs whose entries are still there."""
         return [int(row[0]) for row in self._run("SELECT no FROM search_gone ORDER BY no LIMIT ?", (limit,))]
 
+    def search_eras(self) -> Sequence[Era]:
+        """The eras of the index, in their order."""
+        sql = "SELECT first, mark FROM search_eras ORDER BY first"
+        return self._fetch_all(lambda row: Era(first=int(row[0]), mark=int(row[1])), sql)
+
+    def first_era_mark(self) -> int | None:
+        """The mark of the first era."""
+        mark: int | None = self._fetch_value("SELECT mark FROM search_eras WHERE first = 0")
+        return mark
+
+    def begin_era(self, eras: Sequence[Era]) -> tuple[Era | None, Sequence[str]]:
+        """The era that is to begin now, and the jobs of the last one that move to it."""
+        if not eras:
+            return next_era((), ()), ()
+        last = eras[-1].first
+        if not self._run("SELECT no FROM search_jobs WHERE no >= ? ORDER BY no LIMIT 1 OFFSET ?", (last, ERA_JOBS - 1)):
+            return None, ()
+        newest = self._run("SELECT no, job_id FROM search_jobs WHERE no >= ? ORDER BY no DESC LIMIT ?", (last, MOVED))
+        era = next_era(eras, [int(row[0]) for row in newest])
+
+        return era, [row[1] for row in newest if int(row[0]) >= era.first]
+
     def request_sizes(self, job_ids: Sequence[str]) -> dict[str, int]:
         """The size of the stored request of each of those jobs that is still there."""
         sql = f"{_SIZES} ({placeholders(job_ids)})"
         return {job_id: int(size) for job_id, size in self._fetch_pairs(sql, tuple(job_ids)).items()}
 
-    def _matching_numbers(self, marks: str, before: str, limit: int) -> tuple[list[int], str | None]:
-        """The numbers of entries with those marks, and the id down to which these are all, as in `merge`."""
-        end = first_number(before) + NUMBERS_PER_TICK
-        numbers = [int(row[0]) for row in self._run(_NUMBERS, (marks, 0, end, limit))]
+    def _matching_numbers(self, marks: str, below: str, limit: int) -> tuple[list[int], str | None]:
+        """
+        The numbers of entries with those marks, and the id down to which these are all, as in `merge`.
+
+        The jobs of one moment are in no order: all of them, or none.
+        """
+        numbers = [int(row[0]) for row in self._run(NUMBERS, (marks, 0, end_before(below), limit))]
         if len(numbers) < limit:
             return numbers, None
         moment = numbers[-1] - numbers[-1] % NUMBERS_PER_TICK
-        rest = self._run(_NUMBERS, (marks, moment, numbers[-1], NUMBERS_PER_TICK))
+        later = moment + NUMBERS_PER_TICK
+        if numbers[0] >= later:
+            return [number for number in numbers if number >= later], first_id(later)
+        rest = self._run(NUMBERS, (marks, moment, numbers[-1], NUMBERS_PER_TICK))
 
         return numbers + [int(row[0]) for row in rest], first_id(moment)
+
+
+def _to_indexable(row: Row) -> Indexable:
+    return Indexable(
+        job_id=row[0],
+        owner=row[1],
+        request_id=row[2],
+        retain=Retain(row[3]),
+        request=row[4],
+        outcome=None if row[5] is None else bytes(row[5]),
+    )
 
 
 class SearchIndexWrites(SearchIndexReads):
     """Implements `ports.search_index.SearchIndexWrites`."""
 
     def index(
-        self, entries: Sequence[Entry], numbers: Mapping[str, int], *, gone: Sequence[int], expects: int, position: int
+        self,
+        entries: Sequence[Entry],
+        numbers: Mapping[str, int],
+        *,
+        deleted: Sequence[int],
+        era: Era | None,
+        first_era: int | None,
+        expects: int,
+        position: int,
     ) -> None:
         """
-        Replace the entries of some jobs, and move the position; delete the entries `gone`.
+        Replace the entries of some jobs, and move the position; delete the entries `deleted`.
 
-        Nothing, if another worker has moved the position meanwhile. Jobs that were purged meanwhile are left out.
+        Nothing, if another worker has moved the position or joined eras meanwhile. Jobs that were purged since are left
+        out.
         """
-        if self.search_position() != expects:
+        if self.search_position() != expects or (entries and self.first_era_mark() != first_era):
             return
         ids = [each.job_id for each in entries]
         sizes = self.request_sizes(ids)
         kept = [each for each in entries if each.job_id in sizes]
-        removed = (*gone, *(numbers[each] for each in ids))
+        removed = (*deleted, *(numbers[each] for each in ids))
         if removed:
             self._run(f"DELETE FROM search_docs WHERE rowid IN ({placeholders(removed)})", removed)
             self._run(f"DELETE FROM search_jobs WHERE no IN ({placeholders(removed)})", removed)
-        if gone:
-            self._run(f"DELETE FROM search_gone WHERE no IN ({placeholders(gone)})", gone)
+        if deleted:
+            self._run(f"DELETE FROM search_gone WHERE no IN ({placeholders(deleted)})", deleted)
+            for sql in _JOIN_ERAS:
+                self._run(sql, ())
+        if era is not None:
+            self._run("INSERT INTO search_eras (first, mark) VALUES (?, ?)", (era.first, era.mark))
         if kept:
             jobs = [
                 (numbers[each.job_id], each.job_id, int(each.opaque and sizes[each.job_id] > _ERASED)) for each in kept
@@ -199,5 +275,5 @@ class SearchIndexWrites(SearchIndexReads):
     def drop_search_index(self) -> None:
         """Empty a damaged index of SQLite; it is then filled from the first event on."""
         self._run("INSERT INTO search_docs (search_docs) VALUES ('delete-all')", ())
-        for table in ("search_jobs", "search_gone", "search_position"):
+        for table in ("search_jobs", "search_gone", "search_eras", "search_position"):
             self._run(f"DELETE FROM {table}", ())

@@ -25,7 +25,9 @@ from .open_file import is_open
 from .runner import runner
 
 if TYPE_CHECKING:
-    from ...ports import Ahead, LostStore, ReadTransaction, Transaction
+    from typing import Unpack
+
+    from ...ports import Ahead, LostStore, ReadTransaction, Transaction, WriteOptions
 
 T = TypeVar("T")
 
@@ -77,9 +79,7 @@ class SqliteReader:
             finally:
                 self._connection.execute("COMMIT")
 
-    def write(
-        self, work: Callable[[Transaction], T], *, paid: bool = False, patient: bool = False, ahead: Ahead | None = None
-    ) -> T:
+    def write(self, work: Callable[[Transaction], T], **options: Unpack[WriteOptions]) -> T:
         """Refused."""
         raise self._refusal()
 
@@ -98,6 +98,10 @@ class SqliteReader:
         return None
 
     def scrub(self) -> None:
+        """Refused."""
+        raise self._refusal()
+
+    def give_back(self, limit: int) -> bool:
         """Refused."""
         raise self._refusal()
 

@@ -26,8 +26,8 @@ from ..header_encryption import HeaderCipher, KeyFile, key_path
 from ..sql import tallies
 from ..sql.lookahead import Lookup, is_time
 from ..sql.reads import Reads
-from . import backup, bulk_insert, integrity, log_check
-from .connection import connect
+from . import backup, bulk_insert, free_space, integrity, log_check
+from .connection import BUSY_TIMEOUT, connect
 from .errors import corrupt, misfit, translate, translating
 from .open_file import OpenFile, is_open
 from .rescue import Rescue
@@ -35,7 +35,7 @@ from .runner import runner
 from .statements import look_up
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from ...ports import Ahead, LostStore, ReadTransaction, Transaction, WriteOptions
     from ..sql.insert_buffer import NewRows
@@ -127,9 +127,14 @@ class SqliteStore:
         with translating(self._path), self._reader() as connection:
             connection.pragma("query_only", False)
             try:
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                free_space.empty_log(connection)
             finally:
+                connection.set_busy_timeout(int(BUSY_TIMEOUT * 1000))
                 connection.pragma("query_only", True)
+
+    def give_back(self, limit: int) -> bool:
+        """Give free space back to the disk, up to that many pages; returns whether there is more to give."""
+        return self.write(lambda tx: free_space.give_back(self._session.run, limit))
 
     def backup(self, target: Path) -> None:
         """
@@ -192,6 +197,7 @@ class SqliteStore:
             self._problem = log_check.check(path) if is_first else None
             self._file = OpenFile(path)
             connection = connect(path)
+            free_space.prepare(connection)
             if integrity.wal_is_safe(apsw.sqlite_lib_version()):
                 connection.pragma("journal_mode", "wal")
                 connection.pragma("synchronous", "full")
@@ -264,6 +270,10 @@ class _Session:
         except BaseException:
             self.rollback()  # or the lock would be held until the next write
             raise
+
+    def waited(self) -> float:
+        """Zero: a process alone has this file."""
+        return 0.0
 
     def look_up(self, lookups: Sequence[Lookup]) -> Sequence[Rows]:
         """None: a statement costs no trip here."""

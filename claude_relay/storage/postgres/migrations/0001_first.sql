@@ -3,6 +3,7 @@
 -- answers and frozen bodies are in tables of their own, by job. Tables that each job fills name no foreign keys, unlike
 -- SQLite's: a check locks the job's row, a tenth of the write-ahead log, and one process writes at a time. Pages
 -- of rows that are updated keep some space, so that an update of no indexed column stays in its page.
+-- The hourly purge deletes a twenty-fourth of the rows; autovacuum makes their space usable about as often.
 
 CREATE TABLE meta (
     key   TEXT COLLATE "C" PRIMARY KEY,
@@ -82,8 +83,9 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_request ON jobs (request_id, owner);
 -- Claiming for live calls: the first due jobs of each flow, however many wait.
 CREATE INDEX jobs_due ON jobs (flow, rank, id, due_at) WHERE state = 'queued' AND lane = 'live';
--- Lists by key, newest first.
-CREATE INDEX jobs_owner ON jobs (owner, state, id) INCLUDE (collection, row_no);
+-- Lists by key, newest first. The indexes by state are without running jobs, which are few and have an index of their
+-- own: a claim writes neither.
+CREATE INDEX jobs_owner ON jobs (owner, state, id) INCLUDE (collection, row_no) WHERE state <> 'running';
 -- Planning of batches, and the jobs for which a batch is too slow.
 CREATE INDEX jobs_gather ON jobs (due_at, id, grp, owner, give_up_at) WHERE state = 'queued' AND lane = 'batch';
 -- The live job of each group that has waited for longest.
@@ -95,10 +97,10 @@ CREATE INDEX jobs_batched ON jobs (deadline_at) WHERE state = 'batched' AND dead
 -- Leases to renew and to reap, and the number of running jobs of each flow.
 CREATE INDEX jobs_running ON jobs (lease_worker, flow) WHERE state = 'running';
 -- Lists by state and by group, newest first; counts by state.
-CREATE INDEX jobs_state ON jobs (state, id) INCLUDE (collection, row_no);
+CREATE INDEX jobs_state ON jobs (state, id) INCLUDE (collection, row_no) WHERE state <> 'running';
 CREATE INDEX jobs_group ON jobs (grp, id);
 -- The order in which jobs are purged.
-CREATE INDEX jobs_finished ON jobs (finished_at) WHERE finished_at IS NOT NULL;
+CREATE INDEX jobs_finished ON jobs (finished_at, id) WHERE finished_at IS NOT NULL;
 -- Jobs that may switch to another model while a family of models is throttled; nearly always empty.
 CREATE INDEX jobs_fallbacks ON jobs (family, rank) WHERE state = 'queued' AND fallbacks IS NOT NULL;
 -- Whether a kept job was made of a template.
@@ -121,7 +123,7 @@ CREATE TABLE requests (
     digest              BYTEA NOT NULL,  -- of the others
     variables           TEXT COLLATE "C",  -- of a row of a collection
     traceparent         TEXT COLLATE "C"
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE TABLE outcomes (
     job_id TEXT COLLATE "C" NOT NULL,
@@ -131,7 +133,7 @@ CREATE TABLE outcomes (
     body   BYTEA NOT NULL,
     digest BYTEA,
     PRIMARY KEY (job_id, run)  -- one outcome per run
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 -- The ledger: one row per call, written before its first byte is sent.
 CREATE TABLE calls (
@@ -139,20 +141,21 @@ CREATE TABLE calls (
     number              INTEGER NOT NULL,
     run                 INTEGER NOT NULL,
     started_at          DOUBLE PRECISION NOT NULL,
-    ended_at            DOUBLE PRECISION,
     worker              TEXT COLLATE "C" NOT NULL,
+    mode                TEXT COLLATE "C" NOT NULL DEFAULT 'live',
+    -- The most the call may cost while it runs, set at the claim where its key has a daily budget.
+    reserved_usd        DOUBLE PRECISION,
     model               TEXT COLLATE "C" NOT NULL,
+    -- From here on what the end of the call changes: side by side, as in `jobs`.
     sent                INTEGER NOT NULL,
+    text_length         INTEGER NOT NULL,
+    ended_at            DOUBLE PRECISION,
+    first_byte_at       DOUBLE PRECISION,  -- first byte of the response
+    cost_usd            DOUBLE PRECISION,
     upstream_request_id TEXT COLLATE "C",
     outcome             TEXT COLLATE "C",
     detail              TEXT COLLATE "C",
     usage               TEXT COLLATE "C",
-    cost_usd            DOUBLE PRECISION,
-    text_length         INTEGER NOT NULL,
-    first_byte_at       DOUBLE PRECISION,  -- first byte of the response
-    mode                TEXT COLLATE "C" NOT NULL DEFAULT 'live',
-    -- The most the call may cost while it runs, set at the claim where its key has a daily budget.
-    reserved_usd        DOUBLE PRECISION,
     PRIMARY KEY (job_id, number)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 
@@ -168,16 +171,20 @@ CREATE TABLE partials (
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);
 
 CREATE TABLE deliveries (
-    id               TEXT COLLATE "C" PRIMARY KEY,
+    id               TEXT COLLATE "C" NOT NULL,  -- unique, and never looked up: an index would only cost
     job_id           TEXT COLLATE "C" NOT NULL,
     run              INTEGER NOT NULL,
     webhook_id       TEXT COLLATE "C" NOT NULL,  -- made of the id
     url              TEXT COLLATE "C" NOT NULL,
     destination      TEXT COLLATE "C" NOT NULL,
+    grp              TEXT COLLATE "C" NOT NULL DEFAULT 'default',
+    created_at       DOUBLE PRECISION NOT NULL,
+    opened_at        DOUBLE PRECISION NOT NULL DEFAULT 0,
+    due_at           DOUBLE PRECISION NOT NULL,
+    -- From here on what a claim or an attempt changes: side by side, as in `jobs`.
+    digest           BYTEA NOT NULL,
     state            TEXT COLLATE "C" NOT NULL CHECK (state IN ('pending', 'sending', 'delivered', 'dead')),
     version          INTEGER NOT NULL,
-    created_at       DOUBLE PRECISION NOT NULL,
-    due_at           DOUBLE PRECISION NOT NULL,
     attempts         INTEGER NOT NULL,
     schedule_index   INTEGER NOT NULL,
     not_ready_since  DOUBLE PRECISION,
@@ -188,17 +195,16 @@ CREATE TABLE deliveries (
     last_error       TEXT COLLATE "C",
     finished_at      DOUBLE PRECISION,
     acked_at         DOUBLE PRECISION,
-    grp              TEXT COLLATE "C" NOT NULL DEFAULT 'default',
     reminded_at      DOUBLE PRECISION,
-    opened_at        DOUBLE PRECISION NOT NULL DEFAULT 0,
-    digest           BYTEA NOT NULL,
-    UNIQUE (job_id, run),  -- one delivery per run
+    PRIMARY KEY (job_id, run),  -- one delivery per run
     CHECK ((state = 'sending') = (lease_token IS NOT NULL))
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02);
 -- The next delivery of each destination is one step in this index, however long its backlog.
 CREATE INDEX deliveries_due ON deliveries (destination, due_at) WHERE state = 'pending';
 CREATE INDEX deliveries_sending ON deliveries (lease_worker) WHERE state = 'sending';
 CREATE INDEX deliveries_dead ON deliveries (destination) WHERE state = 'dead';
+-- Lists of dead deliveries, newest job first.
+CREATE INDEX deliveries_dead_jobs ON deliveries (job_id, run) WHERE state = 'dead';
 -- Results without an ack, and those of them without a reminder; the rest, which may be a million, is not read.
 CREATE INDEX deliveries_unacked ON deliveries (grp, reminded_at, finished_at, job_id, run)
 WHERE state = 'delivered' AND acked_at IS NULL;
@@ -207,7 +213,7 @@ CREATE INDEX deliveries_died ON deliveries (finished_at, destination) WHERE stat
 
 -- Bodies that differ from the bytes of the outcome.
 CREATE TABLE delivery_bodies (
-    delivery_id TEXT COLLATE "C" PRIMARY KEY REFERENCES deliveries (id),
+    delivery_id TEXT COLLATE "C" PRIMARY KEY,
     body        BYTEA NOT NULL,
     digest      BYTEA NOT NULL
 );
@@ -223,7 +229,7 @@ CREATE TABLE posts (
     error       TEXT COLLATE "C",
     next_due    DOUBLE PRECISION,  -- when the next attempt was due after this one; NULL: there was none
     PRIMARY KEY (delivery_id, number)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 
 -- One process writes at a time, so that `seq` is in the order of the commits. Gaps mean nothing.
 CREATE TABLE events (
@@ -234,7 +240,7 @@ CREATE TABLE events (
     at      DOUBLE PRECISION NOT NULL,
     name    TEXT COLLATE "C" NOT NULL,
     detail  TEXT COLLATE "C"
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 -- Timelines. SQLite's index is unique with subject and version as well, which every UPDATE here sees to: five longer
 -- entries a job would be a twentieth of its write-ahead log.
 CREATE INDEX events_job ON events (job_id);
@@ -309,7 +315,7 @@ CREATE TABLE tombstones (
     finished_at DOUBLE PRECISION,
     purged_at   DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (request_id, owner)
-);
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX tombstones_purged ON tombstones (purged_at);
 
 -- Files that jobs name by URL: fetched once before the first call, and kept so that no later attempt, restart or run
@@ -453,7 +459,7 @@ CREATE TABLE uploads (
     PRIMARY KEY (account, sha256)
 );
 
--- The last commit of each process that writes, by a counter of its own: read where the reply to a commit was lost.
+-- The last commit of each process that writes, by a counter of its own, in a new row from time to time: read where the reply to a commit was lost.
 -- The server's own transaction ids do not tell: after a crash it reuses those that were not written to disk.
 CREATE TABLE commits (
     session TEXT COLLATE "C" PRIMARY KEY,
@@ -520,6 +526,7 @@ CREATE TABLE collections (
     columns             TEXT COLLATE "C" NOT NULL,
     retry_rows          TEXT COLLATE "C",
     version             INTEGER NOT NULL,
+    checks_failed       INTEGER,  -- rows with a check that is false, once finished
     CHECK ((phase IN ('finished', 'purging')) = (finished_at IS NOT NULL))
 );
 CREATE INDEX collections_owner ON collections (owner, id);
@@ -558,9 +565,8 @@ CREATE TABLE metrics (
 
 -- The search index: entries of jobs by a number that sorts by their time. `marks` are numbers of three bytes of their
 -- texts (`core.search_index`). It is filled from the events, up to the position. Not in the write-ahead log: after a
--- crash of the server these four tables are empty, and are filled again from the first event on. The marks are outside
--- of the rows, which a frequent text reads by the thousand. A hash index, as no other order than that of a sort is to
--- be had: a search for a rare text would read the table along it.
+-- crash of the server these five tables are empty, and are filled again from the first event on. The marks are outside
+-- of the rows, of which a frequent text reads thousands.
 CREATE UNLOGGED TABLE search_docs (
     rowid BIGINT NOT NULL,
     marks INTEGER[] NOT NULL
@@ -585,4 +591,10 @@ CREATE UNLOGGED TABLE search_gone (
 CREATE UNLOGGED TABLE search_position (
     id  BIGINT PRIMARY KEY,
     seq BIGINT NOT NULL
+);
+
+-- Ranges of numbers, each up to the next; the entries of one have its mark.
+CREATE UNLOGGED TABLE search_eras (
+    first BIGINT PRIMARY KEY,
+    mark  INTEGER NOT NULL
 );
