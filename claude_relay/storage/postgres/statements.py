@@ -15,7 +15,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from psycopg import errors
@@ -42,7 +42,7 @@ class Array:
     """Values of one type as one value."""
 
     of: str
-    values: Sequence[Any]
+    values: Sequence[Any] = field(repr=False)
 
 
 class Statements:
