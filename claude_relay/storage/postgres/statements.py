@@ -15,6 +15,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import field
 from typing import Any
 
 from psycopg import errors
@@ -42,7 +43,7 @@ class Array:
     """Values of one type as one value."""
 
     of: str
-    values: Sequence[Any]
+    values: Sequence[Any] = field(repr=False)
 
 
 class Statements:
