@@ -55,7 +55,7 @@ class RowReader:
         if isinstance(item, InvalidRequest):
             raise InvalidRequest(problems=item.problems)
         if not isinstance(item, dict):
-            raise _refused("", f"must be an object, not {kind(item)}")
+            raise InvalidRequest.at("", f"must be an object, not {kind(item)}")
         if self._collection.kind is Kind.JOBS:
             submission, variables = self._read_job(item), None
         else:
@@ -85,7 +85,7 @@ class RowReader:
             return parse(body, now=self._now, context=self._context, strict=True)  # it was checked with its request
         name = body.get("template")
         if not isinstance(name, str):
-            raise _refused("template", f"must be {templates.REFERENCE_RULE}")
+            raise InvalidRequest.at("template", f"must be {templates.REFERENCE_RULE}")
         template, compiled = self._find_template(name)
         _refuse_forbidden({**template.body, **body})
 
@@ -119,7 +119,7 @@ class RowReader:
 def check_row_template(body: Mapping[str, Any], compiled: Compiled) -> None:
     """Refuse a template that rows cannot be put into."""
     if not compiled.placeholders:
-        raise _refused("template", templates.NO_PLACEHOLDERS)
+        raise InvalidRequest.at("template", templates.NO_PLACEHOLDERS)
     if problems := [Problem(field="template", problem=_forbidden(name)) for name in _forbidden_in(body)]:
         raise InvalidRequest(problems=problems)
 
@@ -159,7 +159,3 @@ def _forbidden(name: str) -> str:
 
 def _trimmed(problem: Problem) -> Problem:
     return Problem(field=problem.field.removeprefix("."), problem=problem.problem)
-
-
-def _refused(field: str, problem: str) -> InvalidRequest:
-    return InvalidRequest(problems=[Problem(field=field, problem=problem)])
