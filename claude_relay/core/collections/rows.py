@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,11 @@ class RowReader:
             raise InvalidRequest(problems=[_trimmed(problem) for problem in missing])
         # Both parts were checked before; together they can only be nested too deeply.
         flat = not any(isinstance(variable.value, (dict, list)) for variable in variables.values())
-        submission = parse(self._with_defaults(filled.body), now=self._now, context=self._context, strict=flat)
+        try:
+            submission = parse(self._with_defaults(filled.body), now=self._now, context=self._context, strict=flat)
+        except InvalidRequest as exc:
+            empty = [name for name in self._compiled.placeholders if name in variables and not variables[name].text]
+            raise InvalidRequest(problems=[_with_empty(problem, empty) for problem in exc.problems]) from None
         if warning := templates.unused_warning(variables, self._compiled.placeholders):
             self._warnings.setdefault(warning)
 
@@ -155,6 +159,14 @@ def _forbidden(name: str) -> str:
         return "cannot have a runAt: all rows of a collection start when they are accepted"
 
     return f"cannot have a {name}: the collection has one callback; with each: true also one for each row"
+
+
+def _with_empty(problem: Problem, empty: Sequence[str]) -> Problem:
+    """The problem of a filled template, with the columns that are empty in the row: the likely cause."""
+    if not empty:
+        return problem
+
+    return Problem(field=problem.field, problem=f"{problem.problem}; empty here: {', '.join(empty[:5])}")
 
 
 def _trimmed(problem: Problem) -> Problem:
