@@ -14,11 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-<<<<<<< HEAD
-from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, wal, worker
-=======
-from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, texts, worker
->>>>>>> bbff96db2598a426ae0e10f06b5c9fad23c3ce40
+from . import accept, bounds, cli, dispatch, fleet, history, machine, memory, soak, streams, tables, texts, wal, worker
 from .rows import Row, markdown_table, text_table
 
 _ALL = {
