@@ -380,7 +380,7 @@ def test_a_version_with_the_bug_uses_a_rollback_journal(path: Path, monkeypatch:
     store.close()
 
 
-@pytest.mark.parametrize("fault", ["header", "truncated", "empty", "missing", "foreign", "newer", "page"])
+@pytest.mark.parametrize("fault", ["header", "truncated", "empty", "missing", "foreign", "newer", "page", "schema"])
 def test_a_damaged_store_is_refused_and_left_unchanged(path: Path, fault: str) -> None:
     """Never a silent empty store in its place."""
     relay = Relay(SqliteStore(path), QuietNotifier(), Policy())
@@ -395,6 +395,9 @@ def test_a_damaged_store_is_refused_and_left_unchanged(path: Path, fault: str) -
         data.clear()
     elif fault == "page":
         data[8192:12288] = os.urandom(4096)
+    elif fault == "schema":
+        assert data.count(b"tokenize") == 1
+        data = data.replace(b"tokenize", b"pokenize")
     elif fault == "foreign":
         integrity.identity_path(path).write_text("another\n")
     elif fault == "newer":

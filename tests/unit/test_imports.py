@@ -49,7 +49,7 @@ TABLE: dict[str, tuple[set[str], set[str]]] = {
         _LEAVES | {"ports", "bounded_response"},
         {"anthropic", "httpx2", "httpcore2", "jsonschema", "referencing", "regex", "pypdf"},
     ),
-    "webhooks": (_LEAVES | {"ports", "bounded_response", "__init__"}, {"requests", "urllib3", "idna"}),
+    "webhooks": (_LEAVES | {"ports", "bounded_response", "__init__"}, {"certifi", "idna"}),
     "sandbox": (set(), {"regex"}),
     "otel": (_LEAVES | {"ports"}, {"opentelemetry"}),
     "demo": (set(), set()),

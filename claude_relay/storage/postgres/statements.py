@@ -15,11 +15,12 @@ import math
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from psycopg import errors
 
+from ...core.lazy_dataclass import dataclass
 from ..sql.lookahead import is_time
 from .connection import Connection
 from .dialect import split, to_parameter
